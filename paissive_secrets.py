@@ -278,7 +278,7 @@ _NO_SECRET_PHRASE = (
     r"|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup|gpg|pgp|apt"
     r"|recv|idempotency|site|encrypted|sealed|wrapped|stored|tag|unique"
-    r"|sec websocket) keys?\b|\bpubkeys?\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret)\b"
+    r"|sec web ?socket) keys?\b|\bpubkeys?\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret)\b"
     r"|\b(?:csrf|xsrf|page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
     r"|max|min|num|total) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
@@ -7189,7 +7189,7 @@ _READ = lazily(  # a call without its first letter, as in [g]etToken(
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\]{\n]|->\w| [+?]\s)"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _NO_VALUES = frozenset(
@@ -7781,8 +7781,8 @@ it is a placeholder
     - your-password-here - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey
     + {A20} + MyS3cure!Password9 + yourk9Qx
 it is crossed out
-    (?i)x{5}|\*{4}|\Ax+\Z|\.{3}|(?-i:(?!A)(.)\1{9})
-    - XXXXXXXX - ******** - eyJh...Qs5c - 0000000000000000
+    (?i)x{5}|\*{4}|\Ax+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
+    - XXXXXXXX - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
     + k7xxQ.9v..2 + uZQAAAAAAAAAAB{A20}
 it is text in another script
     \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}
@@ -7815,7 +7815,8 @@ it is a pattern
 it is a version
     \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+(?:\.\d+)+[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
-    - ^7.0.4 - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3
+    |\Av\d+\.\d+\.\d+[\w.+-]*(?:/go\.mod|[ ]h1:|\Z)
+    - ^7.0.4 - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - v0.1.0-2020/go.mod - v0.1.0 h1:{B43}=
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
     \A(?:string|text|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes|confirmed|hashed
@@ -7831,7 +7832,8 @@ it is a hash
     \A(?:\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
     |\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:
     |(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-])
-    - $6$rounds=5000$k7Gs - $2b$12${A53} - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
+    |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z
+    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 - $6$rounds=5000$k7Gs - $2b$12${A53} - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
     + {h40} + $7{A12}
 it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
@@ -7843,6 +7845,10 @@ it is public
     \A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G|MCowBQYDK2Vw|(?:ssh-|ecdsa-sha2-)\S+ AAAA)
     - ssh-rsa AAAA{B40} - MIGfMA0G{B40}
     + MII{B40}
+it is the header of a JWT and no more
+    \AeyJhbGciOi[\w-]{8,80}\Z
+    - eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9
+    + eyJ{W40} + eyJhbGciOi{W100}
 = plain value
 it is put in later
     [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|\A[$*&]\w+\Z
@@ -7854,8 +7860,8 @@ it is a call or a template
     + k7(Q2)x9Kv! + (k7{Q2]x9Kv
 = before
 no name follows
-    /etc/\Z|[=:]<\Z|\[type=\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
-    - badge.svg?style=a& - [type= - socks5h://<user>:<
+    /etc/\Z|://\Z|[=:]<\Z|\[type=\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
+    - badge.svg?style=a& - [type= - http:// - socks5h://<user>:<
     + export
 = after a bare value
 it is cut off
