@@ -5258,13 +5258,8 @@ class SecretRotation:
         policies = self._policies()
         for name in policies.names():
             try:
-                policy = policies.get(name)
-                if _due_date(name, policy) <= _now():
-                    with self._lock(name) as rotation:
-                        rotation.start_or_finish()
+                if self._rotate_if_due(name, policies.get(name)):
                     done.append(name)
-                elif "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
-                    self.drop(name)
             except SecretsError as error:
                 failed.append(error.message)
             except Exception as error:  # a user's own store may raise anything, with a value in it
@@ -5272,6 +5267,15 @@ class SecretRotation:
         if failed:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
+
+    def _rotate_if_due(self, name: str, policy: dict[str, Any]) -> bool:
+        if _due_date(name, policy) <= _now():
+            with self._lock(name) as rotation:
+                rotation.start_or_finish()
+            return True
+        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
+            self.drop(name)
+        return False
 
     def rollback(self, name: str) -> None:
         """Exchange the previous value and the current one, or raise NotFound."""
