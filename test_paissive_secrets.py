@@ -7748,10 +7748,9 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
 )
 def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, problem):
     store = ps.MemoryStore()
-    store.set("A_TOKEN", value)
-    assert refusal(ps.environment_with_secrets, store).startswith(
-        f"BadValue: the value for A_TOKEN {problem}"
-    )
+    store.get = {"A_TOKEN": value, "A_TOKEN__PENDING": "", "A_TOKEN__PREVIOUS": ""}.__getitem__
+    refused = refusal(ps.environment_with_secrets, store, ["A_TOKEN"])
+    assert refused.startswith(f"BadValue: the value for A_TOKEN {problem}")
 
 
 def test_run_says_what_refers_to_nothing(run):
