@@ -5885,7 +5885,7 @@ _FORWARDED = (
     "SIGWINCH",
     "SIGCONT",
 )
-_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # if not, signals and terminal are left alone
+_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal alone
 PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
@@ -7837,7 +7837,8 @@ it is a hash
     |\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:
     |(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z
-    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 - $6$rounds=5000$k7Gs - $2b$12${A53} - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
+    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 - $6$rounds=5000$k7Gs - $2b$12${A53}
+    - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
     + {h40} + $7{A12}
 it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
