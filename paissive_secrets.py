@@ -4054,18 +4054,16 @@ class VaultStore(Store):
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return the values that exist; each secret is read once."""
-        wanted: dict[str, list[tuple[str, str]]] = {}  # names and fields by path
+        places = {}  # paths and fields by name
         for name in names:
             with contextlib.suppress(BadName):
-                path, field = _path_and_field(name)
-                wanted.setdefault(path, []).append((name, field))
-        self._visible_mounts()
-        found: dict[str, str] = {}
+                places[name] = _path_and_field(name)
+        paths = {path for path, _ in places.values()}
+        self._visible_mounts()  # or each thread would ask for them
         with _reader_pool() as pool:
-            for rows, fields in zip(wanted.values(), pool.map(self._read_if_there, wanted)):
-                values = {name: _value_in(fields, field) for name, field in rows}
-                found.update((name, value) for name, value in values.items() if value is not None)
-        return found
+            secrets = dict(zip(paths, pool.map(self._read_if_there, paths)))
+        values = {name: _value_in(secrets[path], field) for name, (path, field) in places.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def get_everything(self) -> dict[str, str]:
         found = {}
@@ -4486,10 +4484,12 @@ class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
 
     def __init__(self, response: Response, kv: int) -> None:
-        there, fields = response.status == 200, response.data
+        there = response.status == 200
+        fields = response.data
         about: Json = {"version": int(there)}
         if kv == 2:
-            about, fields = child_object(fields, "metadata"), child_object(fields, "data")
+            about = child_object(fields, "metadata")
+            fields = child_object(fields, "data")
         self.fields = fields if there else None
         self.version = int(json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
