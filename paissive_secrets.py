@@ -10993,10 +10993,7 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for; before a push, go on without a store that doesn't open.
-
-    There, stdin is git's list, so a prompt is an error.
-    """
+    """Return the values to search for; before a push, go on without a store that doesn't open."""
     try:
         known = KnownValues(args.manager.store())
     except SecretsError as error:

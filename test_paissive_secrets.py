@@ -12811,7 +12811,6 @@ WRONG_CALLS = [
         lambda: ps.VaultStore(addr="ftp://x"),
         "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
     ),
-    (lambda: ps.VaultStore(addr="https://x/v1/"), "addr includes the API path; leave out /v1"),
     (
         lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"),
         "the proxy isn't supported; use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY",
