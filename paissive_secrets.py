@@ -2488,7 +2488,7 @@ class FileStore(Store):
 
     def check_exists(self) -> None:
         if not os.path.lexists(self._identity_file) and not os.path.lexists(self._secrets):
-            hint = "mount or copy it, or let the first set create it; see: status"
+            hint = "mount or copy it, or let the first set create it"
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:

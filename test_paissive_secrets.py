@@ -3766,10 +3766,10 @@ def test_run_redact_and_audit_refuse_where_there_is_no_store_and_get_returns_the
         ["redact"],
         ["audit", "--known"],
     ):
-        assert say("--backend", "file", *argv) == (2, f"{refused}; see: status\n")
+        assert say("--backend", "file", *argv) == (2, f"{refused}\n")
     assert ps.get_secret("A", "default", backend="file") == "default"
     (tmp_path / ".paissive").mkdir(0o700)  # where it was to be mounted
-    assert say("--backend", "file", "run", "--", "rm", "started") == (2, f"{refused}; see: status\n")
+    assert say("--backend", "file", "run", "--", "rm", "started") == (2, f"{refused}\n")
     assert (tmp_path / "started").exists()
 
 
