@@ -2108,7 +2108,7 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     if file_key is None:
         raise WrongKey("none of the keys opens this")
     try:
-        _header_mac(file_key, header).verify(mac)
+        _header_mac(file_key, header).verify(_unbase64(mac))
     except InvalidSignature:  # a stanza was added, dropped or moved
         raise _corrupt("the header's MAC does not match") from None
     aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
@@ -2223,7 +2223,7 @@ def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
-    """Return the stanzas as (words, body), the bytes under the header's MAC, that MAC, and the payload."""
+    """Return the stanzas as (words, body), what the header's MAC covers, that MAC in base64, the payload."""
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
     pos, stanzas = len(_AGE_VERSION), []
@@ -2239,7 +2239,7 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     # with one of the other keys could (age.md, scrypt recipient stanza).
     if len(stanzas) > 1 and any(words[0] == b"scrypt" for words, _ in stanzas):
         raise _corrupt("a passphrase is not the only recipient")
-    return stanzas, sealed[: pos + 3], _unbase64(end[1]), sealed[end.end() :]
+    return stanzas, sealed[: pos + 3], end[1], sealed[end.end() :]
 
 
 def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
