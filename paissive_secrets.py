@@ -6875,6 +6875,8 @@ weak password
 unnamed value
 = medium medium
 encrypted key
+Jenkins secret
+    aqaaabaaa  (?<=[{ ])(AQAAABAAA[^{}<>\n]{16,600})\}  {AQAAABAAA{B32}}
 """
 _MACROS = {
     "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
@@ -7722,7 +7724,7 @@ def _marks(c: Candidate) -> tuple[str, ...]:
         found.append("echoes name")
     if _sets_own_line(c):
         found.append(f"sets {c.kind}/{c.language}")
-    if not _looks_random(c.value) and looks_drawn(c.value):
+    if looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
 
@@ -7773,8 +7775,8 @@ def load_weights() -> dict[str, int]:
 
 # What no secret is or has. To add a property, add a row below the place where it shows: the reason that
 # --explain prints, its expression, an input for each thing that it drops (-), and secrets that it must not
-# drop (+). A "plain value" doesn't look random, a "bare" one has no quotes. .ci/train.py prints what each row
-# saves and costs; one that saves nothing goes.
+# drop (+). A "plain value" doesn't look random; what is after a value begins with its closing quote.
+# .ci/train.py prints what each row saves and costs; one that saves nothing goes.
 _NO_SECRET = r"""
 = value
 it is a placeholder
@@ -7844,7 +7846,7 @@ it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
     |YWdlLWVuY3J5cHRpb24|(?:encrypted|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
     |age1[a-z0-9]{50}|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
-    - ENC[AES256_GCM,data:{A12}] - encrypted:{A40} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
+    - ENC[AES256_GCM,data:{A12}] - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
     + Ag{A40} + age2{a50}
 it is public
     \A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G|MCowBQYDK2Vw|(?:ssh-|ecdsa-sha2-)\S+ AAAA)
@@ -7868,7 +7870,7 @@ no name follows
     /etc/\Z|://\Z|[=:]<\Z|\[type=\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a& - [type= - http:// - socks5h://<user>:<
     + export
-= after a bare value
+= after
 it is cut off
     \A(?:: |\.\.\.|\{\{| \{| = | \|>|\[[\"'])
     - ... - {{ x }} - : no such user - ['secret']
@@ -7961,8 +7963,7 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     texts = {"value": value, "plain value": "" if _looks_random(value) else value}
     if candidate:
         texts["before"] = candidate.before
-        if not candidate.quote:
-            texts["after a bare value"] = candidate.after
+        texts["after"] = candidate.after
     return texts
 
 

@@ -8722,6 +8722,7 @@ def test_a_project_defines_rules_in_the_notation_of_the_table():
     rule, value = ps.custom_rule("acme-key", "acmw_(live|test)_ {A32}"), "acmw_test_" + ps.samples("{A32}")
     assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
     assert found(f"x = {value[:-1]}", custom=(rule,)) == found(f"x = {value}") == []
+    assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
 
 
 def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
@@ -8826,6 +8827,7 @@ def test_a_bare_value_ends_as_its_language_says():
         ("a.yml", "  - PASSWORD=a(b7x9q", "a(b7x9q"),
         ("a.yml", '  - "PASSWORD=a(b, c7x9q"', "a(b, c7x9q"),
         ("a.yml", "password: !vault |\n  6638", ""),
+        ("a.yml", "password: !Ref DbPassword2", ""),
         ("a.yml", "  - --token=x7k9Qw2p-$(NAME)", "x7k9Qw2p-$"),
         ("a.xml", "<dbPassword> a&amp;b(c]7 </dbPassword>", "a&amp;b(c]7 "),
         ("a.xml", "<password><![CDATA[a&b(c]7]]></password>", "a&b(c]7"),
@@ -8969,7 +8971,11 @@ WIDGET_TOK·EN={h40}
 WIDGET_K·EY={a20}?!{a20}
 WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
 WIDGET_TOK·EN={A20}%2F{A20}
+=== it is put in later, a.yml
+pass·word: "K8#$(x!9Qz7"
 === , a.yml
+pass·word: "K8#$(x!9Qz7p"
+pass·word: "ab1cdefg7": no such user
 api_secret = "{u}"
 AuthToken = "{u}"
 nonce = "{A8}"
@@ -9098,6 +9104,7 @@ EXAM = r"""
 - docker-compose.yml       - MYSQL_PASS·WORD=${MYSQL_PASSWORD}
 - docker-compose.yml       POSTGRES_PASS·WORD_FILE: /run/secrets/db
 + .env DB_PASS·WORD=admin123
++ .env DB_PASS·WORD=correcthorsebatterystaple
 + .env MAIL_PASS·WORD=Mailpass1234!
 + .env API_TOK·EN={A40}
 - .env DB_PASS·WORD=
@@ -9157,6 +9164,7 @@ EXAM = r"""
 - values.yaml   pass·word: ""
 - values.yaml   pass·word: {{ .Values.auth.password | quote }}
 + values.yaml   adminPass·word: Cinn4mon-Bay
++ tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
 + tokens.txt WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
 + tokens.txt AK·IA{K16}
 + tokens.txt https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
@@ -9588,6 +9596,7 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         (YAML.replace("kind: Secret\n", "") + "kind: Secret\n", [5, 7, 12]),
         (json.dumps(SECRET), [1, 1]),
         (json.dumps({"kind": "List", "items": [manifest("Pod"), SECRET]}, indent=2), [18, 19]),
+        (json.dumps({"items": [SECRET, manifest("ConfigMap", data=LOGINS)]}, indent=2), [10, 11]),
         (json.dumps(json.dumps(SECRET)), [1, 1]),
         (YAML.replace(": Secret", ": ConfigMap"), []),
         (YAML.replace(": Secret", ": SealedSecret"), []),
@@ -9641,6 +9650,7 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
     ):
         matches = scanned(head + rows + ";", "seed.sql")
         assert [m.line for m in matches if m.confidence != "low"] == lines, rows
+    assert found(f"{head}('{LOGIN}!', '{LOGIN}?', NULL);", "seed.sql") == []
 
 
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
