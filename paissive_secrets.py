@@ -7641,7 +7641,7 @@ def features(c: Candidate) -> list[str]:
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
-    """The features of the place, of the value (both of which many share), and rare ones."""
+    """Return the features of the place, of the value (both of which many share), and rare ones."""
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     separator = "=" if called or c.name.lower() == "by" else c.separator
@@ -7696,13 +7696,13 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
 
 @functools.lru_cache(4096)
 def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
-    """Each fact as a feature, alone and with the kind."""
+    """Return each fact as a feature, alone and with the kind."""
     both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
     return *map("{} {}".format, groups, facts), *both
 
 
 def wordness(value: str) -> str:
-    """How common a value's pairs of letters are in words: "0" to "9", or "few" if it has under three."""
+    """Return how common its pairs of letters are in words: "0" to "9", or "few" if it has under three."""
     often = _letter_pairs()
     pairs = [often[pair] for pair in _PAIR.findall(value.lower())]
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
@@ -7890,7 +7890,6 @@ class _Property(NamedTuple):
 
 @functools.cache
 def properties() -> list[_Property]:
-    """Return what no secret is or has, row by row."""
     found: list[_Property] = []
     for part in _NO_SECRET.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
@@ -8066,7 +8065,6 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
 
 
 def _apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
-    """Return the span of a match of a rule, with the verdict."""
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
