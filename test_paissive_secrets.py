@@ -8627,29 +8627,25 @@ AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key 
 xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key SK{h32}; shopify-token
 shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32}; square-token
 sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; flutterwave-key
-FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token access-sandbox-{u}; adyen-key AQEahm{B86} AQEahm{B300};
-databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32} pscale_tkn_{W64}
-pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40}; supabase-secret
-sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key cflt{B60};
-aiven-token AVNU_{B40} AVNU_{B300} AVNS_{B40}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64}
-dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24}
-vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token
-CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50};
-sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token sha256~{W43}; render-key rnd_{A28}
-rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300};
-x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; clerk-or-stytch-secret secret-test-{W36} secret-live-{W36};
-bip32-private-key xprv{C107} xprv{C108}; nostr-key nsec1{a58}; infisical-token st.{h24}.{h32}.{h32};
+FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32}
+dose{H32}; planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32};
+supabase-token sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{A64};
+mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key cflt{B60}; dynatrace-token dt0c01.{A24}.{A64}
+dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
+vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
+circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
+tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token
+sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token
+EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; bip32-private-key xprv{C107} xprv{C108};
 bitwarden-token 0.{u}.{A30}:{B22}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
 pdl_sdbx_apikey_{a26}_{A22}_{A3}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32};
-mercado-pago-token APP_USR-{d13}-{d6}-{h32}-{d6} APP_USR-{d17}-{d6}-{h32}-{d11} TEST-{d13}-{d6}-{h32}-{d6};
-deno-token ddp_{A36} ddo_{A36}; bitbucket-dc-token BBDC-{B44}; slack-session-cookie xoxd-{W40} xoxd-{W300};
-gitlab-job-token glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50}
-glagent-{W99}; gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35};
-google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16};
-stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key
-sk-lf-{u}; elevenlabs-key sk_{h48}; tavily-key tvly-{A20} tvly-{A40}; weights-biases-key wandb_v1_{W40}
-wandb_v1_{W99}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54};
-duffel-token duffel_live_{X43} duffel_test_{X43}; telegram-token {d10}:AA{W33}; discord-token
+bitbucket-dc-token BBDC-{B44}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
+glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
+gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
+ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
+langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
+tavily-key tvly-{A20} tvly-{A40}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54}
+EZTK{A54}; duffel-token duffel_live_{X43} duffel_test_{X43}; telegram-token {d10}:AA{W33}; discord-token
 MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
 Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
 Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
@@ -8657,31 +8653,27 @@ notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W
 pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; sentry-org-token
 sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
 NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
-phx_{A50} phc_{A40}; honeycomb-key hcaik_{A58} hcbik_{A58} hcamk_{A58}; datadog-app-key ddapp_{A34}
-ddapp_{A60} ddpat_{A34}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12}
-mob-{h8}-{h4}-4{h3}-{h4}-{h12}; vercel-blob-token vercel_blob_rw_{A16}_{A30}; buildkite-token bkua_{A36}
-bkua_{A40} bkaj_{A36} bkar_{A36}; scalingo-token tk-us-{W48}; prefect-key pnu_{A36} pnb_{A36};
-sonarqube-token squ_{A40} sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u}
-pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; intercom-token dG9rOg{B30} dG9rOg{B60}; clickup-token pk_{d5}_{U32}
-pk_{d9}_{U32}; zoho-token 1000.{h32}.{h32}; instagram-token IGAA{A80} IGAA{A250}; mapbox-token
-sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20}
-sat.{W22}.{A24}.{A20}; yandex-key AQVN{W35} AQVN{W38}; yandex-token t1.{A20}.{W86}; yandex-secret YC{W38};
-yandex-oauth-token y0_{W50} y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20};
-tencent-cloud-id AKID{A32}; onesignal-key os_v2_app_{a100} os_v2_app_{a110} os_v2_org_{a100}; open-vsx-token
-ovsxp_{u} ovsxat_{u}; ory-token ory_at_{A30} ory_at_{A80} ory_pat_{A30} ory_rt_{A30} ory_ac_{A30}
-ory_st_{A30}; runpod-key rpa_{U40}{a6}; trigger-dev-key tr_dev_{A20} tr_dev_{A40} tr_prod_{A20} tr_stg_{A20}
-tr_pat_{A20}; e2b-key e2b_{h40}; n8n-key n8n_api_{W36} n8n_api_{W300}; trello-token ATTA{h64}{H0}
-ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40}; kaggle-token KGAT_{h32}; cal-com-key cal_live_{h32}
-cal_{h32}; google-auth-key AQ.Ab{W45} AQ.Ab{W80}; gitlab-mail-token glimt-{W25}; stripe-test-key
-sk_test_{A16} sk_test_{A200} rk_test_{A16}; razorpay-key rzp_live_{A14} rzp_test_{A14}; new-relic-ingest-key
-NRII-{W32} NRII-{W48} NRIQ-{W32} NRRA-{W32}; readme-key rdme_{a70}; infracost-key ico-{A32}; adafruit-io-key
-aio_{A28}; 42-client-secret s-s4t2ud-{h64} s-s4t2af-{h64}; scraperapi-or-apify-token apify_api_{A36}
-apify_api_{A40}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
-bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
-SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
-gitlab-session-cookie _gitlab_session={a32}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300};
-aws-appsync-key da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key
-fc-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; scaleway-key SCW{U17}; lob-key live_{h35}
+phx_{A50} phc_{A40}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
+sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
+buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; scalingo-token tk-us-{W48}; prefect-key
+pnu_{A36} pnb_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43};
+hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; intercom-token dG9rOg{B30} dG9rOg{B60};
+clickup-token pk_{d5}_{U32} pk_{d9}_{U32}; zoho-token 1000.{h32}.{h32}; mapbox-token sk.eyJ{W60}.{W20}
+sk.eyJ{W200}.{W30}; octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20} sat.{W22}.{A24}.{A20};
+yandex-key AQVN{W35} AQVN{W38}; yandex-secret YC{W38}; yandex-oauth-token y0_{W50} y0_{W60} y1_{W50}
+y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; tencent-cloud-id AKID{A32}; ory-token ory_at_{A30}
+ory_at_{A80} ory_pat_{A30} ory_rt_{A30} ory_ac_{A30} ory_st_{A30}; trigger-dev-key tr_dev_{A20} tr_dev_{A40}
+tr_prod_{A20} tr_stg_{A20} tr_pat_{A20}; e2b-key e2b_{h40}; n8n-key n8n_api_{W36} n8n_api_{W300};
+trello-token ATTA{h64}{H0} ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40}; cal-com-key cal_live_{h32}
+cal_{h32}; gitlab-mail-token glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16};
+razorpay-key rzp_live_{A14} rzp_test_{A14}; new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32}
+NRRA-{W32}; readme-key rdme_{a70}; infracost-key ico-{A32}; adafruit-io-key aio_{A28};
+scraperapi-or-apify-token apify_api_{A36} apify_api_{A40}; gocardless-token live_{X40} sandbox_{X40};
+bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50}
+Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56}
+SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; aws-appsync-key
+da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key fc-{h32}; jwt
+eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; scaleway-key SCW{U17}; lob-key live_{h35}
 """
 
 
@@ -8697,8 +8689,7 @@ databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20}; source
 sgd_{h40} sgs_{h16}_{h40}; k3s-token K10{h64}::node:{h8}.{h8}; slack-session-cookie
 xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; tavily-key
 tvly-{A20} tvly-dev-{A32} tvly-prod-{A20}; typeform-token tfp_{A20}=.-_{A20}; sentry-org-token
-sntrys_eyJ{B60}==_{B43}; yandex-token t1.{A20}==.{A86}==; azure-sas sig={A30}%2B{A10}%2F{A3}%3D;
-facebook-token EAAM{A60} EAAT{A60}
+sntrys_eyJ{B60}==_{B43}; azure-sas sig={A30}%2B{A10}%2F{A3}%3D; facebook-token EAAM{A60} EAAT{A60}
 """
 
 
