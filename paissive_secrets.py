@@ -7347,12 +7347,14 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
     name = window[begin : match.end("name")]
+    kind = kind_of(name)
+    if not kind:
+        return None
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     before = window[line:begin]
     ending = language.ending if name[:1] != b"-" else "word"
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
-    kind = kind_of(name)
-    if not found or not kind:
+    if not found:
         return None
     if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
@@ -7487,6 +7489,7 @@ def _languages() -> dict[str, _Language]:
     return {ending: _Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
 
+@functools.lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
     if _TRANSLATION.search(path):
         return _Language("translation", "word")
@@ -8032,7 +8035,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
     for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                yield _classify(text, candidate, path)
+                yield _classify(candidate, path)
         elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
@@ -8042,15 +8045,21 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
     if kind and len(value.split()) == 1 and value[:1] != b"{":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "", "", "config")
-        yield _classify(text, candidate, path)
+        yield _classify(candidate, path)
 
 
 def _apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
     return verdict(Span(start, end, rule, rule.confidence), text[start:end])
 
 
-def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
+def _classify(candidate: Candidate, path: str = "") -> Span:
     """Return the verdict on a candidate, under the rule for what its value is or for its kind."""
+    span = _judge(candidate._replace(start=0, end=0), bool(_SAMPLE_PATH.search(path)))
+    return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
+
+
+@functools.lru_cache(1 << 12)  # versions of a file repeat most of its lines
+def _judge(candidate: Candidate, is_sample: bool) -> Span:
     value = candidate.value.encode("latin-1")
     rule = None
     reason = ""
@@ -8060,7 +8069,7 @@ def _classify(text: bytes, candidate: Candidate, path: str = "") -> Span:
         rule = pattern_rules()["uuid-key"]
     elif is_weak_password(candidate):
         rule = pattern_rules()["weak-password"]
-        reason = "it belongs to a test or an example" if _SAMPLE_PATH.search(path) else ""
+        reason = "it belongs to a test or an example" if is_sample else ""
     rule = rule or pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
     return verdict(Span(*candidate[:2], rule, rule.confidence, candidate, reason), value)
 
@@ -8149,9 +8158,13 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
         run = _BASE64.match(text, begin) if begin >= done else None
         if run:
             done = run.end()
-            places = [run.start() + letter.start() for letter in re.finditer(rb"\S", run[0])]
-            plain = decode64(b"".join(run[0].split())[: len(places) // 4 * 4])
-            for span in detect(_TEXT.match(plain)[0], "", custom, encoded=False):  # type: ignore[index]
+            joined = b"".join(run[0].split())
+            plain = decode64(joined[: len(joined) // 4 * 4])
+            spans = list(detect(_TEXT.match(plain)[0], "", custom, encoded=False))  # type: ignore[index]
+            if not spans:
+                continue
+            places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
+            for span in spans:
                 first, last = span.start * 4 // 3, min(span.end * 4 // 3, len(places) - 1)
                 yield span._replace(start=places[first], end=places[last] + 1)
 
@@ -8296,7 +8309,7 @@ def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
             if item[1] and kind_of(name):
                 after = latin1(rest_of_line(text, item.end(1)))
                 named = kind_of(name), latin1(name), "=", "'", latin1(item[1])
-                spans.append(_classify(text, Candidate(*item.span(1), *named, "", after, "source")))
+                spans.append(_classify(Candidate(*item.span(1), *named, "", after, "source")))
         row = _ROW_BEGIN.match(text, at)
     return spans, at
 
