@@ -8493,7 +8493,12 @@ def scan(
         if not known:
             return
     chunks = itertools.chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
-    for window in _windows(_utf8_from_utf16(chunks) if is_utf16 else chunks):
+    if is_utf16:
+        import codecs
+
+        decoded = codecs.iterdecode(chunks, "utf-16", "replace")
+        chunks = (text.encode("utf-8", "replace") for text in decoded)
+    for window in _windows(chunks):
         spans = [] if kind else list(detect(window.text, path, custom))
         if known:
             spans += known(window.text)
@@ -8518,13 +8523,6 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
 def is_archive(first: bytes) -> bool:
     """Return whether a zip, gzip or tar file begins like this."""
     return first.startswith((b"PK\3\4", b"\x1f\x8b")) or first[257:262] == b"ustar"
-
-
-def _utf8_from_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    import codecs
-
-    for text in codecs.iterdecode(chunks, "utf-16", "replace"):
-        yield text.encode("utf-8", "replace")
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
@@ -8660,36 +8658,9 @@ def _allow_comment(text: bytes, start: int, end: int) -> str:
     below = text.find(b"\n", end, end + _BEHIND)
     line = text[max(above, start - _BEHIND) : below if below >= 0 else end + _BEHIND].lower()
     found = _ALLOW.search(line) if b"allow" in line else None
-    if not found and b"allow" in text[before:above].lower():
+    if not found:
         found = _ALLOW_NEXT.search(text[before:above].lower())
     return found[0].decode() if found else ""
-
-
-# --- why a line is reported or not --------------------------------------------------------------------------
-
-
-def explain(
-    chunks: Iterator[bytes],
-    path: str,
-    line: int,
-    custom: tuple[Rule, ...],
-    silenced_by: Callable[[str, Match], str],
-) -> Iterator[str]:
-    """Say why `line` of a file was or was not reported, by the scan that audits it; no value is shown."""
-    is_empty, skipped = True, Counter[str]()
-    for match in scan(chunks, path, custom=custom, skipped=skipped, explain=True):
-        if match.line <= line <= match.end_line:
-            is_empty = False
-            said = f"{match.confidence} confidence" if match.confidence else "not reported"
-            silenced = match.confidence and silenced_by(path, match)
-            if silenced:
-                said += f", silenced by {silenced}"
-            yield f"column {match.column}: rule {match.rule.id}, {said}"
-            yield from match.why
-    if skipped:
-        yield "it is binary, so it is not read"
-    elif is_empty:
-        yield f"nothing on this line is assigned to a name that suggests a secret ({language_of(path).kind})"
 
 
 def _reasons(span: Span) -> Iterator[str]:
@@ -8817,14 +8788,14 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    def changes_since(tree: str) -> Iterator[Blob]:
-        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
-            yield from _parse_changes(out)
-
+    diff = ("diff-index", "--cached", *_RAW_DIFF)
     try:
-        yield from changes_since("HEAD")
+        with run_git(folder, *diff, "HEAD", "--") as out:
+            yield from _parse_changes(out)
     except Unavailable:  # there is no commit yet
-        yield from changes_since(ask_git(folder, "hash-object", "-t", "tree", "--stdin"))
+        empty_tree = ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+        with run_git(folder, *diff, empty_tree, "--") as out:
+            yield from _parse_changes(out)
 
 
 def top_of_repository(folder: str) -> str:
@@ -9006,9 +8977,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         try:
             _, new, _, old = line.split()
         except ValueError:
-            raise BadValue(
-                "stdin isn't what git passes to a pre-push hook", hint="see: hook install"
-            ) from None
+            raise BadValue("stdin isn't what git passes to a pre-push hook") from None
         if not new.strip("0"):  # a deletion
             continue
         revisions.append(new)
@@ -9022,13 +8991,15 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
 
 def _set_merge_driver(path: str) -> None:
     """Let git merge the entries of two baselines: any order is fine, and so are repeated lines."""
-    rule, text = f"{BASELINE} merge=union\n", b""
+    rule = f"{BASELINE} merge=union\n".encode()
+    text = b""
     with FileLock(path):
         with contextlib.suppress(FileNotFoundError):
             text = read_file(path)
-        if rule.encode() not in text:
-            gap = b"" if not text or text.endswith(b"\n") else b"\n"
-            rewrite(path, text + gap + rule.encode(), 0o644)
+        if rule not in text:
+            if text and not text.endswith(b"\n"):
+                text += b"\n"
+            rewrite(path, text + rule, 0o644)
 
 
 # === Files ==================================================================================================
@@ -9370,7 +9341,7 @@ class Audit:
         self.settings = _AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._patterns = Patterns(map(os.fsencode, words))
-        self._accept = FileFilter(self.excludes, gitignore, self._unreadable, self.summary.skipped)
+        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self.summary.skipped)
         self._known = known
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
@@ -9394,11 +9365,11 @@ class Audit:
         else:
             matches = self._scan_blobs(staged_blobs(self._folder)) if self.staged else self._scan_tree()
         for blob, match in matches:
-            finding = self.finding(blob, match)
-            accepted = self.accepts(finding)
+            finding = self._finding(blob, match)
+            accepted = self.baseline and self.baseline.accepts(finding, self.base)
             if match.confidence not in self._confidences:
                 continue
-            silenced = self.silenced_by(blob.path, match)
+            silenced = self._silenced_by(blob.path, match)
             if silenced:
                 self.summary.silenced[silenced] += 1
             elif accepted:
@@ -9415,10 +9386,35 @@ class Audit:
         if "!" in entry.path and not self._archives:
             return False
         is_read = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
-        return is_read and not self.excludes(entry.path)
+        return is_read and not self._excludes(entry.path)
 
-    def finding(self, blob: Blob, match: Match) -> Finding:
-        """Return what is reported of a match."""
+    def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
+        """Say why a line of a file is or isn't reported, by the scan that audits it; no value is shown."""
+        if self._excludes(path):
+            yield "it is excluded, so it is not read"
+        is_empty = True
+        skipped = Counter[str]()
+        for match in scan(chunks, path, custom=self.settings.rules, skipped=skipped, explain=True):
+            if match.line <= line <= match.end_line:
+                is_empty = False
+                yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
+                yield from match.why
+        if skipped:
+            yield "it is binary, so it is not read"
+        elif is_empty:
+            kind = language_of(path).kind
+            yield f"nothing on this line is assigned to a name that suggests a secret ({kind})"
+
+    def _outcome(self, path: str, match: Match) -> str:
+        if not match.confidence:
+            return "not reported"
+        silenced = self._silenced_by(path, match)
+        finding = self._finding(Blob("", path), match)
+        if not silenced and self.baseline and self.baseline.accepts(finding, self.base):
+            silenced = "the baseline"
+        return f"{match.confidence} confidence" + (f", silenced by {silenced}" if silenced else "")
+
+    def _finding(self, blob: Blob, match: Match) -> Finding:
         import hashlib
 
         rule = match.rule
@@ -9452,11 +9448,7 @@ class Audit:
         name = name if number == 1 else f"{name}_{number}"
         return f"set {name}, and write {reads.format(name)}" if reads else ""
 
-    def accepts(self, finding: Finding) -> bool:
-        """Return whether the baseline accepts a finding."""
-        return self.baseline is not None and self.baseline.accepts(finding, self.base)
-
-    def silenced_by(self, path: str, match: Match) -> str:
+    def _silenced_by(self, path: str, match: Match) -> str:
         """Return why a match is not reported, or ""."""
         if match.rule.id in self._disabled:
             return "disabled rules"
@@ -9478,8 +9470,7 @@ class Audit:
         with disk_errors(f"read {path}"):
             return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
-    def excludes(self, path: str) -> bool:
-        """Return whether an option or the project excludes a path."""
+    def _excludes(self, path: str) -> bool:
         return self._patterns.match(path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
@@ -9547,7 +9538,7 @@ class Audit:
             yield from self._scan_messages(self._known, revisions)
         seen: set[tuple[str, str, int, bool]] = set()
         for blob, match in self._scan_blobs(file_versions(self._folder, revisions)):
-            reported = match.confidence in self._confidences and not self.silenced_by(blob.path, match)
+            reported = match.confidence in self._confidences and not self._silenced_by(blob.path, match)
             spot = (blob.path, match.rule.id, match.identity, reported)
             if spot not in seen and not blob.is_older:
                 yield blob, match
@@ -9764,38 +9755,40 @@ class KnownValues:
         return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, verdict, value) of each value that the store holds or held."""
         stages = store.get_stages()
-        names = list(stages)
         for verdict in ("current", "pending", "previous"):
-            yield from ((name, verdict, stages[name][verdict]) for name in names if verdict in stages[name])
-        if store.sealed_folder():
-            yield from ((name, "retired", value) for name, value in self._values_in_git(store, names))
-            return
-        try:
-            yield from ((name, "retired", value) for name in names for value in store.older_values(name))
-        except BadValue:
-            self.without_history = names
-
-    def _values_in_git(self, store: Store, names: list[str]) -> Iterator[tuple[str, str]]:
+            for name, values in stages.items():
+                if verdict in values:
+                    yield name, verdict, values[verdict]
         secrets = store.sealed_folder()
+        try:
+            if secrets:
+                yield from self._values_in_git(store, secrets, list(stages))
+            else:
+                for name in stages:
+                    yield from ((name, "retired", value) for value in store.older_values(name))
+        except BadValue:
+            self.without_history = list(stages)
+
+    def _values_in_git(self, store: Store, secrets: str, names: list[str]) -> Iterator[tuple[str, str, str]]:
         folder = os.path.dirname(secrets)
         try:
             top = shown_path(secrets, top_of_repository(folder)) + "/"
         except Unavailable:
             self.without_history = names
             return
-        changes = changed_blobs(folder, objects(folder, "commit"))
-        sealed = {
-            blob.oid: blob.path[len(top) :].removesuffix(".age")
-            for blob in changes
-            if blob.path.startswith(top)
-        }
+        sealed = {}  # {id of a file's version: its secret's name}
+        for blob in changed_blobs(folder, objects(folder, "commit")):
+            if blob.path.startswith(top):
+                sealed[blob.oid] = blob.path[len(top) :].removesuffix(".age")
         self.without_history = sorted({*names}.difference(sealed.values()))
         unopened = 0
         for oid, _, chunks in read_objects(folder, sealed):
             name = sealed[oid]
             try:
-                yield base_of_stage(name) or name, store.open_copy(name, b"".join(chunks))
+                value = store.open_copy(name, b"".join(chunks))
+                yield base_of_stage(name) or name, "retired", value
             except (WrongKey, Corrupt, NotFound):
                 unopened += 1
         if unopened:
@@ -10114,15 +10107,16 @@ def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) ->
 
 
 def _sarif_error(path: str, why: str) -> dict[str, Any]:
-    location = {"physicalLocation": {"artifactLocation": _sarif_artifact(path)}}
-    return {"level": "error", "message": {"text": f"can't read it: {why}"}, "locations": [location]}
+    message = {"text": f"can't read it: {why}"}
+    return {"level": "error", "message": message, "locations": [_sarif_location(path)]}
 
 
-def _sarif_artifact(path: str) -> dict[str, str]:
+def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
     from urllib.parse import quote
 
     # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
-    return {"uri": quote(os.fsencode(path)), "uriBaseId": "%SRCROOT%"}
+    artifact = {"uri": quote(os.fsencode(path)), "uriBaseId": "%SRCROOT%"}
+    return {"physicalLocation": {"artifactLocation": artifact, **details}}
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
@@ -10139,16 +10133,13 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
     names = ("confidence", "secret", "verdict", "commit", "date")
+    message = f"{finding.what} {_utf8_text(finding.sample)}"  # a colon would make this line a finding
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity].split()[0],
-        "message": {
-            "text": f"{finding.what} {_utf8_text(finding.sample)}"
-        },  # a colon would make it a finding
-        "locations": [
-            {"physicalLocation": {"artifactLocation": _sarif_artifact(finding.path), "region": region}}
-        ],
+        "message": {"text": message},
+        "locations": [_sarif_location(finding.path, region=region)],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {name: getattr(finding, name) for name in names if getattr(finding, name)},
@@ -10200,7 +10191,6 @@ _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
 )
 _ENVIRON_METHODS = {"get": "reads", "pop": "reads", "setdefault": "provides"}
-_ENVIRON_FUNCTIONS = {"getenv": "reads", "setenv": "provides"}  # of `os`, and of pytest's monkeypatch
 
 
 class _Use(NamedTuple):
@@ -10312,7 +10302,7 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
         backend = options.get("backend")  # "file", or SecretsBackend.FILE
         chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
         return _Use(name, call.lineno, "default" if has_default else "requires", chosen)
-    how = _ENVIRON_FUNCTIONS.get(function)
+    how = "reads" if function == "getenv" else None
     if _is_environ(getattr(call.func, "value", None)):
         how = _ENVIRON_METHODS.get(function)
     if not how:
@@ -10936,15 +10926,7 @@ def _explain_line(args: Namespace) -> int:
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {path}"), open_regular(path) as file:
         audit = Audit(path, baseline=_baseline_of(args, shown_from([path])))
-        shown = shown_path(path, audit.base)
-        if audit.excludes(shown):
-            print("it is excluded, so it is not read")
-
-        def why(path: str, match: Match) -> str:
-            accepted = "the baseline" if audit.accepts(audit.finding(Blob("", path), match)) else ""
-            return audit.silenced_by(path, match) or accepted
-
-        for text in explain(chunks_of(file.read), shown, int(line), audit.settings.rules, why):
+        for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):
             print(printable(text))
     return 0
 

@@ -9964,7 +9964,7 @@ def test_twenty_thousand_hostile_inputs_never_make_a_scan_raise():
 
 def explained(text, line, path="settings.py"):
     data = text if isinstance(text, bytes) else text.encode()
-    reasons = ps.explain(iter([data]), path, line, (), lambda path, match: match.silenced)
+    reasons = ps.Audit("-").explain(iter([data]), path, line)
     return "".join(f"{reason}\n" for reason in reasons)
 
 
@@ -10660,7 +10660,7 @@ def test_a_push_is_audited_without_the_values_of_a_store_that_is_locked(reposito
 
 
 def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
-    error = "stdin isn't what git passes to a pre-push hook; see: hook install\n"
+    error = "stdin isn't what git passes to a pre-push hook\n"
     assert say("audit", "--pushed", "origin", stdin="x\n") == (2, error)
 
 
@@ -12227,7 +12227,6 @@ ASKED = [
     ("a.py", "os.environ['X_KEY']; 'X_KEY' in os.environ", "optional"),
     ("a.py", "os.environ['X_KEY'] = 'x'; os.environ['X_KEY']", ""),
     ("a.py", "os.environ.setdefault('X_KEY', 'x')", ""),
-    ("a.py", "monkeypatch.setenv('X_KEY', 'x'); os.getenv('X_KEY')", ""),
     ("a.py", "settings.get('X_KEY'); settings.pop('X_KEY')", ""),
     ("a.py", "get_secret('X_KEY', default='x')  # paissive_secrets", "optional"),
     ("a.py", "get_secret('X_KEY', backend='env')  # paissive_secrets", "missing"),
