@@ -5374,13 +5374,18 @@ class _Rotation:
         self._run("apply", pending)
         self._run("verify", pending)
         self._check_pending(pending)
-        current = self.value("current")
-        if not _is_same(pending, current):
-            # Previous before current: after a kill in between, the old value is there twice.
-            self.set("previous", current)
-            self.set("current", pending)
-        self.policies.change(self._name, {"rotated": _now(), "started": None})
-        self.delete("pending")
+        try:
+            current = self.value("current")
+            if not _is_same(pending, current):
+                # Previous before current: after a kill in between, the old value is there twice.
+                self.set("previous", current)
+                self.set("current", pending)
+            self.policies.change(self._name, {"rotated": _now(), "started": None})
+            self.delete("pending")
+        except SecretsError as error:
+            error.message = f"rotation of {self._shown} failed after apply: {error.message}"
+            error.hint = f"then {self._hint}"
+            raise
 
     def undo(self, pending: str) -> None:
         current, previous = self.value("current"), self.value("previous")
@@ -5763,7 +5768,7 @@ def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
 
 def encodings_of(value: str) -> set[bytes]:
     """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
-    parts = {value, value.strip()}
+    parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
     whole = set(parts)
     lines: list[str] = []
     for text in parts:
@@ -5780,6 +5785,19 @@ def encodings_of(value: str) -> set[bytes]:
         for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
     return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
+
+
+def _secret_leaves(value: str) -> Iterator[str]:
+    """Yield the texts in a JSON document whose own key looks secret: programs re-serialise documents."""
+    import json
+
+    found: list[tuple[str, Any]] = []
+    if value.lstrip().startswith(("{", "[")):
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(value, object_pairs_hook=found.extend)
+    for key, text in found:
+        if isinstance(text, str) and is_secret_name(key):
+            yield text
 
 
 def _to_bytes(text: str) -> bytes:
@@ -6317,6 +6335,8 @@ def redact_file(
     state, size = file_state(path, follow=False), 0
     with open_regular(path, follow=False) as file:
         status = os.fstat(file.fileno())
+        if status.st_nlink > 1:
+            raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
         # Settings such as DB_PASSWORD_FILE name files to read values from.
         named = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
         sources = filter(os.path.isfile, [*named, *secrets.files])
@@ -9671,6 +9691,8 @@ class _AuditSettings:
         self._exclude = Patterns(self._excluded)
 
     def _add(self, section: str, line: str) -> None:
+        if len(line) > 1000:  # some patterns take the square of their length
+            raise BadValue("it is too long")
         if section == "exclude":
             self._excluded.append(os.fsencode(line))
         elif section == "rules":
@@ -10696,6 +10718,8 @@ def cmd_import(args: Namespace) -> None:
         _warn(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not values:
         return _warn(f"note: {path} holds no secrets")
+    if (args.remove or not found.is_json) and os.path.isfile(path) and os.stat(path).st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
     _import_and_verify(store, values, path)
     if args.remove and os.path.isfile(path):  # not stdin, or a pipe
         _replace_by_references(path, data, {})

@@ -6854,7 +6854,10 @@ def fail_late(tmp_path, full):
 def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path):
     for full in ("DB_PASSWORD__PENDING", "DB_PASSWORD"):
         rotation, said = fail_late(tmp_path / full, full)
-        assert said == "Unavailable: disk full; what was there is unchanged"
+        problem = (
+            "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
+        )
+        assert said.startswith(problem)
         rotation.resume("DB_PASSWORD")
         assert stages(rotation) == (OLD, NEW, None)
 
@@ -7298,6 +7301,12 @@ def env_file(tmp_path, monkeypatch):
     return path
 
 
+def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext(env_file, say, tmp_path):
+    os.link(env_file, tmp_path / "copy")
+    refused = ".env has other names, which would keep the plaintext; remove those first\n"
+    assert say("import", ".env", "--backend", "file") == (2, refused)
+
+
 def test_import_leaves_references_in_place_of_secrets_and_nothing_else_changes(env_file, say):
     done = ".env now refers to 3 secrets\n"
     assert say("import", ".env", "--backend", "file") == (0, done)
@@ -7566,6 +7575,9 @@ def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, p
 
 def test_mask_what_belongs_to_a_value():
     key = "-----BEGIN KEY-----\nabcdefghij\nklm&opqrst\n-----END KEY-----\n"
+    nested = [{"client_secret": "s3cret-leaf", "token_uri": "https://db.test", "token": 5}]
+    document = json.dumps({"nested": nested, "privateKey": "line-one\nline-two\n", "type": "service-account"})
+    hidden = document.replace("s3cret-leaf", "***").replace(r"line-one\nline-two\n", "***")
     undecoded = "pässwörd-lang".encode().decode("ascii", "surrogateescape")  # a variable in the C locale
     for text, values, expected in (
         ("<first-and-second>", ["first-and", "and-second"], "<***>"),
@@ -7579,8 +7591,9 @@ def test_mask_what_belongs_to_a_value():
         ("<pässwörd-lang>", [undecoded], "<***>"),
         ("\udcff pässwörd-lang", ["pässwörd-lang"], "\udcff ***"),
         ("\ud800 correct-horse", ["correct-horse"], "\udced\udca0\udc80 ***"),
+        (document, [json.dumps(json.loads(document), sort_keys=True)], hidden),
+        ("s3cret-leaf", [json.dumps(nested)], "***"),
         ("<first-a", ["first-and"], "<first-a"),
-        ("31323334353637", ["1234567"], "31323334353637"),
     ):
         assert ps.Encodings(values).mask(text) == expected
 
@@ -8368,17 +8381,19 @@ def test_redact_in_place_keeps_mode_and_files_without_values(say, monkeypatch):
 
 def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, say, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "password"))
-    files = [".env", "password", "binary", "target"]
+    files = [".env", "password", "binary", "target", "first"]
     for name in files:
         Path(name).write_text(f"TOKEN={SAFE}\n" + "\0" * (name == "binary"))
     Path("symlink").symlink_to("target")
-    refused = [".env", "password", "binary", "symlink", "absent"]
+    os.link("first", "second")
+    refused = [".env", "password", "binary", "symlink", "second", "absent"]
     assert say("redact", "--in-place", *refused) == (
         2,
         ".env is where values are read from; delete or rotate the secrets instead\n"
         "password is where values are read from; delete or rotate the secrets instead\n"
         "binary is binary; redact the text that it was made from\n"
         "symlink is not a regular file; name the file that a link leads to\n"
+        "second has other names, which would keep the old text; remove those first\n"
         "can't redact absent: No such file or directory\n",
     )
     assert all(SAFE in Path(name).read_text() for name in files)
@@ -11482,6 +11497,14 @@ def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
 ):
     (folder / ".paissive-audit").write_text(text)
     assert refusal(ps.Audit) == f"BadValue: line {line} of .paissive-audit: {problem}; {hint}"
+
+
+def test_a_line_of_a_project_s_settings_has_at_most_1000_characters(folder):
+    (folder / ".paissive-audit").write_text("[exclude]\n" + "*a" * 500)
+    ps.Audit()
+    (folder / ".paissive-audit").write_text("[exclude]\n" + "*a" * 501)
+    refused = "BadValue: line 2 of .paissive-audit: it is too long; write a pattern, as in .gitignore"
+    assert refusal(ps.Audit) == refused
 
 
 def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
