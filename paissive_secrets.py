@@ -151,7 +151,7 @@ __date__ = "2026-11-28"
 StrPath = Union[str, os.PathLike[str]]
 
 
-# === Errors =================================================================================================
+# === Errors ===
 # Every error is one line on what happened and a hint: the next step. None ever holds a value. Each subclasses
 # the built-in that a caller would catch; only `main` turns them into exit codes.
 
@@ -225,7 +225,7 @@ class Conflict(SecretsError, RuntimeError):
     """Another writer was faster, or is still running."""
 
 
-# === Names ==================================================================================================
+# === Names ===
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
 # text without NUL. Also here: which names are a secret's, for every command, what a reference looks like, and
 # which variables open our stores.
@@ -465,7 +465,7 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
     return text
 
 
-# === Durable files ==========================================================================================
+# === Durable files ===
 # A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
 # writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
@@ -877,7 +877,7 @@ def disk_error(doing: str, error: OSError) -> SecretsError:
     return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
 
-# === Generators =============================================================================================
+# === Generators ===
 # A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
 # repeat it, since it may be a misplaced value.
 
@@ -920,7 +920,7 @@ def generate(spec: str = "token:32") -> str:
             return password
 
 
-# === Stores =================================================================================================
+# === Stores ===
 # A store is any object with the four methods of StoreMethods; nothing here needs more. `Store` has all that a
 # store may know or do beyond them, with defaults that work by means of the four.
 
@@ -1253,7 +1253,7 @@ def not_found_error(name: str) -> NotFound:
     return NotFound(f"no secret named {show(name)}", hint="see: list")
 
 
-# === Policies ===============================================================================================
+# === Policies ===
 # When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
 # other stores it is in one file, where each policy belongs to one store and never rotates another.
 
@@ -1367,7 +1367,7 @@ def _maps_to_dicts(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
-# === Dotenv =================================================================================================
+# === Dotenv ===
 # A .env file means what python-dotenv and bash agree on; where they differ, what most readers make of it:
 # ${NAME} and ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one
 # assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike.
@@ -1568,7 +1568,7 @@ def _fits(value: str, quote: str) -> bool:
     return not re.search(r"[\r$`]|\\\Z", value)
 
 
-# === Environment ============================================================================================
+# === Environment ===
 # Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
 # a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
 
@@ -1899,7 +1899,7 @@ def credential_path(name: str) -> str:
     return chosen or next(filter(os.path.isfile, paths), "")
 
 
-# === Store credentials ======================================================================================
+# === Store credentials ===
 # What opens a store is the variable X, the text of the file X_FILE, what the command X_COMMAND prints, the
 # credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
 
@@ -2057,7 +2057,7 @@ def child_environment(value: str | None = None) -> dict[str, str]:
     }
 
 
-# === Age format =============================================================================================
+# === Age format ===
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
 # armor. Only the canonical encoding that `seal` writes is accepted, so that nothing can be changed unnoticed.
 # "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are different errors.
@@ -2366,7 +2366,7 @@ def _corrupt(what: str) -> Corrupt:
     return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
-# === Sealed files ===========================================================================================
+# === Sealed files ===
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
 # secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
 # member's key, and who that is, sealed to the identity. The store's recipient isn't stored, so only those who
@@ -2988,7 +2988,7 @@ def _new_passphrase(password: str) -> Passphrase:
     return Passphrase(password, log_n)
 
 
-# === Vault settings =========================================================================================
+# === Vault settings ===
 # The variables that the `vault` and `bao` commands read, with their precedence, and our own PAISSIVE_VAULT_
 # ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
@@ -3123,7 +3123,7 @@ class VaultSettings:
         vars(self).update(values)
 
 
-# === Vault transport ========================================================================================
+# === Vault transport ===
 # Requests to one server by urllib.request, whose opener gets handlers of ours: they keep connections, follow
 # one redirect if the token may go there, and know proxies as Go does. A broken connection is a response with
 # status 0. No message repeats what the server sent or the library says: both may quote a secret.
@@ -3722,7 +3722,7 @@ def vault_error(address: str, response: Response, capability: str, path: str) ->
     return Unavailable(problem, hint="try again later, or see the server's log")
 
 
-# === Vault logins ===========================================================================================
+# === Vault logins ===
 # A session keeps its token alive: it renews it after two thirds of its lease, and logs in again once it is
 # gone. It does so during calls, so a program that can't log in again has to make one in the last third of
 # each lease, and while `run` waits for its command. If many threads notice at once, one acts for all.
@@ -3949,7 +3949,7 @@ def _read_login_file(path: str) -> str:
         raise Locked(f"the file {show(path)} can't be read", hint="check path, owner and mode") from None
 
 
-# === Vault store ============================================================================================
+# === Vault store ===
 # The name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`;
 # `app/db#` is all fields, as JSON. A name that begins with the path of a mount is in that mount, any other in
 # the configured one, below its prefix. Setting one field reads the others and writes all of them, provided
@@ -4566,7 +4566,7 @@ def _secret_path(path: str) -> str:
     return found
 
 
-# === Manager and references =================================================================================
+# === Manager and references ===
 # `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in another; in a longer
 # text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, variables and
 # .env. What other stores hold is data: writing one secret must not be a way to read another.
@@ -4846,7 +4846,7 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
     return (backend, None) if isinstance(backend, SecretsManager) else (default_manager, backend)
 
 
-# === Config =================================================================================================
+# === Config ===
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
@@ -5154,7 +5154,7 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     return tree
 
 
-# === Rotation ===============================================================================================
+# === Rotation ===
 # A new value is stored as pending, applied where it is used, verified, and only then made current; the old
 # one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
 # valid current value and all that resume and abort need. So apply may run twice with the same value.
@@ -5522,7 +5522,7 @@ def _is_same(a: str | None, b: str | None) -> bool:
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
-# === Import and export ======================================================================================
+# === Import and export ===
 # Secrets come in from a .env file or a flat JSON object, and go out in the format that their next reader
 # needs. If that can't hold one of them, an error names it and nothing is written.
 
@@ -5587,7 +5587,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-# === Masking ================================================================================================
+# === Masking ===
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
 # Only words of four or eight bytes at evenly spaced offsets are looked up, so a thousand values cost no more
 # than one: an encoding longer than a step and a word contains such a word.
@@ -5887,7 +5887,7 @@ def _in_markup(text: str) -> Iterator[str]:
     yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 
 
-# === Processes ==============================================================================================
+# === Processes ===
 # A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
 # are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
 # editors read keys from the terminal that they write to; else, its outputs are pipes.
@@ -6304,7 +6304,7 @@ def _handle_signal(
         os.kill(process.pid, number)
 
 
-# === Redaction ==============================================================================================
+# === Redaction ===
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
 # and those that report uncaught exceptions. What can't be examined counts as a value.
@@ -6573,7 +6573,7 @@ def _values_of(source: Any) -> dict[str, set[str]]:
     return {str(name): {value} for name, value in by_name.items()}
 
 
-# === Rules ==================================================================================================
+# === Rules ===
 # What secrets look like, in two tables: literal prefixes, and patterns around keywords.
 # {A36} matches 36 characters of class A in a shape, and becomes sample letters in a proof, so that no row is
 # itself a finding. Bounded repetitions keep every expression linear in time.
@@ -7019,7 +7019,7 @@ def rule_prefixes(prefix: str) -> list[str]:
     return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
 
 
-# --- prefixes -----------------------------------------------------------------------------------------------
+# --- prefixes ---
 
 
 class _Literal(NamedTuple):
@@ -7070,7 +7070,7 @@ def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
     return Prefixes((*custom, *_prefixed_rules()))
 
 
-# --- checks -------------------------------------------------------------------------------------------------
+# --- checks ---
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
@@ -7103,7 +7103,7 @@ def is_login(encoded: bytes) -> bool:
 CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
 
 
-# === Candidates =============================================================================================
+# === Candidates ===
 # Values that are assigned to names. One search in C finds all fragments of names such as pass and key, and
 # an expression matches the text from each of them up to the value.
 
@@ -7471,7 +7471,7 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
 
 
-# --- languages ----------------------------------------------------------------------------------------------
+# --- languages ---
 # To add a language, add its file extensions to the row that it resembles: what kind of file it is, which is
 # what the weights know, and how a bare value ends in it. To add a way to end, add it to _BARE_VALUES.
 
@@ -7518,7 +7518,7 @@ def language_of(path: str) -> _Language:
     return next(filter(None, known), _Language("none", "line"))
 
 
-# === Judgement ==============================================================================================
+# === Judgement ===
 # Whether a span is a secret. Every span passes the verdict, the one gate: a table of what no secret is or has
 # caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
 # value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
@@ -7542,7 +7542,7 @@ def level(score: int) -> str:
     return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
-# --- features -----------------------------------------------------------------------------------------------
+# --- features ---
 
 _SHAPE = lazily(
     r"(?P<words>[A-Za-z]{3,}(?:[-_. ][A-Za-z]{3,}){3,}\Z)|(?P<lower>[a-z]+\Z)"
@@ -7775,7 +7775,7 @@ def load_weights() -> dict[str, int]:
     return weights
 
 
-# --- what is no secret --------------------------------------------------------------------------------------
+# --- what is no secret ---
 
 # What no secret is or has. To add a property, add a row below the place where it shows: the reason that
 # --explain prints, its expression, an input for each thing that it drops (-), and secrets that it must not
@@ -7915,7 +7915,7 @@ def _property(where: str, reason: str, *lines: str) -> _Property:
     return _Property(reason, where, lazily(pattern), drops, keeps)
 
 
-# --- verdict ------------------------------------------------------------------------------------------------
+# --- verdict ---
 
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
@@ -8023,7 +8023,7 @@ def _is_word(value: str, c: Candidate) -> bool:
     return bool(_WORDS.match(value)) and wordness(value) not in "01234"
 
 
-# === Detectors ==============================================================================================
+# === Detectors ===
 # What turns places in a window into spans: runs of token characters by their prefix, keywords by the pattern
 # around them, and the few kinds that need a parser. The detector of a keyword gets the offset where it ends,
 # and returns where to go on; each looks at a few thousand bytes.
@@ -8094,7 +8094,7 @@ def _judge(candidate: Candidate, is_sample: bool) -> Span:
     return verdict(Span(*candidate[:2], rule, rule.confidence, candidate, reason), value)
 
 
-# --- tokens -------------------------------------------------------------------------------------------------
+# --- tokens ---
 
 
 def _is_token(value: str) -> bool:
@@ -8250,7 +8250,7 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), found[2])
 
 
-# --- patterns around keywords -------------------------------------------------------------------------------
+# --- patterns around keywords ---
 
 _KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -8346,7 +8346,7 @@ def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
     return [_apply_rule(pattern_rules()["json-web-key"], text, *found.span(1))] if found else (), end
 
 
-# --- URLs ---------------------------------------------------------------------------------------------------
+# --- URLs ---
 
 _USERINFO = lazily(
     rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\{}\[\]|]{3,200})@([A-Za-z0-9.-]{0,80})"  # RFC 3986
@@ -8364,7 +8364,7 @@ def _urls(text: bytes) -> Iterator[Span]:
         yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
 
 
-# --- Kubernetes ---------------------------------------------------------------------------------------------
+# --- Kubernetes ---
 
 _KUBE_REACH = MAX_AHEAD // 2  # bytes of an object before its kind, and after it
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
@@ -8439,7 +8439,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     yield verdict(Span(*place, rule, rule.confidence, candidate), plain if readable else value)
 
 
-# === Scan ===================================================================================================
+# === Scan ===
 # Scans a stream of bytes in bounded windows. Values are masked and hashed here: the records that leave this
 # section say where a secret is, but never hold one.
 
@@ -8697,7 +8697,7 @@ def _reasons(span: Span) -> Iterator[str]:
         yield from (f"  {weight / 100:+6.2f}  {feature}" for feature, weight in found)
 
 
-# === Git ====================================================================================================
+# === Git ===
 # What git lists, stages and remembers. The repository may be hostile, so everything that its configuration
 # could run is switched off, and only plumbing commands are called, which use no pager and no aliases.
 
@@ -9022,7 +9022,7 @@ def _set_merge_driver(path: str) -> None:
             rewrite(path, text + rule, 0o644)
 
 
-# === Files ==================================================================================================
+# === Files ===
 # Which files to read: in a repository those that git lists, elsewhere all. No symlink is followed, and only
 # regular files are opened: a FIFO blocks, and opening a device can act on it.
 
@@ -9186,7 +9186,7 @@ def _translate(atom: re.Match[bytes]) -> bytes:
     return re.escape(atom["escaped"] or atom[0])
 
 
-# --- archives -----------------------------------------------------------------------------------------------
+# --- archives ---
 
 _MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
 
@@ -9242,7 +9242,7 @@ def _untar(file: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Iterator[byt
                 yield member.name, chunks_of(content.read)
 
 
-# === Audit ==================================================================================================
+# === Audit ===
 # A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
 # baseline that can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses
 # and confirm none.
@@ -10034,7 +10034,7 @@ class Baseline:
             rewrite(self.path, lines.getvalue(), 0o644)
 
 
-# === Reports ================================================================================================
+# === Reports ===
 # One writer per format, which streams the findings, so that a report takes no memory. Text from files, above
 # all paths, is escaped for its destination.
 
@@ -10196,7 +10196,7 @@ def report_rules(as_json: bool, out: TextIO) -> None:
         print("{id:32} {confidence:6} {severity:8} {what}".format(**row), file=out)
 
 
-# === Check ==================================================================================================
+# === Check ===
 # Which names a project asks for, and where: literals in code, lines of .env.example, references in config
 # files. Code is parsed, never run. They are compared with the names in a store; no value is read.
 
@@ -10341,7 +10341,7 @@ def _literal(node: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-# === Commands ===============================================================================================
+# === Commands ===
 # One function per command: its docstring is its help, its result the exit code, where None is 0. The table at
 # the end of the file has their arguments. Results go to stdout, everything else to stderr. main() opens its
 # own stores, so it changes nothing about a program that calls it.

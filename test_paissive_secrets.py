@@ -112,7 +112,7 @@ if SIGHUP:
 CANARY = "canary" + "-in-the-store"
 
 
-# === Helpers ================================================================================================
+# === Helpers ===
 
 
 def needs(name, found):
@@ -364,7 +364,7 @@ def as_shown(printed, wanted):
     return re.fullmatch(pattern, printed.strip("\n"), re.S)
 
 
-# === Structure ==============================================================================================
+# === Structure ===
 
 SOURCE = MODULE.read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -632,7 +632,7 @@ def test_structure_the_gate_fails_if_too_few_mutants_exist_or_the_tests_fail_any
         small_project("assert False")
 
 
-# === Errors =================================================================================================
+# === Errors ===
 
 
 def test_an_error_says_what_happened_and_what_to_do_next():
@@ -678,7 +678,7 @@ def test_an_error_is_also_the_more_general_one_of_its_kind():
     assert issubclass(ps.VaultSealed, ps.Unavailable)
 
 
-# === Names ==================================================================================================
+# === Names ===
 
 
 @pytest.mark.parametrize("name", ["A", "db/password", "app/db#password", "a b", "ключ", "x" * 255, ".env"])
@@ -725,7 +725,7 @@ def test_a_name_that_only_contains_or_describes_a_word_for_a_secret_is_none(name
     assert not ps.is_secret_name(name)
 
 
-# === Durable files ==========================================================================================
+# === Durable files ===
 
 
 def rewrite(path, data):
@@ -1179,7 +1179,7 @@ def test_each_step_of_a_write_is_on_the_disk_before_the_next(what, files, monkey
     assert on_disk and not unsynced
 
 
-# === Generators =============================================================================================
+# === Generators ===
 
 
 def test_generate_makes_a_new_value_of_the_shape_asked_for():
@@ -1254,7 +1254,7 @@ def test_the_size_of_a_new_value_is_bounded(size):
         assert "the size of a new value is 8 to 1024" in refusal(ps.generate, f"{word}:{size}")
 
 
-# === Stores =================================================================================================
+# === Stores ===
 # One specification runs over every store: add a row to run it over another.
 
 
@@ -1402,7 +1402,7 @@ def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
         assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
 
 
-# === Policies ===============================================================================================
+# === Policies ===
 
 
 def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeypatch):
@@ -1581,7 +1581,7 @@ def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
     assert "holds the secret 'DB'" in refusal(ps.FileStore().policy_store().get, "DB")
 
 
-# === Dotenv =================================================================================================
+# === Dotenv ===
 # The real readers: bash and python-dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
 
@@ -1885,7 +1885,7 @@ def test_a_long_line_costs_no_more_than_its_length(hole, line):
         dotenv.values({})
 
 
-# === Environment ============================================================================================
+# === Environment ===
 
 
 def test_the_environment_comes_before_name_file_credentials_and_dotenv(env, tmp_path, monkeypatch):
@@ -2182,7 +2182,7 @@ def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, h
     assert "warning: others can read .env; chmod 600 .env" in say("status")[1]
 
 
-# === Store credentials ======================================================================================
+# === Store credentials ===
 
 PASSWORD = "correct horse"
 WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
@@ -2359,7 +2359,7 @@ def test_a_dotenv_file_of_references_and_settings_may_be_read_by_others(here, sa
     assert "others can read" not in say("status")[1] + say("get", "DB_HOST")[1]
 
 
-# === Age format =============================================================================================
+# === Age format ===
 
 FAST = 10  # log N of scrypt where strength is not the point
 
@@ -2546,7 +2546,7 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, 
     assert not store_folder.exists()
 
 
-# === Sealed files ===========================================================================================
+# === Sealed files ===
 
 GETTING = ("get", "DB", "--backend", "file")
 STORE = Path(".paissive")
@@ -3838,7 +3838,7 @@ def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_l
     assert refusal(ps.FileStore().get, "DB") == said
 
 
-# === Vault settings =========================================================================================
+# === Vault settings ===
 # A real OpenBao, started once: plain http, TLS, TLS with client certificates and a unix socket at once.
 
 
@@ -4067,7 +4067,7 @@ def test_a_store_can_not_be_pickled():
         pickle.dumps(ps.VaultStore(token="t"))
 
 
-# === Vault transport ========================================================================================
+# === Vault transport ===
 # What a real server can't be made to do is done by a small one, which answers each request by a function.
 
 
@@ -4721,7 +4721,7 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
     assert kinds >= wanted
 
 
-# === Vault logins ===========================================================================================
+# === Vault logins ===
 
 READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
 
@@ -5224,7 +5224,7 @@ def test_a_token_file_that_is_gone_with_its_token_is_reported_as_such(tmp_path):
     assert "the Vault token is unknown: it has expired or was revoked" in refusal(store.get, "A_TOKEN")
 
 
-# === Vault store ============================================================================================
+# === Vault store ===
 
 
 def test_setting_one_field_keeps_the_others_whoever_writes_them():
@@ -5758,7 +5758,7 @@ def test_benchmark_of_a_read_beside_hvac(benchmark, who):
     assert benchmark.pedantic(reads[who], rounds=1000, warmup_rounds=20) == "v"
 
 
-# === Manager and references =================================================================================
+# === Manager and references ===
 
 
 def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
@@ -6138,7 +6138,7 @@ def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
     assert say("set", "A", stdin="v") == (2, said)
 
 
-# === Config =================================================================================================
+# === Config ===
 
 
 @pytest.fixture
@@ -6466,7 +6466,7 @@ def test_config_writes_an_object_as_its_neighbours_are_written(config):
     assert Path(config.path).read_text() == '{\n  "x": {"y": 1, "b": {"c": [1, 2]}}\n}\n'
 
 
-# === Rotation ===============================================================================================
+# === Rotation ===
 # A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
 # outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
 # the others, SystemExit takes the place of the signal.
@@ -7193,7 +7193,7 @@ def test_a_policy_from_a_clock_five_minutes_ahead_is_pointed_out(ahead, is_told,
     assert said == "" or said.endswith("; once the clock is right: rotate now DB_PASSWORD\n")
 
 
-# === Import and export ======================================================================================
+# === Import and export ===
 
 
 def exported(values, form):
@@ -7431,7 +7431,7 @@ def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuratio
     assert (json.loads(printed), say("export", "A")) == ({"A": "secret:DB_PASSWORD"}, (0, "A=resolved\n"))
 
 
-# === Masking ================================================================================================
+# === Masking ===
 
 VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
 
@@ -7686,7 +7686,7 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
         assert ps.Encodings(values).mask("".join(f"<{value}>" for value in values)) == "<***>" * 300
 
 
-# === Processes ==============================================================================================
+# === Processes ===
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
 SECRETS = {"APP_TOKEN": SAFE, "PYTHONPATH": str(ROOT)}
@@ -8090,7 +8090,7 @@ def test_bench_output_through(through, benchmark):
     assert len(done) == 100_000_000
 
 
-# === Redaction ==============================================================================================
+# === Redaction ===
 
 
 @pytest.fixture
@@ -8502,7 +8502,7 @@ def test_redact_while_other_threads_log(log):
     assert set(log.text().split()) == {"***"}
 
 
-# === Rules ==================================================================================================
+# === Rules ===
 
 
 def scanned(text, path="notes.txt", **options):
@@ -8736,7 +8736,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
 
 
-# === Candidates =============================================================================================
+# === Candidates ===
 
 GUESSED = "".join(("tr0ub4dor", "&3"))
 TOKEN = "".join(("c94f", "0e1b", "77a2", "5d3e", "86fc", "a01b", "4e9d", "2c38"))
@@ -8905,7 +8905,7 @@ password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds
     assert [line for line in lines.split("|") if assigned(line)] == []
 
 
-# === Judgement ==============================================================================================
+# === Judgement ===
 
 
 @pytest.mark.parametrize("row", ps.properties(), ids=lambda row: row.reason)
@@ -9527,7 +9527,7 @@ def test_the_trainer_learns_from_labelled_lines_and_repeats_itself(tmp_path):
     assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)
 
 
-# === Detectors ==============================================================================================
+# === Detectors ===
 
 PEM_BODY = "\n".join(ps.samples("{B64}")[i:] + ps.samples("{B64}")[:i] for i in range(6))
 PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE KEY-----\n"
@@ -9825,7 +9825,7 @@ def test_the_values_of_a_list_are_found_up_to_fifty():
         assert len(scanned(line, path)) == 50, path
 
 
-# === Scan ===================================================================================================
+# === Scan ===
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -10076,7 +10076,7 @@ def test_a_token_has_the_name_that_it_is_assigned_to(line):
     assert match.name == "deploy_key"
 
 
-# === Git ====================================================================================================
+# === Git ===
 
 # Tokens are put together, so that this file holds none.
 
@@ -10752,7 +10752,7 @@ def test_pre_commit_can_run_this_repository(repository):
         assert ps.main([*args[1:], *files]) == code
 
 
-# === Files ==================================================================================================
+# === Files ===
 
 
 def listing(folder, lines=()):
@@ -11001,7 +11001,7 @@ def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(f
     assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
 
 
-# === Audit ==================================================================================================
+# === Audit ===
 
 
 def measured(*argv, cwd):
@@ -11893,7 +11893,7 @@ def test_a_replacement_never_has_a_part_of_a_value_for_a_name(folder):
     assert fixes and not any("LzR7" in fix for fix in fixes)
 
 
-# === Reports ================================================================================================
+# === Reports ===
 
 
 def test_text_has_a_line_for_each_finding_and_ends_with_what_was_left_out(folder, say):
@@ -12156,7 +12156,7 @@ def test_sarif_counts_columns_in_characters_and_says_so(folder, say):
     assert (run["columnKind"], region["startColumn"]) == ("unicodeCodePoints", 6)
 
 
-# === Check ==================================================================================================
+# === Check ===
 
 ASKING = """import os
 from paissive_secrets import SecretsBackend, get_secret, require_secret
@@ -12303,7 +12303,7 @@ def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say)
     assert say("check") == (0, "0 names in 1 file, 0 missing\n")
 
 
-# === Commands ===============================================================================================
+# === Commands ===
 
 
 def test_set_get_list_and_delete_work_in_an_empty_folder(say):
@@ -13236,7 +13236,7 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
     assert (done.returncode, err(done)[-500:]) == (0, note)
 
 
-# === README =================================================================================================
+# === README ===
 
 STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
 CHAPTERS = {  # and what the reader has in the environment
