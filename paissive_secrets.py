@@ -2100,13 +2100,13 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     2**20, or over 1000 recipients.
     """
     require_cryptography()
-    from cryptography.exceptions import InvalidSignature, InvalidTag
-
     stanzas, header, mac, payload = _split_file(sealed)
     unwrapped = (identity._unwrap(*stanza) for identity in identities for stanza in stanzas)
     file_key = next(filter(None, unwrapped), None)
     if file_key is None:
         raise WrongKey("none of the keys opens this")
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+
     try:
         _header_mac(file_key, header).verify(_unbase64(mac))
     except InvalidSignature:  # a stanza was added, dropped or moved
@@ -2318,17 +2318,17 @@ def _can_import_cryptography() -> bool:
 
 
 def _base64(data: bytes) -> bytes:
-    from binascii import b2a_base64
+    import binascii
 
-    return b2a_base64(data, newline=False).replace(b"=", b"")
+    return binascii.b2a_base64(data, newline=False).replace(b"=", b"")
 
 
 def _unbase64(text: bytes) -> bytes:
     """Return the bytes for which `_base64` writes exactly this text, or raise Corrupt."""
-    from binascii import Error, a2b_base64
+    import binascii
 
-    with contextlib.suppress(Error):
-        data = a2b_base64(text + b"==")  # excess padding is ignored
+    with contextlib.suppress(binascii.Error):
+        data = binascii.a2b_base64(text + b"==")  # excess padding is ignored
         if _base64(data) == text:
             return data
     raise _corrupt("it has base64 that is not canonical")
@@ -2584,7 +2584,7 @@ class FileStore(Store):
             folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
         for folder in folders:
             check_folder(folder.path)
-        return sorted(folder.name for folder in folders if not name_problem(folder.name))
+        return sorted(folder.name for folder in folders)
 
     def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
         """Return who a member is, as far as somebody who could open the store wrote it."""
