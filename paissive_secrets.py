@@ -6648,7 +6648,6 @@ Clojars token  CLOJARS_  {a60}
 Docker token  dckr_pat_  {W24,27}
 Docker org token  dckr_oat_  {W32}
 Docker Swarm token  SWMTKN-1-  {a50}-{a25}
-Docker Swarm unlock key  SWMKEY-1-  {B43}
 JFrog token  AKCp  {A69}
 JFrog reference token  cmVmd  {A59}
 Vault token  hvs.  {W90,300}
@@ -6775,13 +6774,11 @@ Stellar seed  S(A|B|C|D)  {K54}
 NKEY seed  S(A|C|N|O|P|U|X)  {K56}
 = medium high
 NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
-AWS AppSync key  da2-  {a26}
 Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
 DeepSeek key  sk-  {h32}
 Firecrawl key  fc-  {h32}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
     eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
-Scaleway key  SCW  {U17}
 = medium medium
 Lob key  live_  {h35}
 """
@@ -7109,8 +7106,8 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth"
 
 # Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
 _RARE = b"bcpuq"
-_FOR_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
-_FOR_RANDOM = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
+_ANY_VALUE_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
+_RANDOM_VALUE_WORDS = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
 _SECOND = frozenset(b"retaslhnyw")  # what follows a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
@@ -7191,7 +7188,7 @@ _LONG_AHEAD = (
 # In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
-_READ = lazily(  # a call without its first letter, as in [g]etToken(
+_READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
     rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
@@ -7199,7 +7196,7 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
     rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_NO_VALUES = frozenset(
+_NULL_WORDS = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
 # Takes a window and where a keyword ends; returns what it found and where to go on.
@@ -7277,7 +7274,7 @@ def keyword_hits(
         for fragment, after in search.fragments[word]:
             end = hit.end() - after
             found = assigned(window, end)
-            if found and fragment in _FOR_RANDOM and not looks_random(window, found.end()):
+            if found and fragment in _RANDOM_VALUE_WORDS and not looks_random(window, found.end()):
                 continue
             # Compare the fragment last: few have a value.
             if found and window[end - len(fragment) : end].lower() == fragment:
@@ -7302,7 +7299,7 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
 
 @functools.cache
 def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch:
-    fragments = (*_FOR_WORDS, *_FOR_RANDOM)
+    fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
     words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
     rare = set(_RARE + b"k")
     rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
@@ -7310,7 +7307,7 @@ def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch
     ahead = dict.fromkeys(keywords, b"")
     for fragment in fragments:
         ahead[fragment] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
-        if fragment in _FOR_RANDOM:
+        if fragment in _RANDOM_VALUE_WORDS:
             ahead[fragment] += _NO_WORD_AHEAD
     ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
     groups = {f"w{number}": word for number, word in enumerate(words)}
@@ -7382,7 +7379,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     value = window[start:end]
     if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value):
         return None
-    if value.lower() in _NO_VALUES or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NO_VALUES):
+    if value.lower() in _NULL_WORDS or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NULL_WORDS):
         return None
     return Candidate(
         start=start,
@@ -7550,7 +7547,7 @@ _SHAPE = lazily(
     r"|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)"
     r"|(?P<spaces>.*\s)|(?P<symbols>.*[^\w.:/+=~-])"
 )
-_MARKS = lazily("pass|secret|token|test|foo|admin|123|abc")
+_MADE_UP_PARTS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _FACTS_OF_VALUE = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
@@ -7560,7 +7557,7 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
 )
 _LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
-_DRAWN = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
+_MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
@@ -7722,7 +7719,7 @@ def _letter_pairs() -> dict[str, int]:
 def _marks(c: Candidate) -> tuple[str, ...]:
     """Features that only some candidates have; a group may occur several times."""
     value = c.value.lower()
-    found = [f"has {mark}" for mark in set(_MARKS.findall(value))]
+    found = [f"has {mark}" for mark in set(_MADE_UP_PARTS.findall(value))]
     name = c.name.lower()
     if name in value or name.replace("_", "") in value:
         found.append("echoes name")
@@ -7759,7 +7756,7 @@ def _looks_random(value: str) -> bool:
 
 def looks_drawn(value: str) -> bool:
     """Return whether it is a long mixture of letters and digits, and no name in camel case."""
-    if not _DRAWN.match(value) or 3 * len(_CAMEL_CASE.sub("", value)) < len(value):
+    if not _MIXTURE.match(value) or 3 * len(_CAMEL_CASE.sub("", value)) < len(value):
         return False
     part = max(re.split("[_-]", value), key=len)  # without words before it, as in acme_test_
     return wordness(part if len(part) > 19 else value) not in "6 7 8 9"
@@ -7781,7 +7778,7 @@ def load_weights() -> dict[str, int]:
 # --explain prints, its expression, an input for each thing that it drops (-), and secrets that it must not
 # drop (+). A "plain value" doesn't look random; what is after a value begins with its closing quote.
 # .ci/train.py prints what each row saves and costs; one that saves nothing goes.
-_NO_SECRET = r"""
+_PROPERTIES = r"""
 = value
 it is a placeholder
     (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|\binsert|dummy|\bfake|example|foo.?bar
@@ -7895,7 +7892,7 @@ class _Property(NamedTuple):
 @functools.cache
 def properties() -> list[_Property]:
     found: list[_Property] = []
-    for part in _NO_SECRET.strip().split("\n= "):
+    for part in _PROPERTIES.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
         found += [_property(where, *row.split("\n    ")) for row in rows]
     return found

@@ -8631,28 +8631,27 @@ pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; packagist-token
 packagist_acs_{h76} packagist_ort_{h28} packagist_out_{h28} packagist_uut_{h28}; rubygems-key
 rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token
 dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32}; docker-swarm-token SWMTKN-1-{a50}-{a25};
-docker-swarm-unlock-key SWMKEY-1-{B43}; jfrog-token AKCp{A69}; jfrog-reference-token cmVmd{A59}; vault-token
-hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300};
-terraform-token {A14}.atlasv1.{W60}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key
-HRKU-AA{W58}; heroku-key-uuid HRKU-{u}; fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300}
-fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40}
-dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300};
-1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58}; age-post-quantum-key
-AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16}
-xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key SK{h32}; shopify-token
-shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32}; square-token
-sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; flutterwave-key
-FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32}
-dose{H32}; planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32};
-supabase-token sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{A64};
-mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key cflt{B60}; dynatrace-token dt0c01.{A24}.{A64}
-dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
-vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
-circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
-tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token
-sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token
-EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; bip32-private-key xprv{C107} xprv{C108};
-bitwarden-token 0.{u}.{A30}:{B22}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
+jfrog-token AKCp{A69}; jfrog-reference-token cmVmd{A59}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
+hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60};
+digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; heroku-key-uuid
+HRKU-{u}; fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80};
+doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40};
+pulumi-token pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key
+A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58};
+sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key
+key-{h32}; resend-key re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32}
+shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22};
+square-access-token EAAAl{W59} EAAAl{W60}; flutterwave-key FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token
+access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
+pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
+supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key
+cflt{B60}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64};
+vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40}
+nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
+tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16};
+openshift-token sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130};
+facebook-token EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; bip32-private-key xprv{C107}
+xprv{C108}; bitwarden-token 0.{u}.{A30}:{B22}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
 pdl_sdbx_apikey_{a26}_{A22}_{A3}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32};
 bitbucket-dc-token BBDC-{B44}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
 glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
@@ -8686,9 +8685,9 @@ NRRA-{W32}; readme-key rdme_{a70}; infracost-key ico-{A32}; adafruit-io-key aio_
 scraperapi-or-apify-token apify_api_{A36} apify_api_{A40}; gocardless-token live_{X40} sandbox_{X40};
 bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50}
 Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56}
-SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; aws-appsync-key
-da2-{a26}; azure-sas sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key fc-{h32}; jwt
-eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; scaleway-key SCW{U17}; lob-key live_{h35}
+SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas
+sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key fc-{h32}; jwt
+eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; lob-key live_{h35}
 """
 
 
