@@ -8725,6 +8725,7 @@ _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNA
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
 _NO_FILES = ("120000", "160000")  # modes of a symlink and a submodule
+_MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
 class Blob(NamedTuple):
@@ -8738,6 +8739,19 @@ class Blob(NamedTuple):
     is_older: bool = False  # than what the audited commits added
 
 
+class _GitOutput(io.FileIO):
+    def readinto(self, buffer: Any) -> Any:
+        import select
+
+        if hasattr(select, "poll"):  # not on Windows, where files can't block
+            poll = select.poll()
+            poll.register(self, select.POLLIN)
+            if not poll.poll(_MAX_SILENT_SECONDS * 1000):
+                hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
+                raise Unsafe("git does not answer", hint=hint)
+        return super().readinto(buffer)
+
+
 @contextlib.contextmanager
 def run_git(
     folder: str,
@@ -8745,7 +8759,7 @@ def run_git(
     feed: Iterable[str] = (),
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
-    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails.
+    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
 
     If git succeeds, `on_error` is called with each line of its stderr.
     """
@@ -8759,14 +8773,13 @@ def run_git(
         lines.seek(0)
         files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
         try:
-            process = subprocess.Popen(
-                [*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, bufsize=1 << 18, **files
-            )
+            process = subprocess.Popen([*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
         except OSError as error:
             raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
         with process:
             try:
-                yield cast("IO[bytes]", process.stdout)
+                stdout = cast("IO[bytes]", process.stdout).fileno()
+                yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
             except BaseException:
                 process.kill()
                 raise
@@ -9164,23 +9177,39 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     atoms = list(_ATOM.finditer(line))
     if any(atom["wrong"] or atom["set"] == b"" for atom in atoms):  # git ignores it
         return None
-    return is_negated, has_folders, re.compile(rb"(?s)" + b"".join(map(_translate, atoms)) + end)
+    return is_negated, has_folders, re.compile(rb"(?s)" + _translate(atoms, end))
 
 
-def _translate(atom: re.Match[bytes]) -> bytes:
-    if atom["folders"]:
-        return rb"(?:.*/)?"
-    if atom["inside"]:
-        return rb"[^/].*"
-    if atom["stars"]:
-        return rb"[^/]*"
-    if atom["any"]:
-        return rb"[^/]"
-    if atom["set"]:
-        ranges = _SET_ITEM.findall(atom["set"])
-        items = b"".join(re.escape(low) + b"-" + re.escape(max(low, high)) for low, high in ranges)
-        return rb"(?!/)[" + (b"^" if atom["not"] else b"") + items + b"]"
-    return re.escape(atom["escaped"] or atom[0])
+def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
+    # What follows a star, up to the next one or a "/", is taken where it first fits, as is what follows
+    # "**/" up to the next one: later places can't be better. A group that is captured in a lookahead never
+    # tries others, so no pattern is slow.
+    expression = end_of_star = end_of_folders = b""
+    for number, atom in enumerate(atoms):
+        start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
+        literal = atom["escaped"] or atom[0]
+        if atom["folders"]:
+            expression += end_of_folders + start_group + rb"(?:.*?/)??"
+            end_of_folders = end_group
+        elif atom["inside"]:
+            expression += rb"[^/].*"
+        elif atom["stars"]:
+            expression += end_of_star + start_group + rb"[^/]*?"
+            end_of_star = end_group
+        elif atom["any"]:
+            expression += rb"[^/]"
+        elif atom["set"]:
+            items = (
+                re.escape(low) + b"-" + re.escape(max(low, high))
+                for low, high in _SET_ITEM.findall(atom["set"])
+            )
+            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
+        elif literal == b"/":
+            expression += b"/" + end_of_star
+            end_of_star = b""
+        else:
+            expression += re.escape(literal)
+    return expression + end + end_of_star + end_of_folders
 
 
 # --- archives ---

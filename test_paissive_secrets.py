@@ -10804,6 +10804,15 @@ def test_no_pattern_and_no_path_raises(lines, path):
     assert patterns(lines).match(path) in (True, False)
 
 
+def test_a_hostile_pattern_takes_no_time():
+    known = patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
+    assert not known.match("a" * 255)
+    assert not known.match("a/" * 300 + "c")
+    assert known.match("a/" * 300 + "b") and known.match("x" + "a" * 200 + "b/c")
+    for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
+        assert not patterns([piece * 400 + "x"]).match("a" * 255)
+
+
 def test_what_git_ignores_is_read_when_asked_for(repository):
     (repository / ".gitignore").write_text("build/\n")
     leak(repository / "build" / "a.py")
@@ -10918,6 +10927,19 @@ def test_what_git_refuses_to_list_is_walked(repository, monkeypatch):
     leak(repository / "a.py")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # whose repositories git does not trust
     assert leaks(on_error=pytest.fail) == {"a.py"}
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".git/info/exclude", "an object"])
+def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
+    commit_leaks(repository, "a.py")
+    oid = git(repository, "rev-parse", "HEAD:a.py")
+    path = Path(f".git/objects/{oid[:2]}/{oid[2:]}" if name == "an object" else name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
+    said = refusal(leaks, history=[] if name == "an object" else None)
+    assert re.match("Unsafe: git does not answer; .* --no-gitignore avoids git", said)
+    assert leaks(gitignore=False) == {"a.py"}
 
 
 def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
