@@ -8110,7 +8110,6 @@ _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
 _JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
-_JSON_PIECE = lazily(rb"\\u[dD][89abAB]..\\u....|\\u....|\\.|[^\\]+")  # the first is a surrogate pair
 _TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
@@ -8187,31 +8186,15 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 
 
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield what is in the strings of JSON that have escapes, at its place in them."""
-    for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
-        plain = bytearray()
-        places: list[int] = []  # where each byte of it begins
-        for piece in _JSON_PIECE.finditer(text, *string.span(1)):
-            said = piece[0]
-            if said[:1] == b"\\":
-                said = _unescape(said)
-                places += [piece.start()] * len(said)
-            else:
-                places += range(*piece.span())
-            plain += said
-        places.append(string.end(1))
-        for span in detect(bytes(plain), "", custom, encoded=False) if len(plain) < len(string[1]) else ():
-            yield span._replace(start=places[span.start], end=places[span.end])
-
-
-def _unescape(escape: bytes) -> bytes:
+    """Yield the strings of JSON that hold a secret once their escapes are decoded."""
     import json
 
-    try:
-        text: str = json.loads(b'"%b"' % escape)
-    except ValueError:
-        return escape
-    return text.encode("utf-8", "replace")
+    for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
+        with contextlib.suppress(ValueError):
+            plain = json.loads(string[0], strict=False).encode("utf-8", "replace")
+            if plain != string[1]:
+                for span in detect(plain, "", custom, encoded=False):
+                    yield span._replace(start=string.start(1), end=string.end(1))
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
