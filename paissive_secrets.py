@@ -7268,7 +7268,7 @@ def keyword_hits(
     while hit:
         resume_at = hit.end()
         word = search.words[hit.lastgroup or ""]
-        if word in keywords:
+        if word in search.keywords:
             yield word, hit
             resume_at = hit.start() + 1  # another may begin in a keyword
         for fragment, after in search.fragments[word]:
@@ -7289,6 +7289,7 @@ class _KeywordSearch(NamedTuple):
     fold: bytes  # table for bytes.translate
     regex: re.Pattern[bytes]  # matches a word in such text, as a group
     words: dict[str, bytes]  # by their group
+    keywords: frozenset[bytes]  # of detectors
     fragments: dict[bytes, list[tuple[bytes, int]]]  # (fragment of names, bytes after it) of each word
 
 
@@ -7316,7 +7317,7 @@ def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch
         word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
         for word in words
     }
-    return _KeywordSearch(fold, re.compile(regex), groups, parts)
+    return _KeywordSearch(fold, re.compile(regex), groups, frozenset(keywords), parts)
 
 
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
@@ -8546,7 +8547,7 @@ def _line_start(text: bytes, near: int) -> int:
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
     if begin:
         return begin
-    return next((at for at in range(near, near - 3, -1) if text[at] & 0xC0 != 0x80), near)
+    return next((at for at in range(near, near - 4, -1) if text[at] & 0xC0 != 0x80), near)
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
@@ -9391,8 +9392,11 @@ class Audit:
         self._scanner = _Scanner(self.settings.rules, self._known, self._archives, levels)
         if self.history is not None:
             matches = self._scan_history(self.history)
+        elif self.staged:
+            matches = self._scan_blobs(staged_blobs(self._folder))
         else:
-            matches = self._scan_blobs(staged_blobs(self._folder)) if self.staged else self._scan_tree()
+            scans = _scan_all(self.files(), self._scanner, self.jobs)
+            matches = itertools.chain.from_iterable(map(self._matches_of, scans))
         for blob, match in matches:
             finding = self._finding(blob, match)
             accepted = self.baseline and self.baseline.accepts(finding, self.base)
@@ -9483,8 +9487,8 @@ class Audit:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
             return AUDIT_SETTINGS
-        known = self._known if self._known and match.rule in self._known.about else None
-        if known and self.base + path == known.own_file and not self._in_git:
+        known = self._known
+        if known and match.rule in known.about and self.base + path == known.own_file and not self._in_git:
             return "the store's own file"
         return "" if self._untrusted else match.silenced
 
@@ -9519,10 +9523,6 @@ class Audit:
                 if any(ask_git(self._folder, *query, "--", there) for query in queries):
                     continue
             raise BadValue(f"no file or folder called {show(path)}")
-
-    def _scan_tree(self) -> _Matches:
-        for scanned in _scan_all(self.files(), self._scanner, self.jobs):
-            yield from self._matches_of(scanned)
 
     def _matches_of(self, scanned: _Scanned) -> _Matches:
         for path, why in scanned.errors:
@@ -10151,13 +10151,14 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    level, score = _LEVELS[finding.severity].split()
     return {
         "id": finding.rule,
         "shortDescription": {"text": finding.what},
         "help": {"text": _NEXT_STEPS},
-        "defaultConfiguration": {"level": level},
-        "properties": {"security-severity": score, "tags": ["security", "external/cwe/cwe-798"]},
+        "properties": {
+            "security-severity": _LEVELS[finding.severity].split()[1],
+            "tags": ["security", "external/cwe/cwe-798"],
+        },
     }
 
 

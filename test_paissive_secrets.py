@@ -9963,6 +9963,13 @@ def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
     assert steps(line * 16_000) < 5 * steps(line * 4_000)
 
 
+def test_columns_are_right_wherever_a_long_line_is_cut():
+    for shift in range(4):
+        data = ("\N{GRINNING FACE}" * 20_000 + f" {GITHUB} " + "." * shift).encode()
+        [match] = ps.scan(iter([data[:70_000], data[70_000:]]), "a.txt")
+        assert match.column == 20_002
+
+
 @pytest.mark.slow
 def test_twenty_thousand_hostile_inputs_never_make_a_scan_raise():
     draw = random.Random(7)
@@ -11535,11 +11542,17 @@ def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
     assert refusal(ps.Audit) == "BadValue: .paissive-audit is larger than 64 KiB; shorten it"
 
 
+def test_the_settings_of_a_project_are_no_link_to_another_file(folder):
+    (folder / "settings").write_text("[exclude]\n*\n")
+    (folder / ".paissive-audit").symlink_to("settings")
+    assert ".paissive-audit is not a file" in refusal(ps.Audit)
+
+
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
 def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comment):
     leak(folder / "a.py", comment=f"  # {comment}")
     line = leak(folder / "b.py").read_text()
-    (folder / "b.py").write_text(f"# pragma: allowlist nextline secret\n{line}{line}")
+    (folder / "b.py").write_text(f"# Pragma: Allowlist nextline secret\n{line}{line}")
     run = ps.Audit()
     assert [(finding.path, finding.line) for finding in run] == [("b.py", 3)]
     assert run.summary.silenced == {comment: 1, "pragma: allowlist nextline secret": 1}
