@@ -10529,7 +10529,7 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     shutil.rmtree(repository / "clean")
     assert leaks("old*", history=[]) == leaks("old*/a.py", history=[]) == {"old*/a.py"}
     assert leaks("clean", history=["HEAD"], on_error=pytest.fail) == set()
-    for path in ("nowhere", "no/such/file"):
+    for path in ("nowhere", "no/such/file", "-"):
         expected = (2, f"no file or folder called {path!r}\n")
         assert say("audit", path, "--staged") == expected
 
@@ -11642,8 +11642,10 @@ def test_more_processes_find_the_same_in_the_same_order(folder, monkeypatch, mos
 @pytest.mark.parametrize("where", [[], ["--staged"], ["--history"]], ids=["tree", "index", "history"])
 def test_a_file_with_too_many_findings_counts_as_unreadable_and_is_named(repository, say, monkeypatch, where):
     (repository / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(5)))
-    monkeypatch.setattr(ps, "_MAX_FINDINGS", 3)
     git(repository, "add", ".") if where == ["--staged"] else commit(repository)
+    monkeypatch.setattr(ps, "_MAX_FINDINGS", 5)
+    assert "unreadable" not in say("audit", *where)[1]
+    monkeypatch.setattr(ps, "_MAX_FINDINGS", 3)
     assert "1 unreadable" in say("audit", *where)[1]
     say("audit", *where, "--update-baseline")
     status, said = say("audit", *where, "--json")
@@ -11877,6 +11879,9 @@ def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no
     git(repository, "add", ".env")
     status, said = say("audit", "--known")
     assert (status, "C_KEY, current" in said) == (1, True)
+    commit(repository)
+    git(repository, "rm", "-q", "--cached", ".env")
+    assert "C_KEY, current" in say("audit", "--known", "--history")[1]
 
 
 def test_a_value_is_only_taken_for_a_reference_where_the_store_has_some(folder):
@@ -12326,6 +12331,11 @@ def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, fol
     assert said.startswith(f"{kind} X_KEY {name}:1" if kind else "0 names in") or (
         not kind and "X_KEY" not in said
     )
+
+
+def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
+    (folder / "config.json").write_text('{"host": "secret:HOST"}')
+    assert say("check")[1].startswith("missing   HOST  config.json:1\n")
 
 
 def test_check_leaves_out_this_tool(folder, say):
