@@ -648,7 +648,6 @@ def find_above(folder: str, name: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
-    """Warn on stderr, once in a process."""
     print_message(f"warning: {message}")
 
 
@@ -1343,7 +1342,6 @@ class Policies:
                 self._sealed.delete(name)
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the policies in the file by location and name."""
         if self._read is None:
             self._read = self._read_file() if os.path.lexists(self.path) else {}
         return self._read
@@ -1440,7 +1438,6 @@ class Dotenv:
                 yield self._error(place)
 
     def filled_in(self, name: str) -> set[str]:
-        """Return the names that the value of `name` takes in with ${NAME}."""
         piece = self._pieces[self.assigned[name]]
         if piece.quote == "'":
             return set()
@@ -1471,7 +1468,6 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
-        """Return the text without any assignment of these names."""
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _error(self, place: int) -> BadValue:
@@ -1848,7 +1844,6 @@ def _is_setting(variable: str) -> bool:
 
 
 def looks_secret(variable: str) -> bool:
-    """Return whether a variable is likely to hold a secret, by its name alone."""
     return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
 
 
@@ -1882,7 +1877,6 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _holds_plaintext(dotenv: Dotenv) -> bool:
-    """Return whether a dotenv file holds a secret itself, not only references."""
     try:
         return not all(map(looks_like_reference, split_dotenv(dotenv)[0].values()))
     except BadValue:
@@ -2616,7 +2610,6 @@ class FileStore(Store):
             yield "problem", str(error)
 
     def _problem_with(self, name: str, keys: tuple[Identity, ...]) -> SecretsError | None:
-        """Return why these keys don't open a file, or None if they do."""
         path = self._path(name)
         try:
             self._check_folders(name)
@@ -2842,8 +2835,6 @@ class FileStore(Store):
 
 
 class _Opened:
-    """What opened a store, shared with its policies."""
-
     def __init__(self) -> None:
         self.password = ""  # typed at a prompt
         self.keys_of_member: dict[tuple[Identity, ...], tuple[Identity, ...]] = {}  # by the member's own
@@ -2851,8 +2842,6 @@ class _Opened:
 
 
 class _SealedPolicies(FileStore):
-    """The rotation policies of a sealed store, in files like those of its secrets."""
-
     def __init__(self, store: FileStore) -> None:
         vars(self).update(vars(store))
         self._entries = os.path.join(self.folder, "rotation")
@@ -2885,7 +2874,6 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
 
 
 def _check_opens(name: str, path: str, keys: Sequence[Identity]) -> None:
-    """Raise an error unless these keys open the file of `name`, or there is none."""
     with contextlib.suppress(FileNotFoundError):
         _parse_entry(_open_file(path, keys)[1], name, path)
 
@@ -2904,7 +2892,6 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
 
 
 def _check_member(name: str) -> str:
-    """Return the name of a member, which is one of a folder."""
     if "/" in name:
         raise BadName(f"bad name {show(name)}: a member's has no '/'")
     _file_name(name)
@@ -3922,7 +3909,6 @@ class Session:
 
 
 def _read_token(settings: VaultSettings) -> str:
-    """Return the token, or "": an agent may add its own to the requests."""
     path = os.path.expanduser(settings.token_path)
     file = os.path.isfile(path)  # a FIFO that nobody writes to would block
     return str(settings.token or (_read_login_file(path) if file else ""))
@@ -4703,7 +4689,6 @@ class SecretsManager:
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
-    """Delete a stage of a secret; return whether it existed."""
     try:
         store.delete(store.stage_name(name, stage))
     except NotFound:
@@ -4736,7 +4721,6 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
 
 def _references_in(text: str) -> list[str]:
-    """Return the references, `secret:…`, that `text` is or contains."""
     if text.startswith(REFERENCE_PREFIX):
         return [text]
     found = re.finditer(EMBEDDED_REFERENCE, text)
@@ -4816,7 +4800,6 @@ class Resolver:
 
 
 def load_stages(store: Store) -> dict[_Place, dict[str, str]]:
-    """Return what a Resolver needs to know of all secrets, read in one go if the store can."""
     return {(id(store), name): stages for name, stages in store.get_stages().items()}
 
 
@@ -5046,7 +5029,6 @@ ABSENT: Any = object()
 
 
 def raise_missing(errors: list[NotFound]) -> None:
-    """Raise one error for all of these, if there are any."""
     if errors:
         problems = "; ".join(error.message for error in errors)
         raise NotFound(problems, hint="set them" if errors[1:] else errors[0].hint)
@@ -5109,7 +5091,6 @@ def _without_member(text: str, found: _Member) -> str:
 
 
 def _line_break_before(text: str, start: int) -> str:
-    """Return the line break and the indentation right before `start`, or "" within a line."""
     found = re.search(r"\r?\n[ \t]*\Z", text[:start])
     return found[0] if found else ""
 
@@ -5561,7 +5542,6 @@ def parse_import(data: bytes, where: str) -> _Import:
 
 
 def import_secrets(store: Store, values: Mapping[str, str]) -> None:
-    """Set all of these, in one write if the store can; if not, an error says how many were set."""
     check_settable(store, *values)
     store.set_all(values)
 
@@ -5611,7 +5591,6 @@ _BACKSLASHED = (r'[$`"\\]', r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""")
 
 
 def maskable(value: str) -> bool:
-    """Return whether a value is long enough to be masked."""
     return len(value.strip()) >= MIN_MASKED
 
 
@@ -5698,7 +5677,6 @@ class Encodings:
         return len(data)
 
     def mask(self, text: AnyStr) -> AnyStr:
-        """Return the text with every value masked."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, last=True)
         if masked == data:  # if not, it is shorter
@@ -6070,7 +6048,6 @@ def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
-    """Open a relay for each place that our outputs go to; return the command's ends as well."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
@@ -6393,12 +6370,10 @@ def _redact_logging(redacting: RedactingFilter) -> None:
 
 
 def _redact_reports(redacting: RedactingFilter) -> None:
-    """Mask reports of uncaught exceptions, whichever hook makes them."""
     import threading
     import traceback
 
     def report(error: Optional[BaseException], *context: object) -> bool:
-        """Report an exception, masked, unless its usual report shows no value."""
         if error is None or not redacting.is_revealing(error, context):
             return False
         lines = traceback.format_exception(type(error), error, error.__traceback__)
@@ -6551,7 +6526,6 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclas
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
-    """Return the values in a store to mask, by name."""
     loaded = load_stages(store)
     found = {}
     for _, name in loaded:
@@ -6970,7 +6944,6 @@ def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
 
 
 def all_rules() -> list[Rule]:
-    """Every rule, those with a prefix first."""
     return [*_prefixed_rules(), *pattern_rules().values()]
 
 
@@ -7020,8 +6993,6 @@ def rule_prefixes(prefix: str) -> list[str]:
 
 
 class _Literal(NamedTuple):
-    """Literal text that the tokens of a rule begin with."""
-
     text: bytes
     offset: int  # bytes of it before the run of token characters
     rule: Rule
@@ -7397,7 +7368,6 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """Match a string, or the second argument of a call whose first one names what is read."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not value or not (match["type"] or match["call"]):
         return value
@@ -7438,7 +7408,6 @@ def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
 
 
 def _take_default(c: Candidate) -> Candidate:
-    """Return the value that an expression falls back on, in place of the expression."""
     default = _DEFAULT.match(c.value) if c.value[:2] in ("${", "{{") else None
     if not default:
         return c
@@ -7712,7 +7681,6 @@ def wordness(value: str) -> str:
 
 @functools.cache
 def _letter_pairs() -> dict[str, int]:
-    """{two letters: how often they stand side by side in words, 0 to 9}"""
     letters = "abcdefghijklmnopqrstuvwxyz"
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
@@ -7881,8 +7849,6 @@ it is cut off
 
 
 class _Property(NamedTuple):
-    """A row of the table of what no secret is or has."""
-
     reason: str  # as --explain prints it
     where: str  # "value", "before", …
     regex: re.Pattern[str]
@@ -8191,11 +8157,11 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
     import json
 
     for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
+        plain = string[1]
         with contextlib.suppress(ValueError):
             plain = json.loads(string[0], strict=False).encode("utf-8", "replace")
-            if plain != string[1]:
-                for span in detect(plain, "", custom, encoded=False):
-                    yield span._replace(start=string.start(1), end=string.end(1))
+        for span in detect(plain, "", custom, encoded=False) if plain != string[1] else ():
+            yield span._replace(start=string.start(1), end=string.end(1))
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
@@ -8269,7 +8235,6 @@ def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple
 
 
 def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """Find a PEM or PGP private key with a body, also in JSON or in a string with escapes."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
     return _key_body(text, head) if head else (), at
@@ -8290,7 +8255,6 @@ def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
 
 
 def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """Find the values that SQL inserts into columns such as password."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -8522,7 +8486,6 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
 
 
 def is_archive(first: bytes) -> bool:
-    """Return whether a zip, gzip or tar file begins like this."""
     return first.startswith((b"PK\3\4", b"\x1f\x8b")) or first[257:262] == b"ustar"
 
 
@@ -8813,7 +8776,6 @@ def staged_blobs(folder: str) -> Iterator[Blob]:
 
 
 def top_of_repository(folder: str) -> str:
-    """Return the folder that paths in the repository are relative to."""
     return real_path(os.path.join(folder, ask_git(folder, "rev-parse", "--show-cdup")))
 
 
@@ -9422,7 +9384,7 @@ class Audit:
         return is_read and not self._excludes(entry.path)
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Say why a line of a file is or isn't reported, by the scan that audits it; no value is shown."""
+        """Say why a line is or isn't reported, without a value."""
         if self._excludes(path):
             yield "it is excluded, so it is not read"
         is_empty = True
@@ -9472,7 +9434,6 @@ class Audit:
         )
 
     def _replacement(self, path: str, match: Match) -> str:
-        """Return how to store a secret under a name of its own, and what to write in its place."""
         end = os.path.splitext(path)[1] or os.path.basename(path)
         reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
         name = variable_name(match.name) or re.sub(r"\W", "_", match.rule.id).upper()
@@ -9482,7 +9443,6 @@ class Audit:
         return f"set {name}, and write {reads.format(name)}" if reads else ""
 
     def _silenced_by(self, path: str, match: Match) -> str:
-        """Return why a match is not reported, or ""."""
         if match.rule.id in self._disabled:
             return "disabled rules"
         if self.settings.allows(path, match.rule.id):
@@ -9843,8 +9803,6 @@ _READS = {
 
 
 class _Scanned:
-    """What was found in a file, or in those of an archive."""
-
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
@@ -10058,7 +10016,6 @@ _NEXT_STEPS = (
 
 
 def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
-    """Print one line per finding, what to do next, and what was examined, silenced and skipped."""
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in findings:
         confidence = finding.confidence
@@ -10093,7 +10050,6 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _list_counts(counts: Iterable[tuple[str, int]], start: str) -> str:
-    """Return those that aren't zero, after `start`, or ""."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
     return start + text if text else ""
 
@@ -10226,8 +10182,6 @@ _ENVIRON_METHODS = {"get": "reads", "pop": "reads", "setdefault": "provides"}
 
 
 class _Use(NamedTuple):
-    """A place that asks for a name."""
-
     name: str
     line: int
     # It "requires" the name, "reads" it and gets None without, has a "default", or "provides" it to the rest.
@@ -10264,7 +10218,6 @@ class Check:
             self.found["missing" if is_missing else "optional"][name] = places[name]
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, content) of the text files at and below the paths, other than this one."""
         for path, shown in Audit(paths, untrusted=True).files():
             with contextlib.suppress(*VANISHED), open_regular(path, follow=False) as file:
                 data = file.read(MAX_FILE_BYTES)
@@ -10447,7 +10400,6 @@ def _parse(words: list[str], group: str = "", backend: str | None = None) -> Nam
 
 
 def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
-    """Parse what follows a command's name by its row in the table."""
     run, *arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""))
     for argument in arguments:
@@ -10519,7 +10471,6 @@ def _describe_commands(group: str) -> str:
 
 
 def _print_version() -> None:
-    """Print the version, and the id by which git knows this file."""
     import hashlib
 
     blob = "no blob id"
@@ -10623,7 +10574,6 @@ def _warn_after_set(store: Store, *names: str) -> None:
 
 
 def _sealed_store(args: Namespace) -> Store:
-    """Return the store of a command for sealed files, for which --backend may be left out."""
     manager: SecretsManager = args.manager
     return manager.store(args.backend or SecretsBackend.FILE)
 
