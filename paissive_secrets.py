@@ -7499,7 +7499,7 @@ def is_scored(span: Span) -> bool:
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
-def score(candidate: Candidate) -> int:
+def _score(candidate: Candidate) -> int:
     """Return the log odds, in hundredths, that the value is a secret."""
     return sum(map(_weigh, _feature_groups(candidate)))
 
@@ -7899,7 +7899,7 @@ _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 
 def verdict(span: Span, value: bytes) -> Span:
     """Return the span with its final confidence, and the reason if something says that it is no secret."""
-    confidence = level(score(span.candidate)) if span.candidate and is_scored(span) else span.confidence
+    confidence = level(_score(span.candidate)) if span.candidate and is_scored(span) else span.confidence
     if not confidence:
         return span._replace(confidence="")
     public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
