@@ -7542,38 +7542,37 @@ _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
 after: end 48 ; 38 word -127
-bias: - -4
-classes: aA0- 165 aA0 103 aA 46 A0 43 a0 26 0 -147 - -156 0- -197 A- -238
-digits: many 106 some 12 none -52 two -70
-distinct: 7 60 8 54 6 33 10 -9 2 -68 0 -248
-drawn: token 197 key 91 - -369
-echoes: name -84
-ends: telltale 87 - -91
-first: access 179 x 138 mysql 82 pass 65 token -122 key -132
-has: token -127 test -209 foo -224 admin -256 abc -262 123 -317 secret -339 pass -484
-kind: key -102
+classes: aA0- 165 aA0 103 aA 46 A0 42 a0 28 0 -147 - -156 0- -197 A- -236
+digits: many 106 some 12 none -52 two -65
+distinct: 7 60 8 52 6 32 10 -10 2 -68 0 -247
+drawn: token 197 key 92 - -373
+echoes: name -81
+ends: telltale 89 - -88
+first: access 181 x 141 mysql 139 pass 62 token -125 key -132
+has: token -128 test -209 foo -226 admin -256 abc -261 123 -316 secret -339 pass -483
+kind: key -98
 kind/classes: secret/a0 98 pass/a 81
-kind/digits: pass/two 84 pass/many 57 pass/some -67 token/two -73 secret/none -79 pass/none -92
-  auth/two -124
+kind/digits: pass/two 65 pass/many 45 token/two -75 secret/none -77 pass/some -79 pass/none -105
+  auth/two -127
 kind/ends: nonce/- 163
-kind/language: token/source -20 key/source -34 pass/json -111
-kind/length: pass/7 192 pass/16 128 pass/5 125 pass/9 125 pass/12 47 pass/63 -83 secret/5 -120
-  token/7 -153 pass/300 -340
-kind/letters: pass/6 50 pass/few 17 pass/2 -58 pass/3 -109 key/6 -136 auth/6 -141
-kind/quote: secret/single 29 pass/double 5 pass/bare -40
-kind/separator: pass/= 23 pass/( -77 key/_ -255
-kind/shape: pass/lower 81 pass/base36 21 pass/spaces -115
-language: config -1 json -5 source -25
-last: base 138 password 61
-length: 39 108 12 69 31 65 16 39 20 -8 7 -89 1 -158 5 -186 3 -232
-letters: 3 236 2 196 1 144 4 110 5 -86 few -183 6 -190 7 -229
-name: set 171 private 120 mysql 81 secret 56 token -4 user -47 check -162 public -242
-quote: double 20 bare -7
-separator: : 8 = 6 _ -83 ( -118 , -514
-sets: pass/config 59
-shape: marked 131 symbols -57 spaces -63 - -137
-symbols: 1 59 0 40 0s -170 4 -196
-words: 1 39 2 18 3 -6 4 -56
+kind/language: token/source -27 key/source -42 pass/json -110
+kind/length: pass/7 190 pass/16 126 pass/9 125 pass/5 122 pass/12 45 pass/63 -85 secret/5 -122
+  token/7 -152 pass/300 -341
+kind/letters: pass/6 47 pass/few 13 pass/2 -59 pass/3 -109 key/6 -136 auth/6 -140
+kind/quote: pass/double 22 secret/single 14
+kind/separator: pass/= 19 pass/( -74 key/_ -254
+kind/shape: pass/lower 81 pass/base36 18 pass/spaces -112
+language: config -1 json -7 source -22
+last: base 138 password 60
+length: 39 109 12 70 31 64 16 39 20 -8 7 -86 1 -161 5 -184 3 -235
+letters: 3 236 2 197 1 142 4 112 5 -87 few -182 6 -188 7 -228
+name: set 170 private 121 secret 58 user -49 check -162 public -240
+quote: double 8 bare -30
+separator: : 8 = 8 _ -86 ( -120 , -515
+sets: pass/config 55
+shape: marked 130 symbols -56 spaces -63 - -136
+symbols: 1 60 0 41 0s -170 4 -197
+words: 1 41 2 19 3 -4 4 -56
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -7894,6 +7893,7 @@ _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?){{1,4}}\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(r"(?:[A-Za-z]{1,40}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
+_IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 
 
@@ -7965,10 +7965,12 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "its name isn't that of a secret"
     if c.language == "translation":
         return "it is a translation"
-    if c.kind == "nonce" and "<" in c.before:
-        return "it is the nonce of a page"
+    if c.kind == "nonce" and (c.language == "source" or "<" in c.before):
+        return "it is a nonce"
     command = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
     if c.separator == "_" and c.quote and not command:
+        return "it is prose"
+    if c.separator == ":" and not c.quote and _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"):
         return "it is prose"
     if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
         return "it is the first of several arguments"

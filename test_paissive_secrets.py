@@ -8939,8 +8939,13 @@ key := "0123456789012345678901"
 "password": "Wachtwoord",
 === it is a translation, a/language/ca-es/b.json
   reset_password: Salasana
-=== it is the nonce of a page, a.html
+=== it is a nonce, a.html
 <script nonce="{A8}">
+=== it is a nonce, a.go
+ClientNonce: "{A20}",
+=== it is prose, a.md
+After the pass: apply `optional` defaults for absent keys
+an identity pass: interpret's contract must be identical
 === it is the output of a command, a.sh
 SECRET=`cat file7 | cut -c 1-9`
 === it is cut off, a.log
@@ -8991,6 +8996,7 @@ password: "ab1:cdefg7"
 run -password "x7k9Qw2p"
 set password "x7k9Qw2p"
 encrypted_password = "{A8}"
+The pass·word: ab1cdefg7 is set
 password = "administration"
 secr·et = "xqzvkjwqpxzg"
 """
