@@ -4792,6 +4792,13 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert refusal(server.store(token="").get, "a") == said
 
 
+def test_all_settings_that_open_a_vault_store_are_masked():
+    names = ("token", "secret_id", "jwt", "password", "github_token")
+    opening = {name: f"made-up-{name}" for name in names}
+    opening["proxy_addr"] = "http://user:" + "made-up@proxy.test:3128"
+    assert set(ps.VaultStore(**opening).credentials()) >= set(opening.values())
+
+
 def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
     monkeypatch.setenv("PAISSIVE_VAULT_PASSWORD_COMMAND", f"echo {CANARY}")
     store = stub(grants(100), http()).store(token="", login="userpass", username="u")
