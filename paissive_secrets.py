@@ -9290,8 +9290,8 @@ class Audit:
     and comments that allow a finding. `known` are values to search for as well.
     `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is
     called for what can't be read, `on_progress(summary)` as files are read.
-    Raises BadValue for a bad path or option, Unavailable if git fails, Conflict
-    if iterated over twice.
+    Raises BadValue for a bad path or option, Unavailable if git fails, Unsafe
+    if it hangs, Conflict if iterated over twice.
     """
 
     def __init__(
