@@ -2021,8 +2021,8 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
     piping = threading.Thread(target=use_pipe, daemon=True)
     piping.start()
     try:
-        piping.join(timeout)
-        child.wait(max(0, end - time.monotonic()))
+        child.wait(timeout)
+        piping.join(max(0, end - time.monotonic()))
         return None if piping.is_alive() else printed
     except subprocess.TimeoutExpired:
         return None
@@ -4046,8 +4046,7 @@ class VaultStore(Store):
                 places[name] = _path_and_field(name)
         paths = {path for path, _ in places.values()}
         self._visible_mounts()  # or each thread would ask for them
-        with _reader_pool() as pool:
-            secrets = dict(zip(paths, pool.map(self._read_if_there, paths)))
+        secrets = dict(zip(paths, _read_all(self._read_if_there, paths)))
         values = {name: _value_in(secrets[path], field) for name, (path, field) in places.items()}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -4209,7 +4208,6 @@ class VaultStore(Store):
         return root._replace(path=root.path + path)
 
     def _root(self) -> _Path:
-        """Return the place that names are relative to."""
         own, mounts = self.settings.mount + "/", self._visible_mounts()
         if own not in mounts:
             self._mounts = None  # it may be created later
@@ -4271,15 +4269,14 @@ class VaultStore(Store):
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         root = self._root()
         folders = [""]
-        with _reader_pool() as pool:
-            while folders:
-                keys = [*itertools.chain(*pool.map(functools.partial(self._list, root), folders))]
-                secrets = [key for key in keys if not key.endswith("/")]
-                read = functools.partial(self._fields_at, root)
-                for path, fields in zip(secrets, pool.map(read, secrets)):
-                    yield from self._named_fields(root, path, fields)
-                # Names can't reach below some folders, and a server may send endless ones.
-                folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
+        while folders:
+            keys = [*itertools.chain(*_read_all(functools.partial(self._list, root), folders))]
+            secrets = [key for key in keys if not key.endswith("/")]
+            read = functools.partial(self._fields_at, root)
+            for path, fields in zip(secrets, _read_all(read, secrets)):
+                yield from self._named_fields(root, path, fields)
+            # Names can't reach below some folders, and a server may send endless ones.
+            folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
 
     def _fields_at(self, root: _Path, path: str) -> Json:
         try:
@@ -4449,13 +4446,16 @@ class VaultStore(Store):
         return [folder + key for key in sorted(map(str, keys))]
 
 
-@contextlib.contextmanager
-def _reader_pool() -> Iterator[Any]:
-    from concurrent.futures import ThreadPoolExecutor
+def _read_all(read: Callable[[str], T], paths: Iterable[str]) -> Iterator[T]:
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(_READERS)
     try:
-        yield pool
+        for future in [pool.submit(read, path) for path in paths]:
+            # A signal just before a wait is noticed only at its end.
+            while not future.done():
+                wait([future], timeout=1)
+            yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # don't delay an error or an interrupt
 
@@ -10061,7 +10061,6 @@ def plural(count: int, what: str) -> str:
 
 
 def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
-    """Print version 1 of the JSON report: `findings` and `summary`."""
     import json
 
     # json.dumps takes no iterator, and a list of all findings could be huge.

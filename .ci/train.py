@@ -38,9 +38,6 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / ".ci")]
 import planted  # noqa: E402
@@ -189,6 +186,9 @@ def fit(train):
 
 def regression(train, use, l1_ratio, strength):
     """{feature: weight in hundredths}"""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     train = [e for e in train if e.weight]
     features = CountVectorizer(analyzer=lambda e: use.intersection(e.features), binary=True)
     rows = features.fit_transform(train)
