@@ -6933,7 +6933,6 @@ def pattern_rules() -> dict[str, Rule]:
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """Yield the rule of each row, and what follows its name."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
@@ -7053,7 +7052,6 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
-    """Return whether a JWT names an algorithm and has a signature, or an object as its payload."""
     header, payload, *signature = token.split(b".")
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
@@ -7188,7 +7186,7 @@ _BARE_VALUES = {
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
-_ENDS_WORD = frozenset(b"\"'`,;<>(){}&|\\[]=:")  # can't begin one either
+_ENDS_WORD = b"\"'`,;<>(){}&|\\[]=:"  # can't begin one either
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
     r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])([^{}$]+)\}|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
@@ -7379,7 +7377,6 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
-    """Match an unquoted value, which ends as its place and its language say."""
     start = match.end()
     bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
@@ -7400,7 +7397,6 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
-    """Return whether a value that follows its name after a space doesn't look random."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
@@ -8064,7 +8060,6 @@ def _judge(candidate: Candidate, is_sample: bool) -> Span:
 
 
 def _is_token(value: str) -> bool:
-    """Return whether a value begins as a provider's tokens do, or holds a private key."""
     if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
         return False
     data = value.encode(errors="replace")
@@ -8123,7 +8118,6 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
 
 
 def _token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
-    """Return the token whose prefix begins or continues at `start`."""
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
@@ -8393,10 +8387,14 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 CONFIDENCES = ("low", "medium", "high")
 READ_SIZE = 1 << 19  # bytes asked for in one read
 _CONTEXT = 100  # bytes on either side of a value that say which one it is
-# At the start of a line, or as a key in JSON: elsewhere, it may be a part of another value.
+# Elsewhere than in these places, it may be a part of another value.
 _ASSIGNED_NAME = lazily(
-    rb"(?:^[ \t-]*(?:[A-Za-z]+ ){0,3}(?:self\.|this\.|\$)?|[{,][ \t]*(?=[\"']))"
-    rb"[\"']?([A-Za-z_][\w.-]*)[\"']?(?:: ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*[\"'`]?\Z"
+    rb"""(?x)
+    (?:^[ \t-]*(?:[A-Za-z]+\ ){0,3}(?:self\.|this\.|\$)?|[{,][ \t]*(?=["']))  # a line, or JSON
+        ["']?([A-Za-z_][\w.-]*)["']?(?::\ ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*["'`]?\Z
+    |\$\{([A-Za-z_]\w*):?[=-]\Z  # ${NAME:-value}
+    |[(\[]\ ?["']([A-Za-z_][\w.-]*)["'](?:\]\ ?=|,)\ ?(?:default=)?["'`]\Z  # env("NAME", "value")
+    """
 )
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
@@ -8516,7 +8514,6 @@ def _line_start(text: bytes, near: int) -> int:
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
-    """Return the line and the column behind a text that begins at this line and column."""
     begin = text.rfind(b"\n") + 1
     width = len(text[begin:].decode("utf-8", "replace"))
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
@@ -8613,7 +8610,7 @@ def _mask(rule: Rule, value: bytes) -> str:
 def _name_before(text: bytes, at: int) -> str:
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
-    name = match[1].decode() if match else ""
+    name = match[match.lastindex or 0].decode() if match else ""
     # Not any word: that could be a part of a value of several lines.
     return name if looks_secret(name) else ""
 
@@ -9050,7 +9047,6 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    """Yield the files and the repositories below a folder, sorted."""
     pending = [""]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
@@ -9344,7 +9340,8 @@ class Audit:
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
         self._archives = archives
-        self._names: dict[str, dict[int, int]] = {}  # those in fixes, with the values that they are for
+        self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
+        self._numbers: dict[str, int] = {}  # the last one after a name
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
@@ -9439,10 +9436,19 @@ class Audit:
         end = os.path.splitext(path)[1] or os.path.basename(path)
         reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
         name = variable_name(match.name) or re.sub(r"\W", "_", match.rule.id).upper()
-        values = self._names.setdefault(name, {})
-        number = values.setdefault(match.identity, len(values) + 1)
-        name = name if number == 1 else f"{name}_{number}"
+        name = self._name_alone(name, match.identity)
         return f"set {name}, and write {reads.format(name)}" if reads else ""
+
+    def _name_alone(self, name: str, value: int) -> str:
+        """Return the name or, if it stands for another value, the name with a number."""
+        while (name, value) not in self._names:
+            number = self._numbers.get(name, 0) + 1
+            numbered = name if number == 1 else f"{name}_{number}"
+            if numbered not in self._numbers:
+                self._names[name, value] = numbered
+                self._numbers[numbered] = 1
+            self._numbers[name] = number
+        return self._names[name, value]
 
     def _silenced_by(self, path: str, match: Match) -> str:
         if match.rule.id in self._disabled:

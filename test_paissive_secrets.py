@@ -11972,6 +11972,12 @@ def test_the_replacement_is_in_the_language_of_the_file(folder):
         ("a.json", '{{"user": "x", "db-password": "{}"}}', "DB_PASSWORD"),
         ("a.yaml", "  - mail.password: {}", "MAIL_PASSWORD"),
         ("a.go", 'apiToken := "{}"', "apiToken"),
+        ("a.php", "define( 'SHOP_TOKEN', '{}' );", "SHOP_TOKEN"),
+        ("a.php", "$config['shop_token'] = '{}';", "shop_token"),
+        ("a.py", 'token = env("SHOP_TOKEN", default="{}")', "SHOP_TOKEN"),
+        ("a.py", 'token = os.getenv("SHOP_TOKEN", "{}")', "SHOP_TOKEN"),
+        ("a.sh", 'export TOKEN="${{SHOP_TOKEN:-{}}}"', "SHOP_TOKEN"),
+        ("compose.yaml", "      TOKEN: ${{SHOP_TOKEN-{}}}", "SHOP_TOKEN"),
     ],
 )
 def test_the_replacement_has_the_variable_as_it_stands_in_the_file(folder, path, line, name):
@@ -11984,6 +11990,14 @@ def test_two_values_never_get_the_same_name_and_one_value_gets_one(folder):
         (folder / path).write_text("".join(f"API_TOKEN = '{token(n)}'\n" for n in numbers))
     names = [finding.fix.split()[1].rstrip(",") for finding in ps.audit()]
     assert names == ["API_TOKEN", "API_TOKEN_2", "API_TOKEN_2", "API_TOKEN_3"]
+
+
+def test_a_numbered_name_is_no_other_variable_of_the_files(folder):
+    names = ("API_TOKEN_2", "API_TOKEN", "API_TOKEN", "API_TOKEN_3", "API_TOKEN_3_2")
+    lines = (f"{name} = '{token(number)}'\n" for number, name in enumerate(names))
+    (folder / "a.py").write_text("".join(lines))
+    fixes = [finding.fix.split()[1].rstrip(",") for finding in ps.audit()]
+    assert fixes == ["API_TOKEN_2", "API_TOKEN", "API_TOKEN_3", "API_TOKEN_3_2", "API_TOKEN_3_2_2"]
 
 
 def test_a_replacement_never_has_a_part_of_a_value_for_a_name(folder):
