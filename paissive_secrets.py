@@ -2995,14 +2995,8 @@ LOGINS: dict[str, dict[str, str]] = {
 }
 
 
-def _check_printable(source: str, text: str) -> str:
-    if not text.isprintable():
-        raise BadValue(f"{source} has a control character")
-    return text
-
-
 def _parse_address(source: str, text: str) -> str:
-    if _check_printable(source, text).startswith("unix://"):
+    if text.startswith("unix://"):
         return text
     try:
         url = split_url(text)
@@ -3043,37 +3037,31 @@ def check_header(source: str, text: str) -> str:
     return text
 
 
-def _parse_flag(source: str, text: str) -> bool:
-    if text.lower() not in _FLAGS:
-        raise BadValue(f"{source} isn't true or false", hint="use 1, t, true, 0, f or false")
-    return _FLAGS[text.lower()]
-
-
 def _parse_retries(source: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise BadValue(f"{source} isn't a number", hint="use 0 or more")
     return int(text)
 
 
-def _parse_login(source: str, text: str) -> str:
-    if text not in LOGINS:
-        raise BadValue(f"{source} isn't a known login method", hint=f"use {', '.join(LOGINS)}")
-    return text
+def _choose(choices: Mapping[str, object], source: str, text: str) -> object:
+    if text.lower() not in choices:
+        raise BadValue(f"{source} isn't valid", hint=f"use one of: {', '.join(choices)}")
+    return choices[text.lower()]
 
 
-# The parsers and the defaults of settings that aren't just printable text, empty by default.
+# How settings are read that aren't just printable text, and their defaults, otherwise empty.
 _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
     "addr": (_parse_address, "https://127.0.0.1:8200"),
     "agent_addr": (_parse_address, ""),
     "namespace": (check_header, ""),
     "token": (check_header, ""),
-    "token_path": (_check_printable, "~/.vault-token"),
-    "skip_verify": (_parse_flag, "false"),
+    "token_path": (lambda _, text: os.path.expanduser(text), "~/.vault-token"),
+    "skip_verify": (functools.partial(_choose, _FLAGS), "false"),
     "client_timeout": (_parse_timeout, "60"),
     "max_retries": (_parse_retries, "2"),
     "mount": (_parse_folder, "secret"),
     "prefix": (_parse_folder, ""),
-    "login": (_parse_login, "token"),
+    "login": (functools.partial(_choose, {name: name for name in LOGINS}), "token"),
     "login_mount": (_parse_folder, ""),
 }
 
@@ -3088,8 +3076,6 @@ class VaultSettings:
 
         def __getattr__(self, name: str) -> Any: ...
 
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
         brands = ["BAO_", "VAULT_"]
@@ -3101,9 +3087,11 @@ class VaultSettings:
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
-            parse, default = _PARSERS.get(name, (_check_printable, ""))
+            parse, default = _PARSERS.get(name, (None, ""))
             text = str(value) or default
-            values[name] = parse(source, text) if text else ""
+            if not text.isprintable():
+                raise BadValue(f"{source} has a control character", hint="look for a line break at its end")
+            values[name] = parse(source, text) if parse and text else text
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
         values["login_mount"] = values["login_mount"] or values["login"]
@@ -3130,35 +3118,6 @@ _NOT_DONE = {412, 429}
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
 
 
-class Response:
-    """A response; a plain class, since the body may hold secrets."""
-
-    broken = ""  # why there is no response
-    sent = True  # whether the request may have reached the server
-    repeated = False  # whether an earlier attempt may have been carried out
-
-    def __init__(self, status: int, headers: Any = None) -> None:
-        self.status, self.headers = status, {} if headers is None else headers
-        self.body: Json = {}
-
-    @property
-    def may_pass(self) -> bool:
-        # 501 says that something isn't implemented, and never will be.
-        return self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
-
-    @property
-    def may_be_done(self) -> bool:
-        """Whether a write may have been carried out although nothing confirms it."""
-        return self.repeated or (self.sent and self.may_pass and self.status not in _NOT_DONE)
-
-    @property
-    def data(self) -> Json:
-        return child_object(self.body, "data")
-
-    def says(self, words: str) -> bool:
-        return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
-
-
 def child_object(parent: Json, name: str) -> Json:
     value = parent.get(name)
     return value if isinstance(value, dict) else {}  # a server may send anything
@@ -3168,25 +3127,21 @@ def json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
-class _StateIndex(NamedTuple):
-    """An X-Vault-Index: what to send back, and the cluster and number that OpenBao's consists of."""
-
-    text: str = ""
-    cluster: str = ""
-    number: int = 0
-
-    def is_older_than(self, other: _StateIndex) -> bool:
-        return self.cluster == other.cluster and self.number < other.number
-
-
 @functools.lru_cache(8)  # it only changes with a write
-def _parse_index(text: str) -> _StateIndex:
+def _parse_index(text: str) -> tuple[str, int]:
+    """Return the cluster and the number that OpenBao's X-Vault-Index consists of."""
     import base64
 
     with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
         found = parse_object(base64.b64decode(text))
-        return _StateIndex(text, str(found["cluster"]), int(found["value"]))
-    return _StateIndex(text)
+        return str(found["cluster"]), int(found["value"])
+    return "", 0
+
+
+def _is_older(index: str, other: str) -> bool:
+    cluster, number = _parse_index(index)
+    other_cluster, other_number = _parse_index(other)
+    return cluster == other_cluster and number < other_number
 
 
 class Transport:
@@ -3197,7 +3152,7 @@ class Transport:
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
-    newest = _StateIndex()
+    newest = ""  # X-Vault-Index
     deadline = float("inf")  # for all requests
     closed = False
     _context: Any = None
@@ -3214,50 +3169,41 @@ class Transport:
 
     def call(
         self, method: str, path: str, body: Json | None = None, *, token: str = "", repeat: bool = True
-    ) -> Response:
+    ) -> Exchange:
         """Send a request for a quoted path; `repeat` says that sending it twice is harmless."""
-        import json
-
-        deadline = min(self.deadline, time.monotonic() + self.settings.client_timeout)
-        data = b"" if body is None else json.dumps(body).encode()
-        repeated = False
+        exchange = Exchange(self, method, body, token, repeat)
         for attempt in itertools.count():
-            known = self.newest
-            exchange = _Exchange(self, data, token, repeat, deadline)
-            response = exchange.send(method, f"{self._base}/v1/{path}")
-            response.repeated = repeated or exchange.redirected
-            index = _parse_index(response.headers.get("X-Vault-Index", ""))
-            with self.lock:
-                # An unreadable index of a read may be an old one.
-                counts = index.cluster or (index.text and method != "GET")
-                if counts and not index.is_older_than(self.newest):
-                    self.newest = index
-            if repeat and method == "GET" and index.is_older_than(known):
-                response = Response(412)  # this node was active, and doesn't know yet that it isn't now
-            final = not response.may_pass or (response.may_be_done and not repeat)
+            exchange.send(f"{self._base}/v1/{path}")
+            final = not exchange.may_pass or (exchange.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
                 break
             # Doubling, jittered so that not all clients come at once; more if the server asks for it.
             wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
-            asked = response.headers.get("Retry-After", "")
+            asked = exchange.headers.get("Retry-After", "")
             if re.fullmatch("[0-9]{1,8}", asked):
                 wait = max(wait, int(asked))
-            if time.monotonic() + wait > deadline:
+            if time.monotonic() + wait > exchange.deadline:
                 break
             time.sleep(wait)
-            repeated = response.may_be_done
-        return response
+        return exchange
+
+    def note_state(self, index: str, *, is_read: bool) -> None:
+        # An unreadable index of a read may be an old one.
+        counts = _parse_index(index)[0] or (index and not is_read)
+        with self.lock:
+            if counts and not _is_older(index, self.newest):
+                self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
         """Whether a redirect may take the token there: servers may lie."""
         old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
-        place = host, port = _host_and_port(new.scheme, new.netloc)
+        host, port = place = _host_and_port(new.scheme, new.netloc)
         spelled = f"[{host}]" if ":" in host else host
-        names = {host, spelled, f"{spelled}:{port}"}
         trusted = self.settings.hosts.lower().replace(",", " ").split()
-        return place == _host_and_port(old.scheme, old.netloc) or not names.isdisjoint(trusted)
+        is_trusted = spelled in trusted or f"{spelled}:{port}" in trusted
+        return is_trusted or place == _host_and_port(old.scheme, old.netloc)
 
     @functools.cached_property
     def proxy(self) -> tuple[str, dict[str, str]]:
@@ -3267,27 +3213,25 @@ class Transport:
         proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
         return _parse_proxy(proxy) if proxy else ("", {})
 
-    def take(self, scheme: str, host: str) -> Any:
-        if self.closed:
-            raise ConnectionAbortedError
+    def take(self, place: tuple[str, str]) -> Any:
         with self.lock:
-            idle = self._idle.setdefault((scheme, host), [])
+            idle = self._idle.setdefault(place, [])
             while idle:
                 connection = idle.pop()
                 if not _is_stale(connection):
                     break
             else:
-                connection = self._new_connection(scheme, host)
+                connection = self._new_connection(place)
             self._busy.add(connection)
         return connection
 
-    def _new_connection(self, scheme: str, host: str) -> Any:
-        address = name, port = _host_and_port(scheme, host)
+    def _new_connection(self, place: tuple[str, str]) -> Any:
+        address = name, port = _host_and_port(*place)
         proxy, login = self.proxy
         connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else address))
-        connection.place = scheme, host
+        connection.place = place
         connection.socket_path = self.socket_path
-        if scheme == "https":
+        if place[0] == "https":
             connection.context = self._context = self._context or _tls_context(self.settings)
             connection.server_name = self.settings.tls_server_name or name
             if proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
@@ -3316,88 +3260,117 @@ class Transport:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
 
 
-class _Exchange:
-    """A request, and what becomes of it; a plain class, since both hold secrets."""
+class Exchange:
+    """A request and its response; a plain class, since both may hold secrets."""
 
-    sent = False  # whether it may have reached a server
-    redirected = False
-    raw = b""  # the body of the response
+    status = 0  # of the response, if there is one
+    broken = ""  # why there is none
+    repeated = False  # whether an earlier attempt may have been carried out
+    _sent = False  # whether the request may have reached a server
 
-    def __init__(self, transport: Transport, data: bytes, token: str, repeat: bool, deadline: float) -> None:
-        self.transport, self._data = transport, data
-        self._repeat, self._deadline = repeat, deadline
+    def __init__(
+        self, transport: Transport, method: str, body: Json | None, token: str, repeat: bool
+    ) -> None:
+        import json
+
+        self.deadline = min(transport.deadline, time.monotonic() + transport.settings.client_timeout)
+        self._transport, self._method, self._repeat = transport, method, repeat
+        self._data = None if body is None else json.dumps(body).encode()
+        self._known = known = transport.newest
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        fields = {"X-Vault-Request": "true", "Content-Type": "application/json" if data else ""}
+        fields = {"X-Vault-Request": "true", "X-Vault-Token": token}
         fields["X-Vault-Namespace"] = transport.settings.namespace
-        fields["X-Vault-Index"] = newest = transport.newest.text
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if newest else ""
-        fields["X-Vault-Token"] = token
-        fields["Content-Length"] = str(len(data)) if data else ""
-        self._headers = {name: value for name, value in fields.items() if value}
+        fields["X-Vault-Index"] = known
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if known else ""
+        fields["Content-Type"] = "application/json" if self._data else ""
+        self._fields = {name: value for name, value in fields.items() if value}
+        self.headers: Any = {}
+        self.body: Json = {}
 
-    def send(self, method: str, url: str) -> Response:
+    @property
+    def may_pass(self) -> bool:
+        # 501 says that something isn't implemented, and never will be.
+        return self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether a write may have been carried out although nothing confirms it."""
+        return self.repeated or (self._sent and self.may_pass and self.status not in _NOT_DONE)
+
+    @property
+    def data(self) -> Json:
+        return child_object(self.body, "data")
+
+    def says(self, words: str) -> bool:
+        return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
+
+    def send(self, url: str) -> None:
         from http.client import HTTPException
         from urllib.error import HTTPError
 
+        self.repeated = self.may_be_done
+        self.status, self.headers, self.body, self._sent = 0, {}, {}, False
         try:
-            answer = _opener().open(self._new_request(method, url))
-            return _read_response(answer.status, answer.headers, self.raw)
+            _opener().open(self._new_request(url))
         except HTTPError as error:  # a redirect to a third place, or to another scheme
-            return Response(error.code)
+            self.status = error.code
         except SecretsError:
             raise
         # The last two are for a chunk that claims to be huge.
         except (OSError, ValueError, HTTPException, MemoryError, OverflowError) as error:
-            response = Response(0)
-            response.sent, response.broken = self.sent, _describe(error)
-            return response
+            self.status, self.broken = 0, _describe(error)
+        is_read = self._method == "GET"
+        if index := self.headers.get("X-Vault-Index", ""):
+            self._transport.note_state(index, is_read=is_read)
+        if is_read and self._repeat and _is_older(index, self._known):
+            self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
-    def _new_request(self, method: str, url: str) -> Any:
+    def _new_request(self, url: str) -> Any:
         from urllib.request import Request
 
         # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
-        request: Any = Request(url, method=method)  # noqa: S310 - the address is http or https
+        request: Any = Request(url, method=self._method)  # noqa: S310 - the address is http or https
         request.exchange = self
         return request
 
     def perform(self, request: Any) -> Any:
         """Send urllib's request over a connection, read the response, and keep the connection."""
-        scheme, host = split_url(request.full_url)[:2]
-        target, headers = request.selector, {"Host": host, **self._headers}
-        proxy, login = self.transport.proxy
-        if proxy and scheme == "http":  # otherwise it only opens a tunnel, and its login goes no further
-            target, headers = request.full_url, {**headers, **login}
-        connection = self.transport.take(scheme, host)
+        target, fields = request.selector, {"Host": request.host, **self._fields}
+        proxy, login = self._transport.proxy
+        if (
+            proxy and request.type == "http"
+        ):  # otherwise it only opens a tunnel, and its login goes no further
+            target, fields = request.full_url, {**fields, **login}
+        connection = self._transport.take((request.type, request.host))
         reusable = False
         try:
-            connection.deadline = self._deadline
+            connection.deadline = self.deadline
             connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
             if connection.sock is None:
                 connection.connect()
-            if self.transport.closed:
+            if self._transport.closed:
                 raise ConnectionAbortedError
-            self.sent = True
-            connection.body = self._data
-            connection.request(request.get_method(), target, headers=headers)
+            self._sent = True
+            connection.request(self._method, target, self._data, fields)
             with connection.getresponse() as response:
                 framing = [name for name in response.headers if name.lower() in _FRAMING]
                 if response.headers.defects or len(framing) > 1:
                     raise ValueError  # where it ends is in doubt, and the next one would be misread
-                self.raw = response.read()
+                raw = response.read()
             reusable = not response.will_close
         finally:
-            self.transport.give_back(connection, reusable=reusable)
-        response.msg = response.reason  # as urllib does it
+            self._transport.give_back(connection, reusable=reusable)
+        self.status, self.headers = response.status, response.headers
+        self.body = _read_body(response.status, raw)
         return response
 
     def follow(self, request: Any, status: int, target: str) -> Any:
-        method = request.get_method()
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        allowed = self._repeat and (method == "GET" or status in (307, 308))
-        if not allowed or not self.transport.trusts(request.full_url, target):
+        allowed = self._repeat and (self._method == "GET" or status in (307, 308))
+        if not allowed or not self._transport.trusts(request.full_url, target):
             return None
-        self.redirected = True
-        return self._new_request(method, target)
+        self.repeated = True
+        return self._new_request(target)
 
 
 # Classes derived from the library's are made by functions: importing it takes longer than all else here.
@@ -3408,20 +3381,21 @@ def _opener() -> Any:
     """Return urllib's opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
 
-    class Handler(urllib_request.HTTPRedirectHandler, urllib_request.HTTPErrorProcessor):
+    class Handler(urllib_request.HTTPRedirectHandler):
         max_redirections = 1
 
         def http_open(self, req: Any) -> Any:
             return req.exchange.perform(req)
 
+        def http_response(self, req: Any, response: Any) -> Any:
+            if response.status not in _REDIRECTS:
+                return response
+            return self.http_error_302(req, response, response.status, "", response.headers) or response
+
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
             return req.exchange.follow(req, code, newurl)
 
-        def http_error_default(self, req: Any, fp: Any, code: int, msg: str, hdrs: Any) -> Any:
-            return fp
-
-        https_open = http_open
-        http_error_308 = urllib_request.HTTPRedirectHandler.http_error_302  # unknown to Python 3.9 and 3.10
+        https_open, https_response = http_open, http_response
 
     opener = urllib_request.OpenerDirector()
     opener.add_handler(Handler())
@@ -3436,9 +3410,8 @@ def _connection_class() -> Any:
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline = stale_at = 0.0  # in seconds of the monotonic clock
-        socket_path = server_name = ""
-        context = place = None
-        body = b""  # to send in one piece with the head, which halves the system calls
+        socket_path = server_name = context = place = None
+        unsent = b""  # head and body go out in one piece, which halves the system calls
 
         def connect(self) -> None:
             if self.socket_path:
@@ -3453,10 +3426,12 @@ def _connection_class() -> Any:
                 self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
         def send(self, data: Any) -> None:
-            _send_all(self.sock, data + self.body, self.deadline)
-            self.body = b""
+            """Do without the audit event of http.client, which has the token."""
+            self.unsent += data
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
+            _send_all(sock, self.unsent, self.deadline)
+            self.unsent = b""
             return HTTPResponse(cast("Any", _Source(sock, self.deadline)), **more)
 
         def close(self) -> None:
@@ -3488,7 +3463,6 @@ def _dial(deadline: float, address: tuple[str, int], *_: object) -> socket.socke
 
 
 def _send_all(sock: Any, data: bytes, deadline: float) -> None:
-    """Send without the audit event of http.client, which has the token."""
     rest = memoryview(data)
     while rest:  # SSLSocket.sendall would begin the timeout anew with each record
         sock.settimeout(_time_left(deadline))
@@ -3532,6 +3506,7 @@ class _Source(io.RawIOBase):
         return size
 
 
+@functools.lru_cache(1024)
 def url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
@@ -3602,7 +3577,12 @@ def _tls_context(settings: VaultSettings) -> Any:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
     context.hostname_checks_common_name = False  # but only its alternative names, as Go does
     try:
-        _load_trusted(context, settings)
+        if settings.cacert:
+            context.load_verify_locations(settings.cacert)
+        elif settings.capath:
+            _load_folder(context, settings.capath)
+        else:
+            context.load_default_certs()
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting on the terminal.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
@@ -3616,30 +3596,26 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _load_trusted(context: Any, settings: VaultSettings) -> None:
+def _load_folder(context: Any, folder: str) -> None:
+    """Trust all files at any depth, as Vault does; OpenSSL would only look for hashed names."""
     import ssl
 
-    if settings.cacert:
-        context.load_verify_locations(settings.cacert)
-    elif settings.capath:  # all files at any depth, as in Vault; OpenSSL would only look for hashed names
-        files = [os.path.join(place, name) for place, _, names in os.walk(settings.capath) for name in names]
-        for file in files:
+    for place, _, names in os.walk(folder):
+        for name in names:
             with contextlib.suppress(ssl.SSLError):  # a key, for instance
-                context.load_verify_locations(file)
-    else:
-        context.load_default_certs()
+                context.load_verify_locations(os.path.join(place, name))
 
 
-def _read_response(status: int, headers: Any, raw: bytes) -> Response:
-    response = Response(status, headers)
+def _read_body(status: int, raw: bytes) -> Json:
     try:  # a proxy's errors aren't JSON
-        response.body = parse_object(raw if status == 200 else raw or b"{}")
-        if status == 404 and not response.body.keys() & {"data", "errors"}:
+        body = parse_object(raw if status == 200 else raw or b"{}")
+        if status == 404 and not body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
         if status < 300 or status in (400, 404, 405):
             raise not_vault_error() from None
-    return response
+        return {}
+    return body
 
 
 def parse_object(raw: bytes, hook: Any = None) -> Json:
@@ -3691,7 +3667,7 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 )
 
 
-def vault_error(address: str, response: Response, capability: str, path: str) -> SecretsError:
+def vault_error(address: str, response: Exchange, capability: str, path: str) -> SecretsError:
     if not response.status:
         return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
     if response.status in _REDIRECTS:
@@ -3732,13 +3708,11 @@ class Lease:
         self.id, self.data = lease_id, data or {}
         self.start(seconds)
 
-    def start(self, seconds: float, left: float | None = None) -> None:
-        """Count from now, with `left` of so many seconds left; 0 means that there is nothing to renew."""
-        used = 0.0 if left is None else seconds - left
+    def start(self, seconds: float, used: float = 0.0) -> None:
+        """Count from now; 0 seconds mean that there is nothing to renew."""
         self.seconds = seconds
-        self.until = self.renew_at = float("inf")
-        if seconds:
-            self.until = self.renew_at = time.monotonic() + seconds * _RENEW_AT - used
+        self.until = time.monotonic() + seconds * _RENEW_AT - used if seconds else float("inf")
+        self.renew_at = self.until
 
     def is_due(self) -> bool:
         return self.renew_at <= time.monotonic()
@@ -3747,7 +3721,7 @@ class Lease:
         """Leave it to other threads, and try again later if this fails."""
         self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
 
-    def extend(self, response: Response, about: Json) -> bool:
+    def extend(self, response: Exchange, about: Json) -> bool:
         """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
         longer = json_number(about.get("lease_duration"))
         renewed = response.status == 200 and longer > self.seconds / 2
@@ -3780,7 +3754,7 @@ class Session:
         child.held, child._lease, child._refused = self.held, self._lease, self._refused
         return child
 
-    def call(self, *request: Any, repeat: bool = True) -> Response:
+    def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
         call = functools.partial(self.transport.call, *request, repeat=repeat)
@@ -3811,21 +3785,22 @@ class Session:
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
-    def close(self) -> list[Response]:
+    def close(self) -> list[Exchange]:
         """Hang up, and revoke all leases and our own logins; return the responses of what failed."""
         old, self.transport = self.transport, Transport(self.settings)
         self.transport.newest = old.newest
         old.close()
-        last = Transport(self.settings)
-        last.deadline = time.monotonic() + _CLOSE_SECONDS
         tokens, self._own = self._own, []
         leases, self.leases = self.leases, {}
-        if self.held in tokens:  # leases end with the token that acquired them
-            self.held, leases = None, {}
-        answers = [last.call("POST", "auth/token/revoke-self", {}, token=token) for token in tokens]
-        for lease in leases.values():
-            body = {"lease_id": lease.id}
-            answers.append(last.call("POST", "sys/leases/revoke", body, token=self.held or ""))
+        requests: list[tuple[str, Json, str]] = [("auth/token/revoke-self", {}, token) for token in tokens]
+        if self.held in tokens:
+            self.held = None  # leases end with the token that acquired them
+        else:
+            ids = [{"lease_id": lease.id} for lease in leases.values()]
+            requests += [("sys/leases/revoke", body, self.held or "") for body in ids]
+        last = Transport(self.settings)
+        last.deadline = time.monotonic() + _CLOSE_SECONDS
+        answers = [last.call("POST", path, body, token=token) for path, body, token in requests]
         return [response for response in answers if response.status not in (200, 204)]
 
     def _replace_token(self, stale: str) -> bool:
@@ -3875,7 +3850,7 @@ class Session:
         about = response.data
         left = json_number(about.get("renewable") and about.get("ttl"))
         whole = max(left, *(json_number(about.get(name)) for name in ("period", "creation_ttl")))
-        lease.start(left and whole, left)
+        lease.start(left and whole, whole - left)
 
     def _renew_lease(self, lease: Lease) -> None:
         lease.put_off()
@@ -3891,27 +3866,27 @@ class Session:
             where += "/" + url_path(_login_value(settings, "username"), safe="")
         body = {member: _login_value(settings, name) for member, name in LOGINS[login].items()}
         refused, until = self._refused
-        is_refused = body == refused and time.monotonic() < until
-        if not is_refused:
+        if body != refused or until <= time.monotonic():
             response = self.transport.call("POST", where, body)
-            is_refused = response.status in (400, 403)
-            if is_refused:
-                self._refused = body, time.monotonic() + _REFUSED_SECONDS
-        if is_refused:
-            hint = f"check the credentials, and the login mount {settings.login_mount}"
-            raise Locked(f"Vault refuses the {login} login", hint=hint)
+            if response.status not in (400, 403):
+                return self._token_in(response, where)
+            self._refused = body, time.monotonic() + _REFUSED_SECONDS
+        hint = f"check the credentials, and the login mount {settings.login_mount}"
+        raise Locked(f"Vault refuses the {login} login", hint=hint)
+
+    def _token_in(self, response: Exchange, where: str) -> tuple[str, float]:
         auth = child_object(response.body, "auth")
         if auth.get("mfa_requirement"):
-            raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
+            raise Locked(f"the {self.settings.login} login needs a second factor", hint=_LOGIN_HINT)
         if not isinstance(auth.get("client_token"), str):
-            raise vault_error(settings.addr, response, "update", where)
+            raise vault_error(self.settings.addr, response, "update", where)
         return auth["client_token"], json_number(auth.get("lease_duration"))
 
 
 def _read_token(settings: VaultSettings) -> str:
-    path = os.path.expanduser(settings.token_path)
-    file = os.path.isfile(path)  # a FIFO that nobody writes to would block
-    return str(settings.token or (_read_login_file(path) if file else ""))
+    if not settings.token and os.path.isfile(settings.token_path):  # a FIFO could block
+        return _read_login_file(settings.token_path)
+    return str(settings.token)
 
 
 def _login_value(settings: VaultSettings, name: str) -> str:
@@ -3946,7 +3921,7 @@ _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
-_MOUNTS_SECONDS = 1.0  # for which known mounts are trusted: others may add or upgrade one
+_MOUNTS_SECONDS = 1.0  # for which known mounts are trusted by a write that reads nothing first
 _WHOLE = frozenset(STAGES.values())  # instead of a field: all fields, or a stage of all of them
 _UNKNOWN = "whether the write was carried out is unknown"
 
@@ -4194,8 +4169,8 @@ class VaultStore(Store):
             if "ttl" in about:
                 ttl = int(json_number(about["ttl"]))
                 yield "time left", f"{ttl} seconds" if ttl else "no end"
-            root = self._root()
-            yield "mount", f"{root.mount}/, KV version {root.kv}"
+            place = self._below_prefix("")
+            yield "mount", f"{place.mount}/, KV version {place.kv}"
         except SecretsError as error:
             yield "problem", str(error)
 
@@ -4204,10 +4179,10 @@ class VaultStore(Store):
         mount = max(filter(path.startswith, mounts), key=len, default="")
         if mount:
             return _Path(mount[:-1], mounts[mount], path[len(mount) :])
-        root = self._root()
-        return root._replace(path=root.path + path)
+        return self._below_prefix(path)
 
-    def _root(self) -> _Path:
+    def _below_prefix(self, path: str) -> _Path:
+        """Return where a secret is unless its name begins with another mount."""
         own, mounts = self.settings.mount + "/", self._visible_mounts()
         if own not in mounts:
             self._mounts = None  # it may be created later
@@ -4215,13 +4190,14 @@ class VaultStore(Store):
             raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
         if not mounts[own]:
             raise BadValue(f"{own} isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
-        return _Path(self.settings.mount, mounts[own], self.settings.prefix and self.settings.prefix + "/")
+        prefix = self.settings.prefix and self.settings.prefix + "/"
+        return _Path(self.settings.mount, mounts[own], prefix + path)
 
     def _visible_mounts(self) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see."""
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
-        if mounts is None or self._mounts_until <= time.monotonic():
+        if mounts is None:
             found = child_object(self._call("GET", where).data, "secret")
             token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
@@ -4234,8 +4210,15 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _kv_place(self, path: str, *, versions: bool = False) -> _Path:
+    def _forget_old_mounts(self) -> None:
+        """Ask again before a request whose response would not show that the mounts have changed."""
+        if self._mounts_until <= time.monotonic():
+            self._mounts = None
+
+    def _kv_place(self, path: str, *, versions: bool = False, is_read: bool = False) -> _Path:
         """Return where a secret is; BadValue unless it can be written, and has `versions`."""
+        if not is_read:
+            self._forget_old_mounts()
         place = self._locate(path)
         if not place.kv:
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
@@ -4244,14 +4227,14 @@ class VaultStore(Store):
         return place
 
     def _find(self, path: str, version: int | None = None) -> tuple[_Path, _Secret]:
-        """Return where a secret is, and the secret; ask for the mounts again before it counts as absent."""
-        place = self._kv_place(path, versions=version is not None)
+        """Return where a secret is, and the secret; before it counts as absent, ask for the mounts again."""
+        find = functools.partial(self._kv_place, path, versions=version is not None, is_read=True)
+        place = find()
         secret = self._fetch(place, version)
-        if secret.version:
-            return place, secret
-        self._mounts = None  # there may be a new one, or one was upgraded
-        again = self._kv_place(path, versions=version is not None)
-        return again, secret if again == place else self._fetch(again, version)
+        if not secret.version and find() != place:
+            place = find()
+            secret = self._fetch(place, version)
+        return place, secret
 
     def _read(self, name: str, path: str, version: int | None = None) -> Json:
         if version is None:
@@ -4267,27 +4250,28 @@ class VaultStore(Store):
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
-        root = self._root()
+        self._forget_old_mounts()
+        self._visible_mounts()  # or each thread would ask for them
         folders = [""]
         while folders:
-            keys = [*itertools.chain(*_read_all(functools.partial(self._list, root), folders))]
+            keys = [*itertools.chain(*_read_all(self._list, folders))]
             secrets = [key for key in keys if not key.endswith("/")]
-            read = functools.partial(self._fields_at, root)
-            for path, fields in zip(secrets, _read_all(read, secrets)):
-                yield from self._named_fields(root, path, fields)
+            for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
+                yield from self._named_fields(path, fields)
             # Names can't reach below some folders, and a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
 
-    def _fields_at(self, root: _Path, path: str) -> Json:
+    def _fields_at(self, path: str) -> Json:
         try:
-            return self._fetch(root._replace(path=root.path + path)).fields or {}
+            return self._fetch(self._below_prefix(path)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
-    def _named_fields(self, root: _Path, path: str, fields: Json) -> Iterator[tuple[str, object]]:
+    def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
         # A path that looks like another mount's is shown with its own mount.
         if any(map(path.startswith, self._visible_mounts())):
-            path = f"{root.mount}/{root.path}{path}"
+            place = self._below_prefix(path)
+            path = f"{place.mount}/{place.path}"
         for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
             # Rotating all fields may leave a stage of one that is no more.
@@ -4298,11 +4282,11 @@ class VaultStore(Store):
     def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> Json:
         if secret.fields is not None:
             return secret.fields
-        if secret.destroyed:
+        if secret.about.destroyed:
             raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
-        if secret.deleted:
+        if secret.about.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
-            raise Deleted(f"{show(name)} was deleted on {secret.deleted}", hint=hint)
+            raise Deleted(f"{show(name)} was deleted on {secret.about.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {show(name)}")
         raise not_found_error(name)
@@ -4355,7 +4339,7 @@ class VaultStore(Store):
                 done = self._remove(place, secret)
             # Check-and-set doesn't notice that a version was deleted: don't bring its fields back.
             carried = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-            if done and not (carried and self._read_back(place, secret.version).deleted):
+            if done and not (carried and self._read_back(place, secret.version).about.deleted):
                 return
             if done:
                 gone = old
@@ -4395,7 +4379,7 @@ class VaultStore(Store):
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         place = self._kv_place(_path_and_field(name)[0], versions=True)
         secret = self._fetch(place, version)
-        if not secret.version or secret.destroyed:
+        if not secret.version or secret.about.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
         self._call("POST", place.at(kind), {"versions": [secret.version]})
 
@@ -4409,37 +4393,36 @@ class VaultStore(Store):
         repeat: bool = True,
         needs: str = "",
         ok: tuple[int, ...] = (200, 204),
-    ) -> Response:
+    ) -> Exchange:
         """Return a response with a status in `ok`; a 404 or 400 only if it says what is expected."""
-        writes = method != "GET"
+        may_be_done = method != "GET"
         needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
         try:
-            url = url_path(path) + query
-            response = self._session.call(method, url, body, repeat=repeat)
-        except Unavailable as failed:
-            if writes:  # what answered isn't Vault, and may have passed the request on
-                failed.message += f"; {_UNKNOWN}"
+            response = self._session.call(method, url_path(path) + query, body, repeat=repeat)
+            if response.status in (404, 405) and not response.data:
+                self._mounts = None  # there may be a new one, or one was upgraded
+            if response.status in ok and self._is_expected(response):
+                return response
+            may_be_done &= response.may_be_done
+            raise vault_error(self.settings.addr, response, needs, path)
+        except Unavailable as error:
+            if may_be_done:  # also if what answered isn't Vault, which may have passed the request on
+                error.message += f"; {_UNKNOWN}"
             raise
-        if response.status in ok and self._is_expected(response):
-            return response
-        error = vault_error(self.settings.addr, response, needs, path)
-        if writes and response.may_be_done:
-            error.message += f"; {_UNKNOWN}"
-        raise error
 
-    def _is_expected(self, response: Response) -> bool:
+    def _is_expected(self, response: Exchange) -> bool:
         if response.status == 400:
             return response.says("check-and-set parameter did not match")
         complaint = response.body.get("errors") or response.body.get("warnings")
         # If a mount was upgraded to KV 2, it warns that the secret has another path now.
         return response.status != 404 or not complaint or response.says("versioned k")
 
-    def _list(self, root: _Path, folder: str) -> list[str]:
+    def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
         ok = (200, 404, 403) if folder else (200, 404)
-        place = root._replace(path=root.path + folder)
+        path = self._below_prefix(folder).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("GET", place.at("metadata"), query="?list=true", needs="list", ok=ok)
+        response = self._call("GET", path, query="?list=true", needs="list", ok=ok)
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -4469,7 +4452,7 @@ def _kv_version(mount: Json) -> int:
 class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
 
-    def __init__(self, response: Response, kv: int) -> None:
+    def __init__(self, response: Exchange, kv: int) -> None:
         there = response.status == 200
         fields = response.data
         about: Json = {"version": int(there)}
@@ -4478,9 +4461,7 @@ class _Secret:
             fields = child_object(fields, "data")
         self.fields = fields if there else None
         self.version = int(json_number(about.get("version")))
-        self.destroyed = about.get("destroyed") is True
-        # If there are fields, it is a time in the future.
-        self.deleted = "" if there else _read_version(self.version, about).deleted
+        self.about = _read_version(self.version, about)  # `deleted` may be yet to come
         if there and (self.version < 1 or not response.data):
             raise not_vault_error()
 
@@ -4505,20 +4486,18 @@ def _value_in(fields: Json, field: str) -> str | None:
     """Return the value of a field, or of all of them, or of a stage of all of them."""
     if field not in _WHOLE:
         return _value_text(fields[field]) if field in fields else None
-    whole = {key.removesuffix(field): fields[key] for key in sorted(fields) if _suffix_of(key) == field}
+    whole = {key.removesuffix(field): fields[key] for key in sorted(fields) if _is_part_of(field, key)}
     return _value_text(whole) if whole else None
 
 
-def _suffix_of(field: str) -> str:
-    """Return the suffix of a field that is a stage of another, or ""."""
-    base = base_of_stage(field)
-    return field[len(base) :] if base else ""
-
-
 def _without(fields: Json, field: str) -> Json:
-    if field in _WHOLE:
-        return {key: value for key, value in fields.items() if _suffix_of(key) != field}
-    return {key: value for key, value in fields.items() if key != field}
+    return {key: value for key, value in fields.items() if not _is_part_of(field, key)}
+
+
+def _is_part_of(field: str, key: str) -> bool:
+    if field not in _WHOLE:
+        return key == field
+    return key == (base_of_stage(key) or key) + field
 
 
 def _parse_fields(text: str) -> Json:

@@ -5427,15 +5427,32 @@ def test_a_store_notices_mounts_that_come_later_or_are_upgraded(monkeypatch):
     assert bao().ask("GET", f"{late}/data/db")["data"]["data"] == {"p": "v"} == store.get_fields(f"{late}/db")
 
 
-def test_known_mounts_are_trusted_for_a_second(stub, frozen):
+def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, frozen):
     written, mounts = http_json({"data": {"version": 2}}), []
-    server = stub(
-        lambda request: mounts.append(1) or http_json(MOUNTS) if b"/ui/mounts" in request else written
-    )
+
+    def answer(request):
+        if b"/ui/mounts" in request:
+            return mounts.append(1) or http_json(MOUNTS)
+        return http() if request.startswith(b"GET") else written
+
+    server = stub(answer)
     server.kv, store = None, server.store()
     for frozen.at, asked in ((5, 1), (5.9, 1), (6, 2), (6.5, 2)):
         store.set_fields("app/db", {"a": "b"})
         assert len(mounts) == asked
+    for frozen.at in (100, 10_000):
+        assert (store.get("app/db"), len(mounts)) == ("v", 2)
+
+
+def test_a_store_notices_that_a_mount_is_gone():
+    store, name = bao().store(prefix=""), uuid.uuid4().hex
+    bao().mount(name)
+    eventually(lambda: bao().ask("POST", f"{name}/data/db", {"data": {"p": "v"}}))
+    assert store.get(f"{name}/db#p") == "v"
+    bao().ask("DELETE", f"sys/mounts/{name}")
+    assert eventually(lambda: type(failure(store.get, f"{name}/db#p")) is ps.NotFound)
+    store.set(f"{name}/db#p", "in the default mount")
+    assert bao().ask("GET", f"secret/data/{name}/db")["data"]["data"] == {"p": "in the default mount"}
 
 
 def test_another_thread_may_forget_the_mounts_at_any_moment(stub, monkeypatch):
@@ -12968,12 +12985,12 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.VaultStore(skip_verify="perhaps"),
-        "skip_verify isn't true or false; use 1, t, true, 0, f or false",
+        "skip_verify isn't valid; use one of: 1, t, true, 0, f, false",
     ),
     (lambda: ps.VaultStore(max_retries="many"), "max_retries isn't a number; use 0 or more"),
     (
         lambda: ps.VaultStore(login="magic"),
-        "login isn't a known login method; use token, approle, kubernetes, jwt, userpass, ldap, cert, github",
+        "login isn't valid; use one of: token, approle, kubernetes, jwt, userpass, ldap, cert, github",
     ),
     (
         lambda: ps.VaultStore(token="t").get("a/#b"),
@@ -13030,10 +13047,13 @@ WRONG_CALLS = [
         "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
     ),
     (
-        lambda: ps.VaultStore(token="c4nary\nb"),
+        lambda: ps.VaultStore(token="c4nary b"),
         "token has a character that isn't allowed; look for a space or a line break at its end",
     ),
-    (lambda: ps.VaultStore(role="a\nb"), "role has a control character"),
+    (
+        lambda: ps.VaultStore(role="a\nb"),
+        "role has a control character; look for a line break at its end",
+    ),
     (
         lambda: ps.VaultStore(cacert="none", token="t").get("a"),
         "certificates can't be loaded: …; check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT …",
