@@ -1161,6 +1161,7 @@ WRITES = {
     "a baseline": lambda: ps.Baseline("b").update([], ps.Summary()),
     "a schedule": lambda: ps.SecretRotation("file", "p.json").schedule("DB", "1d"),
     "a sealed schedule": lambda: ps.SecretRotation("file").schedule("DB", "1d"),
+    "a new member": lambda: ps.FileStore().add_member("bo", str(ps.Identity.generate().recipient())),
 }
 
 
@@ -1191,6 +1192,25 @@ def test_each_step_of_a_write_is_on_the_disk_before_the_next(what, files, monkey
         monkeypatch.setattr(os, call.__name__, functools.partial(change, call))
     WRITES[what]()
     assert on_disk and not unsynced
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_a_removed_member_is_gone_from_the_disk_before_anything_is_sealed_again(files, monkeypatch):
+    files.add_member("al", str(ps.Identity.generate().recipient()))
+    steps = []
+
+    def fsync(fd, sync=os.fsync):
+        steps.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    def rmdir(path, remove=os.rmdir):
+        remove(path)
+        steps.append("removed " + os.path.basename(path))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    files.rekey(without="al")
+    assert steps[steps.index("removed al") + 1] == "members"
 
 
 # === Generators ===
@@ -1455,6 +1475,16 @@ def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
     assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
 
 
+@pytest.mark.parametrize("kind", [ps.EnvironmentStore, ps.FileStore])
+def test_a_store_behind_a_symlink_has_the_policies_of_its_folder(kind, store_folder):
+    Path("real").mkdir()
+    Path("link").symlink_to("real")
+    stores = [kind("real/store").persistent_view(), kind("link/store").persistent_view()]
+    stores[0].set("A_TOKEN", OLD)
+    ps.SecretRotation(stores[0], "policies.json").schedule("A_TOKEN", "1d")
+    assert ps.SecretRotation(stores[1], "policies.json").scheduled() == ["A_TOKEN"]
+
+
 def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
     Path("before").mkdir()
     monkeypatch.chdir("before")
@@ -1672,6 +1702,10 @@ READ = {
 def test_dotenv_reads_the_hard_cases(text, around):
     found = read_by_us(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
+
+
+def test_dotenv_keeps_a_comment_apart_from_a_new_value():
+    assert ps.Dotenv('X="a"#c\n').with_values({"X": "b"}) == 'X="b" #c\n'  # bash would read b#c
 
 
 def snippets(count):
@@ -3319,6 +3353,11 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint_only(files, team, monkey
     assert tree() == before
 
 
+def test_half_a_fingerprint_is_none(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files)[:16])
+    assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
+
+
 def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_is_refused(
     files, team, monkeypatch
 ):
@@ -4368,6 +4407,7 @@ def test_a_read_follows_every_redirect_once(stub, status):
     active.answers = [http(b"", status, back)]
     standby = stub(http(b"", status, there)).store(hosts=f"127.0.0.1:{active.port}", max_retries=0)
     assert "redirects to where the token must not go" in refusal(standby.get, "a")
+    assert active.tries("/data/b") == 0
 
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
@@ -4399,6 +4439,8 @@ BAD_RESPONSES = {
         *map(http, [*NOT_JSON, *NO_SECRETS]),
         http(b"<h1>Not Found</h1>", 404),
         http(b'{"message": "Not Found"}', 404),
+        http(b"<h1>Bad Request</h1>", 400),
+        http(b"<h1>Method Not Allowed</h1>", 405),
     ],
     "Vault redirects to where the token must not go": [http(b"", 307, f"Location: {to}") for to in NOWHERE],
     "what answers there doesn't speak HTTP; check VAULT_ADDR": [
@@ -4533,6 +4575,15 @@ def test_a_server_is_trusted_by_file_folder_or_blindly(tmp_path):
         store = bao().store(addr=bao().tls, **trust)
         assert type(failure(store.get, "a")) is ps.NotFound
     assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.status()
+
+
+def test_the_systems_authorities_are_trusted_only_if_no_others_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", bao().ca)
+    assert type(failure(bao().store(addr=bao().tls).get, "a")) is ps.NotFound
+    signed(tmp_path, "other")
+    for others in ({"cacert": str(tmp_path / "other.pem")}, {"capath": str(tmp_path)}):
+        store = bao().store(addr=bao().tls, max_retries=0, **others)
+        assert "the server's certificate isn't trusted" in refusal(store.get, "a")
 
 
 @contextlib.contextmanager
@@ -5608,7 +5659,8 @@ def test_kv_1_has_no_versions():
     store = bao().store(mount="kv1")
     for act in (store.get, store.destroy, store.undelete):
         assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
-    assert "KV version 1, which keeps no" in refusal(store.set_fields, "a", {"b": "v"}, cas=1)
+    for version in (0, 1):
+        assert "KV version 1, which keeps no" in refusal(store.set_fields, "a", {"b": "v"}, cas=version)
 
 
 def test_a_version_of_a_stage_is_none_of_the_current_value(vault_env, say):
@@ -5632,6 +5684,10 @@ def test_status_shows_everything_but_the_token(vault_env, say, monkeypatch):
     assert status == 2 and "problem    Vault can't be reached" in out
 
 
+def test_status_says_of_a_token_without_an_end_that_it_has_none():
+    assert dict(bao().store().status())["time left"] == "no end"
+
+
 def test_a_policy_that_may_read_but_not_list_reads():
     store = bao().store()
     store.set("app/db#a", "v")
@@ -5641,6 +5697,7 @@ def test_a_policy_that_may_read_but_not_list_reads():
         (lambda: list(reader.names()), f"secret/metadata/{prefix}/", "list"),
         (lambda: reader.set("app/db#a", "w"), f"secret/data/{prefix}/app/db", "update"),
         (lambda: reader.get("other/db#a"), f"secret/data/{prefix}/other/db", "read"),
+        (lambda: reader.delete_versions("app/db"), f"secret/metadata/{prefix}/app/db", "delete"),
     ):
         policy = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         assert refusal(act) == f"Denied: the token may not {capability} {path}; {policy}"
@@ -6223,6 +6280,11 @@ def test_config_finds_dotted_keys(config, monkeypatch):
     monkeypatch.setenv("_", "/usr/bin/python3")  # no variable is read for a key without letters
     Path("config.json").write_text(text := '{"*": "any", "é": "fée", "_": "line"}')
     assert config.resolve() == {key: config.get(key) for key in "*é_"} == json.loads(text)
+
+
+def test_config_reads_a_setting_with_other_letters_from_a_variable_with_lines_for_them(config, monkeypatch):
+    monkeypatch.setenv("CAF_", "variable")
+    assert config.get("café") == "variable"
 
 
 def test_config_returns_references_as_text_unless_asked_to_resolve_them(config, monkeypatch):
@@ -8112,6 +8174,9 @@ def test_run_with_closed_outputs():
     words = f"{shlex.join(RUN)} APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
     assert (done.stdout, done.stderr, done.returncode) == (b"", b"b\n", 0)
+    words = words.replace(">&-", "2>&-")
+    done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
+    assert (done.stdout, done.stderr, done.returncode) == (b"a\n", b"", 0)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
@@ -8542,6 +8607,18 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
 
     assert shown(SAFE[:3])
     assert not shown("harmless" * 9)
+
+
+def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(monkeypatch):
+    def is_revealing(number):
+        held = [""] * number
+        try:
+            raise ValueError(len(held))
+        except ValueError as error:
+            return ps.RedactingFilter([SAFE]).is_revealing(error)
+
+    monkeypatch.setattr(ps, "_MAX_EXAMINED", 1000)
+    assert (is_revealing(100), is_revealing(1001)) == (False, True)
 
 
 def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
@@ -9036,6 +9113,7 @@ findPassword("{a16}")
 data-password-target="segment7"
 === it counts up, a.txt
 api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
+api_key = "X-A1B2C3D4E5F6A7B8C9D0E1F2"
 === it is a name or a word, a.py
 secret = "administration"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
@@ -9693,6 +9771,10 @@ def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
     assert [m.confidence for m in scanned(text, "a.yaml")] == ["low", "medium", "low"]
 
 
+def test_what_is_not_base64_is_no_value_of_a_secret_of_kubernetes():
+    assert scanned(json.dumps(manifest("Secret", data={"entry": "filledInLaterOn"})), "a.json") == []
+
+
 def test_a_certificate_in_a_secret_of_kubernetes_is_public():
     certificate = PEM.replace("PRIVATE KEY", "CERTIFICATE")
     tls = manifest("Secret", data={"tls.crt": base64_of(certificate), "tls.key": base64_of(PEM)})
@@ -10191,6 +10273,11 @@ def plant(folder, *paths):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_git_names_whole_files_wherever_a_read_ends():
+    names = [f"folder/{number}" for number in range(20_000)]
+    assert list(ps.split_records(io.BytesIO("\0".join([*names, ""]).encode()))) == names
 
 
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@b.example", "-c", "commit.gpgSign=false")
@@ -11356,6 +11443,13 @@ def test_explain_knows_the_baseline(folder, say):
     )
 
 
+def test_explain_names_what_would_silence_a_finding_without_the_baseline(folder, say):
+    leak(folder / "a.py")
+    say("audit", "--update-baseline")
+    (folder / ".paissive-audit").write_text("[allow]\na.py github-token\n")
+    assert say("audit", "--explain", "a.py:1")[1].endswith("silenced by .paissive-audit\n")
+
+
 def test_a_baseline_is_found_where_paths_begin(folder, say):
     leak(folder / "there" / "src" / "a.py")
     (folder / "here").mkdir()
@@ -11383,6 +11477,7 @@ def test_a_file_that_is_not_a_baseline_is_an_error(folder):
         *(
             b'{"version": 1, "salt": "%s"}' % (b"00" * 16),
             b'{"version": 2}\n[]',
+            b'{"version": 2}\n{"version": 3}',
             b'{"version": 2}\n{"path": ""}',
         ),
         b'{"version": 2}\n{"path": "\\ud800", "rule": "", "fingerprint": ""}',
@@ -11557,6 +11652,12 @@ def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
     ):
         os.chdir(project / folder)
         assert leaks(paths) == found
+
+
+def test_a_space_in_what_a_project_allows_is_escaped_as_in_gitignore(folder):
+    leak_all(folder, "a file.py", "b.py")
+    Path(".paissive-audit").write_text("[allow]\na\\ file.py\tgithub-token\n")
+    assert leaks() == {"b.py"}
 
 
 def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
@@ -11834,6 +11935,18 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
         assert [about for _, about in here] == list(said.values())
 
 
+def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its_secret(files):
+    rotation, secret = ps.SecretRotation("file"), token()
+    for value in (secret, token(1)):
+        rotation.rotate("DB", value)
+    committed(".")
+    rotation.rotate("DB", token(2))
+    Path("leak.md").write_text(secret)
+    assert [(found.secret, found.verdict) for found in ps.audit("leak.md", known=ps.KnownValues("file"))] == [
+        ("DB", "retired")
+    ]
+
+
 @pytest.mark.parametrize("backend", ["env", "file"])
 def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, backend):
     def audited(*args):
@@ -11907,6 +12020,9 @@ def pack(path, **files):
                 archive.writestr(f"b/{name}.env", text)
     else:
         with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+            link = tarfile.TarInfo("b/link")  # which has no content
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(link)
             for name, text in files.items():
                 info = tarfile.TarInfo(f"b/{name}.env")
                 info.size = len(text)
@@ -12082,6 +12198,9 @@ def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b" not in report(False)
     assert report(True).startswith("a.py:1:6: \x1b[31;1mhigh\x1b[0m: ")
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in report(True)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in report(True)
 
@@ -12348,6 +12467,18 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     (repository / ".env").chmod(0o600)
     assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
+
+
+def test_check_leaves_out_names_that_only_a_run_of_the_program_can_tell(folder, say):
+    reads = [
+        "environ[name]",
+        "environ[settings.NAME]",
+        "environ[0]",
+        "getenv(b'A_TOKEN')",
+        "getenv(f'{a}_TOKEN')",
+    ]
+    (folder / "a.py").write_text("".join(f"os.{read}\n" for read in reads))
+    assert say("check") == (0, "0 names in 1 file, 0 missing\n")
 
 
 def test_check_sees_how_other_languages_read_variables(folder, say):
