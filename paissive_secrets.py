@@ -6288,8 +6288,8 @@ def redact_file(
     """Mask values in a text file, atomically, and what `then` masks."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
-    state, size = file_state(path, follow=False), 0
-    with open_regular(path, follow=False) as file:
+    state = file_state(path, follow=False)
+    with open_regular(path, follow=False) as file, open_regular(path, follow=False) as unmasked:
         status = os.fstat(file.fileno())
         if status.st_nlink > 1:
             raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
@@ -6298,11 +6298,12 @@ def redact_file(
         sources = filter(os.path.isfile, [*named, *secrets.files])
         if any(os.path.samestat(os.stat(source), status) for source in sources):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
+        is_same = True
         for piece in then(secrets.redact_stream(file.read)):
-            size += len(piece)
+            is_same = is_same and piece == unmasked.read(len(piece))
             if b"\0" in piece:
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
-        if size == state[1]:  # a mask is shorter than any value
+        if is_same and not unmasked.read(1):
             return
         with FileLock(path), replacing(path, 0o600, keep=True) as target:
             file.seek(0)

@@ -8567,6 +8567,27 @@ def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_aske
     assert say("redact", "--confidence", "medium", "a.log") == (0, line.format("***"))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://bob:x9K" + "@h.local\n", "http://bob:***@h.local\n"),
+        ("password" + "=pw\npassword = abcd\n", "password=***\npassword = ***\n"),
+    ],
+)
+def test_redact_in_place_masks_findings_that_are_together_as_long_as_their_masks(text, shown, say):
+    Path("a.txt").write_text(text)
+    assert say("redact", "--in-place", "--confidence", "low", "a.txt") == (0, "")
+    assert Path("a.txt").read_text() == shown
+
+
+def test_redact_exits_with_the_worst_of_its_errors(say, monkeypatch):
+    def redact(path, secrets, mask_more):
+        raise {"a": ps.Unsafe, "b": ps.NotFound}[path](path)
+
+    monkeypatch.setattr(ps, "redact_file", redact)
+    assert say("redact", "--in-place", "a", "b") == (2, "a\nb\n")
+
+
 def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_the_store(log):
     store = ps.MemoryStore()
     store.credentials = lambda: ["master-password"]
