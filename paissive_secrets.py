@@ -6932,6 +6932,10 @@ def custom_rule(name: str, pattern: str) -> Rule:
     Raises BadValue unless the prefix is literal and the shape is made of classes, so that it stays linear.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
+    if not re.fullmatch(r"[\w-]+", name):
+        raise BadValue(f"{show(name)} can't be the name of a rule", hint="use letters, digits, - and _")
+    if name == "known-value" or any(name == rule.id for rule in all_rules()):
+        raise BadValue(f"there is a rule {show(name)} already", hint="choose another name")
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"

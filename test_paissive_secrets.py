@@ -11712,6 +11712,11 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[rules]\nx = acme_ {Y32}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape", RULE_HINT),
     ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
+    ("[rules]\njwt = acme_ {A32}", 2, "there is a rule 'jwt' already", RULE_HINT),
+    ("[rules]\nbasic-auth = acme_ {A32}", 2, "there is a rule 'basic-auth' already", RULE_HINT),
+    ("[rules]\nknown-value = acme_ {A32}", 2, "there is a rule 'known-value' already", RULE_HINT),
+    ("[rules]\n= acme_ {A32}", 2, "'' can't be the name of a rule", RULE_HINT),
+    ("[rules]\nmy key = acme_ {A32}", 2, "'my key' can't be the name of a rule", RULE_HINT),
     ("[allow]\ndocs", 2, UNCLEAR, ALLOW_HINT),
     ("[allow]\ndocs github-token any", 2, UNCLEAR, ALLOW_HINT),
 ]
