@@ -10798,7 +10798,7 @@ def cmd_redact(args: Namespace) -> int:
                 redact_one(path, secrets, then)
         except SecretsError as error:  # the others are redacted all the same
             _warn(str(error))
-            code = error.exit_code
+            code = max(code, error.exit_code)
     return code
 
 
@@ -10890,7 +10890,7 @@ def cmd_audit(args: Namespace) -> int:
         report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
         with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
             report(run, run.summary, out)
-        if run.summary.findings:
+        if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 

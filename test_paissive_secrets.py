@@ -11324,6 +11324,9 @@ def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
     assert say("audit") == (0, "no findings in 0 files, 0.0 MB\n")
     leak(folder / "a.py")
     assert [say("audit", *args)[0] for args in ([], ["--exit-code", "3"])] == [1, 3]
+    os.mkfifo("pipe")
+    assert say("audit", ".", "pipe", "--exit-code", "0")[0] == 2  # what is unreadable is never passed over
+    os.unlink("pipe")
     status, said = say("audit", ".", "--disable", "github-token", "npm-token", "--exit-code", "3")
     assert (status, said.endswith("; silenced: 1 by `disabled rules`\n")) == (0, True)
 
