@@ -10162,7 +10162,7 @@ _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this fi
 _CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
 # Each has three groups: a backend or nothing, a name, and what shows that there is a default.
 _ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
-_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>]*)()"""
+_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>,\]]*)()"""
 _COMPOSE_AT = r"(?<!\$)()\$\{([A-Za-z_]\w*)(:?[-+])?"
 _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"()(?:\bprocess\.env(?:\.|\[[\"'`])|\bENV(?:\.fetch\(|\[)[\"']"
@@ -10261,7 +10261,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
             use = _Use(_literal(node.slice), node.lineno, how)
         elif isinstance(node, ast.Compare) and _is_environ(node.comparators[0]):
             use = _Use(_literal(node.left), node.lineno, "default")
-        elif isinstance(node, ast.Call) and node.args:
+        elif isinstance(node, ast.Call):
             use = _use_in_call(node, imported)
         if use and use.name:
             yield use._replace(how="default") if id(node) in guarded else use
@@ -10269,8 +10269,8 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
 
 def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    name = _literal(call.args[0])
     options = {keyword.arg: keyword.value for keyword in call.keywords}
+    name = _literal(call.args[0] if call.args else options.get("name", options.get("key")))
     has_default = len(call.args) > 1 or "default" in options
     if function in ("get_secret", "require_secret"):
         if not imported:
