@@ -5438,7 +5438,8 @@ def test_get_makes_two_requests_and_run_revokes_what_it_has_leased(stub):
     server = stub(dynamic)
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
     assert cli("get", "db/creds/app#user", env=env).stdout == b"u-1234"
-    assert [r.split()[1] for r in server.requests] == [b"/v1/db/creds/app"]  # and one for the mounts
+    paths = [request.split()[1] for request in server.requests]  # and one for the mounts
+    assert [path for path in paths if b"lookup-self" not in path] == [b"/v1/db/creds/app"]  # after a second
     assert cli("run", "db/creds/app#", "--", "sh", "-c", "echo $DB_CREDS_APP_USER", env=env).returncode == 0
     assert server.tries("/revoke") == 1
 
