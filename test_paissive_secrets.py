@@ -640,12 +640,14 @@ def small_project(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_structure_a_mutant_that_no_test_notices_fails_the_gate(small_project, capsys):
     assert small_project("assert m.add(2, 0) == 2", "--at-least", "2") == 1
-    assert "survives: Sums: paissive_secrets.py:3: return a + b  ->  (a - b)" in capsys.readouterr().out
-    assert small_project("assert m.add(2, 1) == 3", "--at-least", "2") == 0
+    said = capsys.readouterr().out
+    assert "survives: Sums: paissive_secrets.py:3: return a + b  ->  (a - b)" in said
+    assert "\n1 of 2 mutants killed" in said
 
 
 @pytest.mark.slow
 def test_structure_the_gate_fails_if_too_few_mutants_exist_or_the_tests_fail_anyway(small_project):
+    assert small_project("assert m.add(2, 1) == 3", "--sample", "1", "--at-least", "1") == 0
     assert small_project("assert m.add(2, 1) == 3", "--sample", "16") == 1
     with pytest.raises(SystemExit, match="Sums: no tests, or they fail without any mutant"):
         small_project("assert False")
@@ -3909,10 +3911,13 @@ def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_l
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        VAULT_PLACES.add(probe.getsockname()[1])
-        return probe.getsockname()[1]
+    """A port that nobody has, below those that a system gives to whoever asks for any."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            VAULT_PLACES.add(port)
+            return port
 
 
 def signed(folder, name, issuer=None, alternatives=True):
@@ -5597,8 +5602,8 @@ def test_a_store_can_be_closed_while_a_thread_connects(stub, monkeypatch):
 def test_closing_does_not_wait_for_a_silent_server_and_only_warns(stub, capsys, monkeypatch):
     monkeypatch.setattr(ps, "_CLOSE_SECONDS", 0.2)
     go_on = threading.Event()
-    server = stub(lambda request: go_on.wait(50) and http() if b"/revoke" in request else dynamic(request))
-    store = server.store(client_timeout=100)
+    late = lambda: [go_on.wait(50), http()][1]  # noqa: E731
+    store = stub(lambda request: late() if b"/revoke" in request else dynamic(request)).store()
     store.get("db/creds/app#user")
     store.close()
     assert not go_on.is_set() and "could not be revoked" in capsys.readouterr().err
@@ -11974,7 +11979,7 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
     options = {"tree": {}, "index": {"staged": True}}.get(where, {"history": []})
     run = ps.Audit(known=ps.KnownValues(store), **options)
     found = [finding for finding in run if finding.rule == "known-value"]
-    assert len(found) == len(ENCODINGS) * 24 and {f.sample for f in found} == {"…"}
+    assert len(found) == len(ENCODINGS) * len(said) and {f.sample for f in found} == {"…"}
     for path in {finding.path for finding in found}:
         here = sorted((f.line, (f.secret, f.verdict)) for f in found if f.path == path)
         assert [about for _, about in here] == list(said.values())
@@ -12052,7 +12057,7 @@ def test_an_archive_is_counted_and_what_is_known_is_found_in_any_file(folder, he
     for name, head in heads.items():
         (folder / name).write_bytes(head + "\0".join(said).encode() + token().encode())
     run = ps.Audit(known=ps.KnownValues(store))
-    assert len(list(run)) == 200 and run.summary.skipped["archive"] == 3
+    assert len(list(run)) == 4 * len(said) and run.summary.skipped["archive"] == 3
     assert run.summary.skipped["binary"] == 1
     assert leaks() == set()
 
@@ -12721,12 +12726,13 @@ def test_a_full_disk_changes_nothing_and_shows_no_value(argv, say, monkeypatch):
 
 
 def test_a_canary_shows_in_no_output_argument_list_or_file(repository, monkeypatch, capfd, tmp_path_factory):
-    values, found = {"A_TOKEN": VALUE, "B_TOKEN": token(7)}, token(8)
+    own = f"{VALUE}{uuid.uuid4().hex}"  # other tests, at the same time, have VALUE in argument lists
+    values, found = {"A_TOKEN": own, "B_TOKEN": token(7007)}, token(8008)
     lines = [f"{n} {encode(value)}" for value in values.values() for n, encode in enumerate(ENCODINGS)]
     for name in ("tree", "copy"):
         Path(name).write_text("\n".join([*lines, f"key = '{found}'\n"]))
     Path("app.py").write_text("import os\nprint(os.environ['A_TOKEN'], os.environ['ABSENT'])\n")
-    commit(repository, f"Use {VALUE}")
+    commit(repository, f"Use {own}")
     seen, temporary = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("temporary")
     record = f'{{ echo "$@"; cat /proc/[0-9]*/cmdline {temporary}/*; }} >>{seen}/lists 2>/dev/null'
     (seen / "git").write_text(f'#!/bin/sh\n{record}\nexec {tool("git")} "$@"\n')
