@@ -3049,6 +3049,9 @@ def _choose(choices: Mapping[str, object], source: str, text: str) -> object:
     return choices[text.lower()]
 
 
+# Settings of our own, PAISSIVE_VAULT_ as variables; all others are VAULT_ or BAO_.
+_OWN = {"mount", "prefix", "hosts", "login", "login_mount", "username"}
+_OWN.update(name for members in LOGINS.values() for name in members.values())
 # How settings are read that aren't just printable text, and their defaults, otherwise empty.
 _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
     "addr": (_parse_address, "https://127.0.0.1:8200"),
@@ -3078,12 +3081,10 @@ class VaultSettings:
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
-        brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
-            if name == "mount":  # this and all that follow are our own
-                brands = ["PAISSIVE_VAULT_"]
             source = name
             if value is None:
+                brands = ["PAISSIVE_VAULT_"] if name in _OWN else ["BAO_", "VAULT_"]
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
@@ -3155,7 +3156,6 @@ class Transport:
     newest = ""  # X-Vault-Index
     deadline = float("inf")  # for all requests
     closed = False
-    _context: Any = None
 
     def __init__(self, settings: VaultSettings) -> None:
         import threading
@@ -3199,11 +3199,12 @@ class Transport:
         old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
-        host, port = place = _host_and_port(new.scheme, new.netloc)
+        host, port = _host_and_port(new.scheme, new.netloc)
+        if (host, port) == _host_and_port(old.scheme, old.netloc):
+            return True
         spelled = f"[{host}]" if ":" in host else host
         trusted = self.settings.hosts.lower().replace(",", " ").split()
-        is_trusted = spelled in trusted or f"{spelled}:{port}" in trusted
-        return is_trusted or place == _host_and_port(old.scheme, old.netloc)
+        return spelled in trusted or f"{spelled}:{port}" in trusted
 
     @functools.cached_property
     def proxy(self) -> tuple[str, dict[str, str]]:
@@ -3212,6 +3213,10 @@ class Transport:
             return "", {}
         proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
         return _parse_proxy(proxy) if proxy else ("", {})
+
+    @functools.cached_property
+    def _context(self) -> Any:
+        return _tls_context(self.settings)
 
     def take(self, place: tuple[str, str]) -> Any:
         with self.lock:
@@ -3226,13 +3231,13 @@ class Transport:
         return connection
 
     def _new_connection(self, place: tuple[str, str]) -> Any:
-        address = name, port = _host_and_port(*place)
+        name, port = _host_and_port(*place)
         proxy, login = self.proxy
-        connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else address))
+        connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else (name, port)))
         connection.place = place
         connection.socket_path = self.socket_path
         if place[0] == "https":
-            connection.context = self._context = self._context or _tls_context(self.settings)
+            connection.context = self._context
             connection.server_name = self.settings.tls_server_name or name
             if proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
                 connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, login)
@@ -3276,12 +3281,12 @@ class Exchange:
         self.deadline = min(transport.deadline, time.monotonic() + transport.settings.client_timeout)
         self._transport, self._method, self._repeat = transport, method, repeat
         self._data = None if body is None else json.dumps(body).encode()
-        self._known = known = transport.newest
+        self._known = transport.newest
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
         fields = {"X-Vault-Request": "true", "X-Vault-Token": token}
         fields["X-Vault-Namespace"] = transport.settings.namespace
-        fields["X-Vault-Index"] = known
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if known else ""
+        fields["X-Vault-Index"] = self._known
+        fields["X-Vault-Inconsistent"] = "forward-active-node" if self._known else ""
         fields["Content-Type"] = "application/json" if self._data else ""
         self._fields = {name: value for name, value in fields.items() if value}
         self.headers: Any = {}
@@ -3709,7 +3714,7 @@ class Lease:
         self.start(seconds)
 
     def start(self, seconds: float, used: float = 0.0) -> None:
-        """Count from now; 0 seconds mean that there is nothing to renew."""
+        """Count from now, with so many seconds used; 0 in all means that there is nothing to renew."""
         self.seconds = seconds
         self.until = time.monotonic() + seconds * _RENEW_AT - used if seconds else float("inf")
         self.renew_at = self.until
@@ -3743,7 +3748,8 @@ class Session:
         self.transport = Transport(settings)
         self._lock = threading.Lock()
         self._lease = Lease(0)  # the token's
-        self._own: list[str] = []  # tokens that this process got by logging in
+        self.login_secrets: set[str] = set()  # also those from files and commands
+        self._tokens: list[str] = []  # that this process got by logging in
         self.leases: dict[str, Lease] = {}  # by path
         self.lease_lock = threading.Lock()
 
@@ -3752,6 +3758,7 @@ class Session:
         child = Session(self.settings)
         child.transport.newest = self.transport.newest
         child.held, child._lease, child._refused = self.held, self._lease, self._refused
+        child.login_secrets = self.login_secrets
         return child
 
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
@@ -3790,7 +3797,7 @@ class Session:
         old, self.transport = self.transport, Transport(self.settings)
         self.transport.newest = old.newest
         old.close()
-        tokens, self._own = self._own, []
+        tokens, self._tokens = self._tokens, []
         leases, self.leases = self.leases, {}
         requests: list[tuple[str, Json, str]] = [("auth/token/revoke-self", {}, token) for token in tokens]
         if self.held in tokens:
@@ -3823,10 +3830,10 @@ class Session:
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.held = check_header("the token", token)
         self.leases = {}  # they end with the token that acquired them
-        self._own = [own for own in self._own if own != stale]
+        self._tokens = [token for token in self._tokens if token != stale]
         self._lease = Lease(seconds)
         if logs_in:
-            self._own.append(token)
+            self._tokens.append(token)
         elif token:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
@@ -3847,24 +3854,26 @@ class Session:
         response = self.transport.call("GET", "auth/token/lookup-self", token=token)
         if response.may_pass:
             return
-        about = response.data
-        left = json_number(about.get("renewable") and about.get("ttl"))
-        whole = max(left, *(json_number(about.get(name)) for name in ("period", "creation_ttl")))
-        lease.start(left and whole, whole - left)
+        left = json_number(response.data.get("ttl"))
+        if not left or not response.data.get("renewable"):
+            lease.start(0)
+            return
+        whole = max(left, *(json_number(response.data.get(name)) for name in ("period", "creation_ttl")))
+        lease.start(whole, whole - left)
 
     def _renew_lease(self, lease: Lease) -> None:
         lease.put_off()
         body = {"lease_id": lease.id, "increment": int(lease.seconds)}
         response = self.call("POST", "sys/leases/renew", body)
         if not lease.extend(response, response.body) and not response.may_pass:
-            lease.renew_at = float("inf")
+            lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
         settings, login = self.settings, self.settings.login
         where = f"auth/{url_path(settings.login_mount)}/login"
         if login in ("userpass", "ldap"):
-            where += "/" + url_path(_login_value(settings, "username"), safe="")
-        body = {member: _login_value(settings, name) for member, name in LOGINS[login].items()}
+            where += "/" + url_path(self._login_value("username"), safe="")
+        body = {member: self._login_value(name) for member, name in LOGINS[login].items()}
         refused, until = self._refused
         if body != refused or until <= time.monotonic():
             response = self.transport.call("POST", where, body)
@@ -3882,25 +3891,26 @@ class Session:
             raise vault_error(self.settings.addr, response, "update", where)
         return auth["client_token"], json_number(auth.get("lease_duration"))
 
+    def _login_value(self, name: str) -> str:
+        """Return a setting of the login; files and commands are read for each login."""
+        login, value = self.settings.login, str(getattr(self.settings, name))
+        is_secret = name in LOGIN_SECRETS
+        if is_secret and not value:
+            value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
+        if name == "jwt" and login == "kubernetes" and not value:
+            value = _read_login_file(_KUBERNETES_TOKEN)
+        if not value and (name != "role" or login == "kubernetes"):
+            sources = ", …_FILE or …_COMMAND" if is_secret else ""
+            raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}{sources}")
+        if is_secret:
+            self.login_secrets.add(value)
+        return value
+
 
 def _read_token(settings: VaultSettings) -> str:
     if not settings.token and os.path.isfile(settings.token_path):  # a FIFO could block
         return _read_login_file(settings.token_path)
     return str(settings.token)
-
-
-def _login_value(settings: VaultSettings, name: str) -> str:
-    """Return a setting of the login; files and commands are read for each login."""
-    value: str = getattr(settings, name)
-    is_secret = name in LOGIN_SECRETS
-    if is_secret and not value:
-        value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
-    if name == "jwt" and settings.login == "kubernetes" and not value:
-        value = _read_login_file(_KUBERNETES_TOKEN)
-    if not value and (name != "role" or settings.login == "kubernetes"):
-        sources = ", …_FILE or …_COMMAND" if is_secret else ""
-        raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}{sources}")
-    return value
 
 
 def _read_login_file(path: str) -> str:
@@ -3921,7 +3931,7 @@ _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
-_MOUNTS_SECONDS = 1.0  # for which known mounts are trusted by a write that reads nothing first
+_MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
 _WHOLE = frozenset(STAGES.values())  # instead of a field: all fields, or a stage of all of them
 _UNKNOWN = "whether the write was carried out is unknown"
 
@@ -3983,7 +3993,7 @@ class VaultStore(Store):
         if unknown:
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
         self.settings = VaultSettings(keywords)
-        self._own, self._pid = Session(self.settings), os.getpid()
+        self._last_session, self._pid = Session(self.settings), os.getpid()
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
 
@@ -3998,8 +4008,8 @@ class VaultStore(Store):
     @property
     def _session(self) -> Session:
         if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
-            self._own, self._pid = self._own.fork(), os.getpid()
-        return self._own
+            self._last_session, self._pid = self._last_session.fork(), os.getpid()
+        return self._last_session
 
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
@@ -4079,10 +4089,10 @@ class VaultStore(Store):
     def versions(self, name: str) -> list[SecretVersion]:
         place = self._kv_place(_path_and_field(name)[0], versions=True)
         response = self._call("GET", place.at("metadata"), ok=(200, 404))
-        if response.status == 404:
-            raise not_found_error(name)
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
+        if not numbers:
+            raise not_found_error(name)
         return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
@@ -4090,7 +4100,7 @@ class VaultStore(Store):
 
     def older_values(self, name: str) -> Iterator[str]:
         for version in self.versions(name)[:-1]:
-            with contextlib.suppress(NotFound, Deleted):
+            with contextlib.suppress(NotFound):
                 yield self.get(name, version.number)
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
@@ -4132,7 +4142,7 @@ class VaultStore(Store):
         return _value_text(dict(sorted(_parse_fields(value).items())))
 
     def name_of_fields(self, name: str) -> str:
-        return name.rstrip("#") + "#"
+        return _secret_path(name) + "#"
 
     def get_at(self, name: str, version: int) -> str:
         return self.get(name, version)
@@ -4152,8 +4162,8 @@ class VaultStore(Store):
 
     def credentials(self) -> Iterator[str]:
         keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
-        yield from filter(None, [self._session.held, *(getattr(self.settings, name) for name in keys)])
-        yield from COMMAND_OUTPUTS.values()
+        known = {self._session.held or "", *self._session.login_secrets, *COMMAND_OUTPUTS.values()}
+        yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
     def status(self) -> Iterator[tuple[str, str]]:
         settings = self.settings
@@ -4193,11 +4203,14 @@ class VaultStore(Store):
         prefix = self.settings.prefix and self.settings.prefix + "/"
         return _Path(self.settings.mount, mounts[own], prefix + path)
 
-    def _visible_mounts(self) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see."""
+    def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
+        """Return the KV versions of the mounts that the token may see.
+
+        Known ones are `trusted` if what is asked next would show that they have changed.
+        """
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
-        if mounts is None:
+        if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
             found = child_object(self._call("GET", where).data, "secret")
             token, own = self._session.held, self.settings.mount
             if own + "/" not in found:
@@ -4210,15 +4223,9 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _forget_old_mounts(self) -> None:
-        """Ask again before a request whose response would not show that the mounts have changed."""
-        if self._mounts_until <= time.monotonic():
-            self._mounts = None
-
     def _kv_place(self, path: str, *, versions: bool = False, is_read: bool = False) -> _Path:
         """Return where a secret is; BadValue unless it can be written, and has `versions`."""
-        if not is_read:
-            self._forget_old_mounts()
+        self._visible_mounts(trusted=is_read)
         place = self._locate(path)
         if not place.kv:
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
@@ -4250,8 +4257,7 @@ class VaultStore(Store):
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
-        self._forget_old_mounts()
-        self._visible_mounts()  # or each thread would ask for them
+        self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
             keys = [*itertools.chain(*_read_all(self._list, folders))]
@@ -4320,9 +4326,10 @@ class VaultStore(Store):
                 raise not_found_error(path)
             if response.body.get("lease_id"):
                 seconds = json_number(response.body.get("lease_duration"))
-                lease = session.leases[path] = Lease(seconds, response.body["lease_id"], response.data)
+                lease = Lease(seconds, response.body["lease_id"], response.data)
                 if response.body.get("renewable") is not True:
                     lease.renew_at = float("inf")
+                session.leases[path] = lease
             return response.data
 
     def _change(self, name: str, edit: Callable[[Json], Json]) -> None:
@@ -4337,11 +4344,11 @@ class VaultStore(Store):
                 done = self._write(place, fields, secret.version) is not None
             else:
                 done = self._remove(place, secret)
-            # Check-and-set doesn't notice that a version was deleted: don't bring its fields back.
-            carried = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-            if done and not (carried and self._read_back(place, secret.version).about.deleted):
-                return
             if done:
+                # Check-and-set doesn't notice that a version was deleted: don't bring back what was copied.
+                copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
+                if not copied or not self._read_back(place, secret.version).about.deleted:
+                    return
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(name)}", hint="try again")

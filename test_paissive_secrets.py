@@ -4873,7 +4873,8 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
         monkeypatch.setenv(f"PAISSIVE_VAULT_{name}", value)
     Path("mounted").write_text("from a file\n")
     server = stub(grants(100), http())
-    assert server.store(token="").get("a") == "v"
+    store = server.store(token="")
+    assert (store.get("a"), "from a file" in store.credentials()) == ("v", True)
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
     Path("mounted").unlink()
     said = f"Unavailable: can't read PAISSIVE_VAULT_{variable} from mounted: No such file or directory"
@@ -5408,6 +5409,8 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     with pytest.raises(OSError, match="404"):  # nor is its name listed
         bao().ask("GET", f"secret/metadata/{store.settings.prefix}?list=true")
     assert type(failure(store.versions, "app")) is ps.NotFound
+    bao().ask("POST", f"secret/metadata/{store.settings.prefix}/empty", {"custom_metadata": {"a": "b"}})
+    assert type(failure(store.last_set, "empty")) is ps.NotFound
 
 
 @pytest.fixture
@@ -5425,6 +5428,8 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     fields = {"user": "ada-lovelace", "password": "pass-" + TELLTALE}
     assert say("set", "app/db", "--json", stdin=json.dumps(fields))[0] == 0
     assert json.loads(say("get", "app/db", "--json")[1]) == fields == vault_env.get_fields("app/db")
+    said = say("set", "app/db#user", "--json", stdin=json.dumps(fields))
+    assert said == (2, "'app/db#user' is one field; leave out the field: 'app/db'\n")
     vault_env.set("app/db#user__PREVIOUS", "bob")
     shown = "import os; print(*sorted(os.environ[v] for v in os.environ if v.startswith('APP_DB_')))"
     env = {name: os.environ[name] for name in os.environ if name.startswith(SETTINGS)}
