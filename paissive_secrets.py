@@ -3187,11 +3187,9 @@ class Transport:
             time.sleep(wait)
         return exchange
 
-    def note_state(self, index: str, *, is_read: bool) -> None:
-        # An unreadable index of a read may be an old one.
-        counts = _parse_index(index)[0] or (index and not is_read)
+    def note_state(self, index: str) -> None:
         with self.lock:
-            if counts and not _is_older(index, self.newest):
+            if not _is_older(index, self.newest):
                 self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
@@ -3325,8 +3323,9 @@ class Exchange:
         except (OSError, ValueError, HTTPException, MemoryError, OverflowError) as error:
             self.status, self.broken = 0, _describe(error)
         is_read = self._method == "GET"
-        if index := self.headers.get("X-Vault-Index", ""):
-            self._transport.note_state(index, is_read=is_read)
+        index = self.headers.get("X-Vault-Index", "")
+        if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
+            self._transport.note_state(index)
         if is_read and self._repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
@@ -3536,12 +3535,10 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-    name, _, only_port = entry.partition(":")
-    if entry.startswith("["):
-        name, _, only_port = entry[1:].replace("]:", "]").partition("]")
-    if not name or only_port not in ("", port):
+    parts = re.fullmatch(r"\[?([^]]+?)]?(?::([0-9]+))?", entry)
+    if not parts or parts[2] not in (None, port):
         return False
-    return name == host or host.endswith("." + name.removeprefix("*").removeprefix("."))
+    return parts[1] == host or host.endswith("." + parts[1].removeprefix("*").removeprefix("."))
 
 
 def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
@@ -4024,7 +4021,6 @@ class VaultStore(Store):
         return value
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the values that exist; each secret is read once."""
         places = {}  # paths and fields by name
         for name in names:
             with contextlib.suppress(BadName):
@@ -4076,7 +4072,7 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        fields = self._fields_of(self._find(path)[1], name)
+        fields = self._find(path)[1].fields_or_error(name)
         if field and _value_in(fields, field) is None:
             raise not_found_error(name)
         self._change(name, lambda old: _without(old, field) if field else {})
@@ -4115,12 +4111,8 @@ class VaultStore(Store):
         return 10.0
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Revoke what this process acquired, and hang up; a failure only warns.
-
-        With `keep_leases`, revoke tokens only if there are no leases, since
-        these would end with them.
-        """
-        if keep_leases and self._session.leases:
+        """Revoke what this process acquired, and hang up; a failure only warns."""
+        if keep_leases and self._session.leases:  # they would end with the token
             return
         failed = []
         with contextlib.suppress(SecretsError):
@@ -4248,7 +4240,7 @@ class VaultStore(Store):
             place = self._locate(path)
             if not place.kv:
                 return self._read_leased(place.at(""))
-        return self._fields_of(self._find(path, version)[1], name, version)
+        return self._find(path, version)[1].fields_or_error(name, version)
 
     def _read_if_there(self, path: str) -> Json:
         with contextlib.suppress(NotFound):
@@ -4282,20 +4274,9 @@ class VaultStore(Store):
             name = path if field == _FIELD else f"{path}#{field}"
             # Rotating all fields may leave a stage of one that is no more.
             is_orphan = base_of_stage(field) not in ("", *fields)
-            if field not in _WHOLE and not is_orphan and _is_name_of(name, path, field):
-                yield name, fields[field]
-
-    def _fields_of(self, secret: _Secret, name: str, version: int | None = None) -> Json:
-        if secret.fields is not None:
-            return secret.fields
-        if secret.about.destroyed:
-            raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
-        if secret.about.deleted:
-            hint = f"bring it back with: undelete {name.partition('#')[0]}"
-            raise Deleted(f"{show(name)} was deleted on {secret.about.deleted}", hint=hint)
-        if version is not None:
-            raise NotFound(f"no version {version} of {show(name)}")
-        raise not_found_error(name)
+            with contextlib.suppress(BadName):  # others may write what no name can reach
+                if field not in _WHOLE and not is_orphan and _path_and_field(name) == (path, field):
+                    yield name, fields[field]
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         # Vault takes 0 and less for the newest.
@@ -4472,6 +4453,18 @@ class _Secret:
         if there and (self.version < 1 or not response.data):
             raise not_vault_error()
 
+    def fields_or_error(self, name: str, version: int | None = None) -> Json:
+        if self.fields is not None:
+            return self.fields
+        if self.about.destroyed:
+            raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
+        if self.about.deleted:
+            hint = f"bring it back with: undelete {name.partition('#')[0]}"
+            raise Deleted(f"{show(name)} was deleted on {self.about.deleted}", hint=hint)
+        if version is not None:
+            raise NotFound(f"no version {version} of {show(name)}")
+        raise not_found_error(name)
+
 
 def _read_version(number: int, about: Json) -> SecretVersion:
     # Nothing but a time, to the second, gets into a message.
@@ -4523,12 +4516,6 @@ def _path_and_field(name: str) -> tuple[str, str]:
     if not path or path != path.strip("/ "):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     return path, field if mark else _FIELD
-
-
-def _is_name_of(name: str, path: str, field: str) -> bool:
-    with contextlib.suppress(BadName):
-        return _path_and_field(name) == (path, field)
-    return False  # others may write what no name can reach
 
 
 def _secret_path(path: str) -> str:
