@@ -6923,7 +6923,7 @@ def all_rules() -> list[Rule]:
 def custom_rule(name: str, pattern: str) -> Rule:
     """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
 
-    Raises BadValue unless the prefix is literal and the shape is made of classes, so that it stays linear.
+    Raises BadValue unless the prefix is literal and the shape linear: classes, at most one with a range.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w-]+", name):
@@ -6933,8 +6933,11 @@ def custom_rule(name: str, pattern: str) -> Rule:
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
-    if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape):
-        raise BadValue(f"rule {show(name)} has no shape", hint="write it like: acme_ {A32} or acme_ {h8,40}")
+    if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
+        raise BadValue(
+            f"rule {show(name)} has no shape, or two ranges",
+            hint="write it like: acme_ {A32} or acme_ {h8,40}",
+        )
     return Rule(name, name, "high", "high", prefix, shape)
 
 
@@ -8060,7 +8063,7 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
-    """Return (start, end) of each run of 20 or more letters, digits, `_` and `-`, as in long tokens."""
+    """Return (start, end) of each run of 20 or more letters, digits, `_` and `-`."""
     find, end = text.translate(_TWO_CLASSES).find, 0
     runs: list[tuple[int, int]] = []
     while end >= 0 and (start := find(_RUN, end)) >= 0:
@@ -8139,7 +8142,7 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """Yield the secret beside its id, under any name: in CSV, in a tuple, on the next line."""
+    """Yield the secret beside its id, under any name."""
     rule = pattern_rules()["aws-secret-key"]
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
@@ -9319,7 +9322,7 @@ class Audit:
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
         self._archives = archives
         self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
-        self._numbers: dict[str, int] = {}  # the last one after a name
+        self._numbers: dict[str, int] = {}  # last after a name
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:

@@ -8922,7 +8922,16 @@ def test_a_project_defines_rules_in_the_notation_of_the_table():
 
 
 def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
-    for pattern in ("", "{A32}", "ab {A32}", "acme_ .*", "acme_ (a+)+", "acme_ {A9999}", "a[b_ {A9}"):
+    for pattern in (
+        "",
+        "{A32}",
+        "ab {A32}",
+        "acme_ .*",
+        "acme_ (a+)+",
+        "acme_ {A9999}",
+        "a[b_ {A9}",
+        "acme_ {A1,9}{A1,9}",
+    ):
         assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
 
 
@@ -11739,7 +11748,7 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
     ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ {Y32}", 2, UNCLEAR, RULE_HINT),
-    ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape", RULE_HINT),
+    ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape, or two ranges", RULE_HINT),
     ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
     ("[rules]\njwt = acme_ {A32}", 2, "there is a rule 'jwt' already", RULE_HINT),
     ("[rules]\nbasic-auth = acme_ {A32}", 2, "there is a rule 'basic-auth' already", RULE_HINT),
