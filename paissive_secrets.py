@@ -202,7 +202,7 @@ class Locked(SecretsError):
 
 
 class RotationFailed(SecretsError, RuntimeError):
-    """A value could not be generated, applied or verified; current is unchanged."""
+    """A new value couldn't be made, applied or verified; the old one stays."""
 
 
 class WrongKey(SecretsError, ValueError):
@@ -939,7 +939,7 @@ class StoreMethods(Protocol):
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret. Times are UTC, or ""; one may be yet to come."""
+    """A version of a KV 2 secret. Times are UTC, or ""; some lie ahead."""
 
     number: int
     created: str
@@ -959,9 +959,9 @@ class Store:
     """A mapping from names to secrets, which are text.
 
     Yours has to have `get`, `set`, `delete` and `names`; all else has a
-    default. A store that is locked, denied or unreachable must not look empty:
-    it raises an error other than NotFound. BadName and BadValue are for what a
-    store can't hold.
+    default. A store that is locked, denied or unreachable must not look
+    empty: it raises an error other than NotFound. BadName and BadValue are
+    for what a store can't hold.
     """
 
     def get(self, name: str) -> str:
@@ -1018,7 +1018,7 @@ class Store:
         return check_name(name) + stage_suffix(stage)
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        """Return the values of these secrets, by default all, by name and stage."""
+        """Return the values of these secrets, or of all, by name and stage."""
         if names:
             values = self.get_all(self.stage_name(name, stage) for name in names for stage in STAGES)
         else:
@@ -1039,7 +1039,7 @@ class Store:
         return None
 
     def location(self) -> str:
-        """Return what tells this store from others, so that policies don't mix."""
+        """Return what tells this store from others, for its policies."""
         return type(self).__name__
 
     # How long it lives, and how it opens.
@@ -1076,12 +1076,12 @@ class Store:
         yield "store", repr(self)
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield the path of each of the store's files that does not open, and why."""
+        """Yield each of the store's files that doesn't open, and why."""
         yield from ()
 
     def last_set(self, name: str) -> str:
         """Return when a secret was set, "2026-11-28T13:30:00" in UTC, or ""."""
-        raise BadValue("this store doesn't keep when a secret was set", hint="sealed files and KV 2 do")
+        raise BadValue("this store doesn't keep when a secret was set", hint="encrypted files and KV 2 do")
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
         """Return what the user should know once these are set."""
@@ -1110,13 +1110,16 @@ class Store:
         return {}
 
     def get_stored(self, name: str) -> str:
-        """Return the store's own value, whatever overrides it, or raise NotFound."""
+        """Return what the store itself holds, or raise NotFound."""
         return self.get(name)
 
     # Sealed files.
 
     def rekey(self, *, without: Optional[str] = None) -> str:
-        """Seal all to a new identity, `without` a member; return its fingerprint."""
+        """Encrypt all to a new identity, and return its fingerprint.
+
+        The member `without` isn't a member any more.
+        """
         raise _only("file")
 
     def members(self) -> list[Member]:
@@ -1124,7 +1127,7 @@ class Store:
         raise _only("file")
 
     def add_member(self, name: str, recipient: str) -> None:
-        """Let whoever has the private key to a recipient, "age1…", open the store."""
+        """Let whoever has the key to a recipient, "age1…", open the store."""
         raise _only("file")
 
     def change_password(self, password: str) -> None:
@@ -1158,7 +1161,7 @@ class Store:
         raise _only("vault")
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
-        """Bring back a deleted version of a whole secret, by default the newest."""
+        """Bring back a deleted version of a secret; default: the newest."""
         raise _only("vault")
 
     def destroy(self, name: str, version: int) -> None:
@@ -1581,12 +1584,13 @@ SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, _has_ur
 
 
 class EnvironmentStore(Store):
-    """Variables, NAME_FILE, $CREDENTIALS_DIRECTORY and the dotenv file, in turn.
+    """Variables, NAME_FILE, systemd's credentials, then the dotenv file.
 
-    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names (""
-    for none), else .env in the directory where the store was made, unless
-    another user could have written it. In the last case, `set` and `delete`
-    affect only this process. `db/password` is the variable DB_PASSWORD.
+    The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names
+    ("" for none), else .env in the directory where the store was made,
+    unless another user could have written it. In the last case, `set` and
+    `delete` affect only this process. `db/password` is the variable
+    DB_PASSWORD.
     """
 
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
@@ -1726,7 +1730,7 @@ class EnvironmentStore(Store):
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
-        """Say that it is plaintext, under which variable, and what it replaced."""
+        """Say that it is plaintext, which variable, and what it replaced."""
         settings = self.plain_settings().keys() & set(names)
         if settings:
             shown = ", ".join(map(show, sorted(settings)))
@@ -1946,7 +1950,9 @@ def can_ask() -> bool:
 
 def ask(prompt: str, *, twice: bool = False) -> str:
     if not can_ask():
-        hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND, or PAISSIVE_IDENTITY"
+        hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
+        if not read_store_credential("PAISSIVE_IDENTITY"):
+            hint += ", or PAISSIVE_IDENTITY"
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
@@ -2173,8 +2179,8 @@ class Identity:
 class Passphrase:
     """A passphrase to seal and open with.
 
-    Sealing takes 2**log_n KiB of memory; what needs over 2**max_log_n is not
-    opened.
+    Sealing takes 2**log_n KiB of memory; what needs over 2**max_log_n is
+    not opened.
     """
 
     def __init__(self, text: str, log_n: int = 17, *, max_log_n: int = MAX_LOG_N) -> None:
@@ -2300,7 +2306,7 @@ def require_cryptography() -> None:
         sys.path.remove(_program_folder)
     if not usable:
         hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
-        raise Unavailable("sealed files need the package cryptography", hint=hint)
+        raise Unavailable("encrypted files need the package cryptography", hint=hint)
 
 
 def _can_import_cryptography() -> bool:
@@ -2383,10 +2389,10 @@ class FileStore(Store):
     """age files in a folder, opened by a master password or an identity.
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest
-    .paissive from the working directory up; the first `set` makes it. Raises
-    Locked without a password or an identity, WrongKey for a wrong one, Corrupt
-    for a damaged file, Unsafe if others can write to the folder. Threads may
-    share a store.
+    .paissive from the working directory up; the first `set` makes it.
+    Raises Locked without a password or an identity, WrongKey for a wrong
+    one, Corrupt for a damaged file, Unsafe if others can write to the
+    folder. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -2409,7 +2415,7 @@ class FileStore(Store):
         return f"file {os.path.realpath(self.folder)}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave keys out of pickles and copies: they open the store themselves."""
+        """Leave keys out of pickles and copies, which open the store."""
         return {**vars(self), "_opened": _Opened()}
 
     def get(self, name: str) -> str:
@@ -2590,7 +2596,7 @@ class FileStore(Store):
         return Member(name, found["recipient"], found["updated"])
 
     def status(self) -> Iterator[tuple[str, str]]:
-        yield "store", "sealed files"
+        yield "store", "encrypted files"
         yield "folder", self.folder
         try:
             names = list(self.names())
@@ -2742,7 +2748,7 @@ class FileStore(Store):
                 return (key, *(other for other in own if other is not key))
         if names:
             hint = "somebody who can open the store adds you: member add NAME age1…"
-            raise WrongKey(f"PAISSIVE_IDENTITY opens no member's file in {self._members}", hint=hint)
+            raise WrongKey(f"this identity opens no member's file in {self._members}", hint=hint)
         return own
 
     def _open_member(self, name: str, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
@@ -2855,7 +2861,7 @@ def _file_name(name: str) -> str:
     longest = MAX_NAME_BYTES - len(".age")
     impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
     if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
-        raise BadName(f"bad name {show(name)}: a sealed file can't have that name")
+        raise BadName(f"bad name {show(name)}: an encrypted file can't have that name")
     return name + ".age"
 
 
@@ -4040,7 +4046,7 @@ class VaultStore(Store):
         return found
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
-        """Return all fields of a secret, which belong together, in one request."""
+        """Return all fields of a secret, read in one request."""
         return self._read(path, _secret_path(path), version)
 
     def set(self, name: str, value: str) -> None:
@@ -4055,8 +4061,8 @@ class VaultStore(Store):
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
 
-        With `cas`, raise Conflict unless the secret is at this version; 0 means
-        absent.
+        With `cas`, raise Conflict unless the secret is at this version; 0
+        means absent.
         """
         place = self._kv_place(_secret_path(path), versions=cas is not None)
         for field, value in fields.items():
@@ -4111,7 +4117,7 @@ class VaultStore(Store):
         return 10.0
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Revoke what this process acquired, and hang up; a failure only warns."""
+        """Revoke what this process acquired, and hang up; failures only warn."""
         if keep_leases and self._session.leases:  # they would end with the token
             return
         failed = []
@@ -4534,7 +4540,7 @@ _MAX_REFERENCES = 100  # per text: a few variables could ask for endless work
 
 
 class SecretsBackend(str, enum.Enum):
-    """Where secrets are stored; each member equals its string, and formats as it."""
+    """Where secrets are stored; a member equals and formats as its string."""
 
     ENV = "env"
     FILE = "file"
@@ -4558,8 +4564,8 @@ STORES: dict[str, Callable[[], Store]] = {
 class SecretsManager:
     """The functions of this module, with stores of its own.
 
-    The backend is the argument, else `default_backend`, else PAISSIVE_BACKEND,
-    else env. Thread-safe.
+    The backend is the argument, else `default_backend`, else
+    PAISSIVE_BACKEND, else env. Thread-safe.
     """
 
     def __init__(self, default_backend: Backend = None) -> None:
@@ -4595,8 +4601,8 @@ class SecretsManager:
     ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
-        A store that is locked, denied or unreachable raises. `stage` may also
-        be "pending" or "previous".
+        A store that is locked, denied or unreachable raises. `stage` may
+        also be "pending" or "previous".
         """
         store = self.store(backend)
         stored = name if stage == "current" else store.stage_name(name, stage)
@@ -4628,13 +4634,17 @@ class SecretsManager:
             store.close(keep_leases=keep_leases)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
-        """Store a value; in env, for this process unless PAISSIVE_ENV_FILE is set."""
+        """Store a value.
+
+        In env, that is for this process only, unless PAISSIVE_ENV_FILE
+        names a file.
+        """
         store = self.store(backend)
         check_settable(store, name)
         store.set(name, value)
 
     def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
-        """Delete `name` and the stages of its rotation; return whether it existed."""
+        """Delete a secret and its stages; return whether it existed."""
         store = self.store(backend)
         # The stages first, so that a kill in between leaves no stage without its secret.
         for stage in ("pending", "previous"):
@@ -4647,7 +4657,7 @@ class SecretsManager:
         return existed
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
-        """Return the names, sorted, without the stages of rotations; never values."""
+        """Return the names, sorted, without stages of rotations."""
         names = set(self.store(backend).names())
         return sorted(name for name in names if not is_stage(name, names))
 
@@ -4820,11 +4830,11 @@ _RESERVED_VARIABLES = (
 class SecretConfig:
     """Settings under dotted keys: of variables, then of a JSON or TOML file.
 
-    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json; one
-    that doesn't exist is empty. `backend` is as for get_secret, or a
-    SecretsManager. `env_prefix`, else PAISSIVE_CONFIG_PREFIX, comes before the
-    names of variables; without one, those that POSIX reserves are left out.
-    Thread-safe.
+    The file is `config_file`, else PAISSIVE_CONFIG_FILE, else config.json;
+    one that doesn't exist is empty. `backend` is as for get_secret, or a
+    SecretsManager. `env_prefix`, else PAISSIVE_CONFIG_PREFIX, comes before
+    the names of variables; without one, those that POSIX reserves are left
+    out. Thread-safe.
     """
 
     def __init__(
@@ -4841,12 +4851,12 @@ class SecretConfig:
         self._prefix = os.environ.get("PAISSIVE_CONFIG_PREFIX", "") if env_prefix is None else env_prefix
 
     def get(self, key: str, default: Any = None, *, use_secret: bool = False) -> Any:
-        """Return the setting, or `default`; with `use_secret`, follow references.
+        """Return the setting, or `default`; `use_secret` follows references.
 
         `database.host` is the variable DATABASE_HOST of the process or the
         dotenv file (which give text), or what the config file says. With
-        `use_secret`, it may also be the file that DATABASE_HOST_FILE names, a
-        systemd credential or, if there is nothing else, the secret
+        `use_secret`, it may also be the file that DATABASE_HOST_FILE names,
+        a systemd credential or, if there is nothing else, the secret
         `database.host`.
         """
         found = self._get(_key_path(key), use_secret)
@@ -4857,9 +4867,10 @@ class SecretConfig:
     def set(self, key: str, value: Any, *, use_secret: bool = False) -> None:
         """Write a setting; with `use_secret`, its value goes to the store.
 
-        `value` is anything that JSON can hold. With `use_secret` it is a str,
-        and outlives this process: the env backend writes its .env file.
-        BadValue if `key` leads through a setting that is not an object.
+        `value` is anything that JSON can hold. With `use_secret` it is a
+        str, and outlives this process: the env backend writes its .env
+        file. BadValue if `key` leads through a setting that is not an
+        object.
         """
         path = _key_path(key)
         reference = REFERENCE_PREFIX + key
@@ -5128,9 +5139,9 @@ class SecretRotation:
 
     The policies are in `policy_file`, else in the file that
     PAISSIVE_ROTATION_FILE names, else sealed with the secrets if those are,
-    else in rotation.json. `backend` is as for SecretConfig. Thread-safe: while
-    a name is rotated, or a command of a killed rotation still runs, another
-    action on it raises Conflict.
+    else in rotation.json. `backend` is as for SecretConfig. Thread-safe:
+    while a name is rotated, or a command of a killed rotation still runs,
+    another action on it raises Conflict.
     """
 
     def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
@@ -5152,13 +5163,13 @@ class SecretRotation:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
         `generate` is a specification such as "token:32", a function, or a
-        command that prints the value: a list of arguments, or "command:" and a
-        shell command line. `apply` and `verify` are functions of the new value,
-        or commands, with or without a shell, that get it on stdin. A status
-        other than 0, False or an exception is a failure; `timeout` is for each
-        command. Functions live as long as this object. After `keep_previous`,
-        `rotate_due` deletes the previous value. NotFound if there is no such
-        secret.
+        command that prints the value: a list of arguments, or "command:"
+        and a shell command line. `apply` and `verify` are functions of the
+        new value, or commands, with or without a shell, that get it on
+        stdin. A status other than 0, False or an exception is a failure;
+        `timeout` is for each command. Functions live as long as this
+        object. After `keep_previous`, `rotate_due` deletes the previous
+        value. NotFound if there is no such secret.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
         _seconds(every, "every")
@@ -5191,7 +5202,7 @@ class SecretRotation:
         return [name for name, date in self.due_dates().items() if date <= now]
 
     def due_dates(self) -> dict[str, str]:
-        """Return {name: when it is due, or its unfinished rotation began}, in UTC."""
+        """Return when each is due, or its unfinished rotation began, in UTC."""
         policies = self._policies()
         return {name: _due_date(name, policies.get(name)) for name in policies.names()}
 
@@ -5240,17 +5251,18 @@ class SecretRotation:
             rotation.start(previous)
 
     def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed; NotFound if there is none."""
+        """Finish a rotation that failed or was killed, or raise NotFound."""
         with self._lock(name) as rotation:
             rotation.finish(rotation.unfinished())
 
     def abort(self, name: str, *, force: bool = False) -> None:
-        """Undo a rotation that failed or was killed; NotFound if there is none.
+        """Undo a rotation that failed or was killed, or raise NotFound.
 
-        The old value is applied again, and a new one that was current already
-        becomes the previous one. If that fails, raise RotationFailed; abort can
-        be repeated. With `force`, only give up the pending value: `apply` is
-        not called, and no command that still runs is waited for.
+        The old value is applied again, and a new one that was current
+        already becomes the previous one. If that fails, raise
+        RotationFailed; abort can be repeated. With `force`, only give up
+        the pending value: `apply` is not called, and no command that still
+        runs is waited for.
         """
         with self._lock(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
@@ -6404,8 +6416,8 @@ class RedactingFilter:
     def redact(self, value: Any, *, examine: bool = True) -> Any:
         """Return text and containers with `***` in place of values.
 
-        Other objects stay if their text has no value or, without `examine`, in
-        any case.
+        Other objects stay if their text has no value or, without `examine`,
+        in any case.
         """
         if isinstance(value, str):
             return self._encodings.mask(value)
@@ -6438,7 +6450,7 @@ class RedactingFilter:
         return True
 
     def is_revealing(self, error: BaseException, *context: object) -> bool:
-        """Return whether these, or the frames, show a value or can't be examined."""
+        """Return whether these or the frames show a value, or may do so."""
         import traceback
 
         shown = [*context, *traceback.format_exception(type(error), error, error.__traceback__)]
@@ -9258,17 +9270,18 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 class Audit:
     """One audit: iterate over its findings, once, then look at its `summary`.
 
-    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest to
-    report, `disable` the ids of rules to skip, `baseline` the accepted findings
-    or their file. `staged` reads git's index instead of the working tree,
-    `history` what these revisions reach, or everything for [].
-    `gitignore=False` also reads ignored files, `archives=True` what is in zip,
-    tar and gzip files. `untrusted=True` ignores the project's `.paissive-audit`
-    and comments that allow a finding. `known` are values to search for as well.
-    `jobs` limits the processes; 0 is one per core. `on_error(path, why)` is
-    called for what can't be read, `on_progress(summary)` as files are read.
-    Raises BadValue for a bad path or option, Unavailable if git fails, Unsafe
-    if it hangs, Conflict if iterated over twice.
+    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest
+    to report, `disable` the ids of rules to skip, `baseline` the accepted
+    findings or their file. `staged` reads git's index instead of the
+    working tree, `history` what these revisions reach, or everything for
+    []. `gitignore=False` also reads ignored files, `archives=True` what is
+    in zip, tar and gzip files. `untrusted=True` ignores the project's
+    `.paissive-audit` and comments that allow a finding. `known` are values
+    to search for as well. `jobs` limits the processes; 0 is one per core.
+    `on_error(path, why)` is called for what can't be read,
+    `on_progress(summary)` as files are read. Raises BadValue for a bad path
+    or option, Unavailable if git fails, Unsafe if it hangs, Conflict if
+    iterated over twice.
     """
 
     def __init__(
@@ -9772,7 +9785,7 @@ class KnownValues:
             except (WrongKey, Corrupt, NotFound):
                 unopened += 1
         if unopened:
-            self.notes.append(f"older sealed files that the store's identity doesn't open: {unopened}")
+            self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")
 
 
 # How to read a secret in a language, by file extension. To add a language, add a row.
@@ -9916,8 +9929,8 @@ class Baseline:
     """Accepted findings, in a file of JSON lines: no values or line numbers.
 
     The first line holds the version, every other an Entry, in any order, so
-    that branches merge. A missing file accepts nothing. Raises BadValue if the
-    file isn't a baseline, Unavailable if it can't be read.
+    that branches merge. A missing file accepts nothing. Raises BadValue if
+    the file isn't a baseline, Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -9952,7 +9965,7 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether a finding was accepted, maybe under a file's old name."""
+        """Return whether a finding was accepted, if under an old path."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))
@@ -10388,6 +10401,8 @@ def _parse(words: list[str], group: str = "", backend: str | None = None) -> Nam
 
 
 def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
+    import argparse
+
     run, *arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""))
     for argument in arguments:
@@ -10396,7 +10411,8 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
             for option, settings in argument:
                 alternatives.add_argument(option, **settings)
         else:
-            parser.add_argument(argument[0], **argument[1])
+            option, settings = argument
+            parser.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
     _add_backend(parser, backend)
     command_line: list[str] = []
     if name == "run" and "--" in words:  # what follows the dashes belongs to another program
@@ -10505,6 +10521,7 @@ def cmd_set(args: Namespace) -> None:
     $ set app/db --json --backend vault < fields.json
 
     Drops one newline at the end of piped input. --from-file changes nothing.
+    In password:24:lud, l is lower case, u upper case, d digits, s symbols.
     """
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
@@ -11020,7 +11037,7 @@ def cmd_hook_install(args: Namespace) -> None:
 
 
 def cmd_password(args: Namespace) -> None:
-    """Change the sealed files' password; prompts, or reads stdin."""
+    """Change the master password; prompts, or reads stdin."""
     store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
     store.change_password(_read_value("New master password"))
@@ -11043,7 +11060,7 @@ def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
 
 
 def cmd_identity(args: Namespace) -> None:
-    """Print the key to the sealed files, or make one of your own.
+    """Print the identity of the store, or make one of your own.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
     $ identity --new           # your own, as age-keygen does
@@ -11058,7 +11075,7 @@ def cmd_identity(args: Namespace) -> None:
 
 
 def cmd_member_add(args: Namespace) -> None:
-    """Let somebody open the sealed files with their own key.
+    """Let somebody open the encrypted files with their own key.
 
     $ member add ada age1…             # from: identity --new
 
@@ -11068,7 +11085,7 @@ def cmd_member_add(args: Namespace) -> None:
 
 
 def cmd_member_list(args: Namespace) -> None:
-    """List who can open the sealed files with their own key."""
+    """List who can open the encrypted files with their own key."""
     for member in _sealed_store(args).members():
         print(printable(f"{member.name}  {member.recipient}  {member.added}"))
 
@@ -11140,7 +11157,7 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe_problem(path: str, error: SecretsError | None = None) -> str:
-    """Say what is wrong with a sealed file, by default a merge conflict, and which commands resolve it."""
+    """Say what is wrong with an encrypted file, by default a merge conflict, and which commands resolve it."""
     import shlex
 
     quoted = shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
@@ -11271,10 +11288,16 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "set": (
         cmd_set,
         _NAME,
-        _arg("stray", None, "==SUPPRESS==", nargs="*", default=[]),  # hidden: argparse.SUPPRESS
+        _arg("stray", None, "", nargs="*", default=[]),  # hidden; named in an error
         [
             _arg("--from-file", "F", "store what this file holds, byte for byte"),
-            _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}", nargs="?", const="token:32"),
+            _arg(
+                "--generate",
+                "SPEC",
+                f"a new value, by default token:32; {SPEC_HINT}",
+                nargs="?",
+                const="token:32",
+            ),
             _arg("--value", "V", "unsafe: others can see it in ps and history"),
         ],
         _flag("--json", "all fields of a Vault secret, as a JSON object"),
@@ -11348,7 +11371,12 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         cmd_rotate_schedule,
         _NAME,
         _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
-        _arg("--generate", "SPEC", f"{SPEC_HINT}, or command:CMD", default="token:32"),
+        _arg(
+            "--generate",
+            "SPEC",
+            f"how to make values, by default token:32; {SPEC_HINT}, or command:CMD",
+            default="token:32",
+        ),
         _arg("--apply", "CMD", "puts the value, read from stdin, where it is used"),
         _arg("--verify", "CMD", "fails if the value, read from stdin, doesn't work"),
         _arg("--timeout", "TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
@@ -11375,7 +11403,14 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
     "audit": (
         cmd_audit,
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
-        _arg("--exclude", "D", "names or globs to skip", nargs="+", action="extend", default=[]),
+        _arg(
+            "--exclude",
+            "D",
+            "files and folders to skip; patterns as in .gitignore",
+            nargs="+",
+            action="extend",
+            default=[],
+        ),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
         *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
