@@ -288,7 +288,7 @@ def check_name(name: str) -> str:
     """Return `name`, or raise BadName saying what is wrong with it."""
     problem = name_problem(name)
     if problem:
-        hint = "use letters, digits, '_', '-', '.', and '/' between folders"
+        hint = f"use up to {MAX_NAME_BYTES} letters, digits, '_', '-', '.', and '/' between folders"
         raise BadName(f"bad name {show(name)}: {problem}", hint=hint)
     return name
 
@@ -304,7 +304,7 @@ def name_problem(name: object) -> str:
         return f"it is longer than {MAX_NAME_BYTES} bytes"
     # A name becomes a path: it must not lead out of its folder, nor be a second spelling of another.
     if any(part in ("", ".", "..") for part in name.split("/")):
-        return "an empty, '.' or '..' part"
+        return "it has an empty, '.' or '..' part"
     if "\\" in name:  # which separates folders on Windows
         return "it has a backslash"
     if name != name.strip():
@@ -408,8 +408,8 @@ def looks_like_reference(text: str) -> bool:
     )
 
 
-def check_not_followed(value: str, what: str, hint: str) -> None:
-    """Raise BadValue for a value in whose place a program that resolves references would put another."""
+def reject_reference(value: str, what: str, hint: str) -> None:
+    """Raise BadValue for a value that would itself be resolved as a reference."""
     if looks_like_reference(value):
         raise BadValue(f"{what} would be followed as a reference", hint=hint)
 
@@ -437,7 +437,7 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
-    """Return a JSON object, or raise BadValue, also for duplicate keys and too deep nesting."""
+    """Return a JSON object, or raise BadValue, also for duplicate keys and nesting that is too deep."""
     import json
 
     tree = problem = None
@@ -446,7 +446,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
         problem = str(error)
     if problem:  # raised here, since that exception holds the text
-        raise BadValue(f"{where} can't be read as JSON: {problem}", hint="fix the file")
+        raise BadValue(f"{where} can't be read as JSON: {problem}", hint="correct it")
     if not isinstance(tree, dict):
         raise BadValue(f"{where} is not a JSON object", hint='it must look like {"key": "value"}')
     return tree
@@ -497,7 +497,7 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
 
 
 def _not_a_file_error(path: str) -> Unsafe:
-    return Unsafe(f"{path} is not a file", hint="name a file, or move it away")
+    return Unsafe(f"{path} is not a file", hint="name another file, or remove this")
 
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
@@ -545,7 +545,10 @@ class FileCache:
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
-    """Return what changes whenever a file is written; raise Unsafe as `open_regular` does."""
+    """Return inode, size and times, which a write changes, except twice within a tick of the clock.
+
+    Raise Unsafe as `open_regular` does.
+    """
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
@@ -576,7 +579,7 @@ def warn_if_exposed(path: str) -> None:
 
 
 def _others_may(access: str, status: os.stat_result) -> bool:
-    """Return whether anyone but the owner, or the owner's own group, may "read" or "write"."""
+    """Return whether anyone outside the owner and the owner's private group may "read" or "write"."""
     bits = status.st_mode & _OTHERS[access]
     return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
 
@@ -671,7 +674,7 @@ class FileLock:
             while not self._lock_file():
                 pass  # its previous holder removed it
         # Neither fails, not even on a full disk: a lock that leaks would stop every other writer.
-        self.sign(os.getpid())
+        self.record_holder(os.getpid())
         self._remove_leftovers()
         return self
 
@@ -686,7 +689,7 @@ class FileLock:
             then = "other writers may have to wait until this process ends"
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
-    def sign(self, pid: int) -> None:
+    def record_holder(self, pid: int) -> None:
         """Write which process holds the lock, for the messages of those that wait."""
         with contextlib.suppress(OSError):  # on a full disk, they name none
             os.lseek(self.fd, 0, os.SEEK_SET)
@@ -785,7 +788,7 @@ def _check_size(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
-    """Open a file that durably replaces the one at `path` at the end, but not after an error.
+    """Yield a new file; let it durably replace `path` on success, and discard it on an error.
 
     With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
     FileLock of `path`.
@@ -871,7 +874,7 @@ def disk_error(doing: str, error: OSError) -> SecretsError:
     if isinstance(error, PermissionError):
         kind = Denied
         hint = "check its permissions, and its folder's"
-    if doing.startswith("write"):
+    elif doing.startswith("write"):
         hint = "what was there is unchanged"
     return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
 
@@ -1275,7 +1278,8 @@ class Policies:
             self.path = self._sealed.sealed_folder()
         # Relative, so that a folder with both can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
-        self._location = store.location().replace(folder, "")
+        kind, _, place = store.location().partition(" ")
+        self._location = f"{kind} {place.removeprefix(folder)}".rstrip()
         self._read: dict[str, Any] | None = None  # the file, once it was read
 
     def names(self) -> list[str]:
@@ -1440,7 +1444,7 @@ class Dotenv:
             if piece.problem or not (piece.name or re.match(r"\s*(#|\Z)", piece.text)):
                 yield self._error(place)
 
-    def filled_in(self, name: str) -> set[str]:
+    def referenced_variables(self, name: str) -> set[str]:
         piece = self._pieces[self.assigned[name]]
         if piece.quote == "'":
             return set()
@@ -1579,7 +1583,7 @@ def _has_url_password(value: str) -> bool:
     return "://" in value and bool(re.search(_URL_WITH_PASSWORD, value))
 
 
-# Which values are secrets under any name. The sections on tokens and private keys, further down, add theirs.
+# Which values are secrets under any name. The section Detectors adds providers' tokens and private keys.
 SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, _has_url_password]
 
 
@@ -1638,7 +1642,7 @@ class EnvironmentStore(Store):
         writes_file = self._writes_file()
         for variable, value in changes.items():
             what = f"the value of {show(variable)}"
-            check_not_followed(value, what, "use another store, such as --backend file")
+            reject_reference(value, what, "use another store, such as --backend file")
             if not is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
             if writes_file and _is_setting(variable):
@@ -1731,15 +1735,18 @@ class EnvironmentStore(Store):
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
         """Say that it is plaintext, which variable, and what it replaced."""
-        settings = self.plain_settings().keys() & set(names)
+        plain = self.plain_settings()
+        settings = sorted(name for name in names if variable_name(name) in plain)
         if settings:
-            shown = ", ".join(map(show, sorted(settings)))
+            shown = ", ".join(map(show, settings))
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
+        secrets = [name for name in names if name not in settings]
+        if not secrets:
             return
-        what = f"{len(names)} secrets"
-        if len(names) == 1:
-            variable = checked_variable(names[0])
-            what = show(names[0]) + (f" as {variable}" if variable != names[0] else "")
+        what = f"{len(secrets)} secrets"
+        if len(secrets) == 1:
+            variable = checked_variable(secrets[0])
+            what = show(secrets[0]) + (f" as {variable}" if variable != secrets[0] else "")
         what += " in plaintext" + (" (what it held before is gone)" if self._replaced_values else "")
         yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
 
@@ -1870,7 +1877,7 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
     settings: dict[str, str] = {}
     for name in sorted(dotenv.assigned, key=dotenv.assigned.__getitem__):
         variable, value = variable_name(name), values.get(name)
-        takes_in_secret = not secrets.keys().isdisjoint(dotenv.filled_in(name))
+        takes_in_secret = not secrets.keys().isdisjoint(dotenv.referenced_variables(name))
         if value is None:
             secrets[name] = ""
         elif not _is_setting(variable) and (takes_in_secret or is_secret(variable, value)):
@@ -1971,7 +1978,11 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 def run_command(
     argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
 ) -> str:
-    """Run a command with `text` on stdin, or return what it prints; raise Unavailable if it fails."""
+    """Run a command, and raise Unavailable if it fails.
+
+    With `text`, that is its stdin, its output is discarded, and "" is returned; else, what it prints is. It
+    gets no variable that holds the text.
+    """
     import signal
     import subprocess
 
@@ -1992,10 +2003,10 @@ def run_command(
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     if lock:
-        lock.sign(child.pid)
+        lock.record_holder(child.pid)
     printed = _communicate(child, text or "", timeout, session)
     if lock:
-        lock.sign(os.getpid())
+        lock.record_holder(os.getpid())
     if printed is None:
         raise Unavailable(f"it took longer than {timeout:g} s")
     if child.returncode:
@@ -2376,7 +2387,7 @@ _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
 _SAMPLE = 5  # entries that show whether an identity is in use, so that a set costs the same in any store
-_MEMBER_FILES = ("identity.age", "recipient.age")  # removed in this order: who can open it, is listed
+_MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
@@ -2587,7 +2598,7 @@ class FileStore(Store):
         return sorted(folder.name for folder in folders)
 
     def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
-        """Return who a member is, as far as somebody who could open the store wrote it."""
+        """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
         path = self._member_file(name, "recipient.age")
         with disk_errors(f"read {path}"):
             found = _parse_texts(_open_file(path, keys)[1], path, "member", "recipient", "updated")
@@ -2703,7 +2714,8 @@ class FileStore(Store):
     def _keys(self) -> tuple[Identity, ...]:
         """Return the identities that open the store, the one to seal to first.
 
-        PAISSIVE_IDENTITY holds them, among others', or the key of a member; without it, the password counts.
+        They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
+        members; without it, from identity.age, by password.
         """
         self._check_folders()
         text = self._identity_text()
@@ -2888,13 +2900,15 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
     absent = contextlib.suppress(FileNotFoundError)
     with absent, disk_errors(f"read {folder}", but=FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
+            path = prefix + entry.name
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
-            name, end = prefix + entry.name[:-4], entry.name[-4:]
-            if end == ".age" and not name_problem(name) and entry.is_file(follow_symlinks=False):
+            name = path.removesuffix(".age")
+            if name != path and not name_problem(name) and entry.is_file(follow_symlinks=False):
                 yield name
             # No name leads into a folder called *.age, in upper or lower case.
-            elif end.lower() != ".age" and len(name) < MAX_NAME_BYTES and entry.is_dir(follow_symlinks=False):
-                yield from _names_under(entry.path, f"{name}{end}/")
+            is_folder = not path.lower().endswith(".age") and len(path) <= MAX_NAME_BYTES
+            if is_folder and entry.is_dir(follow_symlinks=False):
+                yield from _names_under(entry.path, path + "/")
 
 
 def _check_member(name: str) -> str:
@@ -2952,7 +2966,7 @@ def _write_identities(keys: tuple[Identity, ...]) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
-    """Return the identities of an age identity file: one per line, comments after '#'."""
+    """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
     lines = [line.strip() for line in text.splitlines()]
     try:
         found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
@@ -4713,7 +4727,11 @@ def _references_in(text: str) -> list[str]:
 def _parse_reference(reference: str) -> tuple[str, str]:
     """Return the backend, or "" for the same store, and the name; raise BadName for an invalid one."""
     target = reference[len(REFERENCE_PREFIX) :]
-    backend, _, name = target[2:].partition("/") if target.startswith("//") else ("", "", target)
+    if not target.startswith("//"):
+        return "", check_name(target)
+    backend, _, name = target[2:].partition("/")
+    if not backend:  # it would be a second spelling of secret:NAME
+        raise BadName("it names no backend", hint="write secret:NAME, or secret://BACKEND/NAME")
     return backend, check_name(name)
 
 
@@ -4816,7 +4834,7 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
-# Variables with a meaning of their own, which a setting such as `path` or `user` doesn't mean.
+# Variables that a setting of this name, such as `path` or `user`, must not read.
 # https://pubs.opengroup.org/onlinepubs/9699919799/basedefs/V1_chap08.html, Environment Variables
 _RESERVED_VARIABLES = (
     "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
@@ -4904,8 +4922,10 @@ class SecretConfig:
             source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
             if source == credential_path(variable):
                 source += " (for use_secret)"
+        if value is ABSENT and existing_targets(REFERENCE_PREFIX + key, self._store()):
+            return f"the secret {show(key)} (for use_secret)"
         if value is ABSENT:
-            return f"nowhere: no variable {variable or 'replaces it'}, not in {self.path}"
+            return f"nowhere: no variable {variable or 'may replace it'}, and it isn't in {self.path}"
         if isinstance(value, str) and looks_like_reference(value):
             targets = existing_targets(value, self._store())
             source += f", which refers to {', '.join(targets) or 'no secret'}"
@@ -4935,27 +4955,36 @@ class SecretConfig:
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
         found = _look_up(self._tree(), path, self.path)
-        found = self._fill_in(found, path, missing if use_secret else None, use_secret)
+        found = self._fill_in(found, path, missing, use_secret, use_secret)
         raise_missing(missing)
         return found
 
     def _fill_in(
-        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
+        self,
+        found: Any,
+        path: tuple[str, ...],
+        missing: list[NotFound],
+        follow: bool,
+        mounted: bool = False,
     ) -> Any:
-        """Return `found` with variables in place of leaves; with a list `missing`, resolve references."""
+        """Return `found` with variables in place of leaves; with `follow`, resolve references.
+
+        `missing` collects the errors for missing secrets. With `mounted`, the file that NAME_FILE names may
+        replace a leaf.
+        """
         if isinstance(found, dict):
-            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
+            return {key: self._fill_in(value, (*path, key), missing, follow) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
+            return [self._fill_in(item, (*path, str(n)), missing, follow) for n, item in enumerate(found)]
         is_reference = isinstance(found, str) and looks_like_reference(found)
-        if missing is None and is_reference:
+        if is_reference and not follow:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
         # Mounted files replace the one leaf that was asked for, and references.
         text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
-        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
+        if not follow or not isinstance(leaf, str) or not looks_like_reference(leaf):
             return leaf
         if text is None or self._environment.references_to_follow(variable):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
@@ -5211,7 +5240,8 @@ class SecretRotation:
 
         RotationFailed if a step fails, Conflict while another rotation is
         unfinished: current is unchanged, and `resume` or `abort` ends it.
-        BadValue if there is neither a value nor a policy.
+        BadValue if there is neither a value nor a policy. With a value,
+        there need not be such a secret yet.
         """
         with self._lock(name) as rotation:
             rotation.start(new_value)
@@ -5958,7 +5988,7 @@ def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str)
 
 def _check_passable(text: str, variable: str) -> None:
     hint = "name the secrets that the command needs, without it"
-    check_not_followed(text, f"the value for {variable}", hint)
+    reject_reference(text, f"the value for {variable}", hint)
     with contextlib.suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(text):
             return
@@ -7285,8 +7315,9 @@ def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     """Return an expression that finds (group, folded word, what follows it) in folded text.
 
-    Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
-    branch costs time at every k, so words share them.
+    In folded text, k stands for each rare letter, and every word has one. Few k's belong to a word, so it
+    branches on the next two letters before it compares a whole word. Each branch costs time at every k,
+    so words share them.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
@@ -7916,6 +7947,7 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
 
 def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     """Return {where a row of the table looks: the text there}."""
+    # Rows for a "plain value" are about words: random text has such by chance.
     texts = {"value": value, "plain value": "" if _looks_random(value) else value}
     if candidate:
         texts["before"] = candidate.before
@@ -10074,7 +10106,7 @@ def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
-    """Print SARIF 2.1.0 for code scanning, within the limits of GitHub."""
+    """Print SARIF 2.1.0 for code scanning."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
@@ -10521,7 +10553,7 @@ def cmd_set(args: Namespace) -> None:
     $ set app/db --json --backend vault < fields.json
 
     Drops one newline at the end of piped input. --from-file changes nothing.
-    In password:24:lud, l is lower case, u upper case, d digits, s symbols.
+    Passwords of lud have lower case, upper case and digits; s is for symbols.
     """
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
@@ -10613,7 +10645,7 @@ def cmd_list(args: Namespace) -> None:
     settings = store.plain_settings()
     found = {*args.manager.list_secrets(), *(settings if args.all else ())}
     names = sorted(name for name in found if name.startswith(args.prefix))
-    if args.old:
+    if args.old is not None:
         seconds = parse_duration(args.old)
         if seconds is None:
             raise BadValue("--old takes a time", hint="write 30d, 12h, 90m or 2w")
@@ -10700,7 +10732,7 @@ def _import_and_verify(store: Store, values: dict[str, str], path: str) -> None:
     import_secrets(store, values)
     _warn_after_set(store, *values)
     for name, value in values.items():
-        if store.get_stored(name) != value:
+        if store.get_stored(name) != store.as_stored(name, value):
             raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
@@ -10735,7 +10767,7 @@ def cmd_export(args: Namespace) -> None:
         if value is None or name in references:
             value = args.manager.require_secret(name, backend=store)
         if args.format != "json":
-            check_not_followed(value, f"the value of {show(name)}", "use --format json")
+            reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value
     print(export_secrets(values, args.format), end="")
 
@@ -11157,7 +11189,7 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe_problem(path: str, error: SecretsError | None = None) -> str:
-    """Say what is wrong with an encrypted file, by default a merge conflict, and which commands resolve it."""
+    """Say what is wrong with a file, by default a merge conflict, and which commands resolve it."""
     import shlex
 
     quoted = shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))

@@ -715,12 +715,12 @@ def test_a_bad_name_is_refused_with_the_reason():
         "a\n": "it has a control character",
         "\ud800": "it has a control character",
         "ü" * 128: "it is longer than 255 bytes",
-        "a/../b": "an empty, '.' or '..' part",
+        "a/../b": "it has an empty, '.' or '..' part",
         "a\\b": "it has a backslash",
         " a": "it begins or ends with a space",
     }
     for name, problem in problems.items():
-        assert f": {problem}; use letters" in refusal(ps.check_name, name)
+        assert f": {problem}; use up to 255 letters" in refusal(ps.check_name, name)
 
 
 def test_a_name_in_a_message_is_escaped_and_short():
@@ -911,7 +911,7 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     path = tmp_path / "x"
     lock = ps.FileLock(path).__enter__()
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fd])
-    lock.sign(child.pid)
+    lock.record_holder(child.pid)
     os.close(lock.fd)  # as if this process were killed
     before = open_files()
     said = f"Conflict: another write is under way (process {child.pid}); try again when it is done"
@@ -1122,7 +1122,7 @@ def test_what_is_not_a_file_is_refused_at_once_and_closed(make, tmp_path, monkey
     before = open_files()
     unfollowed = functools.partial(ps.open_regular, follow=False)
     for read in (ps.read_file, lambda path: ps.FileCache().load(path, bytes), unfollowed):
-        assert str(failure(read, "it")) == "it is not a file; name a file, or move it away"
+        assert str(failure(read, "it")) == "it is not a file; name another file, or remove this"
         assert left_open(before) == Counter()
     with pytest.raises(FileNotFoundError):
         ps.open_regular("gone")
@@ -1152,9 +1152,10 @@ def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
             raise OSError(number, os.strerror(number))
 
     hint = "check its permissions, and its folder's"
-    assert refusal(fail, "read x", errno.EACCES) == f"Denied: can't read x: Permission denied; {hint}"
-    hint = "what was there is unchanged"
-    assert refusal(fail, "write x", errno.EACCES) == f"Denied: can't write x: Permission denied; {hint}"
+    for doing in ("read x", "write x"):
+        assert refusal(fail, doing, errno.EACCES) == f"Denied: can't {doing}: Permission denied; {hint}"
+    said = "Unavailable: can't write x: No space left on device; what was there is unchanged"
+    assert refusal(fail, "write x", errno.ENOSPC) == said
     assert refusal(fail, "read x", errno.EIO) == "Unavailable: can't read x: Input/output error"
     problem = "Unavailable: there is no folder /no; make it first, or name another file"
     assert refusal(ps.work_folder, "/no/file") == problem
@@ -6359,7 +6360,9 @@ def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monk
     for name in ("PATH", "HOME", "USER", "SHELL", "LC_ALL"):
         monkeypatch.setenv(name, "of the shell")
         assert config.get(name.lower().replace("_", "."), "none") == "none"
-    assert config.explain("path").startswith("nowhere: no variable replaces it, not in config.json")
+    assert config.explain("path").startswith(
+        "nowhere: no variable may replace it, and it isn't in config.json"
+    )
     monkeypatch.setenv("APP_PATH", "/srv")
     assert ps.SecretConfig(env_prefix="APP_").get("path") == "/srv"
 
@@ -6550,6 +6553,7 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     Path(".env").write_text("DATABASE_HOST=db1\n")
     config.set("lost", "secret:ABSENT")
     config.set("odd", "secret: A")
+    config._store().set("stored", CANARY)
     explained = {
         "name": "config.json",
         "database.host": ".env",
@@ -6557,7 +6561,8 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
         "cache.url": "variable CACHE_URL, which refers to secret:DB_PASSWORD",
         "lost": "config.json, which refers to no secret",
         "odd": "config.json, which refers to no secret",
-        "no": "nowhere: no variable NO, not in config.json",
+        "stored": "the secret 'stored' (for use_secret)",
+        "no": "nowhere: no variable NO, and it isn't in config.json",
     }
     assert {key: config.explain(key) for key in explained} == explained
 
@@ -6593,8 +6598,12 @@ def test_config_commands(say, monkeypatch):
     assert say("config", "get", "url") == (1, "no setting 'url' in config.json; see: config explain url\n")
     code, said = say("config", "set", "a.b", CANARY, "--secret")
     assert (code, said.partition(";")[0]) == (2, "a secret on the command line shows in ps")
-    code, said = say("config", "set", "a.b", "--secret", stdin=CANARY)
-    assert (code, "in plaintext" in said, say("config", "get", "a.b", "--secret")) == (0, True, (0, CANARY))
+    code, said = say("config", "set", "a.token", "--secret", stdin=CANARY)
+    assert (code, "in plaintext" in said, say("config", "get", "a.token", "--secret")) == (
+        0,
+        True,
+        (0, CANARY),
+    )
     monkeypatch.setenv("A_C", "y")
     assert say("config", "set", "a.c", "z") == (0, "note: variable A_C comes before the file\n")
 
@@ -13183,7 +13192,7 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.VaultStore(mount="../x"),
-        "mount isn't a path in Vault: an empty, '.' or '..' part; write it as team/app",
+        "mount isn't a path in Vault: it has an empty, '.' or '..' part; write it as team/app",
     ),
     (
         lambda: ps.VaultStore(client_timeout="soon"),
@@ -13211,10 +13220,10 @@ WRONG_CALLS = [
         lambda: ps.SecretConfig("no/x.json").set("a", 1),
         "there is no folder …/no; make it first, or name another file",
     ),
-    (lambda: ps.SecretConfig("fifo").get("a"), "fifo is not a file; name a file, or move it away"),
+    (lambda: ps.SecretConfig("fifo").get("a"), "fifo is not a file; name another file, or remove this"),
     (
         lambda: ps.SecretRotation("memory", "/dev/null").due(),
-        "/dev/null is not a file; name a file, or move it away",
+        "/dev/null is not a file; name another file, or remove this",
     ),
     (lambda: list(ps.audit(".", disable=["nope"])), "no such rule to disable; see: audit --list-rules"),
     (
@@ -13375,7 +13384,7 @@ WRONG_COMMANDS = [
     ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; is it the right one?"),
     (
         "get ../x",
-        "bad name '../x': an empty, '.' or …; use letters, digits, '_', '-', '.', and '/' between folders",
+        "bad name '../x': it has an empty, '.' or …; use up to 255 letters, …",
     ),
     ("get a --version 0", "only the vault backend can do that; use --backend vault"),
     ("undelete a --version 0", "only the vault backend can do that; use --backend vault"),
@@ -13390,8 +13399,8 @@ WRONG_COMMANDS = [
         "audit --staged --history",
         "argument --history: not allowed with argument --staged; see: paissive_secrets.py audit --help",
     ),
-    ("audit --explain fifo:1", "fifo is not a file; name a file, or move it away"),
-    ("audit --baseline fifo", "fifo is not a file; name a file, or move it away"),
+    ("audit --explain fifo:1", "fifo is not a file; name another file, or remove this"),
+    ("audit --baseline fifo", "fifo is not a file; name another file, or remove this"),
     ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
     ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it"),
 ]
@@ -13408,7 +13417,7 @@ COMMANDS_WITH_THEIR_STATUS = [
 WRONG_INPUT = [
     (b"c4nary\xff", "set X", "the value is not UTF-8; encode binary values, with base64 for instance"),
     ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; choose another name"),
-    ('{"X": "c4nary",', "import -", "- can't be read as JSON: …; fix the file"),
+    ('{"X": "c4nary",', "import -", "- can't be read as JSON: …; correct it"),
 ]
 WRONG_VARIABLES = [
     (
@@ -13424,12 +13433,12 @@ WRONG_VARIABLES = [
     (
         "PAISSIVE_MASTER_PASSWORD_FILE=/dev/zero",
         "--backend file set X --generate",
-        "/dev/zero is not a file; name a file, or move it away",
+        "/dev/zero is not a file; name another file, or remove this",
     ),
     (
         "PAISSIVE_IDENTITY_FILE=/dev/zero",
         "--backend file set X --generate",
-        "/dev/zero is not a file; name a file, or move it away",
+        "/dev/zero is not a file; name another file, or remove this",
     ),
     (
         "PAISSIVE_IDENTITY=x",
@@ -13442,8 +13451,8 @@ WRONG_VARIABLES = [
         "--backend file list",
         "…/file is not a folder; a symlink is not followed: make a real folder",
     ),
-    ("A_FILE=/dev/zero", "get A", "/dev/zero is not a file; name a file, or move it away"),
-    ("PAISSIVE_ENV_FILE=/dev/zero", "list", "/dev/zero is not a file; name a file, or move it away"),
+    ("A_FILE=/dev/zero", "get A", "/dev/zero is not a file; name another file, or remove this"),
+    ("PAISSIVE_ENV_FILE=/dev/zero", "list", "/dev/zero is not a file; name another file, or remove this"),
     (
         "PAISSIVE_ENV_FILE=odd.env",
         "get LATIN",
