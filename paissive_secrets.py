@@ -1978,10 +1978,9 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 def run_command(
     argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
 ) -> str:
-    """Run a command, and raise Unavailable if it fails.
+    """Run a command with `text` on stdin, and in no variable; without text, return what it prints.
 
-    With `text`, that is its stdin, its output is discarded, and "" is returned; else, what it prints is. It
-    gets no variable that holds the text.
+    Raise Unavailable if it fails.
     """
     import signal
     import subprocess
@@ -4955,36 +4954,31 @@ class SecretConfig:
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
         found = _look_up(self._tree(), path, self.path)
-        found = self._fill_in(found, path, missing, use_secret, use_secret)
+        found = self._fill_in(found, path, missing if use_secret else None, use_secret)
         raise_missing(missing)
         return found
 
     def _fill_in(
-        self,
-        found: Any,
-        path: tuple[str, ...],
-        missing: list[NotFound],
-        follow: bool,
-        mounted: bool = False,
+        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
     ) -> Any:
-        """Return `found` with variables in place of leaves; with `follow`, resolve references.
+        """Return `found` with variables in place of leaves.
 
-        `missing` collects the errors for missing secrets. With `mounted`, the file that NAME_FILE names may
-        replace a leaf.
+        With a list for the errors of `missing` secrets, references are resolved; with `mounted`, the file
+        that NAME_FILE names may replace a leaf.
         """
         if isinstance(found, dict):
-            return {key: self._fill_in(value, (*path, key), missing, follow) for key, value in found.items()}
+            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._fill_in(item, (*path, str(n)), missing, follow) for n, item in enumerate(found)]
+            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
         is_reference = isinstance(found, str) and looks_like_reference(found)
-        if is_reference and not follow:
+        if missing is None and is_reference:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
         # Mounted files replace the one leaf that was asked for, and references.
         text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
-        if not follow or not isinstance(leaf, str) or not looks_like_reference(leaf):
+        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
             return leaf
         if text is None or self._environment.references_to_follow(variable):
             return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
@@ -9780,7 +9774,6 @@ class KnownValues:
         return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, verdict, value) of each value that the store holds or held."""
         stages = store.get_stages()
         for verdict in ("current", "pending", "previous"):
             for name, values in stages.items():
@@ -10106,7 +10099,6 @@ def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
-    """Print SARIF 2.1.0 for code scanning."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
@@ -11013,7 +11005,6 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
 
 @contextlib.contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
-    """Write a report to `path` when it is complete."""
     report = io.StringIO()
     yield report
     data = report.getvalue().encode()
