@@ -6817,7 +6817,8 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|credential(|credentials(|authentication(|auth=(  (?i:{name}){login}  x.{name}"me", "{p}")
+    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(
+        (?i:{name}){login}  x.{name}"me", "{p}")
 command password
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
@@ -7504,7 +7505,7 @@ def language_of(path: str) -> _Language:
 # caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
 # value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
 
-THRESHOLDS = (("high", 170), ("medium", -60), ("low", -170))  # log odds in hundredths
+THRESHOLDS = (("high", 170), ("medium", -95), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
@@ -7539,7 +7540,9 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
-_LINE_OF_ITS_OWN = lazily(r"[\s{<,\"'-]*(?:export |set |ENV )?\Z")
+_LINE_OF_ITS_OWN = lazily(
+    r"[\s{<,\"'-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
+)
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
 _MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}")
@@ -7555,38 +7558,37 @@ _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers 
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .ci/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: end 48 ; 38 word -127
-classes: aA0- 165 aA0 103 aA 46 A0 42 a0 28 0 -147 - -156 0- -197 A- -236
-digits: many 106 some 12 none -52 two -65
-distinct: 7 60 8 52 6 32 10 -10 2 -68 0 -247
-drawn: token 197 key 92 - -373
-echoes: name -81
-ends: telltale 89 - -88
-first: access 181 x 141 mysql 139 pass 62 token -125 key -132
-has: token -128 test -209 foo -226 admin -256 abc -261 123 -316 secret -339 pass -483
-kind: key -98
-kind/classes: secret/a0 98 pass/a 81
-kind/digits: pass/two 65 pass/many 45 token/two -75 secret/none -77 pass/some -79 pass/none -105
-  auth/two -127
-kind/ends: nonce/- 163
-kind/language: token/source -27 key/source -42 pass/json -110
-kind/length: pass/7 190 pass/16 126 pass/9 125 pass/5 122 pass/12 45 pass/63 -85 secret/5 -122
-  token/7 -152 pass/300 -341
-kind/letters: pass/6 47 pass/few 13 pass/2 -59 pass/3 -109 key/6 -136 auth/6 -140
-kind/quote: pass/double 22 secret/single 14
-kind/separator: pass/= 19 pass/( -74 key/_ -254
-kind/shape: pass/lower 81 pass/base36 18 pass/spaces -112
-language: config -1 json -7 source -22
-last: base 138 password 60
-length: 39 109 12 70 31 64 16 39 20 -8 7 -86 1 -161 5 -184 3 -235
-letters: 3 236 2 197 1 142 4 112 5 -87 few -182 6 -188 7 -228
-name: set 170 private 121 secret 58 user -49 check -162 public -240
-quote: double 8 bare -30
-separator: : 8 = 8 _ -86 ( -120 , -515
-sets: pass/config 55
-shape: marked 130 symbols -56 spaces -63 - -136
-symbols: 1 60 0 41 0s -170 4 -197
-words: 1 41 2 19 3 -4 4 -56
+after: end 51 ; 45 word -141
+bias: - 22
+classes: aA0- 158 aA0 123 a0 90 aA 66 0 -68 0- -181 A- -222
+digits: many 113 some 18 two -12 none -97
+distinct: 8 56 7 54 10 -34 2 -81
+drawn: token 170 key 77 - -392
+echoes: name -53
+ends: - -184
+first: access 154 x 128 token -105 key -135
+has: token -99 test -135 secret -247 abc -273 123 -296 pass -362
+kind: key -66
+kind/classes: pass/0 176 pass/a 108
+kind/digits: pass/many 54 pass/two 4 key/two -41 pass/some -70 token/two -76 pass/none -81 auth/two -143
+kind/language: key/source -47 pass/json -126
+kind/length: pass/5 180 pass/9 153 pass/7 141 pass/16 129 pass/12 56 pass/63 -100 token/7 -146
+  pass/300 -322
+kind/letters: pass/6 89 pass/few 18 pass/3 -118 key/6 -131
+kind/quote: secret/single 44
+kind/separator: pass/= 37 pass/: 27 pass/( -80 key/_ -271
+kind/shape: pass/lower 108 pass/spaces -96
+language: config 17 json -33 source -43
+last: base 148 password 64
+length: 39 98 31 60 12 56 16 30 20 -9 3 -182 5 -221
+letters: 3 261 2 213 1 145 4 128 5 -62 7 -175 few -185 6 -195
+name: set 206 secret 31 check -210
+quote: double 20 bare -52
+separator: = 23 : 20 _ -73 ( -111 , -503
+shape: marked 125 base36 29 spaces -47 symbols -64 - -130
+symbols: 3 136 1 97 0 59 0s -160 4 -160
+weak: token -154 pass -309
+words: 1 44 2 35 3 10 4 -67
 """
 # Made by .ci/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -7680,7 +7682,6 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
 
 @functools.lru_cache(4096)
 def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each fact as a feature, alone and with the kind."""
     both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
     return *map("{} {}".format, groups, facts), *both
 
@@ -7699,14 +7700,13 @@ def _letter_pairs() -> dict[str, int]:
 
 
 def _marks(c: Candidate) -> tuple[str, ...]:
-    """Features that only some candidates have; a group may occur several times."""
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MADE_UP_PARTS.findall(value))]
     name = c.name.lower()
     if name in value or name.replace("_", "") in value:
         found.append("echoes name")
-    if _sets_own_line(c):
-        found.append(f"sets {c.kind}/{c.language}")
+    if _WEAK.match(value):
+        found.append(f"weak {c.kind}")
     if looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return tuple(found)
@@ -7716,8 +7716,8 @@ def _sets_own_line(c: Candidate) -> bool:
     """Return whether a line of a configuration file sets just this: there, any word may be a password."""
     if c.language not in _SETTINGS or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
         return False
-    more = c.after[len(c.quote) :].strip()[:1]  # of a sentence
-    return more in "#,;}|]<" and _ends_telltale(c.name)
+    more = c.after[len(c.quote) :].strip("\"' \t\r")[:1]  # of a sentence
+    return more in "#,;}|]</" and _ends_telltale(c.name)
 
 
 def _ends_telltale(name: str) -> bool:
@@ -7764,7 +7764,7 @@ _PROPERTIES = r"""
 = value
 it is a placeholder
     (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|\binsert|dummy|\bfake|example|foo.?bar
-    |[_-]here(?![a-z])|\Achang\w{0,3}me|(?:change|replace)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd)\b
+    |[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z|(?:change|replace)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd)\b
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|your|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
     - your-password-here - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey
@@ -7901,9 +7901,11 @@ _COUNTING = lazily("|".join("abcdefghijklmnopqrstuvwxyz012345678901234567890"[i 
 _WEAK_WORD = (
     r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
     r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
-    r"|change-?it|let-?me-?in|welcome|qwerty|hello|key|access|api|token|super|strong|secure|s3cr3t|p[a4@]ssw[o0]rd)"
+    r"|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api|token|super|strong|secure"
+    r"|new|old|s3cr3t|p[a4@]ssw[o0]rd)"
 )
-_WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?){{1,4}}\d{{0,6}}[!@]?\Z|\d{{1,8}}\Z")
+_WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
+_SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(r"(?:[A-Za-z]{1,40}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
@@ -7919,13 +7921,12 @@ def verdict(span: Span, value: bytes) -> Span:
     public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
     reason = span.reason or reason_against(body, span.candidate)
-    if not reason and not is_scored(span) and _is_uniform(body):
-        reason = "it is too uniform to be random"
-    if not reason and span.candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
-        reason = "it is a word for a password"
-    if reason:
-        return span._replace(confidence="low", reason=reason)
-    return span._replace(confidence=confidence)
+    if not reason and not is_scored(span) and span.rule.id != "weak-password":
+        if _is_uniform(body):
+            reason = "it is too uniform to be random"
+        elif span.candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
+            reason = "it is a word for a password"
+    return span._replace(confidence="low" if reason else confidence, reason=reason)
 
 
 def reason_against(value: str, candidate: Candidate | None = None) -> str:
@@ -7952,15 +7953,20 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a setting's password is a word that anybody would try, or a word of its own name."""
     words = words_of(c.name)
-    if not words or kind_of_name(words[-1]) != "pass" or not _sets_own_line(c):
+    if not words or kind_of_name(words[-1]) != "pass" or not _sets_value(c):
         return False
     if c.value.isalpha() and c.value.istitle():  # a label
         return False
     return bool(_WEAK.match(c.value)) or (len(c.value) > 2 and c.value in words)
 
 
+def _sets_value(c: Candidate) -> bool:
+    if c.language == "source" and c.quote and c.separator in ("=", ":", "=>"):
+        return not kind_of_name(c.value)
+    return _sets_own_line(c) or bool(_SETTING_OPTION.search(c.before)) or c.name.startswith("-D")
+
+
 def _is_uniform(body: str) -> bool:
-    """Return whether it has few different characters, or is one long word."""
     long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
     return long_word or len(set(body)) < max(2, min(6, len(body) // 3))
 
@@ -8068,7 +8074,7 @@ def _judge(candidate: Candidate, is_sample: bool) -> Span:
         rule = pattern_rules()["registry-auth"]
     elif UUID_VALUE.match(candidate.value):
         rule = pattern_rules()["uuid-key"]
-    elif is_weak_password(candidate):
+    elif is_weak_password(candidate) and not (is_sample and candidate.language == "source"):
         rule = pattern_rules()["weak-password"]
         reason = "it belongs to a test or an example" if is_sample else ""
     rule = rule or pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]

@@ -9556,14 +9556,6 @@ a.py | api_k·ey = "q{k}x)r${m]1t#" | symbols 5
 a.py | pass·word = "k8#v2p!x" | letters few, shape symbols
 a.py | api_k·ey = "{A24}" | drawn key
 a.py | robot_i·d_key = "x-administration-1" | not drawn key
-a.ini | PASS·WORD=welcome | sets pass/config
-a.ini | PASS·WORD=wel_come, # c | sets pass/config
-a.ini | export TOK·EN='a b c 7' | sets token/config
-a.ini | the PASS·WORD: welcome | not sets pass/config
-a.ini | PASS·WORD_OF_X: welcome | not sets pass/config
-a.ini | PASS·WORD: welcome to x | not sets pass/config
-a.ini | PASS·WORD: 'welcome'? | not sets pass/config
-a.py | PASS·WORD = "wel-come" | not sets pass/source
 a.py | pass·word = "a1b2c3wxyz" | digits many
 a.py | pass·word = "a1b2c3wxyzt" | digits some
 a.py | pass·word = "ab-cde-fgh" | digits none
@@ -9598,13 +9590,22 @@ WEAK = """
 + a.properties keystore.pass·word=changeit
 + a.xml <pass·word>root</pass·word>
 + a.env CONFLUENT_PASS·WORD=confluent
++ a.xml <property name="pass·word" value="admin"/>
++ compose.yml       - "MYSQL_PASS·WORD=bar"
++ README.md docker run -e POSTGRES_PASS·WORD=postgres postgres
++ README.md mvn verify -Dsonar.pass·word=admin
++ a.py PASS·WORD = "postgres"
+- a.py PASS·WORD = "pass·word"
+- tests/a.py PASS·WORD = "postgres"
+- a.yml secret: supersecret
+- a.ini PASS·WORD: welcome to x
+- a.ini PASS·WORD_OF_X: welcome
 - a.ini SECRET=postgres
 - a.ini the PASS·WORD: postgres
 - a.ini PASS·WORD=${POSTGRES}
 - a.ini PASS·WORD=k3Xw9vQz
 - a.yml pass·wordKey: password
 - a.properties login.pass·word=Password
-- a.py PASS·WORD = "postgres"
 """.replace("saleor_db", "mysql")
 
 
@@ -9698,7 +9699,7 @@ def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps.load_weights().values())
     assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
     lines = [b'password = "word"', b"  // foo_key: 'ab1 cdef' }", b'{"token": "uuid1",']
-    known = set("name first last has echoes sets drawn".split())
+    known = set("name first last has echoes weak drawn".split())
     known |= {f.split(" ")[0] for line in lines for c in candidates(line) for f in ps.features(c)}
     assert {feature.split(" ")[0] for feature in ps.load_weights()} <= known
 

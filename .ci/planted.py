@@ -89,6 +89,7 @@ MEMORABLE: dict[str, Callable[[Draw], str]] = {
         + r.choice(("", str(r.randrange(100))))
     ),
 }
+SHORT: dict[str, Callable[[Draw], str]] = {"short": drawn(LOWER + DIGITS, 6, 12)}
 NAMES = {
     "pass": "DATABASE_PASSWORD DJANGO_DB_PASSWORD LDAP_BIND_PASSWORD FTP_PASS ROOT_PWD PROXY_PASSWORD PASSWORD"
     " KAFKA_SASL_PASSWORD TRUSTSTORE_PASSWORD EMAIL_HOST_PASSWORD MQTT_PASSPHRASE SSH_KEY_PASSPHRASE",
@@ -206,7 +207,7 @@ def lines(seed: int, each: int, passwords: list[str]) -> Iterator[tuple[bool, st
         for kind, names in NAMES.items():
             makers = {
                 **RANDOM,
-                **(MEMORABLE if kind in ("pass", "secret") else {}),
+                **(MEMORABLE if kind in ("pass", "secret") else SHORT),
                 **(people if kind == "pass" else {}),
             }
             for secret, made in ((True, makers), (False, NO_SECRETS)):
