@@ -10152,7 +10152,7 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
     names = ("confidence", "secret", "verdict", "commit", "date")
-    message = f"{finding.what} {_utf8_text(finding.sample)}"  # a colon would make this line a finding
+    message = f"{finding.what} {finding.sample}"  # a colon would make this line a finding
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,

@@ -1466,6 +1466,21 @@ def test_a_policy_rotates_no_other_store_with_such_a_secret(here, clock, monkeyp
     assert ps.SecretRotation("env").rotate_due() == ["A_TOKEN"]
 
 
+def test_an_empty_value_is_rolled_back_and_resumed_like_any_other(here):
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", "")
+    rotation = ps.SecretRotation(memory)
+    rotation.rotate("A_TOKEN", NEW)
+    rotation.rollback("A_TOKEN")
+    assert memory.get("A_TOKEN") == ""
+    memory.set("A_TOKEN", OLD)
+    rotation.schedule("A_TOKEN", "1d", apply="test -e ready")
+    failure(rotation.rotate, "A_TOKEN", "")
+    Path("ready").touch()
+    rotation.resume("A_TOKEN")
+    assert memory.get("A_TOKEN") == ""
+
+
 def test_stores_that_share_a_policy_file_keep_the_policies_of_each_other(here):
     memory = ps.MemoryStore()
     memory.set("A_TOKEN", OLD)
@@ -1578,6 +1593,11 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         file.chmod(0o602)
         assert "holds commands, and others can write it" in refusal(rotation.due)
         assert file.read_text() == content
+
+
+def test_a_policy_file_that_leads_nowhere_is_an_error_and_not_an_empty_one(here):
+    Path("rotation.json").symlink_to("nowhere")
+    assert "can't read" in refusal(ps.SecretRotation("env").due)
 
 
 def test_a_policy_that_can_not_be_read_is_an_error_and_is_not_replaced(files, say):
@@ -1713,6 +1733,10 @@ READ = {
 def test_dotenv_reads_the_hard_cases(text, around):
     found = read_by_us(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
+
+
+def test_dotenv_has_no_earlier_value_where_the_last_one_can_not_be_read():
+    assert read_by_us("X=old\nX='open\n") == {}
 
 
 def test_dotenv_keeps_a_comment_apart_from_a_new_value():
@@ -2040,6 +2064,12 @@ def test_a_value_that_is_not_utf_8_can_be_replaced(env, tmp_path):
     (tmp_path / ".env").write_bytes(b"A=\xff\nB=1\n")
     ps.set_secret("A", "new", backend=ps.EnvironmentStore(str(tmp_path / ".env")).persistent_view())
     assert (tmp_path / ".env").read_bytes() == b"A=new\nB=1\n"
+
+
+def test_listing_leaves_out_what_the_program_itself_has_deleted_from_its_environment(here):
+    ps.set_secret("A_TOKEN", "v")
+    del os.environ["A_TOKEN"]
+    assert "A_TOKEN" not in ps.list_secrets()
 
 
 def test_another_thread_may_delete_a_variable_during_a_listing(monkeypatch):
@@ -2534,6 +2564,14 @@ def test_looking_for_cryptography_beside_the_program_leaves_the_path_as_it_was(m
     assert sys.path == before
 
 
+def test_cryptography_beside_the_program_comes_after_all_other_folders(monkeypatch, tmp_path):
+    paths = []
+    monkeypatch.setattr(ps, "_program_folder", str(tmp_path))
+    monkeypatch.setattr(ps, "_can_import_cryptography", lambda: paths.append([*sys.path]) or len(paths) > 1)
+    ps.require_cryptography()
+    assert paths[1] == [*paths[0], str(tmp_path)]
+
+
 def test_age_compares_all_bytes_of_a_passphrase():
     sealed = ps.seal(b"v", ps.Passphrase("p\udcff", FAST))  # as os.environ has the byte 255
     assert ps.unseal(sealed, ps.Passphrase("p\udcff")) == b"v"
@@ -2774,6 +2812,9 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
         assert refusal(ps.FileStore().set, "A", "1") == f"BadValue: {problem}; try again"
     monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=EOFError))
     assert refusal(ps.FileStore().set, "A", "1") == "BadValue: nothing was typed; try again"
+    monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ps.FileStore().set("A", "1")
     assert not STORE.exists()
     prompts = type_answers(monkeypatch, "some words", "some words")
     ps.FileStore().set("A", "1")
@@ -3126,6 +3167,12 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
 
 
+def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, say, monkeypatch):
+    monkeypatch.setattr(ps, "utc_now", lambda: "\33[2J")
+    files.add_member("eve", str(ps.Identity.generate().recipient()))
+    assert "\33" not in say("member", "list", "--backend", "file")[1]
+
+
 @pytest.mark.parametrize("name, recipient", [("../x", ""), ("a/b", ""), ("", ""), ("x", "ssh-ed25519 AAAA")])
 def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
     before = tree()
@@ -3383,6 +3430,13 @@ def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_i
         ps.FileStore().set("DB", "theirs")
     assert "the master password does not open" in refusal(files.get, "DB")
     assert "does not open" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+
+
+def test_a_store_with_another_fingerprint_is_given_no_new_identity(files, monkeypatch):
+    before = tree()
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
+    assert "has the fingerprint" in refusal(ps.FileStore().rekey)
+    assert tree() == before
 
 
 def test_an_older_state_of_the_whole_store_is_noticed_by_its_fingerprint(files, team, monkeypatch):
@@ -4335,6 +4389,9 @@ def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
     said = str(failure(server.store(client_timeout=5).get, "a"))
     assert f"Vault at {server.address} answers 429 to: read secret/data/a; try" in said
     assert 7 in waits and 30 not in waits
+    waits.clear()
+    assert stub(http(b"{}", 429, "Retry-After: 0"), http()).store().get("a") == "v"
+    assert any(waits)
 
 
 REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
@@ -5823,6 +5880,17 @@ def test_user_and_password_belong_together_for_two_thirds_of_their_lease_or_unti
     for frozen.at, user in ((0, "1"), (39, "1"), (40, "2"), (49, "2"), (50, "3")):
         assert store.get("a") == "v"
         assert (store.get("db/creds/app#user"), store.get("db/creds/app#password")) == (user, user)
+
+
+@pytest.mark.parametrize("renewable", [True, False])
+def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, renewable):
+    lease = {"lease_id": "x", "lease_duration": 60, "renewable": renewable, "data": {"user": "u"}}
+    server = stub(lambda request: http_json(lease) if b"/creds/" in request else grants(3600))
+    store = server.store(max_retries=0, **LDAP)
+    store.get("db/creds/app#user")
+    frozen.at = 50
+    store.renew()
+    assert server.tries("sys/leases/renew") == renewable
 
 
 @pytest.mark.slow
@@ -9185,6 +9253,8 @@ api_key = "X-A1B2C3D4E5F6A7B8C9D0E1F2"
 === it is a name or a word, a.py
 secret = "administration"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
+=== , a.py
+client_secret = "8361947205812", token = "k8361947205812"
 === , a.txt
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
@@ -9230,6 +9300,11 @@ def test_names_and_places_that_no_secret_has_say_why():
 def test_pass_counts_only_as_a_word_of_its_own():
     names = "db_pass dbPass PGPASS userpass passwd Passwort pass2 compass bypass minipass passengerName"
     assert [name for name in names.split() if found(f'{name}: "{GUESSED}"', "a.yml")] == names.split()[:7]
+
+
+def test_a_name_with_words_for_two_kinds_is_of_the_kind_that_says_more():
+    for name, rule in (("db_password_key", "password"), ("SECRET_TOKEN", "secret"), ("tokenKey", "token")):
+        assert found(f'{name}: "{GUESSED}"', "a.yml") == [rule]
 
 
 def test_a_key_that_is_called_no_more_than_that_is_a_secret_only_if_it_is_long():
@@ -10274,6 +10349,10 @@ def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
     assert done.startswith(b"nothing on this line") and peak < 80e6
 
 
+def test_a_finding_that_begins_where_another_one_ends_is_reported():
+    assert [match.line for match in scanned(PEM.strip() * 2, "a.pem")] == [1, PEM.count("\n")]
+
+
 def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
     text = (PEM + "end\n") * 600
     pieces = (text[at : at + 5000].encode() for at in range(0, len(text), 5000))
@@ -10764,6 +10843,15 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     for path in ("nowhere", "no/such/file", "-"):
         expected = (2, f"no file or folder called {path!r}\n")
         assert say("audit", path, "--staged") == expected
+
+
+def test_a_path_that_only_an_abandoned_commit_has_is_found(repository):
+    plant(repository, "a.py")
+    commit(repository)
+    leak(repository / "gone" / "b.py")
+    commit(repository)
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    assert leaks("gone", history=[]) == {"gone/b.py"}
 
 
 @pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
@@ -12430,6 +12518,13 @@ def test_sarif_says_whether_anything_was_read(folder, capsys):
     assert note["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "pipe"
 
 
+def test_sarif_of_an_audit_that_could_read_something_is_a_success(folder, capsys):
+    os.mkfifo(folder / "pipe")
+    plant(folder, "a.py")
+    assert ps.main(["audit", "pipe", "a.py", "--sarif"]) == 2
+    assert sarif_of(capsys.readouterr().out)[2]["executionSuccessful"] is True
+
+
 def test_sarif_names_a_known_value_and_its_verdict(folder):
     store = ps.MemoryStore()
     store.set("A_KEY", "rE4l one+with")
@@ -12643,6 +12738,11 @@ def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
     assert say("check")[1].startswith("missing   HOST  config.json:1\n")
 
 
+def test_check_takes_no_name_for_optional_because_something_follows_at_the_end(folder, say):
+    (folder / "a.py").write_text("import os\ntry:\n    os.environ['A_KEY']\nfinally:\n    pass\n")
+    assert say("check")[1].startswith("missing   A_KEY  a.py:3\n")
+
+
 def test_check_leaves_out_this_tool(folder, say):
     shutil.copy(MODULE, folder / "vendored_secrets.py")
     assert say("check") == (0, "0 names in 0 files, 0 missing\n")
@@ -12801,6 +12901,12 @@ run A_TOKEN -- true
 config get a --secret
 rotate due
 """
+
+
+def test_a_backend_before_a_group_of_commands_is_that_of_its_command(say):
+    Path(".env").write_text("A_TOKEN=old\n")
+    assert say("--backend", "file", "rotate", "now", "A_TOKEN")[0] != 0
+    assert Path(".env").read_text() == "A_TOKEN=old\n"
 
 
 @pytest.mark.parametrize("words", LOCAL.strip().splitlines())
