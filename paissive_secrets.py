@@ -3327,20 +3327,12 @@ class Exchange:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
     def send(self, url: str) -> None:
-        from http.client import HTTPException
-        from urllib.error import HTTPError
-
         self.repeated = self.may_be_done
         self.status, self.headers, self.body, self._sent = 0, {}, {}, False
         try:
             _opener().open(self._new_request(url))
-        except HTTPError as error:  # a redirect to a third place, or to another scheme
-            self.status = error.code
-        except SecretsError:
-            raise
-        # The last two are for a chunk that claims to be huge.
-        except (OSError, ValueError, HTTPException, MemoryError, OverflowError) as error:
-            self.status, self.broken = 0, _describe(error)
+        except Exception as error:
+            self.status, self.broken = _explain(error)
         is_read = self._method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
@@ -3639,43 +3631,55 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-def parse_object(raw: bytes, hook: Any = None) -> Json:
-    """Return a JSON object; raise ValueError for anything else."""
+@functools.lru_cache(2)
+def _decoder(hook: Any) -> Any:
     import json
 
-    # int() rejects NaN and Infinity, which aren't JSON.
-    found = json.loads(raw.decode(), object_pairs_hook=hook, parse_constant=int)
+    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=int)  # int() rejects NaN and Infinity
+
+
+def parse_object(raw: bytes, hook: Any = None) -> Json:
+    """Return a JSON object; raise ValueError for anything else."""
+    found = _decoder(hook).decode(raw.decode())
     if not isinstance(found, dict):
         raise ValueError
     return found
 
 
-def _describe(error: Exception) -> str:
-    """Return why there is no response; raise an error if no retry can fix it.
+def _explain(error: Exception) -> tuple[int, str]:
+    """Return a status, or 0 and why there is no response; raise an error if no retry can fix it.
 
     The text of the library's errors is never shown: one quotes the token.
     """
     import socket
     import ssl
-    from http.client import IncompleteRead
+    from http.client import HTTPException, IncompleteRead
+    from urllib.error import HTTPError
 
+    if isinstance(error, SecretsError):
+        raise error
+    if isinstance(error, HTTPError):  # a redirect to a third place, or to another scheme
+        return error.code, ""
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         problem = f"the server's certificate isn't trusted: {error.verify_message}"
         raise Unavailable(problem, hint=hint) from None
     if isinstance(error, ssl.SSLError):  # OpenSSL's name of the problem is a constant
-        return f"the TLS connection failed ({error.reason})"
+        return 0, f"the TLS connection failed ({error.reason})"
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
-        return "no such host"
+        return 0, "no such host"
     if isinstance(error, (TimeoutError, socket.timeout)):
-        return "it didn't answer in time"
+        return 0, "it didn't answer in time"
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
+        return 0, os.strerror(error.errno)
     if type(error) is OSError:  # what http.client raises then
-        return "the proxy refuses to connect to it"
+        return 0, "the proxy refuses to connect to it"
+    # The last two are for a chunk that claims to be huge.
     if isinstance(error, (OSError, IncompleteRead, MemoryError, OverflowError)):
-        return "the connection broke"
-    return "what answers there doesn't speak HTTP"
+        return 0, "the connection broke"
+    if isinstance(error, (ValueError, HTTPException)):
+        return 0, "what answers there doesn't speak HTTP"
+    raise error
 
 
 # What the server says, and what that means to a user; the first row that matches counts. Its words are never
@@ -4347,7 +4351,7 @@ class VaultStore(Store):
             if done:
                 # Check-and-set doesn't notice that a version was deleted: don't bring back what was copied.
                 copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-                if not copied or not self._read_back(place, secret.version).about.deleted:
+                if not copied or not self._read_back(place, secret.version).deleted:
                     return
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
@@ -4386,7 +4390,7 @@ class VaultStore(Store):
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         place = self._kv_place(_path_and_field(name)[0], versions=True)
         secret = self._fetch(place, version)
-        if not secret.version or secret.about.destroyed:
+        if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
         self._call("POST", place.at(kind), {"versions": [secret.version]})
 
@@ -4468,18 +4472,20 @@ class _Secret:
             fields = child_object(fields, "data")
         self.fields = fields if there else None
         self.version = int(json_number(about.get("version")))
-        self.about = _read_version(self.version, about)  # `deleted` may be yet to come
+        self.destroyed = about.get("destroyed") is True
+        # If there are fields, it is a time in the future.
+        self.deleted = "" if there else _read_version(self.version, about).deleted
         if there and (self.version < 1 or not response.data):
             raise not_vault_error()
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
         if self.fields is not None:
             return self.fields
-        if self.about.destroyed:
+        if self.destroyed:
             raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
-        if self.about.deleted:
+        if self.deleted:
             hint = f"bring it back with: undelete {name.partition('#')[0]}"
-            raise Deleted(f"{show(name)} was deleted on {self.about.deleted}", hint=hint)
+            raise Deleted(f"{show(name)} was deleted on {self.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {show(name)}")
         raise not_found_error(name)

@@ -5421,6 +5421,13 @@ def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back
     assert set(store.names()) <= {"app#b"}
 
 
+def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
+    store = bao().store()
+    bao().ask("POST", f"secret/metadata/{store.settings.prefix}/app", {"delete_version_after": "9h"})
+    store.set("app#a", "v"), store.set("app#b", "w")
+    assert store.get_fields("app") == {"a": "v", "b": "w"}
+
+
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
 def test_all_fields_are_read_and_written_by_one_request(mount):
     store = bao().store(mount=mount)
