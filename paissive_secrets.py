@@ -5832,17 +5832,20 @@ def _wrappable(value: str) -> Iterator[bytes]:
 
 
 def _in_hex(raw: bytes) -> Iterator[bytes]:
-    for pairs in (raw.hex(), raw.hex().upper()):
-        spaced = [pairs[at : at + 2] for at in range(0, len(pairs), 2)]
-        yield from (between.join(spaced).encode() for between in ("", " ", ":", "%", "\\x"))
+    for spaced in (raw.hex(" "), raw.hex(" ").upper()):
+        yield from (spaced.replace(" ", between).encode() for between in ("", " ", ":", "%", "\\x"))
 
 
 def _in_urls(text: str) -> Iterator[str]:
     from urllib.parse import quote
 
+    # Quoting takes long, so it is done once: what is left as it is follows by replacements.
+    upper = quote(_to_bytes(text), "")
+    lower = re.sub("%..", lambda match: match[0].lower(), upper)
     for safe in _URL_SAFE:
-        quoted = quote(_to_bytes(text), safe)
-        for form in (quoted, re.sub("%..", lambda match: match[0].lower(), quoted)):
+        for form, escape in ((upper, "%%%02X"), (lower, "%%%02x")):
+            for char in safe:
+                form = form.replace(escape % ord(char), char)
             yield from (form, form.replace("%20", "+"))
 
 
