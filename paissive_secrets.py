@@ -834,11 +834,17 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
             for path, data in batch:
                 _check_size(path, data)
                 file = written.enter_context(_replacing_unsynced(path, folder))
-                file.write(data)
-                file.flush()  # so that the first sync writes them all
+                _begin_to_write(file, data)
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
+
+
+def _begin_to_write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    if hasattr(os, "posix_fadvise"):  # Linux then begins with what it no longer caches, before the first sync
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -2687,8 +2693,7 @@ class FileStore(Store):
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
-        self._check_folders(name)
-        keys = self._keys()  # not in the try: a wrong password would be tried twice
+        keys = self._keys(name)  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:  # there may have been a rekey since then
@@ -2710,13 +2715,13 @@ class FileStore(Store):
     def _identity_text(self) -> str:
         return read_store_credential("PAISSIVE_IDENTITY")
 
-    def _keys(self) -> tuple[Identity, ...]:
-        """Return the identities that open the store, the one to seal to first.
+    def _keys(self, name: str = "") -> tuple[Identity, ...]:
+        """Check the folders, and return the identities that open the store, the one to seal to first.
 
         They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
         members; without it, from identity.age, by password.
         """
-        self._check_folders()
+        self._check_folders(name)
         text = self._identity_text()
         own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
         if not own:
@@ -2803,14 +2808,13 @@ class FileStore(Store):
         if not os.path.lexists(self._identity_file):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
-        if not self._password():
-            self._opened.password = ask(f"Master password of {self.folder}: ")
-        path, password = self._identity_file, self._password()
-        passphrase = Passphrase(password, max_log_n=max(_LOG_N, _configured_log_n()))
+        path = self._identity_file
+        password = self._password()
+        if not password:
+            self._opened.password = password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {path}"):
-                text = _open_file(path, [passphrase])[1]
-            keys = _parse_identities(decode_value(text, path), path)
+                keys = _open_identities(path, read_file(path, follow=False), password, _configured_log_n())
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
@@ -2961,6 +2965,12 @@ def _fingerprint(key: Identity) -> str:
 
 def _write_identities(keys: tuple[Identity, ...]) -> bytes:
     return "".join(f"{key.reveal()}\n" for key in keys).encode()
+
+
+@functools.lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
+def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> tuple[Identity, ...]:
+    text = _open_file(path, [Passphrase(password, max_log_n=max(_LOG_N, log_n))], sealed)[1]
+    return _parse_identities(decode_value(text, path), path)
 
 
 @functools.lru_cache(maxsize=4)
