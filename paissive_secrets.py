@@ -3885,11 +3885,9 @@ class Session:
         if response.may_pass:
             return
         left = json_number(response.data.get("ttl"))
-        if not left or not response.data.get("renewable"):
-            lease.start(0)
-            return
         whole = max(left, *(json_number(response.data.get(name)) for name in ("period", "creation_ttl")))
-        lease.start(whole, whole - left)
+        is_renewable = left and response.data.get("renewable")
+        lease.start(whole if is_renewable else 0, whole - left)
 
     def _renew_lease(self, lease: Lease) -> None:
         lease.put_off()
@@ -4208,6 +4206,9 @@ class VaultStore(Store):
             yield "mount", f"{place.mount}/, KV version {place.kv}"
         except SecretsError as error:
             yield "problem", str(error)
+
+    # Each request goes through `_call`. `_fetch`, `_list` and `_read_back` make one; `_find`, `_read` and
+    # `_change` as many as it takes; `_locate` and `_kv_place` one if the mounts aren't known.
 
     def _locate(self, path: str) -> _Path:
         mounts = self._visible_mounts()
