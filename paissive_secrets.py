@@ -3185,6 +3185,9 @@ class Transport:
     newest = ""  # X-Vault-Index
     deadline = float("inf")  # for all requests
     closed = False
+    # Not cached properties: before Python 3.12, those have a lock, which a child process may find locked.
+    _context: Any = None
+    _proxy: tuple[str, dict[str, str]] | None = None
 
     def __init__(self, settings: VaultSettings) -> None:
         import threading
@@ -3222,7 +3225,7 @@ class Transport:
                 self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
-        """Whether a redirect may take the token there: servers may lie."""
+        """Whether a redirect may take the token there."""
         old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
@@ -3233,17 +3236,15 @@ class Transport:
         trusted = self.settings.hosts.lower().replace(",", " ").split()
         return spelled in trusted or f"{spelled}:{port}" in trusted
 
-    @functools.cached_property
+    @property
     def proxy(self) -> tuple[str, dict[str, str]]:
         """The host of the proxy, or "", and the header that logs in to it."""
         if self.socket_path:
             return "", {}
-        proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
-        return _parse_proxy(proxy) if proxy else ("", {})
-
-    @functools.cached_property
-    def _context(self) -> Any:
-        return _tls_context(self.settings)
+        if self._proxy is None:
+            proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
+            self._proxy = _parse_proxy(proxy) if proxy else ("", {})
+        return self._proxy
 
     def take(self, place: tuple[str, str]) -> Any:
         with self.lock:
@@ -3264,6 +3265,7 @@ class Transport:
         connection.place = place
         connection.socket_path = self.socket_path
         if place[0] == "https":
+            self._context = self._context or _tls_context(self.settings)
             connection.context = self._context
             connection.server_name = self.settings.tls_server_name or name
             if proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
@@ -4207,8 +4209,7 @@ class VaultStore(Store):
         except SecretsError as error:
             yield "problem", str(error)
 
-    # Each request goes through `_call`. `_fetch`, `_list` and `_read_back` make one; `_find`, `_read` and
-    # `_change` as many as it takes; `_locate` and `_kv_place` one if the mounts aren't known.
+    # `_call` makes each request: one in `_fetch` and `_list`, as many as it takes in `_find` and `_change`.
 
     def _locate(self, path: str) -> _Path:
         mounts = self._visible_mounts()
@@ -4519,7 +4520,6 @@ def _value_text(value: object) -> str:
 
 
 def _value_in(fields: Json, field: str) -> str | None:
-    """Return the value of a field, or of all of them, or of a stage of all of them."""
     if field not in _WHOLE:
         return _value_text(fields[field]) if field in fields else None
     whole = {key.removesuffix(field): fields[key] for key in sorted(fields) if _is_part_of(field, key)}
