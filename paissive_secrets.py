@@ -2359,12 +2359,18 @@ def _bech32(prefix: str, data: bytes) -> str:
     digits = [number >> 5 * place & 31 for place in reversed(range(52))]
     name, state = prefix.lower().encode(), 1
     for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
-        top, state = state >> 25, (state & 0x1FFFFFF) << 5 ^ digit
-        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
-            state ^= generator if top >> bit & 1 else 0
+        state = (state & 0x1FFFFFF) << 5 ^ digit ^ _checksum_term(state >> 25)
     checksum = [(state ^ 1) >> 5 * place & 31 for place in reversed(range(6))]
     text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
     return prefix + (text.upper() if prefix.isupper() else text)
+
+
+@functools.lru_cache(maxsize=32)
+def _checksum_term(top: int) -> int:
+    term = 0
+    for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+        term ^= generator if top >> bit & 1 else 0
+    return term
 
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
@@ -5850,7 +5856,7 @@ def _in_hex(raw: bytes) -> Iterator[bytes]:
 def _in_urls(text: str) -> Iterator[str]:
     from urllib.parse import quote
 
-    # Quoting takes long, so it is done once: what is left as it is follows by replacements.
+    # Quote once, since that takes long.
     upper = quote(_to_bytes(text), "")
     lower = re.sub("%..", lambda match: match[0].lower(), upper)
     for safe in _URL_SAFE:
