@@ -1953,8 +1953,9 @@ def test_a_strangers_file_does_not_get_the_keys_to_stores_under_another_name(her
 
 def test_a_strangers_file_does_not_get_the_keys_to_stores_by_their_names_in_lower_case(here, monkeypatch):
     monkeypatch.setenv("vault_token", CANARY)  # which is VAULT_TOKEN on Windows
-    (here / ".env").write_text("A=${vault_token}\n")
+    (here / ".env").write_text("A=${vault_token}\nB=secret:vault_token\n")
     assert ps.get_secret("A") == ""
+    assert "references can't lead to a key to a store" in refusal(ps.get_secret, "B")
 
 
 @pytest.mark.parametrize("hole", [" ", "\\a", "${", "${a:-", '\\"', "a#", "export "])
@@ -4744,9 +4745,9 @@ def test_a_tunnel_leads_to_the_server():
 def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     proxy, far = stub(http()), "http://vault.invalid:8200"
     monkeypatch.setenv("NO_PROXY", "*")
-    assert bao().store(proxy_addr=f"http://user:pass@127.0.0.1:{proxy.port}").get("a") == "v"
+    assert bao().store(proxy_addr=f"http://user:p%40ss@127.0.0.1:{proxy.port}").get("a") == "v"
     assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
-    for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:pass")):
+    for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:p@ss")):
         assert header in proxy.requests[-1]
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
     assert "no such host" in str(failure(bao().store(addr=far, max_retries=0).get, "a"))
@@ -7459,6 +7460,11 @@ def test_export_is_read_back_by_each_reader_it_is_for(tmp_path):
     assert (len(shell), len(held), len(env) > 0.7 * len(values)) == (len(values), len(values), True)
 
 
+def test_import_refuses_an_impossible_name_of_a_setting_as_well():
+    for text in (b"a/../b=1\nA_TOKEN=v\n", b'{"a/../b": "1", "A_TOKEN": "v"}'):
+        assert "BadName: bad name 'a/../b'" in refusal(ps.parse_import, text, "it")
+
+
 def test_export_writes_each_form_as_its_reader_takes_it():
     values = {"db/password": "it's $HOME \\", "A": "ü\n"}
     shell = "export A='ü\n'\nexport DB_PASSWORD='it'\\''s $HOME \\'\n"
@@ -8299,6 +8305,14 @@ def test_run_says_that_output_could_not_be_written():
         printed = done.communicate()[1]
     expected = b"paissive_secrets: the command's output can't be written: no space left on device\n"
     assert (printed, done.returncode) == (expected, 2)
+
+
+def test_run_says_nothing_of_a_terminal_that_was_closed():
+    master, slave = os.openpty()
+    os.close(master)
+    with started("APP_TOKEN", *sh("echo a"), stdout=slave, stderr=subprocess.PIPE) as process:
+        assert process.communicate()[1] == b""
+    os.close(slave)
 
 
 def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatch, capfd):
@@ -9256,7 +9270,7 @@ findPassword("{a16}")
 data-password-target="segment7"
 === it counts up, a.txt
 api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
-api_key = "X-A1B2C3D4E5F6A7B8C9D0E1F2"
+api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
 secret = "administration"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
@@ -10303,7 +10317,9 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
     assert GUESSED not in said
     assert said.startswith("column 13: rule password, ")
     total = re.search(r"log odds ([+-][\d.]+); high from \+", said)[1]
-    assert round(sum(float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)), 2) == float(total)
+    weights = [float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)]
+    assert round(sum(weights), 2) == float(total)
+    assert weights == sorted(weights, key=abs, reverse=True)
 
 
 def test_explain_says_why_a_line_was_not_reported():
@@ -10850,6 +10866,14 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     for path in ("nowhere", "no/such/file", "-"):
         expected = (2, f"no file or folder called {path!r}\n")
         assert say("audit", path, "--staged") == expected
+
+
+def test_a_link_to_a_folder_is_not_followed_out_of_the_repository(repository, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    leak(outside / "a.py")
+    (repository / "link").symlink_to(outside)
+    git(repository, "add", ".")
+    assert leaks() == set()
 
 
 def test_a_path_that_only_an_abandoned_commit_has_is_found(repository):
@@ -11599,6 +11623,14 @@ def test_a_baseline_in_which_a_merge_has_repeated_lines_is_accepted(folder, say)
     text = (folder / ps.BASELINE).read_text()
     (folder / ps.BASELINE).write_text(text + text)
     assert say("audit")[0] == 0
+
+
+def test_a_baseline_accepts_a_finding_whatever_other_value_is_in_its_line(folder, say):
+    for n in (1, 2):
+        Path("a.py").write_text(f"x = '{token()}', '{token(n)}'\n")
+        if n == 1:
+            say("audit", "--update-baseline")
+    assert [finding.column for finding in ps.audit(baseline=ps.BASELINE)] == [50]
 
 
 def test_explain_knows_the_baseline(folder, say):
