@@ -7131,7 +7131,7 @@ _ASSIGNMENT = rb"""(?x)
       (?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])  # the rest of the name, then its quote or what
       (?:\\{0,3}["'`]                                  # comes between a name that is a value and its own
           (?:[\s,{]{1,40}
-              (?:(?:type|description)\ {1,9}=\ [^\n]{1,200}\s{1,9}){0,2}
+              (?:(?:type|description)\ {0,9}=[^\n]{1,200}\s{1,9}){0,2}
               \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
             |(?:\ [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)  # name="X"> <value>
           )?
@@ -7168,7 +7168,9 @@ _LOOKS_RANDOM = lazily(
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
     # Or it has a digit, or a bracket that no letter follows.
     |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}(?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))
-     (?P=plain)[0-9\])}]"""
+     (?P=plain)[0-9\])}]
+    # Or it has symbols that code without spaces doesn't mix with both cases.
+    |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:[^\s!#%^*?~@|&;]{0,9}[!#%^*?~@|&;]){2}"""
 )
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on
@@ -7233,7 +7235,8 @@ _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _ENDS_WORD = b"\"'`,;<>(){}&|\\[]=:"  # can't begin one either
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
-    r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])([^{}$]+)\}|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
+    r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])(?!\?)([^{}$]+)\}"
+    r"|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
 )
 _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")
 _SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"'\\\n]{1,300})[\"']\s{0,9}\)")
@@ -7531,7 +7534,7 @@ def language_of(path: str) -> _Language:
 # caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
 # value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
 
-THRESHOLDS = (("high", 170), ("medium", -95), ("low", -170))  # log odds in hundredths
+THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
@@ -7541,7 +7544,6 @@ def is_scored(span: Span) -> bool:
 
 
 def _score(candidate: Candidate) -> int:
-    """Return the log odds, in hundredths, that the value is a secret."""
     return sum(map(_weigh, _feature_groups(candidate)))
 
 
@@ -7567,7 +7569,7 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
 )
 _LINE_OF_ITS_OWN = lazily(
-    r"[\s{<,\"'-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
+    r"[\s{<,\"'#-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
 )
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
 _MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
@@ -7653,7 +7655,6 @@ def features(c: Candidate) -> list[str]:
 
 
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
-    """Return the features of the place, of the value (both of which many share), and rare ones."""
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     separator = "=" if called or c.name.lower() == "by" else c.separator
@@ -7690,7 +7691,6 @@ def _features_of_place(
 
 @functools.lru_cache(4096)
 def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
-    """The facts shared by values that differ only in digits and have `distinct` different characters."""
     import bisect
 
     value, classes = latin1(folded), folded.translate(_CLASS_OF)
@@ -7740,7 +7740,8 @@ def _marks(c: Candidate) -> tuple[str, ...]:
 
 def _sets_own_line(c: Candidate) -> bool:
     """Return whether a line of a configuration file sets just this: there, any word may be a password."""
-    if c.language not in _SETTINGS or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
+    sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
+    if not sets or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
         return False
     more = c.after[len(c.quote) :].strip("\"' \t\r")[:1]  # of a sentence
     return more in "#,;}|]</" and _ends_telltale(c.name)
@@ -7752,7 +7753,6 @@ def _ends_telltale(name: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    """Return whether a value is drawn from so many kinds of characters that it can't be code or words."""
     symbols = _SYMBOLS.intersection(value)
     if not symbols:
         return False
@@ -7844,11 +7844,11 @@ it is PEM, which has a rule of its own
     - -----BEGIN PUBLIC KEY----- - LS0tLS1CRUdJTi{A20}
     + LS0{A20}
 it is a hash
-    \A(?:\$(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
+    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
     |\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d|SHA\d+:
     |(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z
-    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 - $6$rounds=5000$k7Gs - $2b$12${A53}
+    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 - $6$rounds=5000$k7Gs - $2b$12${A53} - $$2b$$12$${A53}
     - {SSHA}{B32} - md5{h32} - pbkdf2_sha256$600000$x - sha512-{B86}
     + {h40} + $7{A12}
 it is encrypted
@@ -7861,15 +7861,15 @@ it is public
     \A(?:3MVG9|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G|MCowBQYDK2Vw|(?:ssh-|ecdsa-sha2-)\S+ AAAA)
     - ssh-rsa AAAA{B40} - MIGfMA0G{B40}
     + MII{B40}
-it is the header of a JWT and no more
-    \AeyJhbGciOi[\w-]{8,80}\Z
-    - eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9
-    + eyJ{W40} + eyJhbGciOi{W100}
 = plain value
 it is put in later
     [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|\A[$*&]\w+\Z
     - ${DB_PASS} - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7
     + k7$Q2{x + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
+it is the name of a variable or a type
+    \A[A-Z]+(?:_[A-Z]+)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
+    - PG_LOGIN - appsv1.RepoCreds
+    + K7_QX + k7.Qx9v
 it is a call or a template
     \A[\w.]{2,40}\(.{0,200}\)\Z|\{(?!\")[\w.: \[\]()'\"]*\}
     - getPassword() - {user.name} x
@@ -7931,6 +7931,7 @@ _WEAK_WORD = (
     r"|new|old|s3cr3t|p[a4@]ssw[o0]rd)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
+_WEAK_ENDING = lazily(r"[a-z]{2,15}[-_]?(?:admin|db|dev|local|pass|password|test)\d{0,4}\Z")
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -7979,17 +7980,27 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a setting's password is a word that anybody would try, or a word of its own name."""
     words = words_of(c.name)
-    if not words or kind_of_name(words[-1]) != "pass" or not _sets_value(c):
+    if not words or not _sets_value(c):
+        return False
+    if kind_of_name(words[-1]) != "pass" and not _is_secret_of_environment(c):
         return False
     if c.value.isalpha() and c.value.istitle():  # a label
         return False
-    return bool(_WEAK.match(c.value)) or (len(c.value) > 2 and c.value in words)
+    known = _WEAK.match(c.value) or _WEAK_ENDING.match(c.value)
+    return bool(known) or (len(c.value) > 2 and c.value in words)
+
+
+def _is_secret_of_environment(c: Candidate) -> bool:
+    return c.kind == "secret" and c.name.isupper() and c.language in _SETTINGS
 
 
 def _sets_value(c: Candidate) -> bool:
-    if c.language == "source" and c.quote and c.separator in ("=", ":", "=>"):
+    if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
+        return True
+    falls_back = c.separator == "," and _CALLED_WITH.search(c.before)
+    if c.language == "source" and c.quote and (falls_back or c.separator in ("=", ":", "=>")):
         return not kind_of_name(c.value)
-    return _sets_own_line(c) or bool(_SETTING_OPTION.search(c.before)) or c.name.startswith("-D")
+    return _sets_own_line(c)
 
 
 def _is_uniform(body: str) -> bool:
@@ -7998,13 +8009,11 @@ def _is_uniform(body: str) -> bool:
 
 
 def _counts_up(value: str) -> bool:
-    """Return whether a dozen characters in a row count up, or every other one: abcdef, a1b2c3."""
     lowered = value.lower()
     return any(map(_COUNTING.search, (lowered, lowered[::2], lowered[1::2])))
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
-    """Return what the name, the language and the syntax around a value say against it."""
     if UUID_VALUE.match(value):
         secret = is_secret_name(c.name) and c.separator != ","
         return "" if secret else "it is an identifier"
@@ -8023,13 +8032,13 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "it is the first of several arguments"
     if c.quote == "`" and c.language == "shell":
         return "it is the output of a command"
-    return "it is a name or a word" if c.kind != "pass" and _is_word(value, c) else ""
+    any_word = c.kind == "pass" or _is_secret_of_environment(c)
+    return "it is a name or a word" if not any_word and _is_word(value, c) else ""
 
 
 def _is_word(value: str, c: Candidate) -> bool:
-    """Return whether it is a word or a name, as passwords may be, but not keys and tokens."""
     word = value.rstrip("0123456789").lower()
-    if len(value) < 10 and value.isalpha() and c.kind != "secret":
+    if len(value) < 10 and (value.rstrip("smhd").isdigit() or (value.isalpha() and c.kind != "secret")):
         return True
     if len(word) > 2 and word in c.name.lower():
         return True
@@ -8055,7 +8064,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
         yield from _encoded(text, runs, custom)
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
             yield from _escaped(text, custom)
-    yield from _urls(text)
+    yield from _urls(text, path)
     name = os.path.basename(path)
     of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
     for pattern in of_file:
@@ -8086,7 +8095,6 @@ def _apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
 
 
 def _classify(candidate: Candidate, path: str = "") -> Span:
-    """Return the verdict on a candidate, under the rule for what its value is or for its kind."""
     span = _judge(candidate._replace(start=0, end=0), bool(_SAMPLE_PATH.search(path)))
     return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
 
@@ -8200,7 +8208,6 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 
 
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield the strings of JSON that hold a secret once their escapes are decoded."""
     import json
 
     for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
@@ -8212,7 +8219,6 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """Yield the secret beside its id, under any name."""
     rule = pattern_rules()["aws-secret-key"]
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
@@ -8229,7 +8235,6 @@ _SETTING_LINE = lazily(
 
 
 def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
-    """Yield random values that a line sets under a name that says nothing, of low confidence."""
     rule = pattern_rules()["unnamed-value"]
     reason = "its name doesn't say that it is a secret"
     done = 0
@@ -8346,14 +8351,20 @@ _USERINFO = lazily(
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 
-def _urls(text: bytes) -> Iterator[Span]:
+def _urls(text: bytes, path: str) -> Iterator[Span]:
     rule = pattern_rules()["url-password"]
+    language = language_of(path).kind
     for found in _USERINFO.finditer(text) if b"@" in text else ():
         user, password, host = found.groups()
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         sample = plain or b"example" in host or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if sample else ""
-        yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), password)
+        place = found.span(2)
+        candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), "", "", language)
+        if not sample and is_weak_password(candidate):
+            yield _classify(candidate, path)
+            continue
+        yield verdict(Span(*place, rule, rule.confidence, None, reason), password)
 
 
 # --- Kubernetes ---
@@ -8369,7 +8380,6 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    """Find the values of a Kubernetes Secret in YAML or JSON: `data` is in Base64, `stringData` plain."""
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -8412,7 +8422,6 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """Yield one value of a Secret, unless it is a template, or should be Base64 and isn't."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return

@@ -9691,12 +9691,20 @@ WEAK = """
 + README.md docker run -e POSTGRES_PASS·WORD=postgres postgres
 + README.md mvn verify -Dsonar.pass·word=admin
 + a.py PASS·WORD = "postgres"
++ a.py add_argument("--pass·word", type=str, default="admin")
++ a.py os.environ.get("DB_PASS·WORD", "postgres")
++ README.md sonar.pass·word=admin
++ compose.yml DB_PASS·WORD: bookshop-test
++ a.yml DB: postgres://postgres:postgres@db/app
++ a.env JWT_SEC·RET=supersecret
+- a.env JWT_SEC·RET_NAME=supersecret
+- tests/a.py DB = "postgres://postgres:postgres@db/app"
 - a.py PASS·WORD = "pass·word"
 - tests/a.py PASS·WORD = "postgres"
 - a.yml secret: supersecret
 - a.ini PASS·WORD: welcome to x
 - a.ini PASS·WORD_OF_X: welcome
-- a.ini SECRET=postgres
+- a.ini secret=postgres
 - a.ini the PASS·WORD: postgres
 - a.ini PASS·WORD=${POSTGRES}
 - a.ini PASS·WORD=k3Xw9vQz
