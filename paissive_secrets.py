@@ -6822,7 +6822,7 @@ npmrc login
     :_authtoken|:_password  (?<=[\w/])(?i:{name})\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/{name}={p}{p}
 hex private key
     private_key|privatekey
-        (?i:{name})(?!\w*[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
+        (?i:{name})(?!\w{0,20}[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
         {name}=0x{h64}
 = medium high
 URL password
@@ -7066,7 +7066,7 @@ class Prefixes:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (its start, literal) for each literal that begins or continues at `start`."""
+        """Yield (start, literal) for each literal that begins or continues at `start`."""
         head = text[start : start + 40]
         for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
             for literal in self.literals.get(prefix, ()):

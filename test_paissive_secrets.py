@@ -9036,6 +9036,12 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
 
 
+def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
+    # A text of keywords alone would take the square of its length.
+    for pattern in itertools.chain(*ps.patterns().values()):
+        assert not re.search(rb"\\[wS]\*", pattern.regex.pattern), pattern.rule.id
+
+
 # === Candidates ===
 
 GUESSED = "".join(("tr0ub4dor", "&3"))
