@@ -9449,7 +9449,10 @@ class Audit:
             yield "it is excluded, so it is not read"
         is_empty = True
         skipped = Counter[str]()
-        for match in scan(chunks, path, custom=self.settings.rules, skipped=skipped, explain=True):
+        known = self._known.find if self._known else None
+        for match in scan(
+            chunks, path, custom=self.settings.rules, skipped=skipped, known=known, explain=True
+        ):
             if match.line <= line <= match.end_line:
                 is_empty = False
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
@@ -9458,7 +9461,7 @@ class Audit:
             yield "it is binary, so it is not read"
         elif is_empty:
             kind = language_of(path).kind
-            yield f"nothing on this line is assigned to a name that suggests a secret ({kind})"
+            yield f"nothing on this line is a value, long enough for a secret, assigned to its name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
         if not match.confidence:
@@ -9467,6 +9470,8 @@ class Audit:
         finding = self._finding(Blob("", path), match)
         if not silenced and self.baseline and self.baseline.accepts(finding, self.base):
             silenced = "the baseline"
+        if match.confidence not in self._confidences:
+            return f"{match.confidence} confidence, below the {self._confidences[0]} that is reported"
         return f"{match.confidence} confidence" + (f", silenced by {silenced}" if silenced else "")
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
@@ -10979,7 +10984,8 @@ def _explain_line(args: Namespace) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {path}"), open_regular(path) as file:
-        audit = Audit(path, baseline=_baseline_of(args, shown_from([path])))
+        args.paths = [path]
+        audit = _audit_of(args)
         for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):
             print(printable(text))
     return 0
@@ -11486,6 +11492,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
             _flag("--staged", "what git would commit"),
             _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
             _arg("--pushed", "REMOTE", "what git tells a pre-push hook on stdin"),
+            _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         ],
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
@@ -11493,7 +11500,6 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
         _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
         _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
-        _arg("--explain", "FILE:LINE", "why a line is reported or not"),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the store's values"),
     ),

@@ -10347,6 +10347,24 @@ def test_explain_says_why_a_line_was_not_reported():
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
     assert explained("one = 1\n", 9).startswith("nothing on this line")
+    short = "nothing on this line is a value, long enough for a secret, assigned to its name (source)\n"
+    assert explained('password = "abc"\n', 1) == short
+
+
+def test_explain_heeds_the_options_of_an_audit(folder, say, monkeypatch):
+    (folder / "a.py").write_text(f"x = '{token()}'  # paissive: allow\npostgres://joe:{'Hw9xTq2v'}@db.i/x\n")
+    monkeypatch.setenv("A_TOKEN", token())
+    known = "column 6: rule known-value, high confidence, silenced by paissive: allow\n"
+    for line, options, said in (
+        (1, [], "column 6: rule github-token, high confidence, silenced by paissive: allow\n"),
+        (1, ["--untrusted"], "column 6: rule github-token, high confidence\n"),
+        (1, ["--known"], known),
+        (1, ["--disable", "github-token"], "high confidence, silenced by disabled rules\n"),
+        (1, ["--exclude", "*.py"], "it is excluded, so it is not read\n"),
+        (2, ["--confidence", "high"], "column 16: rule url-password, medium confidence, below the high that"),
+    ):
+        assert said in say("audit", "--explain", f"a.py:{line}", *options)[1]
+    assert say("audit", "--staged", "--explain", "a.py:1")[0] == 2
 
 
 def test_a_token_of_endless_brackets_hides_no_finding(tmp_path):
