@@ -10178,12 +10178,15 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
+    what, severity = finding.what, finding.severity
+    if finding.secret:  # one rule stands for all known values, whatever their verdicts
+        what, severity = "value of a secret in the store", "critical"
     return {
         "id": finding.rule,
-        "shortDescription": {"text": finding.what},
+        "shortDescription": {"text": what},
         "help": {"text": _NEXT_STEPS},
         "properties": {
-            "security-severity": _LEVELS[finding.severity].split()[1],
+            "security-severity": _LEVELS[severity].split()[1],
             "tags": ["security", "external/cwe/cwe-798"],
         },
     }

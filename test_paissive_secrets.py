@@ -12643,6 +12643,16 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
         assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
 
 
+def test_sarif_describes_the_rule_of_known_values_without_naming_one(folder, say, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", token(1))
+    monkeypatch.setenv("B_TOKEN__PREVIOUS", token(2))
+    (folder / "a.txt").write_text(f"{token(2)}\n{token(1)}\n")
+    results, (rule,), _ = sarif_of(say("audit", "--sarif", "--known")[1].partition("\nnote")[0])
+    assert [result["level"] for result in results] == ["error", "error"]
+    assert rule["shortDescription"] == {"text": "value of a secret in the store"}
+    assert rule["properties"]["security-severity"] == "9.5"
+
+
 def test_sarif_counts_columns_in_characters_and_says_so(folder, say):
     leak(folder / "a.py").write_text(f"\U0001f511 = '{token()}'\n", encoding="utf-8")
     (run,) = json.loads(say("audit", "--sarif")[1])["runs"]
