@@ -10411,7 +10411,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Exception as error:
         import traceback
 
-        *_, (_, line) = traceback.walk_tb(error.__traceback__)
+        frames = traceback.walk_tb(error.__traceback__)
+        *_, line = (line for frame, line in frames if frame.f_globals is globals())
         _warn(f"internal error: {type(error).__name__} at line {line}; please report it (leave out secrets)")
     return 2
 

@@ -12899,6 +12899,12 @@ def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monk
     assert status == 2 and as_shown(said, shown)
 
 
+def test_an_internal_error_in_another_module_names_the_line_here_that_led_to_it(say, monkeypatch):
+    monkeypatch.setattr(ps.MemoryStore, "get", lambda self, name: json.loads(CANARY))
+    place = re.search(r"internal error: JSONDecodeError at line (\d+)", say("get", "A", "--backend", "memory")[1])
+    assert ".get(" in SOURCE.splitlines()[int(place[1]) - 1]
+
+
 def test_deleting_several_secrets_exits_with_the_worst_of_their_errors(say):
     Path(".env").write_text("A=1\n")
     assert say("delete", "../x", "ABSENT", "A")[0] == 2
