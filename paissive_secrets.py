@@ -10267,12 +10267,15 @@ class Check:
     """The names that a project asks for, compared with those in a store.
 
     `found` has two kinds, and the store lacks both: "missing" names are required, "optional" ones are not.
-    Each maps a name to the places that ask for it.
+    Each maps a name to the places that ask for it. `on_error(path, why)` is called for what can't be read.
     """
 
-    def __init__(self, paths: Iterable[str], store: Store, backend: str) -> None:
+    def __init__(
+        self, paths: Iterable[str], store: Store, backend: str, on_error: Callable[[str, str], None]
+    ) -> None:
         self.files = 0
         self.unparsed = 0
+        self._on_error = on_error
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
         hows: dict[str, set[str]] = {}
         places: dict[str, list[str]] = {}
@@ -10292,12 +10295,18 @@ class Check:
             self.found["missing" if is_missing else "optional"][name] = places[name]
 
     def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        for path, shown in Audit(paths, untrusted=True).files():
-            with contextlib.suppress(*VANISHED), open_regular(path, follow=False) as file:
-                data = file.read(MAX_FILE_BYTES)
-                if b"\0" not in data and not data.startswith(_OWN_BEGIN):
-                    self.files += 1
-                    yield shown, data
+        for path, shown in Audit(paths, untrusted=True, on_error=self._on_error).files():
+            try:
+                with open_regular(path, follow=False) as file:
+                    data = file.read(MAX_FILE_BYTES)
+            except VANISHED:
+                continue
+            except OSError as error:
+                self._on_error(shown, str(error.strerror))
+                continue
+            if b"\0" not in data and not data.startswith(_OWN_BEGIN):
+                self.files += 1
+                yield shown, data
 
     def _uses(self, path: str, data: bytes) -> list[_Use]:
         if not path.endswith(".py"):
@@ -11015,12 +11024,16 @@ def _audit_of(args: Namespace) -> Audit:
         untrusted=args.untrusted,
         known=_known_values(args) if wants_known else None,
         jobs=max(args.jobs, 0),
-        on_error=lambda path, why: _warn(f"can't read {path}: {why}"),
+        on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
     if in_git:
         audit.baseline = _baseline_of(args, audit.base)
     return audit
+
+
+def _warn_unreadable(path: str, why: str) -> None:
+    _warn(f"can't read {path}: {why}")
 
 
 def _print_progress(summary: Summary) -> None:
@@ -11078,7 +11091,13 @@ def cmd_check(args: Namespace) -> int:
     Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
     Compose files, and references in config files.
     """
-    check = Check(args.paths or ["."], args.manager.store(), _backend_name(args))
+    unreadable: list[str] = []
+
+    def report(path: str, why: str) -> None:
+        unreadable.append(path)
+        _warn_unreadable(path, why)
+
+    check = Check(args.paths or ["."], args.manager.store(), _backend_name(args), report)
     if args.json:
         _print_value(check.found)
     else:
@@ -11086,7 +11105,9 @@ def cmd_check(args: Namespace) -> int:
     missing = len(check.found["missing"])
     unparsed = f"; {plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
     _warn(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
-    return 1 if missing else 0
+    if missing:
+        return 1
+    return 2 if unreadable else 0
 
 
 def _print_names(found: Mapping[str, Mapping[str, list[str]]]) -> None:

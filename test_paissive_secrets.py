@@ -12734,6 +12734,20 @@ def test_check_leaves_out_names_that_only_a_run_of_the_program_can_tell(folder, 
     assert say("check") == (0, "0 names in 1 file, 0 missing\n")
 
 
+def test_check_goes_on_after_a_file_that_it_can_not_read(asking, say, monkeypatch):
+    def open_regular(path, **options):
+        if path.endswith("/a.py"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_any(path, **options)
+
+    open_any = ps.open_regular
+    monkeypatch.setattr(ps, "open_regular", open_regular)
+    (asking / "a.py").write_text("")
+    status, said = say("check")
+    assert status == 1 and "can't read a.py: Permission denied\n" in said and "missing   API_TOKEN" in said
+    assert say("check", "a.py")[0] == 2
+
+
 def test_check_sees_how_other_languages_read_variables(folder, say):
     (folder / "a.js").write_text("process.env.A_TOKEN; process.env['B_TOKEN'] ?? 'x'; process.env.PORT\n")
     (folder / "b.go").write_text('os.Getenv("C_TOKEN")\nos.LookupEnv("D_TOKEN")\n')
