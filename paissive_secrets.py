@@ -6339,9 +6339,9 @@ def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
 
 
 def redact_file(
-    path: str, secrets: RedactingFilter, then: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
+    path: str, secrets: RedactingFilter, mask_more: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
 ) -> None:
-    """Mask values in a text file, atomically, and what `then` masks."""
+    """Mask values in a text file, atomically, and what `mask_more` masks."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state = file_state(path, follow=False)
@@ -6355,7 +6355,7 @@ def redact_file(
         if any(os.path.samestat(os.stat(source), status) for source in sources):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
         is_same = True
-        for piece in then(secrets.redact_stream(file.read)):
+        for piece in mask_more(secrets.redact_stream(file.read)):
             is_same = is_same and piece == unmasked.read(len(piece))
             if b"\0" in piece:
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
@@ -6363,7 +6363,7 @@ def redact_file(
             return
         with FileLock(path), replacing(path, 0o600, keep=True) as target:
             file.seek(0)
-            target.writelines(then(secrets.redact_stream(file.read)))
+            target.writelines(mask_more(secrets.redact_stream(file.read)))
             if file_state(path, follow=False) != state:
                 raise Conflict(f"{path} changed meanwhile", hint="try again when nothing writes to it")
 
@@ -10716,17 +10716,22 @@ def cmd_delete(args: Namespace) -> int:
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
     """
+    return _act_on_each(args.names, functools.partial(_delete, args))
+
+
+def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
+    """Act on each of these, even if it fails for some; return the exit code."""
     code = 0
-    for name in args.names:
+    for word in words:
         try:
-            _delete(name, args)
-        except SecretsError as error:  # the others are deleted all the same
+            act(word)
+        except SecretsError as error:
             _warn(str(error))
             code = max(code, error.exit_code)
     return code
 
 
-def _delete(name: str, args: Namespace) -> None:
+def _delete(args: Namespace, name: str) -> None:
     store = args.manager.store().persistent_view()
     shadow = store.overridden_by(name)
     if args.version is not None:
@@ -10886,22 +10891,20 @@ def cmd_redact(args: Namespace) -> int:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
     levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     redact_one = redact_file if args.in_place else _redact_to_stdout
-    code = 0
-    for path in args.files or ["-"]:
-        masks_findings = args.found or args.confidence
-        then = functools.partial(mask_found, path=path, levels=levels) if masks_findings else iter
-        try:
-            with disk_errors(f"redact {path}", BrokenPipeError):
-                redact_one(path, secrets, then)
-        except SecretsError as error:  # the others are redacted all the same
-            _warn(str(error))
-            code = max(code, error.exit_code)
-    return code
+
+    def redact_path(path: str) -> None:
+        mask_more: Callable[..., Any] = iter
+        if args.found or args.confidence:
+            mask_more = functools.partial(mask_found, path=path, levels=levels)
+        with disk_errors(f"redact {path}", BrokenPipeError):
+            redact_one(path, secrets, mask_more)
+
+    return _act_on_each(args.files or ["-"], redact_path)
 
 
-def _redact_to_stdout(path: str, secrets: RedactingFilter, then: Callable[..., Iterable[bytes]]) -> None:
+def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[..., Iterable[bytes]]) -> None:
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
-        for piece in then(secrets.redact_stream(file.read)):
+        for piece in mask_more(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
 
@@ -11296,9 +11299,9 @@ def cmd_rotate_unschedule(args: Namespace) -> None:
 
 def cmd_rotate_due(args: Namespace) -> int:
     """List secrets that are due or half rotated; exit 1 if any."""
-    rotation = _rotation(args)
-    due = rotation.due()
-    later = {name: date for name, date in rotation.due_dates().items() if name not in due}
+    dates = _rotation(args).due_dates()
+    due = [name for name, date in dates.items() if date <= utc_now()]
+    later = {name: date for name, date in dates.items() if name not in due}
     if args.json:
         _print_value({"due": due, "later": later})
         return 1 if due else 0
@@ -11309,27 +11312,33 @@ def cmd_rotate_due(args: Namespace) -> int:
     return 1 if due else 0
 
 
-def cmd_rotate_now(args: Namespace) -> None:
+def cmd_rotate_now(args: Namespace) -> int:
     """Rotate these secrets, or all that are due.
 
     $ rotate now                       # from cron
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
-    if (args.stdin or args.generate is not None) and len(args.names) != 1:
-        raise BadValue("--stdin and --generate are for one secret", hint="name it")
-    rotation = _rotation(args)
-    value = None if args.generate is None else generate(args.generate)
-    if args.stdin:
+    value: str | None = None
+    if args.stdin or args.generate is not None:
+        if len(args.names) != 1:
+            raise BadValue("--stdin and --generate are for one secret", hint="name it")
+        _persistent_store(args).get(args.names[0])  # it must exist: only `set` makes new ones
+    if args.generate is not None:
+        value = generate(args.generate)
+    elif args.stdin:
         value = _read_value(f"Value of {args.names[0]}", args.manager.store())
-    for name in args.names:
+    rotation = _rotation(args)
+
+    def rotate(name: str) -> None:
         rotation.rotate(name, value)
         print(f"rotated {name}")
     if args.names:
-        return
+        return _act_on_each(args.names, rotate)
     if not rotation.scheduled():  # cron lacks our variables
         _warn(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
     for name in rotation.rotate_due():
         print(f"rotated {name}")
+    return 0
 
 
 def cmd_rotate_rollback(args: Namespace) -> None:

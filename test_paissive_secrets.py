@@ -7356,6 +7356,28 @@ def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
     assert rotate("now", "A_TOKEN", "--generate", "")[1].startswith("no such generator")
 
 
+@pytest.mark.parametrize("options", [["--stdin"], ["--generate", "hex:8"]])
+def test_rotate_now_makes_no_secret_of_a_misspelt_name(options, rotate, say):
+    typo = "no secret named 'A_TOKNE'; see: list\n"
+    assert rotate("now", "A_TOKNE", *options, stdin="typed\n") == (1, typo)
+    assert say("list") == (0, "A_TOKEN\n")
+
+
+def test_rotate_now_goes_on_after_a_failure_and_exits_with_the_worst_code(rotate, say):
+    say("set", "B_TOKEN", stdin="first")
+    rotate("schedule", "A_TOKEN", "--apply", "false")
+    rotate("schedule", "B_TOKEN")
+    status, said = rotate("now", "A_TOKEN", "B_TOKEN")
+    assert status == 2 and said.startswith("rotated B_TOKEN\napply of 'A_TOKEN' failed: ")
+
+
+def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
+    rotate("now", "A_TOKEN", "--stdin", stdin="second")
+    say("set", "A_TOKEN", stdin="first")
+    said = "the previous and the current value of 'A_TOKEN' are the same\n"
+    assert rotate("rollback", "A_TOKEN") == (2, said)
+
+
 def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
     typo = "no secret named 'A_TOKNE'; see: list\n"
     assert rotate("schedule", "A_TOKNE") == (1, typo)
