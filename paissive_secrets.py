@@ -243,6 +243,7 @@ _STORE_CREDENTIALS = (
 _TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|[smhdw])"
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}  # seconds
 MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 
 # Which names are a secret's, word by word, for the audit as for the stores. A word belongs to the first kind
 # that matches all of it; to add one, add it to its kind.
@@ -425,6 +426,14 @@ def parse_duration(text: str) -> float | None:
         return None
     seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_TERM, text))
     return min(seconds, MAX_DURATION)
+
+
+def utc_now() -> str:
+    return format_time(time.time())
+
+
+def format_time(seconds: float) -> str:
+    return time.strftime(TIME_FORMAT, time.gmtime(seconds))
 
 
 def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -2927,10 +2936,6 @@ def _check_member(name: str) -> str:
     return name
 
 
-def utc_now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def _dump(**texts: str) -> bytes:
     """Return the text to seal, which names what it is, so that no file passes for another."""
     import json
@@ -5170,7 +5175,6 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 # one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
 # valid current value and all that resume and abort need. So apply may run twice with the same value.
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _COMMAND = "command:"  # prefix of a generator that is a shell command line
@@ -5222,7 +5226,7 @@ class SecretRotation:
         _seconds(timeout, "timeout")
         if keep_previous is not None:
             _seconds(keep_previous, "keep_previous")
-        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": _now()}
+        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
         policies.store.get(name)  # it must exist
@@ -5244,13 +5248,23 @@ class SecretRotation:
 
     def due(self) -> list[str]:
         """Return the names that are due or were left unfinished, sorted."""
-        now = _now()
-        return [name for name, date in self.due_dates().items() if date <= now]
+        dates = self.due_dates()
+        return [name for name, date in dates.items() if date <= utc_now()]
 
     def due_dates(self) -> dict[str, str]:
-        """Return when each is due, or its unfinished rotation began, in UTC."""
+        """Return when each is due, or its unfinished rotation began, in UTC.
+
+        A policy without valid times counts as due, with a warning.
+        """
         policies = self._policies()
-        return {name: _due_date(name, policies.get(name)) for name in policies.names()}
+        dates = {}
+        for name in policies.names():
+            try:
+                dates[name] = _due_date(name, policies.get(name))
+            except BadValue as error:
+                warn_once(str(error))
+                dates[name] = utc_now()
+        return dates
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value by `new_value`, or by what its policy generates.
@@ -5260,7 +5274,7 @@ class SecretRotation:
         BadValue if there is neither a value nor a policy. With a value,
         there need not be such a secret yet.
         """
-        with self._lock(name) as rotation:
+        with self._locked_rotation(name) as rotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
@@ -5281,26 +5295,33 @@ class SecretRotation:
         return done
 
     def _rotate_if_due(self, name: str, policy: dict[str, Any]) -> bool:
-        if _due_date(name, policy) <= _now():
-            with self._lock(name) as rotation:
+        if _due_date(name, policy) <= utc_now():
+            with self._locked_rotation(name) as rotation:
                 rotation.start_or_finish()
             return True
-        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= _now():
+        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now():
             self.drop(name)
         return False
 
     def rollback(self, name: str) -> None:
-        """Exchange the previous value and the current one, or raise NotFound."""
-        with self._lock(name) as rotation:
+        """Exchange the previous value and the current one.
+
+        `apply` and `verify` are called. NotFound if there is no previous value;
+        otherwise, errors are those of `rotate`.
+        """
+        with self._locked_rotation(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
                 raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
+            rotation.check_finished()
+            if _is_same(previous, rotation.value("current")):
+                raise BadValue(f"the previous and the current value of {show(name)} are the same")
             rotation.start(previous)
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed, or raise NotFound."""
-        with self._lock(name) as rotation:
-            rotation.finish(rotation.unfinished())
+        with self._locked_rotation(name) as rotation:
+            rotation.finish(rotation.require_pending())
 
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed, or raise NotFound.
@@ -5311,23 +5332,27 @@ class SecretRotation:
         the pending value: `apply` is not called, and no command that still
         runs is waited for.
         """
-        with self._lock(name, force=force) as rotation:
+        with self._locked_rotation(name, force=force) as rotation:
             # A rotation that was killed before it had a value left only its record.
-            pending = rotation.value("pending") if "started" in rotation.policy else rotation.unfinished()
+            has_begun = "started" in rotation.policy
+            pending = rotation.value("pending") if has_begun else rotation.require_pending()
             if pending is not None and not force:
                 rotation.undo(pending)
             rotation.policies.change(name, {"started": None})
             rotation.delete("pending")
 
     def drop(self, name: str) -> bool:
-        """Delete the previous value; return whether there was one."""
-        with self._lock(name) as rotation:
-            rotation.check_finished()  # abort may need the previous value
+        """Delete the previous value; return whether there was one.
+
+        Conflict while a rotation is unfinished: abort may need that value.
+        """
+        with self._locked_rotation(name) as rotation:
+            rotation.check_finished()
             rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
             return rotation.delete("previous")
 
     @contextlib.contextmanager
-    def _lock(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
+    def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
         lock = policies.lock_rotation(check_name(name))
         if force:
@@ -5344,11 +5369,13 @@ class _Rotation:
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
-        self._name, self._shown = name, show(name)
+        self._name = name
+        self._shown = show(name)
         self._store = policies.store
         self._functions = functions
         self._lock = lock
-        self.policies, self.policy = policies, policies.get(name)
+        self.policies = policies
+        self.policy = policies.get(name)
         self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
 
     def start_or_finish(self) -> None:
@@ -5369,7 +5396,7 @@ class _Rotation:
             raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
         self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
-        self.policies.change(self._name, {"started": _now()})
+        self.policies.change(self._name, {"started": utc_now()})
         self.set("pending", value)
         self._check_pending(value)  # another machine may have set one, too
         self.finish(value)
@@ -5391,9 +5418,10 @@ class _Rotation:
             current = self.value("current")
             if not _is_same(pending, current):
                 # Previous before current: after a kill in between, the old value is there twice.
-                self.set("previous", current)
+                if current is not None:
+                    self.set("previous", current)
                 self.set("current", pending)
-            self.policies.change(self._name, {"rotated": _now(), "started": None})
+            self.policies.change(self._name, {"rotated": utc_now(), "started": None})
             self.delete("pending")
         except SecretsError as error:
             error.message = f"rotation of {self._shown} failed after apply: {error.message}"
@@ -5407,16 +5435,17 @@ class _Rotation:
             hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
             raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         before = previous if promoted else current
+        if before is None:  # it was a new secret
+            return
         # Apply it while pending is still there: if that fails, abort can be repeated.
-        if before is not None:
-            self._run("apply", before)
+        self._run("apply", before)
         if promoted:
             self.set("current", before)
             self.set("previous", pending)  # what has been current is never lost
         elif _is_same(before, previous):  # the copy that this rotation made
             self.delete("previous")
 
-    def unfinished(self) -> str:
+    def require_pending(self) -> str:
         pending = self.value("pending")
         if pending is None:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
@@ -5438,9 +5467,8 @@ class _Rotation:
         except NotFound:
             return None
 
-    def set(self, stage: str, value: str | None) -> None:
-        if value is not None:
-            self._store.set(self._store.stage_name(self._name, stage), value)
+    def set(self, stage: str, value: str) -> None:
+        self._store.set(self._store.stage_name(self._name, stage), value)
 
     def delete(self, stage: str) -> bool:
         return remove_secret(self._store, self._name, stage)
@@ -5498,10 +5526,6 @@ def _step(kind: str, step: Any) -> Any:
     return [check_value(word, "a word of the command") for word in step]
 
 
-def _now() -> str:
-    return time.strftime(_TIME, time.gmtime(time.time()))
-
-
 def _seconds(interval: Any, what: str) -> float:
     seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
     if not seconds or seconds == MAX_DURATION:
@@ -5520,12 +5544,12 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
     what = f"the policy of {show(name)}"
     text = str(policy.get("rotated") or policy.get("scheduled"))
     try:
-        start = calendar.timegm(time.strptime(text, _TIME))
+        start = calendar.timegm(time.strptime(text, TIME_FORMAT))
     except ValueError:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
     if start > time.time() + _CLOCK_SKEW_SECONDS:
         warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
-    return time.strftime(_TIME, time.gmtime(start + _seconds(policy.get(interval), f"{interval} in {what}")))
+    return format_time(start + _seconds(policy.get(interval), f"{interval} in {what}"))
 
 
 def _is_same(a: str | None, b: str | None) -> bool:
@@ -5561,12 +5585,13 @@ def parse_import(data: bytes, where: str) -> _Import:
             (found.secrets if is_secret(name, value) else found.settings)[name] = value
     else:
         dotenv = Dotenv(text, where)
-        for problem in dotenv.problems():  # skipped lines would be lost with the file
+        problem = next(iter(dotenv.problems()), None)
+        if problem:  # a skipped line would be lost with the file
             raise problem
         secrets, settings = split_dotenv(dotenv)
         found.settings.update(settings)
         for name, value in secrets.items():
-            # In a .env file it is configuration. Imported, it could replace the very secret that it names.
+            # A reference in a .env file is configuration: importing it could overwrite the secret it names.
             (found.references if looks_like_reference(value) else found.secrets)[name] = value
     for name in (*found.secrets, *found.settings):
         check_name(name)
@@ -5583,9 +5608,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
     for name in sorted(values):  # a variable may hold any bytes
         check_value(values[name], f"the value of {show(name)}")
     if form == "json":
-        import json
-
-        return json.dumps(dict(sorted(values.items())), indent=2, ensure_ascii=False) + "\n"
+        return dump_json(dict(sorted(values.items())), "the export") + "\n"
     names: dict[str, str] = {}
     for name in sorted(values):
         variable = checked_variable(name)
@@ -10700,7 +10723,7 @@ def cmd_list(args: Namespace) -> None:
         seconds = parse_duration(args.old)
         if seconds is None:
             raise BadValue("--old takes a time", hint="write 30d, 12h, 90m or 2w")
-        before = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - seconds))
+        before = format_time(time.time() - seconds)
         names = [name for name in names if store.last_set(name) < before]
     if args.json:
         return _print_value(names)
@@ -11332,6 +11355,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     def rotate(name: str) -> None:
         rotation.rotate(name, value)
         print(f"rotated {name}")
+
     if args.names:
         return _act_on_each(args.names, rotate)
     if not rotation.scheduled():  # cron lacks our variables

@@ -7424,19 +7424,29 @@ def test_rotate_schedule_refuses_what_is_no_interval(rotate):
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ({}, "BadValue: the policy of 'A' has no valid time; schedule it again"),
-        ({"scheduled": "2026-01-01"}, "BadValue: the policy of 'A' has no valid time; schedule it again"),
+        ({}, "the policy of 'A' has no valid time; schedule it again"),
+        ({"scheduled": "2026-01-01"}, "the policy of 'A' has no valid time; schedule it again"),
         (
             {"scheduled": "2026-01-01T00:00:00Z", "every": "x"},
-            "BadValue: every in the policy of 'A' isn't a valid interval; write 30d, 12h, 90m or 2w",
+            "every in the policy of 'A' isn't a valid interval; write 30d, 12h, 90m or 2w",
         ),
     ],
 )
-def test_a_policy_that_can_not_be_right_says_what_is_wrong_and_what_to_do(policy, said, rotation):
+def test_a_policy_that_can_not_be_right_says_what_is_wrong_and_what_to_do(policy, said, rotation, capsys):
     policies = {"version": 1, "stores": {"MemoryStore": {"A": policy}}}
     Path(rotation.path).write_text(json.dumps(policies))
     Path(rotation.path).chmod(0o600)
-    assert refusal(rotation.due) == said
+    assert (rotation.due(), capsys.readouterr().err) == (["A"], f"paissive_secrets: warning: {said}\n")
+
+
+def test_a_policy_that_can_not_be_right_hides_no_other_one(say, clock):
+    Path(".env").write_text("A=1\nB=2\nC=3\n")
+    for name, every in [("A", "41d"), ("B", "30d"), ("C", "41d")]:
+        assert say("rotate", "schedule", name, "--every", every) == (0, "")
+    Path("rotation.json").write_text(Path("rotation.json").read_text().replace("41d", "soon"))
+    status, said = say("rotate", "due")
+    assert (status, said[:4], said.count("isn't a valid interval")) == (1, "A\nC\n", 2)
+    assert said.endswith("due later: B 2027-02-14T08:00:00Z\n")
 
 
 @pytest.mark.parametrize(("ahead", "is_told"), [(290, False), (310, True)])
