@@ -883,6 +883,11 @@ def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[Non
         raise disk_error(doing, error) from None
 
 
+def refuse_hard_links(path: str, status: os.stat_result) -> None:
+    if status.st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
+
+
 def disk_error(doing: str, error: OSError) -> SecretsError:
     kind: type[SecretsError] = Unavailable
     hint = ""
@@ -5598,9 +5603,12 @@ def parse_import(data: bytes, where: str) -> _Import:
     return found
 
 
-def import_secrets(store: Store, values: Mapping[str, str]) -> None:
+def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
     check_settable(store, *values)
     store.set_all(values)
+    for name, value in values.items():
+        if store.get_stored(name) != store.as_stored(name, value):
+            raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -6370,8 +6378,7 @@ def redact_file(
     state = file_state(path, follow=False)
     with open_regular(path, follow=False) as file, open_regular(path, follow=False) as unmasked:
         status = os.fstat(file.fileno())
-        if status.st_nlink > 1:
-            raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
+        refuse_hard_links(path, status)
         # Settings such as DB_PASSWORD_FILE name files to read values from.
         named = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
         sources = filter(os.path.isfile, [*named, *secrets.files])
@@ -10780,7 +10787,8 @@ def cmd_import(args: Namespace) -> None:
     In the .env file, a reference takes the place of each secret; settings such
     as DB_HOST and comments stay. After an error, repeat the import.
     """
-    store, path = _persistent_store(args), args.file
+    store = _persistent_store(args)
+    path = args.file
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
@@ -10793,40 +10801,39 @@ def cmd_import(args: Namespace) -> None:
     if found.settings and not args.all and (found.is_json or not values):
         _warn(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not values:
-        return _warn(f"note: {path} holds no secrets")
-    if (args.remove or not found.is_json) and os.path.isfile(path) and os.stat(path).st_nlink > 1:
-        raise Unsafe(f"{path} has other names, which would keep the plaintext", hint="remove those first")
-    _import_and_verify(store, values, path)
-    if args.remove and os.path.isfile(path):  # not stdin, or a pipe
-        _replace_by_references(path, data, {})
-    elif os.path.isfile(path) and not found.is_json and not store.plaintext_file():
+        _say(f"note: {path} holds no secrets")
+        return
+    is_file = os.path.isfile(path)  # not stdin, or a pipe
+    if is_file and (args.remove or not found.is_json):
+        refuse_hard_links(path, os.stat(path))
+    import_secrets(store, values, path)
+    _warn_after_set(store, *values)
+    if is_file and args.remove:
+        with _lock_unchanged(path, data):
+            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
+    elif is_file and not found.is_json and not store.plaintext_file():
         _replace_by_references(
             path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in values}
         )
     elif path != "-":
-        _warn(f"note: {path} still holds them in plaintext; --remove deletes it")
-
-
-def _import_and_verify(store: Store, values: dict[str, str], path: str) -> None:
-    import_secrets(store, values)
-    _warn_after_set(store, *values)
-    for name, value in values.items():
-        if store.get_stored(name) != store.as_stored(name, value):
-            raise Conflict(f"{path} is unchanged: the store returns another {show(name)}", hint="try again")
+        _say(f"note: {path} still holds them in plaintext; --remove deletes it")
 
 
 def _backend_name(args: Namespace) -> str:
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
-def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
-    """Put references in place of secrets in a dotenv file, or remove it if there are none."""
+@contextlib.contextmanager
+def _lock_unchanged(path: str, data: bytes) -> Iterator[None]:
+    """Lock a file that was imported; raise Conflict if it doesn't hold `data` any more."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        if not references:
-            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
-            return
+        yield
+
+
+def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
+    with _lock_unchanged(path, data):
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
     _warn(f"{path} now refers to {plural(len(references), 'secret')}")

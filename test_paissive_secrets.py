@@ -7575,7 +7575,7 @@ def env_file(tmp_path, monkeypatch):
 
 def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext(env_file, say, tmp_path):
     os.link(env_file, tmp_path / "copy")
-    refused = ".env has other names, which would keep the plaintext; remove those first\n"
+    refused = ".env has other names, which would keep the old text; remove those first\n"
     assert say("import", ".env", "--backend", "file") == (2, refused)
 
 
@@ -7642,9 +7642,9 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable(), dict.fromkeys("ABCD", "new")
     store.full = "D"
-    assert "3 of 4 secrets are set, not 'D': disk" in refusal(ps.import_secrets, store, values)
+    assert "3 of 4 secrets are set, not 'D': disk" in refusal(ps.import_secrets, store, values, "x.env")
     store.full = ""
-    ps.import_secrets(store, values)
+    ps.import_secrets(store, values, "x.env")
     assert {name: store.get(name) for name in store.names()} == values
 
 
@@ -7670,7 +7670,7 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
     held = {name: store.get(name) for name in store.names()}
     assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and 30 < len(held) < 70
     assert held.items() <= values.items() and (kill == SIGKILL) == bool(unfinished)
-    ps.import_secrets(store, values)
+    ps.import_secrets(store, values, "x.env")
     assert {name: store.get(name) for name in store.names()} == values
     assert not (tmp_path / ".paissive/.paissive-tmp").exists()
 
@@ -7685,12 +7685,12 @@ def test_import_puts_references_into_what_a_symlink_leads_to(say, monkeypatch):
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
     store = env_store(tmp_path)
-    assert "can't hold 'B'" in refusal(ps.import_secrets, store, {"A": "1", "B": "x\ry"})
+    assert "can't hold 'B'" in refusal(ps.import_secrets, store, {"A": "1", "B": "x\ry"}, "x.env")
     assert (os.listdir(tmp_path), "A" in os.environ) == ([], False)
-    ps.import_secrets(store, {"A": "1", "db/password": "2"})
+    ps.import_secrets(store, {"A": "1", "db/password": "2"}, "x.env")
     assert (tmp_path / ".env").read_text() == "A=1\nDB_PASSWORD=2\n"
     twice = {"DB_PASSWORD": "1", "db/password": "2"}
-    assert "two of the names map to one variable" in refusal(ps.import_secrets, store, twice)
+    assert "two of the names map to one variable" in refusal(ps.import_secrets, store, twice, "x.env")
 
 
 def test_import_replaces_no_reference_by_a_value(say):
@@ -13280,7 +13280,7 @@ def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypat
     file.write_text(before)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.FileStore().set("A", "1")
-    monkeypatch.setattr(ps, "import_secrets", lambda store, values: file.write_text(after))
+    monkeypatch.setattr(ps.FileStore, "set_all", lambda store, values: file.write_text(after))
     status, said = say("import", "old.env", "--all", "--backend", "file")
     assert (status, "old.env is" in said) == (2, True)
     assert file.read_text() == after
@@ -13594,7 +13594,7 @@ WRONG_CALLS = [
         "the value for X would be followed as a reference; name the secrets that the command needs, …",
     ),
     (
-        lambda: ps.import_secrets(ps.MemoryStore(), {"A__PENDING": "c4nary"}),
+        lambda: ps.import_secrets(ps.MemoryStore(), {"A__PENDING": "c4nary"}, "x.env"),
         "'A__PENDING' ends like a stage of a rotation; choose another name",
     ),
 ]
