@@ -5632,8 +5632,9 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 
 # === Masking ===
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
-# Only words of four or eight bytes at evenly spaced offsets are looked up, so a thousand values cost no more
-# than one: an encoding longer than a step and a word contains such a word.
+# The data is cut into words of 4 or 8 bytes, and every `step`-th is looked up in a table of the words of all
+# encodings. An encoding of `gap + size - 1` bytes or more contains such a word wherever it starts, so none is
+# missed, and the number of values doesn't matter.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
@@ -5670,7 +5671,6 @@ class Encodings:
         self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
         entries = max(size * len(self._sorted), 1)  # for each step
         self._step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
-        # With a word at every `gap`th byte, n bytes hold a whole one if n >= gap + size - 1.
         self._gap = self._step * size
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for encoding in self._sorted:
@@ -5692,17 +5692,17 @@ class Encodings:
                 for offset in range(first, min(place + len(line_break), self._gap)):
                     self._add_word(text, offset, encoding)
 
-    def find(self, data: bytes, last: bool) -> tuple[list[tuple[int, int, bytes]], int]:
+    def find(self, data: bytes, is_end: bool) -> tuple[list[tuple[int, int, bytes]], int]:
         """Return (start, end, encoding) of all matches, in any order, and where one that is cut off begins.
 
-        With `last` nothing follows, so nothing is cut off.
+        With `is_end` nothing follows, so nothing is cut off.
         """
         matches: list[tuple[int, int, bytes]] = []
-        cut = len(data) if last else self._find_cut(data)
+        cut = len(data) if is_end else self._find_cut(data)
         for start, end, encoding in self._matches(data):
             if end <= len(data):
                 matches.append((start, end, encoding))
-            elif not last:  # it matches up to the end of the data: the next write decides
+            elif not is_end:  # it matches up to the end of the data: the next write decides
                 cut = min(cut, start)
         return matches, cut
 
@@ -5741,7 +5741,7 @@ class Encodings:
 
     def mask(self, text: AnyStr) -> AnyStr:
         data = text if isinstance(text, bytes) else _to_bytes(text)
-        masked = Masker(self).feed(data, last=True)
+        masked = Masker(self).feed(data, is_end=True)
         if masked == data:  # if not, it is shorter
             return text
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
@@ -5756,10 +5756,10 @@ class Masker:
         self._done = 0  # leading bytes of the tail already written, masked or shown
         self._masked = False  # whether those end in a mask
 
-    def feed(self, data: bytes, last: bool = False) -> bytes:
-        """Return what can be written of the stream so far; with `last`, all of it."""
+    def feed(self, data: bytes, is_end: bool = False) -> bytes:
+        """Return what can be written of the stream so far; at its end, all of it."""
         data = self._tail + data
-        matches, cut = self._encodings.find(data, last)
+        matches, cut = self._encodings.find(data, is_end)
         written = []
         for start, end, _ in sorted(match for match in matches if match[0] < cut):
             # One that overlaps what was masked last needs no mask of its own.
@@ -5772,7 +5772,7 @@ class Masker:
         return b"".join(written)
 
     @property
-    def waiting(self) -> bool:
+    def has_prompt(self) -> bool:
         """Whether a pause shows something."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
@@ -5936,18 +5936,9 @@ def _in_markup(text: str) -> Iterator[str]:
 # are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
 # editors read keys from the terminal that they write to; else, its outputs are pipes.
 
-_FORWARDED = (
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGTERM",
-    "SIGUSR1",
-    "SIGUSR2",
-    "SIGALRM",
-    "SIGWINCH",
-    "SIGCONT",
-)
-_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal alone
+_FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
+# In a program that calls main(), signals and the terminal are the program's; Windows has neither.
+_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"
 PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
@@ -5963,23 +5954,19 @@ def environment_with_secrets(
     """
     names = list(names)
     store.check_exists()
-    expanded: dict[str, str] = {}
-    others = []
-    for name in names:
-        # No reference leads to what opens a store, but the user may name it.
-        opens_store = is_store_credential(variable_name(name))
-        found = {name: store.get(name)} if opens_store else store.expand(name)
-        expanded.update(found)
-        if not found:
-            others.append(name)
-    stages = store.get_stages(*others) if others or not names else {}
+    expanded = {name: _expand(store, name) for name in names}
+    others = [name for name, found in expanded.items() if not found]
+    stages: dict[str, dict[str, str]] = {}
+    if others or not names:
+        stages = store.get_stages(*others)
     references = _references_by_variable(stages)
     loaded = {(id(store), name): values for name, values in stages.items()}
-    settings = {} if names else store.plain_settings()
-    # Secrets come last, so that no other variable takes their place.
-    environment = {**child_environment(), **settings, **references}
+    environment = child_environment()
+    if not names:
+        environment.update(store.plain_settings())
+    environment.update(references)  # last, so that no other variable takes their place
     plain = _plain_variables(store, set(map(variable_name, names)))
-    values: dict[str, set[str]] = {}
+    values = dict(plain)
     missing: list[NotFound] = []
     for variable, text in environment.items():
         if variable in plain:
@@ -5991,19 +5978,27 @@ def environment_with_secrets(
         resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
-    for name, value in expanded.items():
+    for name, value in itertools.chain(*(found.items() for found in expanded.values())):
         variable = variable_name(name)
         values[variable] = {value, *filter(maskable, store.credentials())}
         if not base_of_stage(name):  # which are only masked
             environment[variable] = value
-            plain.discard(variable)
-    for variable in environment.keys() - plain:
+            plain.pop(variable, None)
+    for variable in environment.keys() - plain.keys():
         _check_passable(environment[variable], variable)
     return environment, values
 
 
-def _plain_variables(store: Store, asked: Container[str]) -> set[str]:
-    """Return the variables, other than those asked for, that begin like a reference and name no secret.
+def _expand(store: Store, name: str) -> dict[str, str]:
+    """Return the secrets that a name such as app/db# stands for, none if it is a secret's own."""
+    # No reference leads to what opens a store, but the user may name it.
+    if is_store_credential(variable_name(name)):
+        return {name: store.get(name)}
+    return store.expand(name)
+
+
+def _plain_variables(store: Store, asked: Container[str]) -> dict[str, set[str]]:
+    """Return what to mask of variables, unless asked for, that begin like a reference and name no secret.
 
     One may hold the login of a user called `secret`, so it is passed on as it is. No message shows the text.
     """
@@ -6047,7 +6042,7 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Turn into the command, unmasked."""
+    """Turn into the command, unmasked: signals, terminal and exit code need no relay."""
     import signal
 
     if os.name != "nt":
@@ -6100,10 +6095,11 @@ def run_masked(
         threading.Thread(target=_keep_alive, args=(renew, ended), daemon=True).start()
         status = process.wait() if signals is None else _wait_for(process, signals, outputs, terminal)
         for relay in relays:
-            relay.ending = True
+            relay.stop_when_quiet = True
         for output in outputs:
             output.thread.join()
-    for failure in sorted({output.failure for output in outputs} - {""}):
+    failure = max(output.failure for output in outputs)
+    if failure:
         raise Unavailable(f"the command's output can't be written: {failure.lower()}")
     return status if status >= 0 else 128 - status
 
@@ -6166,7 +6162,10 @@ def _start(
 
 
 def _lead_session() -> None:
-    """Return in a child, which becomes the command; without a parent in its session, ^Z couldn't stop it."""
+    """Fork: the child returns and becomes the command.
+
+    The parent stays as the session's leader, since the kernel doesn't stop an orphaned process group on ^Z.
+    """
     import signal
 
     def forward(number: int, _: object) -> None:
@@ -6202,7 +6201,7 @@ class _Relay:
         import threading
 
         self.source, self.target = source, target
-        self.ending = False  # whether to stop once nothing comes
+        self.stop_when_quiet = False
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._masker, self._peer = masker, peer
@@ -6220,25 +6219,27 @@ class _Relay:
             selector.register(self.source, selectors.EVENT_READ)
             while self._pass_on(selector):
                 pass
-        self._write(self._masker.feed(b"", last=True))
+        self._write(self._masker.feed(b"", is_end=True))
         self.close()
         if self._peer:
-            self._peer.ending = True
+            self._peer.stop_when_quiet = True
 
     def _pass_on(self, selector: selectors.BaseSelector) -> bool:
         """Write what has come, or what may be a prompt; return whether there may be more."""
-        waiting = self._masker.waiting
+        has_prompt = self._masker.has_prompt
         # On Windows, only a read can wait for a pipe.
-        if os.name == "nt" or selector.select(_QUIET_SECONDS if waiting else _GRACE_SECONDS):
-            if self._peer and not _in_foreground(if_closed=True):  # a read would stop us
+        if os.name == "nt" or selector.select(_QUIET_SECONDS if has_prompt else _GRACE_SECONDS):
+            if self._peer and not _in_foreground(without_terminal=True):  # a read would stop us
                 time.sleep(_QUIET_SECONDS)
-                return not self.ending
+                return not self.stop_when_quiet
             try:
                 data = os.read(self.source, PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
             return bool(data) and self._write(self._masker.feed(data))
-        return self._write(self._masker.pause()) if waiting else not self.ending
+        if has_prompt:
+            return self._write(self._masker.pause())
+        return not self.stop_when_quiet
 
     def _write(self, data: bytes) -> bool:
         import select
@@ -6279,20 +6280,20 @@ class _Terminal:
             self._modes = None
 
 
-def _in_foreground(*, if_closed: bool = False) -> bool:
-    """Return whether keys such as ^C in our terminal reach us; `if_closed` where there is no terminal."""
+def _in_foreground(*, without_terminal: bool = False) -> bool:
+    """Return whether keys such as ^C in our terminal reach us, `without_terminal` if we have none."""
     try:
         with open("/dev/tty", "rb", 0) as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except OSError:
-        return if_closed
+        return without_terminal
 
 
 def _forwarded_signals() -> Iterator[int]:
     """Yield the signals to forward; what is ignored stays ignored, as under nohup."""
     import signal
 
-    for name in _FORWARDED:
+    for name in _FORWARDED.split():
         if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             yield getattr(signal, name)
 
@@ -6508,7 +6509,7 @@ class RedactingFilter:
         masker = Masker(self._encodings)
         for data in iter(functools.partial(read, PIPE_BYTES), b""):
             yield masker.feed(data)
-        yield masker.feed(b"", last=True)
+        yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and extra fields."""
@@ -9817,7 +9818,9 @@ class KnownValues:
         if ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file, default=""):
             self.own_file = os.devnull  # what git tracks is a leak like any other
         self._rules: dict[bytes, Rule] = {}
-        values, references, plain = set[str](), set[str](), set[str]()
+        values = set[str]()
+        references = set[str]()
+        plain = set[str]()
         for name, verdict, value in self._collect(store):
             if looks_like_reference(value) and store.references_to_follow(name):
                 references.add(name)
@@ -9845,9 +9848,9 @@ class KnownValues:
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
-        matches, _ = self._encodings.find(text, last=True)
-        found = sorted({(start, -end, encoding) for start, end, encoding in matches})
-        return [Span(start, -negative, self._rules[encoding], "high") for start, negative, encoding in found]
+        matches, _ = self._encodings.find(text, is_end=True)
+        matches = sorted(set(matches), key=lambda match: (match[0], -match[1]))
+        return [Span(start, end, self._rules[encoding], "high") for start, end, encoding in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         stages = store.get_stages()
@@ -10891,8 +10894,7 @@ def cmd_run(args: Namespace) -> int:
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
     environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
     if not any(values.values()):
-        _warn("note: the command gets no secrets; see which store is used with: status")
-    # The process becomes the command, so signals, terminal and exit code need no relay.
+        _say("note: the command gets no secrets; see which store is used with: status")
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
@@ -10979,7 +10981,7 @@ def cmd_config_set(args: Namespace) -> None:
             raise BadValue("VALUE is not JSON", hint="leave --json out for plain text") from None
     config.set(args.key, value)
     if config.get(args.key) != value:
-        _warn(f"note: {config.explain(args.key)} comes before the file")
+        _say(f"note: {config.explain(args.key)} comes before the file")
 
 
 def cmd_config_delete(args: Namespace) -> None:

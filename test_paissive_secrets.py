@@ -7717,7 +7717,7 @@ VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
 
 def masked(chunks, *values, encodings=None):
     masker = ps.Masker(encodings or ps.Encodings(values))
-    return b"".join([*map(masker.feed, chunks), masker.feed(b"", last=True)])
+    return b"".join([*map(masker.feed, chunks), masker.feed(b"", is_end=True)])
 
 
 def plainly_masked(data, encodings):
@@ -7880,11 +7880,11 @@ def test_mask_what_belongs_to_a_value():
 def test_mask_shows_at_once_what_cannot_be_a_value_and_three_bytes_of_what_can():
     masker, shown = ps.Masker(ps.Encodings(["Tr0ub4dor&3"])), b""
     assert masker.feed(b"Password: ") == b"Password: "
-    assert (masker.feed(b"T"), masker.waiting, masker.pause()) == (b"", True, b"T")  # a typed character
+    assert (masker.feed(b"T"), masker.has_prompt, masker.pause()) == (b"", True, b"T")  # a typed character
     assert masker.feed(b"ell me") == b"ell me"
     assert masker.feed(b" Tr0ub4dor&3") == b" ***"  # and no longer value begins like this
     for byte in b"Tr0ub4dor&3 and out":
-        shown += masker.feed(bytes([byte])) + (masker.pause() if masker.waiting else b"")
+        shown += masker.feed(bytes([byte])) + (masker.pause() if masker.has_prompt else b"")
     assert shown == b"Tr0*** and out"
 
 
@@ -7942,7 +7942,7 @@ def test_mask_finds_a_value_once_wherever_it_is():
         value = "".join(random.Random(length).choices(string.ascii_letters, k=length)).encode()
         encodings = ps.Encodings([value.decode()])
         for before in range(40):
-            assert encodings.find(b" " * before + value, last=True)[0] == [(before, before + length, value)]
+            assert encodings.find(b" " * before + value, is_end=True)[0] == [(before, before + length, value)]
 
 
 def test_mask_compares_hardly_any_place_with_any_of_many_values():
@@ -7956,9 +7956,9 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
     rng = random.Random(1)
     numbers = [f"{rng.randrange(10**14, 10**15)}" for _ in range(300)]
     many = ps.Encodings(numbers)
-    assert many.find(Counted(b"nothing to see here, just a log line\n" * 10), last=True) == ([], 370)
+    assert many.find(Counted(b"nothing to see here, just a log line\n" * 10), is_end=True) == ([], 370)
     assert compared == []
-    many.find(Counted("".join(rng.choices(string.digits, k=20_000)).encode()), last=True)
+    many.find(Counted("".join(rng.choices(string.digits, k=20_000)).encode()), is_end=True)
     assert len(compared) < 20
     words = [f"{n:04}-{n * n:08}"[: 8 + n % 5] + "-long-" * (n % 7) for n in range(300)]
     for values in (numbers, words):
