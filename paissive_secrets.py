@@ -5309,7 +5309,7 @@ class SecretRotation:
         return False
 
     def rollback(self, name: str) -> None:
-        """Exchange the previous value and the current one.
+        """Rotate to the previous value, with `apply` and `verify`.
 
         `apply` and `verify` are called. NotFound if there is no previous value;
         otherwise, errors are those of `rotate`.
@@ -5318,10 +5318,7 @@ class SecretRotation:
             previous = rotation.value("previous")
             if previous is None:
                 raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
-            rotation.check_finished()
-            if _is_same(previous, rotation.value("current")):
-                raise BadValue(f"the previous and the current value of {show(name)} are the same")
-            rotation.start(previous)
+            rotation.start(previous, "previous")
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed, or raise NotFound."""
@@ -5390,15 +5387,16 @@ class _Rotation:
         else:
             self.finish(pending)
 
-    def start(self, value: str | None) -> None:
+    def start(self, value: str | None, kind: str = "new") -> None:
         self.check_finished()
         current = self.value("current")
         if value is None:
             self._check_policy(current)
             value = self._run("generate")
-        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
+        value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         if _is_same(value, current):
-            raise BadValue(f"the new value of {self._shown} is its current one", hint="use another")
+            problem = f"the {kind} value of {self._shown} is its current one"
+            raise BadValue(problem, hint="rotate to another")
         self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": utc_now()})
