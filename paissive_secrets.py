@@ -8750,7 +8750,8 @@ _GIT_SETTINGS = {
     "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone truncates
     "LC_ALL": "C",
 }
-# With these git finds its configuration. Others are withheld: they may be secrets or change the output.
+# With these git finds its configuration, and its own tests work. Others are withheld: they may be secrets or
+# change the output.
 _GIT_READS = (
     r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
     r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
@@ -8800,7 +8801,9 @@ def run_git(
     """
     import subprocess
 
-    names = _GIT_READS + (_HOOK_READS if folder == "." else "")
+    names = _GIT_READS
+    if folder == ".":
+        names += _HOOK_READS
     env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, not pipes, which could fill up while git waits for us to read.
     with _scratch_file() as lines, _scratch_file() as errors:
@@ -8847,20 +8850,17 @@ def ask_git(folder: str, *args: str, default: str | None = None) -> str:
 
 def split_records(out: IO[bytes]) -> Iterator[str]:
     rest = b""
-    for chunk in iter(lambda: out.read(1 << 16), b""):
+    for chunk in chunks_of(out.read):
         *records, rest = (rest + chunk).split(b"\0")
         yield from map(os.fsdecode, records)
 
 
 def staged_blobs(folder: str) -> Iterator[Blob]:
-    diff = ("diff-index", "--cached", *_RAW_DIFF)
-    try:
-        with run_git(folder, *diff, "HEAD", "--") as out:
-            yield from _parse_changes(out)
-    except Unavailable:  # there is no commit yet
-        empty_tree = ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-        with run_git(folder, *diff, empty_tree, "--") as out:
-            yield from _parse_changes(out)
+    # Before the first commit, git compares with the empty tree.
+    last = ask_git(folder, "rev-parse", "-q", "--verify", "HEAD", default="")
+    last = last or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+    with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, last, "--") as out:
+        yield from _parse_changes(out)
 
 
 def top_of_repository(folder: str) -> str:
@@ -8954,7 +8954,8 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         commits = itertools.chain(commits, objects(folder, "commit"))
     for blob in changed_blobs(folder, filter(is_new, commits)):
-        for oid in blob.replaces if revisions else ():
+        replaced = blob.replaces if revisions else ()
+        for oid in replaced:
             if is_new((oid, blob.path)):
                 yield Blob(oid, blob.path, is_older=True)
         if is_new((blob.oid, blob.path)):
@@ -8972,10 +8973,14 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
         yield from _parse_changes(out)
 
 
-def git_takes(path: str) -> bool:
+def ask_about_file(path: str, *args: str) -> str:
+    """Return what git prints about a file, "" outside a repository."""
     folder, name = os.path.split(os.path.realpath(path))
-    listed = ("ls-files", "-co", "--exclude-standard", "--", f":(literal){name}")
-    return bool(ask_git(folder, *listed, default=""))
+    return ask_git(folder, *args, "--", f":(literal){name}", default="")
+
+
+def is_committable(path: str) -> bool:
+    return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
 def unmerged_paths(folder: str) -> set[str]:
@@ -8987,9 +8992,7 @@ def unmerged_paths(folder: str) -> set[str]:
 
 def last_commit(path: str) -> str:
     """Return the id and the author of the last commit that changed a file, or ""."""
-    folder, name = os.path.split(os.path.realpath(path))
-    last = ("rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}")
-    return ask_git(folder, *last, default="").strip().rpartition("\n")[2]
+    return ask_about_file(path, "rev-list", "-1", "--format=%h by %an", "HEAD").strip().rpartition("\n")[2]
 
 
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
@@ -9018,6 +9021,7 @@ def install_hook(name: str) -> str:
     import shlex
 
     path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
+    # -I: no module of the repository takes the place of Python's.
     program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
     command = os.fsencode(f"{shlex.join(program)} {_HOOKS[name]} || exit 1\n")
@@ -9025,8 +9029,8 @@ def install_hook(name: str) -> str:
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
         if before.splitlines()[:-1] != begin.splitlines():
-            shorter = f"{shlex.join(program[:1] + program[3:])} {_HOOKS[name]}"
-            raise Conflict(f"there is a {name} hook already: {path}", hint=f"add to it: {shorter}")
+            hint = f"add to it: {shlex.join([program[0], program[-1]])} {_HOOKS[name]}"
+            raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(begin + command)
@@ -9054,7 +9058,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
 
 
 def _set_merge_driver(path: str) -> None:
-    """Let git merge the entries of two baselines: any order is fine, and so are repeated lines."""
+    """Let git merge two baselines: any order of lines is fine, and so are repeated ones."""
     rule = f"{BASELINE} merge=union\n".encode()
     text = b""
     with FileLock(path):
@@ -9101,8 +9105,8 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
         names = _walk(root, shown, accept)
         if accept.gitignore and in_git:
             listed = _list_with_git(root, shown, accept)
-            # Git may be missing, or refuse a repository that someone else owns. It lists nothing in a PATH
-            # that it ignores.
+            # Git may be missing, or refuse a repository that someone else owns. For an ignored PATH it lists
+            # nothing (StopIteration): then walk it.
             with contextlib.suppress(Unavailable, StopIteration):
                 names = _files_of_git(itertools.chain([next(listed)], listed), root, shown, accept)
         for name in names:
@@ -9165,7 +9169,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         pending += reversed(below)
 
 
-class Patterns:
+class IgnorePatterns:
     """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5))."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
@@ -9200,7 +9204,8 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     # gitignore(5): a trailing space counts only if escaped; "!" negates; a trailing "/" means folders only,
     # one elsewhere anchors the pattern to its file's folder; "**" is any number of folders.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
-    is_negated, line = line.startswith(b"!"), line.removeprefix(b"!")
+    is_negated = line.startswith(b"!")
+    line = line.removeprefix(b"!")
     if not line or (line.startswith(b"#") and not is_negated):
         return None
     end = rb"(?<!/)/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
@@ -9214,9 +9219,8 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
 
 
 def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
-    # What follows a star, up to the next one or a "/", is taken where it first fits, as is what follows
-    # "**/" up to the next one: later places can't be better. A group that is captured in a lookahead never
-    # tries others, so no pattern is slow.
+    # Each star is a non-greedy atomic group, written as a lookahead and a back-reference, because `re` has
+    # atomic groups only from 3.11. The shortest match is always enough here, so nothing is tried twice.
     expression = end_of_star = end_of_folders = b""
     for number, atom in enumerate(atoms):
         start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
@@ -9420,8 +9424,8 @@ class Audit:
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self.settings = _AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
-        self._patterns = Patterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self._unreadable, self.summary.skipped)
+        self._excluded = IgnorePatterns(map(os.fsencode, words))
+        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
         self._known = known
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
@@ -9567,7 +9571,7 @@ class Audit:
             return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def _excludes(self, path: str) -> bool:
-        return self._patterns.match(path) or self.settings.excludes(path)
+        return self._excluded.match(path) or self.settings.excludes(path)
 
     def _unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
@@ -9743,7 +9747,7 @@ class _AuditSettings:
         self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
-        self._allowed: list[tuple[Patterns, list[str]]] = []
+        self._allowed: list[tuple[IgnorePatterns, list[str]]] = []
         if len(text) > _MAX_SETTINGS:
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section = ""
@@ -9760,7 +9764,7 @@ class _AuditSettings:
                 why = error.message if isinstance(error, BadValue) else "can't be understood"
                 hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
-        self._exclude = Patterns(self._excluded)
+        self._exclude = IgnorePatterns(self._excluded)
 
     def _add(self, section: str, line: str) -> None:
         if len(line) > 1000:  # some patterns take the square of their length
@@ -9779,7 +9783,7 @@ class _AuditSettings:
             pattern, *rules = re.split(r"(?<!\\)\s+", line)
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
                 raise BadValue("can't be understood")
-            self._allowed.append((Patterns([os.fsencode(pattern)]), rules))
+            self._allowed.append((IgnorePatterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
         return self._matches(self._exclude, path)
@@ -9787,7 +9791,7 @@ class _AuditSettings:
     def allows(self, path: str, rule: str) -> bool:
         return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
 
-    def _matches(self, patterns: Patterns, path: str) -> bool:
+    def _matches(self, patterns: IgnorePatterns, path: str) -> bool:
         return patterns.match((self._base + path).removeprefix(self._top))
 
 
@@ -9813,7 +9817,7 @@ class KnownValues:
         self.notes: list[str] = []
         self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
-        if ask_git(os.path.dirname(self.own_file), "ls-files", "--", self.own_file, default=""):
+        if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
         self._rules: dict[bytes, Rule] = {}
         values = set[str]()
@@ -10686,8 +10690,8 @@ def _warn_after_set(store: Store, *names: str) -> None:
     for note in store.notes_on_set(*names):
         _warn(note)
     path = store.plaintext_file()
-    if path and git_takes(path):
-        _warn(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
+    if path and is_committable(path):
+        _say(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
     for shadow in filter(None, map(store.overridden_by, names)):
         _warn(f"warning: {shadow} comes before {path}, so `get` returns its value")
 

@@ -11183,7 +11183,7 @@ def listing(folder, lines=()):
 
 
 def patterns(lines):
-    return ps.Patterns(map(os.fsencode, lines))
+    return ps.IgnorePatterns(map(os.fsencode, lines))
 
 
 IGNORES = [
