@@ -5311,8 +5311,7 @@ class SecretRotation:
     def rollback(self, name: str) -> None:
         """Rotate to the previous value, with `apply` and `verify`.
 
-        `apply` and `verify` are called. NotFound if there is no previous value;
-        otherwise, errors are those of `rotate`.
+        NotFound if there is none; otherwise, errors are those of `rotate`.
         """
         with self._locked_rotation(name) as rotation:
             previous = rotation.value("previous")
@@ -5921,7 +5920,6 @@ def _in_quotes(text: str) -> Iterator[str]:
 
 
 def _in_markup(text: str) -> Iterator[str]:
-    """Yield the text in HTML and XML, with quotes escaped in various ways."""
     import html
 
     plain = html.escape(text, quote=False)
@@ -5968,7 +5966,6 @@ def environment_with_secrets(
     missing: list[NotFound] = []
     for variable, text in environment.items():
         if variable in plain:
-            values[variable] = {text, text[len(REFERENCE_PREFIX) :]}
             continue
         where = variable
         if variable in references:
@@ -6000,12 +5997,12 @@ def _plain_variables(store: Store, asked: Container[str]) -> dict[str, set[str]]
 
     One may hold the login of a user called `secret`, so it is passed on as it is. No message shows the text.
     """
-    found = set()
+    found = {}
     for variable, text in child_environment().items():
         begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
         if begins and variable not in asked and not existing_targets(text, store):
             warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-            found.add(variable)
+            found[variable] = {text, text[len(REFERENCE_PREFIX) :]}
     return found
 
 
@@ -6379,8 +6376,8 @@ def redact_file(
         status = os.fstat(file.fileno())
         refuse_hard_links(path, status)
         # Settings such as DB_PASSWORD_FILE name files to read values from.
-        named = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
-        sources = filter(os.path.isfile, [*named, *secrets.files])
+        chosen = [text for variable, text in environment_now().items() if variable.endswith("_FILE")]
+        sources = filter(os.path.isfile, [*chosen, *secrets.files])
         if any(os.path.samestat(os.stat(source), status) for source in sources):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
         is_same = True
@@ -6540,16 +6537,16 @@ class RedactingFilter:
             group = getattr(cause, "exceptions", ())
             related = (cause.__cause__, cause.__context__, *(group if isinstance(group, tuple) else ()))
             errors += [one for one in related if isinstance(one, BaseException) and one not in errors]
-        return _Redaction(self._encodings, most=_MAX_EXAMINED).redact(shown) is not shown
+        return _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is not shown
 
 
 class _Redaction:
     """One value, redacted with all that it holds; an object that isn't text only with `examine`."""
 
-    def __init__(self, encodings: Encodings, examine: bool = True, most: float = float("inf")) -> None:
+    def __init__(self, encodings: Encodings, examine: bool = True, limit: float = float("inf")) -> None:
         self._mask = encodings.mask
         self._examine = examine
-        self._most = most  # objects that may be examined
+        self._limit = limit  # objects that may be examined
         self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
@@ -6566,7 +6563,7 @@ class _Redaction:
     def _redact_object(self, value: Any) -> Any:
         parts: list[Any] = []
         if isinstance(value, (Mapping, *_CONTAINERS)):
-            if len(value) + len(self._done) > self._most:
+            if len(value) + len(self._done) > self._limit:
                 return _HIDDEN
             parts += value.items() if isinstance(value, Mapping) else value
         redacted = [self.redact(part) for part in parts]
@@ -6602,7 +6599,6 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 
 
 def _values_of(source: Any) -> dict[str, set[str]]:
-    """Return values to mask, by the keys of a mapping, or numbered."""
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
@@ -7019,17 +7015,14 @@ def custom_rule(name: str, pattern: str) -> Rule:
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
     if not re.fullmatch(r"[\w-]+", name):
-        raise BadValue(f"{show(name)} can't be the name of a rule", hint="use letters, digits, - and _")
+        raise BadValue(f"{show(name)} can't be the name of a rule")
     if name == "known-value" or any(name == rule.id for rule in all_rules()):
-        raise BadValue(f"there is a rule {show(name)} already", hint="choose another name")
+        raise BadValue(f"there is a rule {show(name)} already")
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
-        raise BadValue(f"rule {show(name)} has no literal prefix", hint="write it like: acme_ {A32}")
+        raise BadValue(f"rule {show(name)} has no literal prefix")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
-        raise BadValue(
-            f"rule {show(name)} has no shape, or two ranges",
-            hint="write it like: acme_ {A32} or acme_ {h8,40}",
-        )
+        raise BadValue(f"rule {show(name)} has no shape, or two ranges")
     return Rule(name, name, "high", "high", prefix, shape)
 
 
@@ -9255,8 +9248,6 @@ _MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
 
 
 class _Budget:
-    """How much may still be read of an archive and its files."""
-
     def __init__(self) -> None:
         self._left = _MAX_UNPACKED
 
@@ -9442,7 +9433,7 @@ class Audit:
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
-        # The baseline is asked about all of them: what this run doesn't report must not become stale.
+        # With every confidence: an accepted finding that isn't reported must not count as stale.
         levels = CONFIDENCES if self.baseline else self._confidences
         self._scanner = _Scanner(self.settings.rules, self._known, self._archives, levels)
         if self.history is not None:
@@ -9504,16 +9495,15 @@ class Audit:
         if not silenced and self.baseline and self.baseline.accepts(finding, self.base):
             silenced = "the baseline"
         if match.confidence not in self._confidences:
-            return f"{match.confidence} confidence, below the {self._confidences[0]} that is reported"
+            return f"{match.confidence} confidence, which isn't reported"
         return f"{match.confidence} confidence" + (f", silenced by {silenced}" if silenced else "")
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         import hashlib
 
         rule = match.rule
-        known = self._known.about.get(rule) if self._known else None
         where = hashlib.sha256(os.fsencode(f"{blob.path}\0{rule.id}")).hexdigest()[:10]
-        return Finding(
+        finding = Finding(
             path=blob.path,
             line=match.line,
             end_line=match.end_line,
@@ -9522,14 +9512,15 @@ class Audit:
             what=rule.what,
             severity=rule.severity,
             confidence=match.confidence,
-            sample="…" if known else match.sample,
+            sample=match.sample,
             fingerprint=where + match.mark,
-            fix=known.fix if known else self._replacement(blob.path, match),
-            secret=known.secret if known else "",
-            verdict=known.verdict if known else "",
             commit=blob.commit,
             date=blob.date,
         )
+        known = self._known.about.get(rule) if self._known else None
+        if known:
+            return finding._replace(sample="…", **known._asdict())
+        return finding._replace(fix=self._replacement(blob.path, match))
 
     def _replacement(self, path: str, match: Match) -> str:
         end = os.path.splitext(path)[1] or os.path.basename(path)
@@ -9573,7 +9564,7 @@ class Audit:
     def _excludes(self, path: str) -> bool:
         return self._excluded.match(path) or self.settings.excludes(path)
 
-    def _unreadable(self, path: str, why: str) -> None:
+    def add_unreadable(self, path: str, why: str) -> None:
         self.summary.unreadable += 1
         self.summary.errors.append((path or ".", why))
         self._unread.add(path)
@@ -9593,7 +9584,7 @@ class Audit:
 
     def _matches_of(self, scanned: _Scanned) -> _Matches:
         for path, why in scanned.errors:
-            self._unreadable(path, why)
+            self.add_unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += scanned.files
         self.summary.bytes += scanned.bytes
@@ -9621,7 +9612,7 @@ class Audit:
             return [(start, shown)]
         if os.path.isfile(start):
             return [(os.path.realpath(start), shown)]
-        self._unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
+        self.add_unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
         return ()
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
@@ -9629,7 +9620,7 @@ class Audit:
         # A range doesn't reach what a shallow clone lacks.
         if not is_range and ask_git(self._folder, "rev-parse", "--is-shallow-repository") == "true":
             why = "a shallow clone lacks older commits; get them with: git fetch --unshallow"
-            self._unreadable(self._folder, why)
+            self.add_unreadable(self._folder, why)
         if self._known:
             yield from self._scan_messages(self._known, revisions)
         seen: set[tuple[str, str, int, bool]] = set()
@@ -9662,11 +9653,11 @@ class Audit:
                     self._scanner.scan(blob, chunks, size, scanned)
                     yield from self._matches_of(scanned)
                 elif self.staged:
-                    self._unreadable(blob.path, "this clone lacks it")
+                    self.add_unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
                     missing += 1
         if missing:  # in one line: a partial clone may lack most of them
-            self._unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
+            self.add_unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
 
     def _wants(self, blob: Blob) -> bool:
         if not _is_within(blob.path, self._roots):
@@ -9734,10 +9725,9 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 
 
 class _AuditSettings:
-    """What `.paissive-audit` says: sections, one entry per line, patterns as in .gitignore.
+    """What `.paissive-audit` says; paths are relative to `base`, patterns to `top`, the folder that it is in.
 
-    Paths are relative to `base`, patterns to `top`, the folder that the file is in. Raises BadValue, which
-    names the line.
+    Raises BadValue, which names the line.
     """
 
     def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
@@ -9834,7 +9824,7 @@ class KnownValues:
         self._encodings = Encodings(values)
         self._note("references (audit their store with --backend)", references)
         self._note("too short or too plain to search for", plain)
-        self._note("older values are not kept, so they may have leaked", self.without_history)
+        self._note("older values are not kept, so leaks of them can't be found", self.without_history)
 
     def _add(self, name: str, verdict: str, value: str) -> None:
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", _VERDICTS[verdict])
@@ -9980,8 +9970,8 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
     for file in files:
         if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
             yield from _scan_in_processes([file, *files], scanner, jobs)
-        else:
-            yield scanner.scan_file(file)
+            return
+        yield scanner.scan_file(file)
 
 
 def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -10065,7 +10055,8 @@ class Baseline:
                     entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
                     os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                     self.entries.add(entry)
-                    self.past.update([entry] if "history" in row else [])
+                    if "history" in row:
+                        self.past.add(entry)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
@@ -10085,7 +10076,8 @@ class Baseline:
         """Return an entry that is like a new one, and whose file is gone; each is returned once."""
         if self._gone is None:
             self._gone = {}
-            for old in self.entries if in_history else self.entries - self.past:
+            entries = self.entries if in_history else self.entries - self.past
+            for old in entries:
                 if not os.path.lexists(base + old.path):
                     self._gone.setdefault((old.rule, old.fingerprint[10:]), []).append(old)
         alike = self._gone.get((new.rule, new.fingerprint[10:]))
@@ -10097,7 +10089,8 @@ class Baseline:
 
         # The summary is complete after the last of them.
         found = {Entry(row.path, row.rule, row.fingerprint) for row in findings}
-        self.past |= found if history else set()
+        if history:
+            self.past |= found
         self.entries |= found | self.moved.keys()
         self.entries.difference_update(summary.stale, self.moved.values())
         lines = io.BytesIO()  # one after the other: there may be very many
@@ -10114,8 +10107,9 @@ class Baseline:
 # all paths, is escaped for its destination.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36"}
-# SARIF's level and GitHub's security-severity: over 9 it shows as critical, from 7 as high, from 4 as medium.
-_LEVELS = {"critical": "error 9.5", "high": "error 8.0", "medium": "warning 5.5", "low": "note 3.0"}
+_LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}  # of SARIF
+# GitHub shows over 9 as critical, from 7 as high, from 4 as medium.
+_SECURITY_SEVERITIES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -10221,7 +10215,7 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
         "shortDescription": {"text": what},
         "help": {"text": _NEXT_STEPS},
         "properties": {
-            "security-severity": _LEVELS[severity].split()[1],
+            "security-severity": _SECURITY_SEVERITIES[severity],
             "tags": ["security", "external/cwe/cwe-798"],
         },
     }
@@ -10234,7 +10228,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity].split()[0],
+        "level": _LEVELS[finding.severity],
         "message": {"text": message},
         "locations": [_sarif_location(finding.path, region=region)],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
@@ -10253,7 +10247,7 @@ REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, TextIO], None], s
 
 
 def _utf8_text(value: Any) -> Any:
-    """Return a text as JSON may hold it: bytes of a name that is not UTF-8 are escaped."""
+    """Escape the bytes of a name that is not UTF-8."""
     if not isinstance(value, str):
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
@@ -10266,7 +10260,8 @@ def report_rules(as_json: bool, out: TextIO) -> None:
     names = ("id", "what", "severity", "confidence")
     rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
     if as_json:
-        return print(json.dumps(rows, indent=1), file=out)
+        print(json.dumps(rows, indent=1), file=out)
+        return
     for row in rows:
         print("{id:32} {confidence:6} {severity:8} {what}".format(**row), file=out)
 
@@ -10302,19 +10297,16 @@ class Check:
     """The names that a project asks for, compared with those in a store.
 
     `found` has two kinds, and the store lacks both: "missing" names are required, "optional" ones are not.
-    Each maps a name to the places that ask for it. `on_error(path, why)` is called for what can't be read.
+    Each maps a name to the places that ask for it.
     """
 
-    def __init__(
-        self, paths: Iterable[str], store: Store, backend: str, on_error: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, audit: Audit, store: Store, backend: str) -> None:
         self.files = 0
         self.unparsed = 0
-        self._on_error = on_error
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
         hows: dict[str, set[str]] = {}
         places: dict[str, list[str]] = {}
-        for path, data in self._texts(paths):
+        for path, data in self._texts(audit):
             for use in self._uses(path, data):
                 if use.backend in ("", backend):
                     hows.setdefault(use.name, set()).add(use.how)
@@ -10329,15 +10321,15 @@ class Check:
             is_missing = "requires" in hows[name] and "default" not in hows[name]
             self.found["missing" if is_missing else "optional"][name] = places[name]
 
-    def _texts(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        for path, shown in Audit(paths, untrusted=True, on_error=self._on_error).files():
+    def _texts(self, audit: Audit) -> Iterator[tuple[str, bytes]]:
+        for path, shown in audit.files():
             try:
                 with open_regular(path, follow=False) as file:
                     data = file.read(MAX_FILE_BYTES)
             except VANISHED:
                 continue
             except OSError as error:
-                self._on_error(shown, str(error.strerror))
+                audit.add_unreadable(shown, str(error.strerror))
                 continue
             if b"\0" not in data and not data.startswith(_OWN_BEGIN):
                 self.files += 1
@@ -10441,7 +10433,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except SystemExit as end:  # --help, --version or a signal
         return int(end.code or 0)
     except SecretsError as error:
-        _warn(str(error))
+        _say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130  # SIGINT, as in a shell
@@ -10450,19 +10442,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except OSError as error:
         # Without a file name, it is about the output, or a working directory that was removed.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
-        _warn(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
+        _say(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
     # No traceback: it would show arguments on the screen or in a CI log.
     except Exception as error:
         import traceback
 
         frames = traceback.walk_tb(error.__traceback__)
         *_, line = (line for frame, line in frames if frame.f_globals is globals())
-        _warn(f"internal error: {type(error).__name__} at line {line}; please report it (leave out secrets)")
+        _say(f"internal error: {type(error).__name__} at line {line}; please report it (leave out secrets)")
     return 2
 
 
 def run_as_program() -> NoReturn:
-    """Run the command that the process was started with."""
     _set_up_process()
     code = main()
     with contextlib.suppress(OSError):  # which main() has reported
@@ -10613,7 +10604,7 @@ def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"did you mean {near[0]}?" if near else otherwise
 
 
-def _warn(message: str) -> None:
+def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # which main() reports
         sys.stdout.flush()  # in a log, what was printed before comes first
     print_message(message, _program().removesuffix(".py"))
@@ -10624,8 +10615,9 @@ def _print_value(value: Any) -> None:
     import json
 
     end = "\n" if sys.stdout.isatty() else ""  # a program would read it as part of the value
-    if not isinstance(value, str):  # TOML's dates and times become text
-        value, end = json.dumps(value, ensure_ascii=False, indent=2, default=str), "\n"
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, indent=2, default=str)  # str: TOML's dates and times
+        end = "\n"
     print(value, end=end)
 
 
@@ -10651,7 +10643,7 @@ def cmd_set(args: Namespace) -> None:
     elif args.from_file is not None:
         value = decode_value(_read_argument(args.from_file))
     elif args.value is not None:
-        _warn("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
         value = args.value
     else:
         value = _read_value(f"Value of {args.name}", store)
@@ -10668,7 +10660,6 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
-    """Prompt twice for a value without echo or, from a pipe, read it without one trailing newline."""
     if can_ask():
         if store:
             store.unlock()
@@ -10688,12 +10679,12 @@ def _read_argument(path: str) -> bytes:
 
 def _warn_after_set(store: Store, *names: str) -> None:
     for note in store.notes_on_set(*names):
-        _warn(note)
+        _say(note)
     path = store.plaintext_file()
     if path and is_committable(path):
         _say(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
     for shadow in filter(None, map(store.overridden_by, names)):
-        _warn(f"warning: {shadow} comes before {path}, so `get` returns its value")
+        _say(f"warning: {shadow} comes before {path}, so `get` returns its value")
 
 
 def _sealed_store(args: Namespace) -> Store:
@@ -10738,11 +10729,12 @@ def cmd_list(args: Namespace) -> None:
         before = format_time(time.time() - seconds)
         names = [name for name in names if store.last_set(name) < before]
     if args.json:
-        return _print_value(names)
+        _print_value(names)
+        return
     for name in names:
         print(name)
     if settings and not args.all:
-        _warn(f"and {plural(len(settings), 'setting')}: --all")
+        _say(f"and {plural(len(settings), 'setting')}: --all")
 
 
 def cmd_delete(args: Namespace) -> int:
@@ -10755,32 +10747,34 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
-    """Act on each of these, even if it fails for some; return the exit code."""
+    """Return the exit code; one that fails doesn't stop the others."""
     code = 0
     for word in words:
         try:
             act(word)
         except SecretsError as error:
-            _warn(str(error))
+            _say(str(error))
             code = max(code, error.exit_code)
     return code
 
 
 def _delete(args: Namespace, name: str) -> None:
     store = args.manager.store().persistent_view()
-    shadow = store.overridden_by(name)
     if args.version is not None:
         store.delete_versions(name, args.version)
-    elif args.metadata:
+        return
+    if args.metadata:
         store.delete_versions(name)
         policies = Policies(store)
         for scheduled in policies.names():  # one for each field of the secret
             if scheduled.partition("#")[0] == name.partition("#")[0]:
                 policies.delete(scheduled)
-    elif not args.manager.delete_secret(name, backend=store):
+        return
+    shadow = store.overridden_by(name)
+    if not args.manager.delete_secret(name, backend=store):
         raise not_found_error(name)
-    elif shadow:
-        _warn(f"warning: {shadow} is still there, so `get` returns its value")
+    if shadow:
+        _say(f"warning: {shadow} is still there, so `get` returns its value")
 
 
 def cmd_import(args: Namespace) -> None:
@@ -10804,7 +10798,7 @@ def cmd_import(args: Namespace) -> None:
         problem = f"{path} also holds {', '.join(map(show, left))}, which --remove would lose"
         raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
     if found.settings and not args.all and (found.is_json or not values):
-        _warn(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
+        _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not values:
         _say(f"note: {path} holds no secrets")
         return
@@ -10841,7 +10835,7 @@ def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -
     with _lock_unchanged(path, data):
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
-    _warn(f"{path} now refers to {plural(len(references), 'secret')}")
+    _say(f"{path} now refers to {plural(len(references), 'secret')}")
 
 
 def cmd_export(args: Namespace) -> None:
@@ -10907,7 +10901,7 @@ def cmd_run(args: Namespace) -> int:
 def _warn_unmasked(names: Iterable[str]) -> None:
     short = sorted(names)
     if short:
-        _warn(f"not masked (under {MIN_MASKED} characters): {', '.join(short)}")
+        _say(f"not masked (under {MIN_MASKED} characters): {', '.join(short)}")
 
 
 def cmd_redact(args: Namespace) -> int:
@@ -10974,7 +10968,8 @@ def cmd_config_set(args: Namespace) -> None:
         store = _persistent_store(args)
         check_replaceable(store, args.key)  # before the value is typed
         config.set(args.key, _read_value(prompt, store), use_secret=True)
-        return _warn_after_set(store, args.key)
+        _warn_after_set(store, args.key)
+        return
     value: Any = _read_value(prompt) if args.value is None else args.value
     if args.json:
         try:
@@ -11019,7 +11014,7 @@ def cmd_audit(args: Namespace) -> int:
     run = _audit_of(args)
     if args.update_baseline and run.baseline:
         run.baseline.update(run, run.summary, history=args.history is not None)
-        _warn(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
+        _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
         report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
         with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
@@ -11045,7 +11040,7 @@ def _audit_of(args: Namespace) -> Audit:
     paths = args.paths or ["."]
     in_git = args.staged or args.history is not None
     if args.exclude:  # which may have swallowed a PATH
-        _warn(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
+        _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     baseline = None if in_git else _baseline_of(args, shown_from(paths))
     wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
@@ -11070,7 +11065,7 @@ def _audit_of(args: Namespace) -> Audit:
 
 
 def _warn_unreadable(path: str, why: str) -> None:
-    _warn(f"can't read {path}: {why}")
+    _say(f"can't read {path}: {why}")
 
 
 def _print_progress(summary: Summary) -> None:
@@ -11080,17 +11075,16 @@ def _print_progress(summary: Summary) -> None:
 
 def _known_values(args: Namespace) -> KnownValues | None:
     """Return the values to search for; before a push, go on without a store that doesn't open."""
-    try:
-        known = KnownValues(args.manager.store())
-    except SecretsError as error:
-        if args.pushed is None:
-            raise
-        _warn(f"note: the store's values are not searched for: {error}")
-        return None
     if args.pushed is None:
+        known = KnownValues(args.manager.store())
         for note in known.notes:
-            _warn(f"note: {note}")
-    return known
+            _say(f"note: {note}")
+        return known
+    try:
+        return KnownValues(args.manager.store())
+    except SecretsError as error:
+        _say(f"note: the store's values are not searched for: {error}")
+        return None
 
 
 def _baseline_of(args: Namespace, default: str) -> Baseline | None:
@@ -11128,23 +11122,18 @@ def cmd_check(args: Namespace) -> int:
     Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
     Compose files, and references in config files.
     """
-    unreadable: list[str] = []
-
-    def report(path: str, why: str) -> None:
-        unreadable.append(path)
-        _warn_unreadable(path, why)
-
-    check = Check(args.paths or ["."], args.manager.store(), _backend_name(args), report)
+    audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
+    check = Check(audit, args.manager.store(), _backend_name(args))
     if args.json:
         _print_value(check.found)
     else:
         _print_names(check.found)
     missing = len(check.found["missing"])
     unparsed = f"; {plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
-    _warn(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
+    _say(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
     if missing:
         return 1
-    return 2 if unreadable else 0
+    return 2 if audit.summary.unreadable else 0
 
 
 def _print_names(found: Mapping[str, Mapping[str, list[str]]]) -> None:
@@ -11165,7 +11154,7 @@ def cmd_hook_install(args: Namespace) -> None:
     prompt.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
-    _warn(f"installed {install_hook(name)}")
+    _say(f"installed {install_hook(name)}")
 
 
 def cmd_password(args: Namespace) -> None:
@@ -11173,7 +11162,7 @@ def cmd_password(args: Namespace) -> None:
     store = _sealed_store(args)
     store.reveal_identity()  # asks for the old one first
     store.change_password(_read_value("New master password"))
-    _warn("the master password is changed; copies of the old identity.age still open with the old one")
+    _say("the master password is changed; copies of the old identity.age still open with the old one")
 
 
 def cmd_rekey(args: Namespace) -> None:
@@ -11187,8 +11176,8 @@ def cmd_rekey(args: Namespace) -> None:
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
     sealed = plural(len(list(store.names())), "secret")
-    _warn(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
-    _warn(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
+    _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
+    _say(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
 
 
 def cmd_identity(args: Namespace) -> None:
@@ -11202,7 +11191,8 @@ def cmd_identity(args: Namespace) -> None:
     if args.new:
         key = Identity.generate()
         print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
-        return _warn(f"public key: {key.recipient()}")
+        _say(f"public key: {key.recipient()}")
+        return
     print(_sealed_store(args).reveal_identity())
 
 
@@ -11236,7 +11226,7 @@ def cmd_member_remove(args: Namespace) -> None:
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
     _warn_of_new_identity(store, fingerprint)
-    _warn(f"{show(args.name)} knew the values above; if also the master password, change it next: password")
+    _say(f"{show(args.name)} knew the values above; if also the master password, change it next: password")
 
 
 def cmd_versions(args: Namespace) -> None:
@@ -11342,7 +11332,7 @@ def cmd_rotate_due(args: Namespace) -> int:
     for name in due:
         print(name)
     if later:
-        _warn("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
+        _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
     return 1 if due else 0
 
 
@@ -11370,7 +11360,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     if args.names:
         return _act_on_each(args.names, rotate)
     if not rotation.scheduled():  # cron lacks our variables
-        _warn(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
+        _say(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
     for name in rotation.rotate_due():
         print(f"rotated {name}")
     return 0

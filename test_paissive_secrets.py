@@ -10393,7 +10393,11 @@ def test_explain_heeds_the_options_of_an_audit(folder, say, monkeypatch):
         (1, ["--known"], known),
         (1, ["--disable", "github-token"], "high confidence, silenced by disabled rules\n"),
         (1, ["--exclude", "*.py"], "it is excluded, so it is not read\n"),
-        (2, ["--confidence", "high"], "column 16: rule url-password, medium confidence, below the high that"),
+        (
+            2,
+            ["--confidence", "high"],
+            "column 16: rule url-password, medium confidence, which isn't reported\n",
+        ),
     ):
         assert said in say("audit", "--explain", f"a.py:{line}", *options)[1]
     assert say("audit", "--staged", "--explain", "a.py:1")[0] == 2
@@ -12245,7 +12249,9 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
         assert audited()[1] == [] and ps.main(["audit", "--known"]) == 0
         printed = capsys.readouterr()
         assert printed.out.endswith("; not examined: 1 secrets' older values\n")
-        assert "note: older values are not kept, so they may have leaked: DB_PASSWORD\n" in printed.err
+        assert (
+            "note: older values are not kept, so leaks of them can't be found: DB_PASSWORD\n" in printed.err
+        )
     else:
         assert audited() == (1, ["retired"], [""])
         assert audited("--history")[1] == ["retired"]
@@ -12265,7 +12271,7 @@ def test_a_leak_is_known_by_what_vault_remembers(repository, mount):
     verdicts = {f.line: (f.secret, f.verdict) for f in ps.audit(known=known) if f.rule == "known-value"}
     retired = {1: ("app#password", "retired")} if mount == "secret" else {}
     assert verdicts == {**retired, 2: ("app#password", "previous"), 3: ("app#password", "current")}
-    note = "older values are not kept, so they may have leaked: app#password"
+    note = "older values are not kept, so leaks of them can't be found: app#password"
     assert known.notes == ([] if retired else [note])
 
 
@@ -12947,7 +12953,9 @@ def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monk
 
 def test_an_internal_error_in_another_module_names_the_line_here_that_led_to_it(say, monkeypatch):
     monkeypatch.setattr(ps.MemoryStore, "get", lambda self, name: json.loads(CANARY))
-    place = re.search(r"internal error: JSONDecodeError at line (\d+)", say("get", "A", "--backend", "memory")[1])
+    place = re.search(
+        r"internal error: JSONDecodeError at line (\d+)", say("get", "A", "--backend", "memory")[1]
+    )
     assert ".get(" in SOURCE.splitlines()[int(place[1]) - 1]
 
 
