@@ -5770,7 +5770,6 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether a pause shows something."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
@@ -5780,7 +5779,6 @@ class Masker:
 
 
 def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
-    """Return whether one of the sorted encodings begins with the text and goes on."""
     import bisect
 
     at = bisect.bisect(encodings, text)
@@ -5855,7 +5853,7 @@ def _base64_within(raw: bytes) -> Iterator[bytes]:
     """Yield the part of a value's base64 that neighbours don't change, at each alignment."""
     import base64
 
-    # Three bytes make four characters (RFC 4648), so those at the edges depend on the neighbours, too.
+    # Three bytes make four characters (RFC 4648).
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         yield base64.b64encode(b"\0" * shift + raw)[first:last]
@@ -5933,8 +5931,7 @@ def _in_markup(text: str) -> Iterator[str]:
 # editors read keys from the terminal that they write to; else, its outputs are pipes.
 
 _FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
-# In a program that calls main(), signals and the terminal are the program's; Windows has neither.
-_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"
+_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
 PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
 _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
@@ -6285,7 +6282,7 @@ def _in_foreground(*, without_terminal: bool = False) -> bool:
 
 
 def _forwarded_signals() -> Iterator[int]:
-    """Yield the signals to forward; what is ignored stays ignored, as under nohup."""
+    """Leave out what is ignored, as under nohup."""
     import signal
 
     for name in _FORWARDED.split():
@@ -9262,7 +9259,7 @@ class _Budget:
 
 
 def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file, one after the other."""
+    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file."""
     import gzip
     import zipfile
 
@@ -9725,10 +9722,7 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 
 
 class _AuditSettings:
-    """What `.paissive-audit` says; paths are relative to `base`, patterns to `top`, the folder that it is in.
-
-    Raises BadValue, which names the line.
-    """
+    """What `.paissive-audit` says; paths are relative to `base`, patterns to `top`, where that file is."""
 
     def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
         self._base = base
@@ -10611,7 +10605,6 @@ def _say(message: str) -> None:
 
 
 def _print_value(value: Any) -> None:
-    """Print text, with a newline only on a terminal, or anything else as JSON."""
     import json
 
     end = "\n" if sys.stdout.isatty() else ""  # a program would read it as part of the value
@@ -11279,7 +11272,7 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe_problem(path: str, error: SecretsError | None = None) -> str:
-    """Say what is wrong with a file, by default a merge conflict, and which commands resolve it."""
+    """Say what is wrong with a file, by default a merge conflict, and how to resolve it."""
     import shlex
 
     quoted = shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
