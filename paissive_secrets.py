@@ -5957,9 +5957,10 @@ def environment_with_secrets(
     environment = child_environment()
     if not names:
         environment.update(store.plain_settings())
-    environment.update(references)  # last, so that no other variable takes their place
     plain = _plain_variables(store, set(map(variable_name, names)))
-    values = dict(plain)
+    # Last, so that no other variable takes their place.
+    environment.update({**references, **plain})
+    values = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
     missing: list[NotFound] = []
     for variable, text in environment.items():
         if variable in plain:
@@ -5989,8 +5990,8 @@ def _expand(store: Store, name: str) -> dict[str, str]:
     return store.expand(name)
 
 
-def _plain_variables(store: Store, asked: Container[str]) -> dict[str, set[str]]:
-    """Return what to mask of variables, unless asked for, that begin like a reference and name no secret.
+def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
+    """Return the variables, other than those asked for, that begin like a reference and name no secret.
 
     One may hold the login of a user called `secret`, so it is passed on as it is. No message shows the text.
     """
@@ -5999,7 +6000,7 @@ def _plain_variables(store: Store, asked: Container[str]) -> dict[str, set[str]]
         begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
         if begins and variable not in asked and not existing_targets(text, store):
             warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-            found[variable] = {text, text[len(REFERENCE_PREFIX) :]}
+            found[variable] = text
     return found
 
 
@@ -10045,12 +10046,13 @@ class Baseline:
             if {row.get("version") for row in rows} - {None} != {_BASELINE_VERSION}:
                 raise ValueError
             for row in rows:
-                if "version" not in row:
-                    entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
-                    os.fsencode("".join(entry))  # raises ValueError if no file could be called that
-                    self.entries.add(entry)
-                    if "history" in row:
-                        self.past.add(entry)
+                if "version" in row:
+                    continue
+                entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
+                os.fsencode("".join(entry))  # raises ValueError if no file could be called that
+                self.entries.add(entry)
+                if "history" in row:
+                    self.past.add(entry)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None

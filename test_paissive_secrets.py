@@ -8076,6 +8076,7 @@ def test_run_passes_on_a_login_that_looks_like_a_reference(run, names):
     out, err, code = run(*names, "--", "printenv", "BASIC_AUTH", BASIC_AUTH=login)
     note = "warning: BASIC_AUTH looks like a reference, and names no secret: it is passed on as it is\n"
     assert (out, err, code) == (b"***\n", note, 0)
+    assert run(*names, "--", "sh", "-c", f'[ "$BASIC_AUTH" = "{login}" ]', BASIC_AUTH=login)[2] == 0
 
 
 OPENERS = [f"PAISSIVE_{name}{end}" for name in ("MASTER_PASSWORD", "IDENTITY") for end in ("", "_FILE")]
