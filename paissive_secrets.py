@@ -5309,10 +5309,7 @@ class SecretRotation:
         return False
 
     def rollback(self, name: str) -> None:
-        """Rotate to the previous value, with `apply` and `verify`.
-
-        NotFound if there is none; otherwise, errors are those of `rotate`.
-        """
+        """Rotate to the previous value; NotFound if there is none."""
         with self._locked_rotation(name) as rotation:
             previous = rotation.value("previous")
             if previous is None:
@@ -5578,7 +5575,6 @@ class _Import(NamedTuple):
 
 
 def parse_import(data: bytes, where: str) -> _Import:
-    """Return what is in a .env file, or in JSON if it begins with a brace."""
     text = decode_value(data, where)
     found = _Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
     if found.is_json:
@@ -5690,10 +5686,7 @@ class Encodings:
                     self._add_word(text, offset, encoding)
 
     def find(self, data: bytes, is_end: bool) -> tuple[list[tuple[int, int, bytes]], int]:
-        """Return (start, end, encoding) of all matches, in any order, and where one that is cut off begins.
-
-        With `is_end` nothing follows, so nothing is cut off.
-        """
+        """Return (start, end, encoding) of matches, in any order, and where one that is cut off begins."""
         matches: list[tuple[int, int, bytes]] = []
         cut = len(data) if is_end else self._find_cut(data)
         for start, end, encoding in self._matches(data):
@@ -5983,7 +5976,7 @@ def environment_with_secrets(
 
 
 def _expand(store: Store, name: str) -> dict[str, str]:
-    """Return the secrets that a name such as app/db# stands for, none if it is a secret's own."""
+    """Return the secrets of a name such as app/db#."""
     # No reference leads to what opens a store, but the user may name it.
     if is_store_credential(variable_name(name)):
         return {name: store.get(name)}
@@ -5997,7 +5990,7 @@ def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
     """
     found = {}
     for variable, text in child_environment().items():
-        begins = text.startswith(REFERENCE_PREFIX) and not text.startswith(REFERENCE_PREFIX + "//")
+        begins = re.match(REFERENCE_PREFIX + "(?!//)", text)
         if begins and variable not in asked and not existing_targets(text, store):
             warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
             found[variable] = text
@@ -6155,10 +6148,7 @@ def _start(
 
 
 def _lead_session() -> None:
-    """Fork: the child returns and becomes the command.
-
-    The parent stays as the session's leader, since the kernel doesn't stop an orphaned process group on ^Z.
-    """
+    """Fork, and return in the child. The parent stays: ^Z doesn't stop an orphaned process group."""
     import signal
 
     def forward(number: int, _: object) -> None:
@@ -6292,7 +6282,6 @@ def _forwarded_signals() -> Iterator[int]:
 
 
 def _listen_for_signals() -> int:
-    """Return a descriptor to read the numbers of signals from, as bytes."""
     import signal
 
     signals, written = os.pipe()
@@ -6327,7 +6316,6 @@ def _wait_for(
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
-    """Pass a signal on; the end of a child only wakes the caller."""
     import signal
 
     if number == signal.SIGWINCH:
@@ -7012,10 +7000,8 @@ def custom_rule(name: str, pattern: str) -> Rule:
     Raises BadValue unless the prefix is literal and the shape linear: classes, at most one with a range.
     """
     prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
-    if not re.fullmatch(r"[\w-]+", name):
-        raise BadValue(f"{show(name)} can't be the name of a rule")
-    if name == "known-value" or any(name == rule.id for rule in all_rules()):
-        raise BadValue(f"there is a rule {show(name)} already")
+    if not re.fullmatch(r"[\w-]+", name) or name in ("known-value", *(rule.id for rule in all_rules())):
+        raise BadValue(f"{show(name)} can't be a rule's name, or is one already")
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {show(name)} has no literal prefix")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
@@ -8965,7 +8951,6 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 
 def ask_about_file(path: str, *args: str) -> str:
-    """Return what git prints about a file, "" outside a repository."""
     folder, name = os.path.split(os.path.realpath(path))
     return ask_git(folder, *args, "--", f":(literal){name}", default="")
 
@@ -8975,7 +8960,6 @@ def is_committable(path: str) -> bool:
 
 
 def unmerged_paths(folder: str) -> set[str]:
-    """Return the real paths of the files in a folder that have a merge conflict."""
     listed = ask_git(folder, "ls-files", "-uz", default="")
     paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
     return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
@@ -10104,8 +10088,7 @@ class Baseline:
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36"}
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}  # of SARIF
-# GitHub shows over 9 as critical, from 7 as high, from 4 as medium.
-_SECURITY_SEVERITIES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}
+_SECURITY_SEVERITIES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}  # of GitHub
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -10204,7 +10187,7 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
     what, severity = finding.what, finding.severity
-    if finding.secret:  # one rule stands for all known values, whatever their verdicts
+    if finding.secret:  # one rule stands for all known values
         what, severity = "value of a secret in the store", "critical"
     return {
         "id": finding.rule,
@@ -10243,7 +10226,6 @@ REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, TextIO], None], s
 
 
 def _utf8_text(value: Any) -> Any:
-    """Escape the bytes of a name that is not UTF-8."""
     if not isinstance(value, str):
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
@@ -10458,7 +10440,6 @@ def run_as_program() -> NoReturn:
 
 
 def _set_up_process() -> None:
-    """Prepare streams and signals for main(), which leaves those of a program that calls it alone."""
     import signal
 
     for name in ("stdin", "stdout", "stderr"):
@@ -10742,7 +10723,6 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
-    """Return the exit code; one that fails doesn't stop the others."""
     code = 0
     for word in words:
         try:
@@ -10819,7 +10799,6 @@ def _backend_name(args: Namespace) -> str:
 
 @contextlib.contextmanager
 def _lock_unchanged(path: str, data: bytes) -> Iterator[None]:
-    """Lock a file that was imported; raise Conflict if it doesn't hold `data` any more."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
