@@ -8038,7 +8038,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "it is the first of several arguments"
     if c.quote == "`" and c.language == "shell":
         return "it is the output of a command"
-    any_word = c.kind == "pass" or _is_secret_of_environment(c)
+    any_word = c.kind == "pass" or (_is_secret_of_environment(c) and value.isalpha() and value.islower())
     return "it is a name or a word" if not any_word and _is_word(value, c) else ""
 
 

@@ -9737,6 +9737,7 @@ WEAK = """
 + a.yml DB: postgres://postgres:postgres@db/app
 + a.env JWT_SEC·RET=supersecret
 - a.env JWT_SEC·RET_NAME=supersecret
+- a.env JWT_SEC·RET=86400
 - tests/a.py DB = "postgres://postgres:postgres@db/app"
 - a.py PASS·WORD = "pass·word"
 - tests/a.py PASS·WORD = "postgres"
