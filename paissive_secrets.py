@@ -7176,7 +7176,7 @@ _LOOKS_RANDOM = lazily(
     |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}(?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))
      (?P=plain)[0-9\])}]
     # Or it has symbols that code without spaces doesn't mix with both cases.
-    |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:[^\s!#%^*?~@|&;]{0,9}[!#%^*?~@|&;]){2}"""
+    |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:[^\s!#$%^*?~@|&;,+<]{0,9}[!#$%^*?~@|&;,+<]){2}"""
 )
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on

@@ -9814,6 +9814,12 @@ def test_one_and_the_same_line_gets_the_same_confidence_everywhere(padding):
     assert [m.confidence for m in scanned(text, "a.yml") if m.line == line] == ["high"]
 
 
+def test_a_key_of_letters_and_symbols_needs_no_digit():
+    for value in ("FSPgA?vz#" + "JQAy;!p", "k$XwQz,vYt" + "+LmRb"):
+        assert reported(f'api_key = "{value}"', "a.py") == ["key"]
+    assert found('api_key = "<Some-Element-Of-A-Page"', "a.py") == []
+
+
 def test_letter_pairs_tell_words_from_random_letters():
     assert int(ps.wordness("administration")) > 5 > int(ps.wordness("xqzvkjwqpxzg"))
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
