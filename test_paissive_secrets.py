@@ -8887,38 +8887,30 @@ sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA
 hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
 openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
 npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48}; packagist-token
-packagist_ort_{h68} packagist_acs_{h36}; trello-token ATTA{h64}{H8}; k3s-token K10{h64}::server:{h32};
-cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token
-CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token dckr_oat_{A32}; vault-token hvs.{W92};
-vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64}
-doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token
-pul-{h40}; age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16};
-mailgun-key key-{h32}; mailchimp-key {h32}-us12; shopify-token shpat_{h32} shpca_{h32} shppa_{h32}
-shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43}; shippo-token shippo_live_{h40} shippo_test_{h40};
-easypost-key EZAK{A54} EZTK{A54}; duffel-token duffel_live_{W43}; databricks-token dapi{h32};
-planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
-supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
-{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
-figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
-tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
-NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56};
-circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key
-tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}; sourcegraph-token sgp_{h16}_{h40}; grafana-service-token
-glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90}; openshift-token sha256~{W43}; atlassian-token
-ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C; adafruit-io-key aio_{A28}; contentful-token
-CFPAT-{W43}; dropbox-token sl.u.{W140}; flutterwave-key FLWSECK-{h32}-X; fly-io-token fo1_{W43};
-hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; lob-key live_{h35}; netlify-token nfp_{A36}; prefect-key
-pnu_{A36}; readme-key rdme_{a70}; render-key rnd_{A32}; resend-key re_{A8}_{A24}; scalingo-token
-tk-us-{W48}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key AQVN{W35}; url-password
-cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==; azure-client-secret {A3}8Q~{W34};
-alibaba-key-id LTAI{A20}; tencent-cloud-id AKID{A32}; elevenlabs-key sk_{h48}; together-key tgp_v1_{W43};
-pinecone-key pcsk_{A6}_{A63}; fireworks-key fw_{A24}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12}
-api-{h8}-{h4}-4{h3}-a{h3}-{h12}; ory-token ory_pat_{A32}; 1password-token ops_eyJ{A300}; 1password-key
-A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; infracost-key ico-{A32}; harness-token pat.{W22}.{h24}.{A20};
-trigger-dev-key tr_dev_{A20}; cal-com-key cal_live_{h32}; polar-token polar_oat_{A43};
-scraperapi-or-apify-token apify_api_{A36}; tavily-key tvly-dev-{A32}; firecrawl-key fc-{h32}; e2b-key
-e2b_{h40}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3};
-razorpay-key rzp_live_{A14}; paystack-key sk_live_{h40}; gocardless-token live_{W40}
+packagist_ort_{h68} packagist_acs_{h36}; k3s-token K10{h64}::server:{h32}; cloudflare-tunnel-token
+eyJhIjoi{A176}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token
+dckr_pat_{W27}; docker-org-token dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140};
+terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key
+HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40}; age-key
+AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32};
+mailchimp-key {h32}-us12; shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token
+sq0atp-{W22} sq0csp-{W43}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54}
+EZTK{A54}; databricks-token dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43}
+pscale_oauth_{W43}; supabase-token sbp_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{a64};
+mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38};
+linear-key lin_api_{A40}; notion-token ntn_{d11}{A35}; figma-token figd_{W40}; airtable-token
+pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{A44}_{A14}; sentry-org-token
+sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key NRAK-{U27}; dynatrace-token
+dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56}; circleci-token CCIPRJ_{A22}_{h40}
+CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32};
+sourcegraph-token sgp_{h16}_{h40}; grafana-service-token glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90};
+openshift-token sha256~{W43}; atlassian-token ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C;
+dropbox-token sl.u.{W140}; fly-io-token fo1_{W43}; hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12};
+netlify-token nfp_{A36}; resend-key re_{A8}_{A24}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32};
+url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==; azure-client-secret
+{A3}8Q~{W34}; elevenlabs-key sk_{h48}; together-key tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63};
+1password-token ops_eyJ{A300}; 1password-key A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; langfuse-key
+sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paystack-key sk_live_{h40}; gocardless-token live_{W40}
 """
 
 
@@ -8940,94 +8932,75 @@ cfk_{A40}{h8} cfut_{A40}{h8} cfat_{A40}{h8}; cloudflare-tunnel-token eyJhIjoi{B1
 cloudflare-origin-key v1.0-{h24}-{h146}; atlassian-token ATATT3{W80}{H8} ATATT3{W300}{H8} ATCTT3{W80}{H8}
 ATBBT3{W80}{H8}; bitbucket-app-password ATBB{A24}{H8}; grafana-service-token glsa_{A32}_{H8};
 grafana-cloud-token glc_{B32} glc_{B300}; grafana-api-key eyJrIjoi{B40} eyJrIjoi{B300}; aws-access-key
-AKIA{K16} ASIA{K16} ABIA{K16} ACCA{K16}; aws-bedrock-key ABSK{B100} ABSK{B269}; aws-mws-token amzn.mws.{u};
-google-oauth-secret GOCSPX-{W28}; google-refresh-token 1//0{W40} 1//0{W120}; slack-token xoxb-{d6}-{A10};
-slack-config-token xoxe-{d1}-{W60} xoxe-{d1}-{W300} xoxe.xoxp-{d1}-{W60} xoxe.xoxb-{d1}-{W60};
-slack-app-token xapp-{d1}-{U8}-{d8}-{a30} xapp-{d1}-{U14}-{d14}-{a99}; paystack-key sk_live_{h40}
-sk_test_{h40}; workos-key sk_live_Y{B60} sk_live_Y{B200} sk_test_Y{B60}; stripe-key sk_live_{A16}
-sk_live_{A200} sk_prod_{A16} rk_live_{A16} rk_prod_{A16}; openai-project-key sk-proj-{W10}T3BlbkFJ{W10}
-sk-proj-{W200}T3BlbkFJ{W200} sk-svcacct-{W10}T3BlbkFJ{W10} sk-admin-{W10}T3BlbkFJ{W10}
-sk-None-{W10}T3BlbkFJ{W10}; openai-key sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key
-sk-ant-api{d2}-{W80}AA sk-ant-api{d2}-{W130}AA; openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34};
-hugging-face-org-token api_org_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key
-pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90}; nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key
-pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43}; fireworks-key fw_{A22} fw_{A40}; cerebras-key csk-{a48};
+AKIA{K16} ASIA{K16} ABIA{K16} ACCA{K16}; aws-bedrock-key ABSK{B100} ABSK{B269}; google-oauth-secret
+GOCSPX-{W28}; google-refresh-token 1//0{W40} 1//0{W120}; slack-token xoxb-{d6}-{A10}; slack-config-token
+xoxe-{d1}-{W60} xoxe-{d1}-{W300} xoxe.xoxp-{d1}-{W60} xoxe.xoxb-{d1}-{W60}; slack-app-token
+xapp-{d1}-{U8}-{d8}-{a30} xapp-{d1}-{U14}-{d14}-{a99}; paystack-key sk_live_{h40} sk_test_{h40}; workos-key
+sk_live_Y{B60} sk_live_Y{B200} sk_test_Y{B60}; stripe-key sk_live_{A16} sk_live_{A200} sk_prod_{A16}
+rk_live_{A16} rk_prod_{A16}; openai-project-key sk-proj-{W10}T3BlbkFJ{W10} sk-proj-{W200}T3BlbkFJ{W200}
+sk-svcacct-{W10}T3BlbkFJ{W10} sk-admin-{W10}T3BlbkFJ{W10} sk-None-{W10}T3BlbkFJ{W10}; openai-key
+sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key sk-ant-api{d2}-{W80}AA sk-ant-api{d2}-{W130}AA;
+openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34}; hugging-face-org-token api_org_{L34}; groq-key
+gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90};
+nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43};
 pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; packagist-token packagist_acs_{h28}
 packagist_acs_{h76} packagist_ort_{h28} packagist_out_{h28} packagist_uut_{h28}; rubygems-key
 rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token
 dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32}; docker-swarm-token SWMTKN-1-{a50}-{a25};
-jfrog-token AKCp{A69}; jfrog-reference-token cmVmd{A59}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
-hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60};
-digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; heroku-key-uuid
-HRKU-{u}; fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80};
-doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40};
-pulumi-token pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key
-A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58};
-sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key
-key-{h32}; resend-key re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32}
-shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22};
-square-access-token EAAAl{W59} EAAAl{W60}; flutterwave-key FLWSECK_TEST-{h32}-X FLWSECK-{h32}-X; plaid-token
-access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
-pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
-supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; confluent-key
-cflt{B60}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64};
-vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40}
-nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
-tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16};
-openshift-token sha256~{W43}; render-key rnd_{A28} rnd_{A40}; dropbox-token sl.{W130} sl.{W300} sl.u.{W130};
-facebook-token EAAM{A60} EAAM{A300}; x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A60}; bip32-private-key xprv{C107}
-xprv{C108}; bitwarden-token 0.{u}.{A30}:{B22}; paddle-key pdl_live_apikey_{a26}_{A22}_{A3}
-pdl_sdbx_apikey_{a26}_{A22}_{A3}; polar-token polar_pat_{A32} polar_pat_{A80} polar_oat_{A32};
-bitbucket-dc-token BBDC-{B44}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
-glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
+jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300};
+vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}; digitalocean-token
+dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; heroku-key-uuid HRKU-{u}; fly-io-token
+fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40}
+dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40};
+1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key
+AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39}
+SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key
+re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32}
+shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token
+EAAAl{W59} EAAAl{W60}; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32};
+planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token
+sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key
+mdb_sa_sk_{W40}; confluent-key cflt{B60}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64}
+dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24}
+vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token
+CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50};
+sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token sha256~{W43}; dropbox-token
+sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key xprv{C107}
+xprv{C108}; bitwarden-token 0.{u}.{A30}:{B22}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token
+glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
 gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
 ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
 langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
-tavily-key tvly-{A20} tvly-{A40}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54}
-EZTK{A54}; duffel-token duffel_live_{X43} duffel_test_{X43}; telegram-token {d10}:AA{W33}; discord-token
-MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
-Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
-Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
-notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
-pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; sentry-org-token
-sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
-NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
-phx_{A50} phc_{A40}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
-sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
-buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; scalingo-token tk-us-{W48}; prefect-key
-pnu_{A36} pnb_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43};
-hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; intercom-token dG9rOg{B30} dG9rOg{B60};
-clickup-token pk_{d5}_{U32} pk_{d9}_{U32}; zoho-token 1000.{h32}.{h32}; mapbox-token sk.eyJ{W60}.{W20}
-sk.eyJ{W200}.{W30}; octopus-deploy-key API-{U26}; harness-token pat.{W22}.{A24}.{A20} sat.{W22}.{A24}.{A20};
-yandex-key AQVN{W35} AQVN{W38}; yandex-secret YC{W38}; yandex-oauth-token y0_{W50} y0_{W60} y1_{W50}
-y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; tencent-cloud-id AKID{A32}; ory-token ory_at_{A30}
-ory_at_{A80} ory_pat_{A30} ory_rt_{A30} ory_ac_{A30} ory_st_{A30}; trigger-dev-key tr_dev_{A20} tr_dev_{A40}
-tr_prod_{A20} tr_stg_{A20} tr_pat_{A20}; e2b-key e2b_{h40}; n8n-key n8n_api_{W36} n8n_api_{W300};
-trello-token ATTA{h64}{H0} ATTA{h64}{H8}; woocommerce-key ck_{h40} cs_{h40}; cal-com-key cal_live_{h32}
-cal_{h32}; gitlab-mail-token glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16};
-razorpay-key rzp_live_{A14} rzp_test_{A14}; new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32}
-NRRA-{W32}; readme-key rdme_{a70}; infracost-key ico-{A32}; adafruit-io-key aio_{A28};
-scraperapi-or-apify-token apify_api_{A36} apify_api_{A40}; gocardless-token live_{X40} sandbox_{X40};
-bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50}
-Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56}
-SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas
-sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; firecrawl-key fc-{h32}; jwt
-eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}; lob-key live_{h35}
+shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token
+{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27}
+MD{W22}.{W6}.{W27} Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27}
+Nj{W22}.{W6}.{W27} Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token
+ntn_{d11}{A35}; notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40};
+airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62};
+sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64};
+new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key
+phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; buildkite-token bkua_{A36}
+bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40}; hubspot-token pat-na1-{u}
+pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; gitlab-mail-token
+glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32}
+NRII-{W48} NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49}
+5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50};
+stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56}
+SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
+deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 """
 
 
 # The alternatives and the optional parts of what follows a prefix, and its more unusual characters.
 FORMS_WITH_ALL_PARTS = """
-x-bearer-token AAAAAAAAAAAAAAAAAAAAA{A30}%2F{A40}; gitlab-token glpat-{W20}.{a9}; slack-token
-xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA
-sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA; pypi-token
-py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
-A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; flutterwave-key FLWSECK_TEST-{h12}
-FLWSECK-{h32}-X; plaid-token access-sandbox-{u} access-development-{u} access-production-{u};
-databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40}
-sgd_{h40} sgs_{h16}_{h40}; k3s-token K10{h64}::node:{h8}.{h8}; slack-session-cookie
-xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; tavily-key
-tvly-{A20} tvly-dev-{A32} tvly-prod-{A20}; typeform-token tfp_{A20}=.-_{A20}; sentry-org-token
+gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
+sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
+pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
+A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; plaid-token access-sandbox-{u}
+access-development-{u} access-production-{u}; databricks-token dapi{h32}-2; planetscale-token
+pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; k3s-token
+K10{h64}::node:{h8}.{h8}; slack-session-cookie xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token
+ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; typeform-token tfp_{A20}=.-_{A20}; sentry-org-token
 sntrys_eyJ{B60}==_{B43}; azure-sas sig={A30}%2B{A10}%2F{A3}%3D; facebook-token EAAM{A60} EAAT{A60}
 """
 
@@ -9286,6 +9259,12 @@ ClientNonce: "{A20}",
 === it is prose, a.md
 After the pass: apply `optional` defaults for absent keys
 an identity pass: interpret's contract must be identical
+External Secrets meta/v1.ServiceAccountSelector
+=== it is an expression, a.go
+secretRef.Key = corev1.TLSCertKey
+        access_token=device2_tok,
+=== it is an identifier, a.yml
+key: {u}
 === it is the output of a command, a.sh
 SECRET=`cat file7 | cut -c 1-9`
 === it is cut off, a.log
@@ -9298,7 +9277,8 @@ not_secret = "{A8}"
 fakeToken: "{A8}"
 encrypted_key = "{A16}"
 password_type = "{A8}", token_expire_seconds = "{A8}", --disabled-password="x7c9d"
-hashed_password = "{A8}"
+hashed_password = "{A8}", encryptedManagerPassword = "{A8}", x_csrf = "{A20}", auth_events = "{A20}"
+telegraf ALL=(root) NOPASSWD: IPMITOOL7
 PasswordErrorMessage = "{A8}", password_encryption = "x7c9d"
 label_password: {A8}, keyid: "{A43}"
 sec_websocket_key = "{A16}"
@@ -9326,6 +9306,9 @@ WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
 WIDGET_TOK·EN={A20}%2F{A20}
 === it is put in later, a.yml
 pass·word: "K8#$(x!9Qz7"
+=== , a.py
+client.login(pass·word=pa55_x{A8}, "x")
+raise Failed("?pass·word=ab1.cdefg7")
 === , a.yml
 pass·word: "K8#$(x!9Qz7p"
 pass·word: "ab1cdefg7": no such user
@@ -9338,7 +9321,6 @@ password: ab1c
 password: "ab1:cdefg7"
 run -password "x7k9Qw2p"
 set password "x7k9Qw2p"
-encrypted_password = "{A8}"
 The pass·word: ab1cdefg7 is set
 password = "administration"
 secr·et = "xqzvkjwqpxzg"
@@ -9523,7 +9505,6 @@ EXAM = r"""
 - values.yaml   pass·word: ""
 - values.yaml   pass·word: {{ .Values.auth.password | quote }}
 + values.yaml   adminPass·word: Cinn4mon-Bay
-+ tokens.txt <secret>{widget AQAA·ABAAA {A32}}</secret>
 + tokens.txt WIDGET_TOK·EN=st=2026-01-02&sp=rl&sig=ab%2B{A43}%3D
 + tokens.txt AK·IA{K16}
 + tokens.txt https:·//ada:W1llow-Creek@git.corp.dev/team/app.git
@@ -9685,8 +9666,6 @@ a.py | f(pass·word, "V4x7q") | separator ,
 a.sql | CREATE USER x IDENTIFIED BY 'V4x7q'; | first by, quote single, separator =
 a.py | "{\"pass·word\": \"V4x7q\"}" | quote escaped
 a.yml | a_b_c_d_tok·en: ab$d+E7 | words 4, first a, name c, last token
-a.py | api_k·ey = "my-api-1" | not echoes name
-a.py | api_k·ey = "my-ApiKey-1" | echoes name
 a.py | api_k·ey = "q{k}x)r${m]1t#" | symbols 5
 a.py | pass·word = "k8#v2p!x" | letters few, shape symbols
 a.py | api_k·ey = "{A24}" | drawn key
