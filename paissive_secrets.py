@@ -279,7 +279,8 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup|gpg|pgp|apt"
     r"|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
-    r"|stored|tag|unique|sec web ?socket) keys?\b|\bpubkeys?\b|\bencrypted (?:\w+ )?pass\w*\Z"
+    r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
+    r"|\bencrypted (?:\w+ )?pass\w*\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
     r"|max|min|num|total|version) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
@@ -315,7 +316,6 @@ def name_problem(name: object) -> str:
 
 
 def show(name: object) -> str:
-    """Return a name for a message: quoted, escaped and short."""
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -326,7 +326,6 @@ def printable(text: str) -> str:
 
 
 def print_message(message: str, program: str = "paissive_secrets") -> None:
-    """Print a line to stderr, with terminal escapes made harmless."""
     if sys.stderr is not None:
         print(f"{program}: {printable(message)}", file=sys.stderr)
 
@@ -343,7 +342,6 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
-    """Return the text that a file or a pipe holds, or raise BadValue."""
     # The error of a strict decoder would hold the data.
     return check_value(data.decode(errors="surrogateescape"), what)
 
@@ -394,7 +392,6 @@ def kind_of_name(name: str) -> str:
 
 @functools.lru_cache(1024)
 def words_of(name: str) -> list[str]:
-    """Return the words of an identifier, however they are joined, in lower case."""
     return " ".join(re.findall(_WORD, name)).lower().split()
 
 
@@ -511,7 +508,6 @@ def _not_a_file_error(path: str) -> Unsafe:
 
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
-    """Return the bytes of a file, at most MAX_FILE_BYTES."""
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -537,7 +533,6 @@ class FileCache:
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
-        """Return the file at `path`, parsed."""
         state = file_state(path, follow=follow)
         known_state, known_data, parsed = self._files.get(path, (None, None, None))
         if known_state == state:
@@ -604,7 +599,6 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether only this user is in the group, as in those that Linux makes for each user."""
     import grp
     import pwd
 
@@ -651,7 +645,6 @@ def absolute_path(path: StrPath) -> str:
 
 
 def find_above(folder: str, name: str) -> str:
-    """Return the path of the nearest `name`, from this real folder up, or ""."""
     while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
             return ""
@@ -700,7 +693,6 @@ class FileLock:
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
     def record_holder(self, pid: int) -> None:
-        """Write which process holds the lock, for the messages of those that wait."""
         with contextlib.suppress(OSError):  # on a full disk, they name none
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT % pid)
@@ -844,17 +836,11 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
             for path, data in batch:
                 _check_size(path, data)
                 file = written.enter_context(_replacing_unsynced(path, folder))
-                _begin_to_write(file, data)
+                file.write(data)
+                file.flush()  # so that the first sync writes them all
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
-
-
-def _begin_to_write(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
-    file.flush()
-    if hasattr(os, "posix_fadvise"):  # Linux then begins with what it no longer caches, before the first sync
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -1270,7 +1256,6 @@ def base_of_stage(name: str) -> str:
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
-    """Return whether `name` is a stage of another of these names."""
     base = base_of_stage(name)
     return bool(base) and (base in names or base.partition("#")[0] in names)  # in Vault, a field
 
@@ -1307,7 +1292,6 @@ class Policies:
         return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return the policy of `name`, empty if it has none."""
         if not self._sealed:
             return self._load().get(self._location, {}).get(name, {})
         with contextlib.suppress(NotFound):
@@ -1354,7 +1338,6 @@ class Policies:
         return folder
 
     def _replace(self, name: str, policy: dict[str, Any]) -> None:
-        """Write a policy or, if it is empty, delete it."""
         if not self._sealed:
             stores = self._load()
             policies = stores.setdefault(self._location, {})
@@ -1719,7 +1702,6 @@ class EnvironmentStore(Store):
         return f"env {os.path.realpath(self.plaintext_file())}"
 
     def plain_settings(self) -> dict[str, str]:
-        """Return the dotenv file's settings that no variable overrides."""
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
         left_out = {*filter(_is_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
@@ -1755,7 +1737,6 @@ class EnvironmentStore(Store):
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
-        """Say that it is plaintext, which variable, and what it replaced."""
         plain = self.plain_settings()
         settings = sorted(name for name in names if variable_name(name) in plain)
         if settings:
@@ -1935,7 +1916,6 @@ _running = allocate_lock()  # one thread runs such a command, the others wait fo
 
 
 def read_store_credential(variable: str) -> str:
-    """Return what opens a store, or ""."""
     text = os.environ.get(variable, "")
     path = os.environ.get(variable + "_FILE", "")
     command = os.environ.get(variable + "_COMMAND", "")
@@ -2604,7 +2584,6 @@ class FileStore(Store):
         return self._member_file(member.name, "recipient.age"), seal(text, key.recipient())
 
     def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
-        """Yield the path of each file and its content, sealed to the first of these keys."""
         recipient = keys[0].recipient()
         older_first = keys[::-1]  # since that opens nearly all
         for name in list(self.names()):
@@ -2621,7 +2600,8 @@ class FileStore(Store):
             folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
         for folder in folders:
             check_folder(folder.path)
-        return sorted(folder.name for folder in folders)
+        # An empty one is what an addition left that was killed.
+        return sorted(folder.name for folder in folders if os.listdir(folder.path))
 
     def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
         """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
@@ -3241,7 +3221,6 @@ class Transport:
                 self.newest = index
 
     def trusts(self, url: str, target: str) -> bool:
-        """Whether a redirect may take the token there."""
         old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
             return False
@@ -3377,12 +3356,10 @@ class Exchange:
         return request
 
     def perform(self, request: Any) -> Any:
-        """Send urllib's request over a connection, read the response, and keep the connection."""
         target, fields = request.selector, {"Host": request.host, **self._fields}
         proxy, login = self._transport.proxy
-        if (
-            proxy and request.type == "http"
-        ):  # otherwise it only opens a tunnel, and its login goes no further
+        # Otherwise it only opens a tunnel, and its login goes no further.
+        if proxy and request.type == "http":
             target, fields = request.full_url, {**fields, **login}
         connection = self._transport.take((request.type, request.host))
         reusable = False
@@ -3513,7 +3490,6 @@ def _send_all(sock: Any, data: bytes, deadline: float) -> None:
 
 
 def _is_stale(connection: Any) -> bool:
-    """Whether the server has closed a connection, or sent something unasked."""
     import socket
 
     if time.monotonic() > connection.stale_at or connection.sock is None:
@@ -3771,7 +3747,6 @@ class Lease:
         return self.renew_at <= time.monotonic()
 
     def put_off(self) -> None:
-        """Leave it to other threads, and try again later if this fails."""
         self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
 
     def extend(self, response: Exchange, about: Json) -> bool:
@@ -3938,7 +3913,6 @@ class Session:
         return auth["client_token"], json_number(auth.get("lease_duration"))
 
     def _login_value(self, name: str) -> str:
-        """Return a setting of the login; files and commands are read for each login."""
         login, value = self.settings.login, str(getattr(self.settings, name))
         is_secret = name in LOGIN_SECRETS
         if is_secret and not value:
@@ -4799,7 +4773,6 @@ class Resolver:
         return re.sub(EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
-        """Return a secret's values by stage."""
         place = id(store), name
         return self._loaded[place] if place in self._loaded else store.get_stages(name)[name]
 
@@ -4858,7 +4831,6 @@ resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    """Return a manager and a backend to ask it for; a backend alone gets the default manager."""
     return (backend, None) if isinstance(backend, SecretsManager) else (default_manager, backend)
 
 
@@ -4971,7 +4943,6 @@ class SecretConfig:
         return cast("EnvironmentStore", self._manager.store("env"))
 
     def _variable(self, path: tuple[str, ...]) -> str:
-        """Return the variable that replaces a setting, or "" if none may."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
         if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
             return ""
@@ -5473,7 +5444,6 @@ class _Rotation:
         return remove_secret(self._store, self._name, stage)
 
     def _run(self, kind: str, value: str | None = None) -> Any:
-        """Apply or verify `value`, or return a new one."""
         step = _step(kind, self.policy.get(kind))
         result = None
         problem = ""
@@ -5716,7 +5686,6 @@ class Encodings:
                 yield start, end, encoding
 
     def _find_cut(self, data: bytes) -> int:
-        """Return where in the last few bytes an encoding may begin."""
         # One that begins earlier has a whole word in the data, which is looked up.
         reach = self._gap + self._size + 2
         for start in range(max(len(data) - reach, 0), len(data)):
@@ -5975,7 +5944,6 @@ def environment_with_secrets(
 
 
 def _expand(store: Store, name: str) -> dict[str, str]:
-    """Return the secrets of a name such as app/db#."""
     # No reference leads to what opens a store, but the user may name it.
     if is_store_credential(variable_name(name)):
         return {name: store.get(name)}
@@ -6027,7 +5995,6 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Turn into the command, unmasked: signals, terminal and exit code need no relay."""
     import signal
 
     if os.name != "nt":
@@ -6672,7 +6639,6 @@ Vault recovery token  hvr.  {W24,300}
 Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}\.atlasv1\.){X60,70}  {A14}.atlasv1.{W60}
 DigitalOcean token  do(p|o|r)_v1_  {h64}
 Heroku key  HRKU-AA  {W58}
-Heroku key UUID  HRKU-  {u}
 Fly.io token  fo1_  {W43}
 Fly.io macaroon  fm(1|1r|1a|2)_  {B80,900}={0,3}
 Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}
@@ -6696,19 +6662,16 @@ Supabase token  sbp_|sbp_oauth_  {h40}
 Supabase secret  sb_secret_  {W31}
 Neon key  napi_  {A64}
 MongoDB Atlas key  mdb_sa_sk_  {W40}
-Confluent key  cflt  {B60}
 Dynatrace token  dt0(c01|s01|s02|s16).  {A24}\.{A64}
 Vercel token  vc(p|i|a|r|k)_  {A24,60}
 Netlify token  nf(p|c|o|u|b)_  {A36,40}
 CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
 Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
 Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}
-k3s token  K10  {h64}::[\w:.]{16,80}
 OpenShift token  sha256~  {W43}
 Dropbox token  sl.|sl.u.  {W130,1400}
 Facebook token  EAA  (?<![A-Za-z0-9+/]EAA)[MCBDHJKLPGQRST]{A60,400}
 BIP32 private key  xprv  {C107,108}
-Bitwarden token  0.  {u}\.{A30}:{B22}={0,2}
 Slack session cookie  xoxd-  [\w%+/-]{40,400}={0,2}
 = high high
 GitLab job token  glcbt-  {W20,99}
@@ -6739,11 +6702,16 @@ Sentry user token  sntry(u|a|i)_  {h64}
 New Relic key  NRAK-  {A27}
 New Relic licence key  (eu|us|jp)01xx  {h30}NRAL
 PostHog key  phx_  {A40,50}
+LaunchDarkly key  sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
 Datadog app key  ddapp_|ddpat_  {A34,60}
 Buildkite token  bk(ua|aj|ar)_  {A36,40}
+Contentful token  CFPAT-  {W43}
 SonarQube token  sq(u|p|a)_  {A40}
 HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
 Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
+Yandex key  AQVN  {W35,38}
+Yandex OAuth token  y(0|1|2|3)_  {W50,60}
+Alibaba key id  LTAI  {A16,20}
 = high medium
 GitLab mail token  glimt-  {W25}
 Stripe test key  (s|r)k_test_  {A16,200}
@@ -7005,8 +6973,6 @@ class _Literal(NamedTuple):
 
 
 class Prefixes:
-    """An index of the literals of some rules, by two bytes."""
-
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
         self.joints: dict[bytes, list[_Literal]] = {}  # by the two bytes before a run
@@ -7511,7 +7477,6 @@ def _score(candidate: Candidate) -> int:
 
 
 def level(score: int) -> str:
-    """Return the confidence of such a score; "" for less than low."""
     return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
@@ -7613,7 +7578,6 @@ _PAIRS = r"""
 
 
 def features(c: Candidate) -> list[str]:
-    """Return what speaks for or against the candidate, each as "group value"."""
     return [feature for group in _feature_groups(c) for feature in group]
 
 
@@ -7735,7 +7699,6 @@ def looks_drawn(value: str) -> bool:
 
 @functools.cache
 def load_weights() -> dict[str, int]:
-    """Return {feature: log odds in hundredths}."""
     weights: dict[str, int] = {}
     for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
         group, *items = row.split()
@@ -7752,13 +7715,13 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|\binsert|dummy|\bfake|example|foo.?bar
-    |[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\binsert|dummy|\bfake|example
+    |foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|your|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
     - your-password-here - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey
-    - # openssl rand
+    - # openssl rand - %5BFiltered%5D
     + {A20} + MyS3cure!Password9 + yourk9Qx
 it is crossed out
     (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
@@ -7865,8 +7828,7 @@ class _Property(NamedTuple):
     reason: str  # as --explain prints it
     where: str  # "value", "before", …
     regex: re.Pattern[str]
-    drops: list[str]  # its proofs
-    keeps: list[str]
+    proofs: list[str]
 
 
 @functools.cache
@@ -7879,17 +7841,9 @@ def properties() -> list[_Property]:
 
 
 def _property(where: str, reason: str, *lines: str) -> _Property:
-    drops: list[str] = []
-    keeps: list[str] = []
-    pattern = ""
-    for line in lines:
-        if line.startswith("- "):
-            drops += samples(line[2:]).split(" - ")
-        elif line.startswith("+ "):
-            keeps += samples(line[2:]).split(" + ")
-        else:
-            pattern += line
-    return _Property(reason, where, lazily(pattern), drops, keeps)
+    proofs = [line for line in lines if line.startswith(("- ", "+ "))]
+    pattern = "".join(line for line in lines if line not in proofs)
+    return _Property(reason, where, lazily(pattern), proofs)
 
 
 # --- verdict ---
@@ -7897,7 +7851,8 @@ def _property(where: str, reason: str, *lines: str) -> _Property:
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
-_COUNTING = lazily("|".join("abcdefghijklmnopqrstuvwxyz012345678901234567890"[i : i + 12] for i in range(36)))
+_IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
+_COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
 _WEAK_WORD = (
     r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
     r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
@@ -7940,19 +7895,30 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     for row in properties():
         if row.where in texts and row.regex.search(texts[row.where]):
             return row.reason
-    if _counts_up(value):
+    if _counts_up(value) or _counts_up(latin1(decode64(value.encode("latin-1", "replace")))):
         return "it counts up"
+    if len(value) in (32, 40, 64) and value.lower() in _hashes_of_words():
+        return "it is the hash of a word that anybody would try"
     return _reason_in_context(value, candidate) if candidate else ""
 
 
 def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
-    """Return {where a row of the table looks: the text there}."""
     # Rows for a "plain value" are about words: random text has such by chance.
     texts = {"value": value, "plain value": "" if _looks_random(value) else value}
     if candidate:
         texts["before"] = candidate.before
         texts["after"] = candidate.after
     return texts
+
+
+@functools.cache
+def _hashes_of_words() -> set[str]:
+    import hashlib
+
+    words = b"password admin root test secret user guest demo qwerty abc123 letmein".split()
+    words += [b"123456789"[:size] for size in range(3, 10)]
+    kinds = (hashlib.md5, hashlib.sha1, hashlib.sha256)
+    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -8136,7 +8102,6 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
-    """Return (start, end) of each run of 20 or more letters, digits, `_` and `-`."""
     find, end = text.translate(_TWO_CLASSES).find, 0
     runs: list[tuple[int, int]] = []
     while end >= 0 and (start := find(_RUN, end)) >= 0:
@@ -8833,7 +8798,6 @@ def top_of_repository(folder: str) -> str:
 
 
 def real_path(path: str) -> str:
-    """Return the real path, with "/" between its parts and at the end of a folder's."""
     real = os.path.realpath(path).replace(os.sep, "/")
     return real.rstrip("/") + "/" if os.path.isdir(real) else real
 
@@ -8892,7 +8856,6 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 
 
 def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the ids of objects of some kinds, all or what revisions reach; broken ones are "missing"."""
     reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
     every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
@@ -8954,7 +8917,6 @@ def unmerged_paths(folder: str) -> set[str]:
 
 
 def last_commit(path: str) -> str:
-    """Return the id and the author of the last commit that changed a file, or ""."""
     return ask_about_file(path, "rev-list", "-1", "--format=%h by %an", "HEAD").strip().rpartition("\n")[2]
 
 
@@ -9500,7 +9462,6 @@ class Audit:
         return f"set {name}, and write {reads.format(name)}" if reads else ""
 
     def _name_alone(self, name: str, value: int) -> str:
-        """Return the name or, if it stands for another value, the name with a number."""
         while (name, value) not in self._names:
             number = self._numbers.get(name, 0) + 1
             numbered = name if number == 1 else f"{name}_{number}"
@@ -9897,7 +9858,6 @@ class _Scanner(NamedTuple):
         return scanned
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int, scanned: _Scanned) -> None:
-        """Add what is found in a blob or, if it is an archive, in its files."""
         first = next(chunks, b"")
         chunks = itertools.chain([first], chunks)
         if self.archives and is_archive(first):
@@ -10041,7 +10001,6 @@ class Baseline:
         return True
 
     def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
-        """Return an entry that is like a new one, and whose file is gone; each is returned once."""
         if self._gone is None:
             self._gone = {}
             entries = self.entries if in_history else self.entries - self.past

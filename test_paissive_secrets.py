@@ -3168,6 +3168,14 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
 
 
+def test_an_addition_of_a_member_that_was_killed_stops_nobody_and_can_be_repeated(files, team):
+    Path(files.folder, "members/eve").mkdir(mode=0o700)
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+    files.rekey()
+    files.add_member("eve", str(ps.Identity.generate().recipient()))
+    assert [member.name for member in files.members()] == ["ada", "bob", "eve"]
+
+
 def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, say, monkeypatch):
     monkeypatch.setattr(ps, "utc_now", lambda: "\33[2J")
     files.add_member("eve", str(ps.Identity.generate().recipient()))
@@ -8887,30 +8895,32 @@ sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA
 hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
 openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
 npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48}; packagist-token
-packagist_ort_{h68} packagist_acs_{h36}; k3s-token K10{h64}::server:{h32}; cloudflare-tunnel-token
-eyJhIjoi{A176}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token
-dckr_pat_{W27}; docker-org-token dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140};
-terraform-token {A14}.atlasv1.{A67}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key
-HRKU-AA{W58}; doppler-token dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40}; age-key
-AGE-SECRET-KEY-1{Q58}; sendgrid-key SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32};
-mailchimp-key {h32}-us12; shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token
-sq0atp-{W22} sq0csp-{W43}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54}
-EZTK{A54}; databricks-token dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43}
-pscale_oauth_{W43}; supabase-token sbp_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{a64};
-mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38};
-linear-key lin_api_{A40}; notion-token ntn_{d11}{A35}; figma-token figd_{W40}; airtable-token
-pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{A44}_{A14}; sentry-org-token
-sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key NRAK-{U27}; dynatrace-token
-dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56}; circleci-token CCIPRJ_{A22}_{h40}
-CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32};
-sourcegraph-token sgp_{h16}_{h40}; grafana-service-token glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90};
-openshift-token sha256~{W43}; atlassian-token ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C;
-dropbox-token sl.u.{W140}; fly-io-token fo1_{W43}; hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12};
-netlify-token nfp_{A36}; resend-key re_{A8}_{A24}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32};
-url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==; azure-client-secret
-{A3}8Q~{W34}; elevenlabs-key sk_{h48}; together-key tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63};
-1password-token ops_eyJ{A300}; 1password-key A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; langfuse-key
-sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paystack-key sk_live_{h40}; gocardless-token live_{W40}
+packagist_ort_{h68} packagist_acs_{h36}; cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
+crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token
+dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67};
+digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token
+dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40}; age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key
+SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32}; mailchimp-key {h32}-us12;
+shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
+shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; databricks-token
+dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
+supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
+{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
+figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
+tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
+NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56};
+circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key
+tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}; sourcegraph-token sgp_{h16}_{h40}; grafana-service-token
+glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90}; openshift-token sha256~{W43}; atlassian-token
+ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C; contentful-token CFPAT-{W43}; dropbox-token
+sl.u.{W140}; fly-io-token fo1_{W43}; hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; netlify-token
+nfp_{A36}; resend-key re_{A8}_{A24}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key
+AQVN{W35}; url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==;
+azure-client-secret {A3}8Q~{W34}; alibaba-key-id LTAI{A20}; elevenlabs-key sk_{h48}; together-key
+tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12}
+api-{h8}-{h4}-4{h3}-a{h3}-{h12}; 1password-token ops_eyJ{A300}; 1password-key
+A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paystack-key
+sk_live_{h40}; gocardless-token live_{W40}
 """
 
 
@@ -8949,25 +8959,24 @@ rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJ
 dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32}; docker-swarm-token SWMTKN-1-{a50}-{a25};
 jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300};
 vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}; digitalocean-token
-dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; heroku-key-uuid HRKU-{u}; fly-io-token
-fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40}
-dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40};
-1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key
-AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39}
-SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key
-re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32}
-shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token
-EAAAl{W59} EAAAl{W60}; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32};
-planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token
-sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key
-mdb_sa_sk_{W40}; confluent-key cflt{B60}; dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64}
-dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24}
-vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token
-CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50};
-sourcegraph-token sgp_{h40}; k3s-token K10{h64}::{W16}; openshift-token sha256~{W43}; dropbox-token
-sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key xprv{C107}
-xprv{C108}; bitwarden-token 0.{u}.{A30}:{B22}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token
-glcbt-{W20} glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
+dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; fly-io-token fo1_{W43}; fly-io-macaroon
+fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40}
+dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token ops_eyJ{B200}
+ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58};
+age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key
+xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key
+SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32};
+square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; plaid-token
+access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
+pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
+supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token
+dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24}
+vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36}
+nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
+tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
+dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
+xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
+glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
 gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
 ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
 langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
@@ -8979,14 +8988,17 @@ ntn_{d11}{A35}; notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} fi
 airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62};
 sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64};
 new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key
-phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; buildkite-token bkua_{A36}
-bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40}; hubspot-token pat-na1-{u}
-pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; gitlab-mail-token
-glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32}
-NRII-{W48} NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49}
-5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50};
-stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56}
-SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
+phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
+sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
+buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40};
+contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token
+sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38}; yandex-oauth-token y0_{W50} y0_{W60}
+y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; gitlab-mail-token glimt-{W25};
+stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32} NRII-{W48}
+NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
+bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
+SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
+ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
 deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 """
 
@@ -8998,10 +9010,10 @@ sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W
 pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
 A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; plaid-token access-sandbox-{u}
 access-development-{u} access-production-{u}; databricks-token dapi{h32}-2; planetscale-token
-pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; k3s-token
-K10{h64}::node:{h8}.{h8}; slack-session-cookie xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token
-ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30}; typeform-token tfp_{A20}=.-_{A20}; sentry-org-token
-sntrys_eyJ{B60}==_{B43}; azure-sas sig={A30}%2B{A10}%2F{A3}%3D; facebook-token EAAM{A60} EAAT{A60}
+pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cookie
+xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
+typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azure-sas
+sig={A30}%2B{A10}%2F{A3}%3D; facebook-token EAAM{A60} EAAT{A60}
 """
 
 
@@ -9220,6 +9232,12 @@ password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds
 # === Judgement ===
 
 
+def proofs_of(row, mark):
+    """The values that a row of the table drops ("-"), or must not drop ("+")."""
+    lines = [ps.samples(line[2:]) for line in row.proofs if line[0] == mark]
+    return [value for line in lines for value in line.split(f" {mark} ")]
+
+
 @pytest.mark.parametrize("row", ps.properties(), ids=lambda row: row.reason)
 def test_what_is_no_secret_drops_its_proofs_and_keeps_secrets(row):
     # A place is the start or the end of a line, a value that looks random is not plain.
@@ -9227,14 +9245,14 @@ def test_what_is_no_secret_drops_its_proofs_and_keeps_secrets(row):
         text = text.encode().decode("latin-1")
         return bool(row.regex.search(text)) and not (row.where == "plain value" and ps._looks_random(text))
 
-    assert row.drops and all(map(drops, row.drops))
-    assert row.keeps and not any(map(drops, row.keeps))
+    assert proofs_of(row, "-") and all(map(drops, proofs_of(row, "-")))
+    assert proofs_of(row, "+") and not any(map(drops, proofs_of(row, "+")))
 
 
 def test_what_is_no_secret_is_low_with_its_reason_under_any_name():
     for row in ps.properties():
         if row.where == "value":
-            value = row.drops[0].encode()
+            value = proofs_of(row, "-")[0].encode()
             span = ps.Span(0, len(value), ps.pattern_rules()["command-password"], "medium")
             assert ps.verdict(span, value)[3:] == ("low", None, row.reason)
 
@@ -9243,7 +9261,10 @@ def test_what_is_no_secret_is_low_with_its_reason_under_any_name():
 # lines with {A8} and the like filled in.
 IN_CONTEXT = r"""
 === it counts up, a.yml
+key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 key := "0123456789012345678901"
+=== it is the hash of a word that anybody would try, a.py
+'password': '5f4dcc3b5aa765d61d8327deb882cf99',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
 === it is a translation, lang/ro/validation.php
@@ -12643,7 +12664,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
-    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 200
+    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 170
     assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
 
 
