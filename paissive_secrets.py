@@ -6893,7 +6893,7 @@ def patterns() -> dict[bytes, list[Pattern]]:
                 text = text.replace(macro, meaning)
             for keyword in keywords.split("|"):
                 keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
-                proof = samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", keyword))
+                proof = _samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", keyword))
                 pattern = Pattern(rule, keyword, text.replace("{name}", re.escape(keyword)), proof)
                 found.setdefault(keyword.encode(), []).append(pattern)
     return found
@@ -6934,7 +6934,7 @@ def custom_rule(name: str, pattern: str) -> Rule:
     return Rule(name, name, "high", "high", prefix, shape)
 
 
-def samples(text: str) -> str:
+def _samples(text: str) -> str:
     """Return `text` with 36 characters of class A for each {A36}, always the same ones."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
@@ -9496,6 +9496,7 @@ class Audit:
         return self._excluded.match(path) or self.settings.excludes(path)
 
     def add_unreadable(self, path: str, why: str) -> None:
+        """Count and report a file that isn't read to its end."""
         self.summary.unreadable += 1
         self.summary.errors.append((path or ".", why))
         self._unread.add(path)
