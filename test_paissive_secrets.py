@@ -9640,7 +9640,7 @@ EXAM = r"""
 
 def rows_of(table):
     """The rows of such a table."""
-    return map(ps.samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
+    return map(ps._samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
 
 
 def test_lines_that_people_write_are_judged_rightly():
