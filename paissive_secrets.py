@@ -265,7 +265,7 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|ca|checksum|class|connector|count|crt|data|database|days|description"
+    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|description"
     r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
     r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|header|help|hint|host|hostname|hours"
     r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|message|method|min"
@@ -281,7 +281,7 @@ _NO_SECRET_PHRASE = (
     r"|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bencrypted (?:\w+ )?pass\w*\Z"
-    r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret)\b"
+    r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
     r"|max|min|num|total|version) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
@@ -7728,22 +7728,22 @@ it is crossed out
     - XXXXXXXX - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
     + k7xxQ.9v..2 + uZQAAAAAAAAAAB{A20}
 it is text in another script
-    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}
-    - пароль - \uD83D\uDC69
+    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\x1b
+    - пароль - \uD83D\uDC69 - \x1b[?67h
     + pä55w0rt
 it is the name of an algorithm
     (?i)\A(?:utf-?\d+|latin-?1|ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
-    |[ehpr]s\d{3}|ed25519
+    |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
     |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?|\w+/\w+/\w+padding|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
     |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
-    - HS256 - AES-256-GCM - PBKDF2WithHmacSHA256 - AES/CBC/PKCS5Padding - latin1 - A256CBC+HS512
+    - HS256 - X25519 - AES-256-GCM - PBKDF2WithHmacSHA256 - AES/CBC/PKCS5Padding - latin1 - A256CBC+HS512
     - ECDHE-RSA-AES256-SHA384
     + sha{A16}
 it is a number or a date
-    (?i)\A(?:-?0[xob][0-9a-f]{1,8}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|\$\d[\d.,]*|0{4,}\d{1,4}
+    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|\$\d[\d.,]*|0{4,}\d{1,4}
     |\d{4}-\d\d-\d\d
     |[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]|[ef][0-9a-f]{3})\Z
-    - 0x00400000 - 1026u32 - #ffaa00 - [0.0.1, ) - 00000001 - E1A7 - 2020-01-31
+    - 0xbe4ba423396cfeb8 - 1026u32 - #ffaa00 - [0.0.1, ) - 00000001 - E1A7 - 2020-01-31
     + 0x{h64} + 84725190
 it is a URL
     \A[a-z][a-z+]{1,15}://
