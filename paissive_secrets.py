@@ -637,7 +637,6 @@ def working_directory() -> str:
 
 
 def absolute_path(path: StrPath) -> str:
-    """Return the absolute path; raise Unavailable if the working directory was removed."""
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
@@ -2891,7 +2890,7 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
                 return key, unseal(sealed, key)
     except (Corrupt, BadValue) as error:
         raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
-    hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
+    hint = "it was written for another identity; see: status"
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
 
@@ -4486,7 +4485,8 @@ class _Secret:
         if self.destroyed:
             raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
         if self.deleted:
-            hint = f"bring it back with: undelete {name.partition('#')[0]}"
+            option = f" --version {version}" if version else ""
+            hint = f"bring it back with: undelete {name.partition('#')[0]}{option}"
             raise Deleted(f"{show(name)} was deleted on {self.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {show(name)}")
@@ -5017,7 +5017,6 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the new text of the file, or "" if there is nothing to remove."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -5356,9 +5355,11 @@ class _Rotation:
 
     def start(self, value: str | None, kind: str = "new") -> None:
         self.check_finished()
+        self._check_functions("apply", "verify")  # before anything is stored
         current = self.value("current")
         if value is None:
             self._check_policy(current)
+            self._check_functions("generate")
             value = self._run("generate")
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         if _is_same(value, current):
@@ -5379,7 +5380,15 @@ class _Rotation:
             hint = f"set it again, or: rotate unschedule {self._name}"
             raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
 
+    def _check_functions(self, *kinds: str) -> None:
+        for kind in kinds:
+            step = self.policy.get(kind)
+            if isinstance(step, dict) and kind not in self._functions:
+                problem = f"{kind} of {self._shown} is a function of another program"
+                raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
+
     def finish(self, pending: str) -> None:
+        self._check_functions("apply", "verify")
         # Even if it is current already: a failed abort may have applied the old value.
         self._run("apply", pending)
         self._run("verify", pending)
@@ -5399,6 +5408,7 @@ class _Rotation:
             raise
 
     def undo(self, pending: str) -> None:
+        self._check_functions("apply")
         current, previous = self.value("current"), self.value("previous")
         promoted = _is_same(pending, current)
         if promoted and previous is None:
@@ -5452,7 +5462,7 @@ class _Rotation:
                 timeout = _seconds(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
                 result = run_command(step, value, timeout, lock=self._lock)
             elif isinstance(step, dict):
-                result = self._call(kind, step, value)
+                result = self._call(kind, value)
             elif kind == "generate":
                 result = generate(step) if step else generate()
             if value is None and result == "":
@@ -5464,12 +5474,9 @@ class _Rotation:
             raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
         return result
 
-    def _call(self, kind: str, step: dict[str, Any], value: str | None) -> Any:
-        if kind not in self._functions:
-            problem = f"{kind} of {self._shown} is a function of another program"
-            raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
+    def _call(self, kind: str, value: str | None) -> Any:
+        function = self._functions[kind]
         try:
-            function = self._functions[kind]
             result = function() if value is None else function(value)
         except Exception as error:  # whose text may hold the value
             raise RotationFailed(f"it raised {type(error).__name__}") from None
@@ -5503,7 +5510,9 @@ def _seconds(interval: Any, what: str) -> float:
 
 
 def _due_date(name: str, policy: dict[str, Any]) -> str:
-    return str(policy.get("started") or _end_of("every", name, policy))
+    if "started" in policy:  # whatever the clock said then
+        return min(str(policy["started"]), utc_now())
+    return _end_of("every", name, policy)
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
@@ -5734,7 +5743,6 @@ class Masker:
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return the few characters that are shown because the stream has paused."""
         shown, self._done, self._masked = self._tail[self._done :], len(self._tail), False
         return shown
 
@@ -6292,7 +6300,8 @@ def _handle_signal(
     # The keyboard has interrupted a command in our process group, one without a terminal of its own.
     by_key = number in (signal.SIGINT, signal.SIGQUIT) and not terminal and _in_foreground()
     if number != signal.SIGCHLD and not by_key:
-        os.kill(process.pid, number)
+        with contextlib.suppress(PermissionError):  # it may be root's by now, as with sudo
+            os.kill(process.pid, number)
 
 
 # === Redaction ===
@@ -7468,7 +7477,6 @@ RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key":
 
 
 def is_scored(span: Span) -> bool:
-    """Return whether the span's confidence comes from a score, not from a shape or a pattern."""
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
@@ -8695,8 +8703,6 @@ _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an ob
 
 
 class Blob(NamedTuple):
-    """A version of a file in a repository, and where it came from."""
-
     oid: str
     path: str
     commit: str = ""
@@ -8849,7 +8855,6 @@ def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
-    """Yield the ids of what revisions reach, by default of everything that isn't dangling."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().strip("?\n") for line in out)
@@ -9849,7 +9854,7 @@ class _Scanner(NamedTuple):
         scanned = _Scanned()
         try:
             stdin = path == "-"
-            with open(0, "rb", 0, closefd=False) if stdin else open_regular(path, follow=False) as data:
+            with open(0, "rb", closefd=False) if stdin else open_regular(path, follow=False) as data:
                 size = os.fstat(data.fileno()).st_size
                 self.scan(Blob("", shown), chunks_of(data.read), size, scanned)
         except VANISHED:

@@ -1631,7 +1631,6 @@ def test_any_function_can_be_a_step_and_its_name_is_all_that_is_stored(rotation)
         elsewhere = ps.SecretRotation(rotation._backend, rotation.path)
         shown = f"apply of 'DB_PASSWORD' is a function of another program: {name!r}; rotate it there"
         assert shown in refusal(elsewhere.rotate, "DB_PASSWORD")
-        elsewhere.abort("DB_PASSWORD", force=True)
 
 
 def test_a_policy_file_is_read_once_for_all_its_policies(rotation, monkeypatch):
@@ -2930,7 +2929,7 @@ def test_a_rekey_shuts_out_the_old_identity(how, files, monkeypatch, say):
         monkeypatch.setenv("PAISSIVE_IDENTITY", old)
     before, stale = tree(), ps.FileStore()
     for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")):
-        assert "does not open" in refusal(act) and "identity.age an old one?" in refusal(act)
+        assert "does not open" in refusal(act) and "for another identity; see: status" in refusal(act)
     assert (tree(), sorted(stale.names())) == (before, ["DB", "app/db"])
 
 
@@ -3964,7 +3963,7 @@ def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, c
 
 def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_look_at(files):
     DB.write_bytes(ps.seal(b"{}", ps.Identity.generate().recipient()))
-    hint = "it was written for another identity: is PAISSIVE_IDENTITY or identity.age an old one?"
+    hint = "it was written for another identity; see: status"
     said = f"WrongKey: the store's identity does not open {Path(files.folder)}/secrets/DB.age; {hint}"
     assert refusal(ps.FileStore().get, "DB") == said
 
@@ -7225,7 +7224,15 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     other.schedule("DB_PASSWORD", "1d", apply=fail)
     refused = "BadValue: apply of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
-    assert (taken, stages(rotation)[1]) == ([], OLD)
+    assert (taken, stages(rotation)) == ([], (None, OLD, None))
+    assert rotation.due() == []  # nothing was begun
+
+
+@pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz"])
+def test_an_unfinished_rotation_is_due_whatever_the_clock_said_when_it_began(rotation, started):
+    rotation.schedule("DB_PASSWORD", "30d")
+    rotation._policies().change("DB_PASSWORD", {"started": started})
+    assert rotation.due() == ["DB_PASSWORD"]
 
 
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
@@ -8146,6 +8153,14 @@ def test_run_leaves_broken_pipes_to_end_the_command(mask):
         process.stdout.read(1)
         process.stdout.close()
         assert process.wait(20) in (141, -signal.SIGPIPE)
+
+
+def test_a_command_that_became_another_users_is_not_signalled_but_waited_for(monkeypatch):
+    def kill(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    ps._handle_signal(signal.SIGWINCH, types.SimpleNamespace(pid=1), [], None)
 
 
 def test_run_passes_stdin_and_keeps_the_order_of_outputs_that_share_a_place(tmp_path):
@@ -11548,6 +11563,16 @@ def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_sta
         assert run.summary.by_confidence == {"high": 1, "medium": 2 in lines, "low": 3 in lines}
     say("audit", "--confidence", "low", "--update-baseline")
     assert "stale" not in say("audit", "--confidence", "high")[1]
+
+
+def test_a_pipe_that_begins_with_a_single_byte_is_read_like_a_file(tmp_path):
+    text = f"password = {CANARY}9x!\n".encode("utf-16")
+    argv = [sys.executable, MODULE, "audit", "-"]
+    with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as auditing:
+        auditing.stdin.write(text[:1])
+        auditing.stdin.flush()
+        time.sleep(0.2)
+        assert b"[password]" in auditing.communicate(text[1:])[0]
 
 
 def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder):
