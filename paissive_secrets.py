@@ -1810,7 +1810,6 @@ class EnvironmentStore(Store):
         return dotenv
 
     def _why_ignored(self) -> str:
-        """Return why a dotenv file that is not configured is not trusted, or ""."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if not found or (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -5650,6 +5649,7 @@ class Encodings:
                 self._add_word(encoding, offset, encoding)
         for encoding in self._wrapped:
             self._add_broken_words(encoding)
+        self._known = frozenset(self._words)  # faster to search than a dict
 
     def _add_word(self, text: bytes, offset: int, encoding: bytes) -> None:
         word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
@@ -5678,7 +5678,7 @@ class Encodings:
         """Yield (start, end, encoding); the end is after the data if the match is cut off."""
         whole = memoryview(data)[: len(data) // self._size * self._size]
         words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
-        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
+        if self._known.isdisjoint(words):  # the whole cost of output without values
             return
         for place, word in enumerate(words):
             for offset, encoding in self._words.get(word, ()):
@@ -9363,7 +9363,7 @@ class Audit:
         self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
         self._archives = archives
         self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
-        self._numbers: dict[str, int] = {}  # last after a name
+        self._numbers: dict[str, int] = {}  # the last suffix of a name
         self._begun = False
 
     def __iter__(self) -> Iterator[Finding]:
@@ -9422,7 +9422,7 @@ class Audit:
             yield "it is binary, so it is not read"
         elif is_empty:
             kind = language_of(path).kind
-            yield f"nothing on this line is a value, long enough for a secret, assigned to its name ({kind})"
+            yield f"no value on this line is long enough and assigned to a secret's name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
         if not match.confidence:
@@ -9996,7 +9996,7 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether a finding was accepted, if under an old path."""
+        """Return whether a finding was accepted, even under an old path."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries and entry not in self.moved:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))

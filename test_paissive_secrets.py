@@ -10390,15 +10390,15 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
 def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
-        ("a = 1\n", "nothing on this line"),
+        ("a = 1\n", "no value on this line"),
         ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name isn't that of a secret"),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         ("CLOJARS_" + "a" * 60, "low at most: it is crossed out"),
         (b"\0", "it is binary"),
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
-    assert explained("one = 1\n", 9).startswith("nothing on this line")
-    short = "nothing on this line is a value, long enough for a secret, assigned to its name (source)\n"
+    assert explained("one = 1\n", 9).startswith("no value on this line")
+    short = "no value on this line is long enough and assigned to a secret's name (source)\n"
     assert explained('password = "abc"\n', 1) == short
 
 
@@ -10456,7 +10456,7 @@ def test_explain_finds_a_line_of_a_large_file(line, encoding):
 def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
     (folder / "a.log").write_bytes(b"x " * 35_000_000)
     done, peak = measured("audit", "--explain", "a.log:1", cwd=folder)
-    assert done.startswith(b"nothing on this line") and peak < 80e6
+    assert done.startswith(b"no value on this line") and peak < 80e6
 
 
 def test_a_finding_that_begins_where_another_one_ends_is_reported():
