@@ -1967,6 +1967,15 @@ def test_a_long_line_costs_no_more_than_its_length(hole, line):
 # === Environment ===
 
 
+def test_a_credential_of_systemd_that_opens_a_store_is_not_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for name in ("DB_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"):
+        (tmp_path / name).write_text("v")
+    listed = set(ps.EnvironmentStore().names())
+    assert "DB_PASSWORD" in listed and listed.isdisjoint({"PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"})
+
+
 def test_the_environment_comes_before_name_file_credentials_and_dotenv(env, tmp_path, monkeypatch):
     (tmp_path / "mounted").write_text("from NAME_FILE\n")
     (tmp_path / "A_TOKEN").write_text("from credentials\n")
@@ -8430,6 +8439,13 @@ def keeping(look):
 PLAIN = {"msg": "no", "levelno": logging.ERROR}
 CAUSED = RuntimeError()
 CAUSED.__cause__ = KeyError(SAFE)
+
+
+def test_the_report_of_an_exception_is_pythons_own_but_for_the_value(tmp_path):
+    code = f"import paissive_secrets as ps; ps.redact_logs([{CANARY!r}]); raise ValueError({CANARY!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    first, *_, last = done.stderr.splitlines()
+    assert (first, last) == ("Traceback (most recent call last):", "ValueError: ***")
 
 
 def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch):
