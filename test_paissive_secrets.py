@@ -608,6 +608,67 @@ def test_structure_mutants_change_tables_expressions_defaults_and_handlers_but_n
     assert sorted(f"{one.kind}: {one.text}" for one in found) == sorted(SMALL_CHANGES.split("\n")[1:-1])
 
 
+MUTANTS = {  # kind: a line, and its mutants
+    "constant": ["f(1, True, 'a', None)", "f((2), True, 'a', None)", "f(1, False, 'a', None)"]
+    + ["f(1, True, 'a?', None)"],
+    "expression": [r"x = r'^(one|\|)'", r"x = '^(\\|)'", "x = '^(one)'", r"x = '(one|\\|)'"],
+    "row": ["f([a, b, c], {d: 1})", "f(([b, c]), {d: 1})", "f(([a, c]), {d: 1})", "f(([a, b]), {d: 1})"],
+    "statement": ["while a: f(); break", "while a: pass; break", "while a: f(); pass"],
+    "operator": ["a < b + c", "(a <= b + c)", "a < (b - c)"],
+    "operand": ["a or b and c", "(b and c)", "(a)", "a or (c)", "a or (b)"],
+    "call": ["x = any(a), a.strip('b'), f(a)", "x = (a), a.strip('b'), f(a)", "x = any(a), (a), f(a)"],
+    "keyword": ["f(a, b=1, hint=2, c=None, **d)", "(f(a, hint=2, c=None, **d))"],
+    "truth": ["[a is None for b in c if d and not e.f]", "[(not (a)) for b in c if d and not e.f]"]
+    + ["[a is None for b in c if (d is not None) and not e.f]"]
+    + ["[a is None for b in c if d and not (e.f is not None)]"],
+    "except": ["try: a\nexcept (KeyError, B): c", "try: a\nexcept (B,): c", "try: a\nexcept (KeyError,): c"]
+    + ["try: a\nexcept (LookupError, B): c"],
+    "slice": ["a[1:b]", "a[:b]", "a[1:]"],
+    "end": ["a[0], a[-1], a[1]", "a[-1], a[-1], a[1]", "a[0], a[0], a[1]"],
+    "name": ["min(a.rfind(b))", "max(a.rfind(b))", "min(a.find(b))"],
+}
+
+
+def test_structure_mutants_of_each_kind(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    assert list(MUTANTS) == list(mutate.KINDS)
+    for kind, (line, *mutants) in MUTANTS.items():
+        source = f"# === Sums ===\n{line}"
+        found = [mutate.mutate(source, one) for one in mutate.mutants(source, ["Sums"]) if one.kind == kind]
+        assert sorted(found) == sorted(f"# === Sums ===\n{mutant}" for mutant in mutants)
+
+
+WITH_TYPES = """
+# === Sums ===
+class NoSum(ValueError):
+    code: int
+    text: str = ""
+def find(numbers: list[int], *, start, end=None) -> list[int]:
+    if numbers:
+        return None
+    find(find(numbers, start=no), start=no, end=yes)
+    NoSum(code=no, text=yes)
+    try:
+        return sum(find(numbers))
+    except NoSum:
+        return None
+"""
+
+
+def test_structure_mutants_unwrap_what_keeps_its_type_and_keep_needed_keywords_and_last_returns(
+    tmp_path, monkeypatch
+):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    found = [(one.kind, one.text) for one in mutate.mutants(WITH_TYPES, ["Sums"])]
+    assert {text for kind, text in found if kind == "call"} == {"(numbers)"}
+    assert [text for kind, text in found if kind == "keyword"] == [
+        "(find(find(numbers, start=no), start=no))",
+        "(NoSum(code=no))",
+    ]
+    assert [text for kind, text in found if kind == "except"] == ["()", "ValueError"]
+    assert sorted(text for kind, text in found if kind == "statement") == ["pass"] * 3 + ["return None"]
+
+
 def test_structure_each_mutant_is_valid_and_differs_from_the_module(tmp_path, monkeypatch):
     mutate = load_mutate(monkeypatch, tmp_path)
     for mutant in mutate.mutants(SMALL_MODULE, ["Sums"]):

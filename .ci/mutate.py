@@ -3,11 +3,11 @@
 
     mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N]
 
-A mutant changes one operator, constant, statement, `except` type, row of a table, or alternative or
-anchor of a regular expression, anywhere in a section. It is killed if a quick test of that section, or of a
-section listed with it in ALSO_TESTED_BY, fails or hangs. All others survive, including those that no test
-could tell from the original. Left alone: the fitted weights, texts of errors and hints, annotations,
-docstrings, imports, and blocks that only a type checker reads.
+A mutant makes one change of one of the KINDS, anywhere in a section. It is killed if a quick test of that
+section, or of a section listed with it in ALSO_TESTED_BY, fails or hangs. All others survive, including those
+that no test could tell from the original. Left alone: the fitted weights, texts of errors and hints,
+annotations, docstrings, imports, blocks that only a type checker reads, and keywords and calls that can't be
+left out without an error of Python's.
 
 --sample draws N mutants: a section at random, a kind of change that it has, and one such change; no section
 is drawn twice before each was drawn once. The seed comes from the module's text unless given, so another run
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import codecs
 import collections
 import concurrent.futures
@@ -33,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,13 +73,38 @@ PAIRS = (  # operators to swap
 SWAPS = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
 TYPE_MAKERS = {"TypeVar", "Union", "Optional", "Callable", "tuple", "dict"}  # `Name = Union[…]`
 ANCHORS = ("^", "$", r"\b", r"\A", r"\Z")
+NAME_PAIRS = (  # functions and methods to swap
+    ("min", "max"),
+    ("any", "all"),
+    ("startswith", "endswith"),
+    ("lstrip", "rstrip"),
+    ("partition", "rpartition"),
+    ("find", "rfind"),
+    ("match", "fullmatch"),
+    ("stat", "lstat"),
+)
+NAME_SWAPS = {one: other for pair in NAME_PAIRS for one, other in (pair, pair[::-1])}
+CONVERTERS = {"abs", "all", "any", "ascii", "float", "int", "max", "min", "repr", "reversed", "sorted"}
+CONVERTERS |= {f"os.path.{name}" for name in ("abspath", "basename", "dirname", "expanduser", "realpath")}
+CONVERTERS |= {"os.fsdecode", "os.fsencode", "re.escape", "shlex.quote", "html.escape", "html.unescape"}
+CONVERTING_METHODS = {"strip", "lstrip", "rstrip", "lower", "upper", "casefold", "resolve", "expanduser"}
+KEYWORDS_TO_KEEP = {"hint", "encoding", "maxsize"}  # a text, and what no test on one machine can tell
+
+Change = tuple[ast.AST, str]  # a node and its replacement
 
 
 class Mutant(NamedTuple):
     section: str
-    kind: str  # operator, constant, statement, except, row, expression
+    kind: str  # one of KINDS
     node: ast.AST
     text: str  # its replacement
+
+
+class Source(NamedTuple):
+    lines: list[bytes]
+    bases: dict[str, str]  # of each class, those of Python included
+    converters: set[str]  # functions whose result can be replaced by their argument
+    required: set[tuple[str, str]]  # (function or class, keyword) where leaving the keyword out is an error
 
 
 def sections(lines: list[str]) -> dict[str, range]:
@@ -90,13 +116,49 @@ def sections(lines: list[str]) -> dict[str, range]:
 
 def mutants(source: str, chosen: list[str]) -> Iterator[Mutant]:
     """Every mutant of the chosen sections."""
-    lines = [line.encode() for line in source.splitlines(True)]
+    tree = ast.parse(source)
     spans = sections(source.splitlines())
-    for statement in ast.parse(source).body:
+    text = Source(
+        lines=[line.encode() for line in source.splitlines(True)],
+        bases=bases_of_classes(tree),
+        converters=CONVERTERS | set(find_converters(tree)),
+        required=set(required_keywords(tree)),
+    )
+    for statement in tree.body:
         section = next((name for name in chosen if statement.lineno in spans[name]), None)
         if section is None or target_names(statement) & FITTED:
             continue
-        yield from (Mutant(section, *change) for change in changes(statement, lines))
+        yield from (Mutant(section, *change) for change in changes(statement, text))
+
+
+def bases_of_classes(tree: ast.Module) -> dict[str, str]:
+    own = {node.name: node.bases for node in tree.body if isinstance(node, ast.ClassDef)}
+    bases = {name: ast.unparse(several[0]) for name, several in own.items() if several}
+    for name, kind in vars(builtins).items():
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            bases[name] = kind.__base__.__name__
+    return bases
+
+
+def find_converters(tree: ast.Module) -> Iterator[str]:
+    """The names of functions that return a bool, or the type that they take."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.returns:
+            taken = [one.annotation for one in node.args.args if one.annotation][:1]
+            if ast.unparse(node.returns) in ("bool", *map(ast.unparse, taken)):
+                yield node.name
+
+
+def required_keywords(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            optional = len(node.args.defaults)
+            named = node.args.args[: len(node.args.args) - optional]
+            named += [one for one, value in zip(node.args.kwonlyargs, node.args.kw_defaults) if value is None]
+            yield from ((node.name, one.arg) for one in named)
+        elif isinstance(node, ast.ClassDef):
+            fields = (one for one in node.body if isinstance(one, ast.AnnAssign) and one.value is None)
+            yield from ((node.name, ast.unparse(one.target)) for one in fields)
 
 
 def segment(node: ast.AST, lines: list[bytes]) -> str:
@@ -117,14 +179,14 @@ def target_names(statement: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def changes(root: ast.AST, lines: list[bytes]) -> Iterator[tuple[str, ast.AST, str]]:
+def changes(root: ast.AST, source: Source) -> Iterator[tuple[str, ast.AST, str]]:
     """(kind, node, replacement) for each change inside."""
     pending: collections.deque[ast.AST] = collections.deque([root])
     while pending:
         node = pending.popleft()
         if isinstance(node, (ast.Import, ast.ImportFrom)) or is_hint(node) or is_for_type_checkers(node):
             continue
-        yield from replacements(node, lines)
+        yield from replacements(node, source)
         pending.extend(parts(node))
 
 
@@ -145,40 +207,191 @@ def without_docstring(node: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
     return node.body[1:] if ast.get_docstring(node) is not None else node.body
 
 
-def replacements(node: ast.AST, lines: list[bytes]) -> Iterator[tuple[str, ast.AST, str]]:
+def replacements(node: ast.AST, source: Source) -> Iterator[tuple[str, ast.AST, str]]:
     """(kind, node, replacement): the changes of the node itself."""
-    if isinstance(node, ast.ExceptHandler) and node.type is not None:
-        yield from (("except", node.type, text) for text in fewer_types(node.type))
-    elif isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict)):
-        yield from (("row", node, text) for text in without_each_row(node))
-    elif isinstance(node, ast.Constant):
-        yield from (("constant", node, text) for text in other_constants(node.value))
-        if isinstance(node.value, str):
-            yield from (("row", node, repr(text)) for text in without_each_line(node.value))
-        if isinstance(node.value, (str, bytes)) and is_raw(node, lines):
-            yield from (("expression", node, text) for text in weaker_expressions(node.value))
+    for kind, change in KINDS.items():
+        yield from ((kind, changed, text) for changed, text in change(node, source))
+
+
+def without(node: ast.AST, field: str, index: int) -> str:
+    """The node without one element of a list that it has."""
+    changed = copy.deepcopy(node)
+    del getattr(changed, field)[index]
+    return f"({ast.unparse(changed)})"
+
+
+def constants(node: ast.AST, source: Source) -> Iterator[Change]:
+    if isinstance(node, ast.Constant):
+        yield from ((node, text) for text in other_constants(node.value))
     elif isinstance(node, ast.JoinedStr):
-        yield "constant", node, f"({segment(node, lines)} + '?')"
-    elif isinstance(node, ast.Return) and node.value is not None and not is_false(node.value):
-        yield "statement", node, "return None"
-    elif isinstance(node, (ast.Raise, ast.AugAssign, ast.Continue, ast.Break, ast.Delete)) or (
+        yield node, f"({segment(node, source.lines)} + '?')"
+
+
+def expressions(node: ast.AST, source: Source) -> Iterator[Change]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)) and is_raw(node, source.lines):
+        yield from ((node, text) for text in weaker_expressions(node.value))
+
+
+def rows(node: ast.AST, source: Source) -> Iterator[Change]:
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict)):
+        yield from ((node, text) for text in without_each_row(node))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from ((node, repr(text)) for text in without_each_line(node.value))
+
+
+def statements(node: ast.AST, source: Source) -> Iterator[Change]:
+    if isinstance(node, (ast.Raise, ast.AugAssign, ast.Continue, ast.Break, ast.Delete)) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ):
-        yield "statement", node, "pass"
-    else:
-        yield from (("operator", node, text) for text in other_operators(node))
+        yield node, "pass"
+    elif isinstance(node, ast.Return) and node.value is not None and not is_false(node.value):
+        yield node, "return None"
+    elif isinstance(node, ast.FunctionDef):
+        yield from ((found, "pass") for found in early_returns(node.body, is_last=True))
 
 
-def other_operators(node: ast.AST) -> Iterator[str]:
-    changed = copy.deepcopy(node)
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        changed.ops = [SWAPS[type(node.ops[0])]()]
-        yield f"({ast.unparse(changed)})"
+def operators(node: ast.AST, source: Source) -> Iterator[Change]:
+    if isinstance(node, ast.Compare):
+        for index, operator in enumerate(node.ops):
+            changed = copy.deepcopy(node)
+            changed.ops[index] = SWAPS[type(operator)]()
+            yield node, f"({ast.unparse(changed)})"
     elif isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in SWAPS:
+        changed = copy.deepcopy(node)
         changed.op = SWAPS[type(node.op)]()
-        yield f"({ast.unparse(changed)})"
+        yield node, f"({ast.unparse(changed)})"
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield f"bool({ast.unparse(node.operand)})"
+        yield node, f"bool({ast.unparse(node.operand)})"
+
+
+def operands(node: ast.AST, source: Source) -> Iterator[Change]:
+    """One operand of `and` or `or` dropped."""
+    if isinstance(node, ast.BoolOp):
+        yield from ((node, without(node, "values", index)) for index in range(len(node.values)))
+
+
+def calls(node: ast.AST, source: Source) -> Iterator[Change]:
+    """`f(x)` and `x.strip()` become `x`; a call that is a statement is dropped as such."""
+    for call in () if isinstance(node, ast.Expr) else parts(node):
+        if isinstance(call, ast.Call):
+            yield from ((call, f"({ast.unparse(one)})") for one in converted(call, source))
+
+
+def converted(call: ast.Call, source: Source) -> list[ast.expr]:
+    """What a call converts, or nothing."""
+    function = ast.unparse(call.func)
+    name = function.removeprefix("self.")
+    if "." in name and name.rpartition(".")[2] in CONVERTING_METHODS:
+        return [call.func.value]
+    is_single = len(call.args) == 1 and not isinstance(call.args[0], ast.Starred)
+    return call.args if is_single and name in source.converters else []
+
+
+def keywords(node: ast.AST, source: Source) -> Iterator[Change]:
+    """One keyword of a call dropped."""
+    if not isinstance(node, ast.Call):
+        return
+    name = ast.unparse(node.func).rpartition(".")[2]
+    for index, keyword in enumerate(node.keywords):
+        is_needed = keyword.arg in KEYWORDS_TO_KEEP or (name, keyword.arg) in source.required
+        if keyword.arg and not is_needed and not is_none(keyword.value):
+            yield node, without(node, "keywords", index)
+
+
+def truths(node: ast.AST, source: Source) -> Iterator[Change]:
+    """`x is None` becomes `not x`, and the other way round in a condition."""
+    if isinstance(node, ast.Compare) and is_none(node.comparators[0]):
+        truth = "not" if isinstance(node.ops[0], ast.Is) else "bool"
+        yield node, f"({truth} ({ast.unparse(node.left)}))"
+    tests = getattr(node, "ifs", [node.test] if isinstance(node, (ast.If, ast.IfExp)) else [])
+    for test in tests:
+        for leaf in conditions(test):
+            if isinstance(leaf, (ast.Name, ast.Attribute)):
+                yield leaf, f"({ast.unparse(leaf)} is not None)"
+
+
+def handlers(node: ast.AST, source: Source) -> Iterator[Change]:
+    """One type of an `except` dropped, or its base class caught as well."""
+    if not isinstance(node, ast.ExceptHandler) or node.type is None:
+        return
+    yield from ((node.type, text) for text in fewer_types(node.type))
+    for one in node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]:
+        base = source.bases.get(ast.unparse(one), "Exception")
+        if base not in ("Exception", "BaseException", "object"):
+            yield one, base
+
+
+def slices(node: ast.AST, source: Source) -> Iterator[Change]:
+    """A bound of a slice dropped."""
+    if isinstance(node, ast.Slice):
+        for bound in ("lower", "upper", "step"):
+            if getattr(node, bound) is not None:
+                changed = copy.deepcopy(node)
+                setattr(changed, bound, None)
+                yield node, ast.unparse(changed)
+
+
+def ends(node: ast.AST, source: Source) -> Iterator[Change]:
+    """The first element becomes the last, and the other way round."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        other = {"0": "-1", "-1": "0"}.get(ast.unparse(node.slice))
+        if other and "match" not in ast.unparse(node.value):  # which has no last group
+            yield node.slice, other
+
+
+def names(node: ast.AST, source: Source) -> Iterator[Change]:
+    """A function becomes its opposite."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAME_SWAPS:
+        yield node.func, NAME_SWAPS[node.func.id]
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", None) in NAME_SWAPS:
+        yield node.func, f"{ast.unparse(node.func.value)}.{NAME_SWAPS[node.func.attr]}"
+
+
+KINDS = {  # what finds the changes of each kind in a node
+    "constant": constants,
+    "expression": expressions,  # an alternative or an anchor of a regular expression dropped
+    "row": rows,  # of a table, dropped
+    "statement": statements,  # dropped; an early return as well, or what it returns
+    "operator": operators,
+    "operand": operands,
+    "call": calls,
+    "keyword": keywords,
+    "truth": truths,
+    "except": handlers,
+    "slice": slices,
+    "end": ends,
+    "name": names,
+}
+
+
+def early_returns(block: Iterable[ast.stmt], is_last: bool) -> Iterator[ast.Return]:
+    """The returns that something in the function follows; without the last one, it returns None anyway."""
+    block = list(block)
+    for number, statement in enumerate(block, 1):
+        ends_function = is_last and number == len(block) and not isinstance(statement, (ast.For, ast.While))
+        if isinstance(statement, ast.Return) and not ends_function:
+            yield statement
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            continue
+        for field in ("body", "orelse", "finalbody"):
+            yield from early_returns(getattr(statement, field, ()), ends_function)
+        for handler in getattr(statement, "handlers", ()):
+            yield from early_returns(handler.body, ends_function)
+
+
+def conditions(test: ast.expr) -> Iterator[ast.expr]:
+    """What a condition consists of, without `and`, `or` and `not`."""
+    if isinstance(test, ast.BoolOp):
+        for value in test.values:
+            yield from conditions(value)
+    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        yield from conditions(test.operand)
+    else:
+        yield test
+
+
+def is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def other_constants(value: object) -> Iterator[str]:
