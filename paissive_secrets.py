@@ -71,6 +71,8 @@ import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, lru_cache, partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -373,7 +375,7 @@ def is_secret_name(name: str) -> bool:
     return bool(kind_of_name(name)) and not is_about_secret(name)
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def is_about_secret(name: str) -> bool:
     """Return whether a name is only about a secret, as TOKEN_URL is, or about what is none: PUBLIC_KEY."""
     words = words_of(name.rstrip("0123456789"))
@@ -383,19 +385,19 @@ def is_about_secret(name: str) -> bool:
     return bool(words) and not opens_approle and bool(re.fullmatch(_ABOUT_SECRET, words[-1]))
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def kind_of_name(name: str) -> str:
     """Return what kind of secret a name has a word for, a key of _SECRET_WORDS; "" for none."""
     kinds = set(map(_kind_of_word, words_of(name)))
     return next(filter(kinds.__contains__, _SECRET_WORDS), "")
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def words_of(name: str) -> list[str]:
     return " ".join(re.findall(_WORD, name)).lower().split()
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def _kind_of_word(word: str) -> str:
     return next((kind for kind, words in _SECRET_WORDS.items() if re.fullmatch(words, word)), "")
 
@@ -597,7 +599,7 @@ def is_trusted(status: os.stat_result) -> bool:
     return status.st_uid in (0, os.getuid()) and (link or not _others_may("write", status))
 
 
-@functools.lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
     import grp
     import pwd
@@ -610,7 +612,7 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def make_folder(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
+    with suppress(FileExistsError):
         os.mkdir(path, 0o700)
         sync_folder(os.path.dirname(path), f"{path} is made")
 
@@ -651,7 +653,7 @@ def find_above(folder: str, name: str) -> str:
     return found
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
     print_message(f"warning: {message}")
 
@@ -692,21 +694,21 @@ class FileLock:
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
     def record_holder(self, pid: int) -> None:
-        with contextlib.suppress(OSError):  # on a full disk, they name none
+        with suppress(OSError):  # on a full disk, they name none
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT % pid)
 
     def abandon(self) -> None:
         """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
 
     def _lock_file(self) -> bool:
         """Lock the file; return whether it is still at its path."""
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
-        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:
+        with suppress(FileNotFoundError), contextlib.ExitStack() as undo:
             self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
             self._wait_for_lock()
@@ -732,12 +734,12 @@ class FileLock:
             time.sleep(0.01)
 
     def _remove_leftovers(self) -> None:  # of writers that were killed
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
                 os.unlink(os.path.join(self._folder, name))
 
     def _unlock(self) -> None:
-        with contextlib.suppress(OSError):  # Windows can't remove an open file: the folder stays
+        with suppress(OSError):  # Windows can't remove an open file: the folder stays
             if self._is_in_place():  # if not, somebody removed it, and this is another writer's
                 os.unlink(self._file)
                 os.rmdir(self._folder)
@@ -813,7 +815,7 @@ def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
     path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
     try:
         # Exclusive, so it never writes through a link that somebody puts there now.
-        with open(path, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+        with open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
             yield file
             # Sync, then rename: after a power cut the name must not lead to an empty file.
             file.flush()
@@ -821,7 +823,7 @@ def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
         os.replace(path, target)
     # Also after Ctrl-C: don't leave half a secret in plaintext behind.
     except BaseException:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.unlink(path)
         raise
 
@@ -995,7 +997,7 @@ class Store:
         """Return the values of those of these names that exist."""
         found = {}
         for name in names:
-            with contextlib.suppress(NotFound, BadName):  # a name of maximal length has no stages
+            with suppress(NotFound, BadName):  # a name of maximal length has no stages
                 found[name] = self.get(name)
         return found
 
@@ -1293,7 +1295,7 @@ class Policies:
     def get(self, name: str) -> dict[str, Any]:
         if not self._sealed:
             return self._load().get(self._location, {}).get(name, {})
-        with contextlib.suppress(NotFound):
+        with suppress(NotFound):
             return parse_json(self._sealed.get(name), f"the policy of {show(name)}")
         return {}
 
@@ -1348,7 +1350,7 @@ class Policies:
         elif policy:
             self._sealed.set(name, dump_json(policy, f"the policy of {show(name)}"))
         else:
-            with contextlib.suppress(NotFound):
+            with suppress(NotFound):
                 self._sealed.delete(name)
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -1730,7 +1732,7 @@ class EnvironmentStore(Store):
             variable = checked_variable(name)
             if variable not in os.environ and credential_path(name):  # mounted files have none
                 continue
-            with contextlib.suppress(NotFound, BadValue):  # what can't be read can't be followed
+            with suppress(NotFound, BadValue):  # what can't be read can't be followed
                 if looks_like_reference(value := self.get(name)):
                     found[name] = value
         return found
@@ -1836,7 +1838,7 @@ def environment_now() -> dict[str, str]:
     return {name: text for name in list(os.environ) if (text := os.environ.get(name)) is not None}
 
 
-@functools.lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def checked_variable(name: str) -> str:
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
@@ -1934,7 +1936,7 @@ def _run_for_credential(what: str, command: str) -> str:
     import shutil
 
     words: list[str] = []
-    with contextlib.suppress(ValueError):  # a quote isn't closed
+    with suppress(ValueError):  # a quote isn't closed
         words = [os.path.expanduser(word) for word in shlex.split(command)]
     # The message doesn't say what it is: it may be what opens the store.
     if not words or not shutil.which(words[0]):
@@ -1963,7 +1965,7 @@ def ask(prompt: str, *, twice: bool = False) -> str:
     import getpass
 
     typed = again = ""
-    with contextlib.suppress(EOFError):  # ^D
+    with suppress(EOFError):  # ^D
         typed = getpass.getpass(prompt)
         if typed:
             again = getpass.getpass("Again: ") if twice else typed
@@ -2023,7 +2025,7 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
     def use_pipe() -> None:
         nonlocal printed
         # The command may not read all, or anything.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if child.stdin:
                 child.stdin.write(text.encode())
                 child.stdin.close()
@@ -2050,7 +2052,7 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
     import signal
 
     if session and hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):  # macOS reports an error for a process that has ended
+        with suppress(OSError):  # macOS reports an error for a process that has ended
             os.killpg(child.pid, signal.SIGKILL)
     child.kill()
     child.wait()
@@ -2198,7 +2200,7 @@ class Passphrase:
         self._log_n = log_n
         self._max_log_n = max_log_n
         self._text = b""
-        with contextlib.suppress(UnicodeEncodeError):
+        with suppress(UnicodeEncodeError):
             self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
@@ -2222,7 +2224,7 @@ class Passphrase:
         return _open_box(_scrypt(self._text, salt, log_n), body)
 
 
-@functools.lru_cache(maxsize=4)
+@lru_cache(maxsize=4)
 def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
     """Return the key that wraps a file key; cached, so that a password costs one scrypt a process."""
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -2336,7 +2338,7 @@ def _unbase64(text: bytes) -> bytes:
     """Return the bytes for which `_base64` writes exactly this text, or raise Corrupt."""
     import binascii
 
-    with contextlib.suppress(binascii.Error):
+    with suppress(binascii.Error):
         data = binascii.a2b_base64(text + b"==")  # excess padding is ignored
         if _base64(data) == text:
             return data
@@ -2358,7 +2360,7 @@ def _bech32(prefix: str, data: bytes) -> str:
     return prefix + (text.upper() if prefix.isupper() else text)
 
 
-@functools.lru_cache(maxsize=32)
+@lru_cache(maxsize=32)
 def _checksum_term(top: int) -> int:
     term = 0
     for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
@@ -2483,7 +2485,7 @@ class FileStore(Store):
                 raise not_found_error(name)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
-            with contextlib.suppress(OSError):  # until one isn't empty
+            with suppress(OSError):  # until one isn't empty
                 while folder != self._entries:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
@@ -2563,9 +2565,9 @@ class FileStore(Store):
         return _fingerprint(keys[0])
 
     def _delete_member(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             for file in _MEMBER_FILES:
-                with contextlib.suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     os.unlink(self._member_file(name, file))
             os.rmdir(os.path.join(self._members, name))
         sync_folder(self._members, f"the member {show(name)} is removed")
@@ -2749,7 +2751,7 @@ class FileStore(Store):
         names = self._member_names()
         opened = {}
         for name in names:
-            with contextlib.suppress(SecretsError, OSError):
+            with suppress(SecretsError, OSError):
                 opened[name] = self._open_member(name, own)
         if len(set(map(_write_identities, opened.values()))) > 1:
             # Somebody who knows the member's recipient put one there.
@@ -2758,7 +2760,7 @@ class FileStore(Store):
         if opened:
             return next(iter(opened.values()))
         for name in names:
-            with contextlib.suppress(SecretsError, OSError):
+            with suppress(SecretsError, OSError):
                 key = _open_file(self._member_file(name, "recipient.age"), own)[0]
                 return (key, *(other for other in own if other is not key))
         if names:
@@ -2869,7 +2871,7 @@ class _SealedPolicies(FileStore):
         self._cache = FileCache()
 
 
-@functools.lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def _file_name(name: str) -> str:
     """Return the path of a secret's file in the folder secrets; cached, since checking names is slow."""
     longest = MAX_NAME_BYTES - len(".age")
@@ -2885,7 +2887,7 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
         sealed = read_file(path, follow=False)
     try:
         for key in keys:
-            with contextlib.suppress(WrongKey):
+            with suppress(WrongKey):
                 return key, unseal(sealed, key)
     except (Corrupt, BadValue) as error:
         raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
@@ -2894,12 +2896,12 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
 
 
 def _check_opens(name: str, path: str, keys: Sequence[Identity]) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         _parse_entry(_open_file(path, keys)[1], name, path)
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
-    absent = contextlib.suppress(FileNotFoundError)
+    absent = suppress(FileNotFoundError)
     with absent, disk_errors(f"read {folder}", but=FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
@@ -2961,13 +2963,13 @@ def _write_identities(keys: tuple[Identity, ...]) -> bytes:
     return "".join(f"{key.reveal()}\n" for key in keys).encode()
 
 
-@functools.lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
+@lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
 def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> tuple[Identity, ...]:
     text = _open_file(path, [Passphrase(password, max_log_n=max(_LOG_N, log_n))], sealed)[1]
     return _parse_identities(decode_value(text, path), path)
 
 
-@functools.lru_cache(maxsize=4)
+@lru_cache(maxsize=4)
 def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
     """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
     lines = [line.strip() for line in text.splitlines()]
@@ -3082,12 +3084,12 @@ _PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
     "namespace": (check_header, ""),
     "token": (check_header, ""),
     "token_path": (lambda _, text: os.path.expanduser(text), "~/.vault-token"),
-    "skip_verify": (functools.partial(_choose, _FLAGS), "false"),
+    "skip_verify": (partial(_choose, _FLAGS), "false"),
     "client_timeout": (_parse_timeout, "60"),
     "max_retries": (_parse_retries, "2"),
     "mount": (_parse_folder, "secret"),
     "prefix": (_parse_folder, ""),
-    "login": (functools.partial(_choose, {name: name for name in LOGINS}), "token"),
+    "login": (partial(_choose, {name: name for name in LOGINS}), "token"),
     "login_mount": (_parse_folder, ""),
 }
 
@@ -3151,12 +3153,12 @@ def json_number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
-@functools.lru_cache(8)  # it only changes with a write
+@lru_cache(8)  # it only changes with a write
 def _parse_index(text: str) -> tuple[str, int]:
     """Return the cluster and the number that OpenBao's X-Vault-Index consists of."""
     import base64
 
-    with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
         found = parse_object(base64.b64decode(text))
         return str(found["cluster"]), int(found["value"])
     return "", 0
@@ -3283,7 +3285,7 @@ class Transport:
             self._idle = {}
             connected = [connection.sock for connection in self._busy if connection.sock]
         for sock in connected:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's would go on in plain text
 
 
@@ -3394,7 +3396,7 @@ class Exchange:
 # Classes derived from the library's are made by functions: importing it takes longer than all else here.
 
 
-@functools.cache
+@cache
 def _opener() -> Any:
     """Return urllib's opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
@@ -3420,7 +3422,7 @@ def _opener() -> Any:
     return opener
 
 
-@functools.cache
+@cache
 def _connection_class() -> Any:
     import socket
     from http.client import HTTPConnection, HTTPResponse
@@ -3437,7 +3439,7 @@ def _connection_class() -> Any:
                 self.sock.settimeout(_time_left(self.deadline))
                 self.sock.connect(self.socket_path)
             else:
-                self._create_connection = functools.partial(_dial, self.deadline)
+                self._create_connection = partial(_dial, self.deadline)
                 super().connect()
             if self.context:
                 self.sock.settimeout(_time_left(self.deadline))
@@ -3523,7 +3525,7 @@ class _Source(io.RawIOBase):
         return size
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
@@ -3546,7 +3548,7 @@ def _proxy_of_environment(address: str) -> str:
 def _names_host(entry: str, host: str, port: str) -> bool:
     import ipaddress
 
-    with contextlib.suppress(ValueError):
+    with suppress(ValueError):
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     parts = re.fullmatch(r"\[?([^]]+?)]?(?::([0-9]+))?", entry)
     if not parts or parts[2] not in (None, port):
@@ -3558,7 +3560,7 @@ def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
     import base64
     from urllib.parse import unquote
 
-    with contextlib.suppress(ValueError):  # an invalid port, or bytes that aren't text
+    with suppress(ValueError):  # an invalid port, or bytes that aren't text
         url = split_url(proxy if "://" in proxy else f"http://{proxy}")
         login, _, host = url.netloc.rpartition("@")
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
@@ -3617,7 +3619,7 @@ def _load_folder(context: Any, folder: str) -> None:
 
     for place, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(ssl.SSLError):  # a key, for instance
+            with suppress(ssl.SSLError):  # a key, for instance
                 context.load_verify_locations(os.path.join(place, name))
 
 
@@ -3633,7 +3635,7 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-@functools.lru_cache(2)
+@lru_cache(2)
 def _decoder(hook: Any) -> Any:
     import json
 
@@ -3785,7 +3787,7 @@ class Session:
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
-        call = functools.partial(self.transport.call, *request, repeat=repeat)
+        call = partial(self.transport.call, *request, repeat=repeat)
         response = call(token=token)
         # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
         if response.status == 403 and self._replace_token(token):
@@ -3860,7 +3862,7 @@ class Session:
 
     def _renew(self, token: str, lease: Lease) -> None:
         lease.put_off()
-        with contextlib.suppress(SecretsError):  # it is good for another third of its lease
+        with suppress(SecretsError):  # it is good for another third of its lease
             if not lease.seconds:
                 self._look_up(token, lease)
                 if not (lease.seconds and lease.is_due()):
@@ -4044,7 +4046,7 @@ class VaultStore(Store):
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         places = {}  # paths and fields by name
         for name in names:
-            with contextlib.suppress(BadName):
+            with suppress(BadName):
                 places[name] = _path_and_field(name)
         paths = {path for path, _ in places.values()}
         self._visible_mounts()  # or each thread would ask for them
@@ -4081,7 +4083,7 @@ class VaultStore(Store):
         """
         place = self._kv_place(_secret_path(path), versions=cas is not None)
         for field, value in fields.items():
-            with contextlib.suppress(TypeError, ValueError):  # text, or other JSON
+            with suppress(TypeError, ValueError):  # text, or other JSON
                 value = value if isinstance(value, str) else _value_text(value)
             check_value(value, f"the field {show(field)}")
         version = self._write(place, dict(fields), cas)
@@ -4117,7 +4119,7 @@ class VaultStore(Store):
 
     def older_values(self, name: str) -> Iterator[str]:
         for version in self.versions(name)[:-1]:
-            with contextlib.suppress(NotFound):
+            with suppress(NotFound):
                 yield self.get(name, version.number)
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
@@ -4127,7 +4129,7 @@ class VaultStore(Store):
         self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
-        with contextlib.suppress(SecretsError):
+        with suppress(SecretsError):
             return self._session.renew()
         return 10.0
 
@@ -4136,7 +4138,7 @@ class VaultStore(Store):
         if keep_leases and self._session.leases:  # they would end with the token
             return
         failed = []
-        with contextlib.suppress(SecretsError):
+        with suppress(SecretsError):
             failed = self._session.close()
         if failed:
             problem = f"leases of Vault at {self.settings.addr} could not be revoked, and will expire"
@@ -4250,7 +4252,7 @@ class VaultStore(Store):
 
     def _find(self, path: str, version: int | None = None) -> tuple[_Path, _Secret]:
         """Return where a secret is, and the secret; before it counts as absent, ask for the mounts again."""
-        find = functools.partial(self._kv_place, path, versions=version is not None, is_read=True)
+        find = partial(self._kv_place, path, versions=version is not None, is_read=True)
         place = find()
         secret = self._fetch(place, version)
         if not secret.version and find() != place:
@@ -4266,7 +4268,7 @@ class VaultStore(Store):
         return self._find(path, version)[1].fields_or_error(name, version)
 
     def _read_if_there(self, path: str) -> Json:
-        with contextlib.suppress(NotFound):
+        with suppress(NotFound):
             return self._read(path, path)
         return {}
 
@@ -4297,7 +4299,7 @@ class VaultStore(Store):
             name = path if field == _FIELD else f"{path}#{field}"
             # Rotating all fields may leave a stage of one that is no more.
             is_orphan = base_of_stage(field) not in ("", *fields)
-            with contextlib.suppress(BadName):  # others may write what no name can reach
+            with suppress(BadName):  # others may write what no name can reach
                 if field not in _WHOLE and not is_orphan and _path_and_field(name) == (path, field):
                     yield name, fields[field]
 
@@ -4527,14 +4529,14 @@ def _is_part_of(field: str, key: str) -> bool:
 
 def _parse_fields(text: str) -> Json:
     fields: Json = {}
-    with contextlib.suppress(ValueError, RecursionError):
+    with suppress(ValueError, RecursionError):
         fields = parse_object(text.encode(), reject_duplicate_keys)
     if not fields:
         raise BadValue("the value for all fields isn't a JSON object", hint='use {"field": "value"}')
     return fields
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = check_name(name).partition("#")
@@ -4667,7 +4669,7 @@ class SecretsManager:
         store = self.store(backend)
         # The stages first, so that a kill in between leaves no stage without its secret.
         for stage in ("pending", "previous"):
-            with contextlib.suppress(BadName):  # a name of maximal length has no stages
+            with suppress(BadName):  # a name of maximal length has no stages
                 remove_secret(store, name, stage)
         existed = remove_secret(store, name)
         # In the environment, only the persistent view deletes more than what this process sees.
@@ -4712,7 +4714,7 @@ def check_settable(store: Store, *names: str) -> None:
 def existing_targets(value: str, store: Store) -> list[str]:
     """Return the references in a value that lead somewhere; others may be plain text, and aren't shown."""
     targets = []
-    with contextlib.suppress(SecretsError):
+    with suppress(SecretsError):
         for reference in _references_in(value):
             backend, target = _parse_reference(reference)
             if not backend:
@@ -4948,7 +4950,7 @@ class SecretConfig:
         return variable
 
     def _get_variable(self, variable: str, mounted: bool) -> str | None:
-        with contextlib.suppress(NotFound, BadName):
+        with suppress(NotFound, BadName):
             if mounted or variable in os.environ:
                 return self._environment.get(variable)
             return self._environment.get_stored(variable)
@@ -5798,7 +5800,7 @@ def _secret_leaves(value: str) -> Iterator[str]:
 
     found: list[tuple[str, Any]] = []
     if value.lstrip().startswith(("{", "[")):
-        with contextlib.suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError):
             json.loads(value, object_pairs_hook=found.extend)
     for key, text in found:
         if isinstance(text, str) and is_secret_name(key):
@@ -5996,7 +5998,7 @@ def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str)
 def _check_passable(text: str, variable: str) -> None:
     hint = "name the secrets that the command needs, without it"
     reject_reference(text, f"the value for {variable}", hint)
-    with contextlib.suppress(UnicodeEncodeError):
+    with suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(text):
             return
     raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
@@ -6094,7 +6096,7 @@ def _resize(terminal: int, like: int) -> None:
     import fcntl
     import termios
 
-    with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+    with suppress(OSError, ValueError):  # closed meanwhile
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, bytes(8)))
 
 
@@ -6126,7 +6128,7 @@ def _lead_session() -> None:
     import signal
 
     def forward(number: int, _: object) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
+        with suppress(ProcessLookupError):  # it has just ended
             os.kill(command, number)
 
     os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session's leader opens is its own
@@ -6232,7 +6234,7 @@ class _Terminal:
         import termios
 
         if self._modes is not None and _in_foreground():
-            with contextlib.suppress(termios.error):  # closed meanwhile
+            with suppress(termios.error):  # closed meanwhile
                 termios.tcsetattr(0, termios.TCSANOW, self._modes)
             self._modes = None
 
@@ -6300,7 +6302,7 @@ def _handle_signal(
     # The keyboard has interrupted a command in our process group, one without a terminal of its own.
     by_key = number in (signal.SIGINT, signal.SIGQUIT) and not terminal and _in_foreground()
     if number != signal.SIGCHLD and not by_key:
-        with contextlib.suppress(PermissionError):  # it may be root's by now, as with sudo
+        with suppress(PermissionError):  # it may be root's by now, as with sudo
             os.kill(process.pid, number)
 
 
@@ -6463,7 +6465,7 @@ class RedactingFilter:
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns, masked wherever a value is split."""
         masker = Masker(self._encodings)
-        for data in iter(functools.partial(read, PIPE_BYTES), b""):
+        for data in iter(partial(read, PIPE_BYTES), b""):
             yield masker.feed(data)
         yield masker.feed(b"", is_end=True)
 
@@ -6471,7 +6473,7 @@ class RedactingFilter:
         """Redact message, arguments, exception, stack and extra fields."""
         import logging
 
-        with contextlib.suppress(Exception):  # logging reports a message that can't be made
+        with suppress(Exception):  # logging reports a message that can't be made
             message = record.getMessage()
             redacted = self.redact(message)
             if redacted != message:
@@ -6516,7 +6518,7 @@ class _Redaction:
         if id(value) not in self._done:
             self._done[id(value)] = _HIDDEN, value  # where it contains itself
             redacted = _HIDDEN
-            with contextlib.suppress(Exception):  # it can't be read, or is nested too deep
+            with suppress(Exception):  # it can't be read, or is nested too deep
                 redacted = self._redact_object(value)
             self._done[id(value)] = redacted, value
         return self._done[id(value)][0]
@@ -6552,7 +6554,7 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     loaded = load_stages(store)
     found = {}
     for _, name in loaded:
-        with contextlib.suppress(NotFound):  # deleted meanwhile
+        with suppress(NotFound):  # deleted meanwhile
             found[name] = resolve_for_masking(
                 Resolver(manager, loaded=loaded), REFERENCE_PREFIX + name, store, name
             )[1]
@@ -6867,7 +6869,7 @@ class Rule(NamedTuple):
     hit: str = ""
 
 
-@functools.cache
+@cache
 def _prefixed_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
@@ -6890,7 +6892,7 @@ class Pattern:
         return max(self.hit.lower().find(self._keyword) - match.start(), 0) if match else 0
 
 
-@functools.cache
+@cache
 def patterns() -> dict[bytes, list[Pattern]]:
     """Return {keyword: the forms that contain it}."""
     found: dict[bytes, list[Pattern]] = {}
@@ -6908,7 +6910,7 @@ def patterns() -> dict[bytes, list[Pattern]]:
     return found
 
 
-@functools.cache
+@cache
 def pattern_rules() -> dict[str, Rule]:
     return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
 
@@ -6949,14 +6951,14 @@ def _samples(text: str) -> str:
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
 
-@functools.cache
+@cache
 def _sample(letter: str) -> str:
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
     step = next(n for n in (11, 7, 13, 17) if len(letters) % n)
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
 
 
-@functools.cache
+@cache
 def expression(shape: str) -> str:
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
@@ -7013,7 +7015,7 @@ class Prefixes:
                 yield start - literal.offset, literal
 
 
-@functools.lru_cache(4)
+@lru_cache(4)
 def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
     return Prefixes((*custom, *_prefixed_rules()))
 
@@ -7037,7 +7039,7 @@ def _is_web_token(token: bytes) -> bool:
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
-@functools.lru_cache(1024)
+@lru_cache(1024)
 def is_login(encoded: bytes) -> bool:
     """Return whether this is the Base64 of user:password, in which few characters aren't text."""
     user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
@@ -7246,12 +7248,12 @@ class _KeywordSearch(NamedTuple):
     fragments: dict[bytes, list[tuple[bytes, int]]]  # (fragment of names, bytes after it) of each word
 
 
-@functools.cache
+@cache
 def _assignment(source: bool) -> re.Pattern[bytes]:
     return re.compile(_ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE))
 
 
-@functools.cache
+@cache
 def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch:
     fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
     words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
@@ -7411,7 +7413,7 @@ def latin1(part: bytes) -> str:
     return part.decode("latin-1")
 
 
-@functools.cache
+@cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
     if quote.startswith(b"\\"):
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
@@ -7452,13 +7454,13 @@ class _Language(NamedTuple):
     ending: str
 
 
-@functools.cache
+@cache
 def _languages() -> dict[str, _Language]:
     rows = map(str.split, re.split(r"\n(?! )", _LANGUAGES.strip()))
     return {ending: _Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
 
-@functools.lru_cache(1 << 10)
+@lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
     if _TRANSLATION.search(path):
         return _Language("translation", "word")
@@ -7599,13 +7601,13 @@ def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     return place, _cross(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
 
 
-@functools.lru_cache(4096)
+@lru_cache(4096)
 def _weigh(features: tuple[str, ...]) -> int:
     weights = load_weights()
     return sum(weights.get(feature, 0) for feature in features)
 
 
-@functools.lru_cache(4096)
+@lru_cache(4096)
 def _features_of_place(
     kind: str, name: str, separator: str, quote: str, language: str, after: str
 ) -> tuple[str, ...]:
@@ -7624,7 +7626,7 @@ def _features_of_place(
     return "bias -", *_cross(kind, tuple(facts), tuple(facts.values())), *named, *ends
 
 
-@functools.lru_cache(4096)
+@lru_cache(4096)
 def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
     import bisect
 
@@ -7641,7 +7643,7 @@ def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
     )
 
 
-@functools.lru_cache(4096)
+@lru_cache(4096)
 def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
     both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
     return *map("{} {}".format, groups, facts), *both
@@ -7654,7 +7656,7 @@ def wordness(value: str) -> str:
     return str(round(sum(pairs) / len(pairs))) if len(pairs) > 2 else "few"
 
 
-@functools.cache
+@cache
 def _letter_pairs() -> dict[str, int]:
     letters = "abcdefghijklmnopqrstuvwxyz"
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
@@ -7705,7 +7707,7 @@ def looks_drawn(value: str) -> bool:
     return wordness(part if len(part) > 19 else value) not in "6 7 8 9"
 
 
-@functools.cache
+@cache
 def load_weights() -> dict[str, int]:
     weights: dict[str, int] = {}
     for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
@@ -7839,7 +7841,7 @@ class _Property(NamedTuple):
     proofs: list[str]
 
 
-@functools.cache
+@cache
 def properties() -> list[_Property]:
     found: list[_Property] = []
     for part in _PROPERTIES.strip().split("\n= "):
@@ -7919,7 +7921,7 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     return texts
 
 
-@functools.cache
+@cache
 def _hashes_of_words() -> set[str]:
     import hashlib
 
@@ -8068,7 +8070,7 @@ def _classify(candidate: Candidate, path: str = "") -> Span:
     return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
 
 
-@functools.lru_cache(1 << 12)  # versions of a file repeat most of its lines
+@lru_cache(1 << 12)  # versions of a file repeat most of its lines
 def _judge(candidate: Candidate, is_sample: bool) -> Span:
     value = candidate.value.encode("latin-1")
     rule = None
@@ -8180,7 +8182,7 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
 
     for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
         plain = string[1]
-        with contextlib.suppress(ValueError):
+        with suppress(ValueError):
             plain = json.loads(string[0], strict=False).encode("utf-8", "replace")
         for span in detect(plain, "", custom, encoded=False) if plain != string[1] else ():
             yield span._replace(start=string.start(1), end=string.end(1))
@@ -8231,10 +8233,10 @@ _ITEM = lazily(  # of a row, with what follows it
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
-@functools.cache
+@cache
 def _keyword_detectors() -> dict[bytes, Detector]:
     detectors: dict[bytes, Detector] = {
-        keyword: functools.partial(_match_patterns, of, len(keyword))
+        keyword: partial(_match_patterns, of, len(keyword))
         for keyword, of in patterns().items()
         if keyword.rfind(b"/") != 0  # else it is a file's name
     }
@@ -8902,7 +8904,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
-    with contextlib.suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
+    with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from _parse_changes(out)
 
 
@@ -8955,7 +8957,7 @@ def install_hook(name: str) -> str:
     program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
     command = os.fsencode(f"{shlex.join(program)} {_HOOKS[name]} || exit 1\n")
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
         if before.splitlines()[:-1] != begin.splitlines():
@@ -8992,7 +8994,7 @@ def _set_merge_driver(path: str) -> None:
     rule = f"{BASELINE} merge=union\n".encode()
     text = b""
     with FileLock(path):
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             text = read_file(path)
         if rule not in text:
             if text and not text.endswith(b"\n"):
@@ -9037,7 +9039,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
             listed = _list_with_git(root, shown, accept)
             # Git may be missing, or refuse a repository that someone else owns. For an ignored PATH it lists
             # nothing (StopIteration): then walk it.
-            with contextlib.suppress(Unavailable, StopIteration):
+            with suppress(Unavailable, StopIteration):
                 names = _files_of_git(itertools.chain([next(listed)], listed), root, shown, accept)
         for name in names:
             path = f"{root}/{name}"
@@ -9048,7 +9050,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
 
 
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    report = functools.partial(accept.on_error, shown.rstrip("/"))
+    report = partial(accept.on_error, shown.rstrip("/"))
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
         names = (name.rstrip("/") for name, _ in itertools.groupby(split_records(out)))
@@ -9056,7 +9058,7 @@ def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
-    is_link = functools.lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
+    is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
         folders = above.split("/")
         # Git lists what is in its index even if a folder has become a symlink.
@@ -9620,7 +9622,7 @@ def _find_repository(paths: Sequence[str]) -> tuple[str, str]:
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
     # In a hook, git finds the commit's index only from the working directory.
-    with contextlib.suppress(Unavailable):
+    with suppress(Unavailable):
         if "." in tops or top_of_repository(".") == top:
             return ".", top
     return top, top
@@ -10387,7 +10389,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def run_as_program() -> NoReturn:
     _set_up_process()
     code = main()
-    with contextlib.suppress(OSError):  # which main() has reported
+    with suppress(OSError):  # which main() has reported
         sys.stdout.close()
     sys.exit(code)
 
@@ -10486,7 +10488,7 @@ def _parser(name: str, description: str) -> ArgumentParser:
         prog=f"{_program()} {name}".rstrip(),
         description=description.replace("$ ", f"{_program()} "),
         # Of a fixed width: to ask the terminal, argparse imports slow modules, even if it prints no help.
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=78),
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
 
@@ -10517,7 +10519,7 @@ def _print_version() -> None:
     import hashlib
 
     blob = "no blob id"
-    with contextlib.suppress(OSError), open(__file__, "rb") as file:  # in an archive there is none
+    with suppress(OSError), open(__file__, "rb") as file:  # in an archive there is none
         code = file.read()
         blob = hashlib.sha1(b"blob %d\0" % len(code) + code, usedforsecurity=False).hexdigest()
     print(f"paissive_secrets {__version__} ({__date__}) {blob}")
@@ -10535,7 +10537,7 @@ def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # which main() reports
+    with suppress(OSError):  # which main() reports
         sys.stdout.flush()  # in a log, what was printed before comes first
     print_message(message, _program().removesuffix(".py"))
 
@@ -10672,7 +10674,7 @@ def cmd_delete(args: Namespace) -> int:
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db --metadata --backend vault
     """
-    return _act_on_each(args.names, functools.partial(_delete, args))
+    return _act_on_each(args.names, partial(_delete, args))
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
@@ -10850,7 +10852,7 @@ def cmd_redact(args: Namespace) -> int:
     def redact_path(path: str) -> None:
         mask_more: Callable[..., Any] = iter
         if args.found or args.confidence:
-            mask_more = functools.partial(mask_found, path=path, levels=levels)
+            mask_more = partial(mask_found, path=path, levels=levels)
         with disk_errors(f"redact {path}", BrokenPipeError):
             redact_one(path, secrets, mask_more)
 
