@@ -436,7 +436,7 @@ def format_time(seconds: float) -> str:
     return time.strftime(TIME_FORMAT, time.gmtime(seconds))
 
 
-def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; raise BadValue for a duplicate key: parsers disagree on it."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -451,7 +451,7 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
 
     tree = problem = None
     try:
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=reject_duplicate_keys)
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_reject_duplicate_keys)
     except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
         problem = str(error)
     if problem:  # raised here, since that exception holds the text
@@ -1041,6 +1041,17 @@ class Store:
             found[name] = {stage: values[key] for stage, key in stored.items() if key in values}
         return found
 
+    def check_rotatable(self, name: str) -> None:
+        """Raise BadValue if there is no place for a previous value."""
+
+    def keep_previous(self, name: str, value: str) -> None:
+        """Keep a value as the previous one before `set` replaces it."""
+        self.set(self.stage_name(name, "previous"), value)
+
+    def drop_previous(self, name: str) -> None:
+        """Delete the previous value, or raise NotFound."""
+        self.delete(self.stage_name(name, "previous"))
+
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values before the current one; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
@@ -1252,7 +1263,7 @@ def stage_suffix(stage: str) -> str:
 
 def base_of_stage(name: str) -> str:
     """Return the secret whose stage, other than current, a name looks like, or ""."""
-    base = re.sub("__(PENDING|PREVIOUS)$", "", name)
+    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)
     return "" if base == name else base
 
 
@@ -3159,7 +3170,7 @@ def _parse_index(text: str) -> tuple[str, int]:
     import base64
 
     with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        found = parse_object(base64.b64decode(text))
+        found = _parse_object(base64.b64decode(text))
         return str(found["cluster"]), int(found["value"])
     return "", 0
 
@@ -3625,7 +3636,7 @@ def _load_folder(context: Any, folder: str) -> None:
 
 def _read_body(status: int, raw: bytes) -> Json:
     try:  # a proxy's errors aren't JSON
-        body = parse_object(raw if status == 200 else raw or b"{}")
+        body = _parse_object(raw if status == 200 else raw or b"{}")
         if status == 404 and not body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
@@ -3635,16 +3646,16 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-@lru_cache(2)
-def _decoder(hook: Any) -> Any:
+@cache
+def _decoder() -> Any:
     import json
 
-    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=int)  # int() rejects NaN and Infinity
+    return json.JSONDecoder(parse_constant=int)  # int() rejects NaN and Infinity
 
 
-def parse_object(raw: bytes, hook: Any = None) -> Json:
+def _parse_object(raw: bytes) -> Json:
     """Return a JSON object; raise ValueError for anything else."""
-    found = _decoder(hook).decode(raw.decode())
+    found = _decoder().decode(raw.decode())
     if not isinstance(found, dict):
         raise ValueError
     return found
@@ -3731,11 +3742,14 @@ _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 
 
 class Lease:
-    """How long a token or dynamic secrets last; a plain class, since the data is secret."""
+    """How long a token lasts or the dynamic secrets in a response; a plain class, since those are secret."""
 
-    def __init__(self, seconds: float, lease_id: str = "", data: Json | None = None) -> None:
-        self.id, self.data = lease_id, data or {}
+    def __init__(self, seconds: float, response: Exchange | None = None) -> None:
+        self.response = response
+        self.id = response.body["lease_id"] if response else ""
         self.start(seconds)
+        if response and response.body.get("renewable") is not True:
+            self.renew_at = float("inf")
 
     def start(self, seconds: float, used: float = 0.0) -> None:
         """Count from now, with so many seconds used; 0 in all means that there is nothing to renew."""
@@ -3952,7 +3966,6 @@ _Text = Optional[str]
 _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
-_WHOLE = frozenset(STAGES.values())  # instead of a field: all fields, or a stage of all of them
 _UNKNOWN = "whether the write was carried out is unknown"
 
 
@@ -4034,7 +4047,10 @@ class VaultStore(Store):
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
-        fields = self._read(name, path, version)
+        if not field and path.endswith(STAGES["previous"]):
+            path = base_of_stage(path)
+            version = self._version_before(path)
+        fields = self._find(path, version)[1].fields_or_error(name, version)
         value = _value_in(fields, field)
         if value is None:
             error = not_found_error(name)
@@ -4050,8 +4066,8 @@ class VaultStore(Store):
                 places[name] = _path_and_field(name)
         paths = {path for path, _ in places.values()}
         self._visible_mounts()  # or each thread would ask for them
-        secrets = dict(zip(paths, _read_all(self._read_if_there, paths)))
-        values = {name: _value_in(secrets[path], field) for name, (path, field) in places.items()}
+        found = {path: secret.fields or {} for path, (_, secret) in zip(paths, _read_all(self._find, paths))}
+        values = {name: _value_in(found[path], field) for name, (path, field) in places.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     def get_everything(self) -> dict[str, str]:
@@ -4064,16 +4080,17 @@ class VaultStore(Store):
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
-        return self._read(path, _secret_path(path), version)
+        return self._find(_secret_path(path), version)[1].fields_or_error(path, version)
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
         _, field = _path_and_field(name)
         check_value(value)
-        fields: Json = {field: value}
-        if field in _WHOLE:
-            fields = {key + field: part for key, part in _parse_fields(value).items()}
-        self._change(name, lambda old: {**_without(old, field), **fields})
+        if field:
+            self._change(name, lambda old: {**old, field: value})
+            return
+        fields = _parse_fields(value)
+        self._change(name, lambda old: {**fields, **_stages_of(fields, old)})
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4081,11 +4098,10 @@ class VaultStore(Store):
         With `cas`, raise Conflict unless the secret is at this version; 0
         means absent.
         """
-        place = self._kv_place(_secret_path(path), versions=cas is not None)
+        place = self._locate(_secret_path(path), 1 if cas is None else 2, trusted=False)
         for field, value in fields.items():
-            with suppress(TypeError, ValueError):  # text, or other JSON
-                value = value if isinstance(value, str) else _value_text(value)
-            check_value(value, f"the field {show(field)}")
+            what = f"the field {show(field)}"
+            check_value(value if isinstance(value, str) else dump_json(value, what), what)
         version = self._write(place, dict(fields), cas)
         if version is None:
             hint = "read it again before you decide what to write"
@@ -4095,10 +4111,10 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        fields = self._find(path)[1].fields_or_error(name)
-        if field and _value_in(fields, field) is None:
+        fields = self._find(path, kv=1)[1].fields_or_error(name)
+        if field and field not in fields:
             raise not_found_error(name)
-        self._change(name, lambda old: _without(old, field) if field else {})
+        self._change(name, lambda old: {key: old[key] for key in old if field not in ("", key)})
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
@@ -4106,7 +4122,7 @@ class VaultStore(Store):
             yield name
 
     def versions(self, name: str) -> list[SecretVersion]:
-        place = self._kv_place(_path_and_field(name)[0], versions=True)
+        place = self._versioned(name)
         response = self._call("GET", place.at("metadata"), ok=(200, 404))
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
@@ -4152,7 +4168,7 @@ class VaultStore(Store):
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
     def as_stored(self, name: str, value: str) -> str:
-        if _path_and_field(name)[1] not in _WHOLE:
+        if _path_and_field(name)[1]:
             return value
         return _value_text(dict(sorted(_parse_fields(value).items())))
 
@@ -4166,14 +4182,32 @@ class VaultStore(Store):
         if version is not None:
             self._on_version("delete", name, version)
             return
-        place = self._kv_place(_path_and_field(name)[0], versions=True)
-        self._call("DELETE", place.at("metadata"))
+        self._call("DELETE", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return a field of the same secret: it needs no other permission."""
+        """Return another field of the same secret or, of all fields, another secret."""
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
-        return f"{path}#{field}{suffix}" if suffix else name
+        if not suffix:
+            return name
+        return f"{path}#{field}{suffix}" if field else f"{path}{suffix}#"
+
+    def check_rotatable(self, name: str) -> None:
+        if not _path_and_field(name)[1]:
+            self._versioned(name)
+
+    def keep_previous(self, name: str, value: str) -> None:
+        if _path_and_field(name)[1]:  # of all fields, KV 2 keeps the version
+            super().keep_previous(name, value)
+
+    def drop_previous(self, name: str) -> None:
+        path, field = _path_and_field(name)
+        if field:
+            super().drop_previous(name)
+            return
+        number = self._version_before(path)
+        self.get(name, number)  # it must exist
+        self._on_version("delete", name, number)
 
     def credentials(self) -> Iterator[str]:
         keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
@@ -4201,12 +4235,20 @@ class VaultStore(Store):
 
     # `_call` makes each request: one in `_fetch` and `_list`, as many as it takes in `_find` and `_change`.
 
-    def _locate(self, path: str) -> _Path:
-        mounts = self._visible_mounts()
+    def _locate(self, path: str, kv: int = 0, *, trusted: bool = True) -> _Path:
+        """Return where a secret is; BadValue unless its mount is of at least this KV version."""
+        mounts = self._visible_mounts(trusted=trusted)
         mount = max(filter(path.startswith, mounts), key=len, default="")
-        if mount:
-            return _Path(mount[:-1], mounts[mount], path[len(mount) :])
-        return self._below_prefix(path)
+        inside = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else None
+        place = inside or self._below_prefix(path)
+        if not place.kv and kv:
+            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
+        if place.kv < kv:
+            raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
+        return place
+
+    def _versioned(self, name: str) -> _Path:
+        return self._locate(_path_and_field(name)[0], 2, trusted=False)
 
     def _below_prefix(self, path: str) -> _Path:
         """Return where a secret is unless its name begins with another mount."""
@@ -4240,45 +4282,30 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _kv_place(self, path: str, *, versions: bool = False, is_read: bool = False) -> _Path:
-        """Return where a secret is; BadValue unless it can be written, and has `versions`."""
-        self._visible_mounts(trusted=is_read)
-        place = self._locate(path)
-        if not place.kv:
-            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
-        if versions and place.kv == 1:
-            raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
-        return place
-
-    def _find(self, path: str, version: int | None = None) -> tuple[_Path, _Secret]:
+    def _find(self, path: str, version: int | None = None, kv: int = 0) -> tuple[_Path, _Secret]:
         """Return where a secret is, and the secret; before it counts as absent, ask for the mounts again."""
-        find = partial(self._kv_place, path, versions=version is not None, is_read=True)
-        place = find()
+        kv = kv if version is None else 2
+        place = self._locate(path, kv)
         secret = self._fetch(place, version)
-        if not secret.version and find() != place:
-            place = find()
+        if not secret.version and place != self._locate(path, kv):
+            place = self._locate(path, kv)
             secret = self._fetch(place, version)
         return place, secret
 
-    def _read(self, name: str, path: str, version: int | None = None) -> Json:
-        if version is None:
-            place = self._locate(path)
-            if not place.kv:
-                return self._read_leased(place.at(""))
-        return self._find(path, version)[1].fields_or_error(name, version)
-
-    def _read_if_there(self, path: str) -> Json:
-        with suppress(NotFound):
-            return self._read(path, path)
-        return {}
+    def _version_before(self, path: str) -> int:
+        number = self._find(path, kv=2)[1].version - 1
+        if number < 1:
+            raise NotFound(f"{show(path)} has no earlier version")
+        return number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
-            keys = [*itertools.chain(*_read_all(self._list, folders))]
-            secrets = [key for key in keys if not key.endswith("/")]
+            keys = dict.fromkeys(itertools.chain(*_read_all(self._list, folders)))
+            # A secret whose rotation is unfinished has a pending one beside it.
+            secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
             for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
                 yield from self._named_fields(path, fields)
             # Names can't reach below some folders, and a server may send endless ones.
@@ -4297,13 +4324,13 @@ class VaultStore(Store):
             path = f"{place.mount}/{place.path}"
         for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
-            # Rotating all fields may leave a stage of one that is no more.
-            is_orphan = base_of_stage(field) not in ("", *fields)
             with suppress(BadName):  # others may write what no name can reach
-                if field not in _WHOLE and not is_orphan and _path_and_field(name) == (path, field):
+                if field and _path_and_field(name) == (path, field):
                     yield name, fields[field]
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
+        if not place.kv:
+            return _Secret(self._read_leased(place.at("")), 0)
         # Vault takes 0 and less for the newest.
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
             raise BadValue("there is no such version", hint="they are counted from 1")
@@ -4319,31 +4346,25 @@ class VaultStore(Store):
             error.message += f"; {_UNKNOWN}"
             raise
 
-    def _read_leased(self, path: str) -> Json:
-        """Return a path's data, cached for two thirds of its lease: user and password belong together."""
+    def _read_leased(self, path: str) -> Exchange:
+        """Read a path once in two thirds of its lease: user and password belong together."""
         session = self._session
         with session.lease_lock:
             lease = session.leases.get(path)
-            if lease and time.monotonic() < lease.until:
-                return lease.data
+            if lease and lease.response and time.monotonic() < lease.until:
+                return lease.response
             # Each read creates a database user, say, so it isn't repeated.
             response = self._call("GET", path, repeat=False, ok=(200, 404))
-            if response.status == 404:
-                raise not_found_error(path)
             if response.body.get("lease_id"):
-                seconds = json_number(response.body.get("lease_duration"))
-                lease = Lease(seconds, response.body["lease_id"], response.data)
-                if response.body.get("renewable") is not True:
-                    lease.renew_at = float("inf")
-                session.leases[path] = lease
-            return response.data
+                session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
+            return response
 
     def _change(self, name: str, edit: Callable[[Json], Json]) -> None:
         """Read, edit and write the fields of a secret; start over if others write it in between."""
         path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
-            place, secret = self._find(path)
+            place, secret = self._find(path, kv=1)
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
             if fields:
@@ -4383,14 +4404,14 @@ class VaultStore(Store):
         """Delete a secret; return False if a newer version has the same fields."""
         if secret.fields is None:  # others deleted it
             return True
-        if place.kv == 1:
-            self._call("DELETE", place.at(""), repeat=False)
+        if place.kv == 1 or base_of_stage(place.path):  # of a pending secret, no version is of use
+            self._call("DELETE", place.at("metadata"), repeat=False)
             return True
         self._call("POST", place.at("delete"), {"versions": [secret.version]})
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
-        place = self._kv_place(_path_and_field(name)[0], versions=True)
+        place = self._versioned(name)
         secret = self._fetch(place, version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
@@ -4504,35 +4525,28 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 def _value_text(value: object) -> str:
     import json
 
-    text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+    text = value if isinstance(value, str) else json.dumps(value)
     if not is_encodable(text):
         raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
     return text
 
 
 def _value_in(fields: Json, field: str) -> str | None:
-    if field not in _WHOLE:
-        return _value_text(fields[field]) if field in fields else None
-    whole = {key.removesuffix(field): fields[key] for key in sorted(fields) if _is_part_of(field, key)}
-    return _value_text(whole) if whole else None
+    if not field:
+        whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
+        return _value_text(whole) if whole else None
+    return _value_text(fields[field]) if field in fields else None
 
 
-def _without(fields: Json, field: str) -> Json:
-    return {key: value for key, value in fields.items() if not _is_part_of(field, key)}
-
-
-def _is_part_of(field: str, key: str) -> bool:
-    if field not in _WHOLE:
-        return key == field
-    return key == (base_of_stage(key) or key) + field
+def _stages_of(fields: Container[str], old: Json) -> Json:
+    return {key: value for key, value in old.items() if base_of_stage(key) in fields}
 
 
 def _parse_fields(text: str) -> Json:
-    fields: Json = {}
-    with suppress(ValueError, RecursionError):
-        fields = parse_object(text.encode(), reject_duplicate_keys)
+    fields = parse_json(text, "the value for all fields")
+    dump_json(fields, "a field")  # refuse NaN, for instance
     if not fields:
-        raise BadValue("the value for all fields isn't a JSON object", hint='use {"field": "value"}')
+        raise BadValue("the value for all fields is empty", hint="delete the secret, if that is meant")
     return fields
 
 
@@ -5206,6 +5220,7 @@ class SecretRotation:
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
         policies.store.get(name)  # it must exist
+        policies.store.check_rotatable(name)
         policies.change(name, policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
@@ -5308,7 +5323,7 @@ class SecretRotation:
             if pending is not None and not force:
                 rotation.undo(pending)
             rotation.policies.change(name, {"started": None})
-            rotation.delete("pending")
+            rotation.delete_pending()
 
     def drop(self, name: str) -> bool:
         """Delete the previous value; return whether there was one.
@@ -5317,8 +5332,8 @@ class SecretRotation:
         """
         with self._locked_rotation(name) as rotation:
             rotation.check_finished()
-            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
-            return rotation.delete("previous")
+            rotation.delete_pending()  # it is current, but abort would need the previous value to undo it
+            return rotation.drop_previous()
 
     @contextlib.contextmanager
     def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
@@ -5355,6 +5370,7 @@ class _Rotation:
             self.finish(pending)
 
     def start(self, value: str | None, kind: str = "new") -> None:
+        self._store.check_rotatable(self._name)
         self.check_finished()
         self._check_functions("apply", "verify")  # before anything is stored
         current = self.value("current")
@@ -5366,7 +5382,7 @@ class _Rotation:
         if _is_same(value, current):
             problem = f"the {kind} value of {self._shown} is its current one"
             raise BadValue(problem, hint="rotate to another")
-        self.delete("pending")  # what a killed rotation left there must not pass for this one's
+        self.delete_pending()  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": utc_now()})
         self.set("pending", value)
@@ -5399,10 +5415,10 @@ class _Rotation:
             if not _is_same(pending, current):
                 # Previous before current: after a kill in between, the old value is there twice.
                 if current is not None:
-                    self.set("previous", current)
+                    self._store.keep_previous(self._name, current)
                 self.set("current", pending)
             self.policies.change(self._name, {"rotated": utc_now(), "started": None})
-            self.delete("pending")
+            self.delete_pending()
         except SecretsError as error:
             error.message = f"rotation of {self._shown} failed after apply: {error.message}"
             error.hint = f"then {self._hint}"
@@ -5422,9 +5438,9 @@ class _Rotation:
         self._run("apply", before)
         if promoted:
             self.set("current", before)
-            self.set("previous", pending)  # what has been current is never lost
+            self._store.keep_previous(self._name, pending)  # what has been current is never lost
         elif _is_same(before, previous):  # the copy that this rotation made
-            self.delete("previous")
+            self.drop_previous()
 
     def require_pending(self) -> str:
         pending = self.value("pending")
@@ -5451,8 +5467,15 @@ class _Rotation:
     def set(self, stage: str, value: str) -> None:
         self._store.set(self._store.stage_name(self._name, stage), value)
 
-    def delete(self, stage: str) -> bool:
-        return remove_secret(self._store, self._name, stage)
+    def delete_pending(self) -> None:
+        remove_secret(self._store, self._name, "pending")
+
+    def drop_previous(self) -> bool:
+        try:
+            self._store.drop_previous(self._name)
+        except NotFound:
+            return False
+        return True
 
     def _run(self, kind: str, value: str | None = None) -> Any:
         step = _step(kind, self.policy.get(kind))
