@@ -6901,8 +6901,12 @@ class Pattern:
     """One form of a rule, compiled when its keyword is first seen."""
 
     def __init__(self, rule: Rule, keyword: str, text: str, hit: str) -> None:
-        self.rule, self.hit = rule, hit
-        self._keyword, self._text = keyword, text
+        self.rule = rule
+        self._keyword, self._text, self._hit = keyword, text, hit
+
+    @functools.cached_property
+    def hit(self) -> str:
+        return _samples(self._hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self._keyword))
 
     @functools.cached_property
     def regex(self) -> re.Pattern[bytes]:
@@ -6927,8 +6931,7 @@ def patterns() -> dict[bytes, list[Pattern]]:
                 text = text.replace(macro, meaning)
             for keyword in keywords.split("|"):
                 keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
-                proof = _samples(hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", keyword))
-                pattern = Pattern(rule, keyword, text.replace("{name}", re.escape(keyword)), proof)
+                pattern = Pattern(rule, keyword, text.replace("{name}", re.escape(keyword)), hit)
                 found.setdefault(keyword.encode(), []).append(pattern)
     return found
 
@@ -6999,11 +7002,19 @@ def rule_prefixes(prefix: str) -> list[str]:
 # --- prefixes ---
 
 
-class _Literal(NamedTuple):
-    text: bytes
-    offset: int  # bytes of it before the run of token characters
-    rule: Rule
-    regex: re.Pattern[bytes]  # matches a whole token at its first byte
+class _Literal:
+    def __init__(self, text: bytes, rule: Rule) -> None:
+        self.text = text
+        self.rule = rule
+        # Bytes of it before the run of token characters.
+        self.offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
+
+    @functools.cached_property
+    def regex(self) -> re.Pattern[bytes]:
+        """Match a whole token at its first byte."""
+        behind = b"" if self.offset == 0 or self.text[:1] == b"." else rb"(?<![A-Za-z0-9])"
+        shape = expression(self.rule.shape).encode()
+        return re.compile(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(self.text), shape))
 
 
 class Prefixes:
@@ -7013,16 +7024,12 @@ class Prefixes:
         self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
-                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
-                behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
-                shape = expression(rule.shape).encode()
-                regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
-                literal = _Literal(text, offset, rule, regex)
+                literal = _Literal(text, rule)
                 self.literals.setdefault(text, []).append(literal)
-                if offset:
-                    joint = text[:offset][-2:]
-                    self.joints.setdefault(joint, []).append(literal)
-                    self.leads[joint] = (*self.leads.get(joint, ()), text[:offset])
+                lead = text[: literal.offset]
+                if lead:
+                    self.joints.setdefault(lead[-2:], []).append(literal)
+                    self.leads[lead[-2:]] = (*self.leads.get(lead[-2:], ()), lead)
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
@@ -7239,7 +7246,6 @@ def keyword_hits(
     """Yield (fragment, match up to the value) for each assignment to a name with a telltale fragment,
     and (keyword, match) for `keywords`, which may match other words, since the text is folded."""
     search = _keyword_search(language == "source", keywords)
-    assigned = _assignment(language == "source").match
     looks_random = _LOOKS_RANDOM.match
     folded = window.translate(search.fold)
     hit = search.regex.search(folded)
@@ -7251,7 +7257,7 @@ def keyword_hits(
             resume_at = hit.start() + 1  # another may begin in a keyword
         for fragment, after in search.fragments[word]:
             end = hit.end() - after
-            found = assigned(window, end)
+            found = _assignment(language == "source").match(window, end)
             if found and fragment in _RANDOM_VALUE_WORDS and not looks_random(window, found.end()):
                 continue
             # Compare the fragment last: few have a value.
@@ -8077,8 +8083,8 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
             yield from spans
     # The whole of a file such as master.key, unless it is JSON.
     value = text.strip() if len(text) < 2 * MAX_VALUE and not of_file else b""
-    kind = kind_of(name.encode("utf-8", "replace")) if 8 <= len(value) <= MAX_VALUE else ""
-    if kind and len(value.split()) == 1 and value[:1] != b"{":
+    is_word = 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1 and value[:1] != b"{"
+    if is_word and (kind := kind_of(name.encode("utf-8", "replace"))):
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "", "", "config")
         yield _classify(candidate, path)
@@ -8728,7 +8734,7 @@ _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an ob
 
 
 class Blob(NamedTuple):
-    oid: str
+    oid: str  # "" if the file is removed
     path: str
     commit: str = ""
     date: str = ""  # the author's, ISO 8601
@@ -8816,16 +8822,26 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def staged_blobs(folder: str) -> Iterator[Blob]:
-    # Before the first commit, git compares with the empty tree.
-    last = ask_git(folder, "rev-parse", "-q", "--verify", "HEAD", default="")
-    last = last or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-    with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, last, "--") as out:
-        yield from _parse_changes(out)
+def staged_blobs(folder: str, tree: str = "HEAD") -> Iterator[Blob]:
+    try:
+        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
+            yield from _parse_changes(out)
+    except Unavailable:
+        if tree != "HEAD" or ask_git(folder, "rev-parse", "-q", "--verify", "HEAD", default=""):
+            raise
+        # Before the first commit, git compares with the empty tree.
+        yield from staged_blobs(folder, ask_git(folder, "hash-object", "-t", "tree", "--stdin"))
+
+
+def find_in_repository(folder: str, path: str = "") -> tuple[str, str]:
+    """Return the repository's top, and the id of a path in the last commit."""
+    printed = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", f"HEAD:{path}")
+    up, _, oid = printed.partition("\n")
+    return real_path(os.path.join(folder, up)), oid
 
 
 def top_of_repository(folder: str) -> str:
-    return real_path(os.path.join(folder, ask_git(folder, "rev-parse", "--show-cdup")))
+    return find_in_repository(folder)[0]
 
 
 def real_path(path: str) -> str:
@@ -8848,8 +8864,7 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
             *before, new = (
                 oid if oid.strip("0") and mode not in _NO_FILES else "" for mode, oid in zip(modes, oids)
             )
-            if new:
-                yield Blob(new, path, commit, date, tuple(filter(None, before)))
+            yield Blob(new, path, commit, date, tuple(filter(None, before)))
         elif record:
             commit, _, date = record.partition(" ")
 
@@ -8928,7 +8943,7 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
-        yield from _parse_changes(out)
+        yield from (blob for blob in _parse_changes(out) if blob.oid)
 
 
 def ask_about_file(path: str, *args: str) -> str:
@@ -8976,8 +8991,9 @@ def install_hook(name: str) -> str:
     import shlex
 
     path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
-    # -I: no module of the repository takes the place of Python's.
-    program = [sys.executable, "-Ic", _IMPORT_AND_RUN, os.path.abspath(__file__)]
+    # -I: no module of the repository takes the place of Python's. -S: only a store needs packages.
+    options = "-Ic" if name == "pre-push" else "-ISc"
+    program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
     command = os.fsencode(f"{shlex.join(program)} {_HOOKS[name]} || exit 1\n")
     with suppress(FileNotFoundError):
@@ -9369,12 +9385,13 @@ class Audit:
         self._unread = set[str]()
         self._in_git = staged or history is not None
         if self._in_git:
-            self._folder, self.base = _find_repository(self.paths)
+            self._folder, self.base, self._committed_settings = _find_repository(self.paths)
         else:
             self.base = shown_from(self.paths, self.baseline)
         self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
+        self._staged = list(staged_blobs(self._folder)) if staged else []
         self.settings = _AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._excluded = IgnorePatterns(map(os.fsencode, words))
@@ -9401,7 +9418,7 @@ class Audit:
         if self.history is not None:
             matches = self._scan_history(self.history)
         elif self.staged:
-            matches = self._scan_blobs(staged_blobs(self._folder))
+            matches = self._scan_blobs(iter(self._staged))
         else:
             scans = _scan_all(self.files(), self._scanner, self.jobs)
             matches = itertools.chain.from_iterable(map(self._matches_of, scans))
@@ -9513,7 +9530,10 @@ class Audit:
 
     def _read_settings(self) -> _AuditSettings:
         if self.staged:
-            return _AuditSettings(ask_git(self._folder, "cat-file", "blob", f":{AUDIT_SETTINGS}", default=""))
+            # Not from the index, which takes long to read if it is large.
+            changed = {blob.path: blob.oid for blob in self._staged}
+            oid = changed.get(AUDIT_SETTINGS, self._committed_settings)
+            return _AuditSettings(oid and ask_git(self._folder, "cat-file", "blob", oid, default=""))
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
         path = top + AUDIT_SETTINGS
@@ -9554,7 +9574,7 @@ class Audit:
             self._on_progress(self.summary)
         yield from scanned.matches
 
-    def files(self) -> Iterator[tuple[str, str]]:
+    def files(self) -> Iterator[ListedFile]:
         """Yield (path to open, path to show) for each file below the PATHs."""
         seen = set[str]()
         for start in self.paths:
@@ -9622,7 +9642,7 @@ class Audit:
             self.add_unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
 
     def _wants(self, blob: Blob) -> bool:
-        if not _is_within(blob.path, self._roots):
+        if not blob.oid or not _is_within(blob.path, self._roots):
             return False
         if not VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
             self.summary.skipped["vendored"] += 1
@@ -9634,21 +9654,21 @@ def _is_within(path: str, roots: Container[str]) -> bool:
     return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
 
 
-def _find_repository(paths: Sequence[str]) -> tuple[str, str]:
-    """Return the folder to run git in for these paths, and the top of the repository that they are in."""
+def _find_repository(paths: Sequence[str]) -> tuple[str, str, str]:
+    """Return the folder to run git in for these paths, their repository's top, and the committed settings."""
     tops = {}
     for path in paths or ["."]:
         while path and not os.path.isdir(path):  # it may be gone from the working tree
             path = os.path.dirname(path)
-        tops[path or "."] = top_of_repository(path or ".")
-    top, *others = {*tops.values()}
+        tops[path or "."] = find_in_repository(path or ".", AUDIT_SETTINGS)
+    (top, settings), *others = {*tops.values()}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
         if "." in tops or top_of_repository(".") == top:
-            return ".", top
-    return top, top
+            return ".", top, settings
+    return top, top, settings
 
 
 def _common_folder(paths: Iterable[str]) -> str:

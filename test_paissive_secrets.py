@@ -12062,6 +12062,17 @@ def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
     assert leaks(history=[]) == {"a.py", "src/e.py", "src/g.md"}
 
 
+def test_settings_that_no_commit_changes_are_those_of_the_last_one(project):
+    git(project, "add", ".paissive-audit")
+    git(project, "commit", "-qm", "x")
+    (project / ".paissive-audit").unlink()
+    (project / "!first.txt").write_text("")
+    git(project, "add", "!first.txt", "src", "docs", "a.py")
+    assert leaks(staged=True) == {"a.py", "src/e.py", "src/g.md"}
+    git(project, "rm", "-q", "--cached", ".paissive-audit")
+    assert {"docs/deep/b.md", "src/d.min.js"} < leaks(staged=True)
+
+
 def test_a_stranger_is_not_trusted_to_silence_findings(project, say):
     leak(project / "a.py", comment="  # paissive: allow")
     assert say("audit", "--update-baseline")[0] == say("audit")[0] == 0
