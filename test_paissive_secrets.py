@@ -1498,12 +1498,22 @@ def test_a_new_backend_rotates_and_its_values_are_found_and_masked(shelf, tmp_pa
 
 
 def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
-    assert refusal(ShelveStore().rekey) == "BadValue: only the file backend can do that; use --backend file"
+    store, of_file = ShelveStore(), "BadValue: only the file backend can do that; use --backend file"
+    for act, *arguments in (
+        [store.rekey],
+        [store.members],
+        [store.add_member, "bob", "age1…"],
+        [store.change_password, CANARY],
+        [store.reveal_identity],
+        [store.open_copy, "A", b""],
+    ):
+        assert refusal(act, *arguments) == of_file
     for argv in (
         ["versions", "A"],
         ["undelete", "A"],
         ["destroy", "A", "--version", "1"],
         ["get", "A", "--json"],
+        ["delete", "A", "--metadata"],
     ):
         assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
 
@@ -3634,6 +3644,13 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert [one.name for one in files.members()] == ["ada", "bob"]
 
 
+def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, say):
+    os.truncate(DB, 100)
+    status, said = say("status", "--backend", "file")
+    assert (status, said.splitlines()[-1].startswith("problem ")) == (2, True)
+    assert "restores it" not in said and CUT in said
+
+
 def test_a_rekey_with_a_restored_identity_changes_nothing(files):
     leaked = KEY_FILE.read_bytes()
     files.rekey()
@@ -5579,8 +5596,9 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     assert ran.stdout.decode().split() == [*fields.values()]
     vault_env.set("app/db#user", "x")
     assert say("delete", "app/db", "--version", "1")[0] == 0
+    assert say("destroy", "app/db", "--version", "2")[0] == 0
     rows = [line.split() for line in say("versions", "app/db")[1].splitlines()]
-    assert [(row[0], row[2]) for row in rows] == [("1", "deleted"), ("2", "there"), ("3", "there")]
+    assert [(row[0], row[2]) for row in rows] == [("1", "deleted"), ("2", "destroyed"), ("3", "there")]
     for verb in ("get", "undelete", "destroy"):
         assert "they are counted from 1" in say(verb, "app/db", "--version", "0")[1]
     assert (say("delete", "app/db", "--metadata")[0], say("versions", "app/db")[0]) == (0, 1)
@@ -7100,6 +7118,16 @@ def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monk
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
+@pytest.mark.parametrize(("action", "value"), [("resume", NEW), ("abort", OLD)])
+def test_the_commands_for_what_failed_finish_or_undo_a_rotation(action, value, here, say):
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    say("rotate", "schedule", "A_TOKEN", "--apply", "test -e ready")
+    assert say("rotate", "now", "A_TOKEN", "--stdin", stdin=NEW)[0] == 2
+    Path("ready").touch()
+    assert say("rotate", action, "A_TOKEN") == (0, "")
+    assert ps.get_secret("A_TOKEN", backend="env") == value
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A list whose first item is the time."""
@@ -7961,6 +7989,7 @@ def test_mask_what_belongs_to_a_value():
     for text, values, expected in (
         ("<first-and-second>", ["first-and", "and-second"], "<***>"),
         ("yes, 1234567", ["yes", "1234567", "        "], "yes, 1234567"),
+        ("1234567 and          ", ["1234567 ", "        "], "1234567 and          "),
         ("1: abcdefghij\r\n2: klm&opqrst\r\n", [key], "1: ***\r\n2: ***\r\n"),
         (key.replace("\n", "\r\n"), [key], "***\r\n"),
         ("ab\ncdefghij", ["ab\r\ncdefghij\r\n"], "***"),
@@ -8133,6 +8162,9 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     store.set("DB_PASSWORD", "other")
     assert "and 'db/password' would both be DB_PASSWORD" in refusal(ps.environment_with_secrets, store)
     assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
+    store.delete("DB_PASSWORD")
+    store.set("VAULT_TOKEN", "let-me-in")
+    assert "VAULT_TOKEN" not in ps.environment_with_secrets(store)[0]
 
 
 @pytest.mark.parametrize(
@@ -8547,6 +8579,12 @@ def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch
     assert shown.index("the first") < shown.index("direct cause") < shown.index("ValueError: the second")
 
 
+def test_an_uncaught_exception_is_no_error_where_there_is_no_stderr(log, monkeypatch):
+    ps.redact_logs([SAFE])
+    monkeypatch.setattr(sys, "stderr", None)
+    threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(SAFE), None, None)))
+
+
 LOGGED = {
     "message": lambda log: log.error(f"with {SAFE}"),
     "argument": lambda log: log.error("with %s", SAFE),
@@ -8842,6 +8880,14 @@ def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_aske
     assert say("redact", "--confidence", "medium", "a.log") == (0, line.format("***"))
 
 
+def test_a_baseline_adds_no_findings_of_a_lower_confidence(folder, say):
+    Path("a.log").write_text(f"postgres://app:{token()[4:16]}@db.internal/x\n")
+    leak(folder / "b.py")
+    say("audit", "b.py", "--update-baseline")
+    assert say("audit", "--confidence", "high")[0] == 0
+    assert say("audit", "--confidence", "medium")[0] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -8928,6 +8974,20 @@ def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
     for value in ("harmless", SAFE):
         group.exceptions = (fail(value),)
         assert ps.RedactingFilter([SAFE]).is_revealing(group) == (value == SAFE)
+
+
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link):
+    def fail(token):
+        try:
+            raise ValueError("no")
+        except ValueError as error:
+            return error
+
+    later = KeyError("no")
+    for value in ("harmless", SAFE):
+        setattr(later, link, fail(value))
+        assert ps.RedactingFilter([SAFE]).is_revealing(later) == (value == SAFE)
 
 
 def test_redact_while_other_threads_log(log):
@@ -9257,6 +9317,9 @@ def test_a_bare_value_ends_as_its_language_says():
         ("a.ini", "password = p[7]q)x ; of me", "p[7]q)x"),
         ("a.ini", "password = 3 horses #2 in all", "3 horses"),
         ("a.ini", "password = your horses and mine", "your"),
+        ("a.yml", '"password": a,b;c[d]7', "a,b;c[d]7"),
+        ("a.md", f"| password | {TOKEN} |", TOKEN),
+        ("a.md", f"any | password | {TOKEN} |", ""),
         ("a.conf", "password = p[7]q)x;", "p[7]q)x"),
         ("a.php.example", "$password = strtolower(x7);", ""),
         ("a.yml", "password: a,b;c[d]7 # of me", "a,b;c[d]7"),
@@ -10026,7 +10089,7 @@ def test_private_keys_are_found_in_files_and_in_strings(escape):
 
 
 @pytest.mark.parametrize(
-    "body", ["", "...", "anything", "x" * 80, "YWJj" * 9, f"{PEM_BODY}\n...\n{PEM_BODY}"]
+    "body", ["", "...", "anything", "x" * 80, "YWJj" * 9, *(f"{PEM_BODY}\n{cut}\n{PEM_BODY}" for cut in ("...", "…"))]
 )
 def test_a_header_without_a_key_is_no_private_key(body):
     text = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
@@ -10135,6 +10198,7 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
         (f"(1, 'ada', '{LOGIN}!'),\n(f(2, 3), 'bob', N'{LOGIN}?')", [1, 2]),
         (f"(1, '{LOGIN}!', NULL), (2, 'x', MD5('{LOGIN}!'))", []),
         ("(1, 'ada', 'md5" + ps._samples("{h32}") + "')", []),
+        (f"(1, 'ada', '{LOGIN}!'), (2, 'bob", [1]),
         ("(?, ?, ?)", []),
     ):
         matches = scanned(head + rows + ";", "seed.sql")
@@ -10178,6 +10242,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"x = {{d: '{TOKEN}', kty: 'OKP'}}", "json-web-key"),
         (f"x = {{kty: 'oct',\n  k: '{TOKEN}'}}", "json-web-key"),
         ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
+        ('x = {"kty":"EC","d":"' + TOKEN + '", ', None),
+        ("<s3><key>kX9vuQ2m" + "LwRt7pZs</key></s3>", None),
         (f"redis://:{LOGIN}@cache:6379", "url-password"),
         (f"https://{LOGIN}@host.internal/", None),
         (f"https://host.internal/a:b/{LOGIN}@c", None),
@@ -10317,6 +10383,10 @@ def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16(encoding, mark):
     text = mark + "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
     expected = [("github-token", 6, 6, 6)] if mark or encoding == "utf-8" else []
     assert places(text.encode(encoding)) == expected
+
+
+def test_a_mark_at_the_beginning_of_a_text_takes_no_column():
+    assert places(f"\ufeff{GITHUB}".encode()) == places(GITHUB.encode())
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
@@ -10487,6 +10557,7 @@ def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
         ("a = 1\n", "no value on this line"),
+        (f"password = '{token()}'", "rule password, not reported\n  no finding: a more certain finding"),
         ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name isn't that of a secret"),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         ("CLOJARS_" + "a" * 60, "low at most: it is crossed out"),
@@ -10632,6 +10703,10 @@ def folder(tmp_path, monkeypatch):
 def test_git_names_whole_files_wherever_a_read_ends():
     names = [f"folder/{number}" for number in range(20_000)]
     assert list(ps.split_records(io.BytesIO("\0".join([*names, ""]).encode()))) == names
+
+
+def test_what_git_leaves_out_of_a_file_is_not_waited_for():
+    assert list(itertools.islice(ps._read_exactly(io.BytesIO(b"half"), 9), 3)) == [b"half"]
 
 
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@b.example", "-c", "commit.gpgSign=false")
@@ -10938,6 +11013,12 @@ def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monk
         assert said.startswith("git says: fatal: not a git repository")
 
 
+def test_what_git_can_not_read_counts_as_unreadable(repository, say):
+    Path(".gitignore").symlink_to("nowhere")
+    status, said = say("audit")
+    assert (status, "can't read .: warning: unable to access '.gitignore'" in said) == (2, True)
+
+
 def test_a_revision_is_never_an_option(repository):
     plant(repository, "a.py")
     commit(repository)
@@ -11194,6 +11275,14 @@ def test_a_push_over_a_commit_that_is_not_here_audits_all_that_the_remote_did_no
     (repository / "a.py").unlink()
     git(repository, "commit", "-aq", "--amend", "--allow-empty", "-m", "x")
     assert pushed(repository, "-f", "origin", "main") == ""
+
+
+def test_a_new_branch_sends_what_no_remote_has(repository):
+    plant(repository, "a.txt")
+    commit(repository)
+    git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+    head, zeros = git(repository, "rev-parse", "HEAD").strip(), "0" * 40
+    assert ps.pushed_revisions("fork", [f"refs/heads/x {head} refs/heads/x {zeros}"]) == [head, f"^{head}"]
 
 
 def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(repository, remote):
@@ -12365,6 +12454,18 @@ def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its
     ]
 
 
+def test_older_values_are_searched_for_where_git_has_them_and_the_identity_opens_them(files):
+    known = ps.KnownValues("file")
+    assert list(ps.audit(known=known)) == []
+    assert known.notes == ["older values are not kept, so leaks of them can't be found: DB, app/db"]
+    committed(".")
+    files.rekey()
+    commit(Path("."))
+    known = ps.KnownValues("file")
+    assert list(ps.audit(known=known)) == []
+    assert known.notes == ["older encrypted files that the store's identity doesn't open: 2"]
+
+
 @pytest.mark.parametrize("backend", ["env", "file"])
 def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, backend):
     def audited(*args):
@@ -12447,6 +12548,13 @@ def pack(path, **files):
                 info = tarfile.TarInfo(f"b/{name}.env")
                 info.size = len(text)
                 archive.addfile(info, io.BytesIO(text.encode()))
+
+
+def test_a_large_file_that_is_not_read_to_its_end_hides_no_other_in_the_history(repository):
+    (repository / "a.bin").write_bytes(bytes(300_000))
+    leak(repository / "b.py")
+    commit(repository)
+    assert [finding.path for finding in ps.audit(history=[])] == ["b.py"]
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.jar", "a.tar", "a.tar.gz"])
@@ -12922,13 +13030,16 @@ def test_check_goes_on_after_a_file_that_it_can_not_read(asking, say, monkeypatc
     def open_regular(path, **options):
         if path.endswith("/a.py"):
             raise PermissionError(errno.EACCES, "Permission denied")
+        if path.endswith("/b.py"):
+            raise FileNotFoundError(errno.ENOENT, "deleted meanwhile")
         return open_any(path, **options)
 
     open_any = ps.open_regular
     monkeypatch.setattr(ps, "open_regular", open_regular)
-    (asking / "a.py").write_text("")
+    plant(asking, "a.py", "b.py")
     status, said = say("check")
     assert status == 1 and "can't read a.py: Permission denied\n" in said and "missing   API_TOKEN" in said
+    assert "b.py" not in said
     assert say("check", "a.py")[0] == 2
 
 
