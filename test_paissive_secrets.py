@@ -10089,7 +10089,15 @@ def test_private_keys_are_found_in_files_and_in_strings(escape):
 
 
 @pytest.mark.parametrize(
-    "body", ["", "...", "anything", "x" * 80, "YWJj" * 9, *(f"{PEM_BODY}\n{cut}\n{PEM_BODY}" for cut in ("...", "…"))]
+    "body",
+    [
+        "",
+        "...",
+        "anything",
+        "x" * 80,
+        "YWJj" * 9,
+        *(f"{PEM_BODY}\n{cut}\n{PEM_BODY}" for cut in ("...", "…")),
+    ],
 )
 def test_a_header_without_a_key_is_no_private_key(body):
     text = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
