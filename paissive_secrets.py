@@ -6968,7 +6968,8 @@ def custom_rule(name: str, pattern: str) -> Rule:
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
         raise BadValue(f"rule {show(name)} has no shape, or two ranges")
-    return Rule(name, name, "high", "high", prefix, shape)
+    hit = min(rule_prefixes(prefix), key=len) + _samples(shape)
+    return Rule(name, name, "high", "high", prefix, shape, hit)
 
 
 def _samples(text: str) -> str:
@@ -7036,9 +7037,8 @@ class Prefixes:
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
         """Yield (start, literal) for each literal that begins or continues at `start`."""
-        head = text[start : start + 40]
-        for prefix in filter(head.startswith, self.texts.get(head[:2], ())):
-            for literal in self.literals.get(prefix, ()):
+        for prefix in self.texts.get(text[start : start + 2], ()):
+            for literal in self.literals[prefix] if text.startswith(prefix, start) else ():
                 yield start, literal
         for literal in self.joints.get(text[max(0, start - 2) : start], ()):
             if text.startswith(literal.text, max(0, start - literal.offset)):
@@ -9743,7 +9743,8 @@ class _AuditSettings:
         elif section == "rules":
             name, _, pattern = line.partition("=")
             rule = custom_rule(name.strip(), pattern)
-            re.compile(expression(rule.shape))
+            if all(span.rule != rule for span in detect(rule.hit.encode(), "", (rule,))):
+                raise BadValue("it needs 20 letters, digits, _ or - in a row")
             self.rules += (rule,)
             self.rule_ids.add(rule.id)
         elif section == "disable" and line in self.rule_ids:
@@ -11060,7 +11061,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
 
 
 def _baseline_of(args: Namespace, default: str) -> Baseline | None:
-    path = os.path.relpath(args.baseline or default + BASELINE)
+    path = _relative_path(args.baseline or default + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
@@ -11068,6 +11069,13 @@ def _baseline_of(args: Namespace, default: str) -> Baseline | None:
     # With --untrusted, one that the code brings along doesn't count.
     trusted = args.baseline or args.update_baseline or not args.untrusted
     return Baseline(path) if exists and trusted else None
+
+
+def _relative_path(path: str) -> str:
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive of Windows
+        return path
 
 
 @contextlib.contextmanager
@@ -11254,7 +11262,7 @@ def _describe_problem(path: str, error: SecretsError | None = None) -> str:
     """Say what is wrong with a file, by default a merge conflict, and how to resolve it."""
     import shlex
 
-    quoted = shlex.quote(os.path.relpath(os.path.realpath(path), os.path.realpath(".")))
+    quoted = shlex.quote(_relative_path(os.path.realpath(path)))
     if not error:
         choice = f"git checkout --ours -- {quoted} (or --theirs)"
         return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"

@@ -9207,6 +9207,14 @@ def test_a_project_defines_rules_in_the_notation_of_the_table():
     assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
 
 
+@pytest.mark.parametrize(
+    "prefix", ["acme_corporation_" * 5, "https://acme.internal/api/version-2/keys/of/customers/"]
+)
+def test_a_rule_of_a_project_may_have_a_long_prefix(prefix):
+    rule, value = ps.custom_rule("acme-key", prefix + " {A20}"), prefix + ps._samples("{A20}")
+    assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
+
+
 def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
     for pattern in (
         "",
@@ -12190,6 +12198,8 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ {Y32}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape, or two ranges", RULE_HINT),
+    ("[rules]\nx = acme_ {A14}", 2, "it needs 20 letters, digits, _ or - in a row", RULE_HINT),
+    ("[rules]\nx = acme_ {A10}:{A30}", 2, "it needs 20 letters, digits, _ or - in a row", RULE_HINT),
     ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
     ("[rules]\njwt = acme_ {A32}", 2, "'jwt' can't be a rule's name, or is one already", RULE_HINT),
     (
@@ -12295,6 +12305,14 @@ def test_zero_jobs_are_as_many_as_there_are_cores(monkeypatch):
     for cores, jobs in ((4, 4), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         assert (ps.Audit(jobs=0).jobs, ps.Audit(jobs=2).jobs) == (jobs, 2)
+
+
+def test_a_path_on_another_drive_is_audited_and_accepted(folder, say, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(os.path, "relpath", lambda *paths: exec("raise ValueError"))
+    baseline = os.path.realpath(".paissive-baseline")
+    assert say("audit", "--update-baseline") == (0, f"{baseline} now accepts 1 finding\n")
+    assert say("audit")[0] == 0
 
 
 def test_paths_on_several_drives_are_shown_in_full(folder, monkeypatch):
