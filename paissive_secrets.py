@@ -10231,16 +10231,16 @@ def _utf8_text(value: Any) -> Any:
     return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def report_rules(as_json: bool, out: TextIO) -> None:
+def report_rules(as_json: bool) -> None:
     import json
 
     names = ("id", "what", "severity", "confidence")
     rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
     if as_json:
-        print(json.dumps(rows, indent=1), file=out)
+        print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        print("{id:32} {confidence:6} {severity:8} {what}".format(**row), file=out)
+        print("{id:32} {confidence:6} {severity:8} {what}".format(**row))
 
 
 # === Check ===
@@ -10978,7 +10978,7 @@ def cmd_audit(args: Namespace) -> int:
     if args.explain:
         return _explain_line(args)
     if args.list_rules:
-        report_rules(args.json, sys.stdout)
+        report_rules(args.json)
         return 0
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)

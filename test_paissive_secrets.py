@@ -1552,6 +1552,17 @@ def test_an_empty_value_is_rolled_back_and_resumed_like_any_other(here):
     assert memory.get("A_TOKEN") == ""
 
 
+def test_a_rotation_of_what_is_no_secret_yet_is_undone_without_applying_anything(here):
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", OLD)
+    rotation = ps.SecretRotation(memory)
+    rotation.schedule("A_TOKEN", "1d", apply="cat >> applied; exit 1")
+    memory.delete("A_TOKEN")
+    failure(rotation.rotate, "A_TOKEN", NEW)
+    rotation.abort("A_TOKEN")
+    assert (Path("applied").read_text(), list(memory.names())) == (NEW, [])
+
+
 def test_stores_that_share_a_policy_file_keep_the_policies_of_each_other(here):
     memory = ps.MemoryStore()
     memory.set("A_TOKEN", OLD)
@@ -1614,10 +1625,11 @@ def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fie
     monkeypatch.setitem(ps.STORES, "vault", lambda: store)
     rotation = ps.SecretRotation("vault")
     store.set_fields("app", {"a": OLD, "b": OLD})
-    for name in ("app#a", "app#b"):
+    store.set("shop", OLD)
+    for name in ("app#a", "app#b", "shop"):
         rotation.schedule(name, "1d")
     assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
-    assert rotation.scheduled() == []
+    assert rotation.scheduled() == ["shop"]
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
@@ -3644,11 +3656,21 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert [one.name for one in files.members()] == ["ada", "bob"]
 
 
+def test_status_quotes_the_path_of_a_file_to_restore_for_a_shell(files, say, tmp_path):
+    files.set("a b", "x")
+    committed(tmp_path)
+    os.truncate(STORE / "secrets/a b.age", 100)
+    assert "git checkout HEAD -- '.paissive/secrets/a b.age' (or " in say("status", "--backend", "file")[1]
+
+
 def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, say):
     os.truncate(DB, 100)
     status, said = say("status", "--backend", "file")
     assert (status, said.splitlines()[-1].startswith("problem ")) == (2, True)
     assert "restores it" not in said and CUT in said
+    sealing('{"name": "DB", "value": "VALUE"}')(DB)
+    said = say("status", "--backend", "file")[1]
+    assert f"{DB} was sealed to an older identity; if it was meant: rm {DB}, then set" in said
 
 
 def test_a_rekey_with_a_restored_identity_changes_nothing(files):
@@ -3711,6 +3733,7 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
     sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
     assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
+    assert say("list", "--old", "0s", "--backend", "file")[1].split() == ["ALIEN", "DB", "OLD", "app/db"]
     assert say("list", "--old", "soon", "--backend", "file")[1] == (
         "--old takes a time; write 30d, 12h, 90m or 2w\n"
     )
@@ -5936,6 +5959,7 @@ def test_a_namespace_holds_its_own_secrets():
     inside = bao().store(namespace="team", prefix=outside.settings.prefix)
     eventually(lambda: inside.set("A_TOKEN", "inside"), raised=ps.Unavailable)  # once the mount is ready
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
+    assert dict(inside.status())["namespace"] == "team" and "namespace" not in dict(outside.status())
 
 
 def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(vault_env, tmp_path):
@@ -5956,6 +5980,18 @@ def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(va
     assert failure(other.get, f"{name}#password").hint == f"bring it back with: undelete {name}"
     error = failure(store.set, "cubbyhole/a", "v")
     assert "cubbyhole/ isn't a KV mount: it can only be read" in str(error)
+    assert refusal(store.get, "cubbyhole/absent#a").startswith("NotFound: ")
+    refused = "BadValue: cubbyhole/ isn't a KV mount; check PAISSIVE_VAULT_MOUNT"
+    assert refusal(bao().store(mount="cubbyhole").get, "a") == refused
+
+
+def test_a_write_that_others_keep_overtaking_is_given_up(monkeypatch):
+    store = bao().store()
+    monkeypatch.setattr(ps, "_CAS_TRIES", 3)
+    tries = unittest.mock.Mock(return_value=None)
+    monkeypatch.setattr(ps.VaultStore, "_write", tries)
+    assert refusal(store.set, "app#a", "1") == "Conflict: others keep writing 'app#a'; try again"
+    assert tries.call_count == 3
 
 
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
@@ -6584,6 +6620,14 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     managed.set("token", "t", use_secret=True)
     assert manager.get_secret("token") == managed.get("token", use_secret=True) == "t"
     assert ps.get_secret("token", backend="memory") is None
+
+
+def test_config_says_of_a_setting_that_it_is_a_secret_of_the_chosen_store(files, say, monkeypatch):
+    argv = "config", "explain", "DB", "--backend"
+    assert say(*argv, "file") == (0, "the secret 'DB' (for use_secret)\n")
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "a\x1b[2J.json")
+    status, said = say(*argv, "env")
+    assert said.startswith("nowhere: ") and "\x1b" not in said
 
 
 def test_config_finds_no_variable_that_its_manager_has_deleted(here):
@@ -7745,6 +7789,18 @@ def test_import_removes_a_file_of_secrets_once_the_store_returns_them(env_file, 
     env_file.write_text("A_TOKEN=one\n")
     assert say("import", ".env", "--remove", "--backend", "file") == (0, "")
     assert (ps.FileStore().get("A_TOKEN"), env_file.exists()) == ("one", False)
+
+
+@pytest.mark.parametrize("remove", [[], ["--remove"]])
+def test_import_leaves_a_file_that_changes_meanwhile(env_file, say, monkeypatch, remove):
+    def change(store, *names):
+        env_file.write_text("A_TOKEN=one\nB_TOKEN=two\n")
+
+    env_file.write_text("A_TOKEN=one\n")
+    monkeypatch.setattr(ps, "_warn_after_set", change)
+    problem = ".env is unchanged: something else wrote it meanwhile; import it again\n"
+    assert say("import", ".env", *remove, "--backend", "file") == (2, problem)
+    assert env_file.read_text() == "A_TOKEN=one\nB_TOKEN=two\n"
 
 
 def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
@@ -8927,7 +8983,8 @@ def test_redact_takes_a_backend_or_a_mapping_and_names_short_values(source, log,
     monkeypatch.setenv("PIN_CODE", "1234")
     ps.redact_logs(source)
     log.error("in %s", SAFE)
-    assert (log.text(), caplog.messages) == ("in ***\n", ["not redacted (under 8 characters): PIN_CODE"])
+    warned = ("paissive_secrets", logging.WARNING, "not redacted (under 8 characters): PIN_CODE")
+    assert (log.text(), caplog.record_tuples) == ("in ***\n", [warned])
 
 
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
@@ -10222,6 +10279,11 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
     assert found(f"{head}('{LOGIN}!', '{LOGIN}?', NULL);", "seed.sql") == []
 
 
+def test_a_weak_password_in_a_url_is_one_finding():
+    url = f"postgres://app:{'let' + 'mein'}@db.internal/x"
+    assert [match.rule.id for match in scanned(url, "a.env", explain=True)] == ["weak-password"]
+
+
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
     for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
@@ -10259,7 +10321,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"x = {{kty: 'oct',\n  k: '{TOKEN}'}}", "json-web-key"),
         ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
         ('x = {"kty":"EC","d":"' + TOKEN + '", ', None),
-        ("<s3><key>kX9vuQ2m" + "LwRt7pZs</key></s3>", None),
+        *((f"<s3><{key}>kX9vuQ2m" + f"LwRt7pZs</{key}></s3>", None) for key in ("key", "Key")),
         (f"redis://:{LOGIN}@cache:6379", "url-password"),
         (f"https://{LOGIN}@host.internal/", None),
         (f"https://host.internal/a:b/{LOGIN}@c", None),
@@ -10581,6 +10643,7 @@ def test_explain_says_why_a_line_was_not_reported():
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
     assert explained("one = 1\n", 9).startswith("no value on this line")
+    assert "overlaps" not in explained('password = "your-password"\n', 1)
     short = "no value on this line is long enough and assigned to a secret's name (source)\n"
     assert explained('password = "abc"\n', 1) == short
 
@@ -12949,6 +13012,11 @@ def test_the_strings_of_a_hooks_json_are_decoded_before_they_are_scanned(said):
         assert (done.returncode, findings != [], all(in_string)) == (1, True, True), text
 
 
+def test_a_string_of_json_with_an_escaped_secret_is_masked_as_a_whole():
+    text = '{"a": "not \\quoted", "b": "tab\tand \\u0067' + token()[1:] + '"}'
+    assert b"".join(ps.mask_found([text.encode()], "-")) == b'{"a": "not \\quoted", "b": "***"}'
+
+
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
     for payload, status in (
         ({"hook_event_name": "UserPromptSubmit", "prompt": "deploy with {}"}, 2),
@@ -13065,7 +13133,7 @@ def test_check_goes_on_after_a_file_that_it_can_not_read(asking, say, monkeypatc
     plant(asking, "a.py", "b.py")
     status, said = say("check")
     assert status == 1 and "can't read a.py: Permission denied\n" in said and "missing   API_TOKEN" in said
-    assert "b.py" not in said
+    assert "b.py" not in said and "10 names in 3 files, " in said
     assert say("check", "a.py")[0] == 2
 
 
@@ -13395,6 +13463,12 @@ def test_status_prints_json_for_programs(say):
     assert (status, json.JSONDecoder().raw_decode(said)[0]["problem"][0][:6]) == (2, "line 2")
 
 
+def test_status_of_a_dotenv_file_that_can_not_be_read_names_the_problem(say):
+    Path(".env").write_bytes(b"\xff\xfeA\0")
+    status, said = say("status")
+    assert status == 2 and "\nproblem    " in said and ".env is UTF-16; save it as UTF-8\n" in said
+
+
 def test_status_begins_with_the_store_whichever_it_is(say):
     assert say("status", "--backend", "memory") == (0, "store      <MemoryStore of 0 secrets>\n")
 
@@ -13713,9 +13787,12 @@ WRONG_CALLS = [
         lambda: ps.unseal(ps.seal(b"", ps.Identity.generate().recipient()), ps.Passphrase("x")),
         "none of the keys opens this",
     ),
-    (
-        lambda: ps.VaultStore(addr="ftp://x"),
-        "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
+    *(
+        (
+            lambda addr=addr: ps.VaultStore(addr=addr),
+            "addr isn't an address; use https://host:8200, or unix:///path/of/socket",
+        )
+        for addr in ("ftp://x", "http://[::1", "http://", "http://h:0", "http://h?a", "http://ü")
     ),
     (
         lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"),
@@ -13839,6 +13916,10 @@ WRONG_CALLS = [
     (
         lambda: ps.SecretConfig("odd.json").get("r", use_secret=True),
         "no secret named 'NOPE', which r refers to; set it with: set NOPE",
+    ),
+    (
+        lambda: ps.resolve_text("secret:///A", "env"),
+        "the text: it names no backend; write secret:NAME, or …",
     ),
     (
         lambda: ps.SecretConfig("odd.json").get("s", use_secret=True),
