@@ -71,7 +71,7 @@ import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, partial
 from typing import (
     TYPE_CHECKING,
@@ -789,7 +789,7 @@ def _check_size(path: str, data: bytes) -> None:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
 
 
-@contextlib.contextmanager
+@contextmanager
 def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """Yield a new file; let it durably replace `path` on success, and discard it on an error.
 
@@ -808,7 +808,7 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     sync_folder(os.path.dirname(target), f"{path} is written")
 
 
-@contextlib.contextmanager
+@contextmanager
 def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
     """Do what `replacing` does, with mode 0600; the caller syncs the target's folder."""
     # Unique, even if somebody removes the folder, and with it the lock, under several writers.
@@ -860,7 +860,7 @@ def sync_folder(path: str, done: str) -> None:
             raise Unavailable(problem, hint="check the disk, then try again") from None
 
 
-@contextlib.contextmanager
+@contextmanager
 def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """Turn an OSError, other than `but`, into one line: "can't write .env: No space left on device"."""
     try:
@@ -1336,7 +1336,7 @@ class Policies:
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
-    @contextlib.contextmanager
+    @contextmanager
     def _lock(self) -> Iterator[None]:
         folder = self._folder()
         with FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path):
@@ -2836,7 +2836,7 @@ class FileStore(Store):
         self._opened.credentials[password] = None
         return keys
 
-    @contextlib.contextmanager
+    @contextmanager
     def _open_to_write(self) -> Iterator[tuple[Identity, ...]]:
         """Lock and open the store, which is made if there is none, and yield its keys."""
         self.unlock()  # don't prompt while holding the lock
@@ -2846,7 +2846,7 @@ class FileStore(Store):
                 self._replace_identity((Identity.generate(),), self._password())
             yield self._keys()
 
-    @contextlib.contextmanager
+    @contextmanager
     def _write_lock(self) -> Iterator[None]:
         with disk_errors(f"write to {self.folder}"):
             self._check_folders(make=True)
@@ -5335,7 +5335,7 @@ class SecretRotation:
             rotation.delete_pending()  # it is current, but abort would need the previous value to undo it
             return rotation.drop_previous()
 
-    @contextlib.contextmanager
+    @contextmanager
     def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
         lock = policies.lock_rotation(check_name(name))
@@ -5664,10 +5664,10 @@ class Encodings:
         self._sorted_wrapped = sorted(self._wrapped)
         self._first_bytes = {encoding[0] for encoding in self._sorted}
         shortest = min(map(len, self._sorted), default=_LONG)
-        self._size = size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
-        entries = max(size * len(self._sorted), 1)  # for each step
-        self._step = max(min(shortest // size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
-        self._gap = self._step * size
+        self._size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
+        entries = max(self._size * len(self._sorted), 1)  # for each step
+        self._step = max(min(shortest // self._size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
+        self._gap = self._step * self._size
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for encoding in self._sorted:
             for offset in range(self._gap):
@@ -5720,7 +5720,7 @@ class Encodings:
                 yield start, end, encoding
 
     def _find_cut(self, data: bytes) -> int:
-        # One that begins earlier has a whole word in the data, which is looked up.
+        # One that begins earlier has a whole word in the data.
         reach = self._gap + self._size + 2
         for start in range(max(len(data) - reach, 0), len(data)):
             if data[start] not in self._first_bytes:
@@ -5734,8 +5734,8 @@ class Encodings:
     def mask(self, text: AnyStr) -> AnyStr:
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
-        if masked == data:  # if not, it is shorter
-            return text
+        if masked == data:
+            return text  # as it is: callers compare
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
@@ -5760,7 +5760,8 @@ class Masker:
             self._done = max(self._done, end)
             self._masked = True
         written.append(data[self._done : cut])
-        self._tail, self._done = data[cut:], max(self._done - cut, 0)
+        self._tail = data[cut:]
+        self._done = max(self._done - cut, 0)
         return b"".join(written)
 
     @property
@@ -5768,7 +5769,9 @@ class Masker:
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        shown, self._done, self._masked = self._tail[self._done :], len(self._tail), False
+        shown = self._tail[self._done :]
+        self._done = len(self._tail)
+        self._masked = False
         return shown
 
 
@@ -5941,8 +5944,13 @@ def environment_with_secrets(
     """
     names = list(names)
     store.check_exists()
-    expanded = {name: _expand(store, name) for name in names}
-    others = [name for name, found in expanded.items() if not found]
+    expanded: dict[str, str] = {}
+    others = []
+    for name in names:
+        found = _expand(store, name)
+        expanded.update(found)
+        if not found:
+            others.append(name)
     stages: dict[str, dict[str, str]] = {}
     if others or not names:
         stages = store.get_stages(*others)
@@ -5965,7 +5973,7 @@ def environment_with_secrets(
         resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
     raise_missing(missing)
-    for name, value in itertools.chain(*(found.items() for found in expanded.values())):
+    for name, value in expanded.items():
         variable = variable_name(name)
         values[variable] = {value, *filter(maskable, store.credentials())}
         if not base_of_stage(name):  # which are only masked
@@ -6012,7 +6020,8 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
 
 def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
     """Return `text` with its references resolved, and what to mask wherever it is used."""
-    resolved, values = resolver.text(text, store, where), resolver.values
+    resolved = resolver.text(text, store, where)
+    values = resolver.values
     for holder, name in resolver.sources:
         values.update(resolver.stages(holder, name).values(), filter(maskable, holder.credentials()))
     return resolved, values
@@ -6315,6 +6324,7 @@ def _wait_for(
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
+    """Pass a signal on, unless the process has it already or isn't ours."""
     import signal
 
     if number == signal.SIGWINCH:
@@ -6325,7 +6335,7 @@ def _handle_signal(
     # The keyboard has interrupted a command in our process group, one without a terminal of its own.
     by_key = number in (signal.SIGINT, signal.SIGQUIT) and not terminal and _in_foreground()
     if number != signal.SIGCHLD and not by_key:
-        with suppress(PermissionError):  # it may be root's by now, as with sudo
+        with suppress(PermissionError):  # sudo has made it root's
             os.kill(process.pid, number)
 
 
@@ -6577,10 +6587,9 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     loaded = load_stages(store)
     found = {}
     for _, name in loaded:
+        resolver = Resolver(manager, loaded=loaded)
         with suppress(NotFound):  # deleted meanwhile
-            found[name] = resolve_for_masking(
-                Resolver(manager, loaded=loaded), REFERENCE_PREFIX + name, store, name
-            )[1]
+            _, found[name] = resolve_for_masking(resolver, REFERENCE_PREFIX + name, store, name)
     return found
 
 
@@ -6897,43 +6906,47 @@ def _prefixed_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
-class Pattern:
-    """One form of a rule, compiled when its keyword is first seen."""
+class KeywordPattern(NamedTuple):
+    """One form of a rule."""
 
-    def __init__(self, rule: Rule, keyword: str, text: str, hit: str) -> None:
-        self.rule = rule
-        self._keyword, self._text, self._hit = keyword, text, hit
+    rule: Rule
+    keyword: str
+    regex: re.Pattern[bytes]
+    hit: str  # as in the table
 
-    @functools.cached_property
-    def hit(self) -> str:
-        return _samples(self._hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self._keyword))
-
-    @functools.cached_property
-    def regex(self) -> re.Pattern[bytes]:
-        return re.compile(self._text.encode())
-
-    @functools.cached_property
-    def lead(self) -> int:
-        """Bytes of a match before the keyword."""
-        match = self.regex.search(self.hit.encode())
-        return max(self.hit.lower().find(self._keyword) - match.start(), 0) if match else 0
+    def proof(self) -> str:
+        return _samples(self.hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self.keyword))
 
 
 @cache
-def patterns() -> dict[bytes, list[Pattern]]:
+def bytes_before_keyword(pattern: KeywordPattern) -> int:
+    """Return how long a match is before its keyword: as long as in the proof."""
+    proof = pattern.proof()
+    match = pattern.regex.search(proof.encode())
+    return max(proof.lower().find(pattern.keyword) - match.start(), 0) if match else 0
+
+
+@cache
+def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
     """Return {keyword: the forms that contain it}."""
-    found: dict[bytes, list[Pattern]] = {}
+    found: dict[bytes, list[KeywordPattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
-        for form in re.split(r"\n {4}(?! )", forms) if forms else ():
-            keywords, *parts, hit = re.split(r"\s{2,}", form)
-            text = "".join(parts)
-            for macro, meaning in _MACROS.items():
-                text = text.replace(macro, meaning)
-            for keyword in keywords.split("|"):
-                keyword += " " * text.startswith(f"{keyword} ")  # a longer one leads to fewer places
-                pattern = Pattern(rule, keyword, text.replace("{name}", re.escape(keyword)), hit)
-                found.setdefault(keyword.encode(), []).append(pattern)
+        for form in filter(None, re.split(r"\n {4}(?! )", forms)):
+            for pattern in _parse_form(rule, form):
+                found.setdefault(pattern.keyword.encode(), []).append(pattern)
     return found
+
+
+def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
+    keywords, *parts, hit = re.split(r"\s{2,}", form)
+    text = "".join(parts)
+    for macro, meaning in _MACROS.items():
+        text = text.replace(macro, meaning)
+    for keyword in keywords.split("|"):
+        if text.startswith(f"{keyword} "):
+            keyword += " "  # a longer one leads to fewer places
+        regex = lazily(text.replace("{name}", re.escape(keyword)).encode())
+        yield KeywordPattern(rule, keyword, regex, hit)
 
 
 @cache
@@ -6986,7 +6999,7 @@ def _sample(letter: str) -> str:
 
 
 @cache
-def expression(shape: str) -> str:
+def _shape_regex(shape: str) -> str:
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
@@ -7014,7 +7027,7 @@ class _Literal:
     def regex(self) -> re.Pattern[bytes]:
         """Match a whole token at its first byte."""
         behind = b"" if self.offset == 0 or self.text[:1] == b"." else rb"(?<![A-Za-z0-9])"
-        shape = expression(self.rule.shape).encode()
+        shape = _shape_regex(self.rule.shape).encode()
         return re.compile(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(self.text), shape))
 
 
@@ -7036,10 +7049,10 @@ class Prefixes:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
 
     def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (start, literal) for each literal that begins or continues at `start`."""
+        """Yield (start, literal) for each literal that begins, or whose run begins, at `start`."""
         for prefix in self.texts.get(text[start : start + 2], ()):
-            for literal in self.literals[prefix] if text.startswith(prefix, start) else ():
-                yield start, literal
+            if text.startswith(prefix, start):
+                yield from ((start, literal) for literal in self.literals[prefix])
         for literal in self.joints.get(text[max(0, start - 2) : start], ()):
             if text.startswith(literal.text, max(0, start - literal.offset)):
                 yield start - literal.offset, literal
@@ -7183,8 +7196,8 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _NULL_WORDS = frozenset(
     b"true false null none nil undefined inherit always never await !vault !ref !sub !getatt".split()
 )
-# Takes a window and where a keyword ends; returns what it found and where to go on.
-Detector = Callable[[bytes, int], "tuple[Iterable[Span], int]"]
+Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
+Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
@@ -7221,9 +7234,9 @@ class Candidate(NamedTuple):
     separator: str
     quote: str  # "" around a bare value
     value: str
-    before: str  # the line up to the name
-    after: str  # the line from the value's end
     language: str
+    before: str = ""  # the line up to the name
+    after: str = ""  # the line from the value's end
 
     def __repr__(self) -> str:
         return f"<candidate {self.kind} at {self.start}>"
@@ -7287,6 +7300,7 @@ def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch
     fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
     words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
     rare = set(_RARE + b"k")
+    # A word without one makes its own rarest letter rare.
     rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
     fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
     ahead = dict.fromkeys(keywords, b"")
@@ -7329,16 +7343,20 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
 def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
     """Return the values that follow a telltale fragment: one, or the items of a list."""
     first = _candidate_at(window, language, match)
-    if not first or not first.quote:
-        return [_take_default(first)] if first else []
+    if not first:
+        return []
+    candidates = [_take_default(first)]
+    if not first.quote:
+        return candidates
+    end = first.end + len(first.quote)
     opener = window[match.end("separator") : match.start("quote")].strip()
-    candidates, end = [_take_default(first)], first.end + len(first.quote)
-    item = opener in (b"[", b"{") or match["separator"] == b","
-    if item and _IS_KEY.match(window, end):
+    is_item = opener in (b"[", b"{") or match["separator"] == b","
+    if is_item and _IS_KEY.match(window, end):
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
     while found and len(candidates) <= MAX_ITEMS:
-        (start, end), after = found.span(2), latin1(rest_of_line(window, found.end(2)))
+        start, end = found.span(2)
+        after = latin1(rest_of_line(window, end))
         candidates.append(first._replace(start=start, end=end, value=latin1(found[2]), after=after))
         found = _NEXT_ITEM.match(window, end + 1)
     return candidates
@@ -7355,7 +7373,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
     before = window[line:begin]
-    ending = language.ending if name[:1] != b"-" else "word"
+    ending = "word" if name[:1] == b"-" else language.ending  # an option
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
@@ -7365,7 +7383,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     value = window[start:end]
     if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value):
         return None
-    if bare == b"|" and before[:1] != b"|":
+    if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
     if value.lower() in _NULL_WORDS or (value[:1] == b"!" and value.split(b" ")[0].lower() in _NULL_WORDS):
         return None
@@ -7377,9 +7395,9 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         separator=latin1((separator or bare or b"").strip()) or "_",
         quote=latin1(quote or b""),
         value=latin1(value),
+        language=language.kind,
         before=latin1(before),
         after=latin1(rest_of_line(window, end)),
-        language=language.kind,
     )
 
 
@@ -7389,9 +7407,10 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
         return value
     read = _READ.search((match["type"] or b"") + (match["call"] or b""))
     call = match["call"] and window[match.start("call") - 1 : match.end("call")]
+    default = None
     if read or (call and _DEFAULTING.search(call)):
-        return _SECOND_ARGUMENT.match(window, value.end()) or (None if read else value)
-    return value
+        default = _SECOND_ARGUMENT.match(window, value.end())
+    return default or (None if read else value)
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
@@ -7403,7 +7422,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         return _BARE_VALUES["element"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
-            before = before[:-1]
+            before = before[:-1]  # without the name's quote
         if ending == "scalar" and _ITEM_BEGIN.match(before):
             return _quote_regex(before[-1:]).match(window, start)
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
@@ -7499,7 +7518,7 @@ def language_of(path: str) -> _Language:
 
 
 # === Judgement ===
-# Whether a span is a secret. Every span passes the verdict, the one gate: a table of what no secret is or has
+# Whether a span is a secret. Every span passes one gate, `judge_span`: a table of what no secret is or has
 # caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
 # value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
 
@@ -7509,10 +7528,6 @@ RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key":
 
 def is_scored(span: Span) -> bool:
     return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
-
-
-def _score(candidate: Candidate) -> int:
-    return sum(map(_weigh, _feature_groups(candidate)))
 
 
 def level(score: int) -> str:
@@ -7543,9 +7558,7 @@ _MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
-_CLASS_OF = bytes(
-    97 if 97 <= n <= 122 else 65 if 65 <= n <= 90 else 48 if 48 <= n <= 57 else 45 for n in range(256)
-)
+_CLASS_OF = b"-" * 48 + b"0" * 10 + b"-" * 7 + b"A" * 26 + b"-" * 6 + b"a" * 26 + b"-" * 133
 # Values that differ in their digits share one cache entry.
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _PAIR = lazily("(?=([a-z]{2}))")
@@ -7657,15 +7670,22 @@ def _features_of_place(
 
 @lru_cache(4096)
 def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
-    import bisect
-
-    value, classes = latin1(folded), folded.translate(_CLASS_OF)
-    size, shape, digits = len(value), _SHAPE.match(value), classes.count(b"0")
+    value = latin1(folded)
+    size = len(value)
+    shape = _SHAPE.match(value)
+    classes = folded.translate(_CLASS_OF)
+    digits = classes.count(b"0")
+    if not digits:
+        how_many = "none"
+    elif digits < 3:
+        how_many = "two"
+    else:
+        how_many = "some" if digits < 0.3 * size else "many"
     return (
         (shape and shape.lastgroup) or "-",
-        str(_LENGTHS[bisect.bisect_left(_LENGTHS, min(size, MAX_VALUE))]),
+        str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE))),
         wordness(value),
-        ("two" if digits < 3 else "some" if digits < 0.3 * size else "many") if digits else "none",
+        how_many,
         latin1(bytes(sorted(set(classes), reverse=True))),
         str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
         str(10 * distinct // size),
@@ -7709,8 +7729,8 @@ def _sets_own_line(c: Candidate) -> bool:
     sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
     if not sets or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
         return False
-    more = c.after[len(c.quote) :].strip("\"' \t\r")[:1]  # of a sentence
-    return more in "#,;}|]</" and _ends_telltale(c.name)
+    more = c.after[len(c.quote) :].strip("\"' \t\r")  # of a sentence
+    return (not more or more[0] in "#,;}|]</") and _ends_telltale(c.name)
 
 
 def _ends_telltale(name: str) -> bool:
@@ -7720,12 +7740,12 @@ def _ends_telltale(name: str) -> bool:
 
 def _looks_random(value: str) -> bool:
     symbols = _SYMBOLS.intersection(value)
-    if not symbols:
+    if not symbols or len(value) < 12 or _LONG_WORD.search(value):
         return False
     classes = set(value.encode("latin-1", "replace").translate(_CLASS_OF))
-    mixed = len(value) >= 12 and len(classes) > 2 and not _LONG_WORD.search(value)
-    unlike_words = wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
-    return mixed and unlike_words
+    if len(classes) < 3:
+        return False
+    return wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
 
 
 def looks_drawn(value: str) -> bool:
@@ -7880,12 +7900,13 @@ def properties() -> list[_Property]:
 
 
 def _property(where: str, reason: str, *lines: str) -> _Property:
+    """Parse a row, unchecked: a test runs all proofs."""
     proofs = [line for line in lines if line.startswith(("- ", "+ "))]
     pattern = "".join(line for line in lines if line not in proofs)
     return _Property(reason, where, lazily(pattern), proofs)
 
 
-# --- verdict ---
+# --- the gate ---
 
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
@@ -7912,20 +7933,26 @@ _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 _MEMBERS = lazily(r"[*&]?[A-Za-z_]\w*(?:(?:\.|::)[A-Za-z_]\w*)*\Z")
 
 
-def verdict(span: Span, value: bytes) -> Span:
-    """Return the span with its final confidence, and the reason if something says that it is no secret."""
-    confidence = level(_score(span.candidate)) if span.candidate and is_scored(span) else span.confidence
-    if not confidence:
-        return span._replace(confidence="")
-    public = max((len(p) for p in rule_prefixes(span.rule.prefix) if value.startswith(p.encode())), default=0)
+def judge_span(
+    rule: Rule, place: tuple[int, int], value: bytes, candidate: Candidate | None = None, reason: str = ""
+) -> Span:
+    """Return a span with its rule's or score's confidence, low if it can't be a secret."""
+    span = Span(*place, rule, rule.confidence, candidate, reason)
+    has_score = is_scored(span)
+    if candidate and has_score:
+        span = span._replace(confidence=level(sum(map(_weigh, _feature_groups(candidate)))))
+    if not span.confidence:
+        return span
+    # All values of a rule share its prefix.
+    public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
-    reason = span.reason or reason_against(body, span.candidate)
-    if not reason and not is_scored(span) and span.rule.id != "weak-password":
+    reason = reason or reason_against(body, candidate)
+    if not reason and not has_score and rule.id != "weak-password":
         if _is_uniform(body):
             reason = "it is too uniform to be random"
-        elif span.candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
+        elif candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
             reason = "it is a word for a password"
-    return span._replace(confidence="low" if reason else confidence, reason=reason)
+    return span._replace(confidence="low", reason=reason) if reason else span
 
 
 def reason_against(value: str, candidate: Candidate | None = None) -> str:
@@ -8024,13 +8051,15 @@ def _reason_in_context(value: str, c: Candidate) -> str:
 
 
 def _is_expression(value: str, c: Candidate) -> bool:
-    if len(value) < (5 if value.isdigit() else 3):
+    """Return whether a bare value in source is code, not a literal."""
+    if len(value) < (5 if value.isdigit() else 3):  # too short for a secret
         return True
-    if not _MEMBERS.match(value) or '"' in c.before:
+    if not _MEMBERS.match(value) or '"' in c.before:  # in a string
         return False
     if not value.isidentifier() or c.after.lstrip()[:1] == "(":
         return True
-    return "_" in value and not c.before.strip() and c.after[:1] in ",)"
+    ends_argument = not c.after or c.after[0] in ",)"
+    return "_" in value and not c.before.strip() and ends_argument
 
 
 def _is_word(value: str, c: Candidate) -> bool:
@@ -8047,8 +8076,7 @@ def _is_word(value: str, c: Candidate) -> bool:
 
 # === Detectors ===
 # What turns places in a window into spans: runs of token characters by their prefix, keywords by the pattern
-# around them, and the few kinds that need a parser. The detector of a keyword gets the offset where it ends,
-# and returns where to go on; each looks at a few thousand bytes.
+# around them, and the few kinds that need a parser. A detector looks at a few thousand bytes.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _SAMPLE_PATH = lazily(
@@ -8065,54 +8093,59 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
             yield from _escaped(text, custom)
     yield from _urls(text, path)
-    name = os.path.basename(path)
-    of_file = patterns().get(b"/" + name.lower().encode("utf-8", "replace"), ())
+    name = os.path.basename(path).encode("utf-8", "replace")
+    of_file = keyword_patterns().get(b"/" + name.lower(), ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
-            yield _apply_rule(pattern.rule, text, *found.span(1))
-    detectors, language = _keyword_detectors(), language_of(path)
+            yield judge_span(pattern.rule, found.span(1), found[1])
+    detectors = _keyword_detectors()
+    language = language_of(path)
     if language.kind == "config":
         yield from _unnamed(text, runs)
     resume_at = dict.fromkeys(detectors, 0)
     for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                yield _classify(candidate, path)
+                yield _judge_candidate(candidate, path)
         elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
-    # The whole of a file such as master.key, unless it is JSON.
-    value = text.strip() if len(text) < 2 * MAX_VALUE and not of_file else b""
-    is_word = 8 <= len(value) <= MAX_VALUE and len(value.split()) == 1 and value[:1] != b"{"
-    if is_word and (kind := kind_of(name.encode("utf-8", "replace"))):
+    if not of_file and len(text) < 2 * MAX_VALUE:
+        yield from _whole_file(text, path)
+
+
+def _whole_file(text: bytes, path: str) -> Iterator[Span]:
+    """Judge the only word in a file such as master.key."""
+    value = text.strip()
+    if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
+        return
+    name = os.path.basename(path)
+    kind = kind_of(name.encode("utf-8", "replace"))
+    if kind:
         start = text.find(value)
-        candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "", "", "config")
-        yield _classify(candidate, path)
+        candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "config")
+        yield _judge_candidate(candidate, path)
 
 
-def _apply_rule(rule: Rule, text: bytes, start: int, end: int) -> Span:
-    return verdict(Span(start, end, rule, rule.confidence), text[start:end])
-
-
-def _classify(candidate: Candidate, path: str = "") -> Span:
-    span = _judge(candidate._replace(start=0, end=0), bool(_SAMPLE_PATH.search(path)))
+def _judge_candidate(candidate: Candidate, path: str = "") -> Span:
+    # Cached without its place: versions of a file repeat most lines.
+    span = _judge_placeless(candidate._replace(start=0, end=0), bool(_SAMPLE_PATH.search(path)))
     return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
 
 
-@lru_cache(1 << 12)  # versions of a file repeat most of its lines
-def _judge(candidate: Candidate, is_sample: bool) -> Span:
+@lru_cache(1 << 12)
+def _judge_placeless(candidate: Candidate, is_sample: bool) -> Span:
     value = candidate.value.encode("latin-1")
-    rule = None
+    rule = RULE_OF_KIND.get(candidate.kind, "credential")
     reason = ""
     if candidate.kind in ("auth", "pass", "secret") and is_login(value):
-        rule = pattern_rules()["registry-auth"]
+        rule = "registry-auth"
     elif UUID_VALUE.match(candidate.value):
-        rule = pattern_rules()["uuid-key"]
+        rule = "uuid-key"
     elif is_weak_password(candidate) and not (is_sample and candidate.language == "source"):
-        rule = pattern_rules()["weak-password"]
+        rule = "weak-password"
         reason = "it belongs to a test or an example" if is_sample else ""
-    rule = rule or pattern_rules()[RULE_OF_KIND.get(candidate.kind, "credential")]
-    return verdict(Span(*candidate[:2], rule, rule.confidence, candidate, reason), value)
+    return judge_span(pattern_rules()[rule], (0, 0), value, candidate, reason)
 
 
 # --- tokens ---
@@ -8141,7 +8174,8 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
-    find, end = text.translate(_TWO_CLASSES).find, 0
+    find = text.translate(_TWO_CLASSES).find
+    end = 0
     runs: list[tuple[int, int]] = []
     while end >= 0 and (start := find(_RUN, end)) >= 0:
         end = find(b" ", start)
@@ -8179,7 +8213,7 @@ def _token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
     for at, literal in known.literals_at(text, start):
         found = literal.regex.match(text, at)
         if found and CHECKS.get(literal.rule.id, bool)(found[0]):
-            return _apply_rule(literal.rule, text, *found.span())
+            return judge_span(literal.rule, found.span(), found[0])
     return None
 
 
@@ -8189,7 +8223,8 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
     begins = [start for start, _ in runs if is_text(text, start)]
     if runs and runs[0][0] == 0 and begins[:1] != [0]:  # the text may begin within a group of four
         aligned = _ENCODED_TEXT.search(text, *runs[0])
-        begins = [aligned.start(), *begins] if aligned else begins
+        if aligned:
+            begins.insert(0, aligned.start())
     done = 0
     for begin in begins:
         run = _BASE64.match(text, begin) if begin >= done else None
@@ -8209,11 +8244,15 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
     import json
 
-    for string in _JSON_STRING.finditer(text) if b"\\" in text else ():
+    if b"\\" not in text:
+        return
+    for string in _JSON_STRING.finditer(text):
         plain = string[1]
         with suppress(ValueError):
             plain = json.loads(string[0], strict=False).encode("utf-8", "replace")
-        for span in detect(plain, "", custom, encoded=False) if plain != string[1] else ():
+        if plain == string[1]:
+            continue
+        for span in detect(plain, "", custom, encoded=False):
             yield span._replace(start=string.start(1), end=string.end(1))
 
 
@@ -8222,7 +8261,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
         for found in _AWS_SECRET.finditer(text, begin, end):
             if not _HEX_ONLY.fullmatch(found[0]):
-                yield _apply_rule(rule, text, *found.span())
+                yield judge_span(rule, found.span(), found[0])
 
 
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
@@ -8245,7 +8284,7 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         done = found.end()
         name, value = map(latin1, found.groups())
         if not kind_of_name(name) and not is_about_secret(name) and looks_drawn(re.sub("[+/=.~]", "", value)):
-            yield verdict(Span(*found.span(2), rule, rule.confidence, None, reason), found[2])
+            yield judge_span(rule, found.span(2), found[2], reason=reason)
 
 
 # --- patterns around keywords ---
@@ -8265,8 +8304,8 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 @cache
 def _keyword_detectors() -> dict[bytes, Detector]:
     detectors: dict[bytes, Detector] = {
-        keyword: partial(_match_patterns, of, len(keyword))
-        for keyword, of in patterns().items()
+        keyword: partial(_match_patterns, patterns)
+        for keyword, patterns in keyword_patterns().items()
         if keyword.rfind(b"/") != 0  # else it is a file's name
     }
     detectors[b"private key"] = _private_key
@@ -8276,36 +8315,35 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     return {**detectors, **{mark + b"secret": _kube_secret for mark in (b":", b" ", b"\t", b'"', b"'")}}
 
 
-def _match_patterns(of: list[Pattern], size: int, text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    for pattern in of:
-        begin = at - size - pattern.lead
+def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
+    for pattern in patterns:
+        begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
         found = pattern.regex.match(text, begin) if begin >= 0 else None
-        if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
-            return [_apply_rule(pattern.rule, text, *found.span(found.lastindex or 0))], found.end()
+        group = found.lastindex or 0 if found else 0
+        if found and CHECKS.get(pattern.rule.id, bool)(found[group]):
+            return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
 
 
-def _private_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+def _private_key(text: bytes, at: int) -> Detected:
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
-    return _key_body(text, head) if head else (), at
-
-
-def _key_body(text: bytes, head: re.Match[bytes]) -> Iterator[Span]:
+    if not head:
+        return (), at
     dashes = text.find(b"-----", head.end(), head.end() + MAX_AHEAD - 200)  # none are in a body
     tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
-    cut = b"..." in start or "…".encode() in start
-    if not cut and len(body) >= 50 and len(set(body)) > 15 and len(max(lines, key=len)) > 30:
-        hidden = b"ENCRYPTED" in head[0] or b"ENCRYPTED" in start
-        rule = pattern_rules()["encrypted-key" if hidden else "private-key"]
-        end = tail.end() if tail else head.end() + len(start)
-        yield verdict(Span(head.start(), end, rule, rule.confidence), body)
+    is_cut = b"..." in start or "…".encode() in start
+    if is_cut or len(body) < 50 or len(set(body)) < 16 or len(max(lines, key=len)) < 31:
+        return (), at
+    rule = pattern_rules()["encrypted-key" if b"ENCRYPTED" in head[0] + start else "private-key"]
+    end = tail.end() if tail else head.end() + len(start)
+    return [judge_span(rule, (head.start(), end), body)], at
 
 
-def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+def _inserted_rows(text: bytes, at: int) -> Detected:
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -8324,21 +8362,24 @@ def _inserted_rows(text: bytes, at: int) -> tuple[Iterable[Span], int]:
             at = item.end()
             if item[1] and kind_of(name):
                 after = latin1(rest_of_line(text, item.end(1)))
-                named = kind_of(name), latin1(name), "=", "'", latin1(item[1])
-                spans.append(_classify(Candidate(*item.span(1), *named, "", after, "source")))
+                named = (kind_of(name), latin1(name), "=", "'", latin1(item[1]), "source")
+                spans.append(_judge_candidate(Candidate(*item.span(1), *named, after=after)))
         row = _ROW_BEGIN.match(text, at)
     return spans, at
 
 
-def _web_key(text: bytes, at: int) -> tuple[Iterable[Span], int]:
-    if not text.endswith(b"kty", 0, at - 1):
+def _web_key(text: bytes, at: int) -> Detected:
+    """Return the secret member of the JSON object with this `kty` (RFC 7517)."""
+    if not text.endswith(b"kty", 0, at - 1):  # but KTY, or pty, folded alike
         return (), at
     begin = text.rfind(b"{", max(0, at - 4000), at)
     end = text.find(b"}", at, at + 4000)
     if not 0 <= begin < end:
         return (), max(at, end)
     found = _WEB_KEY_SECRET.search(text, begin, end)
-    return [_apply_rule(pattern_rules()["json-web-key"], text, *found.span(1))] if found else (), end
+    if not found:
+        return (), end
+    return [judge_span(pattern_rules()["json-web-key"], found.span(1), found[1])], end
 
 
 # --- URLs ---
@@ -8350,19 +8391,21 @@ _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
+    if b"@" not in text:
+        return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    for found in _USERINFO.finditer(text) if b"@" in text else ():
+    for found in _USERINFO.finditer(text):
         user, password, host = found.groups()
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
-        sample = plain or b"example" in host or len(set(password.lower())) < 3
-        reason = "its user, its host or its password is an example" if sample else ""
+        is_sample = plain or b"example" in host or len(set(password.lower())) < 3
+        reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)
-        candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), "", "", language)
-        if not sample and is_weak_password(candidate):
-            yield _classify(candidate, path)
-            continue
-        yield verdict(Span(*place, rule, rule.confidence, None, reason), password)
+        candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), language)
+        if not is_sample and is_weak_password(candidate):
+            yield _judge_candidate(candidate, path)
+        else:
+            yield judge_span(rule, place, password, reason=reason)
 
 
 # --- Kubernetes ---
@@ -8377,12 +8420,17 @@ _KUBE_ENTRY = (
 )
 
 
-def _kube_secret(text: bytes, at: int) -> tuple[Iterable[Span], int]:
+def _kube_secret(text: bytes, at: int) -> Detected:
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
+    spans: list[Span] = []
     begin, end = _kube_object(text, kind)
-    return _kube_values(text, begin, end), end
+    while data := _KUBE_DATA.search(text, begin, end):
+        entries, begin = _kube_entries(text, data, end)
+        for entry in entries:
+            spans += _kube_entry(entry, data[1] == b"data")
+    return spans, end
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
@@ -8396,13 +8444,6 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
         return begin, end
     next_version = text.find(b"apiVersion", kind, end)
     return version, next_version if next_version >= 0 else end
-
-
-def _kube_values(text: bytes, at: int, end: int) -> Iterator[Span]:
-    while data := _KUBE_DATA.search(text, at, end):
-        entries, at = _kube_entries(text, data, end)
-        for entry in entries:
-            yield from _kube_entry(entry, data[1] == b"data")
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
@@ -8425,17 +8466,17 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
         return
     plain = decode64(value) if encoded else value
     text = plain.decode("utf-8", "replace")
-    readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
-    random = len(set(plain)) * 4 > min(len(plain), 256)
-    if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (readable or random):
+    is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
+    is_random = len(set(plain)) * 4 > min(len(plain), 256)
+    if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (is_readable or is_random):
         return
     # What is found in a file is reported instead of the file.
     if b"\n" in plain.strip() and any(span.confidence for span in detect(plain, "", encoded=False)):
         return
     rule = pattern_rules()["kubernetes-secret"]
     place = entry.span(2)
-    candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(plain), "", "", "config")
-    yield verdict(Span(*place, rule, rule.confidence, candidate), plain if readable else value)
+    candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(plain), "config")
+    yield judge_span(rule, place, plain if is_readable else value, candidate)
 
 
 # === Scan ===
@@ -8548,7 +8589,8 @@ def is_archive(first: bytes) -> bool:
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
-    text, begin, line, column = next(chunks, b""), 0, 1, 0
+    text = next(chunks, b"")
+    begin, line, column = 0, 1, 0
     while True:
         more = next(chunks, b"")
         text += more
@@ -8578,7 +8620,8 @@ def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
 
 
 def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
-    text, at = window.text, 0
+    text = window.text
+    at = 0
     line, column = window.line, window.column
     shown = [span for span in _resolve_overlaps(spans) if span.confidence in levels]
     if explain:
@@ -8598,7 +8641,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
             line=line,
             column=column + 1,
             end_line=line + value.count(b"\n"),
-            sample=_mask(span.rule, value),
+            sample=_mask_sample(span.rule, value),
             identity=hash(value),
             mark=_mark(name, _rest_of_lines(bare, at, span.end), value),
             silenced=_allow_comment(text, at, span.end),
@@ -8609,9 +8652,11 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
 
 def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
     for span in spans:
-        if span not in shown:
-            lost = "a more certain finding overlaps it"
-            yield span._replace(confidence="", reason=lost) if span.confidence else span
+        if span in shown:
+            continue
+        if span.confidence:
+            span = span._replace(confidence="", reason="a more certain finding overlaps it")
+        yield span
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
@@ -8658,7 +8703,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
     return chosen
 
 
-def _mask(rule: Rule, value: bytes) -> str:
+def _mask_sample(rule: Rule, value: bytes) -> str:
     text = value.decode("utf-8", "replace")
     public = next((p for p in rule_prefixes(rule.prefix) if p and text.startswith(p)), "")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
@@ -8686,7 +8731,8 @@ def _allow_comment(text: bytes, start: int, end: int) -> str:
 
 def _reasons(span: Span) -> Iterator[str]:
     if span.reason:
-        yield f"  {span.confidence + ' at most' if span.confidence else 'no finding'}: {span.reason}"
+        outcome = f"{span.confidence} at most" if span.confidence else "no finding"
+        yield f"  {outcome}: {span.reason}"
     if span.candidate and is_scored(span):
         weights = load_weights()
         found = [(feature, weights[feature]) for feature in features(span.candidate) if feature in weights]
@@ -8755,7 +8801,7 @@ class _GitOutput(io.FileIO):
         return super().readinto(buffer)
 
 
-@contextlib.contextmanager
+@contextmanager
 def run_git(
     folder: str,
     *args: str,
@@ -8900,7 +8946,7 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
         yield from (line.decode().strip("?\n") for line in out)
 
 
-def objects(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
+def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
     every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
@@ -8925,7 +8971,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     commits = _rev_list(folder, revisions, "--reverse", "--topo-order")
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
-        commits = itertools.chain(commits, objects(folder, "commit"))
+        commits = itertools.chain(commits, object_ids(folder, "commit"))
     for blob in changed_blobs(folder, filter(is_new, commits)):
         replaced = blob.replaces if revisions else ()
         for oid in replaced:
@@ -8934,7 +8980,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         if is_new((blob.oid, blob.path)):
             known.add(hash(blob.oid))
             yield blob
-    for oid in objects(folder, "blob missing", revisions):
+    for oid in object_ids(folder, "blob missing", revisions):
         if is_new(oid):
             yield Blob(oid, f"blob {oid[:12]}")
 
@@ -9614,7 +9660,7 @@ class Audit:
             seen.add(spot)
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        messages = objects(self._folder, "commit tag", revisions)
+        messages = object_ids(self._folder, "commit tag", revisions)
         for oid, size, chunks in read_objects(self._folder, messages):
             text = b"".join(chunks)
             if known.find(text):
@@ -9848,7 +9894,7 @@ class KnownValues:
             self.without_history = names
             return
         sealed = {}  # {id of a file's version: its secret's name}
-        for blob in changed_blobs(folder, objects(folder, "commit")):
+        for blob in changed_blobs(folder, object_ids(folder, "commit")):
             if blob.path.startswith(top):
                 sealed[blob.oid] = blob.path[len(top) :].removesuffix(".age")
         self.without_history = sorted({*names}.difference(sealed.values()))
@@ -10162,18 +10208,15 @@ def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) ->
         rules.setdefault(finding.rule, _sarif_rule(finding))
         result = _sarif_result(finding, list(rules).index(finding.rule))
         print(("," if number else "") + json.dumps(result), file=out)
-    invocation = {
-        "executionSuccessful": bool(summary.files or not summary.errors),
-        "toolExecutionNotifications": [_sarif_error(path, why) for path, why in summary.errors],
-    }
+    notes = []
+    for path, why in summary.errors:
+        message = {"text": f"can't read it: {why}"}
+        notes.append({"level": "error", "message": message, "locations": [_sarif_location(path)]})
+    is_success = bool(summary.files or not summary.errors)
+    invocation = {"executionSuccessful": is_success, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     end = f'"invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}'
     print(f"], {end}}}]}}", file=out)
-
-
-def _sarif_error(path: str, why: str) -> dict[str, Any]:
-    message = {"text": f"can't read it: {why}"}
-    return {"level": "error", "message": message, "locations": [_sarif_location(path)]}
 
 
 def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
@@ -10231,7 +10274,7 @@ def _utf8_text(value: Any) -> Any:
     return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def report_rules(as_json: bool) -> None:
+def print_rules(as_json: bool) -> None:
     import json
 
     names = ("id", "what", "severity", "confidence")
@@ -10796,7 +10839,7 @@ def _backend_name(args: Namespace) -> str:
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
-@contextlib.contextmanager
+@contextmanager
 def _lock_unchanged(path: str, data: bytes) -> Iterator[None]:
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
@@ -10978,13 +11021,13 @@ def cmd_audit(args: Namespace) -> int:
     if args.explain:
         return _explain_line(args)
     if args.list_rules:
-        report_rules(args.json)
+        print_rules(args.json)
         return 0
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:
             return 0
-    run = _audit_of(args)
+    run = _make_audit(args)
     if args.update_baseline and run.baseline:
         run.baseline.update(run, run.summary, history=args.history is not None)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
@@ -11003,18 +11046,19 @@ def _explain_line(args: Namespace) -> int:
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {path}"), open_regular(path) as file:
         args.paths = [path]
-        audit = _audit_of(args)
+        audit = _make_audit(args)
         for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):
             print(printable(text))
     return 0
 
 
-def _audit_of(args: Namespace) -> Audit:
+def _make_audit(args: Namespace) -> Audit:
     paths = args.paths or ["."]
     in_git = args.staged or args.history is not None
     if args.exclude:  # which may have swallowed a PATH
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
-    baseline = None if in_git else _baseline_of(args, shown_from(paths))
+    # In git, it is at the top of the repository, which Audit finds.
+    baseline = None if in_git else _find_baseline(args, shown_from(paths))
     wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
         paths,
@@ -11033,7 +11077,7 @@ def _audit_of(args: Namespace) -> Audit:
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
     if in_git:
-        audit.baseline = _baseline_of(args, audit.base)
+        audit.baseline = _find_baseline(args, audit.base)
     return audit
 
 
@@ -11048,20 +11092,21 @@ def _print_progress(summary: Summary) -> None:
 
 def _known_values(args: Namespace) -> KnownValues | None:
     """Return the values to search for; before a push, go on without a store that doesn't open."""
-    if args.pushed is None:
-        known = KnownValues(args.manager.store())
-        for note in known.notes:
-            _say(f"note: {note}")
-        return known
     try:
-        return KnownValues(args.manager.store())
+        known = KnownValues(args.manager.store())
     except SecretsError as error:
+        if args.pushed is None:
+            raise
         _say(f"note: the store's values are not searched for: {error}")
         return None
+    if args.pushed is None:
+        for note in known.notes:
+            _say(f"note: {note}")
+    return known
 
 
-def _baseline_of(args: Namespace, default: str) -> Baseline | None:
-    path = _relative_path(args.baseline or default + BASELINE)
+def _find_baseline(args: Namespace, folder: str) -> Baseline | None:
+    path = _relative_path(args.baseline or folder + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
@@ -11078,7 +11123,7 @@ def _relative_path(path: str) -> str:
         return path
 
 
-@contextlib.contextmanager
+@contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
     report = io.StringIO()
     yield report

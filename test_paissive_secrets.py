@@ -9250,11 +9250,14 @@ def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_v
 
 
 def test_each_pattern_finds_its_own_and_leaves_a_reference():
-    for keyword, pattern in [(keyword, pattern) for keyword, of in ps.patterns().items() for pattern in of]:
+    for keyword, pattern in [
+        (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
+    ]:
         path = ".pgpass" if keyword == b"/.pgpass" else "notes.txt"
-        start, end = (match := pattern.regex.search(pattern.hit.encode())).span(match.lastindex)
-        miss = pattern.hit[:start] + "${NAME}" + pattern.hit[end:]
-        assert [reported(text, path) for text in (pattern.hit, miss)] == [[pattern.rule.id], []], pattern
+        proof = pattern.proof()
+        start, end = (match := pattern.regex.search(proof.encode())).span(match.lastindex)
+        miss = proof[:start] + "${NAME}" + proof[end:]
+        assert [reported(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
 
 
 def test_a_project_defines_rules_in_the_notation_of_the_table():
@@ -9288,7 +9291,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
 
 def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
     # A text of keywords alone would take the square of its length.
-    for pattern in itertools.chain(*ps.patterns().values()):
+    for pattern in itertools.chain(*ps.keyword_patterns().values()):
         assert not re.search(rb"\\[wS]\*", pattern.regex.pattern), pattern.rule.id
 
 
@@ -9488,8 +9491,8 @@ def test_what_is_no_secret_is_low_with_its_reason_under_any_name():
     for row in ps.properties():
         if row.where == "value":
             value = proofs_of(row, "-")[0].encode()
-            span = ps.Span(0, len(value), ps.pattern_rules()["command-password"], "medium")
-            assert ps.verdict(span, value)[3:] == ("low", None, row.reason)
+            span = ps.judge_span(ps.pattern_rules()["command-password"], (0, len(value)), value)
+            assert span[3:] == ("low", None, row.reason)
 
 
 # Why the name and the place of a value say that it is no secret, and near misses: the reason and a file, then
