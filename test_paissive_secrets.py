@@ -41,7 +41,6 @@ import logging.handlers
 import mmap
 import os
 import pickle
-import py_compile
 import queue
 import random
 import re
@@ -85,7 +84,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import paissive_secrets as ps
+sys.dont_write_bytecode = False  # what is compiled here serves all processes that the tests start
+import paissive_secrets as ps  # noqa: E402
 
 try:
     import fcntl
@@ -100,7 +100,6 @@ ROOT = MODULE.parent
 START = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r})"
 START += f"; runpy.run_module({MODULE.stem!r}, run_name='__main__', alter_sys=True)"
 PROGRAM = sys.executable, "-c", START
-py_compile.compile(str(MODULE))  # once for all processes of these tests, whatever the environment says
 SETTINGS = ("PAISSIVE_", "VAULT_", "BAO_")  # prefixes of the variables that the module reads
 # Windows lacks these, and can import this file all the same.
 SIGHUP, SIGKILL = getattr(signal, "SIGHUP", None), getattr(signal, "SIGKILL", None)
@@ -333,6 +332,15 @@ def on_a_terminal(*argv, answers=(), **more):
     return terminal.end(), terminal.seen
 
 
+def copy_module(folder):
+    """Copy the module, compiled already."""
+    shutil.copy2(MODULE, folder)
+    with contextlib.suppress(OSError):  # there is none where this folder can't be written to
+        compiled = Path(importlib.util.cache_from_source(str(folder / MODULE.name)))
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ps.__cached__, compiled)
+
+
 def chapter(title):
     """[(language, text)] of the fenced blocks in a chapter of README."""
     text = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.M | re.S)[1]
@@ -359,7 +367,7 @@ def play(title, folder, env, flags=""):
         shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n{shim}'
     (folder / "python3").write_text(f"#!/bin/sh\n{shim}")
     (folder / "python3").chmod(0o755)
-    shutil.copy(MODULE, folder)
+    copy_module(folder)
     mark = "@" + uuid.uuid4().hex
     script = f"exec 2>&1; marked() {{ s=$?; echo; echo {mark}; return $s; }}\n"
     script += "".join(f"{command}marked\n" for command, _ in steps)
@@ -383,6 +391,11 @@ def as_shown(printed, wanted):
 SOURCE = MODULE.read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^# === (.+?) =+$", SOURCE, flags=re.M)[1:]  # names and texts in turn
+
+
+@functools.cache
+def section_trees():
+    return dict(zip(SECTIONS[::2], map(ast.parse, SECTIONS[1::2])))
 
 
 def defined(tree):
@@ -410,14 +423,14 @@ def test_structure_the_contents_page_names_the_sections_in_order():
 
 
 def test_structure_each_section_uses_only_sections_above_it():
-    trees = [*map(ast.parse, SECTIONS[1::2])]
+    trees = [*section_trees().values()]
     for n, tree in enumerate(trees):
         below = {name for later in trees[n + 1 :] for name in defined(later)}
         assert below & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} == set()
 
 
 def test_structure_an_underscore_means_used_only_in_its_own_section():
-    trees = dict(zip(SECTIONS[::2], map(ast.parse, SECTIONS[1::2])))
+    trees = section_trees()
     uses = {name: {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} for name, tree in trees.items()}
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".ci").glob("*.py"))
     entries = {"main", "run_as_program", *(name for name in defined(trees["Commands"]) if name[:4] == "cmd_")}
@@ -549,12 +562,17 @@ def test_structure_a_frozen_program_keeps_its_path(tmp_path):
 
 
 def test_structure_the_test_file_imports_without_what_windows_lacks():
-    code = "import os, signal, subprocess, sys, hypothesis, pytest\n"
-    code += "sys.modules.update(dict.fromkeys(['fcntl', 'resource', 'termios']))\n"
-    code += "for name in 'fork', 'getuid', 'geteuid', 'mkfifo', 'chown': delattr(os, name)\n"
-    code += "for name in 'SIGHUP', 'SIGKILL', 'SIGQUIT': delattr(signal, name)\n"
-    done = subprocess.run([sys.executable, "-c", code + "import test_paissive_secrets"], cwd=ROOT)
-    assert done.returncode == 0
+    def import_it():
+        del sys.modules[MODULE.stem]
+        sys.modules.update(dict.fromkeys(["fcntl", "resource", "termios"]))
+        for name in ("fork", "getuid", "geteuid", "mkfifo", "chown"):
+            delattr(os, name)
+        for name in ("SIGHUP", "SIGKILL", "SIGQUIT"):
+            delattr(signal, name)
+        source = Path(__file__).read_text(encoding="utf-8")
+        exec(compile(source, __file__, "exec"), {"__name__": "tests", "__file__": __file__})
+
+    assert ended(in_child(import_it)) == [0]
 
 
 def load_mutate(monkeypatch, folder):
@@ -708,11 +726,16 @@ def test_structure_a_mutant_that_no_test_notices_fails_the_gate(small_project, c
 
 
 @pytest.mark.slow
-def test_structure_the_gate_fails_if_too_few_mutants_exist_or_the_tests_fail_anyway(small_project):
-    assert small_project("assert m.add(2, 1) == 3", "--sample", "1", "--at-least", "1") == 0
-    assert small_project("assert m.add(2, 1) == 3", "--sample", "16") == 1
+def test_structure_the_gate_fails_if_the_tests_fail_without_a_mutant(small_project):
     with pytest.raises(SystemExit, match="Sums: no tests, or they fail without any mutant"):
         small_project("assert False")
+
+
+def test_structure_the_gate_passes_if_enough_mutants_are_drawn_and_killed(small_project, monkeypatch):
+    monkeypatch.setattr("mutate.prepare", lambda folder: None)
+    monkeypatch.setattr("mutate.try_mutants", lambda drawn, *args: len(drawn))
+    assert small_project("assert m.add(2, 1) == 3", "--sample", "2", "--at-least", "2") == 0
+    assert small_project("assert m.add(2, 1) == 3", "--sample", "16", "--at-least", "1") == 1
 
 
 # === Errors ===
@@ -1838,12 +1861,12 @@ def snippets(count):
 def test_dotenv_agrees_with_python_dotenv_wherever_bash_does(tmp_path, caplog):
     caplog.set_level(logging.ERROR, "dotenv")
     file, agreed = tmp_path / "env", {}
-    for text in [*(f"Y=why\n{text}\n" for text in READ), *snippets(300)]:
+    for text in [*(f"Y=why\n{text}\n" for text in READ), *snippets(150)]:
         file.write_bytes(text.encode())
         by_dotenv = read_by_python_dotenv(file).get("X")
         if by_dotenv is not None and by_dotenv == read_by_bash(file, ["X"]).get("X"):
             agreed[text] = by_dotenv
-    assert {text: read_by_us(text).get("X") for text in agreed} == agreed and len(agreed) > 40
+    assert {text: read_by_us(text).get("X") for text in agreed} == agreed and len(agreed) > 30
 
 
 HARD = r"""a#b|a #b|$X|${X:-d}|${X|it's|say "hi"|it's "x"|a\b|\n|a\\b|tail\|export X=1|a = b""".split("|")
@@ -3092,13 +3115,23 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
     assert prompts == []
 
 
-def at_every_step(act, interrupt=lambda: os.kill(os.getpid(), signal.SIGKILL)):
-    """Run `act` in children that are interrupted before the first, second, ... of their calls on files."""
-    watched = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "fcntl.flock"}
+def changes_files(event, args):
+    """Whether an event of Python's audit hooks changes a file or a folder."""
+    if event == "open":
+        return bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
+
+
+def reads_files(event, args):
+    return event == "open" and not changes_files(event, args)
+
+
+def at_every_step(act, is_step=changes_files, interrupt=lambda: os.kill(os.getpid(), signal.SIGKILL)):
+    """Run `act` in children that are interrupted before the first, second, ... of their steps."""
 
     def run(steps):
-        def hook(event, _):
-            if event in watched and next(left, None) is None and not interrupted:
+        def hook(event, args):
+            if is_step(event, args) and next(left, None) is None and not interrupted:
                 interrupted.append(True)
                 interrupt()
 
@@ -3124,7 +3157,7 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
         files.set(name, "db-value")
         assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
         DB.with_stem("NEW").unlink(missing_ok=True)
-    assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 20
+    assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 10
     assert len(files.reveal_identity().split()) == 1
     assert not (STORE / ".paissive-tmp").exists()
 
@@ -3153,28 +3186,28 @@ def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, 
 def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
     def write(who):
         store = ps.FileStore()
-        for n in range(6):
+        for n in range(4):
             store.set(f"p{who}/N{n}", f"{who}-{n}")
             store.set("SAME", f"{who}-{n}")
             assert store.get(f"p{who}/N{n}") == f"{who}-{n}"
 
     def rekey(count=0):
-        while count < 10:
+        while count < 6:
             with contextlib.suppress(ps.Locked):  # until there is a store
                 count += bool(ps.FileStore(store_folder).rekey())
 
     writers = [functools.partial(write, who) for who in range(8)]
     assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
     found = read_sealed()
-    assert found.pop("SAME") in {f"{who}-5" for who in range(8)}
-    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(6)}
+    assert found.pop("SAME") in {f"{who}-3" for who in range(8)}
+    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(4)}
 
 
 def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
     def get():
         assert ps.FileStore().get("DB") == "db-value"
 
-    *_, moments = at_every_step(get, lambda: ps.FileStore().rekey())
+    *_, moments = at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
     assert moments > 1
 
 
@@ -4967,7 +5000,7 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
             kinds.add(type(error))
 
     wanted = {ps.NotFound, ps.Denied, ps.Unavailable, ps.BadValue}  # the first is rare
-    while len(server.requests) < 1000 or not (kinds >= wanted or len(server.requests) > 20_000):
+    while len(server.requests) < 500 or not (kinds >= wanted or len(server.requests) > 20_000):
         server.kv = dice.choice(["1", "2", None])
         store = server.store(max_retries=0, client_timeout=5)
         acts = [lambda: store.get("a/b#c"), lambda: store.set("a", WRITTEN_VALUE), lambda: store.delete("a")]
@@ -6706,6 +6739,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.sampled_from("abc"), JSON_VALUES, min_size=1),
     st.sampled_from([None, 0, 1, "\t"]),
@@ -7990,14 +8024,14 @@ def test_mask_base64_with_a_break_at_any_place_wherever_it_begins(line_break):
 @pytest.mark.parametrize("value", ["8letters", "correct-horse-battery-staple", "ab-" * 60])
 def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_break):
     encodings = ps.Encodings([value])
-    befores = range(0, 78, 5)
+    befores = range(0, 78, 7)
     for before, width in itertools.product(befores, (64, 76)):
         encoded = base64.b64encode(b"." * before + value.encode() + b". and more")
         lines = line_break.join(encoded[at : at + width] for at in range(0, len(encoded), width))
         expected = masked([encoded], encodings=encodings)
         at = expected.index(b"***")
         writes = [[lines], [lines[: at + 9], lines[at + 9 :]]]
-        if before in ((25,) if len(value) > 99 else (0, 25, 50)):  # with each of the three alignments
+        if before in ((28,) if len(value) > 99 else (0, 28, 56)):  # with each of the three alignments
             writes.append([bytes([byte]) for byte in lines])
         for pieces in writes:
             shown = masked(pieces, encodings=encodings)
@@ -9893,7 +9927,7 @@ def test_lines_that_people_write_are_judged_rightly():
     assert wrong == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from([b"", b"password="]), st.binary(max_size=200), st.integers(1, 40))
 def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
     list(ps.scan(iter([(start + data) * times]), "a.py"))
@@ -10491,11 +10525,11 @@ def test_each_secret_is_found_once_wherever_windows_are_cut(line):
 def test_memory_stays_flat_whatever_the_size_and_the_length_of_lines():
     code = """if True:
         import paissive_secrets as ps
-        list(ps.scan((b"a b=c; " * (ps.READ_SIZE // 7) for _ in range(160)), "x.js"))
+        list(ps.scan((b"a b=c; " * (ps.READ_SIZE // 7) for _ in range(80)), "x.js"))
         print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True)
-    assert int(done.stdout) < 80_000  # KiB
+    assert int(done.stdout) < 50_000  # KiB
 
 
 @pytest.mark.parametrize("size", [12, 20, 32])
@@ -10562,7 +10596,7 @@ UNITS = [(NEAR_MISSES, "a.py"), (KEYWORDS, "a.py"), (KEYWORDS_OF_CONFIG, "a.yaml
 
 @pytest.mark.parametrize(("units", "path"), UNITS, ids=["tokens", "source", "config"])
 def test_no_near_miss_costs_more_than_twelve_steps_for_each_byte(units, path):
-    size = 5_000
+    size = 3_000
     costs = {unit[:80]: steps((unit * (size // len(unit) + 1))[:size], path) / size for unit in units}
     assert {unit: each for unit, each in costs.items() if each > 12} == {}
 
@@ -10595,7 +10629,7 @@ def test_a_password_behind_3000_lines_with_telltale_names_is_found(path):
 
 def test_a_large_file_costs_no_more_for_each_byte_than_a_small_one():
     line = b"secret_key: os.getenv('X'), password = os.environ['PASSWORD'] # the key of it\n"
-    assert steps(line * 16_000) < 5 * steps(line * 4_000)
+    assert steps(line * 8_000) < 5 * steps(line * 2_000)
 
 
 def test_columns_are_right_wherever_a_long_line_is_cut():
@@ -10606,11 +10640,11 @@ def test_columns_are_right_wherever_a_long_line_is_cut():
 
 
 @pytest.mark.slow
-def test_twenty_thousand_hostile_inputs_never_make_a_scan_raise():
+def test_ten_thousand_hostile_inputs_never_make_a_scan_raise():
     draw = random.Random(7)
     pieces = [proofs(rule)[0].encode() for rule in ps._prefixed_rules()] + [PEM.encode(), GITHUB.encode()]
     pieces += b'password = |://|@|Basic |\n|\r\n|\xff\xfe|\0|"|\\|\x27|='.split(b"|")
-    for _ in range(20_000):
+    for _ in range(10_000):
         parts = [draw.choice(pieces) for _ in range(draw.randrange(1, 5))]
         data = bytearray(b"".join(p[draw.randrange(len(p)) :][: draw.randrange(1, 60)] for p in parts))
         data[draw.randrange(len(data))] = draw.randrange(256)
@@ -10678,11 +10712,11 @@ def test_a_token_of_endless_brackets_hides_no_finding(tmp_path):
     assert [finding.path for finding in ps.audit(tmp_path)] == ["b.py"]
 
 
-def test_explain_wants_a_file_and_a_line(tmp_path):
-    (tmp_path / "a.py").write_text("x = 1\n")
-    assert b"FILE:LINE" in cli("audit", "--explain", "settings.py").stderr
-    assert cli("audit", "--explain", f"{tmp_path}/none:3").returncode == 2  # 1 would be findings
-    assert cli("audit", "--explain", f"{tmp_path}/a.py:{'9' * 5000}").returncode == 2
+def test_explain_wants_a_file_and_a_line(say):
+    Path("a.py").write_text("x = 1\n")
+    assert "FILE:LINE" in say("audit", "--explain", "settings.py")[1]
+    assert say("audit", "--explain", "none:3")[0] == 2  # 1 would be findings
+    assert say("audit", "--explain", f"a.py:{'9' * 5000}")[0] == 2
 
 
 @pytest.mark.parametrize("text", ["mysql -p{}", "x = '{}'", "Bearer {}", "postgres://u:{}@h/db"])
@@ -10791,7 +10825,9 @@ def test_what_git_leaves_out_of_a_file_is_not_waited_for():
     assert list(itertools.islice(ps._read_exactly(io.BytesIO(b"half"), 9), 3)) == [b"half"]
 
 
-IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@b.example", "-c", "commit.gpgSign=false")
+GIT_SETTINGS = {"user.name": "A", "user.email": "a@b.example", "commit.gpgSign": "false"}
+GIT_SETTINGS.update({"gc.auto": "0", "maintenance.auto": "false"})  # which would start another process
+IDENTITY = [word for setting in GIT_SETTINGS.items() for word in ("-c", "=".join(setting))]
 
 
 def git(folder, *argv, **settings):
@@ -11006,8 +11042,8 @@ class Past:
 
 
 @pytest.mark.slow
-def test_history_of_400_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
-    past, expected, texts = Past(repository, 400), {}, {}
+def test_history_of_200_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
+    past, expected, texts = Past(repository, 200), {}, {}
     for number, path, text in past.versions:
         texts[past.commits[number], path] = text
         alone = tmp_path_factory.mktemp("version")
@@ -11020,7 +11056,7 @@ def test_history_of_400_commits_is_what_audits_of_every_version_report(repositor
     for finding in ps.audit(history=[]):
         value = past.value_of(finding, texts[finding.commit, finding.path])
         found.append(((finding.path, finding.rule, value), finding.commit))
-    assert sorted(found) == sorted(expected.items()) and len(found) > 100
+    assert sorted(found) == sorted(expected.items()) and len(found) > 60
 
 
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
@@ -11510,7 +11546,7 @@ def test_own_matching_of_patterns_is_that_of_git(tmp_path, lines):
 ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
 def test_no_pattern_and_no_path_raises(lines, path):
     assert patterns(lines).match(path) in (True, False)
@@ -11672,15 +11708,15 @@ def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_p
 
 
 @pytest.mark.slow
-def test_a_folder_of_8000_files_takes_little_memory_with_and_without_git(tmp_path):
+def test_a_folder_of_4000_files_takes_little_memory_with_and_without_git(tmp_path):
     leak(tmp_path / "leak.py")
     _, least = measured("audit", "leak.py", cwd=tmp_path)
-    for n in range(8000):
+    for n in range(4000):
         os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
     for _ in range(2):
         done, peak = measured("audit", "--json", "--jobs", "1", cwd=tmp_path)
         summary = json.loads(done)["summary"]
-        assert (summary["files"], summary["findings"], peak - least < 4e6) == (8001, 1, True)
+        assert (summary["files"], summary["findings"], peak - least < 2e6) == (4001, 1, True)
         git(tmp_path, "init", "-q")
 
 
@@ -12438,10 +12474,10 @@ def test_a_file_with_too_many_findings_counts_as_unreadable_and_is_named(reposit
 def test_a_tree_full_of_secrets_takes_little_memory(folder):
     for n in range(3):
         random.seed(n)
-        keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(1999))
+        keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(1499))
         (folder / f"{n}.py").write_text("".join("x = 'gh" + f"p_{key}'\n" for key in keys))
     _, least = measured("audit", "0.py", cwd=folder)
-    for argv, limit in ((["--sarif", "--jobs", "1"], 3e6), *[(["--update-baseline"], 9e6)] * 2):
+    for argv, limit in ((["--sarif", "--jobs", "1"], 2.3e6), *[(["--update-baseline"], 7e6)] * 2):
         out, peak = measured("audit", *argv, cwd=folder)
         assert (bool(out), peak - least < limit) == ("--update-baseline" not in argv, True)
 
@@ -12471,7 +12507,7 @@ def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-@pytest.mark.parametrize("commits", [0, pytest.param(30, marks=pytest.mark.slow)])  # all would take long
+@pytest.mark.parametrize("commits", [0, pytest.param(15, marks=pytest.mark.slow)])  # all would take long
 def test_the_project_audits_itself_clean(commits):
     recent = git(ROOT, "rev-list", f"--max-count={commits + 1}", "HEAD").split()
     args = ["--history", f"{recent[-1]}..HEAD"] if commits else []
@@ -13497,7 +13533,7 @@ def test_any_command_line_over_any_files_is_done_or_refused_in_words(say, monkey
     dice = new_random()
     endless = "redact"  # which would copy /dev/full for ever
     commands = [name.split() for name in ps._COMMANDS if name not in ("audit", "hook install", endless)]
-    for _ in range(300):
+    for _ in range(200):
         for name in (".env", "config.json", "rotation.json", "mounted"):
             if dice.random() < 0.3:
                 Path(name).write_bytes(dice.choice(STRAY_FILES))
@@ -14233,11 +14269,13 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     env = dict(CHAPTERS[title])
     if title == "Vault":
         env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex)
-    clone, project = tmp_path / "paissive-secrets", tmp_path / "project"
+    project = tmp_path / "project"
     project.mkdir()
-    git(tmp_path, "init", "-q", clone)
-    shutil.copy(MODULE, clone)
-    commit(clone)
+    if title == "Get it":
+        clone = tmp_path / "paissive-secrets"
+        git(tmp_path, "init", "-q", clone)
+        shutil.copy(MODULE, clone)
+        commit(clone)
     bare = "-S" if title in ("Get it", "Find secrets", "Vault") else ""  # without any package
     played = play(title, project, env, bare)
     assert played and [step for step in played if not as_shown(*step[1:])] == []
@@ -14296,7 +14334,7 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path):
     folder = tmp_path / "made"
     env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     folder.mkdir()
-    shutil.copy(MODULE, folder)
+    copy_module(folder)
     token = bao().new_token('path "sys/*" { capabilities = ["read"] }')
     env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=token, ROOT=bao().root, HOME=str(tmp_path))
     env.update(PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex, PAISSIVE_MASTER_PASSWORD="four random words")

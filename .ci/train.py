@@ -214,6 +214,7 @@ def folds(all_examples):
 
 def cross_validate(data):
     """[(example, its score by weights that were fitted without its repository)]"""
+    importlib.import_module("sklearn.linear_model")  # once, and not in each process of the pool
     fold = folds(data)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         parts = [[e for e in data if fold[e.repository] != n] for n in range(FOLDS)]
