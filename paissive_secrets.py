@@ -73,6 +73,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, partial
+from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -89,7 +90,6 @@ from typing import (
 if TYPE_CHECKING:
     import ast
     import selectors
-    import socket
     import subprocess
     import threading
     from argparse import ArgumentParser, Namespace
@@ -3029,20 +3029,15 @@ LOGINS: dict[str, dict[str, str]] = {
     "cert": {"name": "role"},
     "github": {"token": "github_token"},
 }
+# Without a user, since messages would show a password, or '?' and '#', after which a path would be lost.
+_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[1-9][0-9]{0,4})?(?:/[a-z0-9_./~%-]*)?"
+HEADER_VALUE = "[!-~]*"  # anything else could end a header and begin another
 
 
-def _parse_address(source: str, text: str) -> str:
+def _parse_address(text: str) -> str | None:
     if text.startswith("unix://"):
         return text
-    try:
-        url = split_url(text)
-        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:
-        good = False
-    # Messages would show a password before '@'; after '?' or '#' the path of a request would be lost.
-    if not good or not text.isascii() or set(text) & set("@?# "):
-        raise BadValue(f"{source} isn't an address", hint="use https://host:8200, or unix:///path/of/socket")
-    return str(url.geturl().rstrip("/"))
+    return str(split_url(text).geturl().rstrip("/")) if re.fullmatch(_URL, text) else None
 
 
 def split_url(url: str) -> Any:
@@ -3051,69 +3046,56 @@ def split_url(url: str) -> Any:
     return urlsplit(url)
 
 
-def _parse_folder(source: str, text: str) -> str:
+def _parse_folder(text: str) -> str | None:
     folder = text.strip("/")
-    if problem := name_problem(folder):
-        raise BadValue(f"{source} isn't a path in Vault: {problem}", hint="write it as team/app")
-    return folder
+    return None if name_problem(folder) else folder
 
 
-def _parse_timeout(source: str, text: str) -> float:
+def _parse_header(text: str) -> str | None:
+    return text if re.fullmatch(HEADER_VALUE, text) else None
+
+
+def _parse_timeout(text: str) -> float | None:
     # A bare number means seconds to Vault, though not to Go. Zero means the default.
     seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
-    if seconds is None:
-        raise BadValue(f"{source} isn't a duration", hint="use seconds, or a duration such as 1m30s")
-    return seconds or 60.0
-
-
-def check_header(source: str, text: str) -> str:
-    if not re.fullmatch("[!-~]*", text):  # anything else could end a header and begin another
-        hint = "look for a space or a line break at its end"
-        raise BadValue(f"{source} has a character that isn't allowed", hint=hint)
-    return text
-
-
-def _parse_retries(source: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise BadValue(f"{source} isn't a number", hint="use 0 or more")
-    return int(text)
-
-
-def _choose(choices: Mapping[str, object], source: str, text: str) -> object:
-    if text.lower() not in choices:
-        raise BadValue(f"{source} isn't valid", hint=f"use one of: {', '.join(choices)}")
-    return choices[text.lower()]
+    return 60.0 if seconds == 0 else seconds
 
 
 # Settings of our own, PAISSIVE_VAULT_ as variables; all others are VAULT_ or BAO_.
 _OWN = {"mount", "prefix", "hosts", "login", "login_mount", "username"}
 _OWN.update(name for members in LOGINS.values() for name in members.values())
-# How settings are read that aren't just printable text, and their defaults, otherwise empty.
-_PARSERS: dict[str, tuple[Callable[[str, str], object], str]] = {
-    "addr": (_parse_address, "https://127.0.0.1:8200"),
-    "agent_addr": (_parse_address, ""),
-    "namespace": (check_header, ""),
-    "token": (check_header, ""),
-    "token_path": (lambda _, text: os.path.expanduser(text), "~/.vault-token"),
-    "skip_verify": (partial(_choose, _FLAGS), "false"),
-    "client_timeout": (_parse_timeout, "60"),
-    "max_retries": (_parse_retries, "2"),
-    "mount": (_parse_folder, "secret"),
-    "prefix": (_parse_folder, ""),
-    "login": (partial(_choose, {name: name for name in LOGINS}), "token"),
-    "login_mount": (_parse_folder, ""),
+_ADDRESS = "use https://host:8200, or unix:///path/of/socket"
+_FOLDER = "write it as team/app"
+_UNPRINTABLE = "look for a space or a line break at its end"
+# How settings are read that aren't just printable text: parsers that return None for what isn't valid, the
+# defaults, otherwise empty, and hints.
+_PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
+    "addr": (_parse_address, "https://127.0.0.1:8200", _ADDRESS),
+    "agent_addr": (_parse_address, "", _ADDRESS),
+    "namespace": (_parse_header, "", _UNPRINTABLE),
+    "token": (_parse_header, "", _UNPRINTABLE),
+    "token_path": (os.path.expanduser, "~/.vault-token", _UNPRINTABLE),
+    "skip_verify": (lambda text: _FLAGS.get(text.lower()), "false", f"use one of: {', '.join(_FLAGS)}"),
+    "client_timeout": (_parse_timeout, "60", "use seconds, or a duration such as 1m30s"),
+    "max_retries": (
+        lambda text: int(text) if re.fullmatch("[0-9]{1,9}", text) else None,
+        "2",
+        "use 0 or more",
+    ),
+    "mount": (_parse_folder, "secret", _FOLDER),
+    "prefix": (_parse_folder, "", _FOLDER),
+    "login": ({name: name for name in LOGINS}.get, "token", f"use one of: {', '.join(LOGINS)}"),
+    "login_mount": (_parse_folder, "", _FOLDER),
 }
 
 
-class VaultSettings:
+class VaultSettings(SimpleNamespace):
     """How to reach a server and log in to it; some of it is secret, so the repr shows nothing.
 
     The attributes are the keywords of VaultStore, read as its signature says.
     """
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
+    __repr__ = object.__repr__
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
@@ -3124,15 +3106,15 @@ class VaultSettings:
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
-            parse, default = _PARSERS.get(name, (None, ""))
+            parse, default, hint = _PARSERS.get(name, (str, "", _UNPRINTABLE))
             text = str(value) or default
-            if not text.isprintable():
-                raise BadValue(f"{source} has a control character", hint="look for a line break at its end")
-            values[name] = parse(source, text) if parse and text else text
+            values[name] = parse(text) if text else ""
+            if values[name] is None or not text.isprintable():
+                raise BadValue(f"{source} isn't valid", hint=hint)
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
         values["login_mount"] = values["login_mount"] or values["login"]
-        vars(self).update(values)
+        super().__init__(**values)
 
 
 # === Vault transport ===
@@ -3192,9 +3174,8 @@ class Transport:
     newest = ""  # X-Vault-Index
     deadline = float("inf")  # for all requests
     closed = False
-    # Not cached properties: before Python 3.12, those have a lock, which a child process may find locked.
+    # Not a cached property: before Python 3.12, those have a lock, which a child process may find locked.
     _context: Any = None
-    _proxy: tuple[str, dict[str, str]] | None = None
 
     def __init__(self, settings: VaultSettings) -> None:
         import threading
@@ -3202,6 +3183,7 @@ class Transport:
         self.settings = settings
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
+        self.proxy, self.proxy_login = ("", {}) if self.socket_path else _find_proxy(settings)
         self.lock = threading.Lock()
         self._idle: dict[tuple[str, str], list[Any]] = {}  # connections by scheme and host
         self._busy: set[Any] = set()
@@ -3226,11 +3208,6 @@ class Transport:
             time.sleep(wait)
         return exchange
 
-    def note_state(self, index: str) -> None:
-        with self.lock:
-            if not _is_older(index, self.newest):
-                self.newest = index
-
     def trusts(self, url: str, target: str) -> bool:
         old, new = split_url(url), split_url(target)
         if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
@@ -3241,16 +3218,6 @@ class Transport:
         spelled = f"[{host}]" if ":" in host else host
         trusted = self.settings.hosts.lower().replace(",", " ").split()
         return spelled in trusted or f"{spelled}:{port}" in trusted
-
-    @property
-    def proxy(self) -> tuple[str, dict[str, str]]:
-        """The host of the proxy, or "", and the header that logs in to it."""
-        if self.socket_path:
-            return "", {}
-        if self._proxy is None:
-            proxy = self.settings.proxy_addr or _proxy_of_environment(self.settings.addr)
-            self._proxy = _parse_proxy(proxy) if proxy else ("", {})
-        return self._proxy
 
     def take(self, place: tuple[str, str]) -> Any:
         with self.lock:
@@ -3266,16 +3233,16 @@ class Transport:
 
     def _new_connection(self, place: tuple[str, str]) -> Any:
         name, port = _host_and_port(*place)
-        proxy, login = self.proxy
-        connection = _connection_class()(*(_host_and_port("http", proxy) if proxy else (name, port)))
+        to_proxy = _host_and_port("http", self.proxy)
+        connection = _connection_class()(*(to_proxy if self.proxy else (name, port)))
         connection.place = place
         connection.socket_path = self.socket_path
         if place[0] == "https":
             self._context = self._context or _tls_context(self.settings)
             connection.context = self._context
             connection.server_name = self.settings.tls_server_name or name
-            if proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
-                connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, login)
+            if self.proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
+                connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, self.proxy_login)
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
@@ -3354,7 +3321,9 @@ class Exchange:
         is_read = self._method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
-            self._transport.note_state(index)
+            with self._transport.lock:
+                if not _is_older(index, self._transport.newest):
+                    self._transport.newest = index
         if is_read and self._repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
@@ -3368,10 +3337,9 @@ class Exchange:
 
     def perform(self, request: Any) -> Any:
         target, fields = request.selector, {"Host": request.host, **self._fields}
-        proxy, login = self._transport.proxy
-        # Otherwise it only opens a tunnel, and its login goes no further.
-        if proxy and request.type == "http":
-            target, fields = request.full_url, {**fields, **login}
+        # Otherwise a proxy only opens a tunnel, and its login goes no further.
+        if self._transport.proxy and request.type == "http":
+            target, fields = request.full_url, {**fields, **self._transport.proxy_login}
         connection = self._transport.take((request.type, request.host))
         reusable = False
         try:
@@ -3450,7 +3418,9 @@ def _connection_class() -> Any:
                 self.sock.settimeout(_time_left(self.deadline))
                 self.sock.connect(self.socket_path)
             else:
-                self._create_connection = partial(_dial, self.deadline)
+                # How long this takes is up to resolv.conf: no library call takes a deadline.
+                found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                self.timeout = _time_left(self.deadline) / len(found)  # each address gets a share
                 super().connect()
             if self.context:
                 self.sock.settimeout(_time_left(self.deadline))
@@ -3461,9 +3431,7 @@ def _connection_class() -> Any:
             self.unsent += data
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
-            _send_all(sock, self.unsent, self.deadline)
-            self.unsent = b""
-            return HTTPResponse(cast("Any", _Source(sock, self.deadline)), **more)
+            return HTTPResponse(cast("Any", _Response(self)), **more)
 
         def close(self) -> None:
             """Stay open: http.client closes a connection before it reads the last response."""
@@ -3475,29 +3443,6 @@ def _connection_class() -> Any:
         __del__ = hang_up  # Python would warn if a store that is dropped, or a child process, left it open
 
     return Connection
-
-
-def _dial(deadline: float, address: tuple[str, int], *_: object) -> socket.socket:
-    """Connect to the first address that answers; each gets a share of the time that is left."""
-    import socket
-
-    # How long this takes is up to resolv.conf: no library call takes a deadline.
-    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    error = OSError()
-    for number, row in enumerate(found):
-        try:
-            share = _time_left(deadline) / (len(found) - number)
-            return socket.create_connection((str(row[4][0]), address[1]), share)
-        except OSError as failed:
-            error = failed
-    raise error
-
-
-def _send_all(sock: Any, data: bytes, deadline: float) -> None:
-    rest = memoryview(data)
-    while rest:  # SSLSocket.sendall would begin the timeout anew with each record
-        sock.settimeout(_time_left(deadline))
-        rest = rest[sock.send(rest) :]
 
 
 def _is_stale(connection: Any) -> bool:
@@ -3513,12 +3458,17 @@ def _is_stale(connection: Any) -> bool:
     return True
 
 
-class _Source(io.RawIOBase):
-    """What http.client takes for a socket to read from: it ends at a deadline and at a size."""
+class _Response(io.RawIOBase):
+    """Send a request; then, what http.client reads like a socket, to a deadline and a size."""
 
-    def __init__(self, sock: Any, deadline: float) -> None:
-        self._sock, self._deadline = sock, deadline
+    def __init__(self, connection: Any) -> None:
+        self._sock, self._deadline = connection.sock, connection.deadline
         self._budget = _MAX_BODY
+        rest = memoryview(connection.unsent)
+        while rest:  # SSLSocket.sendall would begin the timeout anew with each record
+            self._sock.settimeout(_time_left(self._deadline))
+            rest = rest[self._sock.send(rest) :]
+        connection.unsent = b""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -3543,19 +3493,6 @@ def url_path(path: str, safe: str = "/") -> str:
     return quote(path, safe)
 
 
-def _proxy_of_environment(address: str) -> str:
-    """Return the proxy for an address; NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy"""
-    from urllib.request import getproxies_environment
-
-    url, proxies = split_url(address), getproxies_environment()
-    host, port = _host_and_port(url.scheme, url.netloc)
-    exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
-    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
-    if "*" in entries or any(_names_host(entry, host, str(port)) for entry in entries):
-        return ""
-    return str(proxies.get(url.scheme, ""))
-
-
 def _names_host(entry: str, host: str, port: str) -> bool:
     import ipaddress
 
@@ -3567,10 +3504,23 @@ def _names_host(entry: str, host: str, port: str) -> bool:
     return parts[1] == host or host.endswith("." + parts[1].removeprefix("*").removeprefix("."))
 
 
-def _parse_proxy(proxy: str) -> tuple[str, dict[str, str]]:
+def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
+    """Return the host of the proxy, or "", and the header that logs in to it.
+
+    NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy
+    """
     import base64
     from urllib.parse import unquote
+    from urllib.request import getproxies_environment
 
+    url, proxies, proxy = split_url(settings.addr), getproxies_environment(), settings.proxy_addr
+    host, port = _host_and_port(url.scheme, url.netloc)
+    exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
+    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
+    if not proxy and "*" not in entries and not any(_names_host(entry, host, str(port)) for entry in entries):
+        proxy = proxies.get(url.scheme)
+    if not proxy:
+        return "", {}
     with suppress(ValueError):  # an invalid port, or bytes that aren't text
         url = split_url(proxy if "://" in proxy else f"http://{proxy}")
         login, _, host = url.netloc.rpartition("@")
@@ -3646,16 +3596,11 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-@cache
-def _decoder() -> Any:
-    import json
-
-    return json.JSONDecoder(parse_constant=int)  # int() rejects NaN and Infinity
-
-
 def _parse_object(raw: bytes) -> Json:
     """Return a JSON object; raise ValueError for anything else."""
-    found = _decoder().decode(raw.decode())
+    import json
+
+    found = json.loads(raw.decode())
     if not isinstance(found, dict):
         raise ValueError
     return found
@@ -3679,21 +3624,21 @@ def _explain(error: Exception) -> tuple[int, str]:
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         problem = f"the server's certificate isn't trusted: {error.verify_message}"
         raise Unavailable(problem, hint=hint) from None
-    if isinstance(error, ssl.SSLError):  # OpenSSL's name of the problem is a constant
-        return 0, f"the TLS connection failed ({error.reason})"
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter if DNS can't spell it
-        return 0, "no such host"
-    if isinstance(error, (TimeoutError, socket.timeout)):
-        return 0, "it didn't answer in time"
-    if isinstance(error, OSError) and error.errno:
-        return 0, os.strerror(error.errno)
-    if type(error) is OSError:  # what http.client raises then
-        return 0, "the proxy refuses to connect to it"
-    # The last two are for a chunk that claims to be huge.
-    if isinstance(error, (OSError, IncompleteRead, MemoryError, OverflowError)):
-        return 0, "the connection broke"
-    if isinstance(error, (ValueError, HTTPException)):
-        return 0, "what answers there doesn't speak HTTP"
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number else ""
+    kinds: dict[Any, str] = {
+        # OpenSSL's name of the problem is a constant.
+        ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",
+        (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
+        (TimeoutError, socket.timeout): "it didn't answer in time",
+        # The last two are for a chunk that claims to be huge.
+        (ConnectionError, IncompleteRead, MemoryError, OverflowError): reason or "the connection broke",
+        OSError: reason or "the proxy refuses to connect to it",  # which http.client raises then
+        (ValueError, HTTPException): "what answers there doesn't speak HTTP",
+    }
+    for kind, problem in kinds.items():
+        if isinstance(error, kind):
+            return 0, problem
     raise error
 
 
@@ -3829,8 +3774,8 @@ class Session:
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
-    def close(self) -> list[Exchange]:
-        """Hang up, and revoke all leases and our own logins; return the responses of what failed."""
+    def close(self) -> None:
+        """Hang up, and revoke all leases and our own logins; raise an error if one of these fails."""
         old, self.transport = self.transport, Transport(self.settings)
         self.transport.newest = old.newest
         old.close()
@@ -3844,8 +3789,10 @@ class Session:
             requests += [("sys/leases/revoke", body, self.held or "") for body in ids]
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
-        answers = [last.call("POST", path, body, token=token) for path, body, token in requests]
-        return [response for response in answers if response.status not in (200, 204)]
+        answers = {path: last.call("POST", path, body, token=token) for path, body, token in requests}
+        for path, response in answers.items():
+            if response.status not in (200, 204):
+                raise vault_error(self.settings.addr, response, "update", path)
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
@@ -3859,13 +3806,20 @@ class Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
+        token, path, seconds = str(self.settings.token), self.settings.token_path, 0.0
         logs_in = self.settings.login != "token"
-        token, seconds = self._request_token() if logs_in else (_read_token(self.settings), 0.0)
+        if logs_in:
+            token, seconds = self._request_token()
+        elif not token and os.path.isfile(path):  # a FIFO could block
+            token = _read_login_file(path)
         # The same variable or file was read again, or it is gone.
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        self.held = check_header("the token", token)
+        if not re.fullmatch(HEADER_VALUE, token):
+            hint = "look for a space or a line break at its end"
+            raise BadValue("the token has a character that isn't allowed", hint=hint)
+        self.held = token
         self.leases = {}  # they end with the token that acquired them
         self._tokens = [token for token in self._tokens if token != stale]
         self._lease = Lease(seconds)
@@ -3879,7 +3833,7 @@ class Session:
         with suppress(SecretsError):  # it is good for another third of its lease
             if not lease.seconds:
                 self._look_up(token, lease)
-                if not (lease.seconds and lease.is_due()):
+                if not lease.is_due():
                     return
                 lease.put_off()
             response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
@@ -3912,19 +3866,16 @@ class Session:
         refused, until = self._refused
         if body != refused or until <= time.monotonic():
             response = self.transport.call("POST", where, body)
+            auth = child_object(response.body, "auth")
+            if auth.get("mfa_requirement"):
+                raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
+            if isinstance(auth.get("client_token"), str):
+                return auth["client_token"], json_number(auth.get("lease_duration"))
             if response.status not in (400, 403):
-                return self._token_in(response, where)
+                raise vault_error(settings.addr, response, "update", where)
             self._refused = body, time.monotonic() + _REFUSED_SECONDS
         hint = f"check the credentials, and the login mount {settings.login_mount}"
         raise Locked(f"Vault refuses the {login} login", hint=hint)
-
-    def _token_in(self, response: Exchange, where: str) -> tuple[str, float]:
-        auth = child_object(response.body, "auth")
-        if auth.get("mfa_requirement"):
-            raise Locked(f"the {self.settings.login} login needs a second factor", hint=_LOGIN_HINT)
-        if not isinstance(auth.get("client_token"), str):
-            raise vault_error(self.settings.addr, response, "update", where)
-        return auth["client_token"], json_number(auth.get("lease_duration"))
 
     def _login_value(self, name: str) -> str:
         login, value = self.settings.login, str(getattr(self.settings, name))
@@ -3939,12 +3890,6 @@ class Session:
         if is_secret:
             self.login_secrets.add(value)
         return value
-
-
-def _read_token(settings: VaultSettings) -> str:
-    if not settings.token and os.path.isfile(settings.token_path):  # a FIFO could block
-        return _read_login_file(settings.token_path)
-    return str(settings.token)
 
 
 def _read_login_file(path: str) -> str:
@@ -3967,6 +3912,8 @@ _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
+# The methods of requests, by the capability that a policy has to give.
+_METHODS = {"read": "GET", "list": "GET", "create": "POST", "update": "POST", "delete": "DELETE"}
 
 
 class _Path(NamedTuple):
@@ -4123,7 +4070,7 @@ class VaultStore(Store):
 
     def versions(self, name: str) -> list[SecretVersion]:
         place = self._versioned(name)
-        response = self._call("GET", place.at("metadata"), ok=(200, 404))
+        response = self._call("read", place.at("metadata"), also=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         if not numbers:
@@ -4153,14 +4100,10 @@ class VaultStore(Store):
         """Revoke what this process acquired, and hang up; failures only warn."""
         if keep_leases and self._session.leases:  # they would end with the token
             return
-        failed = []
-        with suppress(SecretsError):
-            failed = self._session.close()
-        if failed:
-            problem = f"leases of Vault at {self.settings.addr} could not be revoked, and will expire"
-            if failed[0].status == 403:
-                problem += '; the policies need: path "sys/leases/revoke" { capabilities = ["update"] }'
-            warn_once(problem)
+        try:
+            self._session.close()
+        except SecretsError as error:
+            warn_once(f"leases of Vault could not be revoked, and will expire: {error}")
 
     def expand(self, name: str) -> dict[str, str]:
         if not name.endswith("#"):
@@ -4182,7 +4125,7 @@ class VaultStore(Store):
         if version is not None:
             self._on_version("delete", name, version)
             return
-        self._call("DELETE", self._versioned(name).at("metadata"))
+        self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return another field of the same secret or, of all fields, another secret."""
@@ -4216,13 +4159,10 @@ class VaultStore(Store):
 
     def status(self) -> Iterator[tuple[str, str]]:
         settings = self.settings
-        yield "store", "vault"
-        yield "address", settings.addr
-        if settings.namespace:
-            yield "namespace", settings.namespace
-        if settings.skip_verify:
-            yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
-        yield "login", settings.login
+        unchecked = "not checked, since VAULT_SKIP_VERIFY is set" if settings.skip_verify else ""
+        rows = {"store": "vault", "address": settings.addr, "namespace": settings.namespace}
+        rows.update(certificate=unchecked, login=settings.login)
+        yield from ((label, text) for label, text in rows.items() if text)
         try:
             about = self._session.call("GET", "auth/token/lookup-self").data
             if "ttl" in about:
@@ -4257,8 +4197,6 @@ class VaultStore(Store):
             self._mounts = None  # it may be created later
             hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
-        if not mounts[own]:
-            raise BadValue(f"{own} isn't a KV mount", hint="check PAISSIVE_VAULT_MOUNT")
         prefix = self.settings.prefix and self.settings.prefix + "/"
         return _Path(self.settings.mount, mounts[own], prefix + path)
 
@@ -4270,13 +4208,12 @@ class VaultStore(Store):
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
         if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
-            found = child_object(self._call("GET", where).data, "secret")
-            token, own = self._session.held, self.settings.mount
+            found = child_object(self._call("read", where).data, "secret")
+            own = self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
                 self._session.call("GET", f"{where}/{url_path(own)}")
-                if self._session.held != token:
-                    found = child_object(self._call("GET", where).data, "secret")
+                found = child_object(self._call("read", where).data, "secret")
             mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
             self._mounts = mounts
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
@@ -4334,9 +4271,9 @@ class VaultStore(Store):
         # Vault takes 0 and less for the newest.
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
             raise BadValue("there is no such version", hint="they are counted from 1")
-        query = "" if version is None else f"?version={version}"
+        query = {"version": version} if version else None
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
-        return _Secret(self._call("GET", place.at("data"), query=query, ok=(200, 404)), place.kv)
+        return _Secret(self._call("read", place.at("data"), query, also=[404]), place.kv)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Fetch the result of a write; an error says that the write may have been carried out."""
@@ -4354,7 +4291,7 @@ class VaultStore(Store):
             if lease and lease.response and time.monotonic() < lease.until:
                 return lease.response
             # Each read creates a database user, say, so it isn't repeated.
-            response = self._call("GET", path, repeat=False, ok=(200, 404))
+            response = self._call("read", path, repeat=False, also=[404])
             if response.body.get("lease_id"):
                 session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
             return response
@@ -4384,11 +4321,11 @@ class VaultStore(Store):
         """Return the version that was written; None if KV 2 was at another than `cas`."""
         needs = "update" if cas else "create"
         if place.kv == 1:
-            self._call("POST", place.at(""), fields, repeat=False, needs=needs)
+            self._call(needs, place.at(""), fields, repeat=False)
             return 0
         body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: absent
         path = place.at("data")
-        response = self._call("POST", path, body, repeat=cas is not None, needs=needs, ok=(200, 400))
+        response = self._call(needs, path, body, repeat=cas is not None, also=[400])
         if response.status == 200:
             return int(json_number(response.data.get("version")))
         if not response.repeated:
@@ -4405,9 +4342,9 @@ class VaultStore(Store):
         if secret.fields is None:  # others deleted it
             return True
         if place.kv == 1 or base_of_stage(place.path):  # of a pending secret, no version is of use
-            self._call("DELETE", place.at("metadata"), repeat=False)
+            self._call("delete", place.at("metadata"), repeat=False)
             return True
-        self._call("POST", place.at("delete"), {"versions": [secret.version]})
+        self._call("update", place.at("delete"), {"versions": [secret.version]})
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
@@ -4415,27 +4352,31 @@ class VaultStore(Store):
         secret = self._fetch(place, version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
-        self._call("POST", place.at(kind), {"versions": [secret.version]})
+        self._call("update", place.at(kind), {"versions": [secret.version]})
 
     def _call(
         self,
-        method: str,
+        needs: str,
         path: str,
-        body: Json | None = None,
+        sent: Json | None = None,
         *,
-        query: str = "",
         repeat: bool = True,
-        needs: str = "",
-        ok: tuple[int, ...] = (200, 204),
+        also: Iterable[int] = (),
     ) -> Exchange:
-        """Return a response with a status in `ok`; a 404 or 400 only if it says what is expected."""
+        """Make the request that needs this capability; return a response of status 200, 204 or `also`.
+
+        A 404 or 400 only counts if it says what is expected.
+        """
+        method, target = _METHODS[needs], url_path(path)
         may_be_done = method != "GET"
-        needs = needs or {"GET": "read", "DELETE": "delete"}.get(method, "update")
+        if sent and not may_be_done:
+            [(name, value)] = sent.items()
+            target, sent = f"{target}?{name}={value}", None
         try:
-            response = self._session.call(method, url_path(path) + query, body, repeat=repeat)
+            response = self._session.call(method, target, sent, repeat=repeat)
             if response.status in (404, 405) and not response.data:
                 self._mounts = None  # there may be a new one, or one was upgraded
-            if response.status in ok and self._is_expected(response):
+            if response.status in (200, 204, *also) and self._is_expected(response):
                 return response
             may_be_done &= response.may_be_done
             raise vault_error(self.settings.addr, response, needs, path)
@@ -4453,10 +4394,9 @@ class VaultStore(Store):
 
     def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
-        ok = (200, 404, 403) if folder else (200, 404)
         path = self._below_prefix(folder).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("GET", path, query="?list=true", needs="list", ok=ok)
+        response = self._call("list", path, {"list": "true"}, also=[404, 403] if folder else [404])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
