@@ -10806,7 +10806,7 @@ def cmd_export(args: Namespace) -> None:
     for name in args.names or (*stages, *store.plain_settings()):
         value = stages.get(name, {}).get("current")
         if value is None or name in references:
-            value = args.manager.require_secret(name, backend=store)
+            value = args.manager.require_secret(name)
         if args.format != "json":
             reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value

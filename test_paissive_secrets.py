@@ -6655,6 +6655,13 @@ def test_config_takes_a_manager_and_asks_no_other(config):
     assert ps.get_secret("token", backend="memory") is None
 
 
+def test_config_set_asks_for_a_value_that_is_left_out(say, monkeypatch):
+    monkeypatch.setattr(ps, "can_ask", lambda: True)
+    monkeypatch.setattr(ps, "ask", lambda prompt, twice: f"{prompt}typed")
+    assert say("config", "set", "a") == (0, "")
+    assert say("config", "get", "a") == (0, "Value of a: typed")
+
+
 def test_config_says_of_a_setting_that_it_is_a_secret_of_the_chosen_store(files, say, monkeypatch):
     argv = "config", "explain", "DB", "--backend"
     assert say(*argv, "file") == (0, "the secret 'DB' (for use_secret)\n")
@@ -7844,6 +7851,17 @@ def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
     assert say("import", "in.json", "--backend", "file") == (0, left + still)
 
 
+def test_import_reads_a_json_file_that_has_other_names_and_leaves_a_dotenv_file_beside_ours(env_file, say):
+    Path("in.json").write_text('{"A_TOKEN": "one"}')
+    os.link("in.json", "other.json")
+    Path("in.env").write_text("B_TOKEN=two\n")
+    for file in ("in.json", "in.env"):
+        assert say("import", file)[1].endswith(
+            f"note: {file} still holds them in plaintext; --remove deletes it\n"
+        )
+    assert Path("in.env").read_text() == "B_TOKEN=two\n"
+
+
 def test_import_warns_of_a_variable_that_hides_what_it_stored(say, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "from the shell")
     said = say("import", "-", stdin="A_TOKEN=one\n")[1]
@@ -8054,6 +8072,18 @@ def test_mask_lines_of_a_value_unless_they_are_too_many(monkeypatch):
     assert masked(["\r\n".join(lines).encode()], "\n".join(lines)) == b"***"
 
 
+def test_mask_encodes_each_of_a_few_lines_only(monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_ENCODED_LINES", 2)
+    lines = [f"line-number-{n}" for n in range(3)]
+    encodings = ps.Encodings(["\n".join(lines)])
+    assert [encodings.mask(line.encode().hex()) == "***" for line in lines] == [True, True, False]
+
+
+def test_mask_a_stripped_value_in_lines_of_base64():
+    value = "".join(random.Random(8).choices(string.ascii_letters, k=100))
+    assert masked([base64.encodebytes(value.encode())], f" {value}\n") == b"***\n"
+
+
 PART = st.one_of(st.integers(0, 2), st.binary(max_size=9), st.text("ab/", max_size=20).map(str.encode))
 VALUES = st.sampled_from([8, 24, 32]).flatmap(
     lambda size: st.lists(st.text("ab/\n", min_size=size), min_size=1, max_size=6)
@@ -8091,6 +8121,7 @@ def test_mask_what_belongs_to_a_value():
         ("\ud800 correct-horse", ["correct-horse"], "\udced\udca0\udc80 ***"),
         (document, [json.dumps(json.loads(document), sort_keys=True)], hidden),
         ("s3cret-leaf", [json.dumps(nested)], "***"),
+        ("s3cret-leaf", ["\n" + json.dumps(nested)], "***"),
         ("<first-a", ["first-and"], "<first-a"),
     ):
         assert ps.Encodings(values).mask(text) == expected
@@ -8255,6 +8286,16 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     store.delete("DB_PASSWORD")
     store.set("VAULT_TOKEN", "let-me-in")
     assert "VAULT_TOKEN" not in ps.environment_with_secrets(store)[0]
+
+
+def test_run_gives_a_command_the_value_of_the_store_and_not_that_of_a_variable(monkeypatch, tmp_path):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", SAFE)
+    monkeypatch.setenv("A_TOKEN", "older")
+    for names in ([], ["A_TOKEN"]):
+        assert ps.environment_with_secrets(store, names)[0]["A_TOKEN"] == SAFE
+    absent = ps.FileStore(tmp_path / "absent")
+    assert "there is no store" in refusal(ps.environment_with_secrets, absent)
 
 
 @pytest.mark.parametrize(
@@ -8568,6 +8609,19 @@ def test_run_says_that_output_could_not_be_written():
         printed = done.communicate()[1]
     expected = b"paissive_secrets: the command's output can't be written: no space left on device\n"
     assert (printed, done.returncode) == (expected, 2)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_run_says_that_errors_could_not_be_written():
+    full, stderr = os.open("/dev/full", os.O_WRONLY), os.dup(2)
+    os.dup2(full, 2)
+    try:
+        said = refusal(ps.run_masked, ["sh", "-c", "echo >&2"], dict(os.environ), [])
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(full)
+    assert said == "Unavailable: the command's output can't be written: no space left on device"
 
 
 def test_run_says_nothing_of_a_terminal_that_was_closed():
@@ -8934,6 +8988,12 @@ def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, say, monkeypatch)
     assert all(SAFE in Path(name).read_text() for name in files)
 
 
+def test_redact_in_place_takes_a_value_that_begins_like_a_mask_out(tmp_path):
+    (tmp_path / "log").write_text(f"in ***{SAFE}")
+    ps.redact_file(str(tmp_path / "log"), ps.RedactingFilter([f"***{SAFE}"]))
+    assert (tmp_path / "log").read_text() == "in ***"
+
+
 def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
     log = tmp_path / "log"
     log.write_text(f"in {SAFE}\n")
@@ -8970,6 +9030,13 @@ def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_aske
     assert say("redact", "--confidence", "medium", "a.log") == (0, line.format("***"))
 
 
+def test_a_baseline_that_leads_nowhere_is_an_error(folder, say):
+    Path(ps.BASELINE).symlink_to("nowhere")
+    assert say("audit", "--jobs", "-1") == (2, f"can't read {ps.BASELINE}: No such file or directory\n")
+    Path(ps.BASELINE).unlink()
+    assert say("audit", "--jobs", "-1")[0] == 0
+
+
 def test_a_baseline_adds_no_findings_of_a_lower_confidence(folder, say):
     Path("a.log").write_text(f"postgres://app:{token()[4:16]}@db.internal/x\n")
     leak(folder / "b.py")
@@ -8989,6 +9056,14 @@ def test_redact_in_place_masks_findings_that_are_together_as_long_as_their_masks
     Path("a.txt").write_text(text)
     assert say("redact", "--in-place", "--confidence", "low", "a.txt") == (0, "")
     assert Path("a.txt").read_text() == shown
+
+
+def test_redact_ends_like_a_program_whose_reader_has_left(say, monkeypatch):
+    def write(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(ps, "_redact_to_stdout", write)
+    assert say("redact") == (141, "")
 
 
 def test_redact_exits_with_the_worst_of_its_errors(say, monkeypatch):
@@ -9021,6 +9096,11 @@ def test_redact_takes_a_backend_or_a_mapping_and_names_short_values(source, log,
     assert (log.text(), caplog.record_tuples) == ("in ***\n", [warned])
 
 
+def test_redact_goes_on_after_a_reference_to_nothing(here):
+    (here / ".env").write_text(f"A_TOKEN=secret:ABSENT\nB_TOKEN={SAFE}\n")
+    assert ps.redact(SAFE, "env") == "***"
+
+
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
 def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log):
     refused = refusal(ps.redact_logs, bad)
@@ -9043,15 +9123,15 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
 
 
 def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(monkeypatch):
-    def is_revealing(number):
-        held = [""] * number
+    def is_revealing(held):
         try:
             raise ValueError(len(held))
         except ValueError as error:
             return ps.RedactingFilter([SAFE]).is_revealing(error)
 
     monkeypatch.setattr(ps, "_MAX_EXAMINED", 1000)
-    assert (is_revealing(100), is_revealing(1001)) == (False, True)
+    assert (is_revealing([""] * 100), is_revealing([""] * 1001)) == (False, True)
+    assert is_revealing([[[""] for _ in range(40)] for _ in range(40)])
 
 
 def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
@@ -9078,6 +9158,7 @@ def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link):
     later = KeyError("no")
     for value in ("harmless", SAFE):
         setattr(later, link, fail(value))
+        setattr(getattr(later, link), link, later)  # one is the cause of the other
         assert ps.RedactingFilter([SAFE]).is_revealing(later) == (value == SAFE)
 
 
@@ -13322,6 +13403,7 @@ def test_inject_writes_nothing_if_a_secret_is_missing(say):
     missing = "no secret named 'B_TOKEN', which in refers to; set it with: set B_TOKEN\n"
     assert say("inject", "in") == (1, missing)
     assert say("inject", "in", "--output", "out") == (1, missing)
+    assert say("inject", stdin=TEMPLATE) == (1, missing.replace("which in", "which stdin"))
     assert not Path("out").exists()
 
 
@@ -13329,6 +13411,13 @@ def test_inject_keeps_the_bytes_of_a_template_that_is_not_text(say):
     Path("in").write_bytes(b"\xff\r\n\0secret:A")
     assert say("inject", "in", "--output", "out") == (0, "")
     assert Path("out").read_bytes() == b"\xff\r\n\0secret:A"
+
+
+def test_a_command_in_a_folder_that_was_removed_says_so(say):
+    Path("x").mkdir()
+    os.chdir("x")
+    os.rmdir("../x")
+    assert say("audit") == (2, "No such file or directory: the working directory\n")
 
 
 def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monkeypatch):
