@@ -59,10 +59,8 @@ if __name__ == "__main__" and not __spec__ and not hasattr(sys, "frozen"):
 else:
     _program_folder = ""
 
-import contextlib
 import enum
 import errno
-import functools
 import io
 import itertools
 import re
@@ -71,8 +69,9 @@ import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache, lru_cache, partial
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import cache, cached_property, lru_cache, partial, wraps
+from itertools import accumulate, chain, groupby, islice
 from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
@@ -708,7 +707,7 @@ class FileLock:
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
-        with suppress(FileNotFoundError), contextlib.ExitStack() as undo:
+        with suppress(FileNotFoundError), ExitStack() as undo:
             self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
             self._wait_for_lock()
@@ -832,8 +831,8 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
     """Durably write files of mode 0600; `folder` is the work folder of the lock that is held."""
     changed: dict[str, str] = {}  # by folder: a file in it
     files = iter(files)
-    while batch := list(itertools.islice(files, _SYNCED_TOGETHER)):
-        with contextlib.ExitStack() as written:
+    while batch := list(islice(files, _SYNCED_TOGETHER)):
+        with ExitStack() as written:
             for path, data in batch:
                 _check_size(path, data)
                 file = written.enter_context(_replacing_unsynced(path, folder))
@@ -1379,7 +1378,7 @@ class Policies:
         stores: Any = found.get("stores") if found.get("version") == 1 else None
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
             raise BadValue(f"{path} has no policies of version 1", hint="use: rotate schedule")
-        for name in itertools.chain.from_iterable(stores.values()):
+        for name in chain.from_iterable(stores.values()):
             check_name(name)
         return cast("dict[str, Any]", stores)
 
@@ -2568,7 +2567,7 @@ class FileStore(Store):
             if leaver:
                 self._delete_member(leaver)
             self._replace(*(self._seal_identity(member, keys) for member in members))
-            sealed = itertools.chain(self._seal_again(keys), self.policy_store()._seal_again(keys))
+            sealed = chain(self._seal_again(keys), self.policy_store()._seal_again(keys))
             replace_files(sealed, work_folder(self.folder))
             self._replace(*(self._seal_recipient(member, keys[0]) for member in members))
             self._replace(*(self._seal_identity(member, keys[:1]) for member in members))
@@ -2687,7 +2686,7 @@ class FileStore(Store):
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
-        for folder in itertools.accumulate(parts, os.path.join):
+        for folder in accumulate(parts, os.path.join):
             if make:
                 make_folder(folder)
             check_folder(folder)
@@ -2802,7 +2801,7 @@ class FileStore(Store):
         """
         opened: Counter[Identity] = Counter()
         problems = []
-        for name in itertools.islice(_names_under(self._secrets), sample):
+        for name in islice(_names_under(self._secrets), sample):
             try:
                 opened[_open_file(os.path.join(self._secrets, _file_name(name)), keys)[0]] += 1
             except WrongKey as error:
@@ -4240,7 +4239,7 @@ class VaultStore(Store):
         self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
-            keys = dict.fromkeys(itertools.chain(*_read_all(self._list, folders)))
+            keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
             # A secret whose rotation is unfinished has a pending one beside it.
             secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
             for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
@@ -5660,6 +5659,7 @@ class Encodings:
                 yield start, end, encoding
 
     def _find_cut(self, data: bytes) -> int:
+        """Return where a value that the data cuts off may begin, or the data's end."""
         # One that begins earlier has a whole word in the data.
         reach = self._gap + self._size + 2
         for start in range(max(len(data) - reach, 0), len(data)):
@@ -5709,6 +5709,7 @@ class Masker:
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
+        """Return what is held back; if it begins a value, the rest is masked."""
         shown = self._tail[self._done :]
         self._done = len(self._tail)
         self._masked = False
@@ -6012,7 +6013,7 @@ def run_masked(
     interactive = _IS_PROGRAM and os.isatty(0) and os.isatty(1) and _in_foreground()
     outputs, ends = _open_outputs(Encodings(values), interactive)
     relays = list(outputs)
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         for output in outputs:
             stack.callback(output.close)
         terminal = _Terminal() if interactive else None
@@ -6393,7 +6394,7 @@ def _redact_reports(redacting: RedactingFilter) -> None:
 
 def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[..., Any]]) -> None:
     before = getattr(owner, name)
-    setattr(owner, name, functools.wraps(before)(wrap(before)))
+    setattr(owner, name, wraps(before)(wrap(before)))
 
 
 class RedactingFilter:
@@ -6963,7 +6964,7 @@ class _Literal:
         # Bytes of it before the run of token characters.
         self.offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
 
-    @functools.cached_property
+    @cached_property
     def regex(self) -> re.Pattern[bytes]:
         """Match a whole token at its first byte."""
         behind = b"" if self.offset == 0 or self.text[:1] == b"." else rb"(?<![A-Za-z0-9])"
@@ -7342,6 +7343,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
+    """Match the quoted text, unless a call reads what is called that: then its default, or None."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not value or not (match["type"] or match["call"]):
         return value
@@ -7363,7 +7365,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]  # without the name's quote
-        if ending == "scalar" and _ITEM_BEGIN.match(before):
+        if ending == "scalar" and _ITEM_BEGIN.match(before):  # - "NAME=value"
             return _quote_regex(before[-1:]).match(window, start)
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
         if found and not _PHRASE.match(found[0]):
@@ -7374,6 +7376,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
+    """Return whether a word without `=` or `:` follows the name, as in a sentence."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
@@ -7403,9 +7406,9 @@ def latin1(part: bytes) -> str:
 
 @cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
-    if quote.startswith(b"\\"):
+    if quote.startswith(b"\\"):  # in a string
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
-    if quote.startswith(b"&"):
+    if quote.startswith(b"&"):  # &quot;
         return re.compile(rb"[^&\n]{1,300}")
     return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
 
@@ -8496,7 +8499,7 @@ def scan(
             skipped[kind] += 1
         if not known:
             return
-    chunks = itertools.chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
+    chunks = chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
     if is_utf16:
         import codecs
 
@@ -8600,6 +8603,7 @@ def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
+    """Blank out values, but not known ones: fingerprints must not depend on a store."""
     bare = bytearray(text)
     for span in spans:
         if span.rule.id != "known-value":
@@ -8752,22 +8756,11 @@ def run_git(
 
     If git succeeds, `on_error` is called with each line of its stderr.
     """
-    import subprocess
-
-    names = _GIT_READS
-    if folder == ".":
-        names += _HOOK_READS
-    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
     # Files, not pipes, which could fill up while git waits for us to read.
     with _scratch_file() as lines, _scratch_file() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
-        files: dict[str, Any] = {"stdin": lines, "stdout": subprocess.PIPE, "stderr": errors}
-        try:
-            process = subprocess.Popen([*_GIT, *args], cwd=folder, env={**env, **_GIT_SETTINGS}, **files)
-        except OSError as error:
-            raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
-        with process:
+        with _start_git(folder, args, lines, errors) as process:
             try:
                 stdout = cast("IO[bytes]", process.stdout).fileno()
                 yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
@@ -8780,6 +8773,22 @@ def run_git(
         raise Unavailable(f"git says: {said[0]}" if said else f"git exits with {process.returncode}")
     for line in said:
         on_error(line)
+
+
+def _start_git(
+    folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    from subprocess import PIPE, Popen
+
+    names = _GIT_READS
+    if folder == ".":
+        names += _HOOK_READS
+    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
+    env.update(_GIT_SETTINGS)
+    try:
+        return Popen([*_GIT, *args], cwd=folder, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
+    except OSError as error:
+        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
 
 
 def _scratch_file() -> IO[bytes]:
@@ -8887,6 +8896,7 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 
 
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the ids that the revisions reach; without any, all, dangling ones too."""
     reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
     check = "--batch-check=%(objectname) %(objecttype)"
     every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
@@ -8911,7 +8921,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     commits = _rev_list(folder, revisions, "--reverse", "--topo-order")
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
-        commits = itertools.chain(commits, object_ids(folder, "commit"))
+        commits = chain(commits, object_ids(folder, "commit"))
     for blob in changed_blobs(folder, filter(is_new, commits)):
         replaced = blob.replaces if revisions else ()
         for oid in replaced:
@@ -9065,7 +9075,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
             # Git may be missing, or refuse a repository that someone else owns. For an ignored PATH it lists
             # nothing (StopIteration): then walk it.
             with suppress(Unavailable, StopIteration):
-                names = _files_of_git(itertools.chain([next(listed)], listed), root, shown, accept)
+                names = _files_of_git(chain([next(listed)], listed), root, shown, accept)
         for name in names:
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
@@ -9078,16 +9088,16 @@ def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     report = partial(accept.on_error, shown.rstrip("/"))
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
-        names = (name.rstrip("/") for name, _ in itertools.groupby(split_records(out)))
+        names = (name.rstrip("/") for name, _ in groupby(split_records(out)))
         yield from (name for name in names if name != ".")
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
-    for above, group in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
+    for above, group in groupby(names, lambda name: name.rpartition("/")[0]):
         folders = above.split("/")
         # Git lists what is in its index even if a folder has become a symlink.
-        linked = any(map(is_link, itertools.accumulate(folders, "{}/{}".format)))
+        linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
         if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
             continue
         if not VENDORED_FOLDERS.isdisjoint(folders):
@@ -9359,16 +9369,23 @@ class Audit:
     ) -> None:
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        self.paths = _as_list(paths)
-        self.staged = staged
         self.jobs = jobs or os.cpu_count() or 1
         self.summary = Summary()
-        self.history = None if history is None else _as_list(history)
-        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
+        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
+        self._archives = archives
+        self._untrusted = untrusted
+        self._known = known
         self._on_error = on_error
         self._on_progress = on_progress
-        self._untrusted = untrusted
         self._unread = set[str]()
+        self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
+        self._numbers: dict[str, int] = {}  # the last suffix of a name
+        self._begun = False
+        # Where it looks, and what paths are relative to.
+        self.paths = _as_list(paths)
+        self.staged = staged
+        self.history = None if history is None else _as_list(history)
+        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
         if self._in_git:
             self._folder, self.base, self._committed_settings = _find_repository(self.paths)
@@ -9378,21 +9395,16 @@ class Audit:
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self._staged = list(staged_blobs(self._folder)) if staged else []
+        # What it leaves out.
         self.settings = _AuditSettings() if untrusted else self._read_settings()
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._excluded = IgnorePatterns(map(os.fsencode, words))
         self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
-        self._known = known
-        if known and known.without_history:
-            self.summary.skipped["secrets' older values"] = len(known.without_history)
         self._disabled = {*_as_list(disable), *self.settings.disabled}
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
-        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
-        self._archives = archives
-        self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
-        self._numbers: dict[str, int] = {}  # the last suffix of a name
-        self._begun = False
+        if known and known.without_history:
+            self.summary.skipped["secrets' older values"] = len(known.without_history)
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice
@@ -9407,7 +9419,7 @@ class Audit:
             matches = self._scan_blobs(iter(self._staged))
         else:
             scans = _scan_all(self.files(), self._scanner, self.jobs)
-            matches = itertools.chain.from_iterable(map(self._matches_of, scans))
+            matches = chain.from_iterable(map(self._matches_of, scans))
         for blob, match in matches:
             finding = self._finding(blob, match)
             accepted = self.baseline and self.baseline.accepts(finding, self.base)
@@ -9594,6 +9606,7 @@ class Audit:
         seen: set[tuple[str, str, int, bool]] = set()
         for blob, match in self._scan_blobs(file_versions(self._folder, revisions)):
             reported = match.confidence in self._confidences and not self._silenced_by(blob.path, match)
+            # Once as reported, even if an older version of the line is silenced.
             spot = (blob.path, match.rule.id, match.identity, reported)
             if spot not in seen and not blob.is_older:
                 yield blob, match
@@ -9611,7 +9624,7 @@ class Audit:
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
         missing = 0
         wanted = filter(self._wants, blobs)
-        for batch in iter(lambda: list(itertools.islice(wanted, _GIT_BATCH)), []):
+        for batch in iter(lambda: list(islice(wanted, _GIT_BATCH)), []):
             # Versions of a file together: git stores them as differences.
             batch.sort(key=lambda blob: blob.path)
             contents = read_objects(self._folder, (blob.oid for blob in batch))
@@ -9637,7 +9650,7 @@ class Audit:
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
-    return any(folder in roots for folder in ("", *itertools.accumulate(path.split("/"), "{}/{}".format)))
+    return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
 def _find_repository(paths: Sequence[str]) -> tuple[str, str, str]:
@@ -9823,7 +9836,7 @@ class KnownValues:
             else:
                 for name in stages:
                     yield from ((name, "retired", value) for value in store.older_values(name))
-        except BadValue:
+        except BadValue:  # the store keeps no older values
             self.without_history = list(stages)
 
     def _values_in_git(self, store: Store, secrets: str, names: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -9897,7 +9910,7 @@ class _Scanner(NamedTuple):
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int, scanned: _Scanned) -> None:
         first = next(chunks, b"")
-        chunks = itertools.chain([first], chunks)
+        chunks = chain([first], chunks)
         if self.archives and is_archive(first):
             self._scan_archive(blob, chunks, scanned)
         else:
@@ -9922,7 +9935,7 @@ class _Scanner(NamedTuple):
             known=self.known.find if self.known else None,
             levels=self.levels,
         )
-        found = list(itertools.islice(matches, _MAX_FINDINGS))
+        found = list(islice(matches, _MAX_FINDINGS))
         if len(found) == _MAX_FINDINGS and next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
             scanned.errors.append((blob.path, why))
@@ -10039,6 +10052,7 @@ class Baseline:
         return True
 
     def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
+        """Return the entry that has moved here: an equal one whose file is gone."""
         if self._gone is None:
             self._gone = {}
             entries = self.entries if in_history else self.entries - self.past
@@ -10850,7 +10864,7 @@ def cmd_run(args: Namespace) -> int:
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
-    texts = itertools.chain(*values.values())
+    texts = chain(*values.values())
     return run_masked(args.command_line, environment, texts, renew=args.manager.renew)
 
 
@@ -10973,7 +10987,7 @@ def cmd_audit(args: Namespace) -> int:
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
         report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
-        with _report_file(args.output) if args.output else contextlib.nullcontext(sys.stdout) as out:
+        with _report_file(args.output) if args.output else nullcontext(sys.stdout) as out:
             report(run, run.summary, out)
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
@@ -11065,6 +11079,7 @@ def _relative_path(path: str) -> str:
 
 @contextmanager
 def _report_file(path: str) -> Iterator[TextIO]:
+    """Write at the end, so that no error leaves half a report."""
     report = io.StringIO()
     yield report
     data = report.getvalue().encode()
