@@ -96,7 +96,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.hmac import HMAC
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 __all__ = [
     "Audit",
@@ -572,7 +574,7 @@ def without_newline(text: str) -> str:
     return re.sub(r"\r?\n\Z", "", text)
 
 
-def warn_if_exposed(path: str) -> None:
+def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -> None:
     """Warn, once, about a file with secrets that this user could protect from others."""
     status = os.stat(path)
     if os.name == "nt" or status.st_uid != os.getuid():
@@ -580,7 +582,7 @@ def warn_if_exposed(path: str) -> None:
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
     # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
-    if access and os.access(path, os.W_OK) and folder.st_mode & 0o011:
+    if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
 
@@ -837,10 +839,17 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
                 _check_size(path, data)
                 file = written.enter_context(_replacing_unsynced(path, folder))
                 file.write(data)
-                file.flush()  # so that the first sync writes them all
+                file.flush()
+                _start_writing(file)  # all of them before the first sync waits
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
+
+
+def _start_writing(file: IO[bytes]) -> None:
+    with suppress(AttributeError, OSError):  # not on every system
+        # Linux then drops the pages that are on the disk, and writes the others.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -1130,9 +1139,9 @@ class Store:
         """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
         return {}
 
-    def get_stored(self, name: str) -> str:
-        """Return what the store itself holds, or raise NotFound."""
-        return self.get(name)
+    def get_stored(self, *names: str) -> dict[str, str]:
+        """Return what the store itself holds of these names, by name."""
+        return self.get_all(names)
 
     # Sealed files.
 
@@ -1398,8 +1407,8 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 # Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
-_COMPLETE = re.compile(r"""\\.|'[^']*'|"[^"]*"|\$\([^()"'`]*\)|`[^"'`]*`""")
-_UNFINISHED = re.compile(r"""['"`()]|\\\Z""")
+_COMPLETE = r"""\\.|'[^']*'|"[^"]*"|\$\([^()"'`]*\)|`[^"'`]*`"""
+_UNFINISHED = r"""['"`()]|\\\Z"""
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -1543,7 +1552,7 @@ class _Piece:
 
     def goes_on(self) -> bool:
         """Return whether bash takes what follows for a part of this value."""
-        return not self.quote and bool(_UNFINISHED.search(_COMPLETE.sub("", self.raw)))
+        return not self.quote and bool(re.search(_UNFINISHED, re.sub(_COMPLETE, "", self.raw)))
 
     def with_value(self, value: str) -> str:
         assignment = self.head + dotenv_assignment(self.name, value, self.quote)
@@ -1631,11 +1640,19 @@ class EnvironmentStore(Store):
         except KeyError:
             path = credential_path(name)
         if not path or variable in self._deleted_here:
-            return self.get_stored(name)
+            return self.get_from_file(name)
         with disk_errors(f"read {path}, where {show(name)} is stored"):
             return check_value(read_credential(path), f"the value of {show(name)} in {path}")
 
-    def get_stored(self, name: str) -> str:
+    def get_stored(self, *names: str) -> dict[str, str]:
+        found = {}
+        for name in names:
+            with suppress(NotFound):
+                found[name] = self.get_from_file(name)
+        return found
+
+    def get_from_file(self, name: str) -> str:
+        """Return the value in the dotenv file, whatever hides it; raise NotFound if it has none."""
         variable = checked_variable(name)
         value = None
         if variable not in self._deleted_here and not _is_setting(variable):
@@ -1814,8 +1831,7 @@ class EnvironmentStore(Store):
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
-        if _holds_plaintext(dotenv):
-            warn_if_exposed(path)
+        warn_if_exposed(path, partial(_holds_plaintext, dotenv))
         problem = next(dotenv.problems(), None)
         if problem:
             warn_once(str(problem))
@@ -1927,10 +1943,10 @@ _running = allocate_lock()  # one thread runs such a command, the others wait fo
 
 def read_store_credential(variable: str) -> str:
     text = os.environ.get(variable, "")
-    path = os.environ.get(variable + "_FILE", "")
-    command = os.environ.get(variable + "_COMMAND", "")
     if text:
         return text
+    path = os.environ.get(variable + "_FILE", "")
+    command = os.environ.get(variable + "_COMMAND", "")
     if command and not path:
         with _running:
             if command not in COMMAND_OUTPUTS:
@@ -2298,19 +2314,25 @@ def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    return HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
+    hkdf, _, sha256 = _hash_functions()
+    return hkdf(sha256, 32, salt, info).derive(secret)
 
 
 def _header_mac(file_key: bytes, header: bytes) -> HMAC:
-    # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
-    from cryptography.hazmat.primitives import hashes, hmac
-
-    mac = hmac.HMAC(_hkdf(file_key, b"", b"header"), hashes.SHA256())
+    _, hmac, sha256 = _hash_functions()
+    mac = hmac(_hkdf(file_key, b"", b"header"), sha256)
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
+
+
+@cache
+def _hash_functions() -> tuple[type[HKDF], type[HMAC], SHA256]:
+    # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.hmac import HMAC
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF, HMAC, SHA256()
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
@@ -2406,6 +2428,7 @@ _SAMPLE = 5  # entries that show whether an identity is in use, so that a set co
 _MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 _Key = TypeVar("_Key", Identity, Passphrase)
+_Keys = tuple[Identity, ...]
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
@@ -2446,15 +2469,24 @@ class FileStore(Store):
         return {**vars(self), "_opened": _Opened()}
 
     def get(self, name: str) -> str:
-        return self._load(name)["value"]
+        return self._load(name, {})["value"]
+
+    def get_all(self, names: Iterable[str]) -> dict[str, str]:
+        checked: dict[str, _Keys] = {}
+        found = {}
+        for name in names:
+            with suppress(NotFound, BadName):
+                found[name] = self._load(name, checked)["value"]
+        return found
 
     def last_set(self, name: str) -> str:
-        return str(self._load(name).get("updated", "")).rstrip("Z")
+        return str(self._load(name, {}).get("updated", "")).rstrip("Z")
 
-    def _load(self, name: str) -> dict[str, str]:
+    def _load(self, name: str, checked: dict[str, _Keys]) -> dict[str, str]:
+        """Return an entry; `checked`, for a row of them, has the keys by folder once both are checked."""
         path = self._path(name)
         try:
-            return self._cache.load(path, lambda sealed: self._open(name, path, sealed), follow=False)
+            return self._cache.load(path, partial(self._open, name, path, checked), follow=False)
         except OSError as error:
             raise self._read_error(name, error) from None
 
@@ -2464,21 +2496,17 @@ class FileStore(Store):
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; each is old or new, even after a kill."""
         # All names and values are checked before anything is asked or made.
-        entries = [
-            (
-                name,
-                self._path(name),
-                _dump(name=self._title + name, value=check_value(value), updated=utc_now()),
-            )
-            for name, value in values.items()
-        ]
+        entries = []
+        for name, value in values.items():
+            text = _dump(name=self._title + name, value=check_value(value), updated=utc_now())
+            entries.append((name, self._path(name), text))
         with self._open_to_write() as keys:
             for name in {name.rpartition("/")[0]: name for name in values}.values():
                 self._check_folders(name, make=True)
             for name, path, _ in entries:
                 _check_opens(self._title + name, path, keys)  # what can't be opened isn't overwritten
             recipient = self._keys_in_use(keys)[0].recipient()
-            self._replace(*[(path, seal(plaintext, recipient)) for _, path, plaintext in entries])
+            self._replace(*[(path, seal(text, recipient)) for _, path, text in entries])
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged; no key is needed."""
@@ -2585,7 +2613,7 @@ class FileStore(Store):
     def _member_file(self, name: str, file: str) -> str:
         return os.path.join(self._members, name, file)
 
-    def _seal_identity(self, member: Member, keys: tuple[Identity, ...]) -> tuple[str, bytes]:
+    def _seal_identity(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
         sealed = seal(_write_identities(keys), Recipient(member.recipient))
         return self._member_file(member.name, "identity.age"), sealed
 
@@ -2593,11 +2621,11 @@ class FileStore(Store):
         text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
         return self._member_file(member.name, "recipient.age"), seal(text, key.recipient())
 
-    def _seal_again(self, keys: tuple[Identity, ...]) -> Iterator[tuple[str, bytes]]:
+    def _seal_again(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
         recipient = keys[0].recipient()
         older_first = keys[::-1]  # since that opens nearly all
         for name in list(self.names()):
-            path = self._path(name)
+            path = os.path.join(self._entries, f"{name}.age")
             plaintext = _open_file(path, older_first)[1]
             _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
             yield path, seal(plaintext, recipient)
@@ -2613,7 +2641,7 @@ class FileStore(Store):
         # An empty one is what an addition left that was killed.
         return sorted(folder.name for folder in folders if os.listdir(folder.path))
 
-    def _read_member(self, name: str, keys: tuple[Identity, ...]) -> Member:
+    def _read_member(self, name: str, keys: _Keys) -> Member:
         """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
         path = self._member_file(name, "recipient.age")
         with disk_errors(f"read {path}"):
@@ -2642,7 +2670,7 @@ class FileStore(Store):
             yield "opens", "no"
             yield "problem", str(error)
 
-    def _problem_with(self, name: str, keys: tuple[Identity, ...]) -> SecretsError | None:
+    def _problem_with(self, name: str, keys: _Keys) -> SecretsError | None:
         path = self._path(name)
         try:
             self._check_folders(name)
@@ -2703,8 +2731,10 @@ class FileStore(Store):
             return not_found_error(name)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
-    def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
-        keys = self._keys(name)  # not in the try: a wrong password would be tried twice
+    def _open(self, name: str, path: str, checked: dict[str, _Keys], sealed: bytes) -> dict[str, str]:
+        folder = os.path.dirname(path)
+        # Not in the try: a wrong password would be tried twice.
+        keys = checked[folder] = checked.get(folder) or self._keys(name)
         try:
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:  # there may have been a rekey since then
@@ -2726,7 +2756,7 @@ class FileStore(Store):
     def _identity_text(self) -> str:
         return read_store_credential("PAISSIVE_IDENTITY")
 
-    def _keys(self, name: str = "") -> tuple[Identity, ...]:
+    def _keys(self, name: str = "") -> _Keys:
         """Check the folders, and return the identities that open the store, the one to seal to first.
 
         They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
@@ -2745,7 +2775,7 @@ class FileStore(Store):
         self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *keys)))
         return self._select_pinned(keys)
 
-    def _select_pinned(self, keys: tuple[Identity, ...]) -> tuple[Identity, ...]:
+    def _select_pinned(self, keys: _Keys) -> _Keys:
         pin = os.environ.get(_PIN)
         matching = tuple(key for key in keys if not pin or _fingerprint(key) == pin)
         if matching:
@@ -2753,7 +2783,7 @@ class FileStore(Store):
         hint = f"somebody may have replaced it; after a rekey, ask for the new one, and set {_PIN} to it"
         raise Unsafe(f"{self.folder} has the fingerprint {_fingerprint(keys[0])}, not {pin}", hint=hint)
 
-    def _keys_by_member(self, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+    def _keys_by_member(self, own: _Keys) -> _Keys:
         """Return the store's identities, from the file of the member whose key is one of `own`.
 
         If one of `own` is the store's, return it first: nothing is ever sealed to a member's key.
@@ -2778,7 +2808,7 @@ class FileStore(Store):
             raise WrongKey(f"this identity opens no member's file in {self._members}", hint=hint)
         return own
 
-    def _open_member(self, name: str, own: tuple[Identity, ...]) -> tuple[Identity, ...]:
+    def _open_member(self, name: str, own: _Keys) -> _Keys:
         path = self._member_file(name, "identity.age")
         key, text = _open_file(path, own)
         keys = _parse_identities(decode_value(text, path), path)
@@ -2787,13 +2817,11 @@ class FileStore(Store):
             raise Corrupt(f"{path} is for another member")
         return keys
 
-    def _has_identity(self, keys: tuple[Identity, ...]) -> bool:
+    def _has_identity(self, keys: _Keys) -> bool:
         """Return whether PAISSIVE_IDENTITY holds the store's identity, not a member's."""
         return keys[0].reveal() in self._identity_text()
 
-    def _keys_in_use(
-        self, keys: tuple[Identity, ...], *, sample: int | None = _SAMPLE
-    ) -> tuple[Identity, ...]:
+    def _keys_in_use(self, keys: _Keys, *, sample: int | None = _SAMPLE) -> _Keys:
         """Return these keys, the one to seal to first, without those of other stores.
 
         Nothing may be sealed to an old identity that somebody restored, so WrongKey unless the keys open most
@@ -2814,7 +2842,7 @@ class FileStore(Store):
             return keys  # after a killed rekey, the new one is the first
         return tuple(key for key, _ in opened.most_common()) or keys[:1]
 
-    def _keys_by_password(self) -> tuple[Identity, ...]:
+    def _keys_by_password(self) -> _Keys:
         # A store that lost its identity must not get a new one: what is in it would never open again.
         if not os.path.lexists(self._identity_file):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
@@ -2825,7 +2853,8 @@ class FileStore(Store):
             self._opened.password = password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {path}"):
-                keys = _open_identities(path, read_file(path, follow=False), password, _configured_log_n())
+                sealed = self._cache.load(path, bytes, follow=False)
+                keys = _open_identities(path, sealed, password, _configured_log_n())
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
@@ -2836,7 +2865,7 @@ class FileStore(Store):
         return keys
 
     @contextmanager
-    def _open_to_write(self) -> Iterator[tuple[Identity, ...]]:
+    def _open_to_write(self) -> Iterator[_Keys]:
         """Lock and open the store, which is made if there is none, and yield its keys."""
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
@@ -2853,7 +2882,7 @@ class FileStore(Store):
                 self._opened.keys_of_member.clear()  # another process may have changed them
                 yield
 
-    def _replace_identity(self, keys: tuple[Identity, ...], password: str) -> None:
+    def _replace_identity(self, keys: _Keys, password: str) -> None:
         self._replace((self._identity_file, seal(_write_identities(keys), _new_passphrase(password))))
 
     def _write_attributes(self) -> None:
@@ -2869,7 +2898,7 @@ class FileStore(Store):
 class _Opened:
     def __init__(self) -> None:
         self.password = ""  # typed at a prompt
-        self.keys_of_member: dict[tuple[Identity, ...], tuple[Identity, ...]] = {}  # by the member's own
+        self.keys_of_member: dict[_Keys, _Keys] = {}  # by the member's own
         self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
 
 
@@ -2969,18 +2998,18 @@ def _fingerprint(key: Identity) -> str:
     return hashlib.sha256(f"paissive_secrets store {key.recipient()}".encode()).hexdigest()[:32]
 
 
-def _write_identities(keys: tuple[Identity, ...]) -> bytes:
+def _write_identities(keys: _Keys) -> bytes:
     return "".join(f"{key.reveal()}\n" for key in keys).encode()
 
 
 @lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
-def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> tuple[Identity, ...]:
+def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> _Keys:
     text = _open_file(path, [Passphrase(password, max_log_n=max(_LOG_N, log_n))], sealed)[1]
     return _parse_identities(decode_value(text, path), path)
 
 
 @lru_cache(maxsize=4)
-def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
+def _parse_identities(text: str, where: str) -> _Keys:
     """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
     lines = [line.strip() for line in text.splitlines()]
     try:
@@ -4906,7 +4935,7 @@ class SecretConfig:
         with suppress(NotFound, BadName):
             if mounted or variable in os.environ:
                 return self._environment.get(variable)
-            return self._environment.get_stored(variable)
+            return self._environment.get_from_file(variable)
         return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
@@ -5541,8 +5570,9 @@ def parse_import(data: bytes, where: str) -> _Import:
 def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
     check_settable(store, *values)
     store.set_all(values)
+    stored = store.get_stored(*values)
     for name, value in values.items():
-        if store.get_stored(name) != store.as_stored(name, value):
+        if stored.get(name) != store.as_stored(name, value):
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
@@ -10436,8 +10466,10 @@ def run_as_program() -> NoReturn:
 
 
 def _set_up_process() -> None:
+    import gc
     import signal
 
+    gc.freeze()  # all of this module stays until the end, when looking through it would take long
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
@@ -10584,10 +10616,10 @@ def _say(message: str) -> None:
 
 
 def _print_value(value: Any) -> None:
-    import json
-
     end = "\n" if sys.stdout.isatty() else ""  # a program would read it as part of the value
     if not isinstance(value, str):
+        import json
+
         value = json.dumps(value, ensure_ascii=False, indent=2, default=str)  # str: TOML's dates and times
         end = "\n"
     print(value, end=end)
