@@ -8534,7 +8534,7 @@ def scan(
         import codecs
 
         decoded = codecs.iterdecode(chunks, "utf-16", "replace")
-        chunks = (text.encode("utf-8", "replace") for text in decoded)
+        chunks = map(str.encode, decoded)
     for window in _windows(chunks):
         spans = [] if kind else list(detect(window.text, path, custom))
         if known:

@@ -3657,6 +3657,8 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     advice = f"choose a side: git checkout --ours -- {DB} (or --theirs), then: git add {DB}"
     problem = f"problem    {DB} has a merge conflict; {advice}\n"
     assert (status, said.endswith(problem), files.get("DB")) == (2, True, "ours")
+    os.truncate(DB, 100)
+    assert say("status", "--backend", "file")[1].count("problem ") == 1
     git(tmp_path, "checkout", "--theirs", "--", DB)
     git(tmp_path, "add", DB)
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
@@ -7252,6 +7254,8 @@ def test_rotate_due_says_when_the_others_are_due(say, clock):
     later = {"due": ["A_TOKEN"], "later": {"B_TOKEN": "2027-01-16T08:00:00Z"}}
     code, said = say("rotate", "due", "--json")
     assert (code, json.loads(said)) == (1, later)
+    say("rotate", "unschedule", "A_TOKEN")
+    assert say("rotate", "due") == (0, "due later: B_TOKEN 2027-01-16T08:00:00Z\n")
 
 
 def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
@@ -8945,7 +8949,7 @@ def test_redact_takes_no_longer_for_what_is_held_often():
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
     (tmp_path / "log").write_bytes(b"\xff " + SAFE.encode() + b"\r\n")
     env = {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}
-    done = cli("redact", "log", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
+    done = cli("redact", "log", "-", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
     assert (done.returncode, done.stdout) == (0, b"\xff ***\r\npiped ***")
     assert done.stderr == b"paissive_secrets: not masked (under 8 characters): PIN_CODE\n"
 
@@ -10579,6 +10583,11 @@ def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16(encoding, mark):
     text = mark + "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
     expected = [("github-token", 6, 6, 6)] if mark or encoding == "utf-8" else []
     assert places(text.encode(encoding)) == expected
+
+
+def test_a_file_is_binary_if_a_nul_is_near_its_beginning_as_for_git():
+    assert places(f"{GITHUB}\n" + "x\n" * 5000 + "\0") == places(GITHUB)
+    assert places(f"{GITHUB}\n" + "x\n" * 2000 + "\0") == []
 
 
 def test_a_mark_at_the_beginning_of_a_text_takes_no_column():
@@ -12782,6 +12791,8 @@ def test_a_compressed_file_is_read_and_its_findings_can_be_accepted(folder, say)
     assert say("audit", "--archives")[1].startswith("dump.sql.gz!dump.sql:2:4: high: ")
     say("audit", "--archives", "--update-baseline")
     assert say("audit", "--archives")[0] == 0
+    leak(folder / "a.py")
+    assert leaks("a.py", archives=True) == {"a.py"}
     assert "stale" not in say("audit")[1]
 
 
@@ -13164,6 +13175,8 @@ def test_sarif_counts_columns_in_characters_and_says_so(folder, say):
     (run,) = json.loads(say("audit", "--sarif")[1])["runs"]
     region = run["results"][0]["locations"][0]["physicalLocation"]["region"]
     assert (run["columnKind"], region["startColumn"]) == ("unicodeCodePoints", 6)
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert rule["shortDescription"] == {"text": "GitHub token"}
 
 
 # === Check ===
@@ -13810,6 +13823,16 @@ def test_password_prompts_for_what_it_is(tmp_path):
     for typed, status in ((b"old-words", 2), (b"new-words", 0)):
         code, shown = on_a_terminal(*words, "get", "A", answers=[typed], cwd=tmp_path, env=env)
         assert (code, b"the master password does not open" in shown) == (status, status == 2)
+
+
+def test_what_was_printed_comes_before_what_is_said_about_it(here, monkeypatch):
+    Path(".env").write_text("A_TOKEN=1\nPORT=80\n")
+    Path(".env").chmod(0o600)
+    terminal = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(terminal, write_through=True))
+    assert ps.main(["list"]) == 0
+    assert terminal.getvalue() == b"A_TOKEN\npaissive_secrets: and 1 setting: --all\n"
 
 
 def test_set_without_a_name_asks_for_one(say):
