@@ -5977,6 +5977,7 @@ def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
 
 
 def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
+    """Return a reference to each secret, by variable; raise BadValue if two secrets would be one."""
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(check_name(name))
@@ -5999,6 +6000,7 @@ def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str)
 
 
 def _check_passable(text: str, variable: str) -> None:
+    """Raise BadValue for what no variable can hold, and for data that looks like a reference."""
     hint = "name the secrets that the command needs, without it"
     reject_reference(text, f"the value for {variable}", hint)
     with suppress(UnicodeEncodeError):
@@ -7422,8 +7424,12 @@ def _take_default(c: Candidate) -> Candidate:
 
 
 def rest_of_line(window: bytes, end: int) -> bytes:
-    last = window.find(b"\n", end, end + 120)
-    return window[end : last if last >= 0 else end + 120]
+    return window[end : find_or_end(window, b"\n", end, end + 120)]
+
+
+def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
+    found = text.find(part, start, end)
+    return found if found >= 0 else end
 
 
 def kind_of(name: bytes) -> str:
@@ -8299,6 +8305,7 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 
 
 def _private_key(text: bytes, at: int) -> Detected:
+    """Return a key, unless it is cut short, or only its first line is mentioned."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
     if not head:
@@ -8409,21 +8416,17 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
     """Return where the object of this kind begins and ends: at `---`, or at the `apiVersion` of the next."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
-    end = text.find(b"\n---", kind, kind + _KUBE_REACH)
-    if end < 0:
-        end = kind + _KUBE_REACH
+    end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
     if version < 0:
         return begin, end
-    next_version = text.find(b"apiVersion", kind, end)
-    return version, next_version if next_version >= 0 else end
+    return version, find_or_end(text, b"apiVersion", kind, end)
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
     """Return the entries of a mapping and its end: its brace, or in YAML the next line indented less."""
     if data[2]:
-        brace = text.find(b"}", data.end(), end)
-        end = brace if brace >= 0 else end
+        end = find_or_end(text, b"}", data.end(), end)
         entry = re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY)
         return entry.finditer(text, data.start(2), end), end
     indent = len(data[3])
@@ -8434,6 +8437,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
+    """Yield the value, unless it is malformed, a certificate, or neither text nor random bytes."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return
@@ -8693,10 +8697,11 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
+    """Return the comment that allows a finding, on its lines or the one before, or ""."""
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
-    below = text.find(b"\n", end, end + _BEHIND)
-    line = text[max(above, start - _BEHIND) : below if below >= 0 else end + _BEHIND].lower()
+    below = find_or_end(text, b"\n", end, end + _BEHIND)
+    line = text[max(above, start - _BEHIND) : below].lower()
     found = _ALLOW.search(line) if b"allow" in line else None
     if not found:
         found = _ALLOW_NEXT.search(text[before:above].lower())
@@ -9251,48 +9256,40 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
 _MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
 
 
-class _Budget:
-    def __init__(self) -> None:
-        self._left = _MAX_UNPACKED
-
-    def spend(self, data: bytes) -> bytes:
-        self._left -= len(data)
-        if self._left < 0:
-            raise BadValue("what it unpacks to is too large to examine all of it")
-        return data
-
-    def chunks_of(self, file: IO[bytes]) -> Iterator[bytes]:
-        return map(self.spend, chunks_of(file.read))
-
-
 def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file."""
     import gzip
     import zipfile
 
-    budget = _Budget()
-    packed = io.BytesIO(b"".join(map(budget.spend, chunks)))
+    left = _MAX_UNPACKED
+
+    def spend(data: bytes) -> bytes:
+        nonlocal left
+        left -= len(data)
+        if left < 0:
+            raise BadValue("what it unpacks to is too large to examine all of it")
+        return data
+
+    packed = io.BytesIO(b"".join(map(spend, chunks)))
     magic = packed.getvalue()[:2]
     if magic == b"PK":
         archive = zipfile.ZipFile(packed)
         for info in archive.infolist():
-            yield info.filename, budget.chunks_of(archive.open(info))
+            yield info.filename, map(spend, chunks_of(archive.open(info).read))
         return
     plain: Any = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
     is_tar = plain.read(512)[257:262] == b"ustar"
     plain.seek(0)
     if is_tar:
-        yield from _untar(plain, budget)
+        # What is skipped counts, too.
+        yield from _untar(SimpleNamespace(read=lambda size: spend(plain.read(size))))
     else:
-        yield name.removesuffix(".gz"), budget.chunks_of(plain)
+        yield name.removesuffix(".gz"), map(spend, chunks_of(plain.read))
 
 
-def _untar(file: IO[bytes], budget: _Budget) -> Iterator[tuple[str, Iterator[bytes]]]:
+def _untar(stream: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
     import tarfile
-    from types import SimpleNamespace
 
-    # What is skipped counts, too.
-    stream: Any = SimpleNamespace(read=lambda size: budget.spend(file.read(size)))
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
@@ -10391,6 +10388,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
+    """Return what a call reads; its name is "" unless it is a literal."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
     options = {keyword.arg: keyword.value for keyword in call.keywords}
     name = _literal(call.args[0] if call.args else options.get("name", options.get("key")))
@@ -10664,6 +10662,7 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
+    """Prompt for a value, once the store is open, or read stdin; BadValue if that is empty."""
     if can_ask():
         if store:
             store.unlock()
