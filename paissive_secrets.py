@@ -1049,17 +1049,6 @@ class Store:
             found[name] = {stage: values[key] for stage, key in stored.items() if key in values}
         return found
 
-    def check_rotatable(self, name: str) -> None:
-        """Raise BadValue if there is no place for a previous value."""
-
-    def keep_previous(self, name: str, value: str) -> None:
-        """Keep a value as the previous one before `set` replaces it."""
-        self.set(self.stage_name(name, "previous"), value)
-
-    def drop_previous(self, name: str) -> None:
-        """Delete the previous value, or raise NotFound."""
-        self.delete(self.stage_name(name, "previous"))
-
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values before the current one; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
@@ -3817,8 +3806,8 @@ class Session:
             requests += [("sys/leases/revoke", body, self.held or "") for body in ids]
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
-        answers = {path: last.call("POST", path, body, token=token) for path, body, token in requests}
-        for path, response in answers.items():
+        answers = [(path, last.call("POST", path, body, token=token)) for path, body, token in requests]
+        for path, response in answers:
             if response.status not in (200, 204):
                 raise vault_error(self.settings.addr, response, "update", path)
 
@@ -4022,10 +4011,9 @@ class VaultStore(Store):
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
-        if not field and path.endswith(STAGES["previous"]):
-            path = base_of_stage(path)
-            version = self._version_before(path)
-        fields = self._find(path, version)[1].fields_or_error(name, version)
+        if not field and base_of_stage(path):
+            path, version = self._find_stage(path)
+        fields = self._find(path, version).fields_or_error(name, version)
         value = _value_in(fields, field)
         if value is None:
             error = not_found_error(name)
@@ -4041,8 +4029,8 @@ class VaultStore(Store):
                 places[name] = _path_and_field(name)
         paths = {path for path, _ in places.values()}
         self._visible_mounts()  # or each thread would ask for them
-        found = {path: secret.fields or {} for path, (_, secret) in zip(paths, _read_all(self._find, paths))}
-        values = {name: _value_in(found[path], field) for name, (path, field) in places.items()}
+        found = dict(zip(paths, _read_all(self._find, paths)))
+        values = {name: _value_in(found[path].fields or {}, field) for name, (path, field) in places.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     def get_everything(self) -> dict[str, str]:
@@ -4055,17 +4043,21 @@ class VaultStore(Store):
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
-        return self._find(_secret_path(path), version)[1].fields_or_error(path, version)
+        return self._find(_secret_path(path), version).fields_or_error(path, version)
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
-        _, field = _path_and_field(name)
+        path, field = _path_and_field(name)
         check_value(value)
         if field:
             self._change(name, lambda old: {**old, field: value})
             return
+        if path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
+            return
         fields = _parse_fields(value)
-        self._change(name, lambda old: {**fields, **_stages_of(fields, old)})
+        self._change(
+            name, lambda old: {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
+        )
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4073,7 +4065,7 @@ class VaultStore(Store):
         With `cas`, raise Conflict unless the secret is at this version; 0
         means absent.
         """
-        place = self._locate(_secret_path(path), 1 if cas is None else 2, trusted=False)
+        place = self._locate(_secret_path(path), 1 if cas is None else 2)
         for field, value in fields.items():
             what = f"the field {show(field)}"
             check_value(value if isinstance(value, str) else dump_json(value, what), what)
@@ -4086,7 +4078,11 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        fields = self._find(path, kv=1)[1].fields_or_error(name)
+        if not field and path.endswith(STAGES["previous"]):
+            self.get(name)  # it must exist
+            self._on_version("delete", *self._find_stage(path))
+            return
+        fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name)
         self._change(name, lambda old: {key: old[key] for key in old if field not in ("", key)})
@@ -4098,7 +4094,7 @@ class VaultStore(Store):
 
     def versions(self, name: str) -> list[SecretVersion]:
         place = self._versioned(name)
-        response = self._call("read", place.at("metadata"), also=[404])
+        response = self._call("read", place.at("metadata"), ok=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         if not numbers:
@@ -4163,23 +4159,6 @@ class VaultStore(Store):
             return name
         return f"{path}#{field}{suffix}" if field else f"{path}{suffix}#"
 
-    def check_rotatable(self, name: str) -> None:
-        if not _path_and_field(name)[1]:
-            self._versioned(name)
-
-    def keep_previous(self, name: str, value: str) -> None:
-        if _path_and_field(name)[1]:  # of all fields, KV 2 keeps the version
-            super().keep_previous(name, value)
-
-    def drop_previous(self, name: str) -> None:
-        path, field = _path_and_field(name)
-        if field:
-            super().drop_previous(name)
-            return
-        number = self._version_before(path)
-        self.get(name, number)  # it must exist
-        self._on_version("delete", name, number)
-
     def credentials(self) -> Iterator[str]:
         keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
         known = {self._session.held or "", *self._session.login_secrets, *COMMAND_OUTPUTS.values()}
@@ -4203,9 +4182,9 @@ class VaultStore(Store):
 
     # `_call` makes each request: one in `_fetch` and `_list`, as many as it takes in `_find` and `_change`.
 
-    def _locate(self, path: str, kv: int = 0, *, trusted: bool = True) -> _Path:
-        """Return where a secret is; BadValue unless its mount is of at least this KV version."""
-        mounts = self._visible_mounts(trusted=trusted)
+    def _locate(self, path: str, kv: int = 0) -> _Path:
+        """Return where a secret is; BadValue unless its mount is of at least this KV version, or it is 0."""
+        mounts = self._visible_mounts(trusted=not kv)
         mount = max(filter(path.startswith, mounts), key=len, default="")
         inside = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else None
         place = inside or self._below_prefix(path)
@@ -4216,7 +4195,7 @@ class VaultStore(Store):
         return place
 
     def _versioned(self, name: str) -> _Path:
-        return self._locate(_path_and_field(name)[0], 2, trusted=False)
+        return self._locate(_path_and_field(name)[0], 2)
 
     def _below_prefix(self, path: str) -> _Path:
         """Return where a secret is unless its name begins with another mount."""
@@ -4229,10 +4208,7 @@ class VaultStore(Store):
         return _Path(self.settings.mount, mounts[own], prefix + path)
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see.
-
-        Known ones are `trusted` if what is asked next would show that they have changed.
-        """
+        """Return the KV versions of the mounts that the token may see; known ones are `trusted` for reads."""
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
         if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
@@ -4247,21 +4223,24 @@ class VaultStore(Store):
             self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
         return mounts
 
-    def _find(self, path: str, version: int | None = None, kv: int = 0) -> tuple[_Path, _Secret]:
-        """Return where a secret is, and the secret; before it counts as absent, ask for the mounts again."""
+    def _find(self, path: str, version: int | None = None, kv: int = 0) -> _Secret:
+        """Return a secret; before it counts as absent, ask for the mounts again."""
         kv = kv if version is None else 2
-        place = self._locate(path, kv)
-        secret = self._fetch(place, version)
-        if not secret.version and place != self._locate(path, kv):
-            place = self._locate(path, kv)
-            secret = self._fetch(place, version)
-        return place, secret
+        secret = self._fetch(self._locate(path, kv), version)
+        if not secret.version and secret.place != self._locate(path, kv):
+            secret = self._fetch(self._locate(path, kv), version)
+        return secret
 
-    def _version_before(self, path: str) -> int:
-        number = self._find(path, kv=2)[1].version - 1
+    def _find_stage(self, path: str) -> tuple[str, int | None]:
+        """Return path and version of a stage of all fields: the previous one is the version before."""
+        self._locate(path, 2)
+        base = base_of_stage(path)
+        if path.endswith(STAGES["pending"]):
+            return path, None
+        number = self._find(base).version - 1
         if number < 1:
-            raise NotFound(f"{show(path)} has no earlier version")
-        return number
+            raise NotFound(f"{show(base)} has no earlier version")
+        return base, number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
         """Yield each name below the prefix with its value, or with the error if the token may not read it."""
@@ -4295,13 +4274,13 @@ class VaultStore(Store):
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         if not place.kv:
-            return _Secret(self._read_leased(place.at("")), 0)
+            return _Secret(self._read_leased(place.at("")), place)
         # Vault takes 0 and less for the newest.
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = {"version": version} if version else None
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
-        return _Secret(self._call("read", place.at("data"), query, also=[404]), place.kv)
+        return _Secret(self._call("read", place.at("data"), query, ok=[404]), place)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Fetch the result of a write; an error says that the write may have been carried out."""
@@ -4319,7 +4298,7 @@ class VaultStore(Store):
             if lease and lease.response and time.monotonic() < lease.until:
                 return lease.response
             # Each read creates a database user, say, so it isn't repeated.
-            response = self._call("read", path, repeat=False, also=[404])
+            response = self._call("read", path, repeat=False, ok=[404])
             if response.body.get("lease_id"):
                 session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
             return response
@@ -4329,17 +4308,17 @@ class VaultStore(Store):
         path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
-            place, secret = self._find(path, kv=1)
+            secret = self._find(path, kv=1)
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
             if fields:
-                done = self._write(place, fields, secret.version) is not None
+                done = self._write(secret.place, fields, secret.version) is not None
             else:
-                done = self._remove(place, secret)
+                done = self._remove(secret)
             if done:
                 # Check-and-set doesn't notice that a version was deleted: don't bring back what was copied.
-                copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-                if not copied or not self._read_back(place, secret.version).deleted:
+                copied = secret.place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
+                if not copied or not self._read_back(secret.place, secret.version).deleted:
                     return
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
@@ -4353,7 +4332,7 @@ class VaultStore(Store):
             return 0
         body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: absent
         path = place.at("data")
-        response = self._call(needs, path, body, repeat=cas is not None, also=[400])
+        response = self._call(needs, path, body, repeat=cas is not None, ok=[400])
         if response.status == 200:
             return int(json_number(response.data.get("version")))
         if not response.repeated:
@@ -4365,8 +4344,9 @@ class VaultStore(Store):
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
 
-    def _remove(self, place: _Path, secret: _Secret) -> bool:
+    def _remove(self, secret: _Secret) -> bool:
         """Delete a secret; return False if a newer version has the same fields."""
+        place = secret.place
         if secret.fields is None:  # others deleted it
             return True
         if place.kv == 1 or base_of_stage(place.path):  # of a pending secret, no version is of use
@@ -4376,25 +4356,15 @@ class VaultStore(Store):
         return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
-        place = self._versioned(name)
-        secret = self._fetch(place, version)
+        secret = self._fetch(self._versioned(name), version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
-        self._call("update", place.at(kind), {"versions": [secret.version]})
+        self._call("update", secret.place.at(kind), {"versions": [secret.version]})
 
     def _call(
-        self,
-        needs: str,
-        path: str,
-        sent: Json | None = None,
-        *,
-        repeat: bool = True,
-        also: Iterable[int] = (),
+        self, needs: str, path: str, sent: Json | None = None, *, repeat: bool = True, ok: Sequence[int] = ()
     ) -> Exchange:
-        """Make the request that needs this capability; return a response of status 200, 204 or `also`.
-
-        A 404 or 400 only counts if it says what is expected.
-        """
+        """Make the request that needs this capability; return a response of status 200, 204 or in `ok`."""
         method, target = _METHODS[needs], url_path(path)
         may_be_done = method != "GET"
         if sent and not may_be_done:
@@ -4404,7 +4374,8 @@ class VaultStore(Store):
             response = self._session.call(method, target, sent, repeat=repeat)
             if response.status in (404, 405) and not response.data:
                 self._mounts = None  # there may be a new one, or one was upgraded
-            if response.status in (200, 204, *also) and self._is_expected(response):
+            is_invalid = response.status == 400 and not response.says("check-and-set parameter did not match")
+            if response.status in (200, 204, *ok) and not is_invalid:
                 return response
             may_be_done &= response.may_be_done
             raise vault_error(self.settings.addr, response, needs, path)
@@ -4413,18 +4384,11 @@ class VaultStore(Store):
                 error.message += f"; {_UNKNOWN}"
             raise
 
-    def _is_expected(self, response: Exchange) -> bool:
-        if response.status == 400:
-            return response.says("check-and-set parameter did not match")
-        complaint = response.body.get("errors") or response.body.get("warnings")
-        # If a mount was upgraded to KV 2, it warns that the secret has another path now.
-        return response.status != 404 or not complaint or response.says("versioned k")
-
     def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
         path = self._below_prefix(folder).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("list", path, {"list": "true"}, also=[404, 403] if folder else [404])
+        response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -4454,11 +4418,12 @@ def _kv_version(mount: Json) -> int:
 class _Secret:
     """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
 
-    def __init__(self, response: Exchange, kv: int) -> None:
+    def __init__(self, response: Exchange, place: _Path) -> None:
         there = response.status == 200
         fields = response.data
         about: Json = {"version": int(there)}
-        if kv == 2:
+        self.place = place
+        if place.kv == 2:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
         self.fields = fields if there else None
@@ -4504,10 +4469,6 @@ def _value_in(fields: Json, field: str) -> str | None:
         whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
         return _value_text(whole) if whole else None
     return _value_text(fields[field]) if field in fields else None
-
-
-def _stages_of(fields: Container[str], old: Json) -> Json:
-    return {key: value for key, value in old.items() if base_of_stage(key) in fields}
 
 
 def _parse_fields(text: str) -> Json:
@@ -4651,7 +4612,9 @@ class SecretsManager:
         store = self.store(backend)
         # The stages first, so that a kill in between leaves no stage without its secret.
         for stage in ("pending", "previous"):
-            with suppress(BadName):  # a name of maximal length has no stages
+            with suppress(
+                BadName, BadValue
+            ):  # a name of maximal length has no stages, nor has all of a KV 1 secret
                 remove_secret(store, name, stage)
         existed = remove_secret(store, name)
         # In the environment, only the persistent view deletes more than what this process sees.
@@ -5188,7 +5151,6 @@ class SecretRotation:
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
         policies.store.get(name)  # it must exist
-        policies.store.check_rotatable(name)
         policies.change(name, policy)
         self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
 
@@ -5291,7 +5253,7 @@ class SecretRotation:
             if pending is not None and not force:
                 rotation.undo(pending)
             rotation.policies.change(name, {"started": None})
-            rotation.delete_pending()
+            rotation.delete("pending")
 
     def drop(self, name: str) -> bool:
         """Delete the previous value; return whether there was one.
@@ -5300,8 +5262,8 @@ class SecretRotation:
         """
         with self._locked_rotation(name) as rotation:
             rotation.check_finished()
-            rotation.delete_pending()  # it is current, but abort would need the previous value to undo it
-            return rotation.drop_previous()
+            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
+            return rotation.delete("previous")
 
     @contextmanager
     def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
@@ -5338,7 +5300,6 @@ class _Rotation:
             self.finish(pending)
 
     def start(self, value: str | None, kind: str = "new") -> None:
-        self._store.check_rotatable(self._name)
         self.check_finished()
         self._check_functions("apply", "verify")  # before anything is stored
         current = self.value("current")
@@ -5350,7 +5311,7 @@ class _Rotation:
         if _is_same(value, current):
             problem = f"the {kind} value of {self._shown} is its current one"
             raise BadValue(problem, hint="rotate to another")
-        self.delete_pending()  # what a killed rotation left there must not pass for this one's
+        self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": utc_now()})
         self.set("pending", value)
@@ -5383,10 +5344,10 @@ class _Rotation:
             if not _is_same(pending, current):
                 # Previous before current: after a kill in between, the old value is there twice.
                 if current is not None:
-                    self._store.keep_previous(self._name, current)
+                    self.set("previous", current)
                 self.set("current", pending)
             self.policies.change(self._name, {"rotated": utc_now(), "started": None})
-            self.delete_pending()
+            self.delete("pending")
         except SecretsError as error:
             error.message = f"rotation of {self._shown} failed after apply: {error.message}"
             error.hint = f"then {self._hint}"
@@ -5406,9 +5367,9 @@ class _Rotation:
         self._run("apply", before)
         if promoted:
             self.set("current", before)
-            self._store.keep_previous(self._name, pending)  # what has been current is never lost
+            self.set("previous", pending)  # what has been current is never lost
         elif _is_same(before, previous):  # the copy that this rotation made
-            self.drop_previous()
+            self.delete("previous")
 
     def require_pending(self) -> str:
         pending = self.value("pending")
@@ -5435,15 +5396,8 @@ class _Rotation:
     def set(self, stage: str, value: str) -> None:
         self._store.set(self._store.stage_name(self._name, stage), value)
 
-    def delete_pending(self) -> None:
-        remove_secret(self._store, self._name, "pending")
-
-    def drop_previous(self) -> bool:
-        try:
-            self._store.drop_previous(self._name)
-        except NotFound:
-            return False
-        return True
+    def delete(self, stage: str) -> bool:
+        return remove_secret(self._store, self._name, stage)
 
     def _run(self, kind: str, value: str | None = None) -> Any:
         step = _step(kind, self.policy.get(kind))
