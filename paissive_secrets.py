@@ -1641,7 +1641,10 @@ class EnvironmentStore(Store):
         return found
 
     def get_from_file(self, name: str) -> str:
-        """Return the value in the dotenv file, whatever hides it; raise NotFound if it has none."""
+        """Return the value in the dotenv file, whatever hides it.
+
+        NotFound if it has none.
+        """
         variable = checked_variable(name)
         value = None
         if variable not in self._deleted_here and not _is_setting(variable):
@@ -3289,6 +3292,8 @@ class Exchange:
 
     status = 0  # of the response, if there is one
     broken = ""  # why there is none
+    may_pass = False  # whether another attempt may succeed
+    may_be_done = False  # whether a write may have been carried out although nothing confirms it
     repeated = False  # whether an earlier attempt may have been carried out
     _sent = False  # whether the request may have reached a server
 
@@ -3310,20 +3315,7 @@ class Exchange:
         self._fields = {name: value for name, value in fields.items() if value}
         self.headers: Any = {}
         self.body: Json = {}
-
-    @property
-    def may_pass(self) -> bool:
-        # 501 says that something isn't implemented, and never will be.
-        return self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
-
-    @property
-    def may_be_done(self) -> bool:
-        """Whether a write may have been carried out although nothing confirms it."""
-        return self.repeated or (self._sent and self.may_pass and self.status not in _NOT_DONE)
-
-    @property
-    def data(self) -> Json:
-        return child_object(self.body, "data")
+        self.data: Json = {}  # an object in the body
 
     def says(self, words: str) -> bool:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
@@ -3343,6 +3335,11 @@ class Exchange:
                     self._transport.newest = index
         if is_read and self._repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
+        # 501 says that something isn't implemented, and never will be.
+        self.may_pass = self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
+        unconfirmed = self._sent and self.may_pass and self.status not in _NOT_DONE
+        self.may_be_done = self.repeated or unconfirmed
+        self.data = child_object(self.body, "data")
 
     def _new_request(self, url: str) -> Any:
         from urllib.request import Request
@@ -3763,12 +3760,11 @@ class Session:
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
-        call = partial(self.transport.call, *request, repeat=repeat)
-        response = call(token=token)
+        response = self.transport.call(*request, token=token, repeat=repeat)
         # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
-            response = call(token=self.token())
+            response = self.transport.call(*request, token=self.token(), repeat=repeat)
             response.repeated |= repeated
         return response
 
@@ -4093,8 +4089,7 @@ class VaultStore(Store):
             yield name
 
     def versions(self, name: str) -> list[SecretVersion]:
-        place = self._versioned(name)
-        response = self._call("read", place.at("metadata"), ok=[404])
+        response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         if not numbers:
@@ -4102,7 +4097,7 @@ class VaultStore(Store):
         return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
-        return self.versions(name)[-1].created[:19]
+        return self.versions(name)[-1].created
 
     def older_values(self, name: str) -> Iterator[str]:
         for version in self.versions(name)[:-1]:
@@ -4152,7 +4147,7 @@ class VaultStore(Store):
         self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return another field of the same secret or, of all fields, another secret."""
+        """Return another field or, of all fields, another secret."""
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
         if not suffix:
