@@ -3845,7 +3845,7 @@ class Session:
         lease.put_off()
         with suppress(SecretsError):  # it is good for another third of its lease
             if not lease.seconds:
-                self._look_up(token, lease)
+                self._look_up_lease(token, lease)
                 if not lease.is_due():
                     return
                 lease.put_off()
@@ -3854,7 +3854,7 @@ class Session:
             if not renewed and self.settings.login != "token":
                 self._log_in()
 
-    def _look_up(self, token: str, lease: Lease) -> None:
+    def _look_up_lease(self, token: str, lease: Lease) -> None:
         response = self.transport.call("GET", "auth/token/lookup-self", token=token)
         if response.may_pass:
             return
@@ -6468,6 +6468,7 @@ class _Redaction:
         self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
+        """Return the value itself if it shows no secret, else a masked copy or `***`."""
         if isinstance(value, (str, bytes)):
             return self._mask(cast("Any", value))
         if id(value) not in self._done:
@@ -7285,6 +7286,7 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
+    """Return the first value, or None if its name or the value itself rules it out."""
     at = match.start()
     quote, bare, separator = match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
@@ -7337,6 +7339,7 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
+    """Match a bare value up to where it ends in this kind of file; None for code."""
     start = match.end()
     bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
@@ -7438,6 +7441,7 @@ def _languages() -> dict[str, _Language]:
 
 @lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
+    """Go by the last extension that is known: a.py.orig is Python."""
     if _TRANSLATION.search(path):
         return _Language("translation", "word")
     endings = os.path.basename(path).lower().split(".")
@@ -7667,6 +7671,7 @@ def _ends_telltale(name: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
+    """Return whether it mixes symbols and letters as neither words nor code do."""
     symbols = _SYMBOLS.intersection(value)
     if not symbols or len(value) < 12 or _LONG_WORD.search(value):
         return False
@@ -7933,6 +7938,7 @@ def _is_secret_of_environment(c: Candidate) -> bool:
 
 
 def _sets_value(c: Candidate) -> bool:
+    """Return whether this sets the value, so that even a common word counts."""
     if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
         return True
     falls_back = c.separator == "," and _CALLED_WITH.search(c.before)
@@ -7952,6 +7958,7 @@ def _counts_up(value: str) -> bool:
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
+    """Return why a value under this name, in this place, is no secret; "" if it may be."""
     if UUID_VALUE.match(value):
         secret = is_secret_name(c.name) and c.separator != "," and c.name.lower() != "key"
         return "" if secret else "it is an identifier"
@@ -7991,6 +7998,7 @@ def _is_expression(value: str, c: Candidate) -> bool:
 
 
 def _is_word(value: str, c: Candidate) -> bool:
+    """Return whether it is a word, a name, or a time such as 30d."""
     word = value.rstrip("0123456789").lower()
     if len(value) < 10 and (value.rstrip("smhd").isdigit() or (value.isalpha() and c.kind != "secret")):
         return True
@@ -8165,7 +8173,8 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
                 continue
             places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
             for span in spans:
-                first, last = span.start * 4 // 3, min(span.end * 4 // 3, len(places) - 1)
+                first = span.start * 4 // 3
+                last = min(span.end * 4 // 3, len(places) - 1)
                 yield span._replace(start=places[first], end=places[last] + 1)
 
 
@@ -8201,6 +8210,7 @@ _SETTING_LINE = lazily(
 
 
 def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
+    """Yield random-looking values whose names say nothing, with low confidence."""
     rule = pattern_rules()["unnamed-value"]
     reason = "its name doesn't say that it is a secret"
     done = 0
@@ -8500,7 +8510,8 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("hi
     """Yield a text with `***` in place of findings of these confidences that no comment allows."""
     done = 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(filter(None, pieces)):
-        text, at = window.text, window.begin + done
+        text = window.text
+        at = window.begin + done
         for span in _resolve_overlaps(detect(text, path)):
             wanted = span.confidence in levels and at <= span.start < window.until
             if wanted and not _allow_comment(text, span.start, span.end):
@@ -8515,6 +8526,7 @@ def is_archive(first: bytes) -> bool:
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
+    """Yield windows that overlap, so that each match has all it needs on both sides."""
     text = next(chunks, b"")
     begin, line, column = 0, 1, 0
     while True:
@@ -8528,7 +8540,8 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
             return
         keep = _line_start(text, until - _BEHIND)
         line, column = _place_after(text[:keep], line, column)
-        text, begin = text[keep:], until - keep
+        text = text[keep:]
+        begin = until - keep
 
 
 def _line_start(text: bytes, near: int) -> int:
@@ -8638,6 +8651,7 @@ def _mask_sample(rule: Rule, value: bytes) -> str:
 
 
 def _name_before(text: bytes, at: int) -> str:
+    """Return the name that a value is assigned to, if that is a secret's, else ""."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
     name = match[match.lastindex or 0].decode() if match else ""
@@ -9091,6 +9105,7 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield the files to read and, for git to list, folders that are repositories."""
     pending = [""]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
@@ -9528,6 +9543,7 @@ class Audit:
             self._on_error(path or ".", why)
 
     def _check_paths(self) -> None:
+        """Raise BadValue for a path that doesn't exist or, in git, never did."""
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
@@ -10158,9 +10174,11 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    what, severity = finding.what, finding.severity
+    what = finding.what
+    severity = finding.severity
     if finding.secret:  # one rule stands for all known values
-        what, severity = "value of a secret in the store", "critical"
+        what = "value of a secret in the store"
+        severity = "critical"
     return {
         "id": finding.rule,
         "shortDescription": {"text": what},
@@ -11040,6 +11058,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
 
 
 def _find_baseline(args: Namespace, folder: str) -> Baseline | None:
+    """Return the chosen baseline, else that of the folder, if there is one."""
     path = _relative_path(args.baseline or folder + BASELINE)
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
