@@ -6542,7 +6542,6 @@ _CLASSES = {
     "U": "A-Z0-9",
     "W": "A-Za-z0-9_-",
     "X": "A-Za-z0-9_=-",
-    "Z": "A-Za-z0-9+/=_-",
     "a": "a-z0-9",
     "d": "0-9",
     "h": "a-f0-9",
@@ -8023,7 +8022,8 @@ _SAMPLE_PATH = lazily(
 def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True) -> Iterator[Span]:
     """Yield what may be a secret in `text` and, if `encoded`, in Base64, judged."""
     runs = _token_runs(text)
-    yield from _tokens(text, runs, prefixes(custom))
+    if runs:
+        yield from _tokens(text, runs, prefixes(custom))
     if encoded:
         yield from _encoded(text, runs, custom)
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
@@ -8425,7 +8425,7 @@ _CONTEXT = 100  # bytes on either side of a value that say which one it is
 # Elsewhere than in these places, it may be a part of another value.
 _ASSIGNED_NAME = lazily(
     rb"""(?x)
-    (?:^[ \t-]*(?:[A-Za-z]+\ ){0,3}(?:self\.|this\.|\$)?|[{,][ \t]*(?=["']))  # a line, or JSON
+    (?:^[ \t\#/;-]*(?:[A-Za-z]+\ ){0,3}(?:self\.|this\.|\$)?|[{,][ \t]*(?=["']))  # a line, or JSON
         ["']?([A-Za-z_][\w.-]*)["']?(?::\ ?[A-Za-z]\w*)?[ \t]*(?::=|=>|[:=])[ \t]*["'`]?\Z
     |\$\{([A-Za-z_]\w*):?[=-]\Z  # ${NAME:-value}
     |[(\[]\ ?["']([A-Za-z_][\w.-]*)["'](?:\]\ ?=|,)\ ?(?:default=)?["'`]\Z  # env("NAME", "value")
@@ -8815,22 +8815,19 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def staged_blobs(folder: str, tree: str = "HEAD") -> Iterator[Blob]:
-    try:
-        with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
-            yield from _parse_changes(out)
-    except Unavailable:
-        if tree != "HEAD" or ask_git(folder, "rev-parse", "-q", "--verify", "HEAD", default=""):
-            raise
-        # Before the first commit, git compares with the empty tree.
-        yield from staged_blobs(folder, ask_git(folder, "hash-object", "-t", "tree", "--stdin"))
+def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
+    # Before the first commit, git compares with the empty tree.
+    tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+    with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
+        list(detect(b"", ".py"))  # compiles expressions while git reads its index
+        yield from _parse_changes(out)
 
 
-def find_in_repository(folder: str, path: str = "") -> tuple[str, str]:
-    """Return the repository's top, and the id of a path in the last commit."""
-    printed = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", f"HEAD:{path}")
-    up, _, oid = printed.partition("\n")
-    return real_path(os.path.join(folder, up)), oid
+def find_in_repository(folder: str, *revisions: str) -> list[str]:
+    """Return the repository's top, and the ids of those revisions that it has."""
+    lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
+    up = "" if lines[0].isalnum() else lines.pop(0)  # a bare repository has no way up
+    return [real_path(os.path.join(folder, up)), *lines]
 
 
 def top_of_repository(folder: str) -> str:
@@ -8966,12 +8963,13 @@ _HOOK_BEGIN = """#!/bin/sh
 # SKIP=paissive-audit git {verb} … leaves it out once
 case ",$SKIP," in *[,\\ ]paissive-audit[,\\ ]*) exit 0 ;; esac
 """
-# Run as a script, this file would be compiled before each commit; imported, it is compiled once.
+# Run as a script, this file would be compiled before each commit; imported, it is compiled once. Nothing that
+# the import makes is garbage.
 _IMPORT_AND_RUN = (
-    "import sys, importlib.util as util; del sys.argv[0];"
+    "import gc, sys, importlib.util as util; gc.disable(); del sys.argv[0];"
     " spec = util.spec_from_file_location('paissive_secrets', sys.argv[0]);"
     " sys.modules[spec.name] = module = util.module_from_spec(spec);"
-    " spec.loader.exec_module(module); module.run_as_program()"
+    " spec.loader.exec_module(module); gc.freeze(); gc.enable(); module.run_as_program()"
 )
 # What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
@@ -9378,21 +9376,22 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
+        committed: list[str] = []  # ids of the last commit's tree and settings
         if self._in_git:
-            self._folder, self.base, self._committed_settings = _find_repository(self.paths)
+            self._folder, self.base, *committed = _find_repository(self.paths)
         else:
             self.base = shown_from(self.paths, self.baseline)
         self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
-        self._staged = list(staged_blobs(self._folder)) if staged else []
+        self._staged = list(staged_blobs(self._folder, *committed[:1])) if staged else []
         # What it leaves out.
-        self.settings = _AuditSettings() if untrusted else self._read_settings()
+        self.settings = _AuditSettings() if untrusted else self._read_settings(*committed[1:])
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._excluded = IgnorePatterns(map(os.fsencode, words))
         self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
         self._disabled = {*_as_list(disable), *self.settings.disabled}
-        if not self.settings.rule_ids.issuperset(self._disabled):
+        if self._disabled and not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
@@ -9517,11 +9516,11 @@ class Audit:
             return "the store's own file"
         return "" if self._untrusted else match.silenced
 
-    def _read_settings(self) -> _AuditSettings:
+    def _read_settings(self, committed: str = "") -> _AuditSettings:
         if self.staged:
             # Not from the index, which takes long to read if it is large.
             changed = {blob.path: blob.oid for blob in self._staged}
-            oid = changed.get(AUDIT_SETTINGS, self._committed_settings)
+            oid = changed.get(AUDIT_SETTINGS, committed)
             return _AuditSettings(oid and ask_git(self._folder, "cat-file", "blob", oid, default=""))
         start = self.base if self._in_git else _common_folder(self.paths)
         top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
@@ -9609,8 +9608,7 @@ class Audit:
         for oid, size, chunks in read_objects(self._folder, messages):
             text = b"".join(chunks)
             if known.find(text):
-                scanned = _Scanned()
-                self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), iter([text]), size, scanned)
+                scanned = self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), iter([text]), size)
                 yield from (found for found in scanned.matches if found[1].rule in known.about)
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
@@ -9622,9 +9620,7 @@ class Audit:
             contents = read_objects(self._folder, (blob.oid for blob in batch))
             for blob, (_, size, chunks) in zip(batch, contents):
                 if size >= 0:
-                    scanned = _Scanned()
-                    self._scanner.scan(blob, chunks, size, scanned)
-                    yield from self._matches_of(scanned)
+                    yield from self._matches_of(self._scanner.scan(blob, chunks, size))
                 elif self.staged:
                     self.add_unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
@@ -9645,21 +9641,21 @@ def _is_within(path: str, roots: Container[str]) -> bool:
     return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
-def _find_repository(paths: Sequence[str]) -> tuple[str, str, str]:
-    """Return the folder to run git in for these paths, their repository's top, and the committed settings."""
+def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the folder to run git in for these paths, their repository's top, and what it has committed."""
     tops = {}
     for path in paths or ["."]:
         while path and not os.path.isdir(path):  # it may be gone from the working tree
             path = os.path.dirname(path)
-        tops[path or "."] = find_in_repository(path or ".", AUDIT_SETTINGS)
-    (top, settings), *others = {*tops.values()}
+        tops[path or "."] = tuple(find_in_repository(path or ".", "HEAD:", f"HEAD:{AUDIT_SETTINGS}"))
+    found, *others = {*tops.values()}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
-        if "." in tops or top_of_repository(".") == top:
-            return ".", top, settings
-    return top, top, settings
+        if "." in tops or top_of_repository(".") == found[0]:
+            return ".", *found
+    return found[0], *found
 
 
 def _common_folder(paths: Iterable[str]) -> str:
@@ -9704,7 +9700,6 @@ class _AuditSettings:
         self._base = base
         self._top = top
         self.rules: tuple[Rule, ...] = ()
-        self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[IgnorePatterns, list[str]]] = []
@@ -9726,6 +9721,10 @@ class _AuditSettings:
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
         self._exclude = IgnorePatterns(self._excluded)
 
+    @cached_property
+    def rule_ids(self) -> set[str]:
+        return {rule.id for rule in (*self.rules, *all_rules())}
+
     def _add(self, section: str, line: str) -> None:
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
@@ -9737,7 +9736,6 @@ class _AuditSettings:
             if all(span.rule != rule for span in detect(rule.hit.encode(), "", (rule,))):
                 raise BadValue("it needs 20 letters, digits, _ or - in a row")
             self.rules += (rule,)
-            self.rule_ids.add(rule.id)
         elif section == "disable" and line in self.rule_ids:
             self.disabled.add(line)
         else:
@@ -9888,27 +9886,29 @@ class _Scanner(NamedTuple):
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         path, shown = file
-        scanned = _Scanned()
+        failed = _Scanned()
         try:
             stdin = path == "-"
             with open(0, "rb", closefd=False) if stdin else open_regular(path, follow=False) as data:
                 size = os.fstat(data.fileno()).st_size
-                self.scan(Blob("", shown), chunks_of(data.read), size, scanned)
+                return self.scan(Blob("", shown), chunks_of(data.read), size)
         except VANISHED:
             pass
         except OSError as error:
-            scanned.errors.append((shown, str(error.strerror)))
-        return scanned
+            failed.errors.append((shown, str(error.strerror)))
+        return failed
 
-    def scan(self, blob: Blob, chunks: Iterator[bytes], size: int, scanned: _Scanned) -> None:
+    def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
+        scanned = _Scanned()
         first = next(chunks, b"")
         chunks = chain([first], chunks)
         if self.archives and is_archive(first):
             self._scan_archive(blob, chunks, scanned)
         else:
             self._scan_one(blob, chunks, scanned)
-        scanned.files += 1
-        scanned.bytes += size
+        scanned.files = 1
+        scanned.bytes = size
+        return scanned
 
     def _scan_archive(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
         try:
@@ -11059,7 +11059,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
 
 def _find_baseline(args: Namespace, folder: str) -> Baseline | None:
     """Return the chosen baseline, else that of the folder, if there is one."""
-    path = _relative_path(args.baseline or folder + BASELINE)
+    path = args.baseline or (folder + BASELINE).removeprefix(real_path(""))
     # A dangling link is an error: somebody meant to have a baseline.
     exists = os.path.lexists(path) or args.update_baseline
     if args.baseline and not exists:
@@ -11067,13 +11067,6 @@ def _find_baseline(args: Namespace, folder: str) -> Baseline | None:
     # With --untrusted, one that the code brings along doesn't count.
     trusted = args.baseline or args.update_baseline or not args.untrusted
     return Baseline(path) if exists and trusted else None
-
-
-def _relative_path(path: str) -> str:
-    try:
-        return os.path.relpath(path)
-    except ValueError:  # on another drive of Windows
-        return path
 
 
 @contextmanager
@@ -11261,7 +11254,7 @@ def _describe_problem(path: str, error: SecretsError | None = None) -> str:
     """Say what is wrong with a file, by default a merge conflict, and how to resolve it."""
     import shlex
 
-    quoted = shlex.quote(_relative_path(os.path.realpath(path)))
+    quoted = shlex.quote(os.path.realpath(path).removeprefix(os.path.realpath(".") + os.sep))
     if not error:
         choice = f"git checkout --ours -- {quoted} (or --theirs)"
         return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"

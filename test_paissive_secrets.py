@@ -11244,6 +11244,7 @@ def test_history_of_a_bare_repository(tmp_path, form):
     git(tmp_path, "init", "-q", "--bare", f"--object-format={form}", "made")
     git(tmp_path, "clone", "-q", "made", "work")
     leak(tmp_path / "work" / "a.py")
+    (tmp_path / "work" / ".paissive-audit").write_text("")
     git(tmp_path / "work", "add", ".")
     assert leaks(tmp_path / "work", staged=True) == {"a.py"}
     brought = commit(tmp_path / "work")
@@ -12546,8 +12547,7 @@ def test_zero_jobs_are_as_many_as_there_are_cores(monkeypatch):
 def test_a_path_on_another_drive_is_audited_and_accepted(folder, say, monkeypatch):
     leak(folder / "a.py")
     monkeypatch.setattr(os.path, "relpath", lambda *paths: exec("raise ValueError"))
-    baseline = os.path.realpath(".paissive-baseline")
-    assert say("audit", "--update-baseline") == (0, f"{baseline} now accepts 1 finding\n")
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
     assert say("audit")[0] == 0
 
 
@@ -12894,6 +12894,8 @@ def test_the_replacement_is_in_the_language_of_the_file(folder):
         ("a.py", 'STRIPE_API_TOKEN = "{}"', "STRIPE_API_TOKEN"),
         ("a.py", '    self.db_password: str = "{}"', "db_password"),
         ("a.ts", "export const apiToken = '{}'", "apiToken"),
+        ("a.py", '# SHOP_TOKEN = "{}"', "SHOP_TOKEN"),
+        ("a.js", '    // SHOP_TOKEN: "{}"', "SHOP_TOKEN"),
         ("a.json", '{{"user": "x", "db-password": "{}"}}', "DB_PASSWORD"),
         ("a.yaml", "  - mail.password: {}", "MAIL_PASSWORD"),
         ("a.go", 'apiToken := "{}"', "apiToken"),
