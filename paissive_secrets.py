@@ -931,7 +931,7 @@ def generate(spec: str = "token:32") -> str:
         return secrets.token_urlsafe(size)
     if kind == "hex":
         return secrets.token_hex(size)
-    needed = [_PASSWORD_CLASSES[letter] for letter in sorted(set(match[3] or "luds"))]
+    needed = [_PASSWORD_CLASSES[letter] for letter in set(match[3] or "luds")]
     while True:  # drawing again until it has each class keeps all such passwords equally likely
         password = "".join(secrets.choice("".join(needed)) for _ in range(size))
         if all(set(password) & set(characters) for characters in needed):
