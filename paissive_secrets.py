@@ -5599,6 +5599,7 @@ class Encodings:
         self._words.setdefault(word, []).append((offset, encoding))
 
     def _add_broken_words(self, encoding: bytes) -> None:
+        """Add the words that a line break can be in, wherever the encoding is wrapped."""
         for line_break in _LINE_BREAKS:
             for place in range(1, min(len(encoding), self._gap + self._size)):
                 text = encoding[:place] + line_break + encoding[place : place + self._size]
@@ -5654,7 +5655,7 @@ class Encodings:
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
         if masked == data:
-            return text  # as it is: callers compare
+            return text  # itself, since callers compare by `is`
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
@@ -6916,7 +6917,7 @@ def _samples(text: str) -> str:
 @cache
 def _sample(letter: str) -> str:
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
-    step = next(n for n in (11, 7, 13, 17) if len(letters) % n)
+    step = next(n for n in (11, 7, 13, 17) if len(letters) % n)  # one that reaches all letters
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
 
 
@@ -8249,8 +8250,9 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     detectors[b"private key"] = _private_key
     detectors[b"values"] = _inserted_rows
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    # Not by `kind`, which is in more files.
-    return {**detectors, **{mark + b"secret": _kube_secret for mark in (b":", b" ", b"\t", b'"', b"'")}}
+    for mark in (b":", b" ", b"\t", b'"', b"'"):  # of `kind: Secret`; more files have `kind`
+        detectors[mark + b"secret"] = _kube_secret
+    return detectors
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
@@ -9662,7 +9664,7 @@ def _common_folder(paths: Iterable[str]) -> str:
     folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_path(os.path.commonpath(folders))
-    except ValueError:
+    except ValueError:  # on several drives of Windows
         return ""
 
 
