@@ -3081,9 +3081,6 @@ def _parse_timeout(text: str) -> float | None:
     return 60.0 if seconds == 0 else seconds
 
 
-# Settings of our own, PAISSIVE_VAULT_ as variables; all others are VAULT_ or BAO_.
-_OWN = {"mount", "prefix", "hosts", "login", "login_mount", "username"}
-_OWN.update(name for members in LOGINS.values() for name in members.values())
 _ADDRESS = "use https://host:8200, or unix:///path/of/socket"
 _FOLDER = "write it as team/app"
 _UNPRINTABLE = "look for a space or a line break at its end"
@@ -3119,10 +3116,12 @@ class VaultSettings(SimpleNamespace):
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
+        brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
             source = name
+            if name == "mount":  # from here on, they are our own
+                brands = ["PAISSIVE_VAULT_"]
             if value is None:
-                brands = ["PAISSIVE_VAULT_"] if name in _OWN else ["BAO_", "VAULT_"]
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
@@ -3144,7 +3143,6 @@ class VaultSettings(SimpleNamespace):
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
-_MAX_IDLE_SECONDS = 90  # as in Go's client: firewalls forget a silent connection without telling either end
 _MAX_IDLE = 8  # connections to each place kept for later
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
@@ -3326,7 +3324,7 @@ class Exchange:
         try:
             _opener().open(self._new_request(url))
         except Exception as error:
-            self.status, self.broken = _explain(error)
+            self.status, self.broken = 0, _explain(error)
         is_read = self._method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
@@ -3358,7 +3356,6 @@ class Exchange:
         reusable = False
         try:
             connection.deadline = self.deadline
-            connection.stale_at = time.monotonic() + _MAX_IDLE_SECONDS
             if connection.sock is None:
                 connection.connect()
             if self._transport.closed:
@@ -3393,6 +3390,7 @@ class Exchange:
 def _opener() -> Any:
     """Return urllib's opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
+    from urllib.error import HTTPError
 
     class Handler(urllib_request.HTTPRedirectHandler):
         max_redirections = 1
@@ -3403,7 +3401,9 @@ def _opener() -> Any:
         def http_response(self, req: Any, response: Any) -> Any:
             if response.status not in _REDIRECTS:
                 return response
-            return self.http_error_302(req, response, response.status, "", response.headers) or response
+            with suppress(HTTPError):  # a redirect to a third place, or to another scheme
+                return self.http_error_302(req, response, response.status, "", response.headers) or response
+            return response
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
             return req.exchange.follow(req, code, newurl)
@@ -3422,7 +3422,7 @@ def _connection_class() -> Any:
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
-        deadline = stale_at = 0.0  # in seconds of the monotonic clock
+        deadline = 0.0  # in seconds of the monotonic clock
         socket_path = server_name = context = place = None
         unsent = b""  # head and body go out in one piece, which halves the system calls
 
@@ -3462,7 +3462,8 @@ def _connection_class() -> Any:
 def _is_stale(connection: Any) -> bool:
     import socket
 
-    if time.monotonic() > connection.stale_at or connection.sock is None:
+    # Firewalls forget a connection that is silent for long, without telling either end.
+    if time.monotonic() > connection.deadline:
         return True
     try:
         connection.sock.settimeout(0)
@@ -3620,20 +3621,17 @@ def _parse_object(raw: bytes) -> Json:
     return found
 
 
-def _explain(error: Exception) -> tuple[int, str]:
-    """Return a status, or 0 and why there is no response; raise an error if no retry can fix it.
+def _explain(error: Exception) -> str:
+    """Return why there is no response; raise an error if no retry can fix it.
 
     The text of the library's errors is never shown: one quotes the token.
     """
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
-    from urllib.error import HTTPError
 
     if isinstance(error, SecretsError):
         raise error
-    if isinstance(error, HTTPError):  # a redirect to a third place, or to another scheme
-        return error.code, ""
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         problem = f"the server's certificate isn't trusted: {error.verify_message}"
@@ -3652,7 +3650,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     }
     for kind, problem in kinds.items():
         if isinstance(error, kind):
-            return 0, problem
+            return problem
     raise error
 
 
@@ -4234,7 +4232,7 @@ class VaultStore(Store):
             return path, None
         number = self._find(base).version - 1
         if number < 1:
-            raise NotFound(f"{show(base)} has no earlier version")
+            raise not_found_error(path)
         return base, number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
