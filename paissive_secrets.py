@@ -4028,12 +4028,7 @@ class VaultStore(Store):
         return {name: value for name, value in values.items() if value is not None}
 
     def get_everything(self) -> dict[str, str]:
-        found = {}
-        for name, value in self._walk():
-            if isinstance(value, Denied):
-                raise value
-            found[name] = _value_text(value)
-        return found
+        return {name: _value_text(value) for name, value in self._walk()}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
@@ -4083,8 +4078,7 @@ class VaultStore(Store):
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
-        for name, _ in self._walk():
-            yield name
+        return (name for name, _ in self._walk())
 
     def versions(self, name: str) -> list[SecretVersion]:
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
@@ -4451,6 +4445,8 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 def _value_text(value: object) -> str:
     import json
 
+    if isinstance(value, Denied):  # the token may list it, but not read it
+        raise value
     text = value if isinstance(value, str) else json.dumps(value)
     if not is_encodable(text):
         raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
