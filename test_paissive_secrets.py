@@ -6123,6 +6123,22 @@ def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_t
     assert [sent.findall(read) for read in reads] == [[], [index[4]], [index[9]], [index[9]]]
 
 
+def test_a_state_of_another_cluster_is_taken_whatever_its_number(stub):
+    answers = {b'{"cluster": "c", "value": "9"}': b"c9", b'{"cluster": "d", "value": "4"}': b"d4"}
+    server = stub(
+        *(
+            http(
+                ANSWER.replace(b'"v"', b'"%s"' % value),
+                200,
+                f"X-Vault-Index: {base64.b64encode(index).decode()}",
+            )
+            for index, value in answers.items()
+        )
+    )
+    store = server.store()
+    assert [store.get("a") for _ in answers] == ["c9", "d4"]
+
+
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"])
 def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     index = base64.b64encode(b'{"cluster": "c", "value": %s}' % value.encode()).decode()
@@ -6131,6 +6147,11 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     store = server.store()
     store.set("a", "v"), store.get("a")
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
+
+
+def test_a_write_returns_the_number_of_its_version():
+    store = bao().store()
+    assert [repr(store.set_fields("app", {"a": value})) for value in "xy"] == ["1", "2"]
 
 
 def test_a_value_that_is_too_large_for_the_server_is_refused():
@@ -6161,6 +6182,16 @@ def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, rene
     frozen.at = 50
     store.renew()
     assert server.tries("sys/leases/renew") == renewable
+
+
+def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
+    lease = {"lease_id": "x", "lease_duration": 60, "renewable": True, "data": {"user": "u"}}
+    server = stub(lambda request: http_json(lease) if b"/creds/" in request else grants(3600))
+    store = server.store(max_retries=0, **LDAP)
+    store.get("db/creds/app#user")
+    assert store.renew() == 40
+    frozen.at = 39.5
+    assert store.renew() == 1  # at least
 
 
 @pytest.mark.slow
@@ -6265,6 +6296,18 @@ def test_a_secret_whose_stages_would_have_too_long_a_name_is_masked():
     store = ps.MemoryStore()
     store.set("x" * 250, CANARY)
     assert ps.redact(f"a {CANARY}", store) == "a ***"
+
+
+def test_closing_a_manager_closes_its_stores_and_keeps_leases_if_asked_to(monkeypatch):
+    store, manager = unittest.mock.Mock(), ps.SecretsManager("memory")
+    monkeypatch.setitem(ps.STORES, "memory", lambda: store)
+    manager.store()
+    manager.close(keep_leases=True)
+    manager.close()
+    assert [call.kwargs for call in store.close.call_args_list] == [
+        {"keep_leases": True},
+        {"keep_leases": False},
+    ]
 
 
 class FourMethods:
@@ -6900,6 +6943,20 @@ def test_config_takes_a_mounted_file_for_data_that_refers_to_nothing(config, mon
     for text in ("secret:DB_PASSWORD", "x${secret:DB_PASSWORD}"):
         Path("mounted").write_text(text)
         assert config.get("token", use_secret=True) == text
+
+
+def test_config_takes_no_variable_for_a_whole_object(config, monkeypatch):
+    Path(config.path).write_text('{"db": {"host": "h"}}')
+    monkeypatch.setenv("DB", "text")
+    assert (config.get("db"), config.explain("db")) == ({"host": "h"}, config.path)
+
+
+def test_config_asks_no_store_for_an_impossible_name(config, tmp_path):
+    own = FourMethods()
+    own.held["a\nb"] = CANARY
+    Path(config.path).write_text(json.dumps({"a": "secret:a\nb"}))
+    of_own = ps.SecretConfig(config.path, backend=own)
+    assert "bad name 'a\\nb': it has a control character" in refusal(of_own.get, "a", use_secret=True)
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):

@@ -44,6 +44,8 @@ BANNER = re.compile(r"^# === (.+?) =+$")
 ALSO_TESTED_BY = {  # sections whose tests depend on a section; its own tests always run
     "Durable files": ["Environment", "Sealed files"],
     "Stores": ["Environment", "Manager and references"],
+    "Policies": ["Rotation"],
+    "Rotation": ["Policies"],
     "Vault settings": ["Vault transport"],
     "Rules": ["Detectors", "Judgement", "Scan"],
     "Candidates": ["Judgement", "Detectors", "Scan"],
