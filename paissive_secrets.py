@@ -70,7 +70,7 @@ from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import cache, cached_property, lru_cache, partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from types import SimpleNamespace
 from typing import (
@@ -6933,19 +6933,11 @@ def rule_prefixes(prefix: str) -> list[str]:
 # --- prefixes ---
 
 
-class _Literal:
-    def __init__(self, text: bytes, rule: Rule) -> None:
-        self.text = text
-        self.rule = rule
-        # Bytes of it before the run of token characters.
-        self.offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
-
-    @cached_property
-    def regex(self) -> re.Pattern[bytes]:
-        """Match a whole token at its first byte."""
-        behind = b"" if self.offset == 0 or self.text[:1] == b"." else rb"(?<![A-Za-z0-9])"
-        shape = _shape_regex(self.rule.shape).encode()
-        return re.compile(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(self.text), shape))
+class _Literal(NamedTuple):
+    text: bytes
+    offset: int  # bytes of it before the run of token characters
+    rule: Rule
+    regex: re.Pattern[bytes]  # matches a whole token at its first byte
 
 
 class Prefixes:
@@ -6955,9 +6947,13 @@ class Prefixes:
         self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
-                literal = _Literal(text, rule)
+                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
+                behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
+                shape = _shape_regex(rule.shape).encode()
+                regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
+                literal = _Literal(text, offset, rule, regex)
                 self.literals.setdefault(text, []).append(literal)
-                lead = text[: literal.offset]
+                lead = text[:offset]
                 if lead:
                     self.joints.setdefault(lead[-2:], []).append(literal)
                     self.leads[lead[-2:]] = (*self.leads.get(lead[-2:], ()), lead)
@@ -8815,7 +8811,6 @@ def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
     # Before the first commit, git compares with the empty tree.
     tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
     with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
-        list(detect(b"", ".py"))  # compiles expressions while git reads its index
         yield from _parse_changes(out)
 
 
@@ -8824,10 +8819,6 @@ def find_in_repository(folder: str, *revisions: str) -> list[str]:
     lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
     up = "" if lines[0].isalnum() else lines.pop(0)  # a bare repository has no way up
     return [real_path(os.path.join(folder, up)), *lines]
-
-
-def top_of_repository(folder: str) -> str:
-    return find_in_repository(folder)[0]
 
 
 def real_path(path: str) -> str:
@@ -8959,8 +8950,7 @@ _HOOK_BEGIN = """#!/bin/sh
 # SKIP=paissive-audit git {verb} … leaves it out once
 case ",$SKIP," in *[,\\ ]paissive-audit[,\\ ]*) exit 0 ;; esac
 """
-# Run as a script, this file would be compiled before each commit; imported, it is compiled once. Nothing that
-# the import makes is garbage.
+# Run as a script, this file would be compiled before each commit; imported, once. An import makes no garbage.
 _IMPORT_AND_RUN = (
     "import gc, sys, importlib.util as util; gc.disable(); del sys.argv[0];"
     " spec = util.spec_from_file_location('paissive_secrets', sys.argv[0]);"
@@ -8993,7 +8983,7 @@ def install_hook(name: str) -> str:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(begin + command)
-    _set_merge_driver(top_of_repository(".") + ".gitattributes")
+    _set_merge_driver(find_in_repository(".")[0] + ".gitattributes")
     return path
 
 
@@ -9387,7 +9377,7 @@ class Audit:
         self._excluded = IgnorePatterns(map(os.fsencode, words))
         self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
         self._disabled = {*_as_list(disable), *self.settings.disabled}
-        if self._disabled and not self.settings.rule_ids.issuperset(self._disabled):
+        if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
@@ -9562,12 +9552,11 @@ class Audit:
     def files(self) -> Iterator[ListedFile]:
         """Yield (path to open, path to show) for each file below the PATHs."""
         seen = set[str]()
-        for start in self.paths:
-            for path, shown in self._files_at(start):
-                if shown not in seen:
-                    yield path, shown
-                if len(self.paths) > 1:
-                    seen.add(shown)
+        for path, shown in chain.from_iterable(map(self._files_at, self.paths)):
+            if shown not in seen:
+                yield path, shown
+            if len(self.paths) > 1:
+                seen.add(shown)
 
     def _files_at(self, start: str) -> Iterable[ListedFile]:
         shown = shown_path(start, self.base)
@@ -9649,7 +9638,7 @@ def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
-        if "." in tops or top_of_repository(".") == found[0]:
+        if "." in tops or find_in_repository(".")[0] == found[0]:
             return ".", *found
     return found[0], *found
 
@@ -9696,6 +9685,7 @@ class _AuditSettings:
         self._base = base
         self._top = top
         self.rules: tuple[Rule, ...] = ()
+        self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
         self._excluded: list[bytes] = []
         self._allowed: list[tuple[IgnorePatterns, list[str]]] = []
@@ -9717,10 +9707,6 @@ class _AuditSettings:
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
         self._exclude = IgnorePatterns(self._excluded)
 
-    @cached_property
-    def rule_ids(self) -> set[str]:
-        return {rule.id for rule in (*self.rules, *all_rules())}
-
     def _add(self, section: str, line: str) -> None:
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
@@ -9732,6 +9718,7 @@ class _AuditSettings:
             if all(span.rule != rule for span in detect(rule.hit.encode(), "", (rule,))):
                 raise BadValue("it needs 20 letters, digits, _ or - in a row")
             self.rules += (rule,)
+            self.rule_ids.add(rule.id)
         elif section == "disable" and line in self.rule_ids:
             self.disabled.add(line)
         else:
@@ -9828,7 +9815,7 @@ class KnownValues:
     def _values_in_git(self, store: Store, secrets: str, names: list[str]) -> Iterator[tuple[str, str, str]]:
         folder = os.path.dirname(secrets)
         try:
-            top = shown_path(secrets, top_of_repository(folder)) + "/"
+            top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
         except Unavailable:
             self.without_history = names
             return
@@ -10258,10 +10245,9 @@ class _Use(NamedTuple):
 
 
 class Check:
-    """The names that a project asks for, compared with those in a store.
+    """The names that a project asks for and a store lacks.
 
-    `found` has two kinds, and the store lacks both: "missing" names are required, "optional" ones are not.
-    Each maps a name to the places that ask for it.
+    `found` has two kinds: "missing" names are required, "optional" ones are not. Each maps names to places.
     """
 
     def __init__(self, audit: Audit, store: Store, backend: str) -> None:
@@ -10365,9 +10351,9 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     how = "reads" if function == "getenv" else None
     if _is_environ(getattr(call.func, "value", None)):
         how = _ENVIRON_METHODS.get(function)
-    if not how:
-        return None
-    return _Use(name, call.lineno, "default" if how == "reads" and has_default else how)
+    if how == "reads" and has_default:
+        how = "default"
+    return _Use(name, call.lineno, how) if how else None
 
 
 def _is_environ(node: object) -> bool:
