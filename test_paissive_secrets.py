@@ -9698,6 +9698,22 @@ def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to
         assert reported(line, "a.yml") == [], line
 
 
+def test_what_follows_a_value_is_another_one_only_in_a_list():
+    one, other = GUESSED[:9], GUESSED[1:]
+    for line, values in (("password = 'V', 'W'", [one]), ("passwords = ['V', 'W']", [one, other])):
+        assert [c.value for c in candidates(line.replace("V", one).replace("W", other))] == values
+
+
+@pytest.mark.parametrize("number", ["", "2"])
+def test_a_name_with_a_number_is_a_secrets_as_well(number):
+    for path, line in (
+        (".env", "DB_PASSWORD{}=V"),
+        ("a.yml", "db_password{}: V"),
+        ("a.ini", "password{} = V"),
+    ):
+        assert reported(line.format(number).replace("V", "sum" + "mer"), path) == ["password"]
+
+
 def test_several_values_stand_on_one_line():
     line = f"oauth_token={TOKEN}&oauth_token_secret={TOKEN[::-1]}&screen_name=x"
     assert [value for _, _, value in assigned(line, "a.md")] == [TOKEN, TOKEN[::-1]]
@@ -10913,7 +10929,7 @@ def test_explain_says_why_a_line_was_not_reported():
         ("a = 1\n", "no value on this line"),
         (f"password = '{token()}'", "rule password, not reported\n  no finding: a more certain finding"),
         (
-            "http://app:" + "abba@db.internal/x",
+            "http://app:" + "aBbA@db.internal/x",
             "low at most: its user, its host or its password is an example",
         ),
         ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name isn't that of a secret"),
@@ -11429,6 +11445,15 @@ def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, c
     assert ps.main(["audit", "--history", "HEAD"]) == 2
     (lacks,) = capsys.readouterr().err.splitlines()
     assert lacks.endswith("can't read .: missing or broken objects in its history: 1")
+
+
+def test_a_version_that_a_range_of_commits_replaces_may_be_lacking(repository, clone, capsys):
+    for n in range(2):
+        (repository / "a.py").write_text(f"{n}")
+        commit(repository)
+    os.chdir(clone("--no-checkout", "--filter=blob:none"))
+    assert ps.main(["audit", "--history", "HEAD~..HEAD"]) == 2
+    assert "missing or broken objects in its history: 1\n" in capsys.readouterr().err
 
 
 def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
