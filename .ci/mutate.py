@@ -47,6 +47,8 @@ ALSO_TESTED_BY = {  # sections whose tests depend on a section; its own tests al
     "Policies": ["Rotation"],
     "Rotation": ["Policies"],
     "Vault settings": ["Vault transport"],
+    "Vault transport": ["Vault store"],
+    "Vault logins": ["Vault store"],
     "Rules": ["Detectors", "Judgement", "Scan"],
     "Candidates": ["Judgement", "Detectors", "Scan"],
     "Detectors": ["Rules", "Judgement", "Scan"],
@@ -106,6 +108,7 @@ class Source(NamedTuple):
     lines: list[bytes]
     bases: dict[str, str]  # of each class, those of Python included
     converters: set[str]  # functions whose result can be replaced by their argument
+    makers: set[str]  # functions that return an object of a class, a match, or None
     required: set[tuple[str, str]]  # (function or class, keyword) where leaving the keyword out is an error
 
 
@@ -120,10 +123,12 @@ def mutants(source: str, chosen: list[str]) -> Iterator[Mutant]:
     """Every mutant of the chosen sections."""
     tree = ast.parse(source)
     spans = sections(source.splitlines())
+    bases = bases_of_classes(tree)
     text = Source(
         lines=[line.encode() for line in source.splitlines(True)],
-        bases=bases_of_classes(tree),
+        bases=bases,
         converters=CONVERTERS | set(find_converters(tree)),
+        makers={*bases, *find_makers(tree, bases)},
         required=set(required_keywords(tree)),
     )
     for statement in tree.body:
@@ -134,8 +139,8 @@ def mutants(source: str, chosen: list[str]) -> Iterator[Mutant]:
 
 
 def bases_of_classes(tree: ast.Module) -> dict[str, str]:
-    own = {node.name: node.bases for node in tree.body if isinstance(node, ast.ClassDef)}
-    bases = {name: ast.unparse(several[0]) for name, several in own.items() if several}
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    bases = {node.name: ast.unparse(node.bases[0]) if node.bases else "object" for node in classes}
     for name, kind in vars(builtins).items():
         if isinstance(kind, type) and issubclass(kind, Exception):
             bases[name] = kind.__base__.__name__
@@ -149,6 +154,18 @@ def find_converters(tree: ast.Module) -> Iterator[str]:
             taken = [one.annotation for one in node.args.args if one.annotation][:1]
             if ast.unparse(node.returns) in ("bool", *map(ast.unparse, taken)):
                 yield node.name
+
+
+def is_object(annotation: ast.expr | None, bases: dict[str, str]) -> bool:
+    """Whether a type is that of objects that are always true, or None."""
+    kind = ast.unparse(annotation).removesuffix(" | None") if annotation else ""
+    return kind in bases or kind.startswith(("re.Match", "Callable"))
+
+
+def find_makers(tree: ast.Module, bases: dict[str, str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and is_object(node.returns, bases):
+            yield node.name
 
 
 def required_keywords(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -301,15 +318,45 @@ def keywords(node: ast.AST, source: Source) -> Iterator[Change]:
 
 
 def truths(node: ast.AST, source: Source) -> Iterator[Change]:
-    """`x is None` becomes `not x`, and the other way round in a condition."""
-    if isinstance(node, ast.Compare) and is_none(node.comparators[0]):
-        truth = "not" if isinstance(node.ops[0], ast.Is) else "bool"
-        yield node, f"({truth} ({ast.unparse(node.left)}))"
-    tests = getattr(node, "ifs", [node.test] if isinstance(node, (ast.If, ast.IfExp)) else [])
-    for test in tests:
-        for leaf in conditions(test):
-            if isinstance(leaf, (ast.Name, ast.Attribute)):
-                yield leaf, f"({ast.unparse(leaf)} is not None)"
+    """`x is None` becomes `not x`, and the other way round in a condition, unless both are the same."""
+    if not isinstance(node, ast.FunctionDef):
+        return
+    inside = list(statements_and_expressions(node))
+    same = always_true(node, inside, source)
+    for one in inside:
+        if isinstance(one, ast.Compare) and is_none(one.comparators[0]) and ast.unparse(one.left) not in same:
+            truth = "not" if isinstance(one.ops[0], ast.Is) else "bool"
+            yield one, f"({truth} ({ast.unparse(one.left)}))"
+        for test in getattr(one, "ifs", [one.test] if isinstance(one, (ast.If, ast.IfExp)) else []):
+            for leaf in conditions(test):
+                if isinstance(leaf, (ast.Name, ast.Attribute)) and ast.unparse(leaf) not in same:
+                    yield leaf, f"({ast.unparse(leaf)} is not None)"
+
+
+def always_true(function: ast.FunctionDef, inside: list[ast.AST], source: Source) -> set[str]:
+    """The variables of a function that hold an object of a class, a match, or None."""
+    names = {
+        one.arg
+        for one in function.args.args + function.args.kwonlyargs
+        if is_object(one.annotation, source.bases)
+    }
+    for one in inside:
+        call = getattr(one, "value", None)
+        if isinstance(one, (ast.Assign, ast.NamedExpr)) and isinstance(call, ast.Call):
+            made_by = ast.unparse(call.func).rpartition(".")[2]
+            if made_by in ("match", "fullmatch", "search") or made_by in source.makers:
+                names.update(map(ast.unparse, getattr(one, "targets", [getattr(one, "target", one)])))
+    return names
+
+
+def statements_and_expressions(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What may be changed in a function, without the functions in it."""
+    pending = parts(function)
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not is_hint(node):
+            yield node
+            pending.extend(parts(node))
 
 
 def handlers(node: ast.AST, source: Source) -> Iterator[Change]:
