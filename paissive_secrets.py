@@ -3051,7 +3051,6 @@ LOGINS: dict[str, dict[str, str]] = {
 }
 # Without a user, since messages would show a password, or '?' and '#', after which a path would be lost.
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[1-9][0-9]{0,4})?(?:/[a-z0-9_./~%-]*)?"
-HEADER_VALUE = "[!-~]*"  # anything else could end a header and begin another
 
 
 def _parse_address(text: str) -> str | None:
@@ -3071,8 +3070,10 @@ def _parse_folder(text: str) -> str | None:
     return None if name_problem(folder) else folder
 
 
-def _parse_header(text: str) -> str | None:
-    return text if re.fullmatch(HEADER_VALUE, text) else None
+def parse_header(text: str) -> str | None:
+    return (
+        text if re.fullmatch("[!-~]*", text) else None
+    )  # anything else could end a header and begin another
 
 
 def _parse_timeout(text: str) -> float | None:
@@ -3083,15 +3084,15 @@ def _parse_timeout(text: str) -> float | None:
 
 _ADDRESS = "use https://host:8200, or unix:///path/of/socket"
 _FOLDER = "write it as team/app"
-_UNPRINTABLE = "look for a space or a line break at its end"
+UNPRINTABLE_HINT = "look for a space or a line break at its end"
 # How settings are read that aren't just printable text: parsers that return None for what isn't valid, the
 # defaults, otherwise empty, and hints.
 _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
     "addr": (_parse_address, "https://127.0.0.1:8200", _ADDRESS),
     "agent_addr": (_parse_address, "", _ADDRESS),
-    "namespace": (_parse_header, "", _UNPRINTABLE),
-    "token": (_parse_header, "", _UNPRINTABLE),
-    "token_path": (os.path.expanduser, "~/.vault-token", _UNPRINTABLE),
+    "namespace": (parse_header, "", UNPRINTABLE_HINT),
+    "token": (parse_header, "", UNPRINTABLE_HINT),
+    "token_path": (os.path.expanduser, "~/.vault-token", UNPRINTABLE_HINT),
     "skip_verify": (lambda text: _FLAGS.get(text.lower()), "false", f"use one of: {', '.join(_FLAGS)}"),
     "client_timeout": (_parse_timeout, "60", "use seconds, or a duration such as 1m30s"),
     "max_retries": (
@@ -3107,10 +3108,7 @@ _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
 
 
 class VaultSettings(SimpleNamespace):
-    """How to reach a server and log in to it; some of it is secret, so the repr shows nothing.
-
-    The attributes are the keywords of VaultStore, read as its signature says.
-    """
+    """The keywords of VaultStore as they are read; some are secret, so the repr shows nothing."""
 
     __repr__ = object.__repr__
 
@@ -3125,7 +3123,7 @@ class VaultSettings(SimpleNamespace):
                 variables = [brand + name.upper() for brand in brands]
                 source = next(filter(os.environ.__contains__, variables), name)
                 value = os.environ.get(source, "")
-            parse, default, hint = _PARSERS.get(name, (str, "", _UNPRINTABLE))
+            parse, default, hint = _PARSERS.get(name, (str, "", UNPRINTABLE_HINT))
             text = str(value) or default
             values[name] = parse(text) if text else ""
             if values[name] is None or not text.isprintable():
@@ -3192,17 +3190,14 @@ class Transport:
     newest = ""  # X-Vault-Index
     deadline = float("inf")  # for all requests
     closed = False
-    # Not a cached property: before Python 3.12, those have a lock, which a child process may find locked.
     _context: Any = None
 
     def __init__(self, settings: VaultSettings) -> None:
-        import threading
-
         self.settings = settings
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.proxy, self.proxy_login = ("", {}) if self.socket_path else _find_proxy(settings)
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self._idle: dict[tuple[str, str], list[Any]] = {}  # connections by scheme and host
         self._busy: set[Any] = set()
 
@@ -3240,12 +3235,9 @@ class Transport:
     def take(self, place: tuple[str, str]) -> Any:
         with self.lock:
             idle = self._idle.setdefault(place, [])
-            while idle:
-                connection = idle.pop()
-                if not _is_stale(connection):
-                    break
-            else:
-                connection = self._new_connection(place)
+            while idle and _is_stale(idle[-1]):
+                idle.pop()
+            connection = idle.pop() if idle else self._new_connection(place)
             self._busy.add(connection)
         return connection
 
@@ -3520,16 +3512,16 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
 
 def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
-    """Return the host of the proxy, or "", and the header that logs in to it.
-
-    NO_PROXY is read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy
-    """
+    """Return the host of the proxy, or "", and the header that logs in to it."""
     import base64
     from urllib.parse import unquote
     from urllib.request import getproxies_environment
 
-    url, proxies, proxy = split_url(settings.addr), getproxies_environment(), settings.proxy_addr
+    proxies = getproxies_environment()
+    proxy = settings.proxy_addr
+    url = split_url(settings.addr)
     host, port = _host_and_port(url.scheme, url.netloc)
+    # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy
     exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
     entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
     if not proxy and "*" not in entries and not any(_names_host(entry, host, str(port)) for entry in entries):
@@ -3622,10 +3614,7 @@ def _parse_object(raw: bytes) -> Json:
 
 
 def _explain(error: Exception) -> str:
-    """Return why there is no response; raise an error if no retry can fix it.
-
-    The text of the library's errors is never shown: one quotes the token.
-    """
+    """Return why there is no response, without the library's text; raise an error if no retry can fix it."""
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
@@ -3654,8 +3643,7 @@ def _explain(error: Exception) -> str:
     raise error
 
 
-# What the server says, and what that means to a user; the first row that matches counts. Its words are never
-# repeated: some of its errors quote the request.
+# What the server says, and what that means to a user; the first row that matches counts.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
@@ -3735,25 +3723,19 @@ class Session:
     held: str | None = None  # the token
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings) -> None:
-        import threading
-
+    def __init__(self, settings: VaultSettings, parent: Session | None = None) -> None:
         self.settings = settings
         self.transport = Transport(settings)
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._lease = Lease(0)  # the token's
         self.login_secrets: set[str] = set()  # also those from files and commands
         self._tokens: list[str] = []  # that this process got by logging in
         self.leases: dict[str, Lease] = {}  # by path
-        self.lease_lock = threading.Lock()
-
-    def fork(self) -> Session:
-        """Return a session with the same login for a child process; the rest is its parent's."""
-        child = Session(self.settings)
-        child.transport.newest = self.transport.newest
-        child.held, child._lease, child._refused = self.held, self._lease, self._refused
-        child.login_secrets = self.login_secrets
-        return child
+        self.lease_lock = allocate_lock()
+        if parent:  # this is a child process, which has the same login; the rest is its parent's
+            self.transport.newest = parent.transport.newest
+            self.held, self._lease, self._refused = parent.held, parent._lease, parent._refused
+            self.login_secrets = parent.login_secrets
 
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
@@ -3779,9 +3761,12 @@ class Session:
     def renew(self) -> float:
         """Renew the token and the leases that are due; return in how many seconds the next one will be."""
         self.token()
-        for lease in list(self.leases.values()):
-            if lease.is_due():
-                self._renew_lease(lease)
+        for lease in filter(Lease.is_due, list(self.leases.values())):
+            lease.put_off()
+            body = {"lease_id": lease.id, "increment": int(lease.seconds)}
+            response = self.call("POST", "sys/leases/renew", body)
+            if not lease.extend(response, response.body) and not response.may_pass:
+                lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
@@ -3817,19 +3802,19 @@ class Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
-        token, path, seconds = str(self.settings.token), self.settings.token_path, 0.0
+        token = str(self.settings.token)
+        seconds = 0.0
         logs_in = self.settings.login != "token"
         if logs_in:
             token, seconds = self._request_token()
-        elif not token and os.path.isfile(path):  # a FIFO could block
-            token = _read_login_file(path)
+        elif not token and os.path.isfile(self.settings.token_path):  # a FIFO could block
+            token = _read_login_file(self.settings.token_path)
         # The same variable or file was read again, or it is gone.
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        if not re.fullmatch(HEADER_VALUE, token):
-            hint = "look for a space or a line break at its end"
-            raise BadValue("the token has a character that isn't allowed", hint=hint)
+        if parse_header(token) is None:
+            raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
         self.held = token
         self.leases = {}  # they end with the token that acquired them
         self._tokens = [token for token in self._tokens if token != stale]
@@ -3860,13 +3845,6 @@ class Session:
         whole = max(left, *(json_number(response.data.get(name)) for name in ("period", "creation_ttl")))
         is_renewable = left and response.data.get("renewable")
         lease.start(whole if is_renewable else 0, whole - left)
-
-    def _renew_lease(self, lease: Lease) -> None:
-        lease.put_off()
-        body = {"lease_id": lease.id, "increment": int(lease.seconds)}
-        response = self.call("POST", "sys/leases/renew", body)
-        if not lease.extend(response, response.body) and not response.may_pass:
-            lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
         settings, login = self.settings, self.settings.login
@@ -3988,9 +3966,6 @@ class VaultStore(Store):
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
 
-    def __repr__(self) -> str:
-        return f"<{self.location()}>"
-
     def location(self) -> str:
         settings = self.settings
         parts = ("vault", settings.addr, settings.namespace, settings.mount, settings.prefix)
@@ -3998,8 +3973,9 @@ class VaultStore(Store):
 
     @property
     def _session(self) -> Session:
-        if self._pid != os.getpid():  # this is a child process: connections and leases are its parent's
-            self._last_session, self._pid = self._last_session.fork(), os.getpid()
+        if self._pid != os.getpid():
+            self._last_session = Session(self.settings, parent=self._last_session)
+            self._pid = os.getpid()
         return self._last_session
 
     def get(self, name: str, version: Optional[int] = None) -> str:
@@ -4040,13 +4016,9 @@ class VaultStore(Store):
         check_value(value)
         if field:
             self._change(name, lambda old: {**old, field: value})
-            return
-        if path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
-            return
-        fields = _parse_fields(value)
-        self._change(
-            name, lambda old: {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
-        )
+        elif not path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
+            fields = _parse_fields(value)
+            self._change(name, lambda old: {**fields, **_stages_of(fields, old)})
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4133,10 +4105,10 @@ class VaultStore(Store):
         return self.get(name, version)
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        if version is not None:
+        if version is None:
+            self._call("delete", self._versioned(name).at("metadata"))
+        else:
             self._on_version("delete", name, version)
-            return
-        self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return another field or, of all fields, another secret."""
@@ -4173,8 +4145,7 @@ class VaultStore(Store):
         """Return where a secret is; BadValue unless its mount is of at least this KV version, or it is 0."""
         mounts = self._visible_mounts(trusted=not kv)
         mount = max(filter(path.startswith, mounts), key=len, default="")
-        inside = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else None
-        place = inside or self._below_prefix(path)
+        place = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else self._below_prefix(path)
         if not place.kv and kv:
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
         if place.kv < kv:
@@ -4298,11 +4269,8 @@ class VaultStore(Store):
             secret = self._find(path, kv=1)
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
-            if fields:
-                done = self._write(secret.place, fields, secret.version) is not None
-            else:
-                done = self._remove(secret)
-            if done:
+            written = self._write(secret.place, fields, secret.version) if fields else self._remove(secret)
+            if written is not None:
                 # Check-and-set doesn't notice that a version was deleted: don't bring back what was copied.
                 copied = secret.place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
                 if not copied or not self._read_back(secret.place, secret.version).deleted:
@@ -4314,14 +4282,12 @@ class VaultStore(Store):
     def _write(self, place: _Path, fields: Json, cas: int | None) -> int | None:
         """Return the version that was written; None if KV 2 was at another than `cas`."""
         needs = "update" if cas else "create"
-        if place.kv == 1:
-            self._call(needs, place.at(""), fields, repeat=False)
-            return 0
-        body = {"data": fields, "options": {} if cas is None else {"cas": cas}}  # 0: absent
-        path = place.at("data")
-        response = self._call(needs, path, body, repeat=cas is not None, ok=[400])
-        if response.status == 200:
-            return int(json_number(response.data.get("version")))
+        options = {} if cas is None else {"cas": cas}  # 0: absent
+        sent = {"data": fields, "options": options} if place.kv == 2 else fields
+        may_repeat = place.kv == 2 and cas is not None
+        response = self._call(needs, place.at("data"), sent, repeat=may_repeat, ok=[400])
+        if response.status != 400:
+            return int(json_number(response.data.get("version")))  # which KV 1 lacks
         if not response.repeated:
             return None
         # An attempt whose response was lost may have written it.
@@ -4331,16 +4297,16 @@ class VaultStore(Store):
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
 
-    def _remove(self, secret: _Secret) -> bool:
-        """Delete a secret; return False if a newer version has the same fields."""
+    def _remove(self, secret: _Secret) -> int | None:
+        """Delete a secret; return None if a newer version has the same fields, otherwise 0."""
         place = secret.place
         if secret.fields is None:  # others deleted it
-            return True
+            return 0
         if place.kv == 1 or base_of_stage(place.path):  # of a pending secret, no version is of use
             self._call("delete", place.at("metadata"), repeat=False)
-            return True
+            return 0
         self._call("update", place.at("delete"), {"versions": [secret.version]})
-        return secret.fields.keys().isdisjoint(self._read_back(place).fields or ())
+        return 0 if secret.fields.keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         secret = self._fetch(self._versioned(name), version)
@@ -4397,9 +4363,8 @@ def _read_all(read: Callable[[str], T], paths: Iterable[str]) -> Iterator[T]:
 
 
 def _kv_version(mount: Json) -> int:
-    if mount.get("type") not in ("kv", "generic"):
-        return 0
-    return 2 if child_object(mount, "options").get("version") == "2" else 1
+    is_kv = mount.get("type") in ("kv", "generic")
+    return 1 + (child_object(mount, "options").get("version") == "2") if is_kv else 0
 
 
 class _Secret:
@@ -4443,11 +4408,9 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 
 
 def _value_text(value: object) -> str:
-    import json
-
     if isinstance(value, Denied):  # the token may list it, but not read it
         raise value
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
         raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
     return text
@@ -4458,6 +4421,10 @@ def _value_in(fields: Json, field: str) -> str | None:
         whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
         return _value_text(whole) if whole else None
     return _value_text(fields[field]) if field in fields else None
+
+
+def _stages_of(fields: Json, old: Json) -> Json:
+    return {key: value for key, value in old.items() if base_of_stage(key) in fields}
 
 
 def _parse_fields(text: str) -> Json:
