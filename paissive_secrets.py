@@ -8526,12 +8526,17 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
         shown += _rejected(spans, {*shown})
         shown.sort(key=lambda span: span.start)
     bare = _without_values(text, spans) if shown else text
+    seen = set[tuple[int, Rule, str, bytes]]()
     for span in shown:
         if not window.begin <= span.start < window.until:
             continue
         line, column = _place_after(text[at : span.start], line, column)
         at = span.start
         value = text[at : span.end]
+        repeated = line, span.rule, span.confidence, value
+        if repeated in seen:
+            continue
+        seen.add(repeated)
         name = _name_before(text, at)
         yield Match(
             rule=span.rule,
@@ -9439,7 +9444,7 @@ class Audit:
         )
         known = self._known.about.get(rule) if self._known else None
         if known:
-            return finding._replace(sample="…", **known._asdict())
+            return finding._replace(sample="…", **known)
         return finding._replace(fix=self._replacement(blob.path, match))
 
     def _replacement(self, path: str, match: Match) -> str:
@@ -9704,16 +9709,16 @@ class _AuditSettings:
         return patterns.match((self._base + path).removeprefix(self._top))
 
 
-# The verdicts on values that a store holds or held, and how severe it is to find them.
-_VERDICTS = {"current": "critical", "pending": "high", "previous": "high", "retired": "low"}
+# The verdicts on values that a store holds or held: how severe it is to find them, and what to do next.
+_REPLACE = "rotate now {0}, or change it where used, and set {0}"
+_VERDICTS = {
+    "current": ("critical", _REPLACE),
+    "pending": ("high", _REPLACE),
+    "previous": ("high", "rotate drop {}"),
+    "retired": ("low", ""),
+}
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
-
-
-class _KnownValue(NamedTuple):
-    secret: str
-    verdict: str
-    fix: str  # what to do next
 
 
 class KnownValues:
@@ -9722,7 +9727,7 @@ class KnownValues:
     def __init__(self, store: Backend) -> None:
         store = default_manager.store(store)
         store.check_exists()
-        self.about: dict[Rule, _KnownValue] = {}
+        self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
         self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
@@ -9741,21 +9746,20 @@ class KnownValues:
                 values.add(value)
                 self._add(name, verdict, value)
         self._encodings = Encodings(values)
-        self._note("references (audit their store with --backend)", references)
-        self._note("too short or too plain to search for", plain)
-        self._note("older values are not kept, so leaks of them can't be found", self.without_history)
+        for why, names in (
+            ("references (audit their store with --backend)", references),
+            ("too short or too plain to search for", plain),
+            ("older values are not kept, so leaks of them can't be found", self.without_history),
+        ):
+            if names:
+                self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
 
     def _add(self, name: str, verdict: str, value: str) -> None:
-        rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", _VERDICTS[verdict])
-        fixes = {"previous": f"rotate drop {name}", "retired": ""}
-        fix = fixes.get(verdict, f"rotate now {name}, or change it where used, and set {name}")
-        self.about[rule] = _KnownValue(name, verdict, fix)
+        severity, fix = _VERDICTS[verdict]
+        rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
+        self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name)}
         for encoding in encodings_of(value):
             self._rules.setdefault(encoding, rule)
-
-    def _note(self, why: str, names: Iterable[str]) -> None:
-        if names:
-            self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
@@ -9820,11 +9824,11 @@ _READS = {
 
 
 class _Scanned:
-    def __init__(self) -> None:
+    def __init__(self, *errors: tuple[str, str]) -> None:
         self.files = 0
         self.bytes = 0
         self.matches: list[tuple[Blob, Match]] = []
-        self.errors: list[tuple[str, str]] = []  # (path, why)
+        self.errors = [*errors]  # (path, why)
         self.skipped = Counter[str]()  # files that were not examined, by kind
 
 
@@ -9836,17 +9840,15 @@ class _Scanner(NamedTuple):
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         path, shown = file
-        failed = _Scanned()
         try:
             stdin = path == "-"
             with open(0, "rb", closefd=False) if stdin else open_regular(path, follow=False) as data:
                 size = os.fstat(data.fileno()).st_size
                 return self.scan(Blob("", shown), chunks_of(data.read), size)
         except VANISHED:
-            pass
+            return _Scanned()
         except OSError as error:
-            failed.errors.append((shown, str(error.strerror)))
-        return failed
+            return _Scanned((shown, str(error.strerror)))
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
         scanned = _Scanned()
@@ -10028,8 +10030,12 @@ class Baseline:
 # all paths, is escaped for its destination.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36"}
-_LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}  # of SARIF
-_SECURITY_SEVERITIES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "3.0"}  # of GitHub
+_LEVELS = {  # of SARIF, and of GitHub
+    "critical": ("error", "9.5"),
+    "high": ("error", "8.0"),
+    "medium": ("warning", "5.5"),
+    "low": ("note", "3.0"),
+}
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -10134,7 +10140,7 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
         "shortDescription": {"text": what},
         "help": {"text": _NEXT_STEPS},
         "properties": {
-            "security-severity": _SECURITY_SEVERITIES[severity],
+            "security-severity": _LEVELS[severity][1],
             "tags": ["security", "external/cwe/cwe-798"],
         },
     }
@@ -10147,7 +10153,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity],
+        "level": _LEVELS[finding.severity][0],
         "message": {"text": message},
         "locations": [_sarif_location(finding.path, region=region)],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
@@ -10221,22 +10227,21 @@ class Check:
         self.files = 0
         self.unparsed = 0
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
-        hows: dict[str, set[str]] = {}
-        places: dict[str, list[str]] = {}
+        uses: dict[str, list[tuple[str, str]]] = {}  # (how, place) by name
         for path, data in self._texts(audit):
             for use in self._uses(path, data):
                 if use.backend in ("", backend):
-                    hows.setdefault(use.name, set()).add(use.how)
-                    places.setdefault(use.name, []).append(f"{path}:{use.line}")
-        self.names = len(hows)
+                    uses.setdefault(use.name, []).append((use.how, f"{path}:{use.line}"))
+        self.names = len(uses)
         known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
         known.update(name.removesuffix("_FILE") for name in os.environ)
         known.update(os.environ)
-        for name in sorted(hows):
-            if variable_name(name) in known or "provides" in hows[name]:
+        for name in sorted(uses):
+            hows, places = zip(*uses[name])
+            if variable_name(name) in known or "provides" in hows:
                 continue
-            is_missing = "requires" in hows[name] and "default" not in hows[name]
-            self.found["missing" if is_missing else "optional"][name] = places[name]
+            is_missing = "requires" in hows and "default" not in hows
+            self.found["missing" if is_missing else "optional"][name] = list(places)
 
     def _texts(self, audit: Audit) -> Iterator[tuple[str, bytes]]:
         for path, shown in audit.files():

@@ -10903,6 +10903,16 @@ def test_columns_are_right_wherever_a_long_line_is_cut():
         assert match.column == 20_002
 
 
+def test_a_value_that_a_line_repeats_is_one_finding():
+    one, other = token(), token(1)
+    assert reported(f"a = '{one}', b = '{one}'") == ["github-token"]
+    assert (
+        reported(f"a = '{one}', b = '{other}'")
+        == reported(f"a = '{one}'\nb = '{one}'")
+        == ["github-token"] * 2
+    )
+
+
 @pytest.mark.slow
 def test_ten_thousand_hostile_inputs_never_make_a_scan_raise():
     draw = random.Random(7)
