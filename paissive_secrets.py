@@ -3391,10 +3391,9 @@ def _opener() -> Any:
             return req.exchange.perform(req)
 
         def http_response(self, req: Any, response: Any) -> Any:
-            if response.status not in _REDIRECTS:
-                return response
-            with suppress(HTTPError):  # a redirect to a third place, or to another scheme
-                return self.http_error_302(req, response, response.status, "", response.headers) or response
+            if response.status in _REDIRECTS:
+                with suppress(HTTPError):  # a redirect to a third place, or to another scheme
+                    self.http_error_302(req, response, response.status, "", response.headers)
             return response
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
@@ -3721,6 +3720,7 @@ class Session:
     """Calls with a token that is kept alive."""
 
     held: str | None = None  # the token
+    _is_own = False  # whether this process got it by logging in
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
     def __init__(self, settings: VaultSettings, parent: Session | None = None) -> None:
@@ -3729,7 +3729,6 @@ class Session:
         self._lock = allocate_lock()
         self._lease = Lease(0)  # the token's
         self.login_secrets: set[str] = set()  # also those from files and commands
-        self._tokens: list[str] = []  # that this process got by logging in
         self.leases: dict[str, Lease] = {}  # by path
         self.lease_lock = allocate_lock()
         if parent:  # this is a child process, which has the same login; the rest is its parent's
@@ -3775,18 +3774,17 @@ class Session:
         old, self.transport = self.transport, Transport(self.settings)
         self.transport.newest = old.newest
         old.close()
-        tokens, self._tokens = self._tokens, []
-        leases, self.leases = self.leases, {}
-        requests: list[tuple[str, Json, str]] = [("auth/token/revoke-self", {}, token) for token in tokens]
-        if self.held in tokens:
-            self.held = None  # leases end with the token that acquired them
-        else:
-            ids = [{"lease_id": lease.id} for lease in leases.values()]
-            requests += [("sys/leases/revoke", body, self.held or "") for body in ids]
+        token = self.held or ""
+        path = "sys/leases/revoke"
+        bodies: list[Json] = [{"lease_id": lease.id} for lease in self.leases.values()]
+        self.leases = {}
+        if self._is_own:  # leases end with the token that acquired them
+            path = "auth/token/revoke-self"
+            bodies = [{}] if token else []
+            self.held = None
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
-        answers = [(path, last.call("POST", path, body, token=token)) for path, body, token in requests]
-        for path, response in answers:
+        for response in [last.call("POST", path, body, token=token) for body in bodies]:
             if response.status not in (200, 204):
                 raise vault_error(self.settings.addr, response, "update", path)
 
@@ -3817,11 +3815,9 @@ class Session:
             raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
         self.held = token
         self.leases = {}  # they end with the token that acquired them
-        self._tokens = [token for token in self._tokens if token != stale]
+        self._is_own = logs_in
         self._lease = Lease(seconds)
-        if logs_in:
-            self._tokens.append(token)
-        elif token:
+        if token and not logs_in:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
     def _renew(self, token: str, lease: Lease) -> None:
@@ -3856,8 +3852,6 @@ class Session:
         if body != refused or until <= time.monotonic():
             response = self.transport.call("POST", where, body)
             auth = child_object(response.body, "auth")
-            if auth.get("mfa_requirement"):
-                raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
             if isinstance(auth.get("client_token"), str):
                 return auth["client_token"], json_number(auth.get("lease_duration"))
             if response.status not in (400, 403):
@@ -3992,6 +3986,8 @@ class VaultStore(Store):
             raise error
         return value
 
+    get_at = get
+
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         places = {}  # paths and fields by name
         for name in names:
@@ -4100,9 +4096,6 @@ class VaultStore(Store):
 
     def name_of_fields(self, name: str) -> str:
         return _secret_path(name) + "#"
-
-    def get_at(self, name: str, version: int) -> str:
-        return self.get(name, version)
 
     def delete_versions(self, name: str, version: Optional[int] = None) -> None:
         if version is None:

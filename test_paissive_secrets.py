@@ -5176,11 +5176,9 @@ def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
     assert CANARY in store.credentials()
 
 
-SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): "Vault refuses the ldap login; … the login mount ldap",
     http_json({"errors": [TELLTALE]}, 403): "Vault refuses the ldap login; … the login mount ldap",
-    http_json(SECOND_FACTOR): "the ldap login needs a second factor; set VAULT_TOKEN, …",
     grants(9, token=5): "the response isn't Vault's; check VAULT_ADDR, http or https, and any proxy",
     grants(9, token="t\n"): "the token has a character that isn't allowed; look for a space …",
 }
