@@ -5578,8 +5578,9 @@ class Encodings:
         words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
         if self._known.isdisjoint(words):  # the whole cost of output without values
             return
-        for place, word in enumerate(words):
-            for offset, encoding in self._words.get(word, ()):
+        # Random text has some of the words by chance, so this leaves out the others without a step of ours.
+        for place in itertools.compress(range(len(words)), map(self._known.__contains__, words)):
+            for offset, encoding in self._words[words[place]]:
                 start = place * self._gap - offset
                 if start >= 0 and data.startswith(encoding[: len(data) - start], start):
                     yield start, start + len(encoding), encoding
