@@ -325,6 +325,8 @@ def show(name: object) -> str:
 
 def printable(text: str) -> str:
     """Return `text` in one line, with characters that could control a terminal escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -1646,14 +1648,13 @@ class EnvironmentStore(Store):
         NotFound if it has none.
         """
         variable = checked_variable(name)
-        value = None
         if variable not in self._deleted_here and not _is_setting(variable):
             dotenv = self._load()
             # The file may have names that no variable can have.
             value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
-        if value is None:
-            raise not_found_error(name)
-        return check_value(value, f"the value of {show(name)} in {self.plaintext_file()}")
+            if value is not None:
+                return check_value(value, f"the value of {show(name)} in {dotenv.where}")
+        raise not_found_error(name)
 
     def set(self, name: str, value: str) -> None:
         self.set_all({name: value})
