@@ -96,9 +96,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-    from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.hmac import HMAC
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 __all__ = [
     "Audit",
@@ -347,6 +345,7 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
+    """Return `data` as text, or raise BadValue."""
     # The error of a strict decoder would hold the data.
     return check_value(data.decode(errors="surrogateescape"), what)
 
@@ -567,7 +566,7 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 
 def read_credential(path: str) -> str:
-    """Return the text of the file that a NAME_FILE variable names, without one trailing newline."""
+    """Return a file's text without one trailing newline, in any bytes; OSErrors are the caller's."""
     warn_if_exposed(path)
     return without_newline(read_file(path).decode(errors="surrogateescape"))
 
@@ -649,6 +648,7 @@ def absolute_path(path: StrPath) -> str:
 
 
 def find_above(folder: str, name: str) -> str:
+    """Return the path of `name` in this folder, else in the nearest above that has it, or ""."""
     while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
             return ""
@@ -656,7 +656,7 @@ def find_above(folder: str, name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # so that a message that was printed isn't printed again
 def warn_once(message: str) -> None:
     print_message(f"warning: {message}")
 
@@ -1130,9 +1130,9 @@ class Store:
         """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
         return {}
 
-    def get_stored(self, *names: str) -> dict[str, str]:
-        """Return what the store itself holds of these names, by name."""
-        return self.get_all(names)
+    def get_stored(self, name: str) -> str:
+        """Return what the store itself holds, or raise NotFound."""
+        return self.get(name)
 
     # Sealed files.
 
@@ -1303,6 +1303,7 @@ class Policies:
         return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
 
     def get(self, name: str) -> dict[str, Any]:
+        """Return a policy, {} if there is none."""
         if not self._sealed:
             return self._load().get(self._location, {}).get(name, {})
         with suppress(NotFound):
@@ -1328,7 +1329,7 @@ class Policies:
             self._replace(name, {})
         return True
 
-    def lock_rotation(self, name: str) -> FileLock:
+    def rotation_lock(self, name: str) -> FileLock:
         import hashlib
 
         # A name may hold '/', and be of a file name's full length.
@@ -1425,7 +1426,9 @@ class Dotenv:
         piece = self._pieces[place]
         if piece.problem:
             raise self._error(place)
-        return self.values(environ)[name] if "${" in piece.raw else piece.value(str)
+        if "${" in piece.raw:
+            return self.values(environ)[name]
+        return piece.value(str)  # nothing is looked up
 
     def values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return all readable values; ${NAME} is an earlier assignment, else a variable of `environ`."""
@@ -1631,22 +1634,11 @@ class EnvironmentStore(Store):
         except KeyError:
             path = credential_path(name)
         if not path or variable in self._deleted_here:
-            return self.get_from_file(name)
+            return self.get_stored(name)
         with disk_errors(f"read {path}, where {show(name)} is stored"):
             return check_value(read_credential(path), f"the value of {show(name)} in {path}")
 
-    def get_stored(self, *names: str) -> dict[str, str]:
-        found = {}
-        for name in names:
-            with suppress(NotFound):
-                found[name] = self.get_from_file(name)
-        return found
-
-    def get_from_file(self, name: str) -> str:
-        """Return the value in the dotenv file, whatever hides it.
-
-        NotFound if it has none.
-        """
+    def get_stored(self, name: str) -> str:
         variable = checked_variable(name)
         if variable not in self._deleted_here and not _is_setting(variable):
             dotenv = self._load()
@@ -1916,7 +1908,7 @@ def _holds_plaintext(dotenv: Dotenv) -> bool:
 
 
 def credential_path(name: str) -> str:
-    """Return the path of the file that NAME_FILE names, or of the systemd credential, or ""."""
+    """Return the path that NAME_FILE names, else a systemd credential's, or ""; any name will do."""
     variable = variable_name(name)
     # The user chose this path, so it is an error if it can't be read; a credential may be absent.
     chosen = os.environ.get(variable + "_FILE", "")
@@ -1935,6 +1927,7 @@ _running = allocate_lock()  # one thread runs such a command, the others wait fo
 
 
 def read_store_credential(variable: str) -> str:
+    """Return what opens a store, from the first of its sources that is set, or ""."""
     text = os.environ.get(variable, "")
     if text:
         return text
@@ -1976,6 +1969,7 @@ def can_ask() -> bool:
 
 
 def ask(prompt: str, *, twice: bool = False) -> str:
+    """Return what is typed; raise Locked without a terminal, BadValue for nothing."""
     if not can_ask():
         hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
         if not read_store_credential("PAISSIVE_IDENTITY"):
@@ -2307,25 +2301,20 @@ def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
-    hkdf, _, sha256 = _hash_functions()
-    return hkdf(sha256, 32, salt, info).derive(secret)
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), 32, salt, info).derive(secret)
 
 
 def _header_mac(file_key: bytes, header: bytes) -> HMAC:
-    _, hmac, sha256 = _hash_functions()
-    mac = hmac(_hkdf(file_key, b"", b"header"), sha256)
-    mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
-    return mac
-
-
-@cache
-def _hash_functions() -> tuple[type[HKDF], type[HMAC], SHA256]:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.hmac import HMAC
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return HKDF, HMAC, SHA256()
+    mac = HMAC(_hkdf(file_key, b"", b"header"), SHA256())
+    mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
+    return mac
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
@@ -2462,24 +2451,15 @@ class FileStore(Store):
         return {**vars(self), "_opened": _Opened()}
 
     def get(self, name: str) -> str:
-        return self._load(name, {})["value"]
-
-    def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        checked: dict[str, _Keys] = {}
-        found = {}
-        for name in names:
-            with suppress(NotFound, BadName):
-                found[name] = self._load(name, checked)["value"]
-        return found
+        return self._load(name)["value"]
 
     def last_set(self, name: str) -> str:
-        return str(self._load(name, {}).get("updated", "")).rstrip("Z")
+        return str(self._load(name).get("updated", "")).rstrip("Z")
 
-    def _load(self, name: str, checked: dict[str, _Keys]) -> dict[str, str]:
-        """Return an entry; `checked`, for a row of them, has the keys by folder once both are checked."""
+    def _load(self, name: str) -> dict[str, str]:
         path = self._path(name)
         try:
-            return self._cache.load(path, partial(self._open, name, path, checked), follow=False)
+            return self._cache.load(path, partial(self._open, name, path), follow=False)
         except OSError as error:
             raise self._read_error(name, error) from None
 
@@ -2706,6 +2686,7 @@ class FileStore(Store):
         return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
+        """Raise Unsafe if others can write to the store's folder, or to one on the way to an entry."""
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in accumulate(parts, os.path.join):
             if make:
@@ -2713,6 +2694,7 @@ class FileStore(Store):
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
+        """Return what it means that an entry can't be read."""
         self._check_folders(name)  # report first that others can write here
         if isinstance(error, SecretsError):
             return error
@@ -2724,10 +2706,8 @@ class FileStore(Store):
             return not_found_error(name)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
-    def _open(self, name: str, path: str, checked: dict[str, _Keys], sealed: bytes) -> dict[str, str]:
-        folder = os.path.dirname(path)
-        # Not in the try: a wrong password would be tried twice.
-        keys = checked[folder] = checked.get(folder) or self._keys(name)
+    def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
+        keys = self._keys(name)  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
         except WrongKey:  # there may have been a rekey since then
@@ -2973,6 +2953,7 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, str]:
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
+    """Return a JSON object that has text under these keys, or raise Corrupt."""
     import json
 
     try:
@@ -4848,7 +4829,7 @@ class SecretConfig:
         with suppress(NotFound, BadName):
             if mounted or variable in os.environ:
                 return self._environment.get(variable)
-            return self._environment.get_from_file(variable)
+            return self._environment.get_stored(variable)
         return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
@@ -4960,7 +4941,7 @@ class _Member(NamedTuple):
 def _with_member(
     text: str, path: tuple[str, ...], value: Any, dump: Callable[[Any, str], str], line_break: str = "\n"
 ) -> str:
-    """Return a JSON object's text with a member set or, if `value` is ABSENT, removed; all else stays.
+    """Return a JSON object's text with a member set or, if `value` is ABSENT, removed, which must be there.
 
     `dump` returns JSON whose lines begin with `line_break`, or one line if that is "".
     """
@@ -5006,17 +4987,17 @@ def _members_of(text: str) -> list[_Member]:
 
     decode = json.JSONDecoder().raw_decode
     members = []
-    start = _skip(text, text.index("{") + 1)
+    start = _skip_separators(text, text.index("{") + 1)
     while text[start] == '"':
         name, end = decode(text, start)
-        value = _skip(text, end)
+        value = _skip_separators(text, end)
         end = decode(text, value)[1]
         members.append(_Member(name, start, value, end))
-        start = _skip(text, end)
+        start = _skip_separators(text, end)
     return members
 
 
-def _skip(text: str, start: int) -> int:
+def _skip_separators(text: str, start: int) -> int:
     while text[start] in " \t\r\n:,":
         start += 1
     return start
@@ -5218,7 +5199,7 @@ class SecretRotation:
     @contextmanager
     def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
         policies = self._policies()
-        lock = policies.lock_rotation(check_name(name))
+        lock = policies.rotation_lock(check_name(name))
         if force:
             lock.abandon()
         with lock:
@@ -5474,9 +5455,8 @@ def parse_import(data: bytes, where: str) -> _Import:
 def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
     check_settable(store, *values)
     store.set_all(values)
-    stored = store.get_stored(*values)
     for name, value in values.items():
-        if stored.get(name) != store.as_stored(name, value):
+        if store.get_stored(name) != store.as_stored(name, value):
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
