@@ -554,10 +554,7 @@ class FileCache:
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
-    """Return inode, size and times, which a write changes, except twice within a tick of the clock.
-
-    Raise Unsafe as `open_regular` does.
-    """
+    """Return inode, size and times, by which a write shows; raise Unsafe as `open_regular` does."""
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
@@ -656,7 +653,7 @@ def find_above(folder: str, name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=256)  # so that a message that was printed isn't printed again
+@lru_cache(maxsize=256)  # which knows what it has printed
 def warn_once(message: str) -> None:
     print_message(f"warning: {message}")
 
@@ -1787,7 +1784,6 @@ class EnvironmentStore(Store):
 
     def _configured_file(self) -> str | None:
         configured = os.environ.get("PAISSIVE_ENV_FILE") if self._dotenv is None else self._dotenv
-        # Nothing expands a ~ in quotes or in a systemd unit.
         return configured and os.path.expanduser(configured)
 
     def _writes_file(self) -> bool:
@@ -1875,9 +1871,8 @@ def is_secret(variable: str, value: str) -> bool:
     """Return whether a variable with this value holds a secret rather than a setting."""
     if re.match(_STORE_SETTING, variable):
         return False
-    return looks_secret(base_of_stage(variable) or variable) or any(
-        is_recognised(value) for is_recognised in SECRET_VALUE_TESTS
-    )
+    has_secret_name = is_secret_name(base_of_stage(variable) or variable)
+    return has_secret_name or any(is_recognised(value) for is_recognised in SECRET_VALUE_TESTS)
 
 
 def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
@@ -2686,7 +2681,6 @@ class FileStore(Store):
         return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
-        """Raise Unsafe if others can write to the store's folder, or to one on the way to an entry."""
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in accumulate(parts, os.path.join):
             if make:
@@ -2694,7 +2688,6 @@ class FileStore(Store):
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
-        """Return what it means that an entry can't be read."""
         self._check_folders(name)  # report first that others can write here
         if isinstance(error, SecretsError):
             return error
@@ -5501,6 +5494,7 @@ _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 _URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
 # What gets a backslash in "…" of shells, and by printf %q.
 _BACKSLASHED = (r'[$`"\\]', r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""")
+_Match = tuple[int, int, bytes]  # start, end, encoding
 
 
 def maskable(value: str) -> bool:
@@ -5542,9 +5536,9 @@ class Encodings:
                 for offset in range(first, min(place + len(line_break), self._gap)):
                     self._add_word(text, offset, encoding)
 
-    def find(self, data: bytes, is_end: bool) -> tuple[list[tuple[int, int, bytes]], int]:
-        """Return (start, end, encoding) of matches, in any order, and where one that is cut off begins."""
-        matches: list[tuple[int, int, bytes]] = []
+    def find(self, data: bytes, is_end: bool) -> tuple[list[_Match], int]:
+        """Return the matches, in any order, and where one that is cut off begins."""
+        matches: list[_Match] = []
         cut = len(data) if is_end else self._find_cut(data)
         for start, end, encoding in self._matches(data):
             if end <= len(data):
@@ -5553,13 +5547,13 @@ class Encodings:
                 cut = min(cut, start)
         return matches, cut
 
-    def _matches(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """Yield (start, end, encoding); the end is after the data if the match is cut off."""
+    def _matches(self, data: bytes) -> Iterator[_Match]:
+        """Yield the matches; one that is cut off ends after the data."""
         whole = memoryview(data)[: len(data) // self._size * self._size]
         words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
         if self._known.isdisjoint(words):  # the whole cost of output without values
             return
-        # Random text has some of the words by chance, so this leaves out the others without a step of ours.
+        # Random text has some of the words by chance, so leave out the others fast.
         for place in itertools.compress(range(len(words)), map(self._known.__contains__, words)):
             for offset, encoding in self._words[words[place]]:
                 start = place * self._gap - offset
@@ -5568,7 +5562,7 @@ class Encodings:
                 elif encoding in self._wrapped:
                     yield from self._wrapped_matches(data, start, encoding)
 
-    def _wrapped_matches(self, data: bytes, at: int, encoding: bytes) -> Iterator[tuple[int, int, bytes]]:
+    def _wrapped_matches(self, data: bytes, at: int, encoding: bytes) -> Iterator[_Match]:
         for start in range(max(at - 2, 0), at + 1):  # a line break may precede the word that was found
             end = _wrapped_end(data, start, encoding)
             if end >= 0:
@@ -10363,7 +10357,7 @@ def _set_up_process() -> None:
     import gc
     import signal
 
-    gc.freeze()  # all of this module stays until the end, when looking through it would take long
+    gc.freeze()  # so that the collection at the end doesn't look through this module
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
