@@ -1601,8 +1601,8 @@ def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
 
 def test_a_rotation_that_waits_for_no_other_names_what_is_under_way(rotation):
     policies = ps.Policies(ps.MemoryStore(), rotation.path)
-    with policies.lock_rotation("DB"):
-        assert refusal(policies.lock_rotation("DB").__enter__).startswith(
+    with policies.rotation_lock("DB"):
+        assert refusal(policies.rotation_lock("DB").__enter__).startswith(
             f"Conflict: a rotation of 'DB' is under way (process {os.getpid()}); "
         )
 
