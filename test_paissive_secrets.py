@@ -9555,6 +9555,7 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         "{A32}",
         "ab {A32}",
         "acme_ .*",
+        "acme_ abcdefghijklmnopqrstuvwxyz",
         "acme_ (a+)+",
         "acme_ {A9999}",
         "a[b_ {A9}",
@@ -9703,6 +9704,11 @@ def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to
         assert values == [GUESSED[:9]], line
     for line in ("password: ${PG_LOGIN}", "password = getenv('PG_LOGIN')", "password: ${A:-${B}}"):
         assert reported(line, "a.yml") == [], line
+
+
+def test_what_follows_a_value_ends_with_its_line():
+    for text in ("password = 'V';\nnext", "password = 'V';"):
+        assert [c.after for c in candidates(text.replace("V", GUESSED))] == ["';"]
 
 
 def test_what_follows_a_value_is_another_one_only_in_a_list():
@@ -10575,6 +10581,11 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
 def test_a_weak_password_in_a_url_is_one_finding():
     url = f"postgres://app:{'let' + 'mein'}@db.internal/x"
     assert [match.rule.id for match in scanned(url, "a.env", explain=True)] == ["weak-password"]
+
+
+def test_only_a_literal_of_source_is_a_weak_password():
+    for line, rule in (("password = 'V'", "weak-password"), ("password = V", "password")):
+        assert found(line.replace("V", "let" + "mein7"), "a.py") == [rule]
 
 
 def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
@@ -12554,6 +12565,8 @@ def test_a_space_in_what_a_project_allows_is_escaped_as_in_gitignore(folder):
     leak_all(folder, "a file.py", "b.py")
     Path(".paissive-audit").write_text("[allow]\na\\ file.py\tgithub-token\n")
     assert leaks() == {"b.py"}
+    Path("a file.py").write_text(f"password = '{GUESSED}'\n")
+    assert leaks() == {"a file.py", "b.py"}
 
 
 def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
@@ -14047,6 +14060,12 @@ def test_what_was_printed_comes_before_what_is_said_about_it(here, monkeypatch):
     assert terminal.getvalue() == b"A_TOKEN\npaissive_secrets: and 1 setting: --all\n"
 
 
+def test_help_is_as_wide_on_every_terminal(say, monkeypatch):
+    shown = say("audit", "--help")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert say("audit", "--help") == shown
+
+
 def test_set_without_a_name_asks_for_one(say):
     needed = f"the following arguments are required: NAME; see: {MODULE.name} set --help\n"
     assert say("set") == (2, needed)
@@ -14364,6 +14383,7 @@ WRONG_COMMANDS = [
     ("get a --version 0", "only the vault backend can do that; use --backend vault"),
     ("undelete a --version 0", "only the vault backend can do that; use --backend vault"),
     ("destroy a --version 0", "only the vault backend can do that; use --backend vault"),
+    ("rotate audit", "no such command; see: paissive_secrets.py rotate --help"),
     ("rekey --backend env", "only the file backend can do that; use --backend file"),
     ("import .env", ".env is the env store's own file; import it elsewhere: --backend file"),
     ("redact nope", "can't redact nope: No such file or directory"),
