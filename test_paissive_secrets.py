@@ -9766,10 +9766,68 @@ password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds
 # === Judgement ===
 
 
+# More values that each row of the table drops (-), or must not drop (+).
+MORE_PROOFS = r"""
+it is a placeholder
+    - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey - # openssl rand
+    - %5BFiltered%5D
+    + MyS3cure!Password9 + yourk9Qx
+it is crossed out
+    - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
+    + uZQAAAAAAAAAAB{A20}
+it is text in another script
+    - \uD83D\uDC69 - \x1b[?67h
+it is the name of an algorithm
+    - X25519 - AES-256-GCM - PBKDF2WithHmacSHA256 - AES/CBC/PKCS5Padding - latin1 - A256CBC+HS512
+    - ECDHE-RSA-AES256-SHA384
+it is a number or a date
+    - 1026u32 - #ffaa00 - [0.0.1, ) - 00000001 - E1A7 - 2020-01-31
+    + 84725190
+it is a path or a file
+    - ~/.config/app - /run/secrets/db - keys/server.pem
+    + k7/Q2x9v.Js3
+it is a version
+    - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - v0.1.0-2020/go.mod - v0.1.0 h1:{B43}=
+it is a type, a state or a rule for a field
+    - nullable|string - max:255 - invalid - required_without:name
+    + hidden9Qx
+it is a hash
+    - $6$rounds=5000$k7Gs - $2b$12${A53} - $$2b$$12$${A53} - {SSHA}{B32} - md5{h32}
+    - pbkdf2_sha256$600000$x - sha512-{B86} - Linux-node-{h40}
+    + $7{A12}
+it is encrypted
+    - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
+    + age2{a50}
+it is public
+    - MIGfMA0G{B40} - AAAAB3NzaC1{B40}
+it is put in later
+    - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s
+    - process.env.KEY2
+    + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
+it is the name of a variable or a type
+    - appsv1.RepoCreds - APP-ID,APP-KEY
+    + k7.Qx9v
+it is a call or a template
+    - {user.name} x - Basic {Convert.To - .format( - /*!*/x - <8+ char>
+    + (k7{Q2]x9Kv
+no name follows
+    - [type=" - ok ? " - $( - {{- $reg - minisign public - http:// - socks5h://<user>:<
+it is cut off
+    - {{ x }} - : no such user - ['secret']
+it is a pattern
+    - [A-Za-z0-9]{5}
+it is PEM, which has a rule of its own
+    - LS0tLS1CRUdJTi{A20}
+"""
+
+
 def proofs_of(row, mark):
     """The values that a row of the table drops ("-"), or must not drop ("+")."""
-    lines = [ps._samples(line[2:]) for line in row.proofs if line[0] == mark]
-    return [value for line in lines for value in line.split(f" {mark} ")]
+    more = MORE_PROOFS.partition(f"\n{row.reason}\n")[2].split("\n")
+    more = itertools.takewhile(lambda line: line.startswith("    "), more)
+    lines = [*row.proofs, *map(str.strip, more)]
+    values = [ps._samples(line[2:]) for line in lines if line[0] == mark]
+    return [value for line in values for value in line.split(f" {mark} ")]
 
 
 @pytest.mark.parametrize("row", ps.properties(), ids=lambda row: row.reason)
@@ -9797,8 +9855,6 @@ IN_CONTEXT = r"""
 === it counts up, a.yml
 key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 key := "0123456789012345678901"
-=== it is the hash of a word that anybody would try, a.py
-'password': '5f4dcc3b5aa765d61d8327deb882cf99',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
 === it is a translation, lang/ro/validation.php
@@ -9811,13 +9867,24 @@ key := "0123456789012345678901"
 <script nonce="{A8}">
 === it is a nonce, a.go
 ClientNonce: "{A20}",
+=== it is a nonce, a.json
+"versionNonce": 1760798428,
+=== it is prose, a.py
+Tables are identified by ``selector7``
 === it is prose, a.md
+- password: your own account's
 After the pass: apply `optional` defaults for absent keys
 an identity pass: interpret's contract must be identical
 External Secrets meta/v1.ServiceAccountSelector
 === it is an expression, a.go
 secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
+=== it is an expression, a.ts
+encrypt(password: Uint8Array, name: string)
+=== it is an expression, a.pyi
+    WRONG_PASSWORD: Final = -2146893773
+=== it is an expression, a.cs
+TwoFactorToken = "{\"id\":\"WebauthnToken7\"}",
 === it is an identifier, a.yml
 key: {u}
 === it is the output of a command, a.sh
@@ -9838,6 +9905,7 @@ PasswordErrorMessage = "{A8}", password_encryption = "x7c9d"
 label_password: {A8}, keyid: "{A43}"
 sec_websocket_key = "{A16}"
 "hashedToken": "{A32}"
+nonceMd5 = "{h32}", EncryptedUserKey = "{A16}", atl_token = "{A20}"
 encodedPassword = "{h64}"
 findPassword("{a16}")
 "allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
@@ -9847,6 +9915,7 @@ api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
 api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
 secret = "administration"
+MasterPasswordSalt = "stored-salt"
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.py
 client_secret = "8361947205812", token = "k8361947205812"
@@ -9892,6 +9961,26 @@ def test_names_and_places_that_no_secret_has_say_why():
         elif reason and reported(row, path):
             wrong.append(row)
     assert wrong == []
+
+
+@pytest.mark.parametrize("quotes", ["``", '""""""', "''''''"])
+def test_a_string_of_several_lines_is_read_as_a_file(quotes):
+    begin, end = quotes[: len(quotes) // 2], quotes[len(quotes) // 2 :]
+    config = "\n  # an account\n  user: ada\n  pass: xqzvkwjh\n"
+    (match,) = scanned(f"x = 1\nload({begin}{config}{end})\n", "a.go")
+    assert (match.rule.id, match.line, match.column) == ("password", 5, 9)
+    assert not scanned(f"x = 1\nload({begin}{config.replace('ada', 'ada;')}{end})\n", "a.go")  # code
+    assert not scanned(f"def f():\n    {begin}{config}{end}\n", "a.go")  # a description
+
+
+def test_the_directory_of_a_shell_is_no_password():
+    assert not found('docker run -v "$PWD' + ':/srv/app7:Z" image', "a.md")
+
+
+def test_a_name_in_a_header_is_no_token():
+    for value, level in (("token_from_auth_header", "low"), (TOKEN[:24], "medium")):
+        (match,) = scanned(f'set("Authorization", "Bearer {value}")', "a.py")
+        assert match.confidence == level, value
 
 
 def test_pass_counts_only_as_a_word_of_its_own():
@@ -10270,6 +10359,11 @@ WEAK = """
 + compose.yml DB_PASS·WORD: bookshop-test
 + a.yml DB: postgres://postgres:postgres@db/app
 + a.env JWT_SEC·RET=supersecret
++ tests/a.py PASS·WORD = "bob-pass"
++ tests/a.py {"pass·word": "test1234"}
++ tests/a.sh export PASS·WORD=test12345
++ a_test.go client.setPass·word("keyPass")
+- tests/a.py WRONG_PASS·WORD = "wrong_pass·word"
 - a.env JWT_SEC·RET_NAME=supersecret
 - a.env JWT_SEC·RET=86400
 - tests/a.py DB = "postgres://postgres:postgres@db/app"
