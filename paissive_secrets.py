@@ -8543,7 +8543,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
         shown += _rejected(spans, {*shown})
         shown.sort(key=lambda span: span.start)
     bare = _without_values(text, spans) if shown else text
-    seen = set[tuple[int, Rule, str, bytes]]()
+    seen = set[tuple[object, ...]]()
     for span in shown:
         if not window.begin <= span.start < window.until:
             continue
@@ -8806,7 +8806,7 @@ def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
 def find_in_repository(folder: str, *revisions: str) -> list[str]:
     """Return the repository's top, and the ids of those revisions that it has."""
     lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
-    up = "" if lines[0].isalnum() else lines.pop(0)  # a bare repository has no way up
+    up = "" if lines[0].isalnum() else lines.pop(0)  # none in a bare repository
     return [real_path(os.path.join(folder, up)), *lines]
 
 
@@ -9351,7 +9351,7 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
-        committed: list[str] = []  # ids of the last commit's tree and settings
+        committed: list[str] = []  # ids of the tree and settings
         if self._in_git:
             self._folder, self.base, *committed = _find_repository(self.paths)
         else:
@@ -9493,7 +9493,7 @@ class Audit:
 
     def _read_settings(self, committed: str = "") -> _AuditSettings:
         if self.staged:
-            # Not from the index, which takes long to read if it is large.
+            # Not from the index: a large one takes long to read.
             changed = {blob.path: blob.oid for blob in self._staged}
             oid = changed.get(AUDIT_SETTINGS, committed)
             return _AuditSettings(oid and ask_git(self._folder, "cat-file", "blob", oid, default=""))
