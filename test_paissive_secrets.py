@@ -106,7 +106,11 @@ SIGHUP, SIGKILL = getattr(signal, "SIGHUP", None), getattr(signal, "SIGKILL", No
 make_fifo, IS_ROOT = getattr(os, "mkfifo", None), getattr(os, "getuid", lambda: None)() == 0
 # No test asserts on time.
 settings.register_profile(
-    "any machine", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "any machine",
+    deadline=None,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
 # What a shell's background job ignores, its children would too.
@@ -518,14 +522,14 @@ def run_copy(folder, *argv, flags=(), **variables):
     return (done.stdout + done.stderr).replace("paissive_secrets: ", ""), done.returncode
 
 
-def test_structure_modules_beside_the_program_take_no_others_place(tmp_path):
+def test_structure_modules_beside_the_program_take_no_others_place(tmp_path, monkeypatch):
     for name in ("json", "msvcrt", "tomllib", "subprocess", "argparse", "getpass", "bisect"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
     (tmp_path / "c.toml").write_text("a = 1\n")
-    os.mkdir(tmp_path / "store")
-    sealed = {"PAISSIVE_SECRETS_DIR": "store", "PAISSIVE_MASTER_PASSWORD": "a-password"}
-    sealed["PAISSIVE_SCRYPT_LOG_N"] = "15"
-    assert run_copy(tmp_path, "set", "A", "--generate", "--backend", "file", **sealed) == ("", 0)
+    identity = ps.Identity.generate().reveal()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", identity)
+    ps.FileStore(tmp_path / "store").set("A", CANARY)
+    sealed = {"PAISSIVE_SECRETS_DIR": "store", "PAISSIVE_IDENTITY": identity}
     assert run_copy(tmp_path, "run", "A", "--backend", "file", "--", "true", **sealed) == ("", 0)
     assert "planted" not in run_copy(tmp_path, "config", "get", "a", PAISSIVE_CONFIG_FILE="c.toml")[0]
 
@@ -748,8 +752,9 @@ def test_structure_a_mutant_that_no_test_notices_fails_the_gate(small_project, c
     assert "\n1 of 2 mutants killed" in said
 
 
-@pytest.mark.slow
-def test_structure_the_gate_fails_if_the_tests_fail_without_a_mutant(small_project):
+def test_structure_the_gate_fails_if_the_tests_fail_without_a_mutant(small_project, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, stdout=b"1 failed")
+    monkeypatch.setattr("mutate.run_pytest", lambda *args, **more: failed)
     with pytest.raises(SystemExit, match="Sums: no tests, or they fail without any mutant"):
         small_project("assert False")
 
@@ -8198,7 +8203,7 @@ def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_br
         expected = masked([encoded], encodings=encodings)
         at = expected.index(b"***")
         writes = [[lines], [lines[: at + 9], lines[at + 9 :]]]
-        if before in ((28,) if len(value) > 99 else (0, 28, 56)):  # with each of the three alignments
+        if width == 64 and before in ((28,) if len(value) > 99 else (0, 28, 56)):  # each of the alignments
             writes.append([bytes([byte]) for byte in lines])
         for pieces in writes:
             shown = masked(pieces, encodings=encodings)
@@ -11429,8 +11434,8 @@ class Past:
 
 
 @pytest.mark.slow
-def test_history_of_200_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
-    past, expected, texts = Past(repository, 200), {}, {}
+def test_history_of_120_commits_is_what_audits_of_every_version_report(repository, tmp_path_factory):
+    past, expected, texts = Past(repository, 120), {}, {}
     for number, path, text in past.versions:
         texts[past.commits[number], path] = text
         alone = tmp_path_factory.mktemp("version")
@@ -11443,7 +11448,7 @@ def test_history_of_200_commits_is_what_audits_of_every_version_report(repositor
     for finding in ps.audit(history=[]):
         value = past.value_of(finding, texts[finding.commit, finding.path])
         found.append(((finding.path, finding.rule, value), finding.commit))
-    assert sorted(found) == sorted(expected.items()) and len(found) > 60
+    assert sorted(found) == sorted(expected.items()) and len(found) > 40
 
 
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
@@ -14726,7 +14731,7 @@ TROUBLE = {
     "no .paissive folder here or above": "rm -r .paissive; ps get A --backend file",
     "the command gets no secrets": "ps run -- true",
     "no command to run": "ps run env",
-    "the master password is needed": "unset PAISSIVE_MASTER_PASSWORD; ps get A --backend file",
+    "the master password is needed": "PAISSIVE_IDENTITY= ps get A --backend file",
     "the master password does not open": "PAISSIVE_MASTER_PASSWORD=another ps get A --backend file",
     "not an age key of the form": "PAISSIVE_IDENTITY=AGE-SECRET-KEY-1 ps get A --backend file",
     "the store's identity does not open": "cp -r .paissive old; ps rekey --backend file"
@@ -14804,7 +14809,13 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, 
             (password, "") if by_password else ("", identity)
         )
         copy = shutil.copytree(folder, tmp_path / str(number))
-        printed = (say_here if re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", script) else say)(script, copy)
+        before, _, last = script.rpartition("; ")
+        is_simple = re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last) and not re.search(
+            "export|exec|umask", before
+        )
+        if is_simple and before:
+            say(before, copy)
+        printed = say_here(last, copy) if is_simple else say(script, copy)
         assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
 
 
