@@ -1495,9 +1495,8 @@ class Dotenv:
     def _error(self, place: int) -> BadValue:
         before = "".join(piece.text for piece in self._pieces[:place])
         number = 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
-        problem = self._pieces[place].problem
-        if not problem and self._pieces[place].goes_on():
-            problem = "goes on in the next line for bash"
+        piece = self._pieces[place]
+        problem = "goes on in the next line for bash" if piece.goes_on() else piece.problem
         hint = "quote its value again" if problem else "fix it, or put # before it"
         return BadValue(f"line {number} of {self.where} {problem or 'is not NAME=value'}", hint=hint)
 

@@ -2071,6 +2071,7 @@ HARMLESS = [
     "X=$(date)",
     "# it's",
     "X=a # don't",
+    "X='it `is (so'",
     "odd line",
     "X= ;",
 ]
@@ -2167,6 +2168,17 @@ def test_the_environment_comes_before_name_file_credentials_and_dotenv(env, tmp_
         monkeypatch.setenv(variable, value)
         found.append(env.get("A_TOKEN"))
     assert found == ["from dotenv", "from credentials", "from NAME_FILE", "from the environment"]
+
+
+def test_a_reference_in_a_variable_is_followed_whatever_is_mounted_under_its_name(env, tmp_path, monkeypatch):
+    (tmp_path / "A_TOKEN").write_text("mounted\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("A_TOKEN", "secret:B_TOKEN")
+    monkeypatch.setenv("B_TOKEN", "v")
+    assert ps.get_secret("A_TOKEN", backend="env") == "v"
+    monkeypatch.delenv("A_TOKEN")
+    (tmp_path / "A_TOKEN").write_text("secret:B_TOKEN\n")
+    assert ps.get_secret("A_TOKEN", backend="env") == "secret:B_TOKEN"  # a mounted file has no references
 
 
 def test_a_mounted_file_is_text_without_one_newline_at_its_end(tmp_path, monkeypatch):
@@ -3364,6 +3376,13 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
 
 
+def test_what_is_no_folder_is_no_member(files, team):
+    Path(files.folder, "members/README").write_text("x")
+    Path(files.folder, "members/eve").symlink_to("ada")
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+    files.rekey()
+
+
 def test_an_addition_of_a_member_that_was_killed_stops_nobody_and_can_be_repeated(files, team):
     Path(files.folder, "members/eve").mkdir(mode=0o700)
     assert [member.name for member in files.members()] == ["ada", "bob"]
@@ -4362,7 +4381,7 @@ TEXT_SETTINGS = (
     "tls_server_name",
 )
 TEXT_VARIABLES = "CACERT CAPATH CLIENT_CERT CLIENT_KEY NAMESPACE TOKEN_PATH TLS_SERVER_NAME".split()
-TIMEOUTS = {"30": 30, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9}
+TIMEOUTS = {"30": 30, "1m30": 90, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9}
 
 
 @pytest.mark.parametrize(
@@ -6159,6 +6178,11 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     store = server.store()
     store.set("a", "v"), store.get("a")
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
+
+
+def test_a_secret_without_any_field_is_not_written():
+    said = "BadValue: the value for all fields is empty; delete the secret, if that is meant"
+    assert refusal(bao().store().set, "app#", "{}") == said
 
 
 def test_a_write_returns_the_number_of_its_version():
