@@ -14794,6 +14794,17 @@ TROUBLE = {
 }
 
 
+def run_here(script, folder, env, monkeypatch):
+    """Run a script of a single command in this process."""
+    variables, _, words = script.rpartition("ps ")
+    with monkeypatch.context() as patched:
+        patched.chdir(folder)
+        patched.setattr(sys, "stdin", io.StringIO())
+        for name, value in [*env.items(), *(each.split("=") for each in variables.split())]:
+            patched.setenv(name, value)
+        ps.main(words.split())
+
+
 @pytest.mark.slow
 def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, monkeypatch, capsys):
     rows = re.search(r"^## Troubleshooting\n(.*?)^## ", README, re.M | re.S)[1]
@@ -14813,17 +14824,6 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, 
         done = subprocess.run(["bash", "-c", script], cwd=where, env=env, capture_output=True)
         return done.stdout.decode()
 
-    def say_here(script, where):
-        """The same in this process, for a script that is a single command."""
-        variables, _, words = script.rpartition("ps ")
-        with monkeypatch.context() as patched:
-            patched.chdir(where)
-            patched.setattr(sys, "stdin", io.StringIO())
-            for name, value in [*env.items(), *(each.split("=") for each in variables.split())]:
-                patched.setenv(name, value)
-            ps.main(words.split())
-        return "".join(capsys.readouterr())
-
     assert say("ps set A --generate --backend file", folder) == ""
     identity = say("ps identity --backend file", folder).strip()
     password = env["PAISSIVE_MASTER_PASSWORD"]
@@ -14834,12 +14834,12 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, 
         )
         copy = shutil.copytree(folder, tmp_path / str(number))
         before, _, last = script.rpartition("; ")
-        is_simple = re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last) and not re.search(
-            "export|exec|umask", before
-        )
-        if is_simple and before:
-            say(before, copy)
-        printed = say_here(last, copy) if is_simple else say(script, copy)
+        if re.search("export|exec|umask", before) or not re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last):
+            printed = say(script, copy)
+        else:
+            say(before or ":", copy)
+            run_here(last, copy, env, monkeypatch)
+            printed = "".join(capsys.readouterr())
         assert (message in printed, "Traceback" in printed) == (True, False), (script, printed)
 
 
