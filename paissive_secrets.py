@@ -6879,7 +6879,6 @@ class Prefixes:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
         self.joints: dict[bytes, list[_Literal]] = {}  # by the two bytes before a run
-        self.leads: dict[bytes, tuple[bytes, ...]] = {}  # all that precedes it, by the same
         for rule in rules:
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
@@ -6891,7 +6890,6 @@ class Prefixes:
                 lead = text[:offset]
                 if lead:
                     self.joints.setdefault(lead[-2:], []).append(literal)
-                    self.leads[lead[-2:]] = (*self.leads.get(lead[-2:], ()), lead)
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
@@ -8096,7 +8094,7 @@ def _token_runs(text: bytes) -> list[tuple[int, int]]:
 def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> Iterator[Span]:
     """Yield tokens with a known prefix, in a loop that sees each run, so every step counts."""
     texts = known.texts
-    leads = known.leads
+    joints = known.joints
     for start, end in runs:
         at = start
         last = text[start - 1 : start]
@@ -8109,7 +8107,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
         found = texts.get(text[at : at + 2])
         if found and text.startswith(found, at):
             span = _token_at(text, at, known)
-        elif (lead := leads.get(text[start - 2 : start])) and text.endswith(lead, 0, start):
+        if not span and (at < start or text[start - 2 : start] in joints):
             span = _token_at(text, start, known)
         value = text[span.start : span.end] if span else b""
         # Not in an image; `_` and `-` are not of Base64.

@@ -10597,6 +10597,11 @@ def test_a_private_key_in_the_old_format_says_in_its_headers_that_it_is_encrypte
         assert found(PEM.replace("-----BEGIN " + "PRIVATE KEY-----\n", head + header)) == [rule]
 
 
+@pytest.mark.parametrize("before", ["config.", "...", "a.b.c.", "1.", "."])
+def test_a_token_is_found_behind_a_dot(before):
+    assert found(f"see {before}{token()}") == ["github-token"]
+
+
 @pytest.mark.parametrize("escape", ["\\n", "\\r", "\\t"])
 def test_a_token_is_found_behind_an_escape(escape):
     assert found(f'x = "of the robot:{escape}{token()}"') == ["github-token"]
