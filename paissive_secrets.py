@@ -645,7 +645,7 @@ def absolute_path(path: StrPath) -> str:
 
 
 def find_above(folder: str, name: str) -> str:
-    """Return the path of `name` in this folder, else in the nearest above that has it, or ""."""
+    """Return the path of `name` in the folder, or in the nearest one above, or ""."""
     while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
             return ""
@@ -653,7 +653,7 @@ def find_above(folder: str, name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=256)  # which knows what it has printed
+@lru_cache(maxsize=256)  # so it prints it once
 def warn_once(message: str) -> None:
     print_message(f"warning: {message}")
 
@@ -839,7 +839,7 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
                 file = written.enter_context(_replacing_unsynced(path, folder))
                 file.write(data)
                 file.flush()
-                _start_writing(file)  # all of them before the first sync waits
+                _start_writing(file)  # before the first sync waits
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
@@ -1393,7 +1393,7 @@ def _maps_to_dicts(found: Any) -> bool:
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
-_TAIL = r"[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\r|\n|\Z)"
+_TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 # Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
 _COMPLETE = r"""\\.|'[^']*'|"[^"]*"|\$\([^()"'`]*\)|`[^"'`]*`"""
@@ -2751,7 +2751,7 @@ class FileStore(Store):
     def _keys_by_member(self, own: _Keys) -> _Keys:
         """Return the store's identities, from the file of the member whose key is one of `own`.
 
-        If one of `own` is the store's, return it first: nothing is ever sealed to a member's key.
+        If one of `own` opens recipient.age, it is the store's and comes first: none is sealed to a member's.
         """
         names = self._member_names()
         opened = {}
@@ -4813,9 +4813,8 @@ class SecretConfig:
 
     def _variable(self, path: tuple[str, ...]) -> str:
         variable = variable_name(self._prefix + "_".join(path)).upper()
-        if not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable):
-            return ""
-        return variable
+        is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
+        return "" if is_reserved else variable
 
     def _get_variable(self, variable: str, mounted: bool) -> str | None:
         with suppress(NotFound, BadName):
