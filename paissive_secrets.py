@@ -9423,7 +9423,7 @@ class Audit:
             yield "it is binary, so it is not read"
         elif is_empty:
             kind = language_of(path).kind
-            yield f"no value on this line is long enough and assigned to a secret's name ({kind})"
+            yield f"nothing here reads as a long enough value assigned to a secret's name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
         if not match.confidence:

@@ -11082,7 +11082,7 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
 def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
-        ("a = 1\n", "no value on this line"),
+        ("a = 1\n", "nothing here"),
         (f"password = '{token()}'", "rule password, not reported\n  no finding: a more certain finding"),
         (
             "http://app:" + "aBbA@db.internal/x",
@@ -11094,9 +11094,9 @@ def test_explain_says_why_a_line_was_not_reported():
         (b"\0", "it is binary"),
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
-    assert explained("one = 1\n", 9).startswith("no value on this line")
+    assert explained("one = 1\n", 9).startswith("nothing here")
     assert "overlaps" not in explained('password = "your-password"\n', 1)
-    short = "no value on this line is long enough and assigned to a secret's name (source)\n"
+    short = "nothing here reads as a long enough value assigned to a secret's name (source)\n"
     assert explained('password = "abc"\n', 1) == short
 
 
@@ -11154,7 +11154,7 @@ def test_explain_finds_a_line_of_a_large_file(line, encoding):
 def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
     (folder / "a.log").write_bytes(b"x " * 35_000_000)
     done, peak = measured("audit", "--explain", "a.log:1", cwd=folder)
-    assert done.startswith(b"no value on this line") and peak < 80e6
+    assert done.startswith(b"nothing here") and peak < 80e6
 
 
 def test_a_finding_that_begins_where_another_one_ends_is_reported():
