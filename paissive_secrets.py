@@ -4009,9 +4009,9 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        if not field and path.endswith(STAGES["previous"]):
+        if not field and base_of_stage(path):
             self.get(name)  # it must exist
-            self._on_version("delete", *self._find_stage(path))
+            self.delete_versions(*self._find_stage(path))
             return
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
@@ -4101,7 +4101,7 @@ class VaultStore(Store):
             if "ttl" in about:
                 ttl = int(json_number(about["ttl"]))
                 yield "time left", f"{ttl} seconds" if ttl else "no end"
-            place = self._below_prefix("")
+            place = self._locate("", 1)
             yield "mount", f"{place.mount}/, KV version {place.kv}"
         except SecretsError as error:
             yield "problem", str(error)
@@ -4269,8 +4269,8 @@ class VaultStore(Store):
         place = secret.place
         if secret.fields is None:  # others deleted it
             return 0
-        if place.kv == 1 or base_of_stage(place.path):  # of a pending secret, no version is of use
-            self._call("delete", place.at("metadata"), repeat=False)
+        if place.kv == 1:
+            self._call("delete", place.at(""), repeat=False)
             return 0
         self._call("update", place.at("delete"), {"versions": [secret.version]})
         return 0 if secret.fields.keys().isdisjoint(self._read_back(place).fields or ()) else None
