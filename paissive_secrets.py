@@ -1268,8 +1268,8 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return bool(base) and (base in names or base.partition("#")[0] in names)  # in Vault, a field
 
 
-def not_found_error(name: str) -> NotFound:
-    return NotFound(f"no secret named {show(name)}", hint="see: list")
+def not_found_error(name: str, hint: str = "see: list") -> NotFound:
+    return NotFound(f"no secret named {show(name)}", hint=hint)
 
 
 # === Policies ===
@@ -3954,10 +3954,8 @@ class VaultStore(Store):
         fields = self._find(path, version).fields_or_error(name, version)
         value = _value_in(fields, field)
         if value is None:
-            error = not_found_error(name)
-            if name == path and fields:
-                error.hint = f"all its fields: {path}#"
-            raise error
+            hint = f"all its fields: {path}#" if name == path and fields else "see: list"
+            raise not_found_error(name, hint)
         return value
 
     get_at = get
@@ -4019,7 +4017,7 @@ class VaultStore(Store):
         self._change(name, lambda old: {key: old[key] for key in old if field not in ("", key)})
 
     def names(self) -> Iterator[str]:
-        """Yield the fields of all secrets that the token may list."""
+        """Yield the fields of all secrets, or raise Denied."""
         return (name for name, _ in self._walk())
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -4097,10 +4095,9 @@ class VaultStore(Store):
         rows.update(certificate=unchecked, login=settings.login)
         yield from ((label, text) for label, text in rows.items() if text)
         try:
-            about = self._session.call("GET", "auth/token/lookup-self").data
-            if "ttl" in about:
-                ttl = int(json_number(about["ttl"]))
-                yield "time left", f"{ttl} seconds" if ttl else "no end"
+            ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
+            if ttl is not None:
+                yield "time left", f"{int(json_number(ttl))} seconds" if ttl else "no end"
             place = self._locate("", 1)
             yield "mount", f"{place.mount}/, KV version {place.kv}"
         except SecretsError as error:
@@ -4168,23 +4165,18 @@ class VaultStore(Store):
         return base, number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
-        """Yield each name below the prefix with its value, or with the error if the token may not read it."""
+        """Yield each name below the prefix with its value; Denied if the token may not list and read all."""
         self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
             keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
             # A secret whose rotation is unfinished has a pending one beside it.
             secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
-            for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
-                yield from self._named_fields(path, fields)
+            found = _read_all(self._fetch, map(self._below_prefix, secrets))
+            for path, secret in zip(secrets, found):
+                yield from self._named_fields(path, secret.fields or {})
             # Names can't reach below some folders, and a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
-
-    def _fields_at(self, path: str) -> Json:
-        try:
-            return self._fetch(self._below_prefix(path)).fields or {}
-        except Denied as error:
-            return {_FIELD: error}  # it exists; `get` will say what is wrong
 
     def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
         # A path that looks like another mount's is shown with its own mount.
@@ -4305,22 +4297,20 @@ class VaultStore(Store):
             raise
 
     def _list(self, folder: str) -> list[str]:
-        """Return a folder's keys; none where the token may not list, unless it is the top one."""
-        path = self._below_prefix(folder).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
+        response = self._call("list", self._below_prefix(folder).at("metadata"), {"list": "true"}, ok=[404])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
         return [folder + key for key in sorted(map(str, keys))]
 
 
-def _read_all(read: Callable[[str], T], paths: Iterable[str]) -> Iterator[T]:
+def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
     from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(_READERS)
     try:
-        for future in [pool.submit(read, path) for path in paths]:
+        for future in [pool.submit(read, place) for place in places]:
             # A signal just before a wait is noticed only at its end.
             while not future.done():
                 wait([future], timeout=1)
@@ -4375,8 +4365,6 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 
 
 def _value_text(value: object) -> str:
-    if isinstance(value, Denied):  # the token may list it, but not read it
-        raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
         raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does

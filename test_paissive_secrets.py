@@ -6082,7 +6082,7 @@ def test_a_policy_may_leave_out_reading_or_the_metadata():
     user = limited(bao().store(), "data * create read update", "delete * update", "metadata * list")
     user.set("app#a", "1")
     assert list(user.names()) == ["app#a"]
-    assert list(limited(user, "metadata * list").names()) == ["app"]
+    assert "may not read" in refusal(lambda: list(limited(user, "metadata * list").names()))
     user.delete("app#a")
     assert type(failure(user.get, "app#a")) is ps.Deleted
 
