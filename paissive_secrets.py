@@ -270,7 +270,7 @@ _ABOUT_SECRET = (
     r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
     r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|header|help|hint|host|hostname|hours"
     r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message|method|min"
-    r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|provider"
+    r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected|provider"
     r"|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size|sock|socket|status|suffix|target"
     r"|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|username|uuid|version"
 )
@@ -6979,7 +6979,7 @@ _ASSIGNMENT = rb"""(?x)
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 # What the value of a weaker word must look like.
 _LOOKS_RANDOM = lazily(
-    rb"""(?x)[A-Za-z]{16}|[A-Z]{12}|[A-Za-z+/]{2,40}==
+    rb"""(?x)[A-Za-z]{16}|[A-Z]{8}(?:[A-Z]{4}|(?![\w.(]))|[A-Za-z+/]{2,40}==
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
     # Or it has a digit, or a bracket that no letter follows.
     |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}(?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))
@@ -7653,7 +7653,7 @@ it is text in another script
 it is the name of an algorithm
     (?i)\A(?:utf-?\d+|latin-?1|ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
-    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?|\w+/\w+/\w+padding|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
+    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|\w+/\w+/\w+padding|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
     |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
     - HS256
     + sha{A16}
@@ -7668,7 +7668,7 @@ it is a URL
     - https://me.local/token
     + k7Q://x9v2
 it is a path or a file
-    (?i)\A\.{1,2}/|\A~/|\A//?[a-z_]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
     |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a
@@ -7703,7 +7703,7 @@ it is a hash
 it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
     |YWdlLWVuY3J5cHRpb24|(?:encrypted|AES|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
-    |age1[a-z0-9]{50}|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
+    |age1[a-z0-9]{50}|\d\.[\w+/]{20,}={0,2}(?:\||\Z)|[\w+/]{16}\|\||eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
     - ENC[AES256_GCM,data:{A12}]
     + Ag{A40}
 it is public
@@ -7722,7 +7722,7 @@ it is the name of a variable or a type
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A[\w.]{2,40}\(.{0,200}\)\Z|\A(?:\.\w+\(|/\*|<[\w +-]+>)
+    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|/\*|<[\w +-]+>)
     |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]
     - getPassword()
     + k7(Q2)x9Kv!
@@ -7917,7 +7917,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     if c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value)):
         return "it is the output of a command"
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    any_word = (c.kind == "pass" and ends in ([], ["pass"])) or (
+    any_word = (c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords") or (
         _is_secret_of_environment(c) and value.isalpha() and value.islower()
     )
     return "it is a name or a word" if not any_word and _is_word(value, c) else ""
@@ -7929,9 +7929,13 @@ def _is_expression(value: str, c: Candidate) -> bool:
         return True
     if value.lstrip("-").isdigit() and not c.before.strip():  # a constant
         return True
-    if not _MEMBERS.match(value) or c.before.count('"') % 2:  # in a string
+    if c.before.count('"') % 2:  # in a string
         return False
-    if not value.isidentifier() or c.after.lstrip()[:1] == "(" or (c.separator == ":" and "(" in c.before):
+    if c.after.lstrip()[:1] == "(":
+        return True
+    if not _MEMBERS.match(value):
+        return False
+    if not value.isidentifier() or (c.separator == ":" and "(" in c.before):
         return True
     ends_argument = c.after[0] in ",)" if c.after else "_" in value
     return not c.before.strip() and ends_argument

@@ -9825,6 +9825,7 @@ it is a hash
     - pbkdf2_sha256$600000$x - sha512-{B86} - Linux-node-{h40}
     + $7{A12}
 it is encrypted
+    - {B16}||{B43}
     - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
     + age2{a50}
 it is public
@@ -9910,6 +9911,7 @@ secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
 encrypt(password: Uint8Array, name: string)
+var keys = 100.Times(n => n)
 === it is an expression, a.pyi
     WRONG_PASSWORD: Final = -2146893773
 === it is an expression, a.cs
@@ -9934,7 +9936,7 @@ PasswordErrorMessage = "{A8}", password_encryption = "x7c9d"
 label_password: {A8}, keyid: "{A43}"
 sec_websocket_key = "{A16}"
 "hashedToken": "{A32}"
-nonceMd5 = "{h32}", EncryptedUserKey = "{A16}", atl_token = "{A20}"
+nonceMd5 = "{h32}", keystorePasswd.protected: "aes/gcm/256", EncryptedUserKey = "{A16}", atl_token = "{A20}"
 encodedPassword = "{h64}"
 findPassword("{a16}")
 "allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
@@ -9944,7 +9946,7 @@ api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
 api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
 secret = "administration"
-MasterPasswordSalt = "stored-salt"
+MasterPasswordSalt = "stored-salt", 'passwords' => 'customers'
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.py
 client_secret = "8361947205812", token = "k8361947205812"
