@@ -1641,6 +1641,11 @@ def test_an_empty_value_is_rolled_back_and_resumed_like_any_other(here):
     Path("ready").touch()
     rotation.resume("A_TOKEN")
     assert memory.get("A_TOKEN") == ""
+    memory.set("A_TOKEN", OLD)
+    rotation.schedule("A_TOKEN", "1d", apply="cat > applied; test -s applied")
+    failure(rotation.rotate, "A_TOKEN", "")
+    rotation.abort("A_TOKEN")
+    assert (memory.get("A_TOKEN"), Path("applied").read_text()) == (OLD, OLD)
 
 
 def test_a_rotation_of_what_is_no_secret_yet_is_undone_without_applying_anything(here):
@@ -9262,6 +9267,14 @@ def test_redact_exits_with_the_worst_of_its_errors(say, monkeypatch):
     assert say("redact", "--in-place", "a", "b") == (2, "a\nb\n")
 
 
+def test_redact_keeps_the_end_of_a_text_that_could_have_become_a_value(say, monkeypatch):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    Path("a.log").write_text(text := f"in {SAFE[:9]}")
+    assert say("redact", "a.log") == (0, text)
+    Path("b.log").write_text(f"{SAFE} {text}")
+    assert (say("redact", "--in-place", "b.log"), Path("b.log").read_text()) == ((0, ""), f"*** {text}")
+
+
 def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_the_store(log):
     store = ps.MemoryStore()
     store.credentials = lambda: ["master-password"]
@@ -11079,6 +11092,7 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
     weights = [float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)]
     assert round(sum(weights), 2) == float(total)
     assert weights == sorted(weights, key=abs, reverse=True)
+    assert "  after end\n" in said
 
 
 def test_explain_says_why_a_line_was_not_reported():
