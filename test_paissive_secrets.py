@@ -10707,6 +10707,13 @@ def test_a_random_value_under_an_unknown_name_in_a_configuration_is_low_and_says
     assert found(f"SHOP_SIGNER={value}", "a.py") == []
 
 
+@pytest.mark.parametrize("value", [LOGIN + "!", base64_of("changeme")])
+def test_a_value_that_kubernetes_does_not_decode_counts_as_it_is(value):
+    text = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\nstringData:\n  any-entry: {value}\n"
+    ((rule, confidence),) = [(match.rule.id, match.confidence) for match in scanned(text, "a.yml")]
+    assert (rule, confidence) == ("kubernetes-secret", "medium")
+
+
 def test_rows_that_sql_inserts_have_the_names_of_their_columns():
     head = "INSERT INTO users (id, `name`, password) VALUES "
     for rows, lines in (
@@ -11187,6 +11194,11 @@ def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
     text = (PEM + "end\n") * 600
     pieces = (text[at : at + 5000].encode() for at in range(0, len(text), 5000))
     assert b"".join(ps.mask_found(pieces, "a.log")).decode() == "***\nend\n" * 600
+
+
+def test_a_sample_shows_no_character_that_controls_a_terminal():
+    (match,) = scanned('password = "\x1b[' + 'k3Xw9vQz"', "a.py")
+    assert match.sample == "?[…"
 
 
 @pytest.mark.parametrize(("size", "letters"), [(3, 0), (4, 1), (7, 1), (8, 2), (30, 2)])
