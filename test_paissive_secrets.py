@@ -10617,6 +10617,12 @@ def test_a_token_is_found_behind_a_dot(before):
     assert found(f"see {before}{token()}") == ["github-token"]
 
 
+def test_a_private_key_is_a_secret_of_the_environment_under_any_name(monkeypatch):
+    monkeypatch.setenv("NOTE", PEM)
+    monkeypatch.setenv("OTHER_NOTE", PEM[40:80])
+    assert {"NOTE", "OTHER_NOTE"} & {*ps.list_secrets(backend="env")} == {"NOTE"}
+
+
 @pytest.mark.parametrize("escape", ["\\n", "\\r", "\\t"])
 def test_a_token_is_found_behind_an_escape(escape):
     assert found(f'x = "of the robot:{escape}{token()}"') == ["github-token"]
@@ -14511,6 +14517,7 @@ WRONG_CALLS = [
 WRONG_COMMANDS = [
     ("c4nary", "no such command; see: paissive_secrets.py --help"),
     ("lst", "no such command; did you mean list?"),
+    ("rmm", "no such command; did you mean rm?"),
     ("rotate now --all", "unrecognized arguments; see: paissive_secrets.py rotate now --help"),
     ("export --formt c4nary", "unrecognized arguments; did you mean --format?"),
     ("list --jso", "unrecognized arguments; did you mean --json?"),
