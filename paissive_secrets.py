@@ -485,7 +485,7 @@ _SMALL = 1 << 14  # bytes; room for the largest file takes longer to make than a
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
-_SYNCED_TOGETHER = 32  # files: the disk takes little longer for these than for one
+_SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for one
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
@@ -579,7 +579,8 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
         return
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
-    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
+    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it. `has_secrets`
+    # comes last, since it takes long.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
@@ -4695,8 +4696,8 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
-# Variables that a setting of this name, such as `path` or `user`, must not read.
-# https://pubs.opengroup.org/onlinepubs/9699919799/basedefs/V1_chap08.html, Environment Variables
+# Variables that a setting of this name, such as `path` or `user`, must not read (POSIX, 8. Environment
+# Variables).
 _RESERVED_VARIABLES = (
     "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
     "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_[A-Z]+|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST"
@@ -4835,7 +4836,7 @@ class SecretConfig:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
-        # Mounted files replace the one leaf that was asked for, and references.
+        # A mounted file replaces a reference in any case.
         text = self._get_variable(variable, mounted or is_reference)
         leaf = found if text is None else text
         if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
