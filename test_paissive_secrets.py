@@ -869,7 +869,21 @@ def test_what_only_resembles_a_reference_is_none(value):
     assert not ps.looks_like_reference(value)
 
 
+def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)  # as in a program without a console on Windows
+    ps.print_message("said")
+    assert capsys.readouterr().out == ""
+
+
 # === Durable files ===
+
+
+def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path):
+    (tmp_path / "file").write_text("v")
+    (tmp_path / "link").symlink_to("file")
+    with ps.open_regular(str(tmp_path / "link")) as file:
+        assert file.read() == b"v"
+    assert "is not a file" in refusal(ps.open_regular, str(tmp_path / "link"), follow=False)
 
 
 def rewrite(path, data):
@@ -2252,6 +2266,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     for variable in looks + plain.split() + own:
         monkeypatch.setenv(variable, "v")
     monkeypatch.setenv("VAULT_PROXY_ADDR", f"http://me:{CANARY}@proxy")  # a setting nevertheless
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     assert set(env.names()) == {*looks, "DB_PASS", "MOUNTED_TOKEN"}
@@ -6275,8 +6290,8 @@ def a_cluster(tmp_path):
 def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
     active, *others = a_cluster(tmp_path)
     store, acknowledged = others[0].store(client_timeout=10), {}  # a standby node, which may lag behind
-    for number in range(60):
-        if number == 30:
+    for number in range(40):
+        if number == 20:
             active.stop()  # SIGKILL
         name = f"app/{number % 7}#n{number}"
         with contextlib.suppress(ps.Unavailable):
@@ -6284,7 +6299,7 @@ def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
             acknowledged[name] = str(number)
         with contextlib.suppress(ps.Unavailable):
             assert {name: store.get(name) for name in [*acknowledged][-3:]}.items() <= acknowledged.items()
-    assert {name: store.get(name) for name in acknowledged} == acknowledged and len(acknowledged) > 40
+    assert {name: store.get(name) for name in acknowledged} == acknowledged and len(acknowledged) > 25
     for node in others:
         node.stop()
 
@@ -10553,13 +10568,13 @@ def test_the_trainer_learns_from_labelled_lines_and_weighs_each_row_and_repeats_
     (tmp_path / "clean" / "a.py").write_text('password = "string"\n')
     (tmp_path / "dev" / "meta").mkdir(parents=True)
     head = "FilePath,LineStart,LineEnd,GroundTruth,ValueStart,ValueEnd,Category\n"
-    for n in range(8):
+    for n in range(7):
         name = f"data/repo{n}/src/a.py"
         file = tmp_path / "dev" / name
         file.parent.mkdir(parents=True)
-        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\napi_key = "some_name_1"\n' for i in range(20)]
+        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\napi_key = "some_name_1"\n' for i in range(12)]
         file.write_text("".join(secrets))
-        rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,,Password\n" for i in range(40)]
+        rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,,Password\n" for i in range(24)]
         (tmp_path / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))
     (tmp_path / "evaluate.py").write_text(SCORES)
     command = [sys.executable, ROOT / ".ci" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
