@@ -7702,6 +7702,7 @@ def kill_rotation(folder, script, kill):
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(argv, cwd=folder, env=env) as rotating:
         pid = eventually(lambda: int((folder / "pid").read_text()))
+        eventually(lambda: f"(process {pid})" in refusal(rotation.abort, "DB_PASSWORD"))  # it was started
         rotating.send_signal(kill)
     return pid, rotation
 
