@@ -7048,7 +7048,7 @@ _BARE_VALUES = {
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
-_SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\s{1,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
+_SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 _ENDS_WORD = b"\"'`,;<>(){}&|\\[]=:"  # can't begin one either
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").

@@ -9821,6 +9821,12 @@ password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds
     assert [line for line in lines.split("|") if assigned(line)] == []
 
 
+def test_a_string_of_comments_costs_no_more_than_its_length():
+    line = "# " * 90 + "\n"
+    for text in (f"x = `\n{line * 9}`", f"x = `\n{line}b`"):
+        assert assigned(text, "a.js") == []
+
+
 # === Judgement ===
 
 
