@@ -3261,6 +3261,9 @@ class Exchange:
     may_be_done = False  # whether a write may have been carried out although nothing confirms it
     repeated = False  # whether an earlier attempt may have been carried out
     _sent = False  # whether the request may have reached a server
+    headers: Any
+    body: Json
+    data: Json  # an object in the body
 
     def __init__(
         self, transport: Transport, method: str, body: Json | None, token: str, repeat: bool
@@ -3278,9 +3281,6 @@ class Exchange:
         fields["X-Vault-Inconsistent"] = "forward-active-node" if self._known else ""
         fields["Content-Type"] = "application/json" if self._data else ""
         self._fields = {name: value for name, value in fields.items() if value}
-        self.headers: Any = {}
-        self.body: Json = {}
-        self.data: Json = {}  # an object in the body
 
     def says(self, words: str) -> bool:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
@@ -3799,7 +3799,12 @@ class Session:
         lease.put_off()
         with suppress(SecretsError):  # it is good for another third of its lease
             if not lease.seconds:
-                self._look_up_lease(token, lease)
+                about = self.transport.call("GET", "auth/token/lookup-self", token=token)
+                if about.may_pass:
+                    return
+                left = json_number(about.data.get("ttl"))
+                whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
+                lease.start(whole if left and about.data.get("renewable") else 0, whole - left)
                 if not lease.is_due():
                     return
                 lease.put_off()
@@ -3807,15 +3812,6 @@ class Session:
             renewed = lease.extend(response, child_object(response.body, "auth"))
             if not renewed and self.settings.login != "token":
                 self._log_in()
-
-    def _look_up_lease(self, token: str, lease: Lease) -> None:
-        response = self.transport.call("GET", "auth/token/lookup-self", token=token)
-        if response.may_pass:
-            return
-        left = json_number(response.data.get("ttl"))
-        whole = max(left, *(json_number(response.data.get(name)) for name in ("period", "creation_ttl")))
-        is_renewable = left and response.data.get("renewable")
-        lease.start(whole if is_renewable else 0, whole - left)
 
     def _request_token(self) -> tuple[str, float]:
         settings, login = self.settings, self.settings.login
@@ -3870,7 +3866,7 @@ _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
-# The methods of requests, by the capability that a policy has to give.
+# The methods of requests, by the capability that they need.
 _METHODS = {"read": "GET", "list": "GET", "create": "POST", "update": "POST", "delete": "DELETE"}
 
 
@@ -4107,7 +4103,7 @@ class VaultStore(Store):
     # `_call` makes each request: one in `_fetch` and `_list`, as many as it takes in `_find` and `_change`.
 
     def _locate(self, path: str, kv: int = 0) -> _Path:
-        """Return where a secret is; BadValue unless its mount is of at least this KV version, or it is 0."""
+        """Return where a secret is; BadValue unless its mount is of at least this KV version."""
         mounts = self._visible_mounts(trusted=not kv)
         mount = max(filter(path.startswith, mounts), key=len, default="")
         place = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else self._below_prefix(path)
@@ -4524,9 +4520,7 @@ class SecretsManager:
         store = self.store(backend)
         # The stages first, so that a kill in between leaves no stage without its secret.
         for stage in ("pending", "previous"):
-            with suppress(
-                BadName, BadValue
-            ):  # a name of maximal length has no stages, nor has all of a KV 1 secret
+            with suppress(BadName, BadValue):  # not every name has stages
                 remove_secret(store, name, stage)
         existed = remove_secret(store, name)
         # In the environment, only the persistent view deletes more than what this process sees.
