@@ -7806,8 +7806,6 @@ def judge_span(
     if not reason and not has_score and rule.id != "weak-password":
         if _is_uniform(body):
             reason = "it is too uniform to be random"
-        elif span.rule.id == "bearer-token" and _is_words(body):
-            reason = "it is a name or a word"
         elif candidate is None and _WEAK.match(body) and not _TWO_DIGITS.search(body):
             reason = "it is a word for a password"
     return span._replace(confidence="low", reason=reason) if reason else span
@@ -7821,6 +7819,8 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
             return row.reason
     if _counts_up(value) or _counts_up(latin1(decode64(value.encode("latin-1", "replace")))):
         return "it counts up"
+    if len(value) in (32, 40, 64) and value.lower() in _hashes_of_words():
+        return "it is the hash of a word that anybody would try"
     return _reason_in_context(value, candidate) if candidate else ""
 
 
@@ -7831,6 +7831,16 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
         texts["before"] = candidate.before
         texts["after"] = candidate.after
     return texts
+
+
+@cache
+def _hashes_of_words() -> set[str]:
+    import hashlib
+
+    words = b"password admin root test secret user guest demo qwerty abc123 letmein".split()
+    words += [b"123456789"[:size] for size in range(3, 10)]
+    kinds = (hashlib.md5, hashlib.sha1, hashlib.sha256)
+    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate, in_test: bool = False) -> bool:
@@ -7946,11 +7956,7 @@ def _is_word(value: str, c: Candidate) -> bool:
         return True
     if len(word) > 2 and word in c.name.lower():
         return True
-    return bool(_NAME_OF_SECRET.match(value)) or _is_words(value)
-
-
-def _is_words(value: str) -> bool:
-    return bool(_WORDS.match(value)) and wordness(value) not in "01234"
+    return bool(_NAME_OF_SECRET.match(value) or (_WORDS.match(value) and wordness(value) not in "01234"))
 
 
 # === Detectors ===

@@ -9920,6 +9920,8 @@ IN_CONTEXT = r"""
 === it counts up, a.yml
 key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 key := "0123456789012345678901"
+=== it is the hash of a word that anybody would try, a.py
+'password': '5f4dcc3b5aa765d61d8327deb882cf99',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
 === it is a translation, lang/ro/validation.php
@@ -10041,12 +10043,6 @@ def test_a_string_of_several_lines_is_read_as_a_file(quotes):
 
 def test_the_directory_of_a_shell_is_no_password():
     assert not found('docker run -v "$PWD' + ':/srv/app7:Z" image', "a.md")
-
-
-def test_a_name_in_a_header_is_no_token():
-    for value, level in (("token_from_auth_header", "low"), (TOKEN[:24], "medium")):
-        (match,) = scanned(f'set("Authorization", "Bearer {value}")', "a.py")
-        assert match.confidence == level, value
 
 
 def test_pass_counts_only_as_a_word_of_its_own():
@@ -10591,6 +10587,20 @@ def test_the_trainer_learns_from_labelled_lines_and_weighs_each_row_and_repeats_
     assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)
     rows = re.findall(r"(?m)^ *\d+ saved +\d+ lost  ([\w ]+: .+)$", first)
     assert rows == [f"{row.where}: {row.reason}" for row in ps.properties()]
+
+
+@NEEDS_SCIKIT_LEARN
+def test_a_clone_can_fit_the_weights_to_planted_lines_alone(tmp_path):
+    needs("scikit-learn", importlib.util.find_spec("sklearn"))
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    module = Path(shutil.copy(MODULE, tmp_path))
+    command = [sys.executable, tmp_path / ".ci" / "train.py", "--planted", "1", "--seed", "7"]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "12")
+    assert first == again and module.read_text() == MODULE.read_text()
+    subprocess.run([*command, "--write"], stdout=subprocess.DEVNULL, check=True)
+    table = first[first.index("\nbias: ") + 1 :].rstrip("\n")
+    old = ps._WEIGHTS.strip("\n")
+    assert module.read_text() == MODULE.read_text().replace(old, table[table.index("bias: ") :])
 
 
 # === Detectors ===

@@ -4,8 +4,9 @@
 # ///
 """Fit the weights of the judgement, and print the table that paissive_secrets.py holds.
 
-    train.py EVALUATE.PY DATA [DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--rows] [--write]
+    train.py [EVALUATE.PY DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--rows] [--write]
 
+Without other data, as in a clone, `train.py --planted 3` fits the table to lines that planted.py makes.
 EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
 labelled lines, `data/REPOSITORY/…` with files. First, six-fold cross-validation over the repositories
 estimates and prints the accuracy; then the table is fitted on everything: logistic regression with an L1
@@ -310,7 +311,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("evaluate", type=Path)
+    parser.add_argument("evaluate", type=Path, nargs="?")
     parser.add_argument("data", nargs="*", type=Path)
     parser.add_argument("--clean", nargs="*", type=Path, default=())
     parser.add_argument("--passwords", type=Path)
@@ -323,9 +324,11 @@ def main():
     if options.pairs:
         write("_PAIRS", pair_table())
         return
-    spec = importlib.util.spec_from_file_location("evaluate", options.evaluate)
-    evaluate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(evaluate)
+    evaluate = None
+    if options.evaluate:
+        spec = importlib.util.spec_from_file_location("evaluate", options.evaluate)
+        evaluate = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(evaluate)
     passwords = options.passwords.read_text().split() if options.passwords else ()
     with multiprocessing.get_context("fork").Pool(2) as pool:
         parts = pool.map(functools.partial(examples, passwords=passwords), options.data, 1)
