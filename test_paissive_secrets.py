@@ -3164,6 +3164,19 @@ def test_of_several_values_all_are_stored_or_none(files):
         assert tree() == before
 
 
+@pytest.mark.parametrize("system_has_it", [True, False])
+def test_many_are_written_where_no_advice_to_write_them_soon_is_taken(files, monkeypatch, system_has_it):
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    if system_has_it:
+        monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    values = {f"A_TOKEN_{number}": "v" * 8 for number in range(3)}
+    files.set_all(values)
+    assert ps.FileStore().get_all(values) == values
+
+
 def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
     fail_to_sync_folders(monkeypatch, errno.EIO)
     said = "app/db.age is written, but may not be on the disk yet: Input/output error; check the disk"
