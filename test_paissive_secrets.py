@@ -2260,7 +2260,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
     plain = "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH"
     own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
-    (tmp_path / ".env").write_text("DEBUG=1\nDB_PASS=v\n")
+    (tmp_path / ".env").write_text("DEBUG=1\nEMPTY=\nPAGE=https://a.example/b@c\nDB_PASS=v\n")
     for variable in list(os.environ):
         monkeypatch.delenv(variable)
     for variable in looks + plain.split() + own:
@@ -7245,6 +7245,11 @@ def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory):
     assert in_turn(in_memory.outcomes("resume", (None, OLD))) == [UNDONE, DONE]
     assert in_turn(in_memory.outcomes("abort", (None, OLD))) == [UNDONE, BACK, DONE]
     assert in_turn(in_memory.outcomes("resume", ())) == [NOTHING, FIRST]
+
+
+def test_a_rotation_of_an_empty_value_is_undone_like_any_other(in_memory):
+    undone, back, done = (None, "", None, ""), (NEW, "", None, ""), ("", NEW, None, NEW)
+    assert in_turn(in_memory.outcomes("abort", (None, ""))) == [undone, back, done]
 
 
 def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
