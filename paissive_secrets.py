@@ -2010,9 +2010,7 @@ def run_command(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
-    if lock:
-        lock.record_holder(child.pid)
-    printed = _communicate(child, text or "", timeout, session)
+    printed = _communicate(child, text or "", timeout, session, lock)
     if lock:
         lock.record_holder(os.getpid())
     if printed is None:
@@ -2023,7 +2021,9 @@ def run_command(
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
-def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, session: bool) -> bytes | None:
+def _communicate(
+    child: subprocess.Popen[bytes], text: str, timeout: float, session: bool, lock: FileLock | None
+) -> bytes | None:
     """Return what a command prints; kill it and return None if it takes too long."""
     import subprocess
     import threading
@@ -2044,8 +2044,10 @@ def _communicate(child: subprocess.Popen[bytes], text: str, timeout: float, sess
     end = time.monotonic() + timeout
     # In a thread: what the command left running in the background may hold the pipe for good.
     piping = threading.Thread(target=use_pipe, daemon=True)
-    piping.start()
     try:
+        if lock:
+            lock.record_holder(child.pid)
+        piping.start()
         child.wait(timeout)
         piping.join(max(0, end - time.monotonic()))
         return None if piping.is_alive() else printed
