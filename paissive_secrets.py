@@ -579,8 +579,7 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
         return
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.abspath(path)))
-    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it. `has_secrets`
-    # comes last, since it takes long.
+    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
         warn_once(f"others can {access} {path}; chmod 600 {path}")
 
@@ -1588,7 +1587,7 @@ def _fits(value: str, quote: str) -> bool:
 
 # === Environment ===
 # Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
-# a configured dotenv file, write that file; otherwise `set` and `delete` change only this process.
+# a configured dotenv file, write that file.
 
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
 _URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1; paissive: allow
@@ -2081,7 +2080,6 @@ def child_environment(value: str | None = None) -> dict[str, str]:
 # === Age format ===
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
 # armor. Only the canonical encoding that `seal` writes is accepted, so that nothing can be changed unnoticed.
-# "None of the keys opens this" (WrongKey) and "these bytes are bad" (Corrupt) are different errors.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
 # Words between single spaces; then base64 in lines of 64 characters, the last one shorter.
