@@ -406,9 +406,7 @@ def _kind_of_word(word: str) -> str:
 
 def looks_like_reference(text: str) -> bool:
     """Return whether a text in configuration is or has a reference."""
-    return text.startswith(REFERENCE_PREFIX) or (
-        "${secret:" in text and bool(re.search(EMBEDDED_REFERENCE, text))
-    )
+    return text.startswith(REFERENCE_PREFIX) or bool(re.search(EMBEDDED_REFERENCE, text))
 
 
 def reject_reference(value: str, what: str, hint: str) -> None:
