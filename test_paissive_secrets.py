@@ -5219,6 +5219,14 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert refusal(server.store(token="").get, "a") == said
 
 
+def test_spaces_around_a_token_in_a_file_do_not_count(stub, here, monkeypatch):
+    Path("token").write_text(" mounted \n")
+    monkeypatch.setattr(ps, "_KUBERNETES_TOKEN", "token")
+    server = stub(grants(100), http())
+    assert server.store(token="", login="kubernetes", role="r").get("a") == "v"
+    assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["jwt"] == "mounted"
+
+
 def test_all_settings_that_open_a_vault_store_are_masked():
     names = ("token", "secret_id", "jwt", "password", "github_token")
     opening = {name: f"made-up-{name}" for name in names}
@@ -11913,9 +11921,13 @@ def test_a_push_over_a_commit_that_is_not_here_audits_all_that_the_remote_did_no
 def test_a_new_branch_sends_what_no_remote_has(repository):
     plant(repository, "a.txt")
     commit(repository)
-    git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
-    head, zeros = git(repository, "rev-parse", "HEAD").strip(), "0" * 40
-    assert ps.pushed_revisions("fork", [f"refs/heads/x {head} refs/heads/x {zeros}"]) == [head, f"^{head}"]
+    first = git(repository, "rev-parse", "HEAD")
+    plant(repository, "b.txt")
+    head, zeros = commit(repository), "0" * 40
+    for name, oid in (("main", first), ("other", head)):
+        git(repository, "update-ref", f"refs/remotes/origin/{name}", oid)
+    revisions = ps.pushed_revisions("fork", [f"refs/heads/x {head} refs/heads/x {zeros}"])
+    assert (revisions[0], {*revisions[1:]}) == (head, {f"^{first}", f"^{head}"})
 
 
 def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(repository, remote):
@@ -12111,7 +12123,8 @@ def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
 @pytest.mark.parametrize("in_git", [False, True])
 def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
     git(folder, "init", "-q") if in_git else None
-    leak_all(folder, *"node_modules/x/a.py a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md".split())
+    names = "node_modules/x/a.py a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md .hg/a.py e/.svn/b.py"
+    leak_all(folder, *names.split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
     assert run.summary.skipped == {"vendored": 1, "excluded": 4}
@@ -13594,6 +13607,7 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
 
 def test_sarif_describes_the_rule_of_known_values_without_naming_one(folder, say, monkeypatch):
     monkeypatch.setenv("A_TOKEN", token(1))
+    monkeypatch.setenv("B_TOKEN", token(3))
     monkeypatch.setenv("B_TOKEN__PREVIOUS", token(2))
     (folder / "a.txt").write_text(f"{token(2)}\n{token(1)}\n")
     results, (rule,), _ = sarif_of(say("audit", "--sarif", "--known")[1].partition("\nnote")[0])
@@ -13658,6 +13672,7 @@ def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, mon
     monkeypatch.setenv("DB_PASSWORD", "blue-hill")
     monkeypatch.setenv("MAIL_PASSWORD_FILE", "/run/secrets/mail")
     asking.joinpath(".env").write_text("API_TOKEN=red-fox\nLOG_KEY=x\n")
+    asking.joinpath("more.py").write_text("import os\nos.environ['MAIL_PASSWORD_FILE']\n")
     assert ps.main(["check", "--json", "--backend", "env"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["missing"] == {}
