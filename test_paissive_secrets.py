@@ -1673,6 +1673,13 @@ def test_a_rotation_of_what_is_no_secret_yet_is_undone_without_applying_anything
     assert (Path("applied").read_text(), list(memory.names())) == (NEW, [])
 
 
+def test_a_rotation_makes_the_folder_of_its_policies(here):
+    memory = ps.MemoryStore()
+    memory.set("A_TOKEN", OLD)
+    ps.SecretRotation(memory, "new/policies").rotate("A_TOKEN", NEW)
+    assert memory.get("A_TOKEN") == NEW
+
+
 def test_stores_that_share_a_policy_file_keep_the_policies_of_each_other(here):
     memory = ps.MemoryStore()
     memory.set("A_TOKEN", OLD)
@@ -3834,6 +3841,12 @@ def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, sa
     sealing('{"name": "DB", "value": "VALUE"}')(DB)
     said = say("status", "--backend", "file")[1]
     assert f"{DB} was sealed to an older identity; if it was meant: rm {DB}, then set" in said
+
+
+def test_a_system_that_can_not_begin_a_write_early_writes_all_the_same(files, monkeypatch):
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    files.set_all({"A": "1", "B": "2"})
+    assert (files.get("A"), files.get("B")) == ("1", "2")
 
 
 def test_a_rekey_with_a_restored_identity_changes_nothing(files):
@@ -10837,6 +10850,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         ('x = {"kty":"EC","d":"' + TOKEN + '", crv: 1}', "json-web-key"),
         (f"x = {{d: '{TOKEN}', kty: 'OKP'}}", "json-web-key"),
         (f"x = {{kty: 'oct',\n  k: '{TOKEN}'}}", "json-web-key"),
+        (f'x = "{{\\"kty\\":\\"oct\\",\\"k\\":\\"{TOKEN}\\"}}"', "json-web-key"),
         ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
         ('x = {"kty":"EC","d":"' + TOKEN + '", ', None),
         ('x = {"d":"' + TOKEN + '", ' + " " * 4000 + '"kty":"EC"}', None),
@@ -14625,6 +14639,7 @@ WRONG_COMMANDS = [
     ("audit --explain fifo:1", "fifo is not a file; name another file, or remove this"),
     ("audit --baseline fifo", "fifo is not a file; name another file, or remove this"),
     ("audit --baseline none", "no baseline 'none'; write one with --update-baseline"),
+    ("rotate now --generate hex", "--stdin and --generate are for one secret; name it"),
     ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it"),
 ]
 COMMANDS_WITH_THEIR_STATUS = [
