@@ -5233,8 +5233,10 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
 
 
 def test_spaces_around_a_token_in_a_file_do_not_count(stub, here, monkeypatch):
-    Path("token").write_text(" mounted \n")
-    monkeypatch.setattr(ps, "_KUBERNETES_TOKEN", "token")
+    token = here / "token"
+    token.write_text(" mounted \n")
+    token.chmod(0o600)
+    monkeypatch.setattr(ps, "_KUBERNETES_TOKEN", str(token))
     server = stub(grants(100), http())
     assert server.store(token="", login="kubernetes", role="r").get("a") == "v"
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["jwt"] == "mounted"
@@ -9822,7 +9824,8 @@ def test_a_name_with_a_number_is_a_secrets_as_well(number):
         ("a.yml", "db_password{}: V"),
         ("a.ini", "password{} = V"),
     ):
-        assert reported(line.format(number).replace("V", "sum" + "mer"), path) == ["password"]
+        matches = scanned(line.format(number).replace("V", "sum" + "mer"), path)
+        assert [(match.rule.id, match.confidence) for match in matches] == [("password", "high")]
 
 
 def test_several_values_stand_on_one_line():
