@@ -3821,6 +3821,8 @@ class Session:
         if body != refused or until <= time.monotonic():
             response = self.transport.call("POST", where, body)
             auth = child_object(response.body, "auth")
+            if auth.get("mfa_requirement"):
+                raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
             if isinstance(auth.get("client_token"), str):
                 return auth["client_token"], json_number(auth.get("lease_duration"))
             if response.status not in (400, 403):
@@ -4012,7 +4014,7 @@ class VaultStore(Store):
         self._change(name, lambda old: {key: old[key] for key in old if field not in ("", key)})
 
     def names(self) -> Iterator[str]:
-        """Yield the fields of all secrets, or raise Denied."""
+        """Yield the fields of all secrets that the token may list."""
         return (name for name, _ in self._walk())
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -4160,18 +4162,23 @@ class VaultStore(Store):
         return base, number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
-        """Yield each name below the prefix with its value; Denied if the token may not list and read all."""
+        """Yield each name below the prefix with its value, or with the error if the token may not read it."""
         self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
             keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
             # A secret whose rotation is unfinished has a pending one beside it.
             secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
-            found = _read_all(self._fetch, map(self._below_prefix, secrets))
-            for path, secret in zip(secrets, found):
-                yield from self._named_fields(path, secret.fields or {})
+            for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
+                yield from self._named_fields(path, fields)
             # Names can't reach below some folders, and a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
+
+    def _fields_at(self, path: str) -> Json:
+        try:
+            return self._fetch(self._below_prefix(path)).fields or {}
+        except Denied as error:
+            return {_FIELD: error}  # it exists; `get` will say what is wrong
 
     def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
         # A path that looks like another mount's is shown with its own mount.
@@ -4292,8 +4299,10 @@ class VaultStore(Store):
             raise
 
     def _list(self, folder: str) -> list[str]:
+        """Return a folder's keys; none where the token may not list, unless it is the top one."""
+        path = self._below_prefix(folder).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("list", self._below_prefix(folder).at("metadata"), {"list": "true"}, ok=[404])
+        response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -4360,6 +4369,8 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 
 
 def _value_text(value: object) -> str:
+    if isinstance(value, Denied):  # the token may list it, but not read it
+        raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
         raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
