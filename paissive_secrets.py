@@ -2153,7 +2153,10 @@ class Recipient:
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
         ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
-        key = _wrapping_key(ephemeral, self._point, share + self._point)
+        try:
+            key = _wrapping_key(ephemeral, self._point, share + self._point)
+        except ValueError:  # of low order: anybody could open the file
+            raise BadValue(f"not a public key of anybody: {self}", hint="ask for another") from None
         return _write_stanza([b"X25519", _base64(share)], key, file_key)
 
 
@@ -2529,7 +2532,9 @@ class FileStore(Store):
 
     def add_member(self, name: str, recipient: str) -> None:
         folder = os.path.join(self._members, _check_member(name))
-        member = Member(name, str(Recipient(recipient)), utc_now())
+        key = Recipient(recipient)
+        seal(b"", key)  # refuses a key of low order before anything is written
+        member = Member(name, str(key), utc_now())
         with self._open_to_write() as keys:
             keys = self._keys_in_use(keys, sample=None)
             if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
@@ -3224,8 +3229,9 @@ class Transport:
             self._context = self._context or _tls_context(self.settings)
             connection.context = self._context
             connection.server_name = self.settings.tls_server_name or name
-            if self.proxy:  # before Python 3.12, brackets are taken off that an IPv6 address needs
-                connection.set_tunnel(f"[[{name}]]" if ":" in name else name, port, self.proxy_login)
+            if self.proxy:  # http.client takes one pair of brackets off, which some versions put back
+                host = f"[[{name}]]" if ":" in name else name
+                connection.set_tunnel(f"{host}:{port}", headers=self.proxy_login)
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
@@ -10284,11 +10290,14 @@ class Check:
 
 def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
     for pattern in _patterns_for(path):
+        line = 1
+        counted = 0
         for match in re.finditer(pattern, text, re.M):
+            line += text.count("\n", counted, match.start())
+            counted = match.start()
             backend, name, default = match.groups()
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             needed = not default and (pattern == _REFERENCE_AT or looks_secret(name))
-            line = text.count("\n", 0, match.start()) + 1
             yield _Use(name, line, "requires" if needed else "default", backend or "")
 
 

@@ -3437,11 +3437,16 @@ def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, 
     assert "\33" not in say("member", "list", "--backend", "file")[1]
 
 
-@pytest.mark.parametrize("name, recipient", [("../x", ""), ("a/b", ""), ("", ""), ("x", "ssh-ed25519 AAAA")])
+LOW_ORDER = "age1" + "q" * 52 + "5cu47z"  # 32 zero bytes: with it, everybody has the same secret
+
+
+@pytest.mark.parametrize(
+    "name, recipient", [("../x", ""), ("a/b", ""), ("", ""), ("x", "ssh-ed25519 AAAA"), ("x", LOW_ORDER)]
+)
 def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
     before = tree()
     valid = str(ps.Identity.generate().recipient())
-    assert refusal(files.add_member, name, recipient or valid).startswith(("BadName", "BadValue: not an age"))
+    assert refusal(files.add_member, name, recipient or valid).startswith(("BadName", "BadValue: not a"))
     assert (tree(), files.members()) == (before, [])
 
 
@@ -5012,6 +5017,13 @@ def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
     assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
     assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"user:pass") in proxy.requests[0]
     assert bao().root.encode() not in b"".join(proxy.requests)
+
+
+def test_a_tunnel_to_an_address_of_ipv6_has_one_pair_of_brackets(stub):
+    proxy = stub(http(b"", 403))
+    proxy_addr = f"http://127.0.0.1:{proxy.port}"
+    failure(ps.VaultStore(addr="https://[2001:db8::1]:8200", proxy_addr=proxy_addr, token="t").get, "a")
+    assert proxy.requests[0].startswith(b"CONNECT [2001:db8::1]:8200 ")
 
 
 def test_a_tunnel_leads_to_the_server():
