@@ -5405,7 +5405,7 @@ def _is_same(a: str | None, b: str | None) -> bool:
 
 # === Import and export ===
 # Secrets come in from a .env file or a flat JSON object, and go out in the format that their next reader
-# needs. If that can't hold one of them, an error names it and nothing is written.
+# needs.
 
 EXPORT_FORMS = ("env", "shell", "json")
 
@@ -5472,7 +5472,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
 # The data is cut into words of 4 or 8 bytes, and every `step`-th is looked up in a table of the words of all
 # encodings. An encoding of `gap + size - 1` bytes or more contains such a word wherever it starts, so none is
-# missed, and the number of values doesn't matter.
+# missed.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
@@ -6191,7 +6191,7 @@ def _handle_signal(
 # === Redaction ===
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
-# and those that report uncaught exceptions. What can't be examined counts as a value.
+# and those that report uncaught exceptions.
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
