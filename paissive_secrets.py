@@ -651,7 +651,7 @@ def find_above(folder: str, name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=256)  # so it prints it once
+@lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
     print_message(f"warning: {message}")
 
@@ -1194,7 +1194,7 @@ def _only(backend: str) -> BadValue:
 
 
 class _UserStore(Store):
-    """A store made of an object that has the four methods and no others."""
+    """An object with the four methods, as a Store."""
 
     def __init__(self, own: Any) -> None:
         vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
