@@ -1,4 +1,4 @@
-"""Collect garbage rarely while pytest rewrites the assertions of the test file, or it takes a third longer."""
+"""Collect garbage rarely while pytest rewrites the assertions, or that takes half as long again."""
 
 import gc
 
