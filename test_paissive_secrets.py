@@ -9506,8 +9506,8 @@ sk_live_{A40}; stripe-webhook whsec_{A32}; openai-project-key sk-proj-{W74}T3Blb
 sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token
 hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
 openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
-npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48}; packagist-token
-packagist_ort_{h68} packagist_acs_{h36}; cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
+npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48};
+cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
 crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token
 dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67};
 digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token
@@ -9516,7 +9516,7 @@ SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32}; mailchimp-
 shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
 shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; databricks-token
 dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
-supabase-secret sb_secret_{W31}; neon-key napi_{a64}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
+supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
 {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
 figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
 tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
@@ -9565,10 +9565,9 @@ sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key sk-ant-api{d2}-{W80
 openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34}; hugging-face-org-token api_org_{L34}; groq-key
 gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90};
 nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43};
-pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; packagist-token packagist_acs_{h28}
-packagist_acs_{h76} packagist_ort_{h28} packagist_out_{h28} packagist_uut_{h28}; rubygems-key
+pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key
 rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token
-dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32}; docker-swarm-token SWMTKN-1-{a50}-{a25};
+dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32};
 jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300};
 vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}; digitalocean-token
 dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; fly-io-token fo1_{W43}; fly-io-macaroon
@@ -9581,14 +9580,14 @@ SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A3
 square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; plaid-token
 access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
 pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
-supabase-secret sb_secret_{W31}; neon-key napi_{A64}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token
+supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token
 dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24}
 vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36}
 nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
 tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
 dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
 xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
-glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-agent-token glagent-{W50} glagent-{W99};
+glcbt-{W99}; gitlab-trigger-token glptt-{W40};
 gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
 ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
 langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
@@ -9917,7 +9916,6 @@ it is a hash
     - pbkdf2_sha256$600000$x - sha512-{B86} - Linux-node-{h40}
     + $7{A12}
 it is encrypted
-    - {B16}||{B43}
     - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
     + age2{a50}
 it is public
@@ -10478,10 +10476,10 @@ WEAK = """
 + compose.yml DB_PASS·WORD: bookshop-test
 + a.yml DB: postgres://postgres:postgres@db/app
 + a.env JWT_SEC·RET=supersecret
-+ tests/a.py PASS·WORD = "bob-pass"
-+ tests/a.py {"pass·word": "test1234"}
-+ tests/a.sh export PASS·WORD=test12345
-+ a_test.go client.setPass·word("keyPass")
+- tests/a.py PASS·WORD = "bob-pass"
+- tests/a.py {"pass·word": "test1234"}
+- tests/a.sh export PASS·WORD=test12345
+- a_test.go client.setPass·word("keyPass")
 - tests/a.py WRONG_PASS·WORD = "wrong_pass·word"
 - a.env JWT_SEC·RET_NAME=supersecret
 - a.env JWT_SEC·RET=86400
