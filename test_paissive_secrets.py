@@ -2253,6 +2253,7 @@ def test_names_become_variables_in_a_file_for_its_owner_alone(env, tmp_path):
 def test_a_name_that_can_not_become_a_variable_is_refused():
     for name in ("ключ", "-", "é_token"):
         assert "letters that variables can't have" in str(failure(ps.EnvironmentStore().set, name, "v"))
+    assert "it has an empty, '.' or '..' part" in str(failure(ps.EnvironmentStore().set, "../x", "v"))
 
 
 def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path):
@@ -5252,6 +5253,15 @@ def test_spaces_around_a_token_in_a_file_do_not_count(stub, here, monkeypatch):
     server = stub(grants(100), http())
     assert server.store(token="", login="kubernetes", role="r").get("a") == "v"
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["jwt"] == "mounted"
+
+
+def test_a_token_in_a_file_that_is_no_text_is_one_error(here, monkeypatch):
+    token = here / "token"
+    token.write_bytes(b"mounted\0")
+    token.chmod(0o600)
+    monkeypatch.setattr(ps, "_KUBERNETES_TOKEN", str(token))
+    store = ps.VaultStore(addr="http://127.0.0.1:9", token="", login="kubernetes", role="r")
+    assert "token' can't be read; check path, owner and mode" in refusal(store.get, "a")
 
 
 def test_all_settings_that_open_a_vault_store_are_masked():
@@ -9224,7 +9234,8 @@ def test_redact_in_place_keeps_mode_and_files_without_values(say, monkeypatch):
 
 
 def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, say, monkeypatch):
-    monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("DB_PASSWORD_FILE", str(tmp_path / "mounted"))
+    Path("mounted").symlink_to("password")
     files = [".env", "password", "binary", "target", "first"]
     for name in files:
         Path(name).write_text(f"TOKEN={SAFE}\n" + "\0" * (name == "binary"))
