@@ -5261,7 +5261,7 @@ def test_a_token_in_a_file_that_is_no_text_is_one_error(here, monkeypatch):
     token.chmod(0o600)
     monkeypatch.setattr(ps, "_KUBERNETES_TOKEN", str(token))
     store = ps.VaultStore(addr="http://127.0.0.1:9", token="", login="kubernetes", role="r")
-    assert "token' can't be read; check path, owner and mode" in refusal(store.get, "a")
+    assert "can't be read; check path, owner and mode" in refusal(store.get, "a")
 
 
 def test_all_settings_that_open_a_vault_store_are_masked():
