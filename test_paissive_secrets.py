@@ -9418,30 +9418,26 @@ def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(
     assert is_revealing([[[""] for _ in range(40)] for _ in range(40)])
 
 
-def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
-    def fail(token):
-        try:
-            raise ValueError("no")
-        except ValueError as error:
-            return error
+def caught(token):
+    """Return an exception in whose frame the token is."""
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        return error
 
+
+def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
     group = ValueError("several")
     for value in ("harmless", SAFE):
-        group.exceptions = (fail(value),)
+        group.exceptions = (caught(value),)
         assert ps.RedactingFilter([SAFE]).is_revealing(group) == (value == SAFE)
 
 
 @pytest.mark.parametrize("link", ["__cause__", "__context__"])
 def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link):
-    def fail(token):
-        try:
-            raise ValueError("no")
-        except ValueError as error:
-            return error
-
     later = KeyError("no")
     for value in ("harmless", SAFE):
-        setattr(later, link, fail(value))
+        setattr(later, link, caught(value))
         setattr(getattr(later, link), link, later)  # one is the cause of the other
         assert ps.RedactingFilter([SAFE]).is_revealing(later) == (value == SAFE)
 
