@@ -3282,7 +3282,8 @@ class Exchange:
         fields["X-Vault-Namespace"] = transport.settings.namespace
         fields["X-Vault-Index"] = self._known
         fields["X-Vault-Inconsistent"] = "forward-active-node" if self._known else ""
-        fields["Content-Type"] = "application/json" if self._data else ""
+        if self._data:
+            fields["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
@@ -3574,7 +3575,7 @@ def _read_body(status: int, raw: bytes) -> Json:
         if status == 404 and not body.keys() & {"data", "errors"}:
             raise ValueError
     except (ValueError, RecursionError):
-        if status < 300 or status in (400, 404, 405):
+        if status < 300 or status in (400, 404):
             raise not_vault_error() from None
         return {}
     return body
@@ -3641,7 +3642,7 @@ def vault_error(address: str, response: Exchange, capability: str, path: str) ->
     for words, kind, message, hint in _VAULT_FAILURES:
         if response.says(words):
             return kind(message, hint=hint)
-    if response.status < 300:
+    if response.status < 300 or (response.status == 405 and not response.body):
         return not_vault_error()
     problem = f"Vault at {address} answers {response.status} to: {capability} {path}"
     return Unavailable(problem, hint="try again later, or see the server's log")
@@ -3871,8 +3872,10 @@ _CAS_TRIES = 50  # attempts at a write while others write the same secret
 _READERS = 8  # requests at once for many secrets
 _MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
-# The methods of requests, by the capability that they need.
-_METHODS = {"read": "GET", "list": "GET", "create": "POST", "update": "POST", "delete": "DELETE"}
+# The methods of requests, by the capability that they need; any other is POST.
+_METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
+# How policies, old servers and firewalls refuse a PATCH. A 404 for a deleted version has data.
+_PATCH_REFUSED = (403, 404, 405, 415, 501)
 
 
 class _Path(NamedTuple):
@@ -3935,6 +3938,7 @@ class VaultStore(Store):
         self._last_session, self._pid = Session(self.settings), os.getpid()
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
+        self._patchless: set[str] = set()  # mounts where a PATCH was refused
 
     def location(self) -> str:
         settings = self.settings
@@ -3985,7 +3989,7 @@ class VaultStore(Store):
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            self._change(name, lambda old: {**old, field: value})
+            self._change(name, lambda old: {**old, field: value}, {field: value})
         elif not path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
             fields = _parse_fields(value)
             self._change(name, lambda old: {**fields, **_stages_of(fields, old)})
@@ -4016,7 +4020,8 @@ class VaultStore(Store):
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name)
-        self._change(name, lambda old: {key: old[key] for key in old if field not in ("", key)})
+        keep = lambda old: {key: old[key] for key in old if field not in ("", key)}  # noqa: E731
+        self._change(name, keep, {field: None})
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
@@ -4227,34 +4232,52 @@ class VaultStore(Store):
                 session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
             return response
 
-    def _change(self, name: str, edit: Callable[[Json], Json]) -> None:
-        """Read, edit and write the fields of a secret; start over if others write it in between."""
+    def _change(self, name: str, edit: Callable[[Json], Json], patch: Json | None = None) -> None:
+        """Read, edit and write the fields of a secret; start over if others write it in between.
+
+        `patch` does what `edit` does, as a JSON merge patch (RFC 7396), where one can.
+        """
         path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
             secret = self._find(path, kv=1)
+            place, version = secret.place, secret.version
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
-            written = self._write(secret.place, fields, secret.version) if fields else self._remove(secret)
-            if written is not None:
-                # Check-and-set doesn't notice that a version was deleted: don't bring back what was copied.
-                copied = secret.place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-                if not copied or not self._read_back(secret.place, secret.version).deleted:
+            copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
+            sent = patch if copied and place.mount not in self._patchless else None
+            done = self._write(place, fields, version, sent) if fields else self._remove(secret)
+            if done is not None:
+                # Only a PATCH notices that a version was deleted: don't bring back what was copied.
+                patched = sent and place.mount not in self._patchless
+                if patched or not copied or not self._read_back(place, version).deleted:
                     return
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(name)}", hint="try again")
 
-    def _write(self, place: _Path, fields: Json, cas: int | None) -> int | None:
-        """Return the version that was written; None if KV 2 was at another than `cas`."""
-        needs = "update" if cas else "create"
-        options = {} if cas is None else {"cas": cas}  # 0: absent
-        sent = {"data": fields, "options": options} if place.kv == 2 else fields
-        may_repeat = place.kv == 2 and cas is not None
-        response = self._call(needs, place.at("data"), sent, repeat=may_repeat, ok=[400])
-        if response.status != 400:
+    def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
+        """Return the version that was written; None if KV 2 was at another than `cas`, or this is deleted.
+
+        If a `patch` to that version is given, send only this where possible.
+        """
+        where, options = place.at("data"), {} if cas is None else {"cas": cas}  # 0: absent
+        repeated = False
+        if patch:
+            response = self._call(
+                "patch", where, {"data": patch, "options": options}, ok=[400, *_PATCH_REFUSED]
+            )
+            repeated = response.repeated
+            if response.status in _PATCH_REFUSED and not response.data:
+                self._patchless.add(place.mount)
+                patch = None
+        if not patch:
+            sent = {"data": fields, "options": options} if place.kv == 2 else fields
+            may_repeat = place.kv == 2 and cas is not None
+            response = self._call("update" if cas else "create", where, sent, repeat=may_repeat, ok=[400])
+        if response.status < 300:
             return int(json_number(response.data.get("version")))  # which KV 1 lacks
-        if not response.repeated:
+        if not (repeated or response.repeated):
             return None
         # An attempt whose response was lost may have written it.
         version = (cas or 0) + 1
@@ -4284,7 +4307,7 @@ class VaultStore(Store):
         self, needs: str, path: str, sent: Json | None = None, *, repeat: bool = True, ok: Sequence[int] = ()
     ) -> Exchange:
         """Make the request that needs this capability; return a response of status 200, 204 or in `ok`."""
-        method, target = _METHODS[needs], url_path(path)
+        method, target = _METHODS.get(needs, "POST"), url_path(path)
         may_be_done = method != "GET"
         if sent and not may_be_done:
             [(name, value)] = sent.items()

@@ -4719,7 +4719,7 @@ def test_a_write_that_may_be_repeated_follows_a_redirect_to_the_active_node(stub
     server = stub(answer)
     server.store().set("a#new", "v")
     [followed] = [request for request in server.requests if b"/elsewhere" in request]
-    assert followed.startswith(b"POST ") and b'"new": "v"' in followed
+    assert followed.startswith(b"PATCH ") and b'"new": "v"' in followed
 
 
 def test_a_write_that_reached_no_server_is_not_said_to_be_of_unknown_outcome(stub):
@@ -4738,7 +4738,7 @@ def test_no_write_follows_a_redirect_that_asks_for_a_get(stub, status):
     redirect = http(b"", status, "Location: /v1/secret/data/elsewhere")
     server = stub(lambda request: http() if request.startswith(b"GET") else redirect)
     assert type(failure(server.store().set, "a#new", "v")) is ps.Unavailable
-    assert server.tries("POST") > server.tries("/elsewhere") == 0
+    assert server.tries("PATCH") > server.tries("/elsewhere") == 0
 
 
 @pytest.mark.parametrize("status, tries", [(412, 3), (429, 3), (500, 1), (502, 1), (503, 1)])
@@ -4752,8 +4752,9 @@ def test_a_write_on_kv_1_is_repeated_only_after_an_answer_that_it_was_not_carrie
 @pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
 def test_an_error_after_a_write_says_that_it_may_have_been_carried_out(stub, written):
     def answer(request):
-        found = STRANGER if server.tries("POST") else http()
-        return found if request.startswith(b"GET") else written
+        if request.startswith(b"GET"):
+            return STRANGER if server.tries("POST") else http()
+        return written if request.startswith(b"POST") else http(b"", 405)
 
     server = stub(answer)
     for act in (lambda: server.store().set("a#new", "v"), lambda: server.store().delete("a")):
@@ -5506,7 +5507,7 @@ def test_a_write_whose_response_was_lost_happens_once_on_kv_2(stub, answers, oth
             if refusals:  # the token has come to its end
                 return refusals.pop()
             return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
-        history.extend([sent["data"], *others])
+        history.extend([{**old, **sent["data"]}, *others])
         return answer  # done, but nobody hears of it
 
     server = stub(act)
@@ -5531,6 +5532,8 @@ def kv_2(history, *interferences):
         sent = json.loads(body)
         if sent["options"]["cas"] != len(history):
             return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
+        if head.startswith(b"PATCH"):
+            sent["data"] = {**history[-1], **sent["data"]}
         history.append(sent["data"])
         return http_json({"data": {"version": len(history)}})
 
@@ -5741,6 +5744,72 @@ def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back
     record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
     act(store)
     assert set(store.names()) <= {"app#b"}
+
+
+def test_one_of_several_fields_is_written_by_one_request_after_a_read(monkeypatch):
+    monkeypatch.setattr(ps, "_MOUNTS_SECONDS", 1000)
+    store = bao().store()
+    store.set_fields("app", {"a": "<v>", "n": None, "b": {"c": [1.5, None]}, "d": "x"})
+    seen = record_requests(store)
+    store.set("app#a", "é")
+    assert [method for method, _ in seen] == ["GET", "PATCH"]
+    store.delete("app#d")
+    assert seen[-1][0] == "PATCH"
+    assert store.get_fields("app") == {"a": "é", "n": None, "b": {"c": [1.5, None]}}
+
+
+WITHOUT_PATCH = "data * create read update", "delete * update", "metadata * list"
+
+
+@pytest.mark.parametrize("act", [lambda s: s.set("app#b", "w"), lambda s: s.delete("app#b")])
+def test_a_token_without_the_capability_patch_is_refused_once_and_brings_nothing_back(act):
+    store = bao().store()
+    store.set_fields("app", {"a": "v", "b": "v"}), store.set_fields("warm", {"a": "v", "b": "v"})
+    user, left = limited(store, *WITHOUT_PATCH), ["app#"]
+    seen = record_requests(user)
+    user.set("warm#b", "w"), user.delete("warm#b")
+    assert [method for method, _ in seen].count("PATCH") == 1
+    assert store.get_fields("warm") == {"a": "v"}
+    record_requests(user, lambda method, _: left and method == "GET" and store.delete(left.pop()))
+    act(user)
+    assert set(store.names()) <= {"app#b", "warm#a"}
+
+
+REFUSALS = [http(b"<h1>Method Not Allowed</h1>", 405), http_json({"errors": []}, 404), http(b"", 501)]
+
+
+@pytest.mark.parametrize("refusal", [*REFUSALS, http_json({"errors": []}, 415)])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_server_or_firewall_that_refuses_patch_gets_a_post(stub, refusal, lost):
+    history = [{"a": "1", "b": "1"}]
+    answer = kv_2(history)
+
+    def act(request):
+        if not request.startswith(b"PATCH"):
+            return answer(request)
+        return None if lost and server.tries("PATCH") == 1 else refusal
+
+    server = stub(act)
+    store = server.store()
+    store.set("a#a", "2"), store.set("a#b", "2")
+    assert (history[1:], server.tries("PATCH")) == ([{"a": "2", "b": "1"}, {"a": "2", "b": "2"}], 1 + lost)
+
+
+def test_a_patch_that_was_carried_out_before_it_was_refused_is_not_made_twice(stub):
+    history, theirs = [{"a": "1", "b": "1"}], {"a": "theirs", "b": "1"}
+    answer = kv_2(history)
+
+    def act(request):
+        if not request.startswith(b"PATCH"):
+            return answer(request)
+        if server.tries("PATCH") > 1:
+            return http(b"{}", 403)
+        history.extend([{"a": "2", "b": "1"}, theirs])
+        return None
+
+    server = stub(act)
+    server.store().set("a#a", "2")
+    assert history == [{"a": "1", "b": "1"}, {"a": "2", "b": "1"}, theirs]
 
 
 def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
