@@ -252,7 +252,7 @@ _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
     "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w*pwds?|\w{0,5}pws?|pins?|passe|kennwort|senha"
     r"|(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
-    r"|new|old|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
+    r"|new|old|require|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
     "secret": r"\w*secrets?|salts?|dsns?",
     "token": r"\w*tokens?|pats?",
     "key": r"[a-z]?keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|cookie|crypt|encryption"
@@ -6690,9 +6690,16 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(
+    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(
         (?i:{name}){login}  x.{name}"me", "{p}")
+    mysqli_connect(|mysqli(|pdo(|getconnection(
+        (?i:{name})\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},{login}  {name}dsn, "me", "{p}")
+    jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
+        (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
+        {name}x, "{p}")
 command password
+    echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
+        echo 'me:{p}' | chpasswd
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
@@ -6737,7 +6744,7 @@ _MACROS = {
     "{space}": r"(?: |\\\n){1,9}",
     "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
     "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
-    r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%][^\s"'$<{}]{5,99})["']""",
+    r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%](?:[^\s"'$<{}]|\$(?!\w)){5,99})["']""",
 }
 
 
@@ -7243,7 +7250,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value):
+    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value, ending):
         return None
     if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
@@ -7299,11 +7306,13 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     return _BARE_VALUES["word"].match(window, start)
 
 
-def _is_prose(name: bytes, before: bytes, value: bytes) -> bool:
+def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
     """Return whether a word without `=` or `:` follows the name, as in a sentence."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
+    if ending == "line" and not before:  # redis.conf has `requirepass VALUE`
+        command = True
     return len(value) < (6 if command else 16) or value.translate(None, b"0123456789") == value
 
 
@@ -8309,6 +8318,9 @@ def _web_key(text: bytes, at: int) -> Detected:
 _USERINFO = lazily(
     rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\{}\[\]|]{3,200})@([A-Za-z0-9.-]{0,80})"  # RFC 3986
 )
+_DSN_USERINFO = lazily(
+    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`@]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
+)  # of Go's MySQL driver
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 
 
@@ -8317,7 +8329,8 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    for found in _USERINFO.finditer(text):
+    dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text else iter(())
+    for found in chain(_USERINFO.finditer(text), dsns):
         user, password, host = found.groups()
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or b"example" in host or len(set(password.lower())) < 3

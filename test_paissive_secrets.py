@@ -10413,6 +10413,17 @@ EXAM = r"""
 + api.ts headers: { "X-Auth-Tok·en": "{A40}" }
 + notes.md pass·word: `Sunny-Beach-88`
 + config.php 'pass·word' => 'bratwurst9',
++ redis.conf requirepa·ss tr0ub4dor9
++ compose.yml command: redis-server --requirepa·ss tr0ub4dor9
++ main.go db, err := sql.Open("mysql", "app:b4ckup-Run·ner9@tcp(db:3306)/app")
+- main.go dsn := fmt.Sprintf("root:%s@tcp(%s)/app", pw, host)
++ mail.py server.login("robot@shop.io", "k6j5f2·lsrw2")
++ db.php $link = mysqli_con·nect("localhost", "app", "b4ckup-Runner9");
++ Db.java DriverManager.getConne·ction(url, "app", "b4ckup-Runner9");
++ auth.js jwt.sig·n({ id }, 'b4ckup-Runner9')
+- auth.js jwt.sig·n({ id }, process.env.SECRET)
+- auth.js createHmac('sha256', key)
++ Dockerfile RUN echo 'root:b4ckup-Run·ner9' | chpasswd
 + app.properties spring.datasource.pass·word=postgres
 + url.txt postgres://app:{A16}@db.internal/app
 - values.yaml pass·wordKey: pass·word
@@ -10659,10 +10670,9 @@ def test_the_table_of_weights_is_what_the_trainer_prints(trainer):
     assert trainer.weight_table(ps.load_weights()) == ps._WEIGHTS.strip("\n")
 
 
-def test_the_trainer_makes_examples_of_planted_lines(trainer, monkeypatch):
-    lines = trainer.planted.lines
-    monkeypatch.setattr(trainer.planted, "lines", lambda *args: itertools.islice(lines(*args), 200))
-    examples = trainer.planted_examples(1, 1, ())
+def test_the_trainer_makes_examples_of_planted_lines(trainer):
+    lines = itertools.islice(trainer.planted.lines(1, 1, []), 200)
+    examples = trainer.planted_examples(lines)
     assert {(example.truth, example.weight) for example in examples} >= {(True, trainer.PLANTED)}
 
 
@@ -10684,10 +10694,38 @@ f1 = lambda tp, fp, fn: (1.0, 1.0, 1.0) if tp and not fp + fn else (0.0, 0.0, 0.
 """
 
 
-def test_planted_lines_are_the_same_for_a_seed_and_others_for_another():
+@pytest.fixture(scope="module")
+def planted():
     spec = importlib.util.spec_from_file_location("planted", ROOT / ".ci" / "planted.py")
-    planted = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(planted)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_labelled_lines_are_found_or_left_alone_as_their_labels_say(planted):
+    rows = list(planted.labelled(3, 1))
+    reports = {(row, bool(reported(text, path))) for secret, row, path, text in rows if not secret}
+    assert [row for row, is_reported in reports if is_reported] == []
+    secrets = [(path, text) for secret, _, path, text in rows if secret]
+    found = [text for path, text in secrets if reported(text, path)]
+    assert len(found) > 0.9 * len(secrets) > 100
+
+
+def test_the_maker_of_planted_lines_prints_the_figures_of_this_clone(planted, capsys, monkeypatch):
+    lines = itertools.islice(planted.lines(1, 1, []), 100)
+    monkeypatch.setattr(planted, "lines", lambda *args: lines)
+    monkeypatch.setattr(sys, "argv", ["planted.py", "3"])
+    planted.main()
+    printed = re.findall(
+        r"(?m)^(\w+) +\d+ (secrets|other lines) +([\d.]+)% reported$", capsys.readouterr().out
+    )
+    assert [row[:2] for row in printed] == list(
+        itertools.product(["generated", "labelled"], ["secrets", "other lines"])
+    )
+    assert float(printed[2][2]) > 90 and printed[3][2] == "0.0"
+
+
+def test_planted_lines_are_the_same_for_a_seed_and_others_for_another(planted):
     first, again, other = (list(planted.lines(seed, 1, [])) for seed in (1, 1, 2))
     assert first == again != other
     assert {secret for secret, *_ in first} == {True, False}
@@ -10729,7 +10767,8 @@ def test_a_clone_can_fit_the_weights_to_planted_lines_alone(tmp_path):
         file.write("dice, all_lines = random.Random(1), lines\n")
         file.write("def lines(*args):\n")
         file.write("    return (line for line in all_lines(*args) if dice.random() < 0.1)\n")
-    command = [sys.executable, tmp_path / ".ci" / "train.py", "--planted", "1", "--seed", "7", "--write"]
+    command = [sys.executable, tmp_path / ".ci" / "train.py", "--planted", "1"]
+    command += ["--labelled", "1", "--seed", "7", "--write"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     table = printed[printed.index("\nbias: ") + 1 :].rstrip("\n")
     assert module.read_text() == MODULE.read_text().replace(ps._WEIGHTS.strip("\n"), table)
@@ -11169,7 +11208,8 @@ KEYWORDS = [bytes([n]) for n in range(32, 127)]
 KEYWORDS += (
     b"""values (|insert into a (pw) values ('a'),|sqlcmd -|"""
     b"""://@|://a:bcd |PRIVATE KEY|curl -u a |machine a login b |Q~|a:bcd@tcp(|connect(a, "b", "c", |"""
-    b"""SetBasicAuth("a", "b|set("key", "a1") |Basic aaaaaaaaaaaa |password|key: |token='a1' |"""
+    b"""SetBasicAuth("a", "b|jwt.sign(a, |getConnection("a", |echo 'a:bcde |"""
+    b"""set("key", "a1") |Basic aaaaaaaaaaaa |password|key: |token='a1' |"""
     b"""-1234-1234-1234"""
 ).split(b"|")
 KEYWORDS += [PEM[:27].encode(), b"x." + b"c" * 32 + b"\n", b"dp." + b"c" * 32 + b".\n", b"pass" + b" " * 20]

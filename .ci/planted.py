@@ -1,18 +1,28 @@
+#!/usr/bin/env python3
 # ruff: noqa: E501, SIM905
 """Secrets as generators and people make them, and what is no secret, in the places where programs keep them.
 
+    planted.py [SEED]        print how many of them an audit reports
+
 The trainer learns from these lines beside labelled ones. Values are drawn anew from a seed; no list of real secrets is needed.
+The lines of labelled.tsv are as they stand in repositories; the others combine each kind of value with each name and place.
 """
 
 from __future__ import annotations
 
 import base64
+import collections
 import random
+import re
 import string
+import sys
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 Draw = random.Random
+LABELLED = Path(__file__).with_name("labelled.tsv")
 COMMON = ("pass", "admin", "secret", "test", "mail", "redis", "user", "root", "demo")
 LOWER, DIGITS, ALNUM = string.ascii_lowercase, string.digits, string.ascii_letters + string.digits
 WORDS = (
@@ -178,6 +188,23 @@ NO_SECRETS: dict[str, Callable[[Draw], str]] = {
     "mime": lambda r: "application/" + r.choice(WORDS) + "+json",
     "placeholder": lambda r: r.choice(("your-%s-here", "<%s>", "change_me_%s", "xxxx%s", "%s_TODO")) % r.choice(WORDS),
 }  # fmt: skip
+# Values that only labelled.tsv asks for.
+FORMATS: dict[str, Callable[[Draw], str]] = {
+    "word": lambda r: r.choice(WORDS),
+    "Word": lambda r: r.choice(WORDS).capitalize(),
+    "WORD": lambda r: r.choice(WORDS).upper(),
+    "Words": NO_SECRETS["title"],
+    "small": NO_SECRETS["small number"],
+    "uuid": lambda r: str(uuid.UUID(int=r.getrandbits(128), version=4)),
+    "base64url": drawn(ALNUM + "-_", 35, 35),
+    "basic": lambda r: base64.b64encode(f"robot:{person(r)}".encode()).decode(),
+    "encoded": lambda r: base64.b64encode(drawn(ALNUM, 12, 24)(r).encode()).decode(),
+    "django": drawn(LOWER + DIGITS + "!@#$%^&*(-_=+)", 50, 50),
+    "telegram": lambda r: f"{r.randrange(10**9, 10**10)}:AA{drawn(ALNUM + '-_', 33, 33)(r)}",
+    "discord": lambda r: ".".join(("MT" + drawn(ALNUM, 24, 24)(r), "G" + drawn(ALNUM, 5, 5)(r), drawn(ALNUM + "-_", 38, 38)(r))),
+}  # fmt: skip
+# Alphabets of values whose size labelled.tsv gives.
+SIZED = {"hex": "0123456789abcdef", "base64": ALNUM + "+/", "base32": string.ascii_uppercase + "234567", "all printable": ALNUM + "!#$%&()*+,-./:;<=>?@[]^_{|}~"}  # fmt: skip
 # Names of keys and tokens that aren't secrets, with random or other values.
 OTHER_NAMES = (
     "primaryKey sortKey partitionKey cacheKey tokenId keyId integrity resolved sha512 commit etag publicKey"
@@ -233,3 +260,50 @@ def put(place: Place, name: str, make: Callable[[Draw], str], r: Draw) -> str:
             shown = name if name in OTHER_NAMES else spelled(name, place.style)
             return place.line.format(n=shown, v=value)
     return ""
+
+
+def labelled(seed: int, each: int) -> Iterator[tuple[bool, str, str, str]]:
+    """Yield (is a secret, its group, path, text) for the rows of labelled.tsv; those with drawn values `each` times."""
+    r = Draw(seed)
+    for number, row in enumerate(LABELLED.read_text("utf-8").splitlines(), 1):
+        if row.startswith("#"):
+            continue
+        label, path, line = row.split("\t", 2)
+        for _ in range(each if "⟨" in line else 1):
+            text = re.sub("⟨(.*?)⟩", lambda match: fill(match[1], r), line.replace("↵", "\n"))
+            yield label == "yes", f"row {number}", path, text
+
+
+def fill(kind: str, r: Draw) -> str:
+    name, _, size = kind.rpartition(" ")
+    if size.isdecimal():
+        return "".join(r.choice(SIZED.get(name) or ALNUM + "-_") for _ in range(int(size)))
+    return {**RANDOM, **MEMORABLE, **FORMATS}[kind](r)
+
+
+def main() -> None:
+    """Print the share of secrets that an audit finds at medium confidence, and of other lines that it reports."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import paissive_secrets as ps
+
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    for name, rows in ("generated", lines(seed, 1, [])), ("labelled", labelled(seed, 5)):
+        totals: collections.Counter[bool] = collections.Counter()
+        reported: collections.Counter[bool] = collections.Counter()
+        groups = set()
+        for secret, group, path, text in rows:
+            totals[secret] += 1
+            matches = ps.scan(iter([f"{text}\n".encode()]), path, levels=("high", "medium"))
+            hit = any(True for _ in matches)
+            reported[secret] += hit
+            if hit != secret and name == "labelled":
+                groups.add(group)
+        for secret, what in (True, "secrets"), (False, "other lines"):
+            share = reported[secret] / totals[secret]
+            print(f"{name:9} {totals[secret]:6} {what:11} {share:7.1%} reported")
+        if groups:
+            print("missed or wrong at least once: labelled.tsv,", ", ".join(sorted(groups)))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,15 +4,17 @@
 # ///
 """Fit the weights of the judgement, and print the table that paissive_secrets.py holds.
 
-    train.py [EVALUATE.PY DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--rows] [--write]
+    train.py [EVALUATE.PY DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--labelled N] [--rows]
+             [--write]
 
-Without other data, as in a clone, `train.py --planted 3` fits the table to lines that planted.py makes.
+Without other data, as in a clone, `train.py --planted 3 --labelled 3` fits the table to lines of planted.py.
 EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
 labelled lines, `data/REPOSITORY/…` with files. First, six-fold cross-validation over the repositories
 estimates and prints the accuracy; then the table is fitted on everything: logistic regression with an L1
 penalty chooses the features, and one with an L2 penalty fits their weights.
 
---planted adds secrets as generators and people make them, N of each kind in each place (planted.py). --rows
+--planted adds secrets as generators and people make them, N of each kind in each place (planted.py);
+--labelled adds the lines of labelled.tsv, each with N values. --rows
 prints for each row of the table of what is no secret how many secrets it alone costs and false findings it
 alone saves, by weights that were fitted without the repository; rows that save nothing go.
 
@@ -133,9 +135,9 @@ def made_up(candidate, draw, passwords):
             yield word, CHOSEN
 
 
-def planted_examples(seed, each, passwords):
-    """Every candidate on a planted line; a generator in a place counts as a repository."""
-    for secret, group, path, line in planted.lines(seed, each, list(passwords)) if each else ():
+def planted_examples(lines):
+    """Every candidate on these lines; a generator in a place, or a row, counts as a repository."""
+    for secret, group, path, line in lines:
         for span in ps.detect(f"\n{line}\n".encode(), path):
             if span.candidate and ps.is_scored(span):
                 place = ("planted", f"data/{group.replace('/', '-')}/{path}", 2)
@@ -316,6 +318,7 @@ def main():
     parser.add_argument("--clean", nargs="*", type=Path, default=())
     parser.add_argument("--passwords", type=Path)
     parser.add_argument("--planted", type=int, default=0, metavar="N")
+    parser.add_argument("--labelled", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", action="store_true")
     parser.add_argument("--write", action="store_true")
@@ -334,7 +337,10 @@ def main():
         parts = pool.map(functools.partial(examples, passwords=passwords), options.data, 1)
     data, other = [e for part, _ in parts for e in part], [s for _, part in parts for s in part]
     data += clean_examples(options.clean)
-    data += planted_examples(options.seed, options.planted, passwords)
+    if options.planted:
+        data += planted_examples(planted.lines(options.seed, options.planted, list(passwords)))
+    if options.labelled:
+        data += planted_examples(planted.labelled(options.seed, options.labelled))
     print(f"{len(data)} candidates", file=sys.stderr)
     scored = cross_validate(data)
     report(scored, other, options.data, evaluate)
