@@ -5492,17 +5492,16 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
 
 # === Masking ===
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
-# The data is cut into words of 4 or 8 bytes, and every `step`-th is looked up in a table of the words of all
-# encodings. An encoding of `gap + size - 1` bytes or more contains such a word wherever it starts, so none is
-# missed.
+# Of every `gap` bytes of data, the first word of `size` bytes is looked up in a table of the words with which
+# encodings begin. Any `gap + size - 1` bytes contain a word that is looked up, and no encoding is shorter.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
-_MAX_STEP = 8  # words from one lookup to the next
-_MAX_WORDS = 100_000  # table entries: beyond this, the step shrinks
+_MAX_GAP = 32  # bytes from one lookup to the next; with a word, fewer than _MIN_LINE
+_MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
@@ -5516,6 +5515,7 @@ _Match = tuple[int, int, bytes]  # start, end, encoding
 
 
 def maskable(value: str) -> bool:
+    """Return whether a value is long enough to be masked."""
     return len(value.strip()) >= MIN_MASKED
 
 
@@ -5530,29 +5530,33 @@ class Encodings:
         self._first_bytes = {encoding[0] for encoding in self._sorted}
         shortest = min(map(len, self._sorted), default=_LONG)
         self._size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
-        entries = max(self._size * len(self._sorted), 1)  # for each step
-        self._step = max(min(shortest // self._size - 1, _MAX_STEP, _MAX_WORDS // entries), 1)
-        self._gap = self._step * self._size
+        entries = self._size * (len(self._sorted) + len(self._wrapped)) or 1  # for each word in a gap
+        gap_words = min(shortest // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
+        self._gap = max(gap_words, 1) * self._size
         self._words: dict[int, list[tuple[int, bytes]]] = {}
         for encoding in self._sorted:
-            for offset in range(self._gap):
-                self._add_word(encoding, offset, encoding)
+            self._add_words(encoding, encoding, range(self._gap))
         for encoding in self._wrapped:
-            self._add_broken_words(encoding)
+            self._add_words_near_breaks(encoding)
         self._known = frozenset(self._words)  # faster to search than a dict
 
-    def _add_word(self, text: bytes, offset: int, encoding: bytes) -> None:
-        word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
-        self._words.setdefault(word, []).append((offset, encoding))
+    def _add_words(self, encoding: bytes, text: bytes, offsets: range) -> None:
+        """Add the words at these offsets of `text`, by which the encoding is found."""
+        for offset in offsets:
+            word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+            self._words.setdefault(word, []).append((offset, encoding))
 
-    def _add_broken_words(self, encoding: bytes) -> None:
-        """Add the words that a line break can be in, wherever the encoding is wrapped."""
-        for line_break in _LINE_BREAKS:
-            for place in range(1, min(len(encoding), self._gap + self._size)):
+    def _add_words_near_breaks(self, encoding: bytes) -> None:
+        """Add the words by which an encoding is found if a line break is near its beginning."""
+        enough = self._gap + self._size - 1  # bytes that have a whole word in them, wherever they are
+        last = len(encoding) - self._size
+        self._add_words(encoding, encoding, range(self._gap, min(enough + self._gap, last + 1)))
+        # With fewer bytes before and after it, the break may be in the only word.
+        for place in range(max(len(encoding) - enough, 0) + 1, min(enough, len(encoding))):
+            for line_break in _LINE_BREAKS:
                 text = encoding[:place] + line_break + encoding[place : place + self._size]
                 first = max(place - self._size + 1, 0)
-                for offset in range(first, min(place + len(line_break), self._gap)):
-                    self._add_word(text, offset, encoding)
+                self._add_words(encoding, text, range(first, min(place + len(line_break), self._gap)))
 
     def find(self, data: bytes, is_end: bool) -> tuple[list[_Match], int]:
         """Return the matches, in any order, and where one that is cut off begins."""
@@ -5568,14 +5572,16 @@ class Encodings:
     def _matches(self, data: bytes) -> Iterator[_Match]:
         """Yield the matches; one that is cut off ends after the data."""
         whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast("Q" if self._size == 8 else "I")[:: self._step]
+        words = whole.cast("Q" if self._size == 8 else "I")[:: self._gap // self._size]
         if self._known.isdisjoint(words):  # the whole cost of output without values
             return
         # Random text has some of the words by chance, so leave out the others fast.
         for place in itertools.compress(range(len(words)), map(self._known.__contains__, words)):
             for offset, encoding in self._words[words[place]]:
                 start = place * self._gap - offset
-                if start >= 0 and data.startswith(encoding[: len(data) - start], start):
+                # First the part that the word is in: cutting a long encoding takes long.
+                is_likely = start >= 0 and encoding.startswith(data[start : start + self._gap])
+                if is_likely and data.startswith(encoding[: len(data) - start], start):
                     yield start, start + len(encoding), encoding
                 elif encoding in self._wrapped:
                     yield from self._wrapped_matches(data, start, encoding)
@@ -5588,8 +5594,8 @@ class Encodings:
 
     def _find_cut(self, data: bytes) -> int:
         """Return where a value that the data cuts off may begin, or the data's end."""
-        # One that begins earlier has a whole word in the data.
-        reach = self._gap + self._size + 2
+        # One that begins earlier has a known word in the data, after its first line break if need be.
+        reach = 2 * (self._gap + self._size)
         for start in range(max(len(data) - reach, 0), len(data)):
             if data[start] not in self._first_bytes:
                 continue
@@ -5600,10 +5606,11 @@ class Encodings:
         return len(data)
 
     def mask(self, text: AnyStr) -> AnyStr:
+        """Return `text` with `***` in place of values; the same object if there are none."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
         if masked == data:
-            return text  # itself, since callers compare by `is`
+            return text
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
@@ -5634,10 +5641,11 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
+        """Whether what is held back is so short that `pause` may show it."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return what is held back; if it begins a value, the rest is masked."""
+        """Return what is held back, unmasked; if it begins a value, the rest will be masked."""
         shown = self._tail[self._done :]
         self._done = len(self._tail)
         self._masked = False
@@ -5645,6 +5653,7 @@ class Masker:
 
 
 def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
+    """Return whether one of these encodings, which are sorted, begins with the text."""
     import bisect
 
     at = bisect.bisect(encodings, text)
@@ -5652,7 +5661,7 @@ def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
 
 
 def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
-    """Return where an encoding with line breaks in it ends, after the data if it is cut off, or -1."""
+    """Return where an encoding with line breaks in it ends; beyond the data if cut off, -1 if not there."""
     end = start
     for byte in encoding:
         ahead = data[end : end + 2]
@@ -5670,11 +5679,15 @@ def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
 
 def encodings_of(value: str) -> set[bytes]:
     """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
-    parts = {value, value.strip(), *filter(maskable, _secret_leaves(value))}
+    parts = {value, *filter(maskable, _secret_leaves(value))}
+    stripped = {text.strip() for text in parts}
+    parts |= stripped
     whole = set(parts)
     lines: list[str] = []
-    for text in parts:
-        text = re.sub("\r\n?", "\n", text.strip())
+    for text in stripped:
+        text = re.sub("\r\n?", "\n", text)
+        if "\n" not in text:
+            continue
         whole |= {text, text.replace("\n", "\r\n")}  # as files and terminals have it
         if text.count("\n") < _MAX_LINES:  # logs add a prefix to each line
             lines += [line.strip() for line in text.split("\n") if maskable(line)]
@@ -5746,10 +5759,7 @@ def _in_hex(raw: bytes) -> Iterator[bytes]:
 
 
 def _in_urls(text: str) -> Iterator[str]:
-    from urllib.parse import quote
-
-    # Quote once, since that takes long.
-    upper = quote(_to_bytes(text), "")
+    upper = re.sub(rb"[^\w.~-]", lambda match: b"%%%02X" % ord(match[0]), _to_bytes(text)).decode()
     lower = re.sub("%..", lambda match: match[0].lower(), upper)
     for safe in _URL_SAFE:
         for form, escape in ((upper, "%%%02X"), (lower, "%%%02x")):
@@ -5784,9 +5794,7 @@ def _in_quotes(text: str) -> Iterator[str]:
 
 
 def _in_markup(text: str) -> Iterator[str]:
-    import html
-
-    plain = html.escape(text, quote=False)
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quoted = plain.replace('"', "&quot;")
     yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 

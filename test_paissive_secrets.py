@@ -8373,6 +8373,17 @@ def test_mask_base64_with_a_break_at_any_place_wherever_it_begins(line_break):
 
 
 @pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
+def test_mask_base64_with_a_break_at_any_place_wherever_a_write_ends(line_break):
+    value = "".join(random.Random(7).choices(string.ascii_letters, k=48))
+    encoded, encodings = base64.b64encode(value.encode()), ps.Encodings([value])
+    for place in range(1, len(encoded), 3):
+        before = b" " * (place * 7 % 40)
+        text = before + encoded[:place] + line_break + encoded[place:]
+        for at in range(len(text)):
+            assert masked([text[:at], text[at:]], encodings=encodings) == before + b"***", (place, at)
+
+
+@pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("value", ["8letters", "correct-horse-battery-staple", "ab-" * 60])
 def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_break):
     encodings = ps.Encodings([value])
