@@ -6133,13 +6133,14 @@ class _Terminal:
     def __init__(self) -> None:
         self._modes: list[Any] | None = None  # before it was made raw
 
-    def make_raw(self) -> None:
+    def make_raw(self) -> bool:
         import termios
         import tty
 
         if self._modes is None and _in_foreground():
             self._modes = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)
+        return self._modes is not None
 
     def restore(self) -> None:
         import termios
@@ -6183,12 +6184,16 @@ def _wait_for(
     process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
     """Return a process's status; meanwhile forward signals to it, and stop when it is stopped."""
+    import select
     import signal
 
     while process.returncode is None:
         pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
         if not pid:
-            for number in os.read(signals, PIPE_BYTES):
+            # `fg` after `bg` sends no signal.
+            patience = None if not terminal or terminal.make_raw() else _GRACE_SECONDS
+            ready = select.select([signals], [], [], patience)[0]
+            for number in os.read(signals, PIPE_BYTES) if ready else b"":
                 _handle_signal(number, process, outputs, terminal)
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
@@ -6209,8 +6214,6 @@ def _handle_signal(
     if number == signal.SIGWINCH:
         for output in outputs:
             _resize(output.source, output.target)
-    if number == signal.SIGCONT and terminal:  # by `fg` after `bg`
-        terminal.make_raw()
     # The keyboard has interrupted a command in our process group, one without a terminal of its own.
     by_key = number in (signal.SIGINT, signal.SIGQUIT) and not terminal and _in_foreground()
     if number != signal.SIGCHLD and not by_key:

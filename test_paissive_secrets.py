@@ -675,6 +675,12 @@ def test_structure_mutants_of_each_kind(tmp_path, monkeypatch):
         assert sorted(found) == sorted(f"# === Sums ===\n{mutant}" for mutant in mutants)
 
 
+def test_structure_alternatives_are_dropped_from_every_kind_of_group(tmp_path, monkeypatch):
+    text = r"(?i)(?:one|(?P<a>b|c)(?<=[d|e]|f)(?P=a))"
+    dropped = [text[start:end] for start, end in load_mutate(monkeypatch, tmp_path).alternatives(text)]
+    assert dropped == ["b|", "|c", "[d|e]|", "|f", "one|", "|(?P<a>b|c)(?<=[d|e]|f)(?P=a)"]
+
+
 WITH_TYPES = """
 # === Sums ===
 class NoSum(ValueError):
@@ -1917,6 +1923,7 @@ READ = {
     'X="${Y}-${Z:-d}-${Z}"': "why-d-",
     "X=a${Y}b": "awhyb",
     'X="it\'s"': "it's",
+    "X='it\\'s'": "it's",
     'X="say \\"hi\\""': 'say "hi"',
     "X='a\\b'": "a\\b",
     'X="a\\\\b"': "a\\b",
@@ -5546,6 +5553,15 @@ def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_m
     assert history == [{"value": "old"}, theirs, {**theirs, "mine": "new"}]
 
 
+def test_a_write_whose_response_was_lost_and_whose_version_is_deleted_has_an_unknown_outcome(stub):
+    server = stub(kv_2(history := [{"value": "old"}], lambda: history.append(None)))  # and hang up
+    said = refusal(server.store().set, "a", "new")
+    assert said.startswith("Unavailable: ") and said.endswith(
+        "; others wrote or deleted the secret since; read it"
+    )
+    assert history == [{"value": "old"}, None]
+
+
 def test_a_write_that_was_put_off_is_made_again_whatever_others_did_meanwhile(stub):
     def delete_and_put_off():
         history.append(None)
@@ -6471,6 +6487,12 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
     assert "no stage called 'next'; use one of" in refusal(manager.get_secret, "A_TOKEN", stage="next")
 
 
+def test_an_empty_value_is_deleted_like_any_other():
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", "")
+    assert (store.delete("A_TOKEN"), list(store.names())) == (None, [])
+
+
 @pytest.mark.parametrize("length", [242, 246, 251])
 def test_a_secret_whose_stages_would_have_too_long_a_name_can_be_deleted(length, files):
     files.set("x" * length, "value")
@@ -6906,6 +6928,11 @@ def test_config_reads_variables_before_dotenv_before_its_file(config, monkeypatc
     assert config.get("database.host") == "of-dotenv"
     monkeypatch.setenv("DATABASE_HOST", "of-the-process")
     assert config.get("database.host") == "of-the-process"
+
+
+def test_config_resolves_to_a_variable_even_if_that_is_empty(config, monkeypatch):
+    monkeypatch.setenv("DATABASE_HOST", "")
+    assert (config.get("database.host", use_secret=True), config.resolve()["database"]["host"]) == ("", "")
 
 
 def test_config_reads_mounted_files_only_for_secrets(config, monkeypatch):
@@ -8165,6 +8192,11 @@ def test_import_removes_a_file_of_secrets_once_the_store_returns_them(env_file, 
     assert (ps.FileStore().get("A_TOKEN"), env_file.exists()) == ("one", False)
 
 
+def test_import_from_stdin_has_nothing_to_remove(say):
+    assert say("import", "-", "--remove", stdin="A_TOKEN=one\n")[0] == 0
+    assert ps.get_secret("A_TOKEN", backend="env") == "one"
+
+
 @pytest.mark.parametrize("remove", [[], ["--remove"]])
 def test_import_leaves_a_file_that_changes_meanwhile(env_file, say, monkeypatch, remove):
     def change(store, *names):
@@ -8322,6 +8354,7 @@ def spelled(value):
         texts[quote] = html.escape(value).replace("&#x27;", quote)
     texts |= {"SQL": value.replace("'", "''"), "shlex": shlex.quote(value).strip("'")}
     texts["shell"] = value.replace("'", "'\\''")
+    texts["bash's"] = re.sub(r"[\\']", r"\\\g<0>", value).replace("\n", "\\n")  # in $'...'
     yield from ((encoding, text.encode()) for encoding, text in texts.items())
 
 
@@ -8894,6 +8927,7 @@ def shell_on_a_terminal(script, setup=":"):
 
 
 def leave(terminal):
+    assert termios.tcgetattr(terminal.slave) == terminal.before
     terminal.type(b"exit 5\n")
     assert terminal.process.wait(20) == 5
     os.close(terminal.master)
@@ -8919,6 +8953,19 @@ def test_run_on_a_terminal_goes_on_in_the_background():
     terminal.type(b"bg\necho ty''ped; echo >go\n")
     terminal.until(b"typed\r\n")
     terminal.until(b"done ***")
+    leave(terminal)
+
+
+def test_run_on_a_terminal_gets_its_keys_again_when_it_comes_back_from_the_background():
+    terminal = shell_on_a_terminal("read line; echo $line, $APP_TOKEN")
+    terminal.type(b"\x1a")
+    terminal.until(b"Stopped")
+    terminal.type(b"bg\necho ty''ped\n")
+    terminal.until(b"typed\r\n")
+    terminal.type(b"fg\n")
+    eventually(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ICANON)
+    terminal.type(b"a word\n")
+    assert terminal.until(b"a word, ***\r\n$ ").count(b"a word\r\n") == 1
     leave(terminal)
 
 
@@ -9734,6 +9781,44 @@ def test_each_pattern_finds_its_own_and_leaves_a_reference():
         assert [reported(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
 
 
+# Of each pattern around a keyword: every keyword, and what may stand between it and the value.
+FORMS_AROUND_KEYWORDS = r"""
+azure-account-key  AccountKey={B86}==  AccountKey': '{B86}==  SharedAccessKey="{B43}="
+azure-client-secret  x = "{A3}8Q~{W31}"  x = ~.-8Q~{W34}
+putty-key  Private-Lines: 14 {B64} {B64} {B20}=
+openvpn-key  BEGIN OpenVPN Static key V1-----{sh32}{sh32}{sh32}{sh32}
+stripe-webhook-secret  whsec_ab/cd+{B32}==
+discord-webhook  https://discord.com/api/webhooks/{d17}/{W60}  https://discordapp.com/api/webhooks/{d20}/{W70}
+npmrc-login  //x.local/:_authToken={p}{p}  //x.local/:_password = '{p}{p}
+hex-private-key  PRIVATE_KEY={h64}  privateKey: '0x{h64}'  "private_key_of_app": "{h64}"
+basic-auth  basic bWU{A0}6azNYdzl2UXo=  -Basic bWU{A0}6azNYdzl2UXo=
+bearer-token  "Bearer {h40}"  'bearer {h40}='  \"Bearer {h40}\"  Authorization: Token {h40}
+    authorization=Bearer {h20}  headers['Authorization'] = 'Token token={h40}'  Authorization: {h40}
+login-arguments  x.basicAuth("me", "{p}")  credential('me', '{p}')  Credentials("me", "{p}")
+    Authentication("me", "{p}")  auth=("me", "{p}")  LoginAsync("me", "{p}")
+command-password  sshpass -p '{p}' ssh x  docker login -u me --password {p} x  az login -u me -p {p}
+    psexec.exe \\x.local -u me -p {p}  redis-cli -h x.local -a "{p}"  run -u me.you@x:{p} x  sqlcmd -S x -P{p}
+    ldapsearch -x -w {p}  ldapadd -x -w {p}  ldapmodify -x -w{p}  htpasswd -b users me {p}
+    htpasswd -cbB users me {p}  openssl enc -pass pass:{p}  mysql -u me -p{p} shop  mysqldump -p{p} shop
+    mariadb-admin -p'{p}'  curl -u me:{p} x  curl --user 'me':"{p}" x
+    ConvertTo-SecureString -AsPlainText -Force "{p}"  ConvertTo-SecureString '{p}' -AsPlainText
+netrc-password  machine x login me password {p}  machine x login me account a password {p}
+azure-signature  ?sp=rl&sig={A40}-_x  &sp=rl&se=2030&amp;sig={W43}
+azure-function-key  https://x.azurewebsites.net/api/a?code={W54}==
+    https://x.azurewebsites.net/api/a/b?c=1&code={W40}
+mailchimp-key  {h32}-us1  {h32}-us12
+slack-webhook  https://hooks.slack.com/services/T{U8}/B{U8}/{A24}  hooks.slack.com/workflows/T{U8}/A{U8}/{A24}
+"""
+
+
+def test_every_keyword_is_found_with_all_that_may_stand_around_its_value():
+    for entry in re.split(r"\n(?! )", FORMS_AROUND_KEYWORDS.strip()):
+        rule, *forms = re.split(r"\s{2,}", entry)
+        for form in forms:
+            text = form.replace("{s", "\n{").replace("{p}", GUESSED + "Zx")
+            assert rule in found(ps._samples(text)), form
+
+
 def test_a_project_defines_rules_in_the_notation_of_the_table():
     rule, value = ps.custom_rule("acme-key", "acmw_(live|test)_ {A32}"), "acmw_test_" + ps._samples("{A32}")
     assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
@@ -9868,6 +9953,8 @@ def test_a_bare_value_ends_as_its_language_says():
         ("a.yml", "password: a,b;c[d]7 # of me", "a,b;c[d]7"),
         ("a.yml", "{user: a, password: x7k9Qw2p, host: b}", "x7k9Qw2p"),
         ("a.yml", "  - PASSWORD=a(b7x9q", "a(b7x9q"),
+        ("a.yml", "  - PASSWORD=a(b7x9q, host: b", "a(b7x9q"),
+        ("a.yml", "  - PASSWORD=a(b7x9q # of me", "a(b7x9q"),
         ("a.yml", '  - "PASSWORD=a(b, c7x9q"', "a(b, c7x9q"),
         ("a.yml", "password: !vault |\n  6638", ""),
         ("a.yml", "password: !Ref DbPassword2", ""),
@@ -9878,6 +9965,10 @@ def test_a_bare_value_ends_as_its_language_says():
         ("a.md", "password: f{a, b}", "f"),
         ("a.sh", r"export DB_PASSWORD=a[b]\$c#d7x; run", r"a[b]\$c#d7x"),
         ("Dockerfile", "ENV DB_PASSWORD=x7k{9}Qw2p A=b", "x7k{9}Qw2p"),
+        ("Dockerfile", "ARG DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
+        ("a.sh", "local db_password=x7k{9}Qw2p", "x7k{9}Qw2p"),
+        ("a.sh", "readonly DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
+        ("a.bat", "set DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
         ("a.json", '{"token": {"a": 7}, "secret": [1]}', ""),
         ("a.rst", "<auth_key>x7k9Qw2p</auth_key>\\n <asn>7224</asn>", "x7k9Qw2p"),
         ("a.graphql", 'secret: Text @deprecated(reason: "As of 3.5")', "Text"),
@@ -9978,53 +10069,110 @@ MORE_PROOFS = r"""
 it is a placeholder
     - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey - # openssl rand
     - %5BFiltered%5D
+    - your-x9 - yourpass1 - yourkey1 - yourtoken1 - yoursecret1 - place-holder7 - redacted7 - insert7 - dummy7
+    - fake7 - foo-bar7 - k7-here - changeonme - x - fill me - changethis - xreplace_with_it - todo - fixme
+    - tbd
+    - replace - choose-an-x - enter the x - fill_in_it - use-my-x - add_the_x - set-the-x - ourkey
+    - some_token
+    - the-password - mydata - my_secret - the_x-token
     + MyS3cure!Password9 + yourk9Qx
+    + Reinsert7x + xfake7Q + k7-hereby9 + xchangnme9 + k7todo!9 + todos7Qx + reuse-the-k7 + k7my-key
+    + mykey7Qx
 it is crossed out
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
+    - xxx - k7_xx - XXXXX - k7-X
     + uZQAAAAAAAAAAB{A20}
+    + k7xx + xxk7
 it is text in another script
     - \uD83D\uDC69 - \x1b[?67h
+    - \u0100k7
+    + 7pä + k7\u0041 + k7\x1b
 it is the name of an algorithm
     - X25519 - AES-256-GCM - PBKDF2WithHmacSHA256 - AES/CBC/PKCS5Padding - latin1 - A256CBC+HS512
     - ECDHE-RSA-AES256-SHA384
+    - DSAwithSHA256 - SCRAM-SHA-256 - HmacSHA1 - Ed448 - Ed25519 - TLS_RSA_WITH_x - ssl-dhe-x - rsa-sha2-512
+    - A128GCM - A128KW - ascii - NFKC - base64 - pbkdf2 - bcrypt - scrypt - argon2id - utf-8 - RS512
+    - sha1
+    + k7!HS256
 it is a number or a date
     - 1026u32 - #ffaa00 - [0.0.1, ) - 00000001 - E1A7 - 2020-01-31
+    - 16usize - $1,000.00 - 7i64 - -0b1101
     + 84725190
 it is a path or a file
     - ~/.config/app - /run/secrets/db - keys/server.pem
+    - /run/db #x - unix:/run/db - ../x - a.js - a.ts - a.json - a.yml - a.yaml - a.txt - a.key - a.crt
+    - a.p12 - a.jks
+    - a.conf - a.cfg - a.env - a.sh - a.rb - a.go - a.java - a.php - a.xml - a.html - a.md - a.png - a.jpg
+    - a.svg - a.pdf - a.py:12 - b/a.pem
     + k7/Q2x9v.Js3
+    + k7../x9 + k7~/x9 + k7/abc + /ab+k7 + k7,a.py
 it is a version
     - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - v0.1.0-2020/go.mod - v0.1.0 h1:{B43}=
+    - 7.0.* - lib ^7.0 - lib >=7, <8 - v0.1.0-a+inc - 1.2.3-rc.1
+    + k7Q1.2 + 1.2kQ7! + k!7:1.2 + x:1.2k!7 + k!7>=1.2 + k!v0.1.0 + v0.1.0!k7
 it is a type, a state or a rule for a field
     - nullable|string - max:255 - invalid - required_without:name
+    - text - digest - boolean - bool - integer - int - number - function - sometimes - confirmed - hashedValue
+    - encoded - encrypted - size:8 - min:8 - disabled - enabled - hidden - rw - ro - unset - wrong - empty
+    - users
+    - files - value - valuesB - valid - invalidToken - 1*
     + hidden9Qx
+    + k7 text + k1*7Q
 it is a hash
     - $6$rounds=5000$k7Gs - $2b$12${A53} - $$2b$$12$${A53} - {SSHA}{B32} - md5{h32}
     - pbkdf2_sha256$600000$x - sha512-{B86} - Linux-node-{h40}
+    - $gy$k7 - $apr1$k7 - $md5$k7 - $sha1$k7 - $scrypt$k7 - $argon2id$k7 - $pbkdf2-sha256$k7
+    - $bcrypt-sha256$k7
+    - *{d40} - password_hash - sha-digest - SCRAM-SHA-256 - x-SHA256:k7 - SHA1:k7 - bcrypt$k7 - argon2=k7
+    - scrypt:k7 - md5-k7 - x:{SSHA}k7 - {CRYPT@x}k7
     + $7{A12}
+    + k!md5-x + *{d40}k + my_hashK7 + md5{h32}K + k!0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
+    + 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9!k + Linux-node-{h40}!k + k!Linux-node-{h40}
 it is encrypted
     - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
+    - $ANSIBLE_VAULT;1.1 - $encrypted{A9} - AgA{B290} - gAAAAA{A9} - YWdlLWVuY3J5cHRpb24{A9} - AES256:{A20}
+    - enc:{A20} - cipher:{A20} - sealed:{A20} - kms:{A20} - age:{A20} - age1{a50} - eyJpdiI6{A20}
+    - eyJ{W9}.{W9}.{W9}.{W9}.{W9}
     + age2{a50}
+    + k!gAAAAA{A9} + eyJ{W9}.{W9}.{W9}.{W9}.{W9}!k
 it is public
     - MIGfMA0G{B40} - AAAAB3NzaC1{B40}
+    - eyJhbGci{A20} - eyJ0eXAi{A20} - 3MVG9{A20} - phc_{A20} - pk_live_{A20} - pk_test_{A20} - MFkwEw{A20}
+    - MHYwEA{A20} - MIIBIjANBgkq{A20} - MCowBQYDK2Vw{A20} - ecdsa-sha2-nistp256 AAAA{A20} - AAAAE2VjZHNh{A20}
+    - AAAAC3Nza{A20}
+    + k!3MVG9{A20} + eyJhbGci{A20}.x
 it is put in later
     - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s
     - process.env.KEY2
+    - {% x %} - a:~ts - %v& - $SECRET x - os.environ - os.getenv('X') - &x1
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
+    + k7Q%s + %sK7 + k7$Q2 + $ab!c + xprocess.env + process.envK + xos.getenv + os.getenvK
 it is the name of a variable or a type
     - appsv1.RepoCreds - APP-ID,APP-KEY
     + k7.Qx9v
+    + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
 it is a call or a template
     - {user.name} x - Basic {Convert.To - .format( - /*!*/x - <8+ char>
+    - Ab! x= - {a b} - .a(7
     + (k7{Q2]x9Kv
+    + -!ab(x) + a b c= + a b=K! + ab.c(7 + {"a"}
 no name follows
     - [type=" - ok ? " - $( - {{- $reg - minisign public - http:// - socks5h://<user>:<
+    - /etc/ - typeof  - arn:aws:x - /badge/x?a - shields.io/x?a - public - a public - =< - urn:x
+    + /etc/x + typeof x + xtypeof  + ://x + :<x + [type=x + ? "x + $(x + {{ x }}k + publicly + republic
+    + arn:x y7
+    + barn:x + a.svg?x y
 it is cut off
     - {{ x }} - : no such user - ['secret']
+    -  to 7 -  to v2 -  {x -  = x -  |> x - ' in x - : x
+    + k: x
 it is a pattern
     - [A-Za-z0-9]{5}
 it is PEM, which has a rule of its own
     - LS0tLS1CRUdJTi{A20}
+    + k7LS0tLS1CRUdJTi{A20}
+it is a URL
+    + 7ab://x9
 """
 
 
@@ -10877,6 +11025,7 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         (YAML, [6, 8, 13]),
         (f"a: b\n---\n{YAML}---\n{YAML.replace(': Secret', ': ConfigMap')}", [8, 10, 15]),
         (YAML.replace("kind: Secret\n", "") + "kind: Secret\n", [5, 7, 12]),
+        (YAML.replace("kind: ", "kind:\t"), [6, 8, 13]),
         (json.dumps(SECRET), [1, 1]),
         (json.dumps({"kind": "List", "items": [manifest("Pod"), SECRET]}, indent=2), [18, 19]),
         (json.dumps({"items": [SECRET, manifest("ConfigMap", data=LOGINS)]}, indent=2), [10, 11]),
@@ -10909,6 +11058,7 @@ def test_a_certificate_in_a_secret_of_kubernetes_is_public():
 def test_a_file_named_for_what_it_holds_is_one_value_unless_it_is_json():
     assert found(LOGIN * 3 + "\n", "master.key") == ["key"]
     assert found('{"x":"' + LOGIN * 3 + '"}\n', "master.key") == []
+    assert found(LOGIN[:7] + "\n", "master.key") == found(f"{LOGIN} {LOGIN}", "master.key") == []
 
 
 def test_the_password_in_a_url_may_hold_whatever_the_rfc_allows():
@@ -10985,6 +11135,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
     for text in (f"{key},{secret}", f'["{key}", "{secret}"]', f"{secret}\n{key}\n"):
         assert sorted(found(text)) == ["aws-access-key", "aws-secret-key"]
     assert found(f"{key} {bytes(range(20)).hex()}") == ["aws-access-key"]
+    for between in (" " * 300, ".\n" * 150):
+        assert found(f"{secret}{between}{key}") == found(f"{key}{between}{secret}") == ["aws-access-key"]
 
 
 @pytest.mark.parametrize(
@@ -10992,6 +11144,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
     [
         ('x = {"kty":"EC","d":"' + TOKEN + '", crv: 1}', "json-web-key"),
         (f"x = {{d: '{TOKEN}', kty: 'OKP'}}", "json-web-key"),
+        (f"x = {{'kty': 'EC', 'd': '{TOKEN}'}}", "json-web-key"),
         (f"x = {{kty: 'oct',\n  k: '{TOKEN}'}}", "json-web-key"),
         (f'x = "{{\\"kty\\":\\"oct\\",\\"k\\":\\"{TOKEN}\\"}}"', "json-web-key"),
         ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
@@ -11053,6 +11206,13 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         (f"mysql --version; ssh -p{LOGIN} x.local", None),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
+        (
+            base64_of('{"type": "JWT"}').rstrip("=")
+            + "."
+            + base64_of('{"sub": "somebody"}').rstrip("=")
+            + ".a",
+            None,
+        ),
     ],
 )
 def test_what_stands_around_a_value_tells_what_it_is(text, rule):
@@ -11341,6 +11501,7 @@ def test_explain_says_why_a_line_was_not_reported():
         assert reason in (said := explained(text, 1)) and "changeme" not in said
     assert explained("one = 1\n", 9).startswith("nothing here")
     assert "overlaps" not in explained('password = "your-password"\n', 1)
+    assert "log odds" not in explained("DB_PASSWORD=" + "letme" + "in\n", 1, ".env")
     short = "nothing here reads as a long enough value assigned to a secret's name (source)\n"
     assert explained('password = "abc"\n', 1) == short
 
@@ -12633,6 +12794,14 @@ def test_a_fingerprint_tells_nothing_about_other_values_on_its_line(folder):
     assert len(found) == 1
 
 
+def test_a_fingerprint_depends_on_no_more_of_a_long_line_than_is_beside_its_value(folder):
+    found = set()
+    for word in ("one", "two"):
+        (folder / "a.py").write_text(f"{word}{' ' * 300}; x = '{token()}'; y = 1{' ' * 300}{word}\n")
+        found |= set(fingerprints().values())
+    assert len(found) == 1
+
+
 def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
     leak(folder / "a.py")
     assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
@@ -12989,6 +13158,8 @@ SECTION_HINT = "put it below one of [rules], [exclude], [disable], [allow]"
 MISTAKES = [  # the line, what is wrong with it, and what to do
     ("a\n[exclude]", 1, UNCLEAR, SECTION_HINT),
     ("[exclude]\na\n[excluded]\nb", 4, UNCLEAR, SECTION_HINT),
+    ("[disable]\n[any", 2, UNCLEAR, ID_HINT),
+    ("[disable]\nany]", 2, UNCLEAR, ID_HINT),
     ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
     ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ {Y32}", 2, UNCLEAR, RULE_HINT),

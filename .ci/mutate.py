@@ -503,8 +503,11 @@ def weaker_expressions(value: str | bytes) -> Iterator[str]:
 def alternatives(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of each alternative, with one bar beside it."""
     groups = [[0]]  # per open group: where its alternatives start
-    for match in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[:=!a-zA-Z<>-]*|[()|]", text, re.S):
+    tokens = r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P=)?\w+\)|\((?:\?(?:P?<\w+>|<?[=!]|[\w-]*[:>]))?|[)|]"
+    for match in re.finditer(tokens, text, re.S):
         token = match[0]
+        if token.endswith(")") and token != ")":  # flags, or a group again
+            continue
         if token.startswith("("):
             groups.append([match.end()])
         elif token == "|":
