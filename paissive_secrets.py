@@ -276,7 +276,7 @@ _ABOUT_SECRET = (
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
-    r"\b(?:no|not|non|fake|dummy|disabled|existing)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
+    r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup|gpg|pgp|apt"
     r"|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
@@ -7705,7 +7705,7 @@ it is the name of an algorithm
     + sha{A16}
 it is a number or a date
     (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|\$\d[\d.,]*|0{4,}\d{1,4}
-    |\d{4}-\d\d-\d\d
+    |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?
     |[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]|[ef][0-9a-f]{3})\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
@@ -7755,7 +7755,7 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?:\Z|\s)
+    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?::\w+)?(?:\Z|\s)
     |\bprocess\.env\b|\bos\.(?:getenv|environ)\b
     - ${DB_PASS}
     + k7$Q2{x
@@ -7842,7 +7842,10 @@ def judge_span(
     span = Span(*place, rule, rule.confidence, candidate, reason)
     has_score = is_scored(span)
     if candidate and has_score:
-        span = span._replace(confidence=level(sum(map(_weigh, _feature_groups(candidate)))))
+        confidence = level(sum(map(_weigh, _feature_groups(candidate))))
+        if candidate.kind == "nonce" and confidence == "high":
+            confidence = "medium"  # few of them are secret
+        span = span._replace(confidence=confidence)
     if not span.confidence:
         return span
     # All values of a rule share its prefix.
@@ -8106,7 +8109,7 @@ _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")
 _JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
 _TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
-_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
+_AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-])")
 _HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 

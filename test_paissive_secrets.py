@@ -10240,7 +10240,7 @@ secretRef.Key = corev1.TLSCertKey
 encrypt(password: Uint8Array, name: string)
 var keys = 100.Times(n => n)
 === it is an expression, a.pyi
-    WRONG_PASSWORD: Final = -2146893773
+    ROW_PASSWORD: Final = -2146893773
 === it is an expression, a.cs
 TwoFactorToken = "{\"id\":\"WebauthnToken7\"}",
 === it is an identifier, a.yml
@@ -10582,6 +10582,9 @@ EXAM = r"""
 + auth.js jwt.sig·n({ id }, 'b4ckup-Runner9')
 - auth.js jwt.sig·n({ id }, process.env.SECRET)
 - auth.js createHmac('sha256', key)
+- session.json "access_to·ken": "2022-08-25T09:26:05Z"
+- publish.ps1 'Pass·word'="$env:PublishPwd"
+- Codes.cs public const string InvalidPass·word = "28P01";
 + Dockerfile RUN echo 'root:b4ckup-Run·ner9' | chpasswd
 + app.properties spring.datasource.pass·word=postgres
 + url.txt postgres://app:{A16}@db.internal/app
@@ -11137,6 +11140,11 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
     assert found(f"{key} {bytes(range(20)).hex()}") == ["aws-access-key"]
     for between in (" " * 300, ".\n" * 150):
         assert found(f"{secret}{between}{key}") == found(f"{key}{between}{secret}") == ["aws-access-key"]
+    assert found(f"{key}\nfunc TestSignatureVersion4OfAStreamOnTheWire2(t)") == ["aws-access-key"]
+
+
+def test_a_nonce_is_no_more_than_medium():
+    assert [m.confidence for m in scanned(f'"nonce": "{LOGIN * 2}"', "a.json")] == ["medium"]
 
 
 @pytest.mark.parametrize(
