@@ -69,7 +69,7 @@ import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from types import SimpleNamespace
@@ -9389,7 +9389,7 @@ class Audit:
         if self._in_git:
             self._folder, self.base, *committed = _find_repository(self.paths)
         else:
-            self.base = shown_from(self.paths, self.baseline)
+            self.base = _shown_from(self.paths, self.baseline)
         self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
@@ -9674,7 +9674,7 @@ def _common_folder(paths: Iterable[str]) -> str:
         return ""
 
 
-def shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
+def _shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
     """Return the folder that paths are shown relative to: this one, or one above that has the baseline.
 
     If one of the paths is outside of it, return the folder that all are in.
@@ -10114,21 +10114,21 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
         print("stale:", printable(accepted), file=out)
     if summary.stale:
         print("       drop these from the baseline with --update-baseline", file=out)
+    found = "no findings"
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
-    found = _list_counts(summary.by_confidence.items(), f"{plural(summary.findings, 'finding')} (")
+        levels = _list_counts("", summary.by_confidence.items())
+        found = f"{plural(summary.findings, 'finding')} ({levels})"
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
     silenced.append(("in the baseline", summary.baseline))
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
-    print(
-        f"{found + ')' if found else 'no findings'} in {plural(summary.files, 'file')},",
-        f"{summary.bytes / 1e6:.1f} MB{_list_counts(silenced, '; silenced: ')}"
-        f"{_list_counts(skipped, '; not examined: ')}",
-        file=out,
-    )
+    found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
+    found += _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped)
+    print(found, file=out)
 
 
-def _list_counts(counts: Iterable[tuple[str, int]], start: str) -> str:
+def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
+    """Return the counts that aren't 0 as text, after `start`; "" if all are 0."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
     return start + text if text else ""
 
@@ -10140,27 +10140,30 @@ def plural(count: int, what: str) -> str:
 def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     import json
 
-    # json.dumps takes no iterator, and a list of all findings could be huge.
     print('{"version": 1, "findings": [', file=out)
-    for number, finding in enumerate(findings):
-        row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
-        print(("," if number else "") + json.dumps(row), file=out)
+    rows = ({name: _utf8_text(value) for name, value in row._asdict().items() if value} for row in findings)
+    _print_rows(rows, out)
     stale = [dict(zip(Entry._fields, map(_utf8_text, entry))) for entry in summary.stale]
     errors = [{"path": _utf8_text(path), "why": why} for path, why in summary.errors]
     print(f'], "summary": {json.dumps({**vars(summary), "stale": stale, "errors": errors})}}}', file=out)
+
+
+def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
+    """Print what is in a JSON list, row by row: json.dumps takes no iterator, and there may be very many."""
+    import json
+
+    for number, row in enumerate(rows):
+        print(("," if number else "") + json.dumps(row), file=out)
 
 
 def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
     import json
 
     rules: dict[str, dict[str, Any]] = {}
-    schema = '"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"'
+    print('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",', file=out)
     # Without columnKind, a reader may count UTF-16 units and mark the wrong characters.
-    print(f'{{{schema}, "runs": [{{\n"columnKind": "unicodeCodePoints", "results": [', file=out)
-    for number, finding in enumerate(findings):
-        rules.setdefault(finding.rule, _sarif_rule(finding))
-        result = _sarif_result(finding, list(rules).index(finding.rule))
-        print(("," if number else "") + json.dumps(result), file=out)
+    print('"runs": [{"columnKind": "unicodeCodePoints", "results": [', file=out)
+    _print_rows((_sarif_result(finding, rules) for finding in findings), out)
     notes = []
     for path, why in summary.errors:
         message = {"text": f"can't read it: {why}"}
@@ -10168,8 +10171,8 @@ def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) ->
     is_success = bool(summary.files or not summary.errors)
     invocation = {"executionSuccessful": is_success, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
-    end = f'"invocations": [{json.dumps(invocation)}], "tool": {{"driver": {json.dumps(driver)}}}'
-    print(f"], {end}}}]}}", file=out)
+    end = json.dumps({"invocations": [invocation], "tool": {"driver": driver}})
+    print(f"], {end[1:]}]}}", file=out)
 
 
 def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
@@ -10197,13 +10200,15 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
+def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the result for a finding, and add its rule to `rules` unless it is there."""
+    rules.setdefault(finding.rule, _sarif_rule(finding))
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
     names = ("confidence", "secret", "verdict", "commit", "date")
-    message = f"{finding.what} {finding.sample}"  # a colon would make this line a finding
+    message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
     return {
         "ruleId": finding.rule,
-        "ruleIndex": index,
+        "ruleIndex": list(rules).index(finding.rule),
         "level": _LEVELS[finding.severity][0],
         "message": {"text": message},
         "locations": [_sarif_location(finding.path, region=region)],
@@ -10227,18 +10232,6 @@ def _utf8_text(value: Any) -> Any:
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
     return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def print_rules(as_json: bool) -> None:
-    import json
-
-    names = ("id", "what", "severity", "confidence")
-    rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    for row in rows:
-        print("{id:32} {confidence:6} {severity:8} {what}".format(**row))
 
 
 # === Check ===
@@ -10287,12 +10280,14 @@ class Check:
         known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
         known.update(name.removesuffix("_FILE") for name in os.environ)
         known.update(os.environ)
-        for name in sorted(uses):
-            hows, places = zip(*uses[name])
+        for name, asked in sorted(uses.items()):
+            hows = {how for how, _ in asked}
             if variable_name(name) in known or "provides" in hows:
                 continue
-            is_missing = "requires" in hows and "default" not in hows
-            self.found["missing" if is_missing else "optional"][name] = list(places)
+            kind = "optional"
+            if "requires" in hows and "default" not in hows:
+                kind = "missing"
+            self.found[kind][name] = [place for _, place in asked]
 
     def _texts(self, audit: Audit) -> Iterator[tuple[str, bytes]]:
         for path, shown in audit.files():
@@ -10368,10 +10363,10 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     options = {keyword.arg: keyword.value for keyword in call.keywords}
     name = _literal(call.args[0] if call.args else options.get("name", options.get("key")))
     has_default = len(call.args) > 1 or "default" in options
-    if function in ("get_secret", "require_secret"):
-        if not imported:
-            return None
-        backend = options.get("backend")  # "file", or SecretsBackend.FILE
+    if imported and function in ("get_secret", "require_secret"):
+        backend = options.get(
+            "backend"
+        )  # "file", or SecretsBackend.FILE; "?", which no store is called, for anything else
         chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
         return _Use(name, call.lineno, "default" if has_default else "requires", chosen)
     how = "reads" if function == "getenv" else None
@@ -10655,6 +10650,10 @@ def _read_argument(path: str) -> bytes:
         return read_bounded(file, path)
 
 
+def _describe_argument(path: str) -> str:
+    return "stdin" if path == "-" else path
+
+
 def _warn_after_set(store: Store, *names: str) -> None:
     for note in store.notes_on_set(*names):
         _say(note)
@@ -10679,7 +10678,8 @@ def cmd_get(args: Namespace) -> None:
     Adds a newline only on a terminal.
     """
     store = args.manager.store()
-    name = store.name_of_fields(args.name) if args.json else store.stage_name(args.name, args.stage)
+    name = store.name_of_fields(args.name) if args.json else args.name
+    name = store.stage_name(name, args.stage)
     if args.version is not None:
         value = store.get_at(name, args.version)
     elif args.raw or args.json:
@@ -10703,7 +10703,7 @@ def cmd_list(args: Namespace) -> None:
     if args.old is not None:
         seconds = parse_duration(args.old)
         if seconds is None:
-            raise BadValue("--old takes a time", hint="write 30d, 12h, 90m or 2w")
+            raise BadValue("--old isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
         before = format_time(time.time() - seconds)
         names = [name for name in names if store.last_set(name) < before]
     if args.json:
@@ -10712,7 +10712,7 @@ def cmd_list(args: Namespace) -> None:
     for name in names:
         print(name)
     if settings and not args.all:
-        _say(f"and {plural(len(settings), 'setting')}: --all")
+        _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
 
 
 def cmd_delete(args: Namespace) -> int:
@@ -10768,47 +10768,44 @@ def cmd_import(args: Namespace) -> None:
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
-    found = parse_import(data, path)
+    where = _describe_argument(path)
+    found = parse_import(data, where)
     values = {**found.secrets, **(found.settings if args.all else {})}
     left = sorted({*found.secrets, *found.settings, *found.references} - values.keys())
     if args.remove and left:
         problem = f"{path} also holds {', '.join(map(show, left))}, which --remove would lose"
-        raise BadValue(problem, hint="leave --remove out: references take the place of the secrets")
+        raise BadValue(problem, hint="leave --remove out" if args.all else "add --all, or leave --remove out")
     if found.settings and not args.all and (found.is_json or not values):
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not values:
-        _say(f"note: {path} holds no secrets")
+        _say(f"note: {where} holds no secrets")
         return
-    is_file = os.path.isfile(path)  # not stdin, or a pipe
-    if is_file and (args.remove or not found.is_json):
+    references = {}
+    if not (args.remove or found.is_json or store.plaintext_file()):
+        references = {name: f"secret://{_backend_name(args)}/{name}" for name in values}
+    changes = os.path.isfile(path) and (args.remove or references)  # not stdin, or a pipe
+    if changes:
         refuse_hard_links(path, os.stat(path))
-    import_secrets(store, values, path)
+    import_secrets(store, values, where)
     _warn_after_set(store, *values)
-    if is_file and args.remove:
-        with _lock_unchanged(path, data):
-            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
-    elif is_file and not found.is_json and not store.plaintext_file():
-        _replace_by_references(
-            path, data, {name: f"secret://{_backend_name(args)}/{name}" for name in values}
-        )
+    if changes:
+        _take_out_secrets(path, data, references)
     elif path != "-":
-        _say(f"note: {path} still holds them in plaintext; --remove deletes it")
+        _say(f"note: {path} still holds the secrets in plaintext; --remove deletes it")
 
 
 def _backend_name(args: Namespace) -> str:
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
-@contextmanager
-def _lock_unchanged(path: str, data: bytes) -> Iterator[None]:
+def _take_out_secrets(path: str, data: bytes, references: dict[str, str]) -> None:
+    """Put references in their place or, if there are none, remove the file; Conflict if it has changed."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        yield
-
-
-def _replace_by_references(path: str, data: bytes, references: dict[str, str]) -> None:
-    with _lock_unchanged(path, data):
+        if not references:
+            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
+            return
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
         rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
     _say(f"{path} now refers to {plural(len(references), 'secret')}")
@@ -10843,14 +10840,15 @@ def cmd_inject(args: Namespace) -> None:
     itself. If a secret is missing, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
-    where = "stdin" if args.file == "-" else args.file
     # After a newline, a template that begins with "secret:" isn't taken for a reference.
-    text: str = args.manager.resolve_text("\n" + template, where=where)[1:]
+    text: str = args.manager.resolve_text("\n" + template, where=_describe_argument(args.file))[1:]
     data = text.encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return
     path = args.output
+    with suppress(FileNotFoundError):
+        file_state(path)  # raises Unsafe for a folder or a device, which must not be replaced
     with disk_errors(f"write {path}"), FileLock(path), replacing(path, 0o600, keep=False) as file:
         file.write(data)
 
@@ -10981,7 +10979,7 @@ def cmd_audit(args: Namespace) -> int:
     if args.explain:
         return _explain_line(args)
     if args.list_rules:
-        print_rules(args.json)
+        _print_rules(args.json)
         return 0
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
@@ -10992,12 +10990,24 @@ def cmd_audit(args: Namespace) -> int:
         run.baseline.update(run, run.summary, history=args.history is not None)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
-        report, _ = REPORTS[next((name for name in REPORTS if getattr(args, name, False)), "text")]
-        with _report_file(args.output) if args.output else nullcontext(sys.stdout) as out:
-            report(run, run.summary, out)
+        form = next((name for name in REPORTS if getattr(args, name, False)), "text")
+        text = io.StringIO()
+        REPORTS[form][0](run, run.summary, text if args.output else sys.stdout)
+        if args.output:  # only now, so that no error leaves half a report
+            _save_report(args.output, text.getvalue().encode())
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
+
+
+def _print_rules(as_json: bool) -> None:
+    names = ("id", "what", "severity", "confidence")
+    rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
+    if as_json:
+        _print_value(rows)
+        return
+    for row in rows:
+        print("{id:32} {confidence:6} {severity:8} {what}".format(**row))
 
 
 def _explain_line(args: Namespace) -> int:
@@ -11014,30 +11024,32 @@ def _explain_line(args: Namespace) -> int:
 
 def _make_audit(args: Namespace) -> Audit:
     paths = args.paths or ["."]
-    in_git = args.staged or args.history is not None
     if args.exclude:  # which may have swallowed a PATH
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
-    # In git, it is at the top of the repository, which Audit finds.
-    baseline = None if in_git else _find_baseline(args, shown_from(paths))
+    if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
+        raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
     wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
         paths,
         exclude=args.exclude,
         confidence=args.confidence,
         disable=args.disable,
-        baseline=baseline,
+        baseline=args.baseline,
         staged=args.staged,
         history=args.history,
         gitignore=not args.no_gitignore,
         archives=args.archives,
         untrusted=args.untrusted,
         known=_known_values(args) if wants_known else None,
-        jobs=max(args.jobs, 0),
+        jobs=args.jobs,
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
-    if in_git:
-        audit.baseline = _find_baseline(args, audit.base)
+    if not args.baseline:
+        path = (audit.base + BASELINE).removeprefix(real_path(""))
+        # With --untrusted, one that the code brings along doesn't count. A dangling link is an error.
+        if args.update_baseline or (os.path.lexists(path) and not args.untrusted):
+            audit.baseline = Baseline(path)
     return audit
 
 
@@ -11065,24 +11077,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
     return known
 
 
-def _find_baseline(args: Namespace, folder: str) -> Baseline | None:
-    """Return the chosen baseline, else that of the folder, if there is one."""
-    path = args.baseline or (folder + BASELINE).removeprefix(real_path(""))
-    # A dangling link is an error: somebody meant to have a baseline.
-    exists = os.path.lexists(path) or args.update_baseline
-    if args.baseline and not exists:
-        raise BadValue(f"no baseline {show(path)}", hint="write one with --update-baseline")
-    # With --untrusted, one that the code brings along doesn't count.
-    trusted = args.baseline or args.update_baseline or not args.untrusted
-    return Baseline(path) if exists and trusted else None
-
-
-@contextmanager
-def _report_file(path: str) -> Iterator[TextIO]:
-    """Write at the end, so that no error leaves half a report."""
-    report = io.StringIO()
-    yield report
-    data = report.getvalue().encode()
+def _save_report(path: str, data: bytes) -> None:
     with disk_errors(f"save {path}"):
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
             with open(path, "wb") as pipe:
@@ -11117,10 +11112,10 @@ def cmd_check(args: Namespace) -> int:
 
 
 def _print_names(found: Mapping[str, Mapping[str, list[str]]]) -> None:
-    for how, names in found.items():
+    for kind, names in found.items():
         for name, places in names.items():
-            if how != "optional" or looks_secret(name):  # PORT, for instance, is no secret
-                print(f"{how:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
+            if kind == "missing" or looks_secret(name):  # PORT, for instance, is no secret
+                print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 
 def cmd_hook_install(args: Namespace) -> None:
@@ -11206,7 +11201,7 @@ def cmd_member_remove(args: Namespace) -> None:
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
     _warn_of_new_identity(store, fingerprint)
-    _say(f"{show(args.name)} knew the values above; if also the master password, change it next: password")
+    _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
 
 
 def cmd_versions(args: Namespace) -> None:
@@ -11244,12 +11239,12 @@ def cmd_status(args: Namespace) -> int:
     """
     store = args.manager.store()
     rows = list(store.status())
-    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))
-    problems = [_describe_problem(path) for path in sorted(conflicts)]
-    if dict(rows).get("opens", "").startswith("yes"):
+    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
+    problems = list(map(_describe_conflict, sorted(conflicts)))
+    if dict(rows).get("opens", "").startswith("yes"):  # encrypted files
         for path, error in store.damaged_files():
             if os.path.realpath(path) not in conflicts:
-                problems.append(_describe_problem(path, error))
+                problems.append(_describe_damage(path, error))
     rows += (("problem", text) for text in problems)
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
@@ -11258,14 +11253,15 @@ def cmd_status(args: Namespace) -> int:
     return 2 if "problem" in dict(rows) else 0
 
 
-def _describe_problem(path: str, error: SecretsError | None = None) -> str:
-    """Say what is wrong with a file, by default a merge conflict, and how to resolve it."""
-    import shlex
+def _describe_conflict(path: str) -> str:
+    quoted = _quote_path(path)
+    choice = f"git checkout --ours -- {quoted} (or --theirs)"
+    return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
 
-    quoted = shlex.quote(os.path.realpath(path).removeprefix(os.path.realpath(".") + os.sep))
-    if not error:
-        choice = f"git checkout --ours -- {quoted} (or --theirs)"
-        return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
+
+def _describe_damage(path: str, error: SecretsError) -> str:
+    """Return what is wrong with a file of the store, who committed it, and how to restore it."""
+    quoted = _quote_path(path)
     commit = last_commit(path)
     if isinstance(error, WrongKey):
         by = f" in commit {commit}" if commit else ""
@@ -11274,6 +11270,12 @@ def _describe_problem(path: str, error: SecretsError | None = None) -> str:
     if isinstance(error, Corrupt) and commit:
         return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
     return str(error)
+
+
+def _quote_path(path: str) -> str:
+    import shlex
+
+    return shlex.quote(real_path(path).removeprefix(real_path("")))
 
 
 def cmd_rotate_schedule(args: Namespace) -> None:
@@ -11308,11 +11310,11 @@ def cmd_rotate_due(args: Namespace) -> int:
     later = {name: date for name, date in dates.items() if name not in due}
     if args.json:
         _print_value({"due": due, "later": later})
-        return 1 if due else 0
-    for name in due:
-        print(name)
-    if later:
-        _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
+    else:
+        for name in due:
+            print(name)
+        if later:
+            _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
     return 1 if due else 0
 
 
@@ -11322,16 +11324,15 @@ def cmd_rotate_now(args: Namespace) -> int:
     $ rotate now                       # from cron
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
+    rotation = _rotation(args)
     value: str | None = None
     if args.stdin or args.generate is not None:
         if len(args.names) != 1:
             raise BadValue("--stdin and --generate are for one secret", hint="name it")
-        _persistent_store(args).get(args.names[0])  # it must exist: only `set` makes new ones
-    if args.generate is not None:
-        value = generate(args.generate)
-    elif args.stdin:
-        value = _read_value(f"Value of {args.names[0]}", args.manager.store())
-    rotation = _rotation(args)
+        name = args.names[0]
+        store = _persistent_store(args)
+        store.get(name)  # it must exist: only `set` makes new ones
+        value = _read_value(f"Value of {name}", store) if args.stdin else generate(args.generate)
 
     def rotate(name: str) -> None:
         rotation.rotate(name, value)
@@ -11387,17 +11388,18 @@ _NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
 _VERSION = _arg("--version", "N", "a version of a Vault secret; default: the newest", type=int)
 _KEY = _arg("key", "KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
+_SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 _MEMBER = _arg("name", "NAME", "the member's name")
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 # One row per command, in the order of help: the function, then its arguments; a list holds options of which
-# one can be given. --backend is added. The docstring is its help: a summary under 60 characters, examples in
-# which $ is this program, details. "config get" is a command of the group "config".
-_COMMANDS: dict[str, tuple[Any, ...]] = {
-    "set": (
+# one can be given. --backend is added. cmd_config_get is the command "get" of the group "config". A docstring
+# is the help: a summary under 60 characters, examples in which $ is this program, details.
+_ROWS: tuple[tuple[Any, ...], ...] = (
+    (
         cmd_set,
         _NAME,
-        _arg("stray", None, "", nargs="*", default=[]),  # hidden; named in an error
+        _arg("stray", None, "", nargs="*", default=[]),  # not in the help; named in an error
         [
             _arg("--from-file", "F", "store what this file holds, byte for byte"),
             _arg(
@@ -11411,7 +11413,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         ],
         _flag("--json", "all fields of a Vault secret, as a JSON object"),
     ),
-    "get": (
+    (
         cmd_get,
         _NAME,
         _arg("--stage", None, "previous: before the last rotation", choices=list(STAGES), default="current"),
@@ -11419,14 +11421,14 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
-    "list": (
+    (
         cmd_list,
         _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""),
         _flag("--all", "also settings of the .env file, such as DB_HOST"),
         _arg("--old", "TIME", "only secrets that were last set before that, such as 90d"),
         _JSON,
     ),
-    "delete": (
+    (
         cmd_delete,
         _arg("names", "NAME", "secrets", nargs="+"),
         [
@@ -11434,38 +11436,38 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
             _flag("--metadata", "remove a Vault secret with all its versions, for good"),
         ],
     ),
-    "run": (
+    (
         cmd_run,
         _NAMES,
         # For the help: the parser never sees what follows the dashes.
         _arg("command_line", "-- CMD", "the command and its arguments", nargs="*"),
         _flag("--no-mask", "leave the command's output as it is"),
     ),
-    "import": (
+    (
         cmd_import,
         _arg("file", "FILE", "a .env or JSON file; - for stdin"),
         _flag("--all", "move settings such as DB_HOST, too"),
         _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
-    "export": (
+    (
         cmd_export,
         _NAMES,
         _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env"),
     ),
-    "inject": (
+    (
         cmd_inject,
         _arg("file", "FILE", "the template; default: stdin", nargs="?", default="-"),
         _arg("--output", "F", "write a file of mode 0600 instead of stdout"),
     ),
-    "redact": (
+    (
         cmd_redact,
         _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
         _flag("--found", "also mask what an audit finds with high confidence"),
         _arg("--confidence", None, "also mask what it finds with this and above", choices=CONFIDENCES),
     ),
-    "config get": (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
-    "config set": (
+    (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
+    (
         cmd_config_set,
         _KEY,
         _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
@@ -11474,9 +11476,9 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
             _flag("--secret", "store the value, and a reference in the file"),
         ],
     ),
-    "config delete": (cmd_config_delete, _KEY),
-    "config explain": (cmd_config_explain, _KEY),
-    "rotate schedule": (
+    (cmd_config_delete, _KEY),
+    (cmd_config_explain, _KEY),
+    (
         cmd_rotate_schedule,
         _NAME,
         _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
@@ -11491,9 +11493,9 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         _arg("--timeout", "TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
         _arg("--keep-previous", "TIME", "when to delete the previous value; default: never"),
     ),
-    "rotate unschedule": (cmd_rotate_unschedule, _NAME),
-    "rotate due": (cmd_rotate_due, _JSON),
-    "rotate now": (
+    (cmd_rotate_unschedule, _NAME),
+    (cmd_rotate_due, _JSON),
+    (
         cmd_rotate_now,
         _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
         [
@@ -11501,25 +11503,18 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
             _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
         ],
     ),
-    "rotate rollback": (cmd_rotate_rollback, _NAME),
-    "rotate resume": (cmd_rotate_resume, _NAME),
-    "rotate abort": (
+    (cmd_rotate_rollback, _NAME),
+    (cmd_rotate_resume, _NAME),
+    (
         cmd_rotate_abort,
         _NAME,
         _flag("--force", "give up without --apply, even while it runs"),
     ),
-    "rotate drop": (cmd_rotate_drop, _NAME),
-    "audit": (
+    (cmd_rotate_drop, _NAME),
+    (
         cmd_audit,
         _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
-        _arg(
-            "--exclude",
-            "D",
-            "files and folders to skip; patterns as in .gitignore",
-            nargs="+",
-            action="extend",
-            default=[],
-        ),
+        _arg("--exclude", "D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
         _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
         *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
         _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
@@ -11535,26 +11530,27 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
         ],
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
-        _arg("--disable", "RULE", "rules to skip", nargs="+", action="extend", default=[]),
+        _arg("--disable", "RULE", "rules to skip", **_SEVERAL),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
         _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
         _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the store's values"),
     ),
-    "check": (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
-    "hook install": (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
-    "status": (cmd_status, _JSON),
-    "password": (cmd_password,),
-    "rekey": (cmd_rekey,),
-    "identity": (cmd_identity, _flag("--new", "a new key of your own")),
-    "member add": (cmd_member_add, _MEMBER, _arg("recipient", "AGE1…", "the public half of their key")),
-    "member list": (cmd_member_list,),
-    "member remove": (cmd_member_remove, _MEMBER),
-    "versions": (cmd_versions, _NAME),
-    "undelete": (cmd_undelete, _NAME, _VERSION),
-    "destroy": (cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)),
-}
+    (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
+    (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
+    (cmd_status, _JSON),
+    (cmd_password,),
+    (cmd_rekey,),
+    (cmd_identity, _flag("--new", "a new key of your own")),
+    (cmd_member_add, _MEMBER, _arg("recipient", "AGE1…", "the public half of their key")),
+    (cmd_member_list,),
+    (cmd_member_remove, _MEMBER),
+    (cmd_versions, _NAME),
+    (cmd_undelete, _NAME, _VERSION),
+    (cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)),
+)
+_COMMANDS = {row[0].__name__[4:].replace("_", " "): row for row in _ROWS}
 
 if __name__ == "__main__":
     run_as_program()

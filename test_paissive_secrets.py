@@ -1566,7 +1566,7 @@ def test_a_new_backend_is_one_class_and_one_row(shelf, monkeypatch):
 
 def test_a_new_backend_imports_and_passes_on_what_it_holds(shelf, tmp_path):
     (tmp_path / "in.json").write_text(json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]}))
-    note = "note: in.json still holds them in plaintext; --remove deletes it\n"
+    note = "note: in.json still holds the secrets in plaintext; --remove deletes it\n"
     assert shelf("import", "in.json") == (0, note)
     assert shelf("list") == (0, "A_TOKEN\nB_TOKEN\n")
     environment, values = ps.environment_with_secrets(ShelveStore(), ["A_TOKEN"])
@@ -2668,7 +2668,7 @@ def test_a_dotenv_file_holds_settings_beside_what_a_name_a_reference_or_a_value_
 
 def test_list_counts_the_settings_and_shows_them_only_if_asked(say):
     Path(".env").write_text("DB_HOST=localhost\nDB_PASSWORD=secret:C\n")
-    assert say("list", "DB_") == (0, "DB_PASSWORD\nand 1 setting: --all\n")
+    assert say("list", "DB_") == (0, "DB_PASSWORD\n1 setting left out; --all lists settings, too\n")
     assert say("list", "DB_", "--all") == (0, "DB_HOST\nDB_PASSWORD\n")
 
 
@@ -3473,7 +3473,7 @@ def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(file
     shown = """DB: rotate now\napp/db: set
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
 its PAISSIVE_STORE_FINGERPRINT is …
-'bob' knew the values above; if also the master password, change it next: password"""
+'bob' knew the values above; if the master password, too, change it next: password"""
     assert status == 0 and as_shown(said, shown)
     assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
     assert ps.SecretRotation(files).scheduled() == ["DB"]
@@ -3923,7 +3923,7 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
     assert say("list", "--old", "0s", "--backend", "file")[1].split() == ["ALIEN", "DB", "OLD", "app/db"]
     assert say("list", "--old", "soon", "--backend", "file")[1] == (
-        "--old takes a time; write 30d, 12h, 90m or 2w\n"
+        "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     )
     said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
     Path(".env").write_text("A_TOKEN=1\n")
@@ -8179,10 +8179,15 @@ def test_import_drops_earlier_assignments_of_a_secret_which_hold_its_older_value
 
 
 def test_import_refuses_to_remove_a_file_with_settings_or_references(env_file, say):
-    lost = ".env also holds 'DB_HOST', 'PORT', 'SECRET_KEY', which --remove would lose; leave --remove out: "
-    lost += "references take the place of the secrets\n"
+    lost = ".env also holds 'DB_HOST', 'PORT', 'SECRET_KEY', which --remove would lose; "
+    lost += "add --all, or leave --remove out\n"
     assert say("import", ".env", "--remove", "--backend", "file") == (2, lost)
     assert env_file.read_text() == ENV_FILE
+
+
+def test_import_of_all_can_not_remove_a_file_with_references(env_file, say):
+    lost = ".env also holds 'SECRET_KEY', which --remove would lose; leave --remove out\n"
+    assert say("import", ".env", "--all", "--remove", "--backend", "file") == (2, lost)
 
 
 def test_import_removes_a_file_of_secrets_once_the_store_returns_them(env_file, say):
@@ -8210,7 +8215,7 @@ def test_import_leaves_a_file_that_changes_meanwhile(env_file, say, monkeypatch,
 
 def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
     Path("in.json").write_text('{"A_TOKEN": "one", "PORT": "80"}')
-    still = "note: in.json still holds them in plaintext; --remove deletes it\n"
+    still = "note: in.json still holds the secrets in plaintext; --remove deletes it\n"
     left = "note: 1 setting left out; --all imports settings, too\n"
     assert say("import", "in.json", "--backend", "file") == (0, left + still)
 
@@ -8221,7 +8226,7 @@ def test_import_reads_a_json_file_that_has_other_names_and_leaves_a_dotenv_file_
     Path("in.env").write_text("B_TOKEN=two\n")
     for file in ("in.json", "in.env"):
         assert say("import", file)[1].endswith(
-            f"note: {file} still holds them in plaintext; --remove deletes it\n"
+            f"note: {file} still holds the secrets in plaintext; --remove deletes it\n"
         )
     assert Path("in.env").read_text() == "B_TOKEN=two\n"
 
@@ -14253,6 +14258,23 @@ def test_inject_writes_nothing_if_a_secret_is_missing(say):
     assert not Path("out").exists()
 
 
+def test_inject_replaces_neither_a_folder_nor_a_device(say, monkeypatch):
+    Path("folder").mkdir()
+    Path("device").symlink_to("/dev/null")
+    for path in ("folder", "device"):
+        refused = f"{path} is not a file; name another file, or remove this\n"
+        assert say("inject", "--output", path, stdin="x") == (2, refused)
+    assert os.listdir("folder") == [] and Path("device").is_symlink()
+
+
+def test_get_reads_all_fields_of_a_stage(say, monkeypatch):
+    store = holding(["db"])
+    monkeypatch.setattr(ps.SecretsManager, "store", lambda manager: store)
+    monkeypatch.setattr(ps.Store, "name_of_fields", lambda store, name: f"{name}-fields")
+    store.set("db-fields__PREVIOUS", "{}")
+    assert say("get", "db", "--json", "--stage", "previous") == (0, "{}")
+
+
 def test_inject_keeps_the_bytes_of_a_template_that_is_not_text(say):
     Path("in").write_bytes(b"\xff\r\n\0secret:A")
     assert say("inject", "in", "--output", "out") == (0, "")
@@ -14670,7 +14692,9 @@ def test_what_was_printed_comes_before_what_is_said_about_it(here, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(terminal, write_through=True))
     assert ps.main(["list"]) == 0
-    assert terminal.getvalue() == b"A_TOKEN\npaissive_secrets: and 1 setting: --all\n"
+    assert (
+        terminal.getvalue() == b"A_TOKEN\npaissive_secrets: 1 setting left out; --all lists settings, too\n"
+    )
 
 
 def test_help_is_as_wide_on_every_terminal(say, monkeypatch):
@@ -15027,7 +15051,7 @@ COMMANDS_WITH_THEIR_STATUS = [
 WRONG_INPUT = [
     (b"c4nary\xff", "set X", "the value is not UTF-8; encode binary values, with base64 for instance"),
     ("c4nary", "set A__PREVIOUS", "'A__PREVIOUS' ends like a stage of a rotation; choose another name"),
-    ('{"X": "c4nary",', "import -", "- can't be read as JSON: …; correct it"),
+    ('{"X": "c4nary",', "import -", "stdin can't be read as JSON: …; correct it"),
 ]
 WRONG_VARIABLES = [
     (
