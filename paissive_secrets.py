@@ -6701,16 +6701,25 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(
+    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
-    mysqli_connect(|mysqli(|pdo(|getconnection(
-        (?i:{name})\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},{login}  {name}dsn, "me", "{p}")
+    mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
+        (?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
+        {name}dsn, "me", "{p}")
+    keystore.load(|pbekeyspec(
+        (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
+    curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
+    fernet(  (?i:{name})b?["']([\w-]{43}=)  Fernet(b"{W43}=")
     jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
         (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
         {name}x, "{p}")
 command password
     echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
         echo 'me:{p}' | chpasswd
+    password 0|password 7  (?i:{name}) ([^\s"'<]{4,100})  username me {name} {p}
+    -password password  -password password {typed}  d-i passwd/root-password password {p}
+    --plaintext  --plaintext {typed}  rootpw --plaintext {p}
+    psk=  psk="([^"\n]{8,63})"  psk="{p}"
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
@@ -6996,6 +7005,7 @@ _ASSIGNMENT = rb"""(?x)
           )?
         |\*\*|&quot;|&\#3[94];
         |\n\s{1,40}value(?=:)
+        |>\s{0,40}<[vV]alue(?=>)
         |</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  # <key>X</key> <string>
         |\ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  # an attribute of the element
       )?\]?\)?(?:\[\d{0,5}\])?
@@ -7063,7 +7073,7 @@ _LONG_AHEAD = (
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
-    rb"\Aet[A-Zp_]|[._](?:[gG]et|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
@@ -7543,6 +7553,7 @@ def features(c: Candidate) -> list[str]:
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
+    called = called or (c.separator == "," and c.before[-1:] == "{")  # Erlang's {password, "value"}
     separator = "=" if called or c.name.lower() == "by" else c.separator
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, after)
     value = c.value.encode("latin-1")

@@ -10611,6 +10611,13 @@ EXAM = r"""
 - publish.ps1 'Pass·word'="$env:PublishPwd"
 - Codes.cs public const string InvalidPass·word = "28P01";
 + Dockerfile RUN echo 'root:b4ckup-Run·ner9' | chpasswd
++ build.sbt Creden·tials("Nexus", "nexus.shop.io", "robot", "b4ckup-Runner9")
++ App.java keyStore.lo·ad(in, "b4ckup-Runner9".toCharArray())
++ App.cs new SymmetricSecurityK·ey(Encoding.UTF8.GetBytes("{A40}"))
++ wifi.ino WiFi.beg·in("home", "b4ckup-Runner9")
++ unattend.xml <AdministratorPass·word><Value>b4ckupRunner9</Value></AdministratorPass·word>
++ db.erl {pass·word, "b4ckupRunner9"},
+- signals.py button.con·nect("clicked", "on_click2")
 + app.properties spring.datasource.pass·word=postgres
 + url.txt postgres://app:{A16}@db.internal/app
 - values.yaml pass·wordKey: pass·word
@@ -11428,7 +11435,8 @@ KEYWORDS = [bytes([n]) for n in range(32, 127)]
 KEYWORDS += (
     b"""values (|insert into a (pw) values ('a'),|sqlcmd -|"""
     b"""://@|://a:bcd |PRIVATE KEY|curl -u a |machine a login b |Q~|a:bcd@tcp(|connect(a, "b", "c", |"""
-    b"""SetBasicAuth("a", "b|jwt.sign(a, |getConnection("a", |echo 'a:bcde |"""
+    b"""SetBasicAuth("a", "b|jwt.sign(a, |getConnection("a", |echo 'a:bcde |psk="|"""
+    b"""credentials("a", |CURLOPT_USERPWD, "a:|password 0 |KeyStore.load(|"""
     b"""set("key", "a1") |Basic aaaaaaaaaaaa |password|key: |token='a1' |"""
     b"""-1234-1234-1234"""
 ).split(b"|")

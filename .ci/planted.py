@@ -204,7 +204,7 @@ FORMATS: dict[str, Callable[[Draw], str]] = {
     "discord": lambda r: ".".join(("MT" + drawn(ALNUM, 24, 24)(r), "G" + drawn(ALNUM, 5, 5)(r), drawn(ALNUM + "-_", 38, 38)(r))),
 }  # fmt: skip
 # Alphabets of values whose size labelled.tsv gives.
-SIZED = {"hex": "0123456789abcdef", "base64": ALNUM + "+/", "base32": string.ascii_uppercase + "234567", "all printable": ALNUM + "!#$%&()*+,-./:;<=>?@[]^_{|}~"}  # fmt: skip
+SIZED = {"letters and digits": ALNUM, "hex": "0123456789abcdef", "base64": ALNUM + "+/", "base32": string.ascii_uppercase + "234567", "all printable": ALNUM + "!#$%&()*+,-./:;<=>?@[]^_{|}~"}  # fmt: skip
 # Names of keys and tokens that aren't secrets, with random or other values.
 OTHER_NAMES = (
     "primaryKey sortKey partitionKey cacheKey tokenId keyId integrity resolved sha512 commit etag publicKey"
