@@ -7553,8 +7553,8 @@ def features(c: Candidate) -> list[str]:
 def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
-    called = called or (c.separator == "," and c.before[-1:] == "{")  # Erlang's {password, "value"}
-    separator = "=" if called or c.name.lower() == "by" else c.separator
+    is_pair = c.separator == "," and c.before[-1:] == "{"  # Erlang's {password, "value"}
+    separator = "=" if called or is_pair or c.name.lower() == "by" else c.separator
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, after)
     value = c.value.encode("latin-1")
     facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
