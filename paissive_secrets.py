@@ -3027,13 +3027,16 @@ LOGINS: dict[str, dict[str, str]] = {
     "github": {"token": "github_token"},
 }
 # Without a user, since messages would show a password, or '?' and '#', after which a path would be lost.
-_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[1-9][0-9]{0,4})?(?:/[a-z0-9_./~%-]*)?"
+_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
 
 def _parse_address(text: str) -> str | None:
     if text.startswith("unix://"):
         return text
-    return str(split_url(text).geturl().rstrip("/")) if re.fullmatch(_URL, text) else None
+    with suppress(ValueError):  # a port or IPv6 address out of range
+        if re.fullmatch(_URL, text) and split_url(text).port != 0:
+            return str(split_url(text).geturl()).rstrip("/")  # its scheme in lower case
+    return None
 
 
 def split_url(url: str) -> Any:
@@ -3048,13 +3051,16 @@ def _parse_folder(text: str) -> str | None:
 
 
 def parse_header(text: str) -> str | None:
-    return (
-        text if re.fullmatch("[!-~]*", text) else None
-    )  # anything else could end a header and begin another
+    # Anything else could end a header and begin another.
+    return text if re.fullmatch("[!-~]*", text) else None
+
+
+def _parse_count(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _parse_timeout(text: str) -> float | None:
-    # A bare number means seconds to Vault, though not to Go. Zero means the default.
+    # Unlike Go, Vault reads a bare number as seconds, and zero as the default.
     seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
     return 60.0 if seconds == 0 else seconds
 
@@ -3062,8 +3068,8 @@ def _parse_timeout(text: str) -> float | None:
 _ADDRESS = "use https://host:8200, or unix:///path/of/socket"
 _FOLDER = "write it as team/app"
 UNPRINTABLE_HINT = "look for a space or a line break at its end"
-# How settings are read that aren't just printable text: parsers that return None for what isn't valid, the
-# defaults, otherwise empty, and hints.
+# For settings that aren't just printable text: parsers, which return None for what isn't valid, defaults,
+# otherwise "", and hints.
 _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
     "addr": (_parse_address, "https://127.0.0.1:8200", _ADDRESS),
     "agent_addr": (_parse_address, "", _ADDRESS),
@@ -3072,14 +3078,10 @@ _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
     "token_path": (os.path.expanduser, "~/.vault-token", UNPRINTABLE_HINT),
     "skip_verify": (lambda text: _FLAGS.get(text.lower()), "false", f"use one of: {', '.join(_FLAGS)}"),
     "client_timeout": (_parse_timeout, "60", "use seconds, or a duration such as 1m30s"),
-    "max_retries": (
-        lambda text: int(text) if re.fullmatch("[0-9]{1,9}", text) else None,
-        "2",
-        "use 0 or more",
-    ),
+    "max_retries": (_parse_count, "2", "use 0 or more"),
     "mount": (_parse_folder, "secret", _FOLDER),
     "prefix": (_parse_folder, "", _FOLDER),
-    "login": ({name: name for name in LOGINS}.get, "token", f"use one of: {', '.join(LOGINS)}"),
+    "login": (lambda text: text if text in LOGINS else None, "token", f"use one of: {', '.join(LOGINS)}"),
     "login_mount": (_parse_folder, "", _FOLDER),
 }
 
@@ -3090,21 +3092,23 @@ class VaultSettings(SimpleNamespace):
     __repr__ = object.__repr__
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
+        """Read all keywords, in VaultStore's order; None stands for the variable."""
         values: dict[str, Any] = {}
         brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
             source = name
-            if name == "mount":  # from here on, they are our own
+            if name == "mount":  # it and those after it have variables of our own
                 brands = ["PAISSIVE_VAULT_"]
             if value is None:
                 variables = [brand + name.upper() for brand in brands]
-                source = next(filter(os.environ.__contains__, variables), name)
+                source = next(filter(os.environ.__contains__, variables), "")
                 value = os.environ.get(source, "")
             parse, default, hint = _PARSERS.get(name, (str, "", UNPRINTABLE_HINT))
             text = str(value) or default
             values[name] = parse(text) if text else ""
             if values[name] is None or not text.isprintable():
                 raise BadValue(f"{source} isn't valid", hint=hint)
+        # An agent comes first, but its variable doesn't override the keyword `addr`.
         if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
             values["addr"] = values["agent_addr"]
         values["login_mount"] = values["login_mount"] or values["login"]
@@ -3141,11 +3145,12 @@ def json_number(value: object) -> float:
 
 @lru_cache(8)  # it only changes with a write
 def _parse_index(text: str) -> tuple[str, int]:
-    """Return the cluster and the number that OpenBao's X-Vault-Index consists of."""
+    """Return the cluster and the number in OpenBao's X-Vault-Index; ("", 0) if there are none."""
     import base64
+    import json
 
-    with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        found = _parse_object(base64.b64decode(text))
+    with suppress(Exception):  # a server may send anything
+        found = json.loads(base64.b64decode(text))
         return str(found["cluster"]), int(found["value"])
     return "", 0
 
@@ -3175,13 +3180,13 @@ class Transport:
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.proxy, self.proxy_login = ("", {}) if self.socket_path else _find_proxy(settings)
         self.lock = allocate_lock()
-        self._idle: dict[tuple[str, str], list[Any]] = {}  # connections by scheme and host
+        self._idle: dict[str, list[Any]] = {}  # connections by "scheme://host"
         self._busy: set[Any] = set()
 
     def call(
         self, method: str, path: str, body: Json | None = None, *, token: str = "", repeat: bool = True
     ) -> Exchange:
-        """Send a request for a quoted path; `repeat` says that sending it twice is harmless."""
+        """Send a request for a quoted path, again where this may help; with `repeat`, twice does no harm."""
         exchange = Exchange(self, method, body, token, repeat)
         for attempt in itertools.count():
             exchange.send(f"{self._base}/v1/{path}")
@@ -3199,17 +3204,18 @@ class Transport:
         return exchange
 
     def trusts(self, url: str, target: str) -> bool:
+        """Return whether a redirect from `url` may take the token to `target`."""
         old, new = split_url(url), split_url(target)
-        if new.scheme not in _PORTS or (old.scheme, new.scheme) == ("https", "http") or "@" in new.netloc:
+        if new.scheme not in (old.scheme, "https") or "@" in new.netloc:
             return False
-        host, port = _host_and_port(new.scheme, new.netloc)
-        if (host, port) == _host_and_port(old.scheme, old.netloc):
+        host, port = _host_and_port(target)
+        if (host, port) == _host_and_port(url):
             return True
         spelled = f"[{host}]" if ":" in host else host
         trusted = self.settings.hosts.lower().replace(",", " ").split()
         return spelled in trusted or f"{spelled}:{port}" in trusted
 
-    def take(self, place: tuple[str, str]) -> Any:
+    def take(self, place: str) -> Any:
         with self.lock:
             idle = self._idle.setdefault(place, [])
             while idle and _is_stale(idle[-1]):
@@ -3218,19 +3224,19 @@ class Transport:
             self._busy.add(connection)
         return connection
 
-    def _new_connection(self, place: tuple[str, str]) -> Any:
-        name, port = _host_and_port(*place)
-        to_proxy = _host_and_port("http", self.proxy)
-        connection = _connection_class()(*(to_proxy if self.proxy else (name, port)))
+    def _new_connection(self, place: str) -> Any:
+        host, port = _host_and_port(place)
+        connection = _connection_class()(*_host_and_port(self.proxy or place))
         connection.place = place
         connection.socket_path = self.socket_path
-        if place[0] == "https":
+        if place.startswith("https:"):
             self._context = self._context or _tls_context(self.settings)
             connection.context = self._context
-            connection.server_name = self.settings.tls_server_name or name
-            if self.proxy:  # http.client takes one pair of brackets off, which some versions put back
-                host = f"[[{name}]]" if ":" in name else name
-                connection.set_tunnel(f"{host}:{port}", headers=self.proxy_login)
+            connection.server_name = self.settings.tls_server_name or host
+            if self.proxy:
+                # http.client removes one pair of brackets, and only newer versions put it back.
+                target = f"[[{host}]]" if ":" in host else host
+                connection.set_tunnel(f"{target}:{port}", headers=self.proxy_login)
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
@@ -3274,14 +3280,13 @@ class Exchange:
         import json
 
         self.deadline = min(transport.deadline, time.monotonic() + transport.settings.client_timeout)
-        self._transport, self._method, self._repeat = transport, method, repeat
+        self.transport, self.method, self.repeat = transport, method, repeat
         self._data = None if body is None else json.dumps(body).encode()
         self._known = transport.newest
         # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
-        fields = {"X-Vault-Request": "true", "X-Vault-Token": token}
+        fields = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Index": self._known}
+        fields["X-Vault-Inconsistent"] = self._known and "forward-active-node"
         fields["X-Vault-Namespace"] = transport.settings.namespace
-        fields["X-Vault-Index"] = self._known
-        fields["X-Vault-Inconsistent"] = "forward-active-node" if self._known else ""
         if self._data:
             fields["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
         self._fields = {name: value for name, value in fields.items() if value}
@@ -3290,19 +3295,21 @@ class Exchange:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
     def send(self, url: str) -> None:
+        """Make one attempt, and say in the attributes what came of it."""
         self.repeated = self.may_be_done
         self.status, self.headers, self.body, self._sent = 0, {}, {}, False
         try:
-            _opener().open(self._new_request(url))
+            _opener().open(self.new_request(url))  # which calls `perform`
         except Exception as error:
-            self.status, self.broken = 0, _explain(error)
-        is_read = self._method == "GET"
+            self.status = 0
+            self.broken = _explain(error)
+        is_read = self.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
-            with self._transport.lock:
-                if not _is_older(index, self._transport.newest):
-                    self._transport.newest = index
-        if is_read and self._repeat and _is_older(index, self._known):
+            with self.transport.lock:
+                if not _is_older(index, self.transport.newest):
+                    self.transport.newest = index
+        if is_read and self.repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
         # 501 says that something isn't implemented, and never will be.
         self.may_pass = self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
@@ -3310,29 +3317,30 @@ class Exchange:
         self.may_be_done = self.repeated or unconfirmed
         self.data = child_object(self.body, "data")
 
-    def _new_request(self, url: str) -> Any:
+    def new_request(self, url: str) -> Any:
         from urllib.request import Request
 
         # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
-        request: Any = Request(url, method=self._method)  # noqa: S310 - the address is http or https
+        request: Any = Request(url, method=self.method)  # noqa: S310 - the address is http or https
         request.exchange = self
         return request
 
     def perform(self, request: Any) -> Any:
+        """Send urllib's request over a connection of ours; read and return the response."""
         target, fields = request.selector, {"Host": request.host, **self._fields}
         # Otherwise a proxy only opens a tunnel, and its login goes no further.
-        if self._transport.proxy and request.type == "http":
-            target, fields = request.full_url, {**fields, **self._transport.proxy_login}
-        connection = self._transport.take((request.type, request.host))
+        if self.transport.proxy and request.type == "http":
+            target, fields = request.full_url, {**fields, **self.transport.proxy_login}
+        connection = self.transport.take(f"{request.type}://{request.host}")
         reusable = False
         try:
             connection.deadline = self.deadline
             if connection.sock is None:
                 connection.connect()
-            if self._transport.closed:
+            if self.transport.closed:
                 raise ConnectionAbortedError
             self._sent = True
-            connection.request(self._method, target, self._data, fields)
+            connection.request(self.method, target, self._data, fields)
             with connection.getresponse() as response:
                 framing = [name for name in response.headers if name.lower() in _FRAMING]
                 if response.headers.defects or len(framing) > 1:
@@ -3340,18 +3348,10 @@ class Exchange:
                 raw = response.read()
             reusable = not response.will_close
         finally:
-            self._transport.give_back(connection, reusable=reusable)
+            self.transport.give_back(connection, reusable=reusable)
         self.status, self.headers = response.status, response.headers
         self.body = _read_body(response.status, raw)
         return response
-
-    def follow(self, request: Any, status: int, target: str) -> Any:
-        # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        allowed = self._repeat and (self._method == "GET" or status in (307, 308))
-        if not allowed or not self._transport.trusts(request.full_url, target):
-            return None
-        self.repeated = True
-        return self._new_request(target)
 
 
 # Classes derived from the library's are made by functions: importing it takes longer than all else here.
@@ -3376,7 +3376,13 @@ def _opener() -> Any:
             return response
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-            return req.exchange.follow(req, code, newurl)
+            exchange = req.exchange
+            # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
+            allowed = exchange.repeat and (exchange.method == "GET" or code in (307, 308))
+            if not allowed or not exchange.transport.trusts(req.full_url, newurl):
+                return None
+            exchange.repeated = True
+            return exchange.new_request(newurl)
 
         https_open, https_response = http_open, http_response
 
@@ -3432,7 +3438,7 @@ def _connection_class() -> Any:
 def _is_stale(connection: Any) -> bool:
     import socket
 
-    # Firewalls forget a connection that is silent for long, without telling either end.
+    # Firewalls drop idle connections, and neither end notices.
     if time.monotonic() > connection.deadline:
         return True
     try:
@@ -3444,13 +3450,13 @@ def _is_stale(connection: Any) -> bool:
 
 
 class _Response(io.RawIOBase):
-    """Send a request; then, what http.client reads like a socket, to a deadline and a size."""
+    """Send what is unsent, and be the socket that http.client reads from, up to a time and a size."""
 
     def __init__(self, connection: Any) -> None:
         self._sock, self._deadline = connection.sock, connection.deadline
         self._budget = _MAX_BODY
         rest = memoryview(connection.unsent)
-        while rest:  # SSLSocket.sendall would begin the timeout anew with each record
+        while rest:  # SSLSocket.sendall restarts the timeout with each record
             self._sock.settimeout(_time_left(self._deadline))
             rest = rest[self._sock.send(rest) :]
         connection.unsent = b""
@@ -3479,6 +3485,7 @@ def url_path(path: str, safe: str = "/") -> str:
 
 
 def _names_host(entry: str, host: str, port: str) -> bool:
+    """Return whether an entry of NO_PROXY is for this host: a name, suffix, address or network."""
     import ipaddress
 
     with suppress(ValueError):
@@ -3490,20 +3497,18 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
 
 def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
-    """Return the host of the proxy, or "", and the header that logs in to it."""
+    """Return the URL of the proxy, or "", and the header that logs in to it."""
     import base64
     from urllib.parse import unquote
     from urllib.request import getproxies_environment
 
     proxies = getproxies_environment()
     proxy = settings.proxy_addr
-    url = split_url(settings.addr)
-    host, port = _host_and_port(url.scheme, url.netloc)
-    # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy
-    exceptions = proxies.get("no", "").lower().replace(" ", "").split(",")
-    entries = ["localhost", "127.0.0.0/8", "::1", *exceptions]  # Go never asks a proxy for this machine
+    host, port = _host_and_port(settings.addr)
+    # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy, which asks none for this machine.
+    entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", proxies.get("no", "").lower())]
     if not proxy and "*" not in entries and not any(_names_host(entry, host, str(port)) for entry in entries):
-        proxy = proxies.get(url.scheme)
+        proxy = proxies.get(split_url(settings.addr).scheme)
     if not proxy:
         return "", {}
     with suppress(ValueError):  # an invalid port, or bytes that aren't text
@@ -3512,7 +3517,7 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
         if url.scheme == "http" and url.hostname and url.port != 0 and url.path in ("", "/"):
-            return host, {"Proxy-Authorization": basic} if login else {}
+            return f"http://{host}", {"Proxy-Authorization": basic} if login else {}
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
     raise BadValue("the proxy isn't supported", hint=hint)
 
@@ -3524,9 +3529,9 @@ def _time_left(deadline: float) -> float:
     return left
 
 
-def _host_and_port(scheme: str, host: str) -> tuple[str, int]:
-    url, default = split_url(f"//{host}"), _PORTS[scheme]
-    return url.hostname or "", url.port or default
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = split_url(url)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
@@ -3570,9 +3575,13 @@ def _load_folder(context: Any, folder: str) -> None:
 
 
 def _read_body(status: int, raw: bytes) -> Json:
-    try:  # a proxy's errors aren't JSON
-        body = _parse_object(raw if status == 200 else raw or b"{}")
-        if status == 404 and not body.keys() & {"data", "errors"}:
+    """Return the object in a body; {} for an error that isn't JSON, as a proxy's."""
+    import json
+
+    try:
+        body: Json = json.loads((raw if status == 200 else raw or b"{}").decode())
+        # Any server may answer 404, but only Vault with one of these.
+        if not isinstance(body, dict) or (status == 404 and not body.keys() & {"data", "errors"}):
             raise ValueError
     except (ValueError, RecursionError):
         if status < 300 or status in (400, 404):
@@ -3581,17 +3590,7 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-def _parse_object(raw: bytes) -> Json:
-    """Return a JSON object; raise ValueError for anything else."""
-    import json
-
-    found = json.loads(raw.decode())
-    if not isinstance(found, dict):
-        raise ValueError
-    return found
-
-
-def _explain(error: Exception) -> str:
+def _explain(error: Any) -> str:
     """Return why there is no response, without the library's text; raise an error if no retry can fix it."""
     import socket
     import ssl
@@ -3603,8 +3602,7 @@ def _explain(error: Exception) -> str:
         hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
         problem = f"the server's certificate isn't trusted: {error.verify_message}"
         raise Unavailable(problem, hint=hint) from None
-    number = getattr(error, "errno", None)
-    reason = os.strerror(number) if number else ""
+    reason = os.strerror(error.errno) if getattr(error, "errno", None) else ""
     kinds: dict[Any, str] = {
         # OpenSSL's name of the problem is a constant.
         ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",
@@ -3630,7 +3628,9 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 )
 
 
-def vault_error(address: str, response: Exchange, capability: str, path: str) -> SecretsError:
+def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
+    """Return the error for a response to a request that needs a capability."""
+    address = response.transport.settings.addr
     if not response.status:
         return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
     if response.status in _REDIRECTS:
@@ -3649,9 +3649,9 @@ def vault_error(address: str, response: Exchange, capability: str, path: str) ->
 
 
 # === Vault logins ===
-# A session keeps its token alive: it renews it after two thirds of its lease, and logs in again once it is
-# gone. It does so during calls, so a program that can't log in again has to make one in the last third of
-# each lease, and while `run` waits for its command. If many threads notice at once, one acts for all.
+# A session renews its token after two thirds of its lease and logs in again once it is gone, during calls and
+# while `run` waits: a program that can't log in again has to make a call in the last third of each lease. If
+# many threads notice at once, one acts for all.
 # https://openbao.org/api-docs/auth/ has a page for each login.
 
 _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
@@ -3758,14 +3758,13 @@ class Session:
         bodies: list[Json] = [{"lease_id": lease.id} for lease in self.leases.values()]
         self.leases = {}
         if self._is_own:  # leases end with the token that acquired them
-            path = "auth/token/revoke-self"
-            bodies = [{}] if token else []
-            self.held = None
+            path, bodies = "auth/token/revoke-self", [{}]
+            self.held, self._is_own = None, False
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
         for response in [last.call("POST", path, body, token=token) for body in bodies]:
             if response.status not in (200, 204):
-                raise vault_error(self.settings.addr, response, "update", path)
+                raise vault_error(response, "update", path)
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
@@ -3779,6 +3778,7 @@ class Session:
             return self.held != stale
 
     def _log_in(self, stale: str | None = None) -> None:
+        """Get a token other than the `stale` one that was refused, or "" if an agent may add its own."""
         token = str(self.settings.token)
         seconds = 0.0
         logs_in = self.settings.login != "token"
@@ -3800,24 +3800,25 @@ class Session:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
     def _renew(self, token: str, lease: Lease) -> None:
+        """Renew the token or, of a configured one, first look up how long it lasts and how much is over."""
         lease.put_off()
         with suppress(SecretsError):  # it is good for another third of its lease
-            if not lease.seconds:
-                about = self.transport.call("GET", "auth/token/lookup-self", token=token)
-                if about.may_pass:
-                    return
+            if lease.seconds:
+                response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
+                renewed = lease.extend(response, child_object(response.body, "auth"))
+                if not renewed and self.settings.login != "token":
+                    self._log_in()
+                return
+            about = self.transport.call("GET", "auth/token/lookup-self", token=token)
+            if not about.may_pass:
                 left = json_number(about.data.get("ttl"))
                 whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
                 lease.start(whole if left and about.data.get("renewable") else 0, whole - left)
-                if not lease.is_due():
-                    return
-                lease.put_off()
-            response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-            renewed = lease.extend(response, child_object(response.body, "auth"))
-            if not renewed and self.settings.login != "token":
-                self._log_in()
+                if lease.is_due():
+                    self._renew(token, lease)
 
     def _request_token(self) -> tuple[str, float]:
+        """Log in; return the token and its seconds. Credentials that were refused aren't sent again soon."""
         settings, login = self.settings, self.settings.login
         where = f"auth/{url_path(settings.login_mount)}/login"
         if login in ("userpass", "ldap"):
@@ -3832,21 +3833,22 @@ class Session:
             if isinstance(auth.get("client_token"), str):
                 return auth["client_token"], json_number(auth.get("lease_duration"))
             if response.status not in (400, 403):
-                raise vault_error(settings.addr, response, "update", where)
+                raise vault_error(response, "update", where)
             self._refused = body, time.monotonic() + _REFUSED_SECONDS
         hint = f"check the credentials, and the login mount {settings.login_mount}"
         raise Locked(f"Vault refuses the {login} login", hint=hint)
 
     def _login_value(self, name: str) -> str:
         login, value = self.settings.login, str(getattr(self.settings, name))
+        variable = f"PAISSIVE_VAULT_{name.upper()}"
         is_secret = name in LOGIN_SECRETS
         if is_secret and not value:
-            value = read_store_credential(f"PAISSIVE_VAULT_{name.upper()}").strip()
+            value = read_store_credential(variable).strip()
         if name == "jwt" and login == "kubernetes" and not value:
             value = _read_login_file(_KUBERNETES_TOKEN)
         if not value and (name != "role" or login == "kubernetes"):
             sources = ", …_FILE or …_COMMAND" if is_secret else ""
-            raise Locked(f"no {name} to log in with", hint=f"set PAISSIVE_VAULT_{name.upper()}{sources}")
+            raise Locked(f"no {name} to log in with", hint=f"set {variable}{sources}")
         if is_secret:
             self.login_secrets.add(value)
         return value
@@ -3862,8 +3864,7 @@ def _read_login_file(path: str) -> str:
 # === Vault store ===
 # The name `app/db#password` is field `password` of the KV secret `app/db`; without '#' the field is `value`;
 # `app/db#` is all fields, as JSON. A name that begins with the path of a mount is in that mount, any other in
-# the configured one, below its prefix. Setting one field reads the others and writes all of them, provided
-# that nobody wrote in between (check-and-set).
+# the configured one, below its prefix. A write depends on the version that was read (check-and-set).
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
@@ -3875,7 +3876,7 @@ _UNKNOWN = "whether the write was carried out is unknown"
 # The methods of requests, by the capability that they need; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
 # How policies, old servers and firewalls refuse a PATCH. A 404 for a deleted version has data.
-_PATCH_REFUSED = (403, 404, 405, 415, 501)
+_PATCH_REFUSALS = (403, 404, 405, 415, 501)
 
 
 class _Path(NamedTuple):
@@ -3896,7 +3897,7 @@ class VaultStore(Store):
     Each keyword takes precedence over its variable: BAO_X, VAULT_X or, from
     `mount` on, PAISSIVE_VAULT_X. Readable paths other than KV work as well:
     `database/creds/app#password`. Many threads can share a store. Errors:
-    NotFound, Deleted (it can be undeleted), Denied, VaultSealed, Locked (no
+    NotFound, Deleted (see its hint), Denied, VaultSealed, Locked (no
     login), Unavailable.
     """
 
@@ -3941,9 +3942,8 @@ class VaultStore(Store):
         self._patchless: set[str] = set()  # mounts where a PATCH was refused
 
     def location(self) -> str:
-        settings = self.settings
-        parts = ("vault", settings.addr, settings.namespace, settings.mount, settings.prefix)
-        return " ".join(filter(None, parts))
+        parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
+        return " ".join(["vault", *filter(None, parts)])
 
     @property
     def _session(self) -> Session:
@@ -3991,8 +3991,8 @@ class VaultStore(Store):
         if field:
             self._change(name, lambda old: {**old, field: value}, {field: value})
         elif not path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
-            fields = _parse_fields(value)
-            self._change(name, lambda old: {**fields, **_stages_of(fields, old)})
+            new = _parse_fields(value)  # the stages of its fields stay
+            self._change(name, lambda old: {**{k: old[k] for k in old if base_of_stage(k) in new}, **new})
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4052,7 +4052,7 @@ class VaultStore(Store):
     def renew(self) -> float:
         with suppress(SecretsError):
             return self._session.renew()
-        return 10.0
+        return 10.0  # until the next attempt
 
     def close(self, *, keep_leases: bool = False) -> None:
         """Revoke what this process acquired, and hang up; failures only warn."""
@@ -4096,11 +4096,13 @@ class VaultStore(Store):
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
     def status(self) -> Iterator[tuple[str, str]]:
-        settings = self.settings
-        unchecked = "not checked, since VAULT_SKIP_VERIFY is set" if settings.skip_verify else ""
-        rows = {"store": "vault", "address": settings.addr, "namespace": settings.namespace}
-        rows.update(certificate=unchecked, login=settings.login)
-        yield from ((label, text) for label, text in rows.items() if text)
+        yield "store", "vault"
+        yield "address", self.settings.addr
+        if self.settings.namespace:
+            yield "namespace", self.settings.namespace
+        if self.settings.skip_verify:
+            yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
+        yield "login", self.settings.login
         try:
             ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
             if ttl is not None:
@@ -4110,13 +4112,20 @@ class VaultStore(Store):
         except SecretsError as error:
             yield "problem", str(error)
 
-    # `_call` makes each request: one in `_fetch` and `_list`, as many as it takes in `_find` and `_change`.
-
-    def _locate(self, path: str, kv: int = 0) -> _Path:
-        """Return where a secret is; BadValue unless its mount is of at least this KV version."""
+    def _locate(self, path: str, kv: int = 0, *, own: bool = False) -> _Path:
+        """Return where a secret is, `own` if not by the name of a mount; BadValue for an older KV version."""
         mounts = self._visible_mounts(trusted=not kv)
         mount = max(filter(path.startswith, mounts), key=len, default="")
-        place = _Path(mount[:-1], mounts[mount], path[len(mount) :]) if mount else self._below_prefix(path)
+        if mount and not own:
+            path = path[len(mount) :]
+        else:
+            mount = self.settings.mount + "/"
+            path = f"{self.settings.prefix}/{path}".lstrip("/")
+        if mount not in mounts:
+            self._mounts = None  # it may be created later
+            hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
+            raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
+        place = _Path(mount[:-1], mounts[mount], path)
         if not place.kv and kv:
             raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
         if place.kv < kv:
@@ -4125,16 +4134,6 @@ class VaultStore(Store):
 
     def _versioned(self, name: str) -> _Path:
         return self._locate(_path_and_field(name)[0], 2)
-
-    def _below_prefix(self, path: str) -> _Path:
-        """Return where a secret is unless its name begins with another mount."""
-        own, mounts = self.settings.mount + "/", self._visible_mounts()
-        if own not in mounts:
-            self._mounts = None  # it may be created later
-            hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
-            raise Denied(f"there is no mount {own}, or the token may not see it", hint=hint)
-        prefix = self.settings.prefix and self.settings.prefix + "/"
-        return _Path(self.settings.mount, mounts[own], prefix + path)
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see; known ones are `trusted` for reads."""
@@ -4156,7 +4155,7 @@ class VaultStore(Store):
         """Return a secret; before it counts as absent, ask for the mounts again."""
         kv = kv if version is None else 2
         secret = self._fetch(self._locate(path, kv), version)
-        if not secret.version and secret.place != self._locate(path, kv):
+        if not secret.version and secret.place != self._locate(path, kv):  # `_call` has forgotten the mounts
             secret = self._fetch(self._locate(path, kv), version)
         return secret
 
@@ -4186,14 +4185,14 @@ class VaultStore(Store):
 
     def _fields_at(self, path: str) -> Json:
         try:
-            return self._fetch(self._below_prefix(path)).fields or {}
+            return self._fetch(self._locate(path, own=True)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
     def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
         # A path that looks like another mount's is shown with its own mount.
         if any(map(path.startswith, self._visible_mounts())):
-            place = self._below_prefix(path)
+            place = self._locate(path, own=True)
             path = f"{place.mount}/{place.path}"
         for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
@@ -4233,10 +4232,7 @@ class VaultStore(Store):
             return response
 
     def _change(self, name: str, edit: Callable[[Json], Json], patch: Json | None = None) -> None:
-        """Read, edit and write the fields of a secret; start over if others write it in between.
-
-        `patch` does what `edit` does, as a JSON merge patch (RFC 7396), where one can.
-        """
+        """Edit the fields of a secret, if possible by `patch`; start over if others write it meanwhile."""
         path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
@@ -4245,7 +4241,7 @@ class VaultStore(Store):
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = edit(old)
             copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
-            sent = patch if copied and place.mount not in self._patchless else None
+            sent = patch if copied else None
             done = self._write(place, fields, version, sent) if fields else self._remove(secret)
             if done is not None:
                 # Only a PATCH notices that a version was deleted: don't bring back what was copied.
@@ -4257,37 +4253,34 @@ class VaultStore(Store):
         raise Conflict(f"others keep writing {show(name)}", hint="try again")
 
     def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
-        """Return the version that was written; None if KV 2 was at another than `cas`, or this is deleted.
+        """Return the version that was written, or None to start over: KV 2 was at another than `cas`.
 
-        If a `patch` to that version is given, send only this where possible.
+        A `patch` to that version (RFC 7396) is sent instead of all fields until the mount refuses one.
         """
-        where, options = place.at("data"), {} if cas is None else {"cas": cas}  # 0: absent
-        repeated = False
-        if patch:
-            response = self._call(
-                "patch", where, {"data": patch, "options": options}, ok=[400, *_PATCH_REFUSED]
-            )
-            repeated = response.repeated
-            if response.status in _PATCH_REFUSED and not response.data:
-                self._patchless.add(place.mount)
-                patch = None
-        if not patch:
-            sent = {"data": fields, "options": options} if place.kv == 2 else fields
-            may_repeat = place.kv == 2 and cas is not None
-            response = self._call("update" if cas else "create", where, sent, repeat=may_repeat, ok=[400])
+        options = {} if cas is None else {"cas": cas}  # 0: absent
+        needs, data = "update" if cas else "create", fields
+        if patch and place.mount not in self._patchless:
+            needs, data = "patch", patch
+        sent = {"data": data, "options": options} if place.kv == 2 else data
+        may_repeat = place.kv == 2 and cas is not None
+        refusals = _PATCH_REFUSALS if data is patch else ()
+        response = self._call(needs, place.at("data"), sent, repeat=may_repeat, ok=refusals)
         if response.status < 300:
             return int(json_number(response.data.get("version")))  # which KV 1 lacks
-        if not (repeated or response.repeated):
+        refused = response.status in refusals and not response.data
+        if refused:
+            self._patchless.add(place.mount)
+        if not response.repeated:
             return None
         # An attempt whose response was lost may have written it.
         version = (cas or 0) + 1
         found = self._read_back(place, version)
-        if found.fields is None:
+        if found.fields is None and not refused:
             raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
         return version if found.fields == fields else None
 
     def _remove(self, secret: _Secret) -> int | None:
-        """Delete a secret; return None if a newer version has the same fields, otherwise 0."""
+        """Delete a secret; return 0, or None to start over: a newer version has some of its fields."""
         place = secret.place
         if secret.fields is None:  # others deleted it
             return 0
@@ -4298,6 +4291,7 @@ class VaultStore(Store):
         return 0 if secret.fields.keys().isdisjoint(self._read_back(place).fields or ()) else None
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
+        """Delete, undelete or destroy a version of a whole secret, whatever field the name has."""
         secret = self._fetch(self._versioned(name), version)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
@@ -4306,7 +4300,7 @@ class VaultStore(Store):
     def _call(
         self, needs: str, path: str, sent: Json | None = None, *, repeat: bool = True, ok: Sequence[int] = ()
     ) -> Exchange:
-        """Make the request that needs this capability; return a response of status 200, 204 or in `ok`."""
+        """Make a request that needs a capability; raise unless it succeeds, is `ok`, or `cas` was wrong."""
         method, target = _METHODS.get(needs, "POST"), url_path(path)
         may_be_done = method != "GET"
         if sent and not may_be_done:
@@ -4316,11 +4310,11 @@ class VaultStore(Store):
             response = self._session.call(method, target, sent, repeat=repeat)
             if response.status in (404, 405) and not response.data:
                 self._mounts = None  # there may be a new one, or one was upgraded
-            is_invalid = response.status == 400 and not response.says("check-and-set parameter did not match")
-            if response.status in (200, 204, *ok) and not is_invalid:
+            is_mismatch = response.status == 400 and response.says("check-and-set parameter did not match")
+            if is_mismatch or response.status in (200, 204, *ok):
                 return response
             may_be_done &= response.may_be_done
-            raise vault_error(self.settings.addr, response, needs, path)
+            raise vault_error(response, needs, path)
         except Unavailable as error:
             if may_be_done:  # also if what answered isn't Vault, which may have passed the request on
                 error.message += f"; {_UNKNOWN}"
@@ -4328,7 +4322,7 @@ class VaultStore(Store):
 
     def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
-        path = self._below_prefix(folder).at("metadata")
+        path = self._locate(folder, own=True).at("metadata")
         # A LIST that every proxy lets through.
         response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
         keys = response.data.get("keys") if response.status == 200 else []
@@ -4338,6 +4332,7 @@ class VaultStore(Store):
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
+    """Yield what `read` returns for each place, in their order; several are read at once."""
     from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(_READERS)
@@ -4378,7 +4373,7 @@ class _Secret:
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
         if self.fields is not None:
             return self.fields
-        if self.destroyed:
+        if self.destroyed:  # an error with a hint of its own, and so not NotFound
             raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
         if self.deleted:
             option = f" --version {version}" if version else ""
@@ -4406,14 +4401,11 @@ def _value_text(value: object) -> str:
 
 
 def _value_in(fields: Json, field: str) -> str | None:
+    """Return a field's text or, for "", all of them as JSON without stages; None if there is none."""
     if not field:
         whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
         return _value_text(whole) if whole else None
     return _value_text(fields[field]) if field in fields else None
-
-
-def _stages_of(fields: Json, old: Json) -> Json:
-    return {key: value for key, value in old.items() if base_of_stage(key) in fields}
 
 
 def _parse_fields(text: str) -> Json:

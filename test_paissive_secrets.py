@@ -4472,6 +4472,7 @@ BAD_SETTINGS = (
     "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=si|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
     "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
+    "|VAULT_ADDR=http://a:65536|VAULT_ADDR=http://a:0|BAO_ADDR=http://a:65536"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
     "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
 ).split("|")
@@ -4483,6 +4484,13 @@ def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch, set
     monkeypatch.setenv(variable, text)
     error = failure(ps.VaultStore)
     assert isinstance(error, (ps.BadValue, ps.BadName)) and text not in str(error)
+
+
+def test_a_variable_that_is_called_like_a_keyword_is_not_read(monkeypatch):
+    for name in ("prefix", "role", "token"):
+        monkeypatch.setenv(name, "somebody's")
+    settings = ps.VaultStore().settings
+    assert (settings.prefix, settings.role, settings.token) == ("", "", "")
 
 
 def test_a_keyword_takes_precedence_over_its_variable_and_an_unknown_one_is_an_error(monkeypatch):
@@ -5530,6 +5538,8 @@ def kv_2(history, *interferences):
         head, _, body = request.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
             version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
+            if version > len(history):
+                return http_json({"errors": []}, 404)
             fields = history[version - 1]
             about = {"version": version, "deletion_time": "" if fields else "2026-01-01T00:00:00Z"}
             return http_json({"data": {"data": fields, "metadata": about}}, 200 if fields else 404)
