@@ -4474,7 +4474,7 @@ class SecretsManager:
         self._stores: dict[str, Store] = {}
 
     def store(self, backend: Backend = None) -> Store:
-        """Return the store of a backend, the same one each time, or BadValue."""
+        """Return the store of a backend, one for each name, or BadValue."""
         chosen = self._default if backend is None else backend
         if chosen is None:
             # os.environ raises an exception for an absent variable; looking inside halves the time of a get.
@@ -4502,8 +4502,9 @@ class SecretsManager:
     ) -> Optional[str]:
         """Return the value of a secret, or `default` if there is none.
 
-        A store that is locked, denied or unreachable raises. `stage` may
-        also be "pending" or "previous".
+        A store that is locked, denied or unreachable raises, and so does a
+        value that refers to no secret. `stage` may also be "pending" or
+        "previous".
         """
         store = self.store(backend)
         stored = name if stage == "current" else store.stage_name(name, stage)
@@ -4526,11 +4527,14 @@ class SecretsManager:
         return self._follow(value, stored, store)
 
     def renew(self) -> float:
-        """Renew what its stores hold; return the seconds until the next time."""
+        """Renew what the stores hold; return the seconds until the next time.
+
+        Stores that were passed as objects are left to the caller.
+        """
         return min((store.renew() for store in self._stores.values()), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close its stores: Vault revokes leases and the tokens of logins."""
+        """Close the same stores: Vault revokes leases and tokens of logins."""
         for store in self._stores.values():
             store.close(keep_leases=keep_leases)
 
@@ -4552,7 +4556,7 @@ class SecretsManager:
             with suppress(BadName, BadValue):  # not every name has stages
                 remove_secret(store, name, stage)
         existed = remove_secret(store, name)
-        # In the environment, only the persistent view deletes more than what this process sees.
+        # Deleted for this process only, the secret is still in .env, and needs its policy.
         if store.outlives_process() or store.persistent_view() is store:
             Policies(store).delete(name)
         return existed
@@ -4568,8 +4572,9 @@ class SecretsManager:
 
     def _follow(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
-        follow = REFERENCE_PREFIX in value and store.references_to_follow(name)
-        return Resolver(self).text(value, store, name, ((id(store), name),)) if follow else value
+        if REFERENCE_PREFIX in value and store.references_to_follow(name):
+            return Resolver(self).text(value, store, name, ((id(store), name),))
+        return value
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
@@ -4592,23 +4597,22 @@ def check_settable(store: Store, *names: str) -> None:
 
 
 def existing_targets(value: str, store: Store) -> list[str]:
-    """Return the references in a value that lead somewhere; others may be plain text, and aren't shown."""
+    """Return the references in a value to secrets of the store that exist, and to other backends.
+
+    Leave out others: they may be plain text, and no message may show it.
+    """
+    references = [match[1] for match in re.finditer(EMBEDDED_REFERENCE, value) if match[0][:2] != "$$"]
+    if value.startswith(REFERENCE_PREFIX):
+        references = [value]
     targets = []
-    with suppress(SecretsError):
-        for reference in _references_in(value):
+    for reference in references:
+        with suppress(SecretsError):
             backend, target = _parse_reference(reference)
             if not backend:
                 store.get(target)
             if not backend or backend in STORES:
                 targets.append(reference)
     return targets
-
-
-def _references_in(text: str) -> list[str]:
-    if text.startswith(REFERENCE_PREFIX):
-        return [text]
-    found = re.finditer(EMBEDDED_REFERENCE, text)
-    return [match[1] for match in found if not match[0].startswith("$$")]
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
@@ -4622,7 +4626,7 @@ def _parse_reference(reference: str) -> tuple[str, str]:
     return backend, check_name(name)
 
 
-_Place = tuple[int, str]  # id of a store, and a name in it
+_Place = tuple[int, str]  # id of a store, and a name in it; 0 and where a text is that no store holds
 _Trail = tuple[_Place, ...]  # each step so far
 
 
@@ -4651,18 +4655,23 @@ class Resolver:
             escaped = match[0].startswith("$$")
             return match[0][1:] if escaped else self._value(match[1], store, trail)
 
-        return re.sub(EMBEDDED_REFERENCE, value, text) if "${secret:" in text else text
+        return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
+        """Return the values of a secret by stage, {} if there is none."""
         place = id(store), name
         return self._loaded[place] if place in self._loaded else store.get_stages(name)[name]
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
-        name, failure = "", None
+        """Return the value that a reference leads to; "" for a missing secret whose error is collected."""
+        name = ""
+        failure = None
         try:
             backend, name = _parse_reference(reference)
-            store = self._manager.store(backend) if backend else store
-            # The author of a reference may not know the key, and must not get it under another name.
+            if backend:
+                store = self._manager.store(backend)
+            # The author of a reference may not know the key, and must not get it under another name. It is
+            # one only in env, where a variable or file overrides the store's own values.
             if is_store_credential(variable_name(name).upper()) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             loaded = self._loaded.get((id(store), name), {})
@@ -4686,8 +4695,8 @@ class Resolver:
         return value
 
 
-def load_stages(store: Store) -> dict[_Place, dict[str, str]]:
-    return {(id(store), name): stages for name, stages in store.get_stages().items()}
+def load_stages(store: Store, *names: str) -> dict[_Place, dict[str, str]]:
+    return {(id(store), name): stages for name, stages in store.get_stages(*names).items()}
 
 
 def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
@@ -4712,15 +4721,16 @@ resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    return (backend, None) if isinstance(backend, SecretsManager) else (default_manager, backend)
+    if isinstance(backend, SecretsManager):
+        return backend, None  # its default
+    return default_manager, backend
 
 
 # === Config ===
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
-# Variables that a setting of this name, such as `path` or `user`, must not read (POSIX, 8. Environment
-# Variables).
+# What settings such as `path` and `user` must not read (POSIX, 8. Environment Variables).
 _RESERVED_VARIABLES = (
     "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
     "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_[A-Z]+|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST"
@@ -4776,16 +4786,16 @@ class SecretConfig:
         object.
         """
         path = _key_path(key)
-        reference = REFERENCE_PREFIX + key
-        if not use_secret:
-            self._write(path, value)
-            return
-        work_folder(self.path)
-        self._changed_text(path, reference)  # find any problem with the file before storing the value
-        store = self._store().persistent_view()
-        check_replaceable(store, key)
-        store.set(key, value)  # which may lock the same folder
-        self._write(path, reference)
+        if use_secret:
+            secret = value
+            value = REFERENCE_PREFIX + key
+            # Find any problem with the file before storing the secret.
+            work_folder(self.path)
+            self._changed_text(path, value)
+            store = self._store().persistent_view()
+            check_replaceable(store, key)
+            store.set(key, secret)  # not under _write's lock: it may lock the same folder
+        self._write(path, value)
 
     def delete(self, key: str) -> bool:
         """Remove a setting, not its secret; return whether it was there."""
@@ -4793,7 +4803,8 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
-        return dict(self._get((), True))
+        tree: dict[str, Any] = self._get((), True)
+        return tree
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value."""
@@ -4801,15 +4812,15 @@ class SecretConfig:
         value = _look_up(self._tree(), path, self.path)
         source = self.path
         variable = self._variable(path)
-        text = self._get_variable(variable, True)
+        text = self._get_variable(variable, mounted=True)
         if text is not None and not isinstance(value, (dict, list)):
             value = text
             source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
             if source == credential_path(variable):
                 source += " (for use_secret)"
-        if value is ABSENT and existing_targets(REFERENCE_PREFIX + key, self._store()):
-            return f"the secret {show(key)} (for use_secret)"
         if value is ABSENT:
+            if existing_targets(REFERENCE_PREFIX + key, self._store()):
+                return f"the secret {show(key)} (for use_secret)"
             return f"nowhere: no variable {variable or 'may replace it'}, and it isn't in {self.path}"
         if isinstance(value, str) and looks_like_reference(value):
             targets = existing_targets(value, self._store())
@@ -4824,11 +4835,13 @@ class SecretConfig:
         return cast("EnvironmentStore", self._manager.store("env"))
 
     def _variable(self, path: tuple[str, ...]) -> str:
+        """Return the variable that replaces a setting, "" if none may."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
         is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
         return "" if is_reserved else variable
 
-    def _get_variable(self, variable: str, mounted: bool) -> str | None:
+    def _get_variable(self, variable: str, *, mounted: bool) -> str | None:
+        """Return a variable's text, also from the dotenv file and, with `mounted`, NAME_FILE; None for ""."""
         with suppress(NotFound, BadName):
             if mounted or variable in os.environ:
                 return self._environment.get(variable)
@@ -4838,17 +4851,17 @@ class SecretConfig:
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         missing: list[NotFound] = []
         found = _look_up(self._tree(), path, self.path)
-        found = self._fill_in(found, path, missing if use_secret else None, use_secret)
+        found = self._fill_in(found, path, missing if use_secret else None, mounted=use_secret)
         raise_missing(missing)
         return found
 
     def _fill_in(
-        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, mounted: bool = False
+        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, *, mounted: bool = False
     ) -> Any:
         """Return `found` with variables in place of leaves.
 
-        With a list for the errors of `missing` secrets, references are resolved; with `mounted`, the file
-        that NAME_FILE names may replace a leaf.
+        With a list for the errors of `missing` secrets, references are resolved. With `mounted`, a file that
+        NAME_FILE names may replace a leaf but, of an object's members, only references: others are settings.
         """
         if isinstance(found, dict):
             return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
@@ -4859,14 +4872,13 @@ class SecretConfig:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
-        # A mounted file replaces a reference in any case.
-        text = self._get_variable(variable, mounted or is_reference)
-        leaf = found if text is None else text
-        if missing is None or not isinstance(leaf, str) or not looks_like_reference(leaf):
-            return leaf
-        if text is None or self._environment.references_to_follow(variable):
-            return Resolver(self._manager, missing).text(leaf, self._store(), ".".join(path))
-        return leaf
+        text = self._get_variable(variable, mounted=mounted or is_reference)
+        if text is not None:
+            found = text
+            is_reference = bool(self._environment.references_to_follow(variable))
+        if missing is not None and is_reference:
+            return Resolver(self._manager, missing).text(found, self._store(), ".".join(path))
+        return found
 
     def _tree(self) -> dict[str, Any]:
         try:
@@ -4897,6 +4909,7 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
+        """Return the file's text with a setting changed as by `_write`, "" if there is nothing to do."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -4933,39 +4946,45 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 class _Member(NamedTuple):
-    """The name of a member of a JSON object, and where in the text it and its value are."""
+    """Where a member of a JSON object is in the text."""
 
-    name: str
-    start: int
+    start: int  # of the name
     value: int
     end: int
 
 
 def _with_member(
-    text: str, path: tuple[str, ...], value: Any, dump: Callable[[Any, str], str], line_break: str = "\n"
+    text: str,
+    path: tuple[str, ...],
+    value: Any,
+    dump: Callable[[Any, str], str],
+    line_break: str = "\n",
+    at: int = 0,
 ) -> str:
-    """Return a JSON object's text with a member set or, if `value` is ABSENT, removed, which must be there.
+    """Return a valid JSON text with a member set or, if `value` is ABSENT, a member that it has removed.
 
-    `dump` returns JSON whose lines begin with `line_break`, or one line if that is "".
+    `path` begins in the object at `at`. `dump` returns JSON whose lines begin with `line_break`, or one line
+    if that is "".
     """
-    members = _members_of(text)
-    found = next((member for member in members if member.name == path[0]), None)
+    members = _members_of(text, at)
+    name, *inner = path
+    found = members.get(name)
     if found:
         line_break = _line_break_before(text, found.start)
-        if path[1:]:
-            new = _with_member(text[found.value : found.end], path[1:], value, dump, line_break)
-        elif value is not ABSENT:
-            new = dump(value, line_break)
-        else:
+        if inner:
+            return _with_member(text, path[1:], value, dump, line_break, found.value)
+        if value is ABSENT:
             return _without_member(text, found)
-        return text[: found.value] + new + text[found.end :]
-    for name in reversed(path[1:]):
-        value = {name: value}
+        return text[: found.value] + dump(value, line_break) + text[found.end :]
+    for part in reversed(inner):
+        value = {part: value}
     if not members:
-        return text[: text.index("{")] + dump({path[0]: value}, line_break) + text[text.rindex("}") + 1 :]
-    line_break = _line_break_before(text, members[-1].start)
-    new = f",{line_break or ' '}{dump(path[0], '')}: {dump(value, line_break)}"
-    return text[: members[-1].end] + new + text[members[-1].end :]
+        end = text.index("}", at) + 1
+        return text[: text.index("{", at)] + dump({name: value}, line_break) + text[end:]
+    *_, last = members.values()
+    line_break = _line_break_before(text, last.start)
+    new = f",{line_break or ' '}{dump(name, '')}: {dump(value, line_break)}"
+    return text[: last.end] + new + text[last.end :]
 
 
 def _without_member(text: str, found: _Member) -> str:
@@ -4981,21 +5000,23 @@ def _without_member(text: str, found: _Member) -> str:
 
 
 def _line_break_before(text: str, start: int) -> str:
+    """Return the line break and the indentation before a place, "" within a line."""
     found = re.search(r"\r?\n[ \t]*\Z", text[:start])
     return found[0] if found else ""
 
 
-def _members_of(text: str) -> list[_Member]:
+def _members_of(text: str, at: int) -> dict[str, _Member]:
+    """Return the members of the object at a place of valid JSON, by name."""
     import json
 
     decode = json.JSONDecoder().raw_decode
-    members = []
-    start = _skip_separators(text, text.index("{") + 1)
+    members = {}
+    start = _skip_separators(text, text.index("{", at) + 1)
     while text[start] == '"':
         name, end = decode(text, start)
         value = _skip_separators(text, end)
         end = decode(text, value)[1]
-        members.append(_Member(name, start, value, end))
+        members[name] = _Member(start, value, end)
         start = _skip_separators(text, end)
     return members
 
@@ -5109,7 +5130,8 @@ class SecretRotation:
     def due_dates(self) -> dict[str, str]:
         """Return when each is due, or its unfinished rotation began, in UTC.
 
-        A policy without valid times counts as due, with a warning.
+        A policy without valid times counts as due, with a warning;
+        `rotate_due` fails on it.
         """
         policies = self._policies()
         dates = {}
@@ -5289,7 +5311,8 @@ class _Rotation:
 
     def undo(self, pending: str) -> None:
         self._check_functions("apply")
-        current, previous = self.value("current"), self.value("previous")
+        current = self.value("current")
+        previous = self.value("previous")
         promoted = _is_same(pending, current)
         if promoted and previous is None:
             hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
@@ -5334,7 +5357,8 @@ class _Rotation:
         return remove_secret(self._store, self._name, stage)
 
     def _run(self, kind: str, value: str | None = None) -> Any:
-        step = _step(kind, self.policy.get(kind))
+        """Run a step of the policy, if it has one; return what it generates, or raise RotationFailed."""
+        step = _step(kind, self.policy.get(kind))  # again, since the policy file may have been edited
         result = None
         problem = ""
         try:
@@ -5349,7 +5373,7 @@ class _Rotation:
                 raise RotationFailed("it returned nothing")
         except (RotationFailed, Unavailable) as error:
             problem = error.message
-        if problem:
+        if problem:  # raised here, without that exception as its context
             message = f"{kind} of {self._shown} failed: {problem}"
             raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
         return result
@@ -5366,7 +5390,7 @@ class _Rotation:
 
 
 def _step(kind: str, step: Any) -> Any:
-    """Return a step as policies hold it: an argument list, a generator, or the name of a function."""
+    """Return a step as policies hold it: an argument list, a generator, a function's name or None."""
     if step is None or isinstance(step, dict):
         return step
     if callable(step):  # a file can't hold it, and its name might find another
@@ -5390,8 +5414,8 @@ def _seconds(interval: Any, what: str) -> float:
 
 
 def _due_date(name: str, policy: dict[str, Any]) -> str:
-    if "started" in policy:  # whatever the clock said then
-        return min(str(policy["started"]), utc_now())
+    if "started" in policy:
+        return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
     return _end_of("every", name, policy)
 
 
@@ -5411,9 +5435,9 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 
 
 def _is_same(a: str | None, b: str | None) -> bool:
+    """Return whether both stages exist and have the same value, in constant time."""
     import hmac
 
-    # An absent stage is never the same as another, not even if both are absent.
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
 
 
@@ -5492,13 +5516,12 @@ MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
-_MAX_GAP = 32  # bytes from one lookup to the next; with a word, fewer than _MIN_LINE
+_MAX_GAP = 32  # bytes from one lookup to the next; with a word, fewer than are between two line breaks
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
 _LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
-_MIN_LINE = 60  # characters in a line of an encoding, by `xxd -p`; others make longer ones
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 _URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
 # What gets a backslash in "…" of shells, and by printf %q.
@@ -5507,7 +5530,6 @@ _Match = tuple[int, int, bytes]  # start, end, encoding
 
 
 def maskable(value: str) -> bool:
-    """Return whether a value is long enough to be masked."""
     return len(value.strip()) >= MIN_MASKED
 
 
@@ -5530,10 +5552,8 @@ class Encodings:
             self._add_words(encoding, encoding, range(self._gap))
         for encoding in self._wrapped:
             self._add_words_near_breaks(encoding)
-        self._known = frozenset(self._words)  # faster to search than a dict
 
     def _add_words(self, encoding: bytes, text: bytes, offsets: range) -> None:
-        """Add the words at these offsets of `text`, by which the encoding is found."""
         for offset in offsets:
             word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
             self._words.setdefault(word, []).append((offset, encoding))
@@ -5546,32 +5566,21 @@ class Encodings:
         # With fewer bytes before and after it, the break may be in the only word.
         for place in range(max(len(encoding) - enough, 0) + 1, min(enough, len(encoding))):
             for line_break in _LINE_BREAKS:
-                text = encoding[:place] + line_break + encoding[place : place + self._size]
+                text = encoding[:place] + line_break + encoding[place:]
                 first = max(place - self._size + 1, 0)
                 self._add_words(encoding, text, range(first, min(place + len(line_break), self._gap)))
 
-    def find(self, data: bytes, is_end: bool) -> tuple[list[_Match], int]:
-        """Return the matches, in any order, and where one that is cut off begins."""
-        matches: list[_Match] = []
-        cut = len(data) if is_end else self._find_cut(data)
-        for start, end, encoding in self._matches(data):
-            if end <= len(data):
-                matches.append((start, end, encoding))
-            elif not is_end:  # it matches up to the end of the data: the next write decides
-                cut = min(cut, start)
-        return matches, cut
-
-    def _matches(self, data: bytes) -> Iterator[_Match]:
-        """Yield the matches; one that is cut off ends after the data."""
+    def find(self, data: bytes) -> Iterator[_Match]:
+        """Yield the matches, in any order; one that is cut off ends after the data."""
         whole = memoryview(data)[: len(data) // self._size * self._size]
         words = whole.cast("Q" if self._size == 8 else "I")[:: self._gap // self._size]
-        if self._known.isdisjoint(words):  # the whole cost of output without values
+        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
             return
         # Random text has some of the words by chance, so leave out the others fast.
-        for place in itertools.compress(range(len(words)), map(self._known.__contains__, words)):
+        for place in itertools.compress(range(len(words)), map(self._words.__contains__, words)):
             for offset, encoding in self._words[words[place]]:
                 start = place * self._gap - offset
-                # First the part that the word is in: cutting a long encoding takes long.
+                # The part with the word first: it takes long to cut a long encoding.
                 is_likely = start >= 0 and encoding.startswith(data[start : start + self._gap])
                 if is_likely and data.startswith(encoding[: len(data) - start], start):
                     yield start, start + len(encoding), encoding
@@ -5584,25 +5593,23 @@ class Encodings:
             if end >= 0:
                 yield start, end, encoding
 
-    def _find_cut(self, data: bytes) -> int:
+    def find_cut(self, data: bytes) -> int:
         """Return where a value that the data cuts off may begin, or the data's end."""
         # One that begins earlier has a known word in the data, after its first line break if need be.
         reach = 2 * (self._gap + self._size)
         for start in range(max(len(data) - reach, 0), len(data)):
-            if data[start] not in self._first_bytes:
-                continue
-            rest = data[start:]
-            joined = rest.translate(None, b"\r\n")
-            if _is_beginning(rest, self._sorted) or _is_beginning(joined, self._sorted_wrapped):
-                return start
+            if data[start] in self._first_bytes:
+                rest = data[start:]
+                joined = rest.translate(None, b"\r\n")
+                if _is_beginning(rest, self._sorted) or _is_beginning(joined, self._sorted_wrapped):
+                    return start
         return len(data)
 
     def mask(self, text: AnyStr) -> AnyStr:
-        """Return `text` with `***` in place of values; the same object if there are none."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
         if masked == data:
-            return text
+            return text  # itself, since callers compare by `is`
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
@@ -5618,9 +5625,14 @@ class Masker:
     def feed(self, data: bytes, is_end: bool = False) -> bytes:
         """Return what can be written of the stream so far; at its end, all of it."""
         data = self._tail + data
-        matches, cut = self._encodings.find(data, is_end)
+        matches = sorted(self._encodings.find(data))
+        cut = len(data) if is_end else self._encodings.find_cut(data)
+        if not is_end:  # the next data decides about what matches up to the end of this
+            cut = min([cut, *(start for start, end, _ in matches if end > len(data))])
         written = []
-        for start, end, _ in sorted(match for match in matches if match[0] < cut):
+        for start, end, _ in matches:
+            if start >= cut or end > len(data):
+                continue
             # One that overlaps what was masked last needs no mask of its own.
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], MASK]
@@ -5633,11 +5645,10 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether what is held back is so short that `pause` may show it."""
         return self._done < len(self._tail) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return what is held back, unmasked; if it begins a value, the rest will be masked."""
+        """Return what is held back; if it begins a value, the rest is masked."""
         shown = self._tail[self._done :]
         self._done = len(self._tail)
         self._masked = False
@@ -5645,7 +5656,7 @@ class Masker:
 
 
 def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
-    """Return whether one of these encodings, which are sorted, begins with the text."""
+    """Return whether one of these sorted encodings begins with the text."""
     import bisect
 
     at = bisect.bisect(encodings, text)
@@ -5672,12 +5683,11 @@ def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
 def encodings_of(value: str) -> set[bytes]:
     """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
     parts = {value, *filter(maskable, _secret_leaves(value))}
-    stripped = {text.strip() for text in parts}
-    parts |= stripped
+    parts |= {text.strip() for text in parts}
     whole = set(parts)
     lines: list[str] = []
-    for text in stripped:
-        text = re.sub("\r\n?", "\n", text)
+    for text in parts:
+        text = re.sub("\r\n?", "\n", text.strip())
         if "\n" not in text:
             continue
         whole |= {text, text.replace("\n", "\r\n")}  # as files and terminals have it
@@ -5688,7 +5698,9 @@ def encodings_of(value: str) -> set[bytes]:
     found = {_to_bytes(text) for text in whole.union(lines)}
     for text in parts.union(lines[:_MAX_ENCODED_LINES]):
         text = text[:_MAX_ENCODED]
-        found.update(_in_base64(_to_bytes(text)), _in_hex(_to_bytes(text)))
+        for encoded in _in_base64(_to_bytes(text)):
+            found |= {encoded, encoded.translate(_URL_ALPHABET)}
+        found.update(_in_hex(_to_bytes(text)))
         for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
     return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
@@ -5698,7 +5710,7 @@ def _secret_leaves(value: str) -> Iterator[str]:
     """Yield the texts in a JSON document whose own key looks secret: programs re-serialise documents."""
     import json
 
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any]] = []  # the members of all objects, at any depth
     if value.lstrip().startswith(("{", "[")):
         with suppress(ValueError, RecursionError):
             json.loads(value, object_pairs_hook=found.extend)
@@ -5716,33 +5728,23 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    for encoded in (*_base64_within(raw), *_base64_alone(raw)):
-        yield from (encoded, encoded.translate(_URL_ALPHABET))
-
-
-def _base64_within(raw: bytes) -> Iterator[bytes]:
-    """Yield the part of a value's base64 that neighbours don't change, at each alignment."""
+    """Yield a value's base64 and, at each alignment, the part of it that neighbours don't change."""
     import base64
 
+    yield base64.b64encode(raw)
+    yield base64.b64encode(raw + b"\n")
     # Three bytes make four characters (RFC 4648).
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         yield base64.b64encode(b"\0" * shift + raw)[first:last]
 
 
-def _base64_alone(raw: bytes) -> tuple[bytes, bytes]:
-    import base64
-
-    return base64.b64encode(raw), base64.b64encode(raw + b"\n")
-
-
 def _wrappable(value: str) -> Iterator[bytes]:
     """Yield the encodings that may have line breaks anywhere, as the output of `base64` and `xxd -p` has."""
     for text in {value, value.strip()}:
         raw = _to_bytes(text[:_MAX_ENCODED])
-        alone = (*_base64_alone(raw), raw.hex().encode(), raw.hex().upper().encode())
-        yield from (encoding for encoding in _base64_within(raw) if len(encoding) >= MIN_MASKED)
-        yield from (encoding for encoding in alone if len(encoding) > _MIN_LINE)
+        found = (*_in_base64(raw), raw.hex().encode(), raw.hex().upper().encode())
+        yield from (encoding for encoding in found if len(encoding) >= MIN_MASKED)
 
 
 def _in_hex(raw: bytes) -> Iterator[bytes]:
@@ -5770,19 +5772,16 @@ def _in_literals(text: str) -> Iterator[str]:
         for form in (plain, html, plain.replace("/", "\\/")):
             yield from (form, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), form))
             yield json.dumps(form)[1:-1]
+        yield plain.replace('\\"', '"').replace("'", "\\'")  # $'…' of bash
     yield from (repr(text)[1:-1], ascii(text)[1:-1], repr(_to_bytes(text))[2:-1])
 
 
 def _in_quotes(text: str) -> Iterator[str]:
     """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL and CSV."""
-    import json
-
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
         yield text.replace(quote, doubled)
     for special in _BACKSLASHED:
         yield re.sub(special, r"\\\g<0>", text)
-    with_escapes = json.dumps(text, ensure_ascii=False)[1:-1]
-    yield with_escapes.replace('\\"', '"').replace("'", "\\'")  # $'…' of bash
 
 
 def _in_markup(text: str) -> Iterator[str]:
@@ -5816,31 +5815,31 @@ def environment_with_secrets(
     expanded: dict[str, str] = {}
     others = []
     for name in names:
-        found = _expand(store, name)
-        expanded.update(found)
-        if not found:
+        if is_store_credential(variable_name(name)):  # no reference leads to it, but the user may name it
+            expanded[name] = store.get(name)
+        elif found := store.expand(name):
+            expanded.update(found)
+        else:
             others.append(name)
-    stages: dict[str, dict[str, str]] = {}
-    if others or not names:
-        stages = store.get_stages(*others)
-    references = _references_by_variable(stages)
-    loaded = {(id(store), name): values for name, values in stages.items()}
+    loaded = load_stages(store, *others) if others or not names else {}
+    references = _references_by_variable(name for _, name in loaded)
     environment = child_environment()
     if not names:
         environment.update(store.plain_settings())
     plain = _plain_variables(store, set(map(variable_name, names)))
     # Last, so that no other variable takes their place.
     environment.update({**references, **plain})
+    # Also what is after "secret:", which may be a password.
     values = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
+    source = "the command line" if names else "the store"
     missing: list[NotFound] = []
     for variable, text in environment.items():
         if variable in plain:
             continue
-        where = variable
-        if variable in references:
-            where = "the command line" if names else "the store"
+        where = source if variable in references else variable
         resolver = Resolver(manager or default_manager, missing, loaded)
-        environment[variable], values[variable] = resolve_for_masking(resolver, text, store, where)
+        environment[variable] = resolver.text(text, store, where)
+        values[variable] = values_to_mask(resolver)
     raise_missing(missing)
     for name, value in expanded.items():
         variable = variable_name(name)
@@ -5851,13 +5850,6 @@ def environment_with_secrets(
     for variable in environment.keys() - plain.keys():
         _check_passable(environment[variable], variable)
     return environment, values
-
-
-def _expand(store: Store, name: str) -> dict[str, str]:
-    # No reference leads to what opens a store, but the user may name it.
-    if is_store_credential(variable_name(name)):
-        return {name: store.get(name)}
-    return store.expand(name)
 
 
 def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
@@ -5888,13 +5880,12 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
     return {variable: REFERENCE_PREFIX + name for variable, name in found.items()}
 
 
-def resolve_for_masking(resolver: Resolver, text: str, store: Store, where: str) -> tuple[str, set[str]]:
-    """Return `text` with its references resolved, and what to mask wherever it is used."""
-    resolved = resolver.text(text, store, where)
+def values_to_mask(resolver: Resolver) -> set[str]:
+    """Return what was put into a text, all stages of these secrets, and what opens their stores."""
     values = resolver.values
-    for holder, name in resolver.sources:
-        values.update(resolver.stages(holder, name).values(), filter(maskable, holder.credentials()))
-    return resolved, values
+    for store, name in resolver.sources:
+        values.update(resolver.stages(store, name).values(), filter(maskable, store.credentials()))
+    return values
 
 
 def _check_passable(text: str, variable: str) -> None:
@@ -5908,6 +5899,7 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become the command, as for `run --no-mask`, or raise an error."""
     import signal
 
     if os.name != "nt":
@@ -5936,7 +5928,7 @@ def run_masked(
 ) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
 
-    Meanwhile `renew` is called, again after the seconds that it returns.
+    Meanwhile, `renew` is called whenever the seconds that it returned are over.
     """
     import threading
 
@@ -5950,6 +5942,7 @@ def run_masked(
         if terminal:
             terminal.make_raw()
             stack.callback(terminal.restore)
+            # What is typed goes to the command's terminal.
             relays.append(_Relay(0, os.dup(outputs[0].source), Masker(Encodings()), outputs[0]))
         signals = _listen_for_signals() if _IS_PROGRAM else None
         process = _start(command, environment, ends, interactive)
@@ -5975,6 +5968,7 @@ def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
+    """Return a relay to each of our outputs, and the ends of their pipes or terminals for the command."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
@@ -5996,6 +5990,7 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
 
 
 def _resize(terminal: int, like: int) -> None:
+    """Give a terminal the size of another; if one isn't a terminal, do nothing."""
     import fcntl
     import termios
 
@@ -6046,7 +6041,7 @@ def _lead_session() -> None:
         signal.set_wakeup_fd(-1)
         for number in _forwarded_signals():
             signal.signal(number, forward)
-        os.closerange(0, 1 << 16)
+        os.closerange(0, 1 << 16)  # Popen and the relays wait until nobody holds the other ends
         while os.WIFSTOPPED(status := os.waitpid(command, os.WUNTRACED)[1]):
             os.kill(os.getpid(), signal.SIGSTOP)
             os.killpg(command, signal.SIGCONT)
@@ -6062,11 +6057,13 @@ class _Relay:
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
         import threading
 
-        self.source, self.target = source, target
+        self.source = source
+        self.target = target
         self.stop_when_quiet = False
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
-        self._masker, self._peer = masker, peer
+        self._masker = masker
+        self._peer = peer
 
     def close(self) -> None:
         """Close our own descriptors, so that a process that still writes learns that nobody reads."""
@@ -6144,7 +6141,7 @@ class _Terminal:
 
 
 def _in_foreground(*, without_terminal: bool = False) -> bool:
-    """Return whether keys such as ^C in our terminal reach us, `without_terminal` if we have none."""
+    """Return whether what is typed in our terminal is for us, and `without_terminal` if we have none."""
     try:
         with open("/dev/tty", "rb", 0) as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -6153,7 +6150,7 @@ def _in_foreground(*, without_terminal: bool = False) -> bool:
 
 
 def _forwarded_signals() -> Iterator[int]:
-    """Leave out what is ignored, as under nohup."""
+    """Yield the signals to pass on, without those that our parent ignores, as nohup does."""
     import signal
 
     for name in _FORWARDED.split():
@@ -6162,6 +6159,7 @@ def _forwarded_signals() -> Iterator[int]:
 
 
 def _listen_for_signals() -> int:
+    """Return a pipe from which the number of each signal that comes can be read."""
     import signal
 
     signals, written = os.pipe()
@@ -6238,7 +6236,7 @@ def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
 def redact_file(
     path: str, secrets: RedactingFilter, mask_more: Callable[[Iterator[bytes]], Iterable[bytes]] = iter
 ) -> None:
-    """Mask values in a text file, atomically, and what `mask_more` masks."""
+    """Mask values in a text file, and what `mask_more` masks; nothing is written on an error."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise Unsafe(f"{path} is not a regular file", hint="name the file that a link leads to")
     state = file_state(path, follow=False)
@@ -6347,6 +6345,7 @@ class RedactingFilter:
 
     def add(self, source: _Redactable) -> list[str]:
         """Redact these values as well; return the names of the too short ones."""
+        # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
         by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
@@ -6365,8 +6364,6 @@ class RedactingFilter:
         Other objects stay if their text has no value or, without `examine`,
         in any case.
         """
-        if isinstance(value, str):
-            return self._encodings.mask(value)
         return _Redaction(self._encodings, examine).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -6380,7 +6377,7 @@ class RedactingFilter:
         """Redact message, arguments, exception, stack and extra fields."""
         import logging
 
-        with suppress(Exception):  # logging reports a message that can't be made
+        with suppress(Exception):  # a message that can't be made is for logging to report
             message = record.getMessage()
             redacted = self.redact(message)
             if redacted != message:
@@ -6464,7 +6461,8 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     for _, name in loaded:
         resolver = Resolver(manager, loaded=loaded)
         with suppress(NotFound):  # deleted meanwhile
-            _, found[name] = resolve_for_masking(resolver, REFERENCE_PREFIX + name, store, name)
+            resolver.text(REFERENCE_PREFIX + name, store, name)
+            found[name] = values_to_mask(resolver)
     return found
 
 
@@ -8663,7 +8661,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 def _mask_sample(rule: Rule, value: bytes) -> str:
     text = value.decode("utf-8", "replace")
-    public = next((p for p in rule_prefixes(rule.prefix) if p and text.startswith(p)), "")
+    public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), key=len, default="")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
 
@@ -9817,8 +9815,8 @@ class KnownValues:
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
-        matches, _ = self._encodings.find(text, is_end=True)
-        matches = sorted(set(matches), key=lambda match: (match[0], -match[1]))
+        found = {match for match in self._encodings.find(text) if match[1] <= len(text)}
+        matches = sorted(found, key=lambda match: (match[0], -match[1]))
         return [Span(start, end, self._rules[encoding], "high") for start, end, encoding in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:

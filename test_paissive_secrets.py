@@ -6888,6 +6888,12 @@ def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
     assert say("set", "A", stdin="v") == (2, said)
 
 
+def test_a_reference_after_one_to_nothing_is_named_as_the_one_to_set(say):
+    Path(".env").write_text("A='${secret:NOPE} ${secret:B}'\nB=1\n")
+    said = "'A' is a reference to secret:B; set that one, with its --backend\n"
+    assert say("set", "A", stdin="v") == (2, said)
+
+
 # === Config ===
 
 
@@ -8456,6 +8462,11 @@ def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_br
             assert shown.replace(line_break, b"") == expected, (before, width, pieces)
 
 
+def test_mask_hex_with_a_line_break_in_it():
+    dump = (b"." * 25 + b"correct-horse" + b"." * 9).hex().encode()
+    assert masked([dump[:60] + b"\n" + dump[60:]], "correct-horse") == dump[:50] + b"***" + dump[76:]
+
+
 def test_mask_many_lines_of_base64_and_many_values():
     values = [f"{n:04}-" + "".join(random.Random(n).choices(string.ascii_letters, k=20)) for n in range(200)]
     encodings = ps.Encodings(values)
@@ -8592,7 +8603,7 @@ def test_mask_finds_a_value_once_wherever_it_is():
         value = "".join(random.Random(length).choices(string.ascii_letters, k=length)).encode()
         encodings = ps.Encodings([value.decode()])
         for before in range(40):
-            assert encodings.find(b" " * before + value, is_end=True)[0] == [(before, before + length, value)]
+            assert list(encodings.find(b" " * before + value)) == [(before, before + length, value)]
 
 
 def test_mask_compares_hardly_any_place_with_any_of_many_values():
@@ -8606,9 +8617,9 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
     rng = random.Random(1)
     numbers = [f"{rng.randrange(10**14, 10**15)}" for _ in range(300)]
     many = ps.Encodings(numbers)
-    assert many.find(Counted(b"nothing to see here, just a log line\n" * 10), is_end=True) == ([], 370)
+    assert list(many.find(Counted(b"nothing to see here, just a log line\n" * 10))) == []
     assert compared == []
-    many.find(Counted("".join(rng.choices(string.digits, k=20_000)).encode()), is_end=True)
+    assert list(many.find(Counted("".join(rng.choices(string.digits, k=20_000)).encode()))) == []
     assert len(compared) < 20
     words = [f"{n:04}-{n * n:08}"[: 8 + n % 5] + "-long-" * (n % 7) for n in range(300)]
     for values in (numbers, words):
@@ -11649,6 +11660,12 @@ def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
 def test_a_sample_shows_no_character_that_controls_a_terminal():
     (match,) = scanned('password = "\x1b[' + 'k3Xw9vQz"', "a.py")
     assert match.sample == "?[…"
+
+
+def test_a_sample_shows_the_longest_prefix_of_a_rule_and_two_letters():
+    value = "".join(random.Random(3).choices(string.ascii_letters, k=150))
+    (match,) = scanned("sl.u" + f".{value}", "a.txt")
+    assert match.sample == f"sl.u.{value[:2]}…"
 
 
 @pytest.mark.parametrize(("size", "letters"), [(3, 0), (4, 1), (7, 1), (8, 2), (30, 2)])
