@@ -1950,6 +1950,7 @@ def test_dotenv_has_no_earlier_value_where_the_last_one_can_not_be_read():
 
 def test_dotenv_keeps_a_comment_apart_from_a_new_value():
     assert ps.Dotenv('X="a"#c\n').with_values({"X": "b"}) == 'X="b" #c\n'  # bash would read b#c
+    assert ps.Dotenv('X="a"#c\n').with_values({}) == 'X="a"#c\n'
 
 
 def snippets(count):
@@ -2284,6 +2285,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
+    monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / ".env"))
     assert set(env.names()) == {*looks, "DB_PASS", "MOUNTED_TOKEN"}
 
 
@@ -3374,6 +3376,12 @@ def team(files):
     for name, key in keys.items():
         files.add_member(name, str(key.recipient()))
     return keys
+
+
+def test_a_new_member_has_git_merge_no_sealed_files_in_a_store_that_never_said_so(files):
+    (STORE / ".gitattributes").unlink()
+    files.add_member("ada", str(ps.Identity.generate().recipient()))
+    assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
 
 
 def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
@@ -6404,6 +6412,21 @@ def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
     assert store.renew() == 1  # at least
 
 
+@pytest.mark.parametrize(("answer", "due"), [(DOWN, 6), (http(b"{}", 400), 2350)])
+def test_a_lease_is_renewed_again_unless_vault_says_that_it_is_gone(stub, frozen, answer, due):
+    lease = {"lease_id": "x", "lease_duration": 60, "renewable": True, "data": {"user": "u"}}
+
+    def respond(request):
+        if b"/creds/" in request:
+            return http_json(lease)
+        return answer if b"sys/leases/renew" in request else grants(3600)
+
+    store = stub(respond).store(max_retries=0, **LDAP)
+    store.get("db/creds/app#user")
+    frozen.at = 50
+    assert store.renew() == due
+
+
 @pytest.mark.slow
 def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tmp_path):
     server = Bao.raft(tmp_path / "bao")
@@ -8710,7 +8733,12 @@ def test_run_gives_a_command_the_value_of_the_store_and_not_that_of_a_variable(m
 
 
 @pytest.mark.parametrize(
-    "value, problem", [("secret:OTHER", "would be followed as a"), ("a\0b", "can't be in an environment")]
+    "value, problem",
+    [
+        ("secret:OTHER", "would be followed as a"),
+        ("a\0b", "can't be in an environment"),
+        ("a\ud800", "can't be in an environment"),
+    ],
 )
 def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, problem):
     store = ps.MemoryStore()
@@ -10005,6 +10033,8 @@ def test_a_bare_value_ends_as_its_language_says():
         ("Dockerfile", "ENV DB_PASSWORD=x7k{9}Qw2p A=b", "x7k{9}Qw2p"),
         ("Dockerfile", "ARG DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
         ("a.sh", "local db_password=x7k{9}Qw2p", "x7k{9}Qw2p"),
+        ("a.py", "password ::x7k9Qw2p", ""),
+        ("a.md", "password = :x7k9Qw2p", ""),
         ("a.sh", "readonly DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
         ("a.bat", "set DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
         ("a.json", '{"token": {"a": 7}, "secret": [1]}', ""),
@@ -10083,7 +10113,8 @@ def test_a_bare_word_that_says_there_is_no_value_is_none():
 
 
 def test_bare_words_of_source_are_no_values():
-    lines = """token = lexer.next|password: string;|if key == other:|the key is here|key = context->key2;|\
+    lines = """token = lexer.next|password: string;|\
+if key == other:|the key is here|key = context->key2;|\
 $password = Read-Host 'the 2nd one'|secrets: inherit|password: !Ref Password2|\
 ?action=lostpassword&error=key1|if len(token) <= most2|\
 <trusted-key id="V7">|password := r.FormValue("name")|\
@@ -11102,6 +11133,7 @@ def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
 
 def test_what_is_not_base64_is_no_value_of_a_secret_of_kubernetes():
     assert scanned(json.dumps(manifest("Secret", data={"entry": "filledInLaterOn"})), "a.json") == []
+    assert scanned(json.dumps(manifest("Secret", data={"entry": base64_of("ab")})), "a.json") == []
 
 
 def test_a_certificate_in_a_secret_of_kubernetes_is_public():
@@ -11184,6 +11216,7 @@ def test_logins_of_registries_are_found_whatever_the_name_of_the_file():
     for text, rule in (
         (f"//registry.local/:_authToken={LOGIN * 3}", "npmrc-login"),
         (f"_auth={base64_of('me:' + LOGIN)}", "registry-auth"),
+        *((f'"{name}": "{base64_of("me:" + LOGIN)}"', "registry-auth") for name in ("password", "secret")),
         (f"//registry.local/:_password={base64_of(LOGIN)}", "npmrc-login"),
         ("//registry.local/:_authToken=${NPM_TOKEN}", None),
         ("//registry.local/:username=somebody", None),
@@ -11208,6 +11241,7 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         assert sorted(found(text)) == ["aws-access-key", "aws-secret-key"]
     assert found(f"{key} {bytes(range(20)).hex()}") == ["aws-access-key"]
     for between in (" " * 300, ".\n" * 150):
+        assert found(f"{key} {secret * 2}") == ["aws-access-key"]
         assert found(f"{secret}{between}{key}") == found(f"{key}{between}{secret}") == ["aws-access-key"]
     assert found(f"{key}\nfunc TestSignatureVersion4OfAStreamOnTheWire2(t)") == ["aws-access-key"]
 
@@ -13637,6 +13671,12 @@ def pack(path, **files):
                 archive.addfile(info, io.BytesIO(text.encode()))
 
 
+def test_a_compressed_file_has_its_name_without_its_folder(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b.env.gz").write_bytes(gzip.compress(f"A_TOKEN={token()}\n".encode()))
+    assert leaks(archives=True) == {"sub/b.env.gz!b.env"}
+
+
 def test_a_large_file_that_is_not_read_to_its_end_hides_no_other_in_the_history(repository):
     (repository / "a.bin").write_bytes(bytes(300_000))
     leak(repository / "b.py")
@@ -14111,6 +14151,15 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     (repository / ".env").chmod(0o600)
     assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
+
+
+def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
+    (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
+    (folder / "b.py").write_text("x = " + "-" * 100_000 + "1\n")
+    (folder / "c.py").write_text("x = a" + ".b" * 100_000 + "\n")  # which Python 3.10 still parses
+    left = "2 Python files" if sys.version_info >= (3, 11) else "1 Python file"
+    said = f"missing   A_KEY  a.py:2\n1 name in 3 files, 1 missing; {left} can't be parsed\n"
+    assert say("check") == (1, said)
 
 
 def test_check_leaves_out_names_that_only_a_run_of_the_program_can_tell(folder, say):
