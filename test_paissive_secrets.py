@@ -2400,6 +2400,14 @@ def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, mon
     assert (ps.get_secret("A_TOKEN"), (here / ".env").read_text()) == ("3", "A_TOKEN=3\n")
 
 
+def test_status_says_what_keeps_a_dotenv_file_from_being_read(here, monkeypatch, say):
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", str(here))
+    said = f"{here} is not a file; name another file, or remove this"
+    assert say("status")[1].splitlines()[-1] == f"problem    {said}"
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
+    assert "\ndotenv     none\n" in say("status")[1]
+
+
 def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monkeypatch, capsys, say):
     (here / ".env").write_text("A_TOKEN=1\n")
     (here / ".env").chmod(0o666)
@@ -6406,8 +6414,9 @@ def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
     lease = {"lease_id": "x", "lease_duration": 60, "renewable": True, "data": {"user": "u"}}
     server = stub(lambda request: http_json(lease) if b"/creds/" in request else grants(3600))
     store = server.store(max_retries=0, **LDAP)
+    assert store.renew() == 2400  # of the token
     store.get("db/creds/app#user")
-    assert store.renew() == 40
+    assert store.renew() == 40  # of the lease
     frozen.at = 39.5
     assert store.renew() == 1  # at least
 
@@ -8759,6 +8768,10 @@ def test_run_says_what_refers_to_nothing(run):
         assert code == (1 if "no secret" in printed else 2)
 
 
+def test_run_masks_a_value_at_the_end_of_the_output_that_another_one_begins_with(run):
+    assert run("APP_TOKEN", "LONG_TOKEN", *sh("printf $APP_TOKEN"), LONG_TOKEN=f"{SAFE}-staple")[0] == b"***"
+
+
 def test_run_passes_settings_on_without_masking_or_mentioning_them(tmp_path):
     (tmp_path / ".env").write_text("DB_HOST=localhost\nPORT=8000\nDB_PASSWORD=correct-horse\n")
     (tmp_path / ".env").chmod(0o600)
@@ -10002,48 +10015,51 @@ def test_a_value_is_found_in_every_way_to_give_one():
         assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
 
 
+# A file, a line of it, and where the value in that ends.
+WHERE_A_BARE_VALUE_ENDS = (
+    (".env", "DB_PASSWORD=ab(c]d{e:f7", "ab(c]d{e:f7"),
+    (".env.production", "DB_PASSWORD=(x7k&Qw2|p;v # of the shop", "(x7k&Qw2|p;v"),
+    (".env", "URL=https://x.local/?token=x7k9Qw2p&a=b", "x7k9Qw2p"),
+    ("a.properties", r"db.password : a:b\:c=d7", r"a:b\:c=d7"),
+    ("a.ini", "password = p[7]q)x ; of me", "p[7]q)x"),
+    ("a.ini", "password = 3 horses #2 in all", "3 horses"),
+    ("a.ini", "password = your horses and mine", "your"),
+    ("a.yml", '"password": a,b;c[d]7', "a,b;c[d]7"),
+    ("a.md", f"| password | {TOKEN} |", TOKEN),
+    ("a.md", f"any | password | {TOKEN} |", ""),
+    ("a.conf", "password = p[7]q)x;", "p[7]q)x"),
+    ("a.php.example", "$password = strtolower(x7);", ""),
+    ("a.yml", "password: a,b;c[d]7 # of me", "a,b;c[d]7"),
+    ("a.yml", "{user: a, password: x7k9Qw2p, host: b}", "x7k9Qw2p"),
+    ("a.yml", "  - PASSWORD=a(b7x9q", "a(b7x9q"),
+    ("a.yml", "  - PASSWORD=a(b7x9q, host: b", "a(b7x9q"),
+    ("a.yml", "  - PASSWORD=a(b7x9q # of me", "a(b7x9q"),
+    ("a.yml", '  - "PASSWORD=a(b, c7x9q"', "a(b, c7x9q"),
+    ("a.yml", "password: !vault |\n  6638", ""),
+    ("a.yml", "password: !Ref DbPassword2", ""),
+    ("a.yml", "  - --token=x7k9Qw2p-$(NAME)", "x7k9Qw2p-$"),
+    ("a.xml", "<dbPassword> a&amp;b(c]7 </dbPassword>", "a&amp;b(c]7 "),
+    ("a.xml", "<password><![CDATA[a&b(c]7]]></password>", "a&b(c]7"),
+    ("a.md", "mysql -p<PASSWORD>\nshop7", ""),
+    ("a.md", "password: f{a, b}", "f"),
+    ("a.sh", r"export DB_PASSWORD=a[b]\$c#d7x; run", r"a[b]\$c#d7x"),
+    ("Dockerfile", "ENV DB_PASSWORD=x7k{9}Qw2p A=b", "x7k{9}Qw2p"),
+    ("Dockerfile", "ARG DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
+    ("a.sh", "local db_password=x7k{9}Qw2p", "x7k{9}Qw2p"),
+    ("a.py", "password ::x7k9Qw2p", ""),
+    ("a.md", "password = :x7k9Qw2p", ""),
+    ("a.sh", "readonly DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
+    ("a.bat", "set DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
+    ("a.json", '{"token": {"a": 7}, "secret": [1]}', ""),
+    ("a.rst", "<auth_key>x7k9Qw2p</auth_key>\\n <asn>7224</asn>", "x7k9Qw2p"),
+    ("a.graphql", 'secret: Text @deprecated(reason: "As of 3.5")', "Text"),
+)
+
+
 def test_a_bare_value_ends_as_its_language_says():
-    for path, line, value in (
-        (".env", "DB_PASSWORD=ab(c]d{e:f7", "ab(c]d{e:f7"),
-        (".env.production", "DB_PASSWORD=(x7k&Qw2|p;v # of the shop", "(x7k&Qw2|p;v"),
-        (".env", "URL=https://x.local/?token=x7k9Qw2p&a=b", "x7k9Qw2p"),
-        ("a.properties", r"db.password : a:b\:c=d7", r"a:b\:c=d7"),
-        ("a.ini", "password = p[7]q)x ; of me", "p[7]q)x"),
-        ("a.ini", "password = 3 horses #2 in all", "3 horses"),
-        ("a.ini", "password = your horses and mine", "your"),
-        ("a.yml", '"password": a,b;c[d]7', "a,b;c[d]7"),
-        ("a.md", f"| password | {TOKEN} |", TOKEN),
-        ("a.md", f"any | password | {TOKEN} |", ""),
-        ("a.conf", "password = p[7]q)x;", "p[7]q)x"),
-        ("a.php.example", "$password = strtolower(x7);", ""),
-        ("a.yml", "password: a,b;c[d]7 # of me", "a,b;c[d]7"),
-        ("a.yml", "{user: a, password: x7k9Qw2p, host: b}", "x7k9Qw2p"),
-        ("a.yml", "  - PASSWORD=a(b7x9q", "a(b7x9q"),
-        ("a.yml", "  - PASSWORD=a(b7x9q, host: b", "a(b7x9q"),
-        ("a.yml", "  - PASSWORD=a(b7x9q # of me", "a(b7x9q"),
-        ("a.yml", '  - "PASSWORD=a(b, c7x9q"', "a(b, c7x9q"),
-        ("a.yml", "password: !vault |\n  6638", ""),
-        ("a.yml", "password: !Ref DbPassword2", ""),
-        ("a.yml", "  - --token=x7k9Qw2p-$(NAME)", "x7k9Qw2p-$"),
-        ("a.xml", "<dbPassword> a&amp;b(c]7 </dbPassword>", "a&amp;b(c]7 "),
-        ("a.xml", "<password><![CDATA[a&b(c]7]]></password>", "a&b(c]7"),
-        ("a.md", "mysql -p<PASSWORD>\nshop7", ""),
-        ("a.md", "password: f{a, b}", "f"),
-        ("a.sh", r"export DB_PASSWORD=a[b]\$c#d7x; run", r"a[b]\$c#d7x"),
-        ("Dockerfile", "ENV DB_PASSWORD=x7k{9}Qw2p A=b", "x7k{9}Qw2p"),
-        ("Dockerfile", "ARG DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
-        ("a.sh", "local db_password=x7k{9}Qw2p", "x7k{9}Qw2p"),
-        ("a.py", "password ::x7k9Qw2p", ""),
-        ("a.md", "password = :x7k9Qw2p", ""),
-        ("a.sh", "readonly DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
-        ("a.bat", "set DB_PASSWORD=x7k{9}Qw2p", "x7k{9}Qw2p"),
-        ("a.json", '{"token": {"a": 7}, "secret": [1]}', ""),
-        ("a.rst", "<auth_key>x7k9Qw2p</auth_key>\\n <asn>7224</asn>", "x7k9Qw2p"),
-        ("a.graphql", 'secret: Text @deprecated(reason: "As of 3.5")', "Text"),
-    ):
-        assert [c.value.removesuffix(" ") for c in candidates(line, path)] == [value.strip()] * bool(value), (
-            line
-        )
+    for path, line, value in WHERE_A_BARE_VALUE_ENDS:
+        values = [c.value.removesuffix(" ") for c in candidates(line, path)]
+        assert values == [value.strip()] * bool(value), line
 
 
 def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to():
@@ -13317,6 +13333,15 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
 ]
 
 
+def test_the_settings_of_a_folder_outside_of_git_are_found_from_anywhere(
+    folder, tmp_path_factory, monkeypatch
+):
+    leak(folder / "a.py")
+    (folder / ".paissive-audit").write_text("[allow]\na.py github-token\n")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert leaks(folder) == set() != leaks(folder, untrusted=True)
+
+
 @pytest.mark.parametrize(("text", "line", "problem", "hint"), MISTAKES)
 def test_a_mistake_in_the_settings_of_a_project_is_an_error_that_names_its_line(
     text, line, problem, hint, folder
@@ -13711,10 +13736,11 @@ def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(
     pack(folder / "b.tar.gz", b="x" * 200_000)
     (folder / "c.zip").write_bytes(b"PK\3\4" + bytes(9))
     (folder / "d.gz").write_bytes(gzip.compress(random.Random(1).randbytes(999))[:500])
+    (folder / "e.gz").write_bytes(gzip.compress(b"x" * 200_000))
     status, said = say("audit", "--archives")
     large = "what it unpacks to is too large to examine all of it"
     whys = {"a.zip": large, "b.tar.gz": large, "c.zip": "it is damaged or encrypted"}
-    whys["d.gz"] = "it is damaged or encrypted"
+    whys |= {"d.gz": "it is damaged or encrypted", "e.gz": large}
     assert status == 2 and said.endswith("".join(f"can't read {name}: {why}\n" for name, why in whys.items()))
 
 
