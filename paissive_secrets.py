@@ -268,7 +268,7 @@ _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|m
 _ABOUT_SECRET = (
     r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|description"
     r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
-    r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|header|help|hint|host|hostname|hours"
+    r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|host|hostname|hours"
     r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message|method|min"
     r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected|provider"
     r"|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size|sock|socket|status|suffix|target"
@@ -7737,7 +7737,7 @@ it is PEM, which has a rule of its own
     - -----BEGIN PUBLIC KEY-----
     + LS0{A20}
 it is a hash
-    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
+    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
     |(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
     |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
@@ -7761,11 +7761,11 @@ it is put in later
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable or a type
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
+    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:::\w+)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|/\*|<[\w +-]+>)
+    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|/\*|<[\w +,=-]+>)
     |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]
     - getPassword()
     + k7(Q2)x9Kv!
