@@ -3015,7 +3015,7 @@ def _new_passphrase(password: str) -> Passphrase:
 
 # What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _FLAGS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
-# The body of each login's request: its members, and the settings that they come from.
+# The members of each login's body, and the settings that they come from.
 LOGINS: dict[str, dict[str, str]] = {
     "token": {},
     "approle": {"role_id": "role_id", "secret_id": "secret_id"},
@@ -3026,7 +3026,7 @@ LOGINS: dict[str, dict[str, str]] = {
     "cert": {"name": "role"},
     "github": {"token": "github_token"},
 }
-# Without a user, since messages would show a password, or '?' and '#', after which a path would be lost.
+# No user: messages would show a password. No '?' and '#': a path after them would be lost.
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
 
@@ -3068,8 +3068,7 @@ def _parse_timeout(text: str) -> float | None:
 _ADDRESS = "use https://host:8200, or unix:///path/of/socket"
 _FOLDER = "write it as team/app"
 UNPRINTABLE_HINT = "look for a space or a line break at its end"
-# For settings that aren't just printable text: parsers, which return None for what isn't valid, defaults,
-# otherwise "", and hints.
+# A parser, which returns None for what isn't valid, a default and a hint. Any other setting is just text.
 _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
     "addr": (_parse_address, "https://127.0.0.1:8200", _ADDRESS),
     "agent_addr": (_parse_address, "", _ADDRESS),
@@ -3193,7 +3192,7 @@ class Transport:
             final = not exchange.may_pass or (exchange.may_be_done and not repeat)
             if final or self.closed or attempt >= self.settings.max_retries:
                 break
-            # Doubling, jittered so that not all clients come at once; more if the server asks for it.
+            # With jitter, so that not all clients come at once; more if the server asks for it.
             wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
             asked = exchange.headers.get("Retry-After", "")
             if re.fullmatch("[0-9]{1,8}", asked):
@@ -3267,7 +3266,7 @@ class Exchange:
     status = 0  # of the response, if there is one
     broken = ""  # why there is none
     may_pass = False  # whether another attempt may succeed
-    may_be_done = False  # whether a write may have been carried out although nothing confirms it
+    may_be_done = False  # whether an unconfirmed write may have been carried out
     repeated = False  # whether an earlier attempt may have been carried out
     _sent = False  # whether the request may have reached a server
     headers: Any
@@ -3305,13 +3304,13 @@ class Exchange:
             self.broken = _explain(error)
         is_read = self.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
-        if _parse_index(index)[0] or (index and not is_read):  # one that is unreadable may be an old one
+        if _parse_index(index)[0] or (index and not is_read):  # an unreadable one may be old
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
         if is_read and self.repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
-        # 501 says that something isn't implemented, and never will be.
+        # 501: it isn't implemented, and never will be.
         self.may_pass = self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
         unconfirmed = self._sent and self.may_pass and self.status not in _NOT_DONE
         self.may_be_done = self.repeated or unconfirmed
@@ -3344,7 +3343,7 @@ class Exchange:
             with connection.getresponse() as response:
                 framing = [name for name in response.headers if name.lower() in _FRAMING]
                 if response.headers.defects or len(framing) > 1:
-                    raise ValueError  # where it ends is in doubt, and the next one would be misread
+                    raise ValueError  # its end is in doubt, so the next one could be misread
                 raw = response.read()
             reusable = not response.will_close
         finally:
@@ -3424,7 +3423,7 @@ def _connection_class() -> Any:
             return HTTPResponse(cast("Any", _Response(self)), **more)
 
         def close(self) -> None:
-            """Stay open: http.client closes a connection before it reads the last response."""
+            """Stay open: http.client closes before it reads the last response."""
 
         def hang_up(self) -> None:
             if self.sock:
@@ -3470,7 +3469,7 @@ class _Response(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_time_left(self._deadline))
         size: int = self._sock.recv_into(buffer)
-        # Each chunk begins with a line, whereas a body of Vault's is a single one.
+        # Each chunk begins with a line; a body of Vault's is a single one.
         self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
         if self._budget < 0:
             raise not_vault_error("the response is too large to be Vault's")
@@ -3667,7 +3666,7 @@ _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 class Lease:
     """How long a token lasts or the dynamic secrets in a response; a plain class, since those are secret."""
 
-    def __init__(self, seconds: float, response: Exchange | None = None) -> None:
+    def __init__(self, seconds: float, response: Any = None) -> None:
         self.response = response
         self.id = response.body["lease_id"] if response else ""
         self.start(seconds)
@@ -3699,21 +3698,22 @@ class Session:
     """Calls with a token that is kept alive."""
 
     held: str | None = None  # the token
-    _is_own = False  # whether this process got it by logging in
     _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
 
-    def __init__(self, settings: VaultSettings, parent: Session | None = None) -> None:
+    def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
-        self.transport = Transport(settings)
-        self._lock = allocate_lock()
         self._lease = Lease(0)  # the token's
         self.login_secrets: set[str] = set()  # also those from files and commands
-        self.leases: dict[str, Lease] = {}  # by path
+        self.reset("")
+
+    def reset(self, newest: str) -> None:
+        """Leave connections, locks and leases behind; after a fork, they are the parent's."""
+        self.transport = Transport(self.settings)
+        self.transport.newest = newest
+        self._lock = allocate_lock()
         self.lease_lock = allocate_lock()
-        if parent:  # this is a child process, which has the same login; the rest is its parent's
-            self.transport.newest = parent.transport.newest
-            self.held, self._lease, self._refused = parent.held, parent._lease, parent._refused
-            self.login_secrets = parent.login_secrets
+        self.leases: dict[str, Lease] = {}  # by path
+        self._is_own = False  # whether this process got the token by logging in
 
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
@@ -3727,7 +3727,7 @@ class Session:
         return response
 
     def token(self) -> str:
-        """Return the token; the first caller logs in, the first after two thirds of its lease renews it."""
+        """Return the token; the first caller logs in, the first one once it is due renews it."""
         if self.held is None or self._lease.is_due():
             with self._lock:
                 if self.held is None:
@@ -3737,7 +3737,7 @@ class Session:
         return self.held or ""
 
     def renew(self) -> float:
-        """Renew the token and the leases that are due; return in how many seconds the next one will be."""
+        """Renew the token and leases that are due; return the seconds until the next one is."""
         self.token()
         for lease in filter(Lease.is_due, list(self.leases.values())):
             lease.put_off()
@@ -3750,16 +3750,13 @@ class Session:
 
     def close(self) -> None:
         """Hang up, and revoke all leases and our own logins; raise an error if one of these fails."""
-        old, self.transport = self.transport, Transport(self.settings)
-        self.transport.newest = old.newest
-        old.close()
-        token = self.held or ""
-        path = "sys/leases/revoke"
+        old, token, path = self.transport, self.held or "", "sys/leases/revoke"
         bodies: list[Json] = [{"lease_id": lease.id} for lease in self.leases.values()]
-        self.leases = {}
         if self._is_own:  # leases end with the token that acquired them
             path, bodies = "auth/token/revoke-self", [{}]
-            self.held, self._is_own = None, False
+            self.held = None
+        self.reset(old.newest)
+        old.close()
         last = Transport(self.settings)
         last.deadline = time.monotonic() + _CLOSE_SECONDS
         for response in [last.call("POST", path, body, token=token) for body in bodies]:
@@ -3936,7 +3933,7 @@ class VaultStore(Store):
         if unknown:
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
         self.settings = VaultSettings(keywords)
-        self._last_session, self._pid = Session(self.settings), os.getpid()
+        self._unchecked_session, self._pid = Session(self.settings), os.getpid()
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
         self._patchless: set[str] = set()  # mounts where a PATCH was refused
@@ -3948,9 +3945,9 @@ class VaultStore(Store):
     @property
     def _session(self) -> Session:
         if self._pid != os.getpid():
-            self._last_session = Session(self.settings, parent=self._last_session)
+            self._unchecked_session.reset(self._unchecked_session.transport.newest)
             self._pid = os.getpid()
-        return self._last_session
+        return self._unchecked_session
 
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
@@ -3989,10 +3986,10 @@ class VaultStore(Store):
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            self._change(name, lambda old: {**old, field: value}, {field: value})
+            self._change(name, {field: value}, lambda _: True, {field: value})
         elif not path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
-            new = _parse_fields(value)  # the stages of its fields stay
-            self._change(name, lambda old: {**{k: old[k] for k in old if base_of_stage(k) in new}, **new})
+            fields = _parse_fields(value)
+            self._change(name, fields, lambda key: base_of_stage(key) in fields)
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4020,8 +4017,7 @@ class VaultStore(Store):
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name)
-        keep = lambda old: {key: old[key] for key in old if field not in ("", key)}  # noqa: E731
-        self._change(name, keep, {field: None})
+        self._change(name, {}, lambda key: field not in ("", key), {field: None})
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
@@ -4096,13 +4092,11 @@ class VaultStore(Store):
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
     def status(self) -> Iterator[tuple[str, str]]:
-        yield "store", "vault"
-        yield "address", self.settings.addr
-        if self.settings.namespace:
-            yield "namespace", self.settings.namespace
-        if self.settings.skip_verify:
-            yield "certificate", "not checked, since VAULT_SKIP_VERIFY is set"
-        yield "login", self.settings.login
+        settings = self.settings
+        unchecked = settings.skip_verify and "not checked, since VAULT_SKIP_VERIFY is set"
+        rows = {"store": "vault", "address": settings.addr, "namespace": settings.namespace}
+        rows.update(certificate=unchecked, login=settings.login)
+        yield from ((label, text) for label, text in rows.items() if text)
         try:
             ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
             if ttl is not None:
@@ -4223,28 +4217,28 @@ class VaultStore(Store):
         session = self._session
         with session.lease_lock:
             lease = session.leases.get(path)
-            if lease and lease.response and time.monotonic() < lease.until:
-                return lease.response
-            # Each read creates a database user, say, so it isn't repeated.
+            if lease and time.monotonic() < lease.until:
+                return cast(Exchange, lease.response)
+            # Each read makes a database user, say, so it isn't repeated.
             response = self._call("read", path, repeat=False, ok=[404])
             if response.body.get("lease_id"):
                 session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
             return response
 
-    def _change(self, name: str, edit: Callable[[Json], Json], patch: Json | None = None) -> None:
-        """Edit the fields of a secret, if possible by `patch`; start over if others write it meanwhile."""
+    def _change(self, name: str, new: Json, keep: Callable[[str], bool], patch: Json | None = None) -> None:
+        """Write `new` beside the fields to `keep`, if possible by `patch`; start over if others write."""
         path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
             secret = self._find(path, kv=1)
             place, version = secret.place, secret.version
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
-            fields = edit(old)
-            copied = place.kv == 2 and any(fields.get(key) is value for key, value in old.items())
+            fields = {**{key: old[key] for key in old if keep(key)}, **new}
+            copied = place.kv == 2 and not fields.keys() <= new.keys()
             sent = patch if copied else None
             done = self._write(place, fields, version, sent) if fields else self._remove(secret)
             if done is not None:
-                # Only a PATCH notices that a version was deleted: don't bring back what was copied.
+                # Only a PATCH notices a deletion: don't bring back what was copied.
                 patched = sent and place.mount not in self._patchless
                 if patched or not copied or not self._read_back(place, version).deleted:
                     return
@@ -4253,13 +4247,10 @@ class VaultStore(Store):
         raise Conflict(f"others keep writing {show(name)}", hint="try again")
 
     def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
-        """Return the version that was written, or None to start over: KV 2 was at another than `cas`.
-
-        A `patch` to that version (RFC 7396) is sent instead of all fields until the mount refuses one.
-        """
+        """Return the version that was written, or None to start over: KV 2 was at another than `cas`."""
         options = {} if cas is None else {"cas": cas}  # 0: absent
         needs, data = "update" if cas else "create", fields
-        if patch and place.mount not in self._patchless:
+        if patch and place.mount not in self._patchless:  # the difference to that version (RFC 7396)
             needs, data = "patch", patch
         sent = {"data": data, "options": options} if place.kv == 2 else data
         may_repeat = place.kv == 2 and cas is not None
@@ -4347,7 +4338,7 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
 
 
 def _kv_version(mount: Json) -> int:
-    is_kv = mount.get("type") in ("kv", "generic")
+    is_kv = mount.get("type") in ("kv", "generic")  # its name before Vault 0.8
     return 1 + (child_object(mount, "options").get("version") == "2") if is_kv else 0
 
 
