@@ -10101,9 +10101,8 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
         if finding.fix:
             line += f"; next: {printable(finding.fix)}"
         print(line, file=out)
-    for entry in summary.stale:
-        accepted = f"{entry.path} no longer has the accepted {entry.rule} {entry.fingerprint}"
-        print("stale:", printable(accepted), file=out)
+    for path, rule, fingerprint in summary.stale:
+        print(f"stale: {printable(path)} no longer has the accepted {rule} {fingerprint}", file=out)
     if summary.stale:
         print("       drop these from the baseline with --update-baseline", file=out)
     found = "no findings"
@@ -10115,8 +10114,9 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
     silenced.append(("in the baseline", summary.baseline))
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    found += _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped)
-    print(found, file=out)
+    print(
+        found + _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped), file=out
+    )
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -10156,10 +10156,10 @@ def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) ->
     # Without columnKind, a reader may count UTF-16 units and mark the wrong characters.
     print('"runs": [{"columnKind": "unicodeCodePoints", "results": [', file=out)
     _print_rows((_sarif_result(finding, rules) for finding in findings), out)
-    notes = []
-    for path, why in summary.errors:
-        message = {"text": f"can't read it: {why}"}
-        notes.append({"level": "error", "message": message, "locations": [_sarif_location(path)]})
+    notes = [
+        {"level": "error", "message": {"text": f"can't read it: {why}"}, "locations": [_sarif_location(path)]}
+        for path, why in summary.errors
+    ]
     is_success = bool(summary.files or not summary.errors)
     invocation = {"executionSuccessful": is_success, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
@@ -10196,7 +10196,7 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
     """Return the result for a finding, and add its rule to `rules` unless it is there."""
     rules.setdefault(finding.rule, _sarif_rule(finding))
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
-    names = ("confidence", "secret", "verdict", "commit", "date")
+    details = pick(finding, "confidence", "secret", "verdict", "commit", "date")
     message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
     return {
         "ruleId": finding.rule,
@@ -10206,17 +10206,16 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
         "locations": [_sarif_location(finding.path, region=region)],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
-        "properties": {name: getattr(finding, name) for name in names if getattr(finding, name)},
+        "properties": {name: value for name, value in details.items() if value},
     }
 
 
-# To add a format: write a function with these three parameters and add a row. Its name becomes an option of
-# `audit`, except for "text", the default; the text beside it is the option's help.
-REPORTS: dict[str, tuple[Callable[[Iterable[Finding], Summary, TextIO], None], str]] = {
-    "text": (_report_text, ""),
-    "json": (_report_json, "print JSON"),
-    "sarif": (_report_sarif, "print SARIF 2.1.0, for code scanning"),
-}
+# To add a format: write a function with these parameters, add it here, and a flag of its name to `audit`.
+REPORTS = {"text": _report_text, "json": _report_json, "sarif": _report_sarif}
+
+
+def pick(source: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
 
 
 def _utf8_text(value: Any) -> Any:
@@ -10230,9 +10229,7 @@ def _utf8_text(value: Any) -> Any:
 # Which names a project asks for, and where: literals in code, lines of .env.example, references in config
 # files. Code is parsed, never run. They are compared with the names in a store; no value is read.
 
-_EXAMPLE_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "env.example")
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
-_CONFIG_FILES = (".json", ".toml", ".yaml", ".yml")
 # Each has three groups: a backend or nothing, a name, and what shows that there is a default.
 _ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
 _REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>,\]]*)()"""
@@ -10242,6 +10239,11 @@ _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"|(?:\b[gG]etenv|\bLookupEnv|\bGetEnvironmentVariable|\benv::var)\([\"'])"
     r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
 )
+_FILE_PATTERNS = {  # by the name of a file; source code has the one for variables
+    r"\.env\.(example|sample|template|dist)|env\.example": [_ASSIGNMENT_AT],
+    r"(docker-)?compose[\w.-]*\.ya?ml": [_REFERENCE_AT, _COMPOSE_AT],
+    r".+\.(json|toml|ya?ml)": [_REFERENCE_AT],
+}
 _ENVIRON_METHODS = {"get": "reads", "pop": "reads", "setdefault": "provides"}
 
 
@@ -10265,13 +10267,16 @@ class Check:
         self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
         uses: dict[str, list[tuple[str, str]]] = {}  # (how, place) by name
         for path, data in self._texts(audit):
-            for use in self._uses(path, data):
-                if use.backend in ("", backend):
-                    uses.setdefault(use.name, []).append((use.how, f"{path}:{use.line}"))
+            try:
+                found = [use for use in _uses_in(path, data) if use.backend in ("", backend)]
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                self.unparsed += 1
+                continue
+            for use in found:
+                uses.setdefault(use.name, []).append((use.how, f"{path}:{use.line}"))
         self.names = len(uses)
         known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
-        known.update(name.removesuffix("_FILE") for name in os.environ)
-        known.update(os.environ)
+        known.update(*((name, name.removesuffix("_FILE")) for name in os.environ))
         for name, asked in sorted(uses.items()):
             hows = {how for how, _ in asked}
             if variable_name(name) in known or "provides" in hows:
@@ -10295,17 +10300,12 @@ class Check:
                 self.files += 1
                 yield shown, data
 
-    def _uses(self, path: str, data: bytes) -> list[_Use]:
-        if not path.endswith(".py"):
-            return list(_uses_in_text(path, data.decode("utf-8", "replace")))
-        try:
-            return list(_uses_in_python(data))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            self.unparsed += 1
-            return []
 
-
-def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
+def _uses_in(path: str, data: bytes) -> Iterator[_Use]:
+    if path.endswith(".py"):
+        yield from _uses_in_python(data)
+        return
+    text = data.decode("utf-8", "replace")
     for pattern in _patterns_for(path):
         line = 1
         counted = 0
@@ -10319,13 +10319,9 @@ def _uses_in_text(path: str, text: str) -> Iterator[_Use]:
 
 
 def _patterns_for(path: str) -> list[str]:
-    name = os.path.basename(path)
-    if name in _EXAMPLE_FILES:
-        return [_ASSIGNMENT_AT]
-    if re.fullmatch(r"(?:docker-)?compose[\w.-]*\.ya?ml", name):
-        return [_REFERENCE_AT, _COMPOSE_AT]
-    if path.endswith(_CONFIG_FILES):
-        return [_REFERENCE_AT]
+    for name, patterns in _FILE_PATTERNS.items():
+        if re.fullmatch(name, os.path.basename(path), re.S):
+            return patterns
     return [_VARIABLE_AT] if language_of(path).kind == "source" else []
 
 
@@ -10356,9 +10352,7 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     name = _literal(call.args[0] if call.args else options.get("name", options.get("key")))
     has_default = len(call.args) > 1 or "default" in options
     if imported and function in ("get_secret", "require_secret"):
-        backend = options.get(
-            "backend"
-        )  # "file", or SecretsBackend.FILE; "?", which no store is called, for anything else
+        backend = options.get("backend")  # "file" or SecretsBackend.FILE; anything else is no store's
         chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
         return _Use(name, call.lineno, "default" if has_default else "requires", chosen)
     how = "reads" if function == "getenv" else None
@@ -10576,13 +10570,12 @@ def _say(message: str) -> None:
 
 
 def _print_value(value: Any) -> None:
-    end = "\n" if sys.stdout.isatty() else ""  # a program would read it as part of the value
-    if not isinstance(value, str):
-        import json
+    if isinstance(value, str):
+        print(value, end="\n" if sys.stdout.isatty() else "")  # a program would read it as part of the value
+        return
+    import json
 
-        value = json.dumps(value, ensure_ascii=False, indent=2, default=str)  # str: TOML's dates and times
-        end = "\n"
-    print(value, end=end)
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))  # str: TOML's dates and times
 
 
 def cmd_set(args: Namespace) -> None:
@@ -10640,10 +10633,6 @@ def _read_argument(path: str) -> bytes:
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
         return read_bounded(file, path)
-
-
-def _describe_argument(path: str) -> str:
-    return "stdin" if path == "-" else path
 
 
 def _warn_after_set(store: Store, *names: str) -> None:
@@ -10760,7 +10749,7 @@ def cmd_import(args: Namespace) -> None:
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
-    where = _describe_argument(path)
+    where = "stdin" if path == "-" else path
     found = parse_import(data, where)
     values = {**found.secrets, **(found.settings if args.all else {})}
     left = sorted({*found.secrets, *found.settings, *found.references} - values.keys())
@@ -10798,8 +10787,7 @@ def _take_out_secrets(path: str, data: bytes, references: dict[str, str]) -> Non
         if not references:
             os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
             return
-        dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
-        rewrite(path, dotenv.with_values(references, only=True).encode(errors="surrogateescape"))
+        rewrite(path, Dotenv(data.decode(), path).with_values(references, only=True).encode())
     _say(f"{path} now refers to {plural(len(references), 'secret')}")
 
 
@@ -10832,8 +10820,9 @@ def cmd_inject(args: Namespace) -> None:
     itself. If a secret is missing, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
+    where = "stdin" if args.file == "-" else args.file
     # After a newline, a template that begins with "secret:" isn't taken for a reference.
-    text: str = args.manager.resolve_text("\n" + template, where=_describe_argument(args.file))[1:]
+    text: str = args.manager.resolve_text("\n" + template, where=where)[1:]
     data = text.encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
@@ -10912,8 +10901,9 @@ def cmd_config_get(args: Namespace) -> None:
     config = SecretConfig(backend=args.manager)
     value = config.get(args.key, ABSENT, use_secret=args.secret)
     if value is ABSENT:
-        hint = f"see: config explain {args.key}"
-        raise NotFound(f"no setting {show(args.key)} in {config.path}", hint=hint)
+        raise NotFound(
+            f"no setting {show(args.key)} in {config.path}", hint=f"see: config explain {args.key}"
+        )
     _print_value(value)
 
 
@@ -10984,7 +10974,7 @@ def cmd_audit(args: Namespace) -> int:
     else:
         form = next((name for name in REPORTS if getattr(args, name, False)), "text")
         text = io.StringIO()
-        REPORTS[form][0](run, run.summary, text if args.output else sys.stdout)
+        REPORTS[form](run, run.summary, text if args.output else sys.stdout)
         if args.output:  # only now, so that no error leaves half a report
             _save_report(args.output, text.getvalue().encode())
         if run.summary.findings and args.exit_code:
@@ -10993,8 +10983,7 @@ def cmd_audit(args: Namespace) -> int:
 
 
 def _print_rules(as_json: bool) -> None:
-    names = ("id", "what", "severity", "confidence")
-    rows = [{name: getattr(rule, name) for name in names} for rule in all_rules()]
+    rows = [pick(rule, "id", "what", "severity", "confidence") for rule in all_rules()]
     if as_json:
         _print_value(rows)
         return
@@ -11023,17 +11012,10 @@ def _make_audit(args: Namespace) -> Audit:
     wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
         paths,
-        exclude=args.exclude,
-        confidence=args.confidence,
-        disable=args.disable,
-        baseline=args.baseline,
-        staged=args.staged,
-        history=args.history,
+        **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
+        **pick(args, "untrusted", "jobs"),
         gitignore=not args.no_gitignore,
-        archives=args.archives,
-        untrusted=args.untrusted,
         known=_known_values(args) if wants_known else None,
-        jobs=args.jobs,
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
@@ -11278,15 +11260,8 @@ def cmd_rotate_schedule(args: Namespace) -> None:
 
     Let cron run `rotate now`. A new schedule replaces the old one.
     """
-    _rotation(args).schedule(
-        args.name,
-        args.every,
-        generate=args.generate,
-        apply=args.apply,
-        verify=args.verify,
-        timeout=args.timeout,
-        keep_previous=args.keep_previous,
-    )
+    options = pick(args, "generate", "apply", "verify", "timeout", "keep_previous")
+    _rotation(args).schedule(args.name, args.every, **options)
 
 
 def cmd_rotate_unschedule(args: Namespace) -> None:
@@ -11367,21 +11342,23 @@ def _rotation(args: Namespace) -> SecretRotation:
 _Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
 
 
-def _arg(name: str, metavar: str | None, help: str, **settings: Any) -> _Argument:
-    return name, {"metavar": metavar, "help": help, **settings}
+def _arg(form: str, help: str, **settings: Any) -> _Argument:
+    """Return an argument: `form` is its name, with a space and what stands for its value in the help."""
+    name, _, metavar = form.partition(" ")
+    return name, {"metavar": metavar or None, "help": help, **settings}
 
 
 def _flag(name: str, help: str) -> _Argument:
     return name, {"action": "store_true", "help": help}
 
 
-_NAME = _arg("name", "NAME", "a secret, such as DB_PASSWORD or app/db#password")
-_NAMES = _arg("names", "NAME", "secrets; default: all", nargs="*")
+_NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
+_NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
-_VERSION = _arg("--version", "N", "a version of a Vault secret; default: the newest", type=int)
-_KEY = _arg("key", "KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
+_VERSION = _arg("--version N", "a version of a Vault secret; default: the newest", type=int)
+_KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
 _SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-_MEMBER = _arg("name", "NAME", "the member's name")
+_MEMBER = _arg("name NAME", "the member's name")
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 # One row per command, in the order of help: the function, then its arguments; a list holds options of which
@@ -11391,40 +11368,39 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (
         cmd_set,
         _NAME,
-        _arg("stray", None, "", nargs="*", default=[]),  # not in the help; named in an error
+        _arg("stray", "", nargs="*", default=[]),  # not in the help; named in an error
         [
-            _arg("--from-file", "F", "store what this file holds, byte for byte"),
+            _arg("--from-file F", "store what this file holds, byte for byte"),
             _arg(
-                "--generate",
-                "SPEC",
+                "--generate SPEC",
                 f"a new value, by default token:32; {SPEC_HINT}",
                 nargs="?",
                 const="token:32",
             ),
-            _arg("--value", "V", "unsafe: others can see it in ps and history"),
+            _arg("--value V", "unsafe: others can see it in ps and history"),
         ],
         _flag("--json", "all fields of a Vault secret, as a JSON object"),
     ),
     (
         cmd_get,
         _NAME,
-        _arg("--stage", None, "previous: before the last rotation", choices=list(STAGES), default="current"),
+        _arg("--stage", "previous: before the last rotation", choices=list(STAGES), default="current"),
         _VERSION,
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),
     ),
     (
         cmd_list,
-        _arg("prefix", "PREFIX", "how the names start", nargs="?", default=""),
+        _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
         _flag("--all", "also settings of the .env file, such as DB_HOST"),
-        _arg("--old", "TIME", "only secrets that were last set before that, such as 90d"),
+        _arg("--old TIME", "only secrets that were last set before that, such as 90d"),
         _JSON,
     ),
     (
         cmd_delete,
-        _arg("names", "NAME", "secrets", nargs="+"),
+        _arg("names NAME", "secrets", nargs="+"),
         [
-            _arg("--version", "N", "delete a version of a Vault secret", type=int),
+            _arg("--version N", "delete a version of a Vault secret", type=int),
             _flag("--metadata", "remove a Vault secret with all its versions, for good"),
         ],
     ),
@@ -11432,37 +11408,37 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         cmd_run,
         _NAMES,
         # For the help: the parser never sees what follows the dashes.
-        _arg("command_line", "-- CMD", "the command and its arguments", nargs="*"),
+        _arg("command_line -- CMD", "the command and its arguments", nargs="*"),
         _flag("--no-mask", "leave the command's output as it is"),
     ),
     (
         cmd_import,
-        _arg("file", "FILE", "a .env or JSON file; - for stdin"),
+        _arg("file FILE", "a .env or JSON file; - for stdin"),
         _flag("--all", "move settings such as DB_HOST, too"),
         _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
     (
         cmd_export,
         _NAMES,
-        _arg("--format", None, "default: env", choices=EXPORT_FORMS, default="env"),
+        _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"),
     ),
     (
         cmd_inject,
-        _arg("file", "FILE", "the template; default: stdin", nargs="?", default="-"),
-        _arg("--output", "F", "write a file of mode 0600 instead of stdout"),
+        _arg("file FILE", "the template; default: stdin", nargs="?", default="-"),
+        _arg("--output F", "write a file of mode 0600 instead of stdout"),
     ),
     (
         cmd_redact,
-        _arg("files", "FILE", "text files, - for stdin; default: stdin", nargs="*"),
+        _arg("files FILE", "text files, - for stdin; default: stdin", nargs="*"),
         _flag("--in-place", "replace the files instead of printing them"),
         _flag("--found", "also mask what an audit finds with high confidence"),
-        _arg("--confidence", None, "also mask what it finds with this and above", choices=CONFIDENCES),
+        _arg("--confidence", "also mask what it finds with this and above", choices=CONFIDENCES),
     ),
     (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
     (
         cmd_config_set,
         _KEY,
-        _arg("value", "VALUE", "default: prompts, or reads stdin", nargs="?"),
+        _arg("value VALUE", "default: prompts, or reads stdin", nargs="?"),
         [
             _flag("--json", "VALUE is JSON: a number, true, a list"),
             _flag("--secret", "store the value, and a reference in the file"),
@@ -11473,26 +11449,25 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (
         cmd_rotate_schedule,
         _NAME,
-        _arg("--every", "TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
+        _arg("--every TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
         _arg(
-            "--generate",
-            "SPEC",
+            "--generate SPEC",
             f"how to make values, by default token:32; {SPEC_HINT}, or command:CMD",
             default="token:32",
         ),
-        _arg("--apply", "CMD", "puts the value, read from stdin, where it is used"),
-        _arg("--verify", "CMD", "fails if the value, read from stdin, doesn't work"),
-        _arg("--timeout", "TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
-        _arg("--keep-previous", "TIME", "when to delete the previous value; default: never"),
+        _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
+        _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
+        _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
+        _arg("--keep-previous TIME", "when to delete the previous value; default: never"),
     ),
     (cmd_rotate_unschedule, _NAME),
     (cmd_rotate_due, _JSON),
     (
         cmd_rotate_now,
-        _arg("names", "NAME", "secrets; default: all that are due", nargs="*"),
+        _arg("names NAME", "secrets; default: all that are due", nargs="*"),
         [
             _flag("--stdin", "the new value comes from a prompt, or stdin"),
-            _arg("--generate", "SPEC", f"a new value; {SPEC_HINT}"),
+            _arg("--generate SPEC", f"a new value; {SPEC_HINT}"),
         ],
     ),
     (cmd_rotate_rollback, _NAME),
@@ -11505,42 +11480,43 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (cmd_rotate_drop, _NAME),
     (
         cmd_audit,
-        _arg("paths", "PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
-        _arg("--exclude", "D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
-        _arg("--confidence", None, "this and above; default: medium", choices=CONFIDENCES, default="medium"),
-        *(_flag(f"--{name}", what) for name, (_, what) in REPORTS.items() if what),
-        _arg("--baseline", "F", f"accepted findings; default: {BASELINE}"),
+        _arg("paths PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
+        _arg("--exclude D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
+        _arg("--confidence", "this and above; default: medium", choices=CONFIDENCES, default="medium"),
+        _JSON,
+        _flag("--sarif", "print SARIF 2.1.0, for code scanning"),
+        _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
         [
-            _arg("--output", "F", "write the report to a file"),
+            _arg("--output F", "write the report to a file"),
             _flag("--update-baseline", "accept what is found now, and nothing else"),
         ],
         [
             _flag("--staged", "what git would commit"),
-            _arg("--history", "REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
-            _arg("--pushed", "REMOTE", "what git tells a pre-push hook on stdin"),
-            _arg("--explain", "FILE:LINE", "why a line is reported or not"),
+            _arg("--history REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
+            _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
+            _arg("--explain FILE:LINE", "why a line is reported or not"),
         ],
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
-        _arg("--disable", "RULE", "rules to skip", **_SEVERAL),
+        _arg("--disable RULE", "rules to skip", **_SEVERAL),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
-        _arg("--exit-code", "N", "if there are findings; default: 1", type=int, default=1),
-        _arg("--jobs", "N", "processes for a big tree; default: one per core", type=int, default=0),
+        _arg("--exit-code N", "if there are findings; default: 1", type=int, default=1),
+        _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the store's values"),
     ),
-    (cmd_check, _arg("paths", "PATH", "files, folders; default: this folder", nargs="*"), _JSON),
+    (cmd_check, _arg("paths PATH", "files, folders; default: this folder", nargs="*"), _JSON),
     (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
     (cmd_status, _JSON),
     (cmd_password,),
     (cmd_rekey,),
     (cmd_identity, _flag("--new", "a new key of your own")),
-    (cmd_member_add, _MEMBER, _arg("recipient", "AGE1…", "the public half of their key")),
+    (cmd_member_add, _MEMBER, _arg("recipient AGE1…", "the public half of their key")),
     (cmd_member_list,),
     (cmd_member_remove, _MEMBER),
     (cmd_versions, _NAME),
     (cmd_undelete, _NAME, _VERSION),
-    (cmd_destroy, _NAME, _arg("--version", "N", "the version to remove", type=int, required=True)),
+    (cmd_destroy, _NAME, _arg("--version N", "the version to remove", type=int, required=True)),
 )
 _COMMANDS = {row[0].__name__[4:].replace("_", " "): row for row in _ROWS}
 
