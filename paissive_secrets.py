@@ -10133,11 +10133,23 @@ def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
     import json
 
     print('{"version": 1, "findings": [', file=out)
-    rows = ({name: _utf8_text(value) for name, value in row._asdict().items() if value} for row in findings)
-    _print_rows(rows, out)
-    stale = [dict(zip(Entry._fields, map(_utf8_text, entry))) for entry in summary.stale]
+    _print_rows(map(_json_row, findings), out)
+    stale = list(map(_json_row, summary.stale))
     errors = [{"path": _utf8_text(path), "why": why} for path, why in summary.errors]
     print(f'], "summary": {json.dumps({**vars(summary), "stale": stale, "errors": errors})}}}', file=out)
+
+
+def _json_row(record: Finding | Entry) -> dict[str, Any]:
+    """Return what is in a record, without empty fields."""
+    return {name: _utf8_text(value) for name, value in record._asdict().items() if value}
+
+
+def _utf8_text(value: Any) -> Any:
+    """Return text with bytes that aren't UTF-8 as \\xff, since JSON can't hold them; else the same value."""
+    if not isinstance(value, str):
+        return value
+    # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
+    return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
@@ -10218,13 +10230,6 @@ def pick(source: object, *names: str) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
 
-def _utf8_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
-    return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
-
-
 # === Check ===
 # Which names a project asks for, and where: literals in code, lines of .env.example, references in config
 # files. Code is parsed, never run. They are compared with the names in a store; no value is read.
@@ -10244,7 +10249,14 @@ _FILE_PATTERNS = {  # by the name of a file; source code has the one for variabl
     r"(docker-)?compose[\w.-]*\.ya?ml": [_REFERENCE_AT, _COMPOSE_AT],
     r".+\.(json|toml|ya?ml)": [_REFERENCE_AT],
 }
-_ENVIRON_METHODS = {"get": "reads", "pop": "reads", "setdefault": "provides"}
+_CALLS = {  # how each asks for a name; see _Use
+    "get_secret": "requires",
+    "require_secret": "requires",
+    "getenv": "reads",
+    "environ.get": "reads",
+    "environ.pop": "reads",
+    "environ.setdefault": "provides",
+}
 
 
 class _Use(NamedTuple):
@@ -10329,16 +10341,17 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
     import ast
 
     tree = ast.parse(data)
+    # Where an error is handled, the name may be missing.
     blocks = (node.body for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers)
     guarded = {id(node) for body in blocks for statement in body for node in ast.walk(statement)}
     imported = b"paissive_secrets" in data  # other libraries have a get_secret, too
     for node in ast.walk(tree):
         use = None
-        if isinstance(node, ast.Subscript) and _is_environ(node.value):
+        if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
             how = "requires" if isinstance(node.ctx, ast.Load) else "provides"
             use = _Use(_literal(node.slice), node.lineno, how)
-        elif isinstance(node, ast.Compare) and _is_environ(node.comparators[0]):
-            use = _Use(_literal(node.left), node.lineno, "default")
+        elif isinstance(node, ast.Compare) and _last_name(node.comparators[0]) == "environ":
+            use = _Use(_literal(node.left), node.lineno, "default")  # "X" in os.environ
         elif isinstance(node, ast.Call):
             use = _use_in_call(node, imported)
         if use and use.name:
@@ -10346,28 +10359,29 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
-    """Return what a call reads; its name is "" unless it is a literal."""
-    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    """Return what a call asks for, with "" for a name that isn't a literal; None for any other call."""
+    function = _last_name(call.func)
+    if _last_name(getattr(call.func, "value", None)) == "environ":
+        function = f"environ.{function}"
+    how = _CALLS.get(function)
+    if not how or (how == "requires" and not imported):
+        return None
     options = {keyword.arg: keyword.value for keyword in call.keywords}
-    name = _literal(call.args[0] if call.args else options.get("name", options.get("key")))
-    has_default = len(call.args) > 1 or "default" in options
-    if imported and function in ("get_secret", "require_secret"):
-        backend = options.get("backend")  # "file" or SecretsBackend.FILE; anything else is no store's
-        chosen = _literal(backend) or getattr(backend, "attr", "?" if backend else "").lower()
-        return _Use(name, call.lineno, "default" if has_default else "requires", chosen)
-    how = "reads" if function == "getenv" else None
-    if _is_environ(getattr(call.func, "value", None)):
-        how = _ENVIRON_METHODS.get(function)
-    if how == "reads" and has_default:
+    if how != "provides" and (len(call.args) > 1 or "default" in options):
         how = "default"
-    return _Use(name, call.lineno, how) if how else None
+    backend = ""
+    if "backend" in options:  # "file" or SecretsBackend.FILE; anything else is no store's name
+        backend = _literal(options["backend"]) or _last_name(options["backend"]).lower() or "?"
+    return _Use(_literal(call.args[0] if call.args else options.get("name")), call.lineno, how, backend)
 
 
-def _is_environ(node: object) -> bool:
-    return "environ" in (getattr(node, "attr", ""), getattr(node, "id", ""))
+def _last_name(node: object) -> str:
+    """Return "environ" for `os.environ` and `environ`; "" for what is neither a name nor an attribute."""
+    return getattr(node, "attr", getattr(node, "id", ""))
 
 
 def _literal(node: object) -> str:
+    """Return the text of a literal; "" for anything else, such as a number, or an attribute's node."""
     value = getattr(node, "value", None)
     return value if isinstance(value, str) else ""
 
@@ -10443,14 +10457,13 @@ def _set_up_process() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _parse(words: list[str], group: str = "", backend: str | None = None) -> Namespace:
+def _parse(words: list[str], group: str = "") -> Namespace:
     """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
     import argparse
 
     parser = _parser(group, _describe_commands(group))
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
     parser.add_argument("--version", action="store_true", help="print the version, and git's id of this file")
-    _add_backend(parser, backend)
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args(words)
     if args.version:
@@ -10459,16 +10472,18 @@ def _parse(words: list[str], group: str = "", backend: str | None = None) -> Nam
     word, *rest = args.words or ["help"]
     if word == "help":
         return _parse([*rest, "--help"], group)
+    if args.backend:
+        rest = ["--backend", args.backend, *rest]
     name = f"{group} {_ALIASES.get(word, word)}".lstrip()
     if name in _COMMANDS:
-        return _parse_command(name, rest, args.backend)
+        return _parse_command(name, rest)
     known = [row.removeprefix(group).split()[0] for row in _COMMANDS if row.startswith(group)]
     if word in known:
-        return _parse(rest, name, args.backend)
+        return _parse(rest, name)
     raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help"))
 
 
-def _parse_command(name: str, words: list[str], backend: str | None) -> Namespace:
+def _parse_command(name: str, words: list[str]) -> Namespace:
     import argparse
 
     run, *arguments = _COMMANDS[name]
@@ -10481,22 +10496,16 @@ def _parse_command(name: str, words: list[str], backend: str | None) -> Namespac
         else:
             option, settings = argument
             parser.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
-    _add_backend(parser, backend)
-    command_line: list[str] = []
+    dashes = len(words)
     if name == "run" and "--" in words:  # what follows the dashes belongs to another program
         dashes = words.index("--")
-        words, command_line = words[:dashes], words[dashes + 1 :]
+    words, command_line = words[:dashes], words[dashes + 1 :]
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
-    parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
-    args = parse(words)
+    args = (parser.parse_args if "--" in words else parser.parse_intermixed_args)(words)
     args.run = run
     args.command_line = command_line
     args.manager = SecretsManager(args.backend)
     return args
-
-
-def _add_backend(parser: ArgumentParser, default: str | None) -> None:
-    parser.add_argument("--backend", choices=list(STORES), default=default, help="where secrets are stored")
 
 
 def _parser(name: str, description: str) -> ArgumentParser:
@@ -10511,13 +10520,15 @@ def _parser(name: str, description: str) -> ArgumentParser:
             known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())  # options and choices
             raise BadValue(said, hint=_suggest("".join(typed), known, f"see: {self.prog} --help"))
 
-    return Parser(
+    parser = Parser(
         prog=f"{_program()} {name}".rstrip(),
         description=description.replace("$ ", f"{_program()} "),
         # Of a fixed width: to ask the terminal, argparse imports slow modules, even if it prints no help.
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
+    parser.add_argument("--backend", choices=list(STORES), help="where secrets are stored")
+    return parser
 
 
 _OVERVIEW = """
@@ -10798,12 +10809,11 @@ def cmd_export(args: Namespace) -> None:
     """
     store = args.manager.store()
     stages = store.get_stages(*args.names)
-    references = store.references_to_follow(*stages)
     values = {}
     for name in args.names or (*stages, *store.plain_settings()):
         value = stages.get(name, {}).get("current")
-        if value is None or name in references:
-            value = args.manager.require_secret(name)
+        if value is None or looks_like_reference(value):
+            value = args.manager.require_secret(name)  # which follows it if the store does
         if args.format != "json":
             reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value
@@ -11173,7 +11183,7 @@ def cmd_member_remove(args: Namespace) -> None:
     fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
-        print(f"{name}: rotate now" if name in scheduled else f"{name}: set")
+        print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
 

@@ -14244,7 +14244,6 @@ ASKED = [
     ("a.py", "os.environ.pop('X_KEY')", "optional"),
     ("a.py", "os.environ.get('X_KEY', 'x')", "optional"),
     ("a.py", "os.getenv('X_KEY')", "optional"),
-    ("a.py", "os.getenv(key='X_KEY')", "optional"),
     ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY')", "missing"),
     ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY', 'x')", "optional"),
     ("a.py", "os.environ['X_KEY']; 'X_KEY' in os.environ", "optional"),
