@@ -3009,8 +3009,8 @@ def _new_passphrase(password: str) -> Passphrase:
 
 
 # === Vault settings ===
-# The variables that the `vault` and `bao` commands read, with their precedence, and our own PAISSIVE_VAULT_
-# ones. They are read when a store is created; a keyword of VaultStore overrides its variable.
+# The variables of the `vault` and `bao` commands, and our own PAISSIVE_VAULT_ ones, are read when a store is
+# created. A keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
@@ -3091,7 +3091,7 @@ class VaultSettings(SimpleNamespace):
     __repr__ = object.__repr__
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
-        """Read all keywords, in VaultStore's order; None stands for the variable."""
+        """Read the keywords, in VaultStore's order; None stands for the variable."""
         values: dict[str, Any] = {}
         brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
@@ -3121,8 +3121,8 @@ class VaultSettings(SimpleNamespace):
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
-_MAX_IDLE = 8  # connections to each place kept for later
-_FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each one after it: a failover takes a while
+_MAX_IDLE = 8  # connections to each place
+_FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one: a failover takes a while
 _PORTS = {"http": 80, "https": 443}
 Json = dict[str, Any]
 _FRAMING = {"content-length", "transfer-encoding"}
@@ -3161,10 +3161,10 @@ def _is_older(index: str, other: str) -> bool:
 
 
 class Transport:
-    """Requests to one server, over connections that are kept; safe to use from many threads.
+    """Requests from many threads to one server, over connections that are kept.
 
-    A standby node answers reads from its own copy, which may lag behind. So each request names the newest
-    state seen here, and a node that lags behind it asks the active one.
+    A standby node answers reads from its own copy. So each request names the newest state seen here, and a
+    node that lags behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
@@ -3282,7 +3282,7 @@ class Exchange:
         self.transport, self.method, self.repeat = transport, method, repeat
         self._data = None if body is None else json.dumps(body).encode()
         self._known = transport.newest
-        # A page in a browser, or a server that fetches URLs for others, can't send X-Vault-Request.
+        # Browsers, and servers that fetch URLs for others, can't send X-Vault-Request.
         fields = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Index": self._known}
         fields["X-Vault-Inconsistent"] = self._known and "forward-active-node"
         fields["X-Vault-Namespace"] = transport.settings.namespace
@@ -3294,11 +3294,10 @@ class Exchange:
         return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
 
     def send(self, url: str) -> None:
-        """Make one attempt, and say in the attributes what came of it."""
         self.repeated = self.may_be_done
         self.status, self.headers, self.body, self._sent = 0, {}, {}, False
         try:
-            _opener().open(self.new_request(url))  # which calls `perform`
+            _opener().open(self.new_request(url))  # which calls `perform`, for status, headers and body
         except Exception as error:
             self.status = 0
             self.broken = _explain(error)
@@ -3319,15 +3318,14 @@ class Exchange:
     def new_request(self, url: str) -> Any:
         from urllib.request import Request
 
-        # It has neither headers nor data: an audit hook sees those of urllib's requests, and may log them.
+        # Without headers and data: audit hooks see those of urllib's requests, and may log them.
         request: Any = Request(url, method=self.method)  # noqa: S310 - the address is http or https
         request.exchange = self
         return request
 
     def perform(self, request: Any) -> Any:
-        """Send urllib's request over a connection of ours; read and return the response."""
         target, fields = request.selector, {"Host": request.host, **self._fields}
-        # Otherwise a proxy only opens a tunnel, and its login goes no further.
+        # For https, a proxy only opens a tunnel, and its login goes no further.
         if self.transport.proxy and request.type == "http":
             target, fields = request.full_url, {**fields, **self.transport.proxy_login}
         connection = self.transport.take(f"{request.type}://{request.host}")
@@ -3397,7 +3395,7 @@ def _connection_class() -> Any:
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
-        deadline = 0.0  # in seconds of the monotonic clock
+        deadline = 0.0  # of the monotonic clock
         socket_path = server_name = context = place = None
         unsent = b""  # head and body go out in one piece, which halves the system calls
 
@@ -3407,7 +3405,7 @@ def _connection_class() -> Any:
                 self.sock.settimeout(_time_left(self.deadline))
                 self.sock.connect(self.socket_path)
             else:
-                # How long this takes is up to resolv.conf: no library call takes a deadline.
+                # This takes no deadline: how long it takes is up to resolv.conf.
                 found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
                 self.timeout = _time_left(self.deadline) / len(found)  # each address gets a share
                 super().connect()
@@ -3429,7 +3427,7 @@ def _connection_class() -> Any:
             if self.sock:
                 self.sock.close()
 
-        __del__ = hang_up  # Python would warn if a store that is dropped, or a child process, left it open
+        __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
     return Connection
 
@@ -3484,7 +3482,7 @@ def url_path(path: str, safe: str = "/") -> str:
 
 
 def _names_host(entry: str, host: str, port: str) -> bool:
-    """Return whether an entry of NO_PROXY is for this host: a name, suffix, address or network."""
+    """Return whether an entry of NO_PROXY stands for this host."""
     import ipaddress
 
     with suppress(ValueError):
@@ -3575,14 +3573,11 @@ def _load_folder(context: Any, folder: str) -> None:
 
 def _read_body(status: int, raw: bytes) -> Json:
     """Return the object in a body; {} for an error that isn't JSON, as a proxy's."""
-    import json
-
     try:
-        body: Json = json.loads((raw if status == 200 else raw or b"{}").decode())
-        # Any server may answer 404, but only Vault with one of these.
-        if not isinstance(body, dict) or (status == 404 and not body.keys() & {"data", "errors"}):
-            raise ValueError
-    except (ValueError, RecursionError):
+        body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
+        if status == 404 and not body.keys() & {"data", "errors"}:
+            raise ValueError  # any server may say that
+    except ValueError:
         if status < 300 or status in (400, 404):
             raise not_vault_error() from None
         return {}
@@ -3590,7 +3585,7 @@ def _read_body(status: int, raw: bytes) -> Json:
 
 
 def _explain(error: Any) -> str:
-    """Return why there is no response, without the library's text; raise an error if no retry can fix it."""
+    """Return why there is no response, without the library's text; raise an error if no retry can help."""
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
@@ -3618,7 +3613,7 @@ def _explain(error: Any) -> str:
     raise error
 
 
-# What the server says, and what that means to a user; the first row that matches counts.
+# What the server says, and what that means to a user.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
@@ -3664,7 +3659,7 @@ _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 
 
 class Lease:
-    """How long a token lasts or the dynamic secrets in a response; a plain class, since those are secret."""
+    """How long a token lasts, or the secrets in a response."""
 
     def __init__(self, seconds: float, response: Any = None) -> None:
         self.response = response
@@ -3674,7 +3669,7 @@ class Lease:
             self.renew_at = float("inf")
 
     def start(self, seconds: float, used: float = 0.0) -> None:
-        """Count from now, with so many seconds used; 0 in all means that there is nothing to renew."""
+        """Count from now, some of the seconds being `used`; 0 means that there is nothing to renew."""
         self.seconds = seconds
         self.until = time.monotonic() + seconds * _RENEW_AT - used if seconds else float("inf")
         self.renew_at = self.until
@@ -3719,7 +3714,7 @@ class Session:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
         response = self.transport.call(*request, token=token, repeat=repeat)
-        # A policy's refusal and an unknown token have the same status. A refused call isn't carried out.
+        # By a policy, or since the token is unknown; in both cases, the call wasn't carried out.
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
             response = self.transport.call(*request, token=self.token(), repeat=repeat)
@@ -3776,14 +3771,13 @@ class Session:
 
     def _log_in(self, stale: str | None = None) -> None:
         """Get a token other than the `stale` one that was refused, or "" if an agent may add its own."""
-        token = str(self.settings.token)
-        seconds = 0.0
+        token, seconds = str(self.settings.token), 0.0
         logs_in = self.settings.login != "token"
         if logs_in:
             token, seconds = self._request_token()
         elif not token and os.path.isfile(self.settings.token_path):  # a FIFO could block
             token = _read_login_file(self.settings.token_path)
-        # The same variable or file was read again, or it is gone.
+        # The variable or file is the same, or gone.
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
@@ -3815,7 +3809,7 @@ class Session:
                     self._renew(token, lease)
 
     def _request_token(self) -> tuple[str, float]:
-        """Log in; return the token and its seconds. Credentials that were refused aren't sent again soon."""
+        """Log in, unless this was refused shortly before; return the token and its seconds."""
         settings, login = self.settings, self.settings.login
         where = f"auth/{url_path(settings.login_mount)}/login"
         if login in ("userpass", "ldap"):
@@ -3866,13 +3860,12 @@ def _read_login_file(path: str) -> str:
 
 _FIELD = "value"
 _Text = Optional[str]
-_CAS_TRIES = 50  # attempts at a write while others write the same secret
-_READERS = 8  # requests at once for many secrets
+_CAS_TRIES = 50  # of a write while others write the same secret
 _MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
 # The methods of requests, by the capability that they need; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
-# How policies, old servers and firewalls refuse a PATCH. A 404 for a deleted version has data.
+# By policies, old servers and firewalls. A 404 for a deleted version has data.
 _PATCH_REFUSALS = (403, 404, 405, 415, 501)
 
 
@@ -4130,7 +4123,7 @@ class VaultStore(Store):
         return self._locate(_path_and_field(name)[0], 2)
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see; known ones are `trusted` for reads."""
+        """Return the KV versions of the mounts that the token may see; old ones, if they are `trusted`."""
         where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
         mounts = self._mounts  # other threads may forget it meanwhile
         if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
@@ -4165,12 +4158,12 @@ class VaultStore(Store):
         return base, number
 
     def _walk(self) -> Iterator[tuple[str, Any]]:
-        """Yield each name below the prefix with its value, or with the error if the token may not read it."""
+        """Yield each name below the prefix with its value, or Denied if the token may not read it."""
         self._visible_mounts(trusted=False)
         folders = [""]
         while folders:
             keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
-            # A secret whose rotation is unfinished has a pending one beside it.
+            # During a rotation, a secret has a pending one beside it.
             secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
             for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
                 yield from self._named_fields(path, fields)
@@ -4205,7 +4198,7 @@ class VaultStore(Store):
         return _Secret(self._call("read", place.at("data"), query, ok=[404]), place)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
-        """Fetch the result of a write; an error says that the write may have been carried out."""
+        """Fetch after a write; an error says that this may have been carried out."""
         try:
             return self._fetch(place, version)
         except SecretsError as error:
@@ -4248,10 +4241,10 @@ class VaultStore(Store):
 
     def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
         """Return the version that was written, or None to start over: KV 2 was at another than `cas`."""
-        options = {} if cas is None else {"cas": cas}  # 0: absent
         needs, data = "update" if cas else "create", fields
         if patch and place.mount not in self._patchless:  # the difference to that version (RFC 7396)
             needs, data = "patch", patch
+        options = {} if cas is None else {"cas": cas}  # 0: absent
         sent = {"data": data, "options": options} if place.kv == 2 else data
         may_repeat = place.kv == 2 and cas is not None
         refusals = _PATCH_REFUSALS if data is patch else ()
@@ -4307,7 +4300,7 @@ class VaultStore(Store):
             may_be_done &= response.may_be_done
             raise vault_error(response, needs, path)
         except Unavailable as error:
-            if may_be_done:  # also if what answered isn't Vault, which may have passed the request on
+            if may_be_done:  # also if what answered isn't Vault: it may have passed the request on
                 error.message += f"; {_UNKNOWN}"
             raise
 
@@ -4326,10 +4319,10 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
     """Yield what `read` returns for each place, in their order; several are read at once."""
     from concurrent.futures import ThreadPoolExecutor, wait
 
-    pool = ThreadPoolExecutor(_READERS)
+    pool = ThreadPoolExecutor(max_workers=8)
     try:
         for future in [pool.submit(read, place) for place in places]:
-            # A signal just before a wait is noticed only at its end.
+            # A signal just before a wait is noticed at its end.
             while not future.done():
                 wait([future], timeout=1)
             yield future.result()
@@ -4354,10 +4347,9 @@ class _Secret:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
         self.fields = fields if there else None
-        self.version = int(json_number(about.get("version")))
-        self.destroyed = about.get("destroyed") is True
-        # If there are fields, it is a time in the future.
-        self.deleted = "" if there else _read_version(self.version, about).deleted
+        number = int(json_number(about.get("version")))
+        self.version, _, deleted, self.destroyed = _read_version(number, about)
+        self.deleted = "" if there else deleted  # a time in the future
         if there and (self.version < 1 or not response.data):
             raise not_vault_error()
 
