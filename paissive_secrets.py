@@ -6105,14 +6105,13 @@ class _Terminal:
     def __init__(self) -> None:
         self._modes: list[Any] | None = None  # before it was made raw
 
-    def make_raw(self) -> bool:
+    def make_raw(self) -> None:
         import termios
         import tty
 
         if self._modes is None and _in_foreground():
             self._modes = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)
-        return self._modes is not None
 
     def restore(self) -> None:
         import termios
@@ -6137,8 +6136,9 @@ def _forwarded_signals() -> Iterator[int]:
     import signal
 
     for name in _FORWARDED.split():
-        if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-            yield getattr(signal, name)
+        number = getattr(signal, name)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            yield number
 
 
 def _listen_for_signals() -> int:
@@ -6163,9 +6163,9 @@ def _wait_for(
     while process.returncode is None:
         pid, status = os.waitpid(process.pid, os.WNOHANG | (os.WUNTRACED if terminal else 0))
         if not pid:
-            # `fg` after `bg` sends no signal.
-            patience = None if not terminal or terminal.make_raw() else _GRACE_SECONDS
-            ready = select.select([signals], [], [], patience)[0]
+            if terminal:
+                terminal.make_raw()  # again after `bg` and `fg`, which sends no signal
+            ready = select.select([signals], [], [], _GRACE_SECONDS)[0]
             for number in os.read(signals, PIPE_BYTES) if ready else b"":
                 _handle_signal(number, process, outputs, terminal)
         elif terminal and os.WIFSTOPPED(status):
