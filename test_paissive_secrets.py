@@ -1927,6 +1927,7 @@ READ = {
     'X="say \\"hi\\""': 'say "hi"',
     "X='a\\b'": "a\\b",
     'X="a\\\\b"': "a\\b",
+    'X="a\\db"': "a\\db",
     'X="tab\\tend"': "tab\tend",
     "X='two\nlines'": "two\nlines",
     'X="two\nlines"': "two\nlines",
@@ -4513,6 +4514,9 @@ def test_a_keyword_takes_precedence_over_its_variable_and_an_unknown_one_is_an_e
     store = ps.VaultStore(addr="http://b:1")
     monkeypatch.setenv("VAULT_ADDR", "http://a:1")  # read when a store is made
     assert (store.settings.addr, ps.VaultStore().settings.addr) == ("http://b:1", "http://a:1")
+    monkeypatch.setenv("VAULT_AGENT_ADDR", "http://agent:1")
+    stores = ps.VaultStore(addr="http://b:1"), ps.VaultStore(), ps.VaultStore(agent_addr="http://c:1")
+    assert [store.settings.addr for store in stores] == ["http://b:1", "http://agent:1", "http://c:1"]
     with pytest.raises(TypeError, match="no keyword adress; there are addr, agent_addr, namespace, token, "):
         ps.VaultStore(adress="http://b:1")
 
@@ -10357,11 +10361,11 @@ data-password-target="segment7"
 api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
 api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
-secret = "administration"
+secret = "administration", token = "3600s", auth_token: 45m
 MasterPasswordSalt = "stored-salt", 'passwords' => 'customers'
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.py
-client_secret = "8361947205812", token = "k8361947205812"
+client_secret = "8361947205812", token = "k8361947205812", api_token: "s3600"
 === , a.txt
 WIDGET_TOK·EN={A20}?{A15}
 WIDGET_TOK·EN={A20}%{A6}?{A6}, WIDGET_K·EY={h11}g{h10}
