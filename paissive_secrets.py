@@ -10061,8 +10061,8 @@ class Baseline:
 
 
 # === Reports ===
-# One writer per format, which streams the findings, so that a report takes no memory. Text from files, above
-# all paths, is escaped for its destination.
+# One writer per format, which streams the findings, so that a report takes no memory; the summary is complete
+# after the last of them. Text from files, above all paths, is escaped for its destination.
 
 _COLOURS = {"high": "31;1", "medium": "33", "low": "36"}
 _LEVELS = {  # of SARIF, and of GitHub
@@ -10112,7 +10112,6 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
-    """Return the counts that aren't 0 as text, after `start`; "" if all are 0."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
     return start + text if text else ""
 
@@ -10132,12 +10131,11 @@ def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
 
 
 def _json_row(record: Finding | Entry) -> dict[str, Any]:
-    """Return what is in a record, without empty fields."""
     return {name: _utf8_text(value) for name, value in record._asdict().items() if value}
 
 
 def _utf8_text(value: Any) -> Any:
-    """Return text with bytes that aren't UTF-8 as \\xff, since JSON can't hold them; else the same value."""
+    """Return text with other bytes than UTF-8, which JSON can't hold, as \\xff; else the same value."""
     if not isinstance(value, str):
         return value
     # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
@@ -10145,7 +10143,7 @@ def _utf8_text(value: Any) -> Any:
 
 
 def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
-    """Print what is in a JSON list, row by row: json.dumps takes no iterator, and there may be very many."""
+    """Print what is in a JSON list, one by one: json.dumps would need all findings in memory."""
     import json
 
     for number, row in enumerate(rows):
@@ -10200,7 +10198,7 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
     """Return the result for a finding, and add its rule to `rules` unless it is there."""
     rules.setdefault(finding.rule, _sarif_rule(finding))
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
-    details = pick(finding, "confidence", "secret", "verdict", "commit", "date")
+    details = pick(finding, "confidence", "secret", "verdict", "commit", "date").items()
     message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
     return {
         "ruleId": finding.rule,
@@ -10210,7 +10208,7 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
         "locations": [_sarif_location(finding.path, region=region)],
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
-        "properties": {name: value for name, value in details.items() if value},
+        "properties": {name: value for name, value in details if value},
     }
 
 
@@ -10224,7 +10222,7 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 
 # === Check ===
 # Which names a project asks for, and where: literals in code, lines of .env.example, references in config
-# files. Code is parsed, never run. They are compared with the names in a store; no value is read.
+# files. Code is parsed, never run. They are compared with the names in a store; no value is shown.
 
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # Each has three groups: a backend or nothing, a name, and what shows that there is a default.
@@ -10239,7 +10237,7 @@ _VARIABLE_AT = (  # to add a language, add how it reads a variable
 _FILE_PATTERNS = {  # by the name of a file; source code has the one for variables
     r"\.env\.(example|sample|template|dist)|env\.example": [_ASSIGNMENT_AT],
     r"(docker-)?compose[\w.-]*\.ya?ml": [_REFERENCE_AT, _COMPOSE_AT],
-    r".+\.(json|toml|ya?ml)": [_REFERENCE_AT],
+    r".*\.(json|toml|ya?ml)": [_REFERENCE_AT],
 }
 _CALLS = {  # how each asks for a name; see _Use
     "get_secret": "requires",
@@ -10259,56 +10257,50 @@ class _Use(NamedTuple):
     backend: str = ""  # "" is the store in use
 
 
-class Check:
-    """The names that a project asks for and a store lacks.
+def compare_names(audit: Audit, store: Store, backend: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
+    """Return how many names a project asks for and, by kind, where it asks for those that a store lacks.
 
-    `found` has two kinds: "missing" names are required, "optional" ones are not. Each maps names to places.
+    The kinds are "missing", for names that are required, and "optional".
     """
-
-    def __init__(self, audit: Audit, store: Store, backend: str) -> None:
-        self.files = 0
-        self.unparsed = 0
-        self.found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
-        uses: dict[str, list[tuple[str, str]]] = {}  # (how, place) by name
-        for path, data in self._texts(audit):
-            try:
-                found = [use for use in _uses_in(path, data) if use.backend in ("", backend)]
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                self.unparsed += 1
-                continue
-            for use in found:
-                uses.setdefault(use.name, []).append((use.how, f"{path}:{use.line}"))
-        self.names = len(uses)
-        known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
-        known.update(*((name, name.removesuffix("_FILE")) for name in os.environ))
-        for name, asked in sorted(uses.items()):
-            hows = {how for how, _ in asked}
-            if variable_name(name) in known or "provides" in hows:
-                continue
-            kind = "optional"
-            if "requires" in hows and "default" not in hows:
-                kind = "missing"
-            self.found[kind][name] = [place for _, place in asked]
-
-    def _texts(self, audit: Audit) -> Iterator[tuple[str, bytes]]:
-        for path, shown in audit.files():
-            try:
-                with open_regular(path, follow=False) as file:
-                    data = file.read(MAX_FILE_BYTES)
-            except VANISHED:
-                continue
-            except OSError as error:
-                audit.add_unreadable(shown, str(error.strerror))
-                continue
-            if b"\0" not in data and not data.startswith(_OWN_BEGIN):
-                self.files += 1
-                yield shown, data
+    places: dict[str, list[str]] = {}  # by name
+    names: dict[str, set[str]] = {how: set() for how in ("requires", "reads", "default", "provides")}
+    for path, use in _uses_in_files(audit):
+        if use.backend in ("", backend):
+            places.setdefault(use.name, []).append(f"{path}:{use.line}")
+            names[use.how].add(use.name)
+    known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
+    known.update(*((name, name.removesuffix("_FILE")) for name in os.environ))
+    found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
+    missing = names["requires"] - names["default"]
+    for name in sorted(places.keys() - names["provides"]):
+        if variable_name(name) not in known:
+            found["missing" if name in missing else "optional"][name] = places[name]
+    return len(places), found
 
 
-def _uses_in(path: str, data: bytes) -> Iterator[_Use]:
-    if path.endswith(".py"):
-        yield from _uses_in_python(data)
-        return
+def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
+    for path, shown in audit.files():
+        try:
+            with open_regular(path, follow=False) as file:
+                data = file.read(MAX_FILE_BYTES)
+        except VANISHED:
+            continue
+        except OSError as error:
+            audit.add_unreadable(shown, str(error.strerror))
+            continue
+        if b"\0" in data or data.startswith(_OWN_BEGIN):
+            continue
+        audit.summary.files += 1
+        try:
+            uses = list(_uses_in_python(data) if path.endswith(".py") else _uses_in_text(path, data))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            audit.summary.skipped["unparsed"] += 1
+            continue
+        for use in uses:
+            yield shown, use
+
+
+def _uses_in_text(path: str, data: bytes) -> Iterator[_Use]:
     text = data.decode("utf-8", "replace")
     for pattern in _patterns_for(path):
         line = 1
@@ -10324,7 +10316,7 @@ def _uses_in(path: str, data: bytes) -> Iterator[_Use]:
 
 def _patterns_for(path: str) -> list[str]:
     for name, patterns in _FILE_PATTERNS.items():
-        if re.fullmatch(name, os.path.basename(path), re.S):
+        if re.fullmatch(name, os.path.basename(path)):
             return patterns
     return [_VARIABLE_AT] if language_of(path).kind == "source" else []
 
@@ -10368,20 +10360,19 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
 
 
 def _last_name(node: object) -> str:
-    """Return "environ" for `os.environ` and `environ`; "" for what is neither a name nor an attribute."""
+    """Return "environ" for `os.environ` and `environ`, "" for what has no name."""
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
 def _literal(node: object) -> str:
-    """Return the text of a literal; "" for anything else, such as a number, or an attribute's node."""
-    value = getattr(node, "value", None)
+    value = getattr(node, "value", None)  # of an attribute, this is another node
     return value if isinstance(value, str) else ""
 
 
 # === Commands ===
-# One function per command: its docstring is its help, its result the exit code, where None is 0. The table at
-# the end of the file has their arguments. Results go to stdout, everything else to stderr. main() opens its
-# own stores, so it changes nothing about a program that calls it.
+# One function per command, whose result is the exit code; None is 0. The table at the end of the file has its
+# arguments. Results go to stdout, everything else to stderr. main() opens stores of its own, and so changes
+# nothing about a program that calls it.
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -10405,7 +10396,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 141  # SIGPIPE, as of any program in `get X | head -c1`
     except OSError as error:
         # Without a file name, it is about the output, or a working directory that was removed.
-        nameless = "the working directory" if isinstance(error, FileNotFoundError) else "the output"
+        nameless = "the output"
+        if isinstance(error, FileNotFoundError):
+            nameless = "the working directory"
         _say(f"{error.strerror or type(error).__name__}: {error.filename or nameless}")
     # No traceback: it would show arguments on the screen or in a CI log.
     except Exception as error:
@@ -10430,9 +10423,9 @@ def _set_up_process() -> None:
     import signal
 
     gc.freeze()  # so that the collection at the end doesn't look through this module
-    for name in ("stdin", "stdout", "stderr"):
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
         if getattr(sys, name) is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     # UTF-8 in any locale, without the \r of Windows; with a buffer even under PYTHONUNBUFFERED, since without
     # one a full disk cuts off the output and nobody notices.
     raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
@@ -10472,7 +10465,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
     known = [row.removeprefix(group).split()[0] for row in _COMMANDS if row.startswith(group)]
     if word in known:
         return _parse(rest, name)
-    raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], f"see: {parser.prog} --help"))
+    raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], parser.prog))
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
@@ -10510,7 +10503,7 @@ def _parser(name: str, description: str) -> ArgumentParser:
             said = re.sub(repeats, r"\1", message)
             typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
             known = re.findall(r"--[\w-]+|(?<=[{,])[\w-]+", self.format_usage())  # options and choices
-            raise BadValue(said, hint=_suggest("".join(typed), known, f"see: {self.prog} --help"))
+            raise BadValue(said, hint=_suggest("".join(typed), known, self.prog))
 
     parser = Parser(
         prog=f"{_program()} {name}".rstrip(),
@@ -10559,11 +10552,11 @@ def _program() -> str:
     return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
 
 
-def _suggest(word: str, known: Iterable[str], otherwise: str) -> str:
+def _suggest(word: str, known: Iterable[str], program: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {near[0]}?" if near else otherwise
+    return f"did you mean {near[0]}?" if near else f"see: {program} --help"
 
 
 def _say(message: str) -> None:
@@ -10625,7 +10618,7 @@ def _read_value(prompt: str, store: Store | None = None) -> str:
         if store:
             store.unlock()
         return ask(f"{prompt}: ", twice=True)
-    data = read_bounded(sys.stdin.buffer, "the value")
+    data = _read_argument("-")
     if not data:
         raise BadValue("no value on stdin", hint="pipe it in; an empty line means an empty value")
     return without_newline(decode_value(data))
@@ -10649,6 +10642,7 @@ def _warn_after_set(store: Store, *names: str) -> None:
 
 
 def _sealed_store(args: Namespace) -> Store:
+    """Return the chosen store, by default the files: no other has what these commands need."""
     manager: SecretsManager = args.manager
     return manager.store(args.backend or SecretsBackend.FILE)
 
@@ -10682,7 +10676,9 @@ def cmd_list(args: Namespace) -> None:
     """
     store = args.manager.store()
     settings = store.plain_settings()
-    found = {*args.manager.list_secrets(), *(settings if args.all else ())}
+    found = {*args.manager.list_secrets()}
+    if args.all:
+        found.update(settings)
     names = sorted(name for name in found if name.startswith(args.prefix))
     if args.old is not None:
         seconds = parse_duration(args.old)
@@ -10709,6 +10705,7 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
+    """Act on each, even if one fails; return the highest exit code."""
     code = 0
     for word in words:
         try:
@@ -10728,7 +10725,7 @@ def _delete(args: Namespace, name: str) -> None:
         store.delete_versions(name)
         policies = Policies(store)
         for scheduled in policies.names():  # one for each field of the secret
-            if scheduled.partition("#")[0] == name.partition("#")[0]:
+            if scheduled.split("#")[0] == name.split("#")[0]:
                 policies.delete(scheduled)
         return
     shadow = store.overridden_by(name)
@@ -10891,7 +10888,7 @@ def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[.
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
         for piece in mask_more(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+            sys.stdout.buffer.flush()  # for who follows a log
 
 
 def cmd_config_get(args: Namespace) -> None:
@@ -11054,15 +11051,14 @@ def _known_values(args: Namespace) -> KnownValues | None:
 
 
 def _save_report(path: str, data: bytes) -> None:
-    with disk_errors(f"save {path}"):
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
-            with open(path, "wb") as pipe:
-                pipe.write(data)
-        else:
-            umask = os.umask(0)
-            os.umask(umask)
-            with FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
-                file.write(data)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
+        with disk_errors(f"save {path}"), open(path, "wb") as pipe:
+            pipe.write(data)
+        return
+    umask = os.umask(0)  # the only way to read it
+    os.umask(umask)
+    with disk_errors(f"save {path}"), FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
+        file.write(data)
 
 
 def cmd_check(args: Namespace) -> int:
@@ -11073,15 +11069,17 @@ def cmd_check(args: Namespace) -> int:
     Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
     Compose files, and references in config files.
     """
+    # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
-    check = Check(audit, args.manager.store(), _backend_name(args))
+    names, found = compare_names(audit, args.manager.store(), _backend_name(args))
     if args.json:
-        _print_value(check.found)
+        _print_value(found)
     else:
-        _print_names(check.found)
-    missing = len(check.found["missing"])
-    unparsed = f"; {plural(check.unparsed, 'Python file')} can't be parsed" if check.unparsed else ""
-    _say(f"{plural(check.names, 'name')} in {plural(check.files, 'file')}, {missing} missing{unparsed}")
+        _print_names(found)
+    missing = len(found["missing"])
+    unparsed = audit.summary.skipped["unparsed"]
+    notes = f"; {plural(unparsed, 'Python file')} can't be parsed" if unparsed else ""
+    _say(f"{plural(names, 'name')} in {plural(audit.summary.files, 'file')}, {missing} missing{notes}")
     if missing:
         return 1
     return 2 if audit.summary.unreadable else 0
@@ -11160,7 +11158,7 @@ def cmd_member_add(args: Namespace) -> None:
 def cmd_member_list(args: Namespace) -> None:
     """List who can open the encrypted files with their own key."""
     for member in _sealed_store(args).members():
-        print(printable(f"{member.name}  {member.recipient}  {member.added}"))
+        print(printable("  ".join(member)))
 
 
 def cmd_member_remove(args: Namespace) -> None:
@@ -11216,12 +11214,11 @@ def cmd_status(args: Namespace) -> int:
     store = args.manager.store()
     rows = list(store.status())
     conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
-    problems = list(map(_describe_conflict, sorted(conflicts)))
+    problems: dict[str, SecretsError] = {path: Conflict("it isn't merged") for path in sorted(conflicts)}
     if dict(rows).get("opens", "").startswith("yes"):  # encrypted files
         for path, error in store.damaged_files():
-            if os.path.realpath(path) not in conflicts:
-                problems.append(_describe_damage(path, error))
-    rows += (("problem", text) for text in problems)
+            problems.setdefault(os.path.realpath(path), error)
+    rows += (("problem", _describe_problem(path, error)) for path, error in problems.items())
     if args.json:
         _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
     else:
@@ -11229,15 +11226,14 @@ def cmd_status(args: Namespace) -> int:
     return 2 if "problem" in dict(rows) else 0
 
 
-def _describe_conflict(path: str) -> str:
-    quoted = _quote_path(path)
-    choice = f"git checkout --ours -- {quoted} (or --theirs)"
-    return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
+def _describe_problem(path: str, error: SecretsError) -> str:
+    """Return what is wrong with a file of the store, who committed it, and what to do."""
+    import shlex
 
-
-def _describe_damage(path: str, error: SecretsError) -> str:
-    """Return what is wrong with a file of the store, who committed it, and how to restore it."""
-    quoted = _quote_path(path)
+    quoted = shlex.quote(real_path(path).removeprefix(real_path("")))
+    if isinstance(error, Conflict):
+        choice = f"git checkout --ours -- {quoted} (or --theirs)"
+        return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
     commit = last_commit(path)
     if isinstance(error, WrongKey):
         by = f" in commit {commit}" if commit else ""
@@ -11248,12 +11244,6 @@ def _describe_damage(path: str, error: SecretsError) -> str:
     return str(error)
 
 
-def _quote_path(path: str) -> str:
-    import shlex
-
-    return shlex.quote(real_path(path).removeprefix(real_path("")))
-
-
 def cmd_rotate_schedule(args: Namespace) -> None:
     """Rotate a secret regularly.
 
@@ -11262,8 +11252,8 @@ def cmd_rotate_schedule(args: Namespace) -> None:
 
     Let cron run `rotate now`. A new schedule replaces the old one.
     """
-    options = pick(args, "generate", "apply", "verify", "timeout", "keep_previous")
-    _rotation(args).schedule(args.name, args.every, **options)
+    options = pick(args, "every", "generate", "apply", "verify", "timeout", "keep_previous")
+    _rotation(args).schedule(args.name, **options)
 
 
 def cmd_rotate_unschedule(args: Namespace) -> None:
@@ -11361,6 +11351,7 @@ _VERSION = _arg("--version N", "a version of a Vault secret; default: the newest
 _KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
 _SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 _MEMBER = _arg("name NAME", "the member's name")
+_SPEC_HELP = f"by default token:32; {SPEC_HINT}"
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 # One row per command, in the order of help: the function, then its arguments; a list holds options of which
@@ -11373,12 +11364,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         _arg("stray", "", nargs="*", default=[]),  # not in the help; named in an error
         [
             _arg("--from-file F", "store what this file holds, byte for byte"),
-            _arg(
-                "--generate SPEC",
-                f"a new value, by default token:32; {SPEC_HINT}",
-                nargs="?",
-                const="token:32",
-            ),
+            _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32"),
             _arg("--value V", "unsafe: others can see it in ps and history"),
         ],
         _flag("--json", "all fields of a Vault secret, as a JSON object"),
@@ -11452,11 +11438,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         cmd_rotate_schedule,
         _NAME,
         _arg("--every TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
-        _arg(
-            "--generate SPEC",
-            f"how to make values, by default token:32; {SPEC_HINT}, or command:CMD",
-            default="token:32",
-        ),
+        _arg("--generate SPEC", f"how to make values, {_SPEC_HELP}, or command:CMD", default="token:32"),
         _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
         _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
         _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
