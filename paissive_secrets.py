@@ -6988,7 +6988,7 @@ _ASSIGNMENT = rb"""(?x)
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>])  # a type, which holds no keyword
     )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|&gt;
+    (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|&gt;|;s:\d{1,5}:
           |(?<=\ )[iI][sS](?=\ )|(?<=[ \t])%(or)s)
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
        (?:[\[{(]\s{0,40}(?=["'])  # a list
@@ -6997,7 +6997,9 @@ _ASSIGNMENT = rb"""(?x)
            |[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL])))
        )?
        (?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?  # a prefix of the string
-       (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)(?![ \t\r\n,;:)\]])  # or it closes a string
+       (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
+       (?![ \t\r\n]  # or it closes a string
+         |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
       |(?P<bare>=>|:=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
@@ -7626,6 +7628,8 @@ def _sets_own_line(c: Candidate) -> bool:
 
 def _ends_telltale(name: str) -> bool:
     words = words_of(name.rstrip("0123456789"))
+    if words[-1:] and words[-1] in _CONFIRMING:
+        words = words[:-1]
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
@@ -7712,7 +7716,7 @@ it is a version
 it is a type, a state or a rule for a field
     \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes|confirmed
     |hashed\w*|encoded|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|unset|wrong
-    |empty|users|files|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
+    |empty|users|files|(?:mis|no)?match|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
     + stringK7
 it is PEM, which has a rule of its own
@@ -7801,12 +7805,13 @@ _WEAK_WORD = (
     r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
     r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
     r"|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api|auth|token|super|strong|secure"
-    r"|new|old|s3cr3t|abc|key|foobared|p[a4@]ssw[o0]rd)"
+    r"|new|old|s3cr3t|abc|key|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
 _WEAK_ENDING = lazily(
     r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass|passwd|password|pwd?|test)\d{0,4}\Z"
 )
+_CONFIRMING = ("confirm", "confirmation", "repeat", "again", "verify")
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -7888,11 +7893,13 @@ def is_weak_password(c: Candidate) -> bool:
     known = _WEAK.match(c.value) or _WEAK_ENDING.match(c.value)
     if c.language == "source" and c.name[0] != "-" and kind_of_name(c.value):
         return False
-    return bool(known) or (len(c.value) > 2 and c.value in words)
+    is_word = len(c.value) > 2 and c.value.isalpha() and c.value.islower()
+    return bool(known) or (is_word and (c.value in words or _is_secret_of_environment(c)))
 
 
 def _is_secret_of_environment(c: Candidate) -> bool:
-    return c.kind == "secret" and c.name.isupper() and c.language in _SETTINGS
+    is_number = c.value.isdigit()  # of seconds, for instance
+    return c.kind == "secret" and c.name.isupper() and not is_number and c.language in _SETTINGS
 
 
 def _sets_value(c: Candidate) -> bool:
@@ -7950,10 +7957,10 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     if c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value)):
         return "it is the output of a command"
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    any_word = (c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords") or (
-        _is_secret_of_environment(c) and value.isalpha() and value.islower()
-    )
-    return "it is a name or a word" if not any_word and _is_word(value, c) else ""
+    any_word = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
+    if any_word or is_weak_password(c) or not _is_word(value, c):
+        return ""
+    return "it is a name or a word"
 
 
 def _is_expression(value: str, c: Candidate) -> bool:
@@ -8425,6 +8432,10 @@ _ASSIGNED_NAME = lazily(
     |[(\[]\ ?["']([A-Za-z_][\w.-]*)["'](?:\]\ ?=|,)\ ?(?:default=)?["'`]\Z  # env("NAME", "value")
     """
 )
+_KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a private key in it
+    rb"(?s)(?:0|\xfe\xed|\xce\xce).*?"
+    rb"(?:\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01)"
+)
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
@@ -8484,6 +8495,10 @@ def scan(
         kind = "archive" if is_archive(first) else "binary"
         if skipped is not None:
             skipped[kind] += 1
+        rule = pattern_rules()["encrypted-key"]
+        is_sample = path.endswith("debug.keystore")  # Android's: everybody has it
+        if rule.confidence in levels and not is_sample and _KEY_STORE.match(first):
+            yield Match(rule, rule.confidence, 1, 1, 1, "…", hash(first), _mark("", b"", first), "")
         if not known:
             return
     chunks = chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)

@@ -81,6 +81,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10011,6 +10012,8 @@ WAYS_TO_GIVE_A_VALUE = (
     ('"user=me password=V host=x.local"', "a.go", "password", "="),
     ("<param-name>password</param-name><param-value>V</param-value>", "a.xml", "password", ">"),
     ("password: >-\n  V\n", "a.yml", "password", ":"),
+    ('a:1:{s:8:"password";s:9:"V";}', "a.txt", "password", ";s:9:"),
+    (r"""'a:1:{s:8:\"password\";s:9:\"V\";}'""", "a.php", "password", ";s:9:"),
 )
 
 
@@ -10083,6 +10086,14 @@ def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to
         assert values == [GUESSED[:9]], line
     for line in ("password: ${PG_LOGIN}", "password = getenv('PG_LOGIN')", "password: ${A:-${B}}"):
         assert reported(line, "a.yml") == [], line
+
+
+@pytest.mark.parametrize("mark", [",", ";", ":", ")", "]"])
+def test_a_quote_before_a_mark_opens_a_random_value_or_closes_a_string(mark):
+    drawn = mark + "k3Xw9vQz,L2)p"
+    assert [c.value for c in candidates(f'password = "{drawn}"')] == [drawn]
+    for code in ('encode(a) + "&b="', 'f(x.y[0], "", document)', 'K9.value+"&"'):
+        assert candidates(f'x = "&password="{mark}{code}') == []
 
 
 def test_what_follows_a_value_ends_with_its_line():
@@ -10462,6 +10473,8 @@ def test_a_key_that_is_called_no_more_than_that_is_a_secret_only_if_it_is_long()
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
++ a.py "pass·word_confirm": "MyStr0ng!shPass·word",
+- a.py "pass·word_confirm": "mismatch",
 + settings.py DB_PASS·WORD = "tulip-Harbor-19"
 + settings.py SECRET_K·EY = "k8#v2p!x9q@z4m$w7t&y1u*r3e(n6b)o5"
 + settings.py EMAIL_HOST_PASS·WORD = "Sommer2021!"
@@ -10829,6 +10842,8 @@ WEAK = """
 + compose.yml DB_PASS·WORD: bookshop-test
 + a.yml DB: postgres://postgres:postgres@db/app
 + a.env JWT_SEC·RET=supersecret
++ compose.yml AWS_SEC·RET_ACCESS_KEY: shop
++ a.env MY_SEC·RET='this-is-secret'
 - tests/a.py PASS·WORD = "bob-pass"
 - tests/a.py {"pass·word": "test1234"}
 - tests/a.sh export PASS·WORD=test12345
@@ -10840,6 +10855,8 @@ WEAK = """
 - a.py PASS·WORD = "pass·word"
 - tests/a.py PASS·WORD = "postgres"
 - a.yml secret: supersecret
+- a.env SEC·RET_STORE=vault
+- a.yml secret: shop
 - a.ini PASS·WORD: welcome to x
 - a.ini PASS·WORD_OF_X: welcome
 - a.ini secret=postgres
@@ -11584,6 +11601,21 @@ def test_a_value_that_a_line_repeats_is_one_finding():
         == reported(f"a = '{one}'\nb = '{one}'")
         == ["github-token"] * 2
     )
+
+
+JAVA_KEY = bytes.fromhex("2b060104012a02110101")  # what a private key is protected by in Java's format
+
+
+def test_a_key_store_is_found_by_what_it_holds():
+    key = ec.generate_private_key(ec.SECP256R1())
+    words = serialization.BestAvailableEncryption(b"word")
+    store = pkcs12.serialize_key_and_certificates(b"me", key, None, None, words)
+    java = b"\xfe\xed\xfe\xed" + bytes([0, 0, 0, 1] * 3) + b"\nalias" + bytes(9)
+    for data, path in ((store, "a.p12"), (store, "a"), (java + JAVA_KEY, "b.jks")):
+        found = [(match.rule.id, match.line, match.sample) for match in ps.scan(iter([data]), path)]
+        assert found == [("encrypted-key", 1, "…")]
+    for data, path in ((java + JAVA_KEY, "app/debug.keystore"), (java, "cacerts.jks"), (b"\0" + store, "a")):
+        assert list(ps.scan(iter([data]), path)) == []
 
 
 @pytest.mark.slow
