@@ -7052,7 +7052,7 @@ _READ = lazily(  # what follows the first letter of a call that reads: [g]etToke
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*\n]|->\w| [+?]\s)"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _NULL_WORDS = frozenset(
@@ -7707,6 +7707,10 @@ it is a path or a file
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a
     + /{B40}
+it is a pattern
+    \A\^.*\$\Z|\[\^?(?:a-z|A-Z|0-9)
+    - ^[a-z]{8,32}$
+    + ^k7[Qa-2x9Kv
 it is a version
     \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+(?:\.\d+)+[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
@@ -7743,7 +7747,7 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?::\w+)?(?:\Z|\s)
+    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?::\w+)?(?:\Z|[\s/])
     |\bprocess\.env\b|\bos\.(?:getenv|environ)\b
     - ${DB_PASS}
     + k7$Q2{x
@@ -7764,7 +7768,7 @@ no name follows
     + export
 = after
 it is cut off
-    \A(?:: | to v?\d|\.\.\.|\{\{| \{| = | \|>|\[[\"']|[\"'] in \w)
+    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = | \|>|\[[\"']|[\"'] in \w)
     - ...
     + # comment
 """
