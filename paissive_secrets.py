@@ -7055,8 +7055,9 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
     rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
-_NULL_WORDS = frozenset(
-    b"true false null none nil undefined inherit always never await yes no !vault !ref !sub !getatt".split()
+_NULL = lazily(
+    rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no)[,;]*\Z"
+    rb"|!(?:vault|ref|sub|getatt)(?!\S)"
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
@@ -7070,7 +7071,7 @@ _BARE_VALUES = {
     "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=;?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
     "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
-    "word": lazily(rb"[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "word": lazily(rb"(?![=:])[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
@@ -7078,7 +7079,6 @@ _LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
-_ENDS_WORD = b"\"'`,;<>(){}&|\\[]=:"  # can't begin one either
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
     r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])(?!\?)([^{}$]+)\}"
@@ -7095,7 +7095,7 @@ class Candidate(NamedTuple):
     end: int
     kind: str  # what the name is about
     name: str
-    separator: str
+    separator: str  # "_" for a space
     quote: str  # "" around a bare value
     value: str
     language: str
@@ -7250,9 +7250,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
-    if value.lower().rstrip(b",;") in _NULL_WORDS or (
-        value[:1] == b"!" and value.split(b" ")[0].lower() in _NULL_WORDS
-    ):
+    if _NULL.match(value):
         return None
     return Candidate(
         start=start,
@@ -7297,7 +7295,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
         if found and not _PHRASE.match(found[0]):
             return found
-    if window[start] in _ENDS_WORD or _CALL.match(window, start):
+    if _CALL.match(window, start):
         return None
     return _BARE_VALUES["word"].match(window, start)
 
@@ -7321,6 +7319,7 @@ def _take_default(c: Candidate) -> Candidate:
 
 
 def rest_of_line(window: bytes, end: int) -> bytes:
+    """Return what follows in the line, at most 120 bytes."""
     return window[end : find_or_end(window, b"\n", end, end + 120)]
 
 
@@ -7436,7 +7435,6 @@ _SHAPE = lazily(
 )
 _MADE_UP_PARTS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
-_FACTS_OF_VALUE = ("shape", "length", "letters", "digits", "classes", "symbols", "distinct")
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
@@ -7532,8 +7530,7 @@ def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     separator = "=" if called or is_pair or c.name.lower() == "by" else c.separator
     place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, after)
     value = c.value.encode("latin-1")
-    facts = _facts_of_value(value.translate(_DIGITS_TO_0), len(set(value)))
-    return place, _cross(c.kind, _FACTS_OF_VALUE, facts), _marks(c)
+    return place, _features_of_value(c.kind, value.translate(_DIGITS_TO_0), len(set(value))), _marks(c)
 
 
 @lru_cache(4096)
@@ -7558,37 +7555,36 @@ def _features_of_place(
     }
     named = [f"name {word}" for word in sorted(set(words))]
     ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
-    return "bias -", *_cross(kind, tuple(facts), tuple(facts.values())), *named, *ends
+    return "bias -", *_cross(kind, facts), *named, *ends
 
 
 @lru_cache(4096)
-def _facts_of_value(folded: bytes, distinct: int) -> tuple[str, ...]:
-    value = latin1(folded)
+def _features_of_value(kind: str, zeroed: bytes, distinct: int) -> tuple[str, ...]:
+    """Return the features of a value in which each digit is 0, and which had `distinct` characters."""
+    value = latin1(zeroed)
     size = len(value)
     shape = _SHAPE.match(value)
-    classes = folded.translate(_CLASS_OF)
+    classes = zeroed.translate(_CLASS_OF)
     digits = classes.count(b"0")
-    if not digits:
-        how_many = "none"
-    elif digits < 3:
-        how_many = "two"
-    else:
-        how_many = "some" if digits < 0.3 * size else "many"
-    return (
-        (shape and shape.lastgroup) or "-",
-        str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE))),
-        wordness(value),
-        how_many,
-        latin1(bytes(sorted(set(classes), reverse=True))),
-        str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
-        str(10 * distinct // size),
-    )
+    how_many = "some" if digits < 0.3 * size else "many"
+    if digits < 3:
+        how_many = "two" if digits else "none"
+    facts = {
+        "shape": (shape and shape.lastgroup) or "-",
+        "length": str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE))),
+        "letters": wordness(value),
+        "digits": how_many,
+        "classes": latin1(bytes(sorted(set(classes), reverse=True))),
+        "symbols": str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
+        "distinct": str(10 * distinct // size),
+    }
+    return _cross(kind, facts)
 
 
-@lru_cache(4096)
-def _cross(kind: str, groups: tuple[str, ...], facts: tuple[str, ...]) -> tuple[str, ...]:
-    both = (f"kind/{group} {kind}/{fact}" for group, fact in zip(groups, facts) if group in _WITH_KIND)
-    return *map("{} {}".format, groups, facts), *both
+def _cross(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
+    """Return a feature for each fact and, for those of _WITH_KIND, another one with the kind of the name."""
+    both = [f"kind/{group} {kind}/{fact}" for group, fact in facts.items() if group in _WITH_KIND]
+    return *map("{} {}".format, facts, facts.values()), *both
 
 
 def wordness(value: str) -> str:
@@ -7669,7 +7665,7 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\binsert|dummy|\bfake|example
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|dummy|\bfake|example
     |foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|your|in|my)[_ -]
@@ -7685,16 +7681,15 @@ it is text in another script
     - пароль
     + pä55w0rt
 it is the name of an algorithm
-    (?i)\A(?:utf-?\d+|latin-?1|ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
+    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
-    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|\w+/\w+/\w+padding|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
+    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
     |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
     - HS256
     + sha{A16}
 it is a number or a date
-    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|\$\d[\d.,]*|0{4,}\d{1,4}
-    |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?
-    |[\[(]\d[\d.]{0,20}, ?[\d.]{0,20}[\])]|[ef][0-9a-f]{3})\Z
+    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|0{4,}\d{1,4}
+    |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
 it is a URL
@@ -7719,8 +7714,8 @@ it is a version
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
     \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes|confirmed
-    |hashed\w*|encoded|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|unset|wrong
-    |empty|users|files|(?:mis|no)?match|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
+    |hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong
+    |(?:mis|no)?match|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
     + stringK7
 it is PEM, which has a rule of its own
@@ -7729,7 +7724,7 @@ it is PEM, which has a rule of its own
     + LS0{A20}
 it is a hash
     \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
-    |(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|[a-z]+[_-](?:hash|digest)\Z|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
+    |(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
     |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
@@ -7748,7 +7743,6 @@ it is public
 = plain value
 it is put in later
     [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?::\w+)?(?:\Z|[\s/])
-    |\bprocess\.env\b|\bos\.(?:getenv|environ)\b
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable or a type
@@ -7756,19 +7750,19 @@ it is the name of a variable or a type
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|/\*|<[\w +,=-]+>)
+    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|<[\w +,=-]+>)
     |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]
     - getPassword()
     + k7(Q2)x9Kv!
 = before
 no name follows
-    /etc/\Z|\btypeof \Z|://\Z|[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
+    /etc/\Z|://\Z|[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |(?:\w |\A)(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
 it is cut off
-    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = | \|>|\[[\"']|[\"'] in \w)
+    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = |\[[\"']|[\"'] in \w)
     - ...
     + # comment
 """
@@ -7809,7 +7803,7 @@ _WEAK_WORD = (
     r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
     r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
     r"|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api|auth|token|super|strong|secure"
-    r"|new|old|s3cr3t|abc|key|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
+    r"|new|old|s3cr3t|abc|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
 _WEAK_ENDING = lazily(
@@ -7861,8 +7855,6 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
             return row.reason
     if _counts_up(value) or _counts_up(latin1(decode64(value.encode("latin-1", "replace")))):
         return "it counts up"
-    if len(value) in (32, 40, 64) and value.lower() in _hashes_of_words():
-        return "it is the hash of a word that anybody would try"
     return _reason_in_context(value, candidate) if candidate else ""
 
 
@@ -7873,16 +7865,6 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
         texts["before"] = candidate.before
         texts["after"] = candidate.after
     return texts
-
-
-@cache
-def _hashes_of_words() -> set[str]:
-    import hashlib
-
-    words = b"password admin root test secret user guest demo qwerty abc123 letmein".split()
-    words += [b"123456789"[:size] for size in range(3, 10)]
-    kinds = (hashlib.md5, hashlib.sha1, hashlib.sha256)
-    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
