@@ -7057,7 +7057,7 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 )
 _NULL = lazily(
     rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no)[,;]*\Z"
-    rb"|!(?:vault|ref|sub|getatt)(?!\S)"
+    rb"|!(?:vault|ref|sub|getatt)(?!\w)"
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
