@@ -8707,8 +8707,7 @@ _GIT_SETTINGS = {
     "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone truncates
     "LC_ALL": "C",
 }
-# With these git finds its configuration, and its own tests work. Others are withheld: they may be secrets or
-# change the output.
+# Git finds its configuration by these, and its tests need some. Others may be secrets, or change the output.
 _GIT_READS = (
     r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
     r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
@@ -8717,7 +8716,8 @@ _GIT_READS = (
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 # A renamed file counts as new: under its old name it may have been excluded.
 _RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
-_NO_FILES = ("120000", "160000")  # modes of a symlink and a submodule
+_INDEX_DIFF = ("diff-index", "--cached", *_RAW_DIFF)
+_NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
@@ -8815,10 +8815,16 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
+def staged_blobs(folder: str, tree: str = "", *, piped: bool = False) -> Iterator[Blob]:
+    """Yield what is staged; if `piped`, the installed hook has git write that to stdin."""
+    if piped:
+        changes = io.BufferedReader(_GitOutput(0, closefd=False)).read()
+        if (b"\0" + changes).endswith(b"\0\0"):  # an empty record: git has succeeded
+            yield from _parse_changes(io.BytesIO(changes))
+            return
     # Before the first commit, git compares with the empty tree.
     tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-    with run_git(folder, "diff-index", "--cached", *_RAW_DIFF, tree, "--") as out:
+    with run_git(folder, *_INDEX_DIFF, tree, "--") as out:
         yield from _parse_changes(out)
 
 
@@ -8844,11 +8850,10 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
         if sides:
             path = next(records, "")
             fields = record.lstrip(":").split()
-            modes, oids = fields[: sides + 1], fields[sides + 1 :]
-            # A symlink holds only a path; a submodule's id is another repository's; a removed file has none.
-            *before, new = (
-                oid if oid.strip("0") and mode not in _NO_FILES else "" for mode, oid in zip(modes, oids)
-            )
+            modes = fields[: sides + 1]
+            oids = fields[sides + 1 :]
+            # A symlink holds only a path; a submodule's id is another repository's.
+            *before, new = ("" if mode in _NO_FILES else oid for mode, oid in zip(modes, oids))
             yield Blob(new, path, commit, date, tuple(filter(None, before)))
         elif record:
             commit, _, date = record.partition(" ")
@@ -8871,10 +8876,7 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, I
 
 
 def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
-    while size > 0:
-        chunk = file.read(min(size, READ_SIZE))
-        if not chunk:
-            return
+    while chunk := file.read(min(size, READ_SIZE)):  # b"" if git left the rest out
         size -= len(chunk)
         yield chunk
 
@@ -8887,12 +8889,17 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     """Yield the ids that the revisions reach; without any, all, dangling ones too."""
-    reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
+    reached: Iterable[str] = ()
+    which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
+    if revisions:
+        reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
+        which = []
     check = "--batch-check=%(objectname) %(objecttype)"
-    every = ("--batch-all-objects", "--unordered")  # the pack's order resolves deltas faster
-    options = [check] if revisions else [check, *every]
-    with run_git(folder, "cat-file", "--buffer", *options, feed=reached if revisions else ()) as out:
-        yield from (oid for oid, kind in (line.decode().split() for line in out) if kind in kinds.split())
+    with run_git(folder, "cat-file", "--buffer", check, *which, feed=reached) as out:
+        for line in out:
+            oid, kind = line.decode().split()
+            if kind in kinds.split():
+                yield oid
 
 
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
@@ -8903,10 +8910,9 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     known = set[int]()  # hashes of commits, blobs, and blobs with a path, since there may be millions
 
     def is_new(item: object) -> bool:
-        key = hash(item)  # keyed per process (PEP 456), so nobody can make two of them collide
-        fresh = key not in known
-        known.add(key)
-        return fresh
+        size = len(known)
+        known.add(hash(item))  # keyed per process (PEP 456), so nobody can make two of them collide
+        return len(known) > size
 
     commits = _rev_list(folder, revisions, "--reverse", "--topo-order")
     if not revisions:
@@ -8943,8 +8949,8 @@ def is_committable(path: str) -> bool:
 
 def unmerged_paths(folder: str) -> set[str]:
     listed = ask_git(folder, "ls-files", "-uz", default="")
-    paths = (entry.partition("\t")[2] for entry in listed.split("\0"))
-    return {os.path.join(os.path.realpath(folder), path) for path in paths if path}
+    paths = re.findall(r"\t([^\0]+)", listed)
+    return {os.path.join(os.path.realpath(folder), path) for path in paths}
 
 
 def last_commit(path: str) -> str:
@@ -8963,7 +8969,7 @@ _IMPORT_AND_RUN = (
     "import gc, sys, importlib.util as util; gc.disable(); del sys.argv[0];"
     " spec = util.spec_from_file_location('paissive_secrets', sys.argv[0]);"
     " sys.modules[spec.name] = module = util.module_from_spec(spec);"
-    " spec.loader.exec_module(module); gc.freeze(); gc.enable(); module.run_as_program()"
+    " spec.loader.exec_module(module); gc.enable(); module.run_as_program()"
 )
 # What a hook runs; git passes the name of the remote, and what it pushes on stdin (githooks(5)).
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
@@ -8981,7 +8987,10 @@ def install_hook(name: str) -> str:
     options = "-Ic" if name == "pre-push" else "-ISc"
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
-    command = os.fsencode(f"{shlex.join(program)} {_HOOKS[name]} || exit 1\n")
+    command = f"{shlex.join(program)} {_HOOKS[name]}"
+    if name == "pre-commit":  # git reads a large index while Python starts
+        git = shlex.join([*map("=".join, _GIT_SETTINGS.items()), *_GIT, *_INDEX_DIFF, "HEAD", "--"])
+        command = f"{{ {git} && printf '\\0'; }} 2>/dev/null | {command} --piped"
     with suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
@@ -8990,7 +8999,7 @@ def install_hook(name: str) -> str:
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(begin + command)
+        file.write(begin + os.fsencode(f"{command} || exit 1\n"))
     _set_merge_driver(find_in_repository(".")[0] + ".gitattributes")
     return path
 
@@ -9006,7 +9015,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         if not new.strip("0"):  # a deletion
             continue
         revisions.append(new)
-        if old.strip("0") and ask_git(".", "cat-file", "-t", f"{old}^{{commit}}", default=""):
+        if ask_git(".", "cat-file", "-t", f"{old}^{{commit}}", default=""):
             revisions.append(f"^{old}")
         else:  # a new branch sends what no remote has, another one what this remote doesn't have
             where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
@@ -9017,10 +9026,8 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
 def _set_merge_driver(path: str) -> None:
     """Let git merge two baselines: any order of lines is fine, and so are repeated ones."""
     rule = f"{BASELINE} merge=union\n".encode()
-    text = b""
     with FileLock(path):
-        with suppress(FileNotFoundError):
-            text = read_file(path)
+        text = read_file(path) if os.path.lexists(path) else b""
         if rule not in text:
             if text and not text.endswith(b"\n"):
                 text += b"\n"
@@ -9104,7 +9111,6 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         folder = pending.pop()
         try:
             with os.scandir(os.path.join(root, folder)) as entries:
-                # Links, FIFOs and devices are left out.
                 plain = (e for e in entries if not e.is_symlink() and (e.is_dir() or e.is_file()))
                 found = dict(sorted((e.name, e.is_dir()) for e in plain))
         except OSError as error:
@@ -9159,8 +9165,8 @@ _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     """Return whether a pattern is negated, whether it has folders, and its expression."""
-    # gitignore(5): a trailing space counts only if escaped; "!" negates; a trailing "/" means folders only,
-    # one elsewhere anchors the pattern to its file's folder; "**" is any number of folders.
+    # gitignore(5): trailing spaces count only if escaped; a "/" at the end means folders only, one elsewhere
+    # that the pattern is relative to its file's folder.
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     is_negated = line.startswith(b"!")
     line = line.removeprefix(b"!")
@@ -9213,8 +9219,9 @@ _MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
 
 
 def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file."""
+    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file; raise any error."""
     import gzip
+    import tarfile
     import zipfile
 
     left = _MAX_UNPACKED
@@ -9229,28 +9236,21 @@ def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[b
     packed = io.BytesIO(b"".join(map(spend, chunks)))
     magic = packed.getvalue()[:2]
     if magic == b"PK":
-        archive = zipfile.ZipFile(packed)
-        for info in archive.infolist():
-            yield info.filename, map(spend, chunks_of(archive.open(info).read))
+        zipped = zipfile.ZipFile(packed)
+        for info in zipped.infolist():
+            yield info.filename, map(spend, chunks_of(zipped.open(info).read))
         return
     plain: Any = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
     is_tar = plain.read(512)[257:262] == b"ustar"
     plain.seek(0)
-    if is_tar:
-        # What is skipped counts, too.
-        yield from _untar(SimpleNamespace(read=lambda size: spend(plain.read(size))))
-    else:
+    if not is_tar:
         yield name.removesuffix(".gz"), map(spend, chunks_of(plain.read))
-
-
-def _untar(stream: Any) -> Iterator[tuple[str, Iterator[bytes]]]:
-    import tarfile
-
+        return
+    stream: Any = SimpleNamespace(read=lambda size: spend(plain.read(size)))  # what is skipped counts, too
     with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content:
-                yield member.name, chunks_of(content.read)
+        for member in filter(tarfile.TarInfo.isfile, archive):
+            content = cast("IO[bytes]", archive.extractfile(member))
+            yield member.name, chunks_of(content.read)
 
 
 # === Audit ===
@@ -9340,7 +9340,7 @@ class Audit:
         confidence: str = "medium",
         disable: _OneOrMore = (),
         baseline: Union[Baseline, StrPath, None] = None,
-        staged: bool = False,
+        staged: Union[bool, str] = False,  # "-" if the installed hook pipes git's list in
         history: Optional[_OneOrMore] = None,
         gitignore: bool = True,
         archives: bool = False,
@@ -9361,10 +9361,9 @@ class Audit:
         self._on_error = on_error
         self._on_progress = on_progress
         self._unread = set[str]()
-        self._names: dict[tuple[str, int], str] = {}  # in fixes, by a value and what it is assigned to
-        self._numbers: dict[str, int] = {}  # the last suffix of a name
+        self._names: dict[tuple[str, int], str] = {}  # in fixes, by what a value is assigned to, and its hash
+        self._numbers = Counter[str]()  # the last number of a name
         self._begun = False
-        # Where it looks, and what paths are relative to.
         self.paths = _as_list(paths)
         self.staged = staged
         self.history = None if history is None else _as_list(history)
@@ -9378,8 +9377,9 @@ class Audit:
         self._check_paths()
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
-        self._staged = list(staged_blobs(self._folder, *committed[:1])) if staged else []
-        # What it leaves out.
+        self._staged: list[Blob] = []
+        if staged:
+            self._staged += staged_blobs(self._folder, *committed[:1], piped=staged == "-")
         self.settings = _AuditSettings() if untrusted else self._read_settings(*committed[1:])
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._excluded = IgnorePatterns(map(os.fsencode, words))
@@ -9387,13 +9387,13 @@ class Audit:
         self._disabled = {*_as_list(disable), *self.settings.disabled}
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
-        if known and known.without_history:
-            self.summary.skipped["secrets' older values"] = len(known.without_history)
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
+        if self._known and self._known.without_history:
+            self.summary.skipped["secrets' older values"] = len(self._known.without_history)
         # With every confidence: an accepted finding that isn't reported must not count as stale.
         levels = CONFIDENCES if self.baseline else self._confidences
         self._scanner = _Scanner(self.settings.rules, self._known, self._archives, levels)
@@ -9419,25 +9419,24 @@ class Audit:
                 self.summary.by_confidence[match.confidence] += 1
                 yield finding
         if self.baseline and not self._in_git:
-            self.summary.stale += filter(self._is_stale, sorted(self.baseline.unseen - self.baseline.past))
+            self.summary.stale += filter(self._is_stale, sorted(self.baseline.unseen))
 
     def _is_stale(self, entry: Entry) -> bool:
         """Return whether this audit has looked where an accepted finding was that it hasn't found."""
-        if "!" in entry.path and not self._archives:
+        path = entry.path
+        if self._excludes(path) or ("!" in path and not self._archives):
             return False
-        is_read = _is_within(entry.path, self._roots) and not _is_within(entry.path, self._unread)
-        return is_read and not self._excludes(entry.path)
+        return _is_within(path, self._roots) and not _is_within(path, self._unread)
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
         """Say why a line is or isn't reported, without a value."""
         if self._excludes(path):
             yield "it is excluded, so it is not read"
-        is_empty = True
         skipped = Counter[str]()
+        is_empty = True
+        rules = self.settings.rules
         known = self._known.find if self._known else None
-        for match in scan(
-            chunks, path, custom=self.settings.rules, skipped=skipped, known=known, explain=True
-        ):
+        for match in scan(chunks, path, custom=rules, skipped=skipped, known=known, explain=True):
             if match.line <= line <= match.end_line:
                 is_empty = False
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
@@ -9451,13 +9450,14 @@ class Audit:
     def _outcome(self, path: str, match: Match) -> str:
         if not match.confidence:
             return "not reported"
+        outcome = f"{match.confidence} confidence"
+        if match.confidence not in self._confidences:
+            return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
         finding = self._finding(Blob("", path), match)
         if not silenced and self.baseline and self.baseline.accepts(finding, self.base):
             silenced = "the baseline"
-        if match.confidence not in self._confidences:
-            return f"{match.confidence} confidence, which isn't reported"
-        return f"{match.confidence} confidence" + (f", silenced by {silenced}" if silenced else "")
+        return f"{outcome}, silenced by {silenced}" if silenced else outcome
 
     def _finding(self, blob: Blob, match: Match) -> Finding:
         import hashlib
@@ -9486,18 +9486,21 @@ class Audit:
     def _replacement(self, path: str, match: Match) -> str:
         end = os.path.splitext(path)[1] or os.path.basename(path)
         reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
-        name = variable_name(match.name) or re.sub(r"\W", "_", match.rule.id).upper()
+        if not reads:
+            return ""
+        name = variable_name(match.name or match.rule.id.upper())
         name = self._name_alone(name, match.identity)
-        return f"set {name}, and write {reads.format(name)}" if reads else ""
+        return f"set {name}, and write {reads.format(name)}"
 
     def _name_alone(self, name: str, value: int) -> str:
-        while (name, value) not in self._names:
-            number = self._numbers.get(name, 0) + 1
-            numbered = name if number == 1 else f"{name}_{number}"
-            if numbered not in self._numbers:
-                self._names[name, value] = numbered
-                self._numbers[numbered] = 1
-            self._numbers[name] = number
+        """Return the name or, if another value has it, NAME_2 and so on."""
+        if (name, value) not in self._names:
+            numbered = name
+            while self._numbers[numbered]:
+                self._numbers[name] += 1
+                numbered = f"{name}_{self._numbers[name]}"
+            self._numbers[numbered] = 1
+            self._names[name, value] = numbered
         return self._names[name, value]
 
     def _silenced_by(self, path: str, match: Match) -> str:
@@ -9542,8 +9545,8 @@ class Audit:
                 continue
             if self._in_git:
                 there = f":(top,literal){shown_path(path, self.base)}"
-                queries = (("ls-files",), ("rev-list", "-1", "--all", "--reflog"))
-                if any(ask_git(self._folder, *query, "--", there) for query in queries):
+                ask = partial(ask_git, self._folder)
+                if ask("ls-files", "--", there) or ask("rev-list", "-1", "--all", "--reflog", "--", there):
                     continue
             raise BadValue(f"no file or folder called {show(path)}")
 
@@ -9635,7 +9638,7 @@ def _is_within(path: str, roots: Container[str]) -> bool:
 
 
 def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the folder to run git in for these paths, their repository's top, and what it has committed."""
+    """Return a folder to run git in, the repository's top, and the ids of its committed tree and settings."""
     tops = {}
     for path in paths or ["."]:
         while path and not os.path.isdir(path):  # it may be gone from the working tree
@@ -9705,12 +9708,13 @@ class _AuditSettings:
             if line.startswith("[") and line.endswith("]"):
                 section = line[1:-1]
             elif line and not line.startswith("#"):
-                entries.append((section != "rules", number, section, line))
-        for _, number, section, line in sorted(entries):  # rules first, since others refer to them
+                entries.append((number, section, line))
+        entries.sort(key=lambda entry: entry[1] != "rules")  # these first, since others refer to them
+        for number, section, line in entries:
             try:
                 self._add(section, line)
             except (BadValue, KeyError, re.error) as error:
-                why = error.message if isinstance(error, BadValue) else "can't be understood"
+                why = getattr(error, "message", "can't be understood")
                 hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
         self._exclude = IgnorePatterns(self._excluded)
@@ -9799,8 +9803,8 @@ class KnownValues:
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
-        found = {match for match in self._encodings.find(text) if match[1] <= len(text)}
-        matches = sorted(found, key=lambda match: (match[0], -match[1]))
+        found = (match for match in self._encodings.find(text) if match[1] <= len(text))
+        matches = sorted(found, key=lambda match: match[0] - match[1])
         return [Span(start, end, self._rules[encoding], "high") for start, end, encoding in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
@@ -9809,28 +9813,28 @@ class KnownValues:
             for name, values in stages.items():
                 if verdict in values:
                     yield name, verdict, values[verdict]
+        self.without_history = list(stages)
         secrets = store.sealed_folder()
-        try:
+        with suppress(BadValue):  # the store keeps no older values
             if secrets:
-                yield from self._values_in_git(store, secrets, list(stages))
+                yield from self._values_in_git(store, secrets)
             else:
                 for name in stages:
                     yield from ((name, "retired", value) for value in store.older_values(name))
-        except BadValue:  # the store keeps no older values
-            self.without_history = list(stages)
+                self.without_history = []
 
-    def _values_in_git(self, store: Store, secrets: str, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    def _values_in_git(self, store: Store, secrets: str) -> Iterator[tuple[str, str, str]]:
         folder = os.path.dirname(secrets)
         try:
             top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
         except Unavailable:
-            self.without_history = names
             return
-        sealed = {}  # {id of a file's version: its secret's name}
-        for blob in changed_blobs(folder, object_ids(folder, "commit")):
-            if blob.path.startswith(top):
-                sealed[blob.oid] = blob.path[len(top) :].removesuffix(".age")
-        self.without_history = sorted({*names}.difference(sealed.values()))
+        sealed = {  # {id of a file's version: its secret's name}
+            blob.oid: blob.path[len(top) :].removesuffix(".age")
+            for blob in changed_blobs(folder, object_ids(folder, "commit"))
+            if blob.path.startswith(top)
+        }
+        self.without_history = sorted({*self.without_history}.difference(sealed.values()))
         unopened = 0
         for oid, _, chunks in read_objects(folder, sealed):
             name = sealed[oid]
@@ -9916,7 +9920,7 @@ class _Scanner(NamedTuple):
             levels=self.levels,
         )
         found = list(islice(matches, _MAX_FINDINGS))
-        if len(found) == _MAX_FINDINGS and next(matches, None):
+        if next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
             scanned.errors.append((blob.path, why))
         scanned.matches += ((blob, match) for match in found)
@@ -9924,9 +9928,9 @@ class _Scanner(NamedTuple):
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
     """Scan here at first and, after a while, the rest in `jobs` processes: a small tree starts none."""
-    start = time.monotonic()
+    until = time.monotonic() + _ALONE_SECONDS
     for file in files:
-        if jobs > 1 and time.monotonic() > start + _ALONE_SECONDS:
+        if jobs > 1 and time.monotonic() > until:
             yield from _scan_in_processes([file, *files], scanner, jobs)
             return
         yield scanner.scan_file(file)
@@ -9991,11 +9995,11 @@ class Baseline:
         self.path = os.fspath(path)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # those only in history, which no audit of files finds
-        self.moved: dict[Entry, Entry] = {}  # {entry in a renamed file: the one under its old name}
+        self.renamed: set[Entry] = set()  # those that have been found under a new path
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
-        self.unseen = set(self.entries)  # those that no finding has matched yet
+        self.unseen = self.entries - self.past  # those that no finding has matched yet
         # Those whose file is gone, by rule and the part of the fingerprint that doesn't depend on the path.
         self._gone: dict[tuple[str, str], list[Entry]] | None = None
 
@@ -10023,24 +10027,28 @@ class Baseline:
     def accepts(self, finding: Finding, base: str) -> bool:
         """Return whether a finding was accepted, even under an old path."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
-        if entry not in self.entries and entry not in self.moved:
+        if entry not in self.entries:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))
             if not old:
                 return False
-            self.moved[entry] = old
-        self.unseen.discard(self.moved.get(entry, entry))
+            self.entries.add(entry)
+            self.renamed.add(old)
+            self.unseen.discard(old)
+        self.unseen.discard(entry)
         return True
 
     def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
-        """Return the entry that has moved here: an equal one whose file is gone."""
+        """Return, once, an entry for another path that is gone, but equal otherwise."""
         if self._gone is None:
             self._gone = {}
-            entries = self.entries if in_history else self.entries - self.past
-            for old in entries:
+            for old in self.entries:
                 if not os.path.lexists(base + old.path):
                     self._gone.setdefault((old.rule, old.fingerprint[10:]), []).append(old)
-        alike = self._gone.get((new.rule, new.fingerprint[10:]))
-        return alike.pop() if alike else None
+        alike = self._gone.get((new.rule, new.fingerprint[10:]), [])
+        for number, old in enumerate(alike):
+            if in_history or old not in self.past:
+                return alike.pop(number)
+        return None
 
     def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
         """Accept these findings, drop what is stale, and write the file."""
@@ -10050,10 +10058,10 @@ class Baseline:
         found = {Entry(row.path, row.rule, row.fingerprint) for row in findings}
         if history:
             self.past |= found
-        self.entries |= found | self.moved.keys()
-        self.entries.difference_update(summary.stale, self.moved.values())
+        self.entries |= found
+        self.entries.difference_update(summary.stale, self.renamed)
         lines = io.BytesIO()  # one after the other: there may be very many
-        lines.write(json.dumps({"version": _BASELINE_VERSION}).encode() + b"\n")
+        lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
         for entry in sorted(self.entries):
             row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
             lines.write(json.dumps(row).encode() + b"\n")
@@ -10095,7 +10103,7 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
             line += f"; next: {printable(finding.fix)}"
         print(line, file=out)
     for path, rule, fingerprint in summary.stale:
-        print(f"stale: {printable(path)} no longer has the accepted {rule} {fingerprint}", file=out)
+        print("stale:", printable(f"{path} no longer has the accepted {rule} {fingerprint}"), file=out)
     if summary.stale:
         print("       drop these from the baseline with --update-baseline", file=out)
     found = "no findings"
@@ -11481,6 +11489,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
             _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
             _arg("--explain FILE:LINE", "why a line is reported or not"),
         ],
+        _arg("--piped", "", dest="staged", action="store_const", const="-"),  # by the hook
         _flag("--no-gitignore", "also read what .gitignore names"),
         _flag("--archives", "also read what is in zip, tar and gzip files"),
         _arg("--disable RULE", "rules to skip", **_SEVERAL),

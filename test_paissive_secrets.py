@@ -12332,6 +12332,48 @@ def test_a_hand_written_hook_reads_the_index_of_the_commit_below_a_path_too(repo
     assert refused(repository, "-a") and refused(repository, "sub/a.py")  # git makes an index for it
 
 
+def test_the_hook_audits_the_index_of_a_linked_worktree(repository):
+    plant(repository, "a.py")
+    commit(repository)
+    assert ps.main(["hook", "install"]) == 0
+    other = repository / "my tree"
+    git(repository, "worktree", "add", "-qb", "topic", str(other))
+    leak(repository / "here.py")
+    git(repository, "add", "here.py")
+    leak(other / "sub dir" / "é b.py", 1)
+    git(other, "add", ".")
+    assert refused(other) and refused(other, "sub dir/é b.py")
+    git(other, "rm", "-qf", "sub dir/é b.py")
+    assert not refused(other, "--allow-empty")
+
+
+def run_hook(repository, script):
+    """What the installed hook says if `script` runs in place of `git diff-index`, and its exit code."""
+    fake = repository / "bin" / "git"
+    plant(repository, "bin/git")
+    real = tool("git")
+    fake.write_text(f'#!/bin/sh\ncase "$*" in *diff-index*) {script} ;; esac\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    env = {**os.environ, "PATH": f"{fake.parent}:{os.environ['PATH']}"}
+    done = subprocess.run([ps.install_hook("pre-commit")], cwd=repository, env=env, capture_output=True)
+    return (done.stdout + done.stderr).decode(), done.returncode
+
+
+def test_a_hook_whose_git_fails_stops_the_commit(repository):
+    leak(repository / "a.py")
+    git(repository, "add", "a.py")
+    said = "paissive_secrets: git says: too bad\n"
+    assert run_hook(repository, "echo too bad >&2; exit 3") == (said, 1)
+
+
+@pytest.mark.parametrize("listed", ["", r":0 1 0 0 A\0a.p", r":0 1 0 0 A\0a.py\0"])
+def test_what_git_lists_for_a_hook_only_in_part_is_listed_again(repository, listed):
+    leak(repository / "a.py")
+    git(repository, "add", "a.py")
+    said, code = run_hook(repository, f"mkdir once && printf '{listed}' && exit 3")
+    assert ("a.py:1:6" in said, code) == (True, 1)
+
+
 def test_the_hook_adds_to_gitattributes_once_and_keeps_what_is_there(repository):
     (repository / ".gitattributes").write_text("*.png binary")
     (repository / "sub").mkdir()
