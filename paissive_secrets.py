@@ -3155,9 +3155,8 @@ def _parse_index(text: str) -> tuple[str, int]:
 
 
 def _is_older(index: str, other: str) -> bool:
-    cluster, number = _parse_index(index)
-    other_cluster, other_number = _parse_index(other)
-    return cluster == other_cluster and number < other_number
+    found, known = _parse_index(index), _parse_index(other)
+    return found[0] == known[0] and found[1] < known[1]
 
 
 class Transport:
@@ -3397,7 +3396,6 @@ def _connection_class() -> Any:
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline = 0.0  # of the monotonic clock
         socket_path = server_name = context = place = None
-        unsent = b""  # head and body go out in one piece, which halves the system calls
 
         def connect(self) -> None:
             if self.socket_path:
@@ -3413,9 +3411,11 @@ def _connection_class() -> Any:
                 self.sock.settimeout(_time_left(self.deadline))
                 self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
 
-        def send(self, data: Any) -> None:
-            """Do without the audit event of http.client, which has the token."""
-            self.unsent += data
+        def send(self, data: Any) -> None:  # without the audit event of http.client, which has the token
+            rest = memoryview(data)
+            while rest:  # SSLSocket.sendall restarts the timeout with each record
+                self.sock.settimeout(_time_left(self.deadline))
+                rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             return HTTPResponse(cast("Any", _Response(self)), **more)
@@ -3424,8 +3424,7 @@ def _connection_class() -> Any:
             """Stay open: http.client closes before it reads the last response."""
 
         def hang_up(self) -> None:
-            if self.sock:
-                self.sock.close()
+            super().close()
 
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
@@ -3447,16 +3446,11 @@ def _is_stale(connection: Any) -> bool:
 
 
 class _Response(io.RawIOBase):
-    """Send what is unsent, and be the socket that http.client reads from, up to a time and a size."""
+    """The socket that http.client reads from, until a deadline and up to a size."""
 
     def __init__(self, connection: Any) -> None:
         self._sock, self._deadline = connection.sock, connection.deadline
         self._budget = _MAX_BODY
-        rest = memoryview(connection.unsent)
-        while rest:  # SSLSocket.sendall restarts the timeout with each record
-            self._sock.settimeout(_time_left(self._deadline))
-            rest = rest[self._sock.send(rest) :]
-        connection.unsent = b""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
