@@ -2121,16 +2121,14 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
     file_key = next(filter(None, unwrapped), None)
     if file_key is None:
         raise WrongKey("none of the keys opens this")
-    from cryptography.exceptions import InvalidSignature, InvalidTag
-
     try:
         _header_mac(file_key, header).verify(_unbase64(mac))
-    except InvalidSignature:  # a stanza was added, dropped or moved
+    except _primitives().InvalidSignature:  # a stanza was added, dropped or moved
         raise _corrupt("the header's MAC does not match") from None
     aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
     try:
         chunks = [aead.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
-    except InvalidTag:
+    except _primitives().InvalidTag:
         raise _corrupt("the payload was changed or cut off") from None
     if len(chunks) > 1 and not chunks[-1]:
         raise _corrupt("the last chunk is empty")
@@ -2147,10 +2145,8 @@ class Recipient:
         return self._text
 
     def _wrap(self, file_key: bytes) -> bytes:
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        ephemeral = X25519PrivateKey.generate()
+        ephemeral = _primitives().X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         try:
             key = _wrapping_key(ephemeral, self._point, share + self._point)
@@ -2164,10 +2160,9 @@ class Identity:
 
     def __init__(self, text: str) -> None:
         require_cryptography()
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
         self._text = text
-        self._key = X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
+        private = _bech32_decode("AGE-SECRET-KEY-", text)
+        self._key = _primitives().X25519PrivateKey.from_private_bytes(private)
         self._point = self._key.public_key().public_bytes_raw()
 
     @classmethod
@@ -2275,47 +2270,61 @@ def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
-    from cryptography.exceptions import InvalidTag
-
     if len(box) != 16 + _TAG:  # before opening: two keys could open a longer one
         raise _corrupt("a wrapped key isn't 32 bytes")
     try:
         return _chacha(key).decrypt(bytes(12), box, None)
-    except InvalidTag:
+    except _primitives().InvalidTag:
         return None
 
 
 def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     """Return the key that wraps a file key; raise ValueError for a point of low order."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-
     # It depends on `both` public keys, so the same shared secret gives another recipient another key.
-    shared = key.exchange(X25519PublicKey.from_public_bytes(point))
+    shared = key.exchange(_primitives().X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-    return HKDF(SHA256(), 32, salt, info).derive(secret)
+    primitives = _primitives()
+    return primitives.HKDF(primitives.SHA256(), 32, salt, info).derive(secret)
 
 
 def _header_mac(file_key: bytes, header: bytes) -> HMAC:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.hmac import HMAC
-
-    mac = HMAC(_hkdf(file_key, b"", b"header"), SHA256())
+    primitives = _primitives()
+    mac = primitives.HMAC(_hkdf(file_key, b"", b"header"), primitives.SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
 
 
 def _chacha(key: bytes) -> ChaCha20Poly1305:
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    return _primitives().ChaCha20Poly1305(key)
 
-    return ChaCha20Poly1305(key)
+
+class _Primitives:
+    """What the format needs of the package cryptography."""
+
+    def __init__(self) -> None:
+        from cryptography.exceptions import InvalidSignature, InvalidTag
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.hmac import HMAC
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        self.InvalidSignature = InvalidSignature
+        self.InvalidTag = InvalidTag
+        self.X25519PrivateKey = X25519PrivateKey
+        self.X25519PublicKey = X25519PublicKey
+        self.ChaCha20Poly1305 = ChaCha20Poly1305
+        self.SHA256 = SHA256
+        self.HMAC = HMAC
+        self.HKDF = HKDF
+
+
+_primitives = cache(_Primitives)  # imports in each function would be a tenth of the work on a small file
 
 
 def require_cryptography() -> None:
@@ -2396,7 +2405,8 @@ def _corrupt(what: str) -> Corrupt:
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
 # secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
 # member's key, and who that is, sealed to the identity. The store's recipient isn't stored, so only those who
-# can open it can add to it. While a rekey is unfinished, whatever holds the identity holds the old one too.
+# can open it can add to it. While a rekey is unfinished, members' files hold the old identity as well, and so
+# does previous.age, sealed to the new one.
 
 _LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
@@ -2431,6 +2441,7 @@ class FileStore(Store):
         self._secrets = self._entries = os.path.join(self.folder, "secrets")
         self._members = os.path.join(self.folder, "members")
         self._identity_file = os.path.join(self.folder, "identity.age")
+        self._previous_file = os.path.join(self.folder, "previous.age")
         self._opened = _Opened()
         self._title = ""  # what comes before a name inside an entry
         self._cache = FileCache()
@@ -2559,9 +2570,14 @@ class FileStore(Store):
             remaining = [other for other in self._member_names() if other != leaver]
             members = [self._read_member(other, keys) for other in remaining]
             self._keys_in_use(keys)
-            # Keep both identities until all is sealed to the new one, so that all can be opened.
-            keys = (Identity.generate(), *keys)
-            self._replace_identity(keys, self._password())
+            if len(keys) > 1:  # the file of the rekey that was killed is replaced below
+                self._replace_identity(keys, self._password())
+            # Keep the older identities until all is sealed to the new one, so that all can be opened. Sealing
+            # them to that takes no scrypt, and nobody who has only an older one can write such a file.
+            new = Identity.generate()
+            self._replace((self._previous_file, seal(_write_identities(keys), new.recipient())))
+            self._replace_identity((new,), self._password())
+            keys = (new, *keys)
             if leaver:
                 self._delete_member(leaver)
             self._replace(*(self._seal_identity(member, keys) for member in members))
@@ -2569,7 +2585,8 @@ class FileStore(Store):
             replace_files(sealed, work_folder(self.folder))
             self._replace(*(self._seal_recipient(member, keys[0]) for member in members))
             self._replace(*(self._seal_identity(member, keys[:1]) for member in members))
-            self._replace_identity(keys[:1], self._password())
+            os.unlink(self._previous_file)
+            sync_folder(self.folder, "the store has a new identity")
         return _fingerprint(keys[0])
 
     def _delete_member(self, name: str) -> None:
@@ -2830,7 +2847,16 @@ class FileStore(Store):
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
         self._opened.credentials[password] = None
-        return keys
+        return (*keys, *self._previous_keys(keys))
+
+    def _previous_keys(self, keys: _Keys) -> _Keys:
+        """Return the identities before a rekey that is unfinished."""
+        path = self._previous_file
+        # WrongKey: the rekey was killed before it replaced the identity.
+        with suppress(FileNotFoundError, WrongKey), disk_errors(f"read {path}", but=FileNotFoundError):
+            text = _open_file(path, keys)[1]
+            return _parse_identities(decode_value(text, path), path)
+        return ()
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:

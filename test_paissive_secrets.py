@@ -3755,13 +3755,9 @@ def test_no_store_is_begun_where_another_one_is_expected(store_folder, monkeypat
 
 def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(files, monkeypatch):
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
-    replace, calls = ps.FileStore._replace_identity, iter([True])
-
-    def replace_once(*args):
-        replace(*args) if next(calls, None) else os._exit(1)
 
     def rekey():
-        monkeypatch.setattr(ps.FileStore, "_replace_identity", replace_once)
+        monkeypatch.setattr(os, "unlink", lambda path: os._exit(1))  # what it does last
         ps.FileStore().rekey()
 
     assert ended(in_child(rekey)) == [256]
@@ -3886,6 +3882,15 @@ def test_a_rekey_with_a_restored_identity_changes_nothing(files):
     before = tree()
     assert "does not open" in refusal(files.rekey)
     assert tree() == before
+
+
+def test_who_has_an_older_identity_can_not_add_one_as_if_a_rekey_were_unfinished(files):
+    old, theirs = ps.Identity(files.reveal_identity()), ps.Identity.generate()
+    files.rekey()
+    (STORE / "previous.age").write_bytes(ps.seal(theirs.reveal().encode(), old.recipient()))
+    assert theirs.reveal() not in ps.FileStore().reveal_identity()
+    DB.write_bytes(ps.seal(b"", theirs.recipient()))
+    assert refusal(ps.FileStore().get, "DB").startswith("WrongKey")
 
 
 def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_of(files, say, tmp_path):
