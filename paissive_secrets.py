@@ -94,9 +94,12 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
 
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.hmac import HMAC
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 __all__ = [
     "Audit",
@@ -153,8 +156,8 @@ StrPath = Union[str, os.PathLike[str]]
 
 
 # === Errors ===
-# Every error is one line on what happened and a hint: the next step. None ever holds a value. Each subclasses
-# the built-in that a caller would catch; only `main` turns them into exit codes.
+# Every error is one line on what happened and a hint: the next step. None ever holds a value. Each but Locked
+# subclasses the built-in that a caller would catch; only `main` turns them into exit codes.
 
 
 class SecretsError(Exception):
@@ -228,8 +231,7 @@ class Conflict(SecretsError, RuntimeError):
 
 # === Names ===
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
-# text without NUL. Also here: which names are a secret's, for every command, what a reference looks like, and
-# which variables open our stores.
+# text without NUL.
 
 BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
@@ -246,8 +248,7 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 60480
 MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 
-# Which names are a secret's, word by word, for the audit as for the stores. A word belongs to the first kind
-# that matches all of it; to add one, add it to its kind.
+# Which names are a secret's, word by word. A word belongs to the first kind that matches all of it.
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
     "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w*pwds?|\w{0,5}pws?|pins?|passe|kennwort|senha"
@@ -270,16 +271,16 @@ _ABOUT_SECRET = (
     r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
     r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|host|hostname|hours"
     r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message|method|min"
-    r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected|provider"
-    r"|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size|sock|socket|status|suffix|target"
+    r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected"
+    r"|provider|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size|sock|socket|status|suffix|target"
     r"|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|username|uuid|version"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup|gpg|pgp|apt"
-    r"|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup"
+    r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
@@ -345,6 +346,7 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
+    """Return the text, or raise BadValue as `check_value` does."""
     # The error of a strict decoder would hold the data.
     return check_value(data.decode(errors="surrogateescape"), what)
 
@@ -380,8 +382,9 @@ def is_about_secret(name: str) -> bool:
     words = words_of(name.rstrip("0123456789"))
     if re.search(_NO_SECRET_PHRASE, " ".join(words)):
         return True
-    opens_approle = words[-2:] == ["secret", "id"]
-    return bool(words) and not opens_approle and bool(re.fullmatch(_ABOUT_SECRET, words[-1]))
+    if words[-2:] == ["secret", "id"]:  # of Vault's AppRole: it is a password
+        return False
+    return bool(words) and bool(re.fullmatch(_ABOUT_SECRET, words[-1]))
 
 
 @lru_cache(1024)
@@ -390,7 +393,7 @@ def kind_of_name(name: str) -> str:
     if name.strip("$") in ("PWD", "OLDPWD"):  # directories of the shell
         return ""
     kinds = set(map(_kind_of_word, words_of(name)))
-    return next(filter(kinds.__contains__, _SECRET_WORDS), "")
+    return next((kind for kind in _SECRET_WORDS if kind in kinds), "")
 
 
 @lru_cache(1024)
@@ -404,7 +407,7 @@ def _kind_of_word(word: str) -> str:
 
 
 def looks_like_reference(text: str) -> bool:
-    """Return whether a text in configuration is or has a reference."""
+    """Return whether a text in configuration is or has a reference, even an escaped one."""
     return text.startswith(REFERENCE_PREFIX) or bool(re.search(EMBEDDED_REFERENCE, text))
 
 
@@ -416,7 +419,7 @@ def reject_reference(value: str, what: str, hint: str) -> None:
 
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable opens our stores: the commands that we start must not get it."""
-    return bool(re.fullmatch(_STORE_CREDENTIALS, variable))
+    return bool(re.fullmatch(_STORE_CREDENTIALS, variable, re.I))  # Windows takes any case
 
 
 def parse_duration(text: str) -> float | None:
@@ -464,12 +467,11 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
     """Return JSON on one line, or on several if there is an `indent`; BadValue if JSON can't hold it."""
     import json
 
-    try:
+    text = ""
+    with suppress(TypeError, ValueError, RecursionError):  # which hold the value
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent or None)
-        text.encode()  # finds a lone surrogate now, not when the file is written
-    except (TypeError, ValueError, RecursionError):
-        hint = "use text, numbers, lists and dicts"
-        raise BadValue(f"{where} would hold what JSON can't", hint=hint) from None
+    if not text or not is_encodable(text):  # a lone surrogate fails now, not when the file is written
+        raise BadValue(f"{where} would hold what JSON can't", hint="use text, numbers, lists and dicts")
     return text
 
 
@@ -493,10 +495,13 @@ T = TypeVar("T")
 
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
-    """Open a file to read; raise Unsafe for a folder, FIFO, device or, without `follow`, a symlink."""
-    file_state(path, follow=follow)
+    """Open a file to read; raise Unsafe for a folder, FIFO, device or, without `follow`, a symlink.
+
+    OSErrors are the caller's.
+    """
+    file_state(path, follow=follow)  # first, since opening a device can have effects
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
-    file = open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
+    file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | more))  # noqa: SIM115
     # Check the open file as well: the path may lead elsewhere by now.
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
@@ -524,7 +529,7 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
 
 
 class FileCache:
-    """Parsed files, each parsed again when it changes; copies and pickles of a cache are empty."""
+    """Parsed files, each parsed again when it changes; copies and pickles have no values."""
 
     def __init__(self) -> None:
         # By path: the state, None while it may change unnoticed; the bytes; what they mean.
@@ -560,7 +565,7 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 
 def read_credential(path: str) -> str:
-    """Return a file's text without one trailing newline, in any bytes; OSErrors are the caller's."""
+    """Return a file's text, UTF-8 or not, without one trailing newline."""
     warn_if_exposed(path)
     return without_newline(read_file(path).decode(errors="surrogateescape"))
 
@@ -597,6 +602,7 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
+    """Return whether a group is a user's alone, as many systems make one for each."""
     import grp
     import pwd
 
@@ -660,7 +666,7 @@ class FileLock:
 
     Meanwhile, a private folder that git ignores has the unfinished files: PATH.paissive-tmp, or .paissive-tmp
     in a folder PATH. Without `wait`, raise Conflict if it is locked already. A command that inherits the open
-    file `fd` holds the lock as well.
+    file `fd` keeps the lock if this process is killed.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -691,12 +697,12 @@ class FileLock:
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
     def record_holder(self, pid: int) -> None:
-        with suppress(OSError):  # on a full disk, they name none
+        with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT % pid)
 
     def abandon(self) -> None:
-        """Leave the locked file to whatever process holds it: the next one to enter locks a new file."""
+        """Leave the locked file to whatever process holds it: the next one locks a new file. For --force."""
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
 
@@ -826,26 +832,20 @@ def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
 
 
 def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
-    """Durably write files of mode 0600; `folder` is the work folder of the lock that is held."""
+    """Durably write files of mode 0600; `folder` is the work folder of the lock that is held.
+
+    An error may leave some of them replaced, each whole.
+    """
     changed: dict[str, str] = {}  # by folder: a file in it
     files = iter(files)
     while batch := list(islice(files, _SYNCED_TOGETHER)):
         with ExitStack() as written:
             for path, data in batch:
                 _check_size(path, data)
-                file = written.enter_context(_replacing_unsynced(path, folder))
-                file.write(data)
-                file.flush()
-                _start_writing(file)  # before the first sync waits
+                written.enter_context(_replacing_unsynced(path, folder)).write(data)
         changed.update((os.path.dirname(path), path) for path, _ in batch)
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
-
-
-def _start_writing(file: IO[bytes]) -> None:
-    with suppress(AttributeError, OSError):  # not on every system
-        # Linux then drops the pages that are on the disk, and writes the others.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(path: str, done: str) -> None:
@@ -864,20 +864,20 @@ def sync_folder(path: str, done: str) -> None:
             raise Unavailable(problem, hint="check the disk, then try again") from None
 
 
+def refuse_hard_links(path: str, status: os.stat_result) -> None:
+    if status.st_nlink > 1:
+        raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
+
+
 @contextmanager
 def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Turn an OSError, other than `but`, into one line: "can't write .env: No space left on device"."""
+    """Turn an OSError, other than `but`, into Denied or Unavailable: "can't write .env: File too large"."""
     try:
         yield
     except OSError as error:
         if isinstance(error, (SecretsError, but)):
             raise
         raise disk_error(doing, error) from None
-
-
-def refuse_hard_links(path: str, status: os.stat_result) -> None:
-    if status.st_nlink > 1:
-        raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
@@ -903,7 +903,7 @@ _PASSWORD_CLASSES = {
     "l": "abcdefghijklmnopqrstuvwxyz",
     "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "d": "0123456789",
-    "s": "-_.!@%^*+=?,:~",  # none that needs an escape in a shell or a quoted string
+    "s": "-_.!@%^*+=?,:~",  # none that needs an escape between quotes, in a shell script as in JSON
 }
 
 
@@ -954,7 +954,7 @@ class StoreMethods(Protocol):
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret. Times are UTC, or ""; some lie ahead."""
+    """A version of a KV 2 secret, UTC or ""; `deleted` may lie ahead."""
 
     number: int
     created: str
@@ -1023,7 +1023,7 @@ class Store:
         return {}
 
     def as_stored(self, name: str, value: str) -> str:
-        """Return the text that `get` returns once `value` is set."""
+        """Return what `get` returns once `value` is set: JSON may change."""
         return value
 
     # Rotation: stages of a secret, older values, policies.
@@ -1033,7 +1033,7 @@ class Store:
         return check_name(name) + stage_suffix(stage)
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        """Return the values of these secrets, or of all, by name and stage."""
+        """Return values by name and stage, {} if absent; default: of all."""
         if names:
             values = self.get_all(self.stage_name(name, stage) for name in names for stage in STAGES)
         else:
@@ -1050,11 +1050,11 @@ class Store:
         raise BadValue("this store keeps no older values")
 
     def policy_store(self) -> Optional[Store]:
-        """Return the store's own rotation policies by name; None for a file."""
+        """Return a store of policies, as JSON; None: they go in a file."""
         return None
 
     def location(self) -> str:
-        """Return what tells this store from others, for its policies."""
+        """Return KIND or KIND PLACE, by which policies know their store."""
         return type(self).__name__
 
     # How long it lives, and how it opens.
@@ -1078,7 +1078,7 @@ class Store:
         return float("inf")
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Give back what the process holds but, with `keep_leases`, leases."""
+        """Give back what we hold; with `keep_leases`, not the leases."""
 
     def credentials(self) -> Iterable[str]:
         """Return the values that open the store: output must not show them."""
@@ -1164,7 +1164,7 @@ class Store:
     # Versions, and secrets with several fields.
 
     def name_of_fields(self, name: str) -> str:
-        """Return the name for all fields of a secret, as a JSON object."""
+        """Return the name of all fields, `app/db#`: a JSON object."""
         raise _only("vault")
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -1193,7 +1193,7 @@ def _only(backend: str) -> BadValue:
 
 
 class _UserStore(Store):
-    """An object with the four methods, as a Store."""
+    """An object with the four methods, as a Store, or AttributeError."""
 
     def __init__(self, own: Any) -> None:
         vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
@@ -1256,13 +1256,14 @@ def stage_suffix(stage: str) -> str:
 
 def base_of_stage(name: str) -> str:
     """Return the secret whose stage, other than current, a name looks like, or ""."""
-    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)
+    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)  # in Vault, # is for all fields
     return "" if base == name else base
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
+    """Return whether a name is a stage of a secret in `names`; alone, it is a secret."""
     base = base_of_stage(name)
-    return bool(base) and (base in names or base.partition("#")[0] in names)  # in Vault, a field
+    return bool(base) and (base in names or base.partition("#")[0] in names)  # Vault lists app/db#x as app/db
 
 
 def not_found_error(name: str, hint: str = "see: list") -> NotFound:
@@ -1284,9 +1285,8 @@ class Policies:
         path = path or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         self.store = store
         self._sealed = None if path else store.policy_store()
-        self.path = absolute_path(path or "rotation.json")
-        if self._sealed:
-            self.path = self._sealed.sealed_folder()
+        # The file, or the folder of sealed policies.
+        self.path = absolute_path(self._sealed.sealed_folder() if self._sealed else path or "rotation.json")
         # Relative, so that a folder with both can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         kind, _, place = store.location().partition(" ")
@@ -1310,7 +1310,7 @@ class Policies:
             self.store.unlock()  # don't prompt while holding the lock
         with self._lock():
             before = self.get(name)
-            # Times alone make no policy: it may have been deleted during the rotation.
+            # Only "every" makes a policy, not times: it may have been deleted during the rotation.
             if before or "every" in changes:
                 merged = {**before, **changes}
                 self._replace(name, {key: value for key, value in merged.items() if value is not None})
@@ -1347,9 +1347,10 @@ class Policies:
         if not self._sealed:
             stores = self._load()
             policies = stores.setdefault(self._location, {})
-            policies.pop(name, None)
             if policy:
                 policies[name] = policy
+            else:
+                policies.pop(name, None)
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
@@ -1429,11 +1430,11 @@ class Dotenv:
         found: dict[str, str] = {}
         room = MAX_FILE_BYTES
 
-        def look_up(name: str) -> str:
+        def look_up(name: str) -> str:  # for the `piece` of the loop below
             nonlocal room
             text = found.get(name)
             # A stranger's file must not expose a key to our stores under another name.
-            if text is None and not is_store_credential(name.upper()):
+            if text is None and not is_store_credential(name):
                 text = environ.get(name)
             text = text or ""
             room -= len(text)
@@ -1473,10 +1474,7 @@ class Dotenv:
             for place, piece in enumerate(self._pieces)
         ]
         end = len(texts)
-        last_changed = max((self.assigned.get(name, end) for name in values), default=0)
-        for place, piece in enumerate(self._pieces[:last_changed]):
-            if piece.problem or piece.goes_on():  # a reader might take the new text for a part of that
-                raise self._error(place)
+        self._check_until(max((self.assigned.get(name, end) for name in values), default=0))
         for name, value in values.items():
             place = self.assigned.get(name, end)
             if place < end:
@@ -1486,12 +1484,19 @@ class Dotenv:
                 texts.append(f"{line_end}{dotenv_assignment(name, value)}\n")
         return self._bom + "".join(texts)
 
+    def _check_until(self, end: int) -> None:
+        """Raise BadValue if a reader might take what follows for a part of these."""
+        for place, piece in enumerate(self._pieces[:end]):
+            if piece.problem or piece.goes_on():
+                raise self._error(place)
+
     def without(self, *names: str) -> str:
+        self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _error(self, place: int) -> BadValue:
         before = "".join(piece.text for piece in self._pieces[:place])
-        number = 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
+        number = 1 + len(re.findall(_LINE_END, before))
         piece = self._pieces[place]
         problem = "goes on in the next line for bash" if piece.goes_on() else piece.problem
         hint = "quote its value again" if problem else "fix it, or put # before it"
@@ -1502,21 +1507,25 @@ class _Piece:
     """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
 
     def __init__(self, text: str, at: int) -> None:
-        # A file of empty lines is one piece.
-        end = re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").match(text, at)
-        self.text = line = end[0] if end else ""  # all of it, with its line end
-        self.name = self.head = ""  # the name, if one is assigned, and what precedes it
-        self.quote = self.raw = self.tail = ""  # the value as it is written, and what follows it
+        # Empty lines in a row are one piece, however many.
+        line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
+        self.text = line  # all of it, with its line end; below, its parts but "=" and the blanks around it
+        self.head = ""  # blanks and `export`
+        self.name = ""  # "" if nothing is assigned
+        self.quote = ""
+        self.raw = ""  # the value as it is written, between the quotes
+        self.tail = ""  # blanks, a comment and the line end
         self.problem = ""  # why there is no value
         match = re.match(_ASSIGNED, line)
         if not match:
             return
-        self.head, self.name, rest = match[1], match[2], line[match.end() :]
+        self.head, self.name, blanks = match.groups()
+        rest = line[match.end() :]
         if rest[:1] in ("'", '"'):
             self._parse_quoted(text, at, at + match.end())
         else:
             # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-            comment = re.search(r"^#|(?<!\s)\s+#" if match[3] else r"(?<!\s)\s+#", rest)
+            comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
             self.raw = (rest[: comment.start()] if comment else rest).rstrip()
             # A comment after an empty value must not become part of the new value.
             self.tail = (" " if comment and not self.raw else "") + rest[len(self.raw) :]
@@ -1526,10 +1535,9 @@ class _Piece:
         # Step by step: one expression for the whole value would keep each step in memory.
         steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
         end = next((step.start() for step in steps if step[0] == quote), -1)
-        tail = re.compile(_TAIL).match(text, end + 1)
         if end < 0:
             self.problem = "has a quote that is never closed"
-        elif not tail:
+        elif not (tail := re.compile(_TAIL).match(text, end + 1)):
             self.problem = "has text after a closing quote"
         else:
             self.text = text[at : tail.end()]
@@ -1603,8 +1611,8 @@ class EnvironmentStore(Store):
 
     The dotenv file is `dotenv`, else the one that PAISSIVE_ENV_FILE names
     ("" for none), else .env in the directory where the store was made,
-    unless another user could have written it. In the last case, `set` and
-    `delete` affect only this process. `db/password` is the variable
+    unless another user could have written it. Unless a file is named, `set`
+    and `delete` affect only this process. `db/password` is the variable
     DB_PASSWORD.
     """
 
@@ -1678,11 +1686,11 @@ class EnvironmentStore(Store):
             raise not_found_error(name)
         if not self._writes_file():
             self._deleted_here.add(variable)
-        elif assigned:
-            self._rewrite(lambda dotenv: dotenv.without(variable, name))
-        elif path or self._persists:
+        elif path or (self._persists and not assigned):
             where = path or "the calling shell's environment"
             raise Denied(f"{show(name)} is in {where}, which `delete` can't change", hint="remove it there")
+        elif assigned:
+            self._rewrite(lambda dotenv: dotenv.without(variable, name))
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
@@ -1718,7 +1726,7 @@ class EnvironmentStore(Store):
         return view
 
     def outlives_process(self) -> bool:
-        return self._writes_file() and self._configured_file() != ""
+        return self._writes_file() and bool(self.plaintext_file())
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
@@ -1735,7 +1743,7 @@ class EnvironmentStore(Store):
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(name):  # mounted files have none
+            if variable not in os.environ and credential_path(name):  # a mounted file's text isn't followed
                 continue
             with suppress(NotFound, BadValue):  # what can't be read can't be followed
                 if looks_like_reference(value := self.get(name)):
@@ -1761,7 +1769,7 @@ class EnvironmentStore(Store):
     def hint_if_missing(self, name: str) -> str:
         configured = self._configured_file()
         if configured == "":
-            return ".env is disabled, since PAISSIVE_ENV_FILE is empty"
+            return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
         return ""
@@ -1773,12 +1781,13 @@ class EnvironmentStore(Store):
         try:
             yield "secrets", str(len(list(self.names())))
             yield "settings", str(len(self.plain_settings()))
-            problems = [self._why_ignored(), *map(str, self._load().problems())]
-            yield from (("problem", problem) for problem in problems if problem)
+            for problem in filter(None, [self._why_ignored(), *map(str, self._load().problems())]):
+                yield "problem", problem
         except SecretsError as error:
             yield "problem", str(error)
 
     def _configured_file(self) -> str | None:
+        """Return the path of the dotenv file that is named, "" for none, None for the default."""
         configured = os.environ.get("PAISSIVE_ENV_FILE") if self._dotenv is None else self._dotenv
         return configured and os.path.expanduser(configured)
 
@@ -1788,17 +1797,14 @@ class EnvironmentStore(Store):
     def _load(self) -> Dotenv:
         path = self.plaintext_file()
         try:
-            return self._files.load(path, self._parse)
-        except FileNotFoundError:
-            return _NO_DOTENV
+            with suppress(FileNotFoundError), disk_errors(f"read {path}", but=FileNotFoundError):
+                return self._files.load(path, self._parse)
         except Unsafe as error:
             if self._configured_file() is not None:
                 raise
             if not os.path.isdir(path):  # a virtual environment
                 warn_once(str(error))
-            return _NO_DOTENV
-        except OSError as error:
-            raise disk_error(f"read {path}", error) from None
+        return _NO_DOTENV
 
     def _parse(self, data: bytes) -> Dotenv:
         path = self.plaintext_file()
@@ -1860,6 +1866,7 @@ def _is_setting(variable: str) -> bool:
 
 
 def looks_secret(variable: str) -> bool:
+    """Return whether a name is a secret's, and no setting of our stores."""
     return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
 
 
@@ -1874,7 +1881,7 @@ def is_secret(variable: str, value: str) -> bool:
 def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets in a dotenv file, and the settings beside them.
 
-    A value that takes in a secret with ${NAME} is one, too, as is one that can't be read, which is "".
+    A value that takes in a secret of the file with ${NAME} is one, too, as is one that can't be read: "".
     """
     values = dotenv.values(os.environ)
     secrets: dict[str, str] = {}
@@ -1899,7 +1906,7 @@ def _holds_plaintext(dotenv: Dotenv) -> bool:
 
 
 def credential_path(name: str) -> str:
-    """Return the path that NAME_FILE names, else a systemd credential's, or ""; any name will do."""
+    """Return the path that NAME_FILE names, else a systemd credential's, or ""."""
     variable = variable_name(name)
     # The user chose this path, so it is an error if it can't be read; a credential may be absent.
     chosen = os.environ.get(variable + "_FILE", "")
@@ -1913,7 +1920,7 @@ def credential_path(name: str) -> str:
 # credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
-COMMAND_OUTPUTS: dict[str, str] = {}  # by X_COMMAND: what it printed, since it runs only once
+COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed, since it runs only once
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
 
 
@@ -1960,7 +1967,7 @@ def can_ask() -> bool:
 
 
 def ask(prompt: str, *, twice: bool = False) -> str:
-    """Return what is typed; raise Locked without a terminal, BadValue for nothing."""
+    """Return what is typed; raise BadValue for nothing, Locked without a terminal, as for a password."""
     if not can_ask():
         hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
         if not read_store_credential("PAISSIVE_IDENTITY"):
@@ -1983,9 +1990,9 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 def run_command(
     argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
 ) -> str:
-    """Run a command with `text` on stdin, and in no variable; without text, return what it prints.
+    """Run a command with `text` on stdin and return "", or without text what it prints.
 
-    Raise Unavailable if it fails.
+    No variable holds the text. Raise Unavailable if the command fails or takes too long.
     """
     import signal
     import subprocess
@@ -2065,7 +2072,7 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
 
 
 def child_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command, without keys to our stores, stages and `value`."""
+    """Return our environment for a user's command: no stages, no `value`, nothing that opens our stores."""
     found = environment_now()
     return {
         name: text
@@ -2086,6 +2093,7 @@ _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
+LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
@@ -2093,8 +2101,8 @@ _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
-    The file does not authenticate its sender. Raises BadValue for a
-    Passphrase that is not the only recipient, Unavailable without the
+    The file does not authenticate its sender. Raises BadValue for no
+    recipient, or a Passphrase beside others; Unavailable without the
     package cryptography.
     """
     require_cryptography()
@@ -2104,7 +2112,7 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient._wrap(file_key) for recipient in recipients) + b"---"
     mac = _base64(_header_mac(file_key, header).finalize())
-    aead = _chacha(_hkdf(file_key, nonce, b"payload"))
+    aead = ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload"))
     payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
     return b"".join([header, b" ", mac, b"\n", nonce, *payload])
 
@@ -2123,12 +2131,12 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
         raise WrongKey("none of the keys opens this")
     try:
         _header_mac(file_key, header).verify(_unbase64(mac))
-    except _primitives().InvalidSignature:  # a stanza was added, dropped or moved
+    except InvalidSignature:  # a stanza was added, dropped or moved
         raise _corrupt("the header's MAC does not match") from None
-    aead = _chacha(_hkdf(file_key, payload[:_NONCE], b"payload"))
+    aead = ChaCha20Poly1305(_hkdf(file_key, payload[:_NONCE], b"payload"))
     try:
         chunks = [aead.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
-    except _primitives().InvalidTag:
+    except InvalidTag:
         raise _corrupt("the payload was changed or cut off") from None
     if len(chunks) > 1 and not chunks[-1]:
         raise _corrupt("the last chunk is empty")
@@ -2139,18 +2147,19 @@ class Recipient:
     """A public key to seal to, "age1…" (X25519, in Bech32), or BadValue."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._point = text, _bech32_decode("age", text)
+        self._text = text
+        self._point = _bech32_decode("age", text)
 
     def __str__(self) -> str:
         return self._text
 
     def _wrap(self, file_key: bytes) -> bytes:
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        ephemeral = _primitives().X25519PrivateKey.generate()
+        ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         try:
             key = _wrapping_key(ephemeral, self._point, share + self._point)
-        except ValueError:  # of low order: anybody could open the file
+        except ValueError:  # of low order: the secret is always zero, so anybody could open the file
             raise BadValue(f"not a public key of anybody: {self}", hint="ask for another") from None
         return _write_stanza([b"X25519", _base64(share)], key, file_key)
 
@@ -2161,8 +2170,7 @@ class Identity:
     def __init__(self, text: str) -> None:
         require_cryptography()
         self._text = text
-        private = _bech32_decode("AGE-SECRET-KEY-", text)
-        self._key = _primitives().X25519PrivateKey.from_private_bytes(private)
+        self._key = X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
         self._point = self._key.public_key().public_bytes_raw()
 
     @classmethod
@@ -2185,7 +2193,7 @@ class Identity:
         try:
             (share,) = map(_unbase64, words[1:])
             key = _wrapping_key(self._key, share, share + self._point)
-        except ValueError:  # not one, not 32 bytes, or all zero would be the secret (RFC 7748, 6.1)
+        except ValueError:  # not one word, not 32 bytes, or an all-zero secret (RFC 7748, 6.1)
             raise _corrupt("an X25519 stanza has no usable share") from None
         return _open_box(key, body)
 
@@ -2197,7 +2205,7 @@ class Passphrase:
     not opened.
     """
 
-    def __init__(self, text: str, log_n: int = 17, *, max_log_n: int = MAX_LOG_N) -> None:
+    def __init__(self, text: str, log_n: int = LOG_N, *, max_log_n: int = MAX_LOG_N) -> None:
         if not 1 <= log_n <= MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n = log_n
@@ -2265,77 +2273,62 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
-    box = _chacha(key).encrypt(bytes(12), file_key, None)  # a zero nonce is safe: each key is used once
+    # A zero nonce is safe: each key is used once.
+    box = ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
     return b"-> %b\n%b\n" % (b" ".join(words), _base64(box))
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
-    if len(box) != 16 + _TAG:  # before opening: two keys could open a longer one
+    if len(box) != 16 + _TAG:  # before opening (age.md): a longer one may open under several keys
         raise _corrupt("a wrapped key isn't 32 bytes")
     try:
-        return _chacha(key).decrypt(bytes(12), box, None)
-    except _primitives().InvalidTag:
+        return ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
+    except InvalidTag:
         return None
 
 
 def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     """Return the key that wraps a file key; raise ValueError for a point of low order."""
     # It depends on `both` public keys, so the same shared secret gives another recipient another key.
-    shared = key.exchange(_primitives().X25519PublicKey.from_public_bytes(point))
+    shared = key.exchange(X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
-    primitives = _primitives()
-    return primitives.HKDF(primitives.SHA256(), 32, salt, info).derive(secret)
+    return HKDF(SHA256(), 32, salt, info).derive(secret)
 
 
 def _header_mac(file_key: bytes, header: bytes) -> HMAC:
     # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
-    primitives = _primitives()
-    mac = primitives.HMAC(_hkdf(file_key, b"", b"header"), primitives.SHA256())
+    mac = HMAC(_hkdf(file_key, b"", b"header"), SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
-
-
-def _chacha(key: bytes) -> ChaCha20Poly1305:
-    return _primitives().ChaCha20Poly1305(key)
-
-
-class _Primitives:
-    """What the format needs of the package cryptography."""
-
-    def __init__(self) -> None:
-        from cryptography.exceptions import InvalidSignature, InvalidTag
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.hmac import HMAC
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-        self.InvalidSignature = InvalidSignature
-        self.InvalidTag = InvalidTag
-        self.X25519PrivateKey = X25519PrivateKey
-        self.X25519PublicKey = X25519PublicKey
-        self.ChaCha20Poly1305 = ChaCha20Poly1305
-        self.SHA256 = SHA256
-        self.HMAC = HMAC
-        self.HKDF = HKDF
-
-
-_primitives = cache(_Primitives)  # imports in each function would be a tenth of the work on a small file
 
 
 def require_cryptography() -> None:
     usable = _can_import_cryptography()
     if not usable and _program_folder:
-        sys.path.append(_program_folder)  # last, so that Python's own modules win
+        sys.path.append(_program_folder)  # where it was; last, so that Python's own modules win
         usable = _can_import_cryptography()
         sys.path.remove(_program_folder)
     if not usable:
         hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
         raise Unavailable("encrypted files need the package cryptography", hint=hint)
+    _import_cryptography()
+
+
+@cache
+def _import_cryptography() -> None:
+    # Once for the section: on a small file, imports in each function would be a tenth of the work.
+    global InvalidSignature, InvalidTag, X25519PrivateKey, X25519PublicKey
+    global ChaCha20Poly1305, SHA256, HMAC, HKDF
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.hmac import HMAC
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 def _can_import_cryptography() -> bool:
@@ -2364,26 +2357,24 @@ def _unbase64(text: bytes) -> bytes:
 
 
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 5 bits each
+_BECH32_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
 def _bech32(prefix: str, data: bytes) -> str:
     """Return 32 bytes in Bech32, in the case of `prefix`."""
     number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
     digits = [number >> 5 * place & 31 for place in reversed(range(52))]
-    name, state = prefix.lower().encode(), 1
+    name = prefix.lower().encode()
+    state = 1
     for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
-        state = (state & 0x1FFFFFF) << 5 ^ digit ^ _checksum_term(state >> 25)
+        top = state >> 25
+        state = (state & 0x1FFFFFF) << 5 ^ digit
+        for bit, generator in enumerate(_BECH32_GENERATORS):
+            if top >> bit & 1:
+                state ^= generator
     checksum = [(state ^ 1) >> 5 * place & 31 for place in reversed(range(6))]
     text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
     return prefix + (text.upper() if prefix.isupper() else text)
-
-
-@lru_cache(maxsize=32)
-def _checksum_term(top: int) -> int:
-    term = 0
-    for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
-        term ^= generator if top >> bit & 1 else 0
-    return term
 
 
 def _bech32_decode(prefix: str, text: str) -> bytes:
@@ -2405,10 +2396,8 @@ def _corrupt(what: str) -> Corrupt:
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
 # secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
 # member's key, and who that is, sealed to the identity. The store's recipient isn't stored, so only those who
-# can open it can add to it. While a rekey is unfinished, members' files hold the old identity as well, and so
-# does previous.age, sealed to the new one.
+# can open it can add to it. During a rekey, previous.age has the old identity, sealed to the new.
 
-_LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
 _SAMPLE = 5  # entries that show whether an identity is in use, so that a set costs the same in any store
@@ -2453,8 +2442,8 @@ class FileStore(Store):
         return f"file {os.path.realpath(self.folder)}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave keys out of pickles and copies, which open the store."""
-        return {**vars(self), "_opened": _Opened()}
+        """Leave values, and what opens the store, out of pickles and copies."""
+        return {**vars(self), "_opened": _Opened(), "_cache": FileCache()}
 
     def get(self, name: str) -> str:
         return self._load(name)["value"]
@@ -2483,15 +2472,16 @@ class FileStore(Store):
             for name in {name.rpartition("/")[0]: name for name in values}.values():
                 self._check_folders(name, make=True)
             for name, path, _ in entries:
-                _check_opens(self._title + name, path, keys)  # what can't be opened isn't overwritten
+                with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
+                    _parse_entry(_open_file(path, keys)[1], self._title + name, path)
             recipient = self._keys_in_use(keys)[0].recipient()
-            self._replace(*[(path, seal(text, recipient)) for _, path, text in entries])
+            self._replace([(path, seal(text, recipient)) for _, path, text in entries])
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged; no key is needed."""
         path = self._path(name)
         try:
-            file_state(path, follow=False)
+            file_state(path, follow=False)  # before the lock, which makes folders
         except OSError as error:
             raise self._read_error(name, error) from None
         with self._write_lock():
@@ -2554,8 +2544,8 @@ class FileStore(Store):
             for path in (self._members, folder):
                 make_folder(path)
             # The recipient first: if this is killed, nobody can open the store without being listed.
-            self._replace(self._seal_recipient(member, keys[0]))
-            self._replace(self._seal_identity(member, keys))
+            self._replace([self._seal_recipient(member, keys[0])])
+            self._replace([self._seal_identity(member, keys)])
 
     def rekey(self, *, without: Optional[str] = None) -> str:
         leaver = "" if without is None else _check_member(without)
@@ -2570,24 +2560,21 @@ class FileStore(Store):
             remaining = [other for other in self._member_names() if other != leaver]
             members = [self._read_member(other, keys) for other in remaining]
             self._keys_in_use(keys)
-            if len(keys) > 1:  # the file of the rekey that was killed is replaced below
+            if len(keys) > 1:  # a rekey was killed, whose file is replaced below
                 self._replace_identity(keys, self._password())
-            # Keep the older identities until all is sealed to the new one, so that all can be opened. Sealing
-            # them to that takes no scrypt, and nobody who has only an older one can write such a file.
+            # Until all is sealed to the new identity, it opens the others; those alone can't add one.
             new = Identity.generate()
-            self._replace((self._previous_file, seal(_write_identities(keys), new.recipient())))
+            self._replace([(self._previous_file, seal(_write_identities(keys), new.recipient()))])
             self._replace_identity((new,), self._password())
             keys = (new, *keys)
             if leaver:
                 self._delete_member(leaver)
-            self._replace(*(self._seal_identity(member, keys) for member in members))
-            sealed = chain(self._seal_again(keys), self.policy_store()._seal_again(keys))
-            replace_files(sealed, work_folder(self.folder))
-            self._replace(*(self._seal_recipient(member, keys[0]) for member in members))
-            self._replace(*(self._seal_identity(member, keys[:1]) for member in members))
+            self._replace(self._seal_identity(member, keys[:1]) for member in members)
+            self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
+            self._replace(self._seal_recipient(member, new) for member in members)
             os.unlink(self._previous_file)
             sync_folder(self.folder, "the store has a new identity")
-        return _fingerprint(keys[0])
+        return _fingerprint(new)
 
     def _delete_member(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -2612,7 +2599,7 @@ class FileStore(Store):
         recipient = keys[0].recipient()
         older_first = keys[::-1]  # since that opens nearly all
         for name in list(self.names()):
-            path = os.path.join(self._entries, f"{name}.age")
+            path = self._path(name)
             plaintext = _open_file(path, older_first)[1]
             _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
             yield path, seal(plaintext, recipient)
@@ -2647,7 +2634,7 @@ class FileStore(Store):
                 yield "opens", "no store yet: the first set creates it"
                 return
             keys = self._keys()
-            if names and all(isinstance(self._problem_with(name, keys), WrongKey) for name in names):
+            if names and all(isinstance(self._problem_with(name), WrongKey) for name in names):
                 hint = "is PAISSIVE_IDENTITY or identity.age an old one?"
                 raise WrongKey(f"the store's identity does not open {self._entries}", hint=hint)
             is_unfinished = len(keys) > 1 and not self._has_identity(keys)
@@ -2657,21 +2644,18 @@ class FileStore(Store):
             yield "opens", "no"
             yield "problem", str(error)
 
-    def _problem_with(self, name: str, keys: _Keys) -> SecretsError | None:
-        path = self._path(name)
+    def _problem_with(self, name: str) -> SecretsError | None:
         try:
-            self._check_folders(name)
-            with disk_errors(f"read {path}"):
-                _check_opens(self._title + name, path, keys)
+            self._load(name)
         except SecretsError as error:
-            return error
+            return None if isinstance(error, NotFound) else error  # it was deleted meanwhile
         return None
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
         keys = self._keys()
         for store in (self, self.policy_store()):
             for name in store.names():
-                error = store._problem_with(name, keys)
+                error = store._problem_with(name)
                 if error:
                     yield store._path(name), error
         for name in self._member_names():
@@ -2694,7 +2678,7 @@ class FileStore(Store):
         require_cryptography()  # before creating anything
         if not self._password():
             self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
-        _new_passphrase(self._password())
+        _new_passphrase(self._password())  # refuses a bad one now
 
     def _path(self, name: str) -> str:
         return os.path.join(self._entries, _file_name(name))
@@ -2722,7 +2706,7 @@ class FileStore(Store):
         keys = self._keys(name)  # not in the try: a wrong password would be tried twice
         try:
             plaintext = _open_file(path, keys, sealed)[1]
-        except WrongKey:  # there may have been a rekey since then
+        except WrongKey:  # there may have been a rekey since the bytes were read
             self._opened.keys_of_member.clear()
             plaintext = _open_file(path, self._keys())[1]
         return _parse_entry(plaintext, self._title + name, path)
@@ -2761,6 +2745,7 @@ class FileStore(Store):
         return self._select_pinned(keys)
 
     def _select_pinned(self, keys: _Keys) -> _Keys:
+        """Return the keys that the pin allows, or raise Unsafe."""
         pin = os.environ.get(_PIN)
         matching = tuple(key for key in keys if not pin or _fingerprint(key) == pin)
         if matching:
@@ -2796,7 +2781,7 @@ class FileStore(Store):
     def _open_member(self, name: str, own: _Keys) -> _Keys:
         path = self._member_file(name, "identity.age")
         key, text = _open_file(path, own)
-        keys = _parse_identities(decode_value(text, path), path)
+        keys = self._with_previous(_parse_identities(decode_value(text, path), path))
         # Only somebody who could open the store can have written who the member is.
         if self._read_member(name, keys).recipient != str(key.recipient()):
             raise Corrupt(f"{path} is for another member")
@@ -2833,13 +2818,14 @@ class FileStore(Store):
             hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
             raise Locked(f"there is no {self._identity_file}", hint=hint)
         path = self._identity_file
+        log_n = _configured_log_n()
         password = self._password()
         if not password:
             self._opened.password = password = ask(f"Master password of {self.folder}: ")
         try:
             with disk_errors(f"read {path}"):
                 sealed = self._cache.load(path, bytes, follow=False)
-                keys = _open_identities(path, sealed, password, _configured_log_n())
+                keys = _open_identities(path, sealed, password, log_n)
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
@@ -2847,16 +2833,16 @@ class FileStore(Store):
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
         self._opened.credentials[password] = None
-        return (*keys, *self._previous_keys(keys))
+        return self._with_previous(keys)
 
-    def _previous_keys(self, keys: _Keys) -> _Keys:
-        """Return the identities before a rekey that is unfinished."""
+    def _with_previous(self, keys: _Keys) -> _Keys:
+        """Return these and, while a rekey is unfinished, the identities from before it."""
         path = self._previous_file
         # WrongKey: the rekey was killed before it replaced the identity.
         with suppress(FileNotFoundError, WrongKey), disk_errors(f"read {path}", but=FileNotFoundError):
             text = _open_file(path, keys)[1]
-            return _parse_identities(decode_value(text, path), path)
-        return ()
+            return (*keys, *_parse_identities(decode_value(text, path), path))
+        return keys
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
@@ -2870,22 +2856,22 @@ class FileStore(Store):
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        with disk_errors(f"write to {self.folder}"):
+        with disk_errors(f"change {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
                 self._opened.keys_of_member.clear()  # another process may have changed them
                 yield
 
     def _replace_identity(self, keys: _Keys, password: str) -> None:
-        self._replace((self._identity_file, seal(_write_identities(keys), _new_passphrase(password))))
+        self._replace([(self._identity_file, seal(_write_identities(keys), _new_passphrase(password)))])
 
     def _write_attributes(self) -> None:
         """Have git merge no sealed files: it would write conflict markers into them."""
         path = os.path.join(self.folder, ".gitattributes")
         if not os.path.lexists(path):
-            self._replace((path, b"*.age binary\n"))
+            self._replace([(path, b"*.age binary\n")])
 
-    def _replace(self, *files: tuple[str, bytes]) -> None:
+    def _replace(self, files: Iterable[tuple[str, bytes]]) -> None:
         replace_files(files, work_folder(self.folder))
 
 
@@ -2901,7 +2887,6 @@ class _SealedPolicies(FileStore):
         vars(self).update(vars(store))
         self._entries = os.path.join(self.folder, "rotation")
         self._title = "/rotation/"  # no secret has such a name, so neither file passes for the other
-        self._cache = FileCache()
 
 
 @lru_cache(maxsize=4096)
@@ -2915,7 +2900,7 @@ def _file_name(name: str) -> str:
 
 
 def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
-    """Return which key opens a file, or bytes of that file, and what was sealed."""
+    """Return which key opens a file, read unless `sealed` has its bytes, and what was sealed."""
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:
@@ -2926,11 +2911,6 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
         raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
     hint = "it was written for another identity; see: status"
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
-
-
-def _check_opens(name: str, path: str, keys: Sequence[Identity]) -> None:
-    with suppress(FileNotFoundError):
-        _parse_entry(_open_file(path, keys)[1], name, path)
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
@@ -2975,13 +2955,10 @@ def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, str]:
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
     """Return a JSON object that has text under these keys, or raise Corrupt."""
-    import json
-
-    try:
-        entry = json.loads(plaintext)
-    except (ValueError, RecursionError):
-        entry = None
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in keys):
+    entry: dict[str, Any] = {}
+    with suppress(BadValue):
+        entry = parse_json(decode_value(plaintext, path), path)
+    if not all(isinstance(entry.get(key), str) for key in keys):
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
     return entry
 
@@ -2999,11 +2976,11 @@ def _write_identities(keys: _Keys) -> bytes:
 
 @lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
 def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> _Keys:
-    text = _open_file(path, [Passphrase(password, max_log_n=max(_LOG_N, log_n))], sealed)[1]
+    text = _open_file(path, [Passphrase(password, max_log_n=max(LOG_N, log_n))], sealed)[1]
     return _parse_identities(decode_value(text, path), path)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # the same objects each time, by which keys_of_member finds a member
 def _parse_identities(text: str, where: str) -> _Keys:
     """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
     lines = [line.strip() for line in text.splitlines()]
@@ -3017,7 +2994,7 @@ def _parse_identities(text: str, where: str) -> _Keys:
 
 
 def _configured_log_n() -> int:
-    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(_LOG_N)
+    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(LOG_N)
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
     if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
@@ -5462,24 +5439,25 @@ class _Import(NamedTuple):
 
 def parse_import(data: bytes, where: str) -> _Import:
     text = decode_value(data, where)
-    found = _Import({}, {}, {}, text.lstrip("\ufeff \t\r\n").startswith("{"))
-    if found.is_json:
+    is_json = text.lstrip("\ufeff \t\r\n").startswith("{")
+    secrets: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    references: dict[str, str] = {}
+    if is_json:
         for name, value in parse_json(text, where).items():
             check_value(value, f"{where}: the value of {show(name)}")
-            (found.secrets if is_secret(name, value) else found.settings)[name] = value
+            (secrets if is_secret(name, value) else settings)[name] = value
     else:
         dotenv = Dotenv(text, where)
-        problem = next(iter(dotenv.problems()), None)
-        if problem:  # a skipped line would be lost with the file
-            raise problem
-        secrets, settings = split_dotenv(dotenv)
-        found.settings.update(settings)
-        for name, value in secrets.items():
+        for problem in dotenv.problems():
+            raise problem  # a skipped line would be lost with the file
+        found, settings = split_dotenv(dotenv)
+        for name, value in found.items():
             # A reference in a .env file is configuration: importing it could overwrite the secret it names.
-            (found.references if looks_like_reference(value) else found.secrets)[name] = value
-    for name in (*found.secrets, *found.settings):
+            (references if looks_like_reference(value) else secrets)[name] = value
+    for name in (*secrets, *settings):
         check_name(name)
-    return found
+    return _Import(secrets, settings, references, is_json)
 
 
 def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
@@ -5491,22 +5469,24 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
-    """Return these as text in the form "env", "shell" or "json"; raise BadValue if it can't hold one."""
-    for name in sorted(values):  # a variable may hold any bytes
-        check_value(values[name], f"the value of {show(name)}")
+    """Return these as text in a form of EXPORT_FORMS; raise BadValue, or BadName, if that can't be."""
+    values = dict(sorted(values.items()))
+    for name, value in values.items():  # a variable may hold any bytes
+        check_value(value, f"the value of {show(name)}")
     if form == "json":
-        return dump_json(dict(sorted(values.items())), "the export") + "\n"
+        return dump_json(values, "the export") + "\n"
     names: dict[str, str] = {}
-    for name in sorted(values):
+    text = ""
+    for name, value in values.items():
         variable = checked_variable(name)
         if names.setdefault(variable, name) != name:
             raise BadName(f"{show(names[variable])} and {show(name)} are both variable {variable}")
-    if form == "env":
-        lines = [dotenv_assignment(variable, values[name]) for variable, name in names.items()]
-    else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
-        quoted = {variable: values[name].replace("'", "'\\''") for variable, name in names.items()}
-        lines = [f"export {variable}='{value}'" for variable, value in quoted.items()]
-    return "".join(line + "\n" for line in lines)
+        if form == "env":
+            text += dotenv_assignment(variable, value) + "\n"
+        else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
+            quoted = value.replace("'", "'\\''")
+            text += f"export {variable}='{quoted}'\n"
+    return text
 
 
 # === Masking ===

@@ -2092,6 +2092,14 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
+@pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open\nrest', "B=$(cat <<EOF"])
+def test_dotenv_does_not_remove_a_part_of_a_value(line):
+    dotenv = ps.Dotenv(f"A=1\n{line}\nD=1\n")
+    for name in "BD":
+        assert re.match(r"BadValue: line 2 of \.env (has|goes on)", refusal(dotenv.without, name))
+    assert dotenv.without("A") == f"{line}\nD=1\n"
+
+
 IN_THE_WAY = [
     "NOTE=don't",
     "X=abc\\",
@@ -2249,6 +2257,14 @@ def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     said = refusal(ps.EnvironmentStore().persistent_view().delete, "A_TOKEN")
     assert re.match("Denied: .*A_TOKEN, which `delete` can't change", said)
+
+
+def test_nothing_is_deleted_from_a_file_if_a_mounted_one_would_take_its_place(tmp_path, monkeypatch):
+    (tmp_path / "mounted").write_text("v")
+    (tmp_path / ".env").write_text("A_TOKEN=w\n")
+    monkeypatch.setenv("A_TOKEN_FILE", str(tmp_path / "mounted"))
+    assert refusal(ps.EnvironmentStore(tmp_path / ".env").delete, "A_TOKEN").startswith("Denied")
+    assert (tmp_path / ".env").read_text() == "A_TOKEN=w\n"
 
 
 def test_names_become_variables_in_a_file_for_its_owner_alone(env, tmp_path):
@@ -2985,6 +3001,12 @@ def test_a_pickled_store_holds_neither_values_nor_keys(files, tmp_path, monkeypa
         pickle.dumps(ps.Identity.generate())
 
 
+def test_a_copy_of_a_store_has_to_be_opened_anew(files, monkeypatch):
+    assert files.get("DB") == "db-value"
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "not that")
+    assert refusal(copy.copy(files).get, "DB").startswith("WrongKey")
+
+
 def test_sealed_store_is_found_by_walking_up_or_where_it_is_configured(files, tmp_path, monkeypatch):
     below = tmp_path / "src" / "deep"
     below.mkdir(parents=True)
@@ -3108,6 +3130,11 @@ def test_no_store_is_begun_with_a_setting_that_is_refused(store_folder, monkeypa
     assert not STORE.exists()
 
 
+def test_a_setting_that_is_refused_is_not_taken_for_damage(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "x")
+    assert refusal(ps.FileStore().get, "DB").startswith("BadValue: PAISSIVE_SCRYPT_LOG_N is a number")
+
+
 def test_a_changed_password_rewrites_one_file(files, monkeypatch, say):
     before = tree()
     assert refusal(files.change_password, "new\nwords") == f"BadValue: {LINES_TYPED}"
@@ -3190,17 +3217,17 @@ def test_of_several_values_all_are_stored_or_none(files):
         assert tree() == before
 
 
-@pytest.mark.parametrize("system_has_it", [True, False])
-def test_many_are_written_where_no_advice_to_write_them_soon_is_taken(files, monkeypatch, system_has_it):
-    def refuse(*_):
-        raise OSError(errno.EINVAL, "Invalid argument")
+def test_a_failure_after_some_files_are_written_does_not_say_that_all_is_unchanged(files, monkeypatch):
+    replace, times = os.replace, iter([True])
 
-    monkeypatch.delattr(os, "posix_fadvise", raising=False)
-    if system_has_it:
-        monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
-    values = {f"A_TOKEN_{number}": "v" * 8 for number in range(3)}
-    files.set_all(values)
-    assert ps.FileStore().get_all(values) == values
+    def replace_once(*paths):
+        if next(times, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", replace_once)
+    failed = refusal(files.set_all, {"A": "1", "B": "2"})
+    assert failed == f"Unavailable: can't change {files.folder}: No space left on device"
 
 
 def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
@@ -3867,12 +3894,6 @@ def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, sa
     sealing('{"name": "DB", "value": "VALUE"}')(DB)
     said = say("status", "--backend", "file")[1]
     assert f"{DB} was sealed to an older identity; if it was meant: rm {DB}, then set" in said
-
-
-def test_a_system_that_can_not_begin_a_write_early_writes_all_the_same(files, monkeypatch):
-    monkeypatch.delattr(os, "posix_fadvise", raising=False)
-    files.set_all({"A": "1", "B": "2"})
-    assert (files.get("A"), files.get("B")) == ("1", "2")
 
 
 def test_a_rekey_with_a_restored_identity_changes_nothing(files):
@@ -6806,6 +6827,8 @@ def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(
 
     assert hint() == "see: list"
     assert hint(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
+    without_file = ps.EnvironmentStore(dotenv="")
+    assert refusal(ps.require_secret, "A_TOKEN", backend=without_file).endswith("; .env is disabled")
     assert hint(PAISSIVE_ENV_FILE="gone.env") == "the dotenv file gone.env does not exist"
 
 
@@ -7206,6 +7229,7 @@ def test_config_never_writes_what_it_could_not_read_again(config):
     deep = functools.reduce(lambda inner, _: [inner], range(10_000), 1)
     for value in (float("nan"), b"x", {1, 2}, "\ud800", object(), deep):
         assert "config.json would hold what JSON can't;" in refusal(config.set, "name", value)
+        assert failure(config.set, "name", value).__context__ is None  # which would hold the value
     assert Path("config.json").read_bytes() == CONFIG
 
 
