@@ -88,7 +88,6 @@ from typing import (
 
 if TYPE_CHECKING:
     import ast
-    import selectors
     import subprocess
     import threading
     from argparse import ArgumentParser, Namespace
@@ -4783,8 +4782,7 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
-        tree: dict[str, Any] = self._get((), True)
-        return tree
+        return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value."""
@@ -5104,8 +5102,7 @@ class SecretRotation:
 
     def due(self) -> list[str]:
         """Return the names that are due or were left unfinished, sorted."""
-        dates = self.due_dates()
-        return [name for name, date in dates.items() if date <= utc_now()]
+        return [name for name, date in self.due_dates().items() if date <= utc_now()]
 
     def due_dates(self) -> dict[str, str]:
         """Return when each is due, or its unfinished rotation began, in UTC.
@@ -5241,7 +5238,6 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             self._check_policy(current)
-            self._check_functions("generate")
             value = self._run("generate")
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         if _is_same(value, current):
@@ -5270,7 +5266,6 @@ class _Rotation:
                 raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
 
     def finish(self, pending: str) -> None:
-        self._check_functions("apply", "verify")
         # Even if it is current already: a failed abort may have applied the old value.
         self._run("apply", pending)
         self._run("verify", pending)
@@ -5290,7 +5285,6 @@ class _Rotation:
             raise
 
     def undo(self, pending: str) -> None:
-        self._check_functions("apply")
         current = self.value("current")
         previous = self.value("previous")
         promoted = _is_same(pending, current)
@@ -5359,6 +5353,7 @@ class _Rotation:
         return result
 
     def _call(self, kind: str, value: str | None) -> Any:
+        self._check_functions(kind)
         function = self._functions[kind]
         try:
             result = function() if value is None else function(value)
@@ -5683,8 +5678,7 @@ def encodings_of(value: str) -> set[bytes]:
         text = text[:_MAX_ENCODED]
         for encoded in _in_base64(_to_bytes(text)):
             found |= {encoded, encoded.translate(_URL_ALPHABET)}
-        found.update(_in_hex(_to_bytes(text)))
-        for encode in (_in_urls, _in_literals, _in_quotes, _in_markup):
+        for encode in (_in_hex, _in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
     return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
 
@@ -5730,9 +5724,10 @@ def _wrappable(value: str) -> Iterator[bytes]:
         yield from (encoding for encoding in found if len(encoding) >= MIN_MASKED)
 
 
-def _in_hex(raw: bytes) -> Iterator[bytes]:
-    for spaced in (raw.hex(" "), raw.hex(" ").upper()):
-        yield from (spaced.replace(" ", between).encode() for between in ("", " ", ":", "%", "\\x"))
+def _in_hex(text: str) -> Iterator[str]:
+    spaced = _to_bytes(text).hex(" ")
+    for between in ("", " ", ":", "%", "\\x"):
+        yield from (spaced.replace(" ", between), spaced.upper().replace(" ", between))
 
 
 def _in_urls(text: str) -> Iterator[str]:
@@ -5806,19 +5801,17 @@ def environment_with_secrets(
             others.append(name)
     loaded = load_stages(store, *others) if others or not names else {}
     references = _references_by_variable(name for _, name in loaded)
-    environment = child_environment()
-    if not names:
-        environment.update(store.plain_settings())
+    settings = {} if names else store.plain_settings()
+    # The references last, so that no other variable takes their place.
+    environment = {**child_environment(), **settings, **references}
     plain = _plain_variables(store, set(map(variable_name, names)))
-    # Last, so that no other variable takes their place.
-    environment.update({**references, **plain})
-    # Also what is after "secret:", which may be a password.
-    values = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
+    values = {}
+    for variable, text in plain.items():
+        del environment[variable]
+        values[variable] = {text, text[len(REFERENCE_PREFIX) :]}  # which may be a password
     source = "the command line" if names else "the store"
     missing: list[NotFound] = []
     for variable, text in environment.items():
-        if variable in plain:
-            continue
         where = source if variable in references else variable
         resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable] = resolver.text(text, store, where)
@@ -5829,10 +5822,9 @@ def environment_with_secrets(
         values[variable] = {value, *filter(maskable, store.credentials())}
         if not base_of_stage(name):  # which are only masked
             environment[variable] = value
-            plain.pop(variable, None)
-    for variable in environment.keys() - plain.keys():
-        _check_passable(environment[variable], variable)
-    return environment, values
+    for variable, text in environment.items():
+        _check_passable(text, variable)
+    return {**plain, **environment}, values
 
 
 def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
@@ -6055,22 +6047,21 @@ class _Relay:
         self.source = -1
 
     def _run(self) -> None:
-        import selectors
-
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.source, selectors.EVENT_READ)
-            while self._pass_on(selector):
-                pass
+        while self._pass_on():
+            pass
         self._write(self._masker.feed(b"", is_end=True))
         self.close()
         if self._peer:
             self._peer.stop_when_quiet = True
 
-    def _pass_on(self, selector: selectors.BaseSelector) -> bool:
+    def _pass_on(self) -> bool:
         """Write what has come, or what may be a prompt; return whether there may be more."""
+        import select
+
         has_prompt = self._masker.has_prompt
+        patience = _QUIET_SECONDS if has_prompt else _GRACE_SECONDS
         # On Windows, only a read can wait for a pipe.
-        if os.name == "nt" or selector.select(_QUIET_SECONDS if has_prompt else _GRACE_SECONDS):
+        if os.name == "nt" or select.select([self.source], [], [], patience)[0]:
             if self._peer and not _in_foreground(without_terminal=True):  # a read would stop us
                 time.sleep(_QUIET_SECONDS)
                 return not self.stop_when_quiet
@@ -6171,7 +6162,6 @@ def _wait_for(
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
             os.killpg(0, signal.SIGTSTP)  # the shell takes over, if there is one, until `fg` or `bg`
-            terminal.make_raw()
             os.kill(process.pid, signal.SIGCONT)
         else:
             process.returncode = os.waitstatus_to_exitcode(status)
