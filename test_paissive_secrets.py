@@ -6959,6 +6959,21 @@ def test_a_reference_after_one_to_nothing_is_named_as_the_one_to_set(say):
     assert say("set", "A", stdin="v") == (2, said)
 
 
+def test_a_store_that_does_not_answer_never_looks_empty(monkeypatch):
+    store, manager = ps.MemoryStore(), ps.SecretsManager("env")
+    store.get = store.delete = unittest.mock.Mock(side_effect=ps.Unavailable("no answer"))
+    monkeypatch.setitem(ps.STORES, "memory", lambda: store)
+    monkeypatch.setenv("A", "secret:B")
+    monkeypatch.setenv("B", "secret://memory/C")
+    for act in (
+        lambda: manager.get_secret("C", "default", backend="memory"),
+        lambda: manager.delete_secret("C", backend="memory"),
+        lambda: manager.get_secret("A", "default"),
+        lambda: ps.redact("text", manager),
+    ):
+        assert re.match("Unavailable: (A|B|secret:B)?(: )?no answer", refusal(act)), act
+
+
 # === Config ===
 
 
@@ -7287,6 +7302,11 @@ def test_config_reads_and_shows_toml_but_does_not_write_it(say, monkeypatch):
     wanted = {"day": '"2024-01-31"\n', "all": '{\n  "at": "07:32:00"\n}\n', "most": "Infinity\n"}
     monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "app.toml")
     assert {key: say("config", "get", key)[1] for key in wanted} == wanted
+
+
+def test_a_config_file_that_can_not_be_read_is_an_error(here):
+    (here / "config.json").mkdir()
+    assert refusal(ps.SecretConfig().get, "a").startswith("Unsafe: config.json is not a file")
 
 
 def test_config_commands(say, monkeypatch):
@@ -8112,6 +8132,24 @@ def test_a_policy_from_a_clock_five_minutes_ahead_is_pointed_out(ahead, is_told,
     said = capsys.readouterr().err
     assert ("has a time in the future" in said) == is_told
     assert said == "" or said.endswith("; once the clock is right: rotate now DB_PASSWORD\n")
+
+
+def test_a_rotation_does_not_take_what_it_can_not_read_for_absent(tmp_path, monkeypatch):
+    store = ps.MemoryStore()
+    store.set("A", OLD)
+    rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
+    monkeypatch.setattr(store, "get", unittest.mock.Mock(side_effect=ps.Unavailable("no answer")))
+    assert refusal(rotation.rotate, "A", NEW) == "Unavailable: no answer"
+    assert list(store.names()) == ["A"]
+
+
+def test_when_secrets_are_due_is_not_guessed_for_policies_that_are_sealed(tmp_path, monkeypatch):
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("A", OLD)
+    ps.SecretRotation(store).schedule("A", "30d")
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    locked = ps.SecretRotation(ps.FileStore(tmp_path / ".paissive"))
+    assert refusal(locked.due).startswith("Locked: ")
 
 
 # === Import and export ===
@@ -9074,6 +9112,15 @@ def test_run_on_a_terminal_gets_its_keys_again_when_it_comes_back_from_the_backg
     eventually(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ICANON)
     terminal.type(b"a word\n")
     assert terminal.until(b"a word, ***\r\n$ ").count(b"a word\r\n") == 1
+    leave(terminal)
+
+
+def test_run_on_a_terminal_lets_a_command_be_stopped_as_one_that_writes_from_the_background_is():
+    terminal = shell_on_a_terminal("read line; kill -s TTOU $$; echo d''one")
+    terminal.type(b"line\n")
+    terminal.until(b"Stopped")
+    terminal.type(b"fg\n")
+    terminal.until(b"done\r\n$ ")
     leave(terminal)
 
 
