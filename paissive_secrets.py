@@ -10106,9 +10106,8 @@ def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> 
     silenced.append(("in the baseline", summary.baseline))
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    print(
-        found + _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped), file=out
-    )
+    found += _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped)
+    print(found, file=out)
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -10430,14 +10429,10 @@ def _set_up_process() -> None:
     # one a full disk cuts off the output and nobody notices.
     raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
     for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless nohup ignores them
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, end)
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     if os.name != "nt":  # if a parent ignores it, wait() reports every exit status as 0
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -10486,7 +10481,8 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
         dashes = words.index("--")
     words, command_line = words[:dashes], words[dashes + 1 :]
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
-    args = (parser.parse_args if "--" in words else parser.parse_intermixed_args)(words)
+    parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
+    args = parse(words)
     args.run = run
     args.command_line = command_line
     args.manager = SecretsManager(args.backend)
@@ -10751,13 +10747,17 @@ def cmd_import(args: Namespace) -> None:
     data = _read_argument(path)
     where = "stdin" if path == "-" else path
     found = parse_import(data, where)
-    values = {**found.secrets, **(found.settings if args.all else {})}
-    left = sorted({*found.secrets, *found.settings, *found.references} - values.keys())
+    values = dict(found.secrets)
+    settings = found.settings
+    if args.all:
+        values.update(settings)
+        settings = {}
+    left = ", ".join(map(show, sorted({*settings, *found.references})))
     if args.remove and left:
-        problem = f"{path} also holds {', '.join(map(show, left))}, which --remove would lose"
-        raise BadValue(problem, hint="leave --remove out" if args.all else "add --all, or leave --remove out")
-    if found.settings and not args.all and (found.is_json or not values):
-        _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
+        hint = "add --all, or leave --remove out" if settings else "leave --remove out"
+        raise BadValue(f"{path} also holds {left}, which --remove would lose", hint=hint)
+    if settings and (found.is_json or not values):
+        _say(f"note: {plural(len(settings), 'setting')} left out; --all imports settings, too")
     if not values:
         _say(f"note: {where} holds no secrets")
         return
@@ -11227,7 +11227,6 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe_problem(path: str, error: SecretsError) -> str:
-    """Return what is wrong with a file of the store, who committed it, and what to do."""
     import shlex
 
     quoted = shlex.quote(real_path(path).removeprefix(real_path("")))
@@ -11331,19 +11330,15 @@ def _rotation(args: Namespace) -> SecretRotation:
     return SecretRotation(_persistent_store(args))
 
 
-_Argument = tuple[str, dict[str, Any]]  # a name or an option, and what else argparse's add_argument takes
-
-
-def _arg(form: str, help: str, **settings: Any) -> _Argument:
-    """Return an argument: `form` is its name, with a space and what stands for its value in the help."""
+def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
+    """Return what add_argument takes; `form` is a name, or a name, a space and what the value is called."""
     name, _, metavar = form.partition(" ")
-    return name, {"metavar": metavar or None, "help": help, **settings}
+    if metavar:
+        settings["metavar"] = metavar
+    return name, {"help": help, **settings}
 
 
-def _flag(name: str, help: str) -> _Argument:
-    return name, {"action": "store_true", "help": help}
-
-
+_flag = partial(_arg, action="store_true")
 _NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
@@ -11405,11 +11400,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         _flag("--all", "move settings such as DB_HOST, too"),
         _flag("--remove", "delete FILE instead of leaving references in it"),
     ),
-    (
-        cmd_export,
-        _NAMES,
-        _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"),
-    ),
+    (cmd_export, _NAMES, _arg("--format", "default: env", choices=EXPORT_FORMS, default="env")),
     (
         cmd_inject,
         _arg("file FILE", "the template; default: stdin", nargs="?", default="-"),
@@ -11456,11 +11447,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ),
     (cmd_rotate_rollback, _NAME),
     (cmd_rotate_resume, _NAME),
-    (
-        cmd_rotate_abort,
-        _NAME,
-        _flag("--force", "give up without --apply, even while it runs"),
-    ),
+    (cmd_rotate_abort, _NAME, _flag("--force", "give up without --apply, even while it runs")),
     (cmd_rotate_drop, _NAME),
     (
         cmd_audit,
