@@ -3668,7 +3668,7 @@ class Lease:
         """Count from now, some of the seconds being `used`; 0 means that there is nothing to renew."""
         self.seconds = seconds
         self.until = time.monotonic() + seconds * _RENEW_AT - used if seconds else float("inf")
-        self.renew_at = self.until
+        self.renew_at = self.until  # but this can be put off
 
     def is_due(self) -> bool:
         return self.renew_at <= time.monotonic()
@@ -3953,7 +3953,7 @@ class VaultStore(Store):
     get_at = get
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        places = {}  # paths and fields by name
+        places = {}  # paths and fields by name; a previous version isn't among them
         for name in names:
             with suppress(BadName):
                 places[name] = _path_and_field(name)
@@ -4056,7 +4056,7 @@ class VaultStore(Store):
     def as_stored(self, name: str, value: str) -> str:
         if _path_and_field(name)[1]:
             return value
-        return _value_text(dict(sorted(_parse_fields(value).items())))
+        return _value_in(_parse_fields(value), "") or ""
 
     def name_of_fields(self, name: str) -> str:
         return _secret_path(name) + "#"
@@ -4108,12 +4108,11 @@ class VaultStore(Store):
             self._mounts = None  # it may be created later
             hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
-        place = _Path(mount[:-1], mounts[mount], path)
-        if not place.kv and kv:
-            raise BadValue(f"{place.mount}/ isn't a KV mount: it can only be read")
-        if place.kv < kv:
-            raise BadValue(f"{place.mount}/ is KV version 1, which keeps no older versions")
-        return place
+        if kv and not mounts[mount]:
+            raise BadValue(f"{mount} isn't a KV mount: it can only be read")
+        if mounts[mount] < kv:
+            raise BadValue(f"{mount} is KV version 1, which keeps no older versions")
+        return _Path(mount[:-1], mounts[mount], path)
 
     def _versioned(self, name: str) -> _Path:
         return self._locate(_path_and_field(name)[0], 2)
