@@ -4648,8 +4648,8 @@ class Resolver:
             backend, name = _parse_reference(reference)
             if backend:
                 store = self._manager.store(backend)
-            # The author of a reference may not know the key, and must not get it under another name. It is
-            # one only in env, where a variable or file overrides the store's own values.
+            # The author of a reference may not know the key, and must not get it under another name. Keys
+            # are variables or mounted files, which override a store's own values.
             if is_store_credential(variable_name(name).upper()) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             loaded = self._loaded.get((id(store), name), {})
@@ -4710,11 +4710,10 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 
 # What settings such as `path` and `user` must not read (POSIX, 8. Environment Variables).
 _RESERVED_VARIABLES = (
-    "ARFLAGS|CC|CDPATH|CFLAGS|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|FFLAGS|GET|GFLAGS"
-    "|HISTFILE|HISTORY|HISTSIZE|HOME|IFS|LANG|LC_[A-Z]+|LDFLAGS|LEX|LFLAGS|LINENO|LINES|LISTER|LOGNAME|LPDEST"
-    "|MAIL|MAILCHECK|MAILER|MAILPATH|MAILRC|MAKEFLAGS|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD"
-    "|OPTARG|OPTERR|OPTIND|PAGER|PATH|PPID|PRINTER|PROCLANG|PROJECTDIR|PS[1-4]|PWD|RANDOM|SECONDS|SHELL|TERM"
-    "|TERMCAP|TERMINFO|TMPDIR|TZ|USER|VISUAL|YACC|YFLAGS"
+    "(AR|C|F|G|L|LD|MAKE|Y)FLAGS|CC|CDPATH|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|GET"
+    "|HIST(FILE|ORY|SIZE)|HOME|IFS|LANG|LC_[A-Z]+|LEX|LINENO|LINES|LISTER|LOGNAME|LPDEST|MAIL(CHECK|ER|PATH|RC)?"
+    "|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD|OPT(ARG|ERR|IND)|PAGER|PATH|PPID|PRINTER|PROCLANG"
+    "|PROJECTDIR|PS[1-4]|PWD|RANDOM|SECONDS|SHELL|TERM(CAP|INFO)?|TMPDIR|TZ|USER|VISUAL|YACC"
 )
 
 
@@ -4837,8 +4836,8 @@ class SecretConfig:
     ) -> Any:
         """Return `found` with variables in place of leaves.
 
-        With a list for the errors of `missing` secrets, references are resolved. With `mounted`, a file that
-        NAME_FILE names may replace a leaf but, of an object's members, only references: others are settings.
+        With a list for errors, of `missing` secrets, references are resolved. With `mounted`, NAME_FILE may
+        replace a leaf; within an object it replaces only references, since other members are settings.
         """
         if isinstance(found, dict):
             return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
@@ -4886,7 +4885,6 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the file's text with a setting changed as by `_write`, "" if there is nothing to do."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -4923,9 +4921,7 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 class _Member(NamedTuple):
-    """Where a member of a JSON object is in the text."""
-
-    start: int  # of the name
+    start: int  # of its name, in the text of an object
     value: int
     end: int
 
@@ -4940,8 +4936,7 @@ def _with_member(
 ) -> str:
     """Return a valid JSON text with a member set or, if `value` is ABSENT, a member that it has removed.
 
-    `path` begins in the object at `at`. `dump` returns JSON whose lines begin with `line_break`, or one line
-    if that is "".
+    The path begins `at` an object. `dump` returns JSON whose lines begin with `line_break`, if that isn't "".
     """
     members = _members_of(text, at)
     name, *inner = path
@@ -4983,7 +4978,6 @@ def _line_break_before(text: str, start: int) -> str:
 
 
 def _members_of(text: str, at: int) -> dict[str, _Member]:
-    """Return the members of the object at a place of valid JSON, by name."""
     import json
 
     decode = json.JSONDecoder().raw_decode
@@ -5515,8 +5509,8 @@ class Encodings:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         values = set(filter(maskable, values))
-        self._sorted = sorted({encoding for value in values for encoding in encodings_of(value)})
-        self._wrapped = {encoding for value in values for encoding in _wrappable(value)}
+        self._sorted = sorted(set[bytes]().union(*map(encodings_of, values)))
+        self._wrapped = set[bytes]().union(*map(_wrappable, values))
         self._sorted_wrapped = sorted(self._wrapped)
         self._first_bytes = {encoding[0] for encoding in self._sorted}
         shortest = min(map(len, self._sorted), default=_LONG)
@@ -5855,7 +5849,7 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
-    """Return what was put into a text, all stages of these secrets, and what opens their stores."""
+    """Return what was put into a text, with its other stages and what opens its stores."""
     values = resolver.values
     for store, name in resolver.sources:
         values.update(resolver.stages(store, name).values(), filter(maskable, store.credentials()))
@@ -5863,7 +5857,6 @@ def values_to_mask(resolver: Resolver) -> set[str]:
 
 
 def _check_passable(text: str, variable: str) -> None:
-    """Raise BadValue for what no variable can hold, and for data that looks like a reference."""
     hint = "name the secrets that the command needs, without it"
     reject_reference(text, f"the value for {variable}", hint)
     with suppress(UnicodeEncodeError):
@@ -5942,7 +5935,7 @@ def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
-    """Return a relay to each of our outputs, and the ends of their pipes or terminals for the command."""
+    """Return a relay to each of our outputs, and what the command writes to instead."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
@@ -5964,7 +5957,6 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
 
 
 def _resize(terminal: int, like: int) -> None:
-    """Give a terminal the size of another; if one isn't a terminal, do nothing."""
     import fcntl
     import termios
 
@@ -6122,7 +6114,7 @@ def _in_foreground(*, without_terminal: bool = False) -> bool:
 
 
 def _forwarded_signals() -> Iterator[int]:
-    """Yield the signals to pass on, without those that our parent ignores, as nohup does."""
+    """Yield all but those that are ignored, as under nohup."""
     import signal
 
     for name in _FORWARDED.split():
