@@ -10069,9 +10069,10 @@ _NEXT_STEPS = (
 )
 
 
-def _report_text(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_text(run: Audit, out: TextIO) -> None:
+    summary = run.summary
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    for finding in findings:
+    for finding in run:
         confidence = finding.confidence
         if is_colourful:
             confidence = f"\x1b[{_COLOURS[confidence]}m{confidence}\x1b[0m"
@@ -10110,14 +10111,15 @@ def plural(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _report_json(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_json(run: Audit, out: TextIO) -> None:
     import json
 
     print('{"version": 1, "findings": [', file=out)
-    _print_rows(map(_json_row, findings), out)
-    stale = list(map(_json_row, summary.stale))
-    errors = [{"path": _utf8_text(path), "why": why} for path, why in summary.errors]
-    print(f'], "summary": {json.dumps({**vars(summary), "stale": stale, "errors": errors})}}}', file=out)
+    _print_rows(map(_json_row, run), out)
+    summary = vars(run.summary)
+    stale = list(map(_json_row, run.summary.stale))
+    errors = [{"path": _utf8_text(path), "why": why} for path, why in run.summary.errors]
+    print(f'], "summary": {json.dumps({**summary, "stale": stale, "errors": errors})}}}', file=out)
 
 
 def _json_row(record: Finding | Entry) -> dict[str, Any]:
@@ -10140,19 +10142,19 @@ def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
         print(("," if number else "") + json.dumps(row), file=out)
 
 
-def _report_sarif(findings: Iterable[Finding], summary: Summary, out: TextIO) -> None:
+def _report_sarif(run: Audit, out: TextIO) -> None:
     import json
 
     rules: dict[str, dict[str, Any]] = {}
     print('{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",', file=out)
     # Without columnKind, a reader may count UTF-16 units and mark the wrong characters.
     print('"runs": [{"columnKind": "unicodeCodePoints", "results": [', file=out)
-    _print_rows((_sarif_result(finding, rules) for finding in findings), out)
+    _print_rows((_sarif_result(finding, rules) for finding in run), out)
     notes = [
         {"level": "error", "message": {"text": f"can't read it: {why}"}, "locations": [_sarif_location(path)]}
-        for path, why in summary.errors
+        for path, why in run.summary.errors
     ]
-    is_success = bool(summary.files or not summary.errors)
+    is_success = bool(run.summary.files or not notes)
     invocation = {"executionSuccessful": is_success, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     end = json.dumps({"invocations": [invocation], "tool": {"driver": driver}})
@@ -10248,10 +10250,7 @@ class _Use(NamedTuple):
 
 
 def compare_names(audit: Audit, store: Store, backend: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
-    """Return how many names a project asks for and, by kind, where it asks for those that a store lacks.
-
-    The kinds are "missing", for names that are required, and "optional".
-    """
+    """Return how many names a project asks for, and where for the "missing" and the "optional" ones."""
     places: dict[str, list[str]] = {}  # by name
     names: dict[str, set[str]] = {how: set() for how in ("requires", "reads", "default", "provides")}
     for path, use in _uses_in_files(audit):
@@ -10430,12 +10429,8 @@ def _set_up_process() -> None:
 
 def _parse(words: list[str], group: str = "") -> Namespace:
     """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
-    import argparse
-
-    parser = _parser(group, _describe_commands(group))
+    parser = _parser(group, _describe_commands(group), _GROUP)
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
-    parser.add_argument("--version", action="store_true", help="print the version, and git's id of this file")
-    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args(words)
     if args.version:
         _print_version()
@@ -10455,18 +10450,8 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
-    import argparse
-
     run, *arguments = _COMMANDS[name]
-    parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""))
-    for argument in arguments:
-        if isinstance(argument, list):
-            alternatives = parser.add_mutually_exclusive_group()
-            for option, settings in argument:
-                alternatives.add_argument(option, **settings)
-        else:
-            option, settings = argument
-            parser.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
+    parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
     dashes = len(words)
     if name == "run" and "--" in words:  # what follows the dashes belongs to another program
         dashes = words.index("--")
@@ -10480,7 +10465,7 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
     return args
 
 
-def _parser(name: str, description: str) -> ArgumentParser:
+def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentParser:
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -10499,7 +10484,11 @@ def _parser(name: str, description: str) -> ArgumentParser:
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
-    parser.add_argument("--backend", choices=list(STORES), help="where secrets are stored")
+    for argument in (*arguments, _BACKEND):
+        is_choice = isinstance(argument, list)
+        place = parser.add_mutually_exclusive_group() if is_choice else parser
+        for option, settings in argument if is_choice else [argument]:
+            place.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
     return parser
 
 
@@ -10631,7 +10620,7 @@ def _warn_after_set(store: Store, *names: str) -> None:
 def _sealed_store(args: Namespace) -> Store:
     """Return the chosen store, by default the files: no other has what these commands need."""
     manager: SecretsManager = args.manager
-    return manager.store(args.backend or SecretsBackend.FILE)
+    return manager.store(args.backend or "file")
 
 
 def cmd_get(args: Namespace) -> None:
@@ -10964,7 +10953,7 @@ def cmd_audit(args: Namespace) -> int:
     else:
         form = next((name for name in REPORTS if getattr(args, name, False)), "text")
         text = io.StringIO()
-        REPORTS[form](run, run.summary, text if args.output else sys.stdout)
+        REPORTS[form](run, text if args.output else sys.stdout)
         if args.output:  # only now, so that no error leaves half a report
             _save_report(args.output, text.getvalue().encode())
         if run.summary.findings and args.exit_code:
@@ -11330,6 +11319,8 @@ def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
 
 
 _flag = partial(_arg, action="store_true")
+_BACKEND = _arg("--backend", "where secrets are stored", choices=list(STORES))
+_GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
 _NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
 _JSON = _flag("--json", "print JSON")
