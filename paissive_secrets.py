@@ -1725,7 +1725,7 @@ class EnvironmentStore(Store):
         return view
 
     def outlives_process(self) -> bool:
-        return self._writes_file() and bool(self.plaintext_file())
+        return self._writes_file() and self._configured_file() != ""
 
     def plaintext_file(self) -> str:
         """Return the path of the dotenv file, which need not exist, or ""."""
