@@ -10408,10 +10408,8 @@ def run_as_program() -> NoReturn:
 
 
 def _set_up_process() -> None:
-    import gc
     import signal
 
-    gc.freeze()  # so that the collection at the end doesn't look through this module
     for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
@@ -10559,8 +10557,8 @@ def cmd_set(args: Namespace) -> None:
     $ set DEPLOY_KEY --from-file id_ed25519
     $ set app/db --json --backend vault < fields.json
 
-    Drops one newline at the end of piped input. --from-file changes nothing.
-    Passwords of lud have lower case, upper case and digits; s is for symbols.
+    Drops one newline at the end of piped input; --from-file keeps it. A password
+    of lud has lower case, upper case and digits; s stands for symbols.
     """
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
@@ -11358,7 +11356,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         cmd_list,
         _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
         _flag("--all", "also settings of the .env file, such as DB_HOST"),
-        _arg("--old TIME", "only secrets that were last set before that, such as 90d"),
+        _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
         _JSON,
     ),
     (
@@ -11454,7 +11452,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         _flag("--archives", "also read what is in zip, tar and gzip files"),
         _arg("--disable RULE", "rules to skip", **_SEVERAL),
         _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
-        _arg("--exit-code N", "if there are findings; default: 1", type=int, default=1),
+        _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
         _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
         _flag("--list-rules", "list the rules"),
         _flag("--known", "also search for the store's values"),
