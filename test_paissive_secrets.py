@@ -8364,6 +8364,12 @@ def test_import_says_what_is_wrong_with_any_bytes(data):
         ps.parse_import(data, "f")
 
 
+def test_import_takes_all_fields_of_a_secret_in_any_spelling_of_json():
+    store = bao().store()
+    ps.import_secrets(store, {"app#": '{"a":"1",\n"b": "2"}'}, "x.json")
+    assert store.get_fields("app") == {"a": "1", "b": "2"}
+
+
 def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
     store, values = Unwritable(), dict.fromkeys("ABCD", "new")
     store.full = "D"
@@ -8849,6 +8855,23 @@ def test_run_passes_settings_on_without_masking_or_mentioning_them(tmp_path):
     (tmp_path / ".env").chmod(0o600)
     done = cli("run", "--", "sh", "-c", "echo $DB_HOST $PORT $DB_PASSWORD", cwd=tmp_path)
     assert (done.stdout, err(done)) == (b"localhost 8000 ***\n", "")
+    done = cli("run", "DB_PASSWORD", "--", "sh", "-c", "echo $DB_HOST $DB_PASSWORD", cwd=tmp_path)
+    assert (done.stdout, err(done)) == (b"***\n", "")
+
+
+def test_run_resolves_references_with_the_manager_that_it_is_given(monkeypatch):
+    manager = ps.SecretsManager("memory")
+    manager.set_secret("A_TOKEN", SAFE)
+    monkeypatch.setenv("URL", "x://${secret://memory/A_TOKEN}")
+    assert ps.environment_with_secrets(ps.MemoryStore(), manager=manager)[0]["URL"] == f"x://{SAFE}"
+
+
+def test_run_masks_what_opens_the_store_that_all_fields_of_a_secret_are_of():
+    store = bao().store()
+    store.set_fields("app", {"a": "v", "b": "w"})
+    environment, values = ps.environment_with_secrets(store, ["app#"])
+    assert {environment[name] for name in ("APP_A", "APP_B")} == {"v", "w"}
+    assert store.settings.token in values["APP_A"] & values["APP_B"]
 
 
 def test_run_masks_a_setting_that_it_is_given_by_name(tmp_path):
@@ -8863,6 +8886,7 @@ def test_run_passes_on_a_login_that_looks_like_a_reference(run, names):
     out, err, code = run(*names, "--", "printenv", "BASIC_AUTH", BASIC_AUTH=login)
     note = "warning: BASIC_AUTH looks like a reference, and names no secret: it is passed on as it is\n"
     assert (out, err, code) == (b"***\n", note, 0)
+    assert run(*names, *sh("echo ${BASIC_AUTH#secret:}"), BASIC_AUTH=login)[0] == b"***\n"
     assert run(*names, "--", "sh", "-c", f'[ "$BASIC_AUTH" = "{login}" ]', BASIC_AUTH=login)[2] == 0
 
 
@@ -9138,6 +9162,16 @@ def test_run_on_a_terminal_with_stdin_from_elsewhere_shows_the_command_none():
     assert (os.read(master, 100), process.returncode) == (b"piped\r\n***\r\n", 0)
     os.close(master)
     os.close(slave)
+
+
+def test_run_on_a_terminal_with_stdout_to_elsewhere_lets_the_command_read_from_it():
+    script = "echo ready; read x; test -t 0 && test ! -t 1 && echo got $x $APP_TOKEN"
+    words = shlex.join([*RUN, "APP_TOKEN", *sh(script)]) + " | cat"
+    terminal = Terminal(tool("bash"), "-c", words, env={**os.environ, **SECRETS})
+    terminal.until(b"ready\r\n")
+    terminal.type(b"line\n")
+    terminal.until(b"got line ***\r\n")
+    assert terminal.end() == 0
 
 
 def test_run_with_closed_outputs():
