@@ -9696,6 +9696,12 @@ def test_redact_takes_a_backend_or_a_mapping_and_names_short_values(source, log,
     assert (log.text(), caplog.record_tuples) == ("in ***\n", [warned])
 
 
+@pytest.mark.parametrize("method", ["__str__", "__repr__"])
+def test_redact_hides_an_object_that_shows_a_value_in_either_way(method):
+    texts = {"__str__": lambda self: "text", "__repr__": lambda self: "text", method: lambda self: SAFE}
+    assert ps.redact([type("Own", (), texts)()], [SAFE]) == ["***"]
+
+
 def test_redact_names_a_short_value_by_whatever_its_key_is(log, caplog):
     ps.redact_logs({7: "1234"})
     assert caplog.messages == ["not redacted (under 8 characters): 7"]
@@ -11285,6 +11291,14 @@ def test_a_certificate_in_a_secret_of_kubernetes_is_public():
     tls = manifest("Secret", data={"tls.crt": base64_of(certificate), "tls.key": base64_of(PEM)})
     text = json.dumps(tls, indent=1)
     assert {m.line for m in scanned(text, "a.json")} == {text[: text.index("tls.key")].count("\n") + 1}
+
+
+def test_a_login_in_base64_is_text():
+    for login, rules in (
+        (b"me:" + LOGIN.encode(), ["registry-auth"]),
+        (b"\xff\xfeme:" + LOGIN.encode(), ["password"]),
+    ):
+        assert found(f'"password": "{base64_of(login)}"', "a.json") == rules
 
 
 def test_a_file_named_for_what_it_holds_is_one_value_unless_it_is_json():
@@ -14362,6 +14376,12 @@ def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_n
     (repository / ".env").chmod(0o600)
     assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
+
+
+def test_check_reads_what_audits_of_a_project_leave_out(folder, say):
+    (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
+    (folder / ".paissive-audit").write_text("[exclude]\na.py\n")
+    assert say("check")[1].startswith("missing   A_KEY  a.py:2\n")
 
 
 def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
