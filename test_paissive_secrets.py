@@ -1392,6 +1392,18 @@ def test_generate_makes_a_new_value_of_the_shape_asked_for():
         assert [value for value in values if not re.fullmatch(shape, value)] == []
 
 
+def test_generate_draws_every_character_of_its_classes():
+    classes = {
+        "l": string.ascii_lowercase,
+        "u": string.ascii_uppercase,
+        "d": string.digits,
+        "s": "-_.!@%^*+=?,:~",
+    }
+    for letter, characters in classes.items():
+        drawn = {*"".join(ps.generate(f"password:1024:{letter}") for _ in range(3))}
+        assert drawn == {*characters}
+
+
 def test_generate_refuses_what_it_does_not_know_without_repeating_it():
     specs = "hunter2 token:7 token:1025 token:x token:²² token:16:x uuid password:24:x password:24: hex:-9"
     for spec in [*specs.split(), "hex:", "token: 16"]:
@@ -1725,6 +1737,13 @@ def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
     os.rename(here / "before", here / "after")
     monkeypatch.chdir(here / "after")
     assert ps.SecretRotation(ps.EnvironmentStore()).scheduled() == ["A_TOKEN"]
+
+
+def test_a_schedule_that_can_not_be_written_says_to_which_file(here, monkeypatch):
+    (here / ".env").write_text("A_TOKEN=1\n")
+    monkeypatch.setattr(os, "replace", unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "full")))
+    said = f"Unavailable: can't write {here}/p.json: full; what was there is unchanged"
+    assert refusal(ps.SecretRotation("env", "p.json").schedule, "A_TOKEN", "1d") == said
 
 
 def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
@@ -2416,6 +2435,31 @@ def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, mon
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "~/.env")
     ps.set_secret("A_TOKEN", "3")
     assert (ps.get_secret("A_TOKEN"), (here / ".env").read_text()) == ("3", "A_TOKEN=3\n")
+
+
+def test_a_dotenv_file_is_exposed_only_if_what_a_link_leads_to_is(here, capsys):
+    (here / "real").write_text("A_TOKEN=1\n")
+    (here / ".env").symlink_to("real")
+    for mode, said in (
+        (0o600, ""),
+        (0o644, "paissive_secrets: warning: others can read .env; chmod 600 .env\n"),
+    ):
+        (here / "real").chmod(mode)
+        assert (ps.SecretsManager().get_secret("A_TOKEN"), capsys.readouterr().err) == ("1", said)
+
+
+def test_what_is_deleted_from_a_dotenv_file_is_no_variable_of_this_process_either(here, monkeypatch):
+    (here / ".env").write_text("A_TOKEN=1\n")
+    monkeypatch.setenv("A_TOKEN", "2")
+    store = ps.EnvironmentStore().persistent_view()
+    store.delete("A_TOKEN")
+    assert "NotFound" in refusal(store.get, "A_TOKEN")
+
+
+def test_what_no_dotenv_file_holds_can_not_be_set_by_a_command(here, monkeypatch, say):
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
+    refused = "this store doesn't outlive the command; use --backend file\n"
+    assert say("set", "A_TOKEN", stdin="x") == (2, refused)
 
 
 def test_status_says_what_keeps_a_dotenv_file_from_being_read(here, monkeypatch, say):
@@ -4116,8 +4160,12 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
 
 
 def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
-    files.set("app/x/y", "1")
-    for name, left in (("app/x/y", ["DB.age", "app"]), ("app/db", ["DB.age"])):
+    files.set_all({"app/x/y": "1", "a/b/c": "2"})
+    for name, left in (
+        ("app/x/y", ["DB.age", "a", "app"]),
+        ("a/b/c", ["DB.age", "app"]),
+        ("app/db", ["DB.age"]),
+    ):
         files.delete(name)
         assert sorted(os.listdir(STORE / "secrets")) == left
 
