@@ -6802,6 +6802,7 @@ def pattern_rules() -> dict[str, Rule]:
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
+    """Yield a rule for each row, with the text after its name."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
@@ -7427,7 +7428,6 @@ _LINE_OF_ITS_OWN = lazily(
 )
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
 _MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
-_CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = b"-" * 48 + b"0" * 10 + b"-" * 7 + b"A" * 26 + b"-" * 6 + b"a" * 26 + b"-" * 133
@@ -7444,7 +7444,6 @@ classes: aA0- 158 aA0 123 a0 90 aA 66 0 -68 0- -181 A- -222
 digits: many 113 some 18 two -12 none -97
 distinct: 8 56 7 54 10 -34 2 -81
 drawn: token 170 key 77 - -392
-echoes: name -53
 ends: - -184
 first: access 154 x 128 token -105 key -135
 has: token -99 test -135 secret -247 abc -273 123 -296 pass -362
@@ -7536,8 +7535,7 @@ def _features_of_place(
         "ends": "telltale" if _ends_telltale(name) else "-",
     }
     named = [f"name {word}" for word in sorted(set(words))]
-    ends = [f"first {words[0]}", f"last {words[-1]}"] if words else []
-    return "bias -", *_cross(kind, facts), *named, *ends
+    return "bias -", *_cross(kind, facts), *named, f"first {words[0]}", f"last {words[-1]}"
 
 
 @lru_cache(4096)
@@ -7585,9 +7583,6 @@ def _letter_pairs() -> dict[str, int]:
 def _marks(c: Candidate) -> tuple[str, ...]:
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MADE_UP_PARTS.findall(value))]
-    name = c.name.lower()
-    if name in value or name.replace("_", "") in value:
-        found.append("echoes name")
     if _WEAK.match(value):
         found.append(f"weak {c.kind}")
     if looks_drawn(c.value):
@@ -7600,30 +7595,25 @@ def _sets_own_line(c: Candidate) -> bool:
     sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
     if not sets or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
         return False
-    more = c.after[len(c.quote) :].strip("\"' \t\r")  # of a sentence
-    return (not more or more[0] in "#,;}|]</") and _ends_telltale(c.name)
+    return _ends_telltale(c.name)
 
 
 def _ends_telltale(name: str) -> bool:
-    words = words_of(name.rstrip("0123456789"))
-    if words[-1:] and words[-1] in _CONFIRMING:
-        words = words[:-1]
+    words = words_of(_CONFIRMING.sub("", name))
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
 def _looks_random(value: str) -> bool:
+    """Return whether it is a mixture with symbols, such as a generated password."""
     symbols = _SYMBOLS.intersection(value)
     if not symbols or len(value) < 12 or _LONG_WORD.search(value):
-        return False
-    classes = set(value.encode("latin-1", "replace").translate(_CLASS_OF))
-    if len(classes) < 3:
         return False
     return wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
 
 
 def looks_drawn(value: str) -> bool:
-    """Return whether it is a long mixture of letters and digits, and no name in camel case."""
-    if not _MIXTURE.match(value) or 3 * len(_CAMEL_CASE.sub("", value)) < len(value):
+    """Return whether it is a long mixture of letters and digits, and not made of words."""
+    if not _MIXTURE.match(value):
         return False
     part = max(re.split("[_-]", value), key=len)  # without words before it, as in acme_test_
     return wordness(part if len(part) > 19 else value) not in "6 7 8 9"
@@ -7695,8 +7685,8 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
-    \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes|confirmed
-    |hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong
+    \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
+    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong
     |(?:mis|no)?match|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
     + stringK7
@@ -7705,8 +7695,8 @@ it is PEM, which has a rule of its own
     - -----BEGIN PUBLIC KEY-----
     + LS0{A20}
 it is a hash
-    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$|\*[0-9A-F]{40}\Z
-    |(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
+    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
+    |\*[0-9A-F]{40}\Z|(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
     |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
@@ -7782,16 +7772,16 @@ _IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\
 _IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
 _COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
 _WEAK_WORD = (
-    r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo|default|sa|dev|local"
-    r"|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle|minio|elastic|docker|app|db|my|the"
-    r"|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api|auth|token|super|strong|secure"
-    r"|new|old|s3cr3t|abc|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
+    r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo"
+    r"|default|sa|dev|local|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
+    r"|minio|elastic|docker|app|db|my|the|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api"
+    r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
 _WEAK_ENDING = lazily(
     r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass|passwd|password|pwd?|test)\d{0,4}\Z"
 )
-_CONFIRMING = ("confirm", "confirmation", "repeat", "again", "verify")
+_CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -7889,16 +7879,15 @@ def _is_uniform(body: str) -> bool:
 
 def _counts_up(value: str) -> bool:
     lowered = value.lower()
-    return any(map(_COUNTING.search, (lowered, lowered[::2], lowered[1::2])))
+    by_turns = lowered[::2], lowered[1::2]  # as in 1a2b3c
+    return any(map(_COUNTING.search, (lowered, *by_turns)))
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
     """Return why a value under this name, in this place, is no secret; "" if it may be."""
     if UUID_VALUE.match(value):
-        secret = (
-            is_secret_name(c.name) and c.separator != "," and not re.search(r"(?i)(?:\A|\.)key\Z", c.name)
-        )
-        return "" if secret else "it is an identifier"
+        is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
+        return "" if is_secret_name(c.name) and not is_column else "it is an identifier"
     if is_about_secret(c.name):
         return "its name isn't that of a secret"
     if c.language == "translation":
@@ -7907,15 +7896,14 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "it is prose"
     if c.separator == ">" and c.name.lower() == "key":
         return "it is a name or a word"
-    if re.search(r"(?i)nonce\Z", c.name) and (
-        c.kind != "nonce" or c.language == "source" or "<" in c.before or value.isdigit()
-    ):
+    is_public = c.language == "source" or "<" in c.before or value.isdigit()
+    if is_public and c.name.lower().endswith("nonce"):
         return "it is a nonce"
     command = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
     if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not looks_drawn(value))):
         return "it is prose"
     if c.separator == ":" and not c.quote:
-        more = c.language == "docs" and value.isalpha() and re.match(" [A-Za-z]+[ ,.]", c.after)
+        more = c.language == "docs" and re.match(" [A-Za-z]+[ ,.]", c.after)
         if more or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"):
             return "it is prose"
     if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
@@ -7925,7 +7913,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     if c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value)):
         return "it is the output of a command"
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    any_word = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
+    any_word = ends in ([], ["pass"]) and c.name != "passwords"
     if any_word or is_weak_password(c) or not _is_word(value, c):
         return ""
     return "it is a name or a word"
@@ -8005,6 +7993,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
+    """Yield the only word in a file, if the file's name is a secret's."""
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
@@ -8074,6 +8063,7 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
+    """Return where runs of 20 or more letters, digits, _ and - begin and end."""
     find = text.translate(_TWO_CLASSES).find
     end = 0
     runs: list[tuple[int, int]] = []
@@ -8143,6 +8133,7 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 
 
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
+    """Yield secrets in JSON's strings, read without escapes, as spans of the whole strings."""
     import json
 
     if b"\\" not in text:
@@ -8248,6 +8239,7 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
+    """Return the values that INSERT puts into columns with a secret's name."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -8354,14 +8346,16 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
     """Return the entries of a mapping and its end: its brace, or in YAML the next line indented less."""
     if data[2]:
+        start = data.start(2)
         end = find_or_end(text, b"}", data.end(), end)
-        entry = re.compile(rb"[{,]\s{0,200}" + _KUBE_ENTRY)
-        return entry.finditer(text, data.start(2), end), end
-    indent = len(data[3])
-    close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (indent - 1)).search(text, data.start(3), end)
-    end = close.start() if close else end
-    entry = re.compile(rb"(?m)^[ \t]{%d}(?=\S)" % indent + _KUBE_ENTRY)
-    return entry.finditer(text, data.start(3), end), end
+        begin = rb"[{,]\s{0,200}"
+    else:
+        start = data.start(3)
+        indent = len(data[3])
+        close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (indent - 1)).search(text, start, end)
+        end = close.start() if close else end
+        begin = rb"(?m)^[ \t]{%d}(?=\S)" % indent
+    return re.compile(begin + _KUBE_ENTRY).finditer(text, start, end), end
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
@@ -8484,7 +8478,7 @@ def scan(
 
 
 def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("high",)) -> Iterator[bytes]:
-    """Yield a text with `***` in place of findings of these confidences that no comment allows."""
+    """Yield a text with `***` in place of what built-in rules find with these confidences, unless allowed."""
     done = 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(filter(None, pieces)):
         text = window.text
@@ -8530,6 +8524,7 @@ def _line_start(text: bytes, near: int) -> int:
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
+    """Return the line and column after a text that begins at these."""
     begin = text.rfind(b"\n") + 1
     width = len(text[begin:].decode("utf-8", "replace"))
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
@@ -8552,7 +8547,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
         at = span.start
         value = text[at : span.end]
         repeated = line, span.rule, span.confidence, value
-        if repeated in seen:
+        if repeated in seen:  # one finding for each line
             continue
         seen.add(repeated)
         name = _name_before(text, at)

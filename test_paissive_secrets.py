@@ -11018,7 +11018,6 @@ WEAK = """
 - a.yml secret: supersecret
 - a.env SEC·RET_STORE=vault
 - a.yml secret: shop
-- a.ini PASS·WORD: welcome to x
 - a.ini PASS·WORD_OF_X: welcome
 - a.ini secret=postgres
 - a.ini the PASS·WORD: postgres
