@@ -6266,15 +6266,12 @@ def _redact_logging(redacting: RedactingFilter) -> None:
 
 def _redact_reports(redacting: RedactingFilter) -> None:
     import threading
-    import traceback
 
     def report(error: Optional[BaseException], *context: object) -> bool:
-        if error is None or not redacting.is_revealing(error, context):
-            return False
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        if sys.stderr:
-            sys.stderr.write(redacting.redact("".join(lines)))
-        return True
+        text = "" if error is None else redacting.masked_report(error, context)
+        if text and sys.stderr:
+            sys.stderr.write(text)
+        return text != ""
 
     def wrap_hook(hook: Callable[..., object]) -> Callable[..., object]:
         return lambda args: report(args.exc_value, args) or hook(args)
@@ -6340,8 +6337,6 @@ class RedactingFilter:
 
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and extra fields."""
-        import logging
-
         with suppress(Exception):  # a message that can't be made is for logging to report
             message = record.getMessage()
             redacted = self.redact(message)
@@ -6351,17 +6346,21 @@ class RedactingFilter:
             examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if error is not None and self.is_revealing(error):
-            text = logging.Formatter().formatException(record.exc_info)
-            record.exc_text = self.redact(text)  # which formatters use
+        text = "" if error is None else self.masked_report(error)
+        if text:
+            record.exc_text = text.rstrip("\n")  # which formatters use
             record.exc_info = None
         return True
 
-    def is_revealing(self, error: BaseException, *context: object) -> bool:
-        """Return whether these or the frames show a value, or may do so."""
+    def masked_report(self, error: BaseException, *context: object) -> str:
+        """Return the report, masked, if it, frames or context may show a value.
+
+        Otherwise, return "".
+        """
         import traceback
 
-        shown = [*context, *traceback.format_exception(type(error), error, error.__traceback__)]
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        shown = [*context, *lines]
         errors = [error]
         for cause in errors:  # which grows meanwhile
             for frame, _ in traceback.walk_tb(cause.__traceback__):
@@ -6369,7 +6368,8 @@ class RedactingFilter:
             group = getattr(cause, "exceptions", ())
             related = (cause.__cause__, cause.__context__, *(group if isinstance(group, tuple) else ()))
             errors += [one for one in related if isinstance(one, BaseException) and one not in errors]
-        return _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is not shown
+        is_harmless = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is shown
+        return "" if is_harmless else self.redact("".join(lines))
 
 
 class _Redaction:

@@ -9775,7 +9775,7 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
         try:
             raise ValueError(text + SAFE[len(text) :])
         except ValueError:
-            return ps.RedactingFilter([SAFE]).is_revealing(sys.exc_info()[1])
+            return ps.RedactingFilter([SAFE]).masked_report(sys.exc_info()[1])
 
     assert shown(SAFE[:3])
     assert not shown("harmless" * 9)
@@ -9786,7 +9786,7 @@ def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(
         try:
             raise ValueError(len(held))
         except ValueError as error:
-            return ps.RedactingFilter([SAFE]).is_revealing(error)
+            return bool(ps.RedactingFilter([SAFE]).masked_report(error))
 
     monkeypatch.setattr(ps, "_MAX_EXAMINED", 1000)
     assert (is_revealing([""] * 100), is_revealing([""] * 1001)) == (False, True)
@@ -9805,7 +9805,7 @@ def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
     group = ValueError("several")
     for value in ("harmless", SAFE):
         group.exceptions = (caught(value),)
-        assert ps.RedactingFilter([SAFE]).is_revealing(group) == (value == SAFE)
+        assert bool(ps.RedactingFilter([SAFE]).masked_report(group)) == (value == SAFE)
 
 
 @pytest.mark.parametrize("link", ["__cause__", "__context__"])
@@ -9814,7 +9814,7 @@ def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link):
     for value in ("harmless", SAFE):
         setattr(later, link, caught(value))
         setattr(getattr(later, link), link, later)  # one is the cause of the other
-        assert ps.RedactingFilter([SAFE]).is_revealing(later) == (value == SAFE)
+        assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
 
 
 def test_redact_while_other_threads_log(log):
