@@ -9187,6 +9187,19 @@ def test_run_on_a_terminal_gets_its_keys_again_when_it_comes_back_from_the_backg
     leave(terminal)
 
 
+def test_run_on_a_terminal_continues_what_the_command_has_started_as_well():
+    terminal = shell_on_a_terminal("cat; echo d''one $APP_TOKEN")
+    terminal.type(b"once\n")
+    terminal.until(b"once\r\nonce\r\n")
+    terminal.type(b"\x1a")
+    terminal.until(b"Stopped")
+    terminal.type(b"fg\n")
+    eventually(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ICANON)
+    terminal.type(b"\x04")
+    terminal.until(b"done ***\r\n$ ")
+    leave(terminal)
+
+
 def test_run_on_a_terminal_lets_a_command_be_stopped_as_one_that_writes_from_the_background_is():
     terminal = shell_on_a_terminal("read line; kill -s TTOU $$; echo d''one")
     terminal.type(b"line\n")
