@@ -6826,6 +6826,8 @@ def custom_rule(name: str, pattern: str) -> Rule:
         raise BadValue(f"{show(name)} can't be a rule's name, or is one already")
     if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
         raise BadValue(f"rule {show(name)} has no literal prefix")
+    if re.match(r"[.:/+][\w(|)-]*\Z", prefix):  # runs are looked up by the two bytes before them
+        raise BadValue(f"rule {show(name)} works only without its first {show(prefix[0])}")
     part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
         raise BadValue(f"rule {show(name)} has no shape, or two ranges")
@@ -8708,6 +8710,8 @@ class Blob(NamedTuple):
 
 
 class _GitOutput(io.FileIO):
+    """Git's output; reading it raises Unsafe if git is silent for too long."""
+
     def readinto(self, buffer: Any) -> Any:
         import select
 
@@ -8813,6 +8817,7 @@ def find_in_repository(folder: str, *revisions: str) -> list[str]:
 
 
 def real_path(path: str) -> str:
+    """Return an absolute path without links, with "/", also at the end of a folder's."""
     real = os.path.realpath(path).replace(os.sep, "/")
     return real.rstrip("/") + "/" if os.path.isdir(real) else real
 
@@ -8861,7 +8866,7 @@ def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
-        yield from (line.decode().strip("?\n") for line in out)
+        yield from (line.decode().strip("?\n") for line in out)  # "?" is before a missing one
 
 
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
@@ -8943,7 +8948,8 @@ case ",$SKIP," in *[,\\ ]paissive-audit[,\\ ]*) exit 0 ;; esac
 """
 # Run as a script, this file would be compiled before each commit; imported, once. An import makes no garbage.
 _IMPORT_AND_RUN = (
-    "import gc, sys, importlib.util as util; gc.disable(); del sys.argv[0];"
+    "import gc, sys; gc.disable(); sys.path[:] = filter(None, sys.path); del sys.argv[0];"
+    " import importlib.util as util;"
     " spec = util.spec_from_file_location('paissive_secrets', sys.argv[0]);"
     " sys.modules[spec.name] = module = util.module_from_spec(spec);"
     " spec.loader.exec_module(module); gc.enable(); module.run_as_program()"
@@ -8960,8 +8966,9 @@ def install_hook(name: str) -> str:
     import shlex
 
     path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
-    # -I: no module of the repository takes the place of Python's. -S: only a store needs packages.
-    options = "-Ic" if name == "pre-push" else "-ISc"
+    # No module of the repository takes the place of Python's. -S: only a store needs packages, and -I would
+    # hide those of the user.
+    options = "-Ec" if name == "pre-push" else "-ISc"
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
     command = f"{shlex.join(program)} {_HOOKS[name]}"
@@ -9142,8 +9149,7 @@ _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     """Return whether a pattern is negated, whether it has folders, and its expression."""
-    # gitignore(5): trailing spaces count only if escaped; a "/" at the end means folders only, one elsewhere
-    # that the pattern is relative to its file's folder.
+    # A "/" at the end means folders only, one elsewhere that the pattern is for a whole path (gitignore(5)).
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     is_negated = line.startswith(b"!")
     line = line.removeprefix(b"!")
@@ -9352,6 +9358,7 @@ class Audit:
         else:
             self.base = _shown_from(self.paths, self.baseline)
         self._check_paths()
+        # "." is the default: all that git has, even from a subfolder.
         everywhere = self._in_git and self.paths in ([], ["."])
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self._staged: list[Blob] = []
@@ -9635,7 +9642,7 @@ def _common_folder(paths: Iterable[str]) -> str:
     folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_path(os.path.commonpath(folders))
-    except ValueError:  # on several drives of Windows
+    except ValueError:  # no paths, or on several drives of Windows
         return ""
 
 
@@ -9713,7 +9720,7 @@ class _AuditSettings:
         else:
             pattern, *rules = re.split(r"(?<!\\)\s+", line)
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
-                raise BadValue("can't be understood")
+                raise KeyError(section)
             self._allowed.append((IgnorePatterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
@@ -9726,7 +9733,7 @@ class _AuditSettings:
         return patterns.match((self._base + path).removeprefix(self._top))
 
 
-# The verdicts on values that a store holds or held: how severe it is to find them, and what to do next.
+# How severe it is to find a value that a store holds or held, and what to do next.
 _REPLACE = "rotate now {0}, or change it where used, and set {0}"
 _VERDICTS = {
     "current": ("critical", _REPLACE),
@@ -9965,14 +9972,14 @@ class Baseline:
 
     The first line holds the version, every other an Entry, in any order, so
     that branches merge. A missing file accepts nothing. Raises BadValue if
-    the file isn't a baseline, Unavailable if it can't be read.
+    it isn't a baseline, Unsafe if it isn't a file, and Denied or Unavailable
+    if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
         self.entries: set[Entry] = set()
         self.past: set[Entry] = set()  # those only in history, which no audit of files finds
-        self.renamed: set[Entry] = set()  # those that have been found under a new path
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
@@ -10002,14 +10009,14 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether a finding was accepted, even under an old path."""
+        """Return whether a finding was accepted, even for a path that is gone from `base`."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))
             if not old:
                 return False
+            self.entries.remove(old)
             self.entries.add(entry)
-            self.renamed.add(old)
             self.unseen.discard(old)
         self.unseen.discard(entry)
         return True
@@ -10036,7 +10043,7 @@ class Baseline:
         if history:
             self.past |= found
         self.entries |= found
-        self.entries.difference_update(summary.stale, self.renamed)
+        self.entries.difference_update(summary.stale)
         lines = io.BytesIO()  # one after the other: there may be very many
         lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
         for entry in sorted(self.entries):

@@ -12660,6 +12660,24 @@ def test_before_a_push_the_values_of_a_store_that_opens_are_searched_for(reposit
     assert "value of DEPLOY_TOKEN, current" in pushed(repository, "origin", "main", DEPLOY_TOKEN=value)
 
 
+def test_before_a_push_packages_of_the_user_are_found_and_no_module_of_the_repository(
+    repository, remote, tmp_path_factory, monkeypatch
+):
+    home = str(tmp_path_factory.mktemp("home"))
+    monkeypatch.setattr(sys, "executable", getattr(sys, "_base_executable", sys.executable))
+    ask = [sys.executable, "-c", "import site; print(site.getusersitepackages())"]
+    folder = subprocess.check_output(ask, env={**os.environ, "HOME": home}, text=True).strip()
+    plant(Path(folder), "usercustomize.py")  # which Python imports at its start
+    Path(folder, "usercustomize.py").write_text("import sys; print('packages', file=sys.stderr)")
+    for name in ("importlib", "json", "subprocess"):
+        (repository / f"{name}.py").write_text("raise SystemExit('planted')")
+    leak(repository / "a.py")
+    commit(repository)
+    ps.install_hook("pre-push")
+    said = pushed(repository, "origin", "main", HOME=home)
+    assert "packages" in said and "a.py:1:6" in said and "planted" not in said
+
+
 def test_a_push_is_audited_without_the_values_of_a_store_that_is_locked(repository, remote, monkeypatch):
     with monkeypatch.context() as opened:
         opened.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
@@ -13572,6 +13590,8 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[rules]\nx = acme_ {A14}", 2, "it needs 20 letters, digits, _ or - in a row", RULE_HINT),
     ("[rules]\nx = acme_ {A10}:{A30}", 2, "it needs 20 letters, digits, _ or - in a row", RULE_HINT),
     ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
+    ("[rules]\nx = /acme_ {A32}", 2, "rule 'x' works only without its first '/'", RULE_HINT),
+    ("[rules]\nx = :(acme|corp)_ {A32}", 2, "rule 'x' works only without its first ':'", RULE_HINT),
     ("[rules]\njwt = acme_ {A32}", 2, "'jwt' can't be a rule's name, or is one already", RULE_HINT),
     (
         "[rules]\nbasic-auth = acme_ {A32}",
