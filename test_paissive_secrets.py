@@ -73,7 +73,7 @@ import warnings
 import xml.sax.saxutils
 import zipfile
 import zlib
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8560,6 +8560,10 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
         assert masked([line.encode()], value) == re.sub(r"\w+-line", "***", line).encode()
 
 
+def test_mask_each_line_of_a_value_of_thousands():
+    assert masked([b"line-4999-of-many"], "\n".join(f"line-{n}-of-many" for n in range(5000))) == b"***"
+
+
 def test_mask_each_of_many_lines_in_every_encoding():
     lines = [f"line-{n}-of-many" for n in range(30)]
     encodings = ps.Encodings(["\n".join(lines)])
@@ -9535,6 +9539,7 @@ class Pair(typing.NamedTuple):
 Hidden = type("Hidden", (dict,), {"__repr__": lambda self: SAFE})
 Silent = type("Silent", (dict,), {"__repr__": lambda self: "<Silent>"})
 Opaque = type("Opaque", (), {"__repr__": lambda self: 1 / 0})
+Own = type("Own", (UserDict,), {"__repr__": lambda self: "<Own>"})
 ENDLESS = type("Endless", (dict,), {"items": lambda self: 1 / 0})()
 HELD = {  # what holds a value, and what becomes of it
     "an ordered dict": (OrderedDict(a=SAFE), "***"),
@@ -9554,6 +9559,7 @@ HELD = {  # what holds a value, and what becomes of it
     "a view of a dict": ({"a": SAFE}.values(), "***"),
     "a class of its own": (Hidden(), "***"),
     "a class that hides what it holds": (Silent(a=[SAFE]), "***"),
+    "a mapping that hides what it holds": (Own(a=[SAFE]), "***"),
     "a named tuple without a value": (Pair("no", 7), Pair("no", 7)),
     "what can't be printed": (Opaque(), "***"),
     "what can't be read": (ENDLESS, "***"),
@@ -12276,13 +12282,16 @@ def test_history_includes_amended_and_stashed_commits_merges_and_dangling_files(
     git(repository, "merge", "-q", "--no-commit", "--no-ff", "main")
     leak(repository / "merged.py", 1)
     merge = commit(repository)
+    leak(repository / "reset.py", 4)
+    reset = commit(repository)
+    git(repository, "reset", "-q", "--hard", "HEAD~1")  # which the reflog still has
     leak(repository / "stashed.py", 2)
     git(repository, "add", ".")
     git(repository, "stash", "-q")
     blob = f"blob {git(repository, 'hash-object', '-w', str(leak(repository / 'dangling.py', 3)))[:12]}"
     commits = {finding.path: finding.commit for finding in ps.audit(history=[])}
-    assert set(commits) == {"amended.py", "merged.py", "stashed.py", blob}
-    assert (commits["merged.py"], commits[blob]) == (merge, "")
+    assert set(commits) == {"amended.py", "merged.py", "reset.py", "stashed.py", blob}
+    assert (commits["merged.py"], commits["reset.py"], commits[blob]) == (merge, reset, "")
 
 
 def test_history_of_revisions_is_what_they_reach(repository):
