@@ -93,12 +93,11 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
 
-    from cryptography.exceptions import InvalidSignature, InvalidTag
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.hmac import HMAC
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+    from cryptography import exceptions
+    from cryptography.hazmat.primitives import hashes, hmac
+    from cryptography.hazmat.primitives.asymmetric import x25519
+    from cryptography.hazmat.primitives.ciphers import aead
+    from cryptography.hazmat.primitives.kdf import hkdf
 
 __all__ = [
     "Audit",
@@ -345,7 +344,6 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
-    """Return the text, or raise BadValue as `check_value` does."""
     # The error of a strict decoder would hold the data.
     return check_value(data.decode(errors="surrogateescape"), what)
 
@@ -601,7 +599,6 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group is a user's alone, as many systems make one for each."""
     import grp
     import pwd
 
@@ -1780,8 +1777,8 @@ class EnvironmentStore(Store):
         try:
             yield "secrets", str(len(list(self.names())))
             yield "settings", str(len(self.plain_settings()))
-            for problem in filter(None, [self._why_ignored(), *map(str, self._load().problems())]):
-                yield "problem", problem
+            self._check_trusted()
+            yield from (("problem", str(problem)) for problem in self._load().problems())
         except SecretsError as error:
             yield "problem", str(error)
 
@@ -1807,9 +1804,7 @@ class EnvironmentStore(Store):
 
     def _parse(self, data: bytes) -> Dotenv:
         path = self.plaintext_file()
-        ignored = self._why_ignored()
-        if ignored:
-            raise Unsafe(ignored)
+        self._check_trusted()
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
@@ -1819,21 +1814,20 @@ class EnvironmentStore(Store):
             warn_once(str(problem))
         return dotenv
 
-    def _why_ignored(self) -> str:
+    def _check_trusted(self) -> None:
+        """Raise Unsafe if nobody named the dotenv file, and others can write it."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
-        if not found or (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
-            return ""
-        return f"others can write to {path}, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
+        if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
+            hint = "name it in PAISSIVE_ENV_FILE to use it"
+            raise Unsafe(f"others can write to {path}, so it is ignored", hint=hint)
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
         path = self.plaintext_file()
         if not path or (os.path.exists(path) and not os.path.isfile(path)):
             problem = f"{path} is not a file" if path else "there is no dotenv file to write"
             raise BadValue(problem, hint="name a file in PAISSIVE_ENV_FILE, or use --backend file")
-        ignored = self._why_ignored()
-        if ignored:
-            raise Unsafe(ignored)
+        self._check_trusted()
         with disk_errors(f"write {path}"), FileLock(path):
             rewrite(path, change(self._load()).encode(errors="surrogateescape"))
 
@@ -1928,14 +1922,13 @@ def read_store_credential(variable: str) -> str:
     text = os.environ.get(variable, "")
     if text:
         return text
-    path = os.environ.get(variable + "_FILE", "")
     command = os.environ.get(variable + "_COMMAND", "")
-    if command and not path:
+    if command and not os.environ.get(variable + "_FILE"):
         with _running:
             if command not in COMMAND_OUTPUTS:
                 COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
             return COMMAND_OUTPUTS[command]
-    path = path or credential_path(variable)
+    path = credential_path(variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
 
@@ -1977,8 +1970,7 @@ def ask(prompt: str, *, twice: bool = False) -> str:
     typed = again = ""
     with suppress(EOFError):  # ^D
         typed = getpass.getpass(prompt)
-        if typed:
-            again = getpass.getpass("Again: ") if twice else typed
+        again = getpass.getpass("Again: ") if twice and typed else typed
     if not typed:
         raise BadValue("nothing was typed", hint="try again")
     if again != typed:
@@ -2111,8 +2103,8 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient._wrap(file_key) for recipient in recipients) + b"---"
     mac = _base64(_header_mac(file_key, header).finalize())
-    aead = ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload"))
-    payload = (aead.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
+    cipher = aead.ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload"))
+    payload = (cipher.encrypt(count, chunk, None) for count, chunk in _chunks(plaintext, _CHUNK))
     return b"".join([header, b" ", mac, b"\n", nonce, *payload])
 
 
@@ -2130,12 +2122,12 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
         raise WrongKey("none of the keys opens this")
     try:
         _header_mac(file_key, header).verify(_unbase64(mac))
-    except InvalidSignature:  # a stanza was added, dropped or moved
+    except exceptions.InvalidSignature:  # a stanza was added, dropped or moved
         raise _corrupt("the header's MAC does not match") from None
-    aead = ChaCha20Poly1305(_hkdf(file_key, payload[:_NONCE], b"payload"))
+    cipher = aead.ChaCha20Poly1305(_hkdf(file_key, payload[:_NONCE], b"payload"))
     try:
-        chunks = [aead.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
-    except InvalidTag:
+        chunks = [cipher.decrypt(n, chunk, None) for n, chunk in _chunks(payload[_NONCE:], _CHUNK + _TAG)]
+    except exceptions.InvalidTag:
         raise _corrupt("the payload was changed or cut off") from None
     if len(chunks) > 1 and not chunks[-1]:
         raise _corrupt("the last chunk is empty")
@@ -2154,7 +2146,7 @@ class Recipient:
 
     def _wrap(self, file_key: bytes) -> bytes:
         # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        ephemeral = X25519PrivateKey.generate()
+        ephemeral = x25519.X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         try:
             key = _wrapping_key(ephemeral, self._point, share + self._point)
@@ -2169,7 +2161,7 @@ class Identity:
     def __init__(self, text: str) -> None:
         require_cryptography()
         self._text = text
-        self._key = X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
+        self._key = x25519.X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
         self._point = self._key.public_key().public_bytes_raw()
 
     @classmethod
@@ -2273,7 +2265,7 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
     # A zero nonce is safe: each key is used once.
-    box = ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
+    box = aead.ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
     return b"-> %b\n%b\n" % (b" ".join(words), _base64(box))
 
 
@@ -2281,26 +2273,26 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
     if len(box) != 16 + _TAG:  # before opening (age.md): a longer one may open under several keys
         raise _corrupt("a wrapped key isn't 32 bytes")
     try:
-        return ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
-    except InvalidTag:
+        return aead.ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
+    except exceptions.InvalidTag:
         return None
 
 
-def _wrapping_key(key: X25519PrivateKey, point: bytes, both: bytes) -> bytes:
+def _wrapping_key(key: x25519.X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     """Return the key that wraps a file key; raise ValueError for a point of low order."""
     # It depends on `both` public keys, so the same shared secret gives another recipient another key.
-    shared = key.exchange(X25519PublicKey.from_public_bytes(point))
+    shared = key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA256 (RFC 5869)."""
-    return HKDF(SHA256(), 32, salt, info).derive(secret)
+    return hkdf.HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
 
 
-def _header_mac(file_key: bytes, header: bytes) -> HMAC:
-    # The standard library's hmac would load a second OpenSSL, which takes longer than all the rest.
-    mac = HMAC(_hkdf(file_key, b"", b"header"), SHA256())
+def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
+    # The standard library's would load a second OpenSSL, which takes longer than all the rest.
+    mac = hmac.HMAC(_hkdf(file_key, b"", b"header"), hashes.SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
 
@@ -2314,25 +2306,17 @@ def require_cryptography() -> None:
     if not usable:
         hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
         raise Unavailable("encrypted files need the package cryptography", hint=hint)
-    _import_cryptography()
-
-
-@cache
-def _import_cryptography() -> None:
-    # Once for the section: on a small file, imports in each function would be a tenth of the work.
-    global InvalidSignature, InvalidTag, X25519PrivateKey, X25519PublicKey
-    global ChaCha20Poly1305, SHA256, HMAC, HKDF
-    from cryptography.exceptions import InvalidSignature, InvalidTag
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.hmac import HMAC
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 def _can_import_cryptography() -> bool:
+    # For the section: on a small file, imports in each function would be a tenth of the work.
+    global aead, exceptions, hashes, hkdf, hmac, x25519
     try:
+        from cryptography import exceptions
+        from cryptography.hazmat.primitives import hashes, hmac
         from cryptography.hazmat.primitives.asymmetric import x25519
+        from cryptography.hazmat.primitives.ciphers import aead
+        from cryptography.hazmat.primitives.kdf import hkdf
     except ImportError:
         return False
     return hasattr(x25519.X25519PublicKey, "public_bytes_raw")  # some distributions have an older one
@@ -2463,18 +2447,18 @@ class FileStore(Store):
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; each is old or new, even after a kill."""
         # All names and values are checked before anything is asked or made.
-        entries = []
+        texts = {}
         for name, value in values.items():
             text = _dump(name=self._title + name, value=check_value(value), updated=utc_now())
-            entries.append((name, self._path(name), text))
+            texts[self._path(name)] = text
         with self._open_to_write() as keys:
             for name in {name.rpartition("/")[0]: name for name in values}.values():
                 self._check_folders(name, make=True)
-            for name, path, _ in entries:
+            for name, path in zip(values, texts):
                 with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
-                    _parse_entry(_open_file(path, keys)[1], self._title + name, path)
+                    _open_entry(self._title + name, path, keys)
             recipient = self._keys_in_use(keys)[0].recipient()
-            self._replace([(path, seal(text, recipient)) for _, path, text in entries])
+            self._replace((path, seal(text, recipient)) for path, text in texts.items())
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged; no key is needed."""
@@ -2500,8 +2484,7 @@ class FileStore(Store):
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
-        copy = f"a copy of {name}"
-        return _parse_entry(_open_file(copy, self._keys(), sealed)[1], name, copy)["value"]
+        return _open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
         self._check_folders()
@@ -2536,7 +2519,7 @@ class FileStore(Store):
         member = Member(name, str(key), utc_now())
         with self._open_to_write() as keys:
             keys = self._keys_in_use(keys, sample=None)
-            if all(os.path.lexists(os.path.join(folder, file)) for file in _MEMBER_FILES):
+            if all(os.path.lexists(self._member_file(name, file)) for file in _MEMBER_FILES):
                 hint = "choose another name, or remove that one first: member remove"
                 raise Conflict(f"there is a member {show(name)}", hint=hint)
             self._write_attributes()
@@ -2576,10 +2559,10 @@ class FileStore(Store):
         return _fingerprint(new)
 
     def _delete_member(self, name: str) -> None:
+        for file in _MEMBER_FILES:
+            with suppress(FileNotFoundError):
+                os.unlink(self._member_file(name, file))
         with suppress(FileNotFoundError):
-            for file in _MEMBER_FILES:
-                with suppress(FileNotFoundError):
-                    os.unlink(self._member_file(name, file))
             os.rmdir(os.path.join(self._members, name))
         sync_folder(self._members, f"the member {show(name)} is removed")
 
@@ -2599,9 +2582,8 @@ class FileStore(Store):
         older_first = keys[::-1]  # since that opens nearly all
         for name in list(self.names()):
             path = self._path(name)
-            plaintext = _open_file(path, older_first)[1]
-            _parse_entry(plaintext, self._title + name, path)  # don't seal an entry again that was moved
-            yield path, seal(plaintext, recipient)
+            entry = _open_entry(self._title + name, path, older_first)  # or Corrupt, if it was moved
+            yield path, seal(_dump(**entry), recipient)
 
     def _member_names(self) -> list[str]:
         if not os.path.lexists(self._members):
@@ -2704,25 +2686,21 @@ class FileStore(Store):
     def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
         keys = self._keys(name)  # not in the try: a wrong password would be tried twice
         try:
-            plaintext = _open_file(path, keys, sealed)[1]
+            return _open_entry(self._title + name, path, keys, sealed)
         except WrongKey:  # there may have been a rekey since the bytes were read
             self._opened.keys_of_member.clear()
-            plaintext = _open_file(path, self._keys())[1]
-        return _parse_entry(plaintext, self._title + name, path)
+            return _open_entry(self._title + name, path, self._keys())
 
     def _is_new(self) -> bool:
         return not (
             os.path.lexists(self._identity_file)
             or os.path.lexists(self._members)
-            or self._identity_text()
+            or read_store_credential("PAISSIVE_IDENTITY")
             or next(_names_under(self._secrets), "")
         )
 
     def _password(self) -> str:
         return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
-
-    def _identity_text(self) -> str:
-        return read_store_credential("PAISSIVE_IDENTITY")
 
     def _keys(self, name: str = "") -> _Keys:
         """Check the folders, and return the identities that open the store, the one to seal to first.
@@ -2731,15 +2709,13 @@ class FileStore(Store):
         members; without it, from identity.age, by password.
         """
         self._check_folders(name)
-        text = self._identity_text()
+        text = read_store_credential("PAISSIVE_IDENTITY")
         own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
-        if not own:
-            keys = self._keys_by_password()
-        elif not os.path.lexists(self._members):
-            keys = own
-        else:
+        if own:
             found = self._opened.keys_of_member
             keys = found.get(own) or found.setdefault(own, self._keys_by_member(own))
+        else:
+            keys = self._keys_by_password()
         self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *keys)))
         return self._select_pinned(keys)
 
@@ -2788,7 +2764,7 @@ class FileStore(Store):
 
     def _has_identity(self, keys: _Keys) -> bool:
         """Return whether PAISSIVE_IDENTITY holds the store's identity, not a member's."""
-        return keys[0].reveal() in self._identity_text()
+        return keys[0].reveal() in read_store_credential("PAISSIVE_IDENTITY")
 
     def _keys_in_use(self, keys: _Keys, *, sample: int | None = _SAMPLE) -> _Keys:
         """Return these keys, the one to seal to first, without those of other stores.
@@ -2941,9 +2917,9 @@ def _dump(**texts: str) -> bytes:
     return json.dumps(texts).encode() + b"\n"
 
 
-def _parse_entry(plaintext: bytes, name: str, path: str) -> dict[str, str]:
+def _open_entry(name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
     """Return an entry, if it is `name`'s; no exception with the text in it escapes."""
-    entry = _parse_texts(plaintext, path, "name", "value")
+    entry = _parse_texts(_open_file(path, keys, sealed)[1], path, "name", "value")
     # Another secret's file was copied here, or the file system took DB for db.
     if entry["name"] != name:
         hint = "use that name, or move it back"
