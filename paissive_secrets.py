@@ -5045,10 +5045,10 @@ class SecretRotation:
         value. NotFound if there is no such secret.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify}
-        _seconds(every, "every")
-        _seconds(timeout, "timeout")
+        parse_interval(every, "every")
+        parse_interval(timeout, "timeout")
         if keep_previous is not None:
-            _seconds(keep_previous, "keep_previous")
+            parse_interval(keep_previous, "keep_previous")
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
@@ -5306,7 +5306,9 @@ class _Rotation:
         problem = ""
         try:
             if isinstance(step, list):
-                timeout = _seconds(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
+                timeout = parse_interval(
+                    self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}"
+                )
                 result = run_command(step, value, timeout, lock=self._lock)
             elif isinstance(step, dict):
                 result = self._call(kind, value)
@@ -5350,7 +5352,7 @@ def _step(kind: str, step: Any) -> Any:
     return [check_value(word, "a word of the command") for word in step]
 
 
-def _seconds(interval: Any, what: str) -> float:
+def parse_interval(interval: Any, what: str) -> float:
     seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
     if not seconds or seconds == MAX_DURATION:
         raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
@@ -5375,7 +5377,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
     if start > time.time() + _CLOCK_SKEW_SECONDS:
         warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
-    return format_time(start + _seconds(policy.get(interval), f"{interval} in {what}"))
+    return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
 
 
 def _is_same(a: str | None, b: str | None) -> bool:
@@ -10086,7 +10088,7 @@ def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
 
 
 def plural(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _report_json(run: Audit, out: TextIO) -> None:
@@ -10204,10 +10206,10 @@ _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"|(?:\b[gG]etenv|\bLookupEnv|\bGetEnvironmentVariable|\benv::var)\([\"'])"
     r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
 )
-_FILE_PATTERNS = {  # by the name of a file; source code has the one for variables
-    r"\.env\.(example|sample|template|dist)|env\.example": [_ASSIGNMENT_AT],
-    r"(docker-)?compose[\w.-]*\.ya?ml": [_REFERENCE_AT, _COMPOSE_AT],
-    r".*\.(json|toml|ya?ml)": [_REFERENCE_AT],
+_FILES = {  # the names of files that hold them, besides source code with its variables
+    _ASSIGNMENT_AT: r"\.env\.(example|sample|template|dist)|env\.example",
+    _REFERENCE_AT: r".*\.(json|toml|ya?ml)",
+    _COMPOSE_AT: r"(docker-)?compose[\w.-]*\.ya?ml",
 }
 _CALLS = {  # how each asks for a name; see _Use
     "get_secret": "requires",
@@ -10230,18 +10232,19 @@ class _Use(NamedTuple):
 def compare_names(audit: Audit, store: Store, backend: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
     """Return how many names a project asks for, and where for the "missing" and the "optional" ones."""
     places: dict[str, list[str]] = {}  # by name
-    names: dict[str, set[str]] = {how: set() for how in ("requires", "reads", "default", "provides")}
+    asked = set[tuple[str, str]]()  # (name, how)
     for path, use in _uses_in_files(audit):
         if use.backend in ("", backend):
             places.setdefault(use.name, []).append(f"{path}:{use.line}")
-            names[use.how].add(use.name)
+            asked.add((use.name, use.how))
     known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
     known.update(*((name, name.removesuffix("_FILE")) for name in os.environ))
     found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
-    missing = names["requires"] - names["default"]
-    for name in sorted(places.keys() - names["provides"]):
-        if variable_name(name) not in known:
-            found["missing" if name in missing else "optional"][name] = places[name]
+    for name in sorted(places):
+        if variable_name(name) in known or (name, "provides") in asked:
+            continue
+        is_missing = (name, "requires") in asked and (name, "default") not in asked
+        found["missing" if is_missing else "optional"][name] = places[name]
     return len(places), found
 
 
@@ -10269,7 +10272,10 @@ def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
 
 def _uses_in_text(path: str, data: bytes) -> Iterator[_Use]:
     text = data.decode("utf-8", "replace")
-    for pattern in _patterns_for(path):
+    patterns = [at for at, names in _FILES.items() if re.fullmatch(names, os.path.basename(path))]
+    if language_of(path).kind == "source":
+        patterns.append(_VARIABLE_AT)
+    for pattern in patterns:
         line = 1
         counted = 0
         for match in re.finditer(pattern, text, re.M):
@@ -10279,13 +10285,6 @@ def _uses_in_text(path: str, data: bytes) -> Iterator[_Use]:
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             needed = not default and (pattern == _REFERENCE_AT or looks_secret(name))
             yield _Use(name, line, "requires" if needed else "default", backend or "")
-
-
-def _patterns_for(path: str) -> list[str]:
-    for name, patterns in _FILE_PATTERNS.items():
-        if re.fullmatch(name, os.path.basename(path)):
-            return patterns
-    return [_VARIABLE_AT] if language_of(path).kind == "source" else []
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:
@@ -10468,7 +10467,8 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
     return parser
 
 
-_OVERVIEW = """
+_OVERVIEW = """Keep secrets out of code, and find those that are in it.
+
 $ set API_TOKEN            # prompts for the value
 $ run -- ./server          # with all secrets as variables
 $ audit                    # find secrets left in this folder
@@ -10478,12 +10478,11 @@ Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names
 another store. Exit codes: 0 done; 1 not found, or findings; 2 anything else,
 explained in one line.
 
-"""
+commands:"""
 
 
 def _describe_commands(group: str) -> str:
-    summary = (__doc__ or "").partition("\n")[0]
-    lines = ["commands:"] if group else [summary, _OVERVIEW + "commands:"]
+    lines = ["commands:" if group else _OVERVIEW]
     for name, (run, *_) in _COMMANDS.items():
         if name.startswith(group):
             lines.append(f"  {name:<17} " + (run.__doc__ or "").partition("\n")[0])
@@ -10633,10 +10632,7 @@ def cmd_list(args: Namespace) -> None:
         found.update(settings)
     names = sorted(name for name in found if name.startswith(args.prefix))
     if args.old is not None:
-        seconds = parse_duration(args.old)
-        if seconds is None:
-            raise BadValue("--old isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
-        before = format_time(time.time() - seconds)
+        before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
     if args.json:
         _print_value(names)
@@ -10804,14 +10800,13 @@ def cmd_run(args: Namespace) -> int:
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
-    texts = chain(*values.values())
-    return run_masked(args.command_line, environment, texts, renew=args.manager.renew)
+    return run_masked(args.command_line, environment, chain(*values.values()), renew=args.manager.renew)
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:
-    short = sorted(names)
+    short = ", ".join(sorted(names))
     if short:
-        _say(f"not masked (under {MIN_MASKED} characters): {', '.join(short)}")
+        _say(f"not masked (under {MIN_MASKED} characters): {short}")
 
 
 def cmd_redact(args: Namespace) -> int:
@@ -10827,13 +10822,13 @@ def cmd_redact(args: Namespace) -> int:
     _warn_unmasked(secrets.add(args.manager))
     if args.in_place and not args.files:
         raise BadValue("--in-place needs files", hint="name them, or leave it out to redact stdin")
-    levels = CONFIDENCES[CONFIDENCES.index(args.confidence or "high") :]
     redact_one = redact_file if args.in_place else _redact_to_stdout
 
     def redact_path(path: str) -> None:
         mask_more: Callable[..., Any] = iter
         if args.found or args.confidence:
-            mask_more = partial(mask_found, path=path, levels=levels)
+            level = CONFIDENCES.index(args.confidence or "high")
+            mask_more = partial(mask_found, path=path, levels=CONFIDENCES[level:])
         with disk_errors(f"redact {path}", BrokenPipeError):
             redact_one(path, secrets, mask_more)
 
@@ -10938,12 +10933,11 @@ def cmd_audit(args: Namespace) -> int:
 
 
 def _print_rules(as_json: bool) -> None:
-    rows = [pick(rule, "id", "what", "severity", "confidence") for rule in all_rules()]
     if as_json:
-        _print_value(rows)
+        _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in all_rules()])
         return
-    for row in rows:
-        print("{id:32} {confidence:6} {severity:8} {what}".format(**row))
+    for rule in all_rules():
+        print(f"{rule.id:32} {rule.confidence:6} {rule.severity:8} {rule.what}")
 
 
 def _explain_line(args: Namespace) -> int:
@@ -10964,13 +10958,12 @@ def _make_audit(args: Namespace) -> Audit:
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
-    wants_known = args.known or args.backend or args.pushed is not None
     audit = Audit(
         paths,
         **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
         **pick(args, "untrusted", "jobs"),
         gitignore=not args.no_gitignore,
-        known=_known_values(args) if wants_known else None,
+        known=_known_values(args),
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
@@ -10992,7 +10985,9 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for; before a push, go on without a store that doesn't open."""
+    """Return the values to search for, if any; before a push, go on without a store that doesn't open."""
+    if not (args.known or args.backend or args.pushed is not None):
+        return None
     try:
         known = KnownValues(args.manager.store())
     except SecretsError as error:
@@ -11295,7 +11290,7 @@ def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
 
 
 _flag = partial(_arg, action="store_true")
-_BACKEND = _arg("--backend", "where secrets are stored", choices=list(STORES))
+_BACKEND = _arg("--backend", "where secrets are stored", choices=STORES)
 _GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
 _NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
@@ -11325,7 +11320,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     (
         cmd_get,
         _NAME,
-        _arg("--stage", "previous: before the last rotation", choices=list(STAGES), default="current"),
+        _arg("--stage", "previous: before the last rotation", choices=STAGES, default="current"),
         _VERSION,
         _flag("--raw", "print a reference instead of what it points to"),
         _flag("--json", "all fields of a Vault secret"),

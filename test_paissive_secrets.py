@@ -4009,7 +4009,6 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
     sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
     assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
-    assert say("list", "--old", "0s", "--backend", "file")[1].split() == ["ALIEN", "DB", "OLD", "app/db"]
     assert say("list", "--old", "soon", "--backend", "file")[1] == (
         "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     )
