@@ -3545,13 +3545,13 @@ def _load_folder(context: Any, folder: str) -> None:
 
 def _read_body(status: int, raw: bytes) -> Json:
     """Return the object in a body; {} for an error that isn't JSON, as a proxy's."""
-    try:
+    body: Json | None = None
+    with suppress(ValueError):  # which would hold the text
         body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
-        if status == 404 and not body.keys() & {"data", "errors"}:
-            raise ValueError  # any server may say that
-    except ValueError:
+    # Any server may answer 404, but not with one of these.
+    if body is None or (status == 404 and not body.keys() & {"data", "errors"}):
         if status < 300 or status in (400, 404):
-            raise not_vault_error() from None
+            raise not_vault_error()
         return {}
     return body
 

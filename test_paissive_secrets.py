@@ -5248,6 +5248,14 @@ def random_answer(dice, elsewhere):
     return dice.choice([whole] * 12 + [whole[1:], whole.replace(b"\r\n", b"\n"), chunked, None])
 
 
+def test_an_error_does_not_hold_the_body_that_could_not_be_read(stub):
+    for body in (b'{"data": "%s\xff' % WRITTEN_VALUE.encode(), b'{"data": "%s"' % WRITTEN_VALUE.encode()):
+        error = failure(stub(http(body)).store(max_retries=0).get, "a")
+        while error:
+            assert WRITTEN_VALUE not in repr(vars(error)) + repr(error)
+            error = error.__context__
+
+
 @pytest.mark.slow
 def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog, capsys):
     caplog.set_level(0)
