@@ -9319,6 +9319,7 @@ class Audit:
         self._archives = archives
         self._untrusted = untrusted
         self._known = known
+        self._find_known = known.find if known else None
         self._on_error = on_error
         self._on_progress = on_progress
         self._unread = set[str]()
@@ -9358,7 +9359,7 @@ class Audit:
             self.summary.skipped["secrets' older values"] = len(self._known.without_history)
         # With every confidence: an accepted finding that isn't reported must not count as stale.
         levels = CONFIDENCES if self.baseline else self._confidences
-        self._scanner = _Scanner(self.settings.rules, self._known, self._archives, levels)
+        self._scanner = _Scanner(self.settings.rules, self._find_known, self._archives, levels)
         if self.history is not None:
             matches = self._scan_history(self.history)
         elif self.staged:
@@ -9397,7 +9398,7 @@ class Audit:
         skipped = Counter[str]()
         is_empty = True
         rules = self.settings.rules
-        known = self._known.find if self._known else None
+        known = self._find_known
         for match in scan(chunks, path, custom=rules, skipped=skipped, known=known, explain=True):
             if match.line <= line <= match.end_line:
                 is_empty = False
@@ -9531,18 +9532,18 @@ class Audit:
             if len(self.paths) > 1:
                 seen.add(shown)
 
-    def _files_at(self, start: str) -> Iterable[ListedFile]:
+    def _files_at(self, start: str) -> Iterator[ListedFile]:
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
-            return files_below(start, shown and shown + "/", self._accept)
-        if not self._accept.takes(shown):  # a shell or a hook may list every file
-            return ()
-        if start == "-":
-            return [(start, shown)]
-        if os.path.isfile(start):
-            return [(os.path.realpath(start), shown)]
-        self.add_unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
-        return ()
+            yield from files_below(start, shown and shown + "/", self._accept)
+        elif not self._accept.takes(shown):  # a shell or a hook may list every file
+            return
+        elif start == "-":
+            yield start, shown
+        elif os.path.isfile(start):
+            yield os.path.realpath(start), shown
+        else:
+            self.add_unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
@@ -9572,7 +9573,7 @@ class Audit:
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
         missing = 0
         wanted = filter(self._wants, blobs)
-        for batch in iter(lambda: list(islice(wanted, _GIT_BATCH)), []):
+        while batch := list(islice(wanted, _GIT_BATCH)):
             # Versions of a file together: git stores them as differences.
             batch.sort(key=lambda blob: blob.path)
             contents = read_objects(self._folder, (blob.oid for blob in batch))
@@ -9660,7 +9661,6 @@ class _AuditSettings:
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
-        self._excluded: list[bytes] = []
         self._allowed: list[tuple[IgnorePatterns, list[str]]] = []
         if len(text) > _MAX_SETTINGS:
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
@@ -9679,14 +9679,12 @@ class _AuditSettings:
                 why = getattr(error, "message", "can't be understood")
                 hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
-        self._exclude = IgnorePatterns(self._excluded)
+        self._exclude = IgnorePatterns(os.fsencode(line) for _, name, line in entries if name == "exclude")
 
     def _add(self, section: str, line: str) -> None:
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
-        if section == "exclude":
-            self._excluded.append(os.fsencode(line))
-        elif section == "rules":
+        if section == "rules":
             name, _, pattern = line.partition("=")
             rule = custom_rule(name.strip(), pattern)
             if all(span.rule != rule for span in detect(rule.hit.encode(), "", (rule,))):
@@ -9695,7 +9693,7 @@ class _AuditSettings:
             self.rule_ids.add(rule.id)
         elif section == "disable" and line in self.rule_ids:
             self.disabled.add(line)
-        else:
+        elif section != "exclude":
             pattern, *rules = re.split(r"(?<!\\)\s+", line)
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
                 raise KeyError(section)
@@ -9731,7 +9729,6 @@ class KnownValues:
         store.check_exists()
         self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
-        self.without_history: list[str] = []  # names of secrets whose older values nobody keeps
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
@@ -9775,7 +9772,7 @@ class KnownValues:
             for name, values in stages.items():
                 if verdict in values:
                     yield name, verdict, values[verdict]
-        self.without_history = list(stages)
+        self.without_history = list(stages)  # names of secrets whose older values nobody keeps
         secrets = store.sealed_folder()
         with suppress(BadValue):  # the store keeps no older values
             if secrets:
@@ -9836,15 +9833,14 @@ class _Scanned:
 
 class _Scanner(NamedTuple):
     custom: tuple[Rule, ...] = ()  # the project's own rules
-    known: KnownValues | None = None
+    known: Callable[[bytes], list[Span]] | None = None
     archives: bool = False  # whether to read what is in them
     levels: Sequence[str] = CONFIDENCES  # confidences that are of interest
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         path, shown = file
         try:
-            stdin = path == "-"
-            with open(0, "rb", closefd=False) if stdin else open_regular(path, follow=False) as data:
+            with open(0, "rb", closefd=False) if path == "-" else open_regular(path, follow=False) as data:
                 size = os.fstat(data.fileno()).st_size
                 return self.scan(Blob("", shown), chunks_of(data.read), size)
         except VANISHED:
@@ -9854,14 +9850,11 @@ class _Scanner(NamedTuple):
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
         scanned = _Scanned()
-        first = next(chunks, b"")
-        chunks = chain([first], chunks)
-        if self.archives and is_archive(first):
-            self._scan_archive(blob, chunks, scanned)
-        else:
-            self._scan_one(blob, chunks, scanned)
         scanned.files = 1
         scanned.bytes = size
+        first = next(chunks, b"")
+        scan_it = self._scan_archive if self.archives and is_archive(first) else self._scan_one
+        scan_it(blob, chain([first], chunks), scanned)
         return scanned
 
     def _scan_archive(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
@@ -9878,7 +9871,7 @@ class _Scanner(NamedTuple):
             blob.path,
             custom=self.custom,
             skipped=scanned.skipped,
-            known=self.known.find if self.known else None,
+            known=self.known,
             levels=self.levels,
         )
         found = list(islice(matches, _MAX_FINDINGS))
