@@ -7893,7 +7893,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     if c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value)):
         return "it is the output of a command"
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    any_word = ends in ([], ["pass"]) and c.name != "passwords"
+    any_word = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
     if any_word or is_weak_password(c) or not _is_word(value, c):
         return ""
     return "it is a name or a word"

@@ -11349,6 +11349,12 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         assert [(m.line, m.confidence) for m in matches] == [(line, "medium") for line in lines], text
 
 
+def test_a_word_in_a_secret_of_kubernetes_is_a_password_only_by_its_name():
+    for name, confidence in (("project", "low"), ("password", "medium")):
+        text = json.dumps(manifest("Secret", stringData={name: "postgres"}))
+        assert [match.confidence for match in scanned(text, "a.json")] == [confidence]
+
+
 def test_what_is_public_in_a_secret_of_kubernetes_counts_less():
     text = YAML.replace("any-entry", "username").replace(LOGIN, "change" + "me")
     assert [m.confidence for m in scanned(text, "a.yaml")] == ["low", "medium", "low"]
