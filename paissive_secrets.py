@@ -10042,7 +10042,7 @@ _NEXT_STEPS = (
 )
 
 
-def _report_text(run: Audit, out: TextIO) -> None:
+def report_text(run: Audit, out: TextIO) -> None:
     summary = run.summary
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in run:
@@ -10084,7 +10084,7 @@ def plural(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _report_json(run: Audit, out: TextIO) -> None:
+def report_json(run: Audit, out: TextIO) -> None:
     import json
 
     print('{"version": 1, "findings": [', file=out)
@@ -10115,7 +10115,7 @@ def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
         print(("," if number else "") + json.dumps(row), file=out)
 
 
-def _report_sarif(run: Audit, out: TextIO) -> None:
+def report_sarif(run: Audit, out: TextIO) -> None:
     import json
 
     rules: dict[str, dict[str, Any]] = {}
@@ -10177,10 +10177,6 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
     }
 
 
-# To add a format: write a function with these parameters, add it here, and a flag of its name to `audit`.
-REPORTS = {"text": _report_text, "json": _report_json, "sarif": _report_sarif}
-
-
 def pick(source: object, *names: str) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
@@ -10223,7 +10219,7 @@ class _Use(NamedTuple):
 
 
 def compare_names(audit: Audit, store: Store, backend: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
-    """Return how many names a project asks for, and where for the "missing" and the "optional" ones."""
+    """Return how many names a project asks for, and places of the "missing" and "optional" ones."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
     for path, use in _uses_in_files(audit):
@@ -10420,10 +10416,11 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 def _parse_command(name: str, words: list[str]) -> Namespace:
     run, *arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
-    dashes = len(words)
+    command_line: list[str] = []
     if name == "run" and "--" in words:  # what follows the dashes belongs to another program
         dashes = words.index("--")
-    words, command_line = words[:dashes], words[dashes + 1 :]
+        command_line = words[dashes + 1 :]
+        words = words[:dashes]
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
     args = parse(words)
@@ -10453,9 +10450,10 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
         allow_abbrev=False,
     )
     for argument in (*arguments, _BACKEND):
-        is_choice = isinstance(argument, list)
-        place = parser.add_mutually_exclusive_group() if is_choice else parser
-        for option, settings in argument if is_choice else [argument]:
+        place: Any = parser
+        if isinstance(argument, list):
+            place = parser.add_mutually_exclusive_group()
+        for option, settings in argument if isinstance(argument, list) else [argument]:
             place.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
     return parser
 
@@ -10915,9 +10913,13 @@ def cmd_audit(args: Namespace) -> int:
         run.baseline.update(run, run.summary, history=args.history is not None)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
-        form = next((name for name in REPORTS if getattr(args, name, False)), "text")
+        report = report_text
+        if args.json:
+            report = report_json
+        elif args.sarif:
+            report = report_sarif
         text = io.StringIO()
-        REPORTS[form](run, text if args.output else sys.stdout)
+        report(run, text if args.output else sys.stdout)
         if args.output:  # only now, so that no error leaves half a report
             _save_report(args.output, text.getvalue().encode())
         if run.summary.findings and args.exit_code:
@@ -11029,7 +11031,7 @@ def cmd_check(args: Namespace) -> int:
     return 2 if audit.summary.unreadable else 0
 
 
-def _print_names(found: Mapping[str, Mapping[str, list[str]]]) -> None:
+def _print_names(found: dict[str, dict[str, list[str]]]) -> None:
     for kind, names in found.items():
         for name, places in names.items():
             if kind == "missing" or looks_secret(name):  # PORT, for instance, is no secret

@@ -14177,7 +14177,7 @@ def test_colour_is_for_terminals_and_NO_COLOR_is_honoured(folder, monkeypatch):
     def report(is_terminal):
         out, run = io.StringIO(), ps.Audit()
         out.isatty = lambda: is_terminal
-        ps._report_text(run, out)
+        ps.report_text(run, out)
         return out.getvalue()
 
     monkeypatch.setenv("TERM", "xterm")
@@ -14351,7 +14351,7 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
     store.set("A_KEY", "rE4l one+with")
     leak(folder / "a.txt").write_text("rE4l one+with")
     out, run = io.StringIO(), ps.Audit(known=ps.KnownValues(store))
-    ps._report_sarif(run, out)
+    ps.report_sarif(run, out)
     (result,) = sarif_of(out.getvalue())[0]
     assert result["properties"] == {"confidence": "high", "secret": "A_KEY", "verdict": "current"}
 
