@@ -3901,7 +3901,7 @@ class VaultStore(Store):
         self._unchecked_session, self._pid = Session(self.settings), os.getpid()
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
-        self._patchless: set[str] = set()  # mounts where a PATCH was refused
+        self._may_patch = True  # until a PATCH is refused
 
     def location(self) -> str:
         parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
@@ -4148,9 +4148,8 @@ class VaultStore(Store):
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
     def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
-        # A path that looks like another mount's is shown with its own mount.
-        if any(map(path.startswith, self._visible_mounts())):
-            place = self._locate(path, own=True)
+        place = self._locate(path, own=True)
+        if place != self._locate(path):  # its name leads to another mount, unless it has its own
             path = f"{place.mount}/{place.path}"
         for field in sorted(fields):
             name = path if field == _FIELD else f"{path}#{field}"
@@ -4203,8 +4202,7 @@ class VaultStore(Store):
             done = self._write(place, fields, version, sent) if fields else self._remove(secret)
             if done is not None:
                 # Only a PATCH notices a deletion: don't bring back what was copied.
-                patched = sent and place.mount not in self._patchless
-                if patched or not copied or not self._read_back(place, version).deleted:
+                if (sent and self._may_patch) or not copied or not self._read_back(place, version).deleted:
                     return
                 gone = old
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
@@ -4213,7 +4211,7 @@ class VaultStore(Store):
     def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
         """Return the version that was written, or None to start over: KV 2 was at another than `cas`."""
         needs, data = "update" if cas else "create", fields
-        if patch and place.mount not in self._patchless:  # the difference to that version (RFC 7396)
+        if patch and self._may_patch:  # the difference to that version (RFC 7396)
             needs, data = "patch", patch
         options = {} if cas is None else {"cas": cas}  # 0: absent
         sent = {"data": data, "options": options} if place.kv == 2 else data
@@ -4224,7 +4222,7 @@ class VaultStore(Store):
             return int(json_number(response.data.get("version")))  # which KV 1 lacks
         refused = response.status in refusals and not response.data
         if refused:
-            self._patchless.add(place.mount)
+            self._may_patch = False
         if not response.repeated:
             return None
         # An attempt whose response was lost may have written it.
