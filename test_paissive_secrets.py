@@ -8567,6 +8567,12 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
         assert masked([line.encode()], value) == re.sub(r"\w+-line", "***", line).encode()
 
 
+def test_mask_every_secret_member_of_a_json_document_even_of_the_same_name():
+    document = '{"a": [{"password": "correct-horse", "password": "battery-staple", "host": "db.internal"}]}'
+    said = b"correct-horse battery-staple db.internal"
+    assert masked([said], document) == b"*** *** db.internal"
+
+
 def test_mask_each_line_of_a_value_of_thousands():
     assert masked([b"line-4999-of-many"], "\n".join(f"line-{n}-of-many" for n in range(5000))) == b"***"
 
@@ -10093,6 +10099,15 @@ def test_every_keyword_is_found_with_all_that_may_stand_around_its_value():
             assert rule in found(ps._samples(text)), form
 
 
+def test_a_password_for_postgres_may_have_any_character():
+    for password in (GUESSED, GUESSED + ":x", "#" + GUESSED):
+        assert found(f"db.local:5432:shop:me:{password}\n", ".pgpass") == ["pgpass-password"]
+
+
+def test_a_rule_is_called_what_it_finds_and_not_by_its_id():
+    assert [rule.id for rule in ps.all_rules() if "-" in rule.id and rule.what == rule.id] == []
+
+
 def test_a_project_defines_rules_in_the_notation_of_the_table():
     rule, value = ps.custom_rule("acme-key", "acmw_(live|test)_ {A32}"), "acmw_test_" + ps._samples("{A32}")
     assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
@@ -10151,6 +10166,9 @@ WAYS_TO_GIVE_A_VALUE = (
     (r'"{\"user\": \"x\", \"password\": \"V\"}"', "a.json", "password", ":"),
     ('const string testPassword = "V";', "a.py", "testPassword", "="),
     ('val password: String = "V"', "a.py", "password", "="),
+    ('var password []byte = "V"', "a.go", "password", "="),
+    ('const TOKEN: &str = "V";', "a.rs", "TOKEN", "="),
+    ('Dim password As String = "V"', "a.vb", "password", "="),
     ('password = Some("V")', "a.py", "password", "="),
     ('key := []byte("V")', "a.py", "key", ":="),
     ("https://x.example/?access_token=V&a=b", "a.md", "access_token", "="),
