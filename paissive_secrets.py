@@ -3093,15 +3093,14 @@ class VaultSettings(SimpleNamespace):
 
 
 # === Vault transport ===
-# Requests to one server by urllib.request, whose opener gets handlers of ours: they keep connections, follow
-# one redirect if the token may go there, and know proxies as Go does. A broken connection is a response with
-# status 0. No message repeats what the server sent or the library says: both may quote a secret.
+# Requests to one server by urllib.request with a handler of ours, which keeps connections and follows one
+# redirect if the token may go there. A broken connection is a response with status 0. No message repeats what
+# the server sent or the library says: both may quote a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
 _LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
 _MAX_IDLE = 8  # connections to each place
-_FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one: a failover takes a while
-_PORTS = {"http": 80, "https": 443}
+_FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 Json = dict[str, Any]
 _FRAMING = {"content-length", "transfer-encoding"}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -3288,8 +3287,7 @@ class Exchange:
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
         # 501: it isn't implemented, and never will be.
         self.may_pass = self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
-        unconfirmed = self._sent and self.may_pass and self.status not in _NOT_DONE
-        self.may_be_done = self.repeated or unconfirmed
+        self.may_be_done = self.repeated or (self._sent and self.may_pass and self.status not in _NOT_DONE)
         self.data = child_object(self.body, "data")
 
     def new_request(self, url: str) -> Any:
@@ -3500,7 +3498,7 @@ def _time_left(deadline: float) -> float:
 
 def _host_and_port(url: str) -> tuple[str, int]:
     parts = split_url(url)
-    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    return parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
@@ -3512,7 +3510,7 @@ def _tls_context(settings: VaultSettings) -> Any:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
-    context.hostname_checks_common_name = False  # but only its alternative names, as Go does
+    context.hostname_checks_common_name = False  # only alternative names, as Go does
     try:
         if settings.cacert:
             context.load_verify_locations(settings.cacert)
@@ -3570,8 +3568,7 @@ def _explain(error: Any) -> str:
         raise Unavailable(problem, hint=hint) from None
     reason = os.strerror(error.errno) if getattr(error, "errno", None) else ""
     kinds: dict[Any, str] = {
-        # OpenSSL's name of the problem is a constant.
-        ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",
+        ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",  # a constant
         (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
         (TimeoutError, socket.timeout): "it didn't answer in time",
         # The last two are for a chunk that claims to be huge.
@@ -3635,7 +3632,6 @@ class Lease:
 
     def __init__(self, seconds: float, response: Any = None) -> None:
         self.response = response
-        self.id = response.body["lease_id"] if response else ""
         self.start(seconds)
         if response and response.body.get("renewable") is not True:
             self.renew_at = float("inf")
@@ -3708,7 +3704,7 @@ class Session:
         self.token()
         for lease in filter(Lease.is_due, list(self.leases.values())):
             lease.put_off()
-            body = {"lease_id": lease.id, "increment": int(lease.seconds)}
+            body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
             response = self.call("POST", "sys/leases/renew", body)
             if not lease.extend(response, response.body) and not response.may_pass:
                 lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
@@ -3718,7 +3714,7 @@ class Session:
     def close(self) -> None:
         """Hang up, and revoke all leases and our own logins; raise an error if one of these fails."""
         old, token, path = self.transport, self.held or "", "sys/leases/revoke"
-        bodies: list[Json] = [{"lease_id": lease.id} for lease in self.leases.values()]
+        bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in self.leases.values()]
         if self._is_own:  # leases end with the token that acquired them
             path, bodies = "auth/token/revoke-self", [{}]
             self.held = None
@@ -3929,7 +3925,7 @@ class VaultStore(Store):
     get_at = get
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        places = {}  # paths and fields by name; a previous version isn't among them
+        places = {}  # paths and fields by name
         for name in names:
             with suppress(BadName):
                 places[name] = _path_and_field(name)
