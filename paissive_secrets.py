@@ -10059,14 +10059,13 @@ def report_text(run: Audit, out: TextIO) -> None:
     found = "no findings"
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
-        levels = _list_counts("", summary.by_confidence.items())
-        found = f"{plural(summary.findings, 'finding')} ({levels})"
+        found = plural(summary.findings, "finding")
+        found += _list_counts(" (", summary.by_confidence.items()) + ")"
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
-    silenced.append(("in the baseline", summary.baseline))
     skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    found += _list_counts("; silenced: ", silenced) + _list_counts("; not examined: ", skipped)
-    print(found, file=out)
+    found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
+    print(found + _list_counts("; not examined: ", skipped), file=out)
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -10094,10 +10093,10 @@ def _json_row(record: Finding | Entry) -> dict[str, Any]:
 
 
 def _utf8_text(value: Any) -> Any:
-    """Return text with other bytes than UTF-8, which JSON can't hold, as \\xff; else the same value."""
     if not isinstance(value, str):
         return value
-    # Not os.fsencode: where names are in Latin-1, that can't encode the … of a sample.
+    # JSON can't hold other bytes than UTF-8. Not os.fsencode: where names are in Latin-1, that can't encode
+    # the … of a sample.
     return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -10360,14 +10359,6 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def run_as_program() -> NoReturn:
-    _set_up_process()
-    code = main()
-    with suppress(OSError):  # which main() has reported
-        sys.stdout.close()
-    sys.exit(code)
-
-
-def _set_up_process() -> None:
     import signal
 
     for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
@@ -10383,6 +10374,10 @@ def _set_up_process() -> None:
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     if os.name != "nt":  # if a parent ignores it, wait() reports every exit status as 0
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    code = main()
+    with suppress(OSError):  # which main() has reported
+        sys.stdout.close()
+    sys.exit(code)
 
 
 def _parse(words: list[str], group: str = "") -> Namespace:
@@ -10421,6 +10416,7 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
     args.run = run
     args.command_line = command_line
     args.manager = SecretsManager(args.backend)
+    args.store = args.manager.store
     return args
 
 
@@ -10443,7 +10439,7 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
-    for argument in (*arguments, _BACKEND):
+    for argument in (*arguments, _arg("--backend", "where secrets are stored", choices=STORES)):
         place: Any = parser
         if isinstance(argument, list):
             place = parser.add_mutually_exclusive_group()
@@ -10542,7 +10538,7 @@ def cmd_set(args: Namespace) -> None:
 
 
 def _persistent_store(args: Namespace) -> Store:
-    store: Store = args.manager.store().persistent_view()
+    store: Store = args.store().persistent_view()
     if not store.outlives_process():
         raise BadValue("this store doesn't outlive the command", hint="use --backend file")
     return store
@@ -10591,7 +10587,7 @@ def cmd_get(args: Namespace) -> None:
 
     Adds a newline only on a terminal.
     """
-    store = args.manager.store()
+    store = args.store()
     name = store.name_of_fields(args.name) if args.json else args.name
     name = store.stage_name(name, args.stage)
     if args.version is not None:
@@ -10610,7 +10606,7 @@ def cmd_list(args: Namespace) -> None:
     $ list --all               # and settings such as DB_HOST
     $ list --old 90d --backend file
     """
-    store = args.manager.store()
+    store = args.store()
     settings = store.plain_settings()
     found = {*args.manager.list_secrets()}
     if args.all:
@@ -10650,7 +10646,7 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete(args: Namespace, name: str) -> None:
-    store = args.manager.store().persistent_view()
+    store = args.store().persistent_view()
     if args.version is not None:
         store.delete_versions(name, args.version)
         return
@@ -10733,7 +10729,7 @@ def cmd_export(args: Namespace) -> None:
 
     $ export DB_PASSWORD --format json
     """
-    store = args.manager.store()
+    store = args.store()
     stages = store.get_stages(*args.names)
     values = {}
     for name in args.names or (*stages, *store.plain_settings()):
@@ -10779,7 +10775,7 @@ def cmd_run(args: Namespace) -> int:
     """
     if not args.command_line:
         raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
-    environment, values = environment_with_secrets(args.manager.store(), args.names, args.manager)
+    environment, values = environment_with_secrets(args.store(), args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
     if args.no_mask:
@@ -10802,7 +10798,7 @@ def cmd_redact(args: Namespace) -> int:
 
     Masks all stages of all secrets, in every encoding that `run` masks.
     """
-    args.manager.store().check_exists()
+    args.store().check_exists()
     secrets = RedactingFilter()
     _warn_unmasked(secrets.add(args.manager))
     if args.in_place and not args.files:
@@ -10978,7 +10974,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
     if not (args.known or args.backend or args.pushed is not None):
         return None
     try:
-        known = KnownValues(args.manager.store())
+        known = KnownValues(args.store())
     except SecretsError as error:
         if args.pushed is None:
             raise
@@ -11011,7 +11007,7 @@ def cmd_check(args: Namespace) -> int:
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
-    names, found = compare_names(audit, args.manager.store(), _backend_name(args))
+    names, found = compare_names(audit, args.store(), _backend_name(args))
     if args.json:
         _print_value(found)
     else:
@@ -11123,7 +11119,7 @@ def cmd_versions(args: Namespace) -> None:
 
     $ versions app/db --backend vault
     """
-    for version in args.manager.store().versions(args.name):
+    for version in args.store().versions(args.name):
         state = f"deleted {version.deleted}Z" if version.deleted else "there"
         if version.destroyed:
             state = "destroyed"
@@ -11135,7 +11131,7 @@ def cmd_undelete(args: Namespace) -> None:
 
     $ undelete app/db --backend vault
     """
-    args.manager.store().undelete(args.name, args.version)
+    args.store().undelete(args.name, args.version)
 
 
 def cmd_destroy(args: Namespace) -> None:
@@ -11143,7 +11139,7 @@ def cmd_destroy(args: Namespace) -> None:
 
     $ destroy app/db --version 2 --backend vault
     """
-    args.manager.store().destroy(args.name, args.version)
+    args.store().destroy(args.name, args.version)
 
 
 def cmd_status(args: Namespace) -> int:
@@ -11151,7 +11147,7 @@ def cmd_status(args: Namespace) -> int:
 
     $ status --json --backend vault
     """
-    store = args.manager.store()
+    store = args.store()
     rows = list(store.status())
     conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
     problems: dict[str, SecretsError] = {path: Conflict("it isn't merged") for path in sorted(conflicts)}
@@ -11271,7 +11267,7 @@ def _rotation(args: Namespace) -> SecretRotation:
 
 
 def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """Return what add_argument takes; `form` is a name, or a name, a space and what the value is called."""
+    """Return what add_argument takes; `form` is a name, or a name and a placeholder for its value."""
     name, _, metavar = form.partition(" ")
     if metavar:
         settings["metavar"] = metavar
@@ -11279,7 +11275,6 @@ def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
 
 
 _flag = partial(_arg, action="store_true")
-_BACKEND = _arg("--backend", "where secrets are stored", choices=STORES)
 _GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
 _NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
