@@ -7193,8 +7193,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     kind = kind_of(name)
     if not kind:
         return None
-    line = window.rfind(b"\n", max(0, begin - 200), begin) + 1 or max(0, begin - 200)
-    before = window[line:begin]
+    before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
     ending = "word" if name[:1] == b"-" else language.ending  # an option
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
@@ -7261,14 +7260,13 @@ def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
     """Return whether a word without `=` or `:` follows the name, as in a sentence."""
     if name[:1] == b"-" and b"$" not in name:
         return False
-    command = name.lower() == b"by" or _SETTING.search(before[-20:])  # Oracle's IDENTIFIED BY
-    if ending == "line" and not before:  # redis.conf has `requirepass VALUE`
-        command = True
-    return len(value) < (6 if command else 16) or value.translate(None, b"0123456789") == value
+    # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
+    is_command = name.lower() == b"by" or _SETTING.search(before[-20:]) or (ending == "line" and not before)
+    return len(value) < (6 if is_command else 16) or value.translate(None, b"0123456789") == value
 
 
 def _take_default(c: Candidate) -> Candidate:
-    default = _DEFAULT.match(c.value) if c.value[:2] in ("${", "{{") else None
+    default = _DEFAULT.match(c.value)
     if not default:
         return c
     start, end = default.span(default.lastindex or 0)
@@ -7277,7 +7275,7 @@ def _take_default(c: Candidate) -> Candidate:
 
 def rest_of_line(window: bytes, end: int) -> bytes:
     """Return what follows in the line, at most 120 bytes."""
-    return window[end : find_or_end(window, b"\n", end, end + 120)]
+    return window[end : end + 120].partition(b"\n")[0]
 
 
 def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
@@ -7474,24 +7472,23 @@ _PAIRS = r"""
 """
 
 
+def _score(c: Candidate) -> int:
+    """Return the log odds that it is a secret, in hundredths."""
+    weights = load_weights()
+    return sum(weights.get(feature, 0) for feature in features(c))
+
+
 def features(c: Candidate) -> list[str]:
-    return [feature for group in _feature_groups(c) for feature in group]
-
-
-def _feature_groups(c: Candidate) -> tuple[tuple[str, ...], ...]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     is_pair = c.separator == "," and c.before[-1:] == "{"  # Erlang's {password, "value"}
     separator = "=" if called or is_pair or c.name.lower() == "by" else c.separator
-    place = _features_of_place(c.kind, c.name, separator, c.quote, c.language, after)
     value = c.value.encode("latin-1")
-    return place, _features_of_value(c.kind, value.translate(_DIGITS_TO_0), len(set(value))), _marks(c)
-
-
-@lru_cache(4096)
-def _weigh(features: tuple[str, ...]) -> int:
-    weights = load_weights()
-    return sum(weights.get(feature, 0) for feature in features)
+    return [
+        *_features_of_place(c.kind, c.name, separator, c.quote, c.language, after),
+        *_features_of_value(c.kind, value.translate(_DIGITS_TO_0), len(set(value))),
+        *_marks(c),
+    ]
 
 
 @lru_cache(4096)
@@ -7554,14 +7551,14 @@ def _letter_pairs() -> dict[str, int]:
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
 
-def _marks(c: Candidate) -> tuple[str, ...]:
+def _marks(c: Candidate) -> list[str]:
     value = c.value.lower()
     found = [f"has {mark}" for mark in set(_MADE_UP_PARTS.findall(value))]
     if _WEAK.match(value):
         found.append(f"weak {c.kind}")
     if looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
-    return tuple(found)
+    return found
 
 
 def _sets_own_line(c: Candidate) -> bool:
@@ -7726,15 +7723,12 @@ def properties() -> list[_Property]:
     found: list[_Property] = []
     for part in _PROPERTIES.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
-        found += [_property(where, *row.split("\n    ")) for row in rows]
+        for row in rows:
+            reason, *lines = row.split("\n    ")
+            proofs = [line for line in lines if line.startswith(("- ", "+ "))]
+            pattern = "".join(line for line in lines if line not in proofs)
+            found.append(_Property(reason, where, lazily(pattern), proofs))
     return found
-
-
-def _property(where: str, reason: str, *lines: str) -> _Property:
-    """Parse a row, unchecked: a test runs all proofs."""
-    proofs = [line for line in lines if line.startswith(("- ", "+ "))]
-    pattern = "".join(line for line in lines if line not in proofs)
-    return _Property(reason, where, lazily(pattern), proofs)
 
 
 # --- the gate ---
@@ -7775,7 +7769,7 @@ def judge_span(
     span = Span(*place, rule, rule.confidence, candidate, reason)
     has_score = is_scored(span)
     if candidate and has_score:
-        confidence = level(sum(map(_weigh, _feature_groups(candidate))))
+        confidence = level(_score(candidate))
         if candidate.kind == "nonce" and confidence == "high":
             confidence = "medium"  # few of them are secret
         span = span._replace(confidence=confidence)
@@ -8029,7 +8023,7 @@ _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
 _JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
-_TEXT = lazily(rb"[^\0-\x08\x0e-\x1f]*")
+_NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-])")
 _HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
@@ -8092,18 +8086,17 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
     done = 0
     for begin in begins:
         run = _BASE64.match(text, begin) if begin >= done else None
-        if run:
-            done = run.end()
-            joined = b"".join(run[0].split())
-            plain = decode64(joined[: len(joined) // 4 * 4])
-            spans = list(detect(_TEXT.match(plain)[0], "", custom, encoded=False))  # type: ignore[index]
-            if not spans:
-                continue
-            places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])]
-            for span in spans:
-                first = span.start * 4 // 3
-                last = min(span.end * 4 // 3, len(places) - 1)
-                yield span._replace(start=places[first], end=places[last] + 1)
+        if not run:
+            continue
+        done = run.end()
+        joined = b"".join(run[0].split())
+        plain = decode64(joined[: len(joined) // 4 * 4])
+        spans = list(detect(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
+        places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])] if spans else []
+        for span in spans:
+            first = span.start * 4 // 3
+            last = min(span.end * 4 // 3, len(places) - 1)
+            yield span._replace(start=places[first], end=places[last] + 1)
 
 
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
