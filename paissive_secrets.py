@@ -3187,7 +3187,7 @@ class Transport:
         if (host, port) == _host_and_port(url):
             return True
         spelled = f"[{host}]" if ":" in host else host
-        trusted = self.settings.hosts.lower().replace(",", " ").split()
+        trusted = re.split("[ ,]+", self.settings.hosts.lower())
         return spelled in trusted or f"{spelled}:{port}" in trusted
 
     def take(self, place: str) -> Any:
@@ -3331,7 +3331,7 @@ class Exchange:
 
 @cache
 def _opener() -> Any:
-    """Return urllib's opener with our connections and redirects, and no exception for a status."""
+    """Return an opener with our connections and redirects, and no exception for a status."""
     from urllib import request as urllib_request
     from urllib.error import HTTPError
 
@@ -3677,12 +3677,13 @@ class Session:
         self.lease_lock = allocate_lock()
         self.leases: dict[str, Lease] = {}  # by path
         self._is_own = False  # whether this process got the token by logging in
+        self.pid = os.getpid()
 
     def call(self, *request: Any, repeat: bool = True) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         token = self.token()
         response = self.transport.call(*request, token=token, repeat=repeat)
-        # By a policy, or since the token is unknown; in both cases, the call wasn't carried out.
+        # By a policy, or for an unknown token; in both cases, it wasn't carried out.
         if response.status == 403 and self._replace_token(token):
             repeated = response.repeated
             response = self.transport.call(*request, token=self.token(), repeat=repeat)
@@ -3712,7 +3713,7 @@ class Session:
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> None:
-        """Hang up, and revoke all leases and our own logins; raise an error if one of these fails."""
+        """Hang up, and revoke all leases and our own login; raise an error if that fails."""
         old, token, path = self.transport, self.held or "", "sys/leases/revoke"
         bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in self.leases.values()]
         if self._is_own:  # leases end with the token that acquired them
@@ -3730,8 +3731,7 @@ class Session:
         """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
         with self._lock:
             if self.held == stale:
-                # Without a token, this asks whether an agent adds its own. If a policy refuses even that, the
-                # server lists "1 error occurred"; for an unknown token it doesn't.
+                # An agent may add a token. A policy that refuses even this says "1 error occurred".
                 response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
                 if response.status == 403 and not response.says("1 error occurred"):
                     self._log_in(stale)
@@ -3829,7 +3829,7 @@ def _read_login_file(path: str) -> str:
 _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
-_MOUNTS_SECONDS = 1.0  # for which known mounts are always trusted: others may add or upgrade one
+_MOUNTS_SECONDS = 1.0  # for which writes trust known mounts: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
 # The methods of requests, by the capability that they need; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
@@ -3894,7 +3894,7 @@ class VaultStore(Store):
         if unknown:
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
         self.settings = VaultSettings(keywords)
-        self._unchecked_session, self._pid = Session(self.settings), os.getpid()
+        self._any_session = Session(self.settings)  # also a parent process's
         self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
         self._mounts_until = 0.0
         self._may_patch = True  # until a PATCH is refused
@@ -3905,10 +3905,10 @@ class VaultStore(Store):
 
     @property
     def _session(self) -> Session:
-        if self._pid != os.getpid():
-            self._unchecked_session.reset(self._unchecked_session.transport.newest)
-            self._pid = os.getpid()
-        return self._unchecked_session
+        session = self._any_session
+        if session.pid != os.getpid():
+            session.reset(session.transport.newest)
+        return session
 
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
@@ -4186,10 +4186,9 @@ class VaultStore(Store):
 
     def _change(self, name: str, new: Json, keep: Callable[[str], bool], patch: Json | None = None) -> None:
         """Write `new` beside the fields to `keep`, if possible by `patch`; start over if others write."""
-        path = _path_and_field(name)[0]
         gone: Json = {}  # fields that others deleted
         for attempt in range(_CAS_TRIES):
-            secret = self._find(path, kv=1)
+            secret = self._find(_path_and_field(name)[0], kv=1)
             place, version = secret.place, secret.version
             old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
             fields = {**{key: old[key] for key in old if keep(key)}, **new}
@@ -4344,7 +4343,7 @@ def _value_text(value: object) -> str:
         raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
     if not is_encodable(text):
-        raise not_vault_error()  # JSON can spell a lone surrogate, which Vault itself never does
+        raise not_vault_error()  # Vault sends no lone surrogate
     return text
 
 
