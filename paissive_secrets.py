@@ -7024,7 +7024,7 @@ MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
 # line to themselves.
 _BARE_VALUES = {
-    "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=;?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
+    "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
     "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"(?![=:])[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
@@ -7037,7 +7037,7 @@ _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
-    r"\A(?:\$\{[\w.-]{1,60}?(?::[-=]?|[-=])(?!\?)([^{}$]+)\}"
+    r"\A(?:\$\{(?:[\w.-]{1,60}?:[-=]?|[A-Z0-9_]{1,60}[-=])(?!\?)([^{}$]+)\}"
     r"|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
 )
 _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")
@@ -7194,6 +7194,8 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
     ending = "word" if name[:1] == b"-" else language.ending  # an option
+    if language.kind == "shell" and name[:1] == b"$" and (not quote or match["rest"][-1:] == b'"'):
+        return None  # a comparison
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
@@ -7619,7 +7621,7 @@ it is crossed out
     - XXXXXXXX
     + k7xxQ.9v..2
 it is text in another script
-    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\x1b
+    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033)
     - пароль
     + pä55w0rt
 it is the name of an algorithm
@@ -7665,7 +7667,7 @@ it is PEM, which has a rule of its own
     - -----BEGIN PUBLIC KEY-----
     + LS0{A20}
 it is a hash
-    \A(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
+    \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
     |\*[0-9A-F]{40}\Z|(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
     |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-])
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
@@ -7699,7 +7701,7 @@ it is a call or a template
 = before
 no name follows
     /etc/\Z|://\Z|[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |(?:\w |\A)(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
+    |\b(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
@@ -7752,9 +7754,11 @@ _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # 
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_WORDS = lazily(r"(?:[A-Za-z]{1,40}(?:[-_./:# ](?:[A-Za-z]{1,20}\d?[a-z]?|\d{1,2}|\$\w{1,2})){0,8})\Z")
+_WORDS = lazily(
+    r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
+)
 _NAME_OF_SECRET = lazily(
-    r"[a-z][\w-]{0,40}[_-](?:keys?|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
+    r"[a-z][\w.-]{0,40}[_-](?:keys?|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
@@ -7813,7 +7817,7 @@ def is_weak_password(c: Candidate) -> bool:
         return False
     if kind_of_name(words[-1]) != "pass" and not _is_secret_of_environment(c):
         return False
-    if c.value.isalpha() and c.value.istitle():  # a label
+    if c.value.isalpha() and (c.value.istitle() or c.value.isupper()):  # a label, or put in later
         return False
     known = _WEAK.match(c.value) or _WEAK_ENDING.match(c.value)
     if c.language == "source" and c.name[0] != "-" and kind_of_name(c.value):
