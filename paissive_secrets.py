@@ -9933,8 +9933,8 @@ class Baseline:
 
     The first line holds the version, every other an Entry, in any order, so
     that branches merge. A missing file accepts nothing. Raises BadValue if
-    it isn't a baseline, Unsafe if it isn't a file, and Denied or Unavailable
-    if it can't be read.
+    it isn't a baseline, Unsafe if it isn't a file, and Denied or
+    Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:

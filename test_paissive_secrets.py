@@ -10313,6 +10313,7 @@ def test_what_follows_a_value_is_another_one_only_in_a_list():
     one, other = GUESSED[:9], GUESSED[1:]
     for line, values in (("password = 'V', 'W'", [one]), ("passwords = ['V', 'W']", [one, other])):
         assert [c.value for c in candidates(line.replace("V", one).replace("W", other))] == values
+    assert [c.after for c in candidates(f"passwords = ['{one}', '{other}']")] == [f"', '{other}']", "']"]
 
 
 @pytest.mark.parametrize("number", ["", "2"])
@@ -10388,7 +10389,7 @@ it is a placeholder
     + mykey7Qx
 it is crossed out
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
-    - xxx - k7_xx - XXXXX - k7-X
+    - xxx - k7_xx - k7XXXXXk - k7-X
     + uZQAAAAAAAAAAB{A20}
     + k7xx + xxk7
 it is text in another script
@@ -11688,7 +11689,10 @@ def test_each_secret_is_found_once_wherever_windows_are_cut(line):
     rules = {"ghp": "github-token", "---": "private-key"}
     hits = re.finditer(f"{GITHUB}|-----BEGIN", text)
     expected = [(rules[hit[0][:3]], text.count("\n", 0, hit.start()) + 1) for hit in hits]
-    assert [place[:2] for place in places(text)] == expected
+    data = text.encode()
+    for size in (len(data), 1 << 16, 50_000):
+        chunks = (data[at : at + size] for at in range(0, len(data), size))
+        assert [(match.rule.id, match.line) for match in ps.scan(chunks, "notes.txt")] == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -11886,6 +11890,17 @@ def test_explain_says_why_a_line_was_not_reported():
     assert "log odds" not in explained("DB_PASSWORD=" + "letme" + "in\n", 1, ".env")
     short = "nothing here reads as a long enough value assigned to a secret's name (source)\n"
     assert explained('password = "abc"\n', 1) == short
+
+
+@pytest.mark.parametrize("mark", ["token", "test", "secret", "abc", "123", "pass"])
+def test_explain_weighs_what_made_up_values_have(mark):
+    assert f"  has {mark}\n" in explained(f'password = "k3X{mark}w9vQz"\n', 1)
+
+
+def test_explain_goes_through_a_line_from_left_to_right(folder, say):
+    (folder / "a.py").write_text(f"password = 'your-password'; x = '{token()}'; secret = 'changeme'\n")
+    columns = re.findall(r"(?m)^column (\d+): ", say("audit", "--explain", "a.py:1")[1])
+    assert columns == ["13", "34", "87"]
 
 
 def test_explain_heeds_the_options_of_an_audit(folder, say, monkeypatch):
