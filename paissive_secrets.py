@@ -10378,7 +10378,11 @@ def run_as_program() -> NoReturn:
 
 def _parse(words: list[str], group: str = "") -> Namespace:
     """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
-    parser = _parser(group, _describe_commands(group), _GROUP)
+    lines = ["commands:" if group else _OVERVIEW]
+    for row, (run, *_) in _COMMANDS.items():
+        if row.startswith(group):
+            lines.append(f"  {row:<17} " + (run.__doc__ or "").partition("\n")[0])
+    parser = _parser(group, "\n".join(lines), _GROUP)
     parser.usage = "%(prog)s [--backend B] COMMAND ..."
     args = parser.parse_args(words)
     if args.version:
@@ -10456,14 +10460,6 @@ another store. Exit codes: 0 done; 1 not found, or findings; 2 anything else,
 explained in one line.
 
 commands:"""
-
-
-def _describe_commands(group: str) -> str:
-    lines = ["commands:" if group else _OVERVIEW]
-    for name, (run, *_) in _COMMANDS.items():
-        if name.startswith(group):
-            lines.append(f"  {name:<17} " + (run.__doc__ or "").partition("\n")[0])
-    return "\n".join(lines)
 
 
 def _print_version() -> None:
@@ -10571,8 +10567,8 @@ def _warn_after_set(store: Store, *names: str) -> None:
 
 def _sealed_store(args: Namespace) -> Store:
     """Return the chosen store, by default the files: no other has what these commands need."""
-    manager: SecretsManager = args.manager
-    return manager.store(args.backend or "file")
+    store: Store = args.store(args.backend or "file")
+    return store
 
 
 def cmd_get(args: Namespace) -> None:
@@ -10630,7 +10626,6 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
-    """Act on each, even if one fails; return the highest exit code."""
     code = 0
     for word in words:
         try:
