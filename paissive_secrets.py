@@ -1189,7 +1189,7 @@ def _only(backend: str) -> BadValue:
 
 
 class _UserStore(Store):
-    """An object with the four methods, as a Store, or AttributeError."""
+    """An object with the four methods, as a Store."""
 
     def __init__(self, own: Any) -> None:
         vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
@@ -1426,7 +1426,7 @@ class Dotenv:
         found: dict[str, str] = {}
         room = MAX_FILE_BYTES
 
-        def look_up(name: str) -> str:  # for the `piece` of the loop below
+        def look_up(name: str) -> str:
             nonlocal room
             text = found.get(name)
             # A stranger's file must not expose a key to our stores under another name.
@@ -1819,8 +1819,8 @@ class EnvironmentStore(Store):
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
-            hint = "name it in PAISSIVE_ENV_FILE to use it"
-            raise Unsafe(f"others can write to {path}, so it is ignored", hint=hint)
+            problem = f"others can write to {path}, so it is ignored"
+            raise Unsafe(problem, hint="name it in PAISSIVE_ENV_FILE to use it")
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
         path = self.plaintext_file()
