@@ -7940,8 +7940,8 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
         if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
             yield from _escaped(text, custom)
     yield from _urls(text, path)
-    name = os.path.basename(path).encode("utf-8", "replace")
-    of_file = keyword_patterns().get(b"/" + name.lower(), ())
+    name = os.path.basename(path).lower().encode(errors="replace")
+    of_file = keyword_patterns().get(b"/" + name, ())
     for pattern in of_file:
         for found in pattern.regex.finditer(text):
             yield judge_span(pattern.rule, found.span(1), found[1])
@@ -7969,7 +7969,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
     name = os.path.basename(path)
-    kind = kind_of(name.encode("utf-8", "replace"))
+    kind = kind_of_name(name)
     if kind:
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "config")
@@ -8015,7 +8015,7 @@ def _is_token(value: str) -> bool:
     if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
         return False
     data = value.encode(errors="replace")
-    return bool(_KEY_BEGIN.search(data) or _token_at(data, 0, prefixes()))
+    return bool(_KEY_LINE.search(data) or _token_at(data, 0, prefixes()))
 
 
 SECRET_VALUE_TESTS.append(_is_token)
@@ -8111,7 +8111,7 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
     for string in _JSON_STRING.finditer(text):
         plain = string[1]
         with suppress(ValueError):
-            plain = json.loads(string[0], strict=False).encode("utf-8", "replace")
+            plain = json.loads(string[0], strict=False).encode(errors="replace")
         if plain == string[1]:
             continue
         for span in detect(plain, "", custom, encoded=False):
@@ -8120,10 +8120,10 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     rule = pattern_rules()["aws-secret-key"]
-    for begin, end in ((max(0, key.start - _BESIDE_ID), key.start), (key.end, key.end + _BESIDE_ID)):
-        for found in _AWS_SECRET.finditer(text, begin, end):
-            if not _HEX_ONLY.fullmatch(found[0]):
-                yield judge_span(rule, found.span(), found[0])
+    begin = max(0, key.start - _BESIDE_ID)
+    for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
+        if not _HEX_ONLY.fullmatch(found[0]):
+            yield judge_span(rule, found.span(), found[0])
 
 
 _HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
@@ -8152,8 +8152,7 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 
 # --- patterns around keywords ---
 
-_KEY_BEGIN = lazily(rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = lazily(rb"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_LINE = lazily(rb"-----(BEGIN|END) (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
@@ -8192,11 +8191,11 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 def _private_key(text: bytes, at: int) -> Detected:
     """Return a key, unless it is cut short, or only its first line is mentioned."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
-    head = _KEY_BEGIN.match(text, begin) if begin >= 0 else None
+    head = _KEY_LINE.match(text, begin) if begin >= 0 else None
     if not head:
         return (), at
     dashes = text.find(b"-----", head.end(), head.end() + MAX_AHEAD - 200)  # none are in a body
-    tail = _KEY_END.match(text, dashes) if dashes >= 0 else None
+    tail = _KEY_LINE.match(text, dashes) if dashes >= 0 else None
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
@@ -8204,7 +8203,7 @@ def _private_key(text: bytes, at: int) -> Detected:
     if is_cut or len(body) < 50 or len(set(body)) < 16 or len(max(lines, key=len)) < 31:
         return (), at
     rule = pattern_rules()["encrypted-key" if b"ENCRYPTED" in head[0] + start else "private-key"]
-    end = tail.end() if tail else head.end() + len(start)
+    end = tail.end() if tail and tail[1] == b"END" else head.end() + len(start)
     return [judge_span(rule, (head.start(), end), body)], at
 
 
@@ -8377,7 +8376,7 @@ class Match(NamedTuple):
     """Where a secret is, never its value."""
 
     rule: Rule
-    confidence: str  # may differ from the rule's: a checksum raises it
+    confidence: str  # may differ from the rule's
     line: int  # of its first character, from 1
     column: int  # of its first character, from 1
     end_line: int
