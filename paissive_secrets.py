@@ -5481,7 +5481,8 @@ class Encodings:
     def __init__(self, values: Iterable[str] = ()) -> None:
         values = set(filter(maskable, values))
         self._sorted = sorted(set[bytes]().union(*map(encodings_of, values)))
-        self._wrapped = set[bytes]().union(*map(_wrappable, values))
+        whole = {text[:_MAX_ENCODED] for value in values for text in (value, value.strip())}
+        self._wrapped = set[bytes]().union(*map(_wrappable, whole))
         self._sorted_wrapped = sorted(self._wrapped)
         self._first_bytes = {encoding[0] for encoding in self._sorted}
         shortest = min(map(len, self._sorted), default=_LONG)
@@ -5640,11 +5641,11 @@ def encodings_of(value: str) -> set[bytes]:
     found = {_to_bytes(text) for text in whole.union(lines)}
     for text in parts.union(lines[:_MAX_ENCODED_LINES]):
         text = text[:_MAX_ENCODED]
-        for encoded in _in_base64(_to_bytes(text)):
+        for encoded in _wrappable(text):
             found |= {encoded, encoded.translate(_URL_ALPHABET)}
         for encode in (_in_hex, _in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
-    return {encoding for encoding in found if len(encoding) >= MIN_MASKED}
+    return found
 
 
 def _secret_leaves(value: str) -> Iterator[str]:
@@ -5668,29 +5669,22 @@ def _to_bytes(text: str) -> bytes:
         return text.encode(errors="surrogatepass")
 
 
-def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """Yield a value's base64 and, at each alignment, the part of it that neighbours don't change."""
+def _wrappable(text: str) -> Iterator[bytes]:
+    """Yield hex and base64, which may have line breaks anywhere in the output of `xxd -p` and `base64`."""
     import base64
 
-    yield base64.b64encode(raw)
-    yield base64.b64encode(raw + b"\n")
-    # Three bytes make four characters (RFC 4648).
+    raw = _to_bytes(text)
+    yield from (raw.hex().encode(), raw.hex().upper().encode())
+    yield from (base64.b64encode(raw), base64.b64encode(raw + b"\n"))
+    # The part that neighbours don't change, since three bytes make four characters (RFC 4648).
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
         yield base64.b64encode(b"\0" * shift + raw)[first:last]
 
 
-def _wrappable(value: str) -> Iterator[bytes]:
-    """Yield the encodings that may have line breaks anywhere, as the output of `base64` and `xxd -p` has."""
-    for text in {value, value.strip()}:
-        raw = _to_bytes(text[:_MAX_ENCODED])
-        found = (*_in_base64(raw), raw.hex().encode(), raw.hex().upper().encode())
-        yield from (encoding for encoding in found if len(encoding) >= MIN_MASKED)
-
-
 def _in_hex(text: str) -> Iterator[str]:
     spaced = _to_bytes(text).hex(" ")
-    for between in ("", " ", ":", "%", "\\x"):
+    for between in (" ", ":", "%", "\\x"):
         yield from (spaced.replace(" ", between), spaced.upper().replace(" ", between))
 
 

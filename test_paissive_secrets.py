@@ -9152,11 +9152,11 @@ def test_run_on_a_terminal_that_is_closed_during_output_ends_as_the_command_does
     os.close(terminal.slave)
 
 
-def shell_on_a_terminal(script, setup=":"):
+def shell_on_a_terminal(script, setup=":", start=shlex.join):
     """An interactive bash that has started `run` for a script, which prints "ready" first."""
     env = {**os.environ, **SECRETS, "PS1": "$ ", "TERM": "dumb"}
     terminal = Terminal(tool("bash"), "--norc", "--noediting", "-i", env=env)
-    terminal.type(shlex.join([*RUN, "APP_TOKEN", *sh(f"{setup}; echo rea''dy; {script}")]).encode() + b"\n")
+    terminal.type(start([*RUN, "APP_TOKEN", *sh(f"{setup}; echo rea''dy; {script}")]).encode() + b"\n")
     terminal.until(b"ready\r\n")
     return terminal
 
@@ -9201,6 +9201,20 @@ def test_run_on_a_terminal_gets_its_keys_again_when_it_comes_back_from_the_backg
     eventually(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ICANON)
     terminal.type(b"a word\n")
     assert terminal.until(b"a word, ***\r\n$ ").count(b"a word\r\n") == 1
+    leave(terminal)
+
+
+def test_run_on_a_terminal_is_stopped_and_continued_with_the_script_that_it_is_in():
+    def start(words):
+        return shlex.join(["sh", "-c", shlex.join(words) + "; echo en''d"])
+
+    terminal = shell_on_a_terminal("read line", start=start)
+    terminal.type(b"\x1a")
+    terminal.until(b"Stopped")
+    terminal.type(b"fg\n")
+    eventually(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ICANON)
+    terminal.type(b"line\n")
+    terminal.until(b"end\r\n$ ")
     leave(terminal)
 
 
