@@ -4474,14 +4474,11 @@ class SecretsManager:
         return self._follow(value, stored, store)
 
     def renew(self) -> float:
-        """Renew what the stores hold; return the seconds until the next time.
-
-        Stores that were passed as objects are left to the caller.
-        """
+        """Renew what it opened; return the seconds until the next time."""
         return min((store.renew() for store in self._stores.values()), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close the same stores: Vault revokes leases and tokens of logins."""
+        """Close the stores that it opened: Vault revokes leases and logins."""
         for store in self._stores.values():
             store.close(keep_leases=keep_leases)
 
@@ -4606,8 +4603,7 @@ class Resolver:
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return the values of a secret by stage, {} if there is none."""
-        place = id(store), name
-        return self._loaded[place] if place in self._loaded else store.get_stages(name)[name]
+        return self._loaded.get((id(store), name)) or store.get_stages(name)[name]
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
         """Return the value that a reference leads to; "" for a missing secret whose error is collected."""
@@ -4621,8 +4617,7 @@ class Resolver:
             # are variables or mounted files, which override a store's own values.
             if is_store_credential(variable_name(name).upper()) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
-            loaded = self._loaded.get((id(store), name), {})
-            value = loaded["current"] if "current" in loaded else store.get(name)
+            value = self._loaded.get((id(store), name), {}).get("current") or store.get(name)
         except (BadName, BadValue, NotFound) as error:
             failure = _reference_error(error, name, trail)
         if failure:
@@ -4780,7 +4775,6 @@ class SecretConfig:
         return cast("EnvironmentStore", self._manager.store("env"))
 
     def _variable(self, path: tuple[str, ...]) -> str:
-        """Return the variable that replaces a setting, "" if none may."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
         is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
         return "" if is_reserved else variable
@@ -4941,7 +4935,7 @@ def _without_member(text: str, found: _Member) -> str:
 
 
 def _line_break_before(text: str, start: int) -> str:
-    """Return the line break and the indentation before a place, "" within a line."""
+    """Return the line break and indentation before a place, or ""."""
     found = re.search(r"\r?\n[ \t]*\Z", text[:start])
     return found[0] if found else ""
 
@@ -4993,7 +4987,6 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
-_COMMAND = "command:"  # prefix of a generator that is a shell command line
 
 _Interval = Union[str, float]
 _Step = Union[Callable[[str], object], str, Sequence[str], None]
@@ -5335,10 +5328,10 @@ def _step(kind: str, step: Any) -> Any:
     if callable(step):  # a file can't hold it, and its name might find another
         return {"function": getattr(step, "__qualname__", type(step).__name__)}
     if isinstance(step, str):
-        if kind == "generate" and not step.startswith(_COMMAND):
+        if kind == "generate" and not step.startswith("command:"):
             generate(step)  # reject a bad specification now
             return step
-        line = step.removeprefix(_COMMAND)
+        line = step.removeprefix("command:")
         step = ["sh", "-c", line] if line.strip() else []
     if not isinstance(step, (list, tuple)) or not step:
         raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
@@ -5599,7 +5592,6 @@ class Masker:
 
 
 def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
-    """Return whether one of these sorted encodings begins with the text."""
     import bisect
 
     at = bisect.bisect(encodings, text)
@@ -6250,7 +6242,7 @@ def _redact_reports(redacting: RedactingFilter) -> None:
     sys.addaudithook(watch)
 
 
-def _replace_function(owner: object, name: str, wrap: Callable[[Any], Callable[..., Any]]) -> None:
+def _replace_function(owner: object, name: str, wrap: Callable[[Any], Any]) -> None:
     before = getattr(owner, name)
     setattr(owner, name, wraps(before)(wrap(before)))
 
