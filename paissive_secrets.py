@@ -6310,9 +6310,9 @@ class RedactingFilter:
         return True
 
     def masked_report(self, error: BaseException, *context: object) -> str:
-        """Return the report, masked, if it, frames or context may show a value.
+        """Return the report, masked, or "" if nothing in it can be a value.
 
-        Otherwise, return "".
+        The values in its frames and in `context` count as well.
         """
         import traceback
 
@@ -9955,7 +9955,7 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether a finding was accepted, even for a path that is gone from `base`."""
+        """Return whether it was accepted, maybe for a path gone from `base`."""
         entry = Entry(finding.path, finding.rule, finding.fingerprint)
         if entry not in self.entries:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))
