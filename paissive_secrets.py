@@ -3064,7 +3064,7 @@ _PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
 
 
 class VaultSettings(SimpleNamespace):
-    """The keywords of VaultStore as they are read; some are secret, so the repr shows nothing."""
+    """The keywords of VaultStore; some are secret, so the repr shows none."""
 
     __repr__ = object.__repr__
 
@@ -3237,7 +3237,7 @@ class Transport:
 
 
 class Exchange:
-    """A request and its response; a plain class, since both may hold secrets."""
+    """A request and its response, which may both hold secrets."""
 
     status = 0  # of the response, if there is one
     broken = ""  # why there is none
@@ -3273,7 +3273,7 @@ class Exchange:
         self.repeated = self.may_be_done
         self.status, self.headers, self.body, self._sent = 0, {}, {}, False
         try:
-            _opener().open(self.new_request(url))  # which calls `perform`, for status, headers and body
+            _opener().open(self.new_request(url))  # which calls `perform`
         except Exception as error:
             self.status = 0
             self.broken = _explain(error)
@@ -3831,7 +3831,7 @@ _Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
 _MOUNTS_SECONDS = 1.0  # for which writes trust known mounts: others may add or upgrade one
 _UNKNOWN = "whether the write was carried out is unknown"
-# The methods of requests, by the capability that they need; any other is POST.
+# Methods by the capability that a request needs; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
 # By policies, old servers and firewalls. A 404 for a deleted version has data.
 _PATCH_REFUSALS = (403, 404, 405, 415, 501)
@@ -4054,9 +4054,9 @@ class VaultStore(Store):
 
     def status(self) -> Iterator[tuple[str, str]]:
         settings = self.settings
-        unchecked = settings.skip_verify and "not checked, since VAULT_SKIP_VERIFY is set"
         rows = {"store": "vault", "address": settings.addr, "namespace": settings.namespace}
-        rows.update(certificate=unchecked, login=settings.login)
+        rows["certificate"] = settings.skip_verify and "not checked, since VAULT_SKIP_VERIFY is set"
+        rows["login"] = settings.login
         yield from ((label, text) for label, text in rows.items() if text)
         try:
             ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
@@ -4091,7 +4091,7 @@ class VaultStore(Store):
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
         """Return the KV versions of the mounts that the token may see; old ones, if they are `trusted`."""
-        where = "sys/internal/ui/mounts"  # open to any token, and what `vault kv` asks
+        where = "sys/internal/ui/mounts"  # open to any token
         mounts = self._mounts  # other threads may forget it meanwhile
         if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
             found = child_object(self._call("read", where).data, "secret")
@@ -4130,11 +4130,11 @@ class VaultStore(Store):
         folders = [""]
         while folders:
             keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
-            # During a rotation, a secret has a pending one beside it.
+            # In a rotation, a secret has a pending one beside it.
             secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
             for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
                 yield from self._named_fields(path, fields)
-            # Names can't reach below some folders, and a server may send endless ones.
+            # No name reaches below some folders, and a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
 
     def _fields_at(self, path: str) -> Json:
@@ -4156,8 +4156,7 @@ class VaultStore(Store):
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         if not place.kv:
             return _Secret(self._read_leased(place.at("")), place)
-        # Vault takes 0 and less for the newest.
-        if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
+        if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = {"version": version} if version else None
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
