@@ -7781,8 +7781,11 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     for row in properties():
         if row.where in texts and row.regex.search(texts[row.where]):
             return row.reason
-    if _counts_up(value) or _counts_up(latin1(decode64(value.encode("latin-1", "replace")))):
+    decoded = latin1(decode64(value.encode("latin-1", "replace")))
+    if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
+    if len(decoded) > 11 and len(set(decoded)) < 3:
+        return "it is too uniform to be random"
     return _reason_in_context(value, candidate) if candidate else ""
 
 
@@ -7883,7 +7886,7 @@ def _is_expression(value: str, c: Candidate) -> bool:
         return True
     if c.before.count('"') % 2:  # in a string
         return False
-    if c.after.lstrip()[:1] == "(":
+    if c.after.lstrip()[:1] in ("(", "<"):
         return True
     if not _MEMBERS.match(value):
         return False

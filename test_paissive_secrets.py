@@ -10922,6 +10922,8 @@ EXAM = r"""
 + wifi.ino WiFi.beg·in("home", "b4ckup-Runner9")
 + unattend.xml <AdministratorPass·word><Value>b4ckupRunner9</Value></AdministratorPass·word>
 + db.erl {pass·word, "b4ckupRunner9"},
+- types.ts recovery_pass·word: Uint8Array<ArrayBuffer>,
+- backup.json "rootK·ey": "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=",
 - signals.py button.con·nect("clicked", "on_click2")
 + app.properties spring.datasource.pass·word=postgres
 + url.txt postgres://app:{A16}@db.internal/app
