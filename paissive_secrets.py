@@ -4394,7 +4394,7 @@ class SecretsBackend(str, enum.Enum):
     MEMORY = "memory"
     VAULT = "vault"
 
-    __str__ = str.__str__  # format() looks for it as well; its default depends on Python's version
+    __str__ = str.__str__  # format() uses it as well, in any version of Python
 
 
 Backend = Union[str, Store, StoreMethods, None]
@@ -4540,9 +4540,9 @@ def check_settable(store: Store, *names: str) -> None:
 
 
 def existing_targets(value: str, store: Store) -> list[str]:
-    """Return the references in a value to secrets of the store that exist, and to other backends.
+    """Return a value's references to secrets that the store has, and to other backends.
 
-    Leave out others: they may be plain text, and no message may show it.
+    Others may be plain text, which no message may show.
     """
     references = [match[1] for match in re.finditer(EMBEDDED_REFERENCE, value) if match[0][:2] != "$$"]
     if value.startswith(REFERENCE_PREFIX):
@@ -4601,7 +4601,7 @@ class Resolver:
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
-        """Return the values of a secret by stage, {} if there is none."""
+        """Return a secret's values by stage, {} if it has none."""
         return self._loaded.get((id(store), name)) or store.get_stages(name)[name]
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -5195,8 +5195,7 @@ class _Rotation:
             value = self._run("generate")
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         if _is_same(value, current):
-            problem = f"the {kind} value of {self._shown} is its current one"
-            raise BadValue(problem, hint="rotate to another")
+            raise BadValue(f"the {kind} value of {self._shown} is its current one", hint="rotate to another")
         self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
         self.policies.change(self._name, {"started": utc_now()})
@@ -5286,7 +5285,7 @@ class _Rotation:
 
     def _run(self, kind: str, value: str | None = None) -> Any:
         """Run a step of the policy, if it has one; return what it generates, or raise RotationFailed."""
-        step = _step(kind, self.policy.get(kind))  # again, since the policy file may have been edited
+        step = _step(kind, self.policy.get(kind))  # which may have been edited
         result = None
         problem = ""
         try:
@@ -5303,7 +5302,7 @@ class _Rotation:
                 raise RotationFailed("it returned nothing")
         except (RotationFailed, Unavailable) as error:
             problem = error.message
-        if problem:  # raised here, without that exception as its context
+        if problem:  # without that exception as its context
             message = f"{kind} of {self._shown} failed: {problem}"
             raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
         return result
@@ -5515,7 +5514,7 @@ class Encodings:
         for place in itertools.compress(range(len(words)), map(self._words.__contains__, words)):
             for offset, encoding in self._words[words[place]]:
                 start = place * self._gap - offset
-                # The part with the word first: it takes long to cut a long encoding.
+                # The part with the word first: to cut a long encoding takes long.
                 is_likely = start >= 0 and encoding.startswith(data[start : start + self._gap])
                 if is_likely and data.startswith(encoding[: len(data) - start], start):
                     yield start, start + len(encoding), encoding
@@ -5805,7 +5804,7 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
-    """Return what was put into a text, with its other stages and what opens its stores."""
+    """Return the values that it put in, their stages, and what opens their stores."""
     values = resolver.values
     for store, name in resolver.sources:
         values.update(resolver.stages(store, name).values(), filter(maskable, store.credentials()))
@@ -5891,7 +5890,6 @@ def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
-    """Return a relay to each of our outputs, and what the command writes to instead."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
