@@ -3074,7 +3074,7 @@ class VaultSettings(SimpleNamespace):
         brands = ["BAO_", "VAULT_"]
         for name, value in keywords.items():
             source = name
-            if name == "mount":  # it and those after it have variables of our own
+            if name == "mount":  # from here on, the variables are our own
                 brands = ["PAISSIVE_VAULT_"]
             if value is None:
                 variables = [brand + name.upper() for brand in brands]
@@ -3098,7 +3098,7 @@ class VaultSettings(SimpleNamespace):
 # the server sent or the library says: both may quote a secret.
 
 _MAX_BODY = 32 << 20  # bytes, the server's own default for a request
-_LINE_COST = 1000  # bytes charged for each line on top of its own: reading tiny chunks costs far more
+_LINE_COST = 1000  # bytes charged for each line as well: reading tiny chunks costs far more
 _MAX_IDLE = 8  # connections to each place
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 Json = dict[str, Any]
@@ -3326,7 +3326,7 @@ class Exchange:
         return response
 
 
-# Classes derived from the library's are made by functions: importing it takes longer than all else here.
+# Functions make the classes derived from the library's, whose import takes longer than all else here.
 
 
 @cache
@@ -3509,7 +3509,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault itself accepts
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault accepts
     context.hostname_checks_common_name = False  # only alternative names, as Go does
     try:
         if settings.cacert:
@@ -3519,7 +3519,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         else:
             context.load_default_certs()
         if settings.client_cert or settings.client_key:
-            # The empty password keeps OpenSSL from prompting on the terminal.
+            # The empty password keeps OpenSSL from prompting.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except (OSError, ValueError) as error:
         reason = "not PEM" if isinstance(error, (ssl.SSLError, ValueError)) else error.strerror
@@ -3592,7 +3592,7 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 
 
 def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
-    """Return the error for a response to a request that needs a capability."""
+    """Return the error for a response; its request needs the capability."""
     address = response.transport.settings.addr
     if not response.status:
         return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
@@ -3615,7 +3615,7 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
 # A session renews its token after two thirds of its lease and logs in again once it is gone, during calls and
 # while `run` waits: a program that can't log in again has to make a call in the last third of each lease. If
 # many threads notice at once, one acts for all.
-# https://openbao.org/api-docs/auth/ has a page for each login.
+# https://openbao.org/api-docs/auth/
 
 _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
 # Seconds until a configured token's lease is looked up: most commands end sooner.
@@ -4285,8 +4285,7 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
     pool = ThreadPoolExecutor(max_workers=8)
     try:
         for future in [pool.submit(read, place) for place in places]:
-            # A signal just before a wait is noticed at its end.
-            while not future.done():
+            while not future.done():  # a signal just before a wait is noticed at its end
                 wait([future], timeout=1)
             yield future.result()
     finally:
