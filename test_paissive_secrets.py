@@ -8254,6 +8254,12 @@ def test_export_writes_each_form_as_its_reader_takes_it():
     assert ps.export_secrets({"A": "x y", "B": "1"}, "env") == "A='x y'\nB=1\n"
 
 
+def test_an_export_has_empty_values_too(say, tmp_path):
+    (tmp_path / ".env").write_text("A_TOKEN=\nB_TOKEN=b\n")
+    (tmp_path / ".env").chmod(0o600)
+    assert say("export", "A_TOKEN", "B_TOKEN") == (0, "A_TOKEN=''\nB_TOKEN=b\n")
+
+
 def test_what_an_export_can_not_hold_is_refused_by_name():
     for form in ps.EXPORT_FORMS:
         assert "the value of 'A' is not UTF-8" in refusal(ps.export_secrets, {"A": "\udcff"}, form)
@@ -11371,6 +11377,7 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         (f"a: b\n---\n{YAML}---\n{YAML.replace(': Secret', ': ConfigMap')}", [8, 10, 15]),
         (YAML.replace("kind: Secret\n", "") + "kind: Secret\n", [5, 7, 12]),
         (YAML.replace("kind: ", "kind:\t"), [6, 8, 13]),
+        (f"{YAML}other:\n  digest: {base64_of(LOGIN)}\n", [6, 8, 13]),
         (json.dumps(SECRET), [1, 1]),
         (json.dumps({"kind": "List", "items": [manifest("Pod"), SECRET]}, indent=2), [18, 19]),
         (json.dumps({"items": [SECRET, manifest("ConfigMap", data=LOGINS)]}, indent=2), [10, 11]),
