@@ -991,8 +991,6 @@ class Store:
         """Yield each name once, in any order."""
         raise NotImplementedError
 
-    # Several secrets at once.
-
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return the values of those of these names that exist."""
         found = {}
@@ -1079,8 +1077,6 @@ class Store:
     def credentials(self) -> Iterable[str]:
         """Return the values that open the store: output must not show them."""
         return ()
-
-    # What to tell the user.
 
     def status(self) -> Iterator[tuple[str, str]]:
         """Yield (label, text) pairs, no values; "problem" marks an error."""
@@ -1505,7 +1501,7 @@ class _Piece:
     def __init__(self, text: str, at: int) -> None:
         # Empty lines in a row are one piece, however many.
         line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
-        self.text = line  # all of it, with its line end; below, its parts but "=" and the blanks around it
+        self.text = line  # with its line end; its parts follow, without "="
         self.head = ""  # blanks and `export`
         self.name = ""  # "" if nothing is assigned
         self.quote = ""
@@ -1815,7 +1811,6 @@ class EnvironmentStore(Store):
         return dotenv
 
     def _check_trusted(self) -> None:
-        """Raise Unsafe if nobody named the dotenv file, and others can write it."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -1859,7 +1854,6 @@ def _is_setting(variable: str) -> bool:
 
 
 def looks_secret(variable: str) -> bool:
-    """Return whether a name is a secret's, and no setting of our stores."""
     return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
 
 
@@ -2720,7 +2714,6 @@ class FileStore(Store):
         return self._select_pinned(keys)
 
     def _select_pinned(self, keys: _Keys) -> _Keys:
-        """Return the keys that the pin allows, or raise Unsafe."""
         pin = os.environ.get(_PIN)
         matching = tuple(key for key in keys if not pin or _fingerprint(key) == pin)
         if matching:
