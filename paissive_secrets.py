@@ -7262,12 +7262,13 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
 def literals(text: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield strings of several lines in source that set things as a file does, and where they begin."""
     for quote in (b"`", b'"""', b"'''"):
-        before, at = b"", 0
-        for number, part in enumerate(text.split(quote) if quote in text else ()):
-            has_lines = b"\n" in part and b";\n" not in part
-            if number % 2 and has_lines and _SETS.match(part) and _PASSED.search(before[-20:]):
+        parts = text.split(quote)
+        at = 0
+        for before, part in zip(parts[::2], parts[1::2]):
+            at += len(before) + len(quote)
+            # The cheapest first: most strings of several lines aren't passed to anything.
+            if b"\n" in part and _PASSED.search(before[-20:]) and _SETS.match(part) and b";\n" not in part:
                 yield at, part
-            before = part
             at += len(part) + len(quote)
 
 
