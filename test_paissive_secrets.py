@@ -2863,6 +2863,7 @@ def test_age_seals_to_one_passphrase_or_to_recipients(identity):
 def test_looking_for_cryptography_beside_the_program_leaves_the_path_as_it_was(monkeypatch, tmp_path):
     monkeypatch.setattr(ps, "_program_folder", str(tmp_path))
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    monkeypatch.delattr(ps, "hkdf", raising=False)  # imported last
     before = list(sys.path)
     assert refusal(ps.Identity.generate).startswith(
         "Unavailable: encrypted files need the package cryptography"
@@ -2939,6 +2940,7 @@ def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
 def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, store_folder, monkeypatch):
     from cryptography.hazmat.primitives import asymmetric
 
+    monkeypatch.delattr(ps, "hkdf", raising=False)  # imported last
     if missing:
         monkeypatch.setitem(sys.modules, asymmetric.__name__, None)
     else:
