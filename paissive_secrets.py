@@ -6749,7 +6749,6 @@ def pattern_rules() -> dict[str, Rule]:
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """Yield a rule for each row, with the text after its name."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
@@ -7776,6 +7775,8 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     decoded = latin1(decode64(value.encode("latin-1", "replace")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
+    if value.lower() in _hashes_of_words():
+        return "it is the hash of a word that anybody would try"
     if len(decoded) > 11 and len(set(decoded)) < 3:
         return "it is too uniform to be random"
     return _reason_in_context(value, candidate) if candidate else ""
@@ -7788,6 +7789,15 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
         texts["before"] = candidate.before
         texts["after"] = candidate.after
     return texts
+
+
+@cache
+def _hashes_of_words() -> set[str]:
+    import hashlib
+
+    words = b"password admin test secret 12345 123456 12345678 123456789".split()
+    kinds = hashlib.md5, hashlib.sha1, hashlib.sha256
+    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -7944,7 +7954,6 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
-    """Yield the only word in a file, if the file's name is a secret's."""
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
@@ -8188,7 +8197,6 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
-    """Return the values that INSERT puts into columns with a secret's name."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at

@@ -10539,6 +10539,9 @@ IN_CONTEXT = r"""
 === it counts up, a.yml
 key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 key := "0123456789012345678901"
+=== it is the hash of a word that anybody would try, a.py
+'password': '5f4dcc3b5aa765d61d8327deb882cf99',
+'password': '25D55AD283AA400AF464C76D713C07AD',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
 === it is a translation, lang/ro/validation.php
