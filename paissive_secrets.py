@@ -2700,6 +2700,8 @@ class FileStore(Store):
     def _keys(self, name: str = "") -> _Keys:
         """Check the folders, and return the identities that open the store, the one to seal to first.
 
+        Raise Unsafe if the store isn't the one that is pinned.
+
         They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
         members; without it, from identity.age, by password.
         """
@@ -3182,7 +3184,7 @@ class Transport:
             return True
         spelled = f"[{host}]" if ":" in host else host
         trusted = re.split("[ ,]+", self.settings.hosts.lower())
-        return spelled in trusted or f"{spelled}:{port}" in trusted
+        return host != "" and (spelled in trusted or f"{spelled}:{port}" in trusted)
 
     def take(self, place: str) -> Any:
         with self.lock:
@@ -4639,7 +4641,7 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
     if len(trail) > 1:
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(problem, hint="set the secret that it names, or write $${secret: if it isn't one")
-    if not isinstance(error, NotFound):
+    if type(error) is not NotFound:
         return type(error)(f"{where}: {error.message}", hint=error.hint)
     problem = f"no secret named {show(name)}, which {where} refers to"
     return NotFound(problem, hint=f"set it with: set {name}")
@@ -5079,7 +5081,7 @@ class SecretRotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate or resume what is due, even if one fails; return the names."""
+        """Rotate or resume all that is due, even if one fails: raise then."""
         done = []
         failed = []
         policies = self._policies()
@@ -5965,7 +5967,7 @@ def _lead_session() -> None:
 
 
 class _Relay:
-    """A thread that copies from one descriptor to another, masked; its peer ends with it."""
+    """A thread that copies, masked; that of what is typed ends its peer, the output, with itself."""
 
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
         import threading
@@ -7199,7 +7201,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
-    """Match the quoted text, unless a call reads what is called that: then its default, or None."""
+    """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
     if not value or not (match["type"] or match["call"]):
         return value
@@ -7368,9 +7370,9 @@ _SHAPE = lazily(
 _MADE_UP_PARTS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
-_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it
+_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or Erlang's {
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
-    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z"""
+    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
 )
 _LINE_OF_ITS_OWN = lazily(
     r"[\s{<,\"'#-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
@@ -7458,8 +7460,7 @@ def _score(c: Candidate) -> int:
 def features(c: Candidate) -> list[str]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     called = c.separator in ",(" and _CALLED_WITH.search(c.before)
-    is_pair = c.separator == "," and c.before[-1:] == "{"  # Erlang's {password, "value"}
-    separator = "=" if called or is_pair or c.name.lower() == "by" else c.separator
+    separator = "=" if called or c.name.lower() == "by" else c.separator
     value = c.value.encode("latin-1")
     return [
         *_features_of_place(c.kind, c.name, separator, c.quote, c.language, after),
@@ -8842,7 +8843,8 @@ def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterat
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     """Yield each version of each file with the commit that added it, oldest first; dangling ones have none.
 
-    If the revisions leave out some commits, a version of theirs comes before the one that replaces it.
+    If the revisions leave out some commits, a version of theirs comes before the one that replaces it. If git
+    can't walk them, none has a commit.
     """
     known = set[int]()  # hashes of commits, blobs, and blobs with a path, since there may be millions
 

@@ -4898,6 +4898,8 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
     locations = [*followed, "https://b:8200/v1/a", "http://node/v1/a", "ftp://a:8200/v1/a"]
     assert [to for to in locations if transport.trusts("https://a:8200/v1/a", to)] == followed
+    anywhere = ps.VaultStore(addr="https://a:8200")._session.transport
+    assert not anywhere.trusts("https://a:8200/v1/a", "https:///v1/a")
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -6995,6 +6997,15 @@ D=secret:NOPE
 def test_a_reference_that_leads_nowhere_says_which_and_what_to_do(name, said, here):
     Path(".env").write_text(DOTENV_OF_REFERENCES)
     assert as_shown(refusal(ps.get_secret, name, backend="env"), said)
+
+
+def test_a_reference_to_a_secret_that_was_deleted_says_how_it_comes_back(here):
+    class Deleting(ps.MemoryStore):
+        def get(self, name):
+            raise ps.Deleted(f"{name} was deleted", hint=f"bring it back with: undelete {name}")
+
+    error = refusal(ps.resolve_text, "secret:B", backend=Deleting())
+    assert error == "Deleted: the text: B was deleted; bring it back with: undelete B"
 
 
 def test_a_reference_to_a_key_of_a_store_is_refused(here, monkeypatch):
