@@ -6613,7 +6613,7 @@ login arguments
     keystore.load(|pbekeyspec(
         (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
     curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
-    fernet(  (?i:{name})b?["']([\w-]{43}=)  Fernet(b"{W43}=")
+    fernet(b"|fernet(b'  (?i:{name})([\w-]{43}=)  {name}{W43}=")
     jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
         (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
         {name}x, "{p}")

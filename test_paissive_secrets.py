@@ -10397,6 +10397,13 @@ password = await f(x)|x.password = retrieve("V7")|$pw = ini_get("V7")|Pass conds
     assert [line for line in lines.split("|") if assigned(line)] == []
 
 
+def test_a_line_of_comment_in_a_string_is_read_in_one_way():
+    # Otherwise, a hostile one takes a power of its length. A line ends at a byte that nothing before takes.
+    (line,) = re.findall(rb"\(\?:(#.*?)\)\{0,9\}", ps._SETS._pattern)
+    assert line == rb"#[^\n]{0,200}\n\s{0,99}"
+    assert not re.search(rb"[*+]", re.sub(rb"\[.*?\]", b"", ps._SETS._pattern))
+
+
 def test_a_string_of_comments_costs_no_more_than_its_length():
     line = "# " * 90 + "\n"
     for text in (f"x = `\n{line * 9}`", f"x = `\n{line}b`"):
