@@ -7252,7 +7252,6 @@ def _take_default(c: Candidate) -> Candidate:
 
 
 def rest_of_line(window: bytes, end: int) -> bytes:
-    """Return what follows in the line, at most 120 bytes."""
     return window[end : end + 120].partition(b"\n")[0]
 
 
@@ -7263,12 +7262,13 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
 
 def literals(text: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield strings of several lines in source that set things as a file does, and where they begin."""
-    for quote in (b"`", b'"""', b"'''"):
+    # No language has both `"""` and a backquote.
+    for quote in b"'''", b'"""' if b'"""' in text else b"`":
         parts = text.split(quote)
         at = 0
         for before, part in zip(parts[::2], parts[1::2]):
             at += len(before) + len(quote)
-            # The cheapest first: most strings of several lines aren't passed to anything.
+            # The cheapest first: most aren't passed to anything.
             if b"\n" in part and _PASSED.search(before[-20:]) and _SETS.match(part) and b";\n" not in part:
                 yield at, part
             at += len(part) + len(quote)
