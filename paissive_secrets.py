@@ -180,7 +180,7 @@ class NotFound(SecretsError, KeyError):
 
 
 class Deleted(NotFound):
-    """The secret was deleted, and the store can bring it back."""
+    """The secret, or this version, was deleted; see the hint."""
 
 
 class BadName(SecretsError, ValueError):
@@ -10265,7 +10265,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
     for node in ast.walk(tree):
         use = None
         if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
-            how = "requires" if isinstance(node.ctx, ast.Load) else "provides"
+            how = "provides" if isinstance(node.ctx, ast.Store) else "requires"
             use = _Use(_literal(node.slice), node.lineno, how)
         elif isinstance(node, ast.Compare) and _last_name(node.comparators[0]) == "environ":
             use = _Use(_literal(node.left), node.lineno, "default")  # "X" in os.environ
