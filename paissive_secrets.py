@@ -1458,7 +1458,8 @@ class Dotenv:
     def with_values(self, values: Mapping[str, str], *, only: bool = False) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
 
-        With `only`, earlier assignments of these names are dropped, which hold older values.
+        With `only`, earlier assignments of these names are dropped, which hold older values. Raises BadValue
+        if a line above them goes on, or no quotes can hold a value.
         """
         outdated = values if only else {}
         texts = [
@@ -5057,7 +5058,7 @@ class SecretRotation:
         """Return when each is due, or its unfinished rotation began, in UTC.
 
         A policy without valid times counts as due, with a warning;
-        `rotate_due` fails on it.
+        `rotate_due` fails on it. Raises BadValue for a damaged file.
         """
         policies = self._policies()
         dates = {}
@@ -6620,9 +6621,6 @@ login arguments
 command password
     echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
         echo 'me:{p}' | chpasswd
-    password 0|password 7  (?i:{name}) ([^\s"'<]{4,100})  username me {name} {p}
-    -password password  -password password {typed}  d-i passwd/root-password password {p}
-    --plaintext  --plaintext {typed}  rootpw --plaintext {p}
     psk=  psk="([^"\n]{8,63})"  psk="{p}"
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local

@@ -11796,7 +11796,7 @@ KEYWORDS += (
     b"""values (|insert into a (pw) values ('a'),|sqlcmd -|"""
     b"""://@|://a:bcd |PRIVATE KEY|curl -u a |machine a login b |Q~|a:bcd@tcp(|connect(a, "b", "c", |"""
     b"""SetBasicAuth("a", "b|jwt.sign(a, |getConnection("a", |echo 'a:bcde |psk="|"""
-    b"""credentials("a", |CURLOPT_USERPWD, "a:|password 0 |KeyStore.load(|"""
+    b"""credentials("a", |CURLOPT_USERPWD, "a:|KeyStore.load(|"""
     b"""set("key", "a1") |Basic aaaaaaaaaaaa |password|key: |token='a1' |"""
     b"""-1234-1234-1234"""
 ).split(b"|")
