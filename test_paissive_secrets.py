@@ -1438,6 +1438,11 @@ def test_the_size_of_a_new_value_is_that_of_its_specification(spec, length):
     assert len(ps.generate(spec)) == length
 
 
+@pytest.mark.parametrize("spec", ["token:32:ud", "hex:16:d"])
+def test_only_a_password_has_classes_of_characters(spec):
+    assert refusal(ps.generate, spec).startswith("BadValue: no such generator")
+
+
 # What makes a new value, and which of its places are always the same.
 MADE = {
     "token": (lambda: ps.generate("token"), ()),
@@ -1763,15 +1768,16 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
         assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
 
 
-def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(say, monkeypatch):
+@pytest.mark.parametrize("name", ["app", "app#a"])
+def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(name, say, monkeypatch):
     store = bao().store()
     monkeypatch.setitem(ps.STORES, "vault", lambda: store)
     rotation = ps.SecretRotation("vault")
     store.set_fields("app", {"a": OLD, "b": OLD})
     store.set("shop", OLD)
-    for name in ("app#a", "app#b", "shop"):
-        rotation.schedule(name, "1d")
-    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
+    for scheduled in ("app#a", "app#b", "shop"):
+        rotation.schedule(scheduled, "1d")
+    assert say("delete", name, "--metadata", "--backend", "vault") == (0, "")
     assert rotation.scheduled() == ["shop"]
 
 
@@ -10638,6 +10644,7 @@ WIDGET_TOK·EN={A20}%2F{A20}
 pass·word: "K8#$(x!9Qz7"
 === , a.py
 client.login(pass·word=pa55_x{A8}, "x")
+payments_k·ey = "k7-Q2x9_Kv4t"
 raise Failed("?pass·word=ab1.cdefg7")
 === , a.yml
 pass·word: "K8#$(x!9Qz7p"
