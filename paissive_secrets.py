@@ -8170,8 +8170,8 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
     for pattern in patterns:
         begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
         found = pattern.regex.match(text, begin) if begin >= 0 else None
-        group = found.lastindex or 0 if found else 0
-        if found and CHECKS.get(pattern.rule.id, bool)(found[group]):
+        if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
+            group = found.lastindex or 0
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
 
