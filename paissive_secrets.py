@@ -1319,7 +1319,7 @@ class Policies:
         import hashlib
 
         # A name may hold '/', and be of a file name's full length.
-        path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+        path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     @contextmanager
@@ -1346,7 +1346,7 @@ class Policies:
             with disk_errors(f"write {self.path}"):
                 rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
         elif policy:
-            self._sealed.set(name, dump_json(policy, f"the policy of {show(name)}"))
+            self._sealed.set(name, dump_json(policy, name))
         else:
             with suppress(NotFound):
                 self._sealed.delete(name)

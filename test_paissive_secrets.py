@@ -847,23 +847,23 @@ def test_a_name_in_a_message_is_escaped_and_short():
     assert message.startswith(r"bad name '\x1b[2Jxxx") and len(message) < 130
 
 
-@pytest.mark.parametrize(
-    "name",
+NAMES_OF_SECRETS = (
     "DB_PASSWORD PGPASSWORD DBPASS MYSQL_PWD smtp.pass API_KEY apiKey APIKEY PASSWORD2 ESCROW_KEY"
     " EXCHANGE_TOKEN APP_SALT PIN SENTRY_DSN GH_PAT DATABASE_URL connectionString secret_id"
-    " JENKINS_SECRET_ID tls.key SECRET_KEY_BASE".split(),
+    " JENKINS_SECRET_ID tls.key SECRET_KEY_BASE HTMLToken"
 )
-def test_a_name_with_a_word_for_a_secret_is_a_secrets(name):
-    assert ps.is_secret_name(name)
-
-
-@pytest.mark.parametrize(
-    "name",
+NAMES_OF_OTHERS = (
     "PATH PORT PWD AUTHOR COMPASS MONKEY SPIN KEYBOARD PUBLIC_KEY TOKEN_URL PASSWORD_MIN_LENGTH MAX_TOKENS"
-    " AWS_ACCESS_KEY_ID CACHE_URL csrfToken KEY_PATH tokenType".split(),
+    " AWS_ACCESS_KEY_ID CACHE_URL csrfToken KEY_PATH tokenType TOKEN_URL2"
 )
-def test_a_name_that_only_contains_or_describes_a_word_for_a_secret_is_none(name):
-    assert not ps.is_secret_name(name)
+
+
+def test_a_name_with_a_word_for_a_secret_is_a_secrets():
+    assert [name for name in NAMES_OF_SECRETS.split() if not ps.is_secret_name(name)] == []
+
+
+def test_a_name_that_only_contains_or_describes_a_word_for_a_secret_is_none():
+    assert [name for name in NAMES_OF_OTHERS.split() if ps.is_secret_name(name)] == []
 
 
 @pytest.mark.parametrize("value", ["secret:DB", "secret://file/DB", "db:${secret:PORT}", "$${secret:PORT}"])
@@ -874,6 +874,185 @@ def test_a_reference_is_seen_alone_and_within_a_text(value):
 @pytest.mark.parametrize("value", ["", "a secret: DB", "${secret}", "${secret:", "{secret:DB}"])
 def test_what_only_resembles_a_reference_is_none(value):
     assert not ps.looks_like_reference(value)
+
+
+# Words that make a name one of a secret, by the kind of secret that it is.
+WORDS_OF_KIND = {
+    "pass": "pass password passwords passwort passwd passwrd passphrase passfrase passcode dbpassword pwd"
+    " dbpwd pwds pw rootpw pws pin pins passe kennwort senha dbpass lbpass mypass pypass pgpass userpass"
+    " usrpass rootpass adminpass supass sudopass testpass keypass storepass emailpass mailpass smtppass"
+    " imappass ftppass sshpass sqlpass mysqlpass ldappass newpass oldpass requirepass workpass loginpass"
+    " httppass httpspass proxypass authpass webpass apipass redispass mongopass postgrespass",
+    "secret": "secret secrets clientsecret salt salts dsn dsns",
+    "token": "token tokens accesstoken pat pats",
+    "key": "key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
+    " consumerkey cookiekey cryptkey encryptionkey formkey hexkey hmackey jwtkey licensekey licencekey"
+    " masterkey mykey privatekey rsakey secretkey serverkey servicekey sessionkey signkey signingkey"
+    " sshkey storagekey subscriptionkey userkey",
+    "cred": "cred creds credential credentials awscredentials",
+    "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
+    "nonce": "nonce nonces",
+    "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
+    " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD",
+}
+
+
+def test_a_word_says_what_kind_of_secret_has_the_name():
+    for kind, words in WORDS_OF_KIND.items():
+        assert {word: ps.kind_of_name(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
+
+
+# Last words that make it a name of what is beside a secret.
+ABOUT = (
+    "age alg algorithm audience ca checker checksum class connector count crt data database days"
+    " description digest dir directory disabled email enabled encoding encryption endpoint error event"
+    " events expiry expires field fields file filename fingerprint folder format guid uid hash hasher"
+    " header help hint host hostname hours identifier id ids issuer iterations kind label len length limit"
+    " login manager max md message method min minutes mode msg name namespace path pattern placeholder"
+    " plugin policy port prefix prompt protected provider realm ref regex region required scope scopes"
+    " seconds sha signature size sock socket status suffix target text through thumbprint timeout title"
+    " ttl type uri url user username uuid version"
+)
+# Names of what is no secret, though they end like one, and of secrets that look like these.
+NAMES_OF_NO_SECRETS = (
+    "no_password not_secret non_secret fake_password dummy_token disabled_key existing_secret"
+    " invalid_token wrong_password nopassword csrf_token xsrf_token atl_token get_password find_token"
+    " forgot_password label_password field_token text_password title_secret hint_password error_token"
+    " help_password public_key publishable_key pub_key group_key foreign_key primary_key partition_key"
+    " sort_key shard_key cache_key index_key row_key rule_key lookup_key gpg_key pgp_key apt_key recv_keys"
+    " id_key idempotency_key identifier_key repository_key site_key verify_key encrypted_key sealed_key"
+    " wrapped_key stored_key tag_key unique_key sec_websocket_key sec_web_socket_key public_ssh_key"
+    " public_api_key pubkey pubkeys encrypted_password encrypted_db_secret encrypted_token hashed_password"
+    " salted_password encoded_token hashed_secret page_token next_token next_page_token starting_token"
+    " change_token pagination_token continuation_token lock_token request_token resume_token sync_token"
+    " authenticity_token max_tokens min_tokens num_tokens total_tokens version_token with_credentials"
+    " allow_credentials allowed_credentials"
+)
+NAMES_OF_SECRETS_AFTER_ALL = (
+    "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
+    " hashed_db_password nation_password key_id_secret secret_id JENKINS_SECRET_ID PASSWORD2"
+)
+
+
+def test_a_name_that_ends_with_a_word_about_a_secret_is_none():
+    assert [word for word in ABOUT.split() if ps.is_secret_name(f"TOKEN_{word.upper()}")] == []
+    assert [word for word in ABOUT.split() if not ps.is_secret_name(f"{word.upper()}X_TOKEN")] == []
+
+
+def test_a_name_of_what_only_ends_like_a_secret_is_none():
+    assert [name for name in NAMES_OF_NO_SECRETS.split() if ps.is_secret_name(name)] == []
+    assert [name for name in NAMES_OF_SECRETS_AFTER_ALL.split() if not ps.is_secret_name(name)] == []
+
+
+def test_a_connection_string_and_the_url_of_a_database_are_secrets():
+    names = (
+        "connectionString CONNECTION_STRING DATABASE_URL DB_URI REDIS_URL MONGO_URL MONGODB_URI POSTGRES_URL"
+    )
+    names += " POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
+    assert [name for name in names.split() if not ps.is_secret_name(name)] == []
+    assert [name for name in ("DATABASE_URL_PATTERN", "API_URL", "DB_URN") if ps.is_secret_name(name)] == []
+
+
+DURATIONS = {
+    "90s": 90,
+    "1m30s": 90,
+    ".5h": 1800,
+    "1.5h": 5400,
+    "1.h": 3600,
+    "250ms": 0.25,
+    "2d": 172800,
+    "1w": 604800,
+    "1h1h": 7200,
+    "11574d": 999993600,
+    "11575d": 1e9,
+    "9999w": 1e9,
+    **dict.fromkeys(["", "5", "1y", "s", "1S", ".s", "-1s", "1 s", "1s ", "²s", "1s5"]),
+}
+
+
+def test_a_duration_is_numbers_with_units_and_bounded():
+    assert {text: ps.parse_duration(text) for text in DURATIONS} == DURATIONS
+
+
+def test_a_time_is_in_utc_whatever_the_machines_zone(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        shown = ps.format_time(86399)
+    time.tzset()
+    assert shown == "1970-01-01T23:59:59Z"
+
+
+OPENS_A_STORE = "PAISSIVE_MASTER_PASSWORD PAISSIVE_IDENTITY PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT"
+OPENS_A_STORE += " PAISSIVE_VAULT_PASSWORD PAISSIVE_VAULT_GITHUB_TOKEN VAULT_TOKEN BAO_TOKEN"
+
+
+def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
+    for name in OPENS_A_STORE.split():
+        for variable in (name, f"{name}_FILE", f"{name}_COMMAND", name.lower()):
+            assert ps.is_store_credential(variable), variable
+    for other in (
+        "VAULT_ADDR",
+        "MY_VAULT_TOKEN",
+        "VAULT_TOKEN_FILES",
+        "PAISSIVE_VAULT_MOUNT",
+        "PAISSIVE_BACKEND",
+    ):
+        assert not ps.is_store_credential(other), other
+
+
+NO_VALUES = {
+    None: "the value is not text, but NoneType",
+    "a\0b": "the value has a NUL character; encode binary values, with base64 for instance",
+    "\ud800": "the value is not UTF-8; encode binary values, with base64 for instance",
+}
+
+
+def test_what_is_no_value_is_refused_with_the_reason():
+    for value, problem in NO_VALUES.items():
+        assert refusal(ps.check_value, value) == f"BadValue: {problem}"
+    assert refusal(ps.decode_value, b"\xff") == f"BadValue: {NO_VALUES[chr(0xD800)]}"
+    assert refusal(ps.decode_value, b"\xff", "X").startswith("BadValue: X is not UTF-8")
+
+
+NO_JSON = {  # an object that can't be read: why
+    '{"a": 1, "b": 2, "b": 3, "c": 4}': "can't be read as JSON: duplicate key 'b'; correct it",
+    '{"a": {"\x1b": 1, "\x1b": 2}}'.replace("\x1b", r"\u001b"): r"JSON: duplicate key '\x1b'; correct it",
+    '{"a": ' * 100_000: "can't be read as JSON: ",
+    "[1]": """ is not a JSON object; it must look like {"key": "value"}""",
+    '{"a": 1': "can't be read as JSON: Expecting ',' delimiter: line 1 column 8 (char 7); correct it",
+}
+
+
+def test_json_that_parsers_read_differently_or_not_at_all_is_refused():
+    for text, problem in NO_JSON.items():
+        said = refusal(ps.parse_json, text, "x.json")
+        assert said.startswith("BadValue: x.json ") and problem in said
+    assert ps.parse_json('\ufeff{"a": 1}', "x.json") == {"a": 1}
+
+
+def test_what_json_can_not_hold_is_refused_before_it_is_written():
+    endless = []
+    endless.append(endless)
+    deep = functools.reduce(lambda inner, _: [inner], range(100_000), 1)
+    for value in (1j, float("nan"), endless, deep, "\ud800"):
+        said = "BadValue: x would hold what JSON can't; use text, numbers, lists and dicts"
+        assert refusal(ps.dump_json, value, "x") == said
+    while deep != 1:  # freeing it at once would overflow the stack of old Pythons
+        deep = deep[0]
+    assert ps.dump_json({"ключ": [1]}, "x") == '{\n  "ключ": [\n    1\n  ]\n}'
+    assert ps.dump_json({"ключ": [1]}, "x", "") == '{"ключ": [1]}'
+
+
+def test_a_name_in_a_message_has_at_most_80_characters():
+    assert (ps.show("x" * 78), ps.show("x" * 79)) == (f"'{'x' * 78}'", f"'{'x' * 76}...")
+
+
+def test_a_message_is_one_line_of_what_a_terminal_shows(capsys):
+    ps.print_message("a\nb\x1b[2J\x9b\u202eé", "prog")
+    assert capsys.readouterr().err == "prog: a\\nb\\x1b[2J\\x9b\\u202eé\n"
+    ps.print_message("said")
+    assert capsys.readouterr().err == "paissive_secrets: said\n"
 
 
 def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
@@ -1310,6 +1489,207 @@ def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
     assert refusal(ps.work_folder, "/no/file") == problem
 
 
+def test_what_a_writer_makes_is_for_its_owner_alone_whatever_the_umask(tmp_path):
+    path, before = tmp_path / "f", os.umask(0)
+    try:
+        with ps.FileLock(path):
+            ps.replace_files([(str(path), b"new")], ps.work_folder(str(path)))
+            made = [Path(f"{path}.paissive-tmp"), Path(f"{path}.paissive-tmp/.gitignore"), path]
+            assert [one.stat().st_mode & 0o777 for one in made] == [0o700, 0o600, 0o600]
+        ps.make_folder(str(tmp_path / "folder"))
+        ps.make_folder(str(tmp_path / "folder"))
+        rewrite(tmp_path / "rewritten", b"new")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("folder", "rewritten")] == [0o700, 0o600]
+
+
+def test_git_ignores_the_folder_of_unfinished_files_whoever_holds_its_lock(tmp_path):
+    with ps.FileLock(tmp_path) as lock:
+        lock.record_holder(4194304)
+        lock.record_holder(7)
+        assert (tmp_path / ".paissive-tmp/.gitignore").read_text().startswith("*\n")
+        assert "under way (process 7); try" in refusal(ps.FileLock(tmp_path, wait=False).__enter__)
+
+
+def test_a_writer_that_waits_says_so_once_after_two_seconds(tmp_path, monkeypatch, capsys):
+    said, clock = {}, [0.0]
+
+    def sleep(_):
+        said[clock[0]] = capsys.readouterr().err
+        clock[0] += 0.5
+        lock.record_holder(int(100 * clock[0]))  # others are faster
+        if clock[0] > 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    with ps.FileLock(tmp_path) as lock, pytest.raises(KeyboardInterrupt):
+        ps.FileLock(tmp_path).__enter__()
+    assert [seconds for seconds in said if said[seconds]] == [2]
+    assert f"waiting for another writer of {tmp_path} (process 200)" in said[2]
+
+
+def test_what_can_not_be_removed_stops_no_writer(tmp_path):
+    leftovers = tmp_path / "f.paissive-tmp"
+    (leftovers / "folder").mkdir(parents=True)
+    (leftovers / "new-1").touch()
+    leftovers.chmod(0o700)
+    rewrite(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"new"
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    (tmp_path / "f.paissive-tmp").mkdir(0o700)
+    (tmp_path / "f.paissive-tmp/new-1").touch()
+    rewrite(tmp_path / "f", b"new")
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_lock_that_is_abandoned_stays_with_who_holds_it_and_the_next_gets_a_new_one(tmp_path):
+    lock = ps.FileLock(tmp_path / "f", wait=False)
+    lock.abandon()  # there is none yet
+    with ps.FileLock(tmp_path / "f"):
+        lock.abandon()
+        with lock:
+            pass
+
+
+def test_many_files_are_written_a_few_at_a_time_and_all_their_folders_synced(tmp_path, monkeypatch):
+    most, synced = [], set()
+
+    def fsync(fd):
+        most.append(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    with ps.FileLock(tmp_path):
+        files = ((f"{folders[n > 99]}/{n}", b"new") for n in range(130))
+        ps.replace_files(files, ps.work_folder(str(tmp_path)))
+    assert sum(len(os.listdir(folder)) for folder in folders) == 130
+    assert max(most) - min(most) < 100
+    assert {folder.stat().st_ino for folder in folders} <= synced
+
+
+def test_a_change_that_may_not_be_on_the_disk_says_what_was_done(tmp_path, monkeypatch):
+    fail_to_sync_folders(monkeypatch, errno.EIO)
+    before, path = open_files(), str(tmp_path / "f")
+    said = "but may not be on the disk yet: Input/output error; check the disk, then try again"
+    assert refusal(rewrite, path, b"new") == f"Unavailable: {path} is written, {said}"
+    assert (
+        refusal(ps.replace_files, [(path, b"new")], str(tmp_path))
+        == f"Unavailable: {path} is written, {said}"
+    )
+    assert refusal(ps.make_folder, f"{path}older") == f"Unavailable: {path}older is made, {said}"
+    assert left_open(before) == Counter()
+
+
+def test_of_files_one_of_which_is_too_long_none_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
+    with ps.FileLock(tmp_path):
+        files = [(str(tmp_path / "a"), b"new"), (str(tmp_path / "b"), bytes((1 << 20) + 1))]
+        said = refusal(ps.replace_files, files, ps.work_folder(str(tmp_path)))
+        assert said == f"BadValue: {tmp_path}/b would be larger than 1 MiB; it is unchanged"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_symlink_that_takes_the_place_of_a_file_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "theirs").write_text("v")
+    (tmp_path / "link").symlink_to("theirs")
+    monkeypatch.setattr(ps, "file_state", lambda path, follow: None)  # as if it was checked before
+    with pytest.raises(OSError, match="symbolic links"):
+        ps.read_file(str(tmp_path / "link"), follow=False)
+
+
+def test_a_terminal_that_takes_the_place_of_a_file_controls_no_process(monkeypatch):
+    master, slave = os.openpty()
+    name = os.ttyname(slave)
+    monkeypatch.setattr(ps, "file_state", lambda path, follow: None)
+
+    def read_it():
+        os.setsid()
+        failure(ps.read_file, name)
+        with pytest.raises(OSError, match="No such device"):
+            os.open("/dev/tty", os.O_RDONLY)
+
+    assert ended(in_child(read_it)) == [0]
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_folder_where_others_could_put_files_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(0o777)
+    (tmp_path / "link").symlink_to("folder")
+    folder, link = str(tmp_path / "folder"), str(tmp_path / "link")
+    said = f"others can write to {folder}; if it is yours: chown -R $USER {folder}; chmod -R go-w {folder}"
+    assert refusal(ps.check_folder, folder) == f"Unsafe: {said}"
+    said = f"{link} is not a folder; a symlink is not followed: make a real folder"
+    assert refusal(ps.check_folder, link) == f"Unsafe: {said}"
+    ps.check_folder(str(tmp_path / "none"))
+
+
+def test_a_working_directory_that_was_removed_is_one_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = "Unavailable: the working directory was removed; change to another one"
+    assert refusal(ps.absolute_path, "x") == refusal(rewrite, "x", b"new") == said
+    assert ps.working_directory() == ""
+
+
+def test_what_lies_above_a_folder_is_found_even_as_a_link_to_nowhere(tmp_path):
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/mark").symlink_to("nowhere")
+    assert [ps.find_above(f"{tmp_path}/a{below}", "mark") for below in ("", "/b", "/b/c")] == [
+        f"{tmp_path}/a/mark"
+    ] * 3
+    assert ps.find_above(str(tmp_path), "no such mark") == ""
+
+
+@pytest.mark.parametrize("field", ["st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"])
+def test_a_file_has_another_state_once_its_inode_size_or_times_differ(field, tmp_path, monkeypatch):
+    fields = dict.fromkeys(["st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"], 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path: types.SimpleNamespace(st_mode=stat.S_IFREG, **fields))
+        before = ps.file_state("x")
+        fields[field] = 2
+        assert ps.file_state("x") != before
+
+
+def test_a_cache_of_files_is_copied_and_pickled_without_their_values(tmp_path):
+    (tmp_path / "file").write_text(CANARY)
+    cache = ps.FileCache()
+    cache.load(str(tmp_path / "file"), bytes)
+    assert CANARY.encode() not in pickle.dumps(cache)
+    assert isinstance(pickle.loads(pickle.dumps(cache)), ps.FileCache)
+
+
+def test_a_file_that_is_read_again_is_parsed_again_only_if_its_bytes_differ(tmp_path):
+    (tmp_path / "file").write_text("v")
+    cache = ps.FileCache()
+    assert cache.load(str(tmp_path / "file"), list) is cache.load(str(tmp_path / "file"), list)
+
+
+def test_a_secret_that_this_user_could_not_protect_is_not_warned_of(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mounted").write_text("v")
+    (tmp_path / "mounted").chmod(0o644)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK)  # as on a read-only mount
+    assert (ps.read_credential(str(tmp_path / "mounted")), capsys.readouterr().err) == ("v", "")
+
+
+def test_an_error_of_the_disk_without_a_number_is_one_as_well():
+    def fail():
+        with ps.disk_errors("read x"):
+            raise OSError("odd")
+
+    assert refusal(fail) == "Unavailable: can't read x: it failed"
+
+
 WRITES = {
     "a .env": lambda: ps.EnvironmentStore(".env").set("A_TOKEN", "new"),
     "a config": lambda: ps.SecretConfig("c.json").set("a", 1),
@@ -1463,6 +1843,15 @@ def test_every_place_of_a_new_value_is_random(kind):
 def test_the_size_of_a_new_value_is_bounded(size):
     for word in ("token", "hex", "password"):
         assert "the size of a new value is 8 to 1024" in refusal(ps.generate, f"{word}:{size}")
+
+
+def test_a_class_that_is_named_twice_is_no_likelier():
+    drawn = ps.generate("password:1024:lllllllld")
+    assert 150 < sum(map(str.isdigit, drawn)) < 500
+
+
+def test_a_size_of_thousands_of_digits_is_refused():
+    assert refusal(ps.generate, "token:" + "9" * 5000).startswith("BadValue: no such generator")
 
 
 # === Stores ===
@@ -1637,6 +2026,111 @@ def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
         ["delete", "A", "--metadata"],
     ):
         assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
+
+
+# What a store returns that has no more than the four methods: what it was asked, and what it says.
+DEFAULTS = {
+    "expand": (("A",), {}),
+    "as_stored": (("A", " v\n"), " v\n"),
+    "stage_name": (("A", "pending"), "A__PENDING"),
+    "get_everything": ((), {"A": "v", "A__PREVIOUS": "w", "B__PREVIOUS": "x"}),
+    "policy_store": ((), None),
+    "location": ((), "ShelveStore"),
+    "outlives_process": ((), True),
+    "check_exists": ((), None),
+    "unlock": ((), None),
+    "renew": ((), float("inf")),
+    "close": ((), None),
+    "credentials": ((), ()),
+    "notes_on_set": (("A",), ()),
+    "hint_if_missing": (("B",), ""),
+    "references_to_follow": (("A",), {}),
+    "overridden_by": (("A",), ""),
+    "plaintext_file": ((), ""),
+    "plain_settings": ((), {}),
+    "get_stored": (("A",), "v"),
+    "sealed_folder": ((), ""),
+}
+ONLY_VAULT = {
+    "name_of_fields": ("A",),
+    "versions": ("A",),
+    "get_at": ("A", 1),
+    "undelete": ("A", 1),
+    "destroy": ("A", 1),
+    "delete_versions": ("A", 1),
+}
+
+
+@pytest.fixture
+def shelved(here):
+    store = ShelveStore()
+    for name, value in {"A": "v", "A__PREVIOUS": "w", "B__PREVIOUS": "x"}.items():
+        store.set(name, value)
+    return store
+
+
+def test_a_store_of_the_four_methods_has_defaults_for_all_else(shelved):
+    said = {method: (asked, getattr(shelved, method)(*asked)) for method, (asked, _) in DEFAULTS.items()}
+    assert said == DEFAULTS
+    assert shelved.persistent_view() is shelved
+    assert list(shelved.status()) == [("store", repr(shelved))]
+    assert list(shelved.damaged_files()) == []
+    assert shelved.get_stages() == {
+        "A": {"current": "v", "previous": "w"},
+        "B__PREVIOUS": {"current": "x"},
+    }
+
+
+def test_a_store_of_the_four_methods_says_what_it_does_not_keep(shelved):
+    assert refusal(shelved.older_values, "A") == "BadValue: this store keeps no older values"
+    hint = "encrypted files and KV 2 do"
+    said = f"BadValue: this store doesn't keep when a secret was set; {hint}"
+    assert refusal(shelved.last_set, "A") == said
+    only_vault = "BadValue: only the vault backend can do that; use --backend vault"
+    for method, asked in ONLY_VAULT.items():
+        assert refusal(getattr(shelved, method), *asked) == only_vault
+
+
+def test_secrets_set_together_count_what_is_done_before_an_error(shelved):
+    said = "BadValue: 1 of 3 secrets are set, not 'D': the value has a NUL character; "
+    assert refusal(shelved.set_all, {"C": "1", "D": "\0", "E": "3"}).startswith(said)
+    assert shelved.get_all(["C", "D", "E", "../x", "x" * 256]) == {"C": "1"}
+
+
+def test_a_store_that_fails_does_not_look_empty(shelved, monkeypatch):
+    monkeypatch.setattr(ShelveStore, "get", unittest.mock.Mock(side_effect=ps.Denied("no")))
+    assert refusal(shelved.get_all, ["A"]) == "Denied: no"
+
+
+def test_a_wrapped_object_shows_and_names_itself_and_has_all_four_methods():
+    class Own:
+        def __init__(self, memory):
+            self.get, self.set, self.delete, self.names = memory.get, memory.set, memory.delete, memory.names
+
+        def __repr__(self):
+            return "<own>"
+
+    store = ps.as_store(Own(ps.MemoryStore()))
+    store.set("A", "v")
+    assert (store.get("A"), list(store.names())) == ("v", ["A"])
+    store.delete("A")
+    assert (list(store.names()), repr(store), store.location()) == ([], "<own>", "Own")
+    assert ps.as_store(types.SimpleNamespace(get=len, set=len, names=len)) is None
+
+
+def test_a_store_in_memory_counts_and_sorts_its_names_and_ends_with_the_process():
+    store = ps.MemoryStore()
+    for name in ("B", "A"):
+        store.set(name, "")
+    assert (repr(store), list(store.names())) == ("<MemoryStore of 2 secrets>", ["A", "B"])
+    store.delete("A")
+    assert (list(store.names()), store.outlives_process()) == (["B"], False)
+
+
+def test_a_stage_by_a_wrong_name_is_refused_with_the_right_ones():
+    said = "BadValue: no stage called '\\x1b'; use one of current, pending, previous"
+    assert refusal(ps.MemoryStore().stage_name, "A", "\x1b") == said
+    assert "BadName" in refusal(ps.MemoryStore().stage_name, "../A", "current")
 
 
 # === Policies ===
@@ -1890,6 +2384,110 @@ def test_a_secret_never_passes_for_a_policy_nor_a_policy_for_a_secret(files):
     assert "holds the secret 'DB'" in refusal(ps.FileStore().policy_store().get, "DB")
 
 
+def test_the_policy_file_is_the_one_given_or_named_or_rotation_json(here, monkeypatch):
+    def path(*given):
+        return ps.Policies(ps.MemoryStore(), *given).path
+
+    monkeypatch.setenv("HOME", str(here / "home"))
+    assert path() == str(here / "rotation.json")
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/named.json")
+    assert path() == str(here / "home/named.json")
+    assert path("given.json") == str(here / "given.json")
+
+
+def test_a_sealed_store_with_a_policy_file_keeps_its_policies_there(files, here):
+    rotation = ps.SecretRotation(files, "p.json")
+    rotation.schedule("DB", "1d")
+    assert "DB" in Path("p.json").read_text() and list(files.policy_store().names()) == []
+    assert list(json.loads(Path("p.json").read_text())["stores"]) == [
+        files.location().replace(f"{here}/", "")
+    ]
+
+
+def test_a_policy_file_is_json_that_ends_its_last_line(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    text = Path(rotation.path).read_text()
+    assert json.loads(text)["version"] == 1 and text.endswith("}\n")
+    assert list(json.loads(text)["stores"]) == ["MemoryStore"]
+
+
+def test_policies_are_named_in_order_and_merged_key_by_key(rotation):
+    policies = ps.Policies(ps.MemoryStore(), rotation.path)
+    for name in ("B", "A"):
+        policies.change(name, {"every": "1d", "apply": ["x"]})
+    policies.change("A", {"every": "2d", "apply": None})
+    policies.change("C", {"rotated": "x"})  # without "every" it makes no policy
+    policies.change("B", {"rotated": "x"})
+    assert policies.names() == ["A", "B"]
+    assert [policies.get(name) for name in "ABC"] == [
+        {"every": "2d"},
+        {"every": "1d", "apply": ["x"], "rotated": "x"},
+        {},
+    ]
+    assert [policies.delete(name) for name in "AAC"] == [True, False, False]
+
+
+def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monkeypatch):
+    policies, other = (ps.Policies(ps.MemoryStore(), rotation.path) for _ in range(2))
+    for name in "AB":
+        policies.change(name, {"every": "1d"})
+    enter = ps.FileLock.__enter__
+
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        other.delete("B")
+        return enter(lock)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    assert policies.delete("A") is True
+    assert ps.Policies(ps.MemoryStore(), rotation.path).names() == []
+
+
+def test_nobody_is_asked_for_a_password_while_the_policies_are_locked(files, monkeypatch):
+    def unlock():
+        with ps.FileLock(os.path.join(os.path.dirname(policies.path), ".rotation"), wait=False):
+            unlocked.append(True)
+
+    policies, unlocked = ps.Policies(files), []
+    monkeypatch.setattr(files, "unlock", unlock)
+    policies.change("DB", {"every": "1d"})
+    assert unlocked == [True]
+
+
+def test_a_folder_for_policies_that_can_not_be_made_is_named(here):
+    Path("file").touch()
+    said = refusal(ps.Policies(ps.MemoryStore(), "file/p.json").change, "A", {"every": "1d"})
+    assert said == f"Unavailable: can't make {here}/file: File exists"
+    ps.Policies(ps.MemoryStore(), "new/folder/p.json").change("A", {"every": "1d"})
+    assert stat.S_IMODE(os.stat("new/folder").st_mode) & 0o077 == 0
+
+
+UNREADABLE_POLICIES = {
+    b"\xff": "{path} is not UTF-8; encode binary values, with base64 for instance",
+    b"[": "{path} can't be read as JSON: Expecting value: line 1 column 2 (char 1); correct it",
+    b"x" * 2001: "{path} is larger than 0 MiB; is it the right one?",
+    b'{"version": 1, "stores": {"A": []}}': "{path} has no policies of version 1; use: rotate schedule",
+}
+
+
+@pytest.mark.parametrize("data", UNREADABLE_POLICIES)
+def test_a_policy_file_that_can_not_be_read_is_named_with_the_reason(data, rotation, monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 2000)
+    monkeypatch.setattr(ps, "_SMALL", 1000)
+    Path(rotation.path).write_bytes(data)
+    Path(rotation.path).chmod(0o600)
+    assert refusal(rotation.due) == f"BadValue: {UNREADABLE_POLICIES[data].format(path=rotation.path)}"
+
+
+def test_a_link_to_a_policy_file_that_others_can_write_is_refused(rotation):
+    path = Path(rotation.path)
+    (path.parent / "theirs").write_text('{"version": 1, "stores": {}}')
+    (path.parent / "theirs").chmod(0o602)
+    path.symlink_to("theirs")
+    hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+    assert refusal(rotation.due) == f"Unsafe: {path} holds commands, and others can write it; {hint}"
+
+
 # === Dotenv ===
 # The real readers: bash and python-dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
@@ -1961,6 +2559,15 @@ READ = {
     "X = spaced ": "spaced",
     "  X=indented": "indented",
     "X=ünï🔑": "ünï🔑",
+    **dict.fromkeys(["\tX=1", "export\tX=1", "X\t=\t1"], "1"),
+    **dict.fromkeys(["exportX=1", "X'=1", "X #=1"]),
+    "X=${Y:-d}": "why",
+    "X=a${}b${Z:-}c": "abc",
+    "X=${Y:x}": "${Y:x}",
+    'X="\\a\\b\\f\\n\\r\\t\\v\\\\\\\'\\"\\$\\`\\d"': "\a\b\f\n\r\t\v\\'\"$`\\d",
+    "X='${Y'\n": "${Y",
+    'X="${Y}\\t': None,
+    'X="${Y}\\t"': "why\t",
 }
 
 
@@ -2132,8 +2739,14 @@ IN_THE_WAY = [
     "X=(1",
     "X=f(x)",
     "X=`a",
+    "X=a)",
+    'X=5"',
 ]
 HARMLESS = [
+    "X=a'('b",
+    'X=a")"b',
+    "X=a\\(b",
+    "X=`date`b",
     "URL=http://h/?a=1&b=2",
     "X=it\\'s",
     "X=${A:-d}",
@@ -2213,6 +2826,74 @@ def test_a_long_line_costs_no_more_than_its_length(hole, line):
     with contextlib.suppress(ps.BadValue):
         dotenv.with_values({"C": "2"})
         dotenv.values({})
+
+
+def test_dotenv_writes_without_quotes_what_no_reader_takes_for_more():
+    plain = {c for c in map(chr, range(14, 256)) if ps.dotenv_assignment("A", f"x{c}y") == f"A=x{c}y"}
+    assert plain == {*string.ascii_letters, *string.digits, *"_./:@%+,=-"}
+
+
+@pytest.mark.parametrize("value", ["it's `id`", "it's\rx", "it's\\", "it's ${X}", "$X\r", "${X:-'}"])
+def test_dotenv_says_how_to_keep_what_no_quotes_can_hold(value):
+    hint = "use --backend file, or export with --format json"
+    said = f"BadValue: a .env file can't hold 'A\\x1b' so that every reader agrees; {hint}"
+    assert refusal(ps.dotenv_assignment, "A\x1b", value) == said
+
+
+def test_dotenv_keeps_the_quotes_of_a_value_where_they_fit():
+    quoted = {"'": "A='b'", '"': 'A="b"', "": "A=b"}
+    assert {quote: ps.dotenv_assignment("A", "b", quote) for quote in quoted} == quoted
+    assert ps.dotenv_assignment("A", "it's", "'") == 'A="it\'s"'
+    assert ps.dotenv_assignment("A", "a\\\\b") == 'A="a\\\\\\\\b"'  # python-dotenv unescapes '\\\\'
+
+
+def test_dotenv_reads_and_writes_lines_that_end_in_a_carriage_return_alone():
+    text = "A=1\rB='2' # c\rC=\r"
+    assert read_by_us(text) == {"A": "1", "B": "2", "C": ""}
+    assert ps.Dotenv(text).with_values({"D": "x"}) == f"{text}\nD=x\n"  # bash knows no other line end
+    assert ps.Dotenv(text).with_values({"A": "x"}) == "A=x\nB='2' # c\rC=\r"
+
+
+def test_dotenv_drops_older_values_only_where_that_is_asked_for():
+    dotenv = ps.Dotenv("A=1\nB=1\nA=2\n")
+    assert dotenv.with_values({"A": "3"}, only=True) == "B=1\nA=3\n"
+    assert dotenv.with_values({"A": "3"}) == "A=1\nB=1\nA=3\n"
+
+
+def test_dotenv_leaves_a_file_alone_in_which_nothing_changes():
+    dotenv = ps.Dotenv("A='open\n")
+    assert dotenv.with_values({}) == dotenv.without("B") == "A='open\n"
+
+
+def test_dotenv_names_the_file_whose_line_is_no_assignment():
+    said = [str(problem) for problem in ps.Dotenv("# c\n \t\n\nA=1\nodd", "x.env").problems()]
+    assert said == ["line 5 of x.env is not NAME=value; fix it, or put # before it"]
+    dotenv = ps.Dotenv("A='b' c\nB='open", "x.env")
+    assert [str(problem) for problem in dotenv.problems()] == [
+        "line 1 of x.env has text after a closing quote; quote its value again",
+        "line 2 of x.env has a quote that is never closed; quote its value again",
+    ]
+    assert refusal(dotenv.get, "A", {}) == f"BadValue: {next(dotenv.problems())}"
+
+
+def test_dotenv_fills_in_values_up_to_the_size_of_a_file(monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
+    lines = "A=" + "x" * 2**16 + "\nB="
+    assert len(read_by_us(lines + "${A}" * 16)["B"]) == 1 << 20
+    assert "the values up to 'B' exceed 1 MiB" in refusal(read_by_us, lines + "${A}" * 17)
+
+
+def test_dotenv_fills_in_no_name_longer_than_a_variables():
+    names = ["a" * 255, "a" * 256]
+    assert [read_by_us(f"X=${{{name}}}")["X"] for name in names] == ["", f"${{{names[1]}}}"]
+
+
+def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
+    dotenv = ps.Dotenv("A=${B}\nB=file\nC=${B}\nD='${B}'\nE=${F}\n")
+    found = {"A": "process", "B": "file", "C": "file", "D": "${B}", "E": "f"}
+    assert dotenv.values({"B": "process", "F": "f"}) == found
+    assert dotenv.get("C", {"B": "process"}) == "file"
+    assert [dotenv.referenced_variables(name) for name in "ABCD"] == [{"B"}, set(), {"B"}, set()]
 
 
 # === Environment ===
@@ -2581,6 +3262,222 @@ def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, h
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o644)
     assert "warning: others can read .env; chmod 600 .env" in say("status")[1]
+
+
+URLS = {
+    **dict.fromkeys(["redis://:pw@h", "postgres://u:p@h/db", "a+b.c-1://u:p@h", "x http://u:p@h"], True),
+    **dict.fromkeys(["https://h/a:b@c", "https://h?a:b@c", "https://u@h", "https://u:@h", "://u:p@h"], False),
+    **dict.fromkeys(
+        ["https://u:p/x@h", "https://u:p?x@h", "https://u:p#x@h", "https://a b:c@h", "u:p@h"], False
+    ),
+    **dict.fromkeys(["https://u:p x@h", "https://h#a:b@c", "https://a/b:c@d", "https://h"], False),
+}
+
+
+def test_a_value_with_the_password_of_a_url_or_a_reference_is_a_secrets():
+    assert {url: ps.is_secret("SITE", url) for url in URLS} == URLS
+    assert ps.is_secret("SITE", "secret:X") and ps.is_secret("SITE", "a${secret:X}")
+    assert not ps.is_secret("SITE", "X") and ps.is_secret("MY_KEY", "X")
+
+
+SECRET_OR_NOT = {
+    **dict.fromkeys(["A_TOKEN__PENDING", "A_TOKEN__PREVIOUS", "MY_VAULT_TOKEN"], True),
+    **dict.fromkeys(["HOST__PREVIOUS", "VAULT_TOKEN", "bao_token", "PAISSIVE_PASSWORD"], False),
+}
+
+
+def test_a_stage_is_as_secret_as_its_secret_and_a_setting_of_a_store_is_none():
+    assert {name: ps.is_secret(name, "v") for name in SECRET_OR_NOT} == SECRET_OR_NOT
+
+
+# What no environment can hold, and why: into the process, and into a dotenv file.
+REFUSED_BY_ENV = [
+    (
+        {"a/b": "1", "A_B": "2"},
+        "BadName: two of the names map to one variable; import them into another store",
+    ),
+    (
+        {"A": "1", "B": "secret:B"},
+        "BadValue: the value of 'B' would be followed as a reference; use another store",
+    ),
+    ({"A": "1", "B": "\0"}, "BadValue: the value has a NUL character; "),
+    (
+        {"A": "1", "é": "2"},
+        "BadName: bad name 'é': it has letters that variables can't have; use letters from A",
+    ),
+    ({"A": "1", "../b": "2"}, "BadName: bad name '../b': it has an empty, '.' or '..' part; use up to 255"),
+]
+
+
+def test_of_values_of_which_the_environment_can_not_hold_one_none_is_set(env, here, monkeypatch):
+    monkeypatch.delenv("A", raising=False)
+    for store in (ps.EnvironmentStore(), env):
+        for values, problem in REFUSED_BY_ENV:
+            assert refusal(store.set_all, values).startswith(problem)
+            assert "A" not in os.environ and not (here / ".env").exists()
+
+
+def test_a_program_may_set_what_no_dotenv_file_may_supply(env, here, monkeypatch):
+    monkeypatch.setenv("A_FILE", "")
+    said = "BadName: a dotenv file can't set A_FILE, a setting; export it instead"
+    assert refusal(env.set, "A_FILE", "v") == said
+    ps.EnvironmentStore().set("A_FILE", "v")
+    assert os.environ["A_FILE"] == "v"
+
+
+def test_what_a_program_sets_is_listed_whatever_its_name(here):
+    store = ps.EnvironmentStore()
+    store.set("PLAIN", "v")
+    assert "PLAIN" in set(store.names())
+    assert "PLAIN" not in set(ps.EnvironmentStore().names())
+
+
+def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_file(env, here):
+    (here / ".env").write_bytes(b"A=\xff\nB=1\nC=x\0y\n")
+    assert refusal(env.get, "A").startswith(f"BadValue: the value of 'A' in {here}/.env is not UTF-8; ")
+    assert refusal(env.get, "C").startswith(f"BadValue: the value of 'C' in {here}/.env has a NUL character")
+    env.set("B", "2")
+    assert (here / ".env").read_bytes() == b"A=\xff\nB=2\nC=x\0y\n"
+
+
+def test_a_deletion_that_can_not_be_made_says_where_the_secret_is(here, monkeypatch):
+    (here / "A_TOKEN").write_text("v")
+    store = ps.EnvironmentStore().persistent_view()
+    monkeypatch.setenv("B_TOKEN", "v")
+    said = "Denied: '{}' is in {}, which `delete` can't change; remove it there"
+    in_shell = said.format("B_TOKEN", "the calling shell's environment")
+    assert refusal(store.delete, "B_TOKEN") == in_shell
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
+    assert refusal(store.delete, "A_TOKEN") == said.format("A_TOKEN", here / "A_TOKEN")
+    assert refusal(store.delete, "C_TOKEN") == "NotFound: no secret named 'C_TOKEN'; see: list"
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "new.env")
+    ps.EnvironmentStore().delete("B_TOKEN")  # as a program
+    assert "B_TOKEN" not in os.environ
+
+
+def test_a_deleted_secret_is_gone_by_each_of_its_names(env, here):
+    (here / ".env").write_text("db.key=1\nDB_KEY=2\n")
+    env.delete("db.key")
+    assert (here / ".env").read_text() == ""
+
+
+def test_credentials_that_can_not_be_listed_are_an_error(env, here, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here / "gone"))
+    assert refusal(env.names) == f"Unavailable: can't read {here}/gone: No such file or directory"
+
+
+def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, monkeypatch):
+    (here / ".env").write_text("db.host=h\nDB_PORT=1\nMY_FILE=x\nVAULT_ADDR=x\n")
+    store = ps.EnvironmentStore()
+    assert store.plain_settings() == {"DB_HOST": "h", "DB_PORT": "1"}
+    store.delete("DB_PORT")
+    assert store.plain_settings() == {"DB_HOST": "h"}
+
+
+def test_a_store_over_the_environment_says_where_it_is(here, monkeypatch):
+    (here / "real").mkdir()
+    (here / "link").symlink_to("real")
+    assert ps.EnvironmentStore("link/x").location() == f"env {here}/real/x"
+    stores = [ps.EnvironmentStore(), ps.EnvironmentStore(Path("x.env")), ps.EnvironmentStore("")]
+    assert [store.plaintext_file() for store in stores] == [".env", "x.env", ""]
+    assert [repr(store) for store in stores[1:]] == [
+        "<EnvironmentStore with x.env>",
+        "<EnvironmentStore with no dotenv file>",
+    ]
+    monkeypatch.chdir("real")
+    assert stores[0].plaintext_file() == f"{here}/.env"
+
+
+def test_what_is_set_outlives_the_process_only_in_a_file(here, monkeypatch):
+    program = ps.EnvironmentStore()
+    assert (program.outlives_process(), program.persistent_view().outlives_process()) == (False, True)
+    assert ps.EnvironmentStore("x.env").outlives_process()
+    assert not ps.EnvironmentStore("").persistent_view().outlives_process()
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "x.env")
+    assert program.outlives_process()
+
+
+def test_what_hides_a_value_of_the_dotenv_file_is_named(env, here, monkeypatch):
+    assert env.overridden_by("a-token") == ""
+    monkeypatch.setenv("A_TOKEN_FILE", "mounted")
+    assert env.overridden_by("a-token") == "mounted"
+    monkeypatch.setenv("A_TOKEN", "v")
+    assert env.overridden_by("a-token") == "variable A_TOKEN"
+
+
+def test_only_references_that_can_be_read_are_followed(env, here):
+    (here / ".env").write_text("A=secret:B\nB=v\nC='open\n")
+    assert env.references_to_follow("A", "B", "D", "C") == {"A": "secret:B"}
+
+
+NOTES_ON_SET = {  # what is set: what the user should know, where the file is called .env
+    ("A_TOKEN",): ["{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it"],
+    ("a-token",): ["{file} holds 'a-token' as A_TOKEN in plaintext; --backend file would encrypt it"],
+    ("A_TOKEN", "B_TOKEN"): ["{file} holds 2 secrets in plaintext; --backend file would encrypt it"],
+    ("PORT", "HOST"): [
+        "'HOST', 'PORT' will pass as a setting: `run` doesn't mask it unless it gets the name",
+    ],
+    ("HOST", "A_TOKEN"): [
+        "'HOST' will pass as a setting: `run` doesn't mask it unless it gets the name",
+        "{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it",
+    ],
+}
+
+
+@pytest.mark.parametrize("names", NOTES_ON_SET)
+def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(names, env, here):
+    env.set_all(dict.fromkeys(names, "v"))
+    notes = [f"note: {note.format(file=here / '.env')}" for note in NOTES_ON_SET[names]]
+    assert list(env.notes_on_set(*names)) == notes
+    env.set_all(dict.fromkeys(names, "w"))
+    notes = [note.replace(" in plaintext", " in plaintext (what it held before is gone)") for note in notes]
+    assert list(env.notes_on_set(*names)) == notes
+
+
+def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
+    (here / ".env").write_text("A=1\n")
+    failing = unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        said = f"can't write {here}/.env: Input/output error; what was there is unchanged"
+        assert refusal(env.set, "A", "2") == f"Unavailable: {said}"
+    monkeypatch.setattr(ps, "read_file", failing)
+    assert refusal(ps.EnvironmentStore(here / ".env").get, "A") == (
+        f"Unavailable: can't read {here}/.env: Input/output error"
+    )
+
+
+def test_what_can_not_be_written_to_says_which_file_to_name(here):
+    hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
+    Path("folder").mkdir()
+    said = {"folder": "folder is not a file", "": "there is no dotenv file to write"}
+    for file, problem in said.items():
+        store = ps.EnvironmentStore(file).persistent_view()
+        assert refusal(store._rewrite, str) == f"BadValue: {problem}; {hint}"
+
+
+def test_a_variable_beside_the_file_gets_the_new_value_too_and_no_other_does(env, here, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "old")
+    env.set_all({"A_TOKEN": "new", "B_TOKEN": "new"})
+    assert (os.environ["A_TOKEN"], "B_TOKEN" in os.environ) == ("new", False)
+
+
+def test_a_name_of_signs_alone_is_no_variable():
+    assert ps.checked_variable("1") == "_1" and ps.checked_variable("a-") == "A_"
+    assert "letters that variables can't have" in refusal(ps.checked_variable, "--")
+
+
+def test_the_path_of_a_mounted_secret_is_by_its_variable_then_the_credential_by_its_name(here, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
+    assert ps.credential_path("a-b") == ""
+    (here / "A_B").touch()
+    assert ps.credential_path("a-b") == f"{here}/A_B"
+    (here / "a-b").touch()
+    assert ps.credential_path("a-b") == f"{here}/a-b"
+    monkeypatch.setenv("A_B_FILE", "gone")
+    assert ps.credential_path("a-b") == "gone"
+    (here / "folder").mkdir()
+    assert ps.credential_path("folder") == ""
 
 
 # === Store credentials ===
