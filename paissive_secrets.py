@@ -5435,22 +5435,24 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
     return text
 
 
-# === Masking ===
+# === Masking ================================================================================================
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
-# Of every `gap` bytes of data, the first word of `size` bytes is looked up in a table of the words with which
-# encodings begin. Any `gap + size - 1` bytes contain a word that is looked up, and no encoding is shorter.
+# Of every `gap` bytes of data without its line breaks, which may be anywhere in hex and base64, the first
+# word of `size` bytes is looked up in a table of the words with which encodings begin. Any `gap + size - 1`
+# bytes contain a word that is looked up, and no encoding is shorter.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
+_VERY_LONG = 31  # bytes; words of eight are then looked up nearly as rarely as words of four
 _MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
-_MAX_GAP = 32  # bytes from one lookup to the next; with a word, fewer than are between two line breaks
+_MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
-_LINE_BREAKS = (b"\n", b"\r\n")  # in encodings that are wrapped
+_FORMATS: dict[int, Any] = {1: "B", 4: "I", 8: "Q"}  # of words of so many bytes
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 _URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
 # What gets a backslash in "…" of shells, and by printf %q.
@@ -5471,68 +5473,63 @@ class Encodings:
         whole = {text[:_MAX_ENCODED] for value in values for text in (value, value.strip())}
         self._wrapped = set[bytes]().union(*map(_wrappable, whole))
         self._sorted_wrapped = sorted(self._wrapped)
-        self._first_bytes = {encoding[0] for encoding in self._sorted}
-        shortest = min(map(len, self._sorted), default=_LONG)
-        self._size = 8 if len(self._sorted) > _MANY and shortest >= _LONG else 4
-        entries = self._size * (len(self._sorted) + len(self._wrapped)) or 1  # for each word in a gap
-        gap_words = min(shortest // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
+        self._encodings: dict[bytes, list[bytes]] = {}  # by their text without its line breaks
+        for encoding in self._sorted:
+            self._encodings.setdefault(_without_breaks(encoding), []).append(encoding)
+        self._sorted_texts = sorted(self._encodings)
+        shortest = min(map(len, self._encodings), default=_LONG)
+        if shortest >= (_LONG if len(self._encodings) > _MANY else _VERY_LONG):
+            self._size = 8
+        else:
+            self._size = 4 if shortest >= MIN_MASKED else 1  # with many line breaks
+        entries = self._size * len(self._encodings) or 1  # for each word in a gap
+        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
         self._gap = max(gap_words, 1) * self._size
         self._words: dict[int, list[tuple[int, bytes]]] = {}
-        for encoding in self._sorted:
-            self._add_words(encoding, encoding, range(self._gap))
-        for encoding in self._wrapped:
-            self._add_words_near_breaks(encoding)
-
-    def _add_words(self, encoding: bytes, text: bytes, offsets: range) -> None:
-        for offset in offsets:
-            word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
-            self._words.setdefault(word, []).append((offset, encoding))
-
-    def _add_words_near_breaks(self, encoding: bytes) -> None:
-        """Add the words by which an encoding is found if a line break is near its beginning."""
-        enough = self._gap + self._size - 1  # bytes that have a whole word in them, wherever they are
-        last = len(encoding) - self._size
-        self._add_words(encoding, encoding, range(self._gap, min(enough + self._gap, last + 1)))
-        # With fewer bytes before and after it, the break may be in the only word.
-        for place in range(max(len(encoding) - enough, 0) + 1, min(enough, len(encoding))):
-            for line_break in _LINE_BREAKS:
-                text = encoding[:place] + line_break + encoding[place:]
-                first = max(place - self._size + 1, 0)
-                self._add_words(encoding, text, range(first, min(place + len(line_break), self._gap)))
+        for text in self._encodings:
+            for offset in range(self._gap):
+                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+                self._words.setdefault(word, []).append((offset, text))
 
     def find(self, data: bytes) -> Iterator[_Match]:
         """Yield the matches, in any order; one that is cut off ends after the data."""
-        whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast("Q" if self._size == 8 else "I")[:: self._gap // self._size]
+        joined = _without_breaks(data)
+        whole = memoryview(joined)[: len(joined) // self._size * self._size]
+        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
         if self._words.keys().isdisjoint(words):  # the whole cost of output without values
             return
+        ends: list[int] = []
         # Random text has some of the words by chance, so leave out the others fast.
         for place in itertools.compress(range(len(words)), map(self._words.__contains__, words)):
-            for offset, encoding in self._words[words[place]]:
-                start = place * self._gap - offset
+            for offset, text in self._words[words[place]]:
+                at = place * self._gap - offset
                 # The part with the word first: to cut a long encoding takes long.
-                is_likely = start >= 0 and encoding.startswith(data[start : start + self._gap])
-                if is_likely and data.startswith(encoding[: len(data) - start], start):
-                    yield start, start + len(encoding), encoding
-                elif encoding in self._wrapped:
-                    yield from self._wrapped_matches(data, start, encoding)
+                is_likely = at >= 0 and text.startswith(joined[at : at + self._gap])
+                if is_likely and joined.startswith(text[: len(joined) - at], at):
+                    ends = ends or _line_ends(data)
+                    last = at + len(text) - 1
+                    yield from self._matches(data, _place(ends, at), _place(ends, last) + 1, text)
 
-    def _wrapped_matches(self, data: bytes, at: int, encoding: bytes) -> Iterator[_Match]:
-        for start in range(max(at - 2, 0), at + 1):  # a line break may precede the word that was found
-            end = _wrapped_end(data, start, encoding)
-            if end >= 0:
+    def _matches(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
+        for encoding in self._encodings[text]:
+            if data.startswith(encoding[: len(data) - start], start):
+                yield start, start + len(encoding), encoding
+            elif encoding in self._wrapped:
                 yield start, end, encoding
 
     def find_cut(self, data: bytes) -> int:
         """Return where a value that the data cuts off may begin, or the data's end."""
-        # One that begins earlier has a known word in the data, after its first line break if need be.
-        reach = 2 * (self._gap + self._size)
-        for start in range(max(len(data) - reach, 0), len(data)):
-            if data[start] in self._first_bytes:
-                rest = data[start:]
-                joined = rest.translate(None, b"\r\n")
-                if _is_beginning(rest, self._sorted) or _is_beginning(joined, self._sorted_wrapped):
-                    return start
+        reach = self._gap + self._size - 2  # one that begins earlier has a known word in the data
+        tail = data[-4 * reach :]
+        if len(_without_breaks(tail)) < reach:  # most of it is line breaks
+            tail = data
+        joined = _without_breaks(tail)
+        for at in range(max(len(joined) - reach, 0), len(joined)):
+            rest = joined[at:]
+            if _is_beginning(rest, self._sorted_texts):
+                start = _place(_line_ends(tail), at)
+                if _is_beginning(rest, self._sorted_wrapped) or _is_beginning(tail[start:], self._sorted):
+                    return len(data) - len(tail) + start
         return len(data)
 
     def mask(self, text: AnyStr) -> AnyStr:
@@ -5585,28 +5582,27 @@ class Masker:
         return shown
 
 
+def _without_breaks(data: bytes) -> bytes:
+    return data.replace(b"\r", b"").replace(b"\n", b"")
+
+
+def _line_ends(data: bytes) -> list[int]:
+    """Return where the data's line breaks were in what is left without them."""
+    return list(accumulate(map(len, data.replace(b"\r", b"\n").split(b"\n"))))
+
+
+def _place(ends: list[int], at: int) -> int:
+    """Return where in the data the byte is that is at this place without line breaks."""
+    import bisect
+
+    return at + bisect.bisect(ends, at)
+
+
 def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
     import bisect
 
     at = bisect.bisect(encodings, text)
-    return bool(text) and at < len(encodings) and encodings[at].startswith(text)
-
-
-def _wrapped_end(data: bytes, start: int, encoding: bytes) -> int:
-    """Return where an encoding with line breaks in it ends; beyond the data if cut off, -1 if not there."""
-    end = start
-    for byte in encoding:
-        ahead = data[end : end + 2]
-        if end > start and ahead[:1] in _LINE_BREAKS:
-            end += 1
-        elif end > start and ahead in _LINE_BREAKS:
-            end += 2
-        if end >= len(data) or ahead == b"\r":
-            return len(data) + 1
-        if data[end] != byte:
-            return -1
-        end += 1
-    return end
+    return at < len(encodings) and encodings[at].startswith(text)
 
 
 def encodings_of(value: str) -> set[bytes]:
@@ -5631,7 +5627,7 @@ def encodings_of(value: str) -> set[bytes]:
             found |= {encoded, encoded.translate(_URL_ALPHABET)}
         for encode in (_in_hex, _in_urls, _in_literals, _in_quotes, _in_markup):
             found.update(map(_to_bytes, encode(text)))
-    return found
+    return {encoding.lstrip(b"\r\n") for encoding in found}  # where one begins is found by a word
 
 
 def _secret_leaves(value: str) -> Iterator[str]:
