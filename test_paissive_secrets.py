@@ -3516,7 +3516,7 @@ def test_a_store_credential_comes_from_variable_file_command_and_systemd_in_this
     found = []
     for name in (*settings, "CREDENTIALS_DIRECTORY"):
         found.append(ps.read_store_credential("X"))
-        monkeypatch.delenv(name)
+        monkeypatch.setenv(name, "")  # which counts as unset
     assert found == ["from the variable", "from the file", "by command", "from systemd"]
     assert ps.read_store_credential("X") == ""
 
@@ -3546,6 +3546,39 @@ def test_a_command_is_split_as_in_a_shell_that_expands_only_the_home_folder(tmp_
     (tmp_path / "show").chmod(0o700)
     monkeypatch.setenv("X_COMMAND", "~/show a\\ b 'c  d' ~/e \"$HOME\" `id` f~")
     assert ps.read_store_credential("X") == f"a b|c  d|{tmp_path}/e|$HOME|`id`|f~|"
+
+
+def test_what_a_command_prints_is_a_value_with_its_spaces_but_without_the_last_line_break(monkeypatch):
+    monkeypatch.setenv("X_COMMAND", "printf ' a \\n'")
+    assert ps.read_store_credential("X") == " a "
+
+
+def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setenv("X_COMMAND", "head -c 1000000 /dev/zero")
+    assert refusal(ps.read_store_credential, "X").startswith("Locked: X_COMMAND failed: it ended with signal")
+
+
+@contextlib.contextmanager
+def typed(text):
+    """Let this process have `text` on stdin, which what it starts would inherit."""
+    before, (read, write) = os.dup(0), os.pipe()
+    os.write(write, text)
+    os.close(write), os.dup2(read, 0), os.close(read)
+    yield
+    os.dup2(before, 0), os.close(before)
+
+
+def test_a_command_reads_nothing_from_our_stdin():
+    with typed(b"a value"):
+        assert ps.run_command(["cat"], None, 60) == ""
+
+
+def test_a_command_need_not_read_the_value(monkeypatch):
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    assert ps.run_command(["true"], "x" * 1_000_000, 60) == ""
+    assert failed == []
 
 
 def test_a_command_gets_no_store_credential_in_its_environment(by_command, monkeypatch):
@@ -3584,13 +3617,20 @@ def test_a_command_that_fails_is_one_error_without_its_output(by_command, monkey
     by_command(line)
     said = refusal(ps.FileStore().get, "DB")
     assert said == f"Locked: PAISSIVE_MASTER_PASSWORD_COMMAND {problem}"
+    # Python waits for other threads before it exits.
+    assert [
+        thread for thread in threading.enumerate() if "use_pipe" in thread.name and not thread.daemon
+    ] == []
 
 
 def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
     make_fifo(tmp_path / "fifo")
     fifo = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
-    script = f"(exec 3>{tmp_path}/fifo; sleep 3; echo late >&3) &"
-    assert "it took longer than 0.5 s" in refusal(ps.run_command, ["sh", "-c", script], None, 0.5)
+    script = f"(trap '' TERM; exec 3>{tmp_path}/fifo; sleep 3; echo late >&3) &"
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)  # of a process that nobody waited for
+        assert "it took longer than 0.5 s" in refusal(ps.run_command, ["sh", "-c", script], None, 0.5)
+    assert warned == []
     os.set_blocking(fifo, True)
     assert os.read(fifo, 9) == b""  # once nobody has it open
     os.close(fifo)
@@ -3964,6 +4004,28 @@ def test_sealed_store_is_found_by_walking_up_or_where_it_is_configured(files, tm
     monkeypatch.setenv("HOME", str(below))
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "~/other")  # in a unit file, no shell expands it
     assert ps.FileStore().folder == str(below / "other")
+    assert list(ps.FileStore("absent").names()) == []  # of what is named in a program, none need be there
+
+
+def test_sealed_store_is_called_by_its_folder(files, tmp_path):
+    assert repr(files) == f"<FileStore {files.folder}>"
+    (tmp_path / "link").symlink_to(files.folder)
+    assert ps.FileStore(tmp_path / "link").location() == files.location() == f"file {files.folder}"
+
+
+def test_a_configured_store_needs_an_identity_or_secrets(files, store_folder, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
+    KEY_FILE.rename("moved")
+    assert sorted(ps.FileStore().names()) == ["DB", "app/db"]
+    shutil.rmtree(DB.parent)  # git keeps no empty folder
+    Path("moved").rename(KEY_FILE)
+    assert list(ps.FileStore().names()) == []
+
+
+def test_a_damaged_copy_of_a_secret_is_called_so(files):
+    said = "Corrupt: a copy of DB: not what was sealed: it does not begin like an age v1 file"
+    assert refusal(files.open_copy, "DB", b"").startswith(said)
+    assert files.open_copy("DB", DB.read_bytes()) == "db-value"
 
 
 def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, say):
@@ -4016,6 +4078,13 @@ def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monke
     assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
 
 
+def test_who_has_the_identity_and_needs_the_password_is_not_told_to_set_the_identity(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", files.reveal_identity())
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
+    assert refusal(ps.FileStore().rekey) == f"Locked: the master password is needed; {hint}"
+
+
 def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
     monkeypatch.setattr(sys, "stdin", None)
@@ -4023,7 +4092,7 @@ def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
 
 
 def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
-    for answers, problem in [(("one", "two"), "the two entries differ"), (("", ""), "nothing was typed")]:
+    for answers, problem in [(("one", "two"), "the two entries differ"), (("",), "nothing was typed")]:
         type_answers(monkeypatch, *answers)
         assert refusal(ps.FileStore().set, "A", "1") == f"BadValue: {problem}; try again"
     monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=EOFError))
@@ -4047,6 +4116,12 @@ def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_
     assert "WrongKey: the master password does not open" in refusal(files.get, "app/db")
     assert files.get("app/db") == "app-value"
     assert prompts == [f"Master password of {store_folder}: "] * 3
+
+
+def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
+    prompts, store = type_answers(monkeypatch, PASSWORD), ps.FileStore()
+    store.change_password("new words")
+    assert (store.get("DB"), len(prompts)) == ("db-value", 1)
 
 
 @pytest.mark.parametrize("act", ["set", "change_password", "rekey"])
@@ -4123,12 +4198,48 @@ def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatc
 def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(files, monkeypatch):
     own, other = files.reveal_identity(), ps.Identity.generate().reveal()
     # as age-keygen writes it, on Windows
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n{own}\n")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n  {own} \n")
     ps.FileStore().set_all({"DB": "new", "NEW": "new"})
     assert files.reveal_identity() == f"{other}\n{own}"
     assert dict(files.status())["opens"] == "yes"  # this is not a rekey that was killed
     monkeypatch.setenv("PAISSIVE_IDENTITY", own)
     assert read_sealed() == {"DB": "new", "NEW": "new", "app/db": "app-value"}
+
+
+def test_of_several_identities_an_empty_store_with_members_is_sealed_to_its_own(files, team, monkeypatch):
+    own = files.reveal_identity()
+    for name in list(files.names()):
+        files.delete(name)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{own}")
+    ps.FileStore().set("DB", "new")
+    assert ps.unseal(DB.read_bytes(), ps.Identity(own))
+
+
+def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
+    for text, problem in {
+        "AGE-": "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
+        "# none": " has no age identity",
+    }.items():
+        monkeypatch.setenv("PAISSIVE_IDENTITY", text)
+        said = refusal(ps.FileStore().get, "DB")
+        assert said.startswith("BadValue: PAISSIVE_IDENTITY") and said.endswith(problem)
+
+
+@pytest.mark.parametrize("act", ["change_password", "add_member"])
+def test_planted_entries_that_are_read_first_choose_no_identity_to_keep(act, files, monkeypatch):
+    files.set_all({f"N{n}": "1" for n in range(10)})
+    own, theirs = files.reveal_identity(), ps.Identity.generate()
+    for name in list(files.names())[:5]:
+        (STORE / f"secrets/{name}.age").write_bytes(ps.seal(b"", theirs.recipient()))
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
+    if act == "change_password":
+        ps.FileStore().change_password("new words")
+        assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("new words")).decode().split()[0] == own
+    else:
+        ada = ps.Identity.generate()
+        ps.FileStore().add_member("ada", str(ada.recipient()))
+        assert ps.unseal(ADA[0].read_bytes(), ada).decode().split()[0] == own
+        assert ps.unseal(ADA[1].read_bytes(), ps.Identity(own))
 
 
 def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, monkeypatch):
@@ -4219,11 +4330,25 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
         assert status() == (2, "secrets    1\nopens      no\nproblem    the store's identity does not open")
+        hint = "; is PAISSIVE_IDENTITY or identity.age an old one?"
+        assert dict(ps.FileStore().status())["problem"].endswith(f"/secrets{hint}")
     KEY_FILE.rename("moved")
     assert status() == (2, "secrets    1\nopens      no\nproblem    there is no")
     Path("moved").rename(KEY_FILE)
     ps.FileStore().delete("DB")
     assert status() == (0, "secrets    0\nopens      yes\n")
+
+
+def test_a_store_whose_entries_are_all_damaged_opens(files):
+    for path in (DB, APP_DB):
+        os.truncate(path, 100)
+    assert dict(files.status())["opens"] == "yes"
+    assert sorted(path for path, _ in files.damaged_files()) == [str(DB.absolute()), str(APP_DB.absolute())]
+
+
+def test_what_is_deleted_while_status_looks_is_not_damaged(files):
+    files.names = lambda: ["DELETED"]
+    assert list(files.damaged_files()) == []
 
 
 def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, monkeypatch):
@@ -4283,6 +4408,21 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
     assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 10
     assert len(files.reveal_identity().split()) == 1
     assert not (STORE / ".paissive-tmp").exists()
+
+
+def test_rekeys_that_break_off_one_after_the_other_lose_nothing(files, monkeypatch):
+    replace, before = os.replace, read_sealed()
+    for steps in (2, 1, 2, 3):  # files that are written before it breaks off
+        left = iter(range(steps))
+
+        def replace_while_left(*paths):
+            if next(left, None) is None:  # noqa: B023
+                raise OSError(errno.EIO, "Input/output error")
+            replace(*paths)
+
+        monkeypatch.setattr(os, "replace", replace_while_left)
+        assert "Input/output error" in refusal(ps.FileStore().rekey)
+        assert read_sealed() == before
 
 
 def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
@@ -4368,6 +4508,26 @@ def test_a_new_member_has_git_merge_no_sealed_files_in_a_store_that_never_said_s
     (STORE / ".gitattributes").unlink()
     files.add_member("ada", str(ps.Identity.generate().recipient()))
     assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
+    (STORE / ".gitattributes").write_text("* binary\n")
+    files.add_member("bob", str(ps.Identity.generate().recipient()))
+    assert (STORE / ".gitattributes").read_text() == "* binary\n"  # as somebody wanted it
+
+
+@pytest.mark.parametrize("who", ["the owner", "a member"])
+def test_what_opens_a_store_is_opened_once_for_many_secrets(who, files, team, monkeypatch):
+    store = ps.FileStore() if who == "the owner" else opened_by(team["ada"], monkeypatch)
+    store.get("DB")
+    opened, unseal = [], ps.unseal
+    monkeypatch.setattr(ps, "unseal", lambda *args: opened.append(args) or unseal(*args))
+    assert (store.get("app/db"), len(opened)) == ("app-value", 1)
+
+
+def test_damaged_files_of_a_member_keep_nobody_else_out(files, team, monkeypatch):
+    own = ps.Identity(files.reveal_identity())
+    for path in ADA:
+        os.truncate(path, 100)
+    for key in (team["bob"], own):
+        assert opened_by(key, monkeypatch).get("DB") == "db-value"
 
 
 def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
@@ -4375,6 +4535,7 @@ def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_store
     as_ada = opened_by(team["ada"], monkeypatch)
     as_ada.set_all({"DB": "new", "NEW": "1"})
     assert (as_ada.get("app/db"), as_ada.reveal_identity()) == ("app-value", own)
+    assert {team["ada"].reveal(), own} <= set(as_ada.credentials())  # or they would not be masked
     assert ps.unseal(DB.read_bytes(), ps.Identity(own))
     assert "WrongKey" in refusal(ps.unseal, (STORE / "secrets/NEW.age").read_bytes(), team["ada"])
     assert opened_by(team["bob"], monkeypatch).get("NEW") == "1"
@@ -4430,6 +4591,8 @@ def test_an_addition_of_a_member_that_was_killed_stops_nobody_and_can_be_repeate
     files.rekey()
     files.add_member("eve", str(ps.Identity.generate().recipient()))
     assert [member.name for member in files.members()] == ["ada", "bob", "eve"]
+    ADA[0].unlink()  # which is written last
+    files.add_member("ada", str(team["ada"].recipient()))
 
 
 def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, say, monkeypatch):
@@ -4447,7 +4610,11 @@ LOW_ORDER = "age1" + "q" * 52 + "5cu47z"  # 32 zero bytes: with it, everybody ha
 def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
     before = tree()
     valid = str(ps.Identity.generate().recipient())
-    assert refusal(files.add_member, name, recipient or valid).startswith(("BadName", "BadValue: not a"))
+    said = refusal(files.add_member, name, recipient or valid)
+    assert said.startswith(("BadName", "BadValue: not a"))
+    assert name != "a/b" or said == "BadName: bad name 'a/b': a member's has no '/'"
+    of_nobody = f"BadValue: not a public key of anybody: {LOW_ORDER}; ask for another"
+    assert recipient != LOW_ORDER or said == of_nobody
     assert (tree(), files.members()) == (before, [])
 
 
@@ -4472,7 +4639,9 @@ its PAISSIVE_STORE_FINGERPRINT is …
     assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
     assert ps.SecretRotation(files).scheduled() == ["DB"]
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
-    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
+    said = f"WrongKey: this identity opens no member's file in {files.folder}/members; "
+    hint = "somebody who can open the store adds you: member add NAME age1…"
+    assert refusal(opened_by(team["bob"], monkeypatch).get, "DB") == said + hint
 
 
 def test_a_member_is_removed_by_password_only(files, team, monkeypatch, say):
@@ -4573,6 +4742,24 @@ HOSTILE = {
 }
 
 
+IF_YOURS = "if it is yours: chown -R $USER …; chmod -R go-w …"
+ADVICE = {  # on all others: restore it from a copy
+    **dict.fromkeys(["another user's", "others' files"], IF_YOURS),
+    **dict.fromkeys(
+        ["a symlinked store", "a symlinked folder"], "a symlink is not followed: make a real folder"
+    ),
+    **dict.fromkeys(
+        ["a fifo", "a folder", "a symlink", "a symlinked identity"], "name another file, or remove this"
+    ),
+    **dict.fromkeys(["NUL", "half"], "encode binary values, with base64 for instance"),
+    "swapped": "use that name, or move it back",
+    "huge": "is it the right one?",
+    "forged": "it was written for another identity; see: status",
+    "no identity": "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY",
+    "their identity": "check PAISSIVE_MASTER_PASSWORD, or try again",
+}
+
+
 def plant_member(name, member, identity):
     """Do what `member add` does, for a store whose identity is another one."""
     folder = STORE / "members" / name
@@ -4612,7 +4799,8 @@ def test_two_files_for_a_member_that_hold_different_identities_are_refused(files
     plant_member("aaa", team["ada"], ps.Identity.generate())
     as_ada, before = opened_by(team["ada"], monkeypatch), tree()
     for act in (lambda: as_ada.get("DB"), lambda: as_ada.set("NEW", "1")):
-        assert refusal(act).endswith("hold different identities: aaa, ada; see who wrote them: git log")
+        problem = f"these members' files in {files.folder}/members hold different identities: aaa, ada"
+        assert refusal(act) == f"Unsafe: {problem}; see who wrote them: git log"
     assert tree() == before
 
 
@@ -4674,7 +4862,9 @@ def pin_of(store):
 
 def test_a_replaced_store_is_noticed_by_its_fingerprint_only(files, team, monkeypatch, store_folder):
     pin = pin_of(files)
-    assert re.fullmatch("[0-9a-f]{32}", pin) and pin_of(opened_by(team["ada"], monkeypatch)) == pin
+    recipient = ps.Identity(files.reveal_identity()).recipient()
+    assert pin == hashlib.sha256(f"paissive_secrets store {recipient}".encode()).hexdigest()[:32]
+    assert pin_of(opened_by(team["ada"], monkeypatch)) == pin
     replace_store(team)
     as_ada = opened_by(team["ada"], monkeypatch)
     assert as_ada.get("DB") == "theirs"  # as the threat model says
@@ -4682,7 +4872,9 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint_only(files, team, monkey
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
     before = tree()
     for act in (lambda: ps.FileStore().get("DB"), lambda: as_ada.set("DB", "1")):
-        assert refusal(act).startswith(f"Unsafe: {store_folder} has the fingerprint {theirs}, not {pin}; ")
+        hint = "somebody may have replaced it; after a rekey, ask for the new one, and set "
+        said = f"Unsafe: {store_folder} has the fingerprint {theirs}, not {pin}; {hint}"
+        assert refusal(act) == f"{said}PAISSIVE_STORE_FINGERPRINT to it"
     assert tree() == before
 
 
@@ -4900,7 +5092,9 @@ def test_a_hostile_folder_loses_and_shows_no_value(what, files, store_folder, sa
     store = ps.FileStore()
     errors = [failure(store.get, "DB"), failure(store.set, "DB", WRITTEN + "2")]
     assert [error.message for error in errors] == [problem.replace("FOLDER", str(store_folder))] * 2
-    assert errors[0].hint and say(*GETTING) == (2, f"{errors[0]}\n")
+    advice = ADVICE.get(what, "restore it from a copy")
+    assert as_shown(errors[0].hint, advice) and as_shown(errors[1].hint, advice)
+    assert say(*GETTING) == (2, f"{errors[0]}\n")
     assert before is None or tree() == before
     try:
         store.rekey()
@@ -4917,6 +5111,7 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     assert say("list", "--old", "soon", "--backend", "file")[1] == (
         "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     )
+    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", files.last_set("DB"))  # as in Vault
     said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
     Path(".env").write_text("A_TOKEN=1\n")
     assert say("list", "--old", "90d") == (2, said)
@@ -5046,17 +5241,20 @@ def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, 
 def test_windows_keeps_the_names_of_devices(files, monkeypatch):
     with monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
-        for name in ("CON", "nul.txt", "app/COM1/x", "lpt¹", "a:b"):
+        devices = "CON PRN.a aux nul.txt app/COM1/x com0 lpt¹ x/lpt9".split()
+        for name in (*devices, *(f"a{char}b" for char in '<>:"|?*'), "a./b", "a /b", "a.age/b"):
             assert refusal(files.get, name).endswith(": an encrypted file can't have that name")
-        assert "can't have that name" not in refusal(files.get, "CONSOLE/com10")
+        for name in ("CONSOLE/com10", "com", "falcon", "a.b/c", ". a"):
+            assert "can't have that name" not in refusal(files.get, name)
 
 
 def test_sealed_names_are_those_that_a_file_can_have(files):
-    for name in ("x" * 252, "a.age/b", "A.AGE/b"):
+    for name in ("x" * 252, "é" * 126, "a.age/b", "A.AGE/b"):
         assert refusal(files.set, name, "1").endswith(": an encrypted file can't have that name")
     for name in (".age", "x.AGE"):
         (STORE / "secrets" / name).mkdir()
         shutil.copy(DB, STORE / "secrets" / name)
+    shutil.copy(DB, STORE / "secrets/a\nb.age")  # whatever somebody put there
     names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b -x ... app/.... .hidden".split()]
     files.set_all({name: name for name in names})
     assert sorted(files.names()) == sorted(["DB", "app/db", *names])
@@ -5069,6 +5267,7 @@ def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
         ("app/x/y", ["DB.age", "a", "app"]),
         ("a/b/c", ["DB.age", "app"]),
         ("app/db", ["DB.age"]),
+        ("DB", []),
     ):
         files.delete(name)
         assert sorted(os.listdir(STORE / "secrets")) == left
@@ -5241,6 +5440,19 @@ def test_a_planted_identity_demands_no_more_work_than_this_store_would(files, sc
     assert scrypts == []
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "18")
     assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_an_identity_of_the_usual_work_is_opened_where_new_ones_get_less(files, scrypts):
+    KEY_FILE.write_bytes(ps.seal(files.reveal_identity().encode(), ps.Passphrase(PASSWORD, 17)))
+    assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_folders_deeper_than_any_name_are_not_looked_into(files, monkeypatch):
+    (STORE / "secrets" / "/".join(["x" * 100] * 5)).mkdir(parents=True)
+    looked, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scandir(path))
+    assert sorted(files.names()) == ["DB", "app/db"]
+    assert max(path.count("x" * 100) for path in looked) == 2
 
 
 def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, capsys):
@@ -5435,6 +5647,19 @@ TEXT_SETTINGS = (
     "tls_server_name",
 )
 TEXT_VARIABLES = "CACERT CAPATH CLIENT_CERT CLIENT_KEY NAMESPACE TOKEN_PATH TLS_SERVER_NAME".split()
+ADDRESSES = "http://a_b.c-d:12345/x~y/%41-_. https://[2001:db8::1]:8200 unix:///run/a b".split(maxsplit=2)
+DEFAULT_SETTINGS = {
+    "client_timeout": 60,
+    "mount": "secret",
+    "prefix": "",
+    "login": "token",
+    "login_mount": "token",
+}
+DEFAULT_SETTINGS |= {
+    "skip_verify": False,
+    "token_path": os.path.expanduser("~/.vault-token"),
+    "namespace": "",
+}
 TIMEOUTS = {"30": 30, "1m30": 90, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999999999h": 1e9}
 
 
@@ -5448,8 +5673,13 @@ TIMEOUTS = {"30": 30, "1m30": 90, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999
         ({"VAULT_ADDR": "http://a:1", "BAO_ADDR": ""}, "addr", "https://127.0.0.1:8200"),
         ({"VAULT_ADDR": "http://a:1", "BAO_AGENT_ADDR": ""}, "addr", "http://a:1"),
         *(({f"BAO_{name}": "/a"}, setting, "/a") for name, setting in zip(TEXT_VARIABLES, TEXT_SETTINGS)),
-        ({"VAULT_SKIP_VERIFY": "T"}, "skip_verify", True),
-        ({"VAULT_SKIP_VERIFY": "False"}, "skip_verify", False),
+        *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", True) for text in ("1", "t", "T", "TRUE", "true")),
+        *(({"VAULT_SKIP_VERIFY": text}, "skip_verify", False) for text in ("0", "f", "F", "FALSE", "false")),
+        *(({"VAULT_ADDR": addr}, "addr", addr) for addr in ADDRESSES),
+        ({"VAULT_TOKEN_PATH": "~/token"}, "token_path", os.path.expanduser("~/token")),
+        ({"PAISSIVE_VAULT_PREFIX": "/team/"}, "prefix", "team"),
+        ({"PAISSIVE_VAULT_LOGIN_MOUNT": "ci/"}, "login_mount", "ci"),
+        *(({}, name, value) for name, value in DEFAULT_SETTINGS.items()),
         *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
         ({}, "max_retries", 2),
@@ -5480,6 +5710,38 @@ def test_an_invalid_setting_is_an_error_that_does_not_repeat_it(monkeypatch, set
     monkeypatch.setenv(variable, text)
     error = failure(ps.VaultStore)
     assert isinstance(error, (ps.BadValue, ps.BadName)) and text not in str(error)
+
+
+HINTS = {
+    "VAULT_ADDR=localhost:8200": "use https://host:8200, or unix:///path/of/socket",
+    "VAULT_ADDR=https://a/x?y": "use https://host:8200, or unix:///path/of/socket",
+    "BAO_AGENT_ADDR=localhost:8200": "use https://host:8200, or unix:///path/of/socket",
+    "VAULT_NAMESPACE=a b": "look for a space or a line break at its end",
+    "VAULT_TOKEN=a ": "look for a space or a line break at its end",
+    "VAULT_TOKEN_PATH=a\n": "look for a space or a line break at its end",
+    "VAULT_CACERT=a\n": "look for a space or a line break at its end",
+    "VAULT_SKIP_VERIFY=yes": "use one of: 1, t, true, 0, f, false",
+    "VAULT_CLIENT_TIMEOUT=soon": "use seconds, or a duration such as 1m30s",
+    "VAULT_MAX_RETRIES=-1": "use 0 or more",
+    "PAISSIVE_VAULT_MOUNT=a/../b": "write it as team/app",
+    "PAISSIVE_VAULT_PREFIX=a//b": "write it as team/app",
+    "PAISSIVE_VAULT_LOGIN_MOUNT=..": "write it as team/app",
+    "PAISSIVE_VAULT_LOGIN=magic": "use one of: token, approle, kubernetes, jwt, userpass, ldap, cert, github",
+}
+
+
+def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(monkeypatch):
+    for setting, hint in HINTS.items():
+        variable, _, text = setting.partition("=")
+        with monkeypatch.context() as patched:
+            patched.setenv(variable, text)
+            assert refusal(ps.VaultStore) == f"BadValue: {variable} isn't valid; {hint}"
+    assert refusal(ps.VaultStore, mount="..") == "BadValue: mount isn't valid; write it as team/app"
+
+
+def test_an_empty_keyword_takes_precedence_over_its_variable(monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", "t")
+    assert (ps.VaultStore(token="").settings.token, ps.VaultStore().settings.token) == ("", "t")
 
 
 def test_a_variable_that_is_called_like_a_keyword_is_not_read(monkeypatch):
@@ -5694,13 +5956,40 @@ def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)
     assert stub(http(b"{}", 429, "Retry-After: 7"), http()).store().get("a") == "v"
-    server = stub(http(b"{}", 429, "Retry-After: 30"))
+    server = stub(http(b"{}", 429, "Retry-After: 300"))
     said = str(failure(server.store(client_timeout=5).get, "a"))
+    assert server.tries() == 1
     assert f"Vault at {server.address} answers 429 to: read secret/data/a; try" in said
-    assert 7 in waits and 30 not in waits
+    assert 7 in waits and 300 not in waits
     waits.clear()
     assert stub(http(b"{}", 429, "Retry-After: 0"), http()).store().get("a") == "v"
     assert any(waits)
+
+
+def test_tries_wait_longer_each_time_and_not_all_clients_alike(monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    for _ in range(9):
+        failure(ps.VaultStore(addr="unix:///nowhere.sock", token="t", max_retries=3).get, "a")
+    assert len({*waits}) > 9
+    for n, shortest in enumerate((0.5, 1, 2)):
+        assert all(shortest <= wait <= 2 * shortest for wait in waits[n::3])
+
+
+def test_a_number_from_a_server_is_one_that_can_be_counted_with():
+    numbers = {2: 2.0, 2.5: 2.5, "2": 0.0, None: 0.0, 1e300: 0.0, -1e300: 0.0, float("nan"): 0.0}
+    assert {value: ps.json_number(value) for value in numbers} == numbers
+
+
+def test_a_connection_that_comes_back_after_the_store_was_closed_is_not_kept():
+    transport = bao().tls_store()._session.transport
+    connection, other = (transport.take(bao().tls) for _ in range(2))
+    assert connection.context is other.context  # certificates are loaded once
+    connection.deadline = time.monotonic() + 50
+    connection.connect()
+    transport.close()
+    transport.give_back(connection, reusable=True)
+    assert connection.sock is None
 
 
 REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
@@ -5797,9 +6086,16 @@ def test_a_read_follows_every_redirect_once(stub, status):
 
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
-    transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443, node")._session.transport
+    transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443, Node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
-    locations = [*followed, "https://b:8200/v1/a", "http://node/v1/a", "ftp://a:8200/v1/a"]
+    locations = [
+        *followed,
+        "https://a:99/v1/a",
+        "https://user@a:8200/v1/a",
+        "https://b:8200/v1/a",
+        "http://node/v1/a",
+        "ftp://a:8200/v1/a",
+    ]
     assert [to for to in locations if transport.trusts("https://a:8200/v1/a", to)] == followed
     anywhere = ps.VaultStore(addr="https://a:8200")._session.transport
     assert not anywhere.trusts("https://a:8200/v1/a", "https:///v1/a")
@@ -5927,15 +6223,18 @@ def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_promp
     plain, tls, mutual, nobody = bao().address, bao().tls, bao().mutual, f"http://127.0.0.1:{free_port()}"
     proxy = {"proxy_addr": nobody.replace("//", f"//user:{TELLTALE}@")}
     no_proxy = "Connection refused; check VAULT_ADDR, http or https, and any proxy"
+    name_it = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+    check = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
     for address, more, problem in (
-        (tls, {"cacert": ""}, "server's certificate isn't trusted: .*; name the CA .* VAULT_CACERT"),
+        (tls, {"cacert": ""}, f"isn't trusted: .*[a-z]{{4}}.*; {name_it}$"),
         (tls, {"tls_server_name": "elsewhere"}, "certificate isn't trusted: [Hh]ostname mismatch"),
         (tls, {"cacert": "", "capath": str(tmp_path)}, "isn't trusted: .*VAULT_CACERT"),
         (tls, {"cacert": str(tmp_path / "key")}, "certificates can't be loaded: not PEM; check"),
         (plain.replace("http:", "https:"), {}, "the TLS connection failed (.*); check VAULT_ADDR, http or"),
         (tls.replace("https:", "http:"), {}, "the response isn't Vault's; check VAULT_ADDR, http or https"),
         (mutual, {}, "VAULT_CLIENT_CERT|connection"),
-        (mutual, {"client_cert": "/nowhere.pem"}, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
+        (mutual, {"client_cert": "/nowhere.pem"}, f"certificates can't be loaded: No such file .*; {check}$"),
+        (mutual, {"client_key": bao().client["client_key"]}, "certificates can't be loaded: "),
         (mutual, encrypted, "certificates can't be loaded: .*VAULT_CLIENT_KEY"),
         (nobody, {}, f"Vault can't be reached at {nobody}: Connection refused; check VAULT_ADDR"),
         ("unix:///nowhere.sock", {}, "No such file"),
@@ -6111,6 +6410,52 @@ def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind
     assert type(error) is ps.BadValue and "VAULT_PROXY_ADDR" in str(error) and TELLTALE not in str(error)
     monkeypatch.setenv("NO_PROXY", "vault.invalid")
     assert "no such host" in str(failure(new_store().get, "a"))
+
+
+def vault_errors(status, *errors, **more):
+    return http_json({"errors": errors, **more}, status)
+
+
+AGAIN = "try again later, or see the server's log"
+REFUSED_REQUESTS = {
+    vault_errors(503, "Vault is sealed"): (
+        "VaultSealed: Vault is sealed",
+        "unseal it with: vault operator unseal, or init if new",
+    ),
+    vault_errors(400, "namespace not found"): (
+        "BadValue: there is no such namespace",
+        "check VAULT_NAMESPACE",
+    ),
+    vault_errors(413, "http: request body too large"): (
+        "BadValue: the value is too large for Vault",
+        "keep large files elsewhere, sealed",
+    ),
+    vault_errors(400, "check-and-set parameter required for this call"): (
+        "Conflict: the secret requires check-and-set",
+        "pass cas=, the current version",
+    ),
+    vault_errors(403, "permission denied"): (
+        "Denied: the token may not read secret/data/a",
+        'its policies need: path "secret/data/a" { capabilities = ["read"] }',
+    ),
+    vault_errors(401): ("Unavailable: Vault at ADDRESS answers 401 to: read secret/data/a", AGAIN),
+    vault_errors(405, "no"): ("Unavailable: Vault at ADDRESS answers 405 to: read secret/data/a", AGAIN),
+    http(b"", 307, "Location: https://elsewhere.invalid/v1/a"): (
+        "Unavailable: Vault redirects to where the token must not go",
+        "set VAULT_ADDR to where it leads, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster",
+    ),
+    None: (
+        "Unavailable: Vault can't be reached at ADDRESS: the connection broke",
+        "check VAULT_ADDR, http or https, and any proxy",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", REFUSED_REQUESTS)
+def test_a_request_that_is_refused_says_why_and_what_to_do(stub, answer):
+    server = stub(answer)
+    said = "; ".join(REFUSED_REQUESTS[answer]).replace("ADDRESS", server.address)
+    assert refusal(server.store(max_retries=0).get, "a") == said
 
 
 WRITTEN_VALUE = "canary" + "-value-77"
@@ -6326,11 +6671,16 @@ def test_a_login_that_fails_says_why(stub, answer):
         ("userpass", {"username": "x"}, "set PAISSIVE_VAULT_PASSWORD, …_FILE or …_COMMAND"),
         ("jwt", {"role": "x"}, "set PAISSIVE_VAULT_JWT, …_FILE or …_COMMAND"),
         ("kubernetes", {"jwt": "x"}, "set PAISSIVE_VAULT_ROLE"),
-        ("kubernetes", {"role": "x"}, "check path, owner and mode"),
     ],
 )
 def test_a_login_that_lacks_a_setting_says_which(login, config, hint):
     assert as_shown(refusal(login_store(login, **config).get, "A_TOKEN"), f"Locked: …; {hint}")
+
+
+def test_the_kubernetes_login_reads_the_token_of_the_pod():
+    path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    said = f"Locked: the file '{path}' can't be read; check path, owner and mode"
+    assert refusal(login_store("kubernetes", role="x").get, "A_TOKEN") == said
 
 
 def test_a_token_file_that_comes_late_or_changes_is_read_and_a_fifo_is_not(tmp_path, capsys):
@@ -6878,7 +7228,9 @@ def test_a_write_may_be_on_condition_of_a_version():
     assert store.set_fields("app", {"a": "1"}, cas=0) == 1
     assert store.set_fields("app", {"a": "2"}, cas=1) == 2
     for cas in (0, 1, 9):
-        assert type(failure(store.set_fields, "app", {"a": "x"}, cas=cas)) is ps.Conflict
+        problem = f"version {cas} of 'app' did not match the current version"
+        hint = "read it again before you decide what to write"
+        assert refusal(store.set_fields, "app", {"a": "x"}, cas=cas) == f"Conflict: {problem}; {hint}"
     assert store.get_fields("app") == {"a": "2"}
 
 
@@ -6892,9 +7244,12 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     found = [(v.number, v.created[:2], v.deleted[:2], v.destroyed) for v in store.versions("app#a")]
     deleted = [(1, "20", "20", False), (2, "20", "20", False)]
     assert found == [*deleted, (3, "20", "", True), (4, "20", "", False)]
-    assert store.last_set("app#a") == store.versions("app")[-1].created
-    assert "was destroyed" in str(failure(store.get, "app#a", 3))
-    assert type(failure(store.undelete, "app", 3)) is ps.NotFound
+    assert store.last_set("app#a") == store.versions("app")[-1].created >= store.versions("app")[0].created
+    destroyed = "Deleted: 'app#a' was destroyed; older versions: get NAME --version N"
+    assert refusal(store.get, "app#a", 3) == destroyed
+    assert refusal(store.undelete, "app", 3).startswith(
+        "NotFound: no such version of 'app', or it is destroyed"
+    )
     assert "there is no such version" in refusal(store.destroy, "app", None)
     store.undelete("app", 1), store.undelete("app", 2)
     assert [store.get("app#a", version) for version in (None, 1, 2)] == ["4", "1", "2"]
@@ -7124,8 +7479,21 @@ def test_closing_does_not_wait_for_a_silent_server_and_only_warns(stub, capsys, 
     store = stub(lambda request: late() if b"/revoke" in request else dynamic(request)).store()
     store.get("db/creds/app#user")
     store.close()
-    assert not go_on.is_set() and "could not be revoked" in capsys.readouterr().err
+    said = "warning: leases of Vault could not be revoked, and will expire: Vault can't be reached at "
+    assert not go_on.is_set() and said in capsys.readouterr().err
     go_on.set()
+
+
+def test_closing_gives_a_server_a_few_seconds(stub, frozen, monkeypatch):
+    store, deadlines, call = stub(dynamic).store(), [], ps.Transport.call
+    store.get("db/creds/app#user")
+    monkeypatch.setattr(
+        ps.Transport,
+        "call",
+        lambda self, *args, **more: deadlines.append(self.deadline) or call(self, *args, **more),
+    )
+    store.close()
+    assert 1 <= deadlines[-1] <= 5
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
@@ -7185,7 +7553,9 @@ def test_a_deleted_secret_comes_back_and_a_version_that_never_was_is_reported():
     store = bao().store()
     store.set("app#a", "1")
     store.delete("app#a")
-    assert as_shown(refusal(store.get, "app#a"), "Deleted: …was deleted on 2…-…; …with: undelete app")
+    deleted = r"Deleted: 'app#a' was deleted on [\d-]{10}T[\d:]{8}; bring it back with: undelete app"
+    assert re.fullmatch(deleted, refusal(store.get, "app#a"))
+    assert re.fullmatch(f"{deleted} --version 1", refusal(store.get, "app#a", 1))
     store.undelete("app")
     assert store.get("app#a") == "1"
     assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
@@ -7276,7 +7646,8 @@ def test_a_missing_or_hidden_mount_or_namespace_is_reported():
     tokens = [bao().new_token('path "nowhere" {}'), elsewhere["auth"]["client_token"]]
     hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
     for wrong in ({"mount": "nowhere"}, {"mount": "secret/team"}, *({"token": token} for token in tokens)):
-        assert as_shown(refusal(bao().store(**wrong).get, "a"), f"Denied: …there is no mount …; {hint}")
+        problem = f"there is no mount {wrong.get('mount', 'secret')}/, or the token may not see it"
+        assert refusal(bao().store(**wrong).get, "a") == f"Denied: {problem}; {hint}"
     said = refusal(bao().store(namespace="nowhere").get, "a")
     assert as_shown(said, "BadValue: …no such namespace; check VAULT_NAMESPACE…")
 
@@ -7324,17 +7695,17 @@ def test_a_write_that_others_keep_overtaking_is_given_up(monkeypatch):
 
 
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
-    index = {n: base64.b64encode(b'{"cluster": "c", "value": "%d"}' % n) for n in (4, 9)}
+    index = {n: base64.b64encode(b'{"cluster": "c", "value": "%d"}' % n) for n in (9, 10)}
 
     def answer(n):
         return http(ANSWER.replace(b'"v"', b'"v%d"' % n), 200, f"X-Vault-Index: {index[n].decode()}")
 
-    server = stub(*map(answer, (4, 9, 4, 9)))
+    server = stub(*map(answer, (9, 10, 9, 10)))
     store = server.store()
-    assert [store.get("a") for _ in range(3)] == ["v4", "v9", "v9"]
+    assert [store.get("a") for _ in range(3)] == ["v9", "v10", "v10"]
     sent = re.compile(rb"X-Vault-Index: (\S+)\r\nX-Vault-Inconsistent: forward-active-node\r\n")
     reads = [request for request in server.requests if b"/data/" in request]
-    assert [sent.findall(read) for read in reads] == [[], [index[4]], [index[9]], [index[9]]]
+    assert [sent.findall(read) for read in reads] == [[], [index[9]], [index[10]], [index[10]]]
 
 
 def test_a_state_of_another_cluster_is_taken_whatever_its_number(stub):
@@ -7551,6 +7922,15 @@ def test_closing_a_manager_closes_its_stores_and_keeps_leases_if_asked_to(monkey
     ]
 
 
+def test_a_manager_is_due_when_the_first_of_its_stores_is(monkeypatch):
+    manager = ps.SecretsManager()
+    assert manager.renew() == float("inf")  # it has opened none
+    for name, due in (("memory", 30.0), ("vault", 10.0)):
+        monkeypatch.setitem(ps.STORES, name, lambda due=due: unittest.mock.Mock(renew=lambda: due))
+        manager.store(name)
+    assert manager.renew() == 10.0
+
+
 class FourMethods:
     """A store of a user's own, with nothing that it need not have."""
 
@@ -7704,6 +8084,8 @@ def test_a_backend_is_an_enum_its_string_or_a_store(monkeypatch):
     manager.set_secret("A_TOKEN", "stored", backend=ps.SecretsBackend.MEMORY)
     assert (manager.get_secret("A_TOKEN"), manager.list_secrets()) == ("stored", ["A_TOKEN"])
     assert ps.SecretsManager("env").get_secret("A_TOKEN") == "from env"
+    monkeypatch.setenv("PAISSIVE_BACKEND", "")
+    assert manager.get_secret("A_TOKEN") == "from env"
     assert (str(ps.SecretsBackend.ENV), f"{ps.SecretsBackend.ENV:>5}") == ("env", "  env")
 
 
@@ -8034,6 +8416,25 @@ def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monk
     assert ps.SecretConfig(env_prefix="APP_").get("path") == "/srv"
 
 
+# The variables of https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html
+RESERVED = """
+ARFLAGS CC CDPATH CFLAGS CHARSET COLUMNS DATEMSK DEAD EDITOR ENV EXINIT FC FCEDIT FFLAGS GET GFLAGS HISTFILE
+HISTORY HISTSIZE HOME IFS LANG LC_ALL LC_COLLATE LC_CTYPE LC_MESSAGES LC_MONETARY LC_NUMERIC LC_TIME LDFLAGS
+LEX LFLAGS LINENO LINES LISTER LOGNAME LPDEST MAIL MAILCHECK MAILER MAILPATH MAILRC MAKEFLAGS MAKESHELL
+MANPATH MBOX MORE MSGVERB NLSPATH NPROC OLDPWD OPTARG OPTERR OPTIND PAGER PATH PPID PRINTER PROCLANG
+PROJECTDIR PS1 PS2 PS3 PS4 PWD RANDOM SECONDS SHELL TERM TERMCAP TERMINFO TMPDIR TZ USER VISUAL YACC YFLAGS
+""".split()
+
+
+def test_config_has_settings_beside_what_posix_reserves(config):
+    def is_reserved(name):
+        return config.explain(name.lower()).startswith("nowhere: no variable may replace it")
+
+    assert [name for name in RESERVED if not is_reserved(name)] == []
+    near = "FLAGS PS5 MAILBOX HIST LC LC_1 TERMS PATHS MY_PATH DATABASE_USER PORT NAME".split()
+    assert [name for name in near if is_reserved(name)] == []
+
+
 def test_config_reads_only_variables_with_its_prefix(config, say, monkeypatch):
     monkeypatch.setenv("NAME", "of another program")
     monkeypatch.setenv("SHOP_NAME", "ours")
@@ -8275,9 +8676,21 @@ def test_config_reads_and_shows_toml_but_does_not_write_it(say, monkeypatch):
     assert {key: say("config", "get", key)[1] for key in wanted} == wanted
 
 
-def test_a_config_file_that_can_not_be_read_is_an_error(here):
+def test_a_config_file_that_can_not_be_read_is_an_error(here, monkeypatch):
     (here / "config.json").mkdir()
     assert refusal(ps.SecretConfig().get, "a").startswith("Unsafe: config.json is not a file")
+    (here / "file").touch()
+    said = "Unavailable: can't read file/config.json: Not a directory"
+    assert refusal(ps.SecretConfig("file/config.json").get, "a", 1) == said
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/a.json")  # in a unit file, no shell expands it
+    assert ps.SecretConfig().path == str(here / "a.json")
+
+
+def test_config_stores_no_secret_if_its_file_can_not_be_written(here):
+    store = ps.MemoryStore()
+    assert "absent" in refusal(ps.SecretConfig("absent/c.json", store).set, "a", "v", use_secret=True)
+    assert list(store.names()) == []
 
 
 def test_config_commands(say, monkeypatch):
