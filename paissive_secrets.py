@@ -255,7 +255,7 @@ _SECRET_WORDS = {
     "secret": r"\w*secrets?|salts?|dsns?",
     "token": r"\w*tokens?|pats?",
     "key": r"[a-z]?keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|cookie|crypt|encryption"
-    r"|form|hex|hmac|jwt|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh"
+    r"|hex|hmac|jwt|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh"
     r"|storage|subscription|user)keys?",
     "cred": r"creds?|\w*credentials?",
     "auth": r"(?:|o|basic|http|proxy|smtp)auth|authorization",
@@ -265,25 +265,25 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|description"
+    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|db|description"
     r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
-    r"|fields?|file|filename|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|host|hostname|hours"
+    r"|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?|hours"
     r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message|method|min"
-    r"|minutes|mode|msg|name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected"
-    r"|provider|realm|ref|regex|region|required|scopes?|seconds|sha|signature|size|sock|socket|status|suffix|target"
-    r"|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|username|uuid|version"
+    r"|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected"
+    r"|provider|realm|ref|regex|region|required|scopes?|seconds|servers?|sha|signature|size|sock|socket|status|suffix"
+    r"|target|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|uuid|version"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|index|row|rule|lookup"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|lock|index|row|rule|lookup"
     r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
-    r"|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
+    r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
-    r"|max|min|num|total|version) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
+    r"|max|min|num|postman|total|version) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
 
 
@@ -6927,7 +6927,7 @@ _ASSIGNMENT = rb"""(?x)
        (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
        (?![ \t\r\n]  # or it closes a string
          |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
-      |(?P<bare>=>|:=|[?.]=|:[-?]|[=:]|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
+      |(?P<bare>=>|:=|[?.]=|:[-?]|=|:(?!//)|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
@@ -6989,7 +6989,7 @@ _NULL = lazily(
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
 MAX_ITEMS = 50  # of one list
-_IS_KEY = lazily(rb"\s{0,9}(?:=>|:)")  # of a mapping
+_IS_KEY = lazily(rb"\s{0,9}(?:=>|[:=](?!=))")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
@@ -7298,7 +7298,7 @@ config scalar yml yaml
 config word toml tf hcl tfvars
 json word json ipynb har cast jsonl json5 webmanifest
 docs word md mdx rst txt adoc markdown org tex csv
-log word log
+log word log tokens
 markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
 shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
 """
@@ -7588,11 +7588,11 @@ it is a placeholder
     - your-password-here
     + {A20}
 it is crossed out
-    (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
+    (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}|\A(.{2,6}?)\3{2,4}\Z
     - XXXXXXXX
     + k7xxQ.9v..2
 it is text in another script
-    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033)
+    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033|e\[)
     - пароль
     + pä55w0rt
 it is the name of an algorithm
@@ -7607,12 +7607,12 @@ it is a number or a date
     |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
-it is a URL
-    \A[a-z][a-z+]{1,15}://
+it is a URL or an ARN
+    \A[a-z][a-z0-9+]{1,15}://|\Aarn:
     - https://me.local/token
     + k7Q://x9v2
 it is a path or a file
-    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
     |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a
@@ -7629,8 +7629,8 @@ it is a version
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
     \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
-    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong
-    |(?:mis|no)?match|values?[A-Z]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
+    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong|undefined|null|on_create
+    |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
     + stringK7
 it is PEM, which has a rule of its own
@@ -7657,11 +7657,12 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A[$*&]\w+(?::\w+)?(?:\Z|[\s/])
+    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
-it is the name of a variable or a type
+it is the name of a variable, a type, a header or an option
     \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:::\w+)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
+    |\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
@@ -7671,13 +7672,14 @@ it is a call or a template
     + k7(Q2)x9Kv!
 = before
 no name follows
-    /etc/\Z|://\Z|[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
+    /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z
+    |[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |\b(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
 it is cut off
-    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = |\[[\"']|[\"'] in \w)
+    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = |\[[\"']|[\"'](?: in \w| [+.] [$\w]))
     - ...
     + # comment
 """
@@ -7877,7 +7879,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
 
 def _is_expression(value: str, c: Candidate) -> bool:
     """Return whether a bare value in source is code, not a literal."""
-    if len(value) < (5 if value.isdigit() else 3):  # too short for a secret
+    if c.separator == ":=" or len(value) < (5 if value.isdigit() else 3):  # too short for a secret
         return True
     if value.lstrip("-").isdigit() and not c.before.strip():  # a constant
         return True
@@ -7910,6 +7912,8 @@ def _is_word(value: str, c: Candidate) -> bool:
 # around them, and the few kinds that need a parser. A detector looks at a few thousand bytes.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+_HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
+_KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _SAMPLE_PATH = lazily(
     r"(?i)(?:\A|[/._-])(?:tests?|specs?|examples?|samples?|docs?|fixtures?|mocks?|dist)(?:[/._-]|\Z)"
 )
@@ -7940,7 +7944,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
     for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if word not in detectors:
             for candidate in candidates_at(text, language, hit):
-                yield _judge_candidate(candidate, path)
+                yield _judge_in_text(text, candidate, path)
         elif hit.start() >= resume_at[word]:  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, hit.end())
             yield from spans
@@ -7990,6 +7994,14 @@ def _judge_placeless(candidate: Candidate, is_sample: bool) -> Span:
         rule = "weak-password"
         reason = "it belongs to a test or an example" if is_sample else ""
     return judge_span(pattern_rules()[rule], (0, 0), value, candidate, reason)
+
+
+def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
+    span = _judge_candidate(c, path)
+    if not _HEX_KEY.match(c.value) or not _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
+        return span
+    confidence = "low" if span.confidence else ""
+    return span._replace(confidence=confidence, reason="it is beside what it encrypts, in a test vector")
 
 
 # --- tokens ---
@@ -8183,7 +8195,7 @@ def _private_key(text: bytes, at: int) -> Detected:
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
-    is_cut = b"..." in start or "…".encode() in start
+    is_cut = b"..." in start or "…".encode() in start or (b"RSA" in head[0] and len(body) < 200)
     if is_cut or len(body) < 50 or len(set(body)) < 16 or len(max(lines, key=len)) < 31:
         return (), at
     rule = pattern_rules()["encrypted-key" if b"ENCRYPTED" in head[0] + start else "private-key"]
@@ -8250,7 +8262,9 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
     for found in chain(_USERINFO.finditer(text), dsns):
         user, password, host = found.groups()
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
-        is_sample = plain or b"example" in host or len(set(password.lower())) < 3
+        is_sample = (
+            plain or b"example" in host or host in (b"host", b"hostname") or len(set(password.lower())) < 3
+        )
         reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)
         candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), language)

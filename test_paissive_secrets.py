@@ -11749,11 +11749,11 @@ it is a placeholder
     + mykey7Qx
 it is crossed out
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
-    - xxx - k7_xx - k7XXXXXk - k7-X
+    - xxx - k7_xx - k7XXXXXk - k7-X - koskoskos - k7Q9k7Q9k7Q9
     + uZQAAAAAAAAAAB{A20}
-    + k7xx + xxk7
+    + k7xx + xxk7 + k7Qk7Qx9 + 7kokoko + kokokox9 + kkkk7Qx9
 it is text in another script
-    - \uD83D\uDC69 - \x1b[?67h
+    - \uD83D\uDC69 - \x1b[?67h - \e[32mk7
     - \u0100k7
     + 7pä + k7\u0041 + k7\x1b
 it is the name of an algorithm
@@ -11769,8 +11769,8 @@ it is a number or a date
     + 84725190
 it is a path or a file
     - ~/.config/app - /run/secrets/db - keys/server.pem
-    - /run/db #x - unix:/run/db - ../x - a.js - a.ts - a.json - a.yml - a.yaml - a.txt - a.key - a.crt
-    - a.p12 - a.jks
+    - /run/db #x - unix:/run/db - /us-east-1/sts - ../x - a.js - a.ts - a.json - a.yml - a.yaml - a.txt
+    - a.key - a.crt - a.p12 - a.jks
     - a.conf - a.cfg - a.env - a.sh - a.rb - a.go - a.java - a.php - a.xml - a.html - a.md - a.png - a.jpg
     - a.svg - a.pdf - a.py:12 - b/a.pem
     + k7/Q2x9v.Js3
@@ -11782,8 +11782,8 @@ it is a version
 it is a type, a state or a rule for a field
     - nullable|string - max:255 - invalid - required_without:name
     - text - digest - boolean - bool - integer - int - number - function - sometimes - confirmed - hashedValue
-    - encrypted - size:8 - min:8 - disabled - enabled - hidden - rw - ro - wrong
-    - value - valuesB - valid - invalidToken - 1*
+    - encrypted - size:8 - min:8 - disabled - enabled - hidden - rw - ro - wrong - undefined - null
+    - value - value1 - valuesB - Uint8Array - on_create - valid - invalidToken - 1*
     + hidden9Qx
     + k7 text + k1*7Q
 it is a hash
@@ -11810,12 +11810,13 @@ it is public
     - AAAAC3Nza{A20}
     + k!3MVG9{A20} + eyJhbGci{A20}.x
 it is put in later
-    - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s
+    - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s - $m[1]
     - {% x %} - a:~ts - %v& - $SECRET x - $TEMP/x - &x1
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
     + k7Q%s + %sK7 + k7$Q2 + $ab!c
-it is the name of a variable or a type
-    - appsv1.RepoCreds - APP-ID,APP-KEY
+it is the name of a variable, a type, a header or an option
+    - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
+    + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
     + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
 it is a call or a template
@@ -11838,8 +11839,9 @@ it is a pattern
 it is PEM, which has a rule of its own
     - LS0tLS1CRUdJTi{A20}
     + k7LS0tLS1CRUdJTi{A20}
-it is a URL
-    + 7ab://x9
+it is a URL or an ARN
+    - arn:aws:kms:eu-west-1:1:key/x - hive2://x
+    + 7ab://x9 + karn:x9
 """
 
 
@@ -11905,7 +11907,7 @@ External Secrets meta/v1.ServiceAccountSelector
 secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
-encrypt(password: Uint8Array, name: string)
+encrypt(password: Key2Params, name: string)
 var keys = 100.Times(n => n)
 === it is an expression, a.pyi
     ROW_PASSWORD: Final = -2146893773
@@ -12317,6 +12319,25 @@ EXAM = r"""
 + app.yml pass·word: "2024.hello"
 - hash.cfg pass·word={SSHA}W1oLqSXIzWbU8iVyPvfQLHZkWfPQZyXq
 + .netrc machine imap.corp.net login me pass·word pass123
+- compose.yml KAFKA_LISTENERS: INTERNAL:·//kafka1:9091,TOK·EN:·//kafka1:10091,CLEAR:·//kafka1:12091
+- compose.yml SEC·RET_PARAM_BOOTSTRAP_SERVERS: kafka1:10091,kafka2:10092
+- api.html if (typeof pass·word == 'object') {
+- settings.json "pass·word": "${DB_PASS:undefined}",
+- main.tf user·pass = { "accessor7" = "test2" }
+- ca.go k·ey, givenPass·word := testX5CKeyPath, name
+- ca.go givenPass·word := "x7k9Qw2p" + suffix
++ ca.go givenPass·word := "x7k9Qw2p"
+- gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
+- a.tokens PASS·WORD=470
+- users.xml <pass·word_sha256_hex>{h64}</pass·word_sha256_hex>
+- Lock.java session.setLockK·ey("t1:3,4;t2:4,5");
+- page.html <script data-cf-beacon='{"tok·en": "{h32}"}'></script>
+- curl.md -H 'postman-tok·en: {u}'
+- form.md https:·//forms.example.org/view?formk·ey={W20}
+- url.kt parse("http:·//a%20b:c%20d@host/")
++ url.kt parse("http:·//ab:cx7k9Qd@db/")
+- vectors.json {"k·ey": "{h32}", "iv": "{h24}", "ct": "{h64}"}
++ vectors.json {"k·ey": "{h32}", "iv": "{h24}"}
 """
 
 
@@ -12661,6 +12682,12 @@ def test_private_keys_are_found_in_files_and_in_strings(escape):
 def test_a_header_without_a_key_is_no_private_key(body):
     text = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
     assert found(text) == found(f"x: {base64_of(text)}") == []
+
+
+def test_a_private_key_that_is_cut_short_is_none():
+    head, end = "-----BEGIN RSA PRIVATE ", " -----END RSA PRIVATE "
+    assert "private-key" not in found(f"{head}KEY----- {ps._samples('{A63}')}.{end}KEY-----\n")
+    assert "private-key" in found(f"{head}KEY----- {ps._samples('{A300}')}{end}KEY-----\n")
 
 
 def test_a_private_key_in_the_old_format_says_in_its_headers_that_it_is_encrypted():
