@@ -8251,6 +8251,7 @@ _DSN_USERINFO = lazily(
     rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`@]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
 )  # of Go's MySQL driver
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
+_PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
@@ -8262,9 +8263,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
     for found in chain(_USERINFO.finditer(text), dsns):
         user, password, host = found.groups()
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
-        is_sample = (
-            plain or b"example" in host or host in (b"host", b"hostname") or len(set(password.lower())) < 3
-        )
+        is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)
         candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), language)

@@ -886,7 +886,7 @@ WORDS_OF_KIND = {
     "secret": "secret secrets clientsecret salt salts dsn dsns",
     "token": "token tokens accesstoken pat pats",
     "key": "key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
-    " consumerkey cookiekey cryptkey encryptionkey formkey hexkey hmackey jwtkey licensekey licencekey"
+    " consumerkey cookiekey cryptkey encryptionkey hexkey hmackey jwtkey licensekey licencekey"
     " masterkey mykey privatekey rsakey secretkey serverkey servicekey sessionkey signkey signingkey"
     " sshkey storagekey subscriptionkey userkey",
     "cred": "cred creds credential credentials awscredentials",
