@@ -1908,7 +1908,7 @@ def credential_path(name: str) -> str:
 # credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
-COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed, since it runs only once
+_COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed, since it runs only once
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
 
 
@@ -1920,9 +1920,9 @@ def read_store_credential(variable: str) -> str:
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
         with _running:
-            if command not in COMMAND_OUTPUTS:
-                COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
-            return COMMAND_OUTPUTS[command]
+            if command not in _COMMAND_OUTPUTS:
+                _COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
+            return _COMMAND_OUTPUTS[command]
     path = credential_path(variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
@@ -4046,7 +4046,7 @@ class VaultStore(Store):
 
     def credentials(self) -> Iterator[str]:
         keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
-        known = {self._session.held or "", *self._session.login_secrets, *COMMAND_OUTPUTS.values()}
+        known = {self._session.held or "", *self._session.login_secrets}
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
     def status(self) -> Iterator[tuple[str, str]]:

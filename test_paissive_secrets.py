@@ -3490,7 +3490,7 @@ WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
 def by_command(files, monkeypatch, tmp_path):
     """Let a shell command line print the master password; it appends a line to the file `runs`."""
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    ps.COMMAND_OUTPUTS.clear()
+    ps._COMMAND_OUTPUTS.clear()
 
     def use(line, variable="PAISSIVE_MASTER_PASSWORD"):
         argv = ["sh", "-c", f"echo {variable} >> {tmp_path}/runs; {line}"]
@@ -4555,6 +4555,13 @@ def test_of_a_members_several_keys_the_one_that_opens_the_store_is_used(files, t
     assert ps.FileStore().get("DB") == "new"
 
 
+def test_a_rekey_changes_nothing_of_what_is_known_about_members(files, team, monkeypatch):
+    before = files.members()
+    monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
+    files.rekey()
+    assert files.members() == before
+
+
 def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(files, team, monkeypatch):
     reader, writer = opened_by(team["ada"], monkeypatch), ps.FileStore()
     assert reader.get("DB") == writer.get("DB") == "db-value"
@@ -5158,16 +5165,17 @@ def test_a_planted_entry_does_not_make_a_restored_old_identity_the_one_to_seal_t
     assert tree() == before
 
 
+@pytest.mark.parametrize("size", [100, 1 << 40])
 @pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
-def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, files):
+def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, size, files):
     whole = {"DB": "db-value", "app/db": "app-value"}
-    os.truncate(STORE / f"secrets/{damaged}.age", 100)
+    os.truncate(STORE / f"secrets/{damaged}.age", size)
     store = ps.FileStore()
     store.set("NEW", "1")
     del whole[damaged]
     assert {name: store.get(name) for name in whole} == whole
     assert store.get("NEW") == "1"
-    assert "Corrupt" in refusal(store.rekey)
+    assert refusal(store.rekey).startswith(("Corrupt: ", "BadValue: "))
 
 
 def test_a_damaged_entry_can_be_deleted_and_set_again(files):
@@ -5890,6 +5898,7 @@ def test_connections_are_reused_unless_they_were_silent_for_long(stub, frozen):
     server = stub(http())
     store = server.store()
     assert ([store.get("a") for _ in range(20)], server.connections) == (["v"] * 20, 1)
+    assert store._session.transport._busy == set()  # or what was closed would stay in memory
     frozen.at = 91
     assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
 
@@ -6264,6 +6273,23 @@ def test_a_server_is_trusted_by_file_folder_or_blindly(tmp_path):
     assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.status()
 
 
+def test_a_client_certificate_may_have_its_key_in_the_same_file(tmp_path):
+    both = tmp_path / "both.pem"
+    both.write_text("".join(Path(path).read_text() for path in bao().client.values()))
+    assert type(failure(bao().tls_store(bao().mutual, client_cert=str(both)).get, "a")) is ps.NotFound
+
+
+def test_no_older_tls_than_vaults_is_spoken_whatever_python_would_allow(monkeypatch):
+    def new_context(protocol):
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        return context
+
+    monkeypatch.setitem(sys.modules, "ssl", argparse.Namespace(**{**vars(ssl), "SSLContext": new_context}))
+    settings = ps.VaultStore(addr="https://a").settings
+    assert ps._tls_context(settings).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 def test_the_systems_authorities_are_trusted_only_if_no_others_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", bao().ca)
     assert type(failure(bao().store(addr=bao().tls).get, "a")) is ps.NotFound
@@ -6377,7 +6403,7 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
 BYPASSED = {
     "a.corp.test:8200": "corp.test .corp.test *.corp.test a.corp.test corp.test:8200 A.Corp.Test,x *",
     "corp.test:8200": "corp.test corp.test:8200 x,corp.test",
-    "192.0.2.7:8200": "192.0.2.7 192.0.0.0/8 192.0.2.7:8200 ::/0,192.0.2.0/24",
+    "192.0.2.7:8200": "192.0.2.7 192.0.0.0/8 192.0.2.7:8200 ::/0,192.0.2.0/24 192.0.2.9/24",
     "[2001:db8::7]:8200": "2001:db8::7 2001:db8::/32 [2001:db8::7] [2001:DB8::7]:8200",
 }
 NOT_BYPASSED = {
@@ -6398,7 +6424,21 @@ def test_no_proxy_means_what_it_means_to_go(monkeypatch, rows, by):
             assert (bool(store._session.transport.proxy), host, exception) == (by, host, exception)
 
 
-PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// u:{}@p:x [::1 \udcfc:{}@p:1"
+@pytest.mark.parametrize("host", ["localhost", "127.9.9.9", "[::1]"])
+def test_no_proxy_is_asked_for_this_machine(monkeypatch, host):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:1")
+    assert ps.VaultStore(addr=f"http://{host}:8200")._session.transport.proxy == ""
+
+
+def test_a_proxy_may_be_named_without_a_scheme_and_needs_no_login(stub):
+    proxy = stub(http())
+    store = ps.VaultStore(addr="http://vault.invalid", proxy_addr=f"127.0.0.1:{proxy.port}", token="t")
+    assert store.get("a") == "v"
+    assert b"roxy-" not in b"".join(proxy.requests)
+
+
+PROXIES = "socks5://u:{}@p https://u:{}@p:1 http:/u:{}@p:1 ftp://u:{}@p http:// http://u:{}@p:0 "
+PROXIES += "http://u:{}@p/x u:{}@p:x [::1 \udcfc:{}@p:1"
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
@@ -6642,9 +6682,19 @@ def test_all_settings_that_open_a_vault_store_are_masked():
 
 def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
     monkeypatch.setenv("PAISSIVE_VAULT_PASSWORD_COMMAND", f"echo {CANARY}")
-    store = stub(grants(100), http()).store(token="", login="userpass", username="u")
+    store = stub(grants(100, TELLTALE), http()).store(token="", login="userpass", username="u")
     assert store.get("a") == "v"
-    assert CANARY in store.credentials()
+    assert {CANARY, TELLTALE} <= set(store.credentials())  # and the token that it got
+
+
+def test_a_vault_store_is_called_by_its_server_and_what_it_reads_there():
+    store = ps.VaultStore(addr="http://a:1", namespace="team", mount="kv", prefix="app")
+    assert store.location() == "vault http://a:1 team kv app"
+    assert ps.VaultStore(addr="http://a:1").location() == "vault http://a:1 secret"
+
+
+def test_a_renewal_that_fails_is_tried_again_soon(stub):
+    assert 1 <= stub(DOWN).store(max_retries=0, **LDAP).renew() <= 60
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
@@ -6965,6 +7015,15 @@ def test_a_database_user_is_asked_for_once_whatever_comes_back(stub, answer):
     assert server.tries("/creds/") == 1
 
 
+def test_a_database_user_is_taken_from_a_node_that_lags_behind(stub):
+    new, old = (base64.b64encode(b'{"cluster": "c", "value": %d}' % n).decode() for n in (9, 8))
+    user = {"lease_id": "db/creds/app/7", "lease_duration": 60, "data": {"user": "u-1234"}}
+    server = stub(http(ANSWER, 200, f"X-Vault-Index: {new}"), http_json(user, 200, f"X-Vault-Index: {old}"))
+    store = server.store()
+    assert (store.get("a"), store.get("db/creds/app#user")) == ("v", "u-1234")
+    assert server.tries("/creds/") == 1
+
+
 def test_a_database_user_ends_with_the_token_that_asked_for_it(stub):
     tokens, unknown = iter(["t1", "t2"]), set()
 
@@ -7216,6 +7275,8 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     store.set("app#only", "that")
     assert store.get_fields("app") == {"only": "that", "port": 5432, "tags": ["a", None]}
     assert (store.get("app#port"), store.get("app#tags")) == ("5432", '["a", null]')
+    assert store.expand("app#") == {"app#only": "that", "app#port": "5432", "app#tags": '["a", null]'}
+    assert store.expand("app#port") == {}
     assert "is one field; leave out the field: 'app'" in str(failure(store.get_fields, "app#only"))
     for bad in ("[]", '{"a": "1", "a": "2"}'):
         assert type(failure(store.set, "app#", bad)) is ps.BadValue
@@ -7244,7 +7305,7 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     found = [(v.number, v.created[:2], v.deleted[:2], v.destroyed) for v in store.versions("app#a")]
     deleted = [(1, "20", "20", False), (2, "20", "20", False)]
     assert found == [*deleted, (3, "20", "", True), (4, "20", "", False)]
-    assert store.last_set("app#a") == store.versions("app")[-1].created >= store.versions("app")[0].created
+    assert store.last_set("app#a") == store.versions("app")[-1].created
     destroyed = "Deleted: 'app#a' was destroyed; older versions: get NAME --version N"
     assert refusal(store.get, "app#a", 3) == destroyed
     assert refusal(store.undelete, "app", 3).startswith(
@@ -7328,8 +7389,10 @@ def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv):
 def test_eight_secrets_are_read_at_a_time(stub):
     together = threading.Barrier(8)
     server = stub(lambda request: together.wait(20) is not None and http())
-    names = [f"s{n}" for n in range(16)]
-    assert server.store().get_all([*names, "s1#b", "a//b"]) == dict.fromkeys(names, "v")
+    names, store = [f"s{n}" for n in range(16)], server.store()
+    seen = record_requests(store)
+    assert store.get_all([*names, "s1#b", "a//b"]) == dict.fromkeys(names, "v")
+    assert sum("mounts" in path for _, path in seen) == 1
 
 
 def test_get_all_leaves_out_what_is_absent_or_deleted():
@@ -7450,7 +7513,8 @@ def test_a_secret_that_has_only_other_fields_says_how_to_get_them(vault_env):
     assert vault_env.get("csv") == "a,b" * 400_000
 
 
-def test_closing_a_store_ends_the_requests_of_other_threads(stub):
+def test_closing_a_store_ends_the_requests_of_other_threads(stub, monkeypatch):
+    monkeypatch.setattr(ps, "_FIRST_WAIT", 99)  # for another try
     asked = threading.Event()
     store = stub(lambda _: asked.set() or time.sleep(99)).store(client_timeout=99)
     with ThreadPoolExecutor(1) as pool:
@@ -7558,10 +7622,19 @@ def test_a_deleted_secret_comes_back_and_a_version_that_never_was_is_reported():
     assert re.fullmatch(f"{deleted} --version 1", refusal(store.get, "app#a", 1))
     store.undelete("app")
     assert store.get("app#a") == "1"
-    assert "no version 7 of 'app#a'" in str(failure(store.get, "app#a", 7))
+    assert refusal(store.get, "app#a", 7) == "NotFound: no version 7 of 'app#a'"
+    assert refusal(store.get_fields, "app", 7) == "NotFound: no version 7 of 'app'"
     for act in (store.get, store.destroy, store.undelete, store.delete_versions):
         for version in (-1, 0, 1 << 63):
             assert "there is no such version; they are counted" in str(failure(act, "app#a", version))
+
+
+def test_versions_are_in_the_order_of_their_numbers(stub):
+    versions = {str(n): {"created_time": f"2026-01-{n:02}T00:00:00Z"} for n in (10, 9, 11)}
+    about = {"data": {"versions": {**versions, "x": WHEN, "9" * 5000: WHEN, "12 ": WHEN}}}
+    store = stub(http_json(about)).store()
+    assert [version.number for version in store.versions("app")] == [9, 10, 11]
+    assert store.last_set("app") == "2026-01-11T00:00:00"
 
 
 def test_kv_1_has_no_versions():
@@ -7591,6 +7664,7 @@ def test_status_shows_everything_but_the_token(vault_env, say, monkeypatch):
     monkeypatch.setenv("VAULT_MAX_RETRIES", "0")
     status, out = say("status")
     assert status == 2 and "problem    Vault can't be reached" in out
+    assert out.endswith("; check VAULT_ADDR, http or https, and any proxy\n")
 
 
 def test_status_says_of_a_token_without_an_end_that_it_has_none():
@@ -7599,10 +7673,11 @@ def test_status_says_of_a_token_without_an_end_that_it_has_none():
 
 def test_older_values_of_a_secret_are_those_of_its_versions_but_for_the_last():
     store = bao().store()
+    store.set_fields("app", {"b": "0"})
     for value in "123":
-        store.set("app#a", value)
+        store.set_fields("app", {"a": value})
     assert list(store.older_values("app#a")) == ["1", "2"]
-    store.delete_versions("app", 1)
+    store.delete_versions("app", 2)
     assert list(store.older_values("app#a")) == ["2"]
     assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", store.last_set("app#a"))
 
@@ -7624,6 +7699,7 @@ def test_a_policy_that_may_read_but_not_list_reads():
     for act, path, capability in (
         (lambda: list(reader.names()), f"secret/metadata/{prefix}/", "list"),
         (lambda: reader.set("app/db#a", "w"), f"secret/data/{prefix}/app/db", "update"),
+        (lambda: reader.set("app/new#a", "w"), f"secret/data/{prefix}/app/new", "create"),
         (lambda: reader.get("other/db#a"), f"secret/data/{prefix}/other/db", "read"),
         (lambda: reader.delete_versions("app/db"), f"secret/metadata/{prefix}/app/db", "delete"),
     ):
@@ -7645,7 +7721,7 @@ def test_a_missing_or_hidden_mount_or_namespace_is_reported():
     elsewhere = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
     tokens = [bao().new_token('path "nowhere" {}'), elsewhere["auth"]["client_token"]]
     hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
-    for wrong in ({"mount": "nowhere"}, {"mount": "secret/team"}, *({"token": token} for token in tokens)):
+    for wrong in ({"mount": "no where"}, {"mount": "secret/team"}, *({"token": token} for token in tokens)):
         problem = f"there is no mount {wrong.get('mount', 'secret')}/, or the token may not see it"
         assert refusal(bao().store(**wrong).get, "a") == f"Denied: {problem}; {hint}"
     said = refusal(bao().store(namespace="nowhere").get, "a")
@@ -7683,6 +7759,25 @@ def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(va
     assert refusal(store.get, "cubbyhole/absent#a").startswith("NotFound: ")
     refused = "BadValue: cubbyhole/ isn't a KV mount: it can only be read"
     assert refusal(bao().store(mount="cubbyhole").set, "a", "v") == refused
+    assert refusal(bao().store(mount="cubbyhole").delete, "a") == refused
+
+
+def test_what_has_no_lease_is_read_each_time():
+    store = bao().store()
+    for value in "12":
+        bao().ask("POST", "cubbyhole/changing", {"a": value})
+        assert store.get("cubbyhole/changing#a") == value
+
+
+def test_a_mount_that_is_configured_may_be_made_later(stub):
+    mounts = [{"kv/": {"type": "kv", "options": {"version": "2"}}}]
+    server = stub(
+        lambda request: http_json({"data": {"secret": mounts[-1]}}) if b"/mounts" in request else http()
+    )
+    server.kv, store = None, server.store(mount="late")
+    assert "there is no mount late/" in refusal(store.get, "a")
+    mounts.append({"late/": mounts[0]["kv/"]})
+    assert store.get("a") == "v"
 
 
 def test_a_write_that_others_keep_overtaking_is_given_up(monkeypatch):
@@ -8150,8 +8245,10 @@ def test_no_error_repeats_a_value_that_only_looks_like_a_reference(monkeypatch):
     for value in ("secret:%s", "secret:%s\n", "secret://%s/a", "secret:/%s", "x${secret:%s}"):
         monkeypatch.setenv("ODD", value % CANARY)
         refused, lost = failure(ps.set_secret, "ODD", "v"), failure(ps.resolve_text, "secret:ODD", "env")
-        assert refused.message == "'ODD' is a reference to no secret"
-        assert lost.message == "the value of 'ODD' looks like a reference, and leads to no secret"
+        hint = "change it where it is, or delete it first"
+        assert str(refused) == f"'ODD' is a reference to no secret; {hint}"
+        hint = "set the secret that it names, or write $${secret: if it isn't one"
+        assert str(lost) == f"the value of 'ODD' looks like a reference, and leads to no secret; {hint}"
         assert CANARY not in all_that_is_shown(refused) + all_that_is_shown(lost)
 
 
