@@ -8657,7 +8657,7 @@ _GIT_READS = (
 # With these a hook finds its own repository; git in another folder must not get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 # A renamed file counts as new: under its old name it may have been excluded.
-_RAW_DIFF = ("--raw", "-z", "--no-renames", "--no-abbrev")
+_RAW_DIFF = ("--raw", "-z", "--no-renames")
 _INDEX_DIFF = ("diff-index", "--cached", *_RAW_DIFF)
 _NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
