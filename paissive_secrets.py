@@ -485,7 +485,7 @@ _SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for 
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
-_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
+_LOCK_TEXT = b"*\n# locked by process %d\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -1565,7 +1565,7 @@ class _Piece:
 
 def dotenv_assignment(name: str, value: str, quote: str = "") -> str:
     """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do."""
-    for mark in (quote, "", "'", '"'):
+    for mark in (quote, "'", '"'):
         if _fits(value, mark):
             written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
             return f"{name}={mark}{written}{mark}"

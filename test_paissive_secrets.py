@@ -839,7 +839,8 @@ def test_a_bad_name_is_refused_with_the_reason():
         " a": "it begins or ends with a space",
     }
     for name, problem in problems.items():
-        assert f": {problem}; use up to 255 letters" in refusal(ps.check_name, name)
+        hint = "use up to 255 letters, digits, '_', '-', '.', and '/' between folders"
+        assert refusal(ps.check_name, name).endswith(f": {problem}; {hint}")
 
 
 def test_a_name_in_a_message_is_escaped_and_short():
@@ -1006,6 +1007,11 @@ NO_VALUES = {
     "a\0b": "the value has a NUL character; encode binary values, with base64 for instance",
     "\ud800": "the value is not UTF-8; encode binary values, with base64 for instance",
 }
+
+
+def test_a_text_is_encodable_if_the_encoding_has_all_of_it():
+    asked = [("é", "ascii"), ("é", "latin-1"), ("é\ud800", "utf-8"), ("", "ascii")]
+    assert [ps.is_encodable(*one) for one in asked] == [False, True, False, True]
 
 
 def test_what_is_no_value_is_refused_with_the_reason():
@@ -2081,6 +2087,22 @@ def test_a_store_of_the_four_methods_has_defaults_for_all_else(shelved):
     }
 
 
+def test_a_store_needs_four_methods_as_the_protocol_has_them():
+    methods = {name: method for name, method in vars(ps.StoreMethods).items() if name[0] != "_"}
+    assert list(methods) == ["get", "set", "delete", "names"]
+    for name, method in methods.items():
+        assert inspect.signature(method) == inspect.signature(getattr(ps.Store, name))
+        with pytest.raises(NotImplementedError):
+            getattr(ps.Store(), name)(*["A"] * (len(inspect.signature(method).parameters) - 1))
+
+
+def test_a_version_and_a_member_are_read_by_position_as_by_name():
+    assert ps.SecretVersion(1, "c", "d", True) == ps.SecretVersion(
+        number=1, created="c", deleted="d", destroyed=True
+    )
+    assert ps.Member("n", "r", "a") == ps.Member(name="n", recipient="r", added="a")
+
+
 def test_a_store_of_the_four_methods_says_what_it_does_not_keep(shelved):
     assert refusal(shelved.older_values, "A") == "BadValue: this store keeps no older values"
     hint = "encrypted files and KV 2 do"
@@ -2865,6 +2887,10 @@ def test_dotenv_leaves_a_file_alone_in_which_nothing_changes():
     assert dotenv.with_values({}) == dotenv.without("B") == "A='open\n"
 
 
+def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
+    assert ps.Dotenv("A='b' #").with_values({"A": "c"}) == "A='c' #"
+
+
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
     said = [str(problem) for problem in ps.Dotenv("# c\n \t\n\nA=1\nodd", "x.env").problems()]
     assert said == ["line 5 of x.env is not NAME=value; fix it, or put # before it"]
@@ -2989,11 +3015,11 @@ def test_a_name_that_can_not_become_a_variable_is_refused():
 
 
 def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path):
-    (tmp_path / ".env").write_text("db.password=v\n\33[2J\33]0;x\7B=2\nкл=3\n")
+    (tmp_path / ".env").write_text("db.password=v\n\33[2J\33]0;x\7_TOKEN=2\nключ_TOKEN=3\n")
     assert (list(env.names()), env.get("db.password")) == (["db.password"], "v")
     assert ps.environment_with_secrets(env)[0]["DB_PASSWORD"] == "v"
     env.delete("db.password")
-    assert (tmp_path / ".env").read_text() == "\33[2J\33]0;x\7B=2\nкл=3\n"
+    assert (tmp_path / ".env").read_text() == "\33[2J\33]0;x\7_TOKEN=2\nключ_TOKEN=3\n"
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tmp_path, monkeypatch):
@@ -3010,7 +3036,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / ".env"))
-    assert set(env.names()) == {*looks, "DB_PASS", "MOUNTED_TOKEN"}
+    assert list(env.names()) == sorted([*looks, "DB_PASS", "MOUNTED_TOKEN"])
 
 
 def test_a_refused_value_changes_neither_the_process_nor_the_file(env, tmp_path):
@@ -3257,7 +3283,15 @@ def test_processes_that_write_one_dotenv_file_lose_nothing(here):
     assert (here / ".env").read_text().count("=v\n") == 40
 
 
-@pytest.mark.parametrize("text", ["A_TOKEN=v\n", "A_TOKEN='never closed\n", "A_TOKEN=secret:B\nB_TOKEN=v\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A_TOKEN=v\n",
+        "A_TOKEN='never closed\n",
+        "A_TOKEN=secret:B\nB_TOKEN=v\n",
+        "A=12345678\n" + "A=${A}${A}\n" * 60,
+    ],
+)
 def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, here, say):
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o644)
@@ -3357,6 +3391,7 @@ def test_a_deletion_that_can_not_be_made_says_where_the_secret_is(here, monkeypa
 
 def test_a_deleted_secret_is_gone_by_each_of_its_names(env, here):
     (here / ".env").write_text("db.key=1\nDB_KEY=2\n")
+    assert env.get("db.key") == env.get("DB_KEY") == "2"
     env.delete("db.key")
     assert (here / ".env").read_text() == ""
 
@@ -3367,7 +3402,7 @@ def test_credentials_that_can_not_be_listed_are_an_error(env, here, monkeypatch)
 
 
 def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, monkeypatch):
-    (here / ".env").write_text("db.host=h\nDB_PORT=1\nMY_FILE=x\nVAULT_ADDR=x\n")
+    (here / ".env").write_text("db.host=h\nDB_PORT=1\nMY_FILE=x\nmy_file=x\nVAULT_ADDR=x\n")
     store = ps.EnvironmentStore()
     assert store.plain_settings() == {"DB_HOST": "h", "DB_PORT": "1"}
     store.delete("DB_PORT")
