@@ -1602,6 +1602,13 @@ def test_of_files_one_of_which_is_too_long_none_is_written(tmp_path, monkeypatch
     assert os.listdir(tmp_path) == []
 
 
+def test_a_lock_that_can_not_be_made_says_in_which_folder(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "mkdir", unittest.mock.Mock(side_effect=full))
+    said = f"Unavailable: can't write to {tmp_path}: No space left on device; what was there is unchanged"
+    assert refusal(ps.FileLock(tmp_path / "x").__enter__) == said
+
+
 def test_a_symlink_that_takes_the_place_of_a_file_is_not_followed(tmp_path, monkeypatch):
     (tmp_path / "theirs").write_text("v")
     (tmp_path / "link").symlink_to("theirs")
@@ -2007,10 +2014,24 @@ def test_a_store_of_ours_is_used_as_it_is_and_any_other_object_is_wrapped():
 
 def test_what_ends_like_a_stage_is_one_only_beside_its_secret():
     names = ["DB", "app/db"]
-    for stage in ("DB__PREVIOUS", "DB__PENDING", "app/db#key__PREVIOUS", "app/db__PENDING#"):
+    for stage in (
+        "DB__PREVIOUS",
+        "DB__PENDING",
+        "app/db#key__PREVIOUS",
+        "app/db__PENDING#",
+        "app/db#a#b__PENDING",
+    ):
         assert ps.is_stage(stage, names)
     for other in ("DB", "KEY__PREVIOUS", "key#DB__PREVIOUS", "DB__PREVIOUS_KEY"):
         assert not ps.is_stage(other, names)
+
+
+BASES_OF_STAGES = {"DB__PREVIOUS": "DB", "DB__PENDING#": "DB#", "a/b#c__PENDING": "a/b#c"}
+BASES_OF_STAGES |= dict.fromkeys(["DB", "DB__PREVIOUS_KEY", "DB__CURRENT", "DB__PENDING#c", "DB_PENDING"], "")
+
+
+def test_a_name_looks_like_a_stage_by_its_end_alone():
+    assert {name: ps.base_of_stage(name) for name in BASES_OF_STAGES} == BASES_OF_STAGES
 
 
 def test_a_new_backend_says_which_one_can_do_what_it_cannot(shelf):
@@ -2839,6 +2860,11 @@ def test_a_strangers_file_does_not_get_the_keys_to_stores_by_their_names_in_lowe
     assert "references can't lead to a key to a store" in refusal(ps.get_secret, "B")
 
 
+def test_a_long_run_of_spaces_costs_no_more_than_its_length_after_a_blank_either():
+    value = "x" + " " * 100_000 + "y"
+    assert read_by_us(f"A= {value}\n") == {"A": value}
+
+
 @pytest.mark.parametrize("hole", [" ", "\\a", "${", "${a:-", '\\"', "a#", "export "])
 @pytest.mark.parametrize("line", ["A=x%sy", "A='%s", 'A="%s', 'A="%s"', "%s", "A%s"])
 def test_a_long_line_costs_no_more_than_its_length(hole, line):
@@ -2885,6 +2911,11 @@ def test_dotenv_drops_older_values_only_where_that_is_asked_for():
 def test_dotenv_leaves_a_file_alone_in_which_nothing_changes():
     dotenv = ps.Dotenv("A='open\n")
     assert dotenv.with_values({}) == dotenv.without("B") == "A='open\n"
+
+
+def test_dotenv_takes_only_the_first_character_for_the_mark_of_utf_8():
+    assert read_by_us("\ufeffA=x\ufeff\n") == {"A": "x\ufeff"}
+    assert read_by_us("A=x\ufeff\n") == {"A": "x\ufeff"}
 
 
 def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
@@ -2982,6 +3013,8 @@ def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_pat
     assert (env.get("db-password"), env.get("DB_PASSWORD")) == ("of the variable", "of the variable")
     (tmp_path / "db-password").write_text("of the name")
     assert (env.get("db-password"), env.get("DB_PASSWORD")) == ("of the name", "of the variable")
+    monkeypatch.setenv("DB_PASSWORD", "exported")
+    assert env.get("db-password") == "exported"
 
 
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
@@ -3503,9 +3536,10 @@ def test_a_name_of_signs_alone_is_no_variable():
 
 
 def test_the_path_of_a_mounted_secret_is_by_its_variable_then_the_credential_by_its_name(here, monkeypatch):
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
-    assert ps.credential_path("a-b") == ""
     (here / "A_B").touch()
+    assert ps.credential_path("a-b") == ""  # whatever there is in the working directory
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
+    assert ps.credential_path("x") == ""
     assert ps.credential_path("a-b") == f"{here}/A_B"
     (here / "a-b").touch()
     assert ps.credential_path("a-b") == f"{here}/a-b"
