@@ -265,13 +265,14 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|db|description"
-    r"|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error|events?|expir\w*"
-    r"|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?|hours"
-    r"|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message|method|min"
-    r"|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix|prompt|protected"
-    r"|provider|realm|ref|regex|region|required|scopes?|seconds|servers?|sha|signature|size|sock|socket|status|suffix"
-    r"|target|text|through|thumbprint|timeout|title|ttl|type|uri|url|user|uuid|version"
+    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
+    r"|description|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error"
+    r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
+    r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
+    r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
+    r"|prompt|protected|provider|realm|ref|regex|region|required|scopes?|seconds|servers?|sha"
+    r"|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
+    r"|ttl|type|uri|url|user|uuid|version"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
@@ -6649,7 +6650,7 @@ Azure Function key
 Mailchimp key
     -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
 Slack webhook
-    hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Z0-9]{6,15}/[A-Za-z0-9+/]{15,99})
+    hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Z0-9]{6,15}/(?:\w{6,24}/){1,2}\w{16,48})
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium low
 weak password
@@ -7608,7 +7609,7 @@ it is a number or a date
     - 0xbe4ba423396cfeb8
     + 0x{h64}
 it is a URL or an ARN
-    \A[a-z][a-z0-9+]{1,15}://|\Aarn:
+    \A[a-z][a-z0-9+]{1,15}(?:://|%3A%2F)|\Aarn:
     - https://me.local/token
     + k7Q://x9v2
 it is a path or a file
@@ -7629,7 +7630,8 @@ it is a version
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
     \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
-    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong|undefined|null|on_create
+    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong|undefined
+    |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
     + stringK7
@@ -7645,7 +7647,7 @@ it is a hash
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + {h40}
 it is encrypted
-    \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC\[[A-Z]|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
+    \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC(?:\[[A-Z]|\()|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
     |YWdlLWVuY3J5cHRpb24|(?:encrypted|AES|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
     |age1[a-z0-9]{50}|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
     - ENC[AES256_GCM,data:{A12}]
@@ -7672,7 +7674,7 @@ it is a call or a template
     + k7(Q2)x9Kv!
 = before
 no name follows
-    /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z
+    /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
     |[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |\b(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&

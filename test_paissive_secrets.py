@@ -11993,7 +11993,7 @@ it is a hash
     + k!md5-x + *{d40}k + my_hashK7 + md5{h32}K + k!0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9!k + Linux-node-{h40}!k + k!Linux-node-{h40}
 it is encrypted
-    - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
+    - ENC({A20}) - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
     - $ANSIBLE_VAULT;1.1 - $encrypted{A9} - AgA{B290} - gAAAAA{A9} - YWdlLWVuY3J5cHRpb24{A9} - AES256:{A20}
     - enc:{A20} - cipher:{A20} - sealed:{A20} - kms:{A20} - age:{A20} - age1{a50} - eyJpdiI6{A20}
     - eyJ{W9}.{W9}.{W9}.{W9}.{W9}
@@ -12036,7 +12036,7 @@ it is PEM, which has a rule of its own
     - LS0tLS1CRUdJTi{A20}
     + k7LS0tLS1CRUdJTi{A20}
 it is a URL or an ARN
-    - arn:aws:kms:eu-west-1:1:key/x - hive2://x
+    - arn:aws:kms:eu-west-1:1:key/x - hive2://x - https%3A%2F%2Fx
     + 7ab://x9 + karn:x9
 """
 
@@ -12525,6 +12525,8 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
+- quickstart.js "https:·//storage.local/v0/b/x?alt=media&tok·en={u}"
+- token.json "url": "https:·//hooks.slack.com/services/T1234567/AAAAAAAAA/ZZZZZZ"
 - users.xml <pass·word_sha256_hex>{h64}</pass·word_sha256_hex>
 - Lock.java session.setLockK·ey("t1:3,4;t2:4,5");
 - page.html <script data-cf-beacon='{"tok·en": "{h32}"}'></script>
