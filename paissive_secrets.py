@@ -5750,10 +5750,9 @@ def environment_with_secrets(
     for variable, text in plain.items():
         del environment[variable]
         values[variable] = {text, text[len(REFERENCE_PREFIX) :]}  # which may be a password
-    source = "the command line" if names else "the store"
     missing: list[NotFound] = []
     for variable, text in environment.items():
-        where = source if variable in references else variable
+        where = "the command line" if variable in references else variable
         resolver = Resolver(manager or default_manager, missing, loaded)
         environment[variable] = resolver.text(text, store, where)
         values[variable] = values_to_mask(resolver)
@@ -9729,7 +9728,7 @@ class KnownValues:
                 references.add(name)
             elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
                 plain.add(name)
-            elif value not in values:
+            else:
                 values.add(value)
                 self._add(name, verdict, value)
         self._encodings = Encodings(values)

@@ -7418,6 +7418,8 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     assert say("destroy", "app/db", "--version", "2")[0] == 0
     rows = [line.split() for line in say("versions", "app/db")[1].splitlines()]
     assert [(row[0], row[2]) for row in rows] == [("1", "deleted"), ("2", "destroyed"), ("3", "there")]
+    times = [rows[0][3], *(row[1] for row in rows)]  # when it was deleted, and when each was written
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
     for verb in ("get", "undelete", "destroy"):
         assert "they are counted from 1" in say(verb, "app/db", "--version", "0")[1]
     assert (say("delete", "app/db", "--metadata")[0], say("versions", "app/db")[0]) == (0, 1)
@@ -9048,10 +9050,11 @@ def test_a_rotation_of_an_empty_value_is_undone_like_any_other(in_memory):
 
 def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
     refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
+    refused += ": rotate abort DB_PASSWORD --force"
     for n in (5, 6):
         in_memory.begin(())
         in_memory.rotate(n)
-        assert refusal(in_memory.rotation.abort, "DB_PASSWORD").startswith(refused)
+        assert refusal(in_memory.rotation.abort, "DB_PASSWORD") == refused
         in_memory.rotation.abort("DB_PASSWORD", force=True)
         assert (*in_memory.stages(), NEW) == FIRST
 
@@ -9101,8 +9104,9 @@ def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped
         assert in_memory.rotation.due() == in_memory.rotation.rotate_due() == ["DB_PASSWORD"] * (n < 7)
         assert (in_memory.rotation.due(), in_memory.stages()[1] != OLD) == ([], True)
     in_memory.begin(("older", OLD, NEW))
+    refused = "Conflict: a rotation of 'DB_PASSWORD' was left unfinished; use: rotate resume DB_PASSWORD"
     for act in (in_memory.rotation.rotate, in_memory.rotation.drop):
-        assert "Conflict: a rotation of 'DB_PASSWORD' was left unfinished;" in refusal(act, "DB_PASSWORD")
+        assert refusal(act, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
     assert in_memory.stages() == ("older", OLD, NEW)
 
 
@@ -9131,7 +9135,7 @@ def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation._backend.delete("DB_PASSWORD")
     problem = "NotFound: there is a policy for 'DB_PASSWORD', but no such secret; set it again, or: rotate"
-    assert refusal(rotation.rotate, "DB_PASSWORD").startswith(problem)
+    assert refusal(rotation.rotate, "DB_PASSWORD") == f"{problem} unschedule DB_PASSWORD"
     assert list(rotation._backend.names()) == []
 
 
@@ -9306,7 +9310,7 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path
         problem = (
             "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
         )
-        assert said.startswith(problem)
+        assert said == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD"
         rotation.resume("DB_PASSWORD")
         assert stages(rotation) == (OLD, NEW, None)
 
@@ -9440,7 +9444,7 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert rotation.due() == []  # nothing was begun
 
 
-@pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz"])
+@pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz", 5])
 def test_an_unfinished_rotation_is_due_whatever_the_clock_said_when_it_began(rotation, started):
     rotation.schedule("DB_PASSWORD", "30d")
     rotation._policies().change("DB_PASSWORD", {"started": started})
@@ -9663,6 +9667,47 @@ def test_a_policy_that_can_not_be_right_says_what_is_wrong_and_what_to_do(policy
     assert (rotation.due(), capsys.readouterr().err) == (["A"], f"paissive_secrets: warning: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        *(
+            ({"apply": bad}, "not a command; use a shell command line, or a list of arguments")
+            for bad in (5, [])
+        ),
+        (
+            {"apply": ["a\0"]},
+            "a word of the command has a NUL character; encode binary values, with base64 …",
+        ),
+        ({"verify": "command: "}, "not a command; use a shell command line, or a list of arguments"),
+        ({"generate": "tokn:32"}, "no such generator; use token:32, password:24, …"),
+        (
+            {"apply": ["true"], "timeout": "x"},
+            "the timeout of 'DB_PASSWORD' isn't a valid interval; write 30d, 12h, 90m or 2w",
+        ),
+    ],
+)
+def test_a_policy_that_was_edited_by_hand_is_checked_before_a_step_is_run(edited, said, rotation):
+    rotation.schedule("DB_PASSWORD", "1d")
+    rotation._policies().change("DB_PASSWORD", edited)
+    assert as_shown(str(failure(rotation.rotate, "DB_PASSWORD")), said)
+
+
+def test_a_rotation_of_all_that_is_due_says_that_it_rotated_nothing(rotation, clock):
+    rotation.schedule("DB_PASSWORD", 1, apply="exit 3")
+    clock[0] += 9
+    refused = "RotationFailed: apply of 'DB_PASSWORD' failed: it ended with status 3; rotated: nothing"
+    assert refusal(rotation.rotate_due) == refused
+
+
+def test_a_policy_without_a_timeout_has_one_of_a_minute(rotation, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    rotation._policies().change("DB_PASSWORD", {"timeout": None})
+    given = []
+    monkeypatch.setattr(ps, "run_command", lambda *args, **more: given.append(args[2]))
+    rotation.rotate("DB_PASSWORD")
+    assert given == [60]
+
+
 def test_a_policy_that_can_not_be_right_hides_no_other_one(say, clock):
     Path(".env").write_text("A=1\nB=2\nC=3\n")
     for name, every in [("A", "41d"), ("B", "30d"), ("C", "41d")]:
@@ -9761,6 +9806,7 @@ def test_what_an_export_can_not_hold_is_refused_by_name():
     assert "'A' so that every reader agrees; use --b" in refusal(ps.export_secrets, {"A": "${x}"}, "env")
     twice = {"db/a": "1", "DB_A": "2"}
     assert "'DB_A' and 'db/a' are both variable DB_A" in refusal(ps.export_secrets, twice, "shell")
+    assert "BadName: bad name 'ключ'" in refusal(ps.export_secrets, {"ключ": "1"}, "env")
 
 
 def values_in(data):
@@ -9770,7 +9816,7 @@ def values_in(data):
 
 
 def test_import_reads_dotenv_and_json():
-    for data in (b"A=1\nB='x y'\n", b'\xef\xbb\xbf {"A":"1","B":"x y"}'):
+    for data in (b"A=1\nB='x y'\n", b'\xef\xbb\xbf\r\n \t{"A":"1","B":"x y"}'):
         assert values_in(data) == {"A": "1", "B": "x y"}
     assert values_in(b'{"A": "secret:data"}') == {"A": "secret:data"}
     assert ps.parse_import(b'{"URL": "https://app:' + b'kX9-vuQ2@h"}', "f").secrets.keys() == {"URL"}
@@ -9824,8 +9870,10 @@ def env_file(tmp_path, monkeypatch):
 
 def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext(env_file, say, tmp_path):
     os.link(env_file, tmp_path / "copy")
-    refused = ".env has other names, which would keep the old text; remove those first\n"
-    assert say("import", ".env", "--backend", "file") == (2, refused)
+    refused = "has other names, which would keep the old text; remove those first\n"
+    assert say("import", ".env", "--backend", "file") == (2, f".env {refused}")
+    (tmp_path / "link").symlink_to(".env")
+    assert say("import", "link", "--backend", "file") == (2, f"link {refused}")
 
 
 def test_import_leaves_references_in_place_of_secrets_and_nothing_else_changes(env_file, say):
@@ -10393,16 +10441,19 @@ def test_run_gives_a_command_the_value_of_the_store_and_not_that_of_a_variable(m
 @pytest.mark.parametrize(
     "value, problem",
     [
-        ("secret:OTHER", "would be followed as a"),
-        ("a\0b", "can't be in an environment"),
-        ("a\ud800", "can't be in an environment"),
+        (
+            "secret:OTHER",
+            "would be followed as a reference; name the secrets that the command needs, without it",
+        ),
+        ("a\0b", "can't be in an environment; encode binary values, with base64 for instance"),
+        ("a\ud800", "can't be in an environment; encode binary values, with base64 for instance"),
     ],
 )
 def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, problem):
     store = ps.MemoryStore()
     store.get = {"A_TOKEN": value, "A_TOKEN__PENDING": "", "A_TOKEN__PREVIOUS": ""}.__getitem__
     refused = refusal(ps.environment_with_secrets, store, ["A_TOKEN"])
-    assert refused.startswith(f"BadValue: the value for A_TOKEN {problem}")
+    assert refused == f"BadValue: the value for A_TOKEN {problem}"
 
 
 def test_run_says_what_refers_to_nothing(run):
@@ -10415,6 +10466,25 @@ def test_run_says_what_refers_to_nothing(run):
         out, err, code = run("APP_TOKEN", *names, "--", "echo", "started", URL=url)
         assert (out, err[: len(printed)], err.count("\n")) == (b"", printed, 1)
         assert code == (1 if "no secret" in printed else 2)
+
+
+def test_run_leaves_no_descriptor_open(run):
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(9):
+        assert run("APP_TOKEN", "--", "true") == (b"", "", 0)
+    assert len(os.listdir("/dev/fd")) < before + 9
+
+
+def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all_the_time(monkeypatch):
+    naps, (source, target) = [], os.pipe()
+    os.write(target, b"typed")
+    relay = ps._Relay(source, target, ps.Masker(ps.Encodings()), unittest.mock.Mock())
+    monkeypatch.setattr(ps, "_in_foreground", lambda without_terminal: False)
+    monkeypatch.setattr(ps.time, "sleep", naps.append)
+    assert relay._pass_on()
+    assert (os.read(source, 99), [0 < nap < 1 for nap in naps]) == (b"typed", [True])
+    os.close(source)
+    os.close(target)
 
 
 def test_run_masks_a_value_at_the_end_of_the_output_that_another_one_begins_with(run):
@@ -11408,6 +11478,37 @@ def test_redact_while_other_threads_log(log):
         list(pool.map(either, range(100)))
     log.error(" ".join(f"{n}-{SAFE}-{n}" for n in range(0, 100, 9)))
     assert set(log.text().split()) == {"***"}
+
+
+class Followed(io.BytesIO):
+    """A stdout whose reader sees what was flushed, and may leave."""
+
+    def __init__(self, reader_leaves=False):
+        super().__init__()
+        self.seen, self.reader_leaves = queue.Queue(), reader_leaves
+
+    def flush(self):
+        if self.reader_leaves:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        self.seen.put(self.getvalue())
+
+
+def test_redact_passes_each_line_of_a_log_on_at_once(here, monkeypatch):
+    monkeypatch.setenv("A_TOKEN", CANARY)
+    make_fifo("log")
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=Followed(), flush=lambda: None))
+    with ThreadPoolExecutor() as pool:
+        code = pool.submit(ps.main, ["redact", "log"])
+        with open("log", "wb", 0) as log:
+            log.write(f"one {CANARY}\n".encode())
+            assert sys.stdout.buffer.seen.get(timeout=60) == b"one ***\n"
+        assert code.result() == 0
+
+
+def test_redact_ends_as_any_program_does_whose_reader_has_left(here, monkeypatch, capsys):
+    Path("log").write_text("one\n")
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(buffer=Followed(True), flush=lambda: None))
+    assert (ps.main(["redact", "log"]), capsys.readouterr().err) == (141, "")
 
 
 # === Rules ===
@@ -13823,12 +13924,14 @@ def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repo
     (repository / "removed.py").unlink()
     leak(repository / "ünd neu\n.py")
     os.symlink("old.py", repository / "link")
+    (repository / "empty").touch()
     git(repository, "add", "-A")
     (repository / "ünd neu\n.py").write_text("clean")
     leak(repository / "edited.py")
     run = ps.Audit(staged=True)
     assert [finding.path for finding in run] == ["ünd neu\n.py"]
-    assert (run.summary.files, run.summary.bytes) == (1, len(f"x = '{token()}'\n"))
+    assert (run.summary.files, run.summary.bytes) == (2, len(f"x = '{token()}'\n"))
+    assert run.summary.unreadable == 0
 
 
 def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
@@ -14148,7 +14251,9 @@ def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
     why = []
     assert not list(ps.audit(clone("--depth=1"), history=[], on_error=lambda path, text: why.append(text)))
     assert why == ["a shallow clone lacks older commits; get them with: git fetch --unshallow"]
-    assert leaks(clone("--depth=1"), history=["HEAD..HEAD"], on_error=pytest.fail) == set()
+    shallow = clone("--depth=1")
+    for nothing in (["HEAD..HEAD"], ["HEAD", "^HEAD"]):
+        assert leaks(shallow, history=nothing, on_error=pytest.fail) == set()
 
 
 def test_what_a_partial_clone_lacks_of_the_index_is_reported_and_shifts_no_finding(repository, clone):
@@ -14352,6 +14457,13 @@ def test_the_hook_adds_to_gitattributes_once_and_keeps_what_is_there(repository)
     assert (repository / ".gitattributes").read_text() == "*.png binary\n.paissive-baseline merge=union\n"
 
 
+def test_a_new_gitattributes_is_for_all_who_may_read_the_project(folder):
+    before = os.umask(0o022)
+    ps._set_merge_driver(".gitattributes")
+    os.umask(before)
+    assert (folder / ".gitattributes").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_another_hook_is_never_overwritten(repository, say, link):
     hook, read = repository / ".git/hooks/pre-commit", os.readlink if link else Path.read_text
@@ -14360,7 +14472,8 @@ def test_another_hook_is_never_overwritten(repository, say, link):
     before = read(hook)
     status, said = say("hook", "install")
     assert (status, read(hook)) == (2, before)
-    assert said.startswith("there is a pre-commit hook already") and said.endswith("audit --staged\n")
+    there = "there is a pre-commit hook already: .git/hooks/pre-commit"
+    assert said == f"{there}; add to it: {sys.executable} {MODULE} audit --staged\n"
 
 
 @pytest.fixture
@@ -14578,12 +14691,12 @@ IGNORES = [
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
     ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
     ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
-    ["*[a-\\c]x", "b[z", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:a:]", "q**"],
+    ["*[a-\\c]x", "b[z", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:a:]", "q**", "**/p/**/q/**/r"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
     bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
-    xstar [!] a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é""".split()
+    xstar [!] o/p/q/p/r a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é""".split()
 
 
 @pytest.mark.parametrize("lines", IGNORES, ids=" ".join)
@@ -15109,6 +15222,13 @@ def test_explain_knows_the_baseline(folder, say):
         0,
         "column 6: rule github-token, high confidence, silenced by the baseline\n",
     )
+
+
+def test_explain_takes_what_follows_the_last_colon_for_the_line(folder, say):
+    leak(folder / "a:b.py")
+    assert say("audit", "--explain", "a:b.py:1")[1].startswith("column 6: rule github-token, high confidence")
+    for line in ("0", "01", "-1", "x", "1" * 19):
+        assert say("audit", "--explain", f"a:b.py:{line}")[1].startswith("--explain takes FILE:LINE; ")
 
 
 def test_explain_names_what_would_silence_a_finding_without_the_baseline(folder, say):
@@ -15874,6 +15994,12 @@ def test_the_replacement_has_the_variable_as_it_stands_in_the_file(folder, path,
     assert [finding.fix.split(",")[0] for finding in ps.audit()] == [f"set {name}"]
 
 
+def test_a_replacement_for_a_value_without_a_name_has_that_of_its_rule(folder):
+    (folder / ".paissive-audit").write_text("[rules]\nacme = acmw_ {A32}\n")
+    (folder / "a.py").write_text("# acmw_" + "".join(random.Random(5).choices(string.ascii_letters, k=32)))
+    assert [finding.fix.split(",")[0] for finding in ps.audit()] == ["set ACME"]
+
+
 def test_two_values_never_get_the_same_name_and_one_value_gets_one(folder):
     for path, numbers in (("a.py", (1, 2)), ("b.py", (2, 3))):
         (folder / path).write_text("".join(f"API_TOKEN = '{token(n)}'\n" for n in numbers))
@@ -16139,7 +16265,7 @@ def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heed
     (folder / "report").symlink_to("linked")
     before = os.umask(0o027)
     codes = [ps.main(["audit", "--output", name]) for name in ("report", "new")]
-    os.umask(before)
+    assert os.umask(before) == 0o027
     assert codes == [0, 0] and (folder / "report").is_symlink()
     assert (folder / "linked").read_text().startswith("no findings")
     assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
@@ -16239,7 +16365,15 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     names = [row["id"] for row in json.loads(say("audit", "--list-rules", "--json")[1])]
     assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 160
-    assert [line.split()[0] for line in say("audit", "--list-rules")[1].splitlines()] == names
+    lines = say("audit", "--list-rules")[1].splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert "github-token                     high   critical GitHub token" in lines
+
+
+def test_the_rules_in_json_say_what_each_finds_how_severe_that_is_and_how_sure(say):
+    rows = json.loads(say("audit", "--list-rules", "--json")[1])
+    (row,) = (row for row in rows if row["id"] == "github-token")
+    assert row == {"id": "github-token", "what": "GitHub token", "severity": "critical", "confidence": "high"}
 
 
 @pytest.mark.parametrize(
@@ -16542,6 +16676,16 @@ def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, fol
     )
 
 
+def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, monkeypatch):
+    sealed_store(tmp_path, monkeypatch).set("A_KEY", "x")
+    asks = "get_secret('A_KEY', backend='file'); get_secret('B_KEY', backend='file')"
+    Path("a.py").write_text(f"import paissive_secrets\n{asks}; get_secret('C_KEY', backend='env')\n")
+    missing = "missing   B_KEY  a.py:2\n2 names in 1 file, 1 missing\n"
+    assert say("check", "a.py", "--backend", "file") == (1, missing)
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    assert say("check", "a.py") == (1, missing)
+
+
 def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
     (folder / "config.json").write_text('{"host": "secret:HOST"}')
     assert say("check")[1].startswith("missing   HOST  config.json:1\n")
@@ -16571,6 +16715,7 @@ def test_set_get_list_and_delete_work_in_an_empty_folder(say):
     assert say("get", "A_TOKEN") == (0, "zwei\nZeilen ü")
     assert len(say("get", "DB_PASSWORD")[1]) == 43
     assert say("list", "A_") == (0, "A_TOKEN\n")
+    assert say("list", "TOKEN") == (0, "")
     assert say("list", "--json", "DB") == (0, '[\n  "DB_PASSWORD"\n]\n')
     assert say("delete", "A_TOKEN", "NOPE", "DB_PASSWORD")[0] == 1
     assert Path(".env").read_text() == ""
@@ -16771,6 +16916,44 @@ HELP |= {**dict.fromkeys(("rotate", "help rotate"), "  rotate now  "), "run --he
 def test_help_is_shown_for_everything_and_where_there_is_no_command(argv, say):
     status, said = say(*argv.split())
     assert (status, HELP[argv] in said) == (0, True)
+
+
+OVERVIEW = """usage: paissive_secrets.py [--backend B] COMMAND ...
+Keep secrets out of code, and find those that are in it.
+$ paissive_secrets.py set API_TOKEN # prompts for the value
+$ paissive_secrets.py run -- ./server # with all secrets as variables
+$ paissive_secrets.py audit # find secrets left in this folder
+$ paissive_secrets.py help rotate schedule # explain a command
+Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names another store.
+Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained in one line.
+--version print the version, and git's id of this file""".replace("$ ", "")
+
+
+def test_the_overview_says_how_to_begin_and_lists_the_commands_in_a_column(say, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [MODULE.name, "status"])  # which aren't ours
+    status, said = say()
+    words = " ".join(said.split())
+    assert (status, [line for line in OVERVIEW.splitlines() if line not in words]) == (0, [])
+    listed = re.findall(r"^  (\S.{16}) (\S.*)$", said, re.M)
+    assert {name.strip() for name, _ in listed} >= ps._COMMANDS.keys()
+
+
+def test_a_program_without_a_name_has_that_of_the_file(say, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [""])
+    assert say("get")[1].endswith("; see: paissive_secrets.py get --help\n")
+
+
+def test_a_version_without_a_file_of_its_own_says_so(say, monkeypatch):
+    monkeypatch.setattr(ps, "__file__", "app.zip/paissive_secrets.py")
+    assert say("--version") == (0, f"paissive_secrets {ps.__version__} ({ps.__date__}) no blob id\n")
+
+
+def test_values_that_are_no_text_are_printed_as_json_that_people_can_read(say):
+    Path("config.toml").write_text('a = {b = "ü", c = 2024-02-29}\n')
+    printed = '{\n  "b": "ü",\n  "c": "2024-02-29"\n}\n'
+    if sys.version_info >= (3, 11):  # which reads TOML
+        os.environ["PAISSIVE_CONFIG_FILE"] = "config.toml"
+        assert say("config", "get", "a") == (0, printed)
 
 
 def test_help_and_messages_name_the_program_as_it_was_invoked(monkeypatch, capsys):
@@ -16986,9 +17169,10 @@ def test_stdin_loses_one_newline_a_file_none_and_the_command_line_gets_a_warning
     say("set", "A", stdin="v\n\n")
     say("set", "B", "--from-file", "value")
     say("set", "C", stdin="\n")
-    warning = "warning: --value shows the value to ps and to the shell's history"
+    warning = "warning: --value shows the value to ps and to the shell's history; pipe it in instead\n"
     assert say("set", "D", "--value", "canary")[1].startswith(warning)
-    assert [say("get", name)[1] for name in "ABCD"] == ["v\n", "v\n", "", "canary"]
+    assert say("set", "E", "--value", "")[1].startswith(warning)
+    assert [say("get", name)[1] for name in "ABCDE"] == ["v\n", "v\n", "", "canary", ""]
 
 
 def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeypatch):
@@ -17028,7 +17212,7 @@ def test_each_option_of_a_schedule_is_in_its_policy(say):
 @pytest.mark.parametrize(("stage", "value"), [("current", "1"), ("previous", "0"), ("pending", "2")])
 def test_every_stage_can_be_asked_for(stage, value, say):
     Path(".env").write_text("A=1\nA__PREVIOUS=0\nA__PENDING=2\n")
-    assert say("get", "A", "--stage", stage) == (0, value)
+    assert say("get", "A", "--stage", stage) == say("get", "A", "--raw", "--stage", stage) == (0, value)
 
 
 def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_factory, monkeypatch):
@@ -17101,6 +17285,12 @@ def test_the_name_of_a_folder_reaches_the_terminal_escaped(argv, say):
     assert (status, "\33" in said, r"\x1b[2J\nline/.paissive is not a folder" in said) == (2, False, True)
 
 
+def test_export_has_settings_and_secrets_unless_names_are_given(say):
+    Path(".env").write_text("PORT=80\nA_TOKEN=1\nB_TOKEN=2\n")
+    assert say("export") == (0, "A_TOKEN=1\nB_TOKEN=2\nPORT=80\n")
+    assert say("export", "B_TOKEN", "PORT") == (0, "B_TOKEN=2\nPORT=80\n")
+
+
 def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
@@ -17115,15 +17305,21 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='1'\n")
 
 
-@pytest.mark.parametrize(("before", "after"), [("A=1\n", "A=1\nB=2\n"), ("A=2\n", "A=2\n")])
-def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypatch, before, after):
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("A=1\n", "A=1\nB=2\n", "something else wrote it meanwhile; import it again"),
+        ("A=2\n", "A=2\n", "the store returns another 'A'; try again"),
+    ],
+)
+def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypatch, before, after, problem):
     file = Path("old.env")
     file.write_text(before)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.FileStore().set("A", "1")
     monkeypatch.setattr(ps.FileStore, "set_all", lambda store, values: file.write_text(after))
     status, said = say("import", "old.env", "--all", "--backend", "file")
-    assert (status, "old.env is" in said) == (2, True)
+    assert (status, said) == (2, f"old.env is unchanged: {problem}\n")
     assert file.read_text() == after
 
 
@@ -17155,6 +17351,7 @@ def test_password_prompts_for_what_it_is(tmp_path):
     answers = [b"old-words", *[b"new-words"] * 2]
     code, shown = on_a_terminal(*words, "password", answers=answers, cwd=tmp_path, env=env)
     assert code == 0 and b"New master password: " in shown
+    assert b"the master password is changed; copies of the old identity.age still open with the old" in shown
     for typed, status in ((b"old-words", 2), (b"new-words", 0)):
         code, shown = on_a_terminal(*words, "get", "A", answers=[typed], cwd=tmp_path, env=env)
         assert (code, b"the master password does not open" in shown) == (status, status == 2)
@@ -17219,6 +17416,19 @@ def test_a_signal_ends_a_command_quietly_unless_it_is_ignored(number, code, tmp_
     stored = [path.read_bytes() for path in tmp_path.iterdir()]
     assert (process.returncode, stored, out) == (code, [] if code else [b"A=canary\n"], b"")
     assert not code or said == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "keeps"), [("list", True), ("get NOPE", True), ("export A", True), ("run A -- true", False)]
+)
+def test_main_closes_what_it_opened_and_ends_leases_of_what_a_command_was_given(
+    words, keeps, say, monkeypatch
+):
+    closed = []
+    Path(".env").write_text("A=1\n")
+    monkeypatch.setattr(ps.SecretsManager, "close", lambda manager, **how: closed.append(how))
+    say(*words.split())
+    assert closed == [{"keep_leases": keeps}]
 
 
 def test_main_changes_nothing_about_the_program_that_calls_it(say):
@@ -17425,7 +17635,8 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.SecretRotation("memory").rotate("A"),
-        "no policy says how to replace 'A' and where to apply the new value; use: rotate schedule A, or …",
+        "no policy says how to replace 'A' and where to apply the new value; "
+        "use: rotate schedule A, or --generate or --stdin",
     ),
     (
         lambda: ps.SecretRotation("memory").schedule("A", "soon"),
@@ -17457,7 +17668,8 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.environment_with_secrets(holding(["X"], "secret:c4nary"), ["X"]),
-        "the value for X would be followed as a reference; name the secrets that the command needs, …",
+        "the value for X would be followed as a reference; "
+        "name the secrets that the command needs, without it",
     ),
     (
         lambda: ps.import_secrets(ps.MemoryStore(), {"A__PENDING": "c4nary"}, "x.env"),
@@ -17509,6 +17721,10 @@ WRONG_COMMANDS = [
         )
     ),
     ("set X", "no value on stdin; pipe it in; an empty line means an empty value"),
+    ("set X --generate ''", "no such generator; use token:32, password:24, …"),
+    ("audit --explain nope:1", "can't read nope: No such file or directory"),
+    ("import nope", "can't read nope: No such file or directory"),
+    ("inject nope", "can't read nope: No such file or directory"),
     ("set X c4nary", "the value is not an argument; give NAME alone; it prompts, or reads stdin"),
     ("set X=c4nary", "the value is not an argument; give NAME alone; it prompts, or reads stdin"),
     (
@@ -17529,6 +17745,11 @@ WRONG_COMMANDS = [
     ("redact nope", "can't redact nope: No such file or directory"),
     ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
     ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
+    (f"config set a {'[' * 100_000} --json", "VALUE is not JSON; leave --json out for plain text"),
+    *(
+        (f"config set a {value} --secret", "a secret on the command line shows in ps; leave VALUE out")
+        for value in ("c4nary", "''")
+    ),
     ("audit --explain x", "--explain takes FILE:LINE; for example: audit --explain settings.py:12"),
     (
         "audit --staged --history",
