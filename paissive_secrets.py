@@ -2702,8 +2702,6 @@ class FileStore(Store):
     def _keys(self, name: str = "") -> _Keys:
         """Check the folders, and return the identities that open the store, the one to seal to first.
 
-        Raise Unsafe if the store isn't the one that is pinned.
-
         They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
         members; without it, from identity.age, by password.
         """
@@ -4145,7 +4143,7 @@ class VaultStore(Store):
         place = self._locate(path, own=True)
         if place != self._locate(path):  # its name leads to another mount, unless it has its own
             path = f"{place.mount}/{place.path}"
-        for field in sorted(fields):
+        for field in fields:
             name = path if field == _FIELD else f"{path}#{field}"
             with suppress(BadName):  # others may write what no name can reach
                 if field and _path_and_field(name) == (path, field):
@@ -4273,7 +4271,7 @@ class VaultStore(Store):
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
-        return [folder + key for key in sorted(map(str, keys))]
+        return [folder + str(key) for key in keys]
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
@@ -4550,7 +4548,7 @@ def existing_targets(value: str, store: Store) -> list[str]:
             backend, target = _parse_reference(reference)
             if not backend:
                 store.get(target)
-            if not backend or backend in STORES:
+            if backend in ("", *STORES):
                 targets.append(reference)
     return targets
 

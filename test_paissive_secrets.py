@@ -3902,6 +3902,10 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     sealed = ps.seal(b"v", ps.Passphrase("correct", FAST)).replace(b" 10\n", b" 21\n", 1)
     said = "BadValue: it asks for 2**21 units of scrypt, more than 2**20"  # which no setting allows
     assert refusal(ps.unseal, sealed, ps.Passphrase("correct")) == said
+    for factor in (b"100", b"9" * 5000, b"07"):
+        assert refusal(
+            ps.unseal, sealed.replace(b" 21\n", b" %b\n" % factor, 1), ps.Passphrase("x")
+        ).startswith("Corrupt")
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("x", 20)), ps.Passphrase("x")) == b"v"
     ps.seal(b"v", ps.Passphrase("x"))
     assert scrypts == [1 << FAST, 1 << 20, 1 << 17]  # opening what this process sealed costs nothing
@@ -4379,6 +4383,12 @@ def test_rotation_policies_are_sealed_with_the_store(files):
         assert "does not open" in refusal(act, *more)
     replace_by_link(POLICY_FILE)
     assert "DB.age is not a file" in refusal(policies.get, "DB")
+
+
+def test_a_sealed_policy_that_somebody_else_deleted_meanwhile_is_gone(files, monkeypatch):
+    policies = ps.Policies(files)
+    monkeypatch.setattr(policies, "names", lambda: ["DB"])  # when it was looked for
+    assert policies.delete("DB")
 
 
 def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
@@ -4869,6 +4879,12 @@ def test_a_members_file_under_another_name_or_for_another_key_does_not_count(fil
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
     shutil.rmtree(ADA[0].parent)
     assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+
+
+def test_a_members_file_that_lacks_something_is_damaged(files, team):
+    sealing('{"member": "ada", "recipient": "age1"}', ours)(ADA[1])
+    said = f"Corrupt: {ADA[1].absolute()} opens, but holds no entry; restore it from a copy"
+    assert refusal(files.members) == said
 
 
 def test_two_files_for_a_member_that_hold_different_identities_are_refused(files, team, monkeypatch):
@@ -6004,6 +6020,15 @@ def test_a_child_process_waits_for_no_lock_and_opens_its_own_connections(stub):
     with locks[0], locks[1]:
         child = in_child(lambda: signal.alarm(10) or os._exit(store.get("a") != "v"))
     assert (ended(child), store.get("a"), server.connections) == ([0], "v", 2)
+
+
+def test_a_child_process_goes_on_from_the_newest_state_that_was_seen(stub):
+    index = base64.b64encode(b'{"cluster": "c", "value": 9}').decode()
+    server = stub(http(ANSWER, 200, f"X-Vault-Index: {index}"))
+    store = server.store()
+    store.get("a")
+    assert ended(in_child(lambda: store.get("a"))) == [0]
+    assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
 
 
 def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
