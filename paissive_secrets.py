@@ -1282,8 +1282,7 @@ class Policies:
         self.path = absolute_path(self._sealed.sealed_folder() if self._sealed else path or "rotation.json")
         # Relative, so that a folder with both can be moved.
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
-        kind, _, place = store.location().partition(" ")
-        self._location = f"{kind} {place.removeprefix(folder)}".rstrip()
+        self._location = store.location().replace(f" {folder}", " ", 1)
         self._read: dict[str, Any] | None = None  # the file, once it was read
 
     def names(self) -> list[str]:

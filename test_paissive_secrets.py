@@ -905,14 +905,14 @@ def test_a_word_says_what_kind_of_secret_has_the_name():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "age alg algorithm audience ca checker checksum class connector count crt data database days"
+    "age alg algorithm audience ca checker checksum class connector count crt data database days db"
     " description digest dir directory disabled email enabled encoding encryption endpoint error event"
     " events expiry expires field fields file filename fingerprint folder format guid uid hash hasher"
-    " header help hint host hostname hours identifier id ids issuer iterations kind label len length limit"
-    " login manager max md message method min minutes mode msg name namespace path pattern placeholder"
-    " plugin policy port prefix prompt protected provider realm ref regex region required scope scopes"
-    " seconds sha signature size sock socket status suffix target text through thumbprint timeout title"
-    " ttl type uri url user username uuid version"
+    " header help hint host hosts hostname hours identifier id ids issuer iterations kind label len length"
+    " limit login manager max md message method min minutes mode msg name namespace path pattern"
+    " placeholder plugin policy port prefix prompt protected provider realm ref regex region required"
+    " scope scopes seconds server servers sha signature size sock socket status suffix target text through"
+    " thumbprint timeout title ttl type uri url user username uuid version"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -927,7 +927,8 @@ NAMES_OF_NO_SECRETS = (
     " salted_password encoded_token hashed_secret page_token next_token next_page_token starting_token"
     " change_token pagination_token continuation_token lock_token request_token resume_token sync_token"
     " authenticity_token max_tokens min_tokens num_tokens total_tokens version_token with_credentials"
-    " allow_credentials allowed_credentials"
+    " allow_credentials allowed_credentials lock_key postman_token PASSWORD_MD5_KEY"
+    " PASSWORD_DOUBLE_SHA_KEY"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -2136,8 +2137,8 @@ def test_a_store_of_the_four_methods_says_what_it_does_not_keep(shelved):
 
 def test_secrets_set_together_count_what_is_done_before_an_error(shelved):
     said = "BadValue: 1 of 3 secrets are set, not 'D': the value has a NUL character; "
-    assert refusal(shelved.set_all, {"C": "1", "D": "\0", "E": "3"}).startswith(said)
-    assert shelved.get_all(["C", "D", "E", "../x", "x" * 256]) == {"C": "1"}
+    assert refusal(shelved.set_all, {"C": " 1\n", "D": "\0", "E": "3"}).startswith(said)
+    assert shelved.get_all(["C", "D", "E", "../x", "x" * 256]) == {"C": " 1\n"}
 
 
 def test_a_store_that_fails_does_not_look_empty(shelved, monkeypatch):
