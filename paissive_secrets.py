@@ -1520,8 +1520,7 @@ class _Piece:
             # The lookbehind makes a long run of spaces one attempt instead of one for each space.
             comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
             self.raw = (rest[: comment.start()] if comment else rest).rstrip()
-            # A comment after an empty value must not become part of the new value.
-            self.tail = (" " if comment and not self.raw else "") + rest[len(self.raw) :]
+            self.tail = rest[len(self.raw) :]
 
     def _parse_quoted(self, text: str, at: int, start: int) -> None:
         quote = text[start]

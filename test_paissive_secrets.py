@@ -1604,6 +1604,13 @@ def test_of_files_one_of_which_is_too_long_none_is_written(tmp_path, monkeypatch
     assert os.listdir(tmp_path) == []
 
 
+def test_a_link_that_leads_in_a_circle_is_not_replaced(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("link")
+    assert refusal(rewrite, link, b"new").startswith("Unavailable: ")
+    assert link.is_symlink()
+
+
 def test_a_lock_that_can_not_be_made_says_in_which_folder(tmp_path, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, "mkdir", unittest.mock.Mock(side_effect=full))
@@ -2926,6 +2933,10 @@ def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
     assert ps.Dotenv("A='b' #").with_values({"A": "c"}) == "A='c' #"
 
 
+def test_dotenv_reads_nothing_from_comments_and_empty_lines():
+    assert read_by_us("# c=1\n\n \t\nA=1\nodd\n") == {"A": "1"}
+
+
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
     said = [str(problem) for problem in ps.Dotenv("# c\n \t\n\nA=1\nodd", "x.env").problems()]
     assert said == ["line 5 of x.env is not NAME=value; fix it, or put # before it"]
@@ -3411,6 +3422,12 @@ def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_fil
     assert (here / ".env").read_bytes() == b"a.b=\xff\nB=2\nC=x\0y\n"
 
 
+def test_of_two_assignments_the_last_is_set(env, here):
+    (here / ".env").write_text("A=1\nA=2\n")
+    env.set("A", "3")
+    assert (here / ".env").read_text() == "A=1\nA=3\n"
+
+
 def test_a_deletion_that_can_not_be_made_says_where_the_secret_is(here, monkeypatch):
     (here / "A_TOKEN").write_text("v")
     store = ps.EnvironmentStore().persistent_view()
@@ -3423,7 +3440,7 @@ def test_a_deletion_that_can_not_be_made_says_where_the_secret_is(here, monkeypa
     assert refusal(store.delete, "C_TOKEN") == "NotFound: no secret named 'C_TOKEN'; see: list"
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "new.env")
     ps.EnvironmentStore().delete("B_TOKEN")  # as a program
-    assert "B_TOKEN" not in os.environ
+    assert "B_TOKEN" not in os.environ and not Path("new.env").exists()
 
 
 def test_a_deleted_secret_is_gone_by_each_of_its_names(env, here):
