@@ -10348,8 +10348,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def run_as_program() -> NoReturn:
+    import gc
     import signal
 
+    gc.freeze()  # to search all this code for garbage takes long, and a process does that before it ends
     for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
