@@ -11746,6 +11746,56 @@ def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_v
         assert [form for n, form in enumerate(forms, 1) if n not in lines] == [], rule
 
 
+# The confidence and the severity of rules; those of all others are high and critical.
+LEVELS = """
+high high: gitlab-job-token gitlab-trigger-token gitlab-runner-token aws-bedrock-short-key google-api-key
+    google-oauth-token slack-legacy-token stripe-webhook langsmith-key langfuse-key elevenlabs-key
+    shippo-token easypost-key telegram-token discord-token linear-key notion-token notion-secret figma-token
+    airtable-token postman-key typeform-token sentry-org-token sentry-user-token new-relic-key
+    new-relic-licence-key posthog-key launchdarkly-key datadog-app-key buildkite-token contentful-token
+    sonarqube-token hubspot-token mapbox-token yandex-key yandex-oauth-token alibaba-key-id
+    stripe-webhook-secret discord-webhook
+high medium: gitlab-mail-token stripe-test-key new-relic-ingest-key
+medium critical: gocardless-token bitcoin-key bitcoin-compressed-key stellar-seed nkey-seed npmrc-login
+    hex-private-key
+medium high: ntlm-response azure-sas deepseek-key jwt url-password kubernetes-secret registry-auth uuid-key
+    password secret token key credential basic-auth bearer-token login-arguments command-password
+    netrc-password pgpass-password azure-signature azure-function-key mailchimp-key slack-webhook
+medium low: weak-password unnamed-value
+medium medium: encrypted-key
+"""
+
+
+def test_every_rule_has_its_confidence_and_its_severity():
+    expected = {rule.id: "high critical" for rule in ps.all_rules()}
+    for row in re.split(r"\n(?! )", LEVELS.strip()):
+        level, _, rules = row.partition(": ")
+        expected.update(dict.fromkeys(rules.split(), level))
+    assert {rule.id: f"{rule.confidence} {rule.severity}" for rule in ps.all_rules()} == expected
+
+
+def test_the_letters_of_a_class_are_those_of_its_encoding():
+    letters, digits = string.ascii_letters, string.digits
+    alphabets = {
+        "A": letters + digits,
+        "B": letters + digits + "+/",
+        "C": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+        "H": string.hexdigits,
+        "K": string.ascii_uppercase + "234567",
+        "L": letters,
+        "Q": "023456789ACDEFGHJKLMNPQRSTUVWXYZ",
+        "U": string.ascii_uppercase + digits,
+        "W": letters + digits + "_-",
+        "X": letters + digits + "_-=",
+        "a": string.ascii_lowercase + digits,
+        "d": digits,
+        "h": digits + "abcdef",
+    }
+    for letter, alphabet in alphabets.items():
+        shape = re.compile(ps._shape_regex(f"{{{letter}1}}"))
+        assert {c for c in map(chr, range(256)) if shape.fullmatch(c)} == {*alphabet}, letter
+
+
 def test_each_pattern_finds_its_own_and_leaves_a_reference():
     for keyword, pattern in [
         (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
@@ -11834,6 +11884,41 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
 
 
+def test_the_name_of_a_rule_of_a_project_is_new_and_its_prefix_can_be_looked_up():
+    for name, pattern, problem in (
+        ("known-value", "acme_ {A9}", "'known-value' can't be a rule's name, or is one already"),
+        ("github-token", "acme_ {A9}", "'github-token' can't be a rule's name, or is one already"),
+        ("uuid-key", "acme_ {A9}", "'uuid-key' can't be a rule's name, or is one already"),
+        ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name, or is one already"),
+        ("x", "ab {A9}", "rule 'x' has no literal prefix"),
+        ("x", "acme_ ab-c", "rule 'x' has no shape, or two ranges"),
+        ("x", "acme_ " + "{A1}" * 21, "rule 'x' has no shape, or two ranges"),
+        ("x", ".acme {A9}", "rule 'x' works only without its first '.'"),
+        ("x", ":ac(me|mw) {A9}", "rule 'x' works only without its first ':'"),
+    ):
+        assert refusal(ps.custom_rule, name, pattern) == f"BadValue: {problem}"
+
+
+def test_a_rule_of_a_project_may_have_any_token_for_a_prefix():
+    for pattern, value in (
+        ("  acm   {A17}  ", "acm" + "A1b2C3d4E5" + "f6G7h8I"),
+        ("a.b:/+c- {A100,300}", "a.b:/+c-" + "A1b2C3d4E5" * 10),
+        ("ac(m.|mw_)x- {A19}-b/c:{h16}", "acm.x-A1b2C3d4E5f6G7h8I9j-b/c:0123456789abcdef"),
+        ("acme_ " + "{A1}" * 20, "acme_" + "A1b2C3d4E5" * 2),
+    ):
+        rule = ps.custom_rule("acme-key", pattern)
+        assert (rule.confidence, rule.severity, rule.what) == ("high", "high", "acme-key")
+        assert found(f"x = {value}", custom=(rule,)) == ["acme-key"], pattern
+        assert found(f"x = {ps._samples(rule.hit)}", custom=(rule,)) == ["acme-key"], pattern
+
+
+def test_a_token_is_found_only_as_a_whole_word():
+    github = token()
+    assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
+    assert [found(f"{before}{github}") for before in ("a", "7", "_", "-")] == [[]] * 4
+    assert [found(f"{github}{after}") for after in "_-"] == [[], []]
+
+
 def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
     # A text of keywords alone would take the square of its length.
     for pattern in itertools.chain(*ps.keyword_patterns().values()):
@@ -11873,6 +11958,8 @@ WAYS_TO_GIVE_A_VALUE = (
     ("token = V  # of the robot", "a.yml", "token", "="),
     ('char secret[25] = "V";', "a.py", "secret", "="),
     ('password = ("V")', "a.py", "password", "="),
+    ('password = """V"""', "a.py", "password", "="),
+    ("<password>\n  V\n</password>", "a.xml", "password", ">"),
     ('token: Some(String::from("V")),', "a.py", "token", ":"),
     ('password = @"V";', "a.py", "password", "="),
     ('pwd = L"V";', "a.py", "pwd", "="),
@@ -11971,6 +12058,603 @@ def test_a_bare_value_ends_as_its_language_says():
     for path, line, value in WHERE_A_BARE_VALUE_ENDS:
         values = [c.value.removesuffix(" ") for c in candidates(line, path)]
         assert values == [value.strip()] * bool(value), line
+
+
+# A file, and a text in which « and » are around each value that is assigned to a name; § is a value with
+# digits, ° one of letters, ¶ the end of a line and ⇥ a tab. It says again what the expressions say, so that
+# no change drops an alternative or a letter of a class unseen.
+WHERE_VALUES_ARE = r"""
+a.py ke·y = "a word"
+app.log GET ke·y=cmxkkq aut·h=revgbz size=12
+a.sh if [ "$PAS·SWORD" = "§" ]; then
+a.sh [ $TOKE·N = §k3Xw ]
+a.sh [ "$TOKE·N" = §k3Xw ]
+a.php $pas·sword = "«§»";
+a.ps1 $pas·sword = "«§»"
+a.ps1 $pas·sword = §
+a.md | pas·sword | summer-rain |
+a.md | pas·sword | «§-§7» |
+a.md | a | pas·sword | «§-§7» |
+a.md the pas·sword is summer-rain
+a.md the pas·sword is «§-§7»
+a.md the pas·sword IS summer-rain
+a.md the pas·sword IS «§-§7»
+a.md the pas·sword «1234567890123456789»
+a.md the pas·sword «123456789012345678a»
+a.md set pas·sword «k3Xw9v»
+a.md set pas·sword k3Xw9
+a.sql CREATE USER x IDENTIFIE·D BY «k3Xw9v»;
+a.sql create user x identifie·d by «k3Xw9v»;
+a.sql create user x identifie·d by k3Xw9;
+redis.conf requirepas·s «k3Xw9v»
+redis.conf requirepas·s k3Xw9
+redis.conf   requirepas·s k3Xw9v
+a.sh setx DB_PAS·SWORD «k3Xw9v»
+a.sh env -i DB_PAS·SWORD «k3Xw9v»
+Dockerfile ENV DB_PAS·SWORD «k3Xw9v»
+a.sh run --pas·sword «k3Xw»
+a.sh run --$pas·sword k3Xw
+a.py pas·swords = ("«§»", "«§»")
+a.py pas·swords = {"«§»", "«§»"}
+a.py pas·swords = {"§": "§"}
+a.rb pas·swords = {"§" => "§"}
+a.php pas·swords = ["§" => "§"]
+a.py f(pas·sword, "§": 1)
+a.py f(pas·sword="«§»": 1)
+a.py pas·swords = [ "«§»", u"«§»",  '«summer-rain9»']
+a.py pas·sword = «§», "§"
+a.yml pas·sword: |¶  «a b c7»¶  d¶
+a.yml pas·sword: >-¶    «a b c7» # d¶
+a.yml 'pas·sword': «a b7c, d»
+a.yml "pas·sword": «a b7c, d»
+a.sh - "PAS·SWORD=a(b, c7x9q"
+a.yml - "PAS·SWORD=«a(b, c7x9q»"
+a.ini - "PAS·SWORD=a(b, c7x9q"
+a.md a secre·t : «§»
+a.xml <a pas·sword="«§»">
+a.txt pas·sword => k3Xw(9vQz
+a.ini pas·sword ?= k3Xw(9vQz
+a.ini pas·sword := k3Xw(9vQz
+a.py 'pas·sword:': 'x9k7q'
+a.py x = '''¶user: ada¶pas·s: «°»¶'''
+a.py load('''¶user: ada¶pas·s: «°»¶''')
+a.py load('''¶user: ada¶pas·s: «°»¶''')¶f('''¶user: ada¶pas·s: «°q»¶''')
+a.py load('''¶the user and the pas·s are: °¶''')
+a.js load(`¶user: ada¶pas·s: «°»¶`)
+a.cs pas·sword ?? "«§»"
+a.py pas·sword: getToke·n = "«§»"
+a.java String pas·sword = getPas·sword("§");
+a.java String pas·sword = get("§", "«§»");
+a.java String pas·sword = x.retrieve("§", "«§»");
+a.java String pas·sword = config("§", "«§»");
+a.java String pas·sword = config("«§»");
+a.java String pas·sword = decrypt("«§»", "§");
+a.xml <set name="db_pas·sword" value="«§»"/>
+a.xml <set name="db_pas·sword" Value = '«§»'/>
+a.html <meta name='toke·n' content='«§§»'>
+a.yml {'name': 'DB_PAS·SWORD', 'value': '«§»'}
+a.json {"name": "DB_PAS·SWORD", "Value": "«§»"}
+a.json "{\"name\": \"DB_PAS·SWORD\", \"value\": \"«§»\"}"
+a.json {"name": "DB_PAS·SWORD", "value of": "§"}
+a.json {"name": "DB_PAS·SWORD","value":"«§»"}
+a.tf variable "db_pas·sword" {¶  default = "«§»"¶}
+a.tf variable "db_pas·sword" {¶¶  type = string¶  default = "«§»"¶}
+a.xml <meta-data android:name="db_pas·sword"¶  android:value="«§»"/>
+a.xml &#39;toke·n&#39;: &#39;«§§»&#39;
+a.xml &#34;toke·n&#34;: &#34;«§§»&#34;
+a.xml &quot;toke·n&quot; =&gt; &quot;§§&quot;
+a.xml <setting name="Pas·sword" s:as-of.a="String">¶  <value>«§»</value>
+a.xml <setting name="Pas·sword" s="a"><Value>«§»</Value>
+a.xml <setting name="Pas·sword" s=""><value>«§»</value>
+a.xml <setting name="Pas·sword"><value>«§»</value>
+a.xml <setting name="Pas·sword" s="a" t="b"><value>§</value>
+a.xml <setting name="Pas·sword" s="a"><valued>§</valued>
+a.xml <setting name="Pas·sword" s="a>"><value>§</value>
+a.xml <setting name="Pas·sword" s="a<"><value>§</value>
+a.yml - name: DB_PAS·SWORD¶  value: «§» x9q
+a.yml - name: DB_PAS·SWORD¶  values: § x9q
+a.yml   name: DB_PAS·SWORD¶ value: «§»
+a.xml <pas·sword>¶   <Value>«§»</Value>
+a.xml <pas·sword><value>«§»</value>
+a.xml <pas·sword><values>§</values>
+a.xml <ke·y>«pas·sword»</ke·y><string>«§»</string>
+a.xml <a:ke·y>pas·sword</a.b:ke·y-c>¶<b.c:string>§</b.c:string>
+a.xml <a>pas·sword</><value>«§»</value>
+a.xml <ke·y>«pas·sword»</ke·y><strings>§</strings>
+a.xml <pas·sword a.b:c-d="e">«§»</pas·sword>
+a.xml <pas·sword a="">«§»</pas·sword>
+a.xml <pas·sword a="b" c="d">§</pas·sword>
+a.xml <pas·sword a="<">§</pas·sword>
+a.xml <pas·sword a=">">§</pas·sword>
+a.php $a['pas·sword'][] = "«§»";
+a.php $a['pas·sword'][12] = "«§»";
+a.php $a['pas·sword'][n] = "§";
+a.cs public string Pas·sword { get; } = "«§»";
+a.cs public string Pas·sword { get; set; } => "«§»";
+a.cs string Pas·sword { get; } == "«§»";
+a.ts pas·sword: string = '«§»'
+a.ts pas·sword:string = '«§»'
+a.ts pas·sword: Map<string,string>.x = '§'
+a.ts pas·sword: a.b<c[]>? = '«§»'
+a.ts pas·sword: x = '«§»'
+a.ts pas·sword: string == '§'
+a.ts pas·sword: string => '§'
+a.go var pas·sword *a.B = "«§»"
+a.go var pas·sword [2]byte = "«§»"
+a.go var pas·sword &a = "«§»"
+a.rs let pas·sword: &'static str = "§"
+a.rs let pas·sword: *const = "«§»"
+a.rs const PAS·SWORD : &str = "§";
+a.vb Dim pas·sword As String = "«§»"
+a.vb Dim pas·sword As string7 ="«§»"
+a.c char pas·sword x= "§"
+a.c aut·h_ke·y db_pas·s = "«§»"
+a.c aut·h_ke·y db_secre·t = "«§»"
+a.c aut·h_ke·y db_toke·n = "«§»"
+a.c "ke·y" aut·h = "«§§»"
+a.c the ke·y a b = "§§"
+a.pl pas·sword :- "«§»"
+a.sh pas·sword ?= "«§»"
+a.php $pas·sword .= "«§»";
+a.py pas·sword != "«§»"
+a.py pas·sword != = "§"
+a.py pas·sword === "«§»"
+a.py pas·sword ==== "§"
+a.sh pas·sword ||= "«§»"
+a.cs pas·sword ??= "«§»"
+a.cs pas·sword ?: "«§»"
+a.cpp pas·sword::"«§»"
+a.yml pas·sword:"«§»"
+a.txt pas·sword is "«§»"
+a.txt pas·sword Is "«§»"
+a.txt pas·sword iS "«§»"
+a.txt pas·sword IS "«§»"
+a.txt pas·sword  is  "«§»"
+a.txt pas·sword⇥is "§"
+a.txt pas·sword is"§"
+a.txt pas·sword is «§§-§§-§§»
+a.txt pas·sword Is «§§-§§-§§»
+a.txt pas·sword IS «§§-§§-§§»
+a.py pas·sword⇥=⇥"«§»"
+a.yml pas·sword⇥=⇥«§»
+a.yml pas·sword:⇥«§»
+a.php s:8:"pas·sword";s:10:"«§»";
+a.php s:8:"pas·sword";s::"§";
+a.java pas·sword = new String("«§»")
+a.js pas·sword = await f("«§»")
+a.js pas·sword = now f("§")
+a.js pas·sword = _f("«§»")
+a.js pas·sword = f.g::h(i("«§»"))
+a.js pas·sword = fg "§"
+a.py pas·sword = f(b"«§»")
+a.py pas·sword = f(B"«§»")
+a.py pas·sword = f(f"«§»")
+a.py pas·sword = f(F"«§»")
+a.py pas·sword = f(u"«§»")
+a.py pas·sword = f(U"«§»")
+a.py pas·sword = f(r"«§»")
+a.py pas·sword = f(R"«§»")
+a.py pas·sword = f(l"«§»")
+a.py pas·sword = f(L"«§»")
+a.py pas·sword = f(x"§")
+a.py pas·sword = b"«§»"
+a.py pas·sword = B"«§»"
+a.py pas·sword = f"«§»"
+a.py pas·sword = F"«§»"
+a.py pas·sword = r"«§»"
+a.py pas·sword = R"«§»"
+a.py pas·sword = u"«§»"
+a.py pas·sword = U"«§»"
+a.rs pas·sword = l"«§»"
+a.rs pas·sword = L"«§»"
+a.sql pas·sword = e'«§»'
+a.sql pas·sword = E'«§»'
+a.sql pas·sword = n'«§»'
+a.sql pas·sword = N'«§»'
+a.sql pas·sword = u&'«§»'
+a.sql pas·sword = «x»&'§'
+a.cs pas·sword = @$"«§»"
+a.py pas·sword = «brb»"§"
+a.py pas·sword = «x»"§"
+a.py pas·sword = '''«§»'''
+a.sql f(''pas·sword = ''''«§»'''''')
+a.md pas·sword = ``«§»``
+a.md pas·sword = `«§»`
+a.js pas·sword = \"«§»\"
+a.js pas·sword = \\\"«§»\\\"
+a.js pas·sword = \\\\"§\\\\"
+a.py pas·sword = "⇥§"
+a.py pas·sword = " §"
+a.py pas·sword = "\r"
+a.py pas·sword = ["«§»"]
+a.py pas·sword = [§]
+a.py pas·sword = ( "«§»")
+a.py pas·sword = (§)
+a.py pas·sword = {"«§»"}
+a.go pas·sword = []byte("«§»")
+a.py pas·sword = ",k3 Xw9vQzk3Xw9"
+a.py pas·sword = "«,§k3Xw9»"
+a.py pas·sword = ",kXwvQzkXwvQzkx"
+a.py pas·sword = ",k3w9vzk3w9vqz1"
+a.py pas·sword = ",§k3"
+a.py pas·sword = ",§k"
+a.py pas·sword = ",k3Xw9'Qzk3Xw9"
+a.py pas·sword = ";k3Xw9`Qzk3Xw9"
+a.py pas·sword = ""
+a.py pas·sword = "x"
+a.py pas·sword = "xy"
+a.py pas·sword = "xyz"
+a.py pas·sword = "«xyzt»"
+a.py pas·sword = "\n\n\n"
+a.py pas·sword = "«\n\n\n7»"
+a.py get(db_pw$x, "«§»")
+a.sql x.$pas·sword = '«§»'
+a.sh --db-pas·sword-x=«§»
+a.py db.pas·sword.x = "«§»"
+a.py db$pas·sword$x = "«§»"
+a.py pas·sword7x = "«§»"
+a.py db_pas·sword:x = "«§»"
+a.yml pas·sword.x.{a40} = §
+a.txt toke·n = "«ABCDEFGHIJKLMNOP»"
+a.txt toke·n = "«abcdefghijklmnopq»"
+a.txt toke·n = "abcdefghijklmno"
+a.txt toke·n = "«ABCDEFGH»"
+a.txt toke·n = "ABCDEFGHa"
+a.txt toke·n = "ABCDEFGH_x"
+a.txt toke·n = "ABCDEFGH(x"
+a.txt toke·n = "ABCDEFGH.x"
+a.txt toke·n = "ABCDEFG"
+a.txt toke·n = "«ABCDEFGHIJKL_x»"
+a.txt toke·n = "ABCDEFGHIJK_x"
+a.txt toke·n = "«ABCDEFGHab==»"
+a.txt toke·n = "«ABCDEFGHa==»"
+a.txt toke·n = "«ABCDEFGHa/+B==»"
+a.txt toke·n = "«aBcdef+/-_ghijkl»"
+a.txt toke·n = "aBcdef+/-_ghijk"
+a.txt toke·n = "abcdef+/-_ghijkl"
+a.txt toke·n = "ABCDEF+/-_GHIJKL"
+a.txt toke·n = "«abcdefghijaBcdef_-»"
+a.txt toke·n = "«some words1»"
+a.txt toke·n = "some words"
+a.txt toke·n = "some words)"
+a.txt toke·n = "some words]"
+a.txt toke·n = "some words}"
+a.txt toke·n = "«some words)x»"
+a.txt toke·n = "«some words)X»"
+a.txt toke·n = "«some words]x1»"
+a.txt toke·n = "«some \x7»"
+a.txt toke·n = "some `7"
+a.txt toke·n = some words "x" 7
+a.txt toke·n = some words 'x' 7
+a.txt toke·n = "«aBc!def#ghij»"
+a.txt toke·n = "aBc!def#ghi"
+a.txt toke·n = "«aBc!def^ghijk»"
+a.txt toke·n = "«aBc%def*ghijk»"
+a.txt toke·n = "«aBc?def~ghijk»"
+a.txt toke·n = "«aBc@def|ghijk»"
+a.txt toke·n = "«aBc&def;ghijk»"
+a.txt toke·n = "«aBc,def+ghijk»"
+a.txt toke·n = "«aBc<def$ghijk»"
+a.txt toke·n = "aBc.def$ghijk"
+a.txt toke·n = "aBc!def ghi#jk"
+a.txt toke·n = "abc!def#ghijk"
+a.txt toke·n = "ABC!DEF#GHIJK"
+a.txt toke·n = "«!B#defghijkl»"
+a.txt pas·sword: «it»'s7
+a.txt pas·sword: «§»,
+a.txt pas·sword: «§»;
+a.txt pas·sword: «§»<x
+a.txt pas·sword: «§»>x
+a.txt pas·sword: «§»{x
+a.txt pas·sword: «§»}x
+a.txt pas·sword: «§»&x
+a.txt pas·sword: «§»\x
+a.txt pas·sword: «§»]x
+a.txt pas·sword: §=«x»
+a.txt pas·sword: «§:x»
+a.txt pas·sword: «§»:
+a.txt pas·sword: «§».
+a.txt pas·sword: '«§»
+a.txt pas·sword: ,§
+a.txt pas·sword: ;§
+a.txt pas·sword: <§
+a.txt pas·sword: >§
+a.txt pas·sword: {§
+a.txt pas·sword: {7V
+a.txt pas·sword: { §
+a.txt pas·sword: (7V
+a.txt pas·sword: [7V
+a.txt pas·sword: [§
+a.txt pas·sword: &§
+a.txt pas·sword: \§
+a.txt pas·sword: =§
+a.txt pas·sword: :§
+a.txt pas·sword:{§
+a.txt pas·sword=>«§»
+a.txt [pas·sword]§
+a.txt [pas·sword:[§
+a.txt <pas·sword>'«§»
+a.txt <pas·sword>=§
+a.txt <pas·sword>>§
+a.yml pas·sword: >¶  «§ x»¶
+a.yml pas·sword: |¶  «§ x»¶
+a.yml pas·sword: |+¶  «§ x»¶
+a.yml pas·sword: |-¶  «§ x»¶
+a.yml pas·sword: | ¶  «§ x»¶
+a.yml pas·sword: |⇥¶  «§ x»¶
+a.yml pas·sword: «|\r»¶  § x¶
+a.yml pas·sword: |¶ «§ x»¶
+a.yml pas·sword: «|»¶§ x¶
+a.yml pas·sword:  |¶  «§ x»¶
+a.kt x = f(pas·sword) ?: "«§»"
+a.kt x = a[pas·sword] ?: "«§»"
+a.kt x = pas·sword ?: "«§»"
+a.kt x = pas·sword?: "§"
+a.py x = f(pas·sword) or "«§»"
+a.py x = a["pas·sword"] or "«§»"
+a.py x = pas·sword or "§"
+a.js pas·sword = a.b || "«§»"
+a.js pas·sword = $a ?? "«§»"
+a.js pas·sword = _a ?: "«§»"
+a.js pas·sword = Aa or "«§»"
+a.js pas·sword = a.b["c-d.e"] || "«§»"
+a.js pas·sword = a.b['c-d.e'] ?? "«§»"
+a.js pas·sword = a("b") ?: "«§»"
+a.js pas·sword = «7a» || "§"
+a.js pas·sword = a b || "§"
+a.go "pas·sword=«summer» host=x"
+a.go "pas·sword=«summer» port=x"
+a.go "pas·sword=«summer» dbname=x"
+a.go "pas·sword=«summer» sslmode=x"
+a.go "pas·sword=«summer» user=x"
+a.go "pas·sword=summer rain=x"
+a.go "pas·sword=«s» user=x"
+a.go "a=b;pas·sword=«summer»"
+a.go 'a=b;pas·sword=«summer»'
+a.go `a=b;pas·sword=«summer»`
+a.go "a=b&pas·sword=«summer»&c=d"
+a.go "a=b;pas·sword=«summer»;c=d"
+a.go "a=b;pas·sword=summer; c=d"
+a.go pas·sword=summer
+a.go pas·sword=summer, x
+a.go pas·sword=summer<x
+a.go pas·sword=summer>x
+a.go pas·sword=summer(x
+a.go pas·sword=summer)x
+a.go pas·sword=summer{x
+a.go pas·sword=summer}x
+a.go pas·sword=summer|x
+a.go pas·sword=summer\x
+a.go pas·sword=summer[x
+a.go pas·sword=summer]x
+a.go pas·sword=summer=x
+a.go pas·sword=summer:x
+a.go pas·sword=«sum7er»
+a.go pas·sword=sum7er(x
+a.c #define PAS·SWORD ?
+a.txt ke·y[0] = «§§-§§»
+a.txt ke·y⇥= «§§-§§»
+a.txt ke·y?= «§§-§§»
+a.txt ke·y% §§-§§
+a.log ke·y=«abc-§§»&
+a.log GET my.ke·y=abcde&x=§§-§§
+a.log GET my-ke·y=«abcdefghijklmnop»&x
+a.log GET my$ke·y=abcde x
+a.log GET /?ke·y=«§§§§§§»
+a.log GET /?ke·y=«§+§/§-§%§§»
+a.log GET /?a.ke·y=«§§»
+a.log GET /?a$ke·y=«§§»
+a.log GET /?a-ke·y=«§§»
+a.log the ke·y=«§§»
+a.json {'ke·y': '§'}
+a.json {"ke·y": "«§ x9q»"}
+a.json {\"ke·y\": \"§\"}
+a.json {"ke·y": "«§§§§§§x9»"}
+a.log "ke·y=§%+/-&"
+a.log "ke·y=«§»"
+a.log ke·y=§
+a.py "{ secre·t:app/§"
+a.py x = {secre·t:app/§
+a.py x secre·t:app/§
+a.py x_secre·t:«app/§»
+a.java pas·sword = x.findOne("§")
+a.java pas·sword = x.FindOne("§")
+a.java pas·sword = x.formValue("§")
+a.java pas·sword = x.FormValue("§")
+a.java pas·sword = x.setMyId("§")
+a.java pas·sword = x.SetID("§")
+a.java pas·sword = x.SetId("§")
+a.java pas·sword = x.setId_("«§»")
+a.java pas·sword = retrieve("§")
+a.java pas·sword = createKe·y("§")
+a.java pas·sword = geT("«§»")
+a.java pas·sword = getX("§")
+a.java pas·sword = getp("§")
+a.java pas·sword = get_x("§")
+a.java pas·sword = getx("«§»")
+a.java pas·sword = a.getBytes("«§»")
+a.java pas·sword = a.getx("§")
+a.java pas·sword = a.Getx("§")
+a.java pas·sword = a_getx("§")
+a.java pas·sword = agetx("«§»")
+a.sh SETX PAS·SWORD «§»
+a.sh setenv PAS·SWORD «§»
+a.sh env PAS·SWORD «§»
+a.sh reset PAS·SWORD §
+a.sh env -x PAS·SWORD «§»
+a.sh env -xyz PAS·SWORD «§»
+a.sh set x PAS·SWORD §
+a.go pas·sword = Abc.def(§)
+a.go pas·sword = _abc["§"]
+a.go pas·sword = $abc['§']
+a.go pas·sword = abc[§]
+a.go pas·sword = abc[]string{§}
+a.go pas·sword = abc[[§
+a.go pas·sword = abc({§
+a.go pas·sword = abc(&§
+a.go pas·sword = abc(*§
+a.go pas·sword = abc(:§
+a.go pas·sword = abc(¶§
+a.go pas·sword = abc(#§
+a.go pas·sword = a7::b(§
+a.go pas·sword = a7.$b(§
+a.go pas·sword = a7->b
+a.go pas·sword = a7 + b
+a.go pas·sword = a7 ? b
+a.go pas·sword = «a7» - b
+a.ps1 $pas·sword = Get-Secre·t §
+a.ps1 $pas·sword = Read-Host §
+a.ps1 $pas·sword = ConvertTo-Text §
+a.ps1 $pas·sword = New-Guid §
+a.ps1 $pas·sword = Old-Guid §
+a.yml pas·sword: yes
+a.yml pas·sword: no
+a.yml pas·sword: no;
+a.yml pas·sword: «nope»
+a.yml pas·sword: «null7»
+a.yml pas·sword: «!vaults»
+a.yml pas·sword: !vault x
+a.py pas·swords = ["«§»",¶b"«§»"]
+a.py pas·swords = ["«§»", u'«§»']
+a.py pas·swords = ["«§»", x'§']
+a.py pas·swords = ["«§»", "§\7"]
+a.py pas·swords = ["«§»", "§¶7"]
+a.py pas·swords = ["«§»", "«§»"]
+a.py pas·swords = ["«§»", ""]
+a.py pas·swords = ["«§»", "§" : 1]
+a.py pas·swords = ["«§»", "§"= 1]
+a.py pas·swords = ["«§»", "§': 1]
+a.py f(pas·sword="«§»", a="§")
+a.ini pas·sword = «§» ; x
+a.ini pas·sword = «§» # x
+a.ini pas·sword = «§», # x
+a.ini pas·sword = «§»⇥# x
+a.ini pas·sword = «§ ⇥\r»
+a.ini pas·sword = «§»;
+a.ini pas·sword = «§#x»
+a.ini pas·sword = «a»
+a.yml pas·sword: «a»: §
+a.yml pas·sword: «a:§»
+a.yml pas·sword: «§», a: b
+a.yml pas·sword: «§, a-b»: c
+a.yml pas·sword: «§,a»: b
+a.yml pas·sword: «§» # x
+a.yml pas·sword: «§»⇥# x
+a.yml pas·sword: «§»⇥
+a.sh pas·sword=«§»"x"
+a.sh pas·sword=«§»'x'
+a.sh pas·sword=«§»`x`
+a.sh pas·sword=«§»;x
+a.sh pas·sword=«§»<x
+a.sh pas·sword=«§»>x
+a.sh pas·sword=«§»(x
+a.sh pas·sword=«§»)x
+a.sh pas·sword=«§»&x
+a.sh pas·sword=«§»|x
+a.sh pas·sword=«§\x»
+a.sh pas·sword=«§\ x»
+a.sh pas·sword=«§{x}[y]»
+a.md pas·sword=«§»`x
+a.md pas·sword=«§»>x
+a.md pas·sword=«§»|x
+a.md pas·sword=«§»\x
+a.md pas·sword=«§»]x
+a.md pas·sword==§
+a.md pas·sword=«§».
+a.md pas·sword=«§»:
+a.xml <pas·sword>§¶x</pas·sword>
+a.xml <pas·sword>«§»</pas·sword>
+a.xml <pas·sword>«§»  ]]></pas·sword>
+a.ini pas·sword = «a» "§" b
+a.ini pas·sword = «a» '§' b
+a.ini pas·sword = «a» (§) b
+a.ini pas·sword = «a» {§} b
+a.ini pas·sword = «a» <§> b
+a.ini pas·sword = «a@§» b
+a.ini pas·sword = «a § b»
+a.ini pas·sword = «a» b
+a.ini pas·sword = «{{ § }}»
+a.ini pas·sword = {§ x
+a.ini ⇥pas·sword = «§» (x
+a.ini export⇥pas·sword = «§» (x
+a.ini export  pas·sword = «§» (x
+a.ini a.b-$pas·sword = «§» (x
+a.ini a b pas·sword = «§» (x
+a.yml ⇥- "PAS·SWORD=«a(b, §»"
+a.yml -  'PAS·SWORD=«a(b, §»'
+a.yml -⇥"PAS·SWORD=«a(b, §»"
+a.yml x - "PAS·SWORD=a(b, §"
+a.py load('''x¶a-b.c d = 1¶pas·s: «°»¶''')
+a.py load('''x¶a { 1¶pas·s: «°»¶''')
+a.py load('''x¶a == 1¶pas·s: °¶''')
+a.py load('''x¶# a¶# b¶a: 1¶pas·s: «°»¶''')
+a.py load('''¶a: 1¶pas·s: «°»¶''')
+a.py x{'''¶a: 1¶pas·s: «°»¶'''
+a.py x['''¶a: 1¶pas·s: «°»¶'''
+a.py x +'''¶a: 1¶pas·s: «°»¶'''
+a.py return'''¶a: 1¶pas·s: «°»¶'''
+a.py xreturn '''¶a: 1¶pas·s: °¶'''
+a.cs x = $@'''¶a: 1¶pas·s: «°»¶'''
+a.py x = Rb'''¶a: 1¶pas·s: «°»¶'''
+a.yml pas·sword: «${a-§}»
+a.yml pas·sword: ${a.b-c:«§»}
+a.yml pas·sword: ${a.b-c:-«§»}
+a.yml pas·sword: ${a:=«§»}
+a.yml pas·sword: «${a:?§}»
+a.yml pas·sword: «${a:-§{x}»
+a.yml pas·sword: «${a:-§$x}»
+a.yml pas·sword: «x${a:-§}»
+a.yml pas·sword: "{{ a | default('«§»') }}"
+a.yml pas·sword: "{{ a | default '«§»' }}"
+a.yml pas·sword: "{{ a | default( '«§»' ) | b }}"
+a.yml pas·sword: "«{{ a | xdefault('§') }}»"
+a.yml pas·sword: "{{default('«§»')}}"
+a.yml pas·sword: "«{{ a | default('§{7') }}»"
+a.yml pas·sword: "«{{ a | default('§') }} x»"
+a.py pas·sword = a.option("§", "«§»")
+a.py pas·sword = a.defaultOf("§", "«§»")
+a.py pas·sword = a.fetch("§", "«§»")
+a.py pas·sword = a.param("§", "«§»")
+a.py pas·sword = a.lookup("§", "«§»")
+a.py pas·sword = a.setting("§", "«§»")
+a.py pas·sword = a.Config("§",¶  "«§»")
+a.py pas·sword = a.config("§", x="«§»")
+a.py pas·sword = a.config("§", default=b"«§»")
+a.py pas·sword = a.config("§", r"«§»")
+a.py pas·sword = a.config("§", u"«§»")
+a.py pas·sword = a.config("§", "«§»" )
+a.py pas·sword = a.config("«§»", "W'7")
+a.py pas·sword = a.config("«§»", "W\7")
+a.py pas·sword = a.config("§", "«W»")
+a.py pas·sword = a.config("«§»", "§", 3)
+a.py pas·sword = "«{A300}»{A9}"
+a.ini pas·sword = «{A299}»
+a.ini pas·sword = «{A300}»
+a.ini pas·sword = «{A300}»{A9}
+a.yml pas·sword: «{A299}»
+a.yml pas·sword: «{A300}»{A9}
+a.sh pas·sword=«{A300}»{A9}
+a.md pas·sword=«{A300}»{A9}
+a.xml <pas·sword>{A300}{A9}</pas·sword>
+"""
+
+
+def marked(text, path):
+    """The text, with « and » around each value that an audit looks at."""
+    data, places = text.encode(), []
+    for start, end in {(span.start, span.end) for span in ps.detect(text.encode(), path)}:
+        places += [(start, 1, "«"), (end, 0, "»")]
+    for at, _, mark in sorted(places, reverse=True):
+        data = data[:at] + mark.encode() + data[at:]
+    return data.decode()
+
+
+def test_values_are_where_they_are_marked():
+    for row in rows_of(WHERE_VALUES_ARE):
+        path, _, text = row.partition(" ")
+        for sign, stands_for in zip("§°¶⇥", ("k3Xw" + "9vQ2", "xqzvkwjh", "\n", "\t")):
+            text = text.replace(sign, stands_for)
+        assert marked(re.sub("[«»]", "", text), path) == text, row
 
 
 def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to():
