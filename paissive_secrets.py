@@ -6095,7 +6095,6 @@ def _wait_for(
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
             os.killpg(0, signal.SIGTSTP)  # the shell takes over, if there is one, until `fg` or `bg`
-            terminal.make_raw()
             os.kill(process.pid, signal.SIGCONT)
         else:
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -8796,7 +8795,7 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
             oids = fields[sides + 1 :]
             # A symlink holds only a path; a submodule's id is another repository's.
             *before, new = ("" if mode in _NO_FILES else oid for mode, oid in zip(modes, oids))
-            yield Blob(new, path, commit, date, tuple(filter(None, before)))
+            yield Blob(new, path, commit, date, tuple(before))
         elif record:
             commit, _, date = record.partition(" ")
 

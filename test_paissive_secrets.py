@@ -10514,11 +10514,12 @@ def test_run_says_what_refers_to_nothing(run):
         assert code == (1 if "no secret" in printed else 2)
 
 
-def test_run_leaves_no_descriptor_open(run):
-    before = len(os.listdir("/dev/fd"))
+def test_run_leaves_no_descriptor_open_and_no_thread(run):
+    before = len(os.listdir("/dev/fd")), threading.active_count()
     for _ in range(9):
         assert run("APP_TOKEN", "--", "true") == (b"", "", 0)
-    assert len(os.listdir("/dev/fd")) < before + 9
+    assert len(os.listdir("/dev/fd")) < before[0] + 9
+    eventually(lambda: threading.active_count() < before[1] + 9)
 
 
 def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all_the_time(monkeypatch):
@@ -10696,7 +10697,7 @@ def test_run_shows_a_prompt_without_a_newline_at_once():
 
 
 def test_run_forwards_signals():
-    names = "HUP INT QUIT USR1 USR2 ALRM TERM".split()
+    names = "HUP INT QUIT USR1 USR2 ALRM CONT TERM".split()
     script = "for s in $*; do trap \"echo $s\" $s; done; trap 'exit 40' TERM; echo ready; "
     script += "while :; do sleep 0.02; done"
     with started("APP_TOKEN", *sh(script), "sh", *names, start_new_session=True) as process:
@@ -14568,8 +14569,8 @@ def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is
 
 def test_git_is_ended_with_what_reads_from_it(stand_in):
     stand_in("exec sleep 60")
-    with pytest.raises(KeyboardInterrupt), ps.run_git(".", "x"):
-        raise KeyboardInterrupt
+    with pytest.raises(SystemExit), ps.run_git(".", "x"):
+        raise SystemExit  # as a signal does
 
 
 def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
@@ -14889,6 +14890,7 @@ def test_history_of_revisions_is_what_they_reach(repository):
     commit_leaks(repository, "old.py")
     git(repository, "checkout", "-qb", "topic")
     leak(repository / "new.py", 1)
+    plant(repository, "main", "topic")  # files that have the names of branches
     commit(repository)
     assert (leaks(history=["main"]), leaks(history=["main..topic"])) == ({"old.py"}, {"new.py"})
 
@@ -15418,6 +15420,7 @@ IGNORES = [
     ["\\#hash", "\\!bang", "trail\\ ", "space   ", "# comment", "", "!"],
     ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
+    ["d/**", "!d/e"],
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
     ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
     ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
@@ -15479,6 +15482,7 @@ def test_a_repository_inside_a_repository_has_its_own_rules(repository):
     commit(repository / "inner")
     git(repository, "add", ".")  # as git does it: a link without a .gitmodules file
     assert leaks() == {"inner/a.py"}
+    assert leaks(staged=True, on_error=pytest.fail) == set()  # what it links to is not in this repository
     shutil.rmtree(repository / ".git")
     assert leaks() == {"inner/a.py"}
 
@@ -15494,6 +15498,7 @@ def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
 def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
     git(folder, "init", "-q") if in_git else None
     names = "a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md .hg/a.py e/.svn/b.py"
+    names += " .bzr/a.py e/.jj/b.py"
     leak_all(folder, "node_modules/x/a.py", "node_modules/x/b.py", *names.split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
@@ -15733,15 +15738,64 @@ PLAIN_VALUES = (
 
 def test_values_that_stand_everywhere_are_named_and_not_searched_for(folder):
     store = ps.MemoryStore()
-    for n, value in enumerate(PLAIN_VALUES.split()):
+    for n, value in enumerate((*PLAIN_VALUES.split(), "P" + "a" * 15, "A" * 16, "1" * 15)):
         store.set(f"PLAIN{n}", value)
-    for n, value in enumerate(("productioN", "db.Internal", "PRODUCTION7", "2026-01-01x", "correct horse")):
+    searched = ("productioN", "db.Internal", "PRODUCTION7", "2026-01-01x", "correct horse")
+    searched += ("Pp" + "a" * 15, "A" * 17, "1" * 16, "localhost:port")
+    for n, value in enumerate(searched):
         store.set(f"VALUE{n}", value)
     (folder / "a.txt").write_text("\n".join(map(store.get, store.names())) + "\n")
     known = ps.KnownValues(store)
     names = ", ".join(sorted(name for name in store.names() if name.startswith("PLAIN")))
     assert f"too short or too plain to search for: {names}" in known.notes
-    assert {finding.secret for finding in ps.Audit("a.txt", known=known)} >= {f"VALUE{n}" for n in range(5)}
+    assert {found.secret for found in ps.Audit("a.txt", known=known)} >= {f"VALUE{n}" for n in range(9)}
+
+
+def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
+    store = ps.MemoryStore()
+    for stage in ("current", "pending", "previous"):
+        store.set(store.stage_name("A", stage), f"rE4l {stage}+with")
+    store.older_values = lambda name: iter(["rE4l retired+with"])
+    (folder / "a.txt").write_text("".join(f"rE4l {verdict}+with\n" for verdict in (*ps.STAGES, "retired")))
+    replace = "rotate now A, or change it where used, and set A"
+    assert {(f.verdict, f.severity, f.fix) for f in ps.audit("a.txt", known=ps.KnownValues(store))} == {
+        ("current", "critical", replace),
+        ("pending", "high", replace),
+        ("previous", "high", "rotate drop A"),
+        ("retired", "low", ""),
+    }
+
+
+def test_a_budget_stops_what_readme_says(folder):
+    budget = f"more than {ps._MAX_FINDINGS:,} findings in a file, or an\narchive that unpacks to more than"
+    assert f"{budget} {ps._MAX_UNPACKED >> 20} MiB" in README
+
+
+READS = {
+    'os.environ["GITHUB_TOKEN"]': "a.py",
+    "process.env.GITHUB_TOKEN": "a.js a.jsx a.ts a.tsx a.mjs a.cjs a.vue",
+    'os.Getenv("GITHUB_TOKEN")': "a.go",
+    'ENV.fetch("GITHUB_TOKEN")': "a.rb a.erb",
+    "getenv('GITHUB_TOKEN')": "a.php",
+    'System.getenv("GITHUB_TOKEN")': "a.java a.kt a.scala a.groovy",
+    'Environment.GetEnvironmentVariable("GITHUB_TOKEN")': "a.cs",
+    'std::env::var("GITHUB_TOKEN")': "a.rs",
+    "${GITHUB_TOKEN}": "a.sh a.bash a.zsh a.yml a.yaml a.properties",
+    "secret:GITHUB_TOKEN": "a.json a.toml",
+    "secret://file/GITHUB_TOKEN": "a.env .env",
+    "": "a.txt a.env.bak env",
+}
+
+
+def test_each_language_reads_a_secret_in_its_own_way(folder):
+    for name in " ".join(READS.values()).split():
+        (folder / name).write_text(token())
+    fixes = {finding.path: finding.fix for finding in ps.audit()}
+    assert fixes == {
+        name: read and f"set GITHUB_TOKEN, and write {read}"
+        for read, names in READS.items()
+        for name in names.split()
+    }
 
 
 def test_an_audit_is_run_once(folder):
@@ -16086,6 +16140,16 @@ def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, 
     assert ps.main(["audit", what, "--update-baseline"]) == ps.main(["audit", what]) == 0
     os.chdir("..")
     assert ps.main(["audit", what]) == 0 and not os.path.exists("sub/" + ps.BASELINE)
+
+
+def test_a_baseline_accepts_no_copy_wherever_an_audit_starts(folder, say):
+    leak(folder / "there" / "a.py")
+    (folder / "here").mkdir()
+    os.chdir("here")
+    say("audit", "../there", "--update-baseline")
+    shutil.copy(folder / "there" / "a.py", folder / "there" / "b.py")
+    os.chdir(folder / "here")
+    assert "\nb.py:1:6: " in "\n" + say("audit", "../there")[1]
 
 
 def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, say):
@@ -17367,6 +17431,9 @@ ASKED = [
     ("a.rs", 'env::var("X_KEY")', "missing"),
     ("notes.md", "process.env.X_KEY", ""),
     *((name, "X_KEY=", "missing") for name in (".env.example", ".env.sample", ".env.template", ".env.dist")),
+    *((name, "X_KEY=", "") for name in (".env.example.bak", "env.examples")),
+    *((name, "a: secret:X_KEY", "") for name in ("a.json5", "a.yaml.bak")),
+    ("compose.yaml.bak", "a: ${X_KEY}", ""),
     ("env.example", "  export X_KEY = x", "missing"),
     ("env.example", "export\tX_KEY=", "missing"),
     ("env.example", "# X_KEY=", ""),
@@ -17485,6 +17552,43 @@ def test_inject_writes_nothing_if_a_secret_is_missing(say):
     assert say("inject", "in", "--output", "out") == (1, missing)
     assert say("inject", stdin=TEMPLATE) == (1, missing.replace("which in", "which stdin"))
     assert not Path("out").exists()
+
+
+LOCKED = [  # a command, and what it writes
+    ("inject in --output out", "out"),
+    ("audit --output out", "out"),
+    ("audit --update-baseline", ps.BASELINE),
+    ("audit --update-baseline --baseline accepted", "accepted"),
+    ("import in --all --backend file", "in"),
+    ("import in --all --remove --backend file", "in"),
+    ("hook install", ".git/hooks/pre-commit"),
+    ("hook install", ".gitattributes"),
+    ("hook install --pre-push", ".git/hooks/pre-push"),
+]
+
+
+@pytest.mark.parametrize(("words", "path"), LOCKED)
+def test_whatever_writes_a_file_lets_no_other_writer_in_meanwhile(words, path, say, monkeypatch):
+    class Lock(ps.FileLock):
+        def __enter__(self):
+            locked.append(os.path.relpath(self._path))
+            return super().__enter__()
+
+    locked = []
+    git(".", "init", "-q") if words.startswith("hook") else None
+    monkeypatch.setattr(ps, "FileLock", Lock)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    Path("in").write_text("PORT=1\n")
+    assert (say(*words.split())[0], path in locked) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words", ["inject in --output no/x", "audit --output no/x", "audit --baseline no/x --update"]
+)
+def test_a_file_in_a_folder_that_is_not_there_is_not_written(words, say):
+    Path("in").write_text("x")
+    refused = f"there is no folder {Path.cwd()}/no; make it first, or name another file\n"
+    assert say(*words.replace("--update", "--update-baseline").split()) == (2, refused)
 
 
 def test_inject_replaces_neither_a_folder_nor_a_device(say, monkeypatch):
@@ -17945,6 +18049,12 @@ def test_every_stage_can_be_asked_for(stage, value, say):
     assert say("get", "A", "--stage", stage) == say("get", "A", "--raw", "--stage", stage) == (0, value)
 
 
+def test_a_name_for_git_is_no_pattern_and_no_option(repository):
+    plant(repository, "a*", "ab", "-o")
+    (repository / ".gitignore").write_text("a\\*\n-o\n")
+    assert [ps.is_committable(name) for name in ("a*", "ab", "-o", "absent")] == [False, True, False, False]
+
+
 def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_factory, monkeypatch):
     elsewhere, warning = tmp_path_factory.mktemp("elsewhere"), "git does not ignore"
     (repository / ".env").symlink_to(elsewhere / "real")
@@ -17991,6 +18101,15 @@ def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
     status, said = say("delete", "A_TOKEN")
     assert (status, "warning: variable A_TOKEN is still there" in said) == (0, True)
     assert Path(".env").read_text() == ""
+
+
+def test_an_import_says_that_the_disk_is_full_and_leaves_the_file(say, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    Path("old.env").write_text(before := "A_TOKEN=1\n#" + "x" * 20_000)
+    with full_disk(9_000):
+        status, said = say("import", "old.env", "--backend", "file")
+    assert (status, said) == (2, "can't write old.env: File too large; what was there is unchanged\n")
+    assert (Path("old.env").read_text(), ps.FileStore().get("A_TOKEN")) == (before, "1")
 
 
 def test_a_store_that_ends_with_the_command_takes_nothing(say):
