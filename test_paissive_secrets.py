@@ -14647,7 +14647,7 @@ def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     commit(repository)
     assert leaks("sub", history=[]) == below
     os.chdir("sub")
-    assert leaks(history=[]) == {*names, "sub/copy.py"}
+    assert leaks(history=[]) == leaks([], history=[]) == {*names, "sub/copy.py"}
 
 
 def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repository):
@@ -14820,14 +14820,14 @@ def test_history_of_120_commits_is_what_audits_of_every_version_report(repositor
 
 
 def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(repository):
-    commit_leaks(repository, "node_modules/a.py", "tests/b.py")
+    commit_leaks(repository, "node_modules/a.py", "tests/b.py", "node_modules/c.py")
     for name in ("node_modules/a.py", "tests/b.py"):
         shutil.copy(repository / name, repository)
     leak(repository / "tests" / "c.py", 2)
     commit(repository)
     run = ps.Audit(history=[], exclude=["tests"])
     assert {finding.path for finding in run} == {"a.py", "b.py"}
-    assert run.summary.skipped == {"vendored": 1, "excluded": 2}
+    assert run.summary.skipped == {"vendored": 2, "excluded": 2}
 
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]])
@@ -14959,12 +14959,12 @@ def test_an_audit_of_git_leaves_no_file_open(repository):
 
 
 def test_a_partial_clone_fetches_nothing_and_reports_what_it_lacks(repository, clone, capsys):
-    commit_leaks(repository, "a.py")
+    commit_leaks(repository, "a.py", "b.py")
     os.chdir(clone("--no-checkout", "--filter=blob:none"))
     assert leaks(history=[]) == set()
     assert ps.main(["audit", "--history", "HEAD"]) == 2
     (lacks,) = capsys.readouterr().err.splitlines()
-    assert lacks.endswith("can't read .: missing or broken objects in its history: 1")
+    assert lacks.endswith("can't read .: missing or broken objects in its history: 2")
 
 
 def test_a_version_that_a_range_of_commits_replaces_may_be_lacking(repository, clone, capsys):
@@ -15512,6 +15512,7 @@ def test_exclude_takes_patterns_as_gitignore_does(folder):
         (["*.py", "!b.py"], ["."], {"b.py", "tests/b.py"}),
         (["!tests"], ["."], {"a.py", "b.py", "tests/b.py"}),
         (["./tests"], ["."], {"a.py", "b.py"}),  # as a shell completes it
+        (["*.py", "!./b.py"], ["."], {"b.py"}),
         (["tests"], ["a.py", "tests/b.py"], {"a.py"}),
     ):
         assert leaks(paths, exclude=exclude) == found, exclude
@@ -15912,6 +15913,7 @@ def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
     leak(folder / "a.py")
     assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
     assert say("audit")[0] == 0 and leaks(baseline=folder / ps.BASELINE) == set()
+    assert leaks(baseline=ps.Baseline(ps.BASELINE)) == set()
     leak(folder / "b.py")  # the same value at another place
     (folder / "a.py").write_text("\n" + (folder / "a.py").read_text() + f"y = '{token(2)}'\n")
     found = ps.audit(baseline=ps.BASELINE)
@@ -16006,6 +16008,19 @@ def test_explain_knows_the_baseline(folder, say):
         0,
         "column 6: rule github-token, high confidence, silenced by the baseline\n",
     )
+
+
+def test_explain_says_that_a_file_is_binary_and_finds_each_line_of_a_key_and_what_is_known(folder, say):
+    (folder / "a.bin").write_bytes(b"\0" + token().encode())
+    assert say("audit", "--explain", "a.bin:1") == (0, "it is binary, so it is not read\n")
+    (folder / "key.asc").write_text(private_key(1))
+    for line in range(1, 4):
+        said = say("audit", "--explain", f"key.asc:{line}")[1]
+        assert said.startswith("column 1: rule private-key, high confidence"), said
+    os.environ["A_TOKEN"] = "rE4l one+with"
+    (folder / "a.txt").write_text("rE4l one+with")
+    said = say("audit", "--known", "--explain", "a.txt:1")[1]
+    assert said.startswith("column 1: rule known-value, high confidence")
 
 
 def test_explain_takes_what_follows_the_last_colon_for_the_line(folder, say):
@@ -16217,6 +16232,7 @@ def project(repository):
 
 def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
     assert leaks() == {"a.py", "src/e.py", "src/g.md"}
+    assert leaks(disable="acme-key") == {"a.py", "src/e.py"}
     silenced = "silenced: 2 by `.paissive-audit`, 1 by `disabled rules`; not examined: 2 excluded\n"
     assert say("audit")[1].endswith(silenced)
     for place, why in (
@@ -16959,9 +16975,10 @@ def test_a_finding_in_a_commit_message_has_no_date(repository, say, monkeypatch)
     value = "".join(random.Random(3).choices(string.ascii_letters, k=30))
     monkeypatch.setenv("DEPLOY_TOKEN", value)
     plant(repository, "a.py")
-    oid = commit(repository, f"it is {value}")
-    first = say("audit", "--known", "--history")[1].splitlines()[0]
+    oid = commit(repository, f"it is {value}, not {token()}")
+    first, second, *_ = say("audit", "--known", "--history")[1].splitlines()
     assert re.search(rf" … from {oid[:12]}; next: ", first)
+    assert second == ""  # no other rule reads messages
 
 
 @pytest.mark.parametrize("form", ["--json", "--sarif"])
