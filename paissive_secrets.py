@@ -270,7 +270,7 @@ _ABOUT_SECRET = (
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
-    r"|prompt|protected|provider|realm|ref|regex|region|required|scopes?|seconds|servers?|sha"
+    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|sha"
     r"|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
     r"|ttl|type|uri|url|user|uuid|version"
 )
@@ -278,7 +278,7 @@ _ABOUT_SECRET = (
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|lock|index|row|rule|lookup"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|lock|index|row|rule|lookup"
     r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
@@ -7607,7 +7607,7 @@ it is a URL or an ARN
     - https://me.local/token
     + k7Q://x9v2
 it is a path or a file
-    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])|\A[\w.-]+/\[
     |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a
@@ -7636,7 +7636,7 @@ it is PEM, which has a rule of its own
 it is a hash
     \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
     |\*[0-9A-F]{40}\Z|(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
-    |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-])
+    |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-]|grub\.pbkdf2)
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + {h40}
@@ -7648,7 +7648,7 @@ it is encrypted
     + Ag{A40}
 it is public
     \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|3MVG9|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
-    |MCowBQYDK2Vw|(?:ssh-|ecdsa-sha2-)\S+ AAAA|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
+    |MCowBQYDK2Vw|rO0AB|(?:ssh-|ecdsa-sha2-)\S+ AAAA|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
     - ssh-rsa AAAA{B40}
     + MII{B40}
 = plain value
@@ -7657,13 +7657,13 @@ it is put in later
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:::\w+)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
+    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
     |\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
     \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|<[\w +,=-]+>)
-    |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]
+    |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]|\A[a-z-]+=\"
     - getPassword()
     + k7(Q2)x9Kv!
 = before

@@ -12796,7 +12796,7 @@ it is a number or a date
     - 16usize - 7i64 - -0b1101
     + 84725190
 it is a path or a file
-    - ~/.config/app - /run/secrets/db - keys/server.pem
+    - egress/[0]/x - ~/.config/app - /run/secrets/db - keys/server.pem
     - /run/db #x - unix:/run/db - /us-east-1/sts - ../x - a.js - a.ts - a.json - a.yml - a.yaml - a.txt
     - a.key - a.crt - a.p12 - a.jks
     - a.conf - a.cfg - a.env - a.sh - a.rb - a.go - a.java - a.php - a.xml - a.html - a.md - a.png - a.jpg
@@ -12820,7 +12820,7 @@ it is a hash
     - $gy$k7 - $apr1$k7 - $md5$k7 - $sha1$k7 - $scrypt$k7 - $argon2id$k7 - $pbkdf2-sha256$k7
     - $bcrypt-sha256$k7
     - *{d40} - SCRAM-SHA-256 - x-SHA256:k7 - SHA1:k7 - bcrypt$k7 - argon2=k7
-    - scrypt:k7 - md5-k7 - x:{SSHA}k7 - {CRYPT@x}k7
+    - grub.pbkdf2.k7 - scrypt:k7 - md5-k7 - x:{SSHA}k7 - {CRYPT@x}k7
     + $7{A12}
     + k!md5-x + *{d40}k + my_hashK7 + md5{h32}K + k!0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9!k + Linux-node-{h40}!k + k!Linux-node-{h40}
@@ -12832,7 +12832,7 @@ it is encrypted
     + age2{a50}
     + k!gAAAAA{A9} + eyJ{W9}.{W9}.{W9}.{W9}.{W9}!k
 it is public
-    - MIGfMA0G{B40} - AAAAB3NzaC1{B40}
+    - MIGfMA0G{B40} - AAAAB3NzaC1{B40} - rO0AB{B40}
     - eyJhbGci{A20} - eyJ0eXAi{A20} - 3MVG9{A20} - phc_{A20} - pk_live_{A20} - pk_test_{A20} - MFkwEw{A20}
     - MHYwEA{A20} - MIIBIjANBgkq{A20} - MCowBQYDK2Vw{A20} - ecdsa-sha2-nistp256 AAAA{A20} - AAAAE2VjZHNh{A20}
     - AAAAC3Nza{A20}
@@ -12843,12 +12843,12 @@ it is put in later
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
     + k7Q%s + %sK7 + k7$Q2 + $ab!c
 it is the name of a variable, a type, a header or an option
-    - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
+    - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
     + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
     + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
 it is a call or a template
-    - {user.name} x - Basic {Convert.To - .format( - <8+ char>
+    - label="t('x')" - {user.name} x - Basic {Convert.To - .format( - <8+ char>
     - Ab! x= - {a b} - .a(7
     + (k7{Q2]x9Kv
     + -!ab(x) + a b c= + a b=K! + ab.c(7 + {"a"}
