@@ -283,8 +283,9 @@ _NO_SECRET_PHRASE = (
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
-    r"|\b(?:page|next|starting|change|pagination|continuation|lock|request|resume|sync|authenticity"
-    r"|max|min|num|postman|total|version) \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
+    r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
+    r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
+    r" \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
 )
 
 
@@ -6922,7 +6923,7 @@ _ASSIGNMENT = rb"""(?x)
        (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
        (?![ \t\r\n]  # or it closes a string
          |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
-      |(?P<bare>=>|:=|[?.]=|:[-?]|=|:(?!//)|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
+      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//)|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
@@ -7583,7 +7584,8 @@ it is a placeholder
     - your-password-here
     + {A20}
 it is crossed out
-    (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}|\A(.{2,6}?)\3{2,4}\Z
+    (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
+    |\A(?:(.{2,6}?)\3{2,4}|([A-Za-z])\4+)\Z
     - XXXXXXXX
     + k7xxQ.9v..2
 it is text in another script
@@ -7653,7 +7655,7 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
+    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option

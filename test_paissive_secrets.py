@@ -12777,7 +12777,7 @@ it is a placeholder
     + mykey7Qx
 it is crossed out
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
-    - xxx - k7_xx - k7XXXXXk - k7-X - koskoskos - k7Q9k7Q9k7Q9
+    - xxx - YYYY - k7_xx - k7XXXXXk - k7-X - koskoskos - k7Q9k7Q9k7Q9
     + uZQAAAAAAAAAAB{A20}
     + k7xx + xxk7 + k7Qk7Qx9 + 7kokoko + kokokox9 + kkkk7Qx9
 it is text in another script
@@ -12839,7 +12839,7 @@ it is public
     + k!3MVG9{A20} + eyJhbGci{A20}.x
 it is put in later
     - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s - $m[1]
-    - {% x %} - a:~ts - %v& - $SECRET x - $TEMP/x - &x1
+    - ((x)) - {% x %} - a:~ts - %v& - $SECRET x - $TEMP/x - &x1
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
     + k7Q%s + %sK7 + k7$Q2 + $ab!c
 it is the name of a variable, a type, a header or an option
@@ -13357,6 +13357,9 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
+- compose.yml ADMIN: "${ADMIN_PASS·WORD:?error7 in it}"
+- page.html <input name="__RequestVerificationTok·en" value="{W40}"/>
+- api.md X-Debug-Tok·en: 4fbbc4
 - quickstart.js "https:·//storage.local/v0/b/x?alt=media&tok·en={u}"
 - token.json "url": "https:·//hooks.slack.com/services/T1234567/AAAAAAAAA/ZZZZZZ"
 - users.xml <pass·word_sha256_hex>{h64}</pass·word_sha256_hex>
