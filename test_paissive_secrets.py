@@ -1367,8 +1367,8 @@ def status_of(mode, uid, gid):
 
 
 def test_a_group_of_the_owner_alone_is_not_others(monkeypatch):
-    def find(_, **found):
-        if own_gid is None:
+    def find(number, asked, **found):
+        if own_gid is None or asked != number:
             raise KeyError
         return argparse.Namespace(**found)
 
@@ -1380,10 +1380,11 @@ def test_a_group_of_the_owner_alone_is_not_others(monkeypatch):
         (5005, 5005, 100, "me", [], False),
         (5006, 5006, None, None, None, True),  # in a container, users may have only a number
         (5007, 5008, None, None, None, False),
+        (5009, 5010, 5010, "me", [], True),
     ]
     for uid, gid, own_gid, name, members, private in groups:
-        monkeypatch.setattr("pwd.getpwuid", functools.partial(find, pw_name="me", pw_gid=own_gid))
-        monkeypatch.setattr("grp.getgrgid", functools.partial(find, gr_name=name, gr_mem=members))
+        monkeypatch.setattr("pwd.getpwuid", functools.partial(find, uid, pw_name="me", pw_gid=own_gid))
+        monkeypatch.setattr("grp.getgrgid", functools.partial(find, gid, gr_name=name, gr_mem=members))
         may = {0o711: [], 0o640: ["read"], 0o620: ["write"], 0o604: ["read"], 0o602: ["write"]}
         if private:
             may.update({0o640: [], 0o620: []})
@@ -2481,6 +2482,20 @@ def test_policies_are_named_in_order_and_merged_key_by_key(rotation):
     assert [policies.delete(name) for name in "AAC"] == [True, False, False]
 
 
+def test_a_policy_that_loses_its_last_key_is_gone_as_is_one_that_never_was(rotation, files):
+    for policies in (ps.Policies(ps.MemoryStore(), rotation.path), ps.Policies(files)):
+        policies.change("DB", {"every": None})
+        policies.change("DB", {"every": "1d"})
+        policies.change("DB", {"every": None})
+        assert policies.names() == []
+
+
+def test_a_sealed_policy_that_is_no_json_is_named(files):
+    files.policy_store().set("DB", "[")
+    said = "BadValue: the policy of 'DB' can't be read as JSON: Expecting value"
+    assert refusal(ps.Policies(files).get, "DB").startswith(said)
+
+
 def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monkeypatch):
     policies, other = (ps.Policies(ps.MemoryStore(), rotation.path) for _ in range(2))
     for name in "AB":
@@ -2505,6 +2520,7 @@ def test_nobody_is_asked_for_a_password_while_the_policies_are_locked(files, mon
     policies, unlocked = ps.Policies(files), []
     monkeypatch.setattr(files, "unlock", unlock)
     policies.change("DB", {"every": "1d"})
+    ps.Policies(files, "p.json").change("DB", {"every": "1d"})  # needs none
     assert unlocked == [True]
 
 
@@ -3084,6 +3100,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("PUBLIC_KEY_FILE", str(tmp_path / ".env"))
     assert list(env.names()) == sorted([*looks, "DB_PASS", "MOUNTED_TOKEN"])
 
 
@@ -3456,7 +3473,8 @@ def test_credentials_that_can_not_be_listed_are_an_error(env, here, monkeypatch)
 
 
 def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, monkeypatch):
-    (here / ".env").write_text("db.host=h\nDB_PORT=1\nMY_FILE=x\nmy_file=x\nVAULT_ADDR=x\n")
+    (here / ".env").write_text("db.host=${WHERE}\nDB_PORT=1\nMY_FILE=x\nmy_file=x\nVAULT_ADDR=x\n")
+    monkeypatch.setenv("WHERE", "h")
     store = ps.EnvironmentStore()
     assert store.plain_settings() == {"DB_HOST": "h", "DB_PORT": "1"}
     store.delete("DB_PORT")
@@ -3506,9 +3524,9 @@ NOTES_ON_SET = {  # what is set: what the user should know, where the file is ca
     ("PORT", "HOST"): [
         "'HOST', 'PORT' will pass as a setting: `run` doesn't mask it unless it gets the name",
     ],
-    ("HOST", "A_TOKEN"): [
+    ("HOST", "A_TOKEN", "B_TOKEN"): [
         "'HOST' will pass as a setting: `run` doesn't mask it unless it gets the name",
-        "{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it",
+        "{file} holds 2 secrets in plaintext; --backend file would encrypt it",
     ],
 }
 
