@@ -884,9 +884,9 @@ WORDS_OF_KIND = {
     " usrpass rootpass adminpass supass sudopass testpass keypass storepass emailpass mailpass smtppass"
     " imappass ftppass sshpass sqlpass mysqlpass ldappass newpass oldpass requirepass workpass loginpass"
     " httppass httpspass proxypass authpass webpass apipass redispass mongopass postgrespass",
-    "secret": "secret secrets clientsecret salt salts dsn dsns",
+    "secret": "secret secrets clientsecret salt salts dsn dsns secret_key",
     "token": "token tokens accesstoken pat pats",
-    "key": "key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
+    "key": "auth_key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
     " consumerkey cookiekey cryptkey encryptionkey hexkey hmackey jwtkey licensekey licencekey"
     " masterkey mykey privatekey rsakey secretkey serverkey servicekey sessionkey signkey signingkey"
     " sshkey storagekey subscriptionkey userkey",
@@ -916,7 +916,7 @@ ABOUT = (
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
-    "no_password not_secret non_secret fake_password dummy_token disabled_key existing_secret"
+    "app_public_key no_password not_secret non_secret fake_password dummy_token disabled_key existing_secret"
     " invalid_token wrong_password nopassword csrf_token xsrf_token atl_token get_password find_token"
     " forgot_password label_password field_token text_password title_secret hint_password error_token"
     " help_password public_key publishable_key pub_key group_key foreign_key primary_key partition_key"
@@ -1005,7 +1005,7 @@ def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
 
 NO_VALUES = {
     None: "the value is not text, but NoneType",
-    "a\0b": "the value has a NUL character; encode binary values, with base64 for instance",
+    "\0": "the value has a NUL character; encode binary values, with base64 for instance",
     "\ud800": "the value is not UTF-8; encode binary values, with base64 for instance",
 }
 
@@ -2147,8 +2147,8 @@ def test_a_store_of_the_four_methods_says_what_it_does_not_keep(shelved):
 
 
 def test_secrets_set_together_count_what_is_done_before_an_error(shelved):
-    said = "BadValue: 1 of 3 secrets are set, not 'D': the value has a NUL character; "
-    assert refusal(shelved.set_all, {"C": " 1\n", "D": "\0", "E": "3"}).startswith(said)
+    said = f"1 of 3 secrets are set, not 'D': {NO_VALUES[chr(0)]}"
+    assert refusal(shelved.set_all, {"C": " 1\n", "D": "\0", "E": "3"}) == f"BadValue: {said}"
     assert shelved.get_all(["C", "D", "E", "../x", "x" * 256]) == {"C": " 1\n"}
 
 
@@ -2381,7 +2381,8 @@ def test_a_policy_file_may_be_empty(rotation, tmp_path):
 
 def test_a_policy_file_that_leads_nowhere_is_an_error_and_not_an_empty_one(here):
     Path("rotation.json").symlink_to("nowhere")
-    assert "can't read" in refusal(ps.SecretRotation("env").due)
+    said = f"Unavailable: can't read {here}/rotation.json: No such file or directory"
+    assert refusal(ps.SecretRotation("env").due) == said
 
 
 def test_a_policy_that_can_not_be_read_is_an_error_and_is_not_replaced(files, say):
@@ -2653,7 +2654,7 @@ def test_dotenv_has_no_earlier_value_where_the_last_one_can_not_be_read():
 
 
 def test_dotenv_keeps_a_comment_apart_from_a_new_value():
-    assert ps.Dotenv('X="a"#c\n').with_values({"X": "b"}) == 'X="b" #c\n'  # bash would read b#c
+    assert ps.Dotenv('X="a"#c#d\n').with_values({"X": "b"}) == 'X="b" #c#d\n'  # bash would read b#c
     assert ps.Dotenv('X="a"#c\n').with_values({}) == 'X="a"#c\n'
 
 
@@ -2919,6 +2920,7 @@ def test_dotenv_keeps_the_quotes_of_a_value_where_they_fit():
     quoted = {"'": "A='b'", '"': 'A="b"', "": "A=b"}
     assert {quote: ps.dotenv_assignment("A", "b", quote) for quote in quoted} == quoted
     assert ps.dotenv_assignment("A", "it's", "'") == 'A="it\'s"'
+    assert ps.dotenv_assignment("A", "a\\b") == "A='a\\b'"
     assert ps.dotenv_assignment("A", "a\\\\b") == 'A="a\\\\\\\\b"'  # python-dotenv unescapes '\\\\'
 
 
@@ -2968,7 +2970,8 @@ def test_dotenv_fills_in_values_up_to_the_size_of_a_file(monkeypatch):
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
     lines = "A=" + "x" * 2**16 + "\nB="
     assert len(read_by_us(lines + "${A}" * 16)["B"]) == 1 << 20
-    assert "the values up to 'B' exceed 1 MiB" in refusal(read_by_us, lines + "${A}" * 17)
+    said = "BadValue: the values up to 'B' exceed 1 MiB; look at its ${...}"
+    assert refusal(read_by_us, lines + "${A}" * 17) == said
 
 
 def test_dotenv_fills_in_no_name_longer_than_a_variables():
@@ -2977,7 +2980,7 @@ def test_dotenv_fills_in_no_name_longer_than_a_variables():
 
 
 def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
-    dotenv = ps.Dotenv("A=${B}\nB=file\nC=${B}\nD='${B}'\nE=${F}\n")
+    dotenv = ps.Dotenv("A=${B}\nB=file # ${C}\nC=${B}\nD='${B}'\nE=${F}\n")
     found = {"A": "process", "B": "file", "C": "file", "D": "${B}", "E": "f"}
     assert dotenv.values({"B": "process", "F": "f"}) == found
     assert dotenv.get("C", {"B": "process"}) == "file"
@@ -3101,6 +3104,7 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
     monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("PUBLIC_KEY_FILE", str(tmp_path / ".env"))
+    monkeypatch.setattr(os, "access", lambda path, how: how == os.R_OK and os.path.exists(path))
     assert list(env.names()) == sorted([*looks, "DB_PASS", "MOUNTED_TOKEN"])
 
 
@@ -3439,6 +3443,11 @@ def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_fil
     assert (here / ".env").read_bytes() == b"a.b=\xff\nB=2\nC=x\0y\n"
 
 
+def test_a_dotenv_file_in_utf_16_is_an_error_under_its_default_name_too(here):
+    (here / ".env").write_bytes("\ufeffA_TOKEN=1".encode("utf-16-le"))
+    assert refusal(ps.EnvironmentStore().get, "A_TOKEN") == "BadValue: .env is UTF-16; save it as UTF-8"
+
+
 def test_of_two_assignments_the_last_is_set(env, here):
     (here / ".env").write_text("A=1\nA=2\n")
     env.set("A", "3")
@@ -3497,7 +3506,7 @@ def test_a_store_over_the_environment_says_where_it_is(here, monkeypatch):
 
 def test_what_is_set_outlives_the_process_only_in_a_file(here, monkeypatch):
     program = ps.EnvironmentStore()
-    assert (program.outlives_process(), program.persistent_view().outlives_process()) == (False, True)
+    assert (program.persistent_view().outlives_process(), program.outlives_process()) == (True, False)
     assert ps.EnvironmentStore("x.env").outlives_process()
     assert not ps.EnvironmentStore("").persistent_view().outlives_process()
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "x.env")
