@@ -5257,7 +5257,10 @@ class _Rotation:
 
     def check_finished(self) -> None:
         pending = self.value("pending")
-        if pending is not None and not _is_same(pending, self.value("current")):
+        if pending is None:
+            return
+        # Until it is recorded, one that is current counts as well: the next would displace the old value.
+        if "started" in self.policy or not _is_same(pending, self.value("current")):
             raise Conflict(f"a rotation of {self._shown} was left unfinished", hint=self._hint)
 
     def _check_pending(self, value: str) -> None:
