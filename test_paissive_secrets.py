@@ -9906,6 +9906,7 @@ def test_import_refuses_a_file_that_is_not_all_right():
         b"A=1\nB='canary": "line 2 of f has a quote that is never closed",
         b"A=1\n  # B\nDB_PASSWORD: canary\n": "line 3 of f is not NAME=value; fix it, or put",
         b"A=1\n../B=canary\n": "bad name '../B'",
+        b"A=canary\xff\n": "f is not UTF-8",
         b'{"A": "1", "A": "canary"}': "f can't be read as JSON: duplicate key 'A'",
         b'{"A": {"B": "canary"}}': "f: the value of 'A' is not text, but dict",
         b'{"A": "\\u0000canary"}': "f: the value of 'A' has a NUL character",
@@ -10038,6 +10039,22 @@ def test_import_warns_of_a_variable_that_hides_what_it_stored(say, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "from the shell")
     said = say("import", "-", stdin="A_TOKEN=one\n")[1]
     assert "warning: variable A_TOKEN comes before .env, so `get` returns its value\n" in said
+    assert Path(".env").read_text() == "A_TOKEN=one\n"
+
+
+def test_import_from_a_pipe_has_nothing_to_remove(say):
+    make_fifo("pipe")
+    with ThreadPoolExecutor() as pool:
+        pool.submit(Path("pipe").write_text, "A_TOKEN=one\n")
+        assert say("import", "pipe", "--remove")[0] == 0
+    assert os.path.exists("pipe")
+
+
+def test_import_warns_of_a_mounted_file_that_hides_what_it_stored(say, monkeypatch, tmp_path):
+    monkeypatch.setenv("A_TOKEN_FILE", f"{tmp_path}/mounted")
+    Path("mounted").write_text("other")
+    code, said = say("import", "-", stdin="A_TOKEN=one\n")
+    assert (code, f"warning: {tmp_path}/mounted comes before .env, so `get` returns" in said) == (0, True)
     assert Path(".env").read_text() == "A_TOKEN=one\n"
 
 
@@ -10698,10 +10715,15 @@ def test_a_terminal_has_the_size_of_another_one_pixels_included():
         os.close(end)
 
 
-def test_a_terminal_that_was_never_made_raw_is_left_alone(monkeypatch):
-    monkeypatch.setattr(ps, "_in_foreground", lambda: True)
-    monkeypatch.setattr(termios, "tcsetattr", lambda *modes: pytest.fail("changed"))
-    ps._Terminal().restore()
+def test_a_terminal_is_put_back_once_by_who_made_it_raw_and_is_in_its_foreground(monkeypatch):
+    put_back, terminal = [], ps._Terminal()
+    monkeypatch.setattr(termios, "tcsetattr", lambda fd, when, modes: put_back.append(modes))
+    for modes, in_foreground in ((None, True), (["before"], False), (["before"], True), (None, True)):
+        monkeypatch.setattr(ps, "_in_foreground", lambda is_so=in_foreground: is_so)
+        terminal._modes = modes
+        terminal.restore()
+    terminal.restore()
+    assert put_back == [["before"]]
 
 
 def test_a_command_that_became_another_users_is_not_signalled_but_waited_for(monkeypatch):
@@ -15576,6 +15598,7 @@ def test_a_hostile_tree_is_read_to_its_end(folder):
     run = ps.Audit(gitignore=False)
     assert {finding.path for finding in run} == {odd}
     assert (run.summary.files, run.summary.unreadable) == (1, 0)
+    assert listing(folder) == [odd]  # no other is even opened
 
 
 @pytest.mark.parametrize("path", ["pipe", "/dev/zero"])
@@ -18761,6 +18784,13 @@ def test_a_command_whose_failure_scripts_tell_apart_has_its_own_status(
     command, status, message, check_refusal
 ):
     check_refusal(command, message, status)
+
+
+@pytest.mark.parametrize("command", ["set X", "import -", "inject"])
+def test_input_that_is_too_large_is_refused(command, say, monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
+    refused = "stdin is larger than 1 MiB; is it the right one?\n"
+    assert say(*command.split(), stdin=b"x" * (1 + (1 << 20))) == (2, refused)
 
 
 @pytest.mark.parametrize(("stdin", "command", "message"), WRONG_INPUT)
