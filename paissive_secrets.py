@@ -1990,7 +1990,7 @@ def run_command(
     try:
         child = subprocess.Popen(
             argv,
-            stdin=none if text is None else pipe,
+            stdin=pipe,
             stdout=pipe if text is None else none,  # whatever else it prints may hold the value
             stderr=none,
             env=child_environment(text),
@@ -3234,12 +3234,12 @@ class Transport:
 class Exchange:
     """A request and its response, which may both hold secrets."""
 
-    status = 0  # of the response, if there is one
-    broken = ""  # why there is none
-    may_pass = False  # whether another attempt may succeed
+    status: int  # of the response; 0 if there is none
+    broken: str  # why there is none
+    may_pass: bool  # whether another attempt may succeed
     may_be_done = False  # whether an unconfirmed write may have been carried out
-    repeated = False  # whether an earlier attempt may have been carried out
-    _sent = False  # whether the request may have reached a server
+    repeated: bool  # whether an earlier attempt may have been carried out
+    _sent: bool  # whether the request may have reached a server
     headers: Any
     body: Json
     data: Json  # an object in the body
@@ -3365,7 +3365,7 @@ def _connection_class() -> Any:
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
-        deadline = 0.0  # of the monotonic clock
+        deadline: float  # of the monotonic clock
         socket_path = server_name = context = place = None
 
         def connect(self) -> None:

@@ -3673,7 +3673,28 @@ def test_what_a_command_prints_is_a_value_with_its_spaces_but_without_the_last_l
 def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1000)
     monkeypatch.setenv("X_COMMAND", "head -c 1000000 /dev/zero")
-    assert refusal(ps.read_store_credential, "X").startswith("Locked: X_COMMAND failed: it ended with signal")
+    said = "Locked: X_COMMAND failed: it ended with signal 13; run it by hand to see why"
+    assert refusal(ps.read_store_credential, "X") == said
+
+
+def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
+    seconds = []
+    monkeypatch.setattr(ps, "run_command", lambda *args, **more: seconds.append(args[2]) or "v")
+    monkeypatch.setenv("X_COMMAND", "echo timed")
+    assert ps.read_store_credential("X") == "v"
+    assert 30 <= seconds[0] <= 120
+
+
+def test_a_command_may_complain_at_length():
+    assert ps.run_command(["sh", "-c", "head -c 200000 /dev/zero >&2; echo v"], None, 60) == "v"
+
+
+def test_what_can_not_be_started_is_one_error(tmp_path):
+    program = tmp_path / "program"
+    program.write_bytes(b"\0")
+    program.chmod(0o700)
+    said = f"Unavailable: {program}: Exec format error"
+    assert refusal(ps.run_command, [str(program)], None, 60) == said
 
 
 @contextlib.contextmanager
@@ -3726,6 +3747,7 @@ BY_HAND = "; run it by hand to see why"
         f"echo {WRITTEN}; sleep 60": "failed: it took longer than 0.5 s" + BY_HAND,
         f"sleep 60 & echo {WRITTEN}": "failed: it took longer than 0.5 s" + BY_HAND,
         "echo": "printed nothing" + BY_HAND,
+        "kill -1 $$": "failed: it ended with signal 1" + BY_HAND,
     }.items(),
 )
 def test_a_command_that_fails_is_one_error_without_its_output(by_command, monkeypatch, line, problem):
@@ -3751,6 +3773,13 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
     os.set_blocking(fifo, True)
     assert os.read(fifo, 9) == b""  # once nobody has it open
     os.close(fifo)
+
+
+def test_a_lock_is_ours_again_after_a_command_that_took_too_long(tmp_path):
+    with ps.FileLock(str(tmp_path / "file")) as lock:
+        assert "it took longer" in refusal(ps.run_command, ["sleep", "60"], "v", 0.1, lock=lock)
+        other = ps.FileLock(str(tmp_path / "file"), wait=False, what="a rotation")
+        assert f"a rotation is under way (process {os.getpid()})" in refusal(other.__enter__)
 
 
 def test_what_is_no_command_is_not_shown(monkeypatch):
@@ -3903,6 +3932,7 @@ def test_age_refuses_what_no_canonical_header_has(identity):
         *((old, new, "the header is damaged or cut off") for old, new in damaged),
         (start, start.replace(b"1", b"2"), "it does not begin like an age v1 file; restore it from a copy"),
         (start, start + b"-> a\nAB\n", "it has base64 that is not canonical"),
+        (start, start + b"-> a\nABCDE\n", "it has base64 that is not canonical"),
         (start, start + b"-> a\n\n" * 999, "the header's MAC does not match"),
         (start, start + b"-> a\n\n" * 1000, "the file has more than 1000 recipients"),
     ):
@@ -4225,6 +4255,12 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
     prompts = type_answers(monkeypatch, "some words", "some words")
     ps.FileStore().set("A", "1")
     assert prompts == [f"New master password for {store_folder}: ", "Again: "]
+
+
+def test_spaces_may_be_typed(monkeypatch):
+    for typed in (" ", " a "):
+        type_answers(monkeypatch, typed, typed)
+        assert ps.ask("Value: ", twice=True) == typed
 
 
 def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_folder, monkeypatch):
@@ -6819,7 +6855,9 @@ def test_all_settings_that_open_a_vault_store_are_masked():
     names = ("token", "secret_id", "jwt", "password", "github_token")
     opening = {name: f"made-up-{name}" for name in names}
     opening["proxy_addr"] = "http://user:" + "made-up@proxy.test:3128"
-    assert set(ps.VaultStore(**opening).credentials()) >= set(opening.values())
+    store = ps.VaultStore(**opening)
+    assert set(store.credentials()) >= set(opening.values())
+    assert "made-up" not in repr([store, store.settings, store._session, store._session.transport])
 
 
 def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
@@ -8367,6 +8405,12 @@ def test_a_reference_is_never_replaced_by_a_value_and_get_raw_prints_it(say):
         assert refusal(ps.set_secret, name, "v") == f"BadValue: {refused}"
 
 
+def test_what_holds_no_reference_costs_nothing_more(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "v")
+    monkeypatch.setattr(ps.EnvironmentStore, "references_to_follow", lambda *_: pytest.fail("looked for one"))
+    assert ps.get_secret("A_TOKEN") == ps.require_secret("A_TOKEN") == "v"
+
+
 def test_an_escaped_reference_is_text_and_no_reference(say):
     Path(".env").write_text("TEXT='$${secret:C}'\nBOTH='$${secret:C}${secret:D}'\nC=1\nD=2\n")
     assert say("get", "TEXT") == (0, "${secret:C}")
@@ -8777,13 +8821,14 @@ def test_config_keeps_order_and_indent(config):
 def test_config_set_and_delete_change_no_byte_of_any_other_setting(config):
     file = Path("config.json")
     file.write_text(
-        '{"x" : 0.10000000000000000555,"list":[1,\t2],  "big": 12345678901234567890.5, "o":{ }}\n\n'
+        '{"e":{}, "x" : 0.10000000000000000555,"list":[1,\t2],  "big": 12345678901234567890.5, "o":{ }}\n\n'
     )
     config.set("list", "[1")
     config.set("o.p", [1, {"q": 2}])
     config.delete("x")
-    assert file.read_text() == '{"list":"[1",  "big": 12345678901234567890.5, "o":{"p": [1, {"q": 2}]}}\n\n'
-    for key in ("list", "big", "o"):
+    after = '{"e":{}, "list":"[1",  "big": 12345678901234567890.5, "o":{"p": [1, {"q": 2}]}}\n\n'
+    assert file.read_text() == after
+    for key in ("list", "big", "o", "e"):
         config.delete(key)
     assert file.read_text() == "{}\n\n"
 
