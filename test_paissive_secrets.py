@@ -4281,7 +4281,7 @@ def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
     assert (store.get("DB"), len(prompts)) == ("db-value", 1)
 
 
-@pytest.mark.parametrize("act", ["set", "change_password", "rekey"])
+@pytest.mark.parametrize("act", ["set", "change_password", "rekey", "add_member"])
 def test_no_other_writer_has_to_wait_while_somebody_types(act, files, store_folder, monkeypatch):
     def typed(_):
         with ps.FileLock(store_folder, wait=False):
@@ -4289,7 +4289,9 @@ def test_no_other_writer_has_to_wait_while_somebody_types(act, files, store_fold
 
     type_answers(monkeypatch)
     monkeypatch.setattr(getpass, "getpass", typed)
-    getattr(ps.FileStore(), act)(*{"set": ["DB", "x"], "change_password": ["new words"]}.get(act, []))
+    eve = ["eve", str(ps.Identity.generate().recipient())]
+    args = {"set": ["DB", "x"], "change_password": ["new words"], "rekey": [], "add_member": eve}
+    getattr(ps.FileStore(), act)(*args[act])
 
 
 @pytest.mark.parametrize("setting, cost", [(str(FAST), 1 << FAST), ("", 1 << 17), ("20", 1 << 20)])
@@ -7823,6 +7825,7 @@ def test_kv_1_has_no_versions():
     store = bao().store(mount="kv1")
     for act in (store.get, store.destroy, store.undelete):
         assert "KV version 1, which keeps no older versions" in str(failure(act, "a", 1))
+    assert "KV version 1, which keeps no older versions" in refusal(store.undelete, "a")
     for version in (0, 1):
         assert "KV version 1, which keeps no" in refusal(store.set_fields, "a", {"b": "v"}, cas=version)
 
