@@ -6838,8 +6838,8 @@ class Prefixes:
         for prefix in self.texts.get(text[start : start + 2], ()):
             if text.startswith(prefix, start):
                 yield from ((start, literal) for literal in self.literals[prefix])
-        for literal in self.joints.get(text[max(0, start - 2) : start], ()):
-            if text.startswith(literal.text, max(0, start - literal.offset)):
+        for literal in self.joints.get(text[start - 2 : start], ()):
+            if text.startswith(literal.text, start - literal.offset):
                 yield start - literal.offset, literal
 
 
@@ -7136,8 +7136,6 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     if not first:
         return []
     candidates = [_take_default(first)]
-    if not first.quote:
-        return candidates
     end = first.end + len(first.quote)
     opener = window[match.end("separator") : match.start("quote")].strip()
     is_item = opener in (b"[", b"{") or match["separator"] == b","
@@ -7196,12 +7194,12 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
     """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
-    if not value or not (match["type"] or match["call"]):
+    if not value or not match["call"]:
         return value
-    read = _READ.search((match["type"] or b"") + (match["call"] or b""))
-    call = match["call"] and window[match.start("call") - 1 : match.end("call")]
+    read = _READ.search(match["call"])
+    call = window[match.start("call") - 1 : match.end("call")]
     default = None
-    if read or (call and _DEFAULTING.search(call)):
+    if read or _DEFAULTING.search(call):
         default = _SECOND_ARGUMENT.match(window, value.end())
     return default or (None if read else value)
 
@@ -7582,7 +7580,7 @@ it is a placeholder
     (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|dummy|\bfake|example
     |foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
-    |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|your|in|my)[_ -]
+    |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
     - your-password-here
     + {A20}
@@ -7647,7 +7645,7 @@ it is a hash
     + {h40}
 it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC(?:\[[A-Z]|\()|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
-    |YWdlLWVuY3J5cHRpb24|(?:encrypted|AES|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
+    |YWdlLWVuY3J5cHRpb24|(?:AES|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
     |age1[a-z0-9]{50}|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
     - ENC[AES256_GCM,data:{A12}]
     + Ag{A40}

@@ -11850,7 +11850,8 @@ FORMS_WITH_ALL_PARTS = """
 gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
 sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
 pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
-A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; plaid-token access-sandbox-{u}
+A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60};
+hubspot-token pat-na1-{H8}-{H4}-{H4}-{H4}-{H12}; plaid-token access-sandbox-{u}
 access-development-{u} access-production-{u}; databricks-token dapi{h32}-2; planetscale-token
 pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cookie
 xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
@@ -12461,6 +12462,8 @@ def test_a_token_is_found_only_as_a_whole_word():
     assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
     assert [found(f"{before}{github}") for before in ("a", "7", "_", "-")] == [[]] * 4
     assert [found(f"{github}{after}") for after in "_-"] == [[], []]
+    sendgrid = "SG." + ps._samples("{X22}.{X43}")
+    assert [found(f"{before}{sendgrid}") for before in ("_", "-", "a")] == [["sendgrid-key"]] * 2 + [[]]
 
 
 def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
@@ -12503,6 +12506,12 @@ WAYS_TO_GIVE_A_VALUE = (
     ('char secret[25] = "V";', "a.py", "secret", "="),
     ('password = ("V")', "a.py", "password", "="),
     ('password = """V"""', "a.py", "password", "="),
+    (
+        "the_very_long_name_of_a_variable_db_password: 'V'",
+        "a.yml",
+        "the_very_long_name_of_a_variable_db_password",
+        ":",
+    ),
     ("<password>\n  V\n</password>", "a.xml", "password", ">"),
     ('token: Some(String::from("V")),', "a.py", "token", ":"),
     ('password = @"V";', "a.py", "password", "="),
@@ -13179,6 +13188,81 @@ a.yml pas·sword: «{A300}»{A9}
 a.sh pas·sword=«{A300}»{A9}
 a.md pas·sword=«{A300}»{A9}
 a.xml <pas·sword>{A300}{A9}</pas·sword>
+a.md $pas·sword=«§»
+a.txt if "$pas·sword" = "«§»"
+a.yml pas·sword: |¶  «a b: c7»¶
+a.md pas·sword: |¶  «a b c7»¶
+a.md the pas·sword is §-k3Xw9
+a.md the pas·sword is «§-k3Xw9x7»
+a.md pas·sword = Get-Secre·t name7
+a.md pas·sword = Read-Host name7
+a.md pas·sword = ConvertTo-Text name7
+a.md pas·sword = New-Guid name7
+a.md pas·sword = «Old-Guid» name7
+a.md pas·sword = «Get-secre·t» name7
+a.md pas·sword = Abc(7
+a.md pas·sword = _abc(7
+a.md pas·sword = $abc(7
+a.md pas·sword = abc["7
+a.md pas·sword = abc[[7
+a.md pas·sword = abc[]7
+a.md pas·sword = abc({7
+a.md pas·sword = abc(&7
+a.md pas·sword = abc(*7
+a.md pas·sword = abc(¶7
+a.md pas·sword = «abc»(#7
+a.yml pas·sword: ${AB_9-«§»}
+a.yml pas·sword: ${PG_LOGIN-«§»}
+a.yml pas·sword: ${PG9=«§»}
+a.yml pas·sword: «${PG_LOGIN§}»
+a.yml pas·sword: «${pg_login-§}»
+a.yml pas·sword: «${PG_LOGIN-?§}»
+a.yml pas·sword: "«{{ a | default(»"§") }}"
+a.txt x "ke·y" is «§§»
+a.c a'ke·y b = "«§§»"
+a.c a`ke·y b = "«§§»"
+a.c ke·y a=b = "§§"
+a.c ke·y «{a24}x» = "§§"
+a.c ke·y {a24} = "«§§»"
+a.pl pas·sword ?= «§»
+a.pl pas·sword .= «§»
+a.sh ${pas·sword:?§}
+a.sh ${pas·sword:-«§»}
+a.txt x=pas·sword «§§§»
+a.txt [pas·sword='«§»
+a.txt pas·sword: «§»'
+a.txt pas·sword: ;7§
+a.txt pas·sword: ,7§
+a.txt pas·sword: \7§
+a.txt pas·sword: ]7§
+a.txt pas·sword: :7§
+a.py "secre·t:app/§"
+a.yml pas·sword: «§»: x
+a.ini pas·sword: «a» <7§ b
+a.js pas·sword ||= f( a )["§"]
+a.log x ke·y «§§» is
+a.go pas·sword = ``«§»``
+a.py '''pas·sword = "«§»"'''
+a.sh cur·l -d pas·sword=«§» x
+a.sh A=1 PAS·SWORD=«§» x
+a.sh echo "PAS·SWORD=«§»"
+a.yml - PAS·SWORD=«§»
+a.json {"a": 1, "pas·sword" : "«§»" }
+a.json {"pas·sword": ["«§»", "«§»"], "b": "§"}
+a.json {"pas·swords": {"a": "§"}}
+a.json {"pas·swords": [["§"]]}
+a.php define('A_PAS·SWORD','«§»');
+a.php $config['pas·sword']='«§»';
+a.rb :pas·sword => '«§»'
+a.rb pas·sword: '«§»', a: '§'
+a.java map.put("pas·sword", "«§»");
+a.py os.environ["DB_PAS·SWORD"] = "«§»"
+a.py os.environ.setdefault("DB_PAS·SWORD", "«§»")
+a.ts private readonly pas·sword = '«§»';
+a.xml <pas·sword type="x">«§»</pas·sword>
+a.xml <a name="pas·sword">«§»</a>
+a.csv pas·sword,§
+a.tex \pas·sword{§}
 """
 
 
@@ -13294,6 +13378,9 @@ def test_a_string_of_comments_costs_no_more_than_its_length():
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - your_x9 - your 9x - yourtoken - place_holder - changme - k7_here - fill_this - fill with - changeme9
+    - choose_an_x
+    - choose-a-x - choose an x - enter_your_x - my key - my_new_key - our old-token - the-x key - put_in_x
     - AKIA{U9}EXAMPLE - changeme - REPLACE_ME - put-a-key-here - SET_A_PASSWORD - mykey - # openssl rand
     - %5BFiltered%5D
     - your-x9 - yourpass1 - yourkey1 - yourtoken1 - yoursecret1 - place-holder7 - redacted7 - dummy7
@@ -13306,15 +13393,21 @@ it is a placeholder
     + Reinsert7x + xfake7Q + k7-hereby9 + xchangnme9 + k7todo!9 + todos7Qx + reuse-the-k7 + k7my-key
     + mykey7Qx
 it is crossed out
+    - kokoko - aaa.bbb.c - kokokokoko
+    + aaa-b
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
     - xxx - YYYY - k7_xx - k7XXXXXk - k7-X - koskoskos - k7Q9k7Q9k7Q9
     + uZQAAAAAAAAAAB{A20}
     + k7xx + xxk7 + k7Qk7Qx9 + 7kokoko + kokokox9 + kkkk7Qx9
 it is text in another script
+    - \0337k - \u0abc7
     - \uD83D\uDC69 - \x1b[?67h - \e[32mk7
     - \u0100k7
     + 7pä + k7\u0041 + k7\x1b
 it is the name of an algorithm
+    - NFC - nfd - NFKD - a-hmac-sha1 - sha-256 - ES256 - PS512 - argon2 - AES128 - aes-256-gcm:x
+    - aes-128:xy - rsa_x - tls-rsa-x
+    - ec_dh_x - a256cbc-hs512 - tlsdhe_x - ES384
     - X25519 - AES-256-GCM - PBKDF2WithHmacSHA256 - A256CBC+HS512
     - ECDHE-RSA-AES256-SHA384
     - DSAwithSHA256 - SCRAM-SHA-256 - HmacSHA1 - Ed448 - Ed25519 - TLS_RSA_WITH_x - ssl-dhe-x - rsa-sha2-512
@@ -13322,10 +13415,16 @@ it is the name of an algorithm
     - sha1
     + k7!HS256
 it is a number or a date
+    - 0o17 - 0x1 - 0x1u - 0x1L - 0xful - #fff - 00001 - 2020-01-31 10:00 - 2020-01-31T10:00:00.123Z
+    - 2020-01-31T10:00
+    - 2020-01-31T10:00+01:00 - 2020-01-31T10:00-0100
+    + #ff + 0001 + 0000 + 2020-01-31T1:00 + 2020-01-31T10:00+010 + 0x + i64
     - 1026u32 - #ffaa00 - 00000001 - 2020-01-31
     - 16usize - 7i64 - -0b1101
     + 84725190
 it is a path or a file
+    - ./x7 - /Run/Db - A.PEM - /ab - /a_b-c - /run/a.b-c/d - /run #x - /run x7 - a.b-c/d.pem - /run/a
+    + /a + /abcdefghijklmn7 + .../x7
     - egress/[0]/x - ~/.config/app - /run/secrets/db - keys/server.pem
     - /run/db #x - unix:/run/db - /us-east-1/sts - ../x - a.js - a.ts - a.json - a.yml - a.yaml - a.txt
     - a.key - a.crt - a.p12 - a.jks
@@ -13334,10 +13433,18 @@ it is a path or a file
     + k7/Q2x9v.Js3
     + k7../x9 + k7~/x9 + k7/abc + /ab+k7 + k7,a.py
 it is a version
+    - ~1.2 - <=1.2 - >=1.20 - 1.2 - 1.10.11 - 1.x - 1.*.* - 1.2+b-7 - 12.2-rc.1_x - = 1.2 - v1.2
+    - @a/b.c:1.2 - a-b-1.2 - x:~1.2 - x:^1.22 - x:v1.2.3_b.c-d - x:11.2 - -1.2
+    - a,b[c.d-e] >1.2 - a <1.2 - a ~1.2 - a <=1.2 - a !=1.2 - a ~=1,2 - a == 1|2 - a ^11.2 - a >=v1.2
+    - (>1.2 - >1 x
+    - v1.20.30-a.b_c+d - v11.22.33 h1:x - v1.2.3/go.mod
+    + v1.2!x + 1! + x1:2k!
     - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - v0.1.0-2020/go.mod - v0.1.0 h1:{B43}=
     - 7.0.* - lib ^7.0 - lib >=7, <8 - v0.1.0-a+inc - 1.2.3-rc.1
     + k7Q1.2 + 1.2kQ7! + k!7:1.2 + x:1.2k!7 + k!7>=1.2 + k!v0.1.0 + v0.1.0!k7
 it is a type, a state or a rule for a field
+    - match - mismatch - nomatch - required - hashed - value - value7 - ByteArray - Uint8Array
+    + BArray + Abcdefghijklm7Array
     - nullable|string - max:255 - invalid - required_without:name
     - text - digest - boolean - bool - integer - int - number - function - sometimes - confirmed - hashedValue
     - encrypted - size:8 - min:8 - disabled - enabled - hidden - rw - ro - wrong - undefined - null
@@ -13345,6 +13452,10 @@ it is a type, a state or a rule for a field
     + hidden9Qx
     + k7 text + k1*7Q
 it is a hash
+    - $1$k7 - $5$k7 - $y$k7 - $P$k7 - $2a$k7 - $2x$k7 - $2y$k7 - $shiro1$k7 - x:$1$k7 - xy:$6$k7
+    - {SSHA-256}k7 - {ssha}k7
+    - xy:{MD5}k7 - {CRYPT@xy}k7 - SHA256:k7 - xy-SHA512:k7 - Ab-c.d-{h32}
+    + {AB}k7 + {ABCDEFGHIJKLM}k7 + Ab-c-{h31} + Ab-{h32} + k7$1$x
     - $6$rounds=5000$k7Gs - $2b$12${A53} - $$2b$$12$${A53} - {SSHA}{B32} - md5{h32}
     - pbkdf2_sha256$600000$x - sha512-{B86} - Linux-node-{h40}
     - $gy$k7 - $apr1$k7 - $md5$k7 - $sha1$k7 - $scrypt$k7 - $argon2id$k7 - $pbkdf2-sha256$k7
@@ -13355,6 +13466,8 @@ it is a hash
     + k!md5-x + *{d40}k + my_hashK7 + md5{h32}K + k!0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9!k + Linux-node-{h40}!k + k!Linux-node-{h40}
 it is encrypted
+    - AES.x:{A12} - enc:a/b=c.d-e:f+g_h - age_x:{A12} - eyJ-_a.-.-.-.- - eyJab..cd.ef.gh
+    + enc:{A11}
     - ENC({A20}) - encrypted:{A40} - local:{A20} - AQICAH{A40} - EJ[1:{B43}= - vault:v1:{B40}
     - $ANSIBLE_VAULT;1.1 - $encrypted{A9} - AgA{B290} - gAAAAA{A9} - YWdlLWVuY3J5cHRpb24{A9} - AES256:{A20}
     - enc:{A20} - cipher:{A20} - sealed:{A20} - kms:{A20} - age:{A20} - age1{a50} - eyJpdiI6{A20}
@@ -13362,42 +13475,56 @@ it is encrypted
     + age2{a50}
     + k!gAAAAA{A9} + eyJ{W9}.{W9}.{W9}.{W9}.{W9}!k
 it is public
+    - eyJhbGci-a_b - MIIBIjANBgkq - MIICIjANBgkq
     - MIGfMA0G{B40} - AAAAB3NzaC1{B40} - rO0AB{B40}
     - eyJhbGci{A20} - eyJ0eXAi{A20} - 3MVG9{A20} - phc_{A20} - pk_live_{A20} - pk_test_{A20} - MFkwEw{A20}
     - MHYwEA{A20} - MIIBIjANBgkq{A20} - MCowBQYDK2Vw{A20} - ecdsa-sha2-nistp256 AAAA{A20} - AAAAE2VjZHNh{A20}
     - AAAAC3Nza{A20}
     + k!3MVG9{A20} + eyJhbGci{A20}.x
 it is put in later
+    - %d - .$AB
     - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s - $m[1]
     - ((x)) - {% x %} - a:~ts - %v& - $SECRET x - $TEMP/x - &x1
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
     + k7Q%s + %sK7 + k7$Q2 + $ab!c
 it is the name of a variable, a type, a header or an option
+    - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
+    + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
     - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
     + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
     + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
 it is a call or a template
+    - a.b() - ab(7) - <a b> - <A,b=c-d+e> - a7 bc= - {a.b: [c]} - {f('x')} - {f("x") } - {a(7 - {} x
+    + a(b + b) + (a)
     - label="t('x')" - {user.name} x - Basic {Convert.To - .format( - <8+ char>
     - Ab! x= - {a b} - .a(7
     + (k7{Q2]x9Kv
     + -!ab(x) + a b c= + a b=K! + ab.c(7 + {"a"}
 no name follows
+    - [type=' - [type= - '?" - x?' - $(shell  - PUBLIC - shields.io/a?b - a.svg?
+    + typeof + xtypeof k
     - [type=" - ok ? " - $( - {{- $reg - minisign public - http:// - socks5h://<user>:<
     - /etc/ - arn:aws:x - /badge/x?a - shields.io/x?a - public - a public - =< - urn:x
     + /etc/x + ://x + :<x + [type=x + ? "x + $(x + {{ x }}k + publicly + republic
     + arn:x y7
     + barn:x + a.svg?x y
 it is cut off
+    - " in x - ["x - ' + a - " . $x - " + $x
+    + " - x
     - {{ x }} - : no such user - ['secret']
     -  to 7 -  to v2 -  {x -  = x - ' in x - : x - :`x`
     + k: x
 it is a pattern
+    - [a-z]7x - [0-9]7x - ^k7$ - [^a-z]7x - ^$
+    + ^k7 + k7^x$ + k7x$ + [7-9]x
     - [A-Za-z0-9]{5}
 it is PEM, which has a rule of its own
     - LS0tLS1CRUdJTi{A20}
     + k7LS0tLS1CRUdJTi{A20}
 it is a URL or an ARN
+    - git+ssh://x - s3://x
+    + a://x
     - arn:aws:kms:eu-west-1:1:key/x - hive2://x - https%3A%2F%2Fx
     + 7ab://x9 + karn:x9
 """
@@ -13480,6 +13607,7 @@ token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
 === no name follows, a.log
 url="socks5h://<username>:<password>@proxy-host", badge.svg?style=a&token={a20}, [type=password]:focus2
+{{ {L140} password=x7k9Qw2p
 === its name isn't that of a secret, a.py
 not_secret = "{A8}"
 fakeToken: "{A8}"
@@ -14282,6 +14410,10 @@ def base64_of(text):
     return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 
 
+def url_base64_of(text):
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def manifest(kind, **parts):
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, **parts}
 
@@ -14352,6 +14484,11 @@ def test_a_login_in_base64_is_text():
     for login, rules in (
         (b"me:" + LOGIN.encode(), ["registry-auth"]),
         (b"\xff\xfeme:" + LOGIN.encode(), ["password"]),
+        (b"me:abc", ["registry-auth"]),
+        (b"me:ab", ["password"]),
+        (b"me:k3Xw\x019vQz2", ["password"]),
+        (b"me:\xff" + LOGIN.encode() + b"abc", ["registry-auth"]),
+        (b"me:\xff" + LOGIN.encode() + b"ab", ["password"]),
     ):
         assert found(f'"password": "{base64_of(login)}"', "a.json") == rules
 
@@ -14530,6 +14667,9 @@ def test_a_nonce_is_no_more_than_medium():
         (f"mysql --version; ssh -p{LOGIN} x.local", None),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
+        (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}\n').rstrip("=") + ".", "jwt"),
+        (f"{UNSIGNED}." + url_base64_of('{"sub": "??>>~~??>>"}') + ".", "jwt"),
+        (url_base64_of('{"x": "??>>~~", "alg": 1}') + "." + url_base64_of('{"sub": 1}') + ".a", "jwt"),
         (
             base64_of('{"type": "JWT"}').rstrip("=")
             + "."
