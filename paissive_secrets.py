@@ -4928,7 +4928,6 @@ def _without_member(text: str, found: _Member) -> str:
 
 
 def _line_break_before(text: str, start: int) -> str:
-    """Return the line break and indentation before a place, or ""."""
     found = re.search(r"\r?\n[ \t]*\Z", text[:start])
     return found[0] if found else ""
 
@@ -6627,7 +6626,8 @@ command password
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
-    mysql|mariadb  {name}(?:-?dump|-?admin|sh)?{options}-p{typed}  {name}-dump -u me -p{p} shop
+    mysql|mariadb |mariadb"|mariadb'|mariadb-dump|mariadb-admin
+        (?:mysql|mariadb)(?:-?dump|-?admin|sh)?{options}-p{typed}  {name} -u me -p{p} shop
     curl
         curl{options}(?:-u|--user)[ =]{0,3}["']?[^\s:"'$<]{0,80}["']?:["']?([^\s"'$<{(\[][^\s"']{2,99})
         curl -u 'me':'{p}' https://x.local
@@ -6829,6 +6829,7 @@ class Prefixes:
                 lead = text[:offset]
                 if lead:
                     self.joints.setdefault(lead[-2:], []).append(literal)
+        self.marks = {*b".\\", *(lead[-1] for lead in self.joints)}  # before a run that needs a closer look
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
@@ -6987,6 +6988,8 @@ _NULL = lazily(
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
+_Hit = tuple[int, int, bytes]  # where a rare letter of a word is, where that ends, and the word
+_REACH = 100  # bytes behind a line that matter
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}(?:=>|[:=](?!=))")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
@@ -7045,39 +7048,88 @@ class Span(NamedTuple):
 
 def keyword_hits(
     window: bytes, language: str, keywords: tuple[bytes, ...] = ()
-) -> Iterator[tuple[bytes, re.Match[bytes]]]:
-    """Yield (fragment, match up to the value) for each assignment to a name with a telltale fragment,
-    and (keyword, match) for `keywords`, which may match other words, since the text is folded."""
+) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
+    """Yield (fragment, start, end, match up to the value) for each assignment to a name with a telltale
+    fragment, and (keyword, start, end, None) for `keywords` and, since the text is folded, similar words."""
     search = _keyword_search(language == "source", keywords)
+    assignment = _assignment(language == "source").match
     looks_random = _LOOKS_RANDOM.match
-    folded = window.translate(search.fold)
-    hit = search.regex.search(folded)
-    while hit:
-        resume_at = hit.end()
-        word = search.words[hit.lastgroup or ""]
+    resume_at = 0
+    for start, stop, word in search.places(window):
+        if start < resume_at:
+            continue
         if word in search.keywords:
-            yield word, hit
-            resume_at = hit.start() + 1  # another may begin in a keyword
+            yield word, start, stop, None  # another may begin in it
+        else:
+            resume_at = stop
         for fragment, after in search.fragments[word]:
-            end = hit.end() - after
-            found = _assignment(language == "source").match(window, end)
-            if found and fragment in _RANDOM_VALUE_WORDS and not looks_random(window, found.end()):
-                continue
+            found = assignment(window, stop - after)
             # Compare the fragment last: few have a value.
-            if found and window[end - len(fragment) : end].lower() == fragment:
-                yield fragment, found
+            if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
+                continue
+            if fragment in _ANY_VALUE_WORDS or looks_random(window, found.end()):
+                yield fragment, start, stop - after, found
                 resume_at = found.end()
-        hit = search.regex.search(folded, resume_at)
 
 
-class _KeywordSearch(NamedTuple):
+class _KeywordSearch:
     """One expression for all words, in text whose rare letters are folded."""
 
-    fold: bytes  # table for bytes.translate
-    regex: re.Pattern[bytes]  # matches a word in such text, as a group
-    words: dict[str, bytes]  # by their group
-    keywords: frozenset[bytes]  # of detectors
-    fragments: dict[bytes, list[tuple[bytes, int]]]  # (fragment of names, bytes after it) of each word
+    def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
+        fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
+        words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
+        rare = set(_RARE + b"k")
+        # A word without one makes its own rarest letter rare.
+        rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
+        self._fold = fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
+        ahead = dict.fromkeys(keywords, b"")
+        for fragment in fragments:
+            ahead[fragment] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
+            if fragment in _RANDOM_VALUE_WORDS:
+                ahead[fragment] += _NO_WORD_AHEAD
+        ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
+        ahead[b"pw"] = rb"(?!args)" + ahead[b"pw"]  # not kwargs, which is folded alike
+        self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
+        groups = ((group, word.lower().translate(fold), ahead[word]) for group, word in self._words.items())
+        self._search = re.compile(_trie_regex(groups)).search
+        self.keywords = frozenset(keywords)  # of detectors
+        self.fragments = {  # of names in each word, and how many bytes are after them
+            word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
+            for word in words
+        }
+        self._last: tuple[bytes, list[_Hit]] = (b"", [])
+
+    def places(self, text: bytes) -> list[_Hit]:
+        """Return all words; most texts of a history are the last one with a few other lines."""
+        last, places = self._last
+        shorter = min(len(text), len(last))
+        size = _most_equal(shorter, lambda size: text.startswith(last[:size]))
+        begin = text.rfind(b"\n", 0, max(0, size - _REACH)) + 1
+        size = _most_equal(shorter - size, lambda size: text.endswith(last[len(last) - size :]))
+        end = find_or_end(text, b"\n", len(text) - size, len(text)) + 1
+        moved = len(text) - len(last)
+        found = [place for place in places if place[0] < begin]
+        folded = text[begin : end + _REACH].translate(self._fold)
+        start = -1
+        while (hit := self._search(folded, start + 1)) and begin + (start := hit.start()) < end:
+            found.append((begin + start, begin + hit.end(), self._words[hit.lastgroup or ""]))
+        found += [(start + moved, stop + moved, word) for start, stop, word in places if start + moved >= end]
+        self._last = text, found
+        return found
+
+
+_keyword_search = cache(_KeywordSearch)
+
+
+def _most_equal(most: int, is_equal: Callable[[int], bool]) -> int:
+    """Return how many bytes are equal, to within 64."""
+    size = 0
+    step = most if most > 63 and is_equal(64) else 0
+    while step > 63:
+        if size + step <= most and is_equal(size + step):
+            size += step
+        step //= 2
+    return size
 
 
 @cache
@@ -7085,35 +7137,11 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
     return re.compile(_ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE))
 
 
-@cache
-def _keyword_search(source: bool, keywords: tuple[bytes, ...]) -> _KeywordSearch:
-    fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
-    words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
-    rare = set(_RARE + b"k")
-    # A word without one makes its own rarest letter rare.
-    rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
-    fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
-    ahead = dict.fromkeys(keywords, b"")
-    for fragment in fragments:
-        ahead[fragment] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
-        if fragment in _RANDOM_VALUE_WORDS:
-            ahead[fragment] += _NO_WORD_AHEAD
-    ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
-    groups = {f"w{number}": word for number, word in enumerate(words)}
-    regex = _trie_regex((group, word.lower().translate(fold), ahead[word]) for group, word in groups.items())
-    parts = {
-        word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
-        for word in words
-    }
-    return _KeywordSearch(fold, re.compile(regex), groups, frozenset(keywords), parts)
-
-
 def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     """Return an expression that finds (group, folded word, what follows it) in folded text.
 
-    In folded text, k stands for each rare letter, and every word has one. Few k's belong to a word, so it
-    branches on the next two letters before it compares a whole word. Each branch costs time at every k,
-    so words share them.
+    Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
+    branch costs time at every k, so words share them.
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
@@ -7151,7 +7179,6 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
-    """Return the first value, or None if its name or the value itself rules it out."""
     at = match.start()
     quote, bare, separator = match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
@@ -7205,7 +7232,6 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
-    """Match a bare value up to where it ends in this kind of file; None for code."""
     start = match.end()
     bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
@@ -7226,7 +7252,6 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
-    """Return whether a word without `=` or `:` follows the name, as in a sentence."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
@@ -7251,10 +7276,9 @@ def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
     return found if found >= 0 else end
 
 
-def literals(text: bytes) -> Iterator[tuple[int, bytes]]:
+def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
     """Yield strings of several lines in source that set things as a file does, and where they begin."""
-    # No language has both `"""` and a backquote.
-    for quote in b"'''", b'"""' if b'"""' in text else b"`":
+    for quote in _LONG_QUOTES.get(language.ending, ()):
         parts = text.split(quote)
         at = 0
         for before, part in zip(parts[::2], parts[1::2]):
@@ -7287,9 +7311,10 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
 # what the weights know, and how a bare value ends in it. To add a way to end, add it to _BARE_VALUES.
 
 _LANGUAGES = """
-source literal py pyw pyi pyx js jsx mjs cjs ts tsx mts cts map java kt kts scala groovy gradle c h cc cpp cxx
-    hpp hh hxx ino cs fs vb go rs swift m mm rb rake php phtml pl pm t lua r jl dart ex exs erl hrl hs clj
-    cljs coffee css scss less sql psql pas d nim zig sol proto bas asm s as hx ml lisp el vim
+source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
+source back js jsx mjs cjs ts tsx mts cts map go d
+source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
+    less sql psql pas zig sol proto bas asm s as hx ml lisp el vim
 config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
 config word toml tf hcl tfvars
@@ -7300,6 +7325,7 @@ markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
 shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
 """
 _LINE_ENDINGS = ("line", "scalar", "shell")
+_LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of several lines
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
     r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
@@ -7443,7 +7469,6 @@ _PAIRS = r"""
 
 
 def _score(c: Candidate) -> int:
-    """Return the log odds that it is a secret, in hundredths."""
     weights = load_weights()
     return sum(weights.get(feature, 0) for feature in features(c))
 
@@ -7502,7 +7527,6 @@ def _features_of_value(kind: str, zeroed: bytes, distinct: int) -> tuple[str, ..
 
 
 def _cross(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
-    """Return a feature for each fact and, for those of _WITH_KIND, another one with the kind of the name."""
     both = [f"kind/{group} {kind}/{fact}" for group, fact in facts.items() if group in _WITH_KIND]
     return *map("{} {}".format, facts, facts.values()), *both
 
@@ -7544,7 +7568,6 @@ def _ends_telltale(name: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    """Return whether it is a mixture with symbols, such as a generated password."""
     symbols = _SYMBOLS.intersection(value)
     if not symbols or len(value) < 12 or _LONG_WORD.search(value):
         return False
@@ -7818,7 +7841,6 @@ def _is_secret_of_environment(c: Candidate) -> bool:
 
 
 def _sets_value(c: Candidate) -> bool:
-    """Return whether this sets the value, so that even a common word counts."""
     if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
         return True
     passed = c.separator == "," and _CALLED_WITH.search(c.before)
@@ -7841,7 +7863,6 @@ def _counts_up(value: str) -> bool:
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
-    """Return why a value under this name, in this place, is no secret; "" if it may be."""
     if UUID_VALUE.match(value):
         is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
         return "" if is_secret_name(c.name) and not is_column else "it is an identifier"
@@ -7877,7 +7898,6 @@ def _reason_in_context(value: str, c: Candidate) -> str:
 
 
 def _is_expression(value: str, c: Candidate) -> bool:
-    """Return whether a bare value in source is code, not a literal."""
     if c.separator == ":=" or len(value) < (5 if value.isdigit() else 3):  # too short for a secret
         return True
     if value.lstrip("-").isdigit() and not c.before.strip():  # a constant
@@ -7937,15 +7957,15 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
     language = language_of(path)
     if language.kind == "config":
         yield from _unnamed(text, runs)
-    resume_at = dict.fromkeys(detectors, 0)
+    resume_at: dict[bytes, int] = {}
     if language.kind == "source":
         yield from _literal_spans(text, path)
-    for word, hit in keyword_hits(text, language.kind, tuple(detectors)):
-        if word not in detectors:
+    for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
+        if hit:
             for candidate in candidates_at(text, language, hit):
                 yield _judge_in_text(text, candidate, path)
-        elif hit.start() >= resume_at[word]:  # don't look at the same text twice
-            spans, resume_at[word] = detectors[word](text, hit.end())
+        elif start >= resume_at.get(word, 0):  # don't look at the same text twice
+            spans, resume_at[word] = detectors[word](text, end)
             yield from spans
     if not of_file and len(text) < 2 * MAX_VALUE:
         yield from _whole_file(text, path)
@@ -7964,9 +7984,11 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
-    for begin, literal in literals(text):
+    for begin, literal in literals(text, language_of(path)):
         hits = keyword_hits(literal, "config")
-        found = (candidate for _, hit in hits for candidate in candidates_at(literal, IN_LITERAL, hit))
+        found = (
+            candidate for *_, hit in hits if hit for candidate in candidates_at(literal, IN_LITERAL, hit)
+        )
         for candidate in found:
             if not candidate.quote:  # else it is found as in any source
                 span = _judge_candidate(candidate, path)
@@ -8043,7 +8065,10 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
     """Yield tokens with a known prefix, in a loop that sees each run, so every step counts."""
     texts = known.texts
     joints = known.joints
+    marks = known.marks
     for start, end in runs:
+        if text[start - 1] not in marks and text[start : start + 2] not in texts:
+            continue
         at = start
         last = text[start - 1 : start]
         span = None
@@ -8076,7 +8101,7 @@ def _token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
     """Yield secrets inside Base64, as spans of the Base64; what that holds in Base64 isn't decoded."""
     is_text = _ENCODED_TEXT.match
-    begins = [start for start, _ in runs if is_text(text, start)]
+    begins = [start for start, _ in runs if text[start] < ord("g") and is_text(text, start)]
     if runs and runs[0][0] == 0 and begins[:1] != [0]:  # the text may begin within a group of four
         aligned = _ENCODED_TEXT.search(text, *runs[0])
         if aligned:
@@ -8098,7 +8123,6 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
 
 
 def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield secrets in JSON's strings, read without escapes, as spans of the whole strings."""
     import json
 
     if b"\\" not in text:
@@ -8130,7 +8154,6 @@ _SETTING_LINE = lazily(
 
 
 def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
-    """Yield random-looking values whose names say nothing, with low confidence."""
     rule = pattern_rules()["unnamed-value"]
     reason = "its name doesn't say that it is a secret"
     done = 0
@@ -8308,7 +8331,6 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
-    """Return the entries of a mapping and its end: its brace, or in YAML the next line indented less."""
     if data[2]:
         start = data.start(2)
         end = find_or_end(text, b"}", data.end(), end)
@@ -8323,7 +8345,6 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """Yield the value, unless it is malformed, a certificate, or neither text nor random bytes."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return
@@ -8488,7 +8509,6 @@ def _line_start(text: bytes, near: int) -> int:
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
-    """Return the line and column after a text that begins at these."""
     begin = text.rfind(b"\n") + 1
     width = len(text[begin:].decode("utf-8", "replace"))
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
@@ -8567,7 +8587,6 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """Return those that have a confidence and overlap no better one, in the order of their places."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -8592,7 +8611,6 @@ def _mask_sample(rule: Rule, value: bytes) -> str:
 
 
 def _name_before(text: bytes, at: int) -> str:
-    """Return the name that a value is assigned to, if that is a secret's, else ""."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
     name = match[match.lastindex or 0].decode() if match else ""
@@ -8601,7 +8619,6 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
-    """Return the comment that allows a finding, on its lines or the one before, or ""."""
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
     below = find_or_end(text, b"\n", end, end + _BEHIND)
@@ -9487,7 +9504,6 @@ class Audit:
             self._on_error(path or ".", why)
 
     def _check_paths(self) -> None:
-        """Raise BadValue for a path that doesn't exist or, in git, never did."""
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
@@ -10144,7 +10160,6 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the result for a finding, and add its rule to `rules` unless it is there."""
     rules.setdefault(finding.rule, _sarif_rule(finding))
     region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
     details = pick(finding, "confidence", "secret", "verdict", "commit", "date").items()

@@ -13680,6 +13680,7 @@ def test_names_and_places_that_no_secret_has_say_why():
 
 @pytest.mark.parametrize("quotes", ["``", '""""""', "''''''"])
 def test_a_string_of_several_lines_is_read_as_a_file(quotes):
+    path = "a.go" if quotes == "``" else "a.py"
     begin, end = quotes[: len(quotes) // 2], quotes[len(quotes) // 2 :]
     config = "\n  # an account\n  user: ada\n  pass: xqzvkwjh\n"
     for before, after in (
@@ -13690,10 +13691,11 @@ def test_a_string_of_several_lines_is_read_as_a_file(quotes):
         ("[b, ", "]"),
         ("a > ", ""),
     ):
-        (match,) = scanned(f"x = 1\n{before}{begin}{config}{end}{after}\n", "a.go")
+        (match,) = scanned(f"x = 1\n{before}{begin}{config}{end}{after}\n", path)
         assert (match.rule.id, match.line, match.column) == ("password", 5, 9)
-    assert not scanned(f"x = 1\nload({begin}{config.replace('ada', 'ada;')}{end})\n", "a.go")  # code
-    assert not scanned(f"def f():\n    {begin}{config}{end}\n", "a.go")  # a description
+    assert not scanned(f"x = 1\nload({begin}{config.replace('ada', 'ada;')}{end})\n", path)  # code
+    assert not scanned(f"def f():\n    {begin}{config}{end}\n", path)  # a description
+    assert not scanned(f"x = 1\nload({begin}{config}{end})\n", "a.rb")  # which has no such string
 
 
 def test_the_directory_of_a_shell_is_no_password():
@@ -14683,10 +14685,28 @@ def test_what_stands_around_a_value_tells_what_it_is(text, rule):
     assert reported(text) == [rule] * bool(rule)
 
 
+@pytest.mark.parametrize("path", ["a.py", "a.yml"])
+def test_the_version_before_makes_no_difference(path):
+    def found(text):
+        return [(span.start, span.end, span.rule.id) for span in ps.detect(text.encode(), path)]
+
+    choose = random.Random(path)
+    lines = [f'password = "{TOKEN[n:]}"' for n in range(9)] + ["key", "    value: " + TOKEN, "x" * 150, ""]
+    version = choose.choices(lines, k=40)
+    for _ in range(200):
+        at = choose.randrange(40)
+        version[at : at + choose.randrange(3)] = choose.choices(lines, k=choose.randrange(3))
+        text = "\n".join(version) + choose.choice(["", "\n"])
+        spans = found(text)
+        assert not found("nothing\n" * 20)
+        assert spans == found(text)
+
+
 def test_every_keyword_is_found_by_a_letter_that_is_folded():
     for words in (tuple(ps._keyword_detectors()), (b"hello",), (b"42",), (b"_",)):
         for word in words:
-            assert dict(ps.keyword_hits(b"x " + word + b" y", "log", words))[word].end() == 2 + len(word)
+            hits = ps.keyword_hits(b"x " + word + b" y", "log", words)
+            assert [end for found, _, end, _ in hits if found == word] == [2 + len(word)]
 
 
 CLOUDS = "clouds:\n  prod:\n    auth:\n      username: admin\n      password: " + "kX9-vuQ2" + "#mLw\n"
