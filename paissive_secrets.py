@@ -8779,7 +8779,7 @@ def staged_blobs(folder: str, tree: str = "", *, piped: bool = False) -> Iterato
     """Yield what is staged; if `piped`, the installed hook has git write that to stdin."""
     if piped:
         changes = io.BufferedReader(_GitOutput(0, closefd=False)).read()
-        if (b"\0" + changes).endswith(b"\0\0"):  # an empty record: git has succeeded
+        if changes.endswith(b"\0\0"):  # an empty record: git has succeeded
             yield from _parse_changes(io.BytesIO(changes))
             return
     # Before the first commit, git compares with the empty tree.

@@ -7529,7 +7529,9 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     vault_env.set("app/db#user", "x")
     assert say("delete", "app/db", "--version", "1")[0] == 0
     assert say("destroy", "app/db", "--version", "2")[0] == 0
-    rows = [line.split() for line in say("versions", "app/db")[1].splitlines()]
+    said = say("versions", "app/db")[1]
+    assert said.startswith("   1  20")
+    rows = [line.split() for line in said.splitlines()]
     assert [(row[0], row[2]) for row in rows] == [("1", "deleted"), ("2", "destroyed"), ("3", "there")]
     times = [rows[0][3], *(row[1] for row in rows)]  # when it was deleted, and when each was written
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
@@ -9373,6 +9375,17 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     assert rotation.rotate_due() == ["DB_PASSWORD"]
 
 
+def test_what_is_due_does_not_depend_on_the_time_zone(rotation, clock, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d")
+    before = rotation.due_dates()
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX-9")
+        time.tzset()
+        there = rotation.due_dates()
+    time.tzset()
+    assert before == there == {"DB_PASSWORD": "2027-01-16T08:00:00Z"}
+
+
 def test_a_time_in_the_future_is_warned_about(rotation, clock, capsys):
     rotation.schedule("DB_PASSWORD", "30d")
     clock[0] -= 86400
@@ -9484,7 +9497,7 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
 
 
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
-    generators = ("hex:8", None, lambda: "x" * 9, ["printf", "12345\n"], "command:printf 12 | cat")
+    generators = ("hex:8", None, lambda: "x" * 9, ("printf", "12345\n"), "command:printf 12 | cat")
     for generate, length in zip(generators, (16, 43, 9, 5, 2)):
         rotation.schedule("DB_PASSWORD", "1d", generate=generate)
         rotation.rotate("DB_PASSWORD")
@@ -9568,6 +9581,12 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
     assert (taken, stages(rotation)) == ([], (None, OLD, None))
     assert rotation.due() == []  # nothing was begun
+    other.schedule("DB_PASSWORD", "1d", verify=functools.partial(fail))
+    refused = "BadValue: verify of 'DB_PASSWORD' is a function of another program: 'partial'; rotate it there"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
+    other.schedule("DB_PASSWORD", "1d", generate=fail)
+    refused = "BadValue: generate of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
+    assert refusal(rotation.rotate, "DB_PASSWORD") == refused
 
 
 @pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz", 5])
@@ -10549,6 +10568,7 @@ def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(ru
     done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
     assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN"), 0)
     assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
+    assert run("APP_TOKEN", "--", "true", APP_TOKEN__PREVIOUS="old")[1] == expected.format("APP_TOKEN")
     note = "note: the command gets no secrets; see which store is used with: status\n"
     store = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": str(tmp_path)}
     (tmp_path / "secrets").mkdir(0o700)
@@ -10557,7 +10577,7 @@ def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(ru
 
 def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_store():
     store = ps.MemoryStore()
-    store.credentials = lambda: iter(["the-master-password"])
+    store.credentials = lambda: iter(["the-master-password", "short"])
     store.set("db/password", SAFE)
     store.set("db/password__PREVIOUS", "old")
     environment, values = ps.environment_with_secrets(store)
@@ -10615,6 +10635,7 @@ def test_run_leaves_no_descriptor_open_and_no_thread(run):
     before = len(os.listdir("/dev/fd")), threading.active_count()
     for _ in range(9):
         assert run("APP_TOKEN", "--", "true") == (b"", "", 0)
+        assert run("APP_TOKEN", "--", "absent")[2] == 127
     assert len(os.listdir("/dev/fd")) < before[0] + 9
     eventually(lambda: threading.active_count() < before[1] + 9)
 
@@ -10820,6 +10841,19 @@ def test_run_keeps_ignoring_a_hangup_that_its_parent_ignores():
         process.send_signal(signal.SIGUSR1)  # is forwarded after the other one would be
         assert process.stdout.readline() == b"alive\n"
         process.terminate()
+
+
+def test_run_waits_for_a_command_that_stops_and_has_it_go_on():
+    with started("APP_TOKEN", *sh("kill -STOP $$; echo on; exit 7")) as process:
+        while not select.select([process.stdout], [], [], 0.05)[0]:
+            process.send_signal(signal.SIGCONT)
+        assert (process.stdout.readline(), process.wait(20)) == (b"on\n", 7)
+
+
+def test_leases_are_looked_after_however_long_they_last():
+    waits = []
+    ps._keep_alive(lambda: float("inf"), types.SimpleNamespace(wait=lambda time: waits.append(time) or True))
+    assert 0 < waits[0] <= threading.TIMEOUT_MAX
 
 
 def test_run_forwards_a_signal_that_comes_before_the_command_has_started():
@@ -15997,7 +16031,7 @@ def test_before_a_push_packages_of_the_user_are_found_and_no_module_of_the_repos
     leak(repository / "a.py")
     commit(repository)
     ps.install_hook("pre-push")
-    said = pushed(repository, "origin", "main", HOME=home)
+    said = pushed(repository, "origin", "main", HOME=home, PYTHONPATH=str(repository))
     assert "packages" in said and "a.py:1:6" in said and "planted" not in said
 
 
@@ -16015,6 +16049,11 @@ def test_a_push_is_audited_without_the_values_of_a_store_that_is_locked(reposito
 def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
     error = "stdin isn't what git passes to a pre-push hook\n"
     assert say("audit", "--pushed", "origin", stdin="x\n") == (2, error)
+
+
+def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
+    monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
+    assert f" {MODULE} audit --staged" in Path(ps.install_hook("pre-commit")).read_text()
 
 
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
@@ -16166,8 +16205,10 @@ def test_what_git_ignores_is_read_when_asked_for(repository):
     assert leaks(gitignore=False) == leaks("build") == leaks("build/a.py") == {"build/a.py"}
 
 
-def test_a_repository_inside_a_repository_has_its_own_rules(repository):
-    git(repository, "init", "-q", "inner")
+def test_a_repository_inside_a_repository_has_its_own_rules(repository, tmp_path_factory):
+    # As of a submodule, its .git is a file that leads elsewhere.
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "git"
+    git(repository, "init", "-q", "--separate-git-dir", str(elsewhere), "inner")
     (repository / "inner" / ".gitignore").write_text("b.py")
     leak(repository / "inner" / "a.py")
     leak(repository / "inner" / "b.py")
@@ -16461,6 +16502,27 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     }
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("current", "pending"), ("current", "previous"), ("pending", "previous")]
+)
+def test_a_value_that_several_secrets_have_is_known_by_what_is_more_severe(first, second, folder):
+    store = ps.MemoryStore()
+    for name, stage in (("A", second), ("B", first)):
+        store.set(name, f"another rE4l one of {name}")
+        store.set(store.stage_name(name, stage), "rE4l one+with")
+    (folder / "a.txt").write_text("rE4l one+with")
+    found = [(f.secret, f.verdict) for f in ps.audit("a.txt", known=ps.KnownValues(store))]
+    assert found == [("B", first)]
+
+
+def test_of_values_that_overlap_the_longest_is_known(folder):
+    store = ps.MemoryStore()
+    for name, value in (("A", "rE4l one+with"), ("B", "rE4l one+with more"), ("C", "one+with more")):
+        store.set(name, value)
+    (folder / "a.txt").write_text("rE4l one+with more")
+    assert [finding.secret for finding in ps.audit("a.txt", known=ps.KnownValues(store))] == ["B"]
+
+
 def test_a_budget_stops_what_readme_says(folder):
     budget = f"more than {ps._MAX_FINDINGS:,} findings in a file, or an\narchive that unpacks to more than"
     assert f"{budget} {ps._MAX_UNPACKED >> 20} MiB" in README
@@ -16751,6 +16813,12 @@ def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(fol
     assert ps.main([*above, "--update-baseline"]) == 0 and (folder / ps.BASELINE).read_bytes() == before
 
 
+def test_files_have_the_same_names_wherever_below_them_a_baseline_is(folder, say):
+    leak(folder / "sub" / "a.py")
+    say("audit", "sub", "--baseline", "sub/accepted", "--update-baseline")
+    assert [entry.path for entry in ps.Baseline("sub/accepted").entries] == ["sub/a.py"]
+
+
 def test_a_file_that_is_not_a_baseline_is_an_error(folder):
     for text in (
         b'{"version": 2}\n<<<<<<< HEAD\n',
@@ -16769,6 +16837,13 @@ def test_a_file_that_is_not_a_baseline_is_an_error(folder):
         )
         error += "the file and write a new one with --update-baseline"
         assert refusal(ps.Baseline, ps.BASELINE) == error, text[:90]
+
+
+def test_a_baseline_that_leads_nowhere_is_an_error_and_not_an_empty_one(folder, say):
+    (folder / ps.BASELINE).symlink_to("nowhere")
+    said = "can't read .paissive-baseline: No such file or directory\n"
+    assert say("audit") == (2, said)
+    assert refusal(leaks, baseline=ps.BASELINE) == f"Unavailable: {said.strip()}"
 
 
 def test_a_baseline_may_have_blank_lines_and_names_that_are_not_utf8(folder, say):
@@ -16946,6 +17021,12 @@ def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
         assert leaks(paths) == found
 
 
+def test_a_project_may_indent_its_settings_and_end_lines_as_windows_does(folder):
+    leak_all(folder, "a.py", "b.py")
+    (folder / ".paissive-audit").write_bytes(b"  [exclude] \r\n\t# why\r\n\ta.py \r\n")
+    assert leaks() == {"b.py"}
+
+
 def test_a_space_in_what_a_project_allows_is_escaped_as_in_gitignore(folder):
     leak_all(folder, "a file.py", "b.py")
     Path(".paissive-audit").write_text("[allow]\na\\ file.py\tgithub-token\n")
@@ -17109,6 +17190,27 @@ def test_a_process_that_is_killed_is_an_error(folder, monkeypatch):
     here = os.getpid()
     monkeypatch.setattr(ps, "scan", lambda *args, **how: os.getpid() == here or os.kill(os.getpid(), SIGKILL))
     assert refusal(leaks, jobs=2).startswith("Unavailable: a process of the audit was killed; try --jobs 1")
+
+
+def test_at_most_61_processes_help_and_an_interrupt_waits_until_they_have_started(folder, monkeypatch):
+    class Pool:
+        def __init__(self, jobs, *more):
+            asked.append(jobs)
+
+        def map(self, *args, **more):
+            asked.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+            return iter([])
+
+        def shutdown(self, **how):
+            asked.append(how)
+
+    asked = []
+    leak(folder / "a.py")
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", Pool)
+    assert leaks(jobs=1000) == set()
+    assert asked == [61, True, {"cancel_futures": True}]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_zero_jobs_are_as_many_as_there_are_cores(monkeypatch):
@@ -18164,6 +18266,7 @@ ASKED = [
     ("a.yml", "a: ${X_KEY}", ""),
     ("a.yml", "a: $${secret:X_KEY}", ""),  # Compose's and our own escape
     ("a.yml", "a: x${secret:X_KEY}", "missing"),
+    ("a.yml", "\0 secret:X_KEY", ""),
     *((f"{name}.yml", "a: ${X_KEY}", "missing") for name in ("compose", "docker-compose", "compose.dev")),
     *(("compose.yaml", f"a: ${{X_KEY{default}}}", "optional") for default in ("-x", ":-x", "+x", ":+x")),
     *(("compose.yaml", f"a: ${{X_KEY{needed}}}", "missing") for needed in ("?x", ":?x")),
@@ -18778,6 +18881,11 @@ def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_fac
     assert warning in say("set", "A_TOKEN", stdin="v")[1]
 
 
+def test_check_escapes_the_paths_that_it_shows(say):
+    Path("\33[2J.py").write_text("import os\nos.environ['A_TOKEN']\n")
+    assert say("check")[1].startswith("missing   A_TOKEN  \\x1b[2J.py:2\n")
+
+
 def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
     Path("a.py").write_text("import os\n" + "os.environ['A_TOKEN']\n" * 4)
     assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
@@ -19284,6 +19392,8 @@ WRONG_COMMANDS = [
     ("set X --generate ''", "no such generator; use token:32, password:24, …"),
     ("audit --explain nope:1", "can't read nope: No such file or directory"),
     ("import nope", "can't read nope: No such file or directory"),
+    ("audit --output /dev/full", "can't save /dev/full: No space left on device"),
+    ("list --old soon", "--old isn't a valid interval; write 30d, 12h, 90m or 2w"),
     ("inject nope", "can't read nope: No such file or directory"),
     ("set X c4nary", "the value is not an argument; give NAME alone; it prompts, or reads stdin"),
     ("set X=c4nary", "the value is not an argument; give NAME alone; it prompts, or reads stdin"),
@@ -19330,6 +19440,8 @@ COMMANDS_WITH_THEIR_STATUS = [
     ("rotate abort A", 1, "no rotation of 'A' was left unfinished; nothing to do"),
     ("rotate rollback A", 1, "'A' has no previous value; never rotated, or dropped"),
     ("rotate drop A", 1, "'A' has no previous value; nothing to do"),
+    ("config get x", 1, "no setting 'x' in config.json; see: config explain x"),
+    ("config delete x", 1, "no setting 'x' in config.json"),
 ]
 WRONG_INPUT = [
     (b"c4nary\xff", "set X", "the value is not UTF-8; encode binary values, with base64 for instance"),
