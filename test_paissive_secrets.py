@@ -10640,6 +10640,15 @@ def test_run_leaves_no_descriptor_open_and_no_thread(run):
     eventually(lambda: threading.active_count() < before[1] + 9)
 
 
+def test_a_prompt_is_shown_long_before_a_finished_command_is_not_waited_for_any_more(monkeypatch):
+    waits = []
+    monkeypatch.setattr(select, "select", lambda *args: waits.append(args[3]) or ([], [], []))
+    for has_prompt in (True, False):
+        masker = types.SimpleNamespace(has_prompt=has_prompt, pause=lambda: b"")
+        assert ps._Relay(0, 1, masker)._pass_on()
+    assert 5 * waits[0] < waits[1]
+
+
 def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all_the_time(monkeypatch):
     naps, (source, target) = [], os.pipe()
     os.write(target, b"typed")
@@ -15275,6 +15284,11 @@ def test_a_git_that_fails_says_why_or_how_it_ended(script, problem, stand_in):
     assert ps.ask_git(".", "x", default="nothing") == "nothing"
 
 
+def test_a_git_that_fails_in_the_middle_of_a_record_says_why(stand_in):
+    stand_in("printf ':0 1 0 0 A\\0'; echo too bad >&2; exit 3")
+    assert refusal(lambda: list(ps.staged_blobs(".", "tree"))) == "Unavailable: git says: too bad"
+
+
 def test_what_git_prints_is_returned_whatever_its_bytes_but_for_the_newline_at_its_end(stand_in):
     stand_in("printf ' \\377 \\n'")
     assert ps.ask_git(".", "x") == os.fsdecode(b" \xff ")
@@ -18298,8 +18312,8 @@ def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, m
 
 
 def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
-    (folder / "config.json").write_text('{"host": "secret:HOST"}')
-    assert say("check")[1].startswith("missing   HOST  config.json:1\n")
+    (folder / "config.json").write_text('\n\n{"host": "secret:HOST"}')
+    assert say("check")[1].startswith("missing   HOST  config.json:3\n")
 
 
 def test_check_takes_no_name_for_optional_because_something_follows_at_the_end(folder, say):
