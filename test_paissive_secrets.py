@@ -3775,6 +3775,16 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
     os.close(fifo)
 
 
+def test_no_group_of_processes_is_killed_that_a_command_does_not_lead(monkeypatch):
+    killed = []
+    monkeypatch.setattr(os, "killpg", lambda *group: killed.append(group))
+    argv = ["sleep", "60"]
+    assert "it took longer" in refusal(ps.run_command, argv, None, 0.1, session=False)
+    assert killed == []  # by then, its number may be that of another's
+    assert "it took longer" in refusal(ps.run_command, argv, None, 0.1)
+    assert len(killed) == 1
+
+
 def test_a_lock_is_ours_again_after_a_command_that_took_too_long(tmp_path):
     with ps.FileLock(str(tmp_path / "file")) as lock:
         assert "it took longer" in refusal(ps.run_command, ["sleep", "60"], "v", 0.1, lock=lock)
@@ -4030,13 +4040,15 @@ def test_age_opens_what_pyrage_seals_and_the_other_way_round(identity):
         assert ps.unseal(pyrage.encrypt(plaintext, [theirs.to_public()]), other, identity) == plaintext
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_age_says_what_to_install_where_cryptography_is_missing_or_old(missing, store_folder, monkeypatch):
-    from cryptography.hazmat.primitives import asymmetric
+@pytest.mark.parametrize("state", ["missing", "broken", "old"])
+def test_age_says_what_to_install_where_cryptography_is_missing_or_old(state, store_folder, monkeypatch):
+    from cryptography.hazmat.primitives import asymmetric, kdf
 
     monkeypatch.delattr(ps, "hkdf", raising=False)  # imported last
-    if missing:
+    if state == "missing":
         monkeypatch.setitem(sys.modules, asymmetric.__name__, None)
+    elif state == "broken":
+        monkeypatch.setitem(sys.modules, kdf.__name__, types.ModuleType("kdf"))
     else:
         monkeypatch.setattr(f"{asymmetric.__name__}.x25519.X25519PublicKey", object)
     hint = f"install it: {sys.executable} -m pip install 'cryptography>=42'"
@@ -4216,6 +4228,15 @@ def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkey
     monkeypatch.setenv(*settings[kind])
     ps.FileStore().set("NEW", "1")
     assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_a_store_that_is_begun_with_an_identity_has_no_password(store_folder, monkeypatch):
+    key = ps.Identity.generate()
+    Path("key").write_text(key.reveal())
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
+    ps.FileStore().set("DB", "1")
+    assert ps.unseal(DB.read_bytes(), key)
+    assert not KEY_FILE.exists()
 
 
 def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
@@ -4637,6 +4658,13 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
 
     *_, moments = at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
     assert moments > 1
+
+
+def test_what_was_read_to_see_whether_it_changed_is_what_is_opened(files, monkeypatch):
+    read, read_file = [], ps.read_file
+    monkeypatch.setattr(ps, "read_file", lambda path, **more: read.append(path) or read_file(path, **more))
+    assert ps.FileStore().get("DB") == "db-value"
+    assert read.count(str(DB.absolute())) == 1
 
 
 def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
