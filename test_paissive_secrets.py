@@ -4755,6 +4755,18 @@ def test_a_rekey_changes_nothing_of_what_is_known_about_members(files, team, mon
     assert files.members() == before
 
 
+def test_a_member_sees_that_a_rekey_was_not_finished_and_seals_to_the_new_identity(files, team, monkeypatch):
+    with monkeypatch.context() as failing:
+        failing.setattr(
+            os, "unlink", unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
+        )
+        assert "Input/output error" in refusal(files.rekey)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert dict(as_ada.status())["opens"] == "yes, but a rekey was not finished: rekey again"
+    as_ada.set("DB", "new")
+    assert ps.unseal(DB.read_bytes(), ps.Identity(as_ada.reveal_identity().split()[0]))
+
+
 def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(files, team, monkeypatch):
     reader, writer = opened_by(team["ada"], monkeypatch), ps.FileStore()
     assert reader.get("DB") == writer.get("DB") == "db-value"
