@@ -1526,7 +1526,7 @@ class _Piece:
     def _parse_quoted(self, text: str, at: int, start: int) -> None:
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
-        steps = re.compile(rf"(?s)\\.|{quote}").finditer(text, start + 1)
+        steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
         end = next((step.start() for step in steps if step[0] == quote), -1)
         if end < 0:
             self.problem = "has a quote that is never closed"
@@ -1558,7 +1558,7 @@ class _Piece:
         raw = re.sub(_LINE_END, "\n", self.raw)
         if self.quote == "'":  # python-dotenv's only escape there
             return raw.replace("\\'", "'")
-        escape = r"(?s)\\." if self.quote else r"(?!)"
+        escape = r"\\." if self.quote else r"(?!)"
         end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
