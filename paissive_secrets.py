@@ -5258,8 +5258,9 @@ class _Rotation:
         pending = self.value("pending")
         if pending is None:
             return
-        # Until it is recorded, one that is current counts as well: the next would displace the old value.
-        if "started" in self.policy or not _is_same(pending, self.value("current")):
+        # Only its policy records that one is done; if it isn't, the next would displace the old value.
+        is_done = self.policy and "started" not in self.policy
+        if not is_done or not _is_same(pending, self.value("current")):
             raise Conflict(f"a rotation of {self._shown} was left unfinished", hint=self._hint)
 
     def _check_pending(self, value: str) -> None:
@@ -5587,12 +5588,12 @@ def _without_breaks(data: bytes) -> bytes:
 
 
 def _line_ends(data: bytes) -> list[int]:
-    """Return where the data's line breaks were in what is left without them."""
+    """Return where line breaks were in the text without them."""
     return list(accumulate(map(len, data.replace(b"\r", b"\n").split(b"\n"))))
 
 
 def _place(ends: list[int], at: int) -> int:
-    """Return where in the data the byte is that is at this place without line breaks."""
+    """Return where a byte of the text without line breaks is in the data."""
     import bisect
 
     return at + bisect.bisect(ends, at)
@@ -5824,12 +5825,13 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
-    failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
-    failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        failure.message = f"no command {show(program)}"
-        failure.hint = "check that it exists, and the interpreter that its first line names"
+        hint = "check that it exists, and the interpreter that its first line names"
+        failure = SecretsError(f"no command {show(program)}", hint=hint)
         failure.exit_code = 127
+    else:
+        failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
+        failure.exit_code = 126
     return failure
 
 
@@ -10368,7 +10370,7 @@ def run_as_program() -> NoReturn:
     import gc
     import signal
 
-    gc.freeze()  # to search all this code for garbage takes long, and a process does that before it ends
+    gc.freeze()  # don't search all this code for garbage, not at the end either
     for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115

@@ -9337,6 +9337,17 @@ def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped
     assert refusal(in_memory.rotation.drop, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
 
 
+def test_without_a_policy_nothing_is_rotated_over_an_unfinished_rotation_either(in_memory):
+    for n in (1, 2, 3):  # at the end, the new value is current
+        in_memory.begin()
+        in_memory.rotation.unschedule("DB_PASSWORD")
+        in_memory.rotate(n)
+        before = in_memory.stages()
+        assert "was left unfinished" in refusal(in_memory.rotation.rotate, "DB_PASSWORD", "newer")
+        assert (before[2], in_memory.stages()) == (NEW, before)
+    assert before[1] == NEW
+
+
 def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
     monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotated.rotation.path)
     rotated.begin()
