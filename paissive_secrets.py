@@ -4461,8 +4461,7 @@ class SecretsManager:
         try:
             value = store.get(stored)
         except NotFound as error:
-            if type(error) is NotFound:  # a deleted secret has a better hint
-                error.hint = store.hint_if_missing(name) or error.hint
+            error.hint = store.hint_if_missing(name) or error.hint
             raise
         return self._follow(value, stored, store)
 
