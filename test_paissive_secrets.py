@@ -5960,6 +5960,7 @@ TIMEOUTS = {"30": 30, "1m30": 90, "1m1.5s": 61.5, "250ms": 0.25, "0": 60, "99999
         *(({}, name, value) for name, value in DEFAULT_SETTINGS.items()),
         *(({"VAULT_CLIENT_TIMEOUT": text}, "client_timeout", seconds) for text, seconds in TIMEOUTS.items()),
         ({"VAULT_MAX_RETRIES": "0"}, "max_retries", 0),
+        ({"VAULT_MAX_RETRIES": "999999999"}, "max_retries", 999_999_999),
         ({}, "max_retries", 2),
         ({"VAULT_PROXY_ADDR": "http://q:1"}, "proxy_addr", "http://q:1"),
         ({"PAISSIVE_VAULT_MOUNT": "/kv/team/"}, "mount", "kv/team"),
@@ -9024,9 +9025,13 @@ def test_config_takes_a_mounted_file_for_data_that_refers_to_nothing(config, mon
 
 
 def test_config_takes_no_variable_for_a_whole_object(config, monkeypatch):
-    Path(config.path).write_text('{"db": {"host": "h"}}')
+    Path(config.path).write_text('{"db": {"host": "h"}, "hosts": ["a", "b"]}')
     monkeypatch.setenv("DB", "text")
     assert (config.get("db"), config.explain("db")) == ({"host": "h"}, config.path)
+    monkeypatch.setenv("HOSTS", "text")
+    assert (config.get("hosts"), config.explain("hosts")) == (["a", "b"], config.path)
+    monkeypatch.setenv("HOSTS_1", "c")
+    assert config.get("hosts") == ["a", "c"]
 
 
 def test_config_explains_where_a_value_comes_from(config, monkeypatch):
