@@ -4268,6 +4268,7 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     argv = (tool("age"), "-d", "-o", str(opened), "-i", str(KEY_FILE), str(STORE / "secrets/app/db.age"))
     assert on_a_terminal(*argv, answers=[PASSWORD.encode()])[0] == 0
     entry = json.loads(opened.read_bytes())
+    assert opened.read_bytes().endswith(b"}\n")
     assert (entry["name"], entry["value"]) == ("app/db", "app-value")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["updated"]) and len(entry) == 3
     argv = (tool("age"), "-o", DB, "-r", str(ps.Identity(files.reveal_identity()).recipient()))
@@ -5064,6 +5065,26 @@ def test_a_members_file_under_another_name_or_for_another_key_does_not_count(fil
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
     shutil.rmtree(ADA[0].parent)
     assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+
+
+def test_a_member_does_not_open_the_store_by_a_file_in_anothers_folder(files, team, monkeypatch):
+    shutil.move(STORE / "members/bob/identity.age", ADA[0])
+    shutil.rmtree(STORE / "members/bob")
+    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
+
+
+@pytest.mark.parametrize("folder", ["members", "members/ada"])
+def test_no_member_counts_where_others_can_write(folder, files, team, monkeypatch):
+    (STORE / folder).chmod(0o777)
+    problem = f"Unsafe: others can write to {files.folder}/{folder}; "
+    for act in (files.members, files.rekey, lambda: opened_by(team["ada"], monkeypatch).get("DB")):
+        assert refusal(act).startswith(problem)
+
+
+def test_a_member_whose_recipient_is_lost_is_an_error(files, team):
+    ADA[1].unlink()
+    said = f"Unavailable: can't read {ADA[1].absolute()}: No such file or directory"
+    assert refusal(files.members) == said
 
 
 def test_a_members_file_that_lacks_something_is_damaged(files, team):
@@ -6893,6 +6914,7 @@ AGENT = {"token": "", "token_path": "/nowhere"}  # where an agent adds the token
 LDAP = {"token": "", "login": "ldap", "username": "u", "password": TELLTALE}
 BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     (LDAP, "ldap/login/u", {"password": TELLTALE}),
+    ({**LDAP, "password": " p "}, "ldap/login/u", {"password": " p "}),
     ({**LDAP, "username": "a/../b ?#ü"}, "ldap/login/a%2F..%2Fb%20%3F%23%C3%BC", {"password": TELLTALE}),
     ({"login": "github", "github_token": "g"}, "github/login", {"token": "g"}),
     ({"login": "cert"}, "cert/login", {"name": ""}),
@@ -8781,6 +8803,9 @@ def test_config_reads_mounted_files_only_for_secrets(config, monkeypatch):
     assert config.get("port") == 8000
     assert "can't read nowhere" in refusal(config.get, "port", use_secret=True)
     assert config.explain("name") == "name (for use_secret)"
+    with monkeypatch.context() as patched:
+        patched.setenv("NAME", "set")
+        assert config.explain("name") == "variable NAME"
     monkeypatch.delenv("NAME_FILE")
     Path("name").rename("NAME")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", os.getcwd())
@@ -8907,6 +8932,14 @@ def test_config_names_every_secret_that_is_missing(config):
     missing = (("TOKEN", "tags.0"), ("OTHER", "tags.0"), ("TOKEN", "token"))
     problems = [f"no secret named '{name}', which {key} refers to" for name, key in missing]
     assert refusal(config.resolve) == f"NotFound: {'; '.join(problems)}; set them"
+    config.delete("tags")
+    assert refusal(config.resolve) == f"NotFound: {problems[2]}; set it with: set TOKEN"
+
+
+def test_config_writes_any_key_as_json_does(config):
+    config.set('say "é"', 1)
+    assert config.get('say "é"') == 1
+    assert '"say \\"é\\"": 1' in Path(config.path).read_text(encoding="utf-8")
 
 
 def test_config_keeps_order_and_indent(config):
@@ -8918,6 +8951,9 @@ def test_config_keeps_order_and_indent(config):
     text = '\ufeff{\r\n\t"z": {"b": null},\r\n\t"log": {\r\n\t\t"level": "naïve"\r\n\t}}'
     assert file.read_bytes().decode() == text
     ps.SecretConfig("fresh.json").set("a.b", 1)
+    assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
+    ps.SecretConfig("fresh.json").set("c", 2)
+    ps.SecretConfig("fresh.json").delete("c")
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
     ps.SecretConfig("fresh.json").delete("a")
     assert Path("fresh.json").read_text() == "{}\n"
