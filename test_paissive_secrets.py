@@ -10944,6 +10944,27 @@ def test_a_terminal_has_the_size_of_another_one_pixels_included():
         os.close(end)
 
 
+def test_a_command_gets_a_terminal_with_the_modes_and_the_size_of_ours():
+    master, slave = os.openpty()
+    modes = termios.tcgetattr(slave)
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    before = os.dup(1), os.dup(2)
+    try:
+        os.dup2(slave, 1)
+        os.dup2(slave, 2)
+        relays, ends = ps._open_outputs(ps.Encodings(), True)
+    finally:
+        os.dup2(before[0], 1)
+        os.dup2(before[1], 2)
+    (end,) = ends  # for stdout and stderr, which are one
+    assert termios.tcgetattr(end)[:4] == modes[:4]
+    assert struct.unpack("HHHH", fcntl.ioctl(end, termios.TIOCGWINSZ, bytes(8)))[:2] == (40, 100)
+    for fd in (master, slave, *before, end, relays[0].source):
+        os.close(fd)
+
+
 def test_a_terminal_is_put_back_once_by_who_made_it_raw_and_is_in_its_foreground(monkeypatch):
     put_back, terminal = [], ps._Terminal()
     monkeypatch.setattr(termios, "tcsetattr", lambda fd, when, modes: put_back.append(modes))
