@@ -10942,6 +10942,8 @@ def test_a_terminal_has_the_size_of_another_one_pixels_included():
     assert fcntl.ioctl(ends[3], termios.TIOCGWINSZ, bytes(8)) == size
     for end in ends:
         os.close(end)
+    for closed in (ends[2], -1):
+        ps._resize(closed, ends[0])  # which is no error
 
 
 def test_a_command_gets_a_terminal_with_the_modes_and_the_size_of_ours():
