@@ -16436,6 +16436,7 @@ def test_exclude_takes_patterns_as_gitignore_does(folder):
         (["./tests"], ["."], {"a.py", "b.py"}),  # as a shell completes it
         (["*.py", "!./b.py"], ["."], {"b.py"}),
         (["tests"], ["a.py", "tests/b.py"], {"a.py"}),
+        (["tests/b.py"], ["tests", "a.py"], {"a.py"}),
     ):
         assert leaks(paths, exclude=exclude) == found, exclude
 
