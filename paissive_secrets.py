@@ -7740,7 +7740,7 @@ _WEAK_WORD = (
     r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo"
     r"|default|sa|dev|local|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
     r"|minio|elastic|docker|app|db|my|the|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api"
-    r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|foobared|p[a4@]ssw[o0]rd|this|is|very|not)"
+    r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
 _WEAK_ENDING = lazily(

@@ -13880,6 +13880,146 @@ set password "x7k9Qw2p"
 The pass·word: ab1cdefg7 is set
 password = "administration"
 secr·et = "xqzvkjwqpxzg"
+=== it is a name or a word, a.yml
+secre·t: db-tls
+secre·t: shop_ke·ys
+secre·t: shop-certs
+secre·t: shop-secre·ts
+secre·t: shop-toke·ns
+secre·t: shop-cre·ds
+secre·t: shop-cre·d
+secre·t: shop-ke·y
+secre·t: shop.x-cert
+secre·t: qzxv.wkjh.xqzv
+secre·t: shop-ke·yx
+secre·t: shopke·y
+secre·t: the-name-of-it
+secre·t: the_name/of:it.x#y
+secre·t: the name2 of 12 it
+secre·t: the-name12x-of
+secre·t: the-$ab
+toke·n: 123456789
+toke·n: 12345s
+toke·n: 45h
+toke·n: 45d
+toke·n: 30m
+=== , a.yml
+secre·t: qzxv.wkjh
+secre·t: Qzxv-ke·y
+toke·n = "{\"a\": 9}"
+pas·sword: "0123456789a"
+=== , a.py
+access_ke·y = "abc7"
+api_ke·y = "abcdefgh7jklmno"
+api_ke·y = "abcdefgh7jklmnop"
+the_ke·y = "abcdefgh7jklmnop"
+the_ke·y = "abcdefg-7jklmno"
+pas·sword = "administration"
+toke·n_pas·s = "administration"
+api_ke·y = "{u}"
+=== it is a name or a word, a.py
+the_ke·y = "abcdefgh7jklmno"
+aut·h_toke·n = "aut·h7"
+aut·h_toke·n = "Aut·h7"
+pas·swords = "administration"
+pas·s_toke·n = "administration"
+=== , a.sql
+identifie·d by "sel3ctor7"
+user x identifie·d by "sel3ctor7"
+role x identifie·d by "sel3ctor7"
+grant x identifie·d by "sel3ctor7"
+=== it is prose, a.sql
+'x' identifie·d by "sel3ctor7"
+misuser x identifie·d by "sel3ctor7"
+it is identifie·d by "sel3ctor7"
+=== , a.md
+set pas·sword "sel3ctor7"
+with pas·sword "sel3ctor7"
+to pas·sword "sel3ctor7"
+define pas·sword "sel3ctor7"
+define(pas·sword "sel3ctor7"
+X-Header pas·sword "sel3ctor7"
+login pas·sword "sel3ctor7"
+role x pas·sword "sel3ctor7"
+user x pas·sword "sel3ctor7"
+x:pas·sword "sel3ctor7"
+pas·sword "sel3ctor7"
+the pas·sword {a30}
+the pas·sword {A30}
+pas·sword: sel3ctor7 12 it
+toke·n=`k3Xw9vQz-k3Xw9vQz`
+toke·n=`k3Xw9vQzk3Xw9vQz`
+=== it is prose, a.md
+reset pas·sword "sel3ctor7"
+the pas·sword "sel3ctor7"
+pas·sword: sel3ctor7 of it
+pas·sword: sel3ctor7 Of, it
+=== , a.log
+the pas·sword {A30}
+pas·sword: sel3ctor7 of it
+=== it is the first of several arguments, a.js
+f(toke·n("k3Xw9vQz", "a"))
+f(toke·n("k3Xw9vQzk3", 'a'))
+f(toke·n("k3Xw9vQzk3", $a))
+=== , a.js
+f(toke·n("k3Xw9vQzk3", a))
+=== it is an expression, a.js
+toke·n = "{\"a\": 9}"
+=== it is the output of a command, a.sh
+toke·n=`k3Xw9vQz-k3Xw9vQz`
+=== it is the output of a command, a.md
+toke·n=`k3Xw9vQz k3Xw9vQz`
+=== it is a nonce, a.py
+nonce = "k3Xw9vQz"
+=== it is a nonce, a.html
+<a nonce="k3Xw9vQz">
+=== it is a nonce, a.json
+"nonce": 1234567890
+"Nonce": 1234567890
+=== , a.json
+"nonce": "k3Xw9vQz"
+=== it is a name or a word, a.xml
+<ke·y>k3Xw9vQzk3Xw9vQzk3Xw</ke·y>
+<Ke·y>k3Xw9vQzk3Xw9vQzk3Xw</Ke·y>
+=== , a.xml
+<api_ke·y>k3Xw9vQzk3Xw9vQzk3Xw</api_ke·y>
+=== it is an identifier, a.py
+x.ke·y = "{u}"
+f(api_ke·y, "{u}")
+id_ke·y = "{u}"
+=== it is an expression, a.go
+a.Ke·y = abcd_e7
+x := f(Ke·y: abcd7)
+Ke·y = abcd7,
+Ke·y = abcd7)
+Pas·sword: 1234
+Pas·sword = 12345678
+Pas·sword = -12345678
+Pas·sword = abcd7 (
+Pas·sword = abcd7<
+Pas·sword = a7.b7(
+x.Pas·sword = b7$1
+=== , a.go
+a.Ke·y = abcd7
+x Ke·y = abcd7,
+Ke·y = abcd_e7;
+x Pas·sword = 12345678
+"Pas·sword = abcd7
+x.Pas·sword = b7-c
+=== it is the name of a variable, a type, a header or an option, a.go
+x.Pas·sword = b7::c
+=== it is put in later, a.go
+x.Pas·sword = *b7
+=== it counts up, a.yml
+pas·sword: "0123456789ab"
+pas·sword: "a0b1c2d3e4f5g6h7i8j9k0l1"
+pas·sword: "abcdefghijkl"
+pas·sword: "ABCDEFGHIJKL7"
+=== it is crossed out, a.yml
+toke·n: "AAAAAAAAAAAAAAAA"
+toke·n: "MTExMTExMTExMTEx"
+=== it is too uniform to be random, a.yml
+toke·n: "MTIxMjEyMTIxMjEyMQ=="
 """
 
 
@@ -14303,6 +14443,32 @@ a.py | robot_i·d_key = "x-administration-1" | not drawn key
 a.py | pass·word = "a1b2c3wxyz" | digits many
 a.py | pass·word = "a1b2c3wxyzt" | digits some
 a.py | pass·word = "ab-cde-fgh" | digits none
+a.py | pass·word = '''V4x7q'''[0] | after [
+a.sql | IDENTIFIED BY 'V4x7q' | ends telltale
+a.json | "unique_k·ey": "{A24}" | drawn -, not drawn key
+a.py | get("pass·word", "V4x7q") | separator =
+a.py | getenvironment("pass·word", "V4x7q") | separator =
+a.py | env("pass·word", "V4x7q") | separator =
+a.py | envs("pass·word", "V4x7q") | separator =
+a.py | config("pass·word", "V4x7q") | separator =
+a.py | option("pass·word", "V4x7q") | separator =
+a.py | default("pass·word", "V4x7q") | separator =
+a.py | fetch("pass·word", "V4x7q") | separator =
+a.py | lookup("pass·word", "V4x7q") | separator =
+a.py | set("pass·word", "V4x7q") | separator =
+a.py | setdefault("pass·word", "V4x7q") | separator =
+a.py | put("pass·word", "V4x7q") | separator =
+a.py | define("pass·word", "V4x7q") | separator =
+a.py | header("pass·word", "V4x7q") | separator =
+a.py | property("pass·word", "V4x7q") | separator =
+a.py | login("pass·word", "V4x7q") | separator =
+a.py | auth("pass·word", "V4x7q") | separator =
+a.py | authorize("pass·word", "V4x7q") | separator =
+a.py | Auth("pass·word", "V4x7q") | separator =
+a.py | got("pass·word", "V4x7q") | separator ,
+a.py | get( 'pass·word', "V4x7q") | separator =
+a.py | get("x", "pass·word", "V4x7q") | separator ,
+a.erl | {pass·word, "V4x7q"} | separator =
 """
 
 
@@ -14367,7 +14533,105 @@ WEAK = """
 - a.ini PASS·WORD=k3Xw9vQz
 - a.yml pass·wordKey: password
 - a.properties login.pass·word=Password
++ a.sh run --pass·word=admin7
+- a.sh run --pass·word admin7
++ a.md run --set "DB_PASS·WORD=admin7"
++ a.md run --env DB_PASS·WORD=admin7
++ a.md run --env=DB_PASS·WORD=admin7
+- a.md run -x DB_PASS·WORD=admin7
++ a.py x.withPass·word("admin7")
+- a.py x.checkPass·word("admin7")
+- a.py x.passwordOf("admin7")
++ a.py pass·word("admin7")
++ a.php 'pass·word' => 'admin7'
+- a.py pass·word == "admin7"
+- a.py f(pass·word, "admin7")
+- a.py pass·word = admin7
++ a.env DB_SEC·RET=shop
+- a.md DB_SEC·RET=shop
+- a.py DB_SEC·RET = "sec·ret7"
++ a.py --pass·word="password"
++ a.yml name: pass·word: admin7
++ a.ini PASS·WORD=123456789
+- a.ini PASS·WORD=1234567890
++ a.ini PASS·WORD=11
++ a.ini PASS·WORD=admin_123456
+- a.ini PASS·WORD=admin1234567
++ a.ini PASS·WORD=admin!
++ a.ini PASS·WORD=admin@
+- a.ini PASS·WORD=admin#
++ a.ini PASS·WORD=adminrootadmin-root
+- a.ini PASS·WORD=adminrootadminrootadmin
++ a.ini PASS·WORD=adMin
+- a.ini PASS·WORD=Admin
+- a.ini PASS·WORD=ADMIN
++ a.ini PASS·WORD=shopadmin
++ a.ini PASS·WORD=shop-db
++ a.ini PASS·WORD=shop_dev1
++ a.ini PASS·WORD=shoplocal
++ a.ini PASS·WORD=shop9-pass
++ a.ini PASS·WORD=shoppasswd
++ a.ini PASS·WORD=shoppassword
++ a.ini PASS·WORD=shoppwd
++ a.ini PASS·WORD=shoppw
++ a.ini PASS·WORD=shoptest1234
+- a.ini PASS·WORD=shoptest12345
+- a.ini PASS·WORD=sadmin
++ a.ini PASS·WORD=abcdefghijklmnoadmin
+- a.ini PASS·WORD=abcdefghijklmnopadmin
 """.replace("saleor_db", "mysql")
+
+WEAK_WORDS = """
+pass password passwd passphrase pw pwd secret admin administrator root test testing testuser guest user demo
+default sa dev local postgres postgresql postgresuser mysql maria mariadb mongo mongodb redis rabbit rabbitmq
+oracle minio elastic docker app db my the changeit change-it letmein let-me-in welcome qwerty foo bar hello
+key access api auth token super strong secure new old s3cr3t abc p4ssword p@ssw0rd this is very not
+"""
+
+
+def test_each_word_that_anybody_would_try_is_a_weak_password():
+    words = WEAK_WORDS.split()
+    assert [word for word in words if reported(f"DB_PASSWORD={word}7", "a.ini") != ["weak-password"]] == []
+
+
+def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
+    for word in "password admin test secret 12345 123456 12345678 123456789".split():
+        for kind in ("md5", "sha1", "sha256"):
+            digest = hashlib.new(kind, word.encode(), usedforsecurity=False).hexdigest()
+            assert ps.reason_against(digest.upper()).startswith("it is the hash of a word"), (word, kind)
+
+
+def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
+    values = "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er k8#v2p!x9q@ k8#summer!9q@z"
+    values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
+    drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps._looks_random(value)]
+    assert drawn == values.split()[:4]
+
+
+def test_a_drawn_value_is_a_long_mixture_behind_any_words():
+    for shape, is_drawn in (
+        ("{A20}", True),
+        ("{A19}", False),
+        ("{L20}", False),
+        ("{d20}", False),
+        ("acme_test_{A20}", True),
+        ("administration_of_the_{A20}", True),
+        ("k3Xw-9vQz-k3Xw-9vQz-7", True),
+        ("administration-of-the-shop-7", False),
+        ("z_administrationofthe7_zq", False),
+        ("stationer7ingtheration", False),
+    ):
+        assert ps.looks_drawn(ps._samples(shape)) == is_drawn, shape
+
+
+def test_files_of_tests_and_examples_are_told_by_their_paths():
+    paths = """tests/a.env test/a.env spec/a.env specs/a.env example/a.env examples/a.env sample/a.env
+    samples/a.env doc/a.env docs/a.env fixture/a.env fixtures/a.env mock/a.env mocks/a.env dist/a.env
+    a_test.env a-test.env a.test.env a/Test/a.env TEST.env a.env.dist my-examples.env"""
+    line = "PASSWORD=" + "postgres7"
+    assert [path for path in paths.split() if reported(line, path)] == []
+    for path in ("latest.env", "testing.env", "attest/a.env", "docs2/a.env"):
+        assert reported(line, path) == ["weak-password"]
 
 
 def test_a_setting_of_a_password_to_a_word_is_a_finding_of_its_own():
