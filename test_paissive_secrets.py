@@ -14584,8 +14584,8 @@ WEAK = """
 + a.ini PASS·WORD=shoptest1234
 - a.ini PASS·WORD=shoptest12345
 - a.ini PASS·WORD=sadmin
-+ a.ini PASS·WORD=abcdefghijklmnoadmin
-- a.ini PASS·WORD=abcdefghijklmnopadmin
++ a.ini PASS·WORD=thegardenofmineadmin
+- a.ini PASS·WORD=thegardensofmineadmin
 """.replace("saleor_db", "mysql")
 
 WEAK_WORDS = """
