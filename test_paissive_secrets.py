@@ -5946,7 +5946,9 @@ TEXT_SETTINGS = (
     "tls_server_name",
 )
 TEXT_VARIABLES = "CACERT CAPATH CLIENT_CERT CLIENT_KEY NAMESPACE TOKEN_PATH TLS_SERVER_NAME".split()
-ADDRESSES = "http://a_b.c-d:12345/x~y/%41-_. https://[2001:db8::1]:8200 unix:///run/a b".split(maxsplit=2)
+ADDRESSES = "http://a_b.c-d:12345/x~y/%41-_. https://[::ffff:192.0.2.1]:8200 unix:///run/a b".split(
+    maxsplit=2
+)
 DEFAULT_SETTINGS = {
     "client_timeout": 60,
     "mount": "secret",
@@ -6204,6 +6206,7 @@ def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
         assert list(pool.map(store.get, ["a"] * 30)) == ["v"] * 30
     eventually(lambda: len(os.listdir("/dev/fd")) <= before + 2 * 8)  # both ends of each
     [idle] = store._session.transport._idle.values()
+    assert len(idle) == 8  # as many as a command reads at a time
     eventually(lambda: all(map(ps._is_stale, idle)))  # the server has hung up
     together = threading.Barrier(1)
     assert store.get("a") == "v"
@@ -7615,6 +7618,7 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     assert refusal(store.undelete, "app", 3).startswith(
         "NotFound: no such version of 'app', or it is destroyed"
     )
+    assert refusal(store.undelete, "nowhere").startswith("NotFound: no such version of 'nowhere'")
     assert "there is no such version" in refusal(store.destroy, "app", None)
     store.undelete("app", 1), store.undelete("app", 2)
     assert [store.get("app#a", version) for version in (None, 1, 2)] == ["4", "1", "2"]
