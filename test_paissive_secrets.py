@@ -3748,6 +3748,10 @@ def test_a_command_may_complain_at_length():
     assert ps.run_command(["sh", "-c", "head -c 200000 /dev/zero >&2; echo v"], None, 60) == "v"
 
 
+def test_what_a_command_prints_ends_when_nothing_has_its_output_open():
+    assert ps.run_command(["sh", "-c", "(sleep 0.1; echo b) & echo a"], None, 60) == "a\nb"
+
+
 def test_what_can_not_be_started_is_one_error(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"\0")
@@ -6300,9 +6304,11 @@ def test_a_connection_that_comes_back_after_the_store_was_closed_is_not_kept():
     assert connection.context is other.context  # certificates are loaded once
     connection.deadline = time.monotonic() + 50
     connection.connect()
+    other.sock = socket.socket(socket.AF_UNIX)  # which isn't connected yet
     transport.close()
     transport.give_back(connection, reusable=True)
-    assert connection.sock is None
+    transport.give_back(other, reusable=True)
+    assert (connection.sock, other.sock) == (None, None)
 
 
 REDIRECT = http(b"", 307, "Location: /v1/secret/data/a")
@@ -6949,7 +6955,7 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     settings = {"LOGIN": login, "ROLE": "r", "ROLE_ID": "r", "USERNAME": "u", f"{variable}_FILE": "mounted"}
     for name, value in settings.items():
         monkeypatch.setenv(f"PAISSIVE_VAULT_{name}", value)
-    Path("mounted").write_text("from a file\n")
+    Path("mounted").write_text(" from a file \n")
     server = stub(grants(100), http())
     store = server.store(token="")
     assert (store.get("a"), "from a file" in store.credentials()) == ("v", True)
@@ -9120,6 +9126,13 @@ def test_a_config_file_that_can_not_be_read_is_an_error(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/a.json")  # in a unit file, no shell expands it
     assert ps.SecretConfig().path == str(here / "a.json")
+
+
+def test_config_says_that_its_file_can_not_be_read_when_it_is_to_be_written(config, monkeypatch):
+    denied = unittest.mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(ps, "read_file", denied)
+    said = "Denied: can't read config.json: Permission denied; check its permissions, and its folder's"
+    assert refusal(config.set, "a", "v") == refusal(config.set, "a", "v", use_secret=True) == said
 
 
 def test_config_stores_no_secret_if_its_file_can_not_be_written(here):
