@@ -976,6 +976,7 @@ DURATIONS = {
     "2d": 172800,
     "1w": 604800,
     "1h1h": 7200,
+    "1d1h1m1s": 90061,
     "11574d": 999993600,
     "11575d": 1e9,
     "9999w": 1e9,
@@ -1887,6 +1888,12 @@ def test_the_size_of_a_new_value_is_bounded(size):
         assert "the size of a new value is 8 to 1024" in refusal(ps.generate, f"{word}:{size}")
 
 
+def test_a_short_password_has_each_of_its_classes():
+    classes = [string.ascii_lowercase, string.ascii_uppercase, string.digits, "-_.!@%^*+=?,:~"]
+    made = [set(ps.generate("password:8")) for _ in range(300)]
+    assert [letters for letters in made if not all(map(letters.intersection, classes))] == []
+
+
 def test_a_class_that_is_named_twice_is_no_likelier():
     drawn = ps.generate("password:1024:lllllllld")
     assert 150 < sum(map(str.isdigit, drawn)) < 500
@@ -2136,6 +2143,11 @@ def test_a_store_of_the_four_methods_has_defaults_for_all_else(shelved):
         "A": {"current": "v", "previous": "w"},
         "B__PREVIOUS": {"current": "x"},
     }
+
+
+def test_the_stages_of_a_secret_are_told_from_absent_ones_even_if_empty(shelved):
+    shelved.set("C", "")
+    assert shelved.get_stages("C", "D") == {"C": {"current": ""}, "D": {}}
 
 
 def test_a_store_needs_four_methods_as_the_protocol_has_them():
