@@ -2531,6 +2531,13 @@ def test_a_policy_that_loses_its_last_key_is_gone_as_is_one_that_never_was(rotat
         assert policies.names() == []
 
 
+def test_a_sealed_policy_that_can_not_be_deleted_is_an_error(files, monkeypatch):
+    policies = ps.Policies(files)
+    policies.change("DB", {"every": "1d"})
+    monkeypatch.setattr(type(files.policy_store()), "delete", unittest.mock.Mock(side_effect=ps.Denied("no")))
+    assert refusal(policies.delete, "DB") == "Denied: no"
+
+
 def test_a_sealed_policy_that_is_no_json_is_named(files):
     files.policy_store().set("DB", "[")
     said = "BadValue: the policy of 'DB' can't be read as JSON: Expecting value"
@@ -2676,6 +2683,7 @@ READ = {
     **dict.fromkeys(["exportX=1", "X'=1", "X #=1"]),
     "X=${Y:-d}": "why",
     "X=a${}b${Z:-}c": "abc",
+    "X=a${ Y }${y}b": "ab",
     "X=${Y:x}": "${Y:x}",
     'X="\\a\\b\\f\\n\\r\\t\\v\\\\\\\'\\"\\$\\`\\d"': "\a\b\f\n\r\t\v\\'\"$`\\d",
     "X='${Y'\n": "${Y",
@@ -2983,6 +2991,7 @@ def test_dotenv_drops_older_values_only_where_that_is_asked_for():
     assert dotenv.with_values({"A": "3"}, only=True) == "B=1\nA=3\n"
     assert dotenv.with_values({"A": "3"}) == "A=1\nB=1\nA=3\n"
     assert ps.Dotenv("\n\na.b=1\n").with_values({"a.b": "2"}) == "\n\na.b=2\n"
+    assert ps.Dotenv("").with_values({"B": "1", "A": "2"}) == "B=1\nA=2\n"
 
 
 def test_dotenv_leaves_a_file_alone_in_which_nothing_changes():
@@ -3006,6 +3015,7 @@ def test_dotenv_reads_nothing_from_comments_and_empty_lines():
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
     said = [str(problem) for problem in ps.Dotenv("# c\n \t\n\nA=1\nodd", "x.env").problems()]
     assert said == ["line 5 of x.env is not NAME=value; fix it, or put # before it"]
+    assert len([*ps.Dotenv("; c\n// c\n").problems()]) == 2
     dotenv = ps.Dotenv("A='b' c\nB='open", "x.env")
     assert [str(problem) for problem in dotenv.problems()] == [
         "line 1 of x.env has text after a closing quote; quote its value again",
@@ -3098,6 +3108,8 @@ def test_a_credential_has_the_name_of_the_secret_or_of_its_variable(env, tmp_pat
     assert (env.get("db-password"), env.get("DB_PASSWORD")) == ("of the name", "of the variable")
     monkeypatch.setenv("DB_PASSWORD", "exported")
     assert env.get("db-password") == "exported"
+    monkeypatch.setenv("lower_case", "exported")
+    assert env.get("lower_case") == "exported"
 
 
 def test_a_mounted_secret_is_not_deleted_here(tmp_path, monkeypatch):
@@ -3636,11 +3648,12 @@ def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
 
 def test_what_can_not_be_written_to_says_which_file_to_name(here):
     hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
-    Path("folder").mkdir()
-    said = {"folder": "folder is not a file", "": "there is no dotenv file to write"}
-    for file, problem in said.items():
-        store = ps.EnvironmentStore(file).persistent_view()
-        assert refusal(store._rewrite, str) == f"BadValue: {problem}; {hint}"
+    Path(".env").mkdir()
+    for store, problem in (
+        (ps.EnvironmentStore(), ".env is not a file"),
+        (ps.EnvironmentStore(""), "there is no dotenv file to write"),
+    ):
+        assert refusal(store.persistent_view().set, "A", "v") == f"BadValue: {problem}; {hint}"
 
 
 def test_a_variable_beside_the_file_gets_the_new_value_too_and_no_other_does(env, here, monkeypatch):
