@@ -2521,6 +2521,8 @@ def test_policies_are_named_in_order_and_merged_key_by_key(rotation):
         {},
     ]
     assert [policies.delete(name) for name in "AAC"] == [True, False, False]
+    policies.change("ключ", {"every": "1d", "apply": ["é"]})
+    assert ps.Policies(ps.MemoryStore(), rotation.path).get("ключ") == {"every": "1d", "apply": ["é"]}
 
 
 def test_a_policy_that_loses_its_last_key_is_gone_as_is_one_that_never_was(rotation, files):
@@ -3612,8 +3614,9 @@ NOTES_ON_SET = {  # what is set: what the user should know, where the file is ca
     ("A_TOKEN",): ["{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it"],
     ("a-token",): ["{file} holds 'a-token' as A_TOKEN in plaintext; --backend file would encrypt it"],
     ("A_TOKEN", "B_TOKEN"): ["{file} holds 2 secrets in plaintext; --backend file would encrypt it"],
-    ("PORT", "HOST"): [
-        "'HOST', 'PORT' will pass as a setting: `run` doesn't mask it unless it gets the name",
+    ("PORT", "HOST", "NUMBER_OF_WORKERS_PER_PROCESS"): [
+        "'HOST', 'NUMBER_OF_WORKERS_PER_PROCESS', 'PORT' will pass as a setting:"
+        " `run` doesn't mask it unless it gets the name",
     ],
     ("http-port",): ["'http-port' will pass as a setting: `run` doesn't mask it unless it gets the name"],
     ("HOST", "A_TOKEN", "B_TOKEN"): [
@@ -3631,6 +3634,12 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
     env.set_all(dict.fromkeys(names, "w"))
     notes = [note.replace(" in plaintext", " in plaintext (what it held before is gone)") for note in notes]
     assert list(env.notes_on_set(*names)) == notes
+
+
+def test_what_could_not_be_read_before_it_was_replaced_is_gone_as_well(env, here):
+    (here / ".env").write_text("A_TOKEN='open\n")
+    env.set("A_TOKEN", "v")
+    assert "(what it held before is gone)" in next(iter(env.notes_on_set("A_TOKEN")))
 
 
 def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
