@@ -7309,7 +7309,8 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
 
 # --- languages ---
 # To add a language, add its file extensions to the row that it resembles: what kind of file it is, which is
-# what the weights know, and how a bare value ends in it. To add a way to end, add it to _BARE_VALUES.
+# what the weights know, and how a bare value ends in it (a way of _BARE_VALUES) or, in source, which of
+# _LONG_QUOTES it has.
 
 _LANGUAGES = """
 source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
@@ -9388,7 +9389,6 @@ class Audit:
             self.summary.stale += filter(self._is_stale, sorted(self.baseline.unseen))
 
     def _is_stale(self, entry: Entry) -> bool:
-        """Return whether this audit has looked where an accepted finding was that it hasn't found."""
         path = entry.path
         if self._excludes(path) or ("!" in path and not self._archives):
             return False
@@ -9459,7 +9459,6 @@ class Audit:
         return f"set {name}, and write {reads.format(name)}"
 
     def _name_alone(self, name: str, value: int) -> str:
-        """Return the name or, if another value has it, NAME_2 and so on."""
         if (name, value) not in self._names:
             numbered = name
             while self._numbers[numbered]:
@@ -9995,7 +9994,6 @@ class Baseline:
         return True
 
     def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
-        """Return, once, an entry for another path that is gone, but equal otherwise."""
         if self._gone is None:
             self._gone = {}
             for old in self.entries:
