@@ -270,7 +270,7 @@ _ABOUT_SECRET = (
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
-    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|sha"
+    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service|sha"
     r"|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
     r"|ttl|type|uri|url|user|uuid|version"
 )
@@ -278,7 +278,7 @@ _ABOUT_SECRET = (
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|lock|index|row|rule|lookup"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup"
     r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
@@ -7321,7 +7321,7 @@ _LANGUAGES = """
 source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
 source back js jsx mjs cjs ts tsx mts cts map go d
 source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
-    less sql psql pas zig sol proto bas asm s as hx ml lisp el vim
+    less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
 config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
 config word toml tf hcl tfvars
@@ -7396,7 +7396,8 @@ _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
 _WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or Erlang's {
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
-    r"""|set\w{0,20}|put|define|header|property|login|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
+    r"""|set\w{0,20}|put|add\w{0,12}|append|define|entry|field|header|pair(?:<[^<>]{1,40}>)?|property|login"""
+    r"""|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
 )
 _LINE_OF_ITS_OWN = lazily(
     r"[\s{<,\"'#-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
@@ -7482,7 +7483,8 @@ def _score(c: Candidate) -> int:
 
 def features(c: Candidate) -> list[str]:
     after = c.after[len(c.quote) :].lstrip()[:1]
-    called = c.separator in ",(" and _CALLED_WITH.search(c.before)
+    is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
+    called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
     separator = "=" if called or c.name.lower() == "by" else c.separator
     value = c.value.encode("latin-1")
     return [
@@ -7760,7 +7762,7 @@ _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
 )
 _NAME_OF_SECRET = lazily(
-    r"[a-z][\w.-]{0,40}[_-](?:keys?|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
+    r"[a-z][\w.-]{0,40}[_-](?:keys?|ca|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")

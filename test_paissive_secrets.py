@@ -14432,6 +14432,11 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
+- main.bicep sqlAdminPass·word: sqlAdminPass·word
+- values.yaml caSec·ret: kafka-broker-ca
++ A.java add("userPass·word", "tulip7Harbor")
++ A.java new KeyValuePair<string, string>("pass·word", "tulip7Harbor"),
++ A.kt PasswordProtection("rosebud".toCharArray())
 - compose.yml ADMIN: "${ADMIN_PASS·WORD:?error7 in it}"
 - page.html <input name="__RequestVerificationTok·en" value="{W40}"/>
 - api.md X-Debug-Tok·en: 4fbbc4
