@@ -4422,6 +4422,18 @@ def test_a_password_costs_one_scrypt_a_process(setting, cost, scrypts, store_fol
     assert scrypts == [cost]
 
 
+def test_the_work_for_a_password_is_what_readme_allows(scrypts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "14")
+    assert (
+        refusal(ps.FileStore().set, "A", "1") == "BadValue: PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"
+    )
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    ps.FileStore().set("A", "1")
+    assert scrypts == [1 << 15]
+
+
 def test_no_store_is_begun_with_a_setting_that_is_refused(store_folder, monkeypatch):
     costs = [("PAISSIVE_SCRYPT_LOG_N", n, f"is a number from {FAST} to 20") for n in ("9", "21", "017", "x")]
     passwords = [("PAISSIVE_MASTER_PASSWORD", text, LINES_TYPED) for text in ("new\nnew", "pw\n", "pw\r")]
@@ -4886,6 +4898,15 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     again = "there is a member 'eve'; choose another name, or remove that one first: member remove"
     assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
+
+
+def test_a_new_member_opens_what_is_sealed_to_any_identity_of_the_store(files, monkeypatch):
+    own, other, ada = ps.Identity(files.reveal_identity()), ps.Identity.generate(), ps.Identity.generate()
+    DB.write_bytes(ps.seal(b'{"name": "DB", "value": "older"}', other.recipient()))
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{own.reveal()}\n{other.reveal()}")
+    ps.FileStore().add_member("ada", str(ada.recipient()))
+    as_ada = opened_by(ada, monkeypatch)
+    assert [as_ada.get(name) for name in ("DB", "app/db")] == ["older", "app-value"]
 
 
 def test_what_is_no_folder_is_no_member(files, team):
@@ -6456,7 +6477,13 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOT_JSON = [b"", b"[]", b"{", b"\xff", b"[" * 100_000, ANSWER[:-1]]
-NO_SECRETS = [b'{"data": {}}', b'{"data": {"data": {}, "metadata": {}}}', b'{"data": []}']
+NO_SECRETS = [
+    b'{"data": [1]}',
+    b'{"data": {"data": "x", "metadata": "y"}}',
+    b'{"data": {}}',
+    b'{"data": {"data": {}, "metadata": {}}}',
+    b'{"data": []}',
+]
 NO_SECRETS += [ANSWER.replace(b'"v"', b'"\\ud800"'), ANSWER.decode().encode("utf-16")]
 NOWHERE = ["", "http://", "ftp://127.0.0.1/", "mailto:a", "//evil@127.0.0.1", "http://a b", "/v1/elsewhere"]
 NOWHERE += ["https://127.0.0.1/v1/a"]
@@ -8120,6 +8147,15 @@ def test_what_has_no_lease_is_read_each_time():
     for value in "12":
         bao().ask("POST", "cubbyhole/changing", {"a": value})
         assert store.get("cubbyhole/changing#a") == value
+
+
+@pytest.mark.parametrize("mount", [{"type": "generic"}, {"type": "kv", "options": None}, {"type": "kv"}])
+def test_a_mount_without_a_version_is_kv_1(stub, mount):
+    mounts = http_json({"data": {"secret": {"secret/": mount}}})
+    server = stub(lambda request: mounts if b"/mounts" in request else http_json({"data": {"value": "v"}}))
+    server.kv = None
+    assert server.store().get("a") == "v"
+    assert server.tries("/v1/secret/a ") == 1
 
 
 def test_a_mount_that_is_configured_may_be_made_later(stub):
