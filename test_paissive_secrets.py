@@ -3786,6 +3786,12 @@ def test_what_a_command_prints_ends_when_nothing_has_its_output_open():
     assert ps.run_command(["sh", "-c", "(sleep 0.1; echo b) & echo a"], None, 60) == "a\nb"
 
 
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
+def test_what_a_command_leaves_running_in_a_session_of_its_own_is_one_error():
+    argv = ["sh", "-c", "setsid sleep 3 & :"]
+    assert refusal(ps.run_command, argv, None, 0.3) == "Unavailable: it took longer than 0.3 s"
+
+
 def test_what_can_not_be_started_is_one_error(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"\0")
@@ -4398,6 +4404,10 @@ def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
     prompts, store = type_answers(monkeypatch, PASSWORD), ps.FileStore()
     store.change_password("new words")
     assert (store.get("DB"), len(prompts)) == ("db-value", 1)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    store = ps.FileStore()
+    store.change_password("newer words")
+    assert store.get("DB") == "db-value"  # although the variable still has the old one
 
 
 @pytest.mark.parametrize("act", ["set", "change_password", "rekey", "add_member"])
@@ -4907,6 +4917,15 @@ def test_a_new_member_opens_what_is_sealed_to_any_identity_of_the_store(files, m
     ps.FileStore().add_member("ada", str(ada.recipient()))
     as_ada = opened_by(ada, monkeypatch)
     assert [as_ada.get(name) for name in ("DB", "app/db")] == ["older", "app-value"]
+
+
+def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
+    done = []
+    monkeypatch.setattr(ps, "sync_folder", lambda path, what: done.append((os.path.basename(path), what)))
+    files.rekey(without="bob")
+    removed = done.index(("members", "the member 'bob' is removed"))
+    assert done.index((".paissive", f"{KEY_FILE.absolute()} is written")) < removed
+    assert done[-1] == (".paissive", "the store has a new identity")
 
 
 def test_what_is_no_folder_is_no_member(files, team):
@@ -8255,7 +8274,9 @@ def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, rene
     store.get("db/creds/app#user")
     frozen.at = 50
     store.renew()
-    assert server.tries("sys/leases/renew") == renewable
+    asked = [request for request in server.requests if b"sys/leases/renew" in request]
+    body = {"lease_id": "x", "increment": 60}
+    assert [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked] == [body] * renewable
 
 
 def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
@@ -8374,6 +8395,14 @@ def test_the_stages_of_a_secret_are_read_by_stage_and_listed_nowhere():
     assert manager.get_secret("A_TOKEN", stage="previous") == "before"
     assert manager.get_secret("A_TOKEN", "none", stage="pending") == "none"
     assert "no stage called 'next'; use one of" in refusal(manager.get_secret, "A_TOKEN", stage="next")
+
+
+def test_a_secret_that_is_deleted_from_a_named_dotenv_file_takes_its_policy_along(here, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
+    ps.set_secret("A_TOKEN", "v")
+    ps.SecretRotation("env").schedule("A_TOKEN", "30d")
+    assert ps.delete_secret("A_TOKEN")
+    assert ps.SecretRotation("env").scheduled() == []
 
 
 def test_an_empty_value_is_deleted_like_any_other():
