@@ -5063,6 +5063,7 @@ def password(text=PASSWORD):
 
 APP_DB = STORE / "secrets/app/db.age"
 CUT = "not what was sealed: the header is damaged or cut off"
+CROWD = b"age-encryption.org/v1\n" + b"-> a\n\n" * 1001
 NO_ENTRY = "ENTRY opens, but holds no entry"
 # What an attacker or an accident does to a file, and what `get` and `set` then say.
 HOSTILE = {
@@ -5077,6 +5078,7 @@ HOSTILE = {
     "huge": (DB, lambda path: os.truncate(path, 1 << 40), "ENTRY is larger than 16 MiB"),
     "forged": (DB, sealing('{"name": "DB", "value": "x"}'), "the store's identity does not open ENTRY"),
     "cut off": (DB, lambda path: os.truncate(path, 100), f"ENTRY: {CUT}"),
+    "crowded": (DB, lambda path: path.write_bytes(CROWD), "ENTRY: the file has more than 1000 recipients"),
     "no identity": (KEY_FILE, os.unlink, "there is no IDENTITY"),
     "identity cut off": (KEY_FILE, lambda path: os.truncate(path, 100), f"IDENTITY: {CUT}"),
     "a symlinked identity": (KEY_FILE, replace_by_link, "IDENTITY is not a file"),
