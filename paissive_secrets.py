@@ -10095,10 +10095,9 @@ def report_json(run: Audit, out: TextIO) -> None:
 
     print('{"version": 1, "findings": [', file=out)
     _print_rows(map(_json_row, run), out)
-    summary = vars(run.summary)
     stale = list(map(_json_row, run.summary.stale))
     errors = [{"path": _utf8_text(path), "why": why} for path, why in run.summary.errors]
-    print(f'], "summary": {json.dumps({**summary, "stale": stale, "errors": errors})}}}', file=out)
+    print(f'], "summary": {json.dumps({**vars(run.summary), "stale": stale, "errors": errors})}}}', file=out)
 
 
 def _json_row(record: Finding | Entry) -> dict[str, Any]:

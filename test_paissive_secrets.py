@@ -9554,6 +9554,7 @@ FAILING = [
     ("verify", "kill -9 $$", "it ended with signal 9"),
     ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
     ("apply", fail, "it raised ValueError"),
+    ("apply", lambda value: {}[value], "it raised KeyError"),
     ("verify", lambda value: False, "it returned False"),
 ]
 
@@ -19089,6 +19090,12 @@ def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
 def test_check_takes_no_name_for_optional_because_something_follows_at_the_end(folder, say):
     (folder / "a.py").write_text("import os\ntry:\n    os.environ['A_KEY']\nfinally:\n    pass\n")
     assert say("check")[1].startswith("missing   A_KEY  a.py:3\n")
+
+
+def test_check_sees_that_an_error_is_handled_wherever_the_code_is(folder, say):
+    guarded = "try:\n            os.environ['A_KEY']\n        except KeyError:\n            pass\n"
+    (folder / "a.py").write_text(f"class A:\n    def f(self):\n        {guarded}")
+    assert say("check")[1].startswith("optional  A_KEY  a.py:4\n")
 
 
 def test_check_leaves_out_this_tool(folder, say):
