@@ -19189,6 +19189,23 @@ def test_whatever_writes_a_file_lets_no_other_writer_in_meanwhile(words, path, s
 
 
 @pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("inject in --output out", "can't write out"),
+        ("audit --output report", "can't save report"),
+        ("audit --update-baseline", f"can't write {ps.BASELINE}"),
+        ("redact --in-place --found in", "can't redact in"),
+    ],
+)
+def test_a_full_disk_is_told_with_the_file_that_did_not_fit(words, problem, say):
+    Path("in").write_text(before := "".join(f"x = '{token(n)}'\n" for n in range(99)))
+    with full_disk(500):
+        status, said = say(*words.split())
+    assert (status, said.partition(";")[0].rstrip("\n")) == (2, f"{problem}: File too large")
+    assert (Path("in").read_text(), os.listdir()) == (before, ["in"])
+
+
+@pytest.mark.parametrize(
     "words", ["inject in --output no/x", "audit --output no/x", "audit --baseline no/x --update"]
 )
 def test_a_file_in_a_folder_that_is_not_there_is_not_written(words, say):
