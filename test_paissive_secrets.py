@@ -3345,9 +3345,10 @@ def test_a_dotenv_file_of_another_user_is_ignored(make, here):
 
 
 @pytest.mark.parametrize("make", [os.mkdir, make_fifo])
-def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored_but_not_written_to(make, here, say):
+def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored_but_not_written_to(make, here, say, capsys):
     make(here / ".env")
     assert ps.get_secret("A_TOKEN") is None
+    assert (".env is not a file" in capsys.readouterr().err) == (make is make_fifo)
     assert ".env is not a file; name a file in PAISSIVE_ENV_FILE" in say("set", "A_TOKEN", stdin="v")[1]
 
 
