@@ -868,25 +868,22 @@ def refuse_hard_links(path: str, status: os.stat_result) -> None:
 
 
 @contextmanager
-def disk_errors(doing: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Turn an OSError, other than `but`, into Denied or Unavailable: "can't write .env: File too large"."""
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError into Denied or Unavailable: "can't write .env: File too large"."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, (SecretsError, but)):
+        if isinstance(error, (SecretsError, BrokenPipeError)):  # no pipe is a disk
             raise
         raise disk_error(doing, error) from None
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
-    kind: type[SecretsError] = Unavailable
-    hint = ""
+    problem = f"can't {doing}: {error.strerror or 'it failed'}"
     if isinstance(error, PermissionError):
-        kind = Denied
-        hint = "check its permissions, and its folder's"
-    elif doing.startswith("write"):
-        hint = "what was there is unchanged"
-    return kind(f"can't {doing}: {error.strerror or 'it failed'}", hint=hint)
+        return Denied(problem, hint="check its permissions, and its folder's")
+    hint = "what was there is unchanged" if doing.startswith("write") else ""
+    return Unavailable(problem, hint=hint)
 
 
 # === Generators ===
@@ -2814,7 +2811,7 @@ class FileStore(Store):
         """Return these and, while a rekey is unfinished, the identities from before it."""
         path = self._previous_file
         # WrongKey: the rekey was killed before it replaced the identity.
-        with suppress(FileNotFoundError, WrongKey), disk_errors(f"read {path}", but=FileNotFoundError):
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
             text = _open_file(path, keys)[1]
             return (*keys, *_parse_identities(decode_value(text, path), path))
         return keys
@@ -2889,8 +2886,7 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
-    absent = suppress(FileNotFoundError)
-    with absent, disk_errors(f"read {folder}", but=FileNotFoundError), os.scandir(folder) as entries:
+    with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
             # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
@@ -4817,11 +4813,9 @@ class SecretConfig:
         return found
 
     def _tree(self) -> dict[str, Any]:
-        try:
-            with disk_errors(f"read {self.path}", but=FileNotFoundError):
-                return self._files.load(self.path, self._parse)
-        except FileNotFoundError:
-            return {}
+        with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
+            return self._files.load(self.path, self._parse)
+        return {}
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         text = decode_value(data, self.path)
@@ -10818,7 +10812,7 @@ def cmd_redact(args: Namespace) -> int:
         if args.found or args.confidence:
             level = CONFIDENCES.index(args.confidence or "high")
             mask_more = partial(mask_found, path=path, levels=CONFIDENCES[level:])
-        with disk_errors(f"redact {path}", BrokenPipeError):
+        with disk_errors(f"redact {path}"):
             redact_one(path, secrets, mask_more)
 
     return _act_on_each(args.files or ["-"], redact_path)
