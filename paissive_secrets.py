@@ -7170,7 +7170,7 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     if is_item and _IS_KEY.match(window, end):
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
-    while found and len(candidates) <= MAX_ITEMS:
+    while found and len(candidates) < MAX_ITEMS:
         start, end = found.span(2)
         after = latin1(rest_of_line(window, end))
         candidates.append(first._replace(start=start, end=end, value=latin1(found[2]), after=after))

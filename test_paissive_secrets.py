@@ -15196,11 +15196,73 @@ master.passwd {§
 master.passwd «{A300}»
 master.passwd {A300}x
 notes.txt §
+= private-key
+a.txt «-----BEGIN ABCDEFGHIJKL ABCDEFGHIJKL ABCDE PRIVATE KE·Y-----¶{B64}¶»
+a.txt «-----BEGIN PRIVATE KE·Y-----¶{B300}{B300}{B300}{B300}{B300}{B300}{B300}¶-----END PRIVATE KE·Y-----»¶x
+= unnamed-value
+a.yml {a50}: «{A24}»
+= kubernetes-secret
+a.yml apiVersion: v1¶stringData:¶  a: §¶---¶kind: Secre·t¶stringData:¶  a: «§»¶
+a.yml kind: Secre·t¶data:¶  a: «cGFzc3dvcmQ9azNYdzl2UTI=»¶  b: «cGFzc3dvcmQ9azNYdzl2UTIK»¶
+a.yml kind: Secre·t¶data:¶  a: «//79/P/+/fz//v38»¶  b: /////P////z////8¶
+a.yml stringData:¶  a: «§»¶x---¶kind: Secre·t¶
+= aws-access-key
+a.txt {B59}/AKIA{K16}
+a.txt {L59}/«AKIA{K16}»
+a.txt {a59}/«AKIA{K16}»
+a.txt {B57}/«AKIA{K16}»
+a.txt {B57} /«AKIA{K16}»
+= doppler-token
+a.txt x.«dp.scim.{a35}.{A40}»
+a.txt x.dp.scim.{a36}.{A40}
+a.txt {A40}
+= pgpass-password
+.PGPASS a:1:b:c:«§»
 """
 
 
 def test_each_detector_takes_what_is_marked_for_a_value_and_nothing_else():
     assert marked_otherwise(DETECTED_VALUES) == []
+
+
+def test_strings_of_json_on_stdin_are_read_without_their_escapes():
+    value = "\\u0067" + GITHUB[1:]
+    for text in (
+        f'{{"a": "{value}"}}',
+        f' \n{{"a": "{value}"}}',
+        f'["{value}"]',
+        f'["\\ud800 {value}"]',
+        f'["a\nb {value}"]',
+        f'["\\x", "{value}"]',
+    ):
+        assert (found(text, "-"), found(text, "a.json")) == (["github-token"], []), text
+    assert found(f'x = "{value}"', "-") == []
+    rule = ps.custom_rule("acme-key", "acmw_ {A32}")
+    escaped = '["\\u0061cmw_' + ps._samples("{A32}") + '"]'
+    assert found(escaped, "-", custom=(rule,)) == ["acme-key"]
+
+
+def test_a_window_of_base64_may_begin_and_end_anywhere():
+    encoded = base64_of(f"# here is the key of the robot\nx = '{GITHUB}'; y = 1")
+    assert [found(encoded[cut:]) for cut in range(4)] == [["github-token"]] * 4
+    assert found("x " + encoded[1:]) == []
+    assert found(base64_of(f"x = 'some text here'\0{GITHUB}")) == []
+    rule, value = ps.custom_rule("acme-key", "acmw_ {A32}"), "acmw_" + ps._samples("{A32}")
+    assert found(base64_of(f"x = '{value}'"), custom=(rule,)) == ["acme-key"]
+
+
+def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
+    encoded = base64_of(f"x = '{GITHUB}'; y = 1").encode()
+    assert b"".join(ps.mask_found([encoded], "a.txt")) == encoded[:6] + b"***" + encoded[61:]
+    wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'; y = 1\n".encode())
+    assert len(list(ps.detect(wrapped, "a.txt"))) == 1
+
+
+def test_a_weak_password_in_a_string_or_a_file_of_a_test_is_low():
+    text = "load('''\n  a: 1\n  password: admin" + "7\n''')\n"
+    assert (found(text, "a.py"), found(text, "tests/a.py")) == (["weak-password"], ["password"])
+    for path, confidence in (("db.passwd", "medium"), ("tests/db.passwd", "low")):
+        assert [match.confidence for match in scanned("admin1234", path)] == [confidence]
 
 
 @pytest.mark.parametrize("before", ["config.", "...", "a.b.c.", "1.", "."])
@@ -15360,6 +15422,14 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
         matches = scanned(head + rows + ";", "seed.sql")
         assert [m.line for m in matches if m.confidence != "low"] == lines, rows
     assert found(f"{head}('{LOGIN}!', '{LOGIN}?', NULL);", "seed.sql") == []
+
+
+def test_a_value_that_sql_inserts_is_named_without_quotes_and_knows_what_follows_it():
+    sql = f"INSERT INTO t ([password], `db_key`, \"token\") VALUES ('{LOGIN}', '{LOGIN * 2}', 'x')\n"
+    columns = {c.name: c for c in candidates(sql, "a.sql") if c.separator == "="}
+    assert sorted(columns) == ["db_key", "password", "token"]
+    assert (columns["password"].quote, columns["password"].language) == ("'", "source")
+    assert (columns["db_key"].after, columns["token"].after) == ("', 'x')", "')")
 
 
 def test_a_weak_password_in_a_url_is_one_finding():
@@ -15578,7 +15648,7 @@ def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
 
 
 def test_the_values_of_a_list_are_found_up_to_fifty():
-    values = [ps._samples("{A24}")[n % 24 :] + f"{n:02}" + ps._samples("{A24}")[: n % 24] for n in range(50)]
+    values = [ps._samples("{A24}")[n % 24 :] + f"{n:02}" + ps._samples("{A24}")[: n % 24] for n in range(52)]
     for path, line in (
         ("a.py", "passwords = [" + ", ".join(f'"{value}"' for value in values) + "]"),
         ("a.sql", "INSERT INTO a (password) VALUES " + ", ".join(f"('{value}')" for value in values) + ";"),
