@@ -7335,7 +7335,7 @@ _TRANSLATION = lazily(
 
 
 class _Language(NamedTuple):
-    """What kind of file it is, and how a bare value ends in it: two columns of _LANGUAGES."""
+    """Two columns of _LANGUAGES."""
 
     kind: str  # or "translation" or "none"
     ending: str
@@ -8324,7 +8324,6 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return where the object of this kind begins and ends: at `---`, or at the `apiVersion` of the next."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
