@@ -2521,8 +2521,8 @@ class FileStore(Store):
                 hint = "choose another name, or remove that one first: member remove"
                 raise Conflict(f"there is a member {show(name)}", hint=hint)
             self._write_attributes()
-            for path in (self._members, folder):
-                make_folder(path)
+            make_folder(self._members)
+            make_folder(folder)
             # The recipient first: if this is killed, nobody can open the store without being listed.
             self._replace([self._seal_recipient(member, keys[0])])
             self._replace([self._seal_identity(member, keys)])
@@ -2537,8 +2537,7 @@ class FileStore(Store):
             raise NotFound(f"no member named {show(leaver)}", hint="see: member list")
         with self._write_lock():
             keys = self._keys_by_password()
-            remaining = [other for other in self._member_names() if other != leaver]
-            members = [self._read_member(other, keys) for other in remaining]
+            members = [self._read_member(other, keys) for other in self._member_names() if other != leaver]
             self._keys_in_use(keys)
             if len(keys) > 1:  # a rekey was killed, whose file is replaced below
                 self._replace_identity(keys, self._password())
@@ -2786,10 +2785,10 @@ class FileStore(Store):
 
     def _keys_by_password(self) -> _Keys:
         # A store that lost its identity must not get a new one: what is in it would never open again.
-        if not os.path.lexists(self._identity_file):
-            hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
-            raise Locked(f"there is no {self._identity_file}", hint=hint)
         path = self._identity_file
+        if not os.path.lexists(path):
+            hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
+            raise Locked(f"there is no {path}", hint=hint)
         log_n = _configured_log_n()
         password = self._password()
         if not password:
