@@ -1254,7 +1254,7 @@ def base_of_stage(name: str) -> str:
 def is_stage(name: str, names: Container[str]) -> bool:
     """Return whether a name is a stage of a secret in `names`; alone, it is a secret."""
     base = base_of_stage(name)
-    return bool(base) and (base in names or base.partition("#")[0] in names)  # Vault lists app/db#x as app/db
+    return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
 def not_found_error(name: str, hint: str = "see: list") -> NotFound:

@@ -2578,7 +2578,9 @@ def test_a_folder_for_policies_that_can_not_be_made_is_named(here):
     Path("file").touch()
     said = refusal(ps.Policies(ps.MemoryStore(), "file/p.json").change, "A", {"every": "1d"})
     assert said == f"Unavailable: can't make {here}/file: File exists"
-    ps.Policies(ps.MemoryStore(), "new/folder/p.json").change("A", {"every": "1d"})
+    policies = ps.Policies(ps.MemoryStore(), "new/folder/p.json")
+    policies.change("A", {"every": "1d"})
+    assert policies.names() == ["A"]
     assert stat.S_IMODE(os.stat("new/folder").st_mode) & 0o077 == 0
 
 
