@@ -9138,8 +9138,8 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
         return None
     end = rb"(?<!/)/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
     line = line.removesuffix(b"/")
-    has_folders = b"/" in line.removeprefix(b"**/")
-    line = line.removeprefix(b"/") if has_folders else line.removeprefix(b"**/")
+    has_folders = b"/" in line
+    line = line.removeprefix(b"/")
     atoms = list(_ATOM.finditer(line))
     if any(atom["wrong"] or atom["set"] == b"" for atom in atoms):  # git ignores it
         return None
@@ -10105,7 +10105,6 @@ def _utf8_text(value: Any) -> Any:
 
 
 def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
-    """Print what is in a JSON list, one by one: json.dumps would need all findings in memory."""
     import json
 
     for number, row in enumerate(rows):
@@ -11226,7 +11225,7 @@ def cmd_rotate_now(args: Namespace) -> int:
         name = args.names[0]
         store = _persistent_store(args)
         store.get(name)  # it must exist: only `set` makes new ones
-        value = _read_value(f"Value of {name}", store) if args.stdin else generate(args.generate)
+        value = _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
 
     def rotate(name: str) -> None:
         rotation.rotate(name, value)

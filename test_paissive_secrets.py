@@ -10318,6 +10318,15 @@ def test_import_of_all_moves_settings_too(env_file, say):
     assert "PORT=secret://file/PORT\n" in env_file.read_text()
 
 
+def test_import_leaves_references_to_the_store_that_it_was_into(env_file, say, monkeypatch):
+    other = holding([])
+    other.outlives_process = lambda: True
+    monkeypatch.setitem(ps.STORES, "vault", lambda: other)
+    env_file.write_text("A_TOKEN=one\n")
+    assert say("import", ".env", "--backend", "vault")[0] == 0
+    assert (env_file.read_text(), other.get("A_TOKEN")) == ("A_TOKEN=secret://vault/A_TOKEN\n", "one")
+
+
 def test_import_drops_earlier_assignments_of_a_secret_which_hold_its_older_values(env_file, say):
     env_file.write_text("A_TOKEN=older\nA_TOKEN=newer\n")
     assert say("import", ".env", "--backend", "file")[0] == 0
@@ -17015,7 +17024,19 @@ IGNORES = [
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
     ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
     ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
-    ["*[a-\\c]x", "b[z", "q\\\\ ", "x.lo[", "[!]", "bz\\", "*.\\p[y-]", "[[:a:]", "q**", "**/p/**/q/**/r"],
+    [
+        "*[a-\\c]x",
+        "b[z",
+        "q\\\\ ",
+        "x.lo[",
+        "[!]",
+        "bz\\",
+        "*.\\p[y-]",
+        "[[:a:]",
+        "q**",
+        "**/p/**/q/**/r",
+        "**/**z",
+    ],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
@@ -17997,8 +18018,10 @@ def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
 
 def test_the_settings_of_a_project_are_no_link_to_another_file(folder):
     (folder / "settings").write_text("[exclude]\n*\n")
-    (folder / ".paissive-audit").symlink_to("settings")
-    assert ".paissive-audit is not a file" in refusal(ps.Audit)
+    for target in ("settings", "nowhere"):
+        (folder / ".paissive-audit").symlink_to(target)
+        assert ".paissive-audit is not a file" in refusal(ps.Audit)
+        (folder / ".paissive-audit").unlink()
 
 
 @pytest.mark.parametrize("comment", ["pragma: allowlist secret", "gitleaks:allow", "paissive: allow"])
@@ -18692,11 +18715,11 @@ def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, mon
     for n in range(250):
         (folder / f"{n}").touch()
     assert "read" not in say("audit", "--jobs", "1")[1]
-    terminal = io.StringIO()
+    terminal = io.TextIOWrapper(io.BytesIO(), line_buffering=True)
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
     assert ps.main(["audit", "--jobs", "1"]) == 0
-    assert terminal.getvalue() == "100 files read\r200 files read\r"
+    assert terminal.buffer.getvalue() == b"100 files read\r200 files read\r"  # at once
 
 
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
