@@ -7369,7 +7369,7 @@ RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key":
 
 
 def is_scored(span: Span) -> bool:
-    return span.candidate is not None and span.rule.id in (*RULE_OF_KIND.values(), "credential")
+    return span.rule.id in (*RULE_OF_KIND.values(), "credential")
 
 
 def level(score: int) -> str:
@@ -8158,13 +8158,11 @@ _SETTING_LINE = lazily(
 def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     rule = pattern_rules()["unnamed-value"]
     reason = "its name doesn't say that it is a secret"
-    done = 0
     for start, _ in runs:
         line = text.rfind(b"\n", max(0, start - 200), start) + 1
-        found = _SETTING_LINE.match(text, line) if start >= done else None
+        found = _SETTING_LINE.match(text, line)
         if not found or _HASH_WORD.search(found[1]) or not _MIXED.match(found[2]):
             continue
-        done = found.end()
         name, value = map(latin1, found.groups())
         if not kind_of_name(name) and not is_about_secret(name) and looks_drawn(re.sub("[+/=.~]", "", value)):
             yield judge_span(rule, found.span(2), found[2], reason=reason)
@@ -8201,7 +8199,7 @@ def _keyword_detectors() -> dict[bytes, Detector]:
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
     for pattern in patterns:
         begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
-        found = pattern.regex.match(text, begin) if begin >= 0 else None
+        found = pattern.regex.match(text, begin)
         if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
             group = found.lastindex or 0
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()

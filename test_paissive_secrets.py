@@ -14734,6 +14734,12 @@ key access api auth token super strong secure new old s3cr3t abc p4ssword p@ssw0
 """
 
 
+def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
+    line = 'f(token, "your-name-of-the-thing7")'
+    assert [span.confidence for span in ps.detect(line.encode(), "a.py")] == [""]
+    assert ps.reason_against("your-name-of-the-thing7") == "it is a placeholder"
+
+
 def test_each_word_that_anybody_would_try_is_a_weak_password():
     words = WEAK_WORDS.split()
     assert [word for word in words if reported(f"DB_PASSWORD={word}7", "a.ini") != ["weak-password"]] == []
@@ -14747,10 +14753,11 @@ def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
 
 
 def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
-    values = "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er k8#v2p!x9q@ k8#summer!9q@z"
+    values = "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er x77er(x!x7#x7 "
+    values += "k8#v2p!x9q@ k8#summer!9q@z ing#on#!sting ing!kst!Qkx79"
     values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
     drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps._looks_random(value)]
-    assert drawn == values.split()[:4]
+    assert drawn == values.split()[:5]
 
 
 def test_a_drawn_value_is_a_long_mixture_behind_any_words():
@@ -14765,6 +14772,8 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("administration-of-the-shop-7", False),
         ("z_administrationofthe7_zq", False),
         ("stationer7ingtheration", False),
+        ("station_dj0nmek36bustj2dcskbu_station_administration_the", True),
+        ("the_recreation_the_hytrd64rd5u1", False),
     ):
         assert ps.looks_drawn(ps._samples(shape)) == is_drawn, shape
 
