@@ -5450,7 +5450,7 @@ _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
-_FORMATS: dict[int, Any] = {1: "B", 4: "I", 8: "Q"}  # of words of so many bytes
+_FORMATS: dict[int, Any] = {1: "B", 4: "I", 8: "Q"}  # by a word's size
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 _URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
 # What gets a backslash in "…" of shells, and by printf %q.
@@ -5494,7 +5494,7 @@ class Encodings:
         joined = _without_breaks(data)
         whole = memoryview(joined)[: len(joined) // self._size * self._size]
         words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
-        if self._words.keys().isdisjoint(words):  # the whole cost of output without values
+        if self._words.keys().isdisjoint(words):
             return
         ends: list[int] = []
         # Random text has some of the words by chance, so leave out the others fast.
@@ -5519,7 +5519,7 @@ class Encodings:
         """Return where a value that the data cuts off may begin, or the data's end."""
         reach = self._gap + self._size - 2  # one that begins earlier has a known word in the data
         tail = data[-4 * reach :]
-        if len(_without_breaks(tail)) < reach:  # most of it is line breaks
+        if len(_without_breaks(tail)) < reach:
             tail = data
         joined = _without_breaks(tail)
         for at in range(max(len(joined) - reach, 0), len(joined)):
@@ -5650,7 +5650,7 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _wrappable(text: str) -> Iterator[bytes]:
-    """Yield hex and base64, which may have line breaks anywhere in the output of `xxd -p` and `base64`."""
+    """Yield hex and base64, which may have line breaks anywhere."""
     import base64
 
     raw = _to_bytes(text)
