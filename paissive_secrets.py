@@ -291,8 +291,7 @@ _NO_SECRET_PHRASE = (
 
 def check_name(name: str) -> str:
     """Return `name`, or raise BadName saying what is wrong with it."""
-    problem = name_problem(name)
-    if problem:
+    if problem := name_problem(name):
         hint = f"use up to {MAX_NAME_BYTES} letters, digits, '_', '-', '.', and '/' between folders"
         raise BadName(f"bad name {show(name)}: {problem}", hint=hint)
     return name

@@ -2150,6 +2150,14 @@ def test_the_stages_of_a_secret_are_told_from_absent_ones_even_if_empty(shelved)
     assert shelved.get_stages("C", "D") == {"C": {"current": ""}, "D": {}}
 
 
+def test_the_stages_of_all_secrets_are_in_order_whatever_the_store_does():
+    store = ps.MemoryStore()
+    for name in "AB":
+        store.set(name, name)
+    store.names = lambda: iter("BA")
+    assert list(store.get_stages()) == ["A", "B"]
+
+
 def test_a_store_needs_four_methods_as_the_protocol_has_them():
     methods = {name: method for name, method in vars(ps.StoreMethods).items() if name[0] != "_"}
     assert list(methods) == ["get", "set", "delete", "names"]
@@ -2530,7 +2538,7 @@ def test_a_policy_that_loses_its_last_key_is_gone_as_is_one_that_never_was(rotat
         policies.change("DB", {"every": None})
         policies.change("DB", {"every": "1d"})
         policies.change("DB", {"every": None})
-        assert policies.names() == []
+        assert (policies.names(), policies.get("DB")) == ([], {})
 
 
 def test_a_sealed_policy_that_can_not_be_deleted_is_an_error(files, monkeypatch):
@@ -3013,7 +3021,7 @@ def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
 
 
 def test_dotenv_reads_nothing_from_comments_and_empty_lines():
-    assert read_by_us("# c=1\n\n \t\nA=1\nodd\n") == {"A": "1"}
+    assert read_by_us("# c=1\n\n \t\nA=1\nodd\nX'=1\n") == {"A": "1"}
 
 
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
@@ -3547,6 +3555,7 @@ def test_a_deleted_secret_is_gone_by_each_of_its_names(env, here):
     assert env.get("db.key") == env.get("DB_KEY") == "2"
     env.delete("db.key")
     assert (here / ".env").read_text() == ""
+    assert refusal(env.get, "db.key") == "NotFound: no secret named 'db.key'; see: list"
     env.set("db/key", "3")
     env.delete("db/key")
     assert (here / ".env").read_text() == ""
