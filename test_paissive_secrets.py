@@ -17308,8 +17308,8 @@ VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache 
 
 
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
-    plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED)
-    assert listing(folder) == sorted(VENDORED)
+    plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
+    assert listing(folder) == sorted([*VENDORED, ".svn"])
     assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
 
 
@@ -17971,6 +17971,9 @@ SECTION_HINT = "put it below one of [rules], [exclude], [disable], [allow]"
 MISTAKES = [  # the line, what is wrong with it, and what to do
     ("a\n[exclude]", 1, UNCLEAR, SECTION_HINT),
     ("[exclude]\na\n[excluded]\nb", 4, UNCLEAR, SECTION_HINT),
+    ("[allowed]\na.py github-token", 2, UNCLEAR, SECTION_HINT),
+    ("a.py github-token", 1, UNCLEAR, SECTION_HINT),
+    ("[disable]\nnpm-token github-token", 2, UNCLEAR, ID_HINT),
     ("[disable]\n[any", 2, UNCLEAR, ID_HINT),
     ("[disable]\nany]", 2, UNCLEAR, ID_HINT),
     ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
@@ -19989,9 +19992,10 @@ def test_a_wrong_password_is_refused_before_a_value_is_typed(words, files, monke
 
 
 def test_get_ends_its_line_on_a_terminal_only(tmp_path):
-    (tmp_path / ".env").write_text("A_TOKEN=v\n")
-    assert on_a_terminal(*PROGRAM, "get", "A_TOKEN", cwd=tmp_path) == (0, b"v\r\n")
-    assert cli("get", "A_TOKEN", cwd=tmp_path).stdout == b"v"
+    (tmp_path / ".env").write_text("A_TOKEN=ü\n", encoding="utf-8")
+    assert on_a_terminal(*PROGRAM, "get", "A_TOKEN", cwd=tmp_path) == (0, "ü\r\n".encode())
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert cli("get", "A_TOKEN", cwd=tmp_path, env=plain).stdout == "ü".encode()
 
 
 @pytest.mark.parametrize("number, code", SIGNALS)
