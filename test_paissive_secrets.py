@@ -12215,7 +12215,10 @@ access-development-{u} access-production-{u}; databricks-token dapi{h32}-2; plan
 pscale_pw_{A20}=.-_{A20}; sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cookie
 xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
 typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azure-sas
-sig={A30}%2B{A10}%2F{A3}%3D; facebook-token EAAM{A60} EAAT{A60}
+sig={A30}%2B{A10}%2F{A3}%3D sig={A30}%2b{A10}%2f{A3}%3d; cloudflare-tunnel-token eyJhIjoi{B100}==;
+gitlab-token glpat-{W20}.01.{a7}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
+gocardless-token live_{a20}-{a19} live_{a20}7{a19}; slack-session-cookie xoxd-{A40}==;
+facebook-token EAAM{A60} EAAT{A60}
 """
 
 
@@ -12245,6 +12248,22 @@ medium high: ntlm-response azure-sas deepseek-key jwt url-password kubernetes-se
 medium low: weak-password unnamed-value
 medium medium: encrypted-key
 """
+
+
+# What looks like a token of a rule, but has a letter that it can't have, or no more than a part of it.
+NEAR_FORMS = """
+cloudflare-token cfk_{A40}{U8}; slack-app-token xapp-1-{a10}-{d13}-{h64}; hugging-face-token hf_{A34};
+sendgrid-key SG.{A22}-{A43}; telegram-token {d6}:AA{W33}; notion-token ntn_{A46}; gocardless-token
+live_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjh; facebook-token EAAA{A60} EAAU{A60} 7EAAM{A60} +EAAM{A60};
+terraform-token {A13}.atlasv1.{W60}
+"""
+
+
+def test_what_only_looks_like_a_token_of_a_rule_is_none():
+    for entry in NEAR_FORMS.split(";"):
+        rule, *forms = entry.split()
+        for form in forms:
+            assert rule not in found(f" {ps._samples(form)} \n"), form
 
 
 def test_every_rule_has_its_confidence_and_its_severity():
@@ -14202,6 +14221,46 @@ def test_a_string_of_several_lines_is_read_as_a_file(quotes):
     assert not scanned(f"x = 1\nload({begin}{config.replace('ada', 'ada;')}{end})\n", path)  # code
     assert not scanned(f"def f():\n    {begin}{config}{end}\n", path)  # a description
     assert not scanned(f"x = 1\nload({begin}{config}{end})\n", "a.rb")  # which has no such string
+
+
+# Kinds of files, how a bare value ends in them, and their extensions, as the module has them.
+KINDS_OF_FILES = """
+source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
+source back js jsx mjs cjs ts tsx mts cts map go d
+source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
+    less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
+config line conf config ini cfg properties env cnf ldif
+config scalar yml yaml
+config word toml tf hcl tfvars
+json word json ipynb har cast jsonl json5 webmanifest
+docs word md mdx rst txt adoc markdown org tex csv
+log word log tokens
+markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
+shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
+"""
+
+
+def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
+    for row in re.split(r"\n(?! )", KINDS_OF_FILES.strip()):
+        kind, ending, *extensions = row.split()
+        for extension in extensions:
+            assert ps.language_of(f"x/a.{extension}") == (kind, ending), extension
+    for path, language in (
+        ("a.py.orig", ps.language_of("a.py")),
+        ("A.PY", ps.language_of("a.py")),
+        ("Dockerfile", ("shell", "shell")),
+        (".env", ("config", "line")),
+        ("a.yml.md", ("docs", "word")),
+        ("notes", ("none", "line")),
+        ("py.xyz", ("none", "line")),
+        ("locales/de.yml", ("translation", "word")),
+        ("lang/de_AT/a.php", ("translation", "word")),
+        ("messages.properties", ("translation", "word")),
+        ("a_de-AT.json", ("translation", "word")),
+        ("a_de-at.json", ("json", "word")),
+        ("slang.json", ("json", "word")),
+    ):
+        assert ps.language_of(path) == language, path
 
 
 def test_the_directory_of_a_shell_is_no_password():
