@@ -7929,7 +7929,7 @@ def test_a_secret_that_has_only_other_fields_says_how_to_get_them(vault_env):
 def test_closing_a_store_ends_the_requests_of_other_threads(stub, monkeypatch):
     monkeypatch.setattr(ps, "_FIRST_WAIT", 99)  # for another try
     asked = threading.Event()
-    store = stub(lambda _: asked.set() or time.sleep(99)).store(client_timeout=99)
+    store = stub(lambda _: asked.set() or time.sleep(99)).store(client_timeout=999)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(refusal, store.get, "a")
         assert asked.wait(50)
