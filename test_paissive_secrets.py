@@ -14762,6 +14762,8 @@ WEAK = """
 - a.py pass·word = admin7
 + a.env DB_SEC·RET=shop
 - a.md DB_SEC·RET=shop
+- a.env DB_SEC·RET=shOp
+- a.env DB_SEC·RET=xy
 - a.py DB_SEC·RET = "sec·ret7"
 + a.py --pass·word="password"
 + a.yml name: pass·word: admin7
@@ -15903,6 +15905,27 @@ def test_columns_are_right_wherever_a_long_line_is_cut():
         data = ("\N{GRINNING FACE}" * 20_000 + f" {GITHUB} " + "." * shift).encode()
         [match] = ps.scan(iter([data[:70_000], data[70_000:]]), "a.txt")
         assert match.column == 20_002
+
+
+def test_a_malformed_character_takes_a_column():
+    token_16 = GITHUB.encode("utf-16-le")
+    for data in (b"\xff " + GITHUB.encode(), b"\xff\xfe\x00\xd8 \x00" + token_16):
+        assert [match.column for match in scanned(data)] == [3]
+
+
+def test_a_comment_that_allows_a_finding_may_be_in_capitals():
+    for comment in ("# PAISSIVE: ALLOW", "# Pragma: Allowlist Secret", "# gitleaks:allow"):
+        (match,) = scanned(f"x = '{GITHUB}'  {comment}\n")
+        assert match.silenced == comment[2:].lower()
+    (match,) = scanned(f"# Pragma: allowlist NextLine secret\nx = '{GITHUB}'\n")
+    assert match.silenced == "pragma: allowlist nextline secret"
+
+
+def test_only_an_explanation_has_reasons_and_it_has_the_thresholds():
+    (match,) = scanned(f'password = "{GUESSED}"', "a.py")
+    assert match.why == ()
+    limits = ", ".join(f"{name} from {least / 100:+.2f}" for name, least in ps.THRESHOLDS)
+    assert limits in explained(f'password = "{GUESSED}"', 1)
 
 
 def test_a_value_that_a_line_repeats_is_one_finding():
