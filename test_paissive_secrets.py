@@ -17183,6 +17183,10 @@ def test_what_git_ignores_is_read_when_asked_for(repository):
     leak(repository / "build" / "a.py")
     assert leaks() == set()
     assert leaks(gitignore=False) == leaks("build") == leaks("build/a.py") == {"build/a.py"}
+    plant(repository, "sub/clean.txt")
+    leak(repository / "sub" / "build" / "b.py")
+    os.chdir("sub")
+    assert leaks() == set()
 
 
 def test_a_repository_inside_a_repository_has_its_own_rules(repository, tmp_path_factory):
@@ -19435,6 +19439,7 @@ def test_inject_keeps_the_bytes_of_a_template_that_is_not_text(say):
     Path("in").write_bytes(b"\xff\r\n\0secret:A")
     assert say("inject", "in", "--output", "out") == (0, "")
     assert Path("out").read_bytes() == b"\xff\r\n\0secret:A"
+    assert say("inject", stdin="secret:A\n") == (0, "secret:A\n")  # which is no reference of a template
 
 
 def test_a_command_in_a_folder_that_was_removed_says_so(say):
