@@ -280,7 +280,7 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup"
     r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
-    r"|stored|tag|unique|sec web ?socket|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
+    r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
@@ -6973,7 +6973,7 @@ _LONG_AHEAD = (
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
-    rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
@@ -7799,6 +7799,8 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
         return "it is the hash of a word that anybody would try"
     if len(decoded) > 11 and len(set(decoded)) < 3:
         return "it is too uniform to be random"
+    if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
+        return "it is the Base64 of words"
     return _reason_in_context(value, candidate) if candidate else ""
 
 
@@ -7878,7 +7880,8 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     is_public = c.language == "source" or "<" in c.before or value.isdigit()
     if is_public and c.name.lower().endswith("nonce"):
         return "it is a nonce"
-    command = c.quote != "`" and (c.name[0] == "-" or _BEFORE_SPACE.search(c.before))
+    is_verb = f"{c.before}{c.name}".endswith("to pass")
+    command = c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb))
     if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not looks_drawn(value))):
         return "it is prose"
     if c.separator == ":" and not c.quote:

@@ -14582,6 +14582,11 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
+- errors.py # there is no need to pass 'message'
+- worker.py client_k·ey = b"dGhlIHNhbXBsZSBub25jZQ=="
++ worker.py client_k·ey = b"x3JJHMbDL1EzLkh9GBhXDw=="
+- worker.py ws_k·ey = b"x3JJHMbDL1EzLkh9GBhXDw=="
+- App.cs var pass·word = config.RequireSec·ret("sqlPass7");
 - main.bicep sqlAdminPass·word: sqlAdminPass·word
 - values.yaml caSec·ret: kafka-broker-ca
 + A.java add("userPass·word", "tulip7Harbor")
