@@ -6096,6 +6096,7 @@ def _wait_for(
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
             os.killpg(0, signal.SIGTSTP)  # the shell takes over, if there is one, until `fg` or `bg`
+            terminal.make_raw()  # before the command writes again
             os.kill(process.pid, signal.SIGCONT)
         else:
             process.returncode = os.waitstatus_to_exitcode(status)
