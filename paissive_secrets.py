@@ -5432,7 +5432,7 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
     return text
 
 
-# === Masking ================================================================================================
+# === Masking ===
 # Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
 # Of every `gap` bytes of data without its line breaks, which may be anywhere in hex and base64, the first
 # word of `size` bytes is looked up in a table of the words with which encodings begin. Any `gap + size - 1`
@@ -8324,6 +8324,7 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
+    """Return where the object begins and ends: at `---`, or at the `apiVersion` of the next."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
@@ -8589,6 +8590,7 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
+    """Return those with a confidence that overlap no better one, in order."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
