@@ -10810,6 +10810,10 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
         assert ps.Encodings(values).mask("".join(f"<{value}>" for value in values)) == "<***>" * 300
 
 
+def test_a_short_secret_in_json_masks_no_ordinary_letter():
+    assert ps.redact("hello", ['{"password": "e", "user": "somebody"}']) == "hello"
+
+
 # === Processes ===
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
@@ -14582,6 +14586,7 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
+- notes.yml x: getenv("pass·word") or "hunter2x9"
 - errors.py # there is no need to pass 'message'
 - worker.py client_k·ey = b"dGhlIHNhbXBsZSBub25jZQ=="
 + worker.py client_k·ey = b"x3JJHMbDL1EzLkh9GBhXDw=="
@@ -15936,6 +15941,7 @@ def test_only_an_explanation_has_reasons_and_it_has_the_thresholds():
 def test_a_value_that_a_line_repeats_is_one_finding():
     one, other = token(), token(1)
     assert reported(f"a = '{one}', b = '{one}'") == ["github-token"]
+    assert reported(f"a = '{one}', b = '{one}'\nc = '{other}'") == ["github-token"] * 2
     assert (
         reported(f"a = '{one}', b = '{other}'")
         == reported(f"a = '{one}'\nb = '{one}'")
@@ -16170,7 +16176,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_git_names_whole_files_wherever_a_read_ends():
-    names = [f"folder/{number}" for number in range(20_000)]
+    names = [f"folder/{number}" for number in range(60_000)]  # more than one read
     assert list(ps.split_records(io.BytesIO("\0".join([*names, ""]).encode()))) == names
 
 
@@ -19075,6 +19081,18 @@ def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_as
         "optional WITH_DEFAULT_TOKEN app.py:4",
         "10 names in 3 files, 4 missing",
     ]
+
+
+def test_a_name_that_only_another_store_must_have_is_optional(folder, say):
+    (folder / "a.py").write_text("import os\nos.environ.get('X_TOKEN')\n")
+    asking = "from paissive_secrets import require_secret\nrequire_secret('X_TOKEN', backend='vault')\n"
+    (folder / "b.py").write_text(asking)
+    assert say("check", "--backend", "env")[1].split()[:3] == ["optional", "X_TOKEN", "a.py:2"]
+
+
+def test_check_counts_the_lines_of_what_asks_in_several(folder, say):
+    (folder / "w.js").write_text("process.env.A_TOKEN\n || 'x';\n\nprocess.env.B_TOKEN;\n")
+    assert {"w.js:1", "w.js:4"} <= {*say("check", "--backend", "env")[1].split()}
 
 
 def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, monkeypatch):
