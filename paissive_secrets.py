@@ -270,16 +270,17 @@ _ABOUT_SECRET = (
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
-    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service|sha"
-    r"|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
+    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service"
+    r"|sha|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
     r"|ttl|type|uri|url|user|uuid|version"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
-    r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
+    r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
+    r"|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup"
-    r"|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
+    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index"
+    r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
@@ -486,7 +487,7 @@ _SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for 
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
-_LOCK_TEXT = b"*\n# locked by process %d\n"  # a .gitignore, so that git ignores the folder
+_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -7681,12 +7682,13 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
+    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)
+    |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z|\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z
-    |\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+\Z
+    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
+    |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
