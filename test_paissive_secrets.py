@@ -822,7 +822,10 @@ def test_an_error_is_also_the_more_general_one_of_its_kind():
 # === Names ===
 
 
-@pytest.mark.parametrize("name", ["A", "db/password", "app/db#password", "a b", "ключ", "x" * 255, ".env"])
+@pytest.mark.parametrize(
+    "name",
+    ["A", "db/password", "app/db#password", "a b", "ключ", "x" * 255, "ü" * 127, ".env", "...", "a../b"],
+)
 def test_a_name_may_be_any_printable_text(name):
     assert ps.check_name(name) == name
 
@@ -835,9 +838,15 @@ def test_a_bad_name_is_refused_with_the_reason():
         "a\n": "it has a control character",
         "\ud800": "it has a control character",
         "ü" * 128: "it is longer than 255 bytes",
-        "a/../b": "it has an empty, '.' or '..' part",
+        None: "it is not text",
+        "\x7f": "it has a control character",
+        "a\u202eb": "it has a control character",
+        "x" * 256: "it is longer than 255 bytes",
+        **dict.fromkeys(
+            ("a/../b", "..", "./a", "a/.", "/a", "a/", "a//b"), "it has an empty, '.' or '..' part"
+        ),
         "a\\b": "it has a backslash",
-        " a": "it begins or ends with a space",
+        **dict.fromkeys((" a", "a ", " "), "it begins or ends with a space"),
     }
     for name, problem in problems.items():
         hint = "use up to 255 letters, digits, '_', '-', '.', and '/' between folders"
@@ -905,13 +914,62 @@ WORDS_OF_KIND = {
     "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
     "nonce": "nonce nonces",
     "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
-    " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD",
+    " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD cnonces xxkey appkeysx loginpassx"
+    " pinsx saltsy dsnsx patsy authorizations oauthx kennworts senhas passes",
 }
 
 
 def test_a_word_says_what_kind_of_secret_has_the_name():
     for kind, words in WORDS_OF_KIND.items():
         assert {word: ps.kind_of_name(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
+
+
+def test_a_name_with_words_of_several_kinds_is_of_the_first():
+    names = "api_key_pass token_secret key_token cred_key auth_cred nonce_auth NONCE_KEY_SECRET myPINToken"
+    assert [ps.kind_of_name(name) for name in names.split()] == [*ORDER_OF_KINDS, "secret", "pass"]
+    assert ps.kind_of_name("nonce_x") == "nonce" and ps.kind_of_name("x_y") == ""
+
+
+ORDER_OF_KINDS = ["pass", "secret", "token", "key", "cred", "auth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("DB_PASSWORD2", "db password 2"),
+        ("apiKey", "api key"),
+        ("HTMLToken", "html token"),
+        ("aes256key", "aes 256 key"),
+        ("ABc.d-E/f$g", "a bc d e f g"),
+        ("Ключ_é1", "1"),
+    ],
+)
+def test_the_words_of_a_name_end_where_case_or_kind_of_character_changes(name, words):
+    assert ps.words_of(name) == words.split()
+
+
+# A secret, and the variable that has its value.
+VARIABLES = {
+    "db/password": "DB_PASSWORD",
+    "dbPassword": "dbPassword",
+    "_a9": "_a9",
+    "class": "class",
+    "9a": "_9A",
+    "a-b.c d": "A_B_C_D",
+    "aBc/9": "ABC_9",
+    "größe": "GR__E",
+    "ключ": "____",
+    "a٣²": "A__",
+}
+
+
+def test_a_secret_has_a_variable_of_letters_digits_and_underscores():
+    assert {name: ps.variable_name(name) for name in VARIABLES} == VARIABLES
+
+
+def test_the_time_is_now():
+    before = ps.format_time(time.time())
+    assert before <= ps.utc_now() <= ps.format_time(time.time())
 
 
 # Last words that make it a name of what is beside a secret.
@@ -922,8 +980,9 @@ ABOUT = (
     " header help hint host hosts hostname hours identifier id ids issuer iterations kind label len length"
     " limit login manager max md message method min minutes mode msg name namespace path pattern"
     " placeholder plugin policy port prefix prompt protected provider realm ref regex region required"
-    " scope scopes seconds server servers sha signature size sock socket status suffix target text through"
-    " thumbprint timeout title ttl type uri url user username uuid version"
+    " scheme schemes scope scopes seconds server servers service sha signature size slug sock socket"
+    " status sub suffix target text through thumbprint timeout title ttl type uri url user username uuid"
+    " version"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -963,7 +1022,9 @@ def test_a_connection_string_and_the_url_of_a_database_are_secrets():
     )
     names += " POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
     assert [name for name in names.split() if not ps.is_secret_name(name)] == []
-    assert [name for name in ("DATABASE_URL_PATTERN", "API_URL", "DB_URN") if ps.is_secret_name(name)] == []
+    others = "DATABASE_URL_PATTERN API_URL DB_URN CONNECTION_LIMIT HIDDEN_BASE_URL REDIS_HOST MONGO_X_URL"
+    others += " DATABASE_URLS BROKER_URX"
+    assert [name for name in others.split() if ps.is_secret_name(name)] == []
 
 
 DURATIONS = {
@@ -977,10 +1038,14 @@ DURATIONS = {
     "1w": 604800,
     "1h1h": 7200,
     "1d1h1m1s": 90061,
+    "01.50m": 90,
+    ".25s2ms": 0.252,
     "11574d": 999993600,
     "11575d": 1e9,
     "9999w": 1e9,
-    **dict.fromkeys(["", "5", "1y", "s", "1S", ".s", "-1s", "1 s", "1s ", "²s", "1s5"]),
+    **dict.fromkeys(
+        ["", "5", "1y", "s", "1S", ".s", "-1s", "1 s", "1s ", "²s", "1s5", "1us", "1.2.3s", "1mm", "1s\n"]
+    ),
 }
 
 
@@ -1008,6 +1073,10 @@ def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
     for other in (
         "VAULT_ADDR",
         "MY_VAULT_TOKEN",
+        "VAULT_TOKEN_FILE_COMMAND",
+        "VAULT_IDENTITY",
+        "PAISSIVE_VAULT_TOKEN",
+        "PAISSIVE_JWT",
         "VAULT_TOKEN_FILES",
         "PAISSIVE_VAULT_MOUNT",
         "PAISSIVE_BACKEND",
@@ -1017,7 +1086,11 @@ def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
 
 NO_VALUES = {
     None: "the value is not text, but NoneType",
-    "\0": "the value has a NUL character; encode binary values, with base64 for instance",
+    b"x": "the value is not text, but bytes",
+    **dict.fromkeys(
+        ("\0", "a\0b", "\ud800\0"),
+        "the value has a NUL character; encode binary values, with base64 for instance",
+    ),
     "\ud800": "the value is not UTF-8; encode binary values, with base64 for instance",
 }
 
@@ -1038,7 +1111,11 @@ NO_JSON = {  # an object that can't be read: why
     '{"a": 1, "b": 2, "b": 3, "c": 4}': "can't be read as JSON: duplicate key 'b'; correct it",
     '{"a": {"\x1b": 1, "\x1b": 2}}'.replace("\x1b", r"\u001b"): r"JSON: duplicate key '\x1b'; correct it",
     '{"a": ' * 100_000: "can't be read as JSON: ",
-    "[1]": """ is not a JSON object; it must look like {"key": "value"}""",
+    **dict.fromkeys(
+        ("[1]", "null", "0", '""'), """ is not a JSON object; it must look like {"key": "value"}"""
+    ),
+    "": "can't be read as JSON: Expecting value: line 1 column 1 (char 0); correct it",
+    '\ufeff\ufeff{"a": 1,}': "can't be read as JSON: ",
     '{"a": 1': "can't be read as JSON: Expecting ',' delimiter: line 1 column 8 (char 7); correct it",
 }
 
@@ -1048,6 +1125,8 @@ def test_json_that_parsers_read_differently_or_not_at_all_is_refused():
         said = refusal(ps.parse_json, text, "x.json")
         assert said.startswith("BadValue: x.json ") and problem in said
     assert ps.parse_json('\ufeff{"a": 1}', "x.json") == {"a": 1}
+    assert ps.parse_json('{"a": {"b": 1}, "b": [{}, {"b": 2}]}', "x") == {"a": {"b": 1}, "b": [{}, {"b": 2}]}
+    assert ps.parse_json("{}", "x") == {}
 
 
 def test_what_json_can_not_hold_is_refused_before_it_is_written():
