@@ -12891,6 +12891,13 @@ def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
         "acme_ abcdefghijklmnopqrstuvwxyz",
         "acme_ (a+)+",
         "acme_ {A9999}",
+        "acme_ {A0}",
+        "acme_ {A01}",
+        "acme_ {A1,0}",
+        "acme_ {A1,}",
+        "acme_ {AA1}",
+        "acme_ {A1}.",
+        "acme_(a|b)(c|d) {A9}",
         "a[b_ {A9}",
         "acme_ {A1,9}{A1,9}",
     ):
@@ -12932,6 +12939,14 @@ def test_a_token_is_found_only_as_a_whole_word():
     assert [found(f"{github}{after}") for after in "_-"] == [[], []]
     sendgrid = "SG." + ps._samples("{X22}.{X43}")
     assert [found(f"{before}{sendgrid}") for before in ("_", "-", "a")] == [["sendgrid-key"]] * 2 + [[]]
+
+
+def test_an_expression_is_compiled_when_it_is_used_and_only_once():
+    expression = ps.lazily("(")  # so an import doesn't pay for what an audit needs
+    with pytest.raises(re.error):
+        expression.match("x")
+    expression = ps.lazily(rb"a(b)")
+    assert expression.match is expression.match and expression.search(b"xab")[1] == b"b"
 
 
 def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
@@ -14339,6 +14354,23 @@ def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
         ("locales/de.yml", ("translation", "word")),
         ("lang/de_AT/a.php", ("translation", "word")),
         ("messages.properties", ("translation", "word")),
+        *(
+            (f"src{mark}{word}{mark}app.yml", ("translation", "word"))
+            for word in "locale locales lang language languages i18n l10n translation translations".split()
+            for mark in "/._-"
+        ),
+        ("i18n.yml", ("translation", "word")),
+        ("I18N/de/a/b/c.yml", ("translation", "word")),
+        ("lang/pt-br/a.php", ("translation", "word")),
+        ("lang/zh_hans/a.php", ("translation", "word")),
+        ("lang/german/a.php", ("source", "literal")),
+        ("i18n", ("none", "line")),
+        ("a/de_AT.json", ("translation", "word")),
+        ("a.de_AT.json", ("translation", "word")),
+        ("a-de-AT.json", ("translation", "word")),
+        ("de_AT.json", ("json", "word")),
+        ("a_de_AUT.json", ("json", "word")),
+        ("a_deu_AT.json", ("json", "word")),
         ("a_de-AT.json", ("translation", "word")),
         ("a_de-at.json", ("json", "word")),
         ("slang.json", ("json", "word")),
@@ -15319,6 +15351,14 @@ a.yml kind: Secre·t¶stringData:¶  d: «§»,x¶  e: «§»}x¶  f: «§» x¶
 a.yml kind: Secre·t¶data:¶  a: «YWJjZA==»¶  b: «YWJjZGVm»¶  c: «YWJj»¶
 a.yml kind: Secre·t¶data:¶  d: YWJjZ¶  e: YW!jZGVm¶  f: YWI=¶
 a.yml kind: Secre·t¶data:¶  a: ////////////////¶  b: «{B16}»¶
+a.yml kind:Secre·t¶stringData:¶  a: «§»¶
+a.yml kind : Secre·t¶stringData :¶  a: «§»¶
+a.yml kind:⇥Secre·t¶stringData:¶  a: «§»¶
+a.yml 'kind':'Secre·t'¶stringData:¶  a: «§»¶
+a.yml kind:  Secre·t¶stringData:¶  a: §¶
+a.yml kind: secre·t¶stringData:¶  a: §¶
+a.json {"kind":"Secre·t","stringData":{¶                                    "a":"«§»"}}
+a.yml kind: Secre·t¶stringData:¶  a: «§;»¶  b: «§»¶data:¶  c: «YWJjZA==»¶stringData:¶  d: «§»¶
 = unnamed-value
 a.yml a: «{A24}»
 a.yml a: {A23}
@@ -15339,6 +15379,16 @@ a.ini checksum={A24}
 a.ini digest={A24}
 a.ini commit={A24}
 a.ini revision={A24}
+a.ini x_md5_of={A24}
+a.ini sha256_of={A24}
+a.ini checksum_of={A24}
+a.ini digest_of={A24}
+a.ini commit_of={A24}
+a.ini guid_of={A24}
+a.ini Revision_of={A24}
+a.ini uid_of=«{A24}»
+a.ini sha_of=«{A24}»
+a.ini sha1234_of={A24}
 a.ini not_secre·t={A24}
 a.ini db_pas·sword={A24}
 a.json "a": "{A24}"
@@ -15354,6 +15404,11 @@ a.txt AKIA{K16} {A38}/+_
 a.txt AKIA{K16} {A38}/+-
 a.txt AKIA{K16} {A38}/+(
 a.txt AKIA{K16} {h40}
+a.txt AKIA{K16} 0123456789ABCDEF0123456789ABCDEF01234567
+a.txt AKIA{K16} «0123456789ABCDEF0123456789abcdef01234567»
+a.txt AKIA{K16} {L20}/{L19}
+a.txt AKIA{K16} {L20}+{L19}
+a.txt AKIA{K16} «{L20}/{A19}»
 a.txt AKIA{K16} {L40}
 a.txt AKIA{K16}¶{a99}¶«{A40}»
 a.txt «{A40}»¶{a99}¶AKIA{K16}
@@ -15834,6 +15889,168 @@ def test_the_values_of_a_list_are_found_up_to_fifty():
         ("a.sql", "INSERT INTO a (password) VALUES " + ", ".join(f"('{value}')" for value in values) + ";"),
     ):
         assert len(scanned(line, path)) == 50, path
+
+
+# A rest of a line beside a key in hexadecimal, and one that only looks like it.
+BESIDE_WHAT_IT_ENCRYPTS = """
+"aad": 1; "ct": 1; "pt": 1; 'pt' : 1; CT=1; aad⇥=⇥1; cipher_text: x; plain_text: x; ciphertext = x
+Plaintext":x
+"""
+BESIDE_OTHERS = """
+"ctx": 1; act: 1; "apt": 1; ct 1; ct, 1; cipher: x; text: x; "plain-text": x; ct"'= 1; aads: 1
+"""
+
+
+def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
+    key = ps._samples('"key": "{h32}"')
+    why = "  low at most: it is beside what it encrypts, in a test vector"
+    for rests, is_low in ((BESIDE_WHAT_IT_ENCRYPTS, True), (BESIDE_OTHERS, False)):
+        for rest in re.split(r"; |\n", rests.replace("⇥", "\t").strip()):
+            for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
+                (match,) = scanned(text, "a.json", explain=True)
+                assert (match.confidence == "low", why in match.why) == (is_low, is_low), text
+
+
+def test_only_hexadecimal_of_16_to_64_bytes_is_a_key_beside_what_it_encrypts():
+    for key, is_low in (
+        *((f"{{h{size}}}", size in (32, 34, 128)) for size in (30, 32, 33, 34, 128, 130)),
+        ("0x{h32}", True),
+        ("0X{h32}", True),
+        ("A7" + "{h10}" + "F1{h18}", True),
+        ("x{h32}", False),
+        ("{A32}", False),
+    ):
+        text = ps._samples(f'"api_key": "{key}", "ct": 1\n')
+        (match,) = [match for match in scanned(text, "a.json") if match.rule.id == "key"]
+        assert (match.confidence == "low") == is_low, key
+    for between, confidence in ((" " * 380, "low"), (" " * 410, "medium")):
+        for text in ('"key": "{h32}"' + between + "ct=1\n", "ct=1" + between + '"key": "{h32}"\n'):
+            ((rule, found),) = [(m.rule.id, m.confidence) for m in scanned(ps._samples(text), "a.json")]
+            assert (rule, found) == ("key", confidence)
+
+
+def test_a_value_is_known_with_its_name_and_what_stands_around_it():
+    value = GUESSED[:8]
+    (found,) = candidates(f"x = 1\ny = 2; db.password := '{value}';  # z\nz", "a.py")
+    assert found == (29, 37, "pass", "db.password", ":=", "'", value, "source", "y = 2; ", "';  # z")
+    assert candidates(f"\n{value}\n", "etc/master.passwd") == [
+        (1, 9, "pass", "master.passwd", "=", "", value, "config", "", "")
+    ]
+    (found,) = candidates(f"{'a' * 210}; password = '{value}'{'b' * 200}\n", "a.py")
+    assert (found.before, found.after) == ("a" * 198 + "; ", "'" + "b" * 119)
+    assert value not in repr(found)
+
+
+def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example():
+    for login, rule, confidence in (
+        ("user:k3Xw9vQ2pL@db.internal", "url-password", "medium"),
+        ("user:sunny-beach@db.internal", "url-password", "low"),
+        ("ada:sunny-beach@db.internal", "url-password", "medium"),
+        ("users:sunny-beach@db.internal", "url-password", "medium"),
+        ("ada:k3Xw9vQ2pL@host", "url-password", "low"),
+        ("ada:k3Xw9vQ2pL@hostname", "url-password", "low"),
+        ("ada:k3Xw9vQ2pL@hosts", "url-password", "medium"),
+        ("ada:k3Xw9vQ2pL@my.example.org", "url-password", "low"),
+        ("ada:aaaaaaa1@db.internal", "url-password", "low"),
+        ("ada:ABababAB@db.internal", "url-password", "low"),
+        ("ada:abc" + "abc@db.internal", "weak-password", "medium"),
+        ("ada:let" + "mein@host", "url-password", "low"),
+    ):
+        (match,) = scanned(f"x: amqp://{login}/x", "a.yml", explain=True)
+        assert (match.rule.id, match.confidence) == (rule, confidence), login
+        why = "  low at most: its user, its host or its password is an example"
+        assert (why in match.why) == (confidence == "low"), login
+
+
+def test_base64_is_read_up_to_its_last_whole_byte_and_to_a_byte_of_no_text():
+    encoded = base64_of(f"# here is the key of the robot\nx = '{GITHUB}'; y = 1")
+    assert [found(encoded[:-cut]) for cut in range(1, 9)] == [["github-token"]] * 8
+    assert found(encoded[:-9]) == []
+    for byte in "\x00\x08\x0e\x1f":
+        assert found(base64_of(f"x = 'some text here'{byte}{GITHUB}")) == [], byte
+    for byte in "\t\n\x0b\x0c\r\x7f":
+        assert found(base64_of(f"x = 'some text here'{byte}{GITHUB}")) == ["github-token"], byte
+
+
+def test_all_texts_in_base64_of_a_file_are_read():
+    wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'\n".encode()).decode()
+    for text in (f"{wrapped}\n{wrapped}", f"{wrapped}---\n{wrapped}", f"{wrapped}{base64_of(GITHUB)}"):
+        assert found(text) == ["github-token"] * 2, text
+    assert found(wrapped.replace("\n", "\n\t ")) == found(wrapped.replace("\n", "\r\n")) == ["github-token"]
+    assert found(f"{base64_of(random.Random(5).randbytes(90))}\n\n{wrapped}") == ["github-token"]
+
+
+def test_a_finding_at_the_end_of_base64_ends_with_it():
+    for padding in ("", "; ", ";"):
+        encoded = base64_of(f"x = '{padding}{GITHUB}")
+        (span,) = ps.detect(encoded.encode(), "a.txt")
+        assert (span.start, span.end) == (len(f"x = '{padding}") * 4 // 3, len(encoded.rstrip("=")))
+
+
+def test_a_string_of_json_on_stdin_is_a_finding_as_a_whole_if_it_has_escapes():
+    escaped = "\\u0067" + GITHUB[1:]
+    for text in (
+        f'["«{escaped}»", "see «{GITHUB}» here", "\\n"]',
+        f'{{"a": "\\n", "b": "see «{GITHUB}» here"}}',
+        f'{{"«{escaped}»": "{escaped[2:]}"}}',
+    ):
+        assert marked(re.sub("[«»]", "", text), "-") == text
+
+
+def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
+    for name, value in (
+        ("A_TOKEN_FIRST", GITHUB),
+        ("NOTE", GITHUB),
+        ("WORDS_AFTER", GITHUB + " of the robot"),
+        ("WORDS_BEFORE", "see " + GITHUB),
+        ("CUT_SHORT", GITHUB[:12]),
+        ("LONGER", GITHUB + "_"),
+        ("SURROGATE", GITHUB + "\udcff"),
+        ("NO_JWT", "eyJ" + "A1b2C3d4E5f6A1b2.eyJA1b2C3d4E5f6." + "A1b2C3d4E5f6"),
+    ):
+        monkeypatch.setenv(name, value)
+    names = {"NOTE", "WORDS_AFTER", "WORDS_BEFORE", "CUT_SHORT", "LONGER", "NO_JWT"}
+    assert names & {*ps.list_secrets(backend="env")} == {"NOTE", "WORDS_AFTER"}
+
+
+def test_a_private_key_is_found_whole_up_to_16_kib():
+    for size, is_whole in ((15_900, True), (16_500, False)):
+        body = "\n".join(itertools.repeat(ps._samples("{B64}"), size // 65))
+        key = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
+        (span,) = ps.detect(f"x = {key}\n".encode(), "a.txt")
+        assert (span.start, span.end == len(f"x = {key}")) == (4, is_whole)
+
+
+def test_rows_that_sql_inserts_are_found_anywhere_in_a_long_script():
+    (names,) = {", ".join(f"column_{n:03}" for n in range(150))}
+    for before, after in (("", ""), ("x" * 3000 + ";\n", ""), ("", ";\n" + "x" * 3000)):
+        sql = f"{before}INSERT INTO users (password, {names}) VALUES ('{GUESSED}'){after}"
+        assert found(sql, "a.sql") == ["password"], (before[:1], after[:1])
+
+
+def test_an_object_of_kubernetes_is_read_8_kib_before_its_kind_and_after_it():
+    value = f"stringData:\n  a: {GUESSED}\n"
+    for size, rules in ((7900, ["kubernetes-secret"]), (8300, [])):
+        filler = "# of the shop\n" * (size // 14)
+        assert found(f"{value}{filler}kind: Secret\n", "a.yml") == rules
+        assert found(f"kind: Secret\n{filler}{value}", "a.yml") == rules
+
+
+def test_a_path_that_is_not_utf_8_is_no_problem():
+    assert found(GITHUB, "\udcff/\udcff.py") == found(GITHUB, "\ud800") == ["github-token"]
+
+
+def test_a_login_in_base64_is_one_only_under_a_name_for_logins():
+    login = base64_of("me:" + LOGIN)
+    rules = {"auth": "registry-auth", "password": "registry-auth", "secret": "registry-auth"}
+    for name, rule in {**rules, "token": "token", "credentials": "credential"}.items():
+        assert found(f'"{name}": "{login}"', "a.json") == [rule]
+
+
+def test_base64_is_decoded_in_both_alphabets_padded_or_not():
+    texts = {b"YQ": b"a", b"YQ==": b"a", b"YWI": b"ab", b"-_8": b"\xfb\xff", b"+/8=": b"\xfb\xff"}
+    assert {text: ps.decode64(text) for text in texts} == texts
+    assert [ps.decode64(text) for text in (b"a", b"abcde", b"")] == [b"", b"", b""]
 
 
 # === Scan ===
