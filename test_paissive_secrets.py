@@ -6170,10 +6170,10 @@ def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
 BAD_SETTINGS = (
     "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=si|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
-    "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
+    "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/@b|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
     "|VAULT_ADDR=http://a:65536|VAULT_ADDR=http://a:0|BAO_ADDR=http://a:65536"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
-    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=" + "9" * 5000
+    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=1000000000|VAULT_MAX_RETRIES=" + "9" * 5000
 ).split("|")
 
 
@@ -6218,7 +6218,8 @@ def test_an_empty_keyword_takes_precedence_over_its_variable(monkeypatch):
 
 
 def test_a_variable_that_is_called_like_a_keyword_is_not_read(monkeypatch):
-    for name in ("prefix", "role", "token"):
+    others = ("VAULT_PREFIX", "BAO_ROLE", "PAISSIVE_VAULT_TOKEN")  # which neither they nor we have
+    for name in ("prefix", "role", "token", *others):
         monkeypatch.setenv(name, "somebody's")
     settings = ps.VaultStore().settings
     assert (settings.prefix, settings.role, settings.token) == ("", "", "")
@@ -6364,8 +6365,8 @@ def test_connections_are_reused_unless_they_were_silent_for_long(stub, frozen):
     store = server.store()
     assert ([store.get("a") for _ in range(20)], server.connections) == (["v"] * 20, 1)
     assert store._session.transport._busy == set()  # or what was closed would stay in memory
-    frozen.at = 91
-    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 2)
+    for frozen.at, connections in ((50, 1), (100, 1), (161, 2)):
+        assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
 
 
 def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
@@ -6382,6 +6383,30 @@ def test_few_connections_stay_open_and_none_that_the_server_has_closed(stub):
     together = threading.Barrier(1)
     assert store.get("a") == "v"
     eventually(lambda: len(os.listdir("/dev/fd")) <= before + 2)
+
+
+@pytest.mark.parametrize("closing", [b"/data/first ", b"/data/last "])
+def test_only_the_connection_that_the_server_has_closed_is_replaced(stub, closing):
+    together, go_on = threading.Barrier(2), threading.Event()
+
+    def answer(request):
+        together.wait(20)
+        if b"/data/last " in request:
+            go_on.wait(20)
+        return http(ANSWER, 200, "X: Connection: close") if closing in request else http()  # without notice
+
+    server = stub(answer)
+    store = server.store(max_retries=0)
+    store._visible_mounts()
+    with ThreadPoolExecutor(2) as pool:
+        first, last = pool.submit(store.get, "first"), pool.submit(store.get, "last")
+        assert first.result() == "v"
+        go_on.set()
+        assert last.result() == "v"
+        [idle] = store._session.transport._idle.values()
+        eventually(lambda: any(map(ps._is_stale, idle)))
+        assert list(pool.map(store.get, "ab")) == ["v", "v"]
+    assert server.connections == 3
 
 
 def test_a_dropped_store_leaves_no_connection_open_in_any_process():
@@ -6445,9 +6470,10 @@ def test_tries_wait_for_retry_after_and_end_by_the_timeout(stub, monkeypatch):
     assert server.tries() == 1
     assert f"Vault at {server.address} answers 429 to: read secret/data/a; try" in said
     assert 7 in waits and 300 not in waits
-    waits.clear()
-    assert stub(http(b"{}", 429, "Retry-After: 0"), http()).store().get("a") == "v"
-    assert any(waits)
+    for soon in ("0", "Wed, 21 Oct 2026 07:28:00 GMT"):
+        waits.clear()
+        assert stub(http(b"{}", 429, f"Retry-After: {soon}"), http()).store().get("a") == "v"
+        assert 0 < max(waits) < 1
 
 
 def test_tries_wait_longer_each_time_and_not_all_clients_alike(monkeypatch):
@@ -6558,6 +6584,9 @@ def test_a_token_goes_to_another_server_only_if_its_host_is_trusted(stub):
     assert (other.requests, standby.tries()) == ([], 3)
     assert standby.store(hosts=f"127.0.0.1:{other.port}").get("a") == "v"
     assert TELLTALE.encode() in other.requests[0]
+    standby.answers = [http(b"", 307, f"Location: http://127.0.0.1:{free_port()}/v1/secret/data/a")]
+    down = standby.store(hosts="127.0.0.1", max_retries=0)
+    assert "can't be reached at" in refusal(down.get, "a")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -6572,8 +6601,8 @@ def test_a_read_follows_every_redirect_once(stub, status):
 
 
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
-    transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443, Node")._session.transport
-    followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://NODE:99/v1/a"]
+    transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443,c Node")._session.transport
+    followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://c:1/v1/a", "https://NODE:99/v1/a"]
     locations = [
         *followed,
         "https://a:99/v1/a",
@@ -6700,11 +6729,19 @@ def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub)
 
 
 def test_a_request_has_vaults_headers_and_a_quoted_path(stub):
-    server = stub(http())
-    server.store(namespace="team").get("a b/ü?")
-    lines = server.requests[-1].decode().split("\r\n")
-    assert lines[0] == "GET /v1/secret/data/a%20b/%C3%BC%3F HTTP/1.1"
-    assert {"X-Vault-Request: true", "X-Vault-Namespace: team", f"X-Vault-Token: {TELLTALE}"} <= set(lines)
+    server = stub(kv_2([{"other": "o"}]))
+    store = server.store(namespace="team")
+    store.set("a b/ü?", "v")
+    heads = [request.partition(b"\r\n\r\n")[0].decode().split("\r\n") for request in server.requests[-2:]]
+    path = "/v1/secret/data/a%20b/%C3%BC%3F HTTP/1.1"
+    assert [head[0] for head in heads] == [f"GET {path}", f"PATCH {path}"]
+    own = {f"Host: 127.0.0.1:{server.port}", "Accept-Encoding: identity", "X-Vault-Request: true"}
+    own |= {"X-Vault-Namespace: team", f"X-Vault-Token: {TELLTALE}"}
+    length = len(server.requests[-1].partition(b"\r\n\r\n")[2])
+    body = {f"Content-Length: {length}", "Content-Type: application/merge-patch+json"}
+    assert [set(head[1:]) for head in heads] == [own, own | body]
+    store.set_fields("a", {"b": "c"}, cas=2)
+    assert b"Content-Type: application/json\r\n" in server.requests[-1]
 
 
 def test_a_connection_that_fails_is_reported_with_what_to_do_and_without_a_prompt(tmp_path):
@@ -6886,6 +6923,7 @@ def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
 BYPASSED = {
     "a.corp.test:8200": "corp.test .corp.test *.corp.test a.corp.test corp.test:8200 A.Corp.Test,x *",
     "corp.test:8200": "corp.test corp.test:8200 x,corp.test",
+    "corp.test": "corp.test:80 xx,,corp.test,yy",
     "192.0.2.7:8200": "192.0.2.7 192.0.0.0/8 192.0.2.7:8200 ::/0,192.0.2.0/24 192.0.2.9/24",
     "[2001:db8::7]:8200": "2001:db8::7 2001:db8::/32 [2001:db8::7] [2001:DB8::7]:8200",
 }
@@ -6942,6 +6980,10 @@ def vault_errors(status, *errors, **more):
 AGAIN = "try again later, or see the server's log"
 REFUSED_REQUESTS = {
     vault_errors(503, "Vault is sealed"): (
+        "VaultSealed: Vault is sealed",
+        "unseal it with: vault operator unseal, or init if new",
+    ),
+    vault_errors(503, "Vault is Sealed"): (
         "VaultSealed: Vault is sealed",
         "unseal it with: vault operator unseal, or init if new",
     ),
@@ -7249,7 +7291,8 @@ def test_one_of_many_threads_logs_in_for_all():
         bao().ask("POST", "auth/token/revoke", {"token": store._session.held})
 
 
-def test_a_revoked_token_without_a_login_is_reported():
+def test_a_revoked_token_without_a_login_is_reported(monkeypatch):
+    monkeypatch.setattr(ps, "_MOUNTS_SECONDS", 1000)
     token = bao().new_token(READ_ALL)
     store = bao().store(token=token)
     store.set("a", "v"), store.set("b/c", "v")
@@ -7261,6 +7304,7 @@ def test_a_revoked_token_without_a_login_is_reported():
     error = f"the Vault token is unknown: it has expired or was revoked; {hint}"
     assert str(failure(store.get, "a")) == error == str(failure(next, names))
     assert seen.count(("GET", "auth/token/lookup-self")) == 2
+    assert str(failure(store.set_fields, "a", {"b": "c"}, cas=1)) == error
 
 
 def limited(store, *rules, **more):
@@ -7433,7 +7477,7 @@ def kv_2(history, *interferences):
         head, _, body = request.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
             version = int(re.search(rb"version=(\d+)|$", head)[1] or len(history))
-            if version > len(history):
+            if not 0 < version <= len(history):
                 return http_json({"errors": []}, 404)
             fields = history[version - 1]
             about = {"version": version, "deletion_time": "" if fields else "2026-01-01T00:00:00Z"}
@@ -7451,10 +7495,23 @@ def kv_2(history, *interferences):
     return answer
 
 
-def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_made_again(stub):
-    theirs, history = {"value": "theirs"}, [{"value": "old"}]
+@pytest.mark.parametrize("old", [[], [{"value": "old"}]])
+def test_a_write_that_another_writer_anticipates_while_its_response_is_lost_is_made_again(stub, old):
+    theirs, history = {"value": "theirs"}, [*old]
     stub(kv_2(history, lambda: history.append(theirs))).store().set("a#mine", "new")  # and hang up
-    assert history == [{"value": "old"}, theirs, {**theirs, "mine": "new"}]
+    assert history == [*old, theirs, {**theirs, "mine": "new"}]
+
+
+def test_a_write_is_made_again_however_many_others_come_first_with_short_pauses(stub, monkeypatch):
+    def overtake():
+        history.append({"value": f"theirs{len(history)}"})
+        return http_json({"errors": ["check-and-set parameter did not match the current version"]}, 400)
+
+    history, waits = [], []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    stub(kv_2(history, *[overtake] * 40)).store().set("a#mine", "new")
+    assert history[-1] == {"value": "theirs39", "mine": "new"}
+    assert 0.01 < max(waits[20:]) <= 0.1  # seconds
 
 
 def test_a_write_whose_response_was_lost_and_whose_version_is_deleted_has_an_unknown_outcome(stub):
@@ -8158,6 +8215,15 @@ def test_status_shows_everything_but_the_token(vault_env, say, monkeypatch):
     status, out = say("status")
     assert status == 2 and "problem    Vault can't be reached" in out
     assert out.endswith("; check VAULT_ADDR, http or https, and any proxy\n")
+
+
+def test_status_shows_how_the_store_logs_in_and_the_kind_of_its_mount(stub):
+    server = stub(grants(100), http_json({"data": {"ttl": 0}}))
+    server.kv, server.about_token = "1", None
+    store = server.store(**LDAP, login_mount="ldap-of-the-team", namespace="team")
+    rows = [("store", "vault"), ("address", server.address), ("namespace", "team"), ("login", "ldap")]
+    rows += [("time left", "no end"), ("mount", "secret/, KV version 1")]
+    assert list(store.status()) == rows
 
 
 def test_status_says_of_a_token_without_an_end_that_it_has_none():
