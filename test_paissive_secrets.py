@@ -11346,14 +11346,21 @@ def test_run_forwards_a_signal_that_comes_before_the_command_has_started():
     assert (done.returncode, done.stderr) == (143, b"")
 
 
+def waiting_in(pipe):
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @pytest.mark.parametrize("blocking", [True, False])
 def test_run_waits_for_a_reader_that_is_slower_than_the_command(blocking):
     read, write = os.pipe()
     os.set_blocking(write, blocking)
-    with started("APP_TOKEN", "--", "head", "-c", "300000", "/dev/zero", stdout=write) as process:
+    with started("APP_TOKEN", "--", "seq", "60000", stdout=write) as process:
         os.close(write)
         time.sleep(0.8)  # longer than it waits for what a command leaves behind
-        assert len(b"".join(iter(lambda: os.read(read, 99_999), b""))) == 300_000
+        first = os.read(read, 9_999)
+        eventually(lambda: waiting_in(read) > 60_000)  # only a part of what it writes next fits
+        passed_on = first + b"".join(iter(lambda: os.read(read, 99_999), b""))
+        assert passed_on == b"".join(b"%d\n" % n for n in range(1, 60_001))
         assert process.wait(20) == 0
     os.close(read)
 
@@ -18393,6 +18400,16 @@ def test_a_space_in_what_a_project_allows_is_escaped_as_in_gitignore(folder):
     assert leaks() == {"a file.py", "b.py"}
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_project_may_exclude_and_allow_files_whose_names_are_not_utf_8(staged, repository):
+    odd = os.fsdecode(b"\xff.py"), os.fsdecode(b"\xfe.py")
+    leak_all(repository, *odd, "b.py")
+    settings = b"[exclude]\n\xff.py\n[allow]\n\xfe.py github-token\n"
+    (repository / ".paissive-audit").write_bytes(settings)
+    git(repository, "add", ".")
+    assert leaks(staged=staged) == {"b.py"}
+
+
 def test_what_is_staged_is_audited_by_the_settings_that_are_staged(project):
     git(project, "add", ".")
     (project / ".paissive-audit").unlink()
@@ -18537,12 +18554,10 @@ def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, fork
     for n in range(3):
         leak(folder / f"{n}.py", n)
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    with monkeypatch.context() as still:
-        still.setattr(ps.time, "monotonic", lambda: 0)
-        assert len(leaks(jobs=2)) == 3 and forks == []
-    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
-    assert len(leaks(jobs=1)) == 3 and forks == []
-    assert len(leaks(jobs=2)) == 3 and forks != []
+    for seconds, jobs, is_forked in ((0.05, 2, False), (0.6, 1, False), (0.6, 2, True)):
+        with monkeypatch.context() as clock:  # on which each file takes so long
+            clock.setattr(ps.time, "monotonic", itertools.count(0, seconds).__next__)
+            assert (len(leaks(jobs=jobs)), forks != []) == (3, is_forked)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
 
 
@@ -18615,14 +18630,19 @@ def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
     assert (run.communicate(timeout=60)[1], run.returncode) == (b"", 130)
 
 
-@pytest.mark.parametrize("most", [2000, 5])  # of a share of the files; the rest is left to the first process
-def test_more_processes_find_the_same_in_the_same_order(folder, monkeypatch, most):
-    for n in range(150):
+def test_more_processes_find_the_same_in_the_same_order(folder, monkeypatch):
+    for n in range(60):
         leak(folder / f"{n:03}.py", n)
+    pack(folder / "a.zip", a=f"A_TOKEN={token()}\n")
+    (folder / "b.txt").write_text("rE4l one+with\nacmw_" + "Q7xv" * 8)
+    (folder / "c.txt").write_text("AGE-SECRET-" + "KEY-1" + "X" * 58)
+    (folder / ".paissive-audit").write_text("[rules]\nacme = acmw_ {A32}\n")
     monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
-    monkeypatch.setattr(ps, "_MAX_FINDINGS", most)
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    assert [finding.path for finding in ps.audit(jobs=2)] == [f"{n:03}.py" for n in range(150)]
+    known = ps.KnownValues(holding(["A"], "rE4l one+with"))
+    found = [[*ps.audit(jobs=jobs, archives=True, confidence="low", known=known)] for jobs in (2, 1)]
+    others = [finding.rule for finding in found[0] if not finding.path.endswith("py")]
+    assert (others, found[0]) == (["github-token", "known-value", "acme", "age-key"], found[1])
 
 
 @pytest.mark.parametrize("where", [[], ["--staged"], ["--history"]], ids=["tree", "index", "history"])
@@ -18742,6 +18762,14 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
         assert [about for _, about in here] == list(said.values())
 
 
+def test_a_known_value_is_found_at_the_end_of_a_long_commit_message(repository, monkeypatch):
+    monkeypatch.setattr(ps, "READ_SIZE", 64)
+    plant(repository, "a.py")
+    commit(repository, "a long story\n" * 20 + "rE4l one+with")
+    (finding,) = ps.audit(history=[], known=ps.KnownValues(holding(["A"], "rE4l one+with")))
+    assert finding.secret == "A"
+
+
 def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its_secret(files):
     rotation, secret = ps.SecretRotation("file"), token()
     for value in (secret, token(1)):
@@ -18848,6 +18876,15 @@ def pack(path, **files):
                 info = tarfile.TarInfo(f"b/{name}.env")
                 info.size = len(text)
                 archive.addfile(info, io.BytesIO(text.encode()))
+
+
+def test_all_that_is_wrong_with_an_archive_is_said(folder, say, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_FINDINGS", 1)
+    pack(folder / "a.zip", **{name: f"A_TOKEN={token(1)}\nB_TOKEN={token(2)}\n" for name in "cd"})
+    status, said = say("audit", "--archives")
+    why = "what follows line 1 was not examined, for it has too many findings"
+    assert said.endswith("".join(f"can't read a.zip!b/{name}.env: {why}\n" for name in "cd"))
+    assert (status, "not examined: 2 unreadable\n" in said) == (1, True)
 
 
 def test_a_compressed_file_has_its_name_without_its_folder(folder):
@@ -20477,7 +20514,7 @@ def test_a_signal_ends_a_command_quietly_unless_it_is_ignored(number, code, tmp_
     with subprocess.Popen([*PROGRAM, "set", "A"], cwd=tmp_path, preexec_fn=start, **pipes) as process:
         process.stdin.write(b"canary")
         process.stdin.flush()
-        while fcntl.ioctl(process.stdin, termios.FIONREAD, b"1234") != bytes(4):
+        while waiting_in(process.stdin):
             time.sleep(0.01)  # until it has read that, and waits for the rest of the value
         process.send_signal(number)
         out, said = process.communicate()
