@@ -10252,7 +10252,7 @@ def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
         audit.summary.files += 1
         try:
             uses = list(_uses_in_python(data) if path.endswith(".py") else _uses_in_text(path, data))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, RecursionError, MemoryError):
             audit.summary.skipped["unparsed"] += 1
             continue
         for use in uses:
