@@ -1795,8 +1795,6 @@ class EnvironmentStore(Store):
                 raise
             if not os.path.isdir(path):  # a virtual environment
                 warn_once(str(error))
-        except SecretsError:
-            raise
         except OSError as error:
             raise disk_error(f"read {path}", error) from None
         return _NO_DOTENV

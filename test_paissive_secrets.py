@@ -2657,6 +2657,8 @@ def test_policies_are_named_in_order_and_merged_key_by_key(rotation):
         {"every": "1d", "apply": ["x"], "rotated": "x"},
         {},
     ]
+    policies.change("A", {"every": "2d", "apply": [], "verify": ""})
+    assert policies.get("A") == {"every": "2d", "apply": [], "verify": ""}  # only None removes a key
     assert [policies.delete(name) for name in "AAC"] == [True, False, False]
     assert ps.Policies(ps.MemoryStore(), rotation.path).names() == ["B"]
     policies.change("ключ", {"every": "1d", "apply": ["é"]})
@@ -2824,6 +2826,8 @@ READ = {
     **dict.fromkeys(["\tX=1", "export\tX=1", "X\t=\t1"], "1"),
     **dict.fromkeys(["exportX=1", "X'=1", "X #=1"]),
     "X=${Y:-d}": "why",
+    "X=a\\tb": "a\\tb",
+    "X=\\$Y\\${Y}": "\\$Y\\why",
     "X=a${}b${Z:-}c": "abc",
     "X=a${ Y }${y}b": "ab",
     "X=${Y:x}": "${Y:x}",
@@ -2926,7 +2930,7 @@ REWRITTEN = """\
 # the database, it's ours
 export DB_USER=app   # who
 
-DB_PASSWORD="old" # rotated
+DB_PASSWORD="old" \t # rotated
   EMPTY=
 lines='one
 two'
@@ -2939,8 +2943,8 @@ def test_dotenv_rewrites_one_assignment_and_nothing_else():
     rewrites = [
         ("DB_USER", "me", "export DB_USER=app   # who", "export DB_USER=me   # who"),
         ("DB_USER", "m e", "export DB_USER=app   # who", "export DB_USER='m e'   # who"),
-        ("DB_PASSWORD", "new", '"old" # rotated', '"new" # rotated'),
-        ("DB_PASSWORD", "$new", '"old" # rotated', "'$new' # rotated"),
+        ("DB_PASSWORD", "new", '"old" \t # rotated', '"new" \t # rotated'),
+        ("DB_PASSWORD", "$new", '"old" \t # rotated', "'$new' \t # rotated"),
         ("EMPTY", "full", "  EMPTY=\n", "  EMPTY=full\n"),
         ("lines", "three\n", "'one\ntwo'", "'three\n'"),
         ("DB_PORT", "1", "DB_PORT = 5432", "DB_PORT=1"),
@@ -3151,7 +3155,7 @@ def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
 
 
 def test_dotenv_reads_nothing_from_comments_and_empty_lines():
-    assert read_by_us("# c=1\n\n \t\nA=1\nodd\nX'=1\n") == {"A": "1"}
+    assert read_by_us("# c=1\n#c=1\nB#c=1\n\n \t\nA=1\nodd\nX'=1\n") == {"A": "1"}
 
 
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
@@ -3181,6 +3185,7 @@ def test_dotenv_fills_in_no_name_longer_than_a_variables():
 
 def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
     assert read_by_us("A=' x '\nB=${A}\n")["B"] == " x "
+    assert ps.Dotenv("A=\nB=${A}\n").get("B", {"A": "process"}) == ""
     dotenv = ps.Dotenv("A=${B}\nB=file # ${C}\nC=${B}\nD='${B}'\nE=${F}\n")
     found = {"A": "process", "B": "file", "C": "file", "D": "${B}", "E": "f"}
     assert dotenv.values({"B": "process", "F": "f"}) == found
@@ -3381,14 +3386,18 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
 def test_a_program_deletes_a_mounted_secret_for_itself(here, monkeypatch):
     (here / "mounted").write_text("v")
     monkeypatch.setenv("A_TOKEN_FILE", "mounted")
-    assert (ps.delete_secret("A_TOKEN"), ps.get_secret("A_TOKEN")) == (True, None)
+    assert (ps.delete_secret("a-token"), ps.get_secret("a-token"), ps.get_secret("A_TOKEN")) == (
+        True,
+        None,
+        None,
+    )
     assert (here / "mounted").read_text() == "v"
 
 
 def test_a_setting_that_takes_in_a_secret_is_one_unless_in_single_quotes(env, tmp_path):
-    lines = """M_TOKEN=v\nTAKEN="a ${M_TOKEN}"\nALSO=${M_TOKEN}\nQUOTED='a ${M_TOKEN}'\n"""
-    (tmp_path / ".env").write_text(lines)
-    assert {"M_TOKEN", "TAKEN", "ALSO"} <= set(env.names())
+    lines = """LATER=\nM_TOKEN=v\nTAKEN="a ${M_TOKEN}"\nALSO=${M_TOKEN}\nQUOTED='a ${M_TOKEN}'\n"""
+    (tmp_path / ".env").write_text(f"{lines}LATER=${{M_TOKEN}}\n")
+    assert {"M_TOKEN", "TAKEN", "ALSO", "LATER"} <= set(env.names())
     assert env.plain_settings() == {"QUOTED": "a ${M_TOKEN}"}
 
 
@@ -3645,9 +3654,10 @@ def test_a_program_may_set_what_no_dotenv_file_may_supply(env, here, monkeypatch
 
 def test_what_a_program_sets_is_listed_whatever_its_name(here):
     store = ps.EnvironmentStore()
-    store.set("PLAIN", "v")
-    assert "PLAIN" in set(store.names())
-    assert "PLAIN" not in set(ps.EnvironmentStore().names())
+    for name in ("PLAIN", "OTHER"):
+        store.set(name, "v")
+    assert {"PLAIN", "OTHER"} <= set(store.names())
+    assert {"PLAIN", "OTHER"}.isdisjoint(ps.EnvironmentStore().names())
 
 
 def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_file(env, here):
@@ -3913,8 +3923,9 @@ def test_a_command_is_split_as_in_a_shell_that_expands_only_the_home_folder(tmp_
 
 
 def test_what_a_command_prints_is_a_value_with_its_spaces_but_without_the_last_line_break(monkeypatch):
-    monkeypatch.setenv("X_COMMAND", "printf ' a \\n'")
-    assert ps.read_store_credential("X") == " a "
+    for printed, value in (("' a \\n'", " a "), ("' '", " "), ("'\\n\\n'", "\n")):
+        monkeypatch.setenv("X_COMMAND", f"printf {printed}")
+        assert ps.read_store_credential("X") == value
 
 
 def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
@@ -4208,7 +4219,7 @@ def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(iden
         assert refusal(ps.unseal, bad, identity).startswith(("Corrupt: ", "WrongKey: "))
 
 
-def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity):
+def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity, monkeypatch):
     class Spy(ps.Recipient):
         def _wrap(self, file_key):
             file_keys.append(file_key)
@@ -4227,6 +4238,8 @@ def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity):
             sealed.append(fields(ps.seal(b"value", recipient)))
         assert [len({*values}) for values in zip(*sealed)] == [3] * 5
     assert [len(key) for key in {*file_keys}] == [16] * 3
+    monkeypatch.setattr(os, "urandom", bytes)  # of which the key pair is independent
+    assert len({fields(ps.seal(b"value", identity.recipient()))[0] for _ in range(3)}) == 3
 
 
 def test_age_refuses_what_no_canonical_header_has(identity):
@@ -4750,6 +4763,11 @@ def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, 
     monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
     ps.FileStore().change_password("new words")
     assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{own}\n{other}")
+    for name in list(files.names()):
+        files.delete(name)
+    ps.FileStore().change_password("newer words")  # the first, where no secret shows which it is
+    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("newer words")).decode() == f"{own}\n"
 
 
 @pytest.mark.parametrize("how", ["given again", "restored"])
@@ -5027,6 +5045,8 @@ def test_a_new_member_has_git_merge_no_sealed_files_in_a_store_that_never_said_s
     (STORE / ".gitattributes").unlink()
     files.add_member("ada", str(ps.Identity.generate().recipient()))
     assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
+    modes = {path.stat().st_mode & 0o777 for path in (ADA[0].parent.parent, ADA[0].parent)}
+    assert (modes, {path.stat().st_mode & 0o777 for path in ADA}) == ({0o700}, {0o600})
     (STORE / ".gitattributes").write_text("* binary\n")
     files.add_member("bob", str(ps.Identity.generate().recipient()))
     assert (STORE / ".gitattributes").read_text() == "* binary\n"  # as somebody wanted it
