@@ -7609,12 +7609,12 @@ it is a placeholder
     - your-password-here
     + {A20}
 it is crossed out
-    (?i)x{5}|\*{4}|(?:\A|[_-])x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
-    |\A(?:(.{2,6}?)\3{2,4}|([A-Za-z])\4+)\Z
+    (?i)x{5}|\*{4}|[_-]x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
+    |\A(?:(.{2,6}?)\3{2,4}|([a-z])\4+)\Z
     - XXXXXXXX
     + k7xxQ.9v..2
 it is text in another script
-    \A[^\d]*[\x80-\xff][^\d]*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033|e\[)
+    \A\D*[\x80-\xff]\D*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033|e\[)
     - пароль
     + pä55w0rt
 it is the name of an algorithm
@@ -7644,9 +7644,9 @@ it is a pattern
     - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
 it is a version
-    \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+(?:\.\d+)+[\w.-]*\Z
+    \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+\.\d[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
-    |\Av\d+\.\d+\.\d+[\w.+-]*(?:/go\.mod|[ ]h1:|\Z)
+    |\Av\d+\.\d+\.\d[\w.+-]*(?:/go\.mod|[ ]h1:|\Z)
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
@@ -7663,7 +7663,7 @@ it is PEM, which has a rule of its own
 it is a hash
     \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
     |\*[0-9A-F]{40}\Z|(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
-    |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d+)\w*[$:=-]|grub\.pbkdf2)
+    |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d)\w*[$:=-]|grub\.pbkdf2)
     |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
     - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + {h40}
@@ -7738,8 +7738,8 @@ _IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\
 _IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
 _COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
 _WEAK_WORD = (
-    r"(?:pass(?:word|wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing|user)?|guest|user|demo"
-    r"|default|sa|dev|local|postgres(?:ql|user)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
+    r"(?:pass(?:wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing)?|guest|user|demo"
+    r"|default|sa|dev|local|postgres(?:ql)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
     r"|minio|elastic|docker|app|db|my|the|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api"
     r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
