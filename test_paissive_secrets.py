@@ -6241,7 +6241,7 @@ def bao():
     client = {"tls_require_and_verify_client_cert": True, "tls_client_ca_file": f"{folder}/authority.pem"}
     listeners = [{"tcp": {"address": f"127.0.0.1:{tls}", **files}}]
     listeners += [{"tcp": {"address": f"127.0.0.1:{mutual}", **files, **client}}]
-    listeners += [{"unix": {"address": f"{folder}/socket", "tls_disable": True}}]
+    listeners += [{"unix": {"address": f"{folder}/socket", "tls_disable": True, "max_request_size": 9999}}]
     server = Bao(folder, {"listener": listeners})
     server.tls, server.mutual = f"https://127.0.0.1:{tls}", f"https://127.0.0.1:{mutual}"
     server.unix, server.ca = f"unix://{folder}/socket", str(folder / "authority.pem")
@@ -6579,6 +6579,9 @@ def test_a_child_process_goes_on_from_the_newest_state_that_was_seen(stub):
     store.get("a")
     assert ended(in_child(lambda: store.get("a"))) == [0]
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
+    store.close()  # after which it can go on as well
+    store.get("a")
+    assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
 
 
 def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
@@ -6822,6 +6825,20 @@ def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
     assert "didn't answer in time" in str(failure(stub(drip).store(client_timeout=0.5).get, "a"))
 
 
+def test_a_request_goes_out_piece_by_piece_in_the_time_of_one_request(stub, frozen, monkeypatch):
+    def send(sock, data):
+        frozen.at += 0.1
+        return slow(sock, data[:50])
+
+    slow = socket.socket.send
+    monkeypatch.setattr(socket.socket, "send", send)
+    server = stub(http_json({"data": {"version": 2}}))
+    store = server.store(client_timeout=9, max_retries=0)
+    assert store.set_fields("a", {"b": "x" * 1000}) == 2
+    assert json.loads(server.requests[-1].partition(b"\r\n\r\n")[2])["data"] == {"b": "x" * 1000}
+    assert "it didn't answer in time" in refusal(store.set_fields, "a", {"b": "x" * 5000})
+
+
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
     chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (7, ANSWER[n : n + 7].ljust(7)) for n in range(0, len(ANSWER), 7))
     length = b"Content-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER
@@ -6856,6 +6873,17 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
         assert server.store(addr=addr, client_timeout=4, max_retries=0).get("a") == "v"
         resolve_to(monkeypatch, server, "127.0.0.2")
         assert "didn't answer in time" in str(failure(server.store(addr=addr, client_timeout=0.1).get, "a"))
+
+
+def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folder):
+    path = str(shared_folder / "deaf")
+    VAULT_PLACES.add(path)
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(path)
+        deaf.listen(0)
+        first.connect(path)  # this fills its queue
+        store = ps.VaultStore(addr=f"unix://{path}", token="t", client_timeout=0.1, max_retries=0)
+        assert refusal(store.get, "a").startswith("Unavailable: Vault can't be reached at unix://")
 
 
 def test_a_server_is_reached_at_whichever_of_its_addresses_answers(stub, monkeypatch):
@@ -7008,12 +7036,12 @@ def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
     code += "http.client.HTTPConnection.debuglevel = 1;"
     code += "sys.addaudithook(lambda *event: seen.append(repr(event)) if 'http' in repr(event) else None);"
     code += "p.set_secret('a', sys.argv[1], backend='vault'); p.get_secret('a', backend='vault');"
-    code += "print(len(seen) > 2, sys.argv[1] in ''.join(seen))"
+    code += "print([verb in ''.join(seen) for verb in (\"'GET')\", \"'POST')\", sys.argv[1])])"
     written = http_json({"data": {"version": 2}})
     server = stub(lambda request: written if request.startswith(b"POST") else http())
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE}
     argv = [sys.executable, "-c", code, TELLTALE]
-    assert subprocess.check_output(argv, env=env, cwd=ROOT) == b"True False\n"
+    assert subprocess.check_output(argv, env=env, cwd=ROOT) == b"[True, True, False]\n"
 
 
 def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
@@ -7052,9 +7080,9 @@ def test_a_tunnel_leads_to_the_server():
 def test_vaults_own_proxy_ignores_no_proxy(stub, monkeypatch):
     proxy, far = stub(http()), "http://vault.invalid:8200"
     monkeypatch.setenv("NO_PROXY", "*")
-    assert bao().store(proxy_addr=f"http://user:p%40ss@127.0.0.1:{proxy.port}").get("a") == "v"
+    assert bao().store(proxy_addr=f"http://user:p%40s@s@127.0.0.1:{proxy.port}/").get("a") == "v"
     assert proxy.requests[-1].startswith(f"GET {bao().address}/v1/".encode())
-    for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:p@ss")):
+    for header in (f"Host: 127.0.0.1:{bao().port}".encode(), b"Basic " + base64.b64encode(b"user:p@s@s")):
         assert header in proxy.requests[-1]
     monkeypatch.setenv("HTTP_PROXY", proxy.address)
     assert "no such host" in str(failure(bao().store(addr=far, max_retries=0).get, "a"))
@@ -7207,6 +7235,12 @@ def random_answer(dice, elsewhere):
     whole = b"\r\n".join([*lines, b"Connection: close", b"", b""]) + raw
     chunked = whole.replace(b"Content-Length", b"Transfer-Encoding")
     return dice.choice([whole] * 12 + [whole[1:], whole.replace(b"\r\n", b"\n"), chunked, None])
+
+
+def test_an_internal_error_is_not_reported_as_one_of_the_server(monkeypatch):
+    monkeypatch.setattr(ps.Exchange, "perform", unittest.mock.Mock(side_effect=KeyError("internal")))
+    with pytest.raises(KeyError, match="internal"):
+        ps.VaultStore(token="t").get("a")
 
 
 def test_an_error_does_not_hold_the_body_that_could_not_be_read(stub):
@@ -7520,7 +7554,7 @@ def test_a_token_is_renewed_in_time_or_replaced_or_used_to_its_end(stub, frozen,
     server = stub(answer)
     server.about_token = None
     store = server.store(max_retries=0, **settings)
-    for frozen.at in (0, 1, 2, 79, 80, 81, 91, 92, 93):
+    for frozen.at in (0, 0.5, 1, 2, 79, 80, 81, 91, 92, 93):
         assert store.get("a") == "v"
     assert seen == expected
 
@@ -7752,9 +7786,25 @@ def test_closing_revokes_the_leases_that_this_process_took(stub, settings, token
     store.close(), store.close()
     [request] = [request for request in server.requests if b"/revoke" in request]
     assert request.startswith(f"POST /v1/{path} HTTP".encode()) and request.endswith(b"\r\n" + body)
+    assert b"Content-Type: application/json\r\n" in request
     assert re.findall(b"X-Vault-Token: (.*)\r\n", request) == [token.encode()] * bool(token)
     assert store.get("db/creds/app#user") == "u-1234" and server.tries("/creds/") == 2
     assert (server.tries("/login/"), capsys.readouterr().err) == (2 * (settings is LDAP), "")
+
+
+def test_closing_revokes_all_leases_though_the_server_refuses_the_first(stub, capsys):
+    def answer(request):
+        if b"/revoke" in request:
+            return http(b"{}", 400) if b"lease of a" in request else http(b"", 204)
+        name = request.split()[1][-1:].decode()
+        return http_json({"lease_id": f"lease of {name}", "lease_duration": 60, "data": {"user": name}})
+
+    server = stub(answer)
+    store = server.store()
+    assert store.get_all(["db/creds/a#user"]) == {"db/creds/a#user": "a"}
+    assert store.get_all(["db/creds/b#user"]) == {"db/creds/b#user": "b"}
+    store.close()
+    assert (server.tries("/revoke"), capsys.readouterr().err.count("could not be revoked")) == (2, 1)
 
 
 class Database:
@@ -7778,31 +7828,37 @@ class Database:
             return http_json(lease)
         return grants(4) if "login" in path or "renew-self" in path else http(b'{"errors": []}', 404)
 
-    def run(self, *argv):
+    def env(self):
         env = {"VAULT_ADDR": self.server.address, "PAISSIVE_BACKEND": "vault", "VAULT_MAX_RETRIES": "0"}
         env.update(PAISSIVE_VAULT_LOGIN="ldap", PAISSIVE_VAULT_USERNAME="u", PAISSIVE_VAULT_PASSWORD=TELLTALE)
-        return cli(*argv, env=env).returncode
+        return env
 
 
 def test_run_renews_its_login_and_its_leases_until_the_command_ends_and_revokes_both(stub, tmp_path):
     database = Database(stub)
     database.renewed = tmp_path / "renewed"
     wait = f"while [ ! -e {database.renewed} ]; do sleep 0.1; done"
-    assert database.run("run", "db/creds/app#user", "--", "sh", "-c", wait) == 0
+    argv = ["run", "db/creds/app#user", "--", "sh", "-c", wait]
+    assert cli(*argv, env=database.env()).returncode == 0
     assert database.asked["db/creds/app"] == database.asked["auth/token/revoke-self"] == 1
 
 
-def test_run_revokes_what_it_took_if_it_fails_before_the_command_starts(stub):
+def test_run_revokes_what_it_took_if_it_fails_before_the_command_starts(stub, say, monkeypatch):
     for argv in (["db/creds/app#user", "absent", "--", "true"], ["db/creds/app#user", "--", "./absent"]):
         database = Database(stub)
-        assert database.run("run", *argv) != 0
+        for name, value in database.env().items():
+            monkeypatch.setenv(name, value)
+        assert say("run", *argv)[0] != 0
         assert database.asked["db/creds/app"] == database.asked["auth/token/revoke-self"] == 1
 
 
-def test_get_leaves_no_token_behind_but_what_it_printed_works(stub):
+def test_get_leaves_no_token_behind_but_what_it_printed_works(stub, say, monkeypatch):
     database = Database(stub)
-    assert database.run("get", "absent") == 1 and database.asked["auth/token/revoke-self"] == 1
-    assert database.run("get", "db/creds/app#user") == 0 and database.asked["auth/token/revoke-self"] == 1
+    for name, value in database.env().items():
+        monkeypatch.setenv(name, value)
+    assert (say("get", "absent")[0], database.asked["auth/token/revoke-self"]) == (1, 1)
+    assert say("get", "db/creds/app#user") == (0, "u-1234")
+    assert database.asked["auth/token/revoke-self"] == 1
 
 
 def test_closing_revokes_the_tokens_of_own_logins_by_the_process_that_logged_in():
@@ -8070,12 +8126,16 @@ COMMANDS_THAT_READ = ["run", "--no-mask", "--", "true"], ["run", "--", "true"], 
 
 
 @pytest.mark.parametrize("argv", COMMANDS_THAT_READ)
-def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv):
+def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv, say, monkeypatch):
     keys = [f"s{n}" for n in range(30)]
     many = {"data": {"data": {"a": "a-value-1", "b": "b", "b__PREVIOUS": "c"}, "metadata": {"version": 1}}}
     server = stub(lambda request: http_json({"data": {"keys": keys}} if b"list=true" in request else many))
     env = {"VAULT_ADDR": server.address, "VAULT_TOKEN": TELLTALE, "PAISSIVE_BACKEND": "vault"}
-    assert (cli(*argv, env=env).returncode, server.tries("/data/"), server.tries("/metadata/")) == (0, 30, 1)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    # Without masking, `run` becomes the command.
+    status = cli(*argv, env=env).returncode if "--no-mask" in argv else say(*argv)[0]
+    assert (status, server.tries("/data/"), server.tries("/metadata/")) == (0, 30, 1)
     assert server.connections <= 10
 
 
@@ -8552,7 +8612,8 @@ def test_a_write_returns_the_number_of_its_version():
 
 
 def test_a_value_that_is_too_large_for_the_server_is_refused():
-    assert "the value is too large for Vault" in refusal(bao().store().set, "a", "x" * (33 << 20))
+    said = "BadValue: the value is too large for Vault; keep large files elsewhere, sealed"
+    assert refusal(bao().store(addr=bao().unix).set, "a", "x" * 9999) == said
 
 
 def test_user_and_password_belong_together_for_two_thirds_of_their_lease_or_until_a_login(stub, frozen):
