@@ -16869,6 +16869,16 @@ def test_a_key_store_is_found_by_what_it_holds():
         assert found == [("encrypted-key", 1, "…")]
     for data, path in ((java + JAVA_KEY, "app/debug.keystore"), (java, "cacerts.jks"), (b"\0" + store, "a")):
         assert list(ps.scan(iter([data]), path)) == []
+    bag = bytes.fromhex("2a864886f70d010c0a01")  # of PKCS 12: 01 is a key, 02 one that is encrypted
+    for head, held, is_found in (
+        (b"\xce\xce\xce\xce", JAVA_KEY, True),
+        (b"\xce\xce\xce\xce", JAVA_KEY[:7] + b"\x13\1", True),
+        (b"\xce\xce\xce\xce", JAVA_KEY[:7] + b"\x12\1", False),
+        (b"0\x82", bag + b"\1", True),
+        (b"0\x82", bag + b"\2", True),
+        (b"0\x82", bag + b"\3", False),
+    ):
+        assert bool(list(ps.scan(iter([head + bytes(9) + b"\n" + held]), "a"))) == is_found, held
 
 
 @pytest.mark.slow
@@ -17025,26 +17035,163 @@ def test_a_sample_shows_at_most_a_quarter_of_a_value_and_two_letters(size, lette
     assert match.sample == value[:letters] + "…"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "deploy_key := 'V'",
-        "deploy_key => 'V'",
-        "deploy_key = 'V'",
-        "deploy_key: str = 'V'",
-        "deploy_key: 'V'",
-        '{"deploy_key": "V"}',
-        "{a: 1, 'deploy_key': `V`}",
-        "self.deploy_key = 'V'",
-        "this.deploy_key = 'V'",
-        "$deploy_key = 'V'",
-        "    export const deploy_key = 'V'",
-        "  - deploy_key: V",
-    ],
+# Lines in which V, a token, is assigned to deploy_key.
+ASSIGNED = r"""
+deploy_key := 'V'
+deploy_key => 'V'
+deploy_key = 'V'
+deploy_key='V'
+deploy_key ='V'
+deploy_key: str = 'V'
+deploy_key:Str7 = 'V'
+deploy_key: 'V'
+deploy_key: V
+deploy_key = "V"
+deploy_key = `V`
+"deploy_key" : "V"
+{"deploy_key": "V"}
+{ 'deploy_key': "V"}
+{"x": 1, "deploy_key": "V"}
+{"x": 1,"deploy_key": "V"}
+{a: 1, 'deploy_key': `V`}
+self.deploy_key = 'V'
+this.deploy_key = 'V'
+$deploy_key = 'V'
+    const self.deploy_key = 'V'
+    export const deploy_key = 'V'
+  a bc Def deploy_key = V
+  - deploy_key: V
+# deploy_key=V
+// deploy_key=V
+; deploy_key=V
+${deploy_key:-V}
+x=${deploy_key:=V}
+${deploy_key=V}
+env("deploy_key", "V")
+env( 'deploy_key','V')
+env("deploy_key", default="V")
+env(["deploy_key", `V`])
+x = y["deploy_key"] ="V"
+x['deploy_key']= 'V'
+⇥⇥deploy_key⇥⇥=⇥⇥'V'
+{"x": 1,⇥⇥"deploy_key":V"}
+"""
+# Here it is not, or perhaps not.
+NOT_ASSIGNED = """
+a b c d deploy_key = V
+a  b deploy_key = V
+a7 deploy_key = V
++ deploy_key = V
+@deploy_key = V
+f(1, deploy_key='V')
+{deploy_key: 'V'}
+deploy_key == 'V'
+deploy_key ? 'V'
+deploy_key: 7 = 'V'
+deploy_key = ["V"]
+deploy_key = x'V'
+{deploy_key:-V}
+${deploy_key:+V}
+${7deploy_key:-V}
+env(deploy_key, "V")
+env["deploy_key"], "V"
+env("deploy_key", other="V")
+env("deploy_key", V)
+other_thing = 'V'
+"""
+
+
+def test_a_token_has_the_name_that_it_is_assigned_to():
+    for lines, name in ((ASSIGNED, "deploy_key"), (NOT_ASSIGNED, "")):
+        for line in lines.strip("\n").replace("⇥", "\t").split("\n"):
+            assert {match.name for match in scanned(line.replace("V", token()), "a.py")} == {name}, line
+    for name in ("DEPLOY_KEY", "_key", "key"):
+        for line in (f"{name}: x = V", f"${{{name}:-V}}", f"env('{name}', 'V')"):
+            assert {match.name for match in scanned(line.replace("V", token()), "a.py")} == {name}, line
+    for line in ("x_key.y-z_0 = V", "env('x_key.y-z_0', 'V')"):
+        assert {match.name for match in scanned(line.replace("V", token()), "a.py")} == {"x_key.y-z_0"}, line
+    (match,) = scanned(f"deploy_key =\nx = '{token()}'", "a.py")
+    assert match.name == ""
+
+
+ALLOWING = (
+    "pragma:allowlist secret|pragma: allowlist  secret|gitleaks:allow|paissive:  allow|paissive: allowed"
 )
-def test_a_token_has_the_name_that_it_is_assigned_to(line):
-    (match,) = scanned(line.replace("V", token()), "a.py")
-    assert match.name == "deploy_key"
+ALLOWING_NEXT = "pragma:allowlist nextline secret|pragma: allowlist  nextline  secret"
+NOT_ALLOWING = (
+    "pragma: allowlistsecret|pragma allowlist secret|allowlist secret|gitleaks allow|paissive:  llow"
+)
+NOT_ALLOWING += "|pragma: allowlist nextlinesecret|pragma: allow|gitleaks: disallow|allow"
+
+
+def test_a_comment_that_allows_a_line_is_one_of_three_and_one_allows_the_next():
+    line = f"x = '{token()}'"
+    for comment in ALLOWING.split("|"):
+        assert [bool(match.silenced) for match in scanned(f"{line} # {comment}\n{line}\n")] == [True, False]
+        assert [bool(match.silenced) for match in scanned(f"# {comment}\n{line}\n")] == [False]
+    for comment in ALLOWING_NEXT.split("|"):
+        silenced = [bool(match.silenced) for match in scanned(f"{line} # {comment}\n{line}\n{line}\n")]
+        assert silenced == [False, True, False]
+        assert scanned(f"x\n# {comment}\n\n{line}\n")[0].silenced == ""
+    for comment in ("pragma: allowlist secret", "pragma: allowlist nextline secret", "paissive: allow"):
+        for size in (99, 100):  # of each of the spaces
+            parts = comment.split(" ")
+            for at in range(1, len(parts)):
+                wide = " ".join(parts[:at]) + " " * size + " ".join(parts[at:])
+                text = f"# {wide}\n{line}\n" if "nextline" in wide else f"{line} # {wide}\n"
+                assert [bool(match.silenced) for match in scanned(text)] == [size == 99], text
+    for comment in NOT_ALLOWING.split("|"):
+        assert [match.silenced for match in scanned(f"# {comment}\n{line} # {comment}\n")] == [""], comment
+
+
+def test_a_comment_allows_all_lines_of_a_value_from_its_first_or_its_last():
+    first, *rest = PEM.strip().split("\n")
+    for text in (f"{first} # paissive: allow\n", f"# pragma: allowlist nextline secret\n{first}\n"):
+        (match,) = scanned(text + "\n".join(rest), "a.pem")
+        assert match.silenced
+    (match,) = scanned("\n".join([first, *rest]) + " # paissive: allow\n", "a.pem")
+    assert match.silenced == "paissive: allow"
+
+
+def test_a_fingerprint_depends_on_100_bytes_on_either_side_of_a_value_on_its_lines_and_on_no_space():
+    def mark(before, after, lead="x"):
+        return {match.mark for match in scanned(f"{lead}\n{before} '{token()}' {after}\ny")}
+
+    same = mark("a b", "c d")
+    assert same == mark("ab", "  cd") == mark("a b", "c d", "z") and len(same) == 1
+    assert same != mark("a c", "c d") and same != mark("a b", "c e")
+    long = "z" * 100
+    assert mark(f"a{long}", f"{long}b") == mark(f"c{long}", f"{long}d")
+    assert mark(f"a{long[:90]}", "b") != mark(f"c{long[:90]}", "b")
+    assert mark("a", f"{long[:90]}b") != mark("a", f"{long[:90]}c")
+
+
+def test_the_sample_of_a_token_shows_a_quarter_of_what_follows_its_prefix():
+    rule = ps.Rule("acme", "a key", "high", "high", "acme_live_secret_")
+    assert ps._mask_sample(rule, b"acme_live_secret_k7Qx9") == "acme_live_secret_k…"
+    assert ps._mask_sample(rule, b"k7Qx9vQz") == "k7…"
+
+
+def test_findings_of_any_confidence_are_reported_in_order_beside_each_other():
+    line = "login(a, 'x7k9Qw2p'); password = 'k3Xw9vQz'; f('{}'); secret = 'q8Wm2xZt'"
+    columns = [match.column for match in scanned(line.format(token()), "a.py")]
+    assert len(columns) > 2 and columns == sorted(columns)
+
+
+def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_one():
+    text = b"".join(b"line %d\n" % n for n in range(20_000))
+    read, lines = b"", [1]
+    for window in ps._windows(iter([text[:99_000], text[99_000:]])):
+        read += window.text[window.begin : window.until]
+        assert window.column == 0 and text.startswith(window.text, len(read) - window.until)
+        assert window.line == text.count(b"\n", 0, len(read) - window.until) + 1
+        lines.append(window.line)
+        assert read[-1:] == b"\n" and repr(window) == f"<window of {len(window.text)} bytes>"
+    assert read == text and len(lines) > 2
+
+
+def test_an_explanation_shows_the_thresholds():
+    assert "; high from +1.70, medium from -1.20, low from -1.70\n" in explained(f"password = '{GUESSED}'", 1)
 
 
 # === Git ===
