@@ -7546,9 +7546,11 @@ def _letter_pairs() -> dict[str, int]:
 
 
 def _marks(c: Candidate) -> list[str]:
-    value = c.value.lower()
-    found = [f"has {mark}" for mark in set(_MADE_UP_PARTS.findall(value))]
-    if _WEAK.match(value):
+    parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
+    if c.kind == "pass" and not c.value.isdigit():
+        parts.discard("123")  # with which people end the words that they choose
+    found = [f"has {part}" for part in parts]
+    if _WEAK.match(c.value):
         found.append(f"weak {c.kind}")
     if looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
@@ -7602,7 +7604,7 @@ _PROPERTIES = r"""
 = value
 it is a placeholder
     (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|dummy|\bfake|example
-    |foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
+    |foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
@@ -7625,7 +7627,8 @@ it is the name of an algorithm
     - HS256
     + sha{A16}
 it is a number or a date
-    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)|#[0-9a-f]{3,8}|0{4,}\d{1,4}
+    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|(?:\\x[0-9a-f]{2}){1,4}|\d{1,20}[iu](?:\d+|size)
+    |#[0-9a-f]{3,8}|0{4,}\d{1,4}
     |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
@@ -7675,18 +7678,21 @@ it is encrypted
     + Ag{A40}
 it is public
     \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|3MVG9|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
-    |MCowBQYDK2Vw|rO0AB|(?:ssh-|ecdsa-sha2-)\S+ AAAA|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
+    |MCowBQYDK2Vw|rO0AB|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
+    |(?:\S+ Credential=)?[\w%-]+/\d{8}/|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
     - ssh-rsa AAAA{B40}
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)
+    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
+    |\A%(?:[a-z_][\w.]{2,}%|env\()
     |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
     \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
-    |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+\Z
+    |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
+    |\A\.[A-Za-z-]+\Z|\A[a-z]+_[a-z]+=\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
@@ -7703,7 +7709,7 @@ no name follows
     + export
 = after
 it is cut off
-    \A(?::[ `]| to v?\d|\.\.\.|\{\{| \{| = |\[[\"']|[\"'](?: in \w| [+.] [$\w]))
+    \A(?::[ `]| to v?\d|\.\.\.| \(\) =>|\{\{| \{| = |\[[\"']|[\"'](?: in \w| [+.] [$\w]))
     - ...
     + # comment
 """
@@ -7756,6 +7762,7 @@ _WORDS = lazily(
 )
 _NAME_OF_SECRET = lazily(
     r"[a-z][\w.-]{0,40}[_-](?:keys?|ca|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
+    r"|[a-z]\w{1,30}Key\d{0,3}\Z"
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
@@ -7878,7 +7885,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "it is prose"
     if c.separator == ">" and c.name.lower() == "key":
         return "it is a name or a word"
-    is_public = c.language == "source" or "<" in c.before or value.isdigit()
+    is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
     if is_public and c.name.lower().endswith("nonce"):
         return "it is a nonce"
     is_verb = f"{c.before}{c.name}".endswith("to pass")
@@ -7915,7 +7922,7 @@ def _is_expression(value: str, c: Candidate) -> bool:
         return False
     if not value.isidentifier() or (c.separator == ":" and "(" in c.before):
         return True
-    ends_argument = c.after[0] in ",)" if c.after else "_" in value
+    ends_argument = c.after[0] in ",);" if c.after else "_" in value
     return not c.before.strip() and ends_argument
 
 
@@ -7923,9 +7930,12 @@ def _is_word(value: str, c: Candidate) -> bool:
     word = value.rstrip("0123456789").lower()
     if len(value) < 10 and (value.rstrip("smhd").isdigit() or (value.isalpha() and c.kind != "secret")):
         return True
-    ends = words_of(c.name)[-2:]
-    if ends[-1:] == ["key"] and len(value) < 16 and value.isalnum() and not kind_of_name("".join(ends)):
-        return True
+    name = c.name.rstrip("0123456789")
+    ends = words_of(name)[-2:]
+    if ends[-1:] in (["key"], ["keys"]) and len(value) < 16 and value.isalnum():
+        number = c.name[len(name) :]
+        if not kind_of_name("".join(ends)) or (number and value.endswith(number)):  # key1 = "counter1"
+            return True
     if len(word) > 2 and word in c.name.lower():
         return True
     return bool(_NAME_OF_SECRET.match(value) or (_WORDS.match(value) and wordness(value) not in "01234"))

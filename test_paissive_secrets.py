@@ -14238,12 +14238,12 @@ it is a number or a date
     - 2020-01-31T10:00+01:00 - 2020-01-31T10:00-0100
     + #ff + 0001 + 0000 + 2020-01-31T1:00 + 2020-01-31T10:00+010 + 0x + i64
     - 1026u32 - #ffaa00 - 00000001 - 2020-01-31
-    - 16usize - 7i64 - -0b1101
-    + 84725190
     - 0xfull - 12345678901234567890u8 - #ffaa0011 - 00001234 - 2020-01-31T10:00:00.123456789
     + 0x{h17} + 0xfulll + 123456789012345678901u8 + k7i64 + 7ikq + 7i + #ffaa00112 + 0000kq + 000012345
     + k020-01-31 + 12020-01-31 + 2020-k1-31 + 2020-1k-31 + 2020-01-k1 + 2020-01-3k
     + 2020-01-31T10:00:00.1234567890 + 2020-01-31T10:00+01:000
+    - 16usize - 7i64 - -0b1101 - \x00\x0f - \x7f\x80\x81\x82
+    + 84725190 + \x0 + \x7f\x80\x81\x82\x83
 it is a path or a file
     - ./x7 - /Run/Db - A.PEM - /ab - /a_b-c - /run/a.b-c/d - /run #x - /run x7 - a.b-c/d.pem - /run/a
     + /a + /abcdefghijklmn7 + .../x7
@@ -14332,6 +14332,9 @@ it is public
     - eyJhbGci{A20} - eyJ0eXAi{A20} - 3MVG9{A20} - phc_{A20} - pk_live_{A20} - pk_test_{A20} - MFkwEw{A20}
     - MHYwEA{A20} - MIIBIjANBgkq{A20} - MCowBQYDK2Vw{A20} - ecdsa-sha2-nistp256 AAAA{A20} - AAAAE2VjZHNh{A20}
     - AAAAC3Nza{A20}
+    - b.c ssh-rsa AAAA{B40} - 51B5 2DC5 DD45  2F92 BE34 - k7/20261129/e
+    - X4-Y Credential=k%7-x/20261129/e
+    + k7/2026112/x + 51B5 2DC5 DD45 2F92 + ab51B5 2DC5 DD45 2F92 BE34
     + k!3MVG9{A20} + eyJhbGci{A20}.x
     - MIIBajANBgkq
     + eyJhbGci + ssh-rsa x AAAA + ssh- AAAA
@@ -14340,14 +14343,17 @@ it is put in later
     - %d - .$AB
     - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s - $m[1]
     - ((x)) - {% x %} - a:~ts - %v& - $SECRET x - $TEMP/x - &x1
+    - k7Q%s - %.*s4%d - %app.dir%/x - %env(file:KEY)% - %x_y%
     + $4Kx9vQ2!mZ7p + 7%sK$9vQ2!
-    + k7Q%s + %sK7 + k7$Q2 + $ab!c
     - %(k7)s - $a:7 - $a:bc - $a,b
     + %()s + k$AB + $ k7 + $a:
+    + %sK7 + k7$Q2 + $ab!c + k7Q%.2s + %ab% + k%app.dir% + %7ap%
 it is the name of a variable, a type, a header or an option
     - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
     - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
+    - --max-size=7 - .AppKey - .data-api - auth_user=
+    + .App7 + .app_key + k.App + auth7_user= + authuser= + auth_user=7
     + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
     + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
@@ -14383,10 +14389,10 @@ it is cut off
     - " in x - ["x - ' + a - " . $x - " + $x
     + " - x
     - {{ x }} - : no such user - ['secret']
-    -  to 7 -  to v2 -  {x -  = x - ' in x - : x - :`x`
-    + k: x
     - " in 7
     +  to kx + x.. + .x. + ..x
+    -  to 7 -  to v2 -  {x -  = x - ' in x - : x - :`x` -  () => x
+    + k: x +  (x) => x
 it is a pattern
     - [a-z]7x - [0-9]7x - ^k7$ - [^a-z]7x - ^$
     + ^k7 + k7^x$ + k7x$ + [7-9]x
@@ -14578,6 +14584,10 @@ toke·n_pas·s = "administration"
 api_ke·y = "{u}"
 === it is a name or a word, a.py
 the_ke·y = "abcdefgh7jklmno"
+ke·y1 = "counter1"
+ke·y12 = "qxzv12"
+ke·ys = ["setKey1"]
+secre·t = "hmgetSetKey12"
 aut·h_toke·n = "aut·h7"
 aut·h_toke·n = "Aut·h7"
 pas·swords = "administration"
@@ -14632,6 +14642,8 @@ toke·n=`k3Xw9vQz k3Xw9vQz`
 nonce = "k3Xw9vQz"
 === it is a nonce, a.html
 <a nonce="k3Xw9vQz">
+=== it is a nonce, a.txt
+Digest realm="x", nonce="k3Xw9vQz"
 === it is a nonce, a.json
 "nonce": 1234567890
 "Nonce": 1234567890
@@ -14651,6 +14663,7 @@ a.Ke·y = abcd_e7
 x := f(Ke·y: abcd7)
 Ke·y = abcd7,
 Ke·y = abcd7)
+Ke·y = abcd_e7;
 Pas·sword: 1234
 Pas·sword = 12345678
 Pas·sword = -12345678
@@ -14661,7 +14674,6 @@ x.Pas·sword = b7$1
 === , a.go
 a.Ke·y = abcd7
 x Ke·y = abcd7,
-Ke·y = abcd_e7;
 x Pas·sword = 12345678
 "Pas·sword = abcd7
 x.Pas·sword = b7-c
