@@ -12762,6 +12762,27 @@ a.txt SharedAccessKe·y"="«{B43}=»
 a.txt SharedAccessKe·y'='«{B43}=»
 a.txt SharedAccessKe·y:«{B43}=»
 a.txt SharedAccessKe·y=«{B20}/{B22}=»
+a.txt AccountKe·y/='{B86}==
+a.txt AccountKe·y'': '{B86}==
+a.txt AccountKe·y¶: '«{B86}==»
+a.txt AccountKe·y'.'{B86}==
+a.txt AccountKe·y'¶ '{B86}==
+a.txt AccountKe·y'/'{B86}==
+a.txt AccountKe·y=¶«{B86}==»
+a.txt AccountKe·y': ¶{B86}==
+a.txt AccountKe·y'=_{B86}==
+a.txt AccountKe·y': .{B86}==
+a.txt AccountKe·y'=/{B86}==
+a.txt AccountKe·y={B43} {B42}==
+a.txt SharedAccessKe·y'"="{B43}=
+a.txt SharedAccessKe·y¶="«{B43}=»"
+a.txt SharedAccessKe·y_{B43}=
+a.txt SharedAccessKe·y"=¶«{B43}=»
+a.txt SharedAccessKe·y'=_{B43}=
+a.txt SharedAccessKe·y=.{B20}/{B22}=
+a.txt SharedAccessKe·y"=/{B43}=
+a.txt SharedAccessKe·y="'{B43}="
+a.txt SharedAccessKe·y={B20}/{B11} {B10}=
 = azure-client-secret
 a.txt x{A3}8Q~{W31}
 a.txt x.{A3}8Q~{W31}
@@ -12777,6 +12798,13 @@ a.txt {A3}8Q~{A34}.
 a.txt {A3}8Q~{A34}~
 a.txt {A3}8Q~{A34}-
 a.txt {A3}8Q~{A34}x
+a.txt /«{A3}8Q~{A31}-»
+a.txt a   .~8Q~{W31}
+a.txt x = ~./8Q~{W34}
+a.txt a.~BQ~{W31}
+a.txt a.~8Q~ {W31}
+a.txt «a.~8Q~{W31}»/
+a.txt «{A3}8Q~{A31}» ¶
 = putty-key
 a.txt Private-Lines: 1¶«{B64} »¶{B64}¶
 a.txt Private-Lines: 1  «{B20}¶»
@@ -12784,9 +12812,16 @@ a.txt Private-Lines: 1  {B19}¶
 a.txt Private-Lines: 1 «{B20}==¶»
 a.txt Private-Lines: 123 «{B64}¶»
 a.txt Private-Lines: 1 {B64}
+a.txt Private-Lines: _  {B20}¶
+a.txt Private-Lines: 1723 {B64}¶
+a.txt Private-Lines: 123{B64}¶
+a.txt Private-Lines: 1  {B20}_¶
+a.txt Private-Lines: 1  {B65}¶
 = openvpn-key
 a.txt -----BEGIN OpenVPN Static ke·y V1-----«¶¶{h32}¶  {h32}¶{h32}¶{h32}»¶
 a.txt -----BEGIN OpenVPN Static ke·y V1-----¶{h32}¶{h32}¶{h32}¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}a{h32}¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}¶.{h32}¶
 = stripe-webhook-secret
 a.txt «whse·c_{A20}/+{A3}»
 a.txt whse·c_{A20}/+{A30}_
@@ -12795,12 +12830,16 @@ a.txt «whse·c_{A20}/+{A30}=»=+
 a.txt «whse·c_{A20}/+{A30}=»=/
 a.txt «whse·c_{A20}/+{A30}=»=-
 a.txt «whse·c_{A20}/+{A30}==».
+a.txt «whse·c_{B44}».{B43}
+a.txt whse·c_{B88}+
 = discord-webhook
 a.txt /api/webhook·s/{d16}/{W60}
 a.txt /api/webhook·s/{d17}/{W59}
 a.txt /api/webhook·s/{d17}/«{W60}»
 a.txt /api/webhook·s/{d20}/«{W60}»
 a.txt /api/webhook·s/{d20}x/{W60}
+a.txt /api/webhook·s/{a20}/{W60}
+a.txt /api/webhook·s/{d20}7/{W60}
 = npmrc-login
 a.txt //x:_aut·hToke·n=«§»
 a.txt //x.local:_aut·hToke·n=«§»
@@ -12815,6 +12854,15 @@ a.txt //x.local/:_aut·hToke·n=«§»{x
 a.txt //x.local/:_aut·hToke·n=«§»(x
 a.txt //x.local/:_aut·hToke·n=k3Xw9vQ
 a.txt //x.local/:_aut·hToke·n=«§»
+a.txt //x.local :_aut·hToke·n=§§
+a.txt //x.local/:_aut·hToke·n¶="«§»"
+a.txt //x.local/:_aut·hToke·n¶ = § x
+a.txt //x.local/:_aut·hToke·n=⇥«§»$x
+a.txt //x.local/:_aut·hToke·n=«_§»
+a.txt //x.local/:_aut·hToke·n=«.§»'x
+a.txt //x.local/:_aut·hToke·n =«/§» x
+a.txt //x.local/:_aut·hToke·n='"§"
+a.txt //x:_aut·hToke·n=«{d300}»§
 = hex-private-key
 a.txt PRIVATE_KE·Y_ID={h64}
 a.txt private_ke·y_id={h64}
@@ -12825,6 +12873,16 @@ a.txt private_ke·y={h64}x
 a.txt private_ke·y=«{H64}»
 a.txt private_ke·y={h63}
 a.txt private_ke·y_of_the_whole_thing=«{h64}»
+a.txt private_ke·y/={H64}
+a.txt private_ke·y'"='{h64}
+a.txt PRIVATE_KE·Y¶=«{h64}»
+a.txt private_ke·y"."{h64}
+a.txt private_ke·y"=¶«{h64}»
+a.txt PRIVATE_KE·Y=_{h64}
+a.txt PRIVATE_KE·Y=.{h64}
+a.txt private_ke·y=/{H64}
+a.txt private_ke·y"="'{h64}
+a.txt private_ke·y"="«{h64}»-
 = basic-auth
 a.txt Basi·c bWU6{A20}azNYdzl2UXo=
 a.txt basi·c «bWU6azNYdzl2UXo»
@@ -12832,6 +12890,9 @@ a.txt Basi·c  «bWU6azNYdzl2UXo=»
 a.txt Basi·c bWU6a+/Ydzl2UXo=
 a.txt Basi·c «bWU6azN5»
 a.txt Basi·c bWU6azN
+a.txt Basi·c «bWU6azN5»_
+a.txt Basi·c bWU6az.N5
+a.txt Basi·c bWU6azN 5
 = bearer-token
 a.txt "Beare·r {L20}"
 a.txt "Beare·r {L9} {d9}{L9}"
@@ -12868,6 +12929,38 @@ a.txt Aut·horization: «{A20}==»
 a.txt Aut·horization: «{A20}=»=x
 a.txt Aut·horization: {A20}(
 a.txt Aut·horization: «{A20}=»=(
+a.txt "_Beare·r {d20}"
+a.txt '.beare·r {h40}='
+a.txt /Beare·r {A40}\"
+a.txt 'beare·r {h40} ='
+a.txt "Beare·r {A40}\\"
+a.txt 'beare·r {h40}=_
+a.txt "Beare·r {A40}\."
+a.txt "Beare·r {h40} ¶
+a.txt "Beare·r {h40}/
+a.txt Aut·horization_ Beare·r {L20}
+a.txt Aut·horization. {A20}==(
+a.txt Aut·horization    : {A20}==(
+a.txt Aut·horization/: {h40}
+a.txt Aut·horization')\]: Beare·r «{L20}»
+a.txt Aut·horization:«_{A20}=»=(
+a.txt Aut·horization:«/{h40}»
+a.txt Aut·horization:::: {L20}12
+a.txt Aut·horization:.abc {A20}
+a.txt Aut·horization:\ {L20}12
+a.txt Aut·horization, ''Beare·r {L20}'
+a.txt Aut·horization: _earer {L20}
+a.txt aut·horization:⇥ earer {L20}
+a.txt aut·horization=/earer {h20}
+a.txt Aut·horization:_abc {A20}
+a.txt Aut·horization: To/en {h40}
+a.txt Aut·horization: «a{L20}12»
+a.txt Aut·horization: abc «_{A20}»
+a.txt Aut·horization: «{A20}» ==
+a.txt Aut·horization: «{A20}==»==x
+a.txt Aut·horization: «{A20}=».=
+a.txt Aut·horization: «{A20}=» x
+a.txt Aut·horization: «{A20}==»/
 = login-arguments
 a.py x.basi·cAut·h("me", "«§»")
 a.py x.basi·cAut·h( 'me' , '«§»' )
@@ -12954,6 +13047,21 @@ a.js createHmac('sha256', '§$x')
 a.js createHmac('sha256', '§<x')
 a.js createHmac('sha256', '§{x')
 a.js createHmac('sha256', '§}x')
+a.java KE·YSTORE.LOAD(""k3Xw".toCharArray())
+a.php CUR·LOPT_USERP·WD,    "m:k3Xw 9"
+a.php CUR·LOPT_USERP·WD, m:k3Xw'
+a.php CUR·LOPT_USERP·WD,'m{a60}:k3Xw'
+a.py Fernet(b"{W21}.{W21}=")
+a.py FERNET(b'{W21} {W21}=')
+a.py FERNET(b'{W21}/{W21}=')
+a.js JWT.sign(a,"k3'w9v")
+a.js jwt.verify({d119} x,  'k3Xw9v' )
+a.js JWT.sign({a119}a,"«k3Xw9v»")
+a.js jwt.verify( x,  `k3Xw9v' )
+a.js jwt.verify( x,  'k3Xw9v# )
+a.js jwt.verify( x,  '«k3Xw9v»'⇥)
+a.js JWT.sign(a,"k3Xw9v".
+a.js jwt.verify( x,  'k3Xw9v'/)
 = command-password
 a.sh echo 'me:«k3Xw»' | chpas·swd
 a.sh echo "me:«k3Xw»"|chpas·swd
@@ -13089,6 +13197,74 @@ a.ps1 ConvertTo-SecureString "[k3Xw"
 a.ps1 ConvertTo-SecureString "'k3Xw"
 a.ps1 ConvertTo-SecureString "k3X¶w9"
 a.ps1 ConvertTo-SecureString "¶k3Xw9"
+a.sh echo ""me:k3Xw"|chpas·swd
+a.sh echo m/:k3Xw9 | chpas·swd
+a.sh echo 'me{a31}:k3Xw' | chpas·swd
+a.sh echo m{d30}e:«k3Xw» | sudo chpas·swd
+a.sh echo "me:k3Xw'"|chpas·swd
+a.sh echo "me:«k3Xw»"|         chpas·swd
+a.conf ps·k="k3 "w9vQ"
+a.sh sshpas·s -p   k3Xw
+a.sh sshpas·s --pas·sword.k3Xw
+a.sh run ¶-u m:«k3Xw9v»
+a.sh run -u _e:k3Xw9v/x
+a.sh run -u .e:k3Xw9v/x
+a.sh run -u  m:k3Xw9v
+a.sh run -u /me:k3Xw9v'
+a.sh run -u '"me:k3Xw9v'
+a.sh run -u m    :k3Xw9v
+a.sh run -u m/:k3Xw9v
+a.sh run -u m{d61}:k3Xw9v
+a.sh run -u me{d59}:«k3Xw9v»
+a.sh run -u me:{d61}k3Xw9v'x
+a.sh run -u me:«{d60}k3Xw9v»
+a.sh run -u m:«k3{a97}X»w9v
+a.sh sqlcmd -P  k3Xw
+a.sh htpas·swd -b ¶a k3Xw
+a.txt htpas·swd -.bB users me §
+a.sh htpas·swd -/cbm a b k3Xw
+a.sh htpas·swd -cb_ a b k3Xw
+a.sh htpas·swd -cb. a b k3Xw
+a.sh htpas·swd -cb/ a b k3Xw
+a.txt htpas·swd -bausers me «§»
+a.sh htpas·swd -b b; «k3Xw»
+a.sh htpas·swd -b aa{d99} k3Xw
+a.sh htpas·swd -b a{a98}a «k3Xw»
+a.sh cur·l -u=  me:«k3X»
+a.sh cur·l -u "me":"k3"
+a.sh cur·l -u_'me:k3X'
+a.sh cur·l -u. :k3X
+a.sh cur·l -u/ :k3X
+a.sh cur·l -u    m:e:k3X
+a.sh cur·l -u''me:k3X'
+a.sh cur·l -um{a79}e:k3X
+a.sh cur·l -u {d80}:«k3X»
+a.sh cur·l -u# :k3X
+a.sh cur·l -u "me"":"k3X"
+a.sh cur·l -u me:«_k3X»"x
+a.sh cur·l -u me:«.k3X»
+a.sh cur·l -u m:«/:k3X»
+a.sh cur·l -u :«k{d99}»3X
+a.ps1 ConvertTo-SecureString 'k"3 Xw'
+a.ps1 ConvertTo-SecureString -a_-b -c "k3Xw"
+a.txt ConvertTo-SecureString _§' -AsPlainText
+a.ps1 ConvertTo-SecureString -a .b -c "k3Xw"
+a.ps1 ConvertTo-SecureString -a -b    -c "k3Xw"
+a.txt ConvertTo-SecureString -AsPlainText /Force "§"
+a.ps1 ConvertTo-SecureString "k{a98}3Xw" -AsPlainText
+a.ps1 ConvertTo-SecureString "k3Xw_ -AsPlainText
+a.txt ConvertTo-SecureString -AsPlainText -Force "§.
+a.ps1 ConvertTo-SecureString '{a99}k3 Xw'
+a.sh SSHPAS·S '-p «k3Xw»
+a.sh sshpas·s_ a \¶  -p k3Xw
+a.sh sshpas·s. -pk3Xw
+a.sh sshpas·s          -p 'k3Xw'
+a.sh SSHPAS·S/ -p k3Xw
+a.sh sshpas·s 'a' {a99}b -p k3Xw
+a.sh sshpas·s \¶ {d99} -p «k3Xw»
+a.sh sshpas·s \¶ _-p k3Xw
+a.sh sshpas·s .-pk3Xw
+a.sh docker login -u me /-p k3Xw
 = netrc-password
 a.txt machine a login b pas·sword «k3X»
 a.txt machine a login b account c pas·sword «k3X»
@@ -13103,6 +13279,21 @@ a.txt machine a login b pas·sword {k3X
 a.txt machine a login b pas·sword (k3X
 a.txt machine a login b pas·sword [k3X
 a.txt machine aa login bb account cc pas·sword «k3X»
+a.txt machine ¶ login b pas·sword k3X
+a.txt machine a¶ login ¶ pas·sword k3X
+a.txt machine aa login bb account cc pas·sword ⇥k3X
+a.txt machine a{a99} login b pas·sword k3X
+a.txt machine a{a98} login b pas·sword «k3X»
+a.txt machine a@login b pas·sword k3X
+a.txt machine a login < pas·sword «k3X»
+a.txt machine a login b{a99} pas·sword k3X
+a.txt machine a login b{d98} account c pas·sword «k3X»
+a.txt machine a login bapas·sword k3X
+a.txt machine a login b account ] pas·sword «k3X»
+a.txt machine a login b account {a99}c pas·sword k3X
+a.txt machine x login me account {a98}a pas·sword «§»
+a.txt machine a login b account c%pas·sword k3X
+a.txt machine a login b pas·sword «k{a97}3X»
 = pgpass-password
 .pgpass a:b:c:d:«k3X»
 .pgpass a:1:c:d:«k3:X»
@@ -13112,6 +13303,11 @@ a.txt machine aa login bb account cc pas·sword «k3X»
 .pgpass a:1:c:d:«§»¶b:2:e:f:«§»¶
 .pgpass a:1:c¶d:e:§
 .pgpass ::::§
+.PGPASS :a:1:b:c:§
+.PGPASS a:1:b:c:{a100}§
+.PGPASS {d200}a:1:b:c:§
+.PGPASS a:{a199}1:b:c:«§»
+.pgpass a:b:c:d:k{a97}3X
 = azure-signature
 a.txt ?sp=r&sig=«{A43}»
 a.txt ?sp=r&se=1&sig=«{A43}»
@@ -13126,6 +13322,15 @@ a.txt sp=a&b<c&sig={A43}
 a.txt sp=a&b>c&sig={A43}
 a.txt sp=a&sig={A42}
 a.txt sp=a&sig=«{A20}%-_{A20}»
+a.txt -sp=rl&se=2030&amp;sig=«{W43}»
+a.txt ?sp={a60}r&sig={A43}
+a.txt sp=r{d59}&&sig=«{A43}»
+a.txt sp=r&{d300}&sig={A43}
+a.txt sp=r&{d299}&sig=«{A43}»
+a.txt sp=r&&sig=«{A43}».
+a.txt sp=r&&sig= {A43}
+a.txt sp=r&&sig=«{A43}»/
+a.txt ?sp=r&sig=«{A70}»
 = azure-function-key
 a.txt https://x.azurewebsites.net/api/a?code=«{A40}»
 a.txt https://x.azurewebsites.net/api/a?code={A39}
@@ -13144,6 +13349,12 @@ a.txt https://x.azurewebsites.net/api/a?b"1&code={A40}
 a.txt https://x.azurewebsites.net/api/a?b'1&code={A40}
 a.txt https://x.azurewebsites.net/api/a?b<1&code={A40}
 a.txt https://x.azurewebsites.net/api/a?b>1&code={A40}
+a.txt https://x.azurewebsites.net/api/a{d100}?code={A20}%/+-{A20}==
+a.txt https://x.azurewebsites.net/api/{a99}a?b=1&code=«{A40}»
+a.txt https://x.azurewebsites.net/api/a/b?{a98}c=1&code={W40}
+a.txt https://x.azurewebsites.net/api/a?code={A20}.{A19}
+a.txt https://x.azurewebsites.net/api/a?code= {A20}%/+-{A20}==
+a.txt https://x.azurewebsites.net/api/a?code=«{W54}==»=
 = mailchimp-key
 a.txt x{h32}-us1
 a.txt -{h32}-us1
@@ -13153,6 +13364,18 @@ a.txt {h32}-us1-
 a.txt {h32}-us123
 a.txt «{h32}-us1»
 a.txt «{h32}-us12»
+a.txt {h32}-us.
+a.txt  «{h32}-us12»
+a.txt /«{h32}-us1»
+a.txt {h16}_{h15}-us12
+a.txt {h16}.{h15}-us1
+a.txt {h16} {h15}-us1
+a.txt {h16}/{h15}-us1
+a.txt {h32}-us_
+a.txt {h32}-us ¶
+a.txt {h32}-us/
+a.txt «{h32}-us1» ¶
+a.txt «{h32}-us12»/
 = slack-webhook
 a.txt https://hook·s.slack.com/services/«T{U5}/{A6}/{A16}»
 a.txt https://hook·s.slack.com/services/T{U5}/{A6}/{A15}
@@ -13162,6 +13385,17 @@ a.txt https://hook·s.slack.com/services/«T{U14}/{A24}/{A20}/{A48}»
 a.txt https://hook·s.slack.com/service/T{U5}/{A6}/{A16}
 a.txt https://hook·s.slack.com/workflows/«T{U5}/{A6}/{A16}»
 a.txt https://hook·s.slack.com/servicesofx/T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/workflows/T{U8}/A{U47}/{A24}
+a.txt https://hook·s.slack.com/w_rkflows/T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/wor.flows/T{U8}/A{U8}/{A24}
+a.txt https://hook·s.slack.com/servic s/T{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/servic/s/T{U8}/B{U8}/{A24}
+a.txt hook·s.slack.com/woarkflows/T{U8}/A{U8}/{A24}
+a.txt https://hook·s.slack.com/workflows/_T{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/services/T{U5} /{A6}/{A16}
+a.txt https://hook·s.slack.com/workflows/{d10}T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/workflows/T{U8}/A{U4}-{U3}/{A24}
+a.txt https://hook·s.slack.com/workflows/T{U5}/{A25}/{A16}
 """
 
 
@@ -14069,6 +14303,7 @@ a.xml <pas·sword type="x">«§»</pas·sword>
 a.xml <a name="pas·sword">«§»</a>
 a.csv pas·sword,§
 a.tex \pas·sword{§}
+a.yml kind: Secre·t¶data:¶  a: «cGFzc3dvcmQ9azNYdz_2UTI=»¶  b: «cGFzc3dvcmQ9«azNYdzl2UTI»K»¶
 """
 
 
@@ -15865,6 +16100,10 @@ a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»----- x
 a.txt -----BEGIN PUBLIC KE·Y-----¶{B64}¶-----END PUBLIC KE·Y-----
 a.txt -----BEGIN PRIVATE KE·YS-----¶{B64}¶-----END PRIVATE KE·Y-----
 a.txt -----begin private ke·y-----¶{B64}¶-----end private ke·y-----
+a.txt -----BEGIN   PRIVATE KE·Y-----¶{B64}¶----- x
+a.txt -----BEGIN ABC_EFGHIJKL ABCDEFGHIJKL ABCDE PRIVATE KE·Y-----¶{B64}¶
+a.txt -----BEGIN ABCDEFGHIJKL ABCDEFGHIJ.L ABCDE PRIVATE KE·Y-----¶{B64}¶
+a.txt -----BEGIN ABCDEFGHIJKL ABCDEFGHIJKL AB/DE PRIVATE KE·Y-----¶{B64}¶
 = encrypted-key
 a.txt «-----BEGIN ENCRYPTED PRIVATE KE·Y-----¶{B64}¶-----END ENCRYPTED PRIVATE KE·Y-----»¶
 = json-web-key
@@ -16015,6 +16254,39 @@ a.ini sha1234_of={A24}
 a.ini not_secre·t={A24}
 a.ini db_pas·sword={A24}
 a.json "a": "{A24}"
+a.ini mD5={A24}
+a.ini sha{a2}256={A24}
+a.ini shaB56=«{A24}»
+a.ini shaa56=«{A24}»
+a.yml ⇥a: «{A24}»
+a.yml - b: «{A24}»
+a.yml "a: «{A24}»
+a.yml 'a: «{A24}»
+a.yml a": «{A24}»
+a.yml a': «{A24}»
+a.yml a⇥: «{A24}»
+a.yml _ b: {A24}
+a.yml . b: {A24}
+a.yml /a: {A24}
+a.yml /: {A24}
+a.yml {d59}a: «{A24}»
+a.yml a          : {A24}
+a.yml a/: {A24}
+a.yml a _: {A24}
+a.yml a .: {A24}
+a.yml a         : «{A24}»
+a.yml a. {A24}
+a.yml a/ {A24}
+a.yml a:⇥«{A24}»
+a.yml a:«/{A24}»
+a.yml a:«~{A24}»
+a.yml a: «{A24}» ¶
+a.yml a:«_{A24}»
+a.yml a:«.{A24}»
+a.yml a:          {A24}
+a.yml a:         «{A24}»
+a.yml a: {A201}
+a.yml a: «{A200}»
 = aws-secret-key
 a.txt AKIA{K16} «{A38}/+»
 a.txt AKIA{K16} {A37}/+
@@ -16037,6 +16309,12 @@ a.txt AKIA{K16}¶{a99}¶«{A40}»
 a.txt «{A40}»¶{a99}¶AKIA{K16}
 a.txt ASIA{K16} «{A40}»
 a.txt gh-{K16} {A40}
+a.txt ASIA{K16}+{A40}
+a.txt ASIA{K16}/{A40}
+a.txt ASIA{K16} {A40}/
+a.txt AKIA{K16}¶{a99}¶{A20}_{A19}
+a.txt AKIA{K16} {A38}.+
+a.txt ASIA{K16} «{A40}» ¶
 = github-token
 a.txt a.b.«ghp_{A36}»
 a.txt \n«ghp_{A36}»
