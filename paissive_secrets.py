@@ -266,7 +266,7 @@ _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|m
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
     r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
-    r"|description|digest|dir|directory|disabled|email|enabled|encoding|encryption|endpoint|error"
+    r"|description|digest|dir|directory|email|enabled|encoding|encryption|endpoint|error"
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
@@ -277,7 +277,7 @@ _ABOUT_SECRET = (
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
-    r"|\b(?:[cx]srf|atl)(?!.*\b(?:secret|key)\b)"
+    r"|\b(?:[cx]srf\w*|atl)\b(?!.*\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index"
     r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"

@@ -909,10 +909,11 @@ def test_what_only_resembles_a_reference_is_none():
 # Words that make a name one of a secret, by the kind of secret that it is.
 WORDS_OF_KIND = {
     "pass": "pass password passwords passwort passwd passwrd passphrase passfrase passcode dbpassword pwd"
-    " dbpwd pwds pw rootpw pws pin pins passe kennwort senha dbpass lbpass mypass pypass pgpass userpass"
-    " usrpass rootpass adminpass supass sudopass testpass keypass storepass emailpass mailpass smtppass"
-    " imappass ftppass sshpass sqlpass mysqlpass ldappass newpass oldpass requirepass workpass loginpass"
-    " httppass httpspass proxypass authpass webpass apipass redispass mongopass postgrespass",
+    " dbpwd pwds pw abcdepw rootpw pws pin pins passe kennwort senha dbpass lbpass mypass pypass"
+    " pgpass userpass usrpass rootpass adminpass supass sudopass testpass keypass storepass emailpass"
+    " mailpass smtppass imappass ftppass sshpass sqlpass mysqlpass ldappass newpass oldpass"
+    " requirepass workpass loginpass httppass httpspass proxypass authpass webpass apipass redispass"
+    " mongopass postgrespass",
     "secret": "secret secrets clientsecret salt salts dsn dsns secret_key",
     "token": "token tokens accesstoken pat pats",
     "key": "auth_key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
@@ -923,7 +924,7 @@ WORDS_OF_KIND = {
     "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
     "nonce": "nonce nonces",
     "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
-    " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD cnonces xxkey appkeysx loginpassx"
+    " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD cnonces abcdefpw xxkey appkeysx loginpassx"
     " pinsx saltsy dsnsx patsy authorizations oauthx kennworts senhas passes",
 }
 
@@ -1007,11 +1008,17 @@ NAMES_OF_NO_SECRETS = (
     " change_token pagination_token continuation_token lock_token request_token resume_token sync_token"
     " authenticity_token max_tokens min_tokens num_tokens total_tokens version_token with_credentials"
     " allow_credentials allowed_credentials lock_key postman_token PASSWORD_MD5_KEY"
-    " PASSWORD_DOUBLE_SHA_KEY"
+    " PASSWORD_DOUBLE_SHA_KEY pass_md5_key csrfmiddlewaretoken get_password_bytes encrypted_keys ws_key"
+    " public_apikey secret_pubkey secret_pubkeys encrypted_pass encrypted_db_key hashed_pass hashed_key"
+    " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
-    " hashed_db_password nation_password key_id_secret secret_id JENKINS_SECRET_ID PASSWORD2"
+    " hashed_db_password nation_password key_id_secret secret_id JENKINS_SECRET_ID PASSWORD2 piano_password"
+    " nobody_password dummyapp_password pianopassword ATLAS_TOKEN ATLASSIAN_API_TOKEN matl_token"
+    " target_password getter_password db_text_password helper_token public_keyring_password republic_key"
+    " password_shared_key unencrypted_password encrypted_password_auth unhashed_password"
+    " hashed_keyring_password homepage_token page_tokenizer_key herewith_credentials"
 )
 
 
@@ -12631,9 +12638,14 @@ facebook-token EAAM{A60} EAAT{A60}
 def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
     for entry in f"{FORMS}; {FORMS_WITH_ALL_PARTS}".replace("\N{MIDDLE DOT}", "").split(";"):
         rule, *forms = entry.split()
-        matches = scanned("".join(f" {ps._samples(form)} \n" for form in forms))
-        lines = {match.line for match in matches if match.rule.id == rule}
-        assert [form for n, form in enumerate(forms, 1) if n not in lines] == [], rule
+        text = "".join(f" {ps._samples(form)} \n" for form in forms)
+        # A token ends where its form does; what is looked for before a prefix doesn't belong to it.
+        ends = {span.end for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule}
+        lines = text.encode().split(b"\n")
+        places = [len(b"\n".join(lines[:n])) - 1 for n in range(1, len(forms) + 1)]
+        assert [form for form, end in zip(forms, places) if end not in ends] == [], rule
+        found = {match.line for match in scanned(text) if match.rule.id == rule}
+        assert found == {*range(1, len(forms) + 1)}, rule
 
 
 # The confidence and the severity of rules; those of all others are high and critical.
@@ -12995,6 +13007,7 @@ a.py x.basi·cAut·h("me","§$x")
 a.py x.basi·cAut·h("me","§$ ")
 a.py x.cre·dentials("me","«§»")
 a.py x.login("me","«§»")
+a.py login("me","§")
 a.py wifi.begin("me","«§»")
 a.py mysq·li("dsn", "me","«§»")
 a.py mysq·li(a.b$c , 'me','«§»')
@@ -13495,7 +13508,8 @@ def test_a_token_is_found_only_as_a_whole_word():
     assert [found(f"{before}{github}") for before in ("a", "7", "_", "-")] == [[]] * 4
     assert [found(f"{github}{after}") for after in "_-"] == [[], []]
     sendgrid = "SG." + ps._samples("{X22}.{X43}")
-    assert [found(f"{before}{sendgrid}") for before in ("_", "-", "a")] == [["sendgrid-key"]] * 2 + [[]]
+    assert [found(f"{before}{sendgrid}") for before in "_-"] == [["sendgrid-key"]] * 2
+    assert [found(f"{before}{sendgrid}") for before in "aZ7"] == [[], [], []]
 
 
 def test_an_expression_is_compiled_when_it_is_used_and_only_once():
@@ -13689,6 +13703,7 @@ a.sh run --$pas·sword k3Xw
 a.py pas·swords = ("«§»", "«§»")
 a.py pas·swords = {"«§»", "«§»"}
 a.py pas·swords = {"§": "§"}
+a.php $pas·sword = ("«§»" => 1);
 a.rb pas·swords = {"§" => "§"}
 a.php pas·swords = ["§" => "§"]
 a.py f(pas·sword, "§": 1)
@@ -16092,6 +16107,8 @@ a.txt «-----BEGIN PRIVATE KE·Y-----\t{B31}\t{B31}\t-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Version: {B31}¶{B31}¶{B20}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶Of-Version: {B50}¶{B31}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Ab: {B50}¶{B31}¶-----END PRIVATE KE·Y-----»
+a.txt «-----BEGIN PRIVATE KE·Y-----¶{h64}¶-----END PRIVATE KE·Y-----»
+a.txt -----BEGIN PRIVATE KE·Y-----¶{d64}abcde{d9}¶-----END PRIVATE KE·Y-----
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B64}...¶-----END PRIVATE KE·Y-----
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B64}…¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»«-----BEGIN PRIVATE KE·Y-----¶{B64}¶-----END PRIVATE KE·Y-----»
@@ -16337,6 +16354,7 @@ a.txt «-----BEGIN ABCDEFGHIJKL ABCDEFGHIJKL ABCDE PRIVATE KE·Y-----¶{B64}¶»
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B300}{B300}{B300}{B300}{B300}{B300}{B300}¶-----END PRIVATE KE·Y-----»¶x
 = unnamed-value
 a.yml {a50}: «{A24}»
+a.yml x: 1¶{a50}: «{A24}»
 = kubernetes-secret
 a.yml apiVersion: v1¶stringData:¶  a: §¶---¶kind: Secre·t¶stringData:¶  a: «§»¶
 a.yml kind: Secre·t¶data:¶  a: «cGFzc3dvcmQ9azNYdzl2UTI=»¶  b: «cGFzc3dvcmQ9azNYdzl2UTIK»¶
@@ -16501,6 +16519,8 @@ def test_a_login_in_base64_is_text():
         (b"me:abc", ["registry-auth"]),
         (b"me:ab", ["password"]),
         (b"me:k3Xw\x019vQz2", ["password"]),
+        (b"m\x01:" + LOGIN.encode(), ["password"]),
+        (b":" + LOGIN.encode(), ["registry-auth"]),
         (b"me:\xff" + LOGIN.encode() + b"abc", ["registry-auth"]),
         (b"me:\xff" + LOGIN.encode() + b"ab", ["password"]),
     ):
@@ -16689,6 +16709,8 @@ def test_a_nonce_is_no_more_than_medium():
         (f"mysql --version; ssh -p{LOGIN} x.local", None),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + base64_of('"sub": "somebody"').rstrip("=") + ".", None),
+        (f"{UNSIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".", None),
+        (f"{UNSIGNED}." + base64_of('{"sub": "somebody"').rstrip("=") + ".a1B2c3D4e5", "jwt"),
         (f"{UNSIGNED}." + base64_of('{"sub": "somebody"}\n').rstrip("=") + ".", "jwt"),
         (f"{UNSIGNED}." + url_base64_of('{"sub": "??>>~~??>>"}') + ".", "jwt"),
         (url_base64_of('{"x": "??>>~~", "alg": 1}') + "." + url_base64_of('{"sub": 1}') + ".a", "jwt"),
