@@ -3641,10 +3641,10 @@ class Lease:
     def put_off(self) -> None:
         self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
 
-    def extend(self, response: Exchange, about: Json) -> bool:
+    def extend(self, about: Json) -> bool:
         """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
         longer = json_number(about.get("lease_duration"))
-        renewed = response.status == 200 and longer > self.seconds / 2
+        renewed = longer > self.seconds / 2
         if renewed:
             self.start(longer)
         return renewed
@@ -3700,7 +3700,7 @@ class Session:
             lease.put_off()
             body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
             response = self.call("POST", "sys/leases/renew", body)
-            if not lease.extend(response, response.body) and not response.may_pass:
+            if not lease.extend(response.body) and not response.may_pass:
                 lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
@@ -3757,7 +3757,7 @@ class Session:
         with suppress(SecretsError):  # it is good for another third of its lease
             if lease.seconds:
                 response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-                renewed = lease.extend(response, child_object(response.body, "auth"))
+                renewed = lease.extend(child_object(response.body, "auth"))
                 if not renewed and self.settings.login != "token":
                     self._log_in()
                 return

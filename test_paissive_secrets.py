@@ -7327,7 +7327,7 @@ BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     ({**LDAP, "username": "a/../b ?#ü"}, "ldap/login/a%2F..%2Fb%20%3F%23%C3%BC", {"password": TELLTALE}),
     ({"login": "github", "github_token": "g"}, "github/login", {"token": "g"}),
     ({"login": "cert"}, "cert/login", {"name": ""}),
-    ({"login": "jwt", "jwt": "j", "login_mount": "team/ci"}, "team/ci/login", {"jwt": "j", "role": ""}),
+    ({"login": "jwt", "jwt": "j", "login_mount": "a b/ci"}, "a%20b/ci/login", {"jwt": "j", "role": ""}),
     ({"login": "kubernetes", "role": "r", "jwt": "j"}, "kubernetes/login", {"jwt": "j", "role": "r"}),
 ]
 
@@ -7389,7 +7389,8 @@ def test_all_settings_that_open_a_vault_store_are_masked():
     opening = {name: f"made-up-{name}" for name in names}
     opening["proxy_addr"] = "http://user:" + "made-up@proxy.test:3128"
     store = ps.VaultStore(**opening)
-    assert set(store.credentials()) >= set(opening.values())
+    assert set(store.credentials()) == set(opening.values())
+    assert list(ps.VaultStore(jwt="j").credentials()) == ["j"]
     assert "made-up" not in repr([store, store.settings, store._session, store._session.transport])
 
 
@@ -7988,6 +7989,24 @@ def test_a_server_or_firewall_that_refuses_patch_gets_a_post(stub, refusal, lost
     assert (history[1:], server.tries("PATCH")) == ([{"a": "2", "b": "1"}, {"a": "2", "b": "2"}], 1 + lost)
 
 
+def test_what_others_write_after_they_deleted_a_secret_is_kept(stub):
+    history, theirs = [{"a": "v", "b": "v"}], {"a": "theirs", "b": "w"}
+    answer = kv_2(history)
+
+    def act(request):
+        if request.startswith(b"PATCH"):
+            return http(b"", 405)
+        is_first = request.startswith(b"POST") and len(history) == 1
+        answered = answer(request)
+        if is_first:
+            history[0] = None  # deleted a moment before
+            history.append(theirs)
+        return answered
+
+    stub(act).store().set("app#b", "w")
+    assert history == [None, {"a": "v", "b": "w"}, theirs, theirs]
+
+
 def test_a_patch_that_was_carried_out_before_it_was_refused_is_not_made_twice(stub):
     history, theirs = [{"a": "1", "b": "1"}], {"a": "theirs", "b": "1"}
     answer = kv_2(history)
@@ -8435,6 +8454,8 @@ def test_status_shows_how_the_store_logs_in_and_the_kind_of_its_mount(stub):
     rows = [("store", "vault"), ("address", server.address), ("namespace", "team"), ("login", "ldap")]
     rows += [("time left", "no end"), ("mount", "secret/, KV version 1")]
     assert list(store.status()) == rows
+    problem = "db/ isn't a KV mount: it can only be read"
+    assert dict(server.store(mount="db").status())["problem"] == problem
 
 
 def test_status_says_of_a_token_without_an_end_that_it_has_none():
@@ -8606,6 +8627,13 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     store = server.store()
     store.set("a", "v"), store.get("a")
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
+
+
+def test_a_secret_without_any_field_can_be_deleted():
+    store = bao().store()
+    bao().ask("POST", f"secret/data/{store.settings.prefix}/app", {"data": {}})
+    store.delete("app#")
+    assert type(failure(store.get, "app#a")) is ps.Deleted
 
 
 def test_a_secret_without_any_field_is_not_written():
