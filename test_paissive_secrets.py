@@ -11142,6 +11142,22 @@ def test_mask_what_bash_traces_and_quotes():
         assert b"***" in shown and not re.search(rb"cret|w.{0,2}rd|colon|wice", shown), (script, shown)
 
 
+def test_mask_what_shells_write_a_backslash_before_and_no_other():
+    for char in string.punctuation + " \t":
+        shown = ps.Encodings([f"corr{char}ect-horse"]).mask(f"corr\\{char}ect-horse")
+        assert (shown == "***") == (char in "|&;<>()$`\\\"'*?[]{}!^, \t/"), char  # the last by JSON
+        shown = ps.Encodings([f"co|rr{char}ect-horse"]).mask(f"co|rr\\{char}ect-horse")  # between quotes
+        assert (shown == "***") == (char in "$`\"\\'/"), char
+    for before in ":=":
+        assert ps.Encodings([f"corr{before}~ect-horse"]).mask(f"corr{before}\\~ect-horse") == "***"
+
+
+def test_masks_are_limited_as_readme_says_and_by_what_a_variable_can_hold():
+    assert f"values under {ps.MIN_MASKED} characters" in README
+    assert f"lines of a value with over {ps._MAX_LINES:,} |" in README
+    assert ps._MAX_ENCODED == 128 * 1024  # execve(2): MAX_ARG_STRLEN
+
+
 def test_mask_how_programs_escape_in_quotes():
     commands = ["LC_ALL=C bash -c 'printf %q \"$V\"'", "LC_ALL=C.UTF-8 bash -c 'declare -p V'"]
     values = ("pa$$w@rd-secret", "\"q\"-'secret'\\", "a b~secret")
