@@ -13120,6 +13120,28 @@ a.js jwt.verify( x,  'k3Xw9v# )
 a.js jwt.verify( x,  '«k3Xw9v»'⇥)
 a.js JWT.sign(a,"k3Xw9v".
 a.js jwt.verify( x,  'k3Xw9v'/)
+a.py x.basi·cAut·h('"m","§")
+a.py x.basi·cAut·h(⇥"me","«°^»")
+a.txt cre·dential(_me', '§')
+a.py x.basi·cAut·h( me", "§")
+a.py x.basi·cAut·h(/me","°*")
+a.py x.basi·cAut·h("me{a79}","°*")
+a.py x.basi·cAut·h("m{d79}","«§»")
+a.py x.basi·cAut·h("me.,"°#")
+a.py x.basi·cAut·h( 'me\ , '§' )
+a.py x.basi·cAut·h("me/,"°#")
+a.py x.basi·cAut·h("me"¶,"«°^»")
+a.txt x.basi·cAut·h("me"          , "§")
+a.py x.basi·cAut·h("me"         ,"«°#»")
+a.py x.basi·cAut·h("me",⇥"«°^»")
+a.txt cre·dential('me', _§')
+a.py x.basi·cAut·h("m",.§")
+a.py x.basi·cAut·h("me", °@")
+a.py x.basi·cAut·h("me","«°!»"'
+a.txt cre·dential('me', '«§»')"
+a.py x.basi·cAut·h("me","°/")
+a.py x.basi·cAut·h("me","°+_)
+a.py x.basi·cAut·h("me","°*/)
 = command-password
 a.sh echo 'me:«k3Xw»' | chpas·swd
 a.sh echo "me:«k3Xw»"|chpas·swd
@@ -13323,6 +13345,14 @@ a.sh sshpas·s \¶ {d99} -p «k3Xw»
 a.sh sshpas·s \¶ _-p k3Xw
 a.sh sshpas·s .-pk3Xw
 a.sh docker login -u me /-p k3Xw
+a.sh SSHPAS·S         -p «k3Xw»
+a.sh sshpas·s -p"k3X"
+a.sh sshpas·s -p'3Xw
+a.sh sshpas·s -p«_k3Xw»
+a.sh sshpas·s -p«.k3Xw»
+a.sh sshpas·s -p «/k3Xw»'
+a.sh sshpas·s -p''k3Xw'
+a.sh sshpas·s -p«k{d97}3X»w
 = netrc-password
 a.txt machine a login b pas·sword «k3X»
 a.txt machine a login b account c pas·sword «k3X»
