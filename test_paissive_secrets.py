@@ -12506,9 +12506,10 @@ def marked(text, path, rule=None):
 
 
 def path_and_text(row):
-    """The path and the text of such a row: § is a value, ° one of letters, ¶ ends a line, and ⇥ is a tab."""
+    """The path and the text of such a row: § is a value, ° one of letters, ¶ ends a line, ⇥ is a tab, and
+    ⋯ stands for 20 spaces."""
     path, _, text = row.partition(" ")
-    for sign, stands_for in zip("§°¶⇥", ("k3Xw" + "9vQ2", "xqzvkwjh", "\n", "\t")):
+    for sign, stands_for in zip("§°¶⇥⋯", ("k3Xw" + "9vQ2", "xqzvkwjh", "\n", "\t", " " * 20)):
         text = text.replace(sign, stands_for)
     return path, text
 
@@ -12840,6 +12841,9 @@ a.txt SharedAccessKe·y=.{B20}/{B22}=
 a.txt SharedAccessKe·y"=/{B43}=
 a.txt SharedAccessKe·y="'{B43}="
 a.txt SharedAccessKe·y={B20}/{B11} {B10}=
+a.txt AccountKe·y⋯⋯⋯⋯       ={B86}==
+a.txt SharedAccessKe·y⋯⋯ ="{B43}="
+a.txt SharedAccessKe·y"=⋯⋯ "{B43}=
 = azure-client-secret
 a.txt x{A3}8Q~{W31}
 a.txt x.{A3}8Q~{W31}
@@ -12940,6 +12944,9 @@ a.txt PRIVATE_KE·Y=.{h64}
 a.txt private_ke·y=/{H64}
 a.txt private_ke·y"="'{h64}
 a.txt private_ke·y"="«{h64}»-
+a.txt private_ke·y⋯ ={H64}
+a.txt private_ke·y=⋯ {H64}
+a.txt private_ke·y=⋯⋯⋯     {H64}
 = basic-auth
 a.txt Basi·c bWU6{A20}azNYdzl2UXo=
 a.txt basi·c «bWU6azNYdzl2UXo»
@@ -13142,6 +13149,10 @@ a.txt cre·dential('me', '«§»')"
 a.py x.basi·cAut·h("me","°/")
 a.py x.basi·cAut·h("me","°+_)
 a.py x.basi·cAut·h("me","°*/)
+a.py x.basi·cAut·h(⋯⋯ "me","°!")
+a.py x.basi·cAut·h(⋯⋯"me","«°#»")
+a.py x.basi·cAut·h("me",⋯⋯ "°?")
+a.py x.basi·cAut·h("me",⋯⋯"«°%»")
 = command-password
 a.sh echo 'me:«k3Xw»' | chpas·swd
 a.sh echo "me:«k3Xw»"|chpas·swd
@@ -13353,6 +13364,7 @@ a.sh sshpas·s -p«.k3Xw»
 a.sh sshpas·s -p «/k3Xw»'
 a.sh sshpas·s -p''k3Xw'
 a.sh sshpas·s -p«k{d97}3X»w
+a.sh ldapsearch -w⋯          k3Xw
 = netrc-password
 a.txt machine a login b pas·sword «k3X»
 a.txt machine a login b account c pas·sword «k3X»
@@ -16384,6 +16396,8 @@ a.yml a:          {A24}
 a.yml a:         «{A24}»
 a.yml a: {A201}
 a.yml a: «{A200}»
+a.yml ⋯⋯ a: {A24}
+a.yml ⋯⋯a: «{A24}»
 = aws-secret-key
 a.txt AKIA{K16} «{A38}/+»
 a.txt AKIA{K16} {A37}/+
