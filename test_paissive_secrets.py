@@ -4089,13 +4089,17 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
 
 
 def test_no_group_of_processes_is_killed_that_a_command_does_not_lead(monkeypatch):
-    killed = []
+    killed, started, start = [], [], subprocess.Popen
     monkeypatch.setattr(os, "killpg", lambda *group: killed.append(group))
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *args, **more: started.append(start(*args, **more)) or started[-1]
+    )
     argv = ["sleep", "60"]
     assert "it took longer" in refusal(ps.run_command, argv, None, 0.1, session=False)
     assert killed == []  # by then, its number may be that of another's
     assert "it took longer" in refusal(ps.run_command, argv, None, 0.1)
     assert len(killed) == 1
+    assert [child.returncode for child in started] == [-signal.SIGKILL] * 2  # both were waited for
 
 
 def test_a_lock_is_ours_again_after_a_command_that_took_too_long(tmp_path):
