@@ -3260,7 +3260,7 @@ class Exchange:
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
-        return words in f"{self.body.get('errors')} {self.body.get('warnings')}".lower()
+        return words in str(self.body.get("errors")).lower()
 
     def send(self, url: str) -> None:
         self.repeated = self.may_be_done
@@ -4250,7 +4250,7 @@ class VaultStore(Store):
             response = self._session.call(method, target, sent, repeat=repeat)
             if response.status in (404, 405) and not response.data:
                 self._mounts = None  # there may be a new one, or one was upgraded
-            is_mismatch = response.status == 400 and response.says("check-and-set parameter did not match")
+            is_mismatch = response.says("check-and-set parameter did not match")
             if is_mismatch or response.status in (200, 204, *ok):
                 return response
             may_be_done &= response.may_be_done

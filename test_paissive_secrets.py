@@ -6372,7 +6372,9 @@ BAD_SETTINGS = (
     "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/@b|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
     "|VAULT_ADDR=http://a:65536|VAULT_ADDR=http://a:0|BAO_ADDR=http://a:65536"
     "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
-    "|PAISSIVE_VAULT_MOUNT=a/../b|VAULT_MAX_RETRIES=1000000000|VAULT_MAX_RETRIES=" + "9" * 5000
+    "|PAISSIVE_VAULT_MOUNT=a/../b|PAISSIVE_VAULT_MOUNT=a |VAULT_MAX_RETRIES=1000000000|VAULT_MAX_RETRIES="
+    + "9"
+    * 5000
 ).split("|")
 
 
@@ -6695,12 +6697,18 @@ def test_a_number_from_a_server_is_one_that_can_be_counted_with():
 
 def test_a_connection_that_comes_back_after_the_store_was_closed_is_not_kept():
     transport = bao().tls_store()._session.transport
-    connection, other = (transport.take(bao().tls) for _ in range(2))
+    connection, other, idle = (transport.take(bao().tls) for _ in range(3))
     assert connection.context is other.context  # certificates are loaded once
-    connection.deadline = time.monotonic() + 50
-    connection.connect()
+    for each in (connection, idle):
+        each.deadline = time.monotonic() + 50
+        each.connect()
+    number = idle.sock.fileno()
+    transport.give_back(idle, reusable=True)
+    del idle, each
     other.sock = socket.socket(socket.AF_UNIX)  # which isn't connected yet
     transport.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
     transport.give_back(connection, reusable=True)
     transport.give_back(other, reusable=True)
     assert (connection.sock, other.sock) == (None, None)
@@ -6802,6 +6810,15 @@ def test_a_read_follows_every_redirect_once(stub, status):
     assert active.tries("/data/b") == 0
 
 
+def test_a_redirect_is_followed_over_tls_as_well(stub):
+    redirect = http(b"", 307, "Location: /v1/secret/data/elsewhere")
+    server = stub(lambda request: http() if b"/elsewhere" in request else redirect)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bao().folder / "server.pem", bao().folder / "server.key")
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    assert server.store(addr=f"https://127.0.0.1:{server.port}", cacert=bao().ca).get("a") == "v"
+
+
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
     transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443,c Node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://c:1/v1/a", "https://NODE:99/v1/a"]
@@ -6891,7 +6908,8 @@ def test_a_request_goes_out_piece_by_piece_in_the_time_of_one_request(stub, froz
     store = server.store(client_timeout=9, max_retries=0)
     assert store.set_fields("a", {"b": "x" * 1000}) == 2
     assert json.loads(server.requests[-1].partition(b"\r\n\r\n")[2])["data"] == {"b": "x" * 1000}
-    assert "it didn't answer in time" in refusal(store.set_fields, "a", {"b": "x" * 5000})
+    said = refusal(store.set_fields, "a", {"b": "x" * 5000})
+    assert "it didn't answer in time; whether the write was carried out is unknown" in said
 
 
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
@@ -7456,7 +7474,8 @@ def test_a_vault_store_is_called_by_its_server_and_what_it_reads_there():
 
 
 def test_a_renewal_that_fails_is_tried_again_soon(stub):
-    assert 1 <= stub(DOWN).store(max_retries=0, **LDAP).renew() <= 60
+    for answer in (DOWN, http(b"{}", 403)):
+        assert 1 <= stub(answer).store(max_retries=0, **LDAP).renew() <= 60
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
@@ -7586,6 +7605,11 @@ LEASES = {
     ),
     "a token": ({}, {}, {0: [LOOK_UP], 80: [RENEW]}),
     "an old token": ({}, {LOOK_UP: [leased(30, creation_ttl=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
+    "an old token renewed for half": (
+        {},
+        {LOOK_UP: [leased(30, creation_ttl=120)], RENEW: [grants(60), grants(60)]},
+        {0: [LOOK_UP, RENEW], 79: [RENEW], 91: [RENEW]},
+    ),
     "an old periodic token": ({}, {LOOK_UP: [leased(30, period=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
     "a token of middle age": ({}, {LOOK_UP: [leased(119, creation_ttl=120)]}, {0: [LOOK_UP], 79: [RENEW]}),
     "a token that isn't renewable": ({}, {LOOK_UP: [NOT_RENEWABLE]}, {0: [LOOK_UP]}),
@@ -8087,7 +8111,7 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     assert store.set_fields("app", {"user": "u", "password": "p"}) == (mount == "secret")
     assert store.get_fields("app#") == {"user": "u", "password": "p"}
     assert [method for method, path in seen if "mounts" not in path] == ["POST", "GET"]
-    assert json.loads(store.get("app#")) == {"user": "u", "password": "p"}
+    assert store.get("app#") == '{"password": "p", "user": "u"}'
     store.set("app#", '{"only": "this", "port": 5432, "tags": ["a", null]}')
     store.set("app#only", "that")
     assert store.get_fields("app") == {"only": "that", "port": 5432, "tags": ["a", None]}
@@ -8423,6 +8447,11 @@ def test_secrets_that_no_name_can_reach_are_not_listed():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
     bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
     assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
+
+
+def test_a_list_that_vault_would_not_send_is_reported(stub):
+    for data in ({}, {"keys": None}, {"keys": "ab"}, {"keys": {"a": "b"}}):
+        assert "the response isn't Vault's" in refusal(list, stub(http_json({"data": data})).store().names())
 
 
 def test_endless_folders_end(stub):
