@@ -19955,7 +19955,8 @@ def test_at_most_61_processes_help_and_an_interrupt_waits_until_they_have_starte
         def __init__(self, jobs, *more):
             asked.append(jobs)
 
-        def map(self, *args, **more):
+        def map(self, *args, chunksize):
+            assert 4 < chunksize < 100  # so that few files are left when one process has no more
             asked.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
             return iter([])
 
@@ -20273,6 +20274,14 @@ def test_a_compressed_file_has_its_name_without_its_folder(folder):
     assert leaks(archives=True) == {"sub/b.env.gz!b.env"}
 
 
+def test_a_history_is_read_by_one_process_of_git(repository, monkeypatch):
+    asked, read = [], ps.read_objects
+    monkeypatch.setattr(ps, "read_objects", lambda *args: asked.append(args) or read(*args))
+    leak_all(repository, *(f"{n}.py" for n in range(20)))
+    commit(repository)
+    assert (len(leaks(history=[])), len(asked)) == (20, 1)
+
+
 def test_a_large_file_that_is_not_read_to_its_end_hides_no_other_in_the_history(repository):
     (repository / "a.bin").write_bytes(bytes(300_000))
     leak(repository / "b.py")
@@ -20453,12 +20462,13 @@ def test_the_text_ends_with_all_counts_in_a_fixed_order():
 
 
 def test_the_text_says_how_to_drop_what_is_stale():
-    said = report(ps.report_text, stale=[ps.Entry("a.py", "a-rule", "0" * 16)])
-    assert said == (
-        "stale: a.py no longer has the accepted a-rule 0000000000000000\n"
-        "       drop these from the baseline with --update-baseline\n"
-        "no findings in 0 files, 0.0 MB\n"
-    )
+    stale = [ps.Entry(f"{n}.py", "a-rule", "0" * 16) for n in range(99)]
+    lines = [f"stale: {n}.py no longer has the accepted a-rule 0000000000000000" for n in range(99)]
+    lines += ["       drop these from the baseline with --update-baseline"]
+    said = report(ps.report_text, stale=stale).splitlines()
+    assert said == [*lines, "no findings in 0 files, 0.0 MB"]
+    said = report(ps.report_text, LEAKED, stale=stale, findings=1).splitlines()
+    assert (said[0][:9], said[1:102]) == ("a.py:7:5:", [*lines, ""])
 
 
 def test_the_text_says_what_to_do_about_findings():
@@ -20524,6 +20534,12 @@ def test_sarif_has_the_levels_of_github_and_refers_to_each_rule_once():
     assert [result["level"] for result in results[:4]] == [level for level, _ in levels.values()]
     scores = [rule["properties"]["security-severity"] for rule in rules]  # from 9, 7, 4 and 0.1 for GitHub
     assert scores == [score for _, score in levels.values()]
+
+
+@pytest.mark.parametrize("write", [ps.report_json, ps.report_sarif])
+def test_reports_for_programs_are_ascii_and_read_alike_in_any_encoding(write):
+    said = report(write, LEAKED._replace(path="ü.py"), errors=[("ключ", "…")])
+    assert said.isascii() and json.loads(said)
 
 
 def test_json_has_all_of_a_summary():
@@ -21318,6 +21334,43 @@ def test_a_command_in_a_folder_that_was_removed_says_so(say):
     os.chdir("x")
     os.rmdir("../x")
     assert say("audit") == (2, "No such file or directory: the working directory\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(CANARY), "OSError: the output"),
+        (PermissionError(13, "Permission denied", "x"), "Permission denied: x"),
+        (FileNotFoundError(2, "No such file or directory", "x"), "No such file or directory: x"),
+        (TimeoutError(), "TimeoutError: the output"),
+    ],
+)
+def test_an_error_of_the_system_is_said_with_what_it_is_about(error, said, say, monkeypatch):
+    def get(self, name):
+        raise error
+
+    monkeypatch.setattr(ps.MemoryStore, "get", get)
+    assert say("get", "A_TOKEN", "--backend", "memory") == (2, said + "\n")
+
+
+def test_a_prompt_names_what_is_asked_for(say, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ps, "can_ask", lambda: True)
+    monkeypatch.setattr(ps, "ask", lambda prompt, **how: asked.append((prompt, how)) or f"v{len(asked)}")
+    monkeypatch.setattr(ps.Store, "name_of_fields", lambda store, name: f"{name}_FIELDS")
+    words = "set A|set B --json|config set c|config set d --secret|rotate now A --stdin"
+    assert [say(*line.split())[0] for line in words.split("|")] == [0] * 5
+    assert asked == [(f"Value of {name}: ", {"twice": True}) for name in "ABcdA"]
+    assert {"A", "B_FIELDS", "d"} < set(say("list", "--all")[1].split())
+
+
+@pytest.mark.parametrize("group", ["config", "hook", "member", "rotate"])
+def test_the_help_of_a_group_lists_its_commands_and_no_others(group, say):
+    status, said = say(group)
+    begin = f"usage: {MODULE.name} {group} [--backend B] COMMAND ...\n\ncommands:\n"
+    assert (status, said.startswith(begin)) == (0, True)
+    rows = [row for row in ps._COMMANDS if row.startswith(f"{group} ")]
+    assert re.findall(r"^  (\w+ \w+) ", said, re.M) == rows
 
 
 def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monkeypatch):
