@@ -11403,8 +11403,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
         _arg("paths PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
         _arg("--exclude D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
         _arg("--confidence", "this and above; default: medium", choices=CONFIDENCES, default="medium"),
-        _JSON,
-        _flag("--sarif", "print SARIF 2.1.0, for code scanning"),
+        [_JSON, _flag("--sarif", "print SARIF 2.1.0, for code scanning")],
         _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
         [
             _arg("--output F", "write the report to a file"),

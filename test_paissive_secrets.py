@@ -295,6 +295,21 @@ def say(tmp_path, monkeypatch, capsys):
     return run
 
 
+@contextlib.contextmanager
+def piped_in(data):
+    """Let commands in this process read these bytes as their input."""
+    before = os.dup(0)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
 class Terminal:
     """A real terminal with a command on it, as `expect` would drive it."""
 
@@ -5258,11 +5273,11 @@ def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(file
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
         status, said = say("member", "remove", "bob")
-    shown = """DB: rotate now\napp/db: set
+    shown = f"""DB: rotate now\napp/db: set
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
-its PAISSIVE_STORE_FINGERPRINT is …
-'bob' knew the values above; if the master password, too, change it next: password"""
-    assert status == 0 and as_shown(said, shown)
+its PAISSIVE_STORE_FINGERPRINT is {pin_of(ps.FileStore())}
+'bob' knew the values above; if the master password, too, change it next: password\n"""
+    assert (status, said) == (0, shown)
     assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
     assert ps.SecretRotation(files).scheduled() == ["DB"]
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
@@ -18483,7 +18498,7 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     shutil.rmtree(repository / "clean")
     assert leaks("old*", history=[]) == leaks("old*/a.py", history=[]) == {"old*/a.py"}
     assert leaks("clean", history=["HEAD"], on_error=pytest.fail) == set()
-    for path in ("nowhere", "no/such/file", "-"):
+    for path in ("nowhere", "no/such/file", "-", "cl?an"):
         expected = (2, f"no file or folder called {path!r}\n")
         assert say("audit", path, "--staged") == expected
 
@@ -19206,7 +19221,8 @@ def test_a_link_to_nowhere_is_unreadable_and_not_absent(folder, say):
     status, said = say("audit", "link")
     assert (status, "no file or folder called" in said) == (2, False)
     assert "it is neither a file nor a folder; pipe it in and audit -" in said
-    assert say("audit", "nowhere") == (2, "no file or folder called 'nowhere'\n")
+    for paths in (["nowhere"], [".", "nowhere"], ["nowhere", "."]):
+        assert say("audit", *paths) == (2, "no file or folder called 'nowhere'\n")
 
 
 PLAIN_VALUES = (
@@ -19335,17 +19351,18 @@ def test_a_pipe_that_begins_with_a_single_byte_is_read_like_a_file(tmp_path):
         assert b"[password]" in auditing.communicate(text[1:])[0]
 
 
-def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder):
+def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder, capsys):
     (folder / "sub").mkdir()
     ps.Baseline("accepted").update([], ps.Summary())
-    argv = ("audit", "-", "--json", "--baseline", "../accepted")
-    done = cli(*argv, cwd=folder / "sub", stdin=b"\n x = '" + token().encode() + b"'")
-    (finding,) = json.loads(done.stdout)["findings"]
-    assert (done.returncode, finding["path"], finding["line"]) == (1, "-", 2)
+    os.chdir("sub")
+    with piped_in(f"\n x = '{token()}'".encode()):
+        assert ps.main(["audit", "-", "--json", "--baseline", "../accepted"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["path"], finding["line"]) == ("-", 2)
 
 
 def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
-    assert say("audit") == (0, "no findings in 0 files, 0.0 MB\n")
+    assert say("audit") == say("audit", "--output", "") == (0, "no findings in 0 files, 0.0 MB\n")
     leak(folder / "a.py")
     assert [say("audit", *args)[0] for args in ([], ["--exit-code", "3"])] == [1, 3]
     os.mkfifo("pipe")
@@ -19380,7 +19397,7 @@ def test_a_fingerprint_depends_on_path_rule_name_and_line(folder):
 
 
 def test_a_fingerprint_has_only_8_bits_of_a_value_whatever_baselines_there_are(folder):
-    path, lines = folder / "a.py", [f"password = '{token(n)[4:24]}'\n" for n in range(2000)]
+    path, lines = folder / "a.py", [f"password = '{token(n)[4:24]}'\n" for n in range(600)]
     path.write_text(lines[0])
     assert ps.main(["audit", "--update-baseline"]) == 0
     first = (folder / ps.BASELINE).read_bytes()
@@ -19388,7 +19405,7 @@ def test_a_fingerprint_has_only_8_bits_of_a_value_whatever_baselines_there_are(f
     assert ps.main(["audit", "--update-baseline"]) == 0
     assert (folder / ps.BASELINE).read_bytes() == first
     path.write_text("".join(lines))
-    assert len(set(fingerprints().values())) == 256
+    assert 200 < len(set(fingerprints().values())) <= 256
 
 
 def test_a_fingerprint_tells_nothing_about_other_values_on_its_line(folder):
@@ -19533,6 +19550,7 @@ def test_explain_names_what_would_silence_a_finding_without_the_baseline(folder,
     say("audit", "--update-baseline")
     (folder / ".paissive-audit").write_text("[allow]\na.py github-token\n")
     assert say("audit", "--explain", "a.py:1")[1].endswith("silenced by .paissive-audit\n")
+    assert say("audit")[1].endswith("; silenced: 1 by `.paissive-audit`\n")
 
 
 def test_a_baseline_is_found_where_paths_begin(folder, say):
@@ -20274,6 +20292,18 @@ def test_a_compressed_file_has_its_name_without_its_folder(folder):
     assert leaks(archives=True) == {"sub/b.env.gz!b.env"}
 
 
+def test_the_history_has_a_value_once_for_each_rule_that_finds_it_in_a_file(repository):
+    value = "Hw9xTq2vLk" + "8vPz"
+    for line in (
+        f"password = '{value}'",
+        f"x = 'postgres://joe:{value}@db.internal/x'",
+        f"password: {value}",
+    ):
+        (repository / "a.py").write_text(line)
+        commit(repository)
+    assert sorted(finding.rule for finding in ps.audit(history=[])) == ["password", "url-password"]
+
+
 def test_a_history_is_read_by_one_process_of_git(repository, monkeypatch):
     asked, read = [], ps.read_objects
     monkeypatch.setattr(ps, "read_objects", lambda *args: asked.append(args) or read(*args))
@@ -20652,9 +20682,11 @@ def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, mon
 
 def test_a_report_goes_to_a_pipe_that_has_a_name(folder):
     leak(folder / "a.py")
-    for path in ("/dev/stdout", "/dev/fd/1"):
-        done = cli("audit", "--output", path)
-        assert (done.returncode, done.stdout[:5], done.stderr) == (1, b"a.py:", b"")
+    read, write = os.pipe()
+    with open(read, "rb") as pipe:
+        assert ps.main(["audit", "--output", f"/dev/fd/{write}"]) == 1
+        os.close(write)
+        assert pipe.read().startswith(b"a.py:1:6: high: ")
 
 
 def test_an_audit_that_fails_or_does_not_fit_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
@@ -20817,7 +20849,7 @@ def test_a_string_of_json_with_an_escaped_secret_is_masked_as_a_whole():
     assert b"".join(ps.mask_found([text.encode()], "-")) == b' {"a": "not \\quoted", "b": "***"}'
 
 
-def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
+def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
     for payload, status in (
         ({"hook_event_name": "UserPromptSubmit", "prompt": "deploy with {}"}, 2),
         ({"tool_input": {"command": 'curl -H "Authorization: Bearer {}"'}}, 2),
@@ -20825,8 +20857,9 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret():
         ({"tool_input": {"command": "ls"}, "session_id": str(uuid.UUID(int=7))}, 0),
     ):
         text = json.dumps({"hook_event_name": "PreToolUse", **payload}).replace("{}", token())
-        done = cli("audit", "-", "--exit-code", "2", stdin=text.encode())
-        assert (done.returncode, token().encode() in done.stdout + done.stderr) == (status, False)
+        with piped_in(text.encode()):
+            code, said = say("audit", "-", "--exit-code", "2")
+        assert (code, token() in said) == (status, False)
 
 
 def test_sarif_describes_the_rule_of_known_values_without_naming_one(folder, say, monkeypatch):
@@ -22324,6 +22357,7 @@ WRONG_COMMANDS = [
             ("rotate now X", "--stdin --generate hex", "--stdin", "--generate"),
             ("audit", "--output report --update-baseline", "--output", "--update-baseline"),
             ("audit", "--staged --pushed origin", "--staged", "--pushed"),
+            ("audit", "--json --sarif", "--json", "--sarif"),
             ("audit", "--pushed origin --explain a.py:1", "--pushed", "--explain"),
         )
     ),
@@ -22354,7 +22388,7 @@ WRONG_COMMANDS = [
     ("redact nope", "can't redact nope: No such file or directory"),
     ("redact --in-place", "--in-place needs files; name them, or leave it out to redact stdin"),
     ("config set a c4nary --json", "VALUE is not JSON; leave --json out for plain text"),
-    (f"config set a {'[' * 100_000} --json", "VALUE is not JSON; leave --json out for plain text"),
+    (f"config set a {'[' * 50_000} --json", "VALUE is not JSON; leave --json out for plain text"),
     *(
         (f"config set a {value} --secret", "a secret on the command line shows in ps; leave VALUE out")
         for value in ("c4nary", "''")
