@@ -19474,8 +19474,11 @@ def test_what_was_accepted_in_the_history_stays_accepted_whatever_is_updated_lat
     for argv in (["audit"], ["audit", "--history"]):
         status, said = say(*argv)
         assert (status, "stale" in said) == (0, False), said
-    rows = [json.loads(row) for row in (repository / ps.BASELINE).read_text().splitlines()[1:]]
-    assert [(row["path"], row.get("history")) for row in rows] == [("a.py", True), ("b.py", None)]
+    for argv, history_of_b in (([], None), (["--history", "HEAD~1..HEAD"], True)):
+        assert say("audit", *argv, "--update-baseline")[0] == 0
+        rows = [json.loads(row) for row in (repository / ps.BASELINE).read_text().splitlines()[1:]]
+        expected = [("a.py", True), ("b.py", history_of_b)]
+        assert [(row["path"], row.get("history")) for row in rows] == expected
 
 
 @pytest.mark.parametrize("first", [True, False])
