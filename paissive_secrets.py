@@ -9841,7 +9841,7 @@ class _Scanned:
         self.bytes = 0
         self.matches: list[tuple[Blob, Match]] = []
         self.errors = [*errors]  # (path, why)
-        self.skipped = Counter[str]()  # files that were not examined, by kind
+        self.skipped = Counter[str]()
 
 
 class _Scanner(NamedTuple):
@@ -10003,6 +10003,8 @@ class Baseline:
             self.entries.add(entry)
             self.unseen.discard(old)
         self.unseen.discard(entry)
+        if finding.commit:
+            self.past.add(entry)
         return True
 
     def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:

@@ -20531,7 +20531,7 @@ def test_a_finding_is_reported_before_the_next_one_is_searched_for(write):
 @pytest.mark.parametrize(("confidence", "colour"), [("high", "31;1"), ("medium", "33"), ("low", "36")])
 def test_each_confidence_has_a_colour_of_its_own(confidence, colour, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("NO_COLOR", "")  # as if it weren't set
     said = report(ps.report_text, LEAKED._replace(confidence=confidence), is_terminal=True)
     assert said.startswith(f"a.py:7:5: \33[{colour}m{confidence}\33[0m: ")
 
