@@ -12329,6 +12329,15 @@ def test_redact_found_masks_what_an_audit_reports_at_the_confidence_that_is_aske
     assert say("redact", "--confidence", "medium", "a.log") == (0, line.format("***"))
 
 
+def test_redact_found_goes_by_the_name_of_the_file(tmp_path, say):
+    line = "db.internal:5432:x:app:{}\n"
+    for path, shown in ((".pgpass", "***"), ("a.log", token()[4:16])):
+        Path(path).write_text(line.format(token()[4:16]))
+        assert say("redact", "--confidence", "medium", path) == (0, line.format(shown))
+        assert say("redact", "--confidence", "medium", "--in-place", path)[0] == 0
+        assert Path(path).read_text() == line.format(shown)
+
+
 def test_a_baseline_that_leads_nowhere_is_an_error(folder, say):
     Path(ps.BASELINE).symlink_to("nowhere")
     assert say("audit", "--jobs", "-1") == (2, f"can't read {ps.BASELINE}: No such file or directory\n")
@@ -19458,7 +19467,7 @@ def test_a_renamed_file_is_accepted_with_all_lines_that_are_alike(folder, say):
     (folder / "a.py").rename(folder / "c.py")
     (folder / "b.py").rename(folder / "d.py")
     assert say("audit") == (0, "no findings in 3 files, 0.0 MB; silenced: 3 in the baseline\n")
-    assert say("audit", "--update-baseline")[0] == 0
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 2 findings\n")
     rows = (folder / ps.BASELINE).read_text().splitlines()[1:]
     assert [json.loads(row)["path"] for row in rows] == ["c.py", "d.py"]
 
@@ -20938,7 +20947,9 @@ def test_a_name_that_only_another_store_must_have_is_optional(folder, say):
 
 def test_check_counts_the_lines_of_what_asks_in_several(folder, say):
     (folder / "w.js").write_text("process.env.A_TOKEN\n || 'x';\n\nprocess.env.B_TOKEN;\n")
-    assert {"w.js:1", "w.js:4"} <= {*say("check", "--backend", "env")[1].split()}
+    (folder / "v.py").write_text("import os\nos.environ[\n'C_TOKEN'\n]\nos.getenv(\n'D_TOKEN'\n)\n")
+    places = {"w.js:1", "w.js:4", "v.py:2", "v.py:5"}
+    assert places <= {*say("check", "--backend", "env")[1].split()}
 
 
 def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, monkeypatch):
