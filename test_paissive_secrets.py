@@ -18035,6 +18035,15 @@ def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
     assert warned == ["one", "two"]
 
 
+def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    stand_in("cat; echo one >&2")
+    warned = []
+    with ps.run_git(".", "x", feed=["a"], on_error=warned.append) as out:
+        assert (out.read(), warned) == (b"a\n", [])
+    assert warned == ["one"]
+
+
 GIT_SETTINGS = {"user.name": "A", "user.email": "a@b.example", "commit.gpgSign": "false"}
 GIT_SETTINGS.update({"gc.auto": "0", "maintenance.auto": "false"})  # which would start another process
 IDENTITY = [word for setting in GIT_SETTINGS.items() for word in ("-c", "=".join(setting))]
@@ -18800,6 +18809,18 @@ def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
 def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
     monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
     assert f" {MODULE} audit --staged" in Path(ps.install_hook("pre-commit")).read_text()
+
+
+def test_what_a_hook_runs_imports_the_module_and_passes_its_arguments_on(tmp_path, monkeypatch, capsys):
+    module = tmp_path / "module.py"
+    facts = "seen, gc.isenabled(), sys.argv[1:], sys.path[0], sys.modules['paissive_secrets'].seen"
+    text = f"import gc, sys\nseen = gc.isenabled()\ndef run_as_program():\n    print({facts})\n"
+    module.write_text(text)
+    monkeypatch.setattr(sys, "argv", ["-c", str(module), "audit", "--staged"])
+    monkeypatch.setattr(sys, "path", ["", "/first"])
+    monkeypatch.setitem(sys.modules, "paissive_secrets", ps)
+    exec(ps._IMPORT_AND_RUN, {})
+    assert capsys.readouterr().out == "False True ['audit', '--staged'] /first False\n"
 
 
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
