@@ -14790,6 +14790,7 @@ it is a placeholder
     + mykey7Qx
     - placeholder7 - foobar7 - chang_3me - ! - change-me - my_7_key
     + changabcdme7 + todo7kQ + my--key
+    + foobared7 + foo-bared
 it is crossed out
     - kokoko - aaa.bbb.c - kokokokoko
     + aaa-b
@@ -14800,6 +14801,7 @@ it is crossed out
     - k7****q - k7==========q - k7qqqqqqqqqq9 - 111.222.k - k!k!k! - k7Qx9vk7Qx9vk7Qx9v
     + k***7 + k7xxxx9 + k7Q- + k7qqqqqqqqq9 + 7777 + k7Qk7Q + k7Qx9vzk7Qx9vzk7Qx9vz
     + k7Qx9k7Qx9k7Qx9k7Qx9k7Qx9k7Qx9
+    + k-x7
 it is text in another script
     + k\uzzzz
     - \0337k - \u0abc7
@@ -14834,6 +14836,8 @@ it is a number or a date
     + 2020-01-31T10:00:00.1234567890 + 2020-01-31T10:00+01:000
     - 16usize - 7i64 - -0b1101 - \x00\x0f - \x7f\x80\x81\x82
     + 84725190 + \x0 + \x7f\x80\x81\x82\x83
+    - \x7f
+    + \x7f0
 it is a path or a file
     - ./x7 - /Run/Db - A.PEM - /ab - /a_b-c - /run/a.b-c/d - /run #x - /run x7 - a.b-c/d.pem - /run/a
     + /a + /abcdefghijklmn7 + .../x7
@@ -14928,6 +14932,10 @@ it is public
     + k!3MVG9{A20} + eyJhbGci{A20}.x
     - MIIBajANBgkq
     + eyJhbGci + ssh-rsa x AAAA + ssh- AAAA
+    - k7! ssh-rsa AAAA
+    - %7B-k_7/20130524/x - k7! Credential=k7/20130524/x
+    + k 7 ssh-rsa AAAA + /20130524/x + k7/2013052x/x + k7/201305240/x + k 7 Credential=k7/20130524/x
+    + 0123A 4567 89AB CDEF 0 + 0123   4567 89AB CDEF 0
 it is put in later
     + %({k7 + %zk7 + !ab
     - %d - .$AB
@@ -14938,6 +14946,8 @@ it is put in later
     - %(k7)s - $a:7 - $a:bc - $a,b
     + %()s + k$AB + $ k7 + $a:
     + %sK7 + k7$Q2 + $ab!c + k7Q%.2s + %ab% + k%app.dir% + %7ap%
+    - a:~s& - %v& - a:~d - %_ab%
+    + k7%v + %x*s7 + %sk7 + %_%7
 it is the name of a variable, a type, a header or an option
     - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
@@ -14950,6 +14960,8 @@ it is the name of a variable, a type, a header or an option
     - A_B_C - a7::b
     + _AB + A_ + ABCD + AB-CD,e f + AB-CD, + ::b + App\\\Token + ab.De + abckDe + abc.D + abc. + X-Ab-C + X
     + --b
+    - ab_cd=
+    + k7Q-ab_cd= + .7 + _cd= + ab_=
 it is a call or a template
     - a.b() - ab(7) - <a b> - <A,b=c-d+e> - a7 bc= - {a.b: [c]} - {f('x')} - {f("x") } - {a(7 - {} x
     + a(b + b) + (a)
@@ -15315,6 +15327,10 @@ secre·t: qz7x-cre·ds
 secre·t: qz7x-cre·d
 secre·t: qz7.x-tls
 secre·t: qz7x_tls
+secre·t: q7K·ey7
+secre·t: q7z7z7z7z7z7z7z7z7z7z7z7z7z7z7zK·ey7
+secre·t: qz7xK·ey
+secre·t: qz_7xK·ey123
 secre·t: q-tls
 secre·t: q{a40}-tls
 secre·t: qz.xv.wk
@@ -15331,6 +15347,11 @@ secre·t: the-of-in-it-is-at-on-as-he-we
 === , a.yml
 secre·t: q{a41}-tls
 secre·t: qz7x-tls9
+secre·t: qK·ey9q7
+secre·t: q7z7z7z7z7z7z7z7z7z7z7z7z7z7z7zqK·ey7
+secre·t: qz7xK·ey1234
+secre·t: qz7xK·eyq
+secre·t: qz7xK·ey-9q
 secre·t: q.xzvq.zxqv
 secre·t: qzxvwkjhqzxvwkjhqzxvw.wkjh.xqzv
 secre·t: qz.xv.wk.qz.xv.wk.qz.xv.wk.qz.xv
