@@ -41,6 +41,7 @@ import logging.handlers
 import mmap
 import os
 import pickle
+import py_compile
 import queue
 import random
 import re
@@ -258,26 +259,40 @@ def _quick_garbage_collection():
     gc.set_threshold(100_000, 20, 100)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_this_machine():
+    for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
+        del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
-def _no_network():
-    """Fail the test if something in this process tried to connect elsewhere, whatever became of the error."""
+def _on_its_own():
+    """No test leaves settings behind, nor tries to connect elsewhere, whatever became of the error."""
+    argv, environment = sys.argv, dict(os.environ)
+    sys.argv = [MODULE.name]
+    ps.default_manager._stores.clear()
+    ps.warn_once.cache_clear()
     yield
+    sys.argv = argv
+    if dict(os.environ) != environment:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
     assert take_strayed() == ""
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch):
-    """No test sees this machine's settings, nor leaves any behind."""
-    monkeypatch.setattr(sys, "argv", [MODULE.name])
-    before = dict(os.environ)
-    ps.default_manager._stores.clear()
-    ps.warn_once.cache_clear()
-    for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
-        monkeypatch.delenv(name)
-    yield
-    for name in os.environ.keys() - before.keys():
-        del os.environ[name]
-    os.environ.update(before)
+@pytest.fixture(scope="session")
+def numbered_folders(tmp_path_factory):
+    base = tmp_path_factory.mktemp("tests")
+    return (base / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def tmp_path(numbered_folders):
+    """An empty folder. pytest's own takes longer: for each, it lists all those that were made before."""
+    folder = next(numbered_folders)
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture
@@ -353,13 +368,30 @@ def on_a_terminal(*argv, answers=(), **more):
     return terminal.end(), terminal.seen
 
 
-def copy_module(folder):
+@functools.cache
+def module_for_quick_passwords():
+    """A copy of the module, compiled, that takes them from a log N of scrypt on where they cost nothing."""
+    text = SOURCE.replace("\n_MIN_LOG_N = 15", f"\n_MIN_LOG_N = {FAST}")
+    assert text != SOURCE
+    copy = Path(tempfile.mkdtemp()) / MODULE.name
+    atexit.register(shutil.rmtree, copy.parent, ignore_errors=True)
+    copy.write_text(text, encoding="utf-8")
+    py_compile.compile(str(copy))
+    return copy
+
+
+def copy_module(folder, module=MODULE):
     """Copy the module, compiled already."""
-    shutil.copy2(MODULE, folder)
+    shutil.copy2(module, folder)
     with contextlib.suppress(OSError):  # there is none where this folder can't be written to
         compiled = Path(importlib.util.cache_from_source(str(folder / MODULE.name)))
         compiled.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ps.__cached__, compiled)
+        shutil.copy2(importlib.util.cache_from_source(str(module)), compiled)
+
+
+def copy_compiled(path):
+    """Copy the compiled module, a program, too, which spares the time to compile it."""
+    shutil.copy(ps.__cached__ if os.path.exists(ps.__cached__) else py_compile.compile(str(MODULE)), path)
 
 
 def chapter(title):
@@ -388,7 +420,7 @@ def play(title, folder, env, flags=""):
         shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n{shim}'
     (folder / "python3").write_text(f"#!/bin/sh\n{shim}")
     (folder / "python3").chmod(0o755)
-    copy_module(folder)
+    copy_module(folder, module_for_quick_passwords() if "PAISSIVE_SCRYPT_LOG_N" in env else MODULE)
     mark = "@" + uuid.uuid4().hex
     script = f"exec 2>&1; marked() {{ s=$?; echo; echo {mark}; return $s; }}\n"
     script += "".join(f"{command}marked\n" for command, _ in steps)
@@ -532,8 +564,8 @@ def test_structure_the_chapters_that_readme_lists_are_there():
 def run_copy(folder, *argv, flags=(), **variables):
     """Run a copy of the module in a folder: what it prints, and its exit code."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
-    shutil.copy(MODULE, folder)
-    command = [sys.executable, *flags, folder / MODULE.name, *argv]
+    copy_compiled(folder / f"{MODULE.stem}.pyc")
+    command = [sys.executable, *flags, folder / f"{MODULE.stem}.pyc", *argv]
     done = subprocess.run(command, cwd=folder, env={**clean, **variables}, capture_output=True, text=True)
     return (done.stdout + done.stderr).replace("paissive_secrets: ", ""), done.returncode
 
@@ -575,13 +607,14 @@ def test_structure_the_program_runs_without_docstrings(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONOPTIMIZE": "2"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True)
     assert (done.returncode, done.stdout[:29]) == (0, f"A_TOKEN\n{SAFE}".encode())
-    command = "run", "--", "sh", "-c", "echo $A_TOKEN"
-    assert run_copy(tmp_path, *command, PYTHONOPTIMIZE="2") == ("***\n", 0)
+    done = cli("run", "--", "sh", "-c", "echo $A_TOKEN", cwd=tmp_path, env={"PYTHONOPTIMIZE": "2"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"***\n", b"")
 
 
 def test_structure_an_archive_runs_and_has_no_blob_id(tmp_path):
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
-        archive.write(MODULE, "__main__.py")
+        copy_compiled(tmp_path / "compiled")
+        archive.write(tmp_path / "compiled", "__main__.pyc")
     printed = subprocess.check_output([sys.executable, "app.pyz", "--version"], cwd=tmp_path, text=True)
     assert printed.endswith(") no blob id\n")
 
@@ -16361,49 +16394,52 @@ def test_planted_lines_are_the_same_for_a_seed_and_others_for_another(planted):
     assert of_env and all(re.fullmatch('[A-Z_]+="[^"]+"', line) for line in of_env)
 
 
-@NEEDS_SCIKIT_LEARN
-def test_the_trainer_learns_from_labelled_lines_and_weighs_each_row_and_repeats_itself(tmp_path):
-    needs("scikit-learn", importlib.util.find_spec("sklearn"))
-    (tmp_path / "clean").mkdir()
-    (tmp_path / "clean" / "a.py").write_text('password = "string"\n')
-    (tmp_path / "dev" / "meta").mkdir(parents=True)
+def train(*runs):
+    """What .ci/train.py prints for each of these arguments, in a process that imports scikit-learn once."""
+    code = "import json, runpy, sys\n"
+    code += "for sys.argv in json.loads(sys.argv[1]):\n"
+    code += "    for name in ('planted', 'paissive_secrets'): sys.modules.pop(name, None)\n"
+    code += "    runpy.run_path(sys.argv[0], run_name='__main__'); print('@')\n"
+    command = [sys.executable, "-c", code, json.dumps([[str(word) for word in run] for run in runs])]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("@\n")[:-1]
+
+
+def write_labelled_lines(folder):
+    """Write labelled data, a folder without secrets, and what scores findings."""
+    (folder / "clean").mkdir()
+    (folder / "clean" / "a.py").write_text('password = "string"\n')
+    (folder / "dev" / "meta").mkdir(parents=True)
     head = "FilePath,LineStart,LineEnd,GroundTruth,ValueStart,ValueEnd,Category\n"
     for n in range(7):
         name = f"data/repo{n}/src/a.py"
-        file = tmp_path / "dev" / name
+        file = folder / "dev" / name
         file.parent.mkdir(parents=True)
         secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\napi_key = "some_name_1"\n' for i in range(12)]
         file.write_text("".join(secrets))
         rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,,Password\n" for i in range(24)]
-        (tmp_path / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))
-    (tmp_path / "evaluate.py").write_text(SCORES)
-    twice = (
-        "import train; train.main(); print('again'); train.main()"  # scikit-learn takes a second to import
-    )
-    command = [sys.executable, "-c", twice, tmp_path / "evaluate.py", tmp_path / "dev"]
-    command += ["--clean", tmp_path / "clean", "--rows"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / ".ci")}
-    printed = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    first, again = printed.split("again\n")
-    assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
-    assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)
-    rows = re.findall(r"(?m)^ *\d+ saved +\d+ lost  ([\w ]+: .+)$", first)
-    assert rows == [f"{row.where}: {row.reason}" for row in ps.properties()]
+        (folder / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))
+    (folder / "evaluate.py").write_text(SCORES)
 
 
 @NEEDS_SCIKIT_LEARN
-def test_a_clone_can_fit_the_weights_to_planted_lines_alone(tmp_path):
+def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_lines_alone_in_a_clone(tmp_path):
     needs("scikit-learn", importlib.util.find_spec("sklearn"))
+    write_labelled_lines(tmp_path)
+    labelled = [ROOT / ".ci" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
+    labelled += ["--clean", tmp_path / "clean", "--rows"]
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     module = Path(shutil.copy(MODULE, tmp_path))
     with open(tmp_path / ".ci" / "planted.py", "a") as file:  # to draw a tenth of the lines
         file.write("dice, all_lines = random.Random(1), lines\n")
         file.write("def lines(*args):\n")
         file.write("    return (line for line in all_lines(*args) if dice.random() < 0.1)\n")
-    command = [sys.executable, tmp_path / ".ci" / "train.py", "--planted", "1"]
-    command += ["--labelled", "1", "--seed", "7", "--write"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    table = printed[printed.index("\nbias: ") + 1 :].rstrip("\n")
+    clone = [tmp_path / ".ci" / "train.py", "--planted", "1", "--labelled", "1", "--seed", "7", "--write"]
+    (first,), (again, planted) = train(labelled), train(labelled, clone)  # whose sets are in another order
+    assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
+    assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)
+    rows = re.findall(r"(?m)^ *\d+ saved +\d+ lost  ([\w ]+: .+)$", first)
+    assert rows == [f"{row.where}: {row.reason}" for row in ps.properties()]
+    table = planted[planted.index("\nbias: ") + 1 :].rstrip("\n")
     assert module.read_text() == MODULE.read_text().replace(ps._WEIGHTS.strip("\n"), table)
 
 
@@ -19394,7 +19430,7 @@ def test_findings_have_at_least_the_confidence_asked_for_and_the_rest_is_not_sta
 
 def test_a_pipe_that_begins_with_a_single_byte_is_read_like_a_file(tmp_path):
     text = f"password = {CANARY}9x!\n".encode("utf-16")
-    argv = [sys.executable, MODULE, "audit", "-"]
+    argv = [*PROGRAM, "audit", "-"]
     with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as auditing:
         auditing.stdin.write(text[:1])
         auditing.stdin.flush()
@@ -22042,8 +22078,8 @@ RETYPED = [("canary-é", 0, "note: .env holds 'A_TOKEN'"), ("other", 2, "the two
 
 
 def test_password_prompts_for_what_it_is(tmp_path):
-    env = {**os.environ, "PAISSIVE_SCRYPT_LOG_N": "15", "PYTHONPATH": str(ROOT)}
-    words = [*PROGRAM, "--backend", "file"]
+    quick = {"PAISSIVE_SCRYPT_LOG_N": str(FAST), "PYTHONPATH": str(module_for_quick_passwords().parent)}
+    env, words = {**os.environ, **quick}, [sys.executable, "-m", MODULE.stem, "--backend", "file"]
     answers = [b"old-words"] * 2
     assert on_a_terminal(*words, "set", "A", "--generate", answers=answers, cwd=tmp_path, env=env)[0] == 0
     answers = [b"old-words", *[b"new-words"] * 2]
@@ -22150,17 +22186,18 @@ def test_main_opens_stores_of_its_own(say):
 def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
     for name in ("secrets", "json", "argparse", "contextlib", "signal", "random"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
-    shutil.copy(MODULE, tmp_path)
-    (tmp_path / "link").symlink_to(MODULE.name)
-    for script in (MODULE.name, "link"):
+    copy_compiled(tmp_path / "a.pyc")
+    (tmp_path / "link").symlink_to("a.pyc")
+    for script in ("a.pyc", "link"):
         assert subprocess.check_output([sys.executable, script, "list", "--json"], cwd=tmp_path) == b"[]\n"
 
 
-def test_an_older_python_gets_one_line():
-    assert ast.parse(SOURCE, feature_version=(3, 8))  # or it would be a syntax error
-    code = "import runpy, sys; sys.version_info = 3, 8; runpy.run_path(sys.argv[1], run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code, MODULE], capture_output=True)
-    assert (done.returncode, done.stderr) == (1, b"paissive_secrets needs Python 3.9 or newer\n")
+def test_an_older_python_gets_one_line(monkeypatch):
+    tree = ast.parse(SOURCE, feature_version=(3, 8))  # or it would be a syntax error
+    program, one_line = compile(tree, MODULE.name, "exec"), "^paissive_secrets needs Python 3.9 or newer$"
+    with pytest.raises(SystemExit, match=one_line), monkeypatch.context() as patched:
+        patched.setattr(sys, "version_info", (3, 8))
+        exec(program, {"__name__": "__main__"})
 
 
 def holding(names, value="a value"):
@@ -22621,12 +22658,14 @@ def test_every_example_of_the_tools_user_works(tmp_path, monkeypatch, capsys):
             exec(f"from paissive_secrets import *; config = SecretConfig(); {line}", {})
 
     monkeypatch.chdir(tmp_path)
-    env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": "15"}
+    env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": str(FAST)}
+    quick = {**env, "PYTHONPATH": str(module_for_quick_passwords().parent)}
+    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     for name, text in {**env, "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}.items():
         monkeypatch.setenv(name, text)
     leak_all(tmp_path, "tests/a.py", "temp/b.py")
     assert on_a_terminal(*PROGRAM, "set", "API_KEY", answers=[b"typed"] * 2)[0] == 0
-    assert cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", env=env).returncode == 0
+    assert cli("--backend", "file", "set", "DB_PASSWORD", stdin=b"blue", env=quick).returncode == 0
     for line, printed in USERS_PYTHON.items():
         assert ended(in_child(functools.partial(run, line))) == [0], line
         assert (line, Path("out").read_text().strip()) == (line, printed)
@@ -22668,11 +22707,11 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
 STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
 CHAPTERS = {  # and what the reader has in the environment
     **dict.fromkeys(["Get it", "Find secrets", "Where a value comes from"], {}),
-    "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": "15"},
+    "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": str(FAST)},
     "A team": {
         "PAISSIVE_BACKEND": "file",
         "PAISSIVE_MASTER_PASSWORD": "four random words",
-        "PAISSIVE_SCRYPT_LOG_N": "15",
+        "PAISSIVE_SCRYPT_LOG_N": str(FAST),
         **{f"GIT_{who}_{what}": "ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     },
     "Vault": {"PAISSIVE_BACKEND": "vault"},
@@ -22762,11 +22801,12 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, 
     folder = tmp_path / "made"
     env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     folder.mkdir()
-    copy_module(folder)
+    copy_module(folder, module_for_quick_passwords())
+    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     token = bao().new_token('path "sys/*" { capabilities = ["read"] }')
     env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=token, ROOT=bao().root, HOME=str(tmp_path))
     env.update(PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex, PAISSIVE_MASTER_PASSWORD="four random words")
-    env.update(PAISSIVE_SCRYPT_LOG_N="15", PATH=f"{Path(sys.executable).parent}:{env['PATH']}")
+    env.update(PAISSIVE_SCRYPT_LOG_N=str(FAST), PATH=f"{Path(sys.executable).parent}:{env['PATH']}")
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile it once
 
     def say(script, where):
