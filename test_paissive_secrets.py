@@ -6778,6 +6778,12 @@ def test_a_write_whose_outcome_is_unknown_is_not_repeated_on_kv_1(stub, answer):
         assert server.tries("/data/a") == 0  # to where the redirects lead
 
 
+def test_a_write_on_no_condition_is_not_repeated_on_kv_2_either(stub):
+    server = stub(None)
+    said = refusal(server.store().set_fields, "a", {"b": "c"})
+    assert "whether the write was carried out is unknown" in said and server.tries() == 1
+
+
 @pytest.mark.parametrize("status", [307, 308])
 def test_a_write_that_may_be_repeated_follows_a_redirect_to_the_active_node(stub, status):
     written = http_json({"data": {"version": 2}})
@@ -8081,10 +8087,12 @@ def test_a_field_is_deleted_though_another_is_written_at_the_same_moment():
 def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back(act):
     store = bao().store()
     other, left = bao().store(prefix=store.settings.prefix), ["app#"]
-    store.set_fields("app", {"a": "v", "b": "v"})
-    record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
+    store.set_fields("app", {"a": "v", "b": "v"}), store.set_fields("warm", {"a": "v", "b": "v"})
+    seen = record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
     act(store)
-    assert set(store.names()) <= {"app#b"}
+    assert {*store.names()} - {"app#b"} == {"warm#a", "warm#b"}
+    store.set("warm#b", "w")
+    assert seen[-1][0] == "PATCH"  # that one found nothing to change doesn't mean that none can
 
 
 def test_one_of_several_fields_is_written_by_one_request_after_a_read(monkeypatch):
@@ -8195,6 +8203,8 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     assert store.expand("app#port") == {}
     said = "BadName: 'app#only' is one field; leave out the field: 'app'"
     assert refusal(store.get_fields, "app#only") == said
+    store.delete("warm")
+    assert (seen[-1][0] == "DELETE") == (mount == "kv1")  # on KV 2, it looks whether others wrote meanwhile
     for bad in ("[]", '{"a": "1", "a": "2"}'):
         assert type(failure(store.set, "app#", bad)) is ps.BadValue
     for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
@@ -8722,6 +8732,22 @@ def test_a_mount_without_a_version_is_kv_1(stub, mount):
     server.kv = None
     assert server.store().get("a") == "v"
     assert server.tries("/v1/secret/a ") == 1
+
+
+def test_a_token_that_has_ended_is_replaced_though_anyone_may_see_some_mounts(stub):
+    kv, tokens = {"type": "kv", "options": {"version": "2"}}, iter(["t1", "t2"])
+
+    def answer(request):
+        is_known = b"X-Vault-Token: t2" in request
+        if b"/login/" in request:
+            return grants(100, next(tokens))
+        if b"/ui/mounts " in request:
+            return http_json({"data": {"secret": {"public/": kv, **({"secret/": kv} if is_known else {})}}})
+        return http() if is_known else http(b'{"errors": ["permission denied"]}', 403)
+
+    server = stub(answer)
+    server.kv = server.about_token = None
+    assert server.store(**LDAP).get("a") == "v"
 
 
 def test_a_mount_that_is_configured_may_be_made_later(stub):
