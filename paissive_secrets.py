@@ -6775,7 +6775,6 @@ def custom_rule(name: str, pattern: str) -> Rule:
 
 
 def _samples(text: str) -> str:
-    """Return `text` with 36 characters of class A for each {A36}, always the same ones."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
@@ -7333,8 +7332,6 @@ _TRANSLATION = lazily(
 
 
 class _Language(NamedTuple):
-    """Two columns of _LANGUAGES."""
-
     kind: str  # or "translation" or "none"
     ending: str
 
