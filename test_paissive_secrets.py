@@ -12883,10 +12883,11 @@ def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_v
         assert [form for form, end in zip(forms, places) if end not in ends] == [], rule
 
 
-# A character that a class doesn't have, by its letter, and for rules whose classes have more.
-OUTSIDE = {**dict.fromkeys("ABLU", "_"), **dict.fromkeys("WX", "."), **dict.fromkeys("Hh", "g")}
-OUTSIDE.update({"C": "0", "K": "1", "Q": "B", "a": "Q", "d": "q"})
+# Characters that a class doesn't have, by its letter, and for rules whose classes have more.
+OUTSIDE = {"A": "_+", "B": "_", "C": "0l", "H": "g_", "K": "1a", "L": "7_", "Q": "Bb", "U": "a_", "W": ".+"}
+OUTSIDE.update({"X": ".+", "a": "Q_", "d": "q", "h": "gF"})
 OUTSIDE_OF_RULE = dict.fromkeys(("planetscale-token", "typeform-token", "google-oauth-token"), "+")
+OUTSIDE_OF_RULE.update({"sourcegraph-token": "g", "slack-session-cookie": "."})
 
 
 def test_a_character_that_its_class_does_not_have_is_in_no_token():
@@ -12896,11 +12897,11 @@ def test_a_character_that_its_class_does_not_have_is_in_no_token():
         for form in forms:
             for part in re.finditer(r"\{(\w)(\d+)\}", form):
                 letter, size = part[1], int(part[2])
-                before = form[: part.start()] + f"{{{letter}{size // 2}}}"
-                behind = f"{{{letter}{size - size // 2 - 1}}}" + form[part.end() :]
-                outsider = OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter])
-                text += f" {ps._samples(before)}{outsider}{ps._samples(behind)} \n"
-                ends[len(text) - 2] = form, part[0]
+                before = ps._samples(form[: part.start()] + f"{{{letter}{size // 2}}}")
+                behind = ps._samples(f"{{{letter}{size - size // 2 - 1}}}" + form[part.end() :])
+                for outsider in OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter]):
+                    text += f" {before}{outsider}{behind} \n"
+                    ends[len(text) - 2] = form, outsider
         found = {span.end for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule}
         assert [form for end, form in ends.items() if end in found] == [], rule
 
@@ -12930,7 +12931,15 @@ NEAR_FORMS = """
 cloudflare-token cfk_{A40}{U8}; slack-app-token xapp-1-{a10}-{d13}-{h64}; hugging-face-token hf_{A34};
 sendgrid-key SG.{A22}-{A43}; telegram-token {d6}:AA{W33}; notion-token ntn_{A46}; gocardless-token
 live_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjh; facebook-token EAAA{A60} EAAU{A60} 7EAAM{A60} +EAAM{A60};
-terraform-token {A13}.atlasv1.{W60}
+terraform-token {A13}.atlasv1.{W60}; workos-key sk_live_Z{B60}; square-access-token EAAAm{W59} EAAAe{W59};
+plaid-token access-test-{u}; anthropic-key sk-ant-key03-{W80}AA sk-ant-api3-{W80}AA sk-ant-api03-{W80}BB;
+sourcegraph-token sgp_other_{h40} sgp_{h15}_{h40}; slack-token xoxb-{d5}-{A10} xoxb-{d15}-{A10}
+xoxb-{d6}-{d6}-{d6}-{d6}-{A10} xoxf-{d6}-{A10} xoxb-10-{d6}-{A10}; azure-sas sig={A20}%2D{A9}%3D
+sig={A20}%3B sig={A20}; github-app-jwt ghs_eyJ{W17}.eyJ{W10}.{W20}; google-oauth-token ya29.{W29}.{W10};
+openshift-token sha25~{W43}; launchdarkly-key sdk-{h8}-{h4}-5{h3}-{h4}-{h12}; new-relic-licence-key
+eu01xx{h30}NRAM; discord-token MT{W21}.{W6}.{W27} MT{W25}.{W6}.{W38} MT{W22}.{W5}.{W27}
+MT{W22}.{W6}.{W39}; 1password-key A3-{U6}-{U10}-{U5}-{U5}-{U5}; stripe-key pk_live_{A16}; bitcoin-key
+5L{C49}; bitcoin-compressed-key L6{C50} Kv{C50}; stellar-seed SE{K54}; nkey-seed SB{K56}
 """
 
 
@@ -13093,6 +13102,8 @@ a.txt Private-Lines: 1  {B65}¶
 a.txt -----BEGIN OpenVPN Static ke·y V1-----«¶¶{h32}¶  {h32}¶{h32}¶{h32}»¶
 a.txt -----BEGIN OpenVPN Static ke·y V1-----¶{h32}¶{h32}¶{h32}¶
 a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}a{h32}¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶{h32}¶{h32}¶ABCDEF0123456789ABCDEF0123456789¶
+a.txt BEGIN OpenVPN Static ke·y V1-----«¶{h32}¶{h32}¶{h32}¶{h32}¶{h32}»-
 a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}¶.{h32}¶
 = stripe-webhook-secret
 a.txt «whse·c_{A20}/+{A3}»
@@ -13708,6 +13719,13 @@ a.txt https://hook·s.slack.com/workflows/{d10}T{U5}/{A6}/{A16}
 a.txt hook·s.slack.com/workflows/T{U8}/A{U4}-{U3}/{A24}
 a.txt https://hook·s.slack.com/workflows/T{U5}/{A25}/{A16}
 """
+
+
+def test_an_openvpn_key_has_4_to_16_lines():
+    for size, taken in ((3, []), (4, [4]), (16, [16]), (17, [16])):
+        key = "BEGIN OpenVPN Static key V1-----" + ps._samples("\n{h32}") * size
+        spans = [span for span in ps.detect(key.encode(), "a.txt") if span.rule.id == "openvpn-key"]
+        assert [(span.end - span.start) / 33 for span in spans] == taken
 
 
 def marked_otherwise(table):
@@ -16592,6 +16610,7 @@ a.json {"kty":"oct","-k":"{W16}"}
 a.json {"k":"«{W16}»","kty":"oct"}
 a.json {"KTY":"oct","k":"{W16}"}
 a.json {"kty":"oct"},{"k":"{W16}"}
+a.json {'pty':1,'kty':'oct','k':'«{W16}»'}
 a.json {"k":"{W16}"},{"kty":"oct"}
 a.json {"kty":"oct","k":"«{W16}»"},{"kty":"oct","k":"«{W20}»"}
 a.json {'kty':'oct','k':'«{W16}»'}
@@ -16703,6 +16722,8 @@ a.json {"kind":"Secre·t", "stringData" : { "a": "«§»", "b": "«§»" } }
 a.json "{\"kind\":\"Secre·t\",\"stringData\":{\"a\":\"«§»\"}}"
 a.json {"kind" : "Secre·t","stringData":{"a":"«§»"}}
 a.json {"kind":"ConfigMap","stringData":{"a":"§"}}
+a.yml kind: Secre·t¶stringData:¶  {a253}: «§»¶
+a.yml kind: Secre·t¶stringData:¶  {a254}: §¶
 a.yml kind: Secre·t¶stringData:¶  a: k3X¶  b: «k3Xw»¶
 a.yml kind: Secre·t¶stringData:¶  a: |§¶  b: >§¶  c: &§¶  d: *§¶  e: !§¶
 a.yml kind: Secre·t¶stringData:¶  f: %§¶  g: @§¶  h: `§¶  i: #§¶  j: <§¶  k: $§¶
@@ -16841,6 +16862,9 @@ master.passwd «§»
 master.passwd ¶ «§»¶
 master.passwd k3Xw9vQ
 master.passwd k3Xw 9vQ2
+master.passwd k3Xw⇥9vQ2
+master.passwd k3Xw¶9vQ2
+master.passwd «[§»
 master.passwd {§
 master.passwd «{A300}»
 master.passwd {A300}x
