@@ -14754,7 +14754,6 @@ a.py "secre·t:«.app/§»"
 a.java pas·sword = a._etx("«§»")
 a.java pas·sword = x.Set{d10}ID("«§»")
 a.java pas·sword = x.set{a7}MyId("§")
-a.md pas·sword = «_abc».(7
 a.md pas·sword = «_/bc»(7
 a.md pas·sword = «_abc»(.
 a.md pas·sword = «_abc»( 7
@@ -14766,6 +14765,51 @@ a.yml pas·sword: «§/ x»
 a.py x{'''{d201}¶a: 1¶pas·s: °¶'''
 a.py x['''{d200}¶a: 1¶pas·s: «°»¶'''
 a.py x['''¶a/ 1¶pas·s: °¶'''
+a.yml pas·sword: «|+»¶ , § x¶
+a.yml pas·sword:⇥;
+a.java pas·sword = get.X("«§»")
+a.java pas·sword = x.SetI_("«§»")
+a.sh env - PAS·SWORD §
+a.md pas·sword =«.abc»(¶7
+a.md pas·sword = «_abc»(/.
+a.yml pas·sword: «no_»
+a.py pas·swords = {"§"¶: "§"}
+a.py f(pas·sword, "«§»"_ 1)
+a.py f(pas·sword, "«§»".: 1)
+a.py pas·swords = ["«§»",b"«§»"]
+a.py pas·swords = ("«§»", "«%»")
+a.py pas·swords = ["«§»"¶, "«{A300}»"]
+a.py pas·swords = ["«§»", _'§']
+a.py pas·swords = ("«§»",/"§")
+a.py pas·swords = ["«§»", "§"⇥: 1]
+a.py pas·swords = ["«§»", u'«§»'_]
+a.py pas·swords = ["«§»", "«§»" ¶
+a.py pas·swords = ["«§»", "«§»"/ 1]
+a.ini pas·sword = «§», ¶# x
+a.ini pas·sword = «§;», # x
+a.ini pas·sword = «§,   x»
+a.yml -  '/PAS·SWORD=a(b, §'
+a.yml / - "PAS·SWORD=a(b, c7x9q"
+a.yml - _'PAS·SWORD=a(b, §'
+a.yml ⇥-. "PAS·SWORD=a(b, §"
+a.yml - /'PAS·SWORD=a(b, §'
+a.yml ⇥-"PAS·SWORD=a(b, §"
+a.yml   - /PAS·SWORD=a(b7x9q # of me
+a.py x['''¶=: 1¶pas·s: °¶'''
+a.cs x = $@'''¶⇥a: 1¶pas·s: «°»¶'''
+a.py x['''¶          a/ 1¶pas·s: °¶'''
+a.py x +_'''¶a: 1¶pas·s: °¶'''
+a.py x =. Rb'''¶a: 1¶pas·s: °¶'''
+a.py x = R/'''¶a: 1¶pas·s: °¶'''
+a.py load(⇥'''{L200}¶a: 1¶pas·s: «°»¶''')
+a.yml pas·sword: «${:=§}»
+a.yml pas·sword: «${=a:=§}»
+a.yml pas·sword: «${a.b-c:}-§}»
+a.yml pas·sword: ${a:«%§»}
+a.yml pas·sword: «${.AB_9-§}»
+a.yml pas·sword: «${/-§}»
+a.yml pas·sword: "«{{ a | default. '§' }}»"
+a.yml pas·sword: "«{{ a | default '§! }}»"
 """
 
 
