@@ -12890,20 +12890,26 @@ OUTSIDE_OF_RULE = dict.fromkeys(("planetscale-token", "typeform-token", "google-
 OUTSIDE_OF_RULE.update({"sourcegraph-token": "g", "slack-session-cookie": "."})
 
 
+def with_outsiders(form, rule):
+    """The texts of a form with a character in the middle of each part that its class doesn't have."""
+    for part in re.finditer(r"\{(\w)(\d+)\}", form):
+        letter, half = part[1], int(part[2]) // 2
+        before = ps._samples(f"{form[: part.start()]}{{{letter}{half}}}")
+        behind = ps._samples(f"{{{letter}{int(part[2]) - half - 1}}}{form[part.end() :]}")
+        for outsider in OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter]):
+            yield before + outsider + behind
+
+
 def test_a_character_that_its_class_does_not_have_is_in_no_token():
     for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
         rule, *forms = entry.split()
         text, ends = "", {}
-        for form in forms:
-            for part in re.finditer(r"\{(\w)(\d+)\}", form):
-                letter, size = part[1], int(part[2])
-                before = ps._samples(form[: part.start()] + f"{{{letter}{size // 2}}}")
-                behind = ps._samples(f"{{{letter}{size - size // 2 - 1}}}" + form[part.end() :])
-                for outsider in OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter]):
-                    text += f" {before}{outsider}{behind} \n"
-                    ends[len(text) - 2] = form, outsider
+        for token in itertools.chain(*(with_outsiders(form, rule) for form in forms)):
+            text += f" {token}"
+            ends[len(text)] = token
+            text += " \n"
         found = {span.end for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule}
-        assert [form for end, form in ends.items() if end in found] == [], rule
+        assert [token for end, token in ends.items() if end in found] == [], rule
 
 
 # The confidence and the severity of rules; those of all others are high and critical.
