@@ -9837,15 +9837,15 @@ class _Scanned:
         self.files = 0
         self.bytes = 0
         self.matches: list[tuple[Blob, Match]] = []
-        self.errors = [*errors]  # (path, why)
+        self.errors = [*errors]
         self.skipped = Counter[str]()
 
 
 class _Scanner(NamedTuple):
-    custom: tuple[Rule, ...] = ()  # the project's own rules
+    custom: tuple[Rule, ...] = ()
     known: Callable[[bytes], list[Span]] | None = None
-    archives: bool = False  # whether to read what is in them
-    levels: Sequence[str] = CONFIDENCES  # confidences that are of interest
+    archives: bool = False
+    levels: Sequence[str] = CONFIDENCES
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         path, shown = file
@@ -10151,17 +10151,14 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    what = finding.what
-    severity = finding.severity
     if finding.secret:  # one rule stands for all known values
-        what = "value of a secret in the store"
-        severity = "critical"
+        finding = finding._replace(what="value of a secret in the store", severity="critical")
     return {
         "id": finding.rule,
-        "shortDescription": {"text": what},
+        "shortDescription": {"text": finding.what},
         "help": {"text": _NEXT_STEPS},
         "properties": {
-            "security-severity": _LEVELS[severity][1],
+            "security-severity": _LEVELS[finding.severity][1],
             "tags": ["security", "external/cwe/cwe-798"],
         },
     }
