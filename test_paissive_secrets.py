@@ -21232,7 +21232,7 @@ def vanish(path):
 
 def become_a_link(path):
     Path(path).rename("../moved")
-    Path(path).symlink_to("../moved")
+    Path(path).symlink_to("../../moved")
 
 
 def lose_its_folder(path):
