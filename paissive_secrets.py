@@ -3120,7 +3120,7 @@ def _parse_index(text: str) -> tuple[str, int]:
 
     with suppress(Exception):  # a server may send anything
         found = json.loads(base64.b64decode(text))
-        return str(found["cluster"]), int(found["value"])
+        return found["cluster"], int(found["value"])
     return "", 0
 
 

@@ -6417,12 +6417,11 @@ def test_vault_reads_the_environment_of_the_vault_and_bao_commands(monkeypatch, 
 BAD_SETTINGS = (
     "VAULT_SKIP_VERIFY=yes|VAULT_SKIP_VERIFY=si|VAULT_CLIENT_TIMEOUT=5_s|VAULT_CLIENT_TIMEOUT=-1s"
     "|VAULT_CLIENT_TIMEOUT=\u0663s|VAULT_MAX_RETRIES=-1|VAULT_ADDR=localhost:8200|VAULT_ADDR=ftp://a"
-    "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/@b|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén|PAISSIVE_VAULT_LOGIN=magic"
-    "|VAULT_ADDR=http://a:65536|VAULT_ADDR=http://a:0|BAO_ADDR=http://a:65536"
-    "|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken|VAULT_NAMESPACE=a\nb"
-    "|PAISSIVE_VAULT_MOUNT=a/../b|PAISSIVE_VAULT_MOUNT=a |VAULT_MAX_RETRIES=1000000000|VAULT_MAX_RETRIES="
-    + "9"
-    * 5000
+    "|VAULT_ADDR=http://user:word@a|VAULT_ADDR=http://a/@b|VAULT_ADDR=http://a/?|VAULT_TOKEN=tokén"
+    "|VAULT_ADDR=http://a:65536|VAULT_ADDR=http://a:0|BAO_ADDR=http://a:65536|PAISSIVE_VAULT_LOGIN=magic"
+    "|VAULT_ADDR=unix:/run/a|VAULT_ADDR=http://a b|VAULT_ADDR=unix:///a\x1b[2J|VAULT_TOKEN=to ken"
+    "|VAULT_NAMESPACE=a\nb|PAISSIVE_VAULT_MOUNT=a/../b|PAISSIVE_VAULT_MOUNT=a "
+    "|VAULT_MAX_RETRIES=1000000000|VAULT_MAX_RETRIES=" + "9" * 5000
 ).split("|")
 
 
@@ -6991,8 +6990,14 @@ def resolve_to(monkeypatch, server, *hosts):
     """Let many.invalid have these addresses, which share the port of a server at 127.0.0.1."""
     stream, real = (socket.AF_INET, socket.SOCK_STREAM, 0, ""), socket.getaddrinfo
     found = [(*stream, (host, server.port)) for host in hosts]
-    fake = lambda name, *args, **more: found if name == "many.invalid" else real(name, *args, **more)  # noqa: E731
-    monkeypatch.setattr(socket, "getaddrinfo", fake)
+
+    def look_up(name, *args, **more):
+        if name != "many.invalid":
+            return real(name, *args, **more)
+        # Without a type, each address comes once for each type.
+        return found if socket.SOCK_STREAM in (*args, *more.values()) else found * 3
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     return f"http://many.invalid:{server.port}"
 
 
@@ -7008,6 +7013,26 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
         assert server.store(addr=addr, client_timeout=4, max_retries=0).get("a") == "v"
         resolve_to(monkeypatch, server, "127.0.0.2")
         assert "didn't answer in time" in str(failure(server.store(addr=addr, client_timeout=0.1).get, "a"))
+
+
+def test_each_address_gets_its_share_of_the_time_and_the_handshake_all_that_is_left(
+    stub, frozen, monkeypatch
+):
+    def connect(place, timeout, *args):
+        times.append(timeout)
+        frozen.at += 10
+        return real(place, timeout, *args)
+
+    def wrap_socket(sock, server_hostname):
+        times.append(sock.gettimeout())
+        raise ConnectionResetError
+
+    times, server, real = [], stub(http()), socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(ps, "_tls_context", lambda settings: argparse.Namespace(wrap_socket=wrap_socket))
+    addr = resolve_to(monkeypatch, server, "127.0.0.3", "127.0.0.1").replace("http:", "https:")
+    assert "the connection broke" in refusal(server.store(addr=addr, max_retries=0).get, "a")
+    assert times == [30, 50]
 
 
 def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folder):
@@ -7311,6 +7336,10 @@ REFUSED_REQUESTS = {
         "Denied: the token may not read secret/data/a",
         'its policies need: path "secret/data/a" { capabilities = ["read"] }',
     ),
+    vault_errors(400, "unsealed, larger, no namespace, a parameter is required"): (
+        "Unavailable: Vault at ADDRESS answers 400 to: read secret/data/a",
+        AGAIN,
+    ),
     vault_errors(401): ("Unavailable: Vault at ADDRESS answers 401 to: read secret/data/a", AGAIN),
     vault_errors(405, "no"): ("Unavailable: Vault at ADDRESS answers 405 to: read secret/data/a", AGAIN),
     http(b"", 307, "Location: https://elsewhere.invalid/v1/a"): (
@@ -7545,6 +7574,9 @@ SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_i
 NO_LOGINS = {
     http_json({"errors": [TELLTALE]}, 400): "Locked: Vault refuses the ldap login; … the login mount ldap",
     http_json({"errors": [TELLTALE]}, 403): "Locked: Vault refuses the ldap login; … the login mount ldap",
+    http_json(
+        {"errors": [TELLTALE]}, 401
+    ): "Unavailable: Vault at … answers 401 to: update auth/ldap/login/u; …",
     http_json(SECOND_FACTOR): "Locked: the ldap login needs a second factor; set VAULT_TOKEN, …",
     grants(9, token=5): "Unavailable: the response isn't Vault's; check VAULT_ADDR, http or https, …",
     grants(9, token="t\n"): "BadValue: the token has a character that isn't allowed; look for a space …",
@@ -7661,11 +7693,11 @@ LEASES = {
     "a login": (LDAP, {}, {0: [LOG_IN], 80: [RENEW]}),
     "one that isn't renewable": (LDAP, {LOG_IN: [grants(0)]}, {0: [LOG_IN]}),
     "one renewed for half": (LDAP, {RENEW: [grants(60)]}, {0: [LOG_IN], 80: [RENEW, LOG_IN]}),
-    "one renewed for more": (LDAP, {RENEW: [grants(61)]}, {0: [LOG_IN], 80: [RENEW]}),
+    "one renewed for more": (LDAP, {RENEW: [grants(61)]}, {0: [LOG_IN], 80: [RENEW], 122: [RENEW]}),
     "one at a server that goes down": (
         LDAP,
         {LOG_IN: [USUAL[LOG_IN], DOWN, DOWN], RENEW: [DOWN, DOWN]},
-        {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW, LOG_IN]},
+        {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW, LOG_IN], 122: [RENEW]},
     ),
     "a token": ({}, {}, {0: [LOOK_UP], 80: [RENEW]}),
     "an old token": ({}, {LOOK_UP: [leased(30, creation_ttl=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
@@ -7679,7 +7711,11 @@ LEASES = {
     "a token that isn't renewable": ({}, {LOOK_UP: [NOT_RENEWABLE]}, {0: [LOOK_UP]}),
     "a token that may not look itself up": ({}, {LOOK_UP: [http(b"{}", 403)]}, {0: [LOOK_UP]}),
     "a token at a server that is down": ({}, {LOOK_UP: [DOWN]}, {0: [LOOK_UP], 1: [LOOK_UP], 81: [RENEW]}),
-    "a token that isn't renewed": ({}, {RENEW: [DOWN, DOWN]}, {0: [LOOK_UP], 80: [RENEW], 92: [RENEW]}),
+    "a token that isn't renewed": (
+        {},
+        {RENEW: [DOWN, DOWN]},
+        {0: [LOOK_UP], 80: [RENEW], 92: [RENEW], 122: [RENEW]},
+    ),
     "an agent's token": (AGENT, {}, {}),
 }
 
@@ -7698,7 +7734,7 @@ def test_a_token_is_renewed_in_time_or_replaced_or_used_to_its_end(stub, frozen,
     server = stub(answer)
     server.about_token = None
     store = server.store(max_retries=0, **settings)
-    for frozen.at in (0, 0.5, 1, 2, 79, 80, 81, 91, 92, 93):
+    for frozen.at in (0, 0.5, 1, 2, 79, 80, 81, 91, 92, 93, 122):
         assert store.get("a") == "v"
     assert seen == expected
 
@@ -8808,11 +8844,16 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, value):
     store = server.store()
     store.set("a", "v"), store.get("a")
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
+    server = stub(http(ANSWER, 200, f"X-Vault-Index: {index}"))
+    store = server.store()
+    assert [store.get("a"), store.get("a")] == ["v", "v"]
+    assert b"X-Vault-Index" not in server.requests[-1]  # it may be old
 
 
 def test_a_secret_without_any_field_can_be_deleted():
     store = bao().store()
     bao().ask("POST", f"secret/data/{store.settings.prefix}/app", {"data": {}})
+    assert refusal(store.get, "app") == "NotFound: no secret named 'app'; see: list"
     store.delete("app#")
     assert type(failure(store.get, "app#a")) is ps.Deleted
 
