@@ -954,6 +954,14 @@ def test_what_only_resembles_a_reference_is_none():
     assert [value for value in NO_REFERENCES if ps.looks_like_reference(value)] == []
 
 
+def test_a_value_that_would_be_a_reference_is_refused():
+    for value in REFERENCES:
+        said = refusal(ps.reject_reference, value, "the value", "write it otherwise")
+        assert said == "BadValue: the value would be followed as a reference; write it otherwise"
+    for value in NO_REFERENCES:
+        ps.reject_reference(value, "the value", "write it otherwise")
+
+
 # Words that make a name one of a secret, by the kind of secret that it is.
 WORDS_OF_KIND = {
     "pass": "pass password passwords passwort passwd passwrd passphrase passfrase passcode dbpassword pwd"
@@ -1180,6 +1188,7 @@ NO_JSON = {  # an object that can't be read: why
     ),
     "": "can't be read as JSON: Expecting value: line 1 column 1 (char 0); correct it",
     '\ufeff\ufeff{"a": 1,}': "can't be read as JSON: ",
+    '{"a": 1}\ufeff': "can't be read as JSON: Extra data",
     '{"a": 1': "can't be read as JSON: Expecting ',' delimiter: line 1 column 8 (char 7); correct it",
 }
 
@@ -12845,52 +12854,50 @@ sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key sk-ant-api{d2}-{W80
 openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34}; hugging-face-org-token api_org_{L34}; groq-key
 gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90};
 nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43};
-pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key
-rubygems_{h48}; nuget-key oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token
-dckr_pat_{W24} dckr_pat_{W27}; docker-org-token dckr_oat_{W32};
-jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token hvb.{W138} hvb.{W300};
-vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}; digitalocean-token
-dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; fly-io-token fo1_{W43}; fly-io-macaroon
-fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44} dp.st.{A40}
-dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token ops_eyJ{B200}
-ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58};
+pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key rubygems_{h48}; nuget-key
+oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token dckr_pat_{W24} dckr_pat_{W27};
+docker-org-token dckr_oat_{W32}; jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
+hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60};
+digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; fly-io-token fo1_{W43};
+fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44}
+dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token
+ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58};
 age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key
 xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key
 SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32};
 square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; plaid-token
 access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
 pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
-supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token
-dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24}
-vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36}
-nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
-tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
-dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
-xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
-glcbt-{W99}; gitlab-trigger-token glptt-{W40};
-gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token ya29.{W30}
-ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88};
-langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48};
-shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token
-{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27}
-MD{W22}.{W6}.{W27} Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27}
-Nj{W22}.{W6}.{W27} Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token
-ntn_{d11}{A35}; notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40};
-airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62};
-sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64};
-new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key
-phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
-sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
-buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40};
-contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token
-sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38}; yandex-oauth-token y0_{W50} y0_{W60}
-y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; gitlab-mail-token glimt-{W25};
-stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32} NRII-{W48}
-NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
-bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
-SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
-ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
-deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
+supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token dt0c01.{A24}.{A64}
+dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
+vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
+circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
+tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43}; dropbox-token sl.{W130}
+sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key xprv{C107} xprv{C108};
+slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20} glcbt-{W99}; gitlab-trigger-token
+glptt-{W40}; gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token
+ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24}
+whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key
+sk_{h48}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token
+{d7}:AA{W33} {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27}
+OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27} Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27}
+ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27} Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64}
+lin_oauth_{A40}; notion-token ntn_{d11}{A35}; notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60}
+figu_{W40} figo_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40}
+tfp_{W62}; sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64}
+sntryi_{h64}; new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL
+jp01xx{h30}NRAL; posthog-key phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34};
+launchdarkly-key sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12}
+mob-{h8}-{h4}-4{h3}-{h4}-{h12}; buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token
+squ_{A40} sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u}
+pat-eu1-{u} pat-ap1-{u}; mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38};
+yandex-oauth-token y0_{W50} y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20};
+gitlab-mail-token glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16};
+new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40};
+bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50}
+Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56}
+SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas
+sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 """
 
 
@@ -14377,7 +14384,16 @@ a.go "pas·sword=«summer» port=x"
 a.go "pas·sword=«summer» dbname=x"
 a.go "pas·sword=«summer» sslmode=x"
 a.go "pas·sword=«summer» user=x"
+a.go "pas·sword=«{L99}» user=x"
+a.go "pas·sword={L100} user=x"
 a.go "pas·sword=summer rain=x"
+a.py aut·horization = "«§§»"
+a.yml aut·horization: «§§»
+a.py x.basi·cAut·h("«§§»")
+a.py setCre·dentials = "«§§»"
+a.sh run --pas·sword «k3»
+ke·ys/notes.txt §
+secre·ts/a.md §
 a.go "pas·sword=«s» user=x"
 a.go "a=b;pas·sword=«summer»"
 a.go 'a=b;pas·sword=«summer»'
@@ -16671,6 +16687,9 @@ a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶{B15}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----\n{B31}\n{B31}\n-----END PRIVATE KE·Y-----»
 a.txt «-----BEGIN PRIVATE KE·Y-----\r{B31}\r{B31}\r-----END PRIVATE KE·Y-----»
 a.txt «-----BEGIN PRIVATE KE·Y-----\t{B31}\t{B31}\t-----END PRIVATE KE·Y-----»
+a.txt «-----BEGIN PRIVATE KE·Y-----\nVersion: 1\n{B31}\n{B31}\n-----END PRIVATE KE·Y-----»
+a.txt «-----BEGIN PRIVATE KE·Y-----¶ABCDEFGHIJKLMNOPQRST: {B64}¶{B60}¶-----END PRIVATE KE·Y-----»
+a.txt -----BEGIN PRIVATE KE·Y-----¶ABCDEFGHIJKLMNOPQRSTU: {L50}¶{B31}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Version: {B31}¶{B31}¶{B20}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶Of-Version: {B50}¶{B31}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Ab: {B50}¶{B31}¶-----END PRIVATE KE·Y-----»
@@ -16688,6 +16707,7 @@ a.txt -----BEGIN   PRIVATE KE·Y-----¶{B64}¶----- x
 a.txt -----BEGIN ABC_EFGHIJKL ABCDEFGHIJKL ABCDE PRIVATE KE·Y-----¶{B64}¶
 a.txt -----BEGIN ABCDEFGHIJKL ABCDEFGHIJ.L ABCDE PRIVATE KE·Y-----¶{B64}¶
 a.txt -----BEGIN ABCDEFGHIJKL ABCDEFGHIJKL AB/DE PRIVATE KE·Y-----¶{B64}¶
+a.txt -----BEGIN PRIVATE KE·Y-----¶{B30}¶_{B30}¶-----END PRIVATE KE·Y-----
 = encrypted-key
 a.txt «-----BEGIN ENCRYPTED PRIVATE KE·Y-----¶{B64}¶-----END ENCRYPTED PRIVATE KE·Y-----»¶
 = json-web-key
@@ -16720,6 +16740,12 @@ a.json {kty:'oct',k: {W16}'}
 a.json {kty:'oct',k:'«{W16}».'}
 a.json {'kty':'oct','k':'«{W16}» '}
 a.json {kty:'oct',k:'«{W16}»/'}
+a.json {kty:'oct',.:'{W16}'}
+a.json {"kty":"oct","d  ":"{W16}"}
+a.json {'kty':'oct','./':'{W16}'}
+a.json {kty:'oct',k_:'{W16}.'}
+a.json {'kty':'oct','k.:¶'{W16}'}
+a.json {"k":.{W16}","kty":"oct"}
 = password
 a.sql INSERT INTO users (id, [name], "pas·sword") VALUES (1, 'a', '«§»')
 a.sql insert ignore into `users`(`pas·sword`) values ('«§»')
@@ -16739,6 +16765,21 @@ a.sql INSERT INTO t (a, pas·sword) VALUES (1, '«§»'); (2, '§')
 a.sql INSERT INTO a b (pas·sword) VALUES ('§')
 a.sql INSERT INTO t (pas·sword) x VALUES ('§')
 a.sql INSERT INTO t (pas·sword VALUES ('§')
+a.sql INSERT INTO:t (a, pas·sword) VALUES (1,¶'§'¶)
+a.sql INSERT INTO (t (a, pas·sword) VALUES (1, '§') (2, '§')
+a.sql INSERT INTO ⇥ ({L300}, pas·sword) VALUES (1, '§')
+a.sql INSERT INTO ¶users (id, [name], "pas·sword") VALUES (1, 'a', '«§»')
+a.sql INSERT INTO t{d80} (a, pas·sword) VALUES (1, '§') (2, '§')
+a.sql INSERT INTO t (pas·sword) VALUES (E'«§»'), (n'«§»'), (e'«§»')⇥, (N'«§»'), (x'§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (1, '¶'); (2, '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (now(1, 2¶), '§'), (x + y, '§'), (, '§')
+a.sql insert ignore into `users`(`pas·sword`) values (⋯⋯ '§')
+a.sql INSERT INTO t¶(a,¶ pas·sword)¶VALUES¶ (1, .'§'),¶ (2, '§')
+a.sql INSERT INTO t¶(a,¶ pas·sword)¶VALUES¶ (1, '«§»'),¶ ({a199}2, '«§»')
+a.sql INSERT INTO t (a, [pas·sword]) VALUES (1, '§'⋯⋯ )
+a.sql INSERT INTO t ({L300}, pas·sword) VALUES (1_ '§')
+a.sql INSERT INTO t(⇥'pas·sword' ) VALUES('§'.
+a.sql insert ignore into `users`(`pas·sword`) values ('§'/)
 = url-password
 a.txt x://a:«k3X»@h
 a.txt x://a:k3@h
@@ -16790,6 +16831,8 @@ a.go me:k@3X@tcp(h:1)/d
 a.go m{a63}e:k3X@tcp(h:1)/d
 a.go a/me{d62}:«§»@tcp(h)
 a.go me:k3X{d98}@tcp(h:1)/d
+a.txt x://a:«{d198}k3»@h
+a.go me:«3X{d98}»@tcp(h:1)/d
 = kubernetes-secret
 a.yml kind: Secre·t¶stringData:¶  a: «§»¶  b-c.d: "«§»"¶other:¶  e: §¶
 a.yml kind: Secre·t¶stringData:¶  a: «§»¶  # b¶# c¶  d: «§»¶e: §¶
@@ -16844,6 +16887,13 @@ a.yml kind:Secre·t¶stringData:¶ aa: «§»¶
 a.yml stringData:¶+ a: §¶kind: Secre·t¶
 a.yml kind : Secre·t stringData :¶  a: «§»¶
 a.yml kind:⇥Secre·t¶stringData¶:¶  a: «§»¶
+a.yml kind.:Secre·t¶stringData:¶  a: §¶
+a.yml kind:Secre·t.stringData:¶ ⇥a: §¶
+a.yml stringData:#¶  a: «§»¶x---¶kind: Secre·t¶
+a.yml kind : Secre·t¶stringData_ :¶  a: §¶
+a.yml kind : Secre·t¶stringData.:¶  a: §¶
+a.yml kind:Secre·t¶stringData/:¶ ⇥a: §¶
+a.yml kind: Secre·t¶stringData:/¶  a: k3X¶  b: k3Xw¶
 = unnamed-value
 a.yml a: «{A24}»
 a.yml a: {A23}
@@ -16943,6 +16993,8 @@ a.txt ASIA{K16} «{A40}» ¶
 = github-token
 a.txt a.b.«ghp_{A36}»
 a.txt \n«ghp_{A36}»
+a.txt ü«ghp_{A36}»ü
+a.txt ©«ghp_{A36}»©
 a.txt \xghp_{A36}
 a.txt {B59}Aghp_{A36}
 a.txt {A30}/{A29}/«ghp_{A36}»
@@ -17026,6 +17078,9 @@ def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
 def test_a_weak_password_in_a_string_or_a_file_of_a_test_is_low():
     text = "load('''\n  a: 1\n  password: admin" + "7\n''')\n"
     assert (found(text, "a.py"), found(text, "tests/a.py")) == (["weak-password"], ["password"])
+    for path in ("tests/a.yml", "tests/a.sh"):  # a literal only in source is a setting of the test
+        for line in ('password: "admin' + '1234"', "password = admin" + "1234"):
+            assert [(m.rule.id, m.confidence) for m in scanned(line, path)] == [("weak-password", "low")]
     for path, confidence in (("db.passwd", "medium"), ("tests/db.passwd", "low")):
         assert [match.confidence for match in scanned("admin1234", path)] == [confidence]
 
@@ -17457,10 +17512,11 @@ def test_only_hexadecimal_of_16_to_64_bytes_is_a_key_beside_what_it_encrypts():
         text = ps._samples(f'"api_key": "{key}", "ct": 1\n')
         (match,) = [match for match in scanned(text, "a.json") if match.rule.id == "key"]
         assert (match.confidence == "low") == is_low, key
+    assert found('"key": "' + "0" * 32 + '", "ct": 1\n', "a.json") == []  # which is no key at all
     for between, confidence in ((" " * 380, "low"), (" " * 410, "medium")):
         for text in ('"key": "{h32}"' + between + "ct=1\n", "ct=1" + between + '"key": "{h32}"\n'):
-            ((rule, found),) = [(m.rule.id, m.confidence) for m in scanned(ps._samples(text), "a.json")]
-            assert (rule, found) == ("key", confidence)
+            ((rule, level),) = [(m.rule.id, m.confidence) for m in scanned(ps._samples(text), "a.json")]
+            assert (rule, level) == ("key", confidence)
 
 
 def test_a_value_is_known_with_its_name_and_what_stands_around_it():
@@ -17557,6 +17613,9 @@ def test_a_private_key_is_found_whole_up_to_16_kib():
 
 def test_rows_that_sql_inserts_are_found_anywhere_in_a_long_script():
     (names,) = {", ".join(f"column_{n:03}" for n in range(150))}
+    assert found(f"INSERT INTO t (a,\r\n password\r\n)\r\nVALUES (1,\r\n '{GUESSED}')", "a.sql") == [
+        "password"
+    ]
     for before, after in (("", ""), ("x" * 3000 + ";\n", ""), ("", ";\n" + "x" * 3000)):
         sql = f"{before}INSERT INTO users (password, {names}) VALUES ('{GUESSED}'){after}"
         assert found(sql, "a.sql") == ["password"], (before[:1], after[:1])
