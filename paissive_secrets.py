@@ -265,13 +265,13 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
+    r"age|alg|algorithm|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
     r"|description|digest|dir|directory|email|enabled|encoding|encryption|endpoint|error"
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
     r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service"
-    r"|sha|signature|size|slug|sock|socket|status|sub|suffix|target|text|through|thumbprint|timeout|title"
+    r"|sha|signature|size|slug|sock|socket|state|status|sub|suffix|target|text|through|thumbprint|timeout|title"
     r"|ttl|type|uri|url|user|uuid|version"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
@@ -283,7 +283,7 @@ _NO_SECRET_PHRASE = (
     r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
-    r"|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
+    r"|\b(?:error|status) code\b|\b(?:hashed|salted|scrambled|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
     r" \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
@@ -7195,8 +7195,15 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value, ending):
-        return None
+    if not quote and bare.lower() in (b"", b"is", b"|"):
+        is_mention = not bare and match["rest"][-1:] in (
+            b'"',
+            b"'",
+            b"`",
+            b")",
+        )  # with the `--password` option
+        if is_mention or _is_prose(name, before, value, ending):
+            return None
     if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
     if _NULL.match(value):
@@ -7327,7 +7334,7 @@ _LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of se
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
     r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
-    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})\.\w+\Z"
+    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.\w+\Z"
 )
 
 
@@ -7600,7 +7607,7 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|dummy|\bfake|example
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake|example
     |foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
@@ -7608,7 +7615,7 @@ it is a placeholder
     - your-password-here
     + {A20}
 it is crossed out
-    (?i)x{5}|\*{4}|[_-]x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
+    (?i)x{5}|\*{4}|\A\*\*.*\*\*\Z|[_-]x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
     |\A(?:(.{2,6}?)\3{2,4}|([a-z])\4+)\Z
     - XXXXXXXX
     + k7xxQ.9v..2
@@ -7651,7 +7658,7 @@ it is a version
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
     \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
-    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|hidden|r[ow]|wrong|undefined
+    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
     |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
     - String!
@@ -7681,19 +7688,19 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    [$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
+    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
     |\A%(?:[a-z_][\w.]{2,}%|env\()
     |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
+    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A[A-Z]{3}[A-Z\d]*(?:_[A-Z]+){2,}\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
     |\A\.[A-Za-z-]+\Z|\A[a-z]+_[a-z]+=\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A[\w.]{2,40}\(.{0,200}\)\Z|\A\S+ \w+=\Z|\A(?:\.\w+\(|<[\w +,=-]+>)
+    \A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A(?i:select|update) \w|\A(?:\.\w+\(|<[\w +,=-]+>)
     |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]|\A[a-z-]+=\"
     - getPassword()
     + k7(Q2)x9Kv!
@@ -7753,7 +7760,8 @@ _WEAK_ENDING = lazily(
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
-UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+UUID_VALUE = lazily(_UUID + r"\Z")
 _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
 )
@@ -7871,10 +7879,13 @@ def _counts_up(value: str) -> bool:
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
-    if UUID_VALUE.match(value):
-        is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
-        return "" if is_secret_name(c.name) and not is_column else "it is an identifier"
-    if is_about_secret(c.name):
+    if re.search(rf"\b{_UUID}\b", value):
+        is_column = re.search(r"(?i)(?:\A|\.)key\Z", c.name)
+        if UUID_VALUE.match(value):
+            is_column = is_column or c.separator == "," or not is_secret_name(c.name)
+        return "it is an identifier" if is_column else ""
+    is_member = c.separator == "," and "." in c.name and not _ends_telltale(c.name)
+    if is_member or is_about_secret(c.name):
         return "its name isn't that of a secret"
     if c.language == "translation":
         return "it is a translation"
@@ -7929,7 +7940,7 @@ def _is_word(value: str, c: Candidate) -> bool:
         return True
     name = c.name.rstrip("0123456789")
     ends = words_of(name)[-2:]
-    if ends[-1:] in (["key"], ["keys"]) and len(value) < 16 and value.isalnum():
+    if ends[-1:] in (["key"], ["keys"]) and len(value) < 16 and re.sub(r"([_-]\d+)+\Z", "", value).isalnum():
         number = c.name[len(name) :]
         if not kind_of_name("".join(ends)) or (number and value.endswith(number)):  # key1 = "counter1"
             return True

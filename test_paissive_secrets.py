@@ -1040,15 +1040,15 @@ def test_the_time_is_now():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "age alg algorithm audience ca checker checksum class connector count crt data database days db"
+    "age alg algorithm audience branch ca checker checksum class connector count crt data database days db"
     " description digest dir directory disabled email enabled encoding encryption endpoint error event"
     " events expiry expires field fields file filename fingerprint folder format guid uid hash hasher"
     " header help hint host hosts hostname hours identifier id ids issuer iterations kind label len length"
     " limit login manager max md message method min minutes mode msg name namespace path pattern"
     " placeholder plugin policy port prefix prompt protected provider realm ref regex region required"
     " scheme schemes scope scopes seconds server servers service sha signature size slug sock socket"
-    " status sub suffix target text through thumbprint timeout title ttl type uri url user username uuid"
-    " version"
+    " state status sub suffix target text through thumbprint timeout title ttl type uri url user username"
+    " uuid version"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -1067,6 +1067,7 @@ NAMES_OF_NO_SECRETS = (
     " PASSWORD_DOUBLE_SHA_KEY pass_md5_key csrfmiddlewaretoken get_password_bytes encrypted_keys ws_key"
     " public_apikey secret_pubkey secret_pubkeys encrypted_pass encrypted_db_key hashed_pass hashed_key"
     " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
+    " secret_error_code error_code_token token_status_code scrambled_password_hex scrambled_key"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -1075,6 +1076,7 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " target_password getter_password db_text_password helper_token public_keyring_password republic_key"
     " password_shared_key unencrypted_password encrypted_password_auth unhashed_password"
     " hashed_keyring_password homepage_token page_tokenizer_key herewith_credentials"
+    " terror_code_password my_error_codes_password status_coded_token unscrambled_password secret_code"
 )
 
 
@@ -14988,6 +14990,8 @@ def test_a_string_of_comments_costs_no_more_than_its_length():
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - Hidden - hidden
+    + hidden7Qx + k7Hidden
     - your_x9 - your 9x - yourtoken - place_holder - changme - k7_here - fill_this - fill with - changeme9
     - choose_an_x
     - choose-a-x - choose an x - enter_your_x - my key - my_new_key - our old-token - the-x key - put_in_x
@@ -15006,6 +15010,8 @@ it is a placeholder
     + changabcdme7 + todo7kQ + my--key
     + foobared7 + foo-bared
 it is crossed out
+    - **k7Qx**
+    + **k7Qx + *k7Qx*
     - kokoko - aaa.bbb.c - kokokokoko
     + aaa-b
     - ******** - eyJh...Qs5c - 0000000000000000 - 12.aaa-bbb-c
@@ -15088,9 +15094,9 @@ it is a type, a state or a rule for a field
     + BArray + Abcdefghijklm7Array
     - nullable|string - max:255 - invalid - required_without:name
     - text - digest - boolean - bool - integer - int - number - function - sometimes - confirmed - hashedValue
-    - encrypted - size:8 - min:8 - disabled - enabled - hidden - rw - ro - wrong - undefined - null
+    - encrypted - size:8 - min:8 - disabled - enabled - rw - ro - wrong - undefined - null
     - value - value1 - valuesB - Uint8Array - on_create - valid - invalidToken - 1*
-    + hidden9Qx
+    + sometimesx9
     + k7 text + k1*7Q
     - string - hashed_7 - AbArray - Abcdefghi9Array - validKey7 - validK
     + min:k7 + min: + Abcdefghi90Array
@@ -15151,6 +15157,8 @@ it is public
     + k 7 ssh-rsa AAAA + /20130524/x + k7/2013052x/x + k7/201305240/x + k 7 Credential=k7/20130524/x
     + 0123A 4567 89AB CDEF 0 + 0123   4567 89AB CDEF 0
 it is put in later
+    - `pwd`
+    + k7`Q
     + %({k7 + %zk7 + !ab
     - %d - .$AB
     - #{ENV['X']} - $(cat x) - {{ x }} - <%= x %> - %(secret)s - $SECRET - *alias7 - %s - $m[1]
@@ -15163,6 +15171,8 @@ it is put in later
     - a:~s& - %v& - a:~d - %_ab%
     + k7%v + %x*s7 + %sk7 + %_%7
 it is the name of a variable, a type, a header or an option
+    - BASE64ENCODED_CLOUD_CREDS
+    + B64_CLOUD_CREDS + BASE64_CREDS + BASE64ENCODED_CLOUD_CREDS7
     - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
     - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
@@ -15177,6 +15187,8 @@ it is the name of a variable, a type, a header or an option
     - ab_cd=
     + k7Q-ab_cd= + .7 + _cd= + ab_=
 it is a call or a template
+    - decrypt($k7); - SELECT KEY FROM USERS WHERE NAME=? - update t
+    + Selected k7 + select,k7 + k7 select a
     - a.b() - ab(7) - <a b> - <A,b=c-d+e> - a7 bc= - {a.b: [c]} - {f('x')} - {f("x") } - {a(7 - {} x
     + a(b + b) + (a)
     - label="t('x')" - {user.name} x - Basic {Convert.To - .format( - <8+ char>
@@ -15267,6 +15279,10 @@ key := "0123456789012345678901"
 'password': '25D55AD283AA400AF464C76D713C07AD',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
+=== its name isn't that of a secret, a.go
+f("random_pas·sword.test", g("result77"))
+=== , a.go
+f("random.pas·sword", "result77")
 === it is a translation, lang/ro/validation.php
 'password' => 'parola',
 === it is a translation, config/locales/nl.yml
@@ -15326,6 +15342,7 @@ data-password-target="segment7"
 api_key = "x-a1b2c3d4e5f6a7b8c9d0e1f2"
 api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
+mapping_ke·y = "Node20_229-1"
 secret = "administration", token = "3600s", auth_token: 45m
 MasterPasswordSalt = "stored-salt", 'passwords' => 'customers'
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
@@ -15471,6 +15488,7 @@ Digest realm="x", nonce="k3Xw9vQz"
 === , a.xml
 <api_ke·y>k3Xw9vQzk3Xw9vQzk3Xw</api_ke·y>
 === it is an identifier, a.py
+x.ke·y = "Q-{u}-2"
 x.ke·y = "{u}"
 f(api_ke·y, "{u}")
 id_ke·y = "{u}"
@@ -15692,9 +15710,18 @@ def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
         ("a_deu_AT.json", ("json", "word")),
         ("a_de-AT.json", ("translation", "word")),
         ("a_de-at.json", ("json", "word")),
+        ("a/de-DE/b.json", ("translation", "word")),
+        ("a/de-DE/b/c.json", ("json", "word")),
         ("slang.json", ("json", "word")),
     ):
         assert ps.language_of(path) == language, path
+
+
+def test_the_mention_of_an_option_has_no_value():
+    for mention in ("`--pass·word`", "(--pass·word)", "'--pass·word'", '"--pass·word"'):
+        assert assigned(f"started with the {mention} option7 and more".replace("·", ""), "a.md") == []
+    (option,) = assigned("started with --pass·word option7 and more".replace("·", ""), "a.md")
+    assert option[2] == "option7"
 
 
 def test_the_directory_of_a_shell_is_no_password():
