@@ -7195,15 +7195,8 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and bare.lower() in (b"", b"is", b"|"):
-        is_mention = not bare and match["rest"][-1:] in (
-            b'"',
-            b"'",
-            b"`",
-            b")",
-        )  # with the `--password` option
-        if is_mention or _is_prose(name, before, value, ending):
-            return None
+    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value, ending):
+        return None
     if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
     if _NULL.match(value):
@@ -7250,7 +7243,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
         if found and not _PHRASE.match(found[0]):
             return found
-    if _CALL.match(window, start):
+    is_mention = not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")  # of `--password`
+    if is_mention or _CALL.match(window, start):
         return None
     return _BARE_VALUES["word"].match(window, start)
 
@@ -7808,8 +7802,6 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     decoded = latin1(decode64(value.encode("latin-1", "replace")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
-    if value.lower() in _hashes_of_words():
-        return "it is the hash of a word that anybody would try"
     if len(decoded) > 11 and len(set(decoded)) < 3:
         return "it is too uniform to be random"
     if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
@@ -7824,15 +7816,6 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
         texts["before"] = candidate.before
         texts["after"] = candidate.after
     return texts
-
-
-@cache
-def _hashes_of_words() -> set[str]:
-    import hashlib
-
-    words = b"password admin test secret 12345 123456 12345678 123456789".split()
-    kinds = hashlib.md5, hashlib.sha1, hashlib.sha256
-    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -7880,7 +7863,7 @@ def _counts_up(value: str) -> bool:
 
 def _reason_in_context(value: str, c: Candidate) -> str:
     if re.search(rf"\b{_UUID}\b", value):
-        is_column = re.search(r"(?i)(?:\A|\.)key\Z", c.name)
+        is_column = bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name))
         if UUID_VALUE.match(value):
             is_column = is_column or c.separator == "," or not is_secret_name(c.name)
         return "it is an identifier" if is_column else ""
