@@ -6821,6 +6821,18 @@ def test_a_write_that_reached_no_server_is_not_said_to_be_of_unknown_outcome(stu
     assert "can't be reached" in said and "unknown" not in said
 
 
+def test_a_write_whose_response_was_lost_is_of_unknown_outcome_though_the_server_is_gone_by_then(stub):
+    def act(request):
+        if request.startswith(b"GET"):
+            return http()
+        server.server.shutdown()
+        return server.server.server_close()  # and hang up
+
+    server = stub(act)
+    said = "Connection refused; whether the write was carried out is unknown"
+    assert said in refusal(server.store().set, "a", "v")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_no_write_follows_a_redirect_that_asks_for_a_get(stub, status):
     redirect = http(b"", status, "Location: /v1/secret/data/elsewhere")
@@ -7817,6 +7829,7 @@ def test_a_refused_login_is_not_repeated_for_five_minutes_unless_its_secret_chan
         assert refusal(store.get, "a") in said and server.tries("/login") == logins
     (tmp_path / "password").write_text("new")
     assert "isn't Vault's" in refusal(store.get, "a") and server.tries("/login") == 3
+    assert {"old", "new"} <= set(store.credentials())  # both may have been logged
 
 
 @pytest.mark.parametrize("answers", [[None], [REDIRECT], [None, http(b"{}", 403)]])
@@ -8231,6 +8244,8 @@ def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
     bao().ask("POST", f"secret/metadata/{store.settings.prefix}/app", {"delete_version_after": "9h"})
     store.set("app#a", "v"), store.set("app#b", "w")
     assert store.get_fields("app") == {"a": "v", "b": "w"}
+    limited(store, *WITHOUT_PATCH).set("app#b", "x")
+    assert store.get_fields("app") == {"a": "v", "b": "x"}
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
@@ -8406,6 +8421,8 @@ def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, froz
     def answer(request):
         if b"/ui/mounts" in request:
             return mounts.append(1) or http_json(MOUNTS)
+        if b"?list=true" in request:
+            return http_json({"data": {"keys": []}})
         return http() if request.startswith(b"GET") else written
 
     server = stub(answer)
@@ -8415,6 +8432,7 @@ def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, froz
         assert len(mounts) == asked
     for frozen.at in (100, 10_000):
         assert (store.get("app/db"), len(mounts)) == ("v", 2)
+    assert (list(store.names()), len(mounts)) == ([], 3)  # as by writes
 
 
 def test_a_store_notices_that_a_mount_is_gone():
@@ -8546,7 +8564,8 @@ def test_closing_gives_a_server_a_few_seconds(stub, frozen, monkeypatch):
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
 def test_names_are_those_of_fields_in_all_folders_and_each_is_one_secret(mount):
-    store, names = bao().store(mount=mount), ["B_TOKEN", "a b", "a%2Fb", "a+b;c&d", "a?b=c", "x#%41"]
+    store, names = bao().store(mount=mount), ["B_TOKEN", "a b", "a%2Fb", "a+b;c&d", "a?b=c"]
+    names += ["lone__PENDING", "x#%41"]
     names += ["~a:@!$'(),*", "app/db#password", "app/db#user", "ü/é", "app/sub/x y"]
     for name in ["app/db", *names[::-1]]:
         store.set(name, name)
@@ -8580,6 +8599,13 @@ def test_secrets_that_no_name_can_reach_are_not_listed():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
     bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
     assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
+
+
+def test_a_secret_of_kv_1_that_vault_would_not_send_is_reported(stub):
+    for body in ({"data": {}}, {"data": None}, {"data": ["v"]}, {"auth": {"a": "b"}}):
+        server = stub(http_json(body))
+        server.kv = "1"
+        assert "the response isn't Vault's" in refusal(server.store().get, "a")
 
 
 def test_a_list_that_vault_would_not_send_is_reported(stub):
