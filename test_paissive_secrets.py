@@ -1306,6 +1306,9 @@ def test_a_write_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         rewrite(tmp_path / "file", b"new")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"old"}
+    monkeypatch.setattr(os, "unlink", unittest.mock.Mock(side_effect=OSError))
+    with pytest.raises(KeyboardInterrupt):  # whatever else fails by then
+        rewrite(tmp_path / "file", b"new")
 
 
 def test_no_link_that_somebody_planted_is_written_through(tmp_path):
@@ -2398,6 +2401,8 @@ def test_a_store_in_memory_counts_and_sorts_its_names_and_ends_with_the_process(
 def test_a_stage_by_a_wrong_name_is_refused_with_the_right_ones():
     said = "BadValue: no stage called '\\x1b'; use one of current, pending, previous"
     assert refusal(ps.MemoryStore().stage_name, "A", "\x1b") == said
+    for stage in ("", "Current", "PENDING", "pending ", "__PENDING"):
+        assert refusal(ps.MemoryStore().stage_name, "A", stage).startswith("BadValue: no stage called ")
     assert "BadName" in refusal(ps.MemoryStore().stage_name, "../A", "current")
 
 
@@ -2602,6 +2607,7 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         '{"version": 1, "stores": []}': "rotation.json has no policies of version 1",
         '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
         policies % '"A": 1': "rotation.json has no policies of version 1",
+        policies % '"A": {}, "B": 1': "rotation.json has no policies of version 1",
         policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
     }
     for content, problem in problems.items():
@@ -4051,6 +4057,11 @@ def test_a_users_command_gets_no_stages_nor_keys_to_stores_nor_the_value(monkeyp
     assert ps.child_environment()["SAME"] == CANARY
 
 
+def test_a_command_may_print_at_length():
+    argv = ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' v"]
+    assert ps.run_command(argv, None, 60) == "v" * 300_000
+
+
 def test_what_a_command_prints_ends_when_nothing_has_its_output_open():
     assert ps.run_command(["sh", "-c", "(sleep 0.1; echo b) & echo a"], None, 60) == "a\nb"
 
@@ -4148,16 +4159,19 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
 
 
 def test_no_group_of_processes_is_killed_that_a_command_does_not_lead(monkeypatch):
-    killed, started, start = [], [], subprocess.Popen
+    def start(*args, start=subprocess.Popen, **more):
+        started.append(start(*args, **more))
+        is_leader.append(os.getsid(started[-1].pid) == started[-1].pid)
+        return started[-1]
+
+    killed, started, is_leader, argv = [], [], [], ["sleep", "60"]
     monkeypatch.setattr(os, "killpg", lambda *group: killed.append(group))
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *args, **more: started.append(start(*args, **more)) or started[-1]
-    )
-    argv = ["sleep", "60"]
+    monkeypatch.setattr(subprocess, "Popen", start)
     assert "it took longer" in refusal(ps.run_command, argv, None, 0.1, session=False)
     assert killed == []  # by then, its number may be that of another's
     assert "it took longer" in refusal(ps.run_command, argv, None, 0.1)
     assert len(killed) == 1
+    assert is_leader == [False, True]
     assert [child.returncode for child in started] == [-signal.SIGKILL] * 2  # both were waited for
 
 
@@ -4380,10 +4394,10 @@ def test_age_compares_all_bytes_of_a_passphrase():
     assert ps.unseal(sealed, ps.Passphrase("p\udcff")) == b"v"
     assert refusal(ps.unseal, sealed, ps.Passphrase("p\udcfe")) == "WrongKey: none of the keys opens this"
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("p\xfc", FAST)), ps.Passphrase("p\udcc3\udcbc")) == b"v"
-    sealed = ps.seal(b"v", ps.Passphrase(" p\n", FAST))
-    for other in ("p", " p", " P\n", " p\n\n"):
+    sealed = ps.seal(b"v", ps.Passphrase(" p\r\n", FAST))
+    for other in ("p", " p", " p\n", " P\r\n", " p\r\n\n"):
         assert "WrongKey" in refusal(ps.unseal, sealed, ps.Passphrase(other))
-    assert ps.unseal(sealed, ps.Passphrase(" p\n")) == b"v"
+    assert ps.unseal(sealed, ps.Passphrase(" p\r\n")) == b"v"
 
 
 def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
@@ -4808,9 +4822,11 @@ def test_of_several_identities_an_empty_store_with_members_is_sealed_to_its_own(
     own = files.reveal_identity()
     for name in list(files.names()):
         files.delete(name)
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{own}")
+    other = ps.Identity.generate().reveal()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
     ps.FileStore().set("DB", "new")
     assert ps.unseal(DB.read_bytes(), ps.Identity(own))
+    assert ps.FileStore().reveal_identity() == f"{own}\n{other}"  # which may have sealed some
 
 
 def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
@@ -5478,7 +5494,9 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
 
 
 def test_a_members_file_under_another_name_or_for_another_key_does_not_count(files, team, monkeypatch):
-    shutil.copytree(ADA[0].parent, STORE / "members/eve")
+    shutil.copytree(ADA[0].parent, STORE / "members/ADA")
+    assert refusal(files.members).endswith("recipient.age is for the member 'ada'; move it back")
+    (STORE / "members/ADA").rename(STORE / "members/eve")
     assert refusal(files.members).endswith("recipient.age is for the member 'ada'; move it back")
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
     shutil.rmtree(ADA[0].parent)
