@@ -4041,6 +4041,7 @@ def test_a_command_with_a_lock_is_named_as_its_holder_while_it_runs(tmp_path):
     found = tmp_path / "f.paissive-tmp/.gitignore"
     script = f'for n in $(seq 100); do grep -q "process $$ " {found} && exit; sleep 0.02; done; exit 9'
     with ps.FileLock(tmp_path / "f") as lock:
+        script = f"test -e /dev/fd/{lock.fd} || exit 8; {script}"  # it holds the lock if we are killed
         assert ps.run_command(["sh", "-c", script], "v", 60, lock=lock) == ""
         assert f"process {os.getpid()} " in found.read_text()
 
