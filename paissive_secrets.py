@@ -705,7 +705,6 @@ class FileLock:
             os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
 
     def _lock_file(self) -> bool:
-        """Lock the file; return whether it is still at its path."""
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
