@@ -4024,11 +4024,13 @@ def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
 
 
 def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
-    seconds = []
-    monkeypatch.setattr(ps, "run_command", lambda *args, **more: seconds.append(args[2]) or "v")
+    given = []
+    monkeypatch.setattr(ps, "run_command", lambda *args, **more: given.append((args[2], more)) or "v")
     monkeypatch.setenv("X_COMMAND", "echo timed")
     assert ps.read_store_credential("X") == "v"
-    assert 30 <= seconds[0] <= 120
+    ((seconds, more),) = given
+    assert 30 <= seconds <= 120
+    assert more == {"session": False}  # so that it has our terminal
 
 
 def test_a_command_may_complain_at_length_and_shows_nothing_of_it(capfd):
