@@ -11196,6 +11196,7 @@ def spelled(value):
     texts |= {"bytes": repr(raw)[2:-1], "ASCII": ascii(value)[1:-1], "CSV": value.replace('"', '""')}
     for between in (" ", ":", "%", "\\x"):
         texts[f"hex {between}"] = between.join(re.findall("..", raw.hex()))
+        texts[f"HEX {between}"] = between.join(re.findall("..", raw.hex().upper()))
     for safe in ("", "/", "!'()*"):  # the last as encodeURIComponent
         quoted = urllib.parse.quote(value, safe)
         texts |= {f"URL {safe}": quoted, f"form {safe}": quoted.replace("%20", "+")}
@@ -11243,6 +11244,11 @@ def test_mask_every_secret_member_of_a_json_document_even_of_the_same_name():
     document = '{"a": [{"password": "correct-horse", "password": "battery-staple", "host": "db.internal"}]}'
     said = b"correct-horse battery-staple db.internal"
     assert masked([said], document) == b"*** *** db.internal"
+
+
+def test_mask_a_value_that_is_no_json_or_nested_too_deep():
+    for value in ("[" * 3000, '{"password": "battery-staple"', "[1, 2,]-3"):
+        assert masked([f"<{value}> battery-staple".encode()], value) == b"<***> battery-staple"
 
 
 def test_mask_each_line_of_a_value_of_thousands():
@@ -11307,6 +11313,12 @@ def test_mask_base64_wherever_its_lines_are_broken_and_writes_end(value, line_br
         for pieces in writes:
             shown = masked(pieces, encodings=encodings)
             assert shown.replace(line_break, b"") == expected, (before, width, pieces)
+
+
+def test_mask_the_longer_one_of_two_values_with_the_same_end():
+    encodings = ps.Encodings(["a-correct-horse", "z-a-correct-horse"])
+    for size in range(8):
+        assert encodings.mask("." * size + "z-a-correct-horse") == "." * size + "***"
 
 
 def test_mask_hex_with_a_line_break_in_it():
@@ -18222,6 +18234,28 @@ def test_findings_of_any_confidence_are_reported_in_order_beside_each_other():
     line = "login(a, 'x7k9Qw2p'); password = 'k3Xw9vQz'; f('{}'); secret = 'q8Wm2xZt'"
     columns = [match.column for match in scanned(line.format(token()), "a.py")]
     assert len(columns) > 2 and columns == sorted(columns)
+
+
+def test_of_findings_that_overlap_the_one_that_says_more_is_reported():
+    def span(start, rule, confidence):
+        return ps.Span(start, start + 9, ps.Rule(rule, "", "high", "high"), confidence, None, "")
+
+    best_first = [
+        span(6, "known-value", "low"),
+        span(5, "github-token", "high"),
+        span(4, "url-password", "medium"),
+        span(3, "password", "high"),
+        span(2, "key", "medium"),
+        span(1, "acme-key", "low"),
+    ]
+    for better, worse in itertools.combinations(best_first, 2):
+        assert ps._resolve_overlaps([worse, better]) == [better]
+    first, second, third = (span(start, "github-token", "high") for start in (0, 8, 16))
+    assert ps._resolve_overlaps([third, second, first]) == [first, third]
+    first, second, third = (span(start, "github-token", "high") for start in (0, 9, 18))
+    second = second._replace(confidence="medium")
+    assert ps._resolve_overlaps([third, second, first]) == [first, second, third]
+    assert ps._resolve_overlaps([first._replace(confidence="")]) == []
 
 
 def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_one():
