@@ -12220,9 +12220,13 @@ def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch
 
 
 def test_an_uncaught_exception_is_no_error_where_there_is_no_stderr(log, monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(str(args.exc_value)))
     ps.redact_logs([SAFE])
     monkeypatch.setattr(sys, "stderr", None)
-    threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(SAFE), None, None)))
+    for text in (SAFE, "harmless"):
+        threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(text), None, None)))
+    assert seen == ["harmless"]
 
 
 LOGGED = {
@@ -12352,7 +12356,15 @@ def test_redact_leaves_objects_in_a_message_alone_if_it_shows_no_value(log):
     handler, seen = keeping(lambda record: (record.msg, record.args))
     log.handlers.append(handler)
     log.error("with %s", odd)
-    assert (log.text(), seen) == ("with odd\n", [("with %s", (odd,))])
+    log.error(odd)
+    assert (log.text(), seen) == ("with odd\nodd\n", [("with %s", (odd,)), (odd, ())])
+
+
+def test_redact_puts_the_report_of_an_exception_on_lines_of_its_own(log):
+    ps.redact_logs([SAFE])
+    for _ in range(2):
+        log.error("no", exc_info=ValueError(SAFE))
+    assert log.text() == "no\nValueError: ***\n" * 2
 
 
 def test_redact_covers_reports_of_exceptions_that_nobody_catches():
