@@ -15480,6 +15480,7 @@ api_ke·y = "abcdefgh7jklmno"
 api_ke·y = "abcdefgh7jklmnop"
 the_ke·y = "abcdefgh7jklmnop"
 the_ke·y = "abcdefg-7jklmno"
+secr·et = "xqzvkjwqp"
 pas·sword = "administration"
 toke·n_pas·s = "administration"
 api_ke·y = "{u}"
@@ -15578,6 +15579,7 @@ a.Ke·y = abcd7
 x Ke·y = abcd7,
 x Pas·sword = 12345678
 "Pas·sword = abcd7
+"Pas·sword = abcd7 (x)
 x.Pas·sword = b7-c
 === it is the name of a variable, a type, a header or an option, a.go
 x.Pas·sword = b7::c
@@ -16297,6 +16299,14 @@ def test_the_shape_of_a_value_is_the_first_that_it_has_all_of():
 def test_each_confidence_begins_at_its_threshold():
     for name, least in ps.THRESHOLDS:
         assert ps.level(least) == name != ps.level(least - 1)
+
+
+def test_a_nonce_is_a_finding_of_medium_confidence_at_most_and_no_word():
+    line = '"nonce": "k3Xw9vQz"'
+    (span,) = ps.detect(line.encode(), "a.json")
+    for value, confidence in ((ps._samples("{A24}"), "medium"), ("the-of-a", "")):
+        candidate = span.candidate._replace(value=value)
+        assert ps.judge_span(span.rule, (0, 1), value.encode(), candidate).confidence == confidence
 
 
 # Files and lines: + sets a password to a word that anybody would try, - doesn't.
@@ -18264,9 +18274,9 @@ def test_of_findings_that_overlap_the_one_that_says_more_is_reported():
         assert ps._resolve_overlaps([worse, better]) == [better]
     first, second, third = (span(start, "github-token", "high") for start in (0, 8, 16))
     assert ps._resolve_overlaps([third, second, first]) == [first, third]
-    first, second, third = (span(start, "github-token", "high") for start in (0, 9, 18))
-    second = second._replace(confidence="medium")
-    assert ps._resolve_overlaps([third, second, first]) == [first, second, third]
+    beside = [span(start, "github-token", "medium") for start in (0, 9, 18, 27)]
+    beside[-1] = beside[-1]._replace(confidence="high")
+    assert ps._resolve_overlaps(beside[::-1]) == ps._resolve_overlaps(beside) == beside
     assert ps._resolve_overlaps([first._replace(confidence="")]) == []
 
 
