@@ -17947,6 +17947,7 @@ def test_a_key_store_is_found_by_what_it_holds():
     for data, path in ((store, "a.p12"), (store, "a"), (java + JAVA_KEY, "b.jks")):
         found = [(match.rule.id, match.line, match.sample) for match in ps.scan(iter([data]), path)]
         assert found == [("encrypted-key", 1, "…")]
+        assert list(ps.scan(iter([data]), path, levels=("low", "high"))) == []
     for data, path in ((java + JAVA_KEY, "app/debug.keystore"), (java, "cacerts.jks"), (b"\0" + store, "a")):
         assert list(ps.scan(iter([data]), path)) == []
     bag = bytes.fromhex("2a864886f70d010c0a01")  # of PKCS 12: 01 is a key, 02 one that is encrypted
@@ -18246,6 +18247,10 @@ def test_a_fingerprint_depends_on_100_bytes_on_either_side_of_a_value_on_its_lin
     assert mark("a", f"{long[:90]}b") != mark("a", f"{long[:90]}c")
 
 
+def test_fingerprints_in_baselines_stay_what_they_were():
+    assert ps._mark("deploy_key", b"x='';", b"k7Qx9vQz") == "7b479b"
+
+
 def test_the_sample_of_a_token_shows_a_quarter_of_what_follows_its_prefix():
     rule = ps.Rule("acme", "a key", "high", "high", "acme_live_secret_")
     assert ps._mask_sample(rule, b"acme_live_secret_k7Qx9") == "acme_live_secret_k…"
@@ -18285,6 +18290,8 @@ def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_on
     read, lines = b"", [1]
     for window in ps._windows(iter([text[:99_000], text[99_000:]])):
         read += window.text[window.begin : window.until]
+        assert window.begin >= ps._BEHIND or window.line == 1
+        assert len(window.text) - window.until in (0, *range(ps.MAX_AHEAD, ps.MAX_AHEAD + 99))
         assert window.column == 0 and text.startswith(window.text, len(read) - window.until)
         assert window.line == text.count(b"\n", 0, len(read) - window.until) + 1
         lines.append(window.line)
@@ -18777,6 +18784,26 @@ def test_history_of_a_bare_repository(tmp_path, form):
     git(tmp_path / "work", "push", "-q", "origin", "HEAD")
     found = ps.audit(tmp_path / "made", history=[])
     assert [(finding.path, finding.commit) for finding in found] == [("a.py", brought)]
+
+
+def test_a_real_path_has_no_link_and_ends_with_one_slash_if_it_is_a_folders(folder):
+    plant(folder, "sub/a")
+    (folder / "link").symlink_to("sub")
+    for path, real in (("link", "sub/"), ("sub/", "sub/"), ("link/a", "sub/a"), ("link/b", "sub/b")):
+        assert ps.real_path(path) == f"{folder.resolve().as_posix()}/{real}"
+    assert ps.real_path("/") == "/"
+
+
+def test_git_is_asked_about_the_file_of_that_name_and_says_who_wrote_it(repository):
+    plant(repository, "ab", "sub/c", "d")
+    git(repository, "add", "ab", "sub")
+    git(repository, "commit", "-qm", "x", GIT_COMMITTER_NAME="B")
+    head = git(repository, "rev-parse", "--short", "HEAD")
+    (repository / ".gitignore").write_text("e*\n")
+    names = ("ab", "sub/c", "a*", "d", "e")
+    assert [ps.last_commit(name) for name in names] == [f"{head} by A", f"{head} by A", "", "", ""]
+    plant(repository, "e")
+    assert [ps.is_committable(name) for name in names] == [True, True, False, True, False]
 
 
 def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monkeypatch):
@@ -19493,6 +19520,22 @@ def test_unreadable_files_are_reported_and_counted(say, tmp_path):
     assert (status, said.endswith("\ncan't read mem: Input/output error\n")) == (2, True)
     status, said = say("audit", "--json", "/proc/self/mem", ".")
     assert (status, '"unreadable": 1' in said) == (2, True)
+
+
+def test_a_folder_that_can_not_be_listed_is_reported_as_it_is_shown(folder, monkeypatch):
+    plant(folder, "closed/a", "open/b")
+    real = os.scandir
+
+    def scandir(path):
+        if "closed" in path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    errors = []
+    everything = ps.FileFilter(lambda path: False, False, lambda *error: errors.append(error), Counter())
+    assert list(ps.files_below(".", "x/", everything)) == [("./open/b", "x/open/b")]
+    assert errors == [("x/closed", "Permission denied")]
 
 
 @pytest.mark.parametrize("in_git", [False, True])
