@@ -16558,6 +16558,12 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
         assert [(span.confidence, span.reason) for span in spans] == [verdict], text
 
 
+def test_a_word_in_a_kubernetes_secret_is_a_secret_too():
+    manifest = "apiVersion: v1\nkind: Secret\n\nstringData:\n  pass" + "word: admin1\n"
+    (span, _) = ps.detect(manifest.encode(), "a.yaml")
+    assert (span.rule.id, span.confidence, span.reason) == ("kubernetes-secret", "medium", "")
+
+
 def test_few_characters_and_one_long_word_are_uniform():
     for body in ("abcdefghij" * 2, "ABCDEFGHIJ" * 2, "a1b2c" * 4, "a1b" * 4, "yyy"):
         assert ps._is_uniform(body)
@@ -18245,6 +18251,18 @@ def test_a_fingerprint_depends_on_100_bytes_on_either_side_of_a_value_on_its_lin
     assert mark(f"a{long}", f"{long}b") == mark(f"c{long}", f"{long}d")
     assert mark(f"a{long[:90]}", "b") != mark(f"c{long[:90]}", "b")
     assert mark("a", f"{long[:90]}b") != mark("a", f"{long[:90]}c")
+
+
+def test_a_fingerprint_is_the_same_whether_a_store_knows_another_value_on_the_line():
+    line = f"x = '{token()}' y = {SAFE}".encode()
+
+    def known(text):
+        start = text.index(SAFE.encode())
+        return [ps.Span(start, len(text), ps.Rule("known-value", "", "high", "high"), "high", None, "")]
+
+    (alone,) = scanned(line)
+    match, other = scanned(line, known=known)
+    assert (match.mark, other.rule.id) == (alone.mark, "known-value")
 
 
 def test_fingerprints_in_baselines_stay_what_they_were():
