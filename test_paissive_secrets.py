@@ -18022,7 +18022,9 @@ def test_explain_says_why_a_line_was_not_reported():
 
 @pytest.mark.parametrize("mark", ["token", "test", "secret", "abc", "123", "pass"])
 def test_explain_weighs_what_made_up_values_have(mark):
-    assert f"  has {mark}\n" in explained(f'password = "k3X{mark}w9vQz"\n', 1)
+    assert f"  has {mark}\n" in explained(f'secret = "k3X{mark}w9vQz"\n', 1)
+    of_password = explained(f'password = "k3X{mark}w9vQz"\n', 1)
+    assert (f"  has {mark}\n" in of_password) == (mark != "123")  # with which chosen words end
 
 
 def test_explain_goes_through_a_line_from_left_to_right(folder, say):
