@@ -19542,6 +19542,13 @@ def test_unreadable_files_are_reported_and_counted(say, tmp_path):
     assert (status, '"unreadable": 1' in said) == (2, True)
 
 
+def test_files_are_read_in_order_and_those_of_a_folder_before_what_is_below_it(folder):
+    plant(folder, "b/x", "a/z/x", "a/y/x", "a/x", "d", "c")
+    everything = ps.FileFilter(lambda path: False, False, lambda *error: None, Counter())
+    shown = [shown for _, shown in ps.files_below(".", "", everything)]
+    assert shown == ["c", "d", "a/x", "a/y/x", "a/z/x", "b/x"]
+
+
 def test_a_folder_that_can_not_be_listed_is_reported_as_it_is_shown(folder, monkeypatch):
     plant(folder, "closed/a", "open/b")
     real = os.scandir
@@ -19669,6 +19676,27 @@ def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(f
     plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
     assert listing(folder) == sorted([*VENDORED, ".svn"])
     assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
+
+
+def test_an_archive_is_unpacked_by_what_it_holds_and_up_to_a_limit(tmp_path, monkeypatch):
+    def unpacked(data, name="a"):
+        return [(inner, b"".join(chunks)) for inner, chunks in ps.unpack([data[:9], data[9:]], name)]
+
+    packed = gzip.compress(b"three")
+    for name, inner in (("a.sql.gz", "a.sql"), ("a.dump", "a.dump"), ("gz", "gz")):
+        assert unpacked(packed, name) == [(inner, b"three")]
+    held = [("b/c.env", b"one"), ("b/d.env", b"two")]
+    for name in ("a.zip", "a.tar", "a.tar.gz"):
+        pack(tmp_path / name, c="one", d="two")
+        assert unpacked((tmp_path / name).read_bytes()) == held
+    for data, size in ((packed, 5), ((tmp_path / "a.zip").read_bytes(), 6)):
+        monkeypatch.setattr(ps, "_MAX_UNPACKED", len(data) + size)
+        assert unpacked(data)
+        monkeypatch.setattr(ps, "_MAX_UNPACKED", len(data) + size - 1)
+        assert "BadValue: what it unpacks to is too large" in refusal(unpacked, data)
+    tar = (tmp_path / "a.tar").read_bytes()
+    monkeypatch.setattr(ps, "_MAX_UNPACKED", len(tar) + 1000)  # what is between its files counts, too
+    assert "too large" in refusal(unpacked, tar)
 
 
 # === Audit ===
