@@ -18979,7 +18979,7 @@ def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(rep
     assert leaks("clean", history=["HEAD"], on_error=pytest.fail) == set()
     for path in ("nowhere", "no/such/file", "-", "cl?an/a.py"):
         expected = (2, f"no file or folder called {path!r}\n")
-        assert say("audit", path, "--staged") == expected
+        assert say("audit", path, "--staged") == say("audit", "clean", path, "--staged") == expected
 
 
 def test_a_link_to_a_folder_is_not_followed_out_of_the_repository(repository, tmp_path_factory):
@@ -18996,6 +18996,17 @@ def test_a_path_that_only_an_abandoned_commit_has_is_found(repository):
     leak(repository / "gone" / "b.py")
     commit(repository)
     git(repository, "reset", "-q", "--hard", "HEAD~1")
+    assert leaks("gone", history=[]) == {"gone/b.py"}
+
+
+def test_a_path_that_only_another_branch_has_is_found(repository):
+    plant(repository, "a.py")
+    commit(repository)
+    leak(repository / "gone" / "b.py")
+    commit(repository)
+    git(repository, "branch", "other")
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    shutil.rmtree(repository / ".git" / "logs")  # as in a clone
     assert leaks("gone", history=[]) == {"gone/b.py"}
 
 
@@ -21631,6 +21642,7 @@ ASKED = [
     ("a.py", "'X_KEY' in settings, os.environ", ""),
     ("a.py", "if os.environ['X_KEY']: pass", "missing"),
     ("a.py", "# os.environ['X_KEY']", ""),
+    *((name, "os.environ['X_KEY']", "") for name in ("a.pyi", "a.py.txt", "apy", "a.js")),
     ("a.py", f"{'x = 1; ' * 500}os.environ['X_KEY']", "missing"),
     ("a.py", "import os; x = settings['X_KEY']", ""),
     ("a.ts", "process.env[`X_KEY`]", "missing"),
