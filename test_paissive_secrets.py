@@ -10714,6 +10714,7 @@ def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
 def test_rotate_due_names_what_rotate_now_then_rotates(rotate, say, clock):
     assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:8") == (0, "")
     assert rotate("due") == (0, "due later: A_TOKEN 2027-01-15T08:00:01Z\n")
+    assert rotate("now") == (0, "")
     clock[0] += 1
     assert rotate("due") == (1, "A_TOKEN\n")
     assert rotate("now") == (0, "rotated A_TOKEN\n")
@@ -20918,6 +20919,13 @@ def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no
     commit(repository)
     git(repository, "rm", "-q", "--cached", ".env")
     assert "C_KEY, current" in say("audit", "--known", "--history")[1]
+
+
+def test_what_is_no_value_of_the_store_is_found_in_its_own_file(here, say):
+    Path(".env").write_text(f"A_KEY='rE4l one+with'\n# {token()}\n")
+    status, said = say("audit", "--known")
+    assert (status, said.startswith(".env:2:3: high: GitHub token")) == (1, True)
+    assert "; silenced: 1 by `the store's own file`; " in said
 
 
 def test_an_earlier_value_of_what_is_now_a_reference_is_searched_for(here):
