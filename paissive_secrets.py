@@ -9973,7 +9973,7 @@ class Baseline:
             for row in rows:
                 if "version" in row:
                     continue
-                entry = Entry(*(sys.intern(str(row[name])) for name in Entry._fields))
+                entry = Entry(*(sys.intern(row[name]) for name in Entry._fields))
                 os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                 self.entries.add(entry)
                 if "history" in row:

@@ -20140,6 +20140,7 @@ def test_a_file_that_is_not_a_baseline_is_an_error(folder):
             b'{"version": 2}\n{"path": ""}',
         ),
         b'{"version": 2}\n{"path": "\\ud800", "rule": "", "fingerprint": ""}',
+        b'{"version": 2}\n{"path": "a", "rule": "b", "fingerprint": 7}',
     ):
         (folder / ps.BASELINE).write_bytes(text)
         error = (
