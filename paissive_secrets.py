@@ -9989,7 +9989,8 @@ class Baseline:
             old = self._take_gone(entry, base, in_history=bool(finding.commit))
             if not old:
                 return False
-            self.entries.remove(old)
+            if not finding.commit:  # the history has it by both names
+                self.entries.remove(old)
             self.entries.add(entry)
             self.unseen.discard(old)
         self.unseen.discard(entry)

@@ -20028,6 +20028,18 @@ def test_what_was_accepted_in_the_history_stays_accepted_whatever_is_updated_lat
         assert [(row["path"], row.get("history")) for row in rows] == expected
 
 
+@pytest.mark.parametrize("accepted", [[], ["--history"]], ids=["tree", "history"])
+def test_a_renamed_file_stays_accepted_in_the_history_by_both_names(accepted, repository, say):
+    commit_leaks(repository, "b.py")
+    say("audit", *accepted, "--update-baseline")
+    git(repository, "mv", "b.py", "a.py")
+    commit(repository)
+    for _ in range(2):
+        assert say("audit", "--history")[0] == say("audit", "--history", "--update-baseline")[0] == 0
+        assert {entry.path for entry in ps.Baseline(ps.BASELINE).past} == {"a.py", "b.py"}
+        assert (say("audit")[0], "stale" in say("audit")[1]) == (0, False)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_baselines_of_two_branches_merge_once_the_hook_is_installed(repository, say, first):
     assert say("hook", "install")[0] == 0
@@ -21765,6 +21777,12 @@ def test_check_takes_no_name_for_optional_because_something_follows_at_the_end(f
     assert say("check")[1].startswith("missing   A_KEY  a.py:3\n")
 
 
+def test_check_reads_utf_8_and_goes_on_after_other_bytes(folder, say):
+    (folder / "a.js").write_bytes(b"process.env.A\xff_KEY; process.env.KEY\xc3\xa9; process.env.B_KEY\n")
+    found = [line.split()[1] for line in say("check")[1].splitlines() if line.startswith("missing")]
+    assert found == ["B_KEY", "KEYé"]
+
+
 def test_what_handles_the_error_still_requires_its_own_names(folder, say):
     blocks = ("try:", "except KeyError:", "else:", "finally:")
     text = "".join(f"{block}\n    os.environ['{letter}_KEY']\n" for block, letter in zip(blocks, "ABCD"))
@@ -21777,10 +21795,12 @@ def test_check_sees_that_an_error_is_handled_wherever_the_code_is(folder, say):
     guarded = "try:\n            os.environ['A_KEY']\n        except KeyError:\n            pass\n"
     (folder / "a.py").write_text(f"class A:\n    def f(self):\n        {guarded}")
     assert say("check")[1].startswith("optional  A_KEY  a.py:4\n")
+    (folder / "b.py").write_text("import os\nos.environ['A_KEY']\n")
+    assert say("check")[1].startswith("optional  A_KEY  a.py:4, b.py:2\n")
 
 
 def test_check_leaves_out_this_tool(folder, say):
-    shutil.copy(MODULE, folder / "vendored_secrets.py")
+    shutil.copy(MODULE, folder / "0_secrets.py")
     assert say("check") == (0, "0 names in 0 files, 0 missing\n")
     begin = "".join(SOURCE.splitlines(keepends=True)[:2])
     (folder / "a.py").write_text(f"\n{begin}os.environ['A_KEY']\n")  # which only quotes how it begins
