@@ -22400,8 +22400,11 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
         "warning: variable A_TOKEN comes before .env, so `get` returns its value\n"
     )
     monkeypatch.delenv("A_TOKEN")
-    Path(".gitignore").write_text(".env\n")
+    Path(".gitignore").write_text("/.env\n")
     assert say("set", "A_TOKEN", stdin="v") == (0, replaced)
+    Path("app").mkdir()
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "app/.env")
+    assert "\nwarning: git does not ignore app/.env; add it" in say("set", "A_TOKEN", stdin="v")[1]
 
 
 def test_a_schedule_has_the_defaults_that_help_states(say):
