@@ -11448,6 +11448,7 @@ def test_mask_what_shells_write_a_backslash_before_and_no_other():
         assert (shown == "***") == (char in "|&;<>()$`\\\"'*?[]{}!^, \t/"), char  # the last by JSON
         shown = ps.Encodings([f"co|rr{char}ect-horse"]).mask(f"co|rr\\{char}ect-horse")  # between quotes
         assert (shown == "***") == (char in "$`\"\\'/"), char
+    assert ps.Encodings(['it\'s "\f correct']).mask("$'it\\'s \"\\f correct'") == "$'***'"  # by bash
     for before in ":=":
         assert ps.Encodings([f"corr{before}~ect-horse"]).mask(f"corr{before}\\~ect-horse") == "***"
 
