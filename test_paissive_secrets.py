@@ -11448,7 +11448,7 @@ def test_mask_what_shells_write_a_backslash_before_and_no_other():
         assert (shown == "***") == (char in "|&;<>()$`\\\"'*?[]{}!^, \t/"), char  # the last by JSON
         shown = ps.Encodings([f"co|rr{char}ect-horse"]).mask(f"co|rr\\{char}ect-horse")  # between quotes
         assert (shown == "***") == (char in "$`\"\\'/"), char
-    assert ps.Encodings(['it\'s "\f correct']).mask("$'it\\'s \"\\f correct'") == "$'***'"  # by bash
+    assert ps.Encodings(["it's \"\f correct"]).mask("$'it\\'s \"\\f correct'") == "$'***'"  # by bash
     for before in ":=":
         assert ps.Encodings([f"corr{before}~ect-horse"]).mask(f"corr{before}\\~ect-horse") == "***"
 
@@ -16228,6 +16228,11 @@ a.py | got("pass·word", "V4x7q") | separator ,
 a.py | get( 'pass·word', "V4x7q") | separator =
 a.py | get("x", "pass·word", "V4x7q") | separator ,
 a.erl | {pass·word, "V4x7q"} | separator =
+A.java | f(pass·word, "V4x7q".toCharArray()) | separator =
+A.java | f(pass·word, "V4x7q") | separator ,
+a.py | pass·word = "12345" | has 123
+a.py | pass·word = "k123w9x" | not has 123
+a.py | toke·n = "k123w9x" | has 123
 a.py | api_k·ey = "q7pass-secret.token_test" | has pass, has secret, has token, has test
 a.py | api_k·ey = "q7foo.admin-123_abc" | has foo, has admin, has 123, has abc
 a.py | append("pass·word", "V4x7q") | separator =
@@ -17777,6 +17782,8 @@ def test_a_file_is_binary_if_a_nul_is_near_its_beginning_as_for_git():
 
 def test_a_mark_at_the_beginning_of_a_text_takes_no_column():
     assert places(f"\ufeff{GITHUB}".encode()) == places(GITHUB.encode())
+    wide = "\N{FULLWIDTH TILDE}"  # begins with one of the mark's bytes
+    assert places(f"\ufeff{wide} {GITHUB}") == places(f"{wide} {GITHUB}") == places(f"~ {GITHUB}")
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
@@ -19283,6 +19290,8 @@ def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
 def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
     monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
     assert f" {MODULE} audit --staged" in Path(ps.install_hook("pre-commit")).read_text()
+    before_push = f'{MODULE} audit --pushed "$1" || exit 1\n'  # a remote's name may have spaces
+    assert Path(ps.install_hook("pre-push")).read_text().endswith(before_push)
 
 
 def test_what_a_hook_runs_imports_the_module_and_passes_its_arguments_on(tmp_path, monkeypatch, capsys):
@@ -19451,6 +19460,11 @@ def test_a_hostile_pattern_takes_no_time():
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_pattern_is_a_line_without_its_end(end):
     assert patterns([f"build{end}"]).match("build/a.py")
+
+
+def test_a_pattern_matches_names_with_newlines():
+    assert patterns(["x/**/b"]).match("x/a\n/b") and patterns(["d/**"]).match("d/e\nf")
+    assert patterns(["a?b", "c*d"]).match("a\nb") and patterns(["c*[!x]d"]).match("c\n\nd")
 
 
 def test_what_git_ignores_is_read_when_asked_for(repository):
