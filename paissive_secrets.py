@@ -7694,19 +7694,19 @@ it is the name of a variable, a type, a header or an option
     + K7_QX
 it is a call or a template
     \A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A(?i:select|update) \w|\A(?:\.\w+\(|<[\w +,=-]+>)
-    |\{(?!\")[\w.: \[\]()'\"]*\}|\{\w+[.(]|\A[a-z-]+=\"
+    |\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
     - getPassword()
     + k7(Q2)x9Kv!
 = before
 no name follows
     /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
-    |[=:]<\Z|\[type=[\"']?\Z|\?\s?[\"']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
+    |[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |\b(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
 it is cut off
-    \A(?::[ `]| to v?\d|\.\.\.| \(\) =>|\{\{| \{| = |\[[\"']|[\"'](?: in \w| [+.] [$\w]))
+    \A(?::[ `]| to v?\d|\.\.\.| \(\) =>|\{\{| \{| = |\[["']|["'](?: in \w| [+.] [$\w]))
     - ...
     + # comment
 """
@@ -7747,9 +7747,7 @@ _WEAK_WORD = (
     r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|p[a4@]ssw[o0]rd|this|is|very|not)"
 )
 _WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
-_WEAK_ENDING = lazily(
-    r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass|passwd|password|pwd?|test)\d{0,4}\Z"
-)
+_WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
@@ -7764,7 +7762,7 @@ _NAME_OF_SECRET = lazily(
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
-_MEMBERS = lazily(r"[*&]?[A-Za-z_]\w*(?:(?:\??\.|::)[A-Za-z_]\w*)*(?:\$\d)?\Z")
+_MEMBERS = lazily(r"\*?[A-Za-z_]\w*(?:(?:\??\.|::)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
 
 def judge_span(
@@ -7812,8 +7810,7 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     # Rows for a "plain value" are about words: random text has such by chance.
     texts = {"value": value, "plain value": "" if _looks_random(value) else value}
     if candidate:
-        texts["before"] = candidate.before
-        texts["after"] = candidate.after
+        texts.update(before=candidate.before, after=candidate.after)
     return texts
 
 
