@@ -2053,6 +2053,8 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
         with suppress(OSError):  # macOS reports an error for a process that has ended
             os.killpg(child.pid, signal.SIGKILL)
     child.kill()
+    if child.returncode is None and os.name != "nt":  # wait() would hang if a signal had interrupted it
+        child.returncode = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
     child.wait()
 
 
@@ -4549,7 +4551,7 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
-    """Return the backend, or "" for the same store, and the name; raise BadName for an invalid one."""
+    """Return the backend, or "" for the same store, and the name."""
     target = reference[len(REFERENCE_PREFIX) :]
     if not target.startswith("//"):
         return "", check_name(target)
@@ -5277,8 +5279,7 @@ class _Rotation:
     def _run(self, kind: str, value: str | None = None) -> Any:
         """Run a step of the policy, if it has one; return what it generates, or raise RotationFailed."""
         step = _step(kind, self.policy.get(kind))  # which may have been edited
-        result = None
-        problem = ""
+        result = problem = None
         try:
             if isinstance(step, list):
                 timeout = parse_interval(
@@ -5370,7 +5371,7 @@ EXPORT_FORMS = ("env", "shell", "json")
 
 
 class _Import(NamedTuple):
-    """What a .env file, or a JSON object, holds: `references` are to secrets that are stored already."""
+    """What a file holds: `references` are to secrets that are stored already."""
 
     secrets: dict[str, str]
     settings: dict[str, str]
@@ -5410,7 +5411,7 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
-    """Return these as text in a form of EXPORT_FORMS; raise BadValue, or BadName, if that can't be."""
+    """Return these as text in a form of EXPORT_FORMS, or raise BadValue or BadName."""
     values = dict(sorted(values.items()))
     for name, value in values.items():  # a variable may hold any bytes
         check_value(value, f"the value of {show(name)}")
@@ -5776,7 +5777,7 @@ def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
 
 
 def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
-    """Return a reference to each secret, by variable; raise BadValue if two secrets would be one."""
+    """Return a reference to each secret, by variable, which no two may share."""
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(check_name(name))
@@ -5807,7 +5808,7 @@ def _check_passable(text: str, variable: str) -> None:
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command, as for `run --no-mask`, or raise an error."""
+    """Become the command, as for `run --no-mask`."""
     import signal
 
     if os.name != "nt":
@@ -5819,13 +5820,12 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
+    failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
+    failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check that it exists, and the interpreter that its first line names"
         failure = SecretsError(f"no command {show(program)}", hint=hint)
         failure.exit_code = 127
-    else:
-        failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
-        failure.exit_code = 126
     return failure
 
 

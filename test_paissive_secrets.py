@@ -4165,6 +4165,33 @@ def test_a_command_that_takes_too_long_leaves_nothing_running(tmp_path):
     os.close(fifo)
 
 
+def test_a_signal_at_any_moment_of_waiting_for_a_command_ends_it(monkeypatch):
+    class Interrupted:
+        """The lock of a Popen, which a signal finds just when it has been taken: nobody will release it."""
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def acquire(self, blocking=True):
+            if not self.lock.acquire(timeout=9 * blocking):
+                assert not blocking, "it waits for a lock that is held for good"
+                return False
+            raise SystemExit(143)
+
+        __enter__ = acquire
+
+    def start(*args, start=subprocess.Popen, **more):
+        started.append(start(*args, **more))
+        started[-1]._waitpid_lock = Interrupted()
+        return started[-1]
+
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(SystemExit, match="143"):
+        ps.run_command(["sleep", "60"], "", 60)
+    assert started[0].returncode == -signal.SIGKILL
+
+
 def test_no_group_of_processes_is_killed_that_a_command_does_not_lead(monkeypatch):
     def start(*args, start=subprocess.Popen, **more):
         started.append(start(*args, **more))
