@@ -3627,7 +3627,7 @@ class Lease:
     def __init__(self, seconds: float, response: Any = None) -> None:
         self.response = response
         self.start(seconds)
-        if response and response.body.get("renewable") is not True:
+        if response and not response.body.get("renewable"):
             self.renew_at = float("inf")
 
     def start(self, seconds: float, used: float = 0.0) -> None:

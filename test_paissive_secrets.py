@@ -7193,10 +7193,13 @@ def test_a_server_is_trusted_by_file_folder_or_blindly(tmp_path):
     shutil.copy(bao().ca, tmp_path / "..version" / "ca.crt")
     (tmp_path / "ca.crt").symlink_to("..version/ca.crt")
     shutil.copy(bao().client["client_key"], tmp_path)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.copy(bao().ca, tmp_path / "deep" / "er")
     for trust in (
         {"cacert": bao().ca, "tls_server_name": "server"},
         {"cacert": bao().ca, "capath": "/nowhere"},
         {"capath": str(tmp_path)},
+        {"capath": str(tmp_path / "deep")},
         {"skip_verify": True},
     ):
         store = bao().store(addr=bao().tls, **trust)
