@@ -8458,6 +8458,8 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     store.set("gone#a", "x"), store.delete("gone#a")
     wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
     assert store.get_all(wanted) == {"app#a": "1", "app#b": "2", "app#": '{"a": "1", "b": "2"}'}
+    assert refusal(store.get, "app__PREVIOUS#").startswith("NotFound: ")  # it has one version
+    assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
 
 def test_a_store_notices_mounts_that_come_later_or_are_upgraded(monkeypatch):
@@ -8502,6 +8504,15 @@ def test_a_store_notices_that_a_mount_is_gone():
     assert eventually(lambda: type(failure(store.get, f"{name}/db#p")) is ps.NotFound)
     store.set(f"{name}/db#p", "in the default mount")
     assert bao().ask("GET", f"secret/data/{name}/db")["data"]["data"] == {"p": "in the default mount"}
+
+
+def test_a_write_that_a_mount_does_not_support_any_more_makes_the_next_one_look_again(stub, frozen):
+    refused, written = vault_errors(405, "unsupported operation"), http_json({"data": {"version": 1}})
+    server = stub(lambda request: written if b"/data/" in request else refused)
+    server.kv, store = "1", server.store()
+    assert " answers 405 to: create secret/a; " in refusal(store.set_fields, "a", {"b": "c"})
+    server.kv = "2"  # it was upgraded
+    assert store.set_fields("a", {"b": "c"}) == 1
 
 
 def test_another_thread_may_forget_the_mounts_at_any_moment(stub, monkeypatch):
@@ -8750,6 +8761,8 @@ def test_status_shows_how_the_store_logs_in_and_the_kind_of_its_mount(stub):
     rows = [("store", "vault"), ("address", server.address), ("namespace", "team"), ("login", "ldap")]
     rows += [("time left", "no end"), ("mount", "secret/, KV version 1")]
     assert list(store.status()) == rows
+    server.answers = [http_json({"data": {"ttl": TELLTALE}})]
+    assert dict(server.store().status())["time left"] == "0 seconds"
     problem = "db/ isn't a KV mount: it can only be read"
     assert dict(server.store(mount="db").status())["problem"] == problem
 
