@@ -14998,6 +14998,15 @@ a.yml pas·sword: «${.AB_9-§}»
 a.yml pas·sword: «${/-§}»
 a.yml pas·sword: "«{{ a | default. '§' }}»"
 a.yml pas·sword: "«{{ a | default '§! }}»"
+a.py pas·sword ={u"§"
+a.py db.pas·sword:.x = "§"
+a.txt pas·sword: «§»    =x
+a.txt ke·y[0] _= §§-§§
+a.py pas·sword _= f(F"§")
+a.sql pas·sword . E'§'
+a.py pas·sword = «/»"§"]
+a.kt x = pas·sword ?:_ "§"
+a.py pas·sword = f(_"§")
 """
 
 
@@ -17055,6 +17064,23 @@ a.yml kind : Secre·t¶stringData_ :¶  a: §¶
 a.yml kind : Secre·t¶stringData.:¶  a: §¶
 a.yml kind:Secre·t¶stringData/:¶ ⇥a: §¶
 a.yml kind: Secre·t¶stringData:/¶  a: k3X¶  b: k3Xw¶
+a.yml kind:Secre·t¶stringData:¶ -a: «§»¶
+a.yml kind:Secre·t¶stringData:¶ ⇥a: ⇥«§»¶
+a.yml kind⇥:Secre·t¶stringData:¶  a:«/§»¶
+a.yml kind⇥:Secre·t¶stringData:¶  a: >§¶
+a.yml kind:Secre·t¶stringData:¶ ⇥a: ,§¶
+a.yml kind : Secre·t¶stringData :¶  a:|§¶
+a.yml stringData:¶  a: &§¶kind: Secre·t¶
+a.yml kind:Secre·t¶stringData:¶  a:%§¶
+a.yml kind:Secre·t¶stringData:¶ aa: «§»\
+a.yml kind:Secre·t¶stringData:¶ aa: «§»,
+a.yml kind:Secre·t¶stringData:¶  a: «§»}¶
+a.yml kind:Secre·t¶stringData:¶ 7 a: §¶
+a.yml stringData:¶  /: §¶kind: Secre·t¶
+a.yml kind:Secre·t¶stringData:¶ ⇥{a253}a: §¶
+a.yml kind⇥:Secre·t¶stringData:¶  {a252}a: «§»¶
+a.yml kind:Secre·t¶stringData:¶ aa: «_§»¶
+a.yml kind:⇥Secre·t¶stringData¶:¶  a:          §¶
 = unnamed-value
 a.yml a: «{A24}»
 a.yml a: {A23}
@@ -17196,6 +17222,8 @@ a.txt x.dp.scim.{a36}.{A40}
 a.txt {A40}
 = pgpass-password
 .PGPASS a:1:b:c:«§»
+= password
+.pgpass a:1:b:c:§
 """
 
 
@@ -17241,7 +17269,9 @@ def test_a_weak_password_in_a_string_or_a_file_of_a_test_is_low():
     assert (found(text, "a.py"), found(text, "tests/a.py")) == (["weak-password"], ["password"])
     for path in ("tests/a.yml", "tests/a.sh"):  # a literal only in source is a setting of the test
         for line in ('password: "admin' + '1234"', "password = admin" + "1234"):
-            assert [(m.rule.id, m.confidence) for m in scanned(line, path)] == [("weak-password", "low")]
+            (match,) = scanned(line, path, explain=True)
+            assert (match.rule.id, match.confidence) == ("weak-password", "low")
+            assert match.why[0] == "  low at most: it belongs to a test or an example"
     for path, confidence in (("db.passwd", "medium"), ("tests/db.passwd", "low")):
         assert [match.confidence for match in scanned("admin1234", path)] == [confidence]
 
@@ -17690,6 +17720,8 @@ def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     (found,) = candidates(f"{'a' * 210}; password = '{value}'{'b' * 200}\n", "a.py")
     assert (found.before, found.after) == ("a" * 198 + "; ", "'" + "b" * 119)
     assert value not in repr(found)
+    (found,) = candidates(f"{'x' * 60}_password = '{value}'", "a.py")
+    assert found.name == "x" * 35 + "_password"
 
 
 def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example():
@@ -17788,6 +17820,7 @@ def test_an_object_of_kubernetes_is_read_8_kib_before_its_kind_and_after_it():
         filler = "# of the shop\n" * (size // 14)
         assert found(f"{value}{filler}kind: Secret\n", "a.yml") == rules
         assert found(f"kind: Secret\n{filler}{value}", "a.yml") == rules
+    assert found(f"{value}---\nkind: Secret\n" + "# of the shop\n" * 700, "a.yml") == []
 
 
 def test_a_path_that_is_not_utf_8_is_no_problem():
