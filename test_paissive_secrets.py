@@ -12982,47 +12982,48 @@ nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together
 pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key rubygems_{h48}; nuget-key
 oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token dckr_pat_{W24} dckr_pat_{W27};
 docker-org-token dckr_oat_{W32}; jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
-hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60};
-digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; fly-io-token fo1_{W43};
-fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token dp.pt.{A40} dp.pt.{A44}
-dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token pul-{h40}; 1password-token
-ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key AGE-SECRET-KEY-1{Q58};
-age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39} SG.{X24}.{X50}; brevo-key
-xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key re_{A8}_{A24}; twilio-key
-SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32} shpua_{A32} shptka_{A32};
-square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token EAAAl{W59} EAAAl{W60}; plaid-token
-access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32}; planetscale-token pscale_tkn_{W32}
-pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token sbp_{h40} sbp_oauth_{h40};
-supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; dynatrace-token dt0c01.{A24}.{A64}
-dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token vcp_{A24} vcp_{A60} vci_{A24}
-vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36} nfo_{A36} nfu_{A36} nfb_{A36};
-circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key tskey-{L3}-{A5}-{A20}
-tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43}; dropbox-token sl.{W130}
-sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key xprv{C107} xprv{C108};
-slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20} glcbt-{W99}; gitlab-trigger-token
-glptt-{W40}; gitlab-runner-token GR1348941{W20} GR1348941{W60}; google-api-key AIza{W35}; google-oauth-token
-ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16} xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24}
-whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10} lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key
-sk_{h48}; shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token
-{d7}:AA{W33} {d10}:AA{W33}; discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27}
-OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27} Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27}
-ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27} Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64}
-lin_oauth_{A40}; notion-token ntn_{d11}{A35}; notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60}
-figu_{W40} figo_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40}
-tfp_{W62}; sentry-org-token sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64}
-sntryi_{h64}; new-relic-key NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL
-jp01xx{h30}NRAL; posthog-key phx_{A40} phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34};
-launchdarkly-key sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12}
-mob-{h8}-{h4}-4{h3}-{h4}-{h12}; buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token
-squ_{A40} sqp_{A40} sqa_{A40}; contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u}
-pat-eu1-{u} pat-ap1-{u}; mapbox-token sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38};
-yandex-oauth-token y0_{W50} y0_{W60} y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20};
-gitlab-mail-token glimt-{W25}; stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16};
-new-relic-ingest-key NRII-{W32} NRII-{W48} NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40};
-bitcoin-key 5H{C49} 5J{C49} 5K{C49}; bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50}
-Kx{C50} Ky{C50} Kz{C50}; stellar-seed SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56}
-SO{K56} SP{K56} SU{K56} SX{K56}; ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas
-sig={A20}%3D sig={A60}%3D; deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
+hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}
+{A14}.atlasv1.{W70}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58};
+fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token
+dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token
+pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key
+AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39}
+SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key
+re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32}
+shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token
+EAAAl{W59} EAAAl{W60}; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32};
+planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token
+sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40};
+dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token
+vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36}
+nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
+tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
+dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
+xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
+glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-runner-token GR1348941{W20} GR1348941{W60};
+google-api-key AIza{W35}; google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16}
+xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10}
+lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48}; shippo-token shippo_live_{h40}
+shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token {d7}:AA{W33} {d10}:AA{W33};
+discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
+Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
+Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
+notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
+pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; sentry-org-token
+sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
+NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
+phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
+sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
+buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40};
+contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token
+sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38}; yandex-oauth-token y0_{W50} y0_{W60}
+y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; gitlab-mail-token glimt-{W25};
+stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32} NRII-{W48}
+NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
+bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
+SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
+ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
+deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
 """
 
 
@@ -13040,7 +13041,16 @@ typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azu
 sig={A30}%2B{A10}%2F{A3}%3D sig={A30}%2b{A10}%2f{A3}%3d; cloudflare-tunnel-token eyJhIjoi{B100}==;
 gitlab-token glpat-{W20}.01.{a7}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
 gocardless-token live_{a20}-{a19} live_{a20}7{a19}; slack-session-cookie xoxd-{A40}==;
-facebook-token EAAM{A60} EAAT{A60}
+facebook-token EAAM{A60} EAAT{A60};
+cloudflare-tunnel-token eyJhIjoi{B300}{B100}; atlassian-token ATATT3{W300}{W100}{H8}; grafana-cloud-token
+glc_{B300}{B100}; grafana-api-key eyJrIjoi{B300}{B100}; slack-config-token xoxe-{d1}-{W300}{W100};
+fly-io-macaroon fm1_{B300}{B300}{B300}; 1password-token ops_eyJ{B300}{B300}{B300}{B300}{B300}{B300}{B200};
+dropbox-token sl.{W300}{W300}{W300}{W300}{W200}; facebook-token EAAM{A300}{A100}; slack-session-cookie
+xoxd-{W300}{W100}; google-oauth-token ya29.{W300}{W100}.{W300}{W100}; sentry-org-token
+sntrys_eyJ{B300}{B200}_{B43}; ntlm-response TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B200};
+slack-token xoxb-{d6}-{A250} xoxb-{d14}-{d14}-{d14}-{A250}; azure-sas sig={A60}%2B{A60}%2F{A60}%3D
+sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D; doppler-token dp.st.{a35}.{A44} dp.st.{a2}.{A40}; tailscale-key
+tskey-{L12}-{A30}-{A50}; pypi-token py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}
 """
 
 
@@ -13083,6 +13093,24 @@ def test_a_character_that_its_class_does_not_have_is_in_no_token():
             text += " \n"
         found = {span.end for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule}
         assert [token for end, token in ends.items() if end in found] == [], rule
+
+
+def with_one_more(forms):
+    """The form with the longest last part, with one letter more."""
+    parts = [re.fullmatch(r"(.*)\{(\w)(\d+)\}", form) for form in forms]
+    head, letter, size = max(filter(None, parts), key=lambda part: int(part[3])).groups()
+    return f"{head}{{{letter}{size}}}{{{letter}1}}"
+
+
+def test_a_token_is_no_longer_than_its_longest_form():
+    for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
+        rule, *forms = entry.split()
+        # Of these, the table has a shorter one than they may have.
+        if "300}" in entry or rule in ("slack-token", "jwt") or not forms[-1].endswith("}"):
+            continue
+        token = ps._samples(with_one_more(forms))
+        spans = [span for span in ps.detect(token.encode(), "notes.txt") if span.rule.id == rule]
+        assert len(token) not in [span.end for span in spans], rule
 
 
 # The confidence and the severity of rules; those of all others are high and critical.
