@@ -7069,8 +7069,6 @@ def keyword_hits(
 
 
 class _KeywordSearch:
-    """One expression for all words, in text whose rare letters are folded."""
-
     def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
@@ -8200,8 +8198,7 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
     for pattern in patterns:
         begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
         found = pattern.regex.match(text, begin)
-        if found and CHECKS.get(pattern.rule.id, bool)(found[found.lastindex or 0]):
-            group = found.lastindex or 0
+        if found and CHECKS.get(pattern.rule.id, bool)(found[group := found.lastindex or 0]):
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
 
