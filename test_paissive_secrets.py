@@ -12733,8 +12733,8 @@ def test_redact_hides_an_object_that_shows_a_value_in_either_way(method):
 
 
 def test_redact_names_a_short_value_by_whatever_its_key_is(log, caplog):
-    ps.redact_logs({7: "1234"})
-    assert caplog.messages == ["not redacted (under 8 characters): 7"]
+    ps.redact_logs({"B": "5", 7: "1234"})
+    assert caplog.messages == ["not redacted (under 8 characters): 7, B"]
 
 
 def test_redact_goes_on_after_a_reference_to_nothing(here):
