@@ -12672,6 +12672,7 @@ def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_
     store.set("A_TOKEN", SAFE[::-1])
     store.set("A_TOKEN__PREVIOUS", SAFE.upper())
     assert ps.redact_logs(store) is first is ps.redact_logs([SAFE]) and logging.Handler.handle is hook
+    assert hook.__name__ == "handle"  # as a debugger shows it
     log.error("%s %s %s master-password", SAFE, SAFE[::-1], SAFE.upper())
     assert log.text() == "*** *** *** ***\n"
 
@@ -12740,6 +12741,8 @@ def test_redact_names_a_short_value_by_whatever_its_key_is(log, caplog):
 def test_redact_goes_on_after_a_reference_to_nothing(here):
     (here / ".env").write_text(f"A_TOKEN=secret:ABSENT\nB_TOKEN={SAFE}\n")
     assert ps.redact(SAFE, "env") == "***"
+    (here / ".env").write_text(f"A_TOKEN=secret:A_TOKEN\nB_TOKEN={SAFE}\n")
+    assert "references form a cycle" in refusal(ps.redact, SAFE, "env")
 
 
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
@@ -12786,8 +12789,14 @@ def caught(token):
 def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
     group = ValueError("several")
     for value in ("harmless", SAFE):
-        group.exceptions = (caught(value),)
+        group.exceptions = (caught("harmless"), caught(value))
         assert bool(ps.RedactingFilter([SAFE]).masked_report(group)) == (value == SAFE)
+
+
+def test_an_exception_reveals_what_any_of_those_before_it_has_in_its_frames():
+    error = KeyError("no")
+    error.__cause__, error.__context__ = caught("harmless"), caught(SAFE)
+    assert ps.RedactingFilter([SAFE]).masked_report(error)
 
 
 @pytest.mark.parametrize("link", ["__cause__", "__context__"])
@@ -16512,6 +16521,8 @@ WEAK = """
 - a.ini PASS·WORD=shop-dbx
 + a.md run -e 'DB_PASS·WORD=admin7'
 - a.md run -e x DB_PASS·WORD=admin7
+- a.md PASS·WORD: admin7
++ a.md PASS·WORD=admin7
 """.replace("saleor_db", "mysql")
 
 WEAK_WORDS = """
