@@ -1327,7 +1327,7 @@ class Policies:
             yield
 
     def _folder(self) -> str:
-        folder = os.path.dirname(self.path)
+        folder = os.path.dirname(os.path.realpath(self.path))
         with disk_errors(f"make {folder}"):
             os.makedirs(folder, 0o700, exist_ok=True)
         return folder
@@ -2758,7 +2758,6 @@ class FileStore(Store):
         return keys
 
     def _has_identity(self, keys: _Keys) -> bool:
-        """Return whether PAISSIVE_IDENTITY holds the store's identity, not a member's."""
         return keys[0].reveal() in read_store_credential("PAISSIVE_IDENTITY")
 
     def _keys_in_use(self, keys: _Keys, *, sample: int | None = _SAMPLE) -> _Keys:
@@ -2816,7 +2815,7 @@ class FileStore(Store):
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
-        """Lock and open the store, which is made if there is none, and yield its keys."""
+        """Lock the store, made if there is none, and yield its keys."""
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():

@@ -2530,6 +2530,11 @@ def test_a_policy_file_behind_a_symlink_is_of_the_same_folder(here):
     store.set("A_TOKEN", OLD)
     ps.SecretRotation(store, "real/p.json").schedule("A_TOKEN", "1d")
     assert ps.SecretRotation(store, "link/p.json").scheduled() == ["A_TOKEN"]
+    Path("p.json").symlink_to("real/p.json")
+    assert ps.SecretRotation(store, "p.json").scheduled() == ["A_TOKEN"]
+    one, other = (ps.Policies(store, path).rotation_lock("A_TOKEN") for path in ("p.json", "real/p.json"))
+    with one:
+        assert refusal(other.__enter__).startswith("Conflict: a rotation of 'A_TOKEN' is under way")
 
 
 def test_a_folder_that_is_moved_keeps_its_policies(here, monkeypatch):
