@@ -4828,7 +4828,7 @@ class SecretConfig:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
-        """Set or, if `value` is ABSENT, remove a setting; return whether there was anything to do."""
+        """Set or, if `value` is ABSENT, remove a setting; return whether it did anything."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             text = self._changed_text(path, value)
             if text:
@@ -5276,7 +5276,7 @@ class _Rotation:
         return remove_secret(self._store, self._name, stage)
 
     def _run(self, kind: str, value: str | None = None) -> Any:
-        """Run a step of the policy, if it has one; return what it generates, or raise RotationFailed."""
+        """Run a step of the policy, if any; return what it generates, or raise RotationFailed."""
         step = _step(kind, self.policy.get(kind))  # which may have been edited
         result = problem = None
         try:
@@ -5341,7 +5341,7 @@ def _due_date(name: str, policy: dict[str, Any]) -> str:
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
-    """Return when an interval has passed since the last rotation, or since the policy was made."""
+    """Return when an interval since the last rotation, or the schedule, has passed."""
     import calendar
 
     what = f"the policy of {show(name)}"
@@ -5356,7 +5356,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 
 
 def _is_same(a: str | None, b: str | None) -> bool:
-    """Return whether both stages exist and have the same value, in constant time."""
+    """Return whether both exist and are the same, in constant time."""
     import hmac
 
     return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
@@ -6064,7 +6064,7 @@ def _forwarded_signals() -> Iterator[int]:
 
 
 def _listen_for_signals() -> int:
-    """Return a pipe from which the number of each signal that comes can be read."""
+    """Return a pipe from which the number of each signal can be read."""
     import signal
 
     signals, written = os.pipe()

@@ -9480,6 +9480,9 @@ def test_references_may_not_ask_for_endless_work_or_form_a_cycle(monkeypatch):
             monkeypatch.setenv(f"L{n}", f"${{secret:L{n + 1}}}" * times)
         monkeypatch.setenv(f"L{chain}", "ha")
         assert "BadValue: references lead to too many" in refusal(ps.resolve_text, "secret:L0", "env")
+    monkeypatch.setenv("ONE", "v")
+    assert ps.resolve_text("${secret:ONE}" * 100, "env") == "v" * 100
+    assert "BadValue: references lead to too many" in refusal(ps.resolve_text, "${secret:ONE}" * 101, "env")
     for name, value in [("A", "secret:B"), ("B", "x${secret:C}"), ("C", "secret:A")]:
         monkeypatch.setenv(f"REF_{name}", value.replace(":", ":REF_"))
     cycle = "references form a cycle: start -> REF_A -> REF_B -> REF_C -> REF_A"
