@@ -10179,7 +10179,7 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # Each has three groups: a backend or nothing, a name, and what shows that there is a default.
 _ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
-_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)(?:\$\{)?secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>,\]]*)()"""
+_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>,\]]*)()"""
 _COMPOSE_AT = r"(?<!\$)()\$\{([A-Za-z_]\w*)(:?[-+])?"
 _VARIABLE_AT = (  # to add a language, add how it reads a variable
     r"()(?:\bprocess\.env(?:\.|\[[\"'`])|\bENV(?:\.fetch\(|\[)[\"']"
@@ -10541,7 +10541,7 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
-    """Prompt for a value, once the store is open, or read stdin; BadValue if that is empty."""
+    """Prompt for a value, once the store is open, or read stdin."""
     if can_ask():
         if store:
             store.unlock()
@@ -10708,7 +10708,7 @@ def _backend_name(args: Namespace) -> str:
 
 
 def _take_out_secrets(path: str, data: bytes, references: dict[str, str]) -> None:
-    """Put references in their place or, if there are none, remove the file; Conflict if it has changed."""
+    """Put references in their place or, if there are none, remove the file."""
     with disk_errors(f"write {path}"), FileLock(path):
         if _read_argument(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
@@ -10965,7 +10965,7 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for, if any; before a push, go on without a store that doesn't open."""
+    """Before a push, go on without a store that doesn't open."""
     if not (args.known or args.backend or args.pushed is not None):
         return None
     try:
