@@ -21901,7 +21901,11 @@ ASKED = [
     ("app/compose.yml", "a: ${X_KEY}", "missing"),
     *((name, "X_KEY=", "") for name in (".env.other", "xenv.example", ".env-example", "env-example")),
     ("ajson", "a: secret:X_KEY", ""),
-    ("compose_yml", "a: ${X_KEY}", ""),
+    (".json", "a: secret:X_KEY", "missing"),
+    *((name, "a: ${X_KEY}", "") for name in ("compose_yml", "compos.yml")),
+    ("a.yml", "a: secret:///X_KEY", ""),
+    ("a.php", "setenv('X_KEY')", ""),
+    ("a.js", "process.env.2X_KEY", ""),
     *((f"a.{end}", "a: secret:X_KEY", "missing") for end in ("json", "toml", "yaml", "yml")),
     ("a.yml", "keys: [secret:X_KEY, secret:Y_KEY]", "missing"),
     *(
