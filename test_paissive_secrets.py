@@ -21113,6 +21113,15 @@ def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no
     assert "C_KEY, current" in say("audit", "--known", "--history")[1]
 
 
+def test_the_values_of_a_store_that_is_named_are_searched_for_and_one_that_is_absent_is_an_error(here, say):
+    Path(".env").write_text("A_KEY='rE4l one+with'\n")
+    Path("a.txt").write_text("rE4l one+with")
+    assert say("audit", "a.txt")[0] == 0
+    assert say("audit", "a.txt", "--backend", "env")[1].startswith("a.txt:1:1: high: value of A_KEY, current")
+    absent = f"there is no store in {here}/.paissive; mount or copy it, or let the first set create it\n"
+    assert say("audit", "a.txt", "--backend", "file") == (2, absent)
+
+
 def test_what_is_no_value_of_the_store_is_found_in_its_own_file(here, say):
     Path(".env").write_text(f"A_KEY='rE4l one+with'\n# {token()}\n")
     status, said = say("audit", "--known")
@@ -21900,7 +21909,7 @@ ASKED = [
     ("app/.env.example", "X_KEY=", "missing"),
     ("app/compose.yml", "a: ${X_KEY}", "missing"),
     *((name, "X_KEY=", "") for name in (".env.other", "xenv.example", ".env-example", "env-example")),
-    ("ajson", "a: secret:X_KEY", ""),
+    *((name, "a: secret:X_KEY", "") for name in ("ajson", "a.xml")),
     (".json", "a: secret:X_KEY", "missing"),
     *((name, "a: ${X_KEY}", "") for name in ("compose_yml", "compos.yml")),
     ("a.yml", "a: secret:///X_KEY", ""),
@@ -22835,6 +22844,12 @@ def test_get_ends_its_line_on_a_terminal_only(tmp_path):
     assert on_a_terminal(*PROGRAM, "get", "A_TOKEN", cwd=tmp_path) == (0, "ü\r\n".encode())
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     assert cli("get", "A_TOKEN", cwd=tmp_path, env=plain).stdout == "ü".encode()
+
+
+def test_text_that_no_encoding_can_hold_is_printed_escaped(tmp_path):
+    (tmp_path / "config.json").write_text(r'{"a": "\ud800ü"}')
+    done = cli("config", "get", "a", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, r"\ud800ü".encode(), b"")
 
 
 @pytest.mark.parametrize("number, code", SIGNALS)
