@@ -8051,10 +8051,10 @@ def test_a_database_user_ends_with_the_token_that_asked_for_it(stub):
 
 def test_a_name_belongs_to_the_innermost_mount_that_it_leads_into(stub):
     kv = {"type": "kv", "options": {"version": "2"}}
-    mounts = http_json({"data": {"secret": {"team/": kv, "team/app/": kv, "secret/": kv}}})
+    mounts = http_json({"data": {"secret": {"team/": kv, "team/app/": kv, "team/app/d": kv}}})
     server = stub(lambda request: mounts if b"/ui/mounts" in request else http())
     server.kv = None
-    assert server.store().get("team/app/db") == "v"
+    assert server.store(mount="team").get("team/app/db") == "v"  # paths of mounts end with a slash
     assert server.tries("/v1/team/app/data/db ") == 1
 
 
@@ -8680,6 +8680,15 @@ def test_a_secret_of_kv_1_that_vault_would_not_send_is_reported(stub):
         server = stub(http_json(body))
         server.kv = "1"
         assert "the response isn't Vault's" in refusal(server.store().get, "a")
+
+
+def test_a_folder_that_may_not_be_listed_is_left_out(stub):
+    def answer(request):
+        if b"/metadata/hidden/?list" in request:
+            return http(b"{}", 403)
+        return http_json({"data": {"keys": ["a", "hidden/"]}}) if b"?list" in request else http()
+
+    assert list(stub(answer).store().names()) == ["a"]
 
 
 def test_a_list_that_vault_would_not_send_is_reported(stub):
