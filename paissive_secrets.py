@@ -8499,9 +8499,7 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
 def _line_start(text: bytes, near: int) -> int:
     """Return the start of the last line at or before `near` or, if lines are long, of a character."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
-    if begin:
-        return begin
-    return next((at for at in range(near, near - 4, -1) if text[at] & 0xC0 != 0x80), near)
+    return begin or next((at for at in range(near, near - 4, -1) if text[at] & 0xC0 != 0x80), near)
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
@@ -8913,7 +8911,7 @@ def unmerged_paths(folder: str) -> set[str]:
 
 
 def last_commit(path: str) -> str:
-    return ask_about_file(path, "rev-list", "-1", "--format=%h by %an", "HEAD").strip().rpartition("\n")[2]
+    return ask_about_file(path, "rev-list", "-1", "--format=%h by %an", "HEAD").rpartition("\n")[2]
 
 
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen

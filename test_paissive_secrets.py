@@ -15849,6 +15849,8 @@ x.Pas·sword = b7.c.d7
 === , a.go
 x.Pas·sword = b7$x
 x.Pas·sword = b7.7c
+=== it is the Base64 of words, a.json
+"nonce": "dGhlIHNhbXBsZSBub25jZQ=="
 """
 
 
@@ -16530,6 +16532,7 @@ WEAK = """
 - a.md DB_SEC·RET=shop
 - a.env DB_SEC·RET=shOp
 - a.env DB_SEC·RET=xy
++ a.env DB_SEC·RET=shp
 - a.py DB_SEC·RET = "sec·ret7"
 + a.py --pass·word="password"
 + a.yml name: pass·word: admin7
@@ -16725,6 +16728,13 @@ def test_a_word_in_a_kubernetes_secret_is_a_secret_too():
     manifest = "apiVersion: v1\nkind: Secret\n\nstringData:\n  pass" + "word: admin1\n"
     (span, _) = ps.detect(manifest.encode(), "a.yaml")
     assert (span.rule.id, span.confidence, span.reason) == ("kubernetes-secret", "medium", "")
+
+
+def test_what_all_values_of_a_rule_begin_with_says_nothing_about_one():
+    rule = ps.Rule("acme", "a key", "high", "high", "acme_|acme_example_")
+    value = ps._samples("acme_example_{A24}").encode()
+    assert ps.judge_span(rule, (0, 1), value)[3:] == ("high", None, "")
+    assert ps.judge_span(rule, (0, 1), b"acme_your-key-here")[3:] == ("low", None, "it is a placeholder")
 
 
 def test_few_characters_and_one_long_word_are_uniform():
