@@ -15851,6 +15851,10 @@ x.Pas·sword = b7$x
 x.Pas·sword = b7.7c
 === it is the Base64 of words, a.json
 "nonce": "dGhlIHNhbXBsZSBub25jZQ=="
+=== it is an expression, a.go
+x Pas·sword = 1234
+=== , a.go
+x Pas·sword = 12345
 """
 
 
@@ -16521,6 +16525,9 @@ WEAK = """
 + a.md run --env=DB_PASS·WORD=admin7
 - a.md run -x DB_PASS·WORD=admin7
 + a.py x.withPass·word("admin7")
++ a.go x.SetPass·word("admin7")
++ a.go x.WithPass·word("admin7")
++ a.go PassPass·word("admin7")
 - a.py x.checkPass·word("admin7")
 - a.py x.passwordOf("admin7")
 + a.py pass·word("admin7")
