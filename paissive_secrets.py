@@ -286,7 +286,7 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|scrambled|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
-    r" \w*tokens?\b|\bwith credentials\b|\ballow\w* cred\w+"
+    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\ballow\w* cred\w+"
 )
 
 
@@ -6599,7 +6599,7 @@ login arguments
     basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
     mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
-        (?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
+        \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
         {name}dsn, "me", "{p}")
     keystore.load(|pbekeyspec(
         (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
@@ -6616,7 +6616,7 @@ command password
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
     -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
-        ([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
+        (?!\w{1,20}:?//)([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
     ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
@@ -6970,7 +6970,7 @@ _LONG_AHEAD = (
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
-    rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
@@ -7323,7 +7323,7 @@ _LINE_ENDINGS = ("line", "scalar", "shell")
 _LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of several lines
 _TRANSLATION = lazily(
     r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
-    r"(?:/[a-z]{2}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
+    r"(?:/[a-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.\w+\Z"
 )
 
@@ -7614,7 +7614,7 @@ it is text in another script
     - пароль
     + pä55w0rt
 it is the name of an algorithm
-    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
+    (?i)\A(?:ascii|nfk?[cd]|pure\w+|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
     |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
     |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
@@ -7647,7 +7647,7 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
-    \A(?:[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
+    \A(?:![01]|options?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
     |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
@@ -7678,7 +7678,7 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
+    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:(?:\.\*)?s|0\dX)(?![A-Za-z])
     |\A%(?:[a-z_][\w.]{2,}%|env\()
     |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
@@ -7690,15 +7690,16 @@ it is the name of a variable, a type, a header or an option
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A(?i:select|update) \w|\A(?:\.\w+\(|<[\w +,=-]+>)
-    |\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
+    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A(?i:select|update) \w
+    |\A(?:\.\w+\(|<[\w +,=-]+>)|\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
     - getPassword()
     + k7(Q2)x9Kv!
 = before
 no name follows
     /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
     |[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |\b(?i:public) ?\Z|\b[au]rn:\S*\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
+    |\b(?i:public|gpg|pgp|using rsa) ?\Z|\b(?i:into) `?\Z|\b[au]rn:\S*\Z
+    |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
@@ -7877,8 +7878,8 @@ def _reason_in_context(value: str, c: Candidate) -> str:
     if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not looks_drawn(value))):
         return "it is prose"
     if c.separator == ":" and not c.quote:
-        more = c.language == "docs" and re.match(" [A-Za-z]+[ ,.]", c.after)
-        if more or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"):
+        more = " [A-Za-z]+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
+        if re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"):
             return "it is prose"
     if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
         return "it is the first of several arguments"
@@ -7900,7 +7901,7 @@ def _is_expression(value: str, c: Candidate) -> bool:
         return True
     if c.before.count('"') % 2:  # in a string
         return False
-    if c.after.lstrip()[:1] in ("(", "<"):
+    if c.after.lstrip()[:1] in ("(", "<", "{"):
         return True
     if not _MEMBERS.match(value):
         return False

@@ -1071,6 +1071,7 @@ NAMES_OF_NO_SECRETS = (
     " PASSWORD_DOUBLE_SHA_KEY pass_md5_key csrfmiddlewaretoken get_password_bytes encrypted_keys ws_key"
     " public_apikey secret_pubkey secret_pubkeys encrypted_pass encrypted_db_key hashed_pass hashed_key"
     " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
+    " renderPass renderer_pass"
     " secret_error_code error_code_token token_status_code scrambled_password_hex scrambled_key"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
@@ -13567,6 +13568,7 @@ a.py mysq·li("a¶b", "me", "§")
 a.py pdo("dsn", "me", "«§»")
 a.py sequelize("dsn", "me", "«§»")
 a.py connect("dsn", "me", "«§»")
+a.py testConnect(dsn, "me", "k3Xw9v")
 a.py getConnection("dsn", "me", "«§»")
 a.java ke·yStore.load(in, "«k3Xw»".toCharArray())
 a.java KE·YSTORE.LOAD("«k3Xw»".toCharArray())
@@ -13709,6 +13711,8 @@ a.sh run -u me:k3Xw9
 a.sh run -u 7me:k3Xw9v
 a.sh run-u me:k3Xw9v
 a.sh run --u me:k3Xw9v
+a.sh run -u jdbc:hive2://x
+a.sh run -u jdbc:oracle9://x
 a.sh run -u me:°
 a.sh run -u me:° 7
 a.sh run -u me:°"7
@@ -15258,6 +15262,8 @@ it is text in another script
     - geheimä - пароль-x - x-пароль
     + k\u0ab!7
 it is the name of an algorithm
+    - PureEd25519
+    + pure + k7pureEd
     + nfka + tscrypt + ts256 + HS256z
     - NFC - nfd - NFKD - a-hmac-sha1 - sha-256 - ES256 - PS512 - argon2 - AES128 - aes-256-gcm:x
     - aes-128:xy - rsa_x - tls-rsa-x
@@ -15316,6 +15322,8 @@ it is a version
     + x:1. + {A61} >1.2 + a >k.2 + a >.2 + a >1k2 + a >1.k + vk.2.3 + v.2.3 + v1k2.3 + v1.2k3 + v1.k.3 + v1..3
     + v1.2.k + v1.2. + v1.2.3/goxmod
 it is a type, a state or a rule for a field
+    - !0:x - !1 - option - options - flag - flags
+    + !2 + !01 + optional + flagsk
     + rk + valuesz + validz7
     - match - mismatch - nomatch - required - hashed - value - value7 - ByteArray - Uint8Array
     + BArray + Abcdefghijklm7Array
@@ -15384,6 +15392,8 @@ it is public
     + k 7 ssh-rsa AAAA + /20130524/x + k7/2013052x/x + k7/201305240/x + k 7 Credential=k7/20130524/x
     + 0123A 4567 89AB CDEF 0 + 0123   4567 89AB CDEF 0
 it is put in later
+    - %02X:%02X
+    + %0X + %02Xk + %2X
     - `pwd`
     + k7`Q
     + %({k7 + %zk7 + !ab
@@ -15414,6 +15424,8 @@ it is the name of a variable, a type, a header or an option
     - ab_cd=
     + k7Q-ab_cd= + .7 + _cd= + ab_=
 it is a call or a template
+    - +f);x - +(a - +a.b+c - +); - +a;
+    + k+f) + +a + +
     - decrypt($k7); - SELECT KEY FROM USERS WHERE NAME=? - update t
     + Selected k7 + select,k7 + k7 select a
     - a.b() - ab(7) - <a b> - <A,b=c-d+e> - a7 bc= - {a.b: [c]} - {f('x')} - {f("x") } - {a(7 - {} x
@@ -15428,6 +15440,8 @@ it is a call or a template
     - {a7.b - a-b="x
     + f(x) + get.get.get.get.get.get.get.get.get.get.x(x) + ab = + .(k7 + <> + {.k7 + k7!ab="x + ="k7
 no name follows
+    - a GPG - pgp  - using RSA - INSERT INTO `
+    + gpgk + RSA + pinto `
     - [type=' - [type= - '?" - x?' - $(shell  - PUBLIC - shields.io/a?b - a.svg?
     + typeof + xtypeof k
     - [type=" - ok ? " - $( - {{- $reg - minisign public - http:// - socks5h://<user>:<
@@ -15507,6 +15521,10 @@ key := "0123456789012345678901"
 f("random_pas·sword.test", g("result77"))
 === , a.go
 f("random.pas·sword", "result77")
+=== it is prose, a.yml
+Pas·s: instructs the traffic to skip
+=== , a.yml
+Pas·s: instructs the traffic to
 === it is a translation, lang/ro/validation.php
 'password' => 'parola',
 === it is a translation, config/locales/nl.yml
@@ -15527,6 +15545,7 @@ After the pass: apply `optional` defaults for absent keys
 an identity pass: interpret's contract must be identical
 External Secrets meta/v1.ServiceAccountSelector
 === it is an expression, a.go
+x.Ke·y: abcd7{
 secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
@@ -15932,6 +15951,7 @@ def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
         ("I18N/de/a/b/c.yml", ("translation", "word")),
         ("lang/pt-br/a.php", ("translation", "word")),
         ("lang/zh_hans/a.php", ("translation", "word")),
+        ("lang/srp/a.php", ("translation", "word")),
         ("lang/german/a.php", ("source", "literal")),
         ("i18n", ("none", "line")),
         ("a/de_AT.json", ("translation", "word")),
