@@ -8198,7 +8198,7 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
     for pattern in patterns:
         begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
         found = pattern.regex.match(text, begin)
-        if found and CHECKS.get(pattern.rule.id, bool)(found[group := found.lastindex or 0]):
+        if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
 
