@@ -15880,6 +15880,12 @@ x.Pas·sword = b7.7c
 x Pas·sword = 1234
 === , a.go
 x Pas·sword = 12345
+=== it is a name or a word, a.py
+toke·n = "836194720"
+api_toke·n = "api836194720"
+=== , a.py
+toke·n = "8361947205"
+ab_toke·n = "ab836194720"
 """
 
 
