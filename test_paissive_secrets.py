@@ -8468,6 +8468,12 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
 
+def test_all_fields_are_in_the_order_of_their_names_whatever_that_of_the_server(stub):
+    fields = {"b": "1", "a": "2"}
+    store = stub(http_json({"data": {"data": fields, "metadata": {"version": 1}}})).store()
+    assert store.get("app#") == store.as_stored("app#", json.dumps(fields)) == '{"a": "2", "b": "1"}'
+
+
 def test_a_store_notices_mounts_that_come_later_or_are_upgraded(monkeypatch):
     monkeypatch.setattr(ps, "_MOUNTS_SECONDS", 1000)
     store, late, old = bao().store(prefix=""), uuid.uuid4().hex, uuid.uuid4().hex
