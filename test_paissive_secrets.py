@@ -13679,6 +13679,9 @@ a.sh echo me:k3{Xw9 | chpas·swd
 a.sh echo me:k3:Xw9 | chpas·swd
 a.conf psk="«k3 Xw9vQ»"
 a.conf psk="k3Xw9vQ"
+a.conf psk="«{A63}»"
+a.conf psk="{A64}"
+a.conf psk="«{A8}»"
 a.conf psk="k3Xw¶9vQ2"
 a.conf psk="§
 a.sh SSHPAS·S -p «k3Xw»
