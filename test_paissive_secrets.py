@@ -6824,7 +6824,7 @@ def test_a_connection_that_comes_back_after_the_store_was_closed_is_not_kept():
     number = idle.sock.fileno()
     transport.give_back(idle, reusable=True)
     del idle, each
-    other.sock = socket.socket(socket.AF_UNIX)  # which isn't connected yet
+    other.sock = socket.socket()  # which isn't connected yet
     transport.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)
