@@ -286,7 +286,7 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|scrambled|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
-    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\ballow\w* cred\w+"
+    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred\w+"
 )
 
 
@@ -7471,6 +7471,8 @@ def features(c: Candidate) -> list[str]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
     called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
+    if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant instead of its text
+        called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
     value = c.value.encode("latin-1")
     return [
@@ -7631,7 +7633,8 @@ it is a URL or an ARN
     - https://me.local/token
     + k7Q://x9v2
 it is a path or a file
-    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])|\A[\w.-]+/\[
+    (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
+    |\A[\w.-]+(?:/\[|\[-?\d)
     |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - ../src/a
@@ -7647,7 +7650,7 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
-    \A(?:![01]|options?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
+    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring\d?|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
     |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
@@ -7678,7 +7681,7 @@ it is public
     + MII{B40}
 = plain value
 it is put in later
-    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:(?:\.\*)?s|0\dX)(?![A-Za-z])
+    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
     |\A%(?:[a-z_][\w.]{2,}%|env\()
     |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
@@ -7686,7 +7689,7 @@ it is put in later
 it is the name of a variable, a type, a header or an option
     \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A[A-Z]{3}[A-Z\d]*(?:_[A-Z]+){2,}\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
-    |\A\.[A-Za-z-]+\Z|\A[a-z]+_[a-z]+=\Z
+    |\A\.[A-Za-z-]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template

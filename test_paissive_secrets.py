@@ -1071,7 +1071,7 @@ NAMES_OF_NO_SECRETS = (
     " PASSWORD_DOUBLE_SHA_KEY pass_md5_key csrfmiddlewaretoken get_password_bytes encrypted_keys ws_key"
     " public_apikey secret_pubkey secret_pubkeys encrypted_pass encrypted_db_key hashed_pass hashed_key"
     " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
-    " renderPass renderer_pass"
+    " renderPass renderer_pass key_pub_x keyECPublicY"
     " secret_error_code error_code_token token_status_code scrambled_password_hex scrambled_key"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
@@ -1081,6 +1081,7 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " target_password getter_password db_text_password helper_token public_keyring_password republic_key"
     " password_shared_key unencrypted_password encrypted_password_auth unhashed_password"
     " hashed_keyring_password homepage_token page_tokenizer_key herewith_credentials"
+    " pub_z_key pub_xyz_key republic_x_key"
     " terror_code_password my_error_codes_password status_coded_token unscrambled_password secret_code"
 )
 
@@ -15307,6 +15308,8 @@ it is a number or a date
     - \x7f
     + \x7f0
 it is a path or a file
+    - Names[-1] - A.b-c[0].d
+    + k7,[0] + [0] + Names[k7]
     - ./x7 - /Run/Db - A.PEM - /ab - /a_b-c - /run/a.b-c/d - /run #x - /run x7 - a.b-c/d.pem - /run/a
     + /a + /abcdefghijklmn7 + .../x7
     - egress/[0]/x - ~/.config/app - /run/secrets/db - keys/server.pem
@@ -15337,8 +15340,10 @@ it is a version
     + x:1. + {A61} >1.2 + a >k.2 + a >.2 + a >1k2 + a >1.k + vk.2.3 + v.2.3 + v1k2.3 + v1.2k3 + v1.k.3 + v1..3
     + v1.2.k + v1.2. + v1.2.3/goxmod
 it is a type, a state or a rule for a field
+    - optional - string0
+    + string00 + optionals
     - !0:x - !1 - option - options - flag - flags
-    + !2 + !01 + optional + flagsk
+    + !2 + !01 + flagsk
     + rk + valuesz + validz7
     - match - mismatch - nomatch - required - hashed - value - value7 - ByteArray - Uint8Array
     + BArray + Abcdefghijklm7Array
@@ -15407,8 +15412,6 @@ it is public
     + k 7 ssh-rsa AAAA + /20130524/x + k7/2013052x/x + k7/201305240/x + k 7 Credential=k7/20130524/x
     + 0123A 4567 89AB CDEF 0 + 0123   4567 89AB CDEF 0
 it is put in later
-    - %02X:%02X
-    + %0X + %02Xk + %2X
     - `pwd`
     + k7`Q
     + %({k7 + %zk7 + !ab
@@ -15428,16 +15431,14 @@ it is the name of a variable, a type, a header or an option
     - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
     - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
-    - --max-size=7 - .AppKey - .data-api - auth_user=
-    + .App7 + .app_key + k.App + auth7_user= + authuser= + auth_user=7
+    - --max-size=7 - .AppKey - .data-api
+    + .App7 + .app_key + k.App
     + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
     + 7PG_LOGIN + PG_LOGINk + 7-abc.Repo + appsv1.Repo7
     - A_B_C - a7::b
     + _AB + A_ + ABCD + AB-CD,e f + AB-CD, + ::b + App\\\Token + ab.De + abckDe + abc.D + abc. + X-Ab-C + X
-    + --b
-    - ab_cd=
-    + k7Q-ab_cd= + .7 + _cd= + ab_=
+    + --b + .7
 it is a call or a template
     - +f);x - +(a - +a.b+c - +); - +a;
     + k+f) + +a + +
@@ -16409,6 +16410,10 @@ a.py | default("pass·word", "V4x7q") | separator =
 a.py | fetch("pass·word", "V4x7q") | separator =
 a.py | lookup("pass·word", "V4x7q") | separator =
 a.py | set("pass·word", "V4x7q") | separator =
+a.py | x.set(PASS·WORD, "V4x7q") | separator =
+a.py | x.set(A.PASS·WORD, "V4x7q") | separator =
+a.py | x.set(Pass·word, "V4x7q") | separator ,
+a.py | x.check(PASS·WORD, "V4x7q") | separator ,
 a.py | setdefault("pass·word", "V4x7q") | separator =
 a.py | put("pass·word", "V4x7q") | separator =
 a.py | define("pass·word", "V4x7q") | separator =
