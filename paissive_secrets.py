@@ -265,7 +265,7 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
+    r"age|alg|algorithm|as|at|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
     r"|description|digest|dir|directory|email|enabled|encoding|encryption|endpoint|error"
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
     r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
@@ -283,7 +283,7 @@ _NO_SECRET_PHRASE = (
     r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
-    r"|\b(?:error|status) code\b|\b(?:hashed|salted|scrambled|encoded) (?:pass\w*|token|secret|key)\b"
+    r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
     r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred\w+"
@@ -6884,7 +6884,6 @@ CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth"
 _RARE = b"bcpuq"
 _ANY_VALUE_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
 _RANDOM_VALUE_WORDS = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
-_SECOND = frozenset(b"retaslhnyw")  # what follows a rare letter in most words
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # From the end of a keyword to where its value begins. `(?=(?P<x>…))(?P=x)` is an atomic group, which `re`
@@ -7138,9 +7137,7 @@ def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
     """
     branches: dict[bytes, dict[bytes, list[bytes]]] = {}
     for group, word, ahead in words:
-        places = [match.end() for match in re.finditer(rb"k", word)]
-        # The first such place, so that a word is found before a shorter one in it.
-        at = next((at for at in places if not _SECOND.isdisjoint(word[at : at + 1])), places[0])
+        at = word.index(b"k") + 1  # the first, so that a word is found before a shorter one in it
         second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
         whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
         branches.setdefault(second, {}).setdefault(third, []).append(whole)
@@ -7471,7 +7468,7 @@ def features(c: Candidate) -> list[str]:
     after = c.after[len(c.quote) :].lstrip()[:1]
     is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
     called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
-    if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant instead of its text
+    if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
         called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
     value = c.value.encode("latin-1")
@@ -7544,7 +7541,7 @@ def _letter_pairs() -> dict[str, int]:
 def _marks(c: Candidate) -> list[str]:
     parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
     if c.kind == "pass" and not c.value.isdigit():
-        parts.discard("123")  # with which people end the words that they choose
+        parts.discard("123")  # which ends words that people choose
     found = [f"has {part}" for part in parts]
     if _WEAK.match(c.value):
         found.append(f"weak {c.kind}")
@@ -7599,8 +7596,8 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake|example
-    |foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
+    |(?:ex|s)ample|foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
@@ -7687,9 +7684,9 @@ it is put in later
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A[A-Z]{3}[A-Z\d]*(?:_[A-Z]+){2,}\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
+    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
-    |\A\.[A-Za-z-]+\Z
+    |\A\.[A-Za-z-]+\Z|\A(?:document|window)\.[\w.]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
@@ -7701,7 +7698,7 @@ it is a call or a template
 no name follows
     /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
     |[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |\b(?i:public|gpg|pgp|using rsa) ?\Z|\b(?i:into) `?\Z|\b[au]rn:\S*\Z
+    |--- ?\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
@@ -7804,6 +7801,9 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
         return "it is too uniform to be random"
     if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
         return "it is the Base64 of words"
+    plain = decoded.strip()
+    if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain) and (reason := reason_against(plain)):
+        return reason
     return _reason_in_context(value, candidate) if candidate else ""
 
 

@@ -1044,8 +1044,8 @@ def test_the_time_is_now():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "age alg algorithm audience branch ca checker checksum class connector count crt data database days db"
-    " description digest dir directory disabled email enabled encoding encryption endpoint error event"
+    "age alg algorithm as at audience branch ca checker checksum class connector count crt data database days"
+    " db description digest dir directory disabled email enabled encoding encryption endpoint error event"
     " events expiry expires field fields file filename fingerprint folder format guid uid hash hasher"
     " header help hint host hosts hostname hours identifier id ids issuer iterations kind label len length"
     " limit login manager max md message method min minutes mode msg name namespace path pattern"
@@ -1072,7 +1072,7 @@ NAMES_OF_NO_SECRETS = (
     " public_apikey secret_pubkey secret_pubkeys encrypted_pass encrypted_db_key hashed_pass hashed_key"
     " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
     " renderPass renderer_pass key_pub_x keyECPublicY"
-    " secret_error_code error_code_token token_status_code scrambled_password_hex scrambled_key"
+    " secret_error_code error_code_token token_status_code"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -1082,7 +1082,7 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " password_shared_key unencrypted_password encrypted_password_auth unhashed_password"
     " hashed_keyring_password homepage_token page_tokenizer_key herewith_credentials"
     " pub_z_key pub_xyz_key republic_x_key"
-    " terror_code_password my_error_codes_password status_coded_token unscrambled_password secret_code"
+    " terror_code_password my_error_codes_password status_coded_token secret_code"
 )
 
 
@@ -15237,6 +15237,8 @@ def test_a_string_of_comments_costs_no_more_than_its_length():
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - sample-k7Qx
+    + ample-k7Qx
     - Hidden - hidden
     + hidden7Qx + k7Hidden
     - your_x9 - your 9x - yourtoken - place_holder - changme - k7_here - fill_this - fill with - changeme9
@@ -15426,8 +15428,10 @@ it is put in later
     - a:~s& - %v& - a:~d - %_ab%
     + k7%v + %x*s7 + %sk7 + %_%7
 it is the name of a variable, a type, a header or an option
-    - BASE64ENCODED_CLOUD_CREDS
-    + B64_CLOUD_CREDS + BASE64_CREDS + BASE64ENCODED_CLOUD_CREDS7
+    - window.app.key7 - document.cookie
+    + windows.k7 + window. + window.k7!
+    - CLOUD_CREDS
+    + B64_CLOUD_CREDS + CLOUD_CREDS7
     - AB_CD - AB-CD,e - A_B - std::ab - ab::Cd::e - abc.De - *abc.DeFg - a7b.De
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
     - League\OAuth2\Token - App\\Token - appsv1.RepoCreds - APP-ID,APP-KEY - X-Api-Key - --bind-pw
@@ -15456,8 +15460,10 @@ it is a call or a template
     - {a7.b - a-b="x
     + f(x) + get.get.get.get.get.get.get.get.get.get.x(x) + ab = + .(k7 + <> + {.k7 + k7!ab="x + ="k7
 no name follows
-    - a GPG - pgp  - using RSA - INSERT INTO `
-    + gpgk + RSA + pinto `
+    - ---
+    + --
+    - a GPG - pgp  - using RSA
+    + gpgk + RSA
     - [type=' - [type= - '?" - x?' - $(shell  - PUBLIC - shields.io/a?b - a.svg?
     + typeof + xtypeof k
     - [type=" - ok ? " - $( - {{- $reg - minisign public - http:// - socks5h://<user>:<
@@ -15541,6 +15547,14 @@ f("random.pas·sword", "result77")
 Pas·s: instructs the traffic to skip
 === , a.yml
 Pas·s: instructs the traffic to
+=== it is a placeholder, a.yml
+pas·sword: Y2hhbmdlbWU=
+toke·n: Y2hhbmdlbWUK
+=== it is crossed out, a.yml
+toke·n: KipTT1BTKio=
+=== , a.yml
+pas·sword: Zm9vOmJhcg==
+pas·sword: ZHVtbXk=
 === it is a translation, lang/ro/validation.php
 'password' => 'parola',
 === it is a translation, config/locales/nl.yml
