@@ -7056,6 +7056,8 @@ def test_a_request_goes_out_piece_by_piece_in_the_time_of_one_request(stub, froz
     assert json.loads(server.requests[-1].partition(b"\r\n\r\n")[2])["data"] == {"b": "x" * 1000}
     said = refusal(store.set_fields, "a", {"b": "x" * 5000})
     assert "it didn't answer in time; whether the write was carried out is unknown" in said
+    eventually(lambda: server.tries("POST") == 2)
+    assert len(server.requests[-1]) < 5000  # the rest was not sent
 
 
 def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
