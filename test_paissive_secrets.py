@@ -17592,7 +17592,7 @@ def test_a_variable_is_weak_only_if_its_name_is_that_of_a_password_or_a_secret()
     assert "weak-password" not in found("app_secret=let" + "mein", ".env")
 
 
-@pytest.mark.parametrize("value", [LOGIN + "!", base64_of("changeme")])
+@pytest.mark.parametrize("value", [LOGIN + "!", base64_of("BEGIN CERTIFICATE")])
 def test_a_value_that_kubernetes_does_not_decode_counts_as_it_is(value):
     text = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\nstringData:\n  any-entry: {value}\n"
     ((rule, confidence),) = [(match.rule.id, match.confidence) for match in scanned(text, "a.yml")]
