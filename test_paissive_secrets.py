@@ -3953,6 +3953,14 @@ def test_the_path_of_a_mounted_secret_is_by_its_variable_then_the_credential_by_
     assert ps.credential_path("folder") == ""
 
 
+def test_a_secret_is_deleted_from_this_process_by_its_variable(here):
+    store = ps.EnvironmentStore()
+    store.set("db/password", "V4x7q")
+    assert os.environ["DB_PASSWORD"] == "V4x7q"
+    store.delete("db/password")
+    assert "DB_PASSWORD" not in os.environ
+
+
 # === Store credentials ===
 
 PASSWORD = "correct horse"
@@ -11603,6 +11611,12 @@ def test_mask_compares_hardly_any_place_with_any_of_many_values():
 
 def test_a_short_secret_in_json_masks_no_ordinary_letter():
     assert ps.redact("hello", ['{"password": "e", "user": "somebody"}']) == "hello"
+
+
+def test_the_lines_of_every_secret_in_json_are_masked():
+    leaves = {"password": "V4x7qk9w\nK2p8zm3t", "token": "R5n1yd6s\nB7h0cj4v"}
+    lines = {line.encode() for leaf in leaves.values() for line in leaf.split("\n")}
+    assert lines <= ps.encodings_of(json.dumps(leaves))
 
 
 # === Processes ===
