@@ -7597,7 +7597,7 @@ _PROPERTIES = r"""
 = value
 it is a placeholder
     (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
-    |(?:ex|s)ample|foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
+    |example|foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
     |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
@@ -7613,14 +7613,14 @@ it is text in another script
     - пароль
     + pä55w0rt
 it is the name of an algorithm
-    (?i)\A(?:ascii|nfk?[cd]|pure\w+|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
+    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
     |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
     |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
     - HS256
     + sha{A16}
 it is a number or a date
-    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|(?:\\x[0-9a-f]{2}){1,4}|\d{1,20}[iu](?:\d+|size)
+    (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)
     |#[0-9a-f]{3,8}|0{4,}\d{1,4}
     |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
@@ -7647,7 +7647,7 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
-    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring\d?|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
+    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
     |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
@@ -7686,11 +7686,11 @@ it is put in later
 it is the name of a variable, a type, a header or an option
     \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
-    |\A\.[A-Za-z-]+\Z|\A(?:document|window)\.[\w.]+\Z
+    |\A\.[A-Za-z-]+\Z
     - PG_LOGIN
     + K7_QX
 it is a call or a template
-    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A(?i:select|update) \w
+    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z
     |\A(?:\.\w+\(|<[\w +,=-]+>)|\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
     - getPassword()
     + k7(Q2)x9Kv!
@@ -7698,7 +7698,7 @@ it is a call or a template
 no name follows
     /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
     |[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |--- ?\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
+    |\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
@@ -7749,8 +7749,7 @@ _WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|w
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
-_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-UUID_VALUE = lazily(_UUID + r"\Z")
+UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
 )
@@ -7797,6 +7796,8 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     decoded = latin1(decode64(value.encode("latin-1", "replace")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
+    if value.lower() in _hashes_of_words():
+        return "it is a hash"
     if len(decoded) > 11 and len(set(decoded)) < 3:
         return "it is too uniform to be random"
     if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
@@ -7813,6 +7814,15 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     if candidate:
         texts.update(before=candidate.before, after=candidate.after)
     return texts
+
+
+@cache
+def _hashes_of_words() -> set[str]:
+    import hashlib
+
+    words = b"password admin test secret 12345 123456 12345678 123456789".split()
+    kinds = hashlib.md5, hashlib.sha1, hashlib.sha256
+    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -7859,11 +7869,9 @@ def _counts_up(value: str) -> bool:
 
 
 def _reason_in_context(value: str, c: Candidate) -> str:
-    if re.search(rf"\b{_UUID}\b", value):
-        is_column = bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name))
-        if UUID_VALUE.match(value):
-            is_column = is_column or c.separator == "," or not is_secret_name(c.name)
-        return "it is an identifier" if is_column else ""
+    if UUID_VALUE.match(value):
+        is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
+        return "" if is_secret_name(c.name) and not is_column else "it is an identifier"
     is_member = c.separator == "," and "." in c.name and not _ends_telltale(c.name)
     if is_member or is_about_secret(c.name):
         return "its name isn't that of a secret"
@@ -8585,7 +8593,6 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """Return those with a confidence that overlap no better one, in order."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -10543,7 +10550,6 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
-    """Prompt for a value, once the store is open, or read stdin."""
     if can_ask():
         if store:
             store.unlock()
