@@ -7541,7 +7541,7 @@ def _letter_pairs() -> dict[str, int]:
 def _marks(c: Candidate) -> list[str]:
     parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
     if c.kind == "pass" and not c.value.isdigit():
-        parts.discard("123")  # which ends words that people choose
+        parts.discard("123")  # which ends chosen words
     found = [f"has {part}" for part in parts]
     if _WEAK.match(c.value):
         found.append(f"weak {c.kind}")
@@ -10252,7 +10252,7 @@ def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
         audit.summary.files += 1
         try:
             uses = list(_uses_in_python(data) if path.endswith(".py") else _uses_in_text(path, data))
-        except (SyntaxError, RecursionError, MemoryError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             audit.summary.skipped["unparsed"] += 1
             continue
         for use in uses:

@@ -21831,6 +21831,13 @@ def test_check_reads_what_audits_of_a_project_leave_out(folder, say):
     assert say("check")[1].startswith("missing   A_KEY  a.py:2\n")
 
 
+def test_check_reads_source_in_its_own_encoding_and_goes_on_after_a_broken_one(folder, say):
+    (folder / "a.py").write_text("# coding: latin-1\nimport os\nos.environ['A_KEY']  # \xe4\n", "latin-1")
+    (folder / "b.py").write_bytes(b":\xff")  # for which Python raises a ValueError
+    said = "missing   A_KEY  a.py:3\n1 name in 2 files, 1 missing; 1 Python file can't be parsed\n"
+    assert say("check") == (1, said)
+
+
 def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
     (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
     (folder / "b.py").write_text("x = " + "-" * 100_000 + "1\n")
