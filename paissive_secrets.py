@@ -8207,8 +8207,7 @@ def _keyword_detectors() -> dict[bytes, Detector]:
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
     for pattern in patterns:
-        begin = at - len(pattern.keyword) - bytes_before_keyword(pattern)
-        found = pattern.regex.match(text, begin)
+        found = pattern.regex.match(text, at - len(pattern.keyword) - bytes_before_keyword(pattern))
         if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
             return [judge_span(pattern.rule, found.span(group), found[group])], found.end()
     return (), at
