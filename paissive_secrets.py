@@ -3120,7 +3120,7 @@ def _parse_index(text: str) -> tuple[str, int]:
 
     with suppress(Exception):  # a server may send anything
         found = json.loads(base64.b64decode(text))
-        return found["cluster"], int(found["value"])
+        return str(found["cluster"]), int(found["value"])
     return "", 0
 
 
@@ -7647,7 +7647,8 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it is a type, a state or a rule for a field
-    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|nullable|required\w*|sometimes
+    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
+    |nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
     |null|on_create
     |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
