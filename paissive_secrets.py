@@ -2037,7 +2037,7 @@ def _communicate(
             lock.record_holder(child.pid)
         piping.start()
         child.wait(timeout)
-        piping.join(max(0, end - time.monotonic()))
+        piping.join(end - time.monotonic())
         return None if piping.is_alive() else printed
     except subprocess.TimeoutExpired:
         return None
