@@ -4040,6 +4040,8 @@ def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
     monkeypatch.setenv("X_COMMAND", "head -c 1000000 /dev/zero")
     said = "Locked: X_COMMAND failed: it ended with signal 13; run it by hand to see why"
     assert refusal(ps.read_store_credential, "X") == said
+    monkeypatch.setenv("X_COMMAND", "printf %01000d 7")
+    assert ps.read_store_credential("X") == "7".zfill(1000)
 
 
 def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
@@ -4469,6 +4471,17 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
     assert ps.unseal(ps.seal(b"v", ps.Passphrase("x", 20)), ps.Passphrase("x")) == b"v"
     ps.seal(b"v", ps.Passphrase("x"))
     assert scrypts == [1 << FAST, 1 << 20, 1 << 17]  # opening what this process sealed costs nothing
+
+
+def test_age_keeps_the_keys_of_four_passphrases_and_forgets_older_ones(scrypts):
+    def do_work_for(n):
+        before = len(scrypts)
+        assert ps.unseal(sealed[n], ps.Passphrase(f"words {n}")) == b"v"
+        return len(scrypts) > before
+
+    sealed = [ps.seal(b"v", ps.Passphrase(f"words {n}", FAST)) for n in range(5)]
+    assert [do_work_for(n) for n in (1, 2, 3, 4)] == [False] * 4
+    assert [do_work_for(n) for n in (0, 4, 3, 2, 1)] == [True, False, False, False, True]
 
 
 def test_age_keys_have_one_spelling(identity):
@@ -5237,6 +5250,13 @@ def test_a_new_member_has_git_merge_no_sealed_files_in_a_store_that_never_said_s
     (STORE / ".gitattributes").write_text("* binary\n")
     files.add_member("bob", str(ps.Identity.generate().recipient()))
     assert (STORE / ".gitattributes").read_text() == "* binary\n"  # as somebody wanted it
+
+
+def test_a_rekey_opens_each_secret_at_the_first_attempt(files, monkeypatch):
+    opened, unseal = [], ps.Identity._unwrap
+    monkeypatch.setattr(ps.Identity, "_unwrap", lambda *args: opened.append(unseal(*args)) or opened[-1])
+    files.rekey()
+    assert None not in opened[-2:]
 
 
 @pytest.mark.parametrize("who", ["the owner", "a member"])
