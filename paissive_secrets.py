@@ -3408,7 +3408,7 @@ def _is_stale(connection: Any) -> bool:
         return True
     try:
         connection.sock.settimeout(0)
-        socket.socket.recv(connection.sock, 1, socket.MSG_PEEK)  # below TLS
+        socket.socket.recv(connection.sock, 1)  # below TLS
     except OSError as error:
         return not isinstance(error, BlockingIOError)
     return True
@@ -3514,8 +3514,8 @@ def _tls_context(settings: VaultSettings) -> Any:
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
-    except (OSError, ValueError) as error:
-        reason = "not PEM" if isinstance(error, (ssl.SSLError, ValueError)) else error.strerror
+    except OSError as error:
+        reason = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
