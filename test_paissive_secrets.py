@@ -5298,6 +5298,7 @@ def test_damaged_files_of_a_member_keep_nobody_else_out(files, team, monkeypatch
 def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
     own = files.reveal_identity()
     as_ada = opened_by(team["ada"], monkeypatch)
+    assert as_ada.open_copy("DB", DB.read_bytes()) == "db-value"
     as_ada.set_all({"DB": "new", "NEW": "1"})
     assert (as_ada.get("app/db"), as_ada.reveal_identity()) == ("app-value", own)
     assert {team["ada"].reveal(), own} <= set(as_ada.credentials())  # or they would not be masked
