@@ -6633,7 +6633,7 @@ netrc password
     machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
         machine x.local login me password {p}
 pgpass password
-    /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\n]{3,99})$  x.local:5432:shop:me:{p}
+    /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\r\n]{3,99})\r?$  x.local:5432:shop:me:{p}
 Azure signature
     sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
@@ -6688,7 +6688,6 @@ class Rule(NamedTuple):
     hit: str = ""
 
 
-@cache
 def _prefixed_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
@@ -6708,7 +6707,7 @@ def bytes_before_keyword(pattern: KeywordPattern) -> int:
     """Return how long a match is before its keyword: as long as in the proof."""
     proof = pattern.proof()
     match = pattern.regex.search(proof.encode())
-    return max(proof.lower().find(pattern.keyword) - match.start(), 0) if match else 0
+    return proof.lower().find(pattern.keyword) - match.start() if match else 0
 
 
 @cache
@@ -6784,7 +6783,6 @@ def _sample(letter: str) -> str:
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
 
 
-@cache
 def _shape_regex(shape: str) -> str:
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
@@ -6863,7 +6861,6 @@ def _is_web_token(token: bytes) -> bool:
     return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
-@lru_cache(1024)
 def is_login(encoded: bytes) -> bool:
     """Return whether this is the Base64 of user:password, in which few characters aren't text."""
     user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
@@ -6898,7 +6895,7 @@ _ASSIGNMENT = rb"""(?x)
             |(?:\ [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)  # name="X"> <value>
           )?
         |\*\*|&quot;|&\#3[94];
-        |\n\s{1,40}value(?=:)
+        |\r?\n\s{1,40}value(?=:)
         |>\s{0,40}<[vV]alue(?=>)
         |</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  # <key>X</key> <string>
         |\ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  # an attribute of the element
@@ -6957,7 +6954,7 @@ _IN_SOURCE = {
     + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
-_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\n:=?+|,({>%!])"
+_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\r\n:=?+|,({>%!])"
 # Behind a name whose value has to look random: a short word, as in a query.
 _NO_WORD_AHEAD = rb"(?![\w.$-]{0,40}=[a-z]{0,15}[\s&])"
 # A key that is called no more than that, in a mapping or a query, is a secret only if it is long.
@@ -6973,7 +6970,7 @@ _READ = lazily(  # what follows the first letter of a call that reads: [g]etToke
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\n]|->\w| [+?]\s)"
+    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\r\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
 _NULL = lazily(
@@ -7004,7 +7001,7 @@ _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
-    r"\A(?:\$\{(?:[\w.-]{1,60}?:[-=]?|[A-Z0-9_]{1,60}[-=])(?!\?)([^{}$]+)\}"
+    r"(?:\$\{(?:[\w.-]{1,60}?:[-=]?|[A-Z0-9_]{1,60}[-=])(?!\?)([^{}$]+)\}"
     r"|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
 )
 _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")

@@ -14430,14 +14430,14 @@ def test_an_openvpn_key_has_4_to_16_lines():
 
 
 def marked_otherwise(table):
-    """The rows of such a table whose values an audit places elsewhere."""
+    """The rows of such a table whose values, of a rule if one is named, an audit places elsewhere."""
     wrong, rule = [], ""
     for row in rows_of(table):
         if row.startswith("= "):
             rule = row[2:]
             continue
         path, text = path_and_text(row)
-        wrong += [row] * (marked(re.sub("[«»]", "", text), path, rule) != text)
+        wrong += [row] * (marked(re.sub("[«»]", "", text), path, rule or None) != text)
     return wrong
 
 
@@ -15532,13 +15532,44 @@ a.sql pas·sword . E'§'
 a.py pas·sword = «/»"§"]
 a.kt x = pas·sword ?:_ "§"
 a.py pas·sword = f(_"§")
+a.go pas·sword = cfg.Key("§")
+a.go pas·sword = cfg_Key("§")
+a.go pas·sword = cfg.Keys("«§»")
+a.java pas·sword = x.require("§")
+a.java pas·sword = x.Require("§")
+a.java pas·sword = x.Equire("«§»")
+a.py f(pas·sword, "«§»" == x)
+a.sh pas·sword=«x»
+a.md pas·sword=«x»
+a.xml <pas·sword>«x»</pas·sword>
+a.ini {a60}_pas·sword = «§» (x
+a.ini {a30}.b$c-d{a39}pas·sword = «§» (x
+a.ini a {a60}_pas·sword = «§» (x
+a.py x['''¶# {a100}{a99}¶a: 1¶pas·s: «°»¶'''
+a.py x['''¶# {a100}{a100}¶a: 1¶pas·s: °¶'''
+a.py x['''¶#a¶#¶#¶#¶#¶#¶#¶#¶#¶a: 1¶pas·s: «°»¶'''
+a.py x['''¶#a¶#¶#¶#¶#¶#¶#¶#¶#¶#¶a: 1¶pas·s: °¶'''
+a.py x['''¶ ⇥a: 1¶pas·s: «°»¶'''
+a.ini pas·sword = «§»   ¶
+a.ini pas·sword = «§»⇥⇥¶
 """
 
 
 def test_values_are_where_they_are_marked():
-    for row in rows_of(WHERE_VALUES_ARE):
-        path, text = path_and_text(row)
-        assert marked(re.sub("[«»]", "", text), path) == text, row
+    assert marked_otherwise(WHERE_VALUES_ARE) == []
+
+
+def with_carriage_returns(table):
+    """The rows of several lines, which end as they do on Windows, but for those that count their letters."""
+    rows = [row for row in table.splitlines() if row.startswith("= ") or "¶" in row and "00}" not in row]
+    return "\n".join(rows).replace("¶", "\r¶")
+
+
+def test_a_line_may_end_with_a_carriage_return_as_well():
+    assert marked_otherwise(with_carriage_returns(WHERE_VALUES_ARE)) == []
+    for path, line, value in WHERE_A_BARE_VALUE_ENDS:
+        values = [c.value.removesuffix(" ") for c in candidates(f"{line}\n".replace("\n", "\r\n"), path)]
+        assert values == [value.strip()] * bool(value), line
 
 
 def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to():
@@ -17639,7 +17670,7 @@ a.yml kind:Secre·t¶stringData:¶ ⇥a: «§»¶
 a.yml kind:Secre·t¶stringData:¶ aa: «§»¶
 a.yml stringData:¶+ a: §¶kind: Secre·t¶
 a.yml kind : Secre·t stringData :¶  a: «§»¶
-a.yml kind:⇥Secre·t¶stringData¶:¶  a: «§»¶
+a.yml kind:⇥Secre·t¶stringData⇥:¶  a: «§»¶
 a.yml kind.:Secre·t¶stringData:¶  a: §¶
 a.yml kind:Secre·t.stringData:¶ ⇥a: §¶
 a.yml stringData:#¶  a: «§»¶x---¶kind: Secre·t¶
@@ -17812,6 +17843,12 @@ a.txt {A40}
 
 def test_each_detector_takes_what_is_marked_for_a_value_and_nothing_else():
     assert marked_otherwise(DETECTED_VALUES) == []
+    assert marked_otherwise(with_carriage_returns(DETECTED_VALUES)) == []
+
+
+def test_a_password_for_postgres_ends_before_a_carriage_return():
+    text = f"x.local:5432:shop:me:«{GUESSED}»\r\nx.local:5432:shop:you:«{GUESSED}»\r\n"
+    assert marked(re.sub("[«»]", "", text), ".pgpass", "pgpass-password") == text
 
 
 def test_strings_of_json_on_stdin_are_read_without_their_escapes():
