@@ -6764,7 +6764,7 @@ def custom_rule(name: str, pattern: str) -> Rule:
         raise BadValue(f"rule {show(name)} has no literal prefix")
     if re.match(r"[.:/+][\w(|)-]*\Z", prefix):  # runs are looked up by the two bytes before them
         raise BadValue(f"rule {show(name)} works only without its first {show(prefix[0])}")
-    part = r"\{[A-Za-z][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
+    part = r"\{[ABCHKLQUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
     if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
         raise BadValue(f"rule {show(name)} has no shape, or two ranges")
     hit = min(rule_prefixes(prefix), key=len) + _samples(shape)
@@ -6779,8 +6779,8 @@ def _samples(text: str) -> str:
 @cache
 def _sample(letter: str) -> str:
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
-    step = next(n for n in (11, 7, 13, 17) if len(letters) % n)  # one that reaches all letters
-    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(300))
+    step = 11 if len(letters) % 11 else 7  # one that reaches all letters
+    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
 
 
 def _shape_regex(shape: str) -> str:
@@ -7976,7 +7976,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
         elif start >= resume_at.get(word, 0):  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, end)
             yield from spans
-    if not of_file and len(text) < 2 * MAX_VALUE:
+    if not of_file:
         yield from _whole_file(text, path)
 
 
