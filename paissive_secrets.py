@@ -9972,7 +9972,7 @@ class Baseline:
             for row in rows:
                 if "version" in row:
                     continue
-                entry = Entry(*(sys.intern(row[name]) for name in Entry._fields))
+                entry = Entry(*(row[name] for name in Entry._fields))
                 os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                 self.entries.add(entry)
                 if "history" in row:
@@ -10372,7 +10372,7 @@ def run_as_program() -> NoReturn:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     # UTF-8 in any locale, without the \r of Windows; with a buffer even under PYTHONUNBUFFERED, since without
     # one a full disk cuts off the output and nobody notices.
-    raw = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
+    raw = open(sys.stdout.fileno(), "wb")  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
     for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless nohup ignores them
         number = getattr(signal, name, None)  # Windows has no SIGHUP
@@ -10409,7 +10409,9 @@ def _parse(words: list[str], group: str = "") -> Namespace:
     known = [row.removeprefix(group).split()[0] for row in _COMMANDS if row.startswith(group)]
     if word in known:
         return _parse(rest, name)
-    raise BadValue("no such command", hint=_suggest(word, [*known, *_ALIASES], parser.prog))
+    if not group:
+        known += _ALIASES
+    raise BadValue("no such command", hint=_suggest(word, known, parser.prog))
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
