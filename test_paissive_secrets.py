@@ -15705,6 +15705,9 @@ it is a placeholder
     - placeholder7 - foobar7 - chang_3me - ! - change-me - my_7_key
     + changabcdme7 + todo7kQ + my--key
     + foobared7 + foo-bared
+    - k7_here0 - tbd- - k7_here_
+    + change.me + my.key + k7.here + put.in_x + put_in.x + my_7.key + -mykey + mykey- + -Hidden + Hidden-
+    + your.x9 + k7 here + -changme + chang-me
 it is crossed out
     - **k7Qx**
     + **k7Qx + *k7Qx*
@@ -15718,6 +15721,8 @@ it is crossed out
     + k***7 + k7xxxx9 + k7Q- + k7qqqqqqqqq9 + 7777 + k7Qk7Q + k7Qx9vzk7Qx9vzk7Qx9vz
     + k7Qx9k7Qx9k7Qx9k7Qx9k7Qx9k7Qx9
     + k-x7
+    - **-7Qx**
+    + .xx + k7_x x + k**k7Qx** + **k7Qx**k
 it is text in another script
     + k\uzzzz
     - \0337k - \u0abc7
@@ -15726,6 +15731,8 @@ it is text in another script
     + 7pä + k7\u0041 + k7\x1b
     - geheimä - пароль-x - x-пароль
     + k\u0ab!7
+    - \u00bc7
+    + \uKabc7
 it is the name of an algorithm
     + nfka + tscrypt + ts256 + HS256z
     - NFC - nfd - NFKD - a-hmac-sha1 - sha-256 - ES256 - PS512 - argon2 - AES128 - aes-256-gcm:x
@@ -15739,6 +15746,9 @@ it is the name of an algorithm
     + k7!HS256
     - {W30}hmac-sha1 - argon2_7 - argon21 - aes-256-128 - aes-256:7
     + {W31}hmac-sha1 + sha- + hskQ7 + HS2567 + aeskQx + aes + aes-256- + aes-256: + rsa- + akQxgcm + a1234gcm
+    - sha0 - aes0 - HS056 - A028KW
+    + rsa_! + A128KW! + !HmacSHA1 + aes-256-gcm:- + rsa.x + argon2- + ec.dh_x + rsa x + kcrypt + ec dh_x
+    + aes-2-6-
 it is a number or a date
     + 0z17 + 0x{a16} + 0x1z + 7z64 + #ggg + 2020-01-31_10:00 + 2020-01-31T10:00x01:00
     - 0o17 - 0x1 - 0x1u - 0x1L - 0xful - #fff - 00001 - 2020-01-31 10:00 - 2020-01-31T10:00:00.123Z
@@ -15753,6 +15763,8 @@ it is a number or a date
     - 16usize - 7i64 - -0b1101
     + 84725190
     + \x7f0
+    - 7i0 - 00000 - 2020-00-31 - 2020-01-01 - 2020-01-30
+    + 2020-01-31T10:00-k100
 it is a path or a file
     - Names[-1] - A.b-c[0].d
     + k7,[0] + [0] + Names[k7]
@@ -15769,6 +15781,8 @@ it is a path or a file
     + /abcdefghijklm + /run//k7 + /run/{A41} + /run/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1 + k7!a/[0]
     + /[k7
     + .env + k7Qpem + a.py:k7 + a.py:
+    - /ab0 - a.py:0
+    + /x7 + /.b + / b + a.ks + !.js + /run/!
 it is a version
     + !1.x + 1.z + x:!1.2 + a !1.2 + v1.2.3!
     - ~1.2 - <=1.2 - >=1.20 - 1.2 - 1.10.11 - 1.x - 1.*.* - 1.2+b-7 - 12.2-rc.1_x - = 1.2 - v1.2
@@ -15785,6 +15799,8 @@ it is a version
     + >==1.x + .1 + 1. + 1 + 1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1 + 1.2- + x:k7.2 + x:.2 + x:1k2 + x:1.k
     + x:1. + {A61} >1.2 + a >k.2 + a >.2 + a >1k2 + a >1.k + vk.2.3 + v.2.3 + v1k2.3 + v1.2k3 + v1.k.3 + v1..3
     + v1.2.k + v1.2. + v1.2.3/goxmod
+    - 0.2 - -0.2 - >0 x
+    + 1.2-! + k=1.2 + 1.2|| 3 + 1.2 ||3 + v11.22.33h1:x + v1.2.3/Go.mod
 it is a type, a state or a rule for a field
     - optional
     + optionals
@@ -15801,6 +15817,8 @@ it is a type, a state or a rule for a field
     + k7 text + k1*7Q
     - string - hashed_7 - AbArray - Abcdefghi9Array - validKey7 - validK
     + min:k7 + min: + Abcdefghi90Array
+    - rw- - min:0
+    + kbArray + A-Array + -1* + value_ + valid0 + valid_ + ktring + 0bArray + _bArray
 it is a hash
     + $3$k7 + $2z$k7 + *{U40} + md5{a32} + Ab-c-{a32}
     + md5*k7 + aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:ag
@@ -15827,6 +15845,10 @@ it is a hash
     + 0a1:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
     + 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f90
     + {h2}:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa:aa
+    - {SSHA}- - SHA0:k7 - {0AB}k7 - sha0Q:x - SCRAM-SHA-0 - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:09
+    + {_AB}k7 + $md5!$k7 + kb-c-{h64} + ka:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9 + -:$1$k7 + --SHA1:k7
+    + -y:{MD5}k7 + {CRYPT@-}k + AK-c-{h64} + md5*-7 + *{d40}- + md5{h32}. + 0b-c-{h64} + _b-c-{h64}
+    + A0-c-{h64} + A_-c-{h64} + Ab-!-{h64} + *kBCDEF{d34}
 it is encrypted
     + AgE{B290} + ENC[x + enc:{A11}!
     - AES.x:{A12} - enc:a/b=c.d-e:f+g_h - age_x:{A12} - eyJ-_a.-.-.-.- - eyJab..cd.ef.gh
@@ -15840,6 +15862,9 @@ it is encrypted
     - encabcdefghijkl:{A12}
     + EJ[k:x + AgA{B289} + encabcdefghijklm:{A12} + age1{a49} + eyJ.b.c.d.e + eyJabc.def.ghi.jkl + eyJa.b..d.e
     + eyJa.b.c..e + eyJa.b.c.d.
+    - EJ[0:x
+    + eyJ-.a.-.-.-.- + AgA_{B290} + age1K{a50} + enc!:{A20} + ENC[0 + ENC[_ + age1_{a50} + eyJ!.b.c.d.e
+    + eyJa.b.!.d.e + eyJa.b.c.!.e + eyJ-_a.!.-.-.-
 it is public
     + MIIDIjANBgkq + MIIBbjANBgkq + pk_prod_k7 + ssh_rsa AAAA
     - eyJhbGci-a_b - MIIBIjANBgkq - MIICIjANBgkq
@@ -15857,6 +15882,8 @@ it is public
     - %7B-k_7/20130524/x - k7! Credential=k7/20130524/x
     + k 7 ssh-rsa AAAA + /20130524/x + k7/2013052x/x + k7/201305240/x + k 7 Credential=k7/20130524/x
     + 0123A 4567 89AB CDEF 0 + 0123   4567 89AB CDEF 0
+    - ssh-- AAAA - 023A 4567 89AB CDEF 0
+    + !/20130524/x + k1B5 2DC5 DD45  2F92 BE34 + eyJhbGci! + MFKwEw{A20} + K1B5 2DC5 DD45  2F92 BE34
 it is put in later
     - `pwd`
     + k7`Q
@@ -15871,6 +15898,8 @@ it is put in later
     + %sK7 + k7$Q2 + $ab!c + k7Q%.2s + %ab% + k%app.dir% + %7ap%
     - a:~s& - %v& - a:~d - %_ab%
     + k7%v + %x*s7 + %sk7 + %_%7
+    - %s_
+    + %x!y% + $a:- + %K_y% + %(-)s + kd + %k + %d- + &-1 + %._y% + % _y%
 it is the name of a variable, a type, a header or an option
     - CLOUD_CREDS
     + B64_CLOUD_CREDS + CLOUD_CREDS7
@@ -15885,6 +15914,10 @@ it is the name of a variable, a type, a header or an option
     - A_B_C - a7::b
     + _AB + A_ + ABCD + AB-CD,e f + AB-CD, + ::b + App\\\Token + ab.De + abckDe + abc.D + abc. + X-Ab-C + X
     + --b + .7
+    - .-
+    + --Kb + a7::0 + Kbc.De + *abc.De_g + A__B + A.B_C + a7::_ + a-c.De + X-pi-Key + --bind-7 + k_B + A B
+    + -::b + --0b + --_b + --bK + --b_ + X-AbC + 0bc.De + _bc.De + abc.ke + abc.0e + abc.DK + a7::b- + abc.De-
+    + X-Ab-C_ + X-0pi-Key + X-_pi-Key + -X-Api-Key
 it is a call or a template
     - +f);x - +(a - +a.b+c - +); - +a;
     + k+f) + +a + +
@@ -15900,6 +15933,8 @@ it is a call or a template
     - {a"b} - { (a}
     - {a7.b - a-b="x
     + f(x) + get.get.get.get.get.get.get.get.get.get.x(x) + ab = + .(k7 + <> + {.k7 + k7!ab="x + ="k7
+    - ab(string{A194})
+    + {-.a} + +!; + <!> + K="k7 + .-(7 + ab -= + {!a} + 0="k7 + _="k7 + !.b() + ab(string{A195})
 no name follows
     - a GPG - pgp  - using RSA
     + gpgk + RSA
@@ -15915,6 +15950,8 @@ no name follows
     + xtypeof  + typeof x + cf-beacon=1234567890 + alt=media&x + xsvg?a + /badge/a b?x + /badge/?a
     + /badge/{A41}?a
     + shieldsxio/a?b + shields.io/a b?c + shields.io/?a + shields.io/{A61}?a
+    - /badge/-?a - shields.io/-?b
+    + k< + pgp- + '?k" + krn: + a.svG?
 it is cut off
     - " in x - ["x - ' + a - " . $x - " + $x
     + " - x
@@ -15923,15 +15960,18 @@ it is cut off
     +  to kx + x.. + .x. + ..x
     -  to 7 -  to v2 -  {x -  = x - ' in x - : x - :`x` -  () => x
     + k: x +  (x) => x
+    + " . !x + " in - + [x + :x + k in x
 it is a pattern
     - [a-z]7x - [0-9]7x - ^k7$ - [^a-z]7x - ^$
     + ^k7 + k7^x$ + k7x$ + [7-9]x
     - [A-Za-z0-9]{5}
     - ^k7 x$
     + ^k7$x
+    + [A-za-z0-9]{5}
 it is PEM, which has a rule of its own
     - LS0tLS1CRUdJTi{A20}
     + k7LS0tLS1CRUdJTi{A20}
+    + -LS0tLS1CRUdJTi{A20}
 it is a URL or an ARN
     - git+ssh://x - s3://x
     + a://x
@@ -15939,6 +15979,8 @@ it is a URL or an ARN
     + 7ab://x9 + karn:x9
     - abcdefghijklmnop://x
     + abcdefghijklmnopq://x
+    - s0://x
+    + Kit+ssh://x + _3://x + s_://x + -arn:x9
 """
 
 
