@@ -8467,7 +8467,7 @@ def scan(
             yield from _matches(window, spans, levels, explain)
 
 
-def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str] = ("high",)) -> Iterator[bytes]:
+def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> Iterator[bytes]:
     """Yield a text with `***` in place of what built-in rules find with these confidences, unless allowed."""
     done = 0  # leading bytes of a window that belong to a mask before it
     for window in _windows(filter(None, pieces)):
@@ -8608,14 +8608,14 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 def _mask_sample(rule: Rule, value: bytes) -> str:
     text = value.decode("utf-8", "replace")
-    public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), key=len, default="")
+    public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), default="")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
     return "".join(c if c.isprintable() else "?" for c in shown) + "…"
 
 
 def _name_before(text: bytes, at: int) -> str:
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
-    match = _ASSIGNED_NAME.search(line, max(0, len(line) - 200))
+    match = _ASSIGNED_NAME.search(line, len(line) - 200)
     name = match[match.lastindex or 0].decode() if match else ""
     # Not any word: that could be a part of a value of several lines.
     return name if looks_secret(name) else ""
@@ -8675,9 +8675,7 @@ _GIT_READS = (
 )
 # With these a hook finds its own repository; git in another folder must not get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
-# A renamed file counts as new: under its old name it may have been excluded.
-_RAW_DIFF = ("--raw", "-z", "--no-renames")
-_INDEX_DIFF = ("diff-index", "--cached", *_RAW_DIFF)
+_INDEX_DIFF = ("diff-index", "--cached", "-z")
 _NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
@@ -8781,7 +8779,8 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
 def staged_blobs(folder: str, tree: str = "", *, piped: bool = False) -> Iterator[Blob]:
     """Yield what is staged; if `piped`, the installed hook has git write that to stdin."""
     if piped:
-        changes = io.BufferedReader(_GitOutput(0, closefd=False)).read()
+        stdin = io.BufferedReader(_GitOutput(0, closefd=False))
+        changes = b"".join(chunks_of(stdin.read))  # readall() would ignore the limit
         if changes.endswith(b"\0\0"):  # an empty record: git has succeeded
             yield from _parse_changes(io.BytesIO(changes))
             return
@@ -8805,7 +8804,10 @@ def real_path(path: str) -> str:
 
 
 def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
-    """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path."""
+    """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path.
+
+    A renamed file is a new one there: under its old name it may have been excluded.
+    """
     commit = date = ""
     records = split_records(out)
     for record in records:
@@ -8898,7 +8900,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
-    options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", *_RAW_DIFF)
+    options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from (blob for blob in _parse_changes(out) if blob.oid)
 

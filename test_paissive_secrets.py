@@ -16285,17 +16285,28 @@ toke·n: "MTExMTExMTExMTEx"
 toke·n: "MTIxMjEyMTIxMjEyMQ=="
 === it is an identifier, a.yml
 key: FEDCBA98-FEDC-BA98-FEDC-BA9876543210
+key: fedcba98-fedc-ba98-fedc-ba987654321f
 === , a.yml
 key: {h9}-{h4}-{h4}-{h4}-{h12}
 key: {h8}-{h5}-{h4}-{h4}-{h12}
 key: {h8}-{h4}-{h4}-{h4}-{h4}-{h12}
 key: {h8}-{h4}-{h4}-{h4}-{h13}
+key: {h7}g-{h4}-{h4}-{h4}-{h12}
+key: {h7}G-{h4}-{h4}-{h4}-{h12}
+key: {h8}-{h3}g-{h4}-{h4}-{h12}
+key: {h8}-{h4}-{h4}-{h3}G-{h12}
+key: {h8}-{h4}-{h4}-{h4}-{h11}g
+key: {h8}-{h4}-{h4}-{h4}-{h11}G
 === , a.md
   pas·sword "sel3ctor7"
 === it is prose, a.md
 user x y pas·sword "sel3ctor7"
 users x pas·sword "sel3ctor7"
 user  pas·sword "sel3ctor7"
+set,pas·sword "sel3ctor7"
+=== , a.md
+user joe pas·sword "sel3ctor7"
+user a-b pas·sword "sel3ctor7"
 === , a.sql
 "identifie·d by 'sel3ctor7'"
 'identifie·d by "sel3ctor7"'
@@ -16968,6 +16979,15 @@ a.py | get(u'pass·word', "V4x7q") | separator =
 a.py | get(r'pass·word', "V4x7q") | separator =
 a.py | get(f'pass·word', "V4x7q") | separator ,
 a.py | f({}, pass·word, "V4x7q") | separator ,
+a.py | get-it("pass·word", "V4x7q") | separator ,
+a.py | env-x("pass·word", "V4x7q") | separator ,
+a.py | set-it("pass·word", "V4x7q") | separator ,
+a.py | add-it("pass·word", "V4x7q") | separator ,
+a.py | auth-it("pass·word", "V4x7q") | separator ,
+a.py | pair<a>("pass·word", "V4x7q") | separator =
+a.py | pair<a<b>("pass·word", "V4x7q") | separator ,
+a.py | pass·word_verify0 = "V4x7q" | ends telltale
+a.py | pass·word_verify_it = "V4x7q" | ends -
 a.py | pass·word_confirm = "V4x7q" | ends telltale
 a.py | pass·word_confirmation = "V4x7q" | ends telltale
 a.py | pass·word_repeat = "V4x7q" | ends telltale
@@ -17001,8 +17021,9 @@ hex: 7af|7AF
 numbered: Tulip7|tulip7531|Zq7
 marked: Tulip!|tulip7531@|tulip#|tulip$|tulip*|tulip.|tulip!!
 base36: 7tulip9|TULIP7|TULIP|tulip75319|Z7
-spaces: tulip of 7|a-b c| tulip
-symbols: a&b|&ab|a-b&c|tulip!!!|tulip75319!|T!|tulip_!
+spaces: tulip of 7|a-b c| tulip|a\tb
+symbols: a&b|&ab|a-b&c|tulip!!!|tulip75319!|T!|tulip_!|the-big-red-fox!|7ulip!|_ulip!|t7lip!|t_lip!|tuLip!
+-: the-b_g-red-fox|tulip_x|_ulip7|tu_ip7|7tu_ip|TU_IP7
 -: the-big-red|of-the-big-red|the-big-of-red|the-big-red-fox7|7aF|Tulip75319|Tulip|Tulip_7|Tulip7-x
 -: a:b|a/b|a+b|a=b|a~b|a.b|a-b
 """
@@ -17144,6 +17165,21 @@ WEAK = """
 - a.md run -e x DB_PASS·WORD=admin7
 - a.md PASS·WORD: admin7
 + a.md PASS·WORD=admin7
+- a.md run x-e DB_PASS·WORD=admin7
+- a.md run -e/DB_PASS·WORD=admin7
+- a.md run -e (DB_PASS·WORD=admin7)
+- a.md run -E DB_PASS·WORD=admin7
+- a.xml <x-y key="pass·word" value="postgres"/>
+- a.yml name/ pass·word: admin7
+- a.yml name;pass·word: admin7
+- a.yml name: /pass·word: admin7
+- a.yml NAME: pass·word: admin7
+- a.ini PASS·WORD=s7op-db
+- a.ini PASS·WORD=s_op-db
+- a.ini PASS·WORD=shop.db
++ a.ini PASS·WORD=shop0db
++ a.ini PASS·WORD=shop-db0
+- a.ini PASS·WORD=shop-db.x
 """.replace("saleor_db", "mysql")
 
 WEAK_WORDS = """
@@ -17222,6 +17258,8 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("{L20}", False),
         ("{d20}", False),
         ("{A24}!", False),
+        ("_" + "{d10}a{d9}", True),
+        ("{L10}!{d10}", False),
         ("{L99}7", True),
         ("{L100}7", False),
         ("{d99}x", True),
@@ -17284,6 +17322,8 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
         (login.format("test1" + "admin"), a_word),
         (login.format("835" + "719"), a_word),
         (login.format("test12" + "admin"), ("medium", "")),
+        (login.format("test01" + "admin"), ("medium", "")),
+        (login.format("test10" + "admin"), ("medium", "")),
         (login.format("test-" + TOKEN[:14]), ("medium", "")),
         ("AuthTok" + f"en = '{uuid.UUID(int=0)}'", ("low", "it is crossed out")),
     ):
@@ -18007,7 +18047,7 @@ def test_lines_of_60_to_76_characters_of_base64_belong_together():
 
 def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
     encoded = base64_of(f"x = '{GITHUB}'; y = 1").encode()
-    assert b"".join(ps.mask_found([encoded], "a.txt")) == encoded[:6] + b"***" + encoded[61:]
+    assert b"".join(ps.mask_found([encoded], "a.txt", ("high",))) == encoded[:6] + b"***" + encoded[61:]
     wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'; y = 1\n".encode())
     assert len(list(ps.detect(wrapped, "a.txt"))) == 1
 
@@ -18620,9 +18660,22 @@ def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16(encoding, mark):
     assert places(text.encode(encoding)) == expected
 
 
-def test_a_file_is_binary_if_a_nul_is_near_its_beginning_as_for_git():
-    assert places(f"{GITHUB}\n" + "x\n" * 5000 + "\0") == places(GITHUB)
-    assert places(f"{GITHUB}\n" + "x\n" * 2000 + "\0") == []
+def test_a_file_is_binary_if_a_nul_is_in_its_first_8000_bytes_as_for_git():
+    for size, expected in ((7999, []), (8000, places(GITHUB))):
+        assert places(f"{GITHUB} ".ljust(size, ".") + "\0") == expected
+
+
+def test_a_binary_file_is_counted_and_only_known_values_are_found_in_it():
+    def known(text):
+        return [ps.Span(0, 4, ps.Rule("known-value", "", "high", "high"), "high", None, "")]
+
+    skipped, data = Counter(), f"k7Qx {GITHUB}\0"
+    assert found(data, skipped=skipped) == []
+    assert found(data, skipped=skipped, known=lambda text: []) == []
+    assert found(data, skipped=skipped, known=known) == ["known-value"]
+    for head in ("PK\3\0", "PK\3\4\0", "\x1f\0"):
+        assert found(head, skipped=skipped) == []
+    assert skipped == {"binary": 5, "archive": 1}
 
 
 def test_a_mark_at_the_beginning_of_a_text_takes_no_column():
@@ -18817,6 +18870,27 @@ def test_a_value_that_a_line_repeats_is_one_finding():
     )
 
 
+def test_what_differs_in_its_name_or_its_place_is_a_finding_of_its_own_but_one_secret():
+    value = "k3Xw" + "9vQz"
+    for line, expected in (
+        (f"fakePassword = '{value}'; password = '{value}'", [("password", "low"), ("password", "high")]),
+        ("a_tok" + f"en = '{value}'; a_secret = '{value}'", [("token", "medium"), ("secret", "medium")]),
+    ):
+        matches = scanned(line, "a.py")
+        assert [(match.rule.id, match.confidence) for match in matches] == expected
+        assert len({match.identity for match in matches}) == 1
+
+
+def test_each_value_at_the_beginning_of_a_line_is_found_once():
+    def known(text):
+        rule = ps.Rule("known-value", "", "high", "high")
+        return [ps.Span(*hit.span(), rule, "high", None, "") for hit in re.finditer(rb"(?m)^k7", text)]
+
+    text = ("k7" + "." * 97 + "\n").encode() * 1500
+    matches = ps.scan(iter([text[:70_000], text[70_000:]]), "a.txt", known=known)
+    assert [match.line for match in matches] == [*range(1, 1501)]
+
+
 JAVA_KEY = bytes.fromhex("2b060104012a02110101")  # what a private key is protected by in Java's format
 
 
@@ -18825,12 +18899,16 @@ def test_a_key_store_is_found_by_what_it_holds():
     words = serialization.BestAvailableEncryption(b"word")
     store = pkcs12.serialize_key_and_certificates(b"me", key, None, None, words)
     java = b"\xfe\xed\xfe\xed" + bytes([0, 0, 0, 1] * 3) + b"\nalias" + bytes(9)
-    for data, path in ((store, "a.p12"), (store, "a"), (java + JAVA_KEY, "b.jks")):
-        found = [(match.rule.id, match.line, match.sample) for match in ps.scan(iter([data]), path)]
-        assert found == [("encrypted-key", 1, "…")]
+    identities = set()
+    for data, path in ((store, "a.p12"), (store, "a"), (java + JAVA_KEY, "release.keystore")):
+        (match,) = ps.scan(iter([data]), path)
+        assert (match.rule.id, match.line, match.sample) == ("encrypted-key", 1, "…")
+        assert match.mark == ps._mark("", b"", data)  # no text stands beside it
+        identities.add(match.identity)
         assert list(ps.scan(iter([data]), path, levels=("low", "high"))) == []
     for data, path in ((java + JAVA_KEY, "app/debug.keystore"), (java, "cacerts.jks"), (b"\0" + store, "a")):
         assert list(ps.scan(iter([data]), path)) == []
+    assert len(identities) == 2
     bag = bytes.fromhex("2a864886f70d010c0a01")  # of PKCS 12: 01 is a key, 02 one that is encrypted
     for head, held, is_found in (
         (b"\xce\xce\xce\xce", JAVA_KEY, True),
@@ -18867,9 +18945,10 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
     assert GUESSED not in said
     assert said.startswith("column 13: rule password, ")
     total = re.search(r"log odds ([+-][\d.]+); high from \+", said)[1]
-    weights = [float(w) for w in re.findall(r"(?m)^ +([+-][\d.]+)  ", said)]
-    assert round(sum(weights), 2) == float(total)
-    assert weights == sorted(weights, key=abs, reverse=True)
+    assert "\n  a value assigned to a name of kind 'pass' in source\n" in said
+    weights = [(float(w), fact) for w, fact in re.findall(r"(?m)^ +([+-][\d.]+)  (.+)", said)]
+    assert round(sum(weight for weight, _ in weights), 2) == float(total)
+    assert weights == sorted(weights, key=lambda item: (-abs(item[0]), item[1]))
     assert "  after end\n" in said
 
 
@@ -18973,12 +19052,26 @@ def test_another_value_on_its_line_leaves_a_finding_what_it_is():
     lines = [f"x = '{token()}'; password = '{value}'" for value in (GUESSED, GUESSED * 2)]
     matches = [match for line in lines for match in scanned(line, "a.py") if match.rule.id == "github-token"]
     assert len(matches) == 2 and len({match.mark for match in matches}) == 1
+    marks = set()
+    for value in ("k3Xw" + "9vQz", "k3Xw" + "9vQz7"):
+        line = f"x = '{token()}'; fakePassword = '{value}'"
+        (high,) = scanned(line, "a.py", levels=("high",))
+        marks.update(match.mark for match in [high, *scanned(line, "a.py")] if match.rule == high.rule)
+    assert len(marks) == 1
 
 
 def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
     text = (PEM + "end\n") * 600
     pieces = (text[at : at + 5000].encode() for at in range(0, len(text), 5000))
-    assert b"".join(ps.mask_found(pieces, "a.log")).decode() == "***\nend\n" * 600
+    assert b"".join(ps.mask_found(pieces, "a.log", ("high",))).decode() == "***\nend\n" * 600
+
+
+def test_findings_of_other_confidences_stay_and_so_do_allowed_ones_and_what_follows_an_empty_piece():
+    url, allowed = f"postgres://joe:{'Hw9xTq2v'}@db.i/x\n", f"{token(1)} # paissive: allow\n"
+    pieces = [url.encode(), b"", f"{token()}\n{allowed}".encode()]
+    assert b"".join(ps.mask_found(pieces, "a.md", ("high",))).decode() == f"{url}***\n{allowed}"
+    masked = b"".join(ps.mask_found(pieces, "a.md", ("medium", "high"))).decode()
+    assert masked == f"postgres://joe:***@db.i/x\n***\n{allowed}"
 
 
 def test_a_sample_shows_no_character_that_controls_a_terminal():
@@ -19108,6 +19201,24 @@ def test_a_comment_that_allows_a_line_is_one_of_three_and_one_allows_the_next():
         assert [match.silenced for match in scanned(f"# {comment}\n{line} # {comment}\n")] == [""], comment
 
 
+def test_a_comment_allows_a_value_from_at_most_4096_bytes_away():
+    comment, above = "gitleaks:allow", "pragma: allowlist nextline secret"
+    for size in (4096, 4097):
+        texts = (
+            comment.ljust(size) + token(),
+            token() + comment.rjust(size),
+            f"{above.ljust(size)}\n{token()}",
+        )
+        for text in texts:
+            assert [bool(match.silenced) for match in scanned(text)] == [size == 4096], text
+
+
+def test_a_name_begins_at_most_200_bytes_before_the_value_that_is_assigned_to_it():
+    for size, name in ((200, "key"), (201, "")):
+        (match,) = scanned(f'x = {{{" " * (size - 9)}"key": "{token()}"', "a.py")
+        assert match.name == name
+
+
 def test_a_comment_allows_all_lines_of_a_value_from_its_first_or_its_last():
     first, *rest = PEM.strip().split("\n")
     for text in (f"{first} # paissive: allow\n", f"# pragma: allowlist nextline secret\n{first}\n"):
@@ -19180,8 +19291,11 @@ def test_of_findings_that_overlap_the_one_that_says_more_is_reported():
     assert ps._resolve_overlaps([first._replace(confidence="")]) == []
 
 
-def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_one():
-    text = b"".join(b"line %d\n" % n for n in range(20_000))
+@pytest.mark.parametrize(
+    "text", ["".join(f"line {n}\n" for n in range(20_000)), "x\n" * 99_000 + "x\n\n"], ids=len
+)
+def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_one(text):
+    text = text.encode()
     read, lines = b"", [1]
     for window in ps._windows(iter([text[:99_000], text[99_000:]])):
         read += window.text[window.begin : window.until]
@@ -19242,6 +19356,11 @@ def test_what_git_leaves_out_of_a_file_is_not_waited_for():
     assert list(itertools.islice(ps._read_exactly(io.BytesIO(b"half"), 9), 3)) == [b"half"]
 
 
+def test_a_large_file_is_read_from_git_in_pieces_and_no_byte_of_the_next():
+    pieces = ps._read_exactly(io.BytesIO(bytes(ps.READ_SIZE + 9)), ps.READ_SIZE + 1)
+    assert [len(piece) for piece in pieces] == [ps.READ_SIZE, 1]
+
+
 @pytest.fixture
 def stand_in(folder, monkeypatch):
     """Have a shell script take the place of git."""
@@ -19283,19 +19402,19 @@ def test_git_fetches_nothing_takes_no_lock_replaces_nothing_and_speaks_english(s
     assert settings.items() <= given.items()
 
 
-def test_git_runs_no_monitor_gives_no_advice_and_keeps_at_most_64_mb_in_memory(stand_in):
+def test_git_runs_no_monitor_gives_no_advice_and_keeps_56_mb_in_memory(stand_in):
     stand_in('printf "%s\\n" "$@"')
     given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines() if "=" in line)
     assert (given.pop("core.fsmonitor"), given.pop("advice.graftFileDeprecated")) == ("false", "false")
     caches = "deltaBaseCacheLimit packedGitLimit packedGitWindowSize bigFileThreshold".split()
-    assert sum(int(given.pop(f"core.{cache}").rstrip("m")) for cache in caches) <= 64 and given == {}
+    assert sum(int(given.pop(f"core.{cache}").removesuffix("m")) for cache in caches) == 56 and given == {}
 
 
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
         ("exit 3", "git exits with 3"),
-        ("echo one >&2; echo two >&2; exit 1", "git says: one"),
+        ("echo one thing >&2; echo two >&2; exit 1", "git says: one thing"),
         ("printf 'caf\\351' >&2; exit 1", "git says: caf\ufffd"),
         ("kill -9 $$", "git exits with -9"),
     ],
@@ -19330,10 +19449,37 @@ def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is
     assert ps.ask_git(".", "x", default="nothing") == "nothing"
 
 
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="files can't block here")
+def test_git_and_what_it_pipes_to_a_hook_may_be_silent_for_two_minutes(stand_in, monkeypatch):
+    limits = {}
+
+    class Poll:
+        def register(self, file, events):
+            self.is_stdin = file.fileno() == 0
+
+        def poll(self, limit):
+            limits[self.is_stdin] = limit
+            return [()]
+
+    stand_in("exit 0")
+    monkeypatch.setattr(select, "poll", Poll)
+    assert list(ps.staged_blobs(".", "tree", piped=True)) == []
+    assert limits == {True: 120_000, False: 120_000} and os.fstat(0)  # which is left open
+
+
 def test_git_is_ended_with_what_reads_from_it(stand_in):
-    stand_in("exec sleep 60")
-    with pytest.raises(SystemExit), ps.run_git(".", "x"):
+    stand_in("trap '' TERM; echo; exec sleep 60")
+    with pytest.raises(SystemExit), ps.run_git(".", "x") as out:
+        out.readline()
         raise SystemExit  # as a signal does
+
+
+def test_of_what_git_warns_of_64_kib_are_passed_on(stand_in):
+    stand_in("printf %070000d 0 >&2")
+    warned = []
+    with ps.run_git(".", "x", on_error=warned.append) as out:
+        assert out.read() == b""
+    assert warned == ["0" * 65536]
 
 
 def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
@@ -19413,6 +19559,7 @@ def test_the_index_and_the_history_are_read_at_and_below_the_paths(repository):
     for n, name in enumerate((*names, "sub/copy.py")):
         leak(repository / name, n % 4)  # the last is a copy of the first
     git(repository, "add", ".")
+    plant(repository, "4b825dc642cb6eb9a060e54bf8d69288fbee4904")  # the empty tree's id is no file
     below = {"sub/b.py", "sub/copy.py", "sub/deep/c.py"}
     assert leaks("sub", staged=True) == leaks(repository / "sub", staged=True) == below
     assert leaks(["sub/b.py", "a.py"], staged=True) == {"sub/b.py", "a.py"}
@@ -19429,6 +19576,7 @@ def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repo
     os.symlink("old.py", repository / "link")
     (repository / "empty").touch()
     git(repository, "add", "-A")
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},submodule")
     (repository / "ünd neu\n.py").write_text("clean")
     leak(repository / "edited.py")
     run = ps.Audit(staged=True)
@@ -19665,6 +19813,11 @@ def test_history_of_revisions_is_what_they_reach(repository):
     plant(repository, "main", "topic")  # files that have the names of branches
     commit(repository)
     assert (leaks(history=["main"]), leaks(history=["main..topic"])) == ({"old.py"}, {"new.py"})
+    git(repository, "checkout", "-q", "main", "--")
+    commit_leaks(repository, "later.py")
+    git(repository, "checkout", "-q", "topic", "--")
+    git(repository, "merge", "-q", "--no-edit", "refs/heads/main")
+    assert leaks(history=["main..topic"]) == {"new.py"}
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])
@@ -19695,10 +19848,11 @@ def test_git_is_asked_about_the_file_of_that_name_and_says_who_wrote_it(reposito
     git(repository, "commit", "-qm", "x", GIT_COMMITTER_NAME="B")
     head = git(repository, "rev-parse", "--short", "HEAD")
     (repository / ".gitignore").write_text("e*\n")
-    names = ("ab", "sub/c", "a*", "d", "e")
-    assert [ps.last_commit(name) for name in names] == [f"{head} by A", f"{head} by A", "", "", ""]
+    (repository / "link").symlink_to("sub/c")
+    names = ("ab", "sub/c", "link", "a*", "d", "e")
+    assert [ps.last_commit(name) for name in names] == [*[f"{head} by A"] * 3, "", "", ""]
     plant(repository, "e")
-    assert [ps.is_committable(name) for name in names] == [True, True, False, True, False]
+    assert [ps.is_committable(name) for name in names] == [True, True, True, False, True, False]
 
 
 def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monkeypatch):
@@ -20158,9 +20312,17 @@ def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
 
 def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
     monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
-    assert f" {MODULE} audit --staged" in Path(ps.install_hook("pre-commit")).read_text()
-    before_push = f'{MODULE} audit --pushed "$1" || exit 1\n'  # a remote's name may have spaces
-    assert Path(ps.install_hook("pre-push")).read_text().endswith(before_push)
+    before_commit = Path(ps.install_hook("pre-commit"))
+    text = before_commit.read_text()
+    assert f" {MODULE} audit --staged" in text and "\n# SKIP=paissive-audit git commit … leaves" in text
+    before_push = Path(ps.install_hook("pre-push"))
+    text = before_push.read_text()
+    assert text.endswith(f'{MODULE} audit --pushed "$1" || exit 1\n')  # a remote's name may have spaces
+    assert "\n# SKIP=paissive-audit git push … leaves it out once\n" in text
+    odd = os.fsdecode(b"/caf\xe9/module.py")
+    monkeypatch.setattr(ps, "__file__", odd)
+    assert os.fsencode(odd) in Path(ps.install_hook("pre-push")).read_bytes()
+    assert {path.stat().st_mode & 0o777 for path in (before_commit, before_push)} == {0o755}
 
 
 def test_what_a_hook_runs_imports_the_module_and_passes_its_arguments_on(tmp_path, monkeypatch, capsys):
@@ -20178,6 +20340,7 @@ def test_what_a_hook_runs_imports_the_module_and_passes_its_arguments_on(tmp_pat
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
     hook = Path(ps.install_hook("pre-commit"))
     hook.write_text(hook.read_text().replace(str(MODULE), "/elsewhere/paissive_secrets.py"))
+    hook.chmod(0o600)
     ps.install_hook("pre-commit")
     assert str(MODULE) in hook.read_text() and os.access(hook, os.X_OK)
     hook.write_text(hook.read_text() + "exec lint\n")
@@ -20190,9 +20353,11 @@ def test_a_git_that_refuses_or_does_not_start_says_why(repository, monkeypatch):
     assert "Unavailable: git says: fatal: detected dubious ownership" in refusal(
         ps.install_hook, "pre-commit"
     )
-    monkeypatch.setenv("PATH", "/nonexistent")
-    said = "Unavailable: git does not start: No such file or directory; install git"
-    assert refusal(ps.install_hook, "pre-commit") == said
+    plant(repository, "git")  # which nobody may execute
+    for path, why in (("/nonexistent", "No such file or directory"), (str(repository), "Permission denied")):
+        monkeypatch.setenv("PATH", path)
+        said = f"Unavailable: git does not start: {why}; install git"
+        assert refusal(ps.install_hook, "pre-commit") == said
 
 
 @pytest.fixture(scope="session")
@@ -22319,7 +22484,7 @@ def test_the_strings_of_a_hooks_json_are_decoded_before_they_are_scanned(said):
 
 def test_a_string_of_json_with_an_escaped_secret_is_masked_as_a_whole():
     text = ' {"a": "not \\quoted", "b": "tab\tand \\u0067' + token()[1:] + '"}'
-    assert b"".join(ps.mask_found([text.encode()], "-")) == b' {"a": "not \\quoted", "b": "***"}'
+    assert b"".join(ps.mask_found([text.encode()], "-", ("high",))) == b' {"a": "not \\quoted", "b": "***"}'
 
 
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
