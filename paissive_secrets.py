@@ -286,7 +286,7 @@ _NO_SECRET_PHRASE = (
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
-    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred\w+"
+    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred"
 )
 
 
@@ -579,7 +579,7 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
     if os.name == "nt" or status.st_uid != os.getuid():
         return
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
-    folder = os.stat(os.path.dirname(os.path.abspath(path)))
+    folder = os.stat(os.path.dirname(os.path.realpath(path)))
     # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
         warn_once(f"others can {access} {path}; chmod 600 {path}")

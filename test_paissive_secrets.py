@@ -842,12 +842,6 @@ def test_an_error_keeps_every_word_of_it_and_has_its_hint_by_name():
         ps.Denied("no", "a hint")
 
 
-def test_an_error_comes_whole_out_of_another_process():
-    error = ps.NotFound("no secret named 'X'", hint="see: list")
-    assert repr(error) == """NotFound("no secret named 'X'")"""
-    assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
-
-
 BASES = {  # what a caller catches who doesn't know this module, and the exit code
     ps.SecretsError: (Exception, 2),
     ps.NotFound: (KeyError, 1),
@@ -875,6 +869,13 @@ def test_an_error_is_the_builtin_that_a_caller_would_catch():
     }
 
 
+def test_an_error_comes_whole_out_of_another_process():
+    for kind in BASES:
+        error = kind("no secret named 'X'", hint="see: list")
+        assert repr(error) == f"""{kind.__name__}("no secret named 'X'")"""
+        assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
+
+
 def test_an_error_is_also_the_more_general_one_of_its_kind():
     assert issubclass(ps.Deleted, ps.NotFound)  # a default is returned for both
     assert issubclass(ps.VaultSealed, ps.Unavailable)
@@ -896,8 +897,7 @@ def test_a_bad_name_is_refused_with_the_reason():
         "": "it is empty",
         5: "it is not text",
         b"A": "it is not text",
-        "a\n": "it has a control character",
-        "\ud800": "it has a control character",
+        **dict.fromkeys(("a\n", "\n", "\t", "\ud800"), "it has a control character"),
         "ü" * 128: "it is longer than 255 bytes",
         None: "it is not text",
         "\x7f": "it has a control character",
@@ -906,7 +906,7 @@ def test_a_bad_name_is_refused_with_the_reason():
         **dict.fromkeys(
             ("a/../b", "..", "./a", "a/.", "/a", "a/", "a//b"), "it has an empty, '.' or '..' part"
         ),
-        "a\\b": "it has a backslash",
+        **dict.fromkeys(("a\\b", "..\\a", "a\\"), "it has a backslash"),
         **dict.fromkeys((" a", "a ", " "), "it begins or ends with a space"),
     }
     for name, problem in problems.items():
@@ -984,6 +984,7 @@ WORDS_OF_KIND = {
     "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
     "nonce": "nonce nonces",
     "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
+    " passwordss pwdss pinss saltss tokenss patss apikeyss credentialss creedss"
     " passenger bypass rootpwx hotkey $PWD $OLDPWD PWD OLDPWD cnonces abcdefpw xxkey appkeysx loginpassx"
     " pinsx saltsy dsnsx patsy authorizations oauthx kennworts senhas passes",
 }
@@ -1060,7 +1061,8 @@ NAMES_OF_NO_SECRETS = (
     " invalid_token wrong_password nopassword csrf_token xsrf_token atl_token get_password find_token"
     " forgot_password label_password field_token text_password title_secret hint_password error_token"
     " help_password public_key publishable_key pub_key group_key foreign_key primary_key partition_key"
-    " sort_key shard_key cache_key index_key row_key rule_key lookup_key gpg_key pgp_key apt_key recv_keys"
+    " sort_key shard_key cache_key crash_key issue_key index_key row_key rule_key lookup_key gpg_key pgp_key"
+    " apt_key recv_keys"
     " id_key idempotency_key identifier_key repository_key site_key verify_key encrypted_key sealed_key"
     " wrapped_key stored_key tag_key unique_key sec_websocket_key sec_web_socket_key public_ssh_key"
     " public_api_key pubkey pubkeys encrypted_password encrypted_db_secret encrypted_token hashed_password"
@@ -1073,6 +1075,7 @@ NAMES_OF_NO_SECRETS = (
     " salted_token debug_token request_verification_token page_accesstoken sec_websocket_keys"
     " renderPass renderer_pass key_pub_x keyECPublicY"
     " secret_error_code error_code_token token_status_code"
+    " csrf_token_hotkey csrf_token_keyring encrypted_user_db_password"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -1082,6 +1085,8 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " password_shared_key unencrypted_password encrypted_password_auth unhashed_password"
     " hashed_keyring_password homepage_token page_tokenizer_key herewith_credentials"
     " pub_z_key pub_xyz_key republic_x_key"
+    " pubkeyring_token mypubkey_token with_credentialsfile_token bypass_md_token render_passport_token"
+    " prerender_pass shallow_credentials"
     " terror_code_password my_error_codes_password status_coded_token secret_code"
 )
 
@@ -1100,7 +1105,7 @@ def test_a_connection_string_and_the_url_of_a_database_are_secrets():
     names = (
         "connectionString CONNECTION_STRING DATABASE_URL DB_URI REDIS_URL MONGO_URL MONGODB_URI POSTGRES_URL"
     )
-    names += " POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
+    names += " MONGOLAB_URI MY_CONNECTION_STRING_2 POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
     assert [name for name in names.split() if not ps.is_secret_name(name)] == []
     others = "DATABASE_URL_PATTERN API_URL DB_URN CONNECTION_LIMIT HIDDEN_BASE_URL REDIS_HOST MONGO_X_URL"
     others += " DATABASE_URLS BROKER_URX"
@@ -1223,6 +1228,14 @@ def test_what_json_can_not_hold_is_refused_before_it_is_written():
     assert ps.dump_json({"ключ": [1]}, "x", "") == '{"ключ": [1]}'
 
 
+def test_a_name_in_a_message_that_is_no_text_controls_no_terminal_either():
+    class Odd:
+        def __repr__(self):
+            return "\x1b[2J\n"
+
+    assert failure(ps.check_name, Odd()).message == r"bad name \x1b[2J\n: it is not text"
+
+
 def test_a_name_in_a_message_has_at_most_80_characters():
     assert (ps.show("x" * 78), ps.show("x" * 79)) == (f"'{'x' * 78}'", f"'{'x' * 76}...")
 
@@ -1243,12 +1256,17 @@ def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
 # === Durable files ===
 
 
-def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path):
+def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("v")
     (tmp_path / "link").symlink_to("file")
     with ps.open_regular(str(tmp_path / "link")) as file:
         assert file.read() == b"v"
     assert "is not a file" in refusal(ps.open_regular, str(tmp_path / "link"), follow=False)
+    assert ps.read_file(str(tmp_path / "link")) == b"v"
+    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
+    cache = ps.FileCache()
+    assert cache.load(str(tmp_path / "link"), bytes) == b"v"
+    assert "is not a file" in refusal(cache.load, str(tmp_path / "link"), bytes, follow=False)
 
 
 def rewrite(path, data):
@@ -1580,6 +1598,7 @@ def test_a_file_with_a_secret_that_others_can_reach_is_warned_of_once(tmp_path, 
     path = tmp_path / "key"
     path.write_text("v")
     modes = [(0o701, 0o604, "read"), (0o710, 0o606, "write"), (0o755, 0o600, ""), (0o700, 0o606, "")]
+    modes += [(0o766, 0o606, "")]
     for folder, mode, said in modes:
         ps.warn_once.cache_clear()
         tmp_path.chmod(folder)
@@ -1590,6 +1609,21 @@ def test_a_file_with_a_secret_that_others_can_reach_is_warned_of_once(tmp_path, 
     tmp_path.chmod(0o755)
     monkeypatch.setattr(os, "getuid", lambda: 5001)
     assert (ps.read_credential(str(path)), capsys.readouterr().err) == ("v", "")  # it is another user's
+
+
+@pytest.mark.parametrize("closed", ["real", "links"])
+def test_a_link_to_a_secret_is_as_exposed_as_the_file_that_it_leads_to(closed, tmp_path, capsys):
+    tmp_path.chmod(0o755)
+    for folder in ("real", "links"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder).chmod(0o700 if folder == closed else 0o755)
+    (tmp_path / "real/key").write_text("v")
+    (tmp_path / "real/key").chmod(0o604)
+    link = tmp_path / "links/key"
+    link.symlink_to("../real/key")
+    assert ps.read_credential(str(link)) == "v"
+    warning = f"paissive_secrets: warning: others can read {link}; chmod 600 {link}\n"
+    assert capsys.readouterr().err == ("" if closed == "real" else warning)
 
 
 @pytest.mark.parametrize("modified, changed", [(10**12, 10**12), (10**9, 10**12 + 1), (10**12, 10**9)])
@@ -1647,6 +1681,16 @@ def test_a_file_that_becomes_a_fifo_before_it_is_opened_is_refused(tmp_path, mon
     assert left_open(before) == Counter()
 
 
+def test_a_fifo_that_was_in_the_place_of_a_file_when_it_was_opened_is_refused(tmp_path, monkeypatch):
+    def open_fifo(path, flags, open=os.open):
+        return open(tmp_path / "fifo", flags | os.O_NONBLOCK)
+
+    make_fifo(tmp_path / "fifo")
+    (tmp_path / "it").touch()
+    monkeypatch.setattr(os, "open", open_fifo)
+    assert "it is not a file" in refusal(ps.read_file, str(tmp_path / "it"))
+
+
 def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch):
     file, longest = tmp_path / "file", bytes(1 << 20)
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", len(longest))
@@ -1657,6 +1701,17 @@ def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch)
     assert "larger than 1 MiB; is it the right one?" in refusal(ps.read_file, str(file))
 
 
+def test_a_small_file_is_read_in_one_step_without_room_for_the_largest():
+    class File(io.BytesIO):
+        def read(self, size):
+            asked.append(size)
+            return super().read(size)
+
+    asked = []
+    assert ps.read_bounded(File(b"v" * 10_000), "x") == b"v" * 10_000
+    assert len(asked) == 1 and asked[0] < 1 << 18
+
+
 def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
     def fail(doing, number):
         with ps.disk_errors(doing):
@@ -1665,6 +1720,7 @@ def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
     hint = "check its permissions, and its folder's"
     for doing in ("read x", "write x"):
         assert refusal(fail, doing, errno.EACCES) == f"Denied: can't {doing}: Permission denied; {hint}"
+        assert refusal(fail, doing, errno.EPERM) == f"Denied: can't {doing}: Operation not permitted; {hint}"
     said = "Unavailable: can't write x: No space left on device; what was there is unchanged"
     assert refusal(fail, "write x", errno.ENOSPC) == said
     assert refusal(fail, "read x", errno.EIO) == "Unavailable: can't read x: Input/output error"
@@ -1694,6 +1750,7 @@ def test_what_a_writer_makes_is_for_its_owner_alone_whatever_the_umask(tmp_path)
 def test_git_ignores_the_folder_of_unfinished_files_whoever_holds_its_lock(tmp_path):
     with ps.FileLock(tmp_path) as lock:
         lock.record_holder(4194304)
+        assert "under way (process 4194304); try" in refusal(ps.FileLock(tmp_path, wait=False).__enter__)
         lock.record_holder(7)
         assert (tmp_path / ".paissive-tmp/.gitignore").read_text().startswith("*\n")
         assert "under way (process 7); try" in refusal(ps.FileLock(tmp_path, wait=False).__enter__)
@@ -1702,7 +1759,8 @@ def test_git_ignores_the_folder_of_unfinished_files_whoever_holds_its_lock(tmp_p
 def test_a_writer_that_waits_says_so_once_after_two_seconds(tmp_path, monkeypatch, capsys):
     said, clock = {}, [0.0]
 
-    def sleep(_):
+    def sleep(seconds):
+        assert 0.001 < seconds < 1  # without keeping a processor busy
         said[clock[0]] = capsys.readouterr().err
         clock[0] += 0.5
         lock.record_holder(int(100 * clock[0]))  # others are faster
@@ -1754,17 +1812,18 @@ def test_many_files_are_written_a_few_at_a_time_and_all_their_folders_synced(tmp
     for folder in folders:
         folder.mkdir()
     with ps.FileLock(tmp_path):
-        files = ((f"{folders[n > 99]}/{n}", b"new") for n in range(120))
+        files = ((f"{folders[n > 9]}/{n}", b"new") for n in range(120))
         ps.replace_files(files, ps.work_folder(str(tmp_path)))
     assert sum(len(os.listdir(folder)) for folder in folders) == 120
     assert 20 < len(used) < 100  # the disk takes little longer for many than for one
     assert {folder.stat().st_ino for folder in folders} <= synced
 
 
-def test_a_change_that_may_not_be_on_the_disk_says_what_was_done(tmp_path, monkeypatch):
-    fail_to_sync_folders(monkeypatch, errno.EIO)
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_change_that_may_not_be_on_the_disk_says_what_was_done(number, tmp_path, monkeypatch):
+    fail_to_sync_folders(monkeypatch, number)
     before, path = open_files(), str(tmp_path / "f")
-    said = "but may not be on the disk yet: Input/output error; check the disk, then try again"
+    said = f"but may not be on the disk yet: {os.strerror(number)}; check the disk, then try again"
     assert refusal(rewrite, path, b"new") == f"Unavailable: {path} is written, {said}"
     assert (
         refusal(ps.replace_files, [(path, b"new")], str(tmp_path))
@@ -1853,6 +1912,8 @@ def test_a_working_directory_that_was_removed_is_one_clear_error(tmp_path, monke
     assert ps.working_directory() == ""
     monkeypatch.setattr(os, "getcwd", unittest.mock.Mock(side_effect=PermissionError))  # above it
     assert ps.working_directory() == ""
+    with pytest.raises(PermissionError):  # it wasn't removed
+        ps.absolute_path("x")
 
 
 def test_what_lies_above_a_folder_is_found_even_as_a_link_to_nowhere(tmp_path):
@@ -2372,8 +2433,13 @@ def test_secrets_set_together_count_what_is_done_before_an_error(shelved):
 
 
 def test_a_store_that_fails_does_not_look_empty(shelved, monkeypatch):
-    monkeypatch.setattr(ShelveStore, "get", unittest.mock.Mock(side_effect=ps.Denied("no")))
-    assert refusal(shelved.get_all, ["A"]) == "Denied: no"
+    for kind in (ps.Denied, ps.BadValue, ps.Corrupt, ps.Locked, ps.Unavailable):
+        failing = unittest.mock.Mock(side_effect=kind("no", hint="ask"))
+        monkeypatch.setattr(ShelveStore, "get", failing)
+        assert refusal(shelved.get_all, ["A"]) == f"{kind.__name__}: no; ask"
+        monkeypatch.setattr(ShelveStore, "set", failing)
+        said = f"{kind.__name__}: 0 of 2 secrets are set, not 'C\\n': no; ask"
+        assert refusal(shelved.set_all, {"C\n": "v", "D": "v"}) == said
 
 
 def test_a_wrapped_object_shows_and_names_itself_and_has_all_four_methods():
@@ -2393,6 +2459,8 @@ def test_a_wrapped_object_shows_and_names_itself_and_has_all_four_methods():
     for missing in methods:
         others = {name: method for name, method in methods.items() if name != missing}
         assert ps.as_store(types.SimpleNamespace(**others)) is None
+    with pytest.raises(ZeroDivisionError):  # an error of its own is not hidden
+        ps.as_store(type("Failing", (), {"get": property(lambda self: 1 / 0)})())
 
 
 def test_a_store_in_memory_counts_and_sorts_its_names_and_ends_with_the_process():
@@ -2615,11 +2683,13 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
     problems = {
         "{}": "rotation.json has no policies of version 1; use: rotate schedule",
         '{"version": 2, "stores": {}}': "rotation.json has no policies of version 1",
+        '{"stores": {}}': "rotation.json has no policies of version 1",
         '{"version": 1, "stores": []}': "rotation.json has no policies of version 1",
         '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
         policies % '"A": 1': "rotation.json has no policies of version 1",
         policies % '"A": {}, "B": 1': "rotation.json has no policies of version 1",
         policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
+        '{"version": 1, "stores": {"Other": {"..": {}}}}': r"bad name '\.\.': it has an empty",
     }
     for content, problem in problems.items():
         file.write_text(content)
@@ -2706,6 +2776,7 @@ def test_the_policy_file_is_the_one_given_or_named_or_rotation_json(here, monkey
     monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/named.json")
     assert path() == str(here / "home/named.json")
     assert path("given.json") == str(here / "given.json")
+    assert path("~/given.json") == str(here / "~/given.json")
     sealed = ps.Policies(ps.FileStore("store"))
     assert sealed.path == str(here / "home/named.json")
     monkeypatch.delenv("PAISSIVE_ROTATION_FILE")
