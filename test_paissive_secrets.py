@@ -3356,10 +3356,11 @@ def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
 def test_a_credential_of_systemd_that_opens_a_store_is_not_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    for name in ("DB_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"):
+    for name in ("DB_PASSWORD", "plain", "PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"):
         (tmp_path / name).write_text("v")
     listed = set(ps.EnvironmentStore().names())
-    assert "DB_PASSWORD" in listed and listed.isdisjoint({"PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"})
+    assert {"DB_PASSWORD", "plain"} <= listed
+    assert listed.isdisjoint({"PAISSIVE_IDENTITY", "VAULT_TOKEN", ".hidden_key"})
 
 
 def test_the_environment_comes_before_name_file_credentials_and_dotenv(env, tmp_path, monkeypatch):
@@ -3471,10 +3472,13 @@ def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tm
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("MOUNTED_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("GONE_TOKEN_FILE", str(tmp_path / "gone"))
+    (tmp_path / "closed").touch()
+    monkeypatch.setenv("CLOSED_TOKEN_FILE", str(tmp_path / "closed"))
+    monkeypatch.setenv("A_FILE_TOKEN", "v")
     monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / ".env"))
     monkeypatch.setenv("PUBLIC_KEY_FILE", str(tmp_path / ".env"))
-    monkeypatch.setattr(os, "access", lambda path, how: how == os.R_OK and os.path.exists(path))
-    assert list(env.names()) == sorted([*looks, *by_value, "DB_PASS", "MOUNTED_TOKEN"])
+    monkeypatch.setattr(os, "access", lambda path, how: how == os.R_OK and path == str(tmp_path / ".env"))
+    assert list(env.names()) == sorted([*looks, *by_value, "DB_PASS", "MOUNTED_TOKEN", "A_FILE_TOKEN"])
 
 
 def test_a_refused_value_changes_neither_the_process_nor_the_file(env, tmp_path):
@@ -3536,8 +3540,9 @@ def test_a_program_sets_and_deletes_for_itself_alone(here):
     assert (ps.get_secret("A_TOKEN"), ps.get_secret("B_TOKEN")) == ("changed", None)
     assert "B_TOKEN" not in ps.list_secrets()
     assert (here / ".env").read_text() == "A_TOKEN=1\nB_TOKEN=2\n"
+    ps.delete_secret("A_TOKEN")
     ps.set_secret("B_TOKEN", "again")
-    assert ps.get_secret("B_TOKEN") == "again"
+    assert (ps.get_secret("A_TOKEN"), ps.get_secret("B_TOKEN")) == (None, "again")
 
 
 def test_a_program_deletes_a_mounted_secret_for_itself(here, monkeypatch):
@@ -3549,6 +3554,13 @@ def test_a_program_deletes_a_mounted_secret_for_itself(here, monkeypatch):
         None,
     )
     assert (here / "mounted").read_text() == "v"
+    (here / "c-token").write_text("v")
+    (here / ".env").write_text("d.token=v\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
+    for name in ("c-token", "d.token"):
+        assert ps.get_secret(name) == "v" and name in ps.list_secrets()
+        assert ps.delete_secret(name) is True
+        assert ps.get_secret(name) is None and name not in ps.list_secrets()
 
 
 def test_a_setting_that_takes_in_a_secret_is_one_unless_in_single_quotes(env, tmp_path):
@@ -3567,8 +3579,8 @@ def test_a_variable_comes_before_a_setting_of_the_dotenv_file(env, tmp_path, mon
 
 def test_a_process_reads_what_it_wrote_to_the_dotenv_file(here, monkeypatch):
     (here / ".env").write_text("A_TOKEN=old\nB_TOKEN=old\n")
-    ps.delete_secret("A_TOKEN")
-    ps.SecretConfig().set("A_TOKEN", "new", use_secret=True)
+    ps.delete_secret("a-token")
+    ps.SecretConfig().set("a-token", "new", use_secret=True)
     monkeypatch.setenv("B_TOKEN", "old")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
     ps.set_secret("B_TOKEN", "new")
@@ -3680,6 +3692,7 @@ def test_no_dotenv_file_supplies_a_setting(name, here, say):
     (here / "mounted").write_text("from a file\n")
     (here / ".env").write_text(f"{name}=mounted\n")
     assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
+    assert ps.get_secret(name.replace("_", "/")) is None
     assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
     problem = f"a dotenv file can't set {name}, a setting; export it instead\n"
     assert say("set", name, stdin="v")[1].endswith(problem)
@@ -3762,11 +3775,13 @@ def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, h
 
 
 URLS = {
-    **dict.fromkeys(["redis://:pw@h", "postgres://u:p@h/db", "a+b.c-1://u:p@h", "x http://u:p@h"], True),
+    **dict.fromkeys(["redis://:pw@h", "postgres://u:p@h/db", "a+b.c-1://u:p@h"], True),
+    **dict.fromkeys(["x http://u:p@h", "http://u:p:q@h"], True),
     **dict.fromkeys(["https://h/a:b@c", "https://h?a:b@c", "https://u@h", "https://u:@h", "://u:p@h"], False),
     **dict.fromkeys(
         ["https://u:p/x@h", "https://u:p?x@h", "https://u:p#x@h", "https://a b:c@h", "u:p@h"], False
     ),
+    **dict.fromkeys(["1://u:p@h", "_://u:p@h", "http:/u:p@h", "http//u:p@h"], False),
     **dict.fromkeys(["https://u:p x@h", "https://h#a:b@c", "https://a/b:c@d", "https://h"], False),
 }
 
@@ -3779,6 +3794,7 @@ def test_a_value_with_the_password_of_a_url_or_a_reference_is_a_secrets():
 
 SECRET_OR_NOT = {
     **dict.fromkeys(["A_TOKEN__PENDING", "A_TOKEN__PREVIOUS", "MY_VAULT_TOKEN"], True),
+    **dict.fromkeys(["VAULTED_KEY", "BAOBAB_TOKEN", "PAISSIVEX_TOKEN"], True),
     **dict.fromkeys(["HOST__PREVIOUS", "VAULT_TOKEN", "bao_token", "PAISSIVE_PASSWORD"], False),
 }
 
@@ -3795,7 +3811,8 @@ REFUSED_BY_ENV = [
     ),
     (
         {"A": "1", "B": "secret:B"},
-        "BadValue: the value of 'B' would be followed as a reference; use another store",
+        "BadValue: the value of 'B' would be followed as a reference;"
+        " use another store, such as --backend file",
     ),
     ({"A": "1", "B": "\0"}, "BadValue: the value has a NUL character; "),
     (
@@ -3883,13 +3900,15 @@ def test_credentials_that_can_not_be_listed_are_an_error(env, here, monkeypatch)
 def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, monkeypatch):
     (here / ".env").write_text(
         "db.host=${WHERE}\nDB_PORT=1\nMY_FILES=1\nPROFILE=2\nMY_FILE=http://u:p@h\nmy_file=x\nVAULT_ADDR=x\n"
+        "MY_VAULT_HOST=v\nEMPTY=\nSITE=http://u:p@h\n"
     )
     monkeypatch.setenv("WHERE", "h")
     store = ps.EnvironmentStore()
-    assert store.plain_settings() == {"DB_HOST": "h", "DB_PORT": "1", "MY_FILES": "1", "PROFILE": "2"}
-    assert "MY_FILE" not in set(store.names())
+    plain = {"DB_HOST": "h", "MY_FILES": "1", "PROFILE": "2", "MY_VAULT_HOST": "v", "EMPTY": ""}
+    assert store.plain_settings() == {**plain, "DB_PORT": "1"}
+    assert "SITE" in set(store.names()) and "MY_FILE" not in set(store.names())
     store.delete("DB_PORT")
-    assert store.plain_settings() == {"DB_HOST": "h", "MY_FILES": "1", "PROFILE": "2"}
+    assert store.plain_settings() == plain
 
 
 def test_a_store_over_the_environment_says_where_it_is(here, monkeypatch):
@@ -3898,12 +3917,17 @@ def test_a_store_over_the_environment_says_where_it_is(here, monkeypatch):
     assert ps.EnvironmentStore("link/x").location() == f"env {here}/real/x"
     stores = [ps.EnvironmentStore(), ps.EnvironmentStore(Path("x.env")), ps.EnvironmentStore("")]
     assert [store.plaintext_file() for store in stores] == [".env", "x.env", ""]
-    assert [repr(store) for store in stores[1:]] == [
+    assert [repr(store) for store in stores] == [
+        "<EnvironmentStore with .env>",
         "<EnvironmentStore with x.env>",
         "<EnvironmentStore with no dotenv file>",
     ]
     monkeypatch.chdir("real")
     assert stores[0].plaintext_file() == f"{here}/.env"
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "~/named.env")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [store.plaintext_file() for store in stores] == ["/home/me/named.env", "x.env", ""]
+    assert ps.EnvironmentStore("~/x.env").plaintext_file() == "/home/me/x.env"
 
 
 def test_a_program_sets_and_deletes_without_a_dotenv_file_too(here):
@@ -3925,15 +3949,24 @@ def test_what_is_set_outlives_the_process_only_in_a_file(here, monkeypatch):
 
 def test_what_hides_a_value_of_the_dotenv_file_is_named(env, here, monkeypatch):
     assert env.overridden_by("a-token") == ""
+    (here / "a-token").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("CREDENTIALS_DIRECTORY", str(here))
+        assert env.overridden_by("a-token") == f"{here}/a-token"
     monkeypatch.setenv("A_TOKEN_FILE", "mounted")
     assert env.overridden_by("a-token") == "mounted"
     monkeypatch.setenv("A_TOKEN", "v")
     assert env.overridden_by("a-token") == "variable A_TOKEN"
 
 
-def test_only_references_that_can_be_read_are_followed(env, here):
+def test_only_references_that_can_be_read_are_followed(env, here, monkeypatch):
     (here / ".env").write_text("A='${secret:B} '\nB=v\nC='open\n")
-    assert env.references_to_follow("A", "B", "D", "C") == {"A": "${secret:B} "}
+    (here / "mounted").write_text("secret:B")
+    monkeypatch.setenv("M_FILE", str(here / "mounted"))
+    assert env.references_to_follow("M", "D", "C", "A", "B") == {"A": "${secret:B} "}
+    failing = unittest.mock.Mock(side_effect=ps.Unavailable("no"))
+    monkeypatch.setattr(env, "get", failing)
+    assert refusal(env.references_to_follow, "A") == "Unavailable: no"
 
 
 def test_a_reference_in_a_variable_is_followed_by_another_spelling_of_its_name_too(env, here, monkeypatch):
@@ -3953,6 +3986,10 @@ NOTES_ON_SET = {  # what is set: what the user should know, where the file is ca
         " `run` doesn't mask it unless it gets the name",
     ],
     ("http-port",): ["'http-port' will pass as a setting: `run` doesn't mask it unless it gets the name"],
+    ("HOST", "A_TOKEN"): [
+        "'HOST' will pass as a setting: `run` doesn't mask it unless it gets the name",
+        "{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it",
+    ],
     ("HOST", "A_TOKEN", "B_TOKEN"): [
         "'HOST' will pass as a setting: `run` doesn't mask it unless it gets the name",
         "{file} holds 2 secrets in plaintext; --backend file would encrypt it",
@@ -3973,7 +4010,12 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
 def test_what_could_not_be_read_before_it_was_replaced_is_gone_as_well(env, here):
     (here / ".env").write_text("A_TOKEN='open\n")
     env.set("A_TOKEN", "v")
-    assert "(what it held before is gone)" in next(iter(env.notes_on_set("A_TOKEN")))
+    gone = "(what it held before is gone)"
+    assert gone in next(iter(env.notes_on_set("A_TOKEN")))
+    env.set_all({"A_TOKEN": "w", "B_TOKEN": "v"})
+    assert gone in next(iter(env.notes_on_set("A_TOKEN", "B_TOKEN")))
+    env.set("C_TOKEN", "v")
+    assert gone not in next(iter(env.notes_on_set("C_TOKEN")))
 
 
 def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
@@ -3999,6 +4041,36 @@ def test_what_can_not_be_written_to_says_which_file_to_name(here):
         assert refusal(store.persistent_view().set, "A", "v") == f"BadValue: {problem}; {hint}"
 
 
+def test_a_dotenv_file_behind_a_link_is_made_where_that_leads_and_keeps_its_mark_of_utf_8(env, here):
+    (here / ".env").symlink_to("real.env")
+    env.set("A", "1")
+    assert (here / "real.env").read_text() == "A=1\n" and (here / ".env").is_symlink()
+    (here / ".env").write_text("\ufeffA=1\n")
+    env.set("A", "2")
+    assert (here / "real.env").read_text() == "\ufeffA=2\n"
+
+
+def test_a_dotenv_file_below_what_is_no_folder_is_an_error(here):
+    (here / "file").touch()
+    said = "Unavailable: can't read file/.env: Not a directory"
+    assert refusal(ps.EnvironmentStore("file/.env").get, "A") == said
+
+
+def test_a_dotenv_file_of_settings_or_references_alone_may_be_read_by_others(here, capsys):
+    (here / ".env").write_text("A_TOKEN=secret:B\nHOST=h\nC_TOKEN='x${secret:D}'\n")
+    (here / ".env").chmod(0o644)
+    assert "A_TOKEN" in ps.list_secrets() and capsys.readouterr().err == ""
+    (here / ".env").write_text("A_TOKEN=secret:B\nD_TOKEN=v\n")
+    assert "D_TOKEN" in ps.list_secrets()
+    assert capsys.readouterr().err == "paissive_secrets: warning: others can read .env; chmod 600 .env\n"
+
+
+def test_an_empty_variable_is_one(monkeypatch):
+    monkeypatch.setenv("EMPTY_TOKEN", "")
+    assert ps.environment_now()["EMPTY_TOKEN"] == "" == ps.get_secret("EMPTY_TOKEN", "default")
+    assert "EMPTY_TOKEN" in set(ps.EnvironmentStore().names())
+
+
 def test_a_variable_beside_the_file_gets_the_new_value_too_and_no_other_does(env, here, monkeypatch):
     monkeypatch.setenv("A_TOKEN", "old")
     env.set_all({"A_TOKEN": "new", "B_TOKEN": "new"})
@@ -4007,19 +4079,22 @@ def test_a_variable_beside_the_file_gets_the_new_value_too_and_no_other_does(env
 
 def test_a_name_of_signs_alone_is_no_variable():
     assert ps.checked_variable("1") == "_1" and ps.checked_variable("a-") == "A_"
+    assert ps.checked_variable("-a") == "_A"
     assert "letters that variables can't have" in refusal(ps.checked_variable, "--")
 
 
 def test_the_path_of_a_mounted_secret_is_by_its_variable_then_the_credential_by_its_name(here, monkeypatch):
     (here / "A_B").touch()
     assert ps.credential_path("a-b") == ""  # whatever there is in the working directory
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "")
+    assert ps.credential_path("a-b") == "" and "A_B" not in set(ps.EnvironmentStore().names())
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
     assert ps.credential_path("x") == ""
     assert ps.credential_path("a-b") == f"{here}/A_B"
     (here / "a-b").touch()
     assert ps.credential_path("a-b") == f"{here}/a-b"
-    monkeypatch.setenv("A_B_FILE", "gone")
-    assert ps.credential_path("a-b") == "gone"
+    monkeypatch.setenv("A_B_FILE", "~/gone")
+    assert ps.credential_path("a-b") == "~/gone"  # as a shell would have expanded it
     (here / "folder").mkdir()
     assert ps.credential_path("folder") == ""
 
