@@ -2963,6 +2963,8 @@ READ = {
     "X='a # b' # c": "a # b",
     'X="#"': "#",
     "X=#a": "#a",
+    "X= a#b": "a#b",
+    "X='a\\\\b'": "a\\\\b",
     "X=$Y": "$Y",
     "X='$Y ${Y} ${Z:-d}'": "$Y ${Y} ${Z:-d}",
     'X="${Y}-${Z:-d}-${Z}"': "why-d-",
@@ -2981,7 +2983,7 @@ READ = {
     "  X=indented": "indented",
     "X=ünï🔑": "ünï🔑",
     **dict.fromkeys(["\tX=1", "export\tX=1", "X\t=\t1"], "1"),
-    **dict.fromkeys(["exportX=1", "X'=1", "X #=1"]),
+    **dict.fromkeys(["exportX=1", "X'=1", "X #=1", "export export X=1", "set X=1", "X[0]=1", 'X"=1'], None),
     "X=${Y:-d}": "why",
     "X=a\\tb": "a\\tb",
     "X=\\$Y\\${Y}": "\\$Y\\why",
@@ -3145,6 +3147,7 @@ def test_dotenv_changes_the_last_of_two_assignments_and_removes_both():
 def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     problem = refusal(ps.Dotenv(f"A=1\n{line}\n").with_values, {"C": "x"})
     assert re.fullmatch(r"BadValue: line [23] of \.env has .*; quote its value again", problem)
+    assert refusal(ps.Dotenv(f"A=1\n{line}\n").with_values, {"A": "2", "C": "x"}) == problem
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
@@ -3165,8 +3168,10 @@ IN_THE_WAY = [
     "X=`a",
     "X=a)",
     'X=5"',
+    "X=$(it's)",
 ]
 HARMLESS = [
+    """X=a'('b")"`date`$(date)""",
     "X=a'('b",
     'X=a")"b',
     "X=a\\(b",
@@ -3293,6 +3298,7 @@ def test_dotenv_drops_older_values_only_where_that_is_asked_for():
     dotenv = ps.Dotenv("A=1\nB=1\nA=2\n")
     assert dotenv.with_values({"A": "3"}, only=True) == "B=1\nA=3\n"
     assert dotenv.with_values({"A": "3"}) == "A=1\nB=1\nA=3\n"
+    assert ps.Dotenv("B=0\nB=1\nA=1\n").with_values({"A": "3"}, only=True) == "B=0\nB=1\nA=3\n"
     assert ps.Dotenv("\n\na.b=1\n").with_values({"a.b": "2"}) == "\n\na.b=2\n"
     assert ps.Dotenv("").with_values({"B": "1", "A": "2"}) == "B=1\nA=2\n"
 
@@ -3313,6 +3319,12 @@ def test_dotenv_keeps_a_mark_of_a_comment_at_the_end_of_the_file():
 
 def test_dotenv_reads_nothing_from_comments_and_empty_lines():
     assert read_by_us("# c=1\n#c=1\nB#c=1\n\n \t\nA=1\nodd\nX'=1\n") == {"A": "1"}
+
+
+def test_dotenv_takes_any_other_signs_for_a_name_as_python_dotenv_does():
+    names = ["a-b", "a.b", "a:/b", 'a"', "é", "a[0]", "1"]
+    assert read_by_us("".join(f"{name}=1\n" for name in names)) == dict.fromkeys(names, "1")
+    assert read_by_us("A=") == read_by_us("A= ") == {"A": ""}
 
 
 def test_dotenv_names_the_file_whose_line_is_no_assignment():
