@@ -10700,6 +10700,29 @@ def test_each_step_of_an_action_leaves_what_the_next_action_needs(row, in_memory
     assert " ".join(in_turn(found)) == seen
 
 
+def test_a_rotation_to_an_empty_value_is_finished_or_given_up_like_any_other(rotation):
+    for action, current in (("abort", OLD), ("resume", ""), ("rotate_due", "")):
+        rotation._backend.set("DB_PASSWORD", OLD)
+        rotation.schedule("DB_PASSWORD", "1d", apply=fail)
+        assert "failed: it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD", "")
+        assert refusal(rotation.rotate, "DB_PASSWORD").startswith(
+            "Conflict: a rotation of 'DB_PASSWORD' was left"
+        )
+        rotation.schedule("DB_PASSWORD", "1d", apply=(applied := []).append)
+        getattr(rotation, action)(*["DB_PASSWORD"] * (action != "rotate_due"))
+        assert (applied, stages(rotation)[1:], rotation.due()) == ([current], (current, None), [])
+    rotation.rollback("DB_PASSWORD")
+    rotation.rollback("DB_PASSWORD")
+    assert stages(rotation) == (OLD, "", None)
+
+
+def test_a_bad_name_is_refused_before_anything_is_made(tmp_path):
+    rotation = ps.SecretRotation(ps.MemoryStore(), tmp_path / "new" / "rotation.json")
+    for act in (rotation.rotate, rotation.resume, rotation.abort, rotation.drop, rotation.rollback):
+        assert refusal(act, "../x").startswith("BadName: bad name '../x'")
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
     refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
     refused += ": rotate abort DB_PASSWORD --force"
@@ -10725,7 +10748,9 @@ def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
     in_memory.begin()
     in_memory.rotate(7)
     assert in_memory.rotation.drop("DB_PASSWORD")
-    assert refusal(in_memory.rotation.abort, "DB_PASSWORD").startswith("NotFound: no rotation of")
+    nothing = "NotFound: no rotation of 'DB_PASSWORD' was left unfinished; nothing to do"
+    for act in (in_memory.rotation.abort, in_memory.rotation.resume):
+        assert refusal(act, "DB_PASSWORD") == nothing
     assert in_memory.stages() == (None, NEW, None)
 
 
@@ -10826,6 +10851,8 @@ FAILING = [
     ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
     ("apply", fail, "it raised ValueError"),
     ("apply", lambda value: {}[value], "it raised KeyError"),
+    ("apply", lambda value: 1 / 0, "it raised ZeroDivisionError"),
+    ("apply", lambda value: False, "it returned False"),
     ("verify", lambda value: False, "it returned False"),
 ]
 
@@ -10837,6 +10864,16 @@ def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation
     assert error.message == f"{kind} of 'DB_PASSWORD' failed: {problem}"
     assert error.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
     assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
+    if kind == "verify":  # which the old value needn't pass
+        rotation.abort("DB_PASSWORD")
+        assert stages(rotation) == (None, OLD, None)
+
+
+@pytest.mark.parametrize("result", [None, "", 0, [], True])
+def test_a_step_fails_for_no_other_result_than_false(rotation, result):
+    rotation.schedule("DB_PASSWORD", "30d", apply=lambda value: result, verify=lambda value: result)
+    rotation.rotate("DB_PASSWORD", "pässwort-" + NEW)
+    assert stages(rotation) == (OLD, "pässwort-" + NEW, None)
 
 
 def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotation):
@@ -10964,6 +11001,12 @@ class Unwritable(ps.MemoryStore):
     """A store that can't change what has the name `full`."""
 
     full = ""
+    unreadable = ""
+
+    def get(self, name):
+        if name == self.unreadable:
+            raise ps.Denied("no access", hint="log in again")
+        return super().get(name)
 
     def set(self, name, *value):
         if name == self.full:
@@ -10993,6 +11036,20 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path
         assert said == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD"
         rotation.resume("DB_PASSWORD")
         assert stages(rotation) == (OLD, NEW, None)
+
+
+def test_a_rotation_that_fails_after_apply_says_so_whatever_fails(tmp_path, monkeypatch):
+    rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
+    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "unreadable", "DB_PASSWORD"))
+    failed = "rotation of 'DB_PASSWORD' failed after apply:"
+    todo = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"Denied: {failed} no access; {todo}"
+    store.unreadable = ""
+    refuse = unittest.mock.Mock(side_effect=ps.Unsafe("others can write it"))
+    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: monkeypatch.setattr(ps, "rewrite", refuse))
+    assert refusal(rotation.resume, "DB_PASSWORD") == f"Unsafe: {failed} others can write it; {todo}"
+    assert stages(rotation) == (OLD, NEW, NEW)
 
 
 @pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
@@ -11059,12 +11116,14 @@ def test_a_generator_that_fails_changes_nothing(rotation):
         ("command:exit 1", failed + "it ended with status 1"),
         (["no-such-program"], failed + "no-such-program: No such file or directory"),
         (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
+        (lambda: None, "the new value of 'DB_PASSWORD' is not text, but NoneType"),
         (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
         (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
     ):
         rotation.schedule("DB_PASSWORD", "1d", generate=generate)
         error = failure(rotation.rotate, "DB_PASSWORD")
         assert (error.message, error.__context__, stages(rotation)) == (problem, None, (None, OLD, None))
+        assert "rotate resume" not in error.hint  # for nothing was begun
 
 
 def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
@@ -11075,6 +11134,11 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
     assert threading.active_count() == threads
     policy = json.loads(Path(rotation.path).read_text())["stores"]["MemoryStore"]["DB_PASSWORD"]
     assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
+    rotation.schedule(
+        "DB_PASSWORD", "1d", apply="command:echo a command: >> said", verify="echo command:b >> said"
+    )
+    rotation.rotate("DB_PASSWORD", OLD)
+    assert Path("said").read_text() == "a command:\ncommand:b\n"
 
 
 def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
@@ -11126,9 +11190,10 @@ def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
     assert (taken, stages(rotation)) == ([], (None, OLD, None))
     assert rotation.due() == []  # nothing was begun
-    other.schedule("DB_PASSWORD", "1d", verify=functools.partial(fail))
-    refused = "BadValue: verify of 'DB_PASSWORD' is a function of another program: 'partial'; rotate it there"
-    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
+    for verify, named in ((functools.partial(fail), "partial"), ([].append, "list.append")):
+        other.schedule("DB_PASSWORD", "1d", verify=verify)
+        refused = f"BadValue: verify of 'DB_PASSWORD' is a function of another program: '{named}'"
+        assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"{refused}; rotate it there"
     other.schedule("DB_PASSWORD", "1d", generate=fail)
     refused = "BadValue: generate of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
     assert refusal(rotation.rotate, "DB_PASSWORD") == refused
@@ -11139,6 +11204,19 @@ def test_an_unfinished_rotation_is_due_whatever_the_clock_said_when_it_began(rot
     rotation.schedule("DB_PASSWORD", "30d")
     rotation._policies().change("DB_PASSWORD", {"started": started})
     assert rotation.due() == ["DB_PASSWORD"]
+
+
+def test_a_rotation_is_due_since_it_was_begun_and_an_interval_after_it_was_done(rotation, clock):
+    rotation.schedule("DB_PASSWORD", "30d", apply=fail)
+    clock[0] += 3600
+    assert "it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD")
+    clock[0] += 3600
+    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-15T09:00:00Z"}
+    rotation.schedule("DB_PASSWORD", "1d")
+    rotation.resume("DB_PASSWORD")
+    clock[0] += 3600
+    rotation.schedule("DB_PASSWORD", "1d")  # which begins no interval
+    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-16T10:00:00Z"}
 
 
 def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
@@ -11190,7 +11268,8 @@ def test_a_rotation_in_a_program_is_written_to_the_dotenv_file(here):
 def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
     Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
     now = ("rotate", "now", "DB_PASSWORD")
-    assert say(*now)[1].startswith("no policy says how to replace 'DB_PASSWORD' and where to apply the new")
+    missing = "no policy says how to replace 'DB_PASSWORD' and where to apply the new value; "
+    assert say(*now) == (2, f"{missing}use: rotate schedule DB_PASSWORD, or --generate or --stdin\n")
     say("rotate", "schedule", "DB_PASSWORD")
     with monkeypatch.context() as patch:
         patch.setenv("DB_PASSWORD", OLD)
@@ -11259,22 +11338,28 @@ def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
     rotation.rotate("DB_PASSWORD", NEW)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, at_once):
+@pytest.mark.parametrize("when", ["at once", "apply", "verify"])
+def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, when):
     class Raced(ps.MemoryStore):
         def set(self, name, value):
-            super().set(name, "theirs" if at_once and name.endswith("__PENDING") else value)
+            is_raced = when == "at once" and name.endswith("__PENDING")
+            super().set(name, "theirs" if is_raced else value)
 
-    def apply(value):
-        applied.append(value)
-        store.set("DB_PASSWORD__PENDING", "theirs")
+    def step(kind, value):
+        done.append(kind)
+        if kind == when:
+            store.set("DB_PASSWORD__PENDING", "theirs")
 
-    applied, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
+    done, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
     store.set("DB_PASSWORD", OLD)
-    rotation.schedule("DB_PASSWORD", "1d", apply=apply)
+    steps = {kind: functools.partial(step, kind) for kind in ("apply", "verify")}
+    rotation.schedule("DB_PASSWORD", "1d", **steps)
     refused = "Conflict: the pending value of 'DB_PASSWORD' was changed meanwhile; try again"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
-    assert (applied, stages(rotation)) == ([] if at_once else [NEW], (None, OLD, "theirs"))
+    assert (done, stages(rotation)) == (
+        [] if when == "at once" else ["apply", "verify"],
+        (None, OLD, "theirs"),
+    )
 
 
 @pytest.fixture
@@ -11399,6 +11484,7 @@ def test_a_policy_that_can_not_be_right_says_what_is_wrong(policy, said, rotatio
             "a word of the command has a NUL character; encode binary values, with base64 …",
         ),
         ({"verify": "command: "}, "not a command; use a shell command line, or a list of arguments"),
+        ({"verify": {}}, "verify of 'DB_PASSWORD' is a function of another program: None; rotate it there"),
         ({"generate": "tokn:32"}, "no such generator; use token:32, password:24, …"),
         (
             {"apply": ["true"], "timeout": "x"},
@@ -12300,8 +12386,11 @@ def test_a_prompt_is_shown_long_before_a_finished_command_is_not_waited_for_any_
     monkeypatch.setattr(select, "select", lambda *args: waits.append(args[3]) or ([], [], []))
     for has_prompt in (True, False):
         masker = types.SimpleNamespace(has_prompt=has_prompt, pause=lambda: b"")
-        assert ps._Relay(0, 1, masker)._pass_on()
-    assert 0.01 <= waits[0] <= 0.1 < 0.3 <= waits[1] <= 1
+        relay = ps._Relay(0, 1, masker)
+        assert relay._pass_on()
+        relay.stop_when_quiet = True
+        assert relay._pass_on() == has_prompt
+    assert 0.01 <= waits[0] <= 0.1 < 0.3 <= waits[-1] <= 1
 
 
 def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all_the_time(monkeypatch):
@@ -12311,7 +12400,9 @@ def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all
     monkeypatch.setattr(ps, "_in_foreground", lambda without_terminal: False)
     monkeypatch.setattr(ps.time, "sleep", naps.append)
     assert relay._pass_on()
-    assert (os.read(source, 99), [0 < nap < 1 for nap in naps]) == (b"typed", [True])
+    relay.stop_when_quiet = True
+    assert not relay._pass_on()
+    assert (os.read(source, 99), [0 < nap < 1 for nap in naps]) == (b"typed", [True] * 2)
     os.close(source)
     os.close(target)
 
@@ -12397,6 +12488,29 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
     for program, code, printed in (("absent", 127, absent), ("./text", 126, denied)):
         done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, cwd=tmp_path, env=SECRETS)
         assert (done.returncode, err(done)) == (code, printed)
+
+
+def test_run_says_what_it_can_where_the_system_says_nothing(monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", unittest.mock.Mock(side_effect=OSError))
+        assert refusal(ps.run_masked, ["a"], {}, []) == "SecretsError: can't run 'a': it failed"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", unittest.mock.Mock(side_effect=OSError))
+        failed = "Unavailable: the command's output can't be written: it failed"
+        assert refusal(ps.run_masked, ["echo"], dict(os.environ), []) == failed
+
+
+def test_run_without_masking_gives_the_command_the_same_environment(say, monkeypatch):
+    for name, text in {"APP_TOKEN": SAFE, "URL": "x://${secret:APP_TOKEN}", "VAULT_TOKEN": "own"}.items():
+        monkeypatch.setenv(name, text)
+    become = unittest.mock.Mock(side_effect=PermissionError(errno.EACCES, "Denied"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "execvpe", become)
+        patch.setattr(signal, "signal", unittest.mock.Mock())
+        assert say("run", "--no-mask", "APP_TOKEN", "--", "a", "b") == (126, "can't run 'a': denied\n")
+    program, argv, environment = become.call_args[0]
+    assert (program, argv, environment["APP_TOKEN"]) == ("a", ["a", "b"], SAFE)
+    assert (environment["URL"], "VAULT_TOKEN" in environment) == (f"x://{SAFE}", False)
 
 
 def test_run_takes_a_path_through_a_file_for_absent(run, here):
@@ -12883,6 +12997,7 @@ def keeping(look):
 PLAIN = {"msg": "no", "levelno": logging.ERROR}
 CAUSED = RuntimeError()
 CAUSED.__cause__ = KeyError(SAFE)
+EMPTY = type("Empty", (ValueError,), {"__bool__": lambda self: False})(SAFE)
 
 
 def test_the_report_of_an_exception_is_pythons_own_but_for_the_value(tmp_path):
@@ -12916,9 +13031,22 @@ def test_an_uncaught_exception_is_no_error_where_there_is_no_stderr(log, monkeyp
     monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(str(args.exc_value)))
     ps.redact_logs([SAFE])
     monkeypatch.setattr(sys, "stderr", None)
-    for text in (SAFE, "harmless"):
-        threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(text), None, None)))
-    assert seen == ["harmless"]
+    for error in (ValueError(SAFE), ValueError("harmless"), None):
+        threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, None)))
+    assert seen == ["harmless", "None"]
+
+
+@pytest.mark.parametrize(("owner", "name"), [(threading, "excepthook"), (sys, "unraisablehook")])
+def test_a_report_shows_no_value_in_what_comes_with_an_exception(owner, name, log, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(owner, name, seen.append)
+    ps.redact_logs([SAFE])
+    harmless, revealing = (
+        types.SimpleNamespace(exc_value=ValueError("no"), object=text) for text in ("a", SAFE)
+    )
+    for args in (harmless, revealing):
+        getattr(owner, name)(args)
+    assert (seen, capsys.readouterr().err) == ([harmless], "ValueError: no\n")
 
 
 LOGGED = {
@@ -12932,6 +13060,7 @@ LOGGED = {
     "stack": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "stack_info": f"in {SAFE}"})),
     "exception text": lambda log: log.handle(logging.makeLogRecord({**PLAIN, "exc_text": f"in {SAFE}"})),
     "too many arguments": lambda log: log.error("with", SAFE),
+    "an exception that is false": lambda log: log.error("no", exc_info=(ValueError, EMPTY, None)),
 }
 
 
@@ -13052,6 +13181,17 @@ def test_redact_leaves_objects_in_a_message_alone_if_it_shows_no_value(log):
     assert (log.text(), seen) == ("with odd\nodd\n", [("with %s", (odd,)), (odd, ())])
 
 
+def test_redact_leaves_what_logging_can_not_show_to_logging(log, capsys):
+    ps.redact_logs([SAFE])
+    bad = type("Bad", (), {"__str__": lambda self: 1 / 0})()
+    log.error("%(token)s", {"tokne": SAFE})
+    log.error("%y", SAFE)
+    log.error("%s", bad)
+    log.handle(logging.makeLogRecord({**PLAIN, "exc_info": True}))
+    shown = capsys.readouterr().err
+    assert (shown.count("--- Logging error ---"), SAFE in shown) == (4, False)
+
+
 def test_redact_puts_the_report_of_an_exception_on_lines_of_its_own(log):
     ps.redact_logs([SAFE])
     for _ in range(2):
@@ -13105,6 +13245,9 @@ HELD = {  # what holds a value, and what becomes of it
     "a bytearray": (bytearray(SAFE.encode()), "***"),
     "a view of memory": (memoryview(SAFE.encode()), "***"),
     "keys that become the same": ({SAFE: 1, SAFE.encode().hex(): 2}, "***"),
+    "items that become the same": ({SAFE, SAFE.encode().hex()}, {"***"}),
+    "a kind of text": (type("Kind", (str,), {})(f"in {SAFE}"), "in ***"),
+    "much": ([""] * 20_000 + [SAFE], [""] * 20_000 + ["***"]),
     "a key in a key": ({(SAFE, 1): 2}, {("***", 1): 2}),
     "a deque": (deque([SAFE]), "***"),
     "a path": (Path(SAFE), "***"),
@@ -13205,8 +13348,48 @@ def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
         yield from pieces
         log.write_text(f"more in {SAFE}\n")
 
-    assert "changed meanwhile" in refusal(ps.redact_file, str(log), ps.RedactingFilter([SAFE]), change)
+    refused = f"Conflict: {log} changed meanwhile; try again when nothing writes to it"
+    assert refusal(ps.redact_file, str(log), ps.RedactingFilter([SAFE]), change) == refused
     assert (log.read_text(), os.listdir(tmp_path)) == (f"more in {SAFE}\n", ["log"])
+
+
+def test_redact_in_place_masks_a_value_wherever_it_is_in_a_long_file(tmp_path):
+    log = tmp_path / "log"
+    for before in (0, ps.PIPE_BYTES - 5):
+        log.write_text("x" * before + SAFE + "y" * ps.PIPE_BYTES)
+        ps.redact_file(str(log), ps.RedactingFilter([SAFE]))
+        assert log.read_text() == "x" * before + "***" + "y" * ps.PIPE_BYTES
+
+
+def test_redact_in_place_writes_while_no_other_does(tmp_path):
+    tries = []
+
+    def look(pieces):
+        with contextlib.suppress(ps.Conflict), ps.FileLock(str(log), wait=False, what="a write"):
+            tries.append("before")
+        yield from pieces
+        with contextlib.suppress(ps.Conflict), ps.FileLock(str(log), wait=False, what="a write"):
+            tries.append("not yet written")
+
+    log = tmp_path / "log"
+    log.write_text(SAFE)
+    ps.redact_file(str(log), ps.RedactingFilter([SAFE]), look)
+    assert (tries, log.read_text()) == (["before", "not yet written"], "***")
+
+
+def test_redact_in_place_takes_a_file_that_a_variable_names_unless_values_are_read_from_it(here, monkeypatch):
+    monkeypatch.setenv("LOGFILE", "log")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", "password")
+    monkeypatch.setenv("BUILD_FILE", "absent")
+    for name in ("log", "password", ".env"):
+        Path(name).write_text(f"A_TOKEN={SAFE}\n")
+    secrets = ps.RedactingFilter("env")
+    secrets.add(ps.MemoryStore())
+    ps.redact_file("log", secrets)
+    assert Path("log").read_text() == "A_TOKEN=***\n"
+    for name in ("password", ".env"):
+        refused = f"Unsafe: {name} is where values are read from; delete or rotate the secrets instead"
+        assert refusal(ps.redact_file, name, secrets) == refused
 
 
 def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, capfd):
@@ -13352,6 +13535,19 @@ def test_redact_reads_each_value_of_a_store_once():
     assert read == {"A_TOKEN": 1, "A_TOKEN__PREVIOUS": 1, "B_TOKEN": 1}
 
 
+def test_redact_takes_a_manager_and_what_the_secrets_of_its_default_store_refer_to():
+    manager = ps.SecretsManager("env")
+    manager.set_secret("A_TOKEN", SAFE, backend="memory")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("B_TOKEN", "secret://memory/A_TOKEN")
+        assert ps.redact(f"in {SAFE}", manager) == "in ***"
+
+
+def test_redact_takes_any_kind_of_mapping():
+    for mapping in ({"db": SAFE}, types.MappingProxyType({"db": SAFE}), UserDict(db=SAFE)):
+        assert ps.redact(f"db {SAFE}", mapping) == "db ***"
+
+
 def test_redact_says_what_it_takes():
     text = "BadValue: what to redact has to be text; leave out None, and decode bytes"
     for bad in ({"db": None}, [None], [SAFE.encode()], SAFE.encode(), [SAFE, 5]):
@@ -13406,31 +13602,38 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
     assert not shown("harmless" * 9)
 
 
-def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(monkeypatch):
+def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing():
     def is_revealing(held):
         try:
             raise ValueError(len(held))
         except ValueError as error:
             return bool(ps.RedactingFilter([SAFE]).masked_report(error))
 
-    monkeypatch.setattr(ps, "_MAX_EXAMINED", 1000)
-    assert (is_revealing([""] * 100), is_revealing([""] * 1001)) == (False, True)
-    assert is_revealing([[[""] for _ in range(40)] for _ in range(40)])
+    assert (is_revealing([""] * 9_900), is_revealing([""] * 10_001)) == (False, True)
+    assert is_revealing([[[]] for _ in range(6_000)])
 
 
-def caught(token):
+def caught(token, kind=ValueError):
     """Return an exception in whose frame the token is."""
     try:
-        raise ValueError("no")
-    except ValueError as error:
+        raise kind("no")
+    except kind as error:
         return error
 
 
 def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
-    group = ValueError("several")
+    error, group = KeyError("no"), ValueError("several")
+    error.__cause__ = group
     for value in ("harmless", SAFE):
-        group.exceptions = (caught("harmless"), caught(value))
-        assert bool(ps.RedactingFilter([SAFE]).masked_report(group)) == (value == SAFE)
+        group.exceptions = (caught("harmless"), "not an exception", caught(value))
+        for shown in (group, error):
+            assert bool(ps.RedactingFilter([SAFE]).masked_report(shown)) == (value == SAFE)
+
+
+def test_an_exception_may_have_exceptions_that_are_no_group():
+    error = ValueError("no")
+    for error.exceptions in (5, caught(SAFE)):
+        assert ps.RedactingFilter([SAFE]).masked_report(error) == ""
 
 
 def test_an_exception_reveals_what_any_of_those_before_it_has_in_its_frames():
@@ -13439,11 +13642,12 @@ def test_an_exception_reveals_what_any_of_those_before_it_has_in_its_frames():
     assert ps.RedactingFilter([SAFE]).masked_report(error)
 
 
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("link", ["__cause__", "__context__"])
-def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link):
+def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link, kind):
     later = KeyError("no")
     for value in ("harmless", SAFE):
-        setattr(later, link, caught(value))
+        setattr(later, link, caught(value, kind))
         setattr(getattr(later, link), link, later)  # one is the cause of the other
         assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
 
