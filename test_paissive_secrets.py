@@ -11907,7 +11907,7 @@ def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuratio
 
 # === Masking ===
 
-VALUE = "p/ss+w\"rd\\ ~ü <&> 'x"  # something for every encoding to do
+VALUE = "p/ss+w\"rd\\ ~ü <&> 'x!(*)"  # something for every encoding to do
 
 
 def masked(chunks, *values, encodings=None):
@@ -11941,9 +11941,11 @@ def spelled(value):
         texts[f"url {safe}"] = re.sub("%..", lambda m: m[0].lower(), quoted)
     texts |= {"JSON": ascii_json, "its letters": plain_json, "PHP's": ascii_json.replace("/", "\\/")}
     texts["Go's"] = re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", plain_json)
+    texts["Go's in JSON"] = json.dumps(texts["Go's"])[1:-1]
     texts["\\u00FC"] = re.sub(r"(?<=\\u)....", lambda m: m[0].upper(), ascii_json)
     texts |= {"JSON in JSON": json.dumps(json.dumps(value))[3:-3], "Python": repr(value)[1:-1]}
     texts |= {"HTML": html.escape(value), "XML": xml.sax.saxutils.escape(value)}
+    texts["an attribute"] = texts["XML"].replace('"', "&quot;")
     for quote in ("&#39;", "&apos;"):
         texts[quote] = html.escape(value).replace("&#x27;", quote)
     texts |= {"SQL": value.replace("'", "''"), "shlex": shlex.quote(value).strip("'")}
@@ -11952,7 +11954,7 @@ def spelled(value):
     yield from ((encoding, text.encode()) for encoding, text in texts.items())
 
 
-@pytest.mark.parametrize("value", [VALUE, " correct-horse ", "8letters", "ab\ncdefgh", "it''s 88"])
+@pytest.mark.parametrize("value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88"])
 def test_mask_every_encoding_at_every_split_point(value):
     encodings = ps.Encodings([value])
     for encoding, text in spelled(value):
@@ -11978,10 +11980,25 @@ def test_mask_each_line_of_a_value_wherever_it_is_indented():
         assert masked([line.encode()], value) == re.sub(r"\w+-line", "***", line).encode()
 
 
+def test_mask_each_line_of_a_value_but_none_that_is_short_or_the_armour_of_a_key():
+    lines = ["- one-dash-line", "----four-dashes", "        a", "last-line"]
+    for ending in ("\n", "\r\n", "\r"):
+        encodings = ps.Encodings([ending.join(lines)])
+        shown = [encodings.mask(f"log: {line.strip()}") for line in (*lines, "a log", "-----BEGIN")]
+        assert shown == ["log: ***", "log: ***", "log: a", "log: ***", "log: a log", "log: -----BEGIN"]
+
+
+@pytest.mark.parametrize("value", ["ü" * 20, "ü" * 8, "ü" + "\n" * 8 + "ü"])
+def test_mask_a_value_of_any_length_and_letters(value):
+    for n in range(9):
+        assert masked([b"." * n + value.encode()], value) == b"." * n + b"***"
+
+
 def test_mask_every_secret_member_of_a_json_document_even_of_the_same_name():
     document = '{"a": [{"password": "correct-horse", "password": "battery-staple", "host": "db.internal"}]}'
     said = b"correct-horse battery-staple db.internal"
     assert masked([said], document) == b"*** *** db.internal"
+    assert masked([said], '{"password": " correct-horse "}') == b"*** battery-staple db.internal"
 
 
 def test_mask_a_value_that_is_no_json_or_nested_too_deep():
@@ -12085,11 +12102,11 @@ def test_mask_lines_of_a_value_unless_they_are_too_many(monkeypatch):
     assert masked(["\r\n".join(lines).encode()], "\n".join(lines)) == b"***"
 
 
-def test_mask_encodes_each_of_a_few_lines_only(monkeypatch):
-    monkeypatch.setattr(ps, "_MAX_ENCODED_LINES", 2)
-    lines = [f"line-number-{n}" for n in range(3)]
-    encodings = ps.Encodings(["\n".join(lines)])
-    assert [encodings.mask(line.encode().hex()) == "***" for line in lines] == [True, True, False]
+def test_mask_encodes_the_first_200_lines_only():
+    lines = [f"line-number-{n}" for n in range(201)]
+    encodings = ps.encodings_of("\n".join(lines))
+    found = [line.encode().hex().encode() in encodings for line in lines]
+    assert found == [True] * 200 + [False]
 
 
 def test_mask_a_stripped_value_in_lines_of_base64():
@@ -12207,6 +12224,7 @@ def test_mask_keeps_its_table_small(monkeypatch):
     free, _ = peak()
     monkeypatch.setattr(ps, "_MAX_WORDS", 1)
     assert peak()[0] < free / 2
+    assert ps.Encodings([SAFE]).mask(SAFE) == "***"
 
 
 def test_mask_encodes_no_more_of_a_value_than_a_variable_can_hold(monkeypatch):
@@ -12223,6 +12241,15 @@ def test_mask_finds_a_value_once_wherever_it_is():
         encodings = ps.Encodings([value.decode()])
         for before in range(40):
             assert list(encodings.find(b" " * before + value)) == [(before, before + length, value)]
+
+
+@pytest.mark.parametrize("length", [14, 15])
+def test_mask_finds_each_of_many_values_wherever_it_is(length):
+    rng = random.Random(length)
+    values = ["".join(rng.choices(string.ascii_letters, k=length)) for _ in range(120)]
+    encodings = ps.Encodings(values)
+    for before in range(20):
+        assert encodings.mask(" " * before + values[before]) == " " * before + "***"
 
 
 def test_mask_compares_hardly_any_place_with_any_of_many_values():
