@@ -12352,11 +12352,34 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     assert (environment["DB_PASSWORD"], "DB_PASSWORD__PREVIOUS" in environment) == (SAFE, False)
     assert values["DB_PASSWORD"] == {SAFE, "old", "the-master-password"}
     store.set("DB_PASSWORD", "other")
-    assert "and 'db/password' would both be DB_PASSWORD" in refusal(ps.environment_with_secrets, store)
-    assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
-    store.delete("DB_PASSWORD")
-    store.set("VAULT_TOKEN", "let-me-in")
-    assert "VAULT_TOKEN" not in ps.environment_with_secrets(store)[0]
+    twice = "'DB_PASSWORD' and 'db/password' would both be DB_PASSWORD; name the one that the command needs"
+    assert refusal(ps.environment_with_secrets, store) == f"BadValue: {twice}"
+    assert ps.environment_with_secrets(store, iter(["db/password"]))[0]["DB_PASSWORD"] == SAFE
+
+
+def test_run_passes_on_what_opens_a_store_to_a_command_that_it_is_named_for_and_nothing_else():
+    store = ps.MemoryStore()
+    store.credentials = lambda: iter(["the-master-password", "short"])
+    for name in ("vault/token", "A_TOKEN", "Z_TOKEN"):
+        store.set(name, f"{name}-value")
+    environment, _ = ps.environment_with_secrets(store)
+    assert [name in environment for name in ("A_TOKEN", "VAULT_TOKEN", "Z_TOKEN")] == [True, False, True]
+    environment, values = ps.environment_with_secrets(store, ["vault/token"])
+    assert [name in environment for name in ("A_TOKEN", "VAULT_TOKEN", "Z_TOKEN")] == [False, True, False]
+    assert environment["VAULT_TOKEN"] == "vault/token-value"
+    assert values["VAULT_TOKEN"] == {"vault/token-value", "the-master-password"}
+
+
+@pytest.mark.parametrize("names", [["A_TOKEN", "B_TOKEN"], []])
+def test_run_reads_each_value_once_and_masks_all_stages_of_what_a_variable_takes_in(names, monkeypatch):
+    store, read = ps.MemoryStore(), Counter()
+    for name in ("A_TOKEN", "A_TOKEN__PREVIOUS", "B_TOKEN", "B_TOKEN__PREVIOUS"):
+        store.set(name, f"{SAFE}-{name}")
+    monkeypatch.setattr(store, "get", lambda name: read.update([name]) or ps.MemoryStore.get(store, name))
+    monkeypatch.setenv("URL", "x://${secret:A_TOKEN}:${secret:B_TOKEN}@h")
+    values = ps.environment_with_secrets(store, names)[1]
+    assert values["URL"] == {f"{SAFE}-{name}" for name in store.names()}
+    assert all(read[name] == 1 for name in store.names())
 
 
 def test_run_gives_a_command_the_value_of_the_store_and_not_that_of_a_variable(monkeypatch, tmp_path):
@@ -12424,12 +12447,22 @@ def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all
     naps, (source, target) = [], os.pipe()
     os.write(target, b"typed")
     relay = ps._Relay(source, target, ps.Masker(ps.Encodings()), unittest.mock.Mock())
-    monkeypatch.setattr(ps, "_in_foreground", lambda without_terminal: False)
+    monkeypatch.setattr(ps, "_in_foreground", lambda without_terminal: not without_terminal)
     monkeypatch.setattr(ps.time, "sleep", naps.append)
     assert relay._pass_on()
     relay.stop_when_quiet = True
     assert not relay._pass_on()
     assert (os.read(source, 99), [0 < nap < 1 for nap in naps]) == (b"typed", [True] * 2)
+    os.close(source)
+    os.close(target)
+
+
+def test_an_output_that_is_closed_twice_closes_no_file_that_has_its_number_by_then():
+    source, target = os.pipe()
+    relay = ps._Relay(source, 1, ps.Masker(ps.Encodings()))
+    relay.close()
+    os.dup2(target, source)
+    relay.close()
     os.close(source)
     os.close(target)
 
@@ -12456,10 +12489,11 @@ def test_run_resolves_references_with_the_manager_that_it_is_given(monkeypatch):
 
 def test_run_masks_what_opens_the_store_that_all_fields_of_a_secret_are_of():
     store = bao().store()
-    store.set_fields("app", {"a": "v", "b": "w"})
+    store.set_fields("app", {"a": "v", "b": "w", "a__PREVIOUS": SAFE})
     environment, values = ps.environment_with_secrets(store, ["app#"])
     assert {environment[name] for name in ("APP_A", "APP_B")} == {"v", "w"}
-    assert store.settings.token in values["APP_A"] & values["APP_B"]
+    assert store.settings.token in values["APP_A"] & values["APP_B"] & values["APP_A__PREVIOUS"]
+    assert ("APP_A__PREVIOUS" in environment, SAFE in values["APP_A__PREVIOUS"]) == (False, True)
 
 
 def test_run_masks_a_setting_that_it_is_given_by_name(tmp_path):
@@ -12479,8 +12513,13 @@ def test_run_passes_on_a_login_that_looks_like_a_reference(run, names):
 
 
 def test_run_refuses_a_variable_that_it_was_asked_for_and_that_refers_to_no_secret(run):
-    out, err, code = run("BASIC_AUTH", "--", "printenv", "BASIC_AUTH", BASIC_AUTH="secret:ABSENT")
-    assert (out, code, "'BASIC_AUTH' looks like a reference, and leads to no" in err) == (b"", 1, True)
+    for name in ("BASIC_AUTH", "basic/auth"):
+        out, err, code = run(name, "--", "printenv", "BASIC_AUTH", BASIC_AUTH="secret:ABSENT")
+        assert (out, code, f"'{name}' looks like a reference, and leads to no" in err) == (b"", 1, True)
+
+
+def test_run_says_nothing_of_a_variable_that_has_the_beginning_of_a_reference_in_its_middle(run):
+    assert run("APP_TOKEN", "--", "printenv", "NOTE", NOTE="a secret:b") == (b"a secret:b\n", "", 0)
 
 
 def test_run_masks_what_opens_the_store_unless_it_is_too_short_to_be_told_from_other_text():
@@ -12498,6 +12537,7 @@ OPENERS += "VAULT_TOKEN BAO_TOKEN PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT PA
 @pytest.mark.parametrize("names", [["APP_TOKEN"], []])
 def test_run_keeps_what_opens_our_own_stores_to_itself(names, text, run):
     own = {**dict.fromkeys(OPENERS, text), "VAULT_ADDR": "a", "VAULT_TOKEN_TTL": "1h"}
+    own["APP_TOKEN__PREVIOUS"] = "older"
     seen = run(*names, "--", "env", **own)[0].decode()
     assert [name for name in own if f"\n{name}=" in "\n" + seen] == ["VAULT_ADDR", "VAULT_TOKEN_TTL"]
 
@@ -12579,7 +12619,7 @@ def test_run_leaves_broken_pipes_to_end_the_command(mask):
         assert process.wait(20) in (141, -signal.SIGPIPE)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD", "SIGHUP", "SIGWINCH"])
 @pytest.mark.parametrize("where", ["with our terminal", "with its own terminal", "in the background"])
 def test_a_signal_is_passed_on_unless_the_command_has_it_already(name, where, monkeypatch):
     sent = []
@@ -12793,8 +12833,9 @@ def test_run_on_a_terminal_passes_keys_on_and_leaves_it_as_it_was_when_terminate
 
 
 def test_run_on_a_terminal_that_is_closed_ends_what_reads_from_it():
-    terminal = run_on_a_terminal("trap '' HUP; echo ready; read x; exit 7")
-    terminal.until(b"ready")
+    terminal = run_on_a_terminal("trap '' HUP; read early; echo $early ready; read x; exit 7")
+    terminal.type(b"early\n")
+    terminal.until(b"early ready")
     os.close(terminal.master)
     assert terminal.process.wait(20) == 7  # which is the command's own
     os.close(terminal.slave)
