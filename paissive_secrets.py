@@ -7077,7 +7077,6 @@ class _KeywordSearch:
             if fragment in _RANDOM_VALUE_WORDS:
                 ahead[fragment] += _NO_WORD_AHEAD
         ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
-        ahead[b"pw"] = rb"(?!args)" + ahead[b"pw"]  # not kwargs, which is folded alike
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
         groups = ((group, word.lower().translate(fold), ahead[word]) for group, word in self._words.items())
         self._search = re.compile(_trie_regex(groups)).search
@@ -7272,7 +7271,8 @@ def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
         for before, part in zip(parts[::2], parts[1::2]):
             at += len(before) + len(quote)
             # The cheapest first: most aren't passed to anything.
-            if b"\n" in part and _PASSED.search(before[-20:]) and _SETS.match(part) and b";\n" not in part:
+            sets = b"\n" in part and _PASSED.search(before[-20:]) and _SETS.match(part)
+            if sets and b";\n" not in part.replace(b"\r", b""):  # it isn't code
                 yield at, part
             at += len(part) + len(quote)
 

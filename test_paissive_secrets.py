@@ -13971,8 +13971,27 @@ xoxd-{W300}{W100}; google-oauth-token ya29.{W300}{W100}.{W300}{W100}; sentry-org
 sntrys_eyJ{B300}{B200}_{B43}; ntlm-response TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B200};
 slack-token xoxb-{d6}-{A250} xoxb-{d14}-{d14}-{d14}-{A250}; azure-sas sig={A60}%2B{A60}%2F{A60}%3D
 sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D; doppler-token dp.st.{a35}.{A44} dp.st.{a2}.{A40}; tailscale-key
-tskey-{L12}-{A30}-{A50}; pypi-token py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}
+tskey-{L12}-{A30}-{A50}; github-app-jwt
+ghs_{d12}_eyJ{W300}{W300}{W300}{W99}.eyJ{W300}{W300}{W300}{W99}.{W300}{W300}{W300}{W99};
+pypi-token py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}; aws-bedrock-short-key
+bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t
+bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B200}
 """
+
+
+# Tokens with all the padding that they may have.
+PADDED = """
+eyJhIjoi{B100}== glc_{B32}== eyJrIjoi{B40}== ABSK{B100}== sk_live_Y{B60}== fm2_{B80}=== ops_eyJ{B200}===
+xoxd-{A40}== sntrys_eyJ{B60}== TlRMTVNTUAADAAAA{B40}== whsec_{B24}==
+"""
+
+
+def test_a_token_takes_in_its_padding_and_no_more():
+    for form in map(ps._samples, PADDED.split()):
+        plain = form.rstrip("=")
+        for size in range(5):
+            ends = {span.end for span in ps.detect((plain + "=" * size).encode(), "notes.txt")}
+            assert ends == {min(len(plain) + size, len(form))}, (form, size)
 
 
 def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
@@ -14415,6 +14434,8 @@ a.py x.login("me","«§»")
 a.py login("me","§")
 a.py wifi.begin("me","«§»")
 a.py mysq·li("dsn", "me","«§»")
+a.py mysq·li_connect("dsn", "me", "«§»")
+a.py cre·dentials("dsn", "me", "«§»")
 a.py mysq·li(a.b$c , 'me','«§»')
 a.py mysq·li( "a", b, "me", "«§»")
 a.py mysq·li("a", b, c, "me", "§")
@@ -14608,6 +14629,8 @@ a.sh mysq·lsh -p«k3Xw»
 a.sh mysq·lx -pk3Xw
 a.sh mysq·l -p k3Xw
 a.sh mariadb -p«k3Xw»
+a.yml ["mariadb", "-p«k3Xw»"]
+a.yml ['mariadb', '-p«k3Xw»']
 a.sh cur·l -u me:«k3X»
 a.sh cur·l -ume:«k3X»
 a.sh cur·l -u=me:«k3X»
@@ -15552,6 +15575,9 @@ a.java pas·sword = a_getx("§")
 a.java pas·sword = agetx("«§»")
 a.sh SETX PAS·SWORD «§»
 a.sh setenv PAS·SWORD «§»
+a.sh setenv -abcdefghij PAS·SWORD «§»
+a.js x = `¶a: 1;¶pas·s: °¶`
+a.py load('''¶a: 1¶pas·s: ««§» ;x»¶''')
 a.sh env PAS·SWORD «§»
 a.sh reset PAS·SWORD §
 a.sh env -x PAS·SWORD «§»
@@ -18020,6 +18046,7 @@ a.txt -----BEGIN PRIVATE KE·Y-----¶{B64}…¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»«-----BEGIN PRIVATE KE·Y-----¶{B64}¶-----END PRIVATE KE·Y-----»
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»----- x
+a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶zyxwvutsrqponmlk¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN «-----BEGIN PRIVATE KE·Y-----¶{B64}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN RSA PRIVATE KE·Y-----¶{B64}¶{B64}¶{B48}¶{B23}¶-----END RSA PRIVATE KE·Y-----
 a.txt «-----BEGIN RSA PRIVATE KE·Y-----¶{B64}¶{B64}¶{B48}¶{B24}¶-----END RSA PRIVATE KE·Y-----»
@@ -18410,6 +18437,14 @@ a.txt {L59}/«AKIA{K16}»
 a.txt {a59}/«AKIA{K16}»
 a.txt {B57}/«AKIA{K16}»
 a.txt {B57} /«AKIA{K16}»
+a.txt {L57}12/«AKIA{K16}»
+a.txt {L56}123/AKIA{K16}
+a.txt {a57}AB/«AKIA{K16}»
+a.txt {a56}ABC/AKIA{K16}
+a.txt 1{L28}2{L28}3/AKIA{K16}
+a.txt A{a28}B{a28}C/AKIA{K16}
+= slack-session-cookie
+a.txt «xoxd-{A40}==»=
 = doppler-token
 a.txt x.«dp.scim.{a35}.{A40}»
 a.txt x.dp.scim.{a36}.{A40}
@@ -18553,6 +18588,20 @@ stringData:
     inner: text
   plain: "{LOGIN}"
 """
+
+
+def test_a_web_token_has_parts_of_up_to_2003_9002_and_2000_characters():
+    for sizes, is_whole in (
+        ((2003, 9002, 2000), True),
+        ((2004, 9002, 2000), False),
+        ((2003, 9003, 2000), False),
+        ((2003, 9002, 2001), False),
+    ):
+        header, payload = (url_base64_of('{"alg":"' + "x" * (n * 3 // 4 - 10) + '"}') for n in sizes[:2])
+        text = f"{header}.{payload}." + ps._samples("{A10}") * (sizes[2] // 10) + "x" * (sizes[2] % 10)
+        assert [len(part) for part in text.split(".")] == [*sizes]
+        spans = [span for span in ps.detect(text.encode(), "a.txt") if span.rule.id == "jwt"]
+        assert (len(text) in [span.end for span in spans]) == is_whole, sizes
 
 
 def test_secrets_of_kubernetes_are_found_under_any_name():
@@ -18949,10 +18998,12 @@ def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     ]
     (found,) = candidates(f"{'a' * 210}; password = '{value}'{'b' * 200}\n", "a.py")
     assert (found.before, found.after) == ("a" * 198 + "; ", "'" + "b" * 119)
-    assert value not in repr(found)
+    assert repr(found) == f"<candidate pass at {found.start}>"
     (found,) = candidates(f"{'x' * 60}_password = '{value}'", "a.py")
     assert found.name == "x" * 35 + "_password"
     assert [c.value for c in candidates(f'password = "{value} "', "a.py")] == [value + " "]
+    (found,) = candidates("load('''\na: 1\npassword: sum" + "mer\n''')", "a.py")
+    assert (found.language, found.before) == ("config", "")
 
 
 def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example():
@@ -19060,6 +19111,20 @@ def test_random_bytes_in_a_kubernetes_secret_have_a_quarter_of_all_values_or_mor
         text = json.dumps(manifest("Secret", data={"a": base64_of(blob)}))
         rules = [span.rule.id for span in ps.detect(text.encode(), "a.json")]
         assert ("kubernetes-secret" in rules) == is_random, (size, values)
+    for size in range(4, 40):
+        blob = random.Random(size).randbytes(size) + b"\xff"
+        matches = scanned(json.dumps(manifest("Secret", data={"a": base64_of(blob)})), "a.json")
+        assert [(m.rule.id, m.confidence) for m in matches] == [("kubernetes-secret", "medium")], size
+
+
+def test_a_file_in_a_kubernetes_secret_is_the_value_if_nothing_is_found_in_it():
+    for text, rule in (
+        ("password: ${X}\nk3Xw9vQ2\n", "kubernetes-secret"),
+        ("a:\tone\r\nb:\ttwo3\r\n", "kubernetes-secret"),
+        ("password: change" + "me\nx: y\n", "password"),
+    ):
+        matches = scanned(json.dumps(manifest("Secret", data={"a": base64_of(text)})), "a.json")
+        assert [match.rule.id for match in matches] == [rule], text
 
 
 def test_a_path_that_is_not_utf_8_is_no_problem():
