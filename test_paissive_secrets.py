@@ -5642,6 +5642,7 @@ def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monke
             assert {name: as_ada.get(name) for name in as_ada.names()} == before
         with contextlib.suppress(ps.NotFound):  # it was done
             ps.FileStore().rekey(without="bob")
+        assert not (STORE / "previous.age").exists()
         assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
         for path in (KEY_FILE, ADA[0]):
             opened = ps.unseal(
@@ -9612,15 +9613,15 @@ def test_a_secret_whose_stages_would_have_too_long_a_name_is_masked():
 
 
 def test_closing_a_manager_closes_its_stores_and_keeps_leases_if_asked_to(monkeypatch):
-    store, manager = unittest.mock.Mock(), ps.SecretsManager("memory")
-    monkeypatch.setitem(ps.STORES, "memory", lambda: store)
-    manager.store()
+    stores, manager = (unittest.mock.Mock(), unittest.mock.Mock()), ps.SecretsManager("memory")
+    for name, store in zip(("memory", "vault"), stores):
+        monkeypatch.setitem(ps.STORES, name, lambda store=store: store)
+        manager.store(name)
     manager.close(keep_leases=True)
     manager.close()
-    assert [call.kwargs for call in store.close.call_args_list] == [
-        {"keep_leases": True},
-        {"keep_leases": False},
-    ]
+    for store in stores:
+        kept = [call.kwargs["keep_leases"] for call in store.close.call_args_list]
+        assert kept == [True, False]
 
 
 def test_a_manager_is_due_when_the_first_of_its_stores_is(monkeypatch):
@@ -9658,8 +9659,11 @@ def test_a_reference_to_an_impossible_name_asks_no_store(tmp_path):
     own, file = FourMethods(), tmp_path / "config.json"
     own.held["a\nb"] = CANARY
     file.write_text(json.dumps({"a": "secret:a\nb"}))
-    config = ps.SecretConfig(file, backend=own)
-    assert "bad name 'a\\nb': it has a control character" in refusal(config.get, "a", use_secret=True)
+    whole = ps.MemoryStore()
+    whole.get = own.get
+    for store in (own, whole):
+        config = ps.SecretConfig(file, backend=store)
+        assert "bad name 'a\\nb': it has a control character" in refusal(config.get, "a", use_secret=True)
 
 
 def test_a_store_of_the_users_own_gets_names_and_values_as_they_are():
@@ -9881,7 +9885,8 @@ def test_a_reference_ends_at_its_own_brace_and_one_that_is_never_closed_is_text(
 
 
 def test_no_error_repeats_a_value_that_only_looks_like_a_reference(monkeypatch):
-    for value in ("secret:%s", "secret:%s\n", "secret://%s/a", "secret:/%s", "x${secret:%s}"):
+    odd = ("secret:%s", "secret:%s\n", "secret://%s/a", "secret:/%s", "x${secret:%s}", "secret://env//%s")
+    for value in odd:
         monkeypatch.setenv("ODD", value % CANARY)
         refused, lost = failure(ps.set_secret, "ODD", "v"), failure(ps.resolve_text, "secret:ODD", "env")
         hint = "change it where it is, or delete it first"
@@ -9950,7 +9955,8 @@ def test_the_help_of_the_module_begins_with_an_example():
 def test_what_was_read_in_one_go_is_not_read_again():
     store = holding(["A"])
     value, loaded = store.get("A"), ps.load_stages(store)
-    store.set("A", "changed meanwhile")
+    store.get = store.get_stages = lambda *names: pytest.fail("read again")
+    assert ps.Resolver(ps.default_manager, loaded=loaded).stages(store, "A") == {"current": value}
     assert ps.Resolver(ps.default_manager, loaded=loaded).text("${secret:A}", store, "x") == value
 
 
@@ -10034,9 +10040,16 @@ def test_a_reference_to_a_secret_that_was_deleted_says_how_it_comes_back(here):
 
 def test_a_reference_to_a_key_of_a_store_is_refused(here, monkeypatch):
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", CANARY)
-    Path(".env").write_text("A=secret:PAISSIVE_MASTER_PASSWORD\n")
     said = "BadValue: A: references can't lead to a key to a store; name the variable itself"
-    assert refusal(ps.get_secret, "A", backend="env") == said
+    for name in ("PAISSIVE_MASTER_PASSWORD", "paissive.master.password", "Paissive/Master-Password"):
+        Path(".env").write_text(f"A=secret:{name}\n")
+        assert refusal(ps.get_secret, "A", backend="env") == said
+
+
+def test_a_reference_may_lead_to_a_secret_of_a_store_that_is_called_like_a_key():
+    store = ps.MemoryStore()
+    store.set("VAULT_TOKEN", "of another server")
+    assert ps.resolve_text("secret:VAULT_TOKEN", store) == "of another server"
 
 
 def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
@@ -10271,6 +10284,8 @@ def test_config_names_every_secret_that_is_missing(config):
     assert refusal(config.resolve) == f"NotFound: {'; '.join(problems)}; set them"
     config.delete("tags")
     assert refusal(config.resolve) == f"NotFound: {problems[2]}; set it with: set TOKEN"
+    config.set("token", "secret://nope/TOKEN")
+    assert refusal(config.resolve).startswith("BadValue: token: no backend called 'nope'; use one of ")
 
 
 def test_config_writes_any_key_as_json_does(config):
