@@ -10193,7 +10193,7 @@ def test_config_has_settings_beside_what_posix_reserves(config):
         return config.explain(name.lower()).startswith("nowhere: no variable may replace it")
 
     assert [name for name in RESERVED if not is_reserved(name)] == []
-    near = "FLAGS PS5 MAILBOX HIST LC LC_1 TERMS PATHS MY_PATH DATABASE_USER PORT NAME".split()
+    near = "FLAGS PS0 PS5 MAILBOX HIST OPT LC LC_ LC_1 TERMS PATHS MY_PATH DATABASE_USER PORT NAME".split()
     assert [name for name in near if is_reserved(name)] == []
 
 
@@ -10242,6 +10242,14 @@ def test_config_says_of_a_setting_that_it_is_a_secret_of_the_chosen_store(files,
     monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "a\x1b[2J.json")
     status, said = say(*argv, "env")
     assert said.startswith("nowhere: ") and "\x1b" not in said
+
+
+def test_config_sets_a_secret_of_the_environment_in_its_dotenv_file(here):
+    ps.SecretConfig().set("a.token", CANARY, use_secret=True)
+    assert Path(".env").read_text() == f"A_TOKEN={CANARY}\n"
+    assert "A_TOKEN" not in os.environ
+    assert ps.SecretConfig().get("a.token", use_secret=True) == CANARY
+    assert CANARY not in Path("config.json").read_text()
 
 
 def test_config_finds_no_variable_that_its_manager_has_deleted(here):
@@ -10429,7 +10437,7 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
     config.set("odd", "secret: A")
     config._store().set("stored", CANARY)
     explained = {
-        "name": "config.json",
+        **dict.fromkeys(["name", "port", "tags", "database"], "config.json"),
         "database.host": ".env",
         "database.password": "config.json, which refers to secret:DB_PASSWORD",
         "cache.url": "variable CACHE_URL, which refers to secret:DB_PASSWORD",
