@@ -6967,7 +6967,7 @@ def test_connections_are_reused_unless_they_were_silent_for_long(stub, frozen):
     store = server.store()
     assert ([store.get("a") for _ in range(20)], server.connections) == (["v"] * 20, 1)
     assert store._session.transport._busy == set()  # or what was closed would stay in memory
-    for frozen.at, connections in ((50, 1), (100, 1), (161, 2)):
+    for frozen.at, connections in ((50, 1), (110, 1), (171, 2)):
         assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", connections)
 
 
@@ -7214,7 +7214,10 @@ def test_a_write_on_kv_1_is_repeated_only_after_an_answer_that_it_was_not_carrie
     assert server.tries("POST") == tries
 
 
-@pytest.mark.parametrize("written", [http(b'{"data": {"version": 2}}'), STRANGER])
+@pytest.mark.parametrize(
+    "written",
+    [http(b'{"data": {"version": 2}}'), STRANGER, http(b"<h1>Created</h1>", 201), http(b"{}", 202)],
+)
 def test_an_error_after_a_write_says_that_it_may_have_been_carried_out(stub, written):
     def answer(request):
         if request.startswith(b"GET"):
@@ -7245,6 +7248,7 @@ def test_a_read_follows_every_redirect_once(stub, status):
     active = stub(http())
     there, back = f"Location: {active.address}/v1/secret/data/a", "Location: /v1/secret/data/b"
     assert stub(http(b"", status, there)).store(hosts=f"127.0.0.1:{active.port}").get("a") == "v"
+    assert f"\r\nHost: 127.0.0.1:{active.port}\r\n".encode() in active.requests[0]
     active.answers = [http(b"", status, back)]
     standby = stub(http(b"", status, there)).store(hosts=f"127.0.0.1:{active.port}", max_retries=0)
     assert "redirects to where the token must not go" in refusal(standby.get, "a")
@@ -7454,6 +7458,24 @@ def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folde
         first.connect(path)  # this fills its queue
         store = ps.VaultStore(addr=f"unix://{path}", token="t", client_timeout=0.1, max_retries=0)
         assert refusal(store.get, "a").startswith("Unavailable: Vault can't be reached at unix://")
+
+
+def test_a_server_at_a_socket_is_called_localhost(shared_folder):
+    path, seen = str(shared_folder / "socket"), []
+    VAULT_PLACES.add(path)
+
+    def accept():
+        with listener.accept()[0] as client:
+            seen.append(client.recv(5000))  # and hang up
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        failure(ps.VaultStore(addr=f"unix://{path}", token="t", max_retries=0).get, "a")
+        thread.join(50)
+    assert seen[0].startswith(b"GET /v1/") and b"\r\nHost: localhost\r\n" in seen[0]
 
 
 def test_a_server_is_reached_at_whichever_of_its_addresses_answers(stub, monkeypatch):
@@ -7706,7 +7728,7 @@ BYPASSED = {
     "[2001:db8::7]:8200": "2001:db8::7 2001:db8::/32 [2001:db8::7] [2001:DB8::7]:8200",
 }
 NOT_BYPASSED = {
-    "a.corp.test:8200": "xa.corp.test orp.test corp.test:443 b.corp.test a 10.0.0.0/8 a.corp.test.",
+    "a.corp.test:8200": "xa.corp.test orp.test corp.test:443 b.corp.test a 10.0.0.0/8 a.corp.test. **.test",
     "corp.test:8200": ".corp.test *.corp.test *corp",
     "192.0.2.7:8200": "192.0.2.70 10.0.0.0/8 192.0.2.7:443 2.7.test",
     "[2001:db8::7]:8200": "2001:db9::/32 [2001:db8::7]:443 ::1",
@@ -7934,6 +7956,7 @@ BODIES_OF_LOGINS = [  # of those that the real server is not asked for
     ({**LDAP, "username": "a/../b ?#ü"}, "ldap/login/a%2F..%2Fb%20%3F%23%C3%BC", {"password": TELLTALE}),
     ({"login": "github", "github_token": "g"}, "github/login", {"token": "g"}),
     ({"login": "cert"}, "cert/login", {"name": ""}),
+    ({"login": "cert", "role": "r"}, "cert/login", {"name": "r"}),
     ({"login": "jwt", "jwt": "j", "login_mount": "a b/ci"}, "a%20b/ci/login", {"jwt": "j", "role": ""}),
     ({"login": "kubernetes", "role": "r", "jwt": "j"}, "kubernetes/login", {"jwt": "j", "role": "r"}),
 ]
@@ -8143,6 +8166,7 @@ USUAL, DOWN = {LOG_IN: grants(120), LOOK_UP: RENEWABLE, RENEW: grants(120)}, htt
 LEASES = {
     "a login": (LDAP, {}, {0: [LOG_IN], 80: [RENEW]}),
     "one that isn't renewable": (LDAP, {LOG_IN: [grants(0)]}, {0: [LOG_IN]}),
+    "one for a second": (LDAP, {LOG_IN: [grants(1)]}, {0: [LOG_IN], 1: [RENEW], 81: [RENEW]}),
     "one renewed for half": (LDAP, {RENEW: [grants(60)]}, {0: [LOG_IN], 80: [RENEW, LOG_IN]}),
     "one renewed for more": (LDAP, {RENEW: [grants(61)]}, {0: [LOG_IN], 80: [RENEW], 122: [RENEW]}),
     "one at a server that goes down": (
@@ -9367,6 +9391,15 @@ def test_a_state_of_another_cluster_is_taken_whatever_its_number(stub):
     assert [store.get("a") for _ in answers] == ["c9", "d4"]
 
 
+@pytest.mark.parametrize("cluster", [0, None, ""])
+def test_a_state_counts_whatever_a_server_says_its_cluster_is(stub, cluster):
+    index = base64.b64encode(json.dumps({"cluster": cluster, "value": 9}).encode()).decode()
+    server = stub(http(ANSWER, 200, f"X-Vault-Index: {index}"))
+    store = server.store()
+    assert [store.get("a"), store.get("a")] == ["v", "v"]
+    assert (f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]) == (cluster != "")
+
+
 ODD_NUMBERS = "1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"
 ODD_INDEXES = [f'{{"cluster": "c", "value": {number}}}' for number in ODD_NUMBERS]
 ODD_INDEXES += ['{"value": 9}', '{"cluster": "c"}', "[1, 2]", "9", "{", "é"]
@@ -9424,9 +9457,9 @@ def test_user_and_password_belong_together_for_two_thirds_of_their_lease_or_unti
         assert (store.get("db/creds/app#user"), store.get("db/creds/app#password")) == (user, user)
 
 
-@pytest.mark.parametrize("renewable", [True, False])
-def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, renewable):
-    lease = {"lease_id": "x", "lease_duration": 60, "renewable": renewable, "data": {"user": "u"}}
+@pytest.mark.parametrize(("more", "renewals"), [({"renewable": True}, 1), ({"renewable": False}, 0), ({}, 0)])
+def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, more, renewals):
+    lease = {"lease_id": "x", "lease_duration": 60, "data": {"user": "u"}, **more}
     server = stub(lambda request: http_json(lease) if b"/creds/" in request else grants(3600))
     store = server.store(max_retries=0, **LDAP)
     store.get("db/creds/app#user")
@@ -9434,7 +9467,7 @@ def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, rene
     store.renew()
     asked = [request for request in server.requests if b"sys/leases/renew" in request]
     body = {"lease_id": "x", "increment": 60}
-    assert [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked] == [body] * renewable
+    assert [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked] == [body] * renewals
 
 
 def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
