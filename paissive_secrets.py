@@ -3541,7 +3541,7 @@ def _read_body(status: int, raw: bytes) -> Json:
         body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
     # Any server may answer 404, but not with one of these.
     if body is None or (status == 404 and not body.keys() & {"data", "errors"}):
-        if status < 300 or status in (400, 404):
+        if status in (200, 400, 404):
             raise not_vault_error()
         return {}
     return body
@@ -3765,7 +3765,7 @@ class Session:
             if not about.may_pass:
                 left = json_number(about.data.get("ttl"))
                 whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
-                lease.start(whole if left and about.data.get("renewable") else 0, whole - left)
+                lease.start(whole if about.data.get("renewable") else 0, whole - left)
                 if lease.is_due():
                     self._renew(token, lease)
 

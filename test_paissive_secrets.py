@@ -7022,7 +7022,7 @@ def test_a_connection_that_was_reset_is_replaced(stub):
     eventually(lambda: bool(sockets))
     sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
     sockets[0].close()
-    eventually(lambda: ps._is_stale(idle[0]))
+    assert select.select([idle[0].sock], [], [], 50)[0]
     assert (store.get("a"), server.connections) == ("v", 2)
 
 
@@ -7037,12 +7037,19 @@ def test_a_dropped_store_leaves_no_connection_open_in_any_process():
 
 def test_a_child_process_waits_for_no_lock_and_opens_its_own_connections(stub):
     server = stub(lambda request: http(b'{"data": {"b": "v"}}') if b"/db/" in request else http())
-    store = server.store()
-    store.get("a")
-    locks = store._session._lock, store._session.lease_lock, store._session.transport.lock
-    with locks[0], locks[1], locks[2]:
-        child = in_child(lambda: signal.alarm(10) or os._exit({store.get("a"), store.get("db/a#b")} != {"v"}))
-    assert (ended(child), store.get("a"), server.connections) == ([0], "v", 2)
+    used, new = stores = server.store(), server.store()
+    used.get("a")
+
+    def read():
+        signal.alarm(10)
+        assert {store.get(name) for store in stores for name in ("a", "db/a#b")} == {"v"}
+
+    with contextlib.ExitStack() as locked:
+        for session in (used._session, new._session):
+            for lock in (session._lock, session.lease_lock, session.transport.lock):
+                locked.enter_context(lock)
+        child = in_child(read)
+    assert (ended(child), used.get("a"), server.connections) == ([0], "v", 3)
 
 
 def test_a_child_process_goes_on_from_the_newest_state_that_was_seen(stub):
@@ -8055,6 +8062,8 @@ NO_LOGINS = {
     ): "Unavailable: Vault at … answers 401 to: update auth/ldap/login/u; …",
     http_json(SECOND_FACTOR): "Locked: the ldap login needs a second factor; set VAULT_TOKEN, …",
     grants(9, token=5): "Unavailable: the response isn't Vault's; check VAULT_ADDR, http or https, …",
+    http_json({"auth": None}): "Unavailable: the response isn't Vault's; check VAULT_ADDR, http or https, …",
+    http_json({"auth": "t"}): "Unavailable: the response isn't Vault's; check VAULT_ADDR, http or https, …",
     grants(9, token="t\n"): "BadValue: the token has a character that isn't allowed; look for a space …",
 }
 
@@ -9474,8 +9483,24 @@ def test_a_lease_is_renewed_only_if_vault_says_that_it_can_be(stub, frozen, more
     frozen.at = 50
     store.renew()
     asked = [request for request in server.requests if b"sys/leases/renew" in request]
-    body = {"lease_id": "x", "increment": 60}
-    assert [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked] == [body] * renewals
+    body = b'{"lease_id": "x", "increment": 60}'
+    assert [request.partition(b"\r\n\r\n")[2] for request in asked] == [body] * renewals
+
+
+def test_a_renewal_of_a_lease_shows_that_its_token_has_ended_and_logs_in_again(stub, frozen):
+    tokens, lease = iter(["t1", "t2"]), {"lease_id": "x", "lease_duration": 60, "renewable": True}
+
+    def answer(request):
+        if b"/login/" in request:
+            return grants(3600, next(tokens))
+        return http_json({**lease, "data": {"user": "u"}}) if b"/creds/" in request else http(b"{}", 403)
+
+    server = stub(answer)
+    server.about_token = http(b"{}", 403)
+    store = server.store(**LDAP)
+    store.get("db/creds/app#user")
+    frozen.at = 50
+    assert (store.renew(), server.tries("/login/")) == (2400, 2)  # its lease has ended with it
 
 
 def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
