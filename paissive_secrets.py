@@ -4253,7 +4253,7 @@ class VaultStore(Store):
             is_mismatch = response.says("check-and-set parameter did not match")
             if is_mismatch or response.status in (200, 204, *ok):
                 return response
-            may_be_done &= response.may_be_done or response.status < 300
+            may_be_done &= response.may_be_done or 0 < response.status < 300
             raise vault_error(response, needs, path)
         except Unavailable as error:
             if may_be_done:  # also if what answered isn't Vault: it may have passed the request on
