@@ -6343,9 +6343,9 @@ def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
         return [call for call in calls if call in vars(os)]
 
     store = ps.FileStore()
-    store.set_all({f"s/N{n}": "1" for n in range(10)})
+    store.set_all({f"s/N{n}": "1" for n in range(5)})
     few = calls_of_a_set()
-    for n in range(10, 100):
+    for n in range(5, 100):
         os.link(STORE / "secrets/s/N0.age", STORE / f"secrets/s/N{n}.age")
     assert calls_of_a_set() == few and "scandir" in few
 
@@ -10388,7 +10388,7 @@ def test_config_keeps_order_and_indent(config):
 def test_config_set_and_delete_change_no_byte_of_any_other_setting(config):
     file = Path("config.json")
     file.write_text(
-        '{"e":{}, "x" : 0.10000000000000000555,"list":[1,\t2],  "big": 12345678901234567890.5, "o":{ }}\n\n'
+        '{"e":{}, "x" : 0.10000000000000000555 ,"list":[1,\t2],  "big": 12345678901234567890.5, "o":{ }}\n\n'
     )
     config.set("list", "[1")
     config.set("o.p", [1, {"q": 2}])
@@ -10443,6 +10443,33 @@ def test_config_writers_lose_nothing_to_each_other(config):
     assert [config.get(f"key{n}") for n in range(12)] == list(range(12))
 
 
+def test_config_locks_its_file_from_the_first_byte_it_reads_to_the_last_it_writes(config, monkeypatch):
+    def try_lock(act, path, *args, **more):
+        other = ps.FileLock(config.path, wait=False, what="a change of settings")
+        refused.append(refusal(other.__enter__))
+        return act(path, *args, **more)
+
+    refused = []
+    for name in ("read_file", "rewrite"):
+        monkeypatch.setattr(ps, name, functools.partial(try_lock, getattr(ps, name)))
+    config.set("name", "new")
+    assert ["a change of settings is under way" in said for said in refused] == [True] * 2
+
+
+def test_config_parses_its_file_once_until_it_changes(config, monkeypatch):
+    assert config.get("name") == "shop"
+    with monkeypatch.context() as patched:
+        patched.setattr(ps, "parse_json", lambda *_: pytest.fail("parsed again"))
+        assert config.get("port") == 8000
+    Path(config.path).write_text('{"name": "new"}')
+    assert config.get("name") == "new"
+
+
+def test_config_reads_json_from_a_file_whose_name_only_ends_like_that_of_toml(config):
+    Path("toml").write_text('{"a": 1}')
+    assert ps.SecretConfig("toml").get("a") == 1
+
+
 def test_config_says_what_is_wrong_and_leaves_the_file(tmp_path):
     file = tmp_path / "config.json"
     config = ps.SecretConfig(file, store := ps.MemoryStore())
@@ -10454,6 +10481,7 @@ def test_config_says_what_is_wrong_and_leaves_the_file(tmp_path):
         (b'{"a":' * 100_000, "name", "config.json can't be read as JSON: (maximum recursion|Expecting)"),
         (b'{"a": ' + b"1" * 9999 + b"}", "b", "config.json can't be read as JSON: Exceeds the limit"),
         (b'{"a": {"b": 1}}', "a.b.c", "config.json: 'a.b' is not an object"),
+        (b'{"a": [1]}', "a.0", "config.json: 'a' is not an object"),
         (b"{}", "a..b", "bad key 'a..b': an empty part"),
         (b"{}", "", "bad name '': it is empty"),
     ):
