@@ -6313,7 +6313,7 @@ def test_sealed_names_are_those_that_a_file_can_have(files):
         (STORE / "secrets" / name).mkdir()
         shutil.copy(DB, STORE / "secrets" / name)
     shutil.copy(DB, STORE / "secrets/a\nb.age")  # whatever somebody put there
-    names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b -x ... app/.... .hidden".split()]
+    names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b b/c/d -x ... app/.... .hidden".split()]
     files.set_all({name: name for name in names})
     assert sorted(files.names()) == sorted(["DB", "app/db", *names])
     assert files.rekey() and [files.get(name) for name in names] == names
