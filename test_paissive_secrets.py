@@ -1247,6 +1247,19 @@ def test_a_message_is_one_line_of_what_a_terminal_shows(capsys):
     assert capsys.readouterr().err == "paissive_secrets: said\n"
 
 
+def test_what_a_name_says_is_remembered_but_not_of_every_name_there_is():
+    for remembered in (ps.is_about_secret, ps.kind_of_name, ps.words_of, ps.checked_variable, ps.warn_once):
+        assert 100 < remembered.cache_info().maxsize < 100_000
+
+
+def test_a_word_is_looked_up_once_in_however_many_names(monkeypatch):
+    looked_up = unittest.mock.Mock(wraps=re.fullmatch)
+    monkeypatch.setattr(re, "fullmatch", looked_up)
+    assert (ps.kind_of_name("zqa_zqb_key"), looked_up.called) == ("key", True)
+    looked_up.reset_mock()
+    assert (ps.kind_of_name("zqb_zqa_key"), looked_up.called) == ("key", False)
+
+
 def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", None)  # as in a program without a console on Windows
     ps.print_message("said")
@@ -1584,6 +1597,14 @@ def test_a_group_of_the_owner_alone_is_not_others(monkeypatch):
         for mode in may:
             status = status_of(mode, uid, gid)
             assert [access for access in ("read", "write") if ps._others_may(access, status)] == may[mode]
+
+
+def test_a_group_is_looked_up_once(monkeypatch):
+    looked_up = unittest.mock.Mock(side_effect=KeyError)
+    monkeypatch.setattr("pwd.getpwuid", looked_up)
+    for _ in range(3):
+        assert not ps.is_trusted(status_of(0o664, os.getuid(), 70_001))
+    assert looked_up.call_count == 1
 
 
 def test_only_what_this_user_and_root_alone_can_write_is_trusted(monkeypatch):
@@ -2495,8 +2516,8 @@ def test_rotations_are_locked_name_by_name_beside_the_policies(rotation, files):
     longest = "a/" + "x" * 248
     for policies in (ps.Policies(ps.MemoryStore(), rotation.path), ps.Policies(files)):
         folder = Path(policies.path).parent
-        with policies.rotation_lock(longest), policies.rotation_lock("a/x"):
-            assert len([*folder.glob(".rotation-*")]) == 2
+        with policies.rotation_lock(longest), policies.rotation_lock("a/x"), policies.rotation_lock("A/x"):
+            assert len([*folder.glob(".rotation-*")]) == 3
         assert [*folder.glob(".rotation-*")] == []
 
 
