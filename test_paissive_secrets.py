@@ -876,9 +876,12 @@ def test_an_error_comes_whole_out_of_another_process():
         assert str(pickle.loads(pickle.dumps(error))) == str(copy.copy(error)) == str(error)
 
 
-def test_an_error_is_also_the_more_general_one_of_its_kind():
-    assert issubclass(ps.Deleted, ps.NotFound)  # a default is returned for both
-    assert issubclass(ps.VaultSealed, ps.Unavailable)
+def test_an_error_is_also_the_more_general_one_of_its_kind_and_no_other():
+    # A default is returned for both of the first.
+    more_general = {ps.Deleted: ps.NotFound, ps.VaultSealed: ps.Unavailable}
+    for kind in BASES:
+        found = {other for other in BASES if issubclass(kind, other)}
+        assert found == {kind, more_general.get(kind, kind), ps.SecretsError}
 
 
 # === Names ===
@@ -1087,6 +1090,7 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " pub_z_key pub_xyz_key republic_x_key"
     " pubkeyring_token mypubkey_token with_credentialsfile_token bypass_md_token render_passport_token"
     " prerender_pass shallow_credentials"
+    " token_shape password_hostage secret_case"
     " terror_code_password my_error_codes_password status_coded_token secret_code"
 )
 
@@ -1210,7 +1214,8 @@ def test_json_that_parsers_read_differently_or_not_at_all_is_refused():
     for text, problem in NO_JSON.items():
         said = refusal(ps.parse_json, text, "x.json")
         assert said.startswith("BadValue: x.json ") and problem in said
-    assert ps.parse_json('\ufeff{"a": 1}', "x.json") == {"a": 1}
+    for mark in ("", "\ufeff", "\ufeff\ufeff"):
+        assert ps.parse_json(mark + '{"a": 1}', "x.json") == {"a": 1}
     assert ps.parse_json('{"a": {"b": 1}, "b": [{}, {"b": 2}]}', "x") == {"a": {"b": 1}, "b": [{}, {"b": 2}]}
     assert ps.parse_json("{}", "x") == {}
 
@@ -1238,6 +1243,7 @@ def test_a_name_in_a_message_that_is_no_text_controls_no_terminal_either():
 
 def test_a_name_in_a_message_has_at_most_80_characters():
     assert (ps.show("x" * 78), ps.show("x" * 79)) == (f"'{'x' * 78}'", f"'{'x' * 76}...")
+    assert (ps.show("it's"), ps.show("a\\é")) == ('"it\'s"', r"'a\\é'")
 
 
 def test_a_message_is_one_line_of_what_a_terminal_shows(capsys):
@@ -2089,7 +2095,7 @@ def test_generate_draws_every_character_of_its_classes_as_often():
 
 def test_generate_refuses_what_it_does_not_know_without_repeating_it():
     specs = "hunter2 token:7 token:1025 token:x token:²² token:16:x uuid password:24:x password:24: hex:-9"
-    for spec in [*specs.split(), "hex:", "token: 16"]:
+    for spec in [*specs.split(), "hex:", "token: 16", "token:٣٢"]:
         assert spec not in failure(ps.generate, spec).message
     assert "BadValue" in refusal(ps.generate, "")
 
@@ -2144,8 +2150,10 @@ def test_every_place_of_a_new_value_is_random(kind):
 
 @pytest.mark.parametrize("size", ["7", "1025", "0", "08192"])
 def test_the_size_of_a_new_value_is_bounded(size):
+    hint = "use token:32, password:24, password:24:lud or hex:16"
     for word in ("token", "hex", "password"):
-        assert "the size of a new value is 8 to 1024" in refusal(ps.generate, f"{word}:{size}")
+        said = f"BadValue: the size of a new value is 8 to 1024; {hint}"
+        assert refusal(ps.generate, f"{word}:{size}") == said
 
 
 def test_a_short_password_has_each_of_its_classes():
@@ -2161,7 +2169,8 @@ def test_each_character_is_as_likely_however_its_class_is_named(classes):
 
 
 def test_a_size_of_thousands_of_digits_is_refused():
-    assert refusal(ps.generate, "token:" + "9" * 5000).startswith("BadValue: no such generator")
+    for size in ("9" * 5000, "0000000032"):
+        assert refusal(ps.generate, f"token:{size}").startswith("BadValue: no such generator")
 
 
 # === Stores ===
