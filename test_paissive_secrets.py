@@ -2897,6 +2897,7 @@ def test_nobody_is_asked_for_a_password_while_the_policies_are_locked(files, mon
     policies, unlocked = ps.Policies(files), []
     monkeypatch.setattr(files, "unlock", unlock)
     policies.change("DB", {"every": "1d"})
+    assert unlocked == [True]
     ps.Policies(files, "p.json").change("DB", {"every": "1d"})  # needs none
     assert unlocked == [True]
 
