@@ -1657,7 +1657,8 @@ def test_a_link_to_a_secret_is_as_exposed_as_the_file_that_it_leads_to(closed, t
 def test_a_file_rewritten_within_a_tick_of_its_clock_is_read_again(modified, changed, tmp_path, monkeypatch):
     monkeypatch.setattr(ps, "file_state", lambda path, follow=True: (1, 3, modified, changed))
     file, cache = tmp_path / "file", ps.FileCache()
-    for text, later in ((b"old", -(10**11)), (b"new", 0), (b"end", 25 * 10**8), (b"END", 35 * 10**8)):
+    times = {b"old": -(10**11), b"new": 0, b"end": 25 * 10**8, b"dne": 30 * 10**8, b"END": 35 * 10**8}
+    for text, later in times.items():
         monkeypatch.setattr(time, "time_ns", lambda later=later: 10**12 + later)
         file.write_bytes(text)
         assert cache.load(str(file), bytes.upper) == text.upper()
@@ -1680,6 +1681,21 @@ def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, monkeypatch):
     if how != "rewritten":
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert cache.load(str(file), bytes) == b"new"
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    def read_and_change(path, read=ps.read_file, **more):
+        data = read(path, **more)
+        file.write_bytes(b"another")
+        return data
+
+    file, cache = tmp_path / "file", ps.FileCache()
+    file.write_bytes(b"old")
+    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
+    with monkeypatch.context() as patch:
+        patch.setattr(ps, "read_file", read_and_change)
+        assert cache.load(str(file), bytes) == b"old"
+    assert cache.load(str(file), bytes) == b"another"
 
 
 def bind_socket(path):
@@ -4067,7 +4083,9 @@ def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", failing)
         said = f"can't write {here}/.env: Input/output error; what was there is unchanged"
-        assert refusal(env.set, "A", "2") == f"Unavailable: {said}"
+        patch.setenv("A", "old")
+        assert refusal(env.set, "A", "2") == refusal(env.delete, "A") == f"Unavailable: {said}"
+        assert os.environ["A"] == "old"
     monkeypatch.setattr(ps, "read_file", failing)
     assert refusal(ps.EnvironmentStore(here / ".env").get, "A") == (
         f"Unavailable: can't read {here}/.env: Input/output error"
