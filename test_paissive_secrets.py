@@ -2841,7 +2841,7 @@ def test_a_sealed_store_with_a_policy_file_keeps_its_policies_there(files, here)
 def test_a_policy_file_is_json_that_ends_its_last_line(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply="true")
     text = Path(rotation.path).read_text()
-    assert json.loads(text)["version"] == 1 and text.endswith("}\n")
+    assert text.startswith('{\n  "version": 1,\n  "stores": {\n') and text.endswith("}\n")
     assert list(json.loads(text)["stores"]) == ["MemoryStore"]
 
 
