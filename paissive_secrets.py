@@ -6887,7 +6887,7 @@ NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 # has only from 3.11.
 _ASSIGNMENT = rb"""(?x)
     (?P<rest>
-      (?=(?P<name>[\w.$-]{0,40}))(?P=name)(?![\w.$-])  # the rest of the name, then its quote or what
+      (?=(?P<name>[\w.$-]{0,40}))(?P=name)  # the rest of the name, then its quote or what
       (?:\\{0,3}["'`]                                  # comes between a name that is a value and its own
           (?:[\s,{]{1,40}
               (?:(?:type|description)\ {0,9}=[^\n]{1,200}\s{1,9}){0,2}
@@ -6928,11 +6928,11 @@ _ASSIGNMENT = rb"""(?x)
 _LOOKS_RANDOM = lazily(
     rb"""(?x)[A-Za-z]{16}|[A-Z]{8}(?:[A-Z]{4}|(?![\w.(]))|[A-Za-z+/]{2,40}==
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
-    # Or it has a digit, or a bracket that no letter follows.
+    # Or it has a digit, or a bracket that a letter follows.
     |(?=(?P<plain>[^0-9"'`\n\\\])}]{0,60}(?:(?:\\[^\n]|[\])}](?![A-Za-z]))[^0-9"'`\n\\\])}]{0,60}){0,9}))
      (?P=plain)[0-9\])}]
     # Or it has symbols that code without spaces doesn't mix with both cases.
-    |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:[^\s!#$%^*?~@|&;,+<]{0,9}[!#$%^*?~@|&;,+<]){2}"""
+    |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:\S{0,9}?[!#$%^*?~@|&;,+<]){2}"""
 )
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 # Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on
@@ -7078,7 +7078,7 @@ class _KeywordSearch:
                 ahead[fragment] += _NO_WORD_AHEAD
         ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
-        groups = ((group, word.lower().translate(fold), ahead[word]) for group, word in self._words.items())
+        groups = ((group, word.translate(fold), ahead[word]) for group, word in self._words.items())
         self._search = re.compile(_trie_regex(groups)).search
         self.keywords = frozenset(keywords)  # of detectors
         self.fragments = {  # of names in each word, and how many bytes are after them

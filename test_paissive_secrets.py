@@ -16334,6 +16334,71 @@ a.py x['''¶#a¶#¶#¶#¶#¶#¶#¶#¶#¶#¶a: 1¶pas·s: °¶'''
 a.py x['''¶ ⇥a: 1¶pas·s: «°»¶'''
 a.ini pas·sword = «§»   ¶
 a.ini pas·sword = «§»⇥⇥¶
+a.js {\\\"pass·word\\\": \\\"«§»\\\"}
+a.js `pass·word`: "«§»"
+a.tf variable "db_pass·word" {¶type=x¶default="«§»"¶}
+a.js "{\\\"name\\\": \\\"DB_PASS·WORD\\\", \\\"value\\\": \\\"«§»\\\"}"
+a.py f("pass·word", "«value»", "§")
+a.py f("pass·word", "«default»", "§")
+a.yml - name: DB_PASS·WORD¶  value = §
+a.yml - name: DB_PASS·WORD¶  values: §
+a.c ke·y a¶b = "§§"
+a.cs string Pass·word { get; }= "§"
+a.cs string Pass·word { get;} = "§"
+a.c 'ke·y' b = "§§"
+a.c `ke·y` b = "§§"
+a.c ke·y «{a17}pass·» = "«§§»"
+a.c ke·y pass· = "«§§»"
+a.c ke·y {a17}word = "«§§»"
+a.go var pass·word a*b = "«§»"
+a.go var pass·word a&b = "«§»"
+a.py pass·word ! "§"
+a.sh set pass·word⇥"«§»"
+a.sh set pass·word⇥§
+a.py pass·word = "¶§"
+a.md | pass·word |§-§7 |
+a.md the pass·word «is§-§§»
+a.md the pass·wordis §-§§
+a.xml <pass·word>⋯⋯«§»</pass·word>
+a.xml <pass·word>⋯⋯ §</pass·word>
+a.py pass·word = "«a\"bc»"
+a.py pass·word = "a\"b"
+a.txt toke·n = "«ab==»"
+a.txt toke·n = "«ABCDEFGHIa_bcdef»"
+a.txt toke·n = "ABCDEFGHIJa_bcde"
+a.txt toke·n = "«Abcdef+/-_ghijkl»"
+a.txt toke·n = "«abcdefghiJ_klmno»"
+a.txt toke·n = "abcdefghijK_lmno"
+a.txt toke·n = "some \7"
+a.txt toke·n = "some \x\7"
+a.txt toke·n = "«some words]x»"
+a.txt toke·n = "«some words}x»"
+a.txt toke·n = "«some \a ]x»"
+a.txt toke·n = "«some \a )x»"
+a.txt toke·n = "«some \a }x»"
+a.txt toke·n = some \a "x" 7
+a.txt toke·n = some \a 'x' 7
+a.txt toke·n = some \a `x` 7
+a.txt toke·n = some `x` 7
+a.txt toke·n = some words¶7
+a.txt toke·n = some \a words¶7
+a.txt toke·n = "«some \a {L55}1»"
+a.txt toke·n = "some \a {L60}1"
+a.txt toke·n = "«a \b \c \d \e \f \g \h \i \j 1»"
+a.txt toke·n = "a \b \c \d \e \f \g \h \i \j \k 1"
+a.txt toke·n = "aBc!d#f hijklmn"
+a.txt toke·n = "aBc!d#f'hijklmn"
+a.txt toke·n = 'aBc!d#f"hijklmn'
+a.txt toke·n = "«aB!#defghijkl»"
+a.txt toke·n = "«Ab!#defghijkl»"
+a.txt toke·n = "«aBcdefghi!#kl»"
+a.txt toke·n = "aBcdefghij!#kl"
+a.txt toke·n = "aB!defghijklm#"
+a.txt toke·n = "«aB!defghijkl#m»"
+a.txt toke·n = "«ABCDEF!#Iabcd»"
+a.txt toke·n = "ABCDEF!#IJabcd"
+a.txt toke·n = "«abcdef!#iABCD»"
+a.txt toke·n = "abcdef!#ijABCD"
 """
 
 
@@ -18803,6 +18868,7 @@ def test_strings_of_json_on_stdin_are_read_without_their_escapes():
     ):
         assert (found(text, "-"), found(text, "a.json")) == (["github-token"], []), text
     assert found(f'x = "{value}"', "-") == []
+    assert found(b'["\xff\\n", "' + value.encode() + b'"]', "-") == ["github-token"]
     rule = ps.custom_rule("acme-key", "acmw_ {A32}")
     escaped = '["\\u0061cmw_' + ps._samples("{A32}") + '"]'
     assert found(escaped, "-", custom=(rule,)) == ["acme-key"]
