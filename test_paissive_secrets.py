@@ -13574,13 +13574,15 @@ def test_redact_in_place_takes_a_value_that_begins_like_a_mask_out(tmp_path):
     assert (tmp_path / "log").read_text() == "in ***"
 
 
-def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path):
-    log = tmp_path / "log"
+@pytest.mark.parametrize("reading", [1, 2])
+def test_redact_in_place_leaves_a_file_that_changes_meanwhile(tmp_path, reading):
+    log, readings = tmp_path / "log", itertools.count(1)
     log.write_text(f"in {SAFE}\n")
 
     def change(pieces):
         yield from pieces
-        log.write_text(f"more in {SAFE}\n")
+        if next(readings) == reading:
+            log.write_text(f"more in {SAFE}\n")
 
     refused = f"Conflict: {log} changed meanwhile; try again when nothing writes to it"
     assert refusal(ps.redact_file, str(log), ps.RedactingFilter([SAFE]), change) == refused
@@ -13614,14 +13616,15 @@ def test_redact_in_place_writes_while_no_other_does(tmp_path):
 def test_redact_in_place_takes_a_file_that_a_variable_names_unless_values_are_read_from_it(here, monkeypatch):
     monkeypatch.setenv("LOGFILE", "log")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", "password")
-    monkeypatch.setenv("BUILD_FILE", "absent")
-    for name in ("log", "password", ".env"):
+    monkeypatch.setenv("BUILD_FILE", "build")
+    monkeypatch.setenv("OTHER_FILE", "absent")
+    for name in ("log", "password", "build", ".env"):
         Path(name).write_text(f"A_TOKEN={SAFE}\n")
     secrets = ps.RedactingFilter("env")
     secrets.add(ps.MemoryStore())
     ps.redact_file("log", secrets)
     assert Path("log").read_text() == "A_TOKEN=***\n"
-    for name in ("password", ".env"):
+    for name in ("password", "build", ".env"):
         refused = f"Unsafe: {name} is where values are read from; delete or rotate the secrets instead"
         assert refusal(ps.redact_file, name, secrets) == refused
 
