@@ -11769,6 +11769,7 @@ def test_export_writes_each_form_as_its_reader_takes_it():
     assert subprocess.check_output(["sh", "-ec", script]).decode() == "ü\n|it's $HOME \\"
     assert ps.export_secrets(values, "json") == '{\n  "A": "ü\\n",\n  "db/password": "it\'s $HOME \\\\"\n}\n'
     assert ps.export_secrets({"A": "x y", "B": "1"}, "env") == "A='x y'\nB=1\n"
+    assert ps.export_secrets({"A": ""}, "shell") == "export A=''\n"
 
 
 def test_an_export_has_empty_values_too(say, tmp_path):
@@ -13556,7 +13557,7 @@ def test_redact_in_place_refuses_what_it_could_spoil(tmp_path, say, monkeypatch)
     Path("mounted").symlink_to("password")
     files = [".env", "password", "binary", "target", "first"]
     for name in files:
-        Path(name).write_text(f"TOKEN={SAFE}\n" + "\0" * (name == "binary"))
+        Path(name).write_text(f"TOKEN={SAFE}\n" + ("x" * 70_000 + "\0") * (name == "binary"))
     Path("symlink").symlink_to("target")
     os.link("first", "second")
     refused = [".env", "password", "binary", "symlink", "second", "absent"]
