@@ -9045,7 +9045,7 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
         for name in names:
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
-                pending.append((path, f"{shown}{name}/", os.path.lexists(f"{path}/.git")))
+                pending.append((path, f"{shown}{name}/", True))
             else:
                 yield path, shown + name
 
@@ -9085,8 +9085,8 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         except OSError as error:
             accept.on_error((shown + folder).rstrip("/"), str(error.strerror))
             continue
-        if accept.gitignore and folder and ".git" in found:
-            yield folder.rstrip("/")  # git will list it
+        if folder and ".git" in found:
+            yield folder.rstrip("/")  # git lists it, if it is asked
             continue
         below = []
         for name, is_folder in found.items():
@@ -9140,7 +9140,7 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     line = line.removeprefix(b"!")
     if not line or (line.startswith(b"#") and not is_negated):
         return None
-    end = rb"(?<!/)/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
+    end = rb"/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
     line = line.removesuffix(b"/")
     has_folders = b"/" in line
     line = line.removeprefix(b"/")
@@ -9161,7 +9161,7 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
             expression += end_of_folders + start_group + rb"(?:.*?/)??"
             end_of_folders = end_group
         elif atom["inside"]:
-            expression += rb"[^/].*"
+            expression += rb".*"
         elif atom["stars"]:
             expression += end_of_star + start_group + rb"[^/]*?"
             end_of_star = end_group

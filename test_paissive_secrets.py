@@ -20767,9 +20767,12 @@ def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monk
 
 
 def test_what_git_can_not_read_counts_as_unreadable(repository, say):
-    Path(".gitignore").symlink_to("nowhere")
+    git(repository, "init", "-q", "inner")
+    for place in (repository, repository / "inner"):
+        (place / ".gitignore").symlink_to("nowhere")
     status, said = say("audit")
-    assert (status, "can't read .: warning: unable to access '.gitignore'" in said) == (2, True)
+    for place in (".", "inner"):
+        assert (status, f"can't read {place}: warning: unable to access '.gitignore'" in said) == (2, True)
 
 
 def test_a_revision_is_never_an_option(repository):
@@ -20838,11 +20841,12 @@ def test_a_shallow_clone_reports_that_it_lacks_older_commits(repository, clone):
 
 
 def test_what_a_partial_clone_lacks_of_the_index_is_reported_and_shifts_no_finding(repository, clone):
-    plant(repository, "a.py")
+    plant(repository, "a.py", ".paissive-audit")
     commit(repository)
     folder, errors = clone("--no-checkout", "--filter=blob:none"), []
     lacking = git(folder, "rev-parse", "HEAD:a.py")
-    git(folder, "update-index", "--add", "--cacheinfo", f"100644,{lacking},b.py")
+    for name in ("b.py", ".paissive-audit"):
+        git(folder, "update-index", "--add", "--cacheinfo", f"100644,{lacking},{name}")
     leak(folder / "c.py")
     git(folder, "add", "c.py")
     assert leaks(folder, staged=True, on_error=lambda *error: errors.append(error)) == {"c.py"}
@@ -20892,6 +20896,17 @@ def test_a_hook_audits_the_index_that_git_tells_it(repository, monkeypatch):
     assert leaks(staged=True) == set()
     monkeypatch.setenv("GIT_INDEX_FILE", index)
     assert leaks(staged=True) == {"b.py"}
+
+
+def test_a_history_that_git_is_told_of_has_the_settings_of_its_working_tree(
+    repository, tmp_path_factory, monkeypatch
+):
+    commit_leaks(repository, "a.py", "b.py")
+    (repository / ".paissive-audit").write_text("[exclude]\na.py\n")
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(repository))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert leaks(history=[]) == {"b.py"}
 
 
 def test_a_path_that_never_existed_is_an_error_and_one_that_is_gone_is_found(repository, say):
@@ -21340,6 +21355,10 @@ IGNORES = [
     ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
     ["d/**", "!d/e"],
+    [" lead", "trail\\ ", "two words", "end  "],
+    ["d/**", "!d/f/"],
+    ["**/p/**/p/r", "/a[!q]z", "e//"],
+    ["[q\\]]q", "[\\^a]x", "o/*/**/p/r", "b*/**/x"],
     ["*", "!*/", "!!bang"],
     ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
     ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
@@ -21362,18 +21381,27 @@ IGNORES = [
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
     bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
-    xstar [!] o/p/q/p/r a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é""".split()
+    xstar [!] o/p/q/p/r a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é sub/lead
+    trail end""".split()
+NAMES += ["sub/ lead", "trail ", "two words", "end ", "p/p/r", "e/x"]
+
+
+@pytest.fixture(scope="session")
+def many_names(tmp_path_factory):
+    """A folder of many names, and the variables by which git takes it for a repository."""
+    folder, folders = tmp_path_factory.mktemp("names"), {str(Path(name).parent) for name in NAMES}
+    plant(folder, *(name for name in NAMES if not {name} & folders))
+    variables = {"GIT_DIR": str(tmp_path_factory.mktemp("git")), "GIT_WORK_TREE": str(folder)}
+    git(folder, "init", "-q", **variables)
+    return folder, variables
 
 
 @pytest.mark.parametrize("lines", IGNORES, ids=" ".join)
-def test_own_matching_of_patterns_is_that_of_git(tmp_path, lines):
-    folders = {str(Path(name).parent) for name in NAMES}
-    plant(tmp_path, *(name for name in NAMES if not {name} & folders))
-    expected = listing(tmp_path, lines)
-    git(tmp_path, "init", "-q")
-    (tmp_path / ".git/info/exclude").write_text("\n".join(lines))
-    listed = git(tmp_path, "ls-files", "-coz", "--exclude-standard").rstrip("\0").split("\0")
-    assert (expected or [""]) == sorted(listed)
+def test_own_matching_of_patterns_is_that_of_git(many_names, lines):
+    folder, variables = many_names
+    Path(variables["GIT_DIR"], "info/exclude").write_text("\n".join(lines))
+    listed = git(folder, "ls-files", "-coz", "--exclude-standard", **variables).rstrip("\0").split("\0")
+    assert (listing(folder, lines) or [""]) == sorted(listed)
 
 
 ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
@@ -21513,9 +21541,10 @@ def test_unreadable_files_are_reported_and_counted(say, tmp_path):
     assert (status, '"unreadable": 1' in said) == (2, True)
 
 
-def test_files_are_read_in_order_and_those_of_a_folder_before_what_is_below_it(folder):
+def test_files_are_read_in_order_and_those_of_a_folder_before_what_is_below_it(folder, monkeypatch):
     plant(folder, "b/x", "a/z/x", "a/y/x", "a/x", "d", "c")
-    everything = ps.FileFilter(lambda path: False, False, lambda *error: None, Counter())
+    monkeypatch.setattr(ps, "run_git", lambda *args, **how: pytest.fail("there is no repository"))
+    everything = ps.FileFilter(lambda path: False, True, lambda *error: None, Counter())
     shown = [shown for _, shown in ps.files_below(".", "", everything)]
     assert shown == ["c", "d", "a/x", "a/y/x", "a/z/x", "b/x"]
 
@@ -21534,6 +21563,10 @@ def test_a_folder_that_can_not_be_listed_is_reported_as_it_is_shown(folder, monk
     everything = ps.FileFilter(lambda path: False, False, lambda *error: errors.append(error), Counter())
     assert list(ps.files_below(".", "x/", everything)) == [("./open/b", "x/open/b")]
     assert errors == [("x/closed", "Permission denied")]
+    os.chdir("closed")
+    run = ps.Audit(gitignore=False, on_error=lambda *error: errors.append(error))
+    monkeypatch.setattr(os, "scandir", lambda path: scandir("closed"))
+    assert list(run) == [] and errors[1:] == run.summary.errors == [(".", "Permission denied")]
 
 
 @pytest.mark.parametrize("in_git", [False, True])
@@ -21579,10 +21612,11 @@ def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
 
 
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
-    commit_leaks(repository, "sub/a.py")
-    (repository / "sub").rename(tmp_path_factory.mktemp("out") / "sub")
-    (repository / "sub").symlink_to(tmp_path_factory.getbasetemp() / "out0" / "sub")
-    assert (repository / "sub" / "a.py").exists() and leaks() == set()
+    commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py")
+    moved = tmp_path_factory.mktemp("out") / "sub"
+    (repository / "x" / "sub").rename(moved)
+    (repository / "x" / "sub").symlink_to(moved)
+    assert (repository / "x/sub/a.py").exists() and leaks() == set()
 
 
 @pytest.mark.slow
@@ -21636,7 +21670,8 @@ def test_a_repository_below_a_plain_folder_is_listed_by_git(folder):
     git(folder, "init", "-q", "inner")
     leak_all(folder, "inner/excluded.py", "inner/a.py")
     (folder / "inner" / ".git" / "info" / "exclude").write_text("excluded.py\n")
-    assert leaks() == {"inner/a.py"}
+    assert leaks() == leaks(exclude="/a.py") == {"inner/a.py"}
+    assert leaks(exclude="/inner/a.py") == set()
 
 
 VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache .mypy_cache .pytest_cache
@@ -21668,6 +21703,8 @@ def test_an_archive_is_unpacked_by_what_it_holds_and_up_to_a_limit(tmp_path, mon
     tar = (tmp_path / "a.tar").read_bytes()
     monkeypatch.setattr(ps, "_MAX_UNPACKED", len(tar) + 1000)  # what is between its files counts, too
     assert "too large" in refusal(unpacked, tar)
+    monkeypatch.setattr(ps, "_MAX_UNPACKED", 2 * len(tar))  # what it holds counts once
+    assert unpacked(tar) == held
 
 
 # === Audit ===
@@ -21726,6 +21763,7 @@ def test_a_link_to_nowhere_is_unreadable_and_not_absent(folder, say):
 
 PLAIN_VALUES = (
     "aB3- production Production PRODUCTION localhost:5432 db.internal db.internal:5432 2026-01-01 10.0.0.1:80"
+    " db-1.eu2.example.io:443 10.0.0.0/8"
 )
 
 
@@ -21751,12 +21789,14 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     store.older_values = lambda name: iter(["rE4l retired+with"])
     (folder / "a.txt").write_text("".join(f"rE4l {verdict}+with\n" for verdict in (*ps.STAGES, "retired")))
     replace = "rotate now A, or change it where used, and set A"
-    assert {(f.verdict, f.severity, f.fix) for f in ps.audit("a.txt", known=ps.KnownValues(store))} == {
+    run = ps.Audit("a.txt", known=ps.KnownValues(store))
+    assert {(f.verdict, f.severity, f.fix) for f in run} == {
         ("current", "critical", replace),
         ("pending", "high", replace),
         ("previous", "high", "rotate drop A"),
         ("retired", "low", ""),
     }
+    assert run.summary.skipped == {}
 
 
 @pytest.mark.parametrize(
@@ -21770,6 +21810,22 @@ def test_a_value_that_several_secrets_have_is_known_by_what_is_more_severe(first
     (folder / "a.txt").write_text("rE4l one+with")
     found = [(f.secret, f.verdict) for f in ps.audit("a.txt", known=ps.KnownValues(store))]
     assert found == [("B", first)]
+
+
+def test_no_name_of_a_known_value_can_control_the_terminal(folder, capsys):
+    store = ps.MemoryStore()
+    store.get_stages = lambda *names: {"A\33": {"current": "rE4l one+with"}, "B\33": {"current": "short"}}
+    (folder / "a.txt").write_text("rE4l one+with")
+    known = ps.KnownValues(store)
+    ps.report_text(ps.Audit("a.txt", known=known), sys.stdout)
+    shown = capsys.readouterr().out + "".join(known.notes)
+    assert "\33" not in shown and shown.count("\\x1b") == 6
+
+
+def test_what_a_note_lists_is_sorted():
+    names = [f"{letter}_KEY" for letter in "gbfaehdc"]
+    notes = ps.KnownValues(holding(names, "short")).notes
+    assert notes[0] == f"too short or too plain to search for: {', '.join(sorted(names))}"
 
 
 def test_of_values_that_overlap_the_longest_is_known(folder):
@@ -21994,7 +22050,7 @@ def test_a_renamed_file_stays_accepted_in_the_history_by_both_names(accepted, re
 
 @pytest.mark.parametrize("first", [True, False])
 def test_baselines_of_two_branches_merge_once_the_hook_is_installed(repository, say, first):
-    assert say("hook", "install")[0] == 0
+    assert say("hook", "install") == (0, "installed .git/hooks/pre-commit\n")
     assert (repository / ".gitattributes").read_text() == ".paissive-baseline merge=union\n"
     leak_all(repository, "0.py")
     if not first:
@@ -22158,6 +22214,7 @@ def test_many_stale_entries_and_unreadable_files_take_no_time(folder, monkeypatc
     asked, real_path = [], os.path.realpath
     monkeypatch.setattr(os.path, "realpath", lambda path, **options: asked.append(path) or real_path(path))
     assert list(run) == [] and len(run.summary.stale) == 4950
+    assert run.summary.stale == sorted(run.summary.stale)
     assert len(asked) < 1000
 
 
@@ -22286,7 +22343,7 @@ def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
     for place, why in (
         ("src/g.md:1", "column 8: rule acme-key, high confidence\n"),
         ("docs/deep/b.md:1", "column 6: rule github-token, high confidence, silenced by .paissive-audit\n"),
-        ("src/d.min.js:1", "it is excluded, so it is not read\n"),
+        ("src/d.min.js:1", "it is excluded, so it is not read\ncolumn 6: rule github-token, high conf"),
     ):
         status, said = say("audit", "--explain", place)
         assert (status, said[: len(why)]) == (0, why)
@@ -22428,6 +22485,16 @@ def test_the_settings_of_a_project_hold_up_to_64_kib(folder):
     assert refusal(ps.Audit) == "BadValue: .paissive-audit is larger than 64 KiB; shorten it"
 
 
+def test_settings_of_a_project_that_can_not_be_read_are_an_error(folder, monkeypatch):
+    def read_file(path, **how):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (folder / ".paissive-audit").write_text("[exclude]\n")
+    monkeypatch.setattr(ps, "read_file", read_file)
+    refused = f"can't read {os.path.realpath('.paissive-audit')}: Permission denied"
+    assert refusal(ps.Audit) == f"Denied: {refused}; check its permissions, and its folder's"
+
+
 def test_the_settings_of_a_project_are_no_link_to_another_file(folder):
     (folder / "settings").write_text("[exclude]\n*\n")
     for target in ("settings", "nowhere"):
@@ -22524,10 +22591,12 @@ def test_a_path_on_another_drive_is_audited_and_accepted(folder, say, monkeypatc
     assert say("audit")[0] == 0
 
 
-def test_paths_on_several_drives_are_shown_in_full(folder, monkeypatch):
-    leak(folder / "a.py")
+def test_paths_on_several_drives_are_shown_in_full(repository, monkeypatch):
+    leak_all(repository, "sub/a.py", "sub/b.py")
+    (repository / ".paissive-audit").write_text("[exclude]\nb.py\n")
+    monkeypatch.chdir("sub")
     monkeypatch.setattr(os.path, "commonpath", lambda paths: exec("raise ValueError"))
-    assert leaks(folder / "a.py") == {os.path.realpath("a.py")}
+    assert leaks(["a.py", "b.py"]) == {os.path.realpath("a.py")}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
@@ -22859,6 +22928,8 @@ def test_a_compressed_file_is_read_and_its_findings_can_be_accepted(folder, say)
     leak(folder / "a.py")
     assert leaks("a.py", archives=True) == {"a.py"}
     assert "stale" not in say("audit")[1]
+    Path("dump.sql.gz").unlink()
+    assert "\nstale: dump.sql.gz!dump.sql no longer has" in say("audit", "--archives")[1]
 
 
 def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(folder, say, monkeypatch):
@@ -22868,10 +22939,15 @@ def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(
     (folder / "c.zip").write_bytes(b"PK\3\4" + bytes(9))
     (folder / "d.gz").write_bytes(gzip.compress(random.Random(1).randbytes(999))[:500])
     (folder / "e.gz").write_bytes(gzip.compress(b"x" * 200_000))
+    pack(folder / "f.zip", f="x")
+    packed = bytearray((folder / "f.zip").read_bytes())
+    packed[6] |= 1  # says that it is encrypted, in its own header and in that at the end
+    packed[packed.index(b"PK\1\2") + 8] |= 1
+    (folder / "f.zip").write_bytes(packed)
     status, said = say("audit", "--archives")
     large = "what it unpacks to is too large to examine all of it"
     whys = {"a.zip": large, "b.tar.gz": large, "c.zip": "it is damaged or encrypted"}
-    whys |= {"d.gz": "it is damaged or encrypted", "e.gz": large}
+    whys |= {"d.gz": "it is damaged or encrypted", "e.gz": large, "f.zip": "it is damaged or encrypted"}
     assert status == 2 and said.endswith("".join(f"can't read {name}: {why}\n" for name, why in whys.items()))
 
 
@@ -23564,6 +23640,19 @@ def lose_its_folder(path):
     Path(path).parent.touch()
 
 
+def test_the_files_below_one_path_take_no_memory(folder, monkeypatch):
+    listed = ((f"/{n}", f"{n}" * 50) for n in range(9000))
+    monkeypatch.setattr(ps, "files_below", lambda *args: listed)
+    files = ps.Audit(gitignore=False).files()
+    next(files)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in files) == 8999
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("become", [vanish, become_a_link, lose_its_folder])
 @pytest.mark.parametrize("command", ["check", "audit"])
 def test_a_file_that_is_gone_when_it_is_opened_is_passed_over(command, become, tmp_path, say, monkeypatch):
@@ -24174,8 +24263,9 @@ def test_the_overview_says_how_to_begin_and_lists_the_commands_in_a_column(say, 
     words = " ".join(said.split())
     assert (status, [line for line in OVERVIEW.splitlines() if line not in words]) == (0, [])
     listed = re.findall(r"^  (\S.{16}) (\S.*)$", said, re.M)
-    assert {name.strip() for name, _ in listed} >= ps._COMMANDS.keys()
-    assert (f"{'set':<17}", "Store a secret; prompts twice, or reads stdin.") in listed
+    assert [(f"{name:<17}", about.split("\n")[0]) for name, about in TEXT_OF.items()] == listed[
+        : len(TEXT_OF)
+    ]
     assert "gh auth token" not in said  # which is in the help of that command
 
 
@@ -24217,6 +24307,108 @@ def test_help_and_messages_name_the_program_as_it_was_invoked(monkeypatch, capsy
     assert said == "keep: the following arguments are required: NAME; see: keep get --help\n"
 
 
+TEXT_OF = {  # the summary of a command, examples, in which $ is the program, and details
+    "set": """Store a secret; prompts twice, or reads stdin.
+        $ set DB_PASSWORD # prompts, twice
+        $ set API_TOKEN --generate # nobody sees it
+        gh auth token | $ set GH_TOKEN
+        $ set DEPLOY_KEY --from-file id_ed25519
+        $ set app/db --json --backend vault < fields.json
+        Drops one newline at the end of piped input; --from-file keeps it. A password
+        of lud has lower case, upper case and digits; s stands for symbols.""",
+    "get": """Print the value of a secret.
+        $ get DB_PASSWORD --stage previous
+        $ get app/db#password --backend vault
+        Adds a newline only on a terminal.""",
+    "list": """List the names of secrets, never values.
+        $ list app/ --json --backend file
+        $ list --all # and settings such as DB_HOST
+        $ list --old 90d --backend file""",
+    "delete": """Delete secrets, with their previous and pending values.
+        $ delete API_TOKEN DB_PASSWORD
+        $ delete app/db --metadata --backend vault""",
+    "run": """Run a command with secrets, masked in its output.
+        $ run -- ./server # with all secrets
+        $ run DB_PASSWORD -- psql app # with one
+        $ run app/db# --backend vault -- env # APP_DB_USER, …""",
+    "import": """Move the secrets of a .env file into a store.
+        $ import .env --backend file
+        sops -d secrets.json | $ import - --backend file
+        In the .env file, a reference takes the place of each secret; settings such
+        as DB_HOST and comments stay. After an error, repeat the import.""",
+    "export": """Print secrets for another program to read.
+        $ export DB_PASSWORD --format json""",
+    "inject": """Put secrets into a template: ${secret:NAME}.
+        $ inject app.conf.in --output app.conf # mode 0600
+        $ inject app.conf.in | ssh web "cat > app.conf"
+        ${secret://vault/app/db#password} names a backend; $${secret: stands for
+        itself. If a secret is missing, nothing is written.""",
+    "redact": """Replace the store's values in any text with ***.
+        $ redact < app.log > shared.log
+        $ redact --in-place --found app.log notes.txt
+        Masks all stages of all secrets, in every encoding that `run` masks.""",
+    "config get": """Print a setting; with --secret, resolve its references.
+        $ config get database.password # a reference
+        $ config get database.password --secret # its value""",
+    "config set": """Write a setting; with --secret, store its value.
+        $ config set database.host db1
+        $ config set database.port 5432 --json
+        $ config set database.password --secret # prompts""",
+    "config delete": "Remove a setting; a secret it refers to stays.",
+    "config explain": "Say where a setting comes from, never its value.",
+    "rotate schedule": """Rotate a secret regularly.
+        $ rotate schedule API_TOKEN --every 30d
+        $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
+        Let cron run `rotate now`. A new schedule replaces the old one.""",
+    "rotate unschedule": "Forget the schedule of a secret.",
+    "rotate due": "List secrets that are due or half rotated; exit 1 if any.",
+    "rotate now": """Rotate these secrets, or all that are due.
+        $ rotate now # from cron
+        openssl rand -hex 20 | $ rotate now API_TOKEN --stdin""",
+    "rotate rollback": "Make the previous value current again.",
+    "rotate resume": "Finish a rotation that failed or was killed.",
+    "rotate abort": "Undo a rotation that failed or was killed.",
+    "rotate drop": "Delete the previous value of a secret.",
+    "audit": """Find secrets in files, git's index or its history.
+        $ audit src --exclude fixtures '*.min.js'
+        $ audit --staged # what git would commit
+        $ audit --history
+        $ audit --update-baseline # accept what is found now
+        $ audit --explain settings.py:12 # why or why not""",
+    "check": """Compare the names that code asks for with the store's.
+        $ check src --backend file --json
+        Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
+        Compose files, and references in config files.""",
+    "hook install": """Have git audit what is staged before each commit.
+        $ hook install
+        $ hook install --pre-push # before each push
+        SKIP=paissive-audit git commit # skip it once
+        Before a push, also searches for the store's values, if it opens without a
+        prompt.""",
+    "status": """Describe the store and what is wrong with it; no values.
+        $ status --json --backend vault""",
+    "password": "Change the master password; prompts, or reads stdin.",
+    "rekey": """Seal all secrets to a new identity.
+        After a leak of the old one, change the master password and the secrets too.""",
+    "identity": """Print the identity of the store, or make one of your own.
+        $ identity | gh secret set PAISSIVE_IDENTITY
+        $ identity --new # your own, as age-keygen does
+        To become a member, have somebody run `member add` with its public key.""",
+    "member add": """Let somebody open the encrypted files with their own key.
+        $ member add ada age1… # from: identity --new
+        Commit the new files.""",
+    "member list": "List who can open the encrypted files with their own key.",
+    "member remove": """Seal all secrets to a new identity, without a member.
+        $ member remove ada
+        Needs the master password. Lists the secrets that the member knew, and how to
+        change each.""",
+    "versions": """List the versions of a Vault secret.
+        $ versions app/db --backend vault""",
+    "undelete": """Restore a deleted version of a Vault secret, all fields.
+        $ undelete app/db --backend vault""",
+    "destroy": """Remove a version of a Vault secret for good, all fields.
+        $ destroy app/db --version 2 --backend vault""",
+}
 NAME_HELP = "NAME a secret, such as DB_PASSWORD or app/db#password"
 SPEC_HELP = "use token:32, password:24, password:24:lud or hex:16"
 KEY_HELP = "KEY the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json"
@@ -24321,6 +24513,11 @@ def test_the_help_of_a_command_begins_with_a_summary_and_its_examples_run(words,
     said = capsys.readouterr().out
     assert not re.search("SUPPRESS|stray", said)
     _, summary, *details = said.split("\n\n")
+    about = re.split(r"\n\n(?:positional arguments|optional arguments|options):\n", said)[0].split("\n\n", 1)[
+        1
+    ]
+    told = [" ".join(line.split()).replace(f"{MODULE.name} ", "$ ") for line in about.splitlines() if line]
+    assert told == [line.strip() for line in TEXT_OF[words].splitlines()]
     lines = re.findall(r"paissive_secrets.py ([^|\n]+)", details[0].replace("\\\n", ""))
     assert len(summary) <= 60 and max(map(len, said.splitlines())) <= 80
     listed = [" ".join(entry.split()) for entry in re.findall(r"^  (\S.*(?:\n {3,}.*)*)", said, re.M)]
@@ -24550,8 +24747,8 @@ def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
     )
     assert say("delete", "A_TOKEN") == (2, refused)
     Path(".env").write_text("A_TOKEN=1\n")
-    status, said = say("delete", "A_TOKEN")
-    assert (status, "warning: variable A_TOKEN is still there" in said) == (0, True)
+    shadow = "warning: variable A_TOKEN is still there, so `get` returns its value\n"
+    assert say("delete", "A_TOKEN") == (0, shadow)
     assert Path(".env").read_text() == ""
 
 
