@@ -8804,10 +8804,7 @@ def real_path(path: str) -> str:
 
 
 def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
-    """Read git's raw diffs (git-diff-tree(1)): a commit and its date, or a change and its path.
-
-    A renamed file is a new one there: under its old name it may have been excluded.
-    """
+    """Read raw diffs (git-diff-tree(1)), where renamed files are new: commits, dates, changes and paths."""
     commit = date = ""
     records = split_records(out)
     for record in records:
@@ -8853,11 +8850,11 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
         yield from (line.decode().strip("?\n") for line in out)  # "?" is before a missing one
 
 
-def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the ids that the revisions reach; without any, all, dangling ones too."""
+def object_ids(folder: str, kinds: str, revisions: Sequence[str] | None = None) -> Iterator[str]:
+    """Yield the ids that these or, for (), all revisions reach; for None, all here, dangling ones too."""
     reached: Iterable[str] = ()
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
-    if revisions:
+    if revisions is not None:
         reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
         which = []
     check = "--batch-check=%(objectname) %(objecttype)"
@@ -8893,7 +8890,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         if is_new((blob.oid, blob.path)):
             known.add(hash(blob.oid))
             yield blob
-    for oid in object_ids(folder, "blob missing", revisions):
+    listed = object_ids(folder, "blob missing", revisions or None)
+    if not revisions and ask_git(folder, "config", "--get-regexp", "promisor", default=""):
+        listed = chain(listed, object_ids(folder, "missing", ()))
+    for oid in listed:
         if is_new(oid):
             yield Blob(oid, f"blob {oid[:12]}")
 
@@ -8955,7 +8955,7 @@ def install_hook(name: str) -> str:
     # hide those of the user.
     options = "-Ec" if name == "pre-push" else "-ISc"
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
-    begin = os.fsencode(_HOOK_BEGIN.format(verb=name.removeprefix("pre-")))
+    begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
     command = f"{shlex.join(program)} {_HOOKS[name]}"
     if name == "pre-commit":  # git reads a large index while Python starts
         git = shlex.join([*map("=".join, _GIT_SETTINGS.items()), *_GIT, *_INDEX_DIFF, "HEAD", "--"])
@@ -9567,7 +9567,7 @@ class Audit:
             seen.add(spot)
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        messages = object_ids(self._folder, "commit tag", revisions)
+        messages = object_ids(self._folder, "commit tag", revisions or None)
         for oid, size, chunks in read_objects(self._folder, messages):
             text = b"".join(chunks)
             if known.find(text):

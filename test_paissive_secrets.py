@@ -17197,7 +17197,29 @@ secre·t: the-name-7
 secre·t: the-name-12
 secre·t: the-name-$7
 secre·t: the-of-in-it-is-at-on-as-he-we
+secre·t: the-name0-of
+secre·t: the-name-0
+secre·t: a-name-of-it
+secre·t: qz7xK·ey0
 === , a.yml
+secre·t: the___name
+secre·t: the-name___it
+secre·t: the-name1X-of
+secre·t: the-$!a
+secre·t: the-administrationadminist-7
+secre·t: 7z7x-ke·ys
+secre·t: _z7x-ke·ys
+secre·t: qz!7x-ke·ys
+secre·t: qz7x.ke·ys
+secre·t: qz7x-ke·ys!
+secre·t: qz7.xv.wk
+secre·t: qzX.xv.wk
+secre·t: qz.xv.Wk
+secre·t: 7zxK·ey7
+secre·t: QzxK·ey7
+secre·t: _zxK·ey7
+secre·t: q!xK·ey7
+secre·t: q-xK·ey7
 secre·t: q{a41}-tls
 secre·t: qz7x-tls9
 secre·t: qK·ey9q7
@@ -17230,6 +17252,13 @@ an identity pass: interpret (contract) must be
 an identity: - pass: interpret's contract must be
 an identity pass: interpret7 contract must be
 an identity pass: interpret a contract
+an x8 pass: interpret it, or
+an identity_ pass: interpret it, or
+AN IDENTITY pass: interpret it, or
+an identity pass: inter_pret it, or
+an identity pass: interpret 7t, or
+an identity pass: interpret It, or
+an identity pass: interpret _t, or
 === it is an expression, a.go
 x.Pas·sword = *b7.c7
 x.Pas·sword = _b7.c7
@@ -17244,6 +17273,12 @@ x.Pas·sword = b7.c.d7
 === , a.go
 x.Pas·sword = b7$x
 x.Pas·sword = b7.7c
+x.Pas·sword = .b7.c7
+x.Pas·sword = b7..c7
+x.Pas·sword = b7.c!7
+x.Pas·sword = b7.c-7
+=== it is an expression, a.go
+x.Pas·sword = b7$0
 === it is the Base64 of words, a.json
 "nonce": "dGhlIHNhbXBsZSBub25jZQ=="
 === it is an expression, a.go
@@ -18030,6 +18065,11 @@ WEAK = """
 - a.ini PASS·WORD=s_op-db
 - a.ini PASS·WORD=shop.db
 + a.ini PASS·WORD=shop0db
+- a.ini PASS·WORD=p!ssword
+- a.ini PASS·WORD=passw!rd
+- a.ini PASS·WORD=admin.root
++ a.ini PASS·WORD=admin0
+- a.ini PASS·WORD=123.x
 + a.ini PASS·WORD=shop-db0
 - a.ini PASS·WORD=shop-db.x
 """.replace("saleor_db", "mysql")
@@ -18061,12 +18101,13 @@ def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
 
 
 def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
-    values = "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er x77er(x!x7#x7 "
+    values = "k8v2p9#x9q!z@z K8V2P9#X9Q!Z@Z ab_cd_#x9q!z@k AB_CD_#x9q!z@k kXqZvW#x9!z@k7 "
+    values += "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er x77er(x!x7#x7 "
     values += "k8#tulip!x9q@z k8#TULIP!x9q@z "
     values += "k8#v2p!x9q@ k8#summer!9q@z ing#on#!sting ing!kst!Qkx79"
     values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
     drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps._looks_random(value)]
-    assert drawn == values.split()[:7]
+    assert drawn == values.split()[:12]
     of_code = "\"'()[]{}<>=;`+"
     for char in string.punctuation:  # the third symbol in words
         drawn = char not in f"{of_code}_-.,/:\\#%"
@@ -19587,6 +19628,10 @@ def test_a_mark_at_the_beginning_of_a_text_takes_no_column():
     assert places(f"\ufeff{wide} {GITHUB}") == places(f"{wide} {GITHUB}") == places(f"~ {GITHUB}")
 
 
+def test_a_file_is_read_512_kib_at_a_time():
+    assert [len(chunk) for chunk in ps.chunks_of(io.BytesIO(bytes(1 << 20)).read)] == [1 << 19] * 2
+
+
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
 def test_short_reads_make_no_difference(size):
     data = io.BytesIO(("x" * 99 + "\n").encode() * 900 + GITHUB.encode() + b"\n" + PEM.encode())
@@ -20057,6 +20102,10 @@ env(deploy_key, "V")
 env["deploy_key"], "V"
 env("deploy_key", other="V")
 env("deploy_key", V)
+env("deploy_key",  "V")
+env(  "deploy_key", "V")
+env(`deploy_key`, "V")
+deploy_key` = 'V'
 other_thing = 'V'
 """
 
@@ -20070,6 +20119,7 @@ def test_a_token_has_the_name_that_it_is_assigned_to():
             assert {match.name for match in scanned(line.replace("V", token()), "a.py")} == {name}, line
     for line in ("x_key.y-z_0 = V", "env('x_key.y-z_0', 'V')"):
         assert {match.name for match in scanned(line.replace("V", token()), "a.py")} == {"x_key.y-z_0"}, line
+    assert scanned(f"${{x_key_0:-{token()}}}")[0].name == "x_key_0"
     (match,) = scanned(f"deploy_key =\nx = '{token()}'", "a.py")
     assert match.name == ""
 
@@ -20295,6 +20345,13 @@ def test_git_gets_the_variables_by_which_it_finds_things_and_a_hooks_only_here(
     asked = ps.ask_git(place, "x").splitlines()
     given = {line.split("=")[0] for line in asked} - {"PWD", "OLDPWD", "SHLVL", "_"}
     assert given == {*names, *ps._GIT_SETTINGS}
+
+
+def test_another_thread_may_delete_a_variable_when_git_starts(stand_in, monkeypatch):
+    stand_in("echo done")
+    listed = type(os.environ).__iter__
+    monkeypatch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GIT_CONFIG_GONE"]))
+    assert ps.ask_git(".", "x") == "done"
 
 
 def test_git_fetches_nothing_takes_no_lock_replaces_nothing_and_speaks_english(stand_in):
@@ -20550,6 +20607,26 @@ def test_history_reports_a_secret_that_was_there_before_only_where_it_was_introd
     assert found == [("a.py", 2, second), ("copy.py", 2, second)]
 
 
+def test_what_a_merge_takes_from_any_of_its_parents_was_there_before(repository):
+    plant(repository, "a.py")
+    commit(repository)
+    for n, branch in enumerate(("topic", "main")):
+        git(repository, "checkout", "-qB", branch, "main~0" if n == 0 else "topic~1")
+        leak(repository / "a.py", n)
+        commit(repository)
+    git(repository, "merge", "-q", "--no-commit", "-s", "ours", "topic")
+    (repository / "a.py").write_text("".join(f"x = '{token(n)}'\n" for n in range(3)))
+    commit(repository)
+    assert [finding.line for finding in ps.audit(history=["main^!"])] == [3]
+
+
+def test_each_commit_is_compared_with_those_before_it_once(repository, monkeypatch):
+    plant(repository, "a.py")
+    head, compared = commit(repository), []
+    monkeypatch.setattr(ps, "changed_blobs", lambda folder, commits: compared.extend(commits) or ())
+    assert len(list(ps.file_versions(".", []))) == 1 and compared == [head]
+
+
 def test_history_reports_a_secret_whose_comment_was_removed_later(repository):
     leak(repository / "a.py", comment="  # paissive: allow")
     commit(repository)
@@ -20752,6 +20829,10 @@ def test_git_is_asked_about_the_file_of_that_name_and_says_who_wrote_it(reposito
     head = git(repository, "rev-parse", "--short", "HEAD")
     (repository / ".gitignore").write_text("e*\n")
     (repository / "link").symlink_to("sub/c")
+    git(repository, "checkout", "-qb", "other")
+    (repository / "ab").write_text("y")
+    git(repository, "commit", "-qam", "y")
+    git(repository, "checkout", "-q", "main")
     names = ("ab", "sub/c", "link", "a*", "d", "e")
     assert [ps.last_commit(name) for name in names] == [*[f"{head} by A"] * 3, "", "", ""]
     plant(repository, "e")
@@ -20865,6 +20946,14 @@ def test_a_broken_object_is_reported_and_the_rest_is_read(repository, revisions)
     assert ([finding.path for finding in run], run.summary.unreadable) == (["a.py"], 1)
 
 
+@pytest.mark.parametrize("revisions", [[], ["HEAD"]], ids=str)
+def test_trees_that_a_partial_clone_lacks_are_reported(repository, clone, revisions):
+    commit_leaks(repository, "a.py")
+    why, lacking = [], clone("--no-checkout", "--filter=tree:0")
+    assert leaks(lacking, history=revisions, on_error=lambda path, text: why.append(text)) == set()
+    assert why == ["missing or broken objects in its history: 1"]
+
+
 def test_history_without_trees_or_parents_is_found_but_has_no_path(repository, clone):
     for n in range(2):
         leak(repository / f"{n}.py", n)
@@ -20969,10 +21058,10 @@ def refused(repository, *argv, **settings):
 
 
 def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(repository):
-    git(repository, "config", "core.hooksPath", "my hooks")
+    git(repository, "config", "core.hooksPath", "./my hooks/")
     plant(repository, "sub/c.py")
-    for _ in range(2):
-        assert ps.main(["hook", "install"]) == 0
+    assert ps.main(["hook", "install"]) == 0
+    assert ps.install_hook("pre-commit") == os.path.join("my hooks", "pre-commit")
     leak(repository / "a.py")
     (repository / ".paissive-audit").write_text("")
     for name in ("importlib", "json", "re"):
@@ -21076,6 +21165,13 @@ def test_gitattributes_gets_a_line_of_its_own_where_it_lacks_that(folder):
         path.unlink(missing_ok=True) if before is None else path.write_text(before)
         ps._set_merge_driver(".gitattributes")
         assert path.read_text() == after
+
+
+def test_gitattributes_that_are_a_link_to_nothing_are_not_made(folder):
+    (folder / ".gitattributes").symlink_to("elsewhere")
+    with pytest.raises(FileNotFoundError):
+        ps._set_merge_driver(".gitattributes")
+    assert not (folder / "elsewhere").exists()
 
 
 def test_a_new_gitattributes_is_for_all_who_may_read_the_project(folder):
@@ -21245,14 +21341,14 @@ def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
 
 def test_what_a_hook_runs_imports_the_module_and_passes_its_arguments_on(tmp_path, monkeypatch, capsys):
     module = tmp_path / "module.py"
-    facts = "seen, gc.isenabled(), sys.argv[1:], sys.path[0], sys.modules['paissive_secrets'].seen"
+    facts = "seen, gc.isenabled(), sys.argv[1:], sys.path, sys.modules['paissive_secrets'].seen"
     text = f"import gc, sys\nseen = gc.isenabled()\ndef run_as_program():\n    print({facts})\n"
     module.write_text(text)
     monkeypatch.setattr(sys, "argv", ["-c", str(module), "audit", "--staged"])
-    monkeypatch.setattr(sys, "path", ["", "/first"])
+    monkeypatch.setattr(sys, "path", ["/first", "", "/second"])
     monkeypatch.setitem(sys.modules, "paissive_secrets", ps)
     exec(ps._IMPORT_AND_RUN, {})
-    assert capsys.readouterr().out == "False True ['audit', '--staged'] /first False\n"
+    assert capsys.readouterr().out == "False True ['audit', '--staged'] ['/first', '/second'] False\n"
 
 
 def test_a_hook_that_was_added_to_is_not_overwritten(repository):
