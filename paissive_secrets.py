@@ -4102,7 +4102,7 @@ class VaultStore(Store):
         """Return a secret; before it counts as absent, ask for the mounts again."""
         kv = kv if version is None else 2
         secret = self._fetch(self._locate(path, kv), version)
-        if not secret.version and secret.place != self._locate(path, kv):  # `_call` has forgotten the mounts
+        if secret.place != self._locate(path, kv):  # `_call` has forgotten the mounts
             secret = self._fetch(self._locate(path, kv), version)
         return secret
 

@@ -8715,6 +8715,11 @@ def test_one_of_several_fields_is_written_by_one_request_after_a_read(monkeypatc
     store.delete("app#d")
     assert seen[-1][0] == "PATCH"
     assert store.get_fields("app") == {"a": "é", "n": None, "b": {"c": [1.5, None]}}
+    first = bao().store(mount="kv1")
+    first.set_fields("app", {"a": "v", "b": "w"})
+    seen = record_requests(first)
+    first.set("app#a", "x")
+    assert [method for method, _ in seen] == ["GET", "POST"]  # KV 1 knows no PATCH
 
 
 WITHOUT_PATCH = "data * create read update", "delete * update", "metadata * list"
@@ -8954,7 +8959,8 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     store.set("gone#a", "x"), store.delete("gone#a")
     wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
     assert store.get_all(wanted) == {"app#a": "1", "app#b": "2", "app#": '{"a": "1", "b": "2"}'}
-    assert refusal(store.get, "app__PREVIOUS#").startswith("NotFound: ")  # it has one version
+    said = "NotFound: no secret named 'app__PREVIOUS'; see: list"
+    assert refusal(store.get, "app__PREVIOUS#") == said  # it has one version
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
 
@@ -9006,6 +9012,20 @@ def test_a_store_notices_that_a_mount_is_gone():
     assert eventually(lambda: type(failure(store.get, f"{name}/db#p")) is ps.NotFound)
     store.set(f"{name}/db#p", "in the default mount")
     assert bao().ask("GET", f"secret/data/{name}/db")["data"]["data"] == {"p": "in the default mount"}
+
+
+def test_a_read_from_a_mount_that_is_gone_looks_in_the_default_one(stub):
+    kv = {"type": "kv", "options": {"version": "2"}}
+    mounts = [{"secret/": kv, "team/": kv}]
+
+    def answer(request):
+        if b"/ui/mounts" in request:
+            return http_json({"data": {"secret": mounts.pop() if mounts else {"secret/": kv}}})
+        return http() if b"/v1/secret/data/team/a " in request else vault_errors(404)
+
+    server = stub(answer)
+    server.kv = None
+    assert server.store().get("team/a") == "v"
 
 
 def test_a_write_that_a_mount_does_not_support_any_more_makes_the_next_one_look_again(stub, frozen):
@@ -9184,7 +9204,7 @@ def test_a_folder_that_may_not_be_listed_is_left_out(stub):
     def answer(request):
         if b"/metadata/hidden/?list" in request:
             return http(b"{}", 403)
-        return http_json({"data": {"keys": ["a", "hidden/"]}}) if b"?list" in request else http()
+        return http_json({"data": {"keys": ["a", "a", "hidden/"]}}) if b"?list" in request else http()
 
     assert list(stub(answer).store().names()) == ["a"]
 
@@ -9294,6 +9314,13 @@ def test_older_values_of_a_secret_are_those_of_its_versions_but_for_the_last():
     assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", store.last_set("app#a"))
 
 
+def test_an_older_value_that_can_not_be_read_is_an_error(stub):
+    versions = http_json({"data": {"versions": {"1": WHEN, "2": WHEN}}})
+    server = stub(lambda request: http(b"{}", 403) if b"/data/" in request else versions)
+    server.about_token = http(b'{"errors": ["1 error occurred"]}', 403)
+    assert type(failure(list, server.store().older_values("a"))) is ps.Denied
+
+
 def test_a_secret_that_may_be_listed_but_not_read_is_an_error_if_all_are_wanted():
     store = bao().store()
     for name in "ab":
@@ -9399,12 +9426,12 @@ def test_a_token_that_has_ended_is_replaced_though_anyone_may_see_some_mounts(st
         if b"/login/" in request:
             return grants(100, next(tokens))
         if b"/ui/mounts " in request:
-            return http_json({"data": {"secret": {"public/": kv, **({"secret/": kv} if is_known else {})}}})
+            return http_json({"data": {"secret": {"public/": kv, **({"our kv/": kv} if is_known else {})}}})
         return http() if is_known else http(b'{"errors": ["permission denied"]}', 403)
 
     server = stub(answer)
     server.kv = server.about_token = None
-    assert server.store(**LDAP).get("a") == "v"
+    assert server.store(mount="our kv", **LDAP).get("a") == "v"
 
 
 def test_a_mount_that_is_configured_may_be_made_later(stub):
