@@ -8684,20 +8684,27 @@ def test_setting_one_field_keeps_the_others_whoever_writes_them():
     assert [stores[0].get(f"app/db#field{n}") for n in range(8)] == [f"{n}/4" for n in range(8)]
 
 
-def test_a_field_is_deleted_though_another_is_written_at_the_same_moment():
+@pytest.mark.parametrize("moment", ["GET secret/data/", "POST secret/delete/"])
+def test_a_field_is_deleted_though_another_is_written_at_the_same_moment(moment):
     store = bao().store()
-    other = bao().store(prefix=store.settings.prefix)
+    other, left = bao().store(prefix=store.settings.prefix), ["app#b"]
     store.set("app#a", "v")
-    record_requests(store, lambda _, path: "/delete/" in path and other.set("app#b", "w"))
+    act = lambda method, path: left and f"{method} {path}".startswith(moment) and other.set(left.pop(), "w")  # noqa: E731
+    record_requests(store, act)
     store.delete("app#a")
-    assert list(store.names()) == ["app#b"]
+    assert list(store.names()) == ["app#b"] and not left
 
 
-@pytest.mark.parametrize("act", [lambda s: s.set("app#b", "w"), lambda s: s.delete("app#b")])
+@pytest.mark.parametrize(
+    "act", [lambda s: s.set("app#b", "w"), lambda s: s.delete("app#b"), lambda s: s.set("app#", '{"b": "w"}')]
+)
 def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back(act):
     store = bao().store()
     other, left = bao().store(prefix=store.settings.prefix), ["app#"]
-    store.set_fields("app", {"a": "v", "b": "v"}), store.set_fields("warm", {"a": "v", "b": "v"})
+    (
+        store.set_fields("app", {"a": "v", "b": "v", "b__PREVIOUS": "o"}),
+        store.set_fields("warm", {"a": "v", "b": "v"}),
+    )
     seen = record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
     act(store)
     assert {*store.names()} - {"app#b"} == {"warm#a", "warm#b"}
@@ -8983,6 +8990,9 @@ def test_a_store_notices_mounts_that_come_later_or_are_upgraded(monkeypatch):
     assert bao().ask("GET", f"{late}/data/db")["data"]["data"] == {"p": "v"} == store.get_fields(f"{late}/db")
 
 
+TIME = "2026-01-01T00:00:00Z"
+
+
 def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, frozen):
     written, mounts = http_json({"data": {"version": 2}}), []
 
@@ -8991,6 +9001,8 @@ def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, froz
             return mounts.append(1) or http_json(MOUNTS)
         if b"?list=true" in request:
             return http_json({"data": {"keys": []}})
+        if b"/data/deleted " in request:
+            return http_json({"data": {"data": None, "metadata": {"version": 1, "deletion_time": TIME}}}, 404)
         return http() if request.startswith(b"GET") else written
 
     server = stub(answer)
@@ -9000,6 +9012,7 @@ def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, froz
         assert len(mounts) == asked
     for frozen.at in (100, 10_000):
         assert (store.get("app/db"), len(mounts)) == ("v", 2)
+    assert (type(failure(store.get, "deleted")), len(mounts)) == (ps.Deleted, 2)
     assert (list(store.names()), len(mounts)) == ([], 3)  # as by writes
 
 
@@ -9333,11 +9346,13 @@ def test_a_secret_that_may_be_listed_but_not_read_is_an_error_if_all_are_wanted(
 def test_a_policy_that_may_read_but_not_list_reads():
     store = bao().store()
     store.set("app/db#a", "v")
+    store.set_fields("app/two", {"a": "v", "b": "v"})
     reader, prefix = limited(store, "data app/* read"), store.settings.prefix
     assert reader.get("app/db#a") == "v"
     for act, path, capability in (
         (lambda: list(reader.names()), f"secret/metadata/{prefix}/", "list"),
         (lambda: reader.set("app/db#a", "w"), f"secret/data/{prefix}/app/db", "update"),
+        (lambda: reader.set("app/two#a", "w"), f"secret/data/{prefix}/app/two", "update"),
         (lambda: reader.set("app/new#a", "w"), f"secret/data/{prefix}/app/new", "create"),
         (lambda: reader.get("other/db#a"), f"secret/data/{prefix}/other/db", "read"),
         (lambda: reader.delete_versions("app/db"), f"secret/metadata/{prefix}/app/db", "delete"),
