@@ -9217,9 +9217,9 @@ def test_a_folder_that_may_not_be_listed_is_left_out(stub):
     def answer(request):
         if b"/metadata/hidden/?list" in request:
             return http(b"{}", 403)
-        return http_json({"data": {"keys": ["a", "a", "hidden/"]}}) if b"?list" in request else http()
+        return http_json({"data": {"keys": ["a", "a", 7, "hidden/"]}}) if b"?list" in request else http()
 
-    assert list(stub(answer).store().names()) == ["a"]
+    assert list(stub(answer).store().names()) == ["a", "7"]  # whatever a server sends
 
 
 def test_a_list_that_vault_would_not_send_is_reported(stub):
