@@ -8810,6 +8810,13 @@ def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
     assert store.get_fields("app") == {"a": "v", "b": "x"}
 
 
+BAD_FIELDS = {
+    "[]": 'the value for all fields is not a JSON object; it must look like {"key": "value"}',
+    '{"a": "1", "a": "2"}': "the value for all fields can't be read as JSON: duplicate key 'a'; correct it",
+    '{"a": NaN}': "a field would hold what JSON can't; use text, numbers, lists and dicts",
+}
+
+
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
 def test_all_fields_are_read_and_written_by_one_request(mount):
     store = bao().store(mount=mount)
@@ -8830,8 +8837,8 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     assert refusal(store.get_fields, "app#only") == said
     store.delete("warm")
     assert (seen[-1][0] == "DELETE") == (mount == "kv1")  # on KV 2, it looks whether others wrote meanwhile
-    for bad in ("[]", '{"a": "1", "a": "2"}'):
-        assert type(failure(store.set, "app#", bad)) is ps.BadValue
+    for bad, said in BAD_FIELDS.items():
+        assert refusal(store.set, "app#", bad) == f"BadValue: {said}"
     for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
         said = refusal(store.set_fields, "app", {"ok": "1", "a": odd})
         assert said.startswith("BadValue: the field 'a' ")
@@ -8958,6 +8965,23 @@ def test_eight_secrets_are_read_at_a_time(stub):
     seen = record_requests(store)
     assert store.get_all([*names, "s1#b", "a//b"]) == dict.fromkeys(names, "v")
     assert sum("mounts" in path for _, path in seen) == 1
+
+
+def test_an_error_ends_the_reads_of_other_secrets_that_have_not_begun(stub):
+    go_on = threading.Event()
+
+    def answer(request):
+        if b"?list=true" in request:
+            return http_json({"data": {"keys": [f"s{number}" for number in range(50)]}})
+        return vault_errors(503, "Vault is sealed") if b"/data/s0 " in request else go_on.wait(50) and http()
+
+    server = stub(answer)
+    assert type(failure(list, server.store(max_retries=0).names())) is ps.VaultSealed
+    begun = {thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name}
+    go_on.set()
+    for thread in begun:
+        thread.join(50)
+    assert server.tries() <= 9  # eight at a time
 
 
 def test_get_all_leaves_out_what_is_absent_or_deleted():
@@ -9265,6 +9289,19 @@ def test_versions_are_in_the_order_of_their_numbers(stub):
     store = stub(http_json(about)).store()
     assert [version.number for version in store.versions("app")] == [9, 10, 11]
     assert store.last_set("app") == "2026-01-11T00:00:00"
+
+
+def test_a_time_is_one_to_the_second_and_nothing_else_that_a_server_sends(stub):
+    times = {
+        "2026-01-11T12:00:00.5Z": "2026-01-11T12:00:00",
+        "2026-01-11T12:00": "",
+        "x2026-01-11T12:00:00Z": "",
+    }
+    times |= {"4111-1111-1111-1111T12:00:00": "", "": ""}
+    rows = [{"created_time": time, "deletion_time": time, "destroyed": "no"} for time in times]
+    store = stub(http_json({"data": {"versions": dict(enumerate(rows, 1))}})).store()
+    found = [(version.created, version.deleted, version.destroyed) for version in store.versions("app")]
+    assert found == [(time, time, False) for time in times.values()]
 
 
 def test_kv_1_has_no_versions():
