@@ -3437,7 +3437,6 @@ class _Response(io.RawIOBase):
         return size
 
 
-@lru_cache(1024)
 def url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
@@ -4354,7 +4353,6 @@ def _parse_fields(text: str) -> Json:
     return fields
 
 
-@lru_cache(1024)
 def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = check_name(name).partition("#")

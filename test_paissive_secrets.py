@@ -8553,6 +8553,7 @@ def test_closing_revokes_the_leases_that_this_process_took(stub, settings, token
     server = stub(lambda request: answer if b"/revoke" in request else dynamic(request))
     store = server.store(**settings)
     assert store.get("db/creds/app#user") == "u-1234"
+    failure(store.get, "db/other#user")  # any other request, after which the lease is still known
     assert ended(in_child(store.close)) == [0] and server.tries("/revoke") == 0
     store.close(), store.close()
     [request] = [request for request in server.requests if b"/revoke" in request]
