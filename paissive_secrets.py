@@ -3306,11 +3306,11 @@ class Exchange:
                 raise ConnectionAbortedError
             self._sent = True
             connection.request(self.method, target, self._data, fields)
-            with connection.getresponse() as response:
-                framing = [name for name in response.headers if name.lower() in _FRAMING]
-                if response.headers.defects or len(framing) > 1:
-                    raise ValueError  # its end is in doubt, so the next one could be misread
-                raw = response.read()
+            response = connection.getresponse()
+            framing = [name for name in response.headers if name.lower() in _FRAMING]
+            if response.headers.defects or len(framing) > 1:
+                raise ValueError  # its end is in doubt, so the next one could be misread
+            raw = response.read()
             reusable = not response.will_close
         finally:
             self.transport.give_back(connection, reusable=reusable)

@@ -7120,6 +7120,11 @@ def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
     assert server.connections == 2
 
 
+def test_a_connection_whose_response_can_not_be_read_is_used_no_more(stub):
+    server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ng\r\n", http())
+    assert (server.store().get("a"), server.connections) == ("v", 2)
+
+
 def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
     store = stub(http() + http(ANSWER.replace(b'"v"', b'"wrong"'))).store()
     assert {store.get("a") for _ in range(20)} == {"v"}
@@ -8235,6 +8240,11 @@ LEASES = {
         LDAP,
         {LOG_IN: [USUAL[LOG_IN], DOWN, DOWN], RENEW: [DOWN, DOWN]},
         {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW, LOG_IN], 122: [RENEW]},
+    ),
+    "one that is refused by then": (
+        LDAP,
+        {LOG_IN: [USUAL[LOG_IN], http(b"{}", 400)], RENEW: [DOWN, DOWN]},
+        {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW], 122: [RENEW]},
     ),
     "a token": ({}, {}, {0: [LOOK_UP], 80: [RENEW]}),
     "an old token": ({}, {LOOK_UP: [leased(30, creation_ttl=120)]}, {0: [LOOK_UP, RENEW], 80: [RENEW]}),
