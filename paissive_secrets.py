@@ -2449,7 +2449,7 @@ class FileStore(Store):
             text = _dump(name=self._title + name, value=check_value(value), updated=utc_now())
             texts[self._path(name)] = text
         with self._open_to_write() as keys:
-            for name in values:
+            for name in {name.rpartition("/")[0]: name for name in values}.values():  # once a folder
                 self._check_folders(name, make=True)
             for name, path in zip(values, texts):
                 with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
