@@ -4603,7 +4603,7 @@ class Resolver:
                 store = self._manager.store(backend)
             # The author of a reference may not know the key, and must not get it under another name. Keys
             # are variables or mounted files, which override a store's own values.
-            if is_store_credential(variable_name(name).upper()) and store.overridden_by(name):
+            if is_store_credential(variable_name(name)) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             value = self._loaded.get((id(store), name), {}).get("current") or store.get(name)
         except (BadName, BadValue, NotFound) as error:

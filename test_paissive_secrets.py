@@ -5830,7 +5830,11 @@ def test_no_member_counts_where_others_can_write(folder, files, team, monkeypatc
         assert refusal(act).startswith(problem)
 
 
-def test_a_member_whose_recipient_is_lost_is_an_error(files, team):
+def test_a_member_whose_recipient_is_damaged_or_lost_is_an_error(files, team):
+    os.truncate(ADA[1], 100)
+    assert [(path, type(error)) for path, error in files.damaged_files()] == [
+        (str(ADA[1].absolute()), ps.Corrupt)
+    ]
     ADA[1].unlink()
     said = f"Unavailable: can't read {ADA[1].absolute()}: No such file or directory"
     assert refusal(files.members) == said
@@ -5909,6 +5913,17 @@ def test_what_a_leaver_seals_to_the_old_identity_is_neither_accepted_nor_sealed_
         assert "does not open" in refusal(act)
     assert tree() == before
     assert "does not open" in refusal(opened_by(team["bob"], monkeypatch).get, "app/db")
+
+
+def test_a_store_whose_secrets_were_all_deleted_keeps_its_identity(files, monkeypatch):
+    own = files.reveal_identity()
+    for name in list(files.names()):
+        files.delete(name)
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_MASTER_PASSWORD", "not that one")
+        assert "the master password does not open" in refusal(ps.FileStore().set, "A", "1")
+    ps.FileStore().set("A", "1")
+    assert ps.FileStore().reveal_identity() == own
 
 
 def test_a_store_that_has_members_and_lost_all_else_gets_no_new_identity(files, team):
@@ -9804,6 +9819,22 @@ def test_a_secret_that_is_deleted_from_a_named_dotenv_file_takes_its_policy_alon
     assert ps.SecretRotation("env").scheduled() == []
 
 
+def test_a_policy_is_deleted_with_its_secret_unless_that_is_still_in_a_file(here):
+    store = ps.MemoryStore()
+    rotation = ps.SecretRotation(store)
+    for existed in (True, False):
+        store.set("A_TOKEN", "v")
+        rotation.schedule("A_TOKEN", "30d")
+        if not existed:  # any more
+            store.delete("A_TOKEN")
+        assert ps.delete_secret("A_TOKEN", backend=store) == existed
+        assert rotation.scheduled() == []
+    Path(".env").write_text("A_TOKEN=v\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "30d")
+    assert ps.SecretsManager("env").delete_secret("A_TOKEN")  # for this process only
+    assert ps.SecretRotation("env").scheduled() == ["A_TOKEN"]
+
+
 def test_an_empty_value_is_deleted_like_any_other():
     store = ps.MemoryStore()
     store.set("A_TOKEN", "")
@@ -9874,6 +9905,8 @@ def test_a_reference_to_an_impossible_name_asks_no_store(tmp_path):
     for store in (own, whole):
         config = ps.SecretConfig(file, backend=store)
         assert "bad name 'a\\nb': it has a control character" in refusal(config.get, "a", use_secret=True)
+    whole.set = lambda *_: pytest.fail("asked")
+    assert "bad name 'a\\nb'" in refusal(ps.set_secret, "a\nb", "v", backend=whole)
 
 
 def test_a_store_of_the_users_own_gets_names_and_values_as_they_are():
@@ -10266,6 +10299,13 @@ def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
     Path(".env").write_text("A=secret:NOPE\n")
     said = "'A' is a reference to no secret; change it where it is, or delete it first\n"
     assert say("set", "A", stdin="v") == (2, said)
+
+
+def test_a_reference_to_what_can_not_be_read_is_replaced_only_where_it_is(monkeypatch):
+    monkeypatch.setenv("A", "secret:B")
+    monkeypatch.setenv("B_FILE", "nowhere")
+    hint = "change it where it is, or delete it first"
+    assert refusal(ps.set_secret, "A", "v") == f"BadValue: 'A' is a reference to no secret; {hint}"
 
 
 def test_a_reference_after_one_to_nothing_is_named_as_the_one_to_set(say):
