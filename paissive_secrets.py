@@ -2006,6 +2006,8 @@ def run_command(
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
         raise Unavailable(f"it ended with {how} {abs(child.returncode)}")
+    if len(printed) > MAX_FILE_BYTES:
+        raise Unavailable("it printed too much")
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
@@ -2027,7 +2029,7 @@ def _communicate(
                 child.stdin.close()
             if child.stdout:
                 with child.stdout as pipe:
-                    printed = pipe.read(MAX_FILE_BYTES)
+                    printed = pipe.read(MAX_FILE_BYTES + 1)
 
     end = time.monotonic() + timeout
     # In a thread: what the command left running in the background may hold the pipe for good.

@@ -4247,6 +4247,9 @@ def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
     monkeypatch.setenv("X_COMMAND", "head -c 1000000 /dev/zero")
     said = "Locked: X_COMMAND failed: it ended with signal 13; run it by hand to see why"
     assert refusal(ps.read_store_credential, "X") == said
+    monkeypatch.setenv("X_COMMAND", "printf %01001d 7")
+    said = "Locked: X_COMMAND failed: it printed too much; run it by hand to see why"
+    assert refusal(ps.read_store_credential, "X") == said
     monkeypatch.setenv("X_COMMAND", "printf %01000d 7")
     assert ps.read_store_credential("X") == "7".zfill(1000)
 
@@ -4422,6 +4425,18 @@ def test_a_signal_at_any_moment_of_waiting_for_a_command_ends_it(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(SystemExit, match="143"):
         ps.run_command(["sleep", "60"], "", 60)
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_command_is_killed_of_which_no_other_process_could_know(monkeypatch):
+    def start(*args, start=subprocess.Popen, **more):
+        started.append(start(*args, **more))
+        return started[-1]
+
+    started, full = [], unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(OSError, match="No space left"):
+        ps.run_command(["sleep", "60"], "v", 60, lock=types.SimpleNamespace(fd=2, record_holder=full))
     assert started[0].returncode == -signal.SIGKILL
 
 
@@ -4607,6 +4622,14 @@ def test_age_seals_the_same_bytes_to_something_else_in_every_field(identity, mon
     assert [len(key) for key in {*file_keys}] == [16] * 3
     monkeypatch.setattr(os, "urandom", bytes)  # of which the key pair is independent
     assert len({fields(ps.seal(b"value", identity.recipient()))[0] for _ in range(3)}) == 3
+
+
+def test_age_generates_identities_that_nobody_can_predict():
+    found = set()
+    for _ in range(2):
+        random.seed(1)
+        found.add(ps.Identity.generate().reveal())
+    assert len(found) == 2
 
 
 def test_age_refuses_what_no_canonical_header_has(identity):
