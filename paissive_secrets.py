@@ -6947,10 +6947,9 @@ _ELSEWHERE = {
 # ends where a string or a part of one does.
 _IN_SOURCE = {
     b"or": rb"|(?<=[)\]\w]\ )\?:|(?<=[)\]]\ )or",
-    b"else": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?![\w.$])(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
+    b"else": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
     rb"(?P=first)\ (?:\|\||\?\?|\?:|or)\ )?",
-    b"begin": rb"(?=(?![^\s\"'`,;<>(){}&|\\\[\]=:0-9]{0,299}[\s,<>(){}|\\\[\]=:])"  # how most words end
-    + _BARE_BEGIN + rb"{0,299}?(?:[0-9]|" + _BARE_BEGIN + rb"(?:[\"'`&]|;\S))"
+    b"begin": rb"(?=" + _BARE_BEGIN[:-1] + rb"0-9]{0,299}(?:[0-9]|(?<=" + _BARE_BEGIN + rb")(?:[\"'`&]|;\S))"
     + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.

@@ -16570,6 +16570,75 @@ a.txt toke·n = "«ABCDEF!#Iabcd»"
 a.txt toke·n = "ABCDEF!#IJabcd"
 a.txt toke·n = "«abcdef!#iABCD»"
 a.txt toke·n = "abcdef!#ijABCD"
+a.yml pass·word: {7Vabcde
+a.yml pass·word: [7Vabcde]
+a.yml pass·word: (7Vabcde)
+a.yml pass·word: «{xabcd7»
+a.yml pass·word: «[xabcd7»
+a.yml pass·word: «(xabcd7»
+a.yml pass·word: ( abcd7
+a.yml pass·word: { abcd7
+a.yml pass·word: [ abcd7
+a.yml pass·word:«(xabcd7»
+a.ini pass·word=«(xabcd7»
+a.xml <pass·word>«(xabcd7»</pass·word>
+a.xml <pass·word><![CDATA[«(xabcd7»]]></pass·word>
+a.yml pass·word: ''7abcd
+a.yml pass·word: '7'abcd
+a.yml pass·word: `«7abcd»`
+a.yml pass·word: ``«7abcd»
+a.yml pass·word: =7abcd
+a.yml pass·word:=«7abcd»
+a.yml pass·word: >7abcd
+a.ini pass·word = >7abcd
+a.yml pass·word: ""7abcd
+a.ini pass·word = «,7abcd»
+a.ini pass·word = «;7abcd»
+a.ini pass·word = «<7abcd»
+a.ini pass·word = «)7abcd»
+a.ini pass·word = «}7abcd»
+a.ini pass·word = «&7abcd»
+a.ini pass·word = «|7abcd»
+a.ini pass·word = «\7abcd»
+a.ini pass·word = «]7abcd»
+a.ini pass·word = «:7abcd»
+a.md the pass·word is "«§-§§»
+a.md the pass·word is '«§-§§»
+a.md the pass·word is `«§-§§»
+a.md the pass·word is ,§-§§
+a.md the pass·word is ;§-§§
+a.md the pass·word is <§-§§
+a.md the pass·word is >§-§§
+a.md the pass·word is (§-§§
+a.md the pass·word is )§-§§
+a.md the pass·word is {§-§§
+a.md the pass·word is }§-§§
+a.md the pass·word is &§-§§
+a.md the pass·word is |§-§§
+a.md the pass·word is \§-§§
+a.md the pass·word is [§-§§
+a.md the pass·word is ]§-§§
+a.md the pass·word is =«§-§§»
+a.md the pass·word is :§-§§
+a.go pass·word=,7ummer
+a.go pass·word=;7ummer
+a.go pass·word=<7ummer
+a.go pass·word=>«7ummer»
+a.go pass·word=(7ummer
+a.go pass·word=)7ummer
+a.go pass·word={7ummer
+a.go pass·word=}7ummer
+a.go pass·word=&7ummer
+a.go pass·word=|7ummer
+a.go pass·word=\7ummer
+a.go pass·word=[7ummer
+a.go pass·word=]7ummer
+a.go pass·word==7ummer
+a.go pass·word=:7ummer
+a.xml <setting name="Pass·word" s="a"><value="§">
+a.xml <pass·word><value="§">
+a.xml <ke·y>pass·word</ke·y><string="§">
+a.xml <pass·word a="b"="§">
 """
 
 
