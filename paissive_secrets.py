@@ -6953,7 +6953,7 @@ _IN_SOURCE = {
     + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
-_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\r\n:=?+|,({>%!])"
+_NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\r\n:=?+|,({>!])"
 # Behind a name whose value has to look random: a short word, as in a query.
 _NO_WORD_AHEAD = rb"(?![\w.$-]{0,40}=[a-z]{0,15}[\s&])"
 # A key that is called no more than that, in a mapping or a query, is a secret only if it is long.

@@ -16639,6 +16639,37 @@ a.xml <setting name="Pass·word" s="a"><value="§">
 a.xml <pass·word><value="§">
 a.xml <ke·y>pass·word</ke·y><string="§">
 a.xml <pass·word a="b"="§">
+a.py pass·word!="«§»"
+a.js pass·word||"«§»"
+a.md |pass·word| «§-§7» |
+a.log GET ke·y_x=abcde&x=§§-§§
+a.log GET ke·y.x=abcde&x=§§-§§
+a.log GET ke·y$x=abcde&x=§§-§§
+a.log GET ke·y-x=abcde&x=§§-§§
+a.log GET ke·y_{a39}=abcde&x=§§-§§
+a.log GET toke·n_{a39}=abcde&x=§§-§§
+a.log GET toke·n=&x=§§-§§
+a.log GET toke·n=abcde&x=§§-§§
+a.json {"ake·y": "«§»"}
+a.json {"a_ke·y": "«§»"}
+a.json {"ke·y": "§"}
+a.json {"ke·y": "{A19}"}
+a.json {"ke·y": "«{A20}»"}
+a.json {'ke·y': "§"}
+a.json {"ke·y": "§'7"}
+a.log ke·y={A19} x
+a.log ke·y=«{A20}» x
+a.log ke·y={A19}&x
+a.log ke·y=«{A20}»&x
+a.log ke·y={A19}
+a.log ke·y=«{A20}»
+a.json "{\"ke·y\": \"{A19}\"}"
+a.json "{\"ke·y\": \"«{A20}»\"}"
+a.yml ke·y: {A19}
+a.yml ke·y: «{A20}»
+a.yml ke·y:{A19}
+a.yml ke·y : {A19}
+a.yml ke·y  : «{A19}»
 """
 
 
