@@ -19,6 +19,7 @@ import argparse
 import ast
 import atexit
 import base64
+import collections.abc
 import contextlib
 import copy
 import datetime
@@ -11565,6 +11566,28 @@ def test_a_policy_has_what_is_asked_for_and_else_the_defaults(rotation):
         policy = rotation._policies().get("DB_PASSWORD")
         expected = {"every": "1d", "timeout": "60s", "generate": "token:32", "scheduled": policy["scheduled"]}
         assert policy == {**expected, **options, **({"verify": ["sh", "-c", "c"]} if options else {})}
+
+
+def kinds(function, argument):
+    """The types of an argument that a type checker accepts."""
+    hint = typing.get_type_hints(function)[argument]
+    return {typing.get_origin(kind) or kind for kind in typing.get_args(hint)}
+
+
+def test_a_type_checker_accepts_what_a_policy_may_have_and_what_redact_takes():
+    command = {collections.abc.Callable, collections.abc.Sequence, str}
+    for name, accepted in {
+        "every": {str, float},
+        "timeout": {str, float},
+        "keep_previous": {str, float, type(None)},
+        "generate": command,
+        "apply": {*command, type(None)},
+        "verify": {*command, type(None)},
+    }.items():
+        assert kinds(ps.SecretRotation.schedule, name) == accepted
+    sources = {str, type(None), ps.SecretsManager, collections.abc.Iterable}
+    assert kinds(ps.redact_logs, "source") > sources
+    assert kinds(ps.redact, "source") == {ps.RedactingFilter, *kinds(ps.redact_logs, "source")}
 
 
 def test_a_refused_schedule_changes_nothing(rotation, monkeypatch):
