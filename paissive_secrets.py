@@ -5716,14 +5716,13 @@ _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finishe
 
 
 def environment_with_secrets(
-    store: Store, names: Iterable[str] = (), manager: SecretsManager | None = None
+    store: Store, names: Sequence[str] = (), manager: SecretsManager | None = None
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
     References in our environment are resolved. Keys to our stores are left out; they are masked, and so are
     other stages of the secrets.
     """
-    names = list(names)
     store.check_exists()
     expanded: dict[str, str] = {}
     others = []

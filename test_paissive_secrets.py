@@ -12702,7 +12702,7 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
     store.set("DB_PASSWORD", "other")
     twice = "'DB_PASSWORD' and 'db/password' would both be DB_PASSWORD; name the one that the command needs"
     assert refusal(ps.environment_with_secrets, store) == f"BadValue: {twice}"
-    assert ps.environment_with_secrets(store, iter(["db/password"]))[0]["DB_PASSWORD"] == SAFE
+    assert ps.environment_with_secrets(store, ["db/password"])[0]["DB_PASSWORD"] == SAFE
 
 
 def test_run_passes_on_what_opens_a_store_to_a_command_that_it_is_named_for_and_nothing_else():
