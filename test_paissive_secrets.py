@@ -12824,8 +12824,13 @@ def test_run_passes_settings_on_without_masking_or_mentioning_them(tmp_path):
     (tmp_path / ".env").chmod(0o600)
     done = cli("run", "--", "sh", "-c", "echo $DB_HOST $PORT $DB_PASSWORD", cwd=tmp_path)
     assert (done.stdout, err(done)) == (b"localhost 8000 ***\n", "")
-    done = cli("run", "DB_PASSWORD", "--", "sh", "-c", "echo $DB_HOST $DB_PASSWORD", cwd=tmp_path)
-    assert (done.stdout, err(done)) == (b"***\n", "")
+
+
+def test_run_passes_settings_on_unless_secrets_are_named(here):
+    (here / ".env").write_text(f"DB_HOST=localhost\nDB_PASSWORD={SAFE}\n")
+    for names, host in (([], "localhost"), (["DB_PASSWORD"], None)):
+        environment = ps.environment_with_secrets(ps.EnvironmentStore(), names)[0]
+        assert (environment.get("DB_HOST"), environment["DB_PASSWORD"]) == (host, SAFE)
 
 
 def test_run_resolves_references_with_the_manager_that_it_is_given(monkeypatch):
