@@ -11089,14 +11089,17 @@ def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
 
 @pytest.mark.parametrize("action", ["resume", "abort"])
 def test_resume_and_abort_may_be_killed_as_well(in_memory, action):
-    for n, m in itertools.product((2, 5, 6, 7), range(1, 8)):
-        in_memory.begin()
-        in_memory.rotate(n)
-        in_memory.act(lambda rotation: getattr(rotation, action)("DB_PASSWORD"), m)
-        assert in_memory.stages()[1] in (OLD, NEW)
-        with contextlib.suppress(ps.NotFound):
-            getattr(in_memory.rotation, action)("DB_PASSWORD")
-        assert in_memory.stages()[1:] == (in_memory.target.read_text(), None)
+    for n in (2, 5, 6, 7):
+        was_killed, m = True, 0
+        while was_killed:
+            m += 1
+            in_memory.begin()
+            in_memory.rotate(n)
+            was_killed = in_memory.act(lambda rotation: getattr(rotation, action)("DB_PASSWORD"), m)
+            assert in_memory.stages()[1] in (OLD, NEW)
+            with contextlib.suppress(ps.NotFound):
+                getattr(in_memory.rotation, action)("DB_PASSWORD")
+            assert in_memory.stages()[1:] == (in_memory.target.read_text(), None)
 
 
 def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped(in_memory):
