@@ -5778,7 +5778,7 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
     """Return a reference to each secret, by variable, which no two may share."""
     found: dict[str, str] = {}
     for name in names:
-        variable = variable_name(check_name(name))
+        variable = variable_name(name)
         # Not even if the store holds it: a child could open everything with it.
         if is_store_credential(variable):
             continue

@@ -11571,6 +11571,12 @@ def test_a_policy_has_what_is_asked_for_and_else_the_defaults(rotation):
         assert policy == {**expected, **options, **({"verify": ["sh", "-c", "c"]} if options else {})}
 
 
+def test_options_of_a_rotation_are_given_by_name(rotation):
+    for act, options in ((rotation.schedule, ["1d", "hex:8"]), (rotation.abort, [True])):
+        with pytest.raises(TypeError, match="positional"):
+            act("DB_PASSWORD", *options)
+
+
 def kinds(function, argument):
     """The types of an argument that a type checker accepts."""
     hint = typing.get_type_hints(function)[argument]
@@ -12872,6 +12878,10 @@ def test_run_refuses_a_variable_that_it_was_asked_for_and_that_refers_to_no_secr
     for name in ("BASIC_AUTH", "basic/auth"):
         out, err, code = run(name, "--", "printenv", "BASIC_AUTH", BASIC_AUTH="secret:ABSENT")
         assert (out, code, f"'{name}' looks like a reference, and leads to no" in err) == (b"", 1, True)
+
+
+def test_run_resolves_a_variable_that_is_a_reference_to_a_secret(run):
+    assert run("APP_TOKEN", *sh(f'[ "$COPY" = {SAFE} ]'), COPY="secret:APP_TOKEN") == (b"", "", 0)
 
 
 def test_run_says_nothing_of_a_variable_that_has_the_beginning_of_a_reference_in_its_middle(run):
