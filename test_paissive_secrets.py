@@ -12717,7 +12717,7 @@ def test_run_maps_names_to_variables_and_masks_all_stages_and_what_opens_the_sto
 def test_run_passes_on_what_opens_a_store_to_a_command_that_it_is_named_for_and_nothing_else():
     store = ps.MemoryStore()
     store.credentials = lambda: iter(["the-master-password", "short"])
-    for name in ("vault/token", "A_TOKEN", "Z_TOKEN"):
+    for name in ("vault/token", "A_TOKEN", "z/token"):
         store.set(name, f"{name}-value")
     environment, _ = ps.environment_with_secrets(store)
     assert [name in environment for name in ("A_TOKEN", "VAULT_TOKEN", "Z_TOKEN")] == [True, False, True]
