@@ -4105,11 +4105,19 @@ def test_what_can_not_be_written_to_says_which_file_to_name(here):
 
 def test_a_dotenv_file_behind_a_link_is_made_where_that_leads_and_keeps_its_mark_of_utf_8(env, here):
     (here / ".env").symlink_to("real.env")
-    env.set("A", "1")
+    ps.EnvironmentStore().persistent_view().set("A", "1")
     assert (here / "real.env").read_text() == "A=1\n" and (here / ".env").is_symlink()
     (here / ".env").write_text("\ufeffA=1\n")
     env.set("A", "2")
     assert (here / "real.env").read_text() == "\ufeffA=2\n"
+
+
+def test_a_dotenv_file_that_stays_as_it_is_is_read_once(env, here, monkeypatch):
+    (here / ".env").write_text("A=1\nB=2\n")
+    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
+    assert env.get("A") == "1"
+    monkeypatch.setattr(ps, "read_file", lambda *_, **__: pytest.fail("read again"))
+    assert env.get("B") == "2" and {"A": "1", "B": "2"} == env.plain_settings()
 
 
 def test_a_dotenv_file_below_what_is_no_folder_is_an_error(here):
