@@ -2137,6 +2137,10 @@ def test_a_specification_is_written_in_one_way(spec):
     assert refusal(ps.generate, spec).startswith("BadValue: ")
 
 
+def test_generate_makes_a_token_of_32_bytes_unless_it_is_told_otherwise():
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", ps.generate())
+
+
 @pytest.mark.parametrize(
     ("spec", "length"), [("hex", 32), ("hex:8", 16), ("hex:1024", 2048), ("password:8", 8)]
 )
