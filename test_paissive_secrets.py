@@ -3453,7 +3453,8 @@ def test_a_reference_in_a_variable_is_followed_whatever_is_mounted_under_its_nam
 def test_a_mounted_file_is_text_without_one_newline_at_its_end(tmp_path, monkeypatch):
     mounted = tmp_path / "mounted"
     monkeypatch.setenv("A_TOKEN_FILE", str(mounted))
-    assert "mounted, where 'A_TOKEN' is stored: No such file" in refusal(ps.get_secret, "A_TOKEN", "default")
+    said = f"Unavailable: can't read {mounted}, where 'A_TOKEN' is stored: No such file or directory"
+    assert refusal(ps.get_secret, "A_TOKEN", "default") == said
     texts = {b"v": "v", b"v\n": "v", b"v\r\n": "v", b"v\n\n": "v\n", b"": "", b" v ": " v ", b"v\r": "v\r"}
     for data, value in {**texts, b"v\r\r\n": "v\r", b"v\n\r\n": "v\n"}.items():
         mounted.write_bytes(data)
