@@ -1335,6 +1335,7 @@ class Policies:
     def _replace(self, name: str, policy: dict[str, Any]) -> None:
         if not self._sealed:
             stores = self._load()
+            self._read = None  # the write may fail
             policies = stores.setdefault(self._location, {})
             if policy:
                 policies[name] = policy

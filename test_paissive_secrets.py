@@ -2672,7 +2672,8 @@ def test_a_schedule_that_can_not_be_written_says_to_which_file(here, monkeypatch
     (here / ".env").write_text("A_TOKEN=1\n")
     monkeypatch.setattr(os, "replace", unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "full")))
     said = f"Unavailable: can't write {here}/p.json: full; what was there is unchanged"
-    assert refusal(ps.SecretRotation("env", "p.json").schedule, "A_TOKEN", "1d") == said
+    rotation = ps.SecretRotation("env", "p.json")
+    assert (refusal(rotation.schedule, "A_TOKEN", "1d"), rotation.scheduled()) == (said, [])
 
 
 def test_a_deletion_for_this_process_alone_keeps_the_policy(here):
@@ -2894,6 +2895,16 @@ def test_a_sealed_policy_that_is_no_json_is_named(files):
     assert refusal(ps.Policies(files).get, "DB").startswith(said)
 
 
+def test_a_policy_that_json_can_not_hold_is_refused_where_it_would_be_written(files, rotation):
+    for policies, where in (
+        (ps.Policies(files), "NEW"),
+        (ps.Policies(ps.MemoryStore(), rotation.path), rotation.path),
+    ):
+        said = f"BadValue: {where} would hold what JSON can't; use text, numbers, lists and dicts"
+        assert refusal(policies.change, "NEW", {"every": 1j}) == said
+        assert policies.names() == []
+
+
 def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monkeypatch):
     policies, other = (ps.Policies(ps.MemoryStore(), rotation.path) for _ in range(2))
     for name in "AB":
@@ -3052,8 +3063,11 @@ READ = {
 @pytest.mark.parametrize("text", READ)
 @pytest.mark.parametrize("around", ["Y=why\n{}\n", "\ufeffY=why\n# it's\n{}\nZZ=1", "Y=why\r\n{}\r\n"])
 def test_dotenv_reads_the_hard_cases(text, around):
-    found = read_by_us(around.format(text.replace("\n", "\r\n") if "\r" in around else text))
+    whole = around.format(text.replace("\n", "\r\n") if "\r" in around else text)
+    found = read_by_us(whole)
     assert (found.get("X"), found["Y"]) == (READ[text], "why")
+    if "X" in found:
+        assert ps.Dotenv(whole).get("X", {}) == READ[text]
 
 
 def test_dotenv_has_no_earlier_value_where_the_last_one_can_not_be_read():
