@@ -1874,6 +1874,8 @@ def test_a_change_that_may_not_be_on_the_disk_says_what_was_done(number, tmp_pat
         == f"Unavailable: {path} is written, {said}"
     )
     assert refusal(ps.make_folder, f"{path}older") == f"Unavailable: {path}older is made, {said}"
+    said = said.replace(os.strerror(number), "No such file or directory")
+    assert refusal(ps.sync_folder, f"{path}-gone", "it is done") == f"Unavailable: it is done, {said}"
     assert left_open(before) == Counter()
 
 
@@ -4106,6 +4108,7 @@ def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
         patch.setenv("A", "old")
         assert refusal(env.set, "A", "2") == refusal(env.delete, "A") == f"Unavailable: {said}"
         assert os.environ["A"] == "old"
+        assert os.listdir(here) == [".env"]
     monkeypatch.setattr(ps, "read_file", failing)
     assert refusal(ps.EnvironmentStore(here / ".env").get, "A") == (
         f"Unavailable: can't read {here}/.env: Input/output error"
