@@ -3954,9 +3954,7 @@ class VaultStore(Store):
         means absent.
         """
         place = self._locate(_secret_path(path), 1 if cas is None else 2)
-        for field, value in fields.items():
-            what = f"the field {show(field)}"
-            check_value(value if isinstance(value, str) else dump_json(value, what), what)
+        _check_fields(fields)
         version = self._write(place, dict(fields), cas)
         if version is None:
             hint = "read it again before you decide what to write"
@@ -4350,10 +4348,17 @@ def _value_in(fields: Json, field: str) -> str | None:
 
 def _parse_fields(text: str) -> Json:
     fields = parse_json(text, "the value for all fields")
-    dump_json(fields, "a field")  # refuse NaN, for instance
+    _check_fields(fields)
     if not fields:
         raise BadValue("the value for all fields is empty", hint="delete the secret, if that is meant")
     return fields
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    for field, value in fields.items():
+        what = f"the field {show(field)}"
+        check_value(field, what)
+        check_value(value if isinstance(value, str) else dump_json(value, what), what)
 
 
 def _path_and_field(name: str) -> tuple[str, str]:

@@ -8902,7 +8902,10 @@ def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
 BAD_FIELDS = {
     "[]": 'the value for all fields is not a JSON object; it must look like {"key": "value"}',
     '{"a": "1", "a": "2"}': "the value for all fields can't be read as JSON: duplicate key 'a'; correct it",
-    '{"a": NaN}': "a field would hold what JSON can't; use text, numbers, lists and dicts",
+    '{"a": NaN}': "the field 'a' would hold what JSON can't; use text, numbers, lists and dicts",
+    '{"a": "\\u0000"}': "the field 'a' has a NUL character; encode binary values, with base64 for instance",
+    '{"a": "\\ud800"}': "the field 'a' is not UTF-8; encode binary values, with base64 for instance",
+    '{"\\ud800": "1"}': "the field '\\ud800' is not UTF-8; encode binary values, with base64 for instance",
 }
 
 
@@ -9278,6 +9281,8 @@ def test_closing_gives_a_server_a_few_seconds(stub, frozen, monkeypatch):
     )
     store.close()
     assert 1 <= deadlines[-1] <= 5
+    frozen.at = 99
+    assert store.get("db/creds/app#user") == "u-1234"  # it may be used again, however late
 
 
 @pytest.mark.parametrize("mount", ["secret", "kv1"])
