@@ -4250,8 +4250,7 @@ class VaultStore(Store):
             response = self._session.call(method, target, sent, repeat=repeat)
             if response.status in (404, 405) and not response.data:
                 self._mounts = None  # there may be a new one, or one was upgraded
-            is_mismatch = response.says("check-and-set parameter did not match")
-            if is_mismatch or response.status in (200, 204, *ok):
+            if response.status in (200, 204, *ok) or response.says("check-and-set parameter did not match"):
                 return response
             may_be_done &= response.may_be_done or 0 < response.status < 300
             raise vault_error(response, needs, path)
