@@ -7794,7 +7794,7 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     for row in properties():
         if row.where in texts and row.regex.search(texts[row.where]):
             return row.reason
-    decoded = latin1(decode64(value.encode("latin-1", "replace")))
+    decoded = latin1(decode64(value.encode("latin-1")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
     if value.lower() in _hashes_of_words():
@@ -7829,7 +7829,7 @@ def _hashes_of_words() -> set[str]:
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a setting's password is words that anybody would try, or a word of its own name."""
     words = words_of(c.name)
-    if not words or not _sets_value(c):
+    if not _sets_value(c):
         return False
     if kind_of_name(words[-1]) != "pass" and not _is_secret_of_environment(c):
         return False

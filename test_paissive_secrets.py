@@ -17216,6 +17216,7 @@ def test_what_is_no_secret_is_low_with_its_reason_under_any_name():
 IN_CONTEXT = r"""
 === it counts up, a.yml
 key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+key: "AAEwMTIzNDU2Nzg5YWJjZGVm"
 key := "0123456789012345678901"
 === it is a hash, a.py
 'password': '5f4dcc3b5aa765d61d8327deb882cf99',
@@ -17232,6 +17233,7 @@ Pas·s: instructs the traffic to skip
 Pas·s: instructs the traffic to
 === it is a placeholder, a.yml
 pas·sword: Y2hhbmdlbWU=
+pas·sword: Zm9vYmFy
 toke·n: Y2hhbmdlbWUK
 === it is crossed out, a.yml
 toke·n: KipTT1BTKio=
@@ -17370,12 +17372,15 @@ the_ke·y = "abcdefgh7jklmnop"
 the_ke·y = "abcdefg-7jklmno"
 secr·et = "xqzvkjwqp"
 pas·sword = "administration"
+user·pass = "administration"
 toke·n_pas·s = "administration"
 api_ke·y = "{u}"
 === it is a name or a word, a.py
 the_ke·y = "abcdefgh7jklmno"
 ke·y1 = "counter1"
 ke·y12 = "qxzv12"
+the_ke·ys = "abcdefgh7jklmno"
+AUT·H_TOKE·N = "aut·h7"
 ke·ys = ["setKey1"]
 secre·t = "hmgetSetKey12"
 aut·h_toke·n = "aut·h7"
@@ -17391,6 +17396,7 @@ grant x identifie·d by "sel3ctor7"
 'x' identifie·d by "sel3ctor7"
 misuser x identifie·d by "sel3ctor7"
 it is identifie·d by "sel3ctor7"
+it is IDENTIFIE·D BY "sel3ctor7"
 === , a.md
 set pas·sword "sel3ctor7"
 with pas·sword "sel3ctor7"
@@ -17409,6 +17415,7 @@ pas·sword: sel3ctor7 12 it
 toke·n=`k3Xw9vQz-k3Xw9vQz`
 toke·n=`k3Xw9vQzk3Xw9vQz`
 === it is prose, a.md
+set pas·sword `sel3ctor7`
 reset pas·sword "sel3ctor7"
 the pas·sword "sel3ctor7"
 pas·sword: sel3ctor7 of it
@@ -17458,6 +17465,7 @@ Pas·sword: 1234
 Pas·sword = 12345678
 Pas·sword = -12345678
 Pas·sword = abcd7 (
+f("a", Pas·sword = abcd7 (x)
 Pas·sword = abcd7<
 Pas·sword = a7.b7(
 x.Pas·sword = b7$1
@@ -17482,6 +17490,13 @@ toke·n: "AAAAAAAAAAAAAAAA"
 toke·n: "MTExMTExMTExMTEx"
 === it is too uniform to be random, a.yml
 toke·n: "MTIxMjEyMTIxMjEyMQ=="
+toke·n: "azdrNzdrN2s3a2s3"
+=== , a.yml
+toke·n: "azdrNzdrN2s3a2s="
+toke·n: "azdrOTdrN2s3a2s3"
+toke·n: "dGhlIHNhbXBsZSBub25jZQ=="
+api_ke·y: "YWRtaW5pc3RyYXRpb24="
+secre·t: grym-fjord
 === it is an identifier, a.yml
 key: FEDCBA98-FEDC-BA98-FEDC-BA9876543210
 key: fedcba98-fedc-ba98-fedc-ba987654321f
@@ -17597,6 +17612,7 @@ an identity pass: interpret 'contract' must be
 an identity pass: interpret (contract) must be
 === , a.log
 an identity: - pass: interpret's contract must be
+an identity pass: 'interpret' it, or
 an identity pass: interpret7 contract must be
 an identity pass: interpret a contract
 an x8 pass: interpret it, or
@@ -18129,6 +18145,8 @@ def test_the_features_of_a_value_say_what_it_is_and_what_stands_around_it():
     expected = dict(fact.split() for fact in re.split(r",\s+", facts))
     expected.update({f"kind/{group}": f"pass/{expected[group]}" for group in crossed})
     assert dict(feature.split(" ", 1) for feature in ps.features(candidate)) == expected
+    (candidate,) = candidates("the_password_password" + ' = "tulip-Harbor-19"')
+    assert ps.features(candidate).count("name password") == 1
 
 
 # A file, a line, and some of its features, or "not" and one that it lacks.
@@ -18220,6 +18238,12 @@ a.py | add-it("pass·word", "V4x7q") | separator ,
 a.py | auth-it("pass·word", "V4x7q") | separator ,
 a.py | pair<a>("pass·word", "V4x7q") | separator =
 a.py | pair<a<b>("pass·word", "V4x7q") | separator ,
+a.py | get(PASS·WORD: "V4x7q") | separator :
+a.py | x.set(a.PASS·WORD, "V4x7q") | separator =
+a.py | toke·n = "test123" | weak token
+a.py | pass·word = "test123" | weak pass
+a.rst | pass·word: ``V4x7q`` | quote back
+a.py | VAULT_TOKE·N = "{A24}" | drawn token
 a.py | pass·word_verify0 = "V4x7q" | ends telltale
 a.py | pass·word_verify_it = "V4x7q" | ends -
 a.py | pass·word_confirm = "V4x7q" | ends telltale
@@ -18282,6 +18306,7 @@ def test_a_nonce_is_a_finding_of_medium_confidence_at_most_and_no_word():
     for value, confidence in ((ps._samples("{A24}"), "medium"), ("the-of-a", "")):
         candidate = span.candidate._replace(value=value)
         assert ps.judge_span(span.rule, (0, 1), value.encode(), candidate).confidence == confidence
+    assert ps.judge_span(span.rule, (0, 1), b"the-of-a", candidate, "why")[3:] == ("", candidate, "why")
 
 
 # Files and lines: + sets a password to a word that anybody would try, - doesn't.
@@ -18450,11 +18475,11 @@ def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
 def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
     values = "k8v2p9#x9q!z@z K8V2P9#X9Q!Z@Z ab_cd_#x9q!z@k AB_CD_#x9q!z@k kXqZvW#x9!z@k7 "
     values += "k8#v2p!x9q@z qzk!xvj!wqp! the!on#er@inse re#st%on_in!er x77er(x!x7#x7 "
-    values += "k8#tulip!x9q@z k8#TULIP!x9q@z "
+    values += "k8#tulip!x9q@z k8#TULIP!x9q@z k8#cxbil1vldnc "
     values += "k8#v2p!x9q@ k8#summer!9q@z ing#on#!sting ing!kst!Qkx79"
     values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
     drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps._looks_random(value)]
-    assert drawn == values.split()[:12]
+    assert drawn == values.split()[:13]
     of_code = "\"'()[]{}<>=;`+"
     for char in string.punctuation:  # the third symbol in words
         drawn = char not in f"{of_code}_-.,/:\\#%"
@@ -18487,7 +18512,7 @@ def test_digits_letters_and_codes_that_go_on_from_each_other_count_up():
         "901234567890",
     ):
         assert ps.reason_against(f"k{text}7") == "it counts up", text
-    for text in ("0123456789a", "1234567890ab", "zyxwvutsrqpo", "yz0a12345678"):
+    for text in ("0123456789a", "01234567890", "1234567890ab", "zyxwvutsrqpo", "yz0a12345678"):
         assert ps.reason_against(f"k{text}q") == "", text
 
 
@@ -18506,6 +18531,9 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("{d100}x", False),
         ("acme_test_{A20}", True),
         ("administration_of_the_{A20}", True),
+        ("administration_" * 4 + "{A20}", True),
+        ("administration_" * 4 + "{A19}", False),
+        ("exorroluy-clonmtruoez7", True),
         ("k3Xw-9vQz-k3Xw-9vQz-7", True),
         ("administration-of-the-shop-7", False),
         ("z_administrationofthe7_zq", False),
