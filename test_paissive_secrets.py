@@ -16759,6 +16759,32 @@ a.yml ke·y: «{A20}»
 a.yml ke·y:{A19}
 a.yml ke·y : {A19}
 a.yml ke·y  : «{A19}»
+a.py pass·words = [¶ "§"]
+a.py pass·word = (¶ "§")
+a.py pass·word =¶ "§"
+a.py f(pass·word,¶ "§")
+a.py f(pass·word,¶ "°")
+a.py "pass·word":¶ "§"
+a.py {"name": "pass·word",¶ "value": "«°»"}
+a.py <name>pass·word</name>¶<value>«§»</value>
+a.js pass·word = "«°»"¶
+a.js pass·word = '«°»'¶
+a.js pass·word = `«°»`¶
+a.js {&quot;pass·word&quot;: &quot;«°»&quot;}¶
+a.go a;pass·word=«summer»;c=d¶
+a.go a;pass·word=«summer»&c=d¶
+a.go pass·word =        «§»¶
+a.go pass·word = «{L110}7»¶
+a.go pass·word ={L119}¶"§"
+a.go pass·word = ["«{L119}»"]¶
+a.js f(pass·word);¶"§"
+a.js pass·word: a;¶x("§")
+a.js x(pass·word => ;¶"§")
+a.tf variable "pass·word" {¶  default = "«°»"¶}
+a.py x = pass·word +{L105} +¶ "§"
+a.py f(pass·word,{L118}¶ "§")
+a.py f(pass·word,{L119}¶ "§")
+a.py f(pass·word,{L60}¶ "§")
 """
 
 
