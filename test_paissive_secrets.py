@@ -19566,7 +19566,7 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
 
 
 def test_a_value_that_sql_inserts_is_named_without_quotes_and_knows_what_follows_it():
-    sql = f"INSERT INTO t ([password], `db_key`, \"token\") VALUES ('{LOGIN}', '{LOGIN * 2}', 'x')\n"
+    sql = f"INSERT INTO t (\t[password]\r\n, `db_key` ,\n\"token\") VALUES ('{LOGIN}', '{LOGIN * 2}', 'x')\n"
     columns = {c.name: c for c in candidates(sql, "a.sql") if c.separator == "="}
     assert sorted(columns) == ["db_key", "password", "token"]
     assert (columns["password"].quote, columns["password"].language) == ("'", "source")
@@ -19734,6 +19734,8 @@ def test_every_keyword_is_found_by_a_letter_that_is_folded():
         for word in words:
             hits = ps.keyword_hits(b"x " + word + b" y", "log", words)
             assert [end for found, _, end, _ in hits if found == word] == [2 + len(word)]
+    hits = ps.keyword_hits(b"one two three", "log", (b"one ", b" two ", b" three"))
+    assert [word for word, *_ in hits] == [b"one ", b" two ", b" three"]
 
 
 CLOUDS = "clouds:\n  prod:\n    auth:\n      username: admin\n      password: " + "kX9-vuQ2" + "#mLw\n"
@@ -19891,7 +19893,10 @@ def test_all_texts_in_base64_of_a_file_are_read():
     wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'\n".encode()).decode()
     for text in (f"{wrapped}\n{wrapped}", f"{wrapped}---\n{wrapped}", f"{wrapped}{base64_of(GITHUB)}"):
         assert found(text) == ["github-token"] * 2, text
-    assert found(wrapped.replace("\n", "\n\t ")) == found(wrapped.replace("\n", "\r\n")) == ["github-token"]
+    for end in ("", "x", "xy"):
+        lines = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'{end}".encode())
+        for mark in (b"\n\t ", b"\r\n"):
+            assert found(lines.replace(b"\n", mark)) == ["github-token"], (end, mark)
     assert found(f"{base64_of(random.Random(5).randbytes(90))}\n\n{wrapped}") == ["github-token"]
 
 
