@@ -6985,7 +6985,7 @@ Detector = Callable[[bytes, int], Detected]  # takes a window and where a keywor
 _Hit = tuple[int, int, bytes]  # where a rare letter of a word is, where that ends, and the word
 _REACH = 100  # bytes behind a line that matter
 MAX_ITEMS = 50  # of one list
-_IS_KEY = lazily(rb"\s{0,9}(?:=>|[:=](?!=))")  # of a mapping
+_IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
 MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
@@ -6994,7 +6994,7 @@ _BARE_VALUES = {
     "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
     "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
-    "word": lazily(rb"(?![=:])[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "word": lazily(rb"(?!:)[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code

@@ -16785,6 +16785,53 @@ a.py x = pass·word +{L105} +¶ "§"
 a.py f(pass·word,{L118}¶ "§")
 a.py f(pass·word,{L119}¶ "§")
 a.py f(pass·word,{L60}¶ "§")
+a.ini pass·word = «(x{A298}»
+a.ini pass·word = «(x{A298}»y
+a.ini pass·word = (x{A297} ; x
+a.ini pass·word = «(x{A200}» ; x
+a.ini pass·word = «(x7abc»   # x
+a.ini pass·word = «(x7abc»⇥⇥; x
+a.ini pass·word = «<»
+a.yml pass·word: «(x{A298}»
+a.yml pass·word: «(x{A298}»y
+a.yml pass·word: (x{A297} # x
+a.yml pass·word: «(x{A200}» # x
+a.yml pass·word: «(x7abc»   # x
+a.yml pass·word: «<»
+a.sh pass·word=«{»
+a.sh pass·word=(x{A298}
+a.sh pass·word=«§{x{A290}»
+a.xml <pass·word>«{A300}»</pass·word>
+a.ini pass·word = «a» §) b
+a.ini pass·word = «a» §} b
+a.ini pass·word = «a» §> b
+a.ini pass·word = «a» §( b
+a.ini ⇥pass·word = «(x7abc»
+a.ini  pass·word = «(x7abc»
+a.ini ⇥⇥pass·word = «(x7abc»
+a.ini export⇥pass·word = «(x7abc»
+a.ini export  pass·word = «(x7abc»
+a.sh set pass·word=(x7abc
+a.sh local pass·word=(x7abc
+a.sh readonly pass·word=(x7abc
+a.sh export pass·word=«{x7abc»
+a.sh local pass·word=«{x7abc»
+a.sh readonly pass·word=«{x7abc»
+a.sh set pass·word=«{x7abc»
+a.sh declare pass·word={x7abc
+Dockerfile ENV pass·word=«{x7abc»
+Dockerfile ARG pass·word=«{x7abc»
+a.yml - pass·word: «(x7abc»
+a.yml -⇥pass·word: «(x7abc»
+a.yml -pass·word: (x7abc
+a.ini {a60}_pass·word = «(x7abc»
+a.ini a.{a60}_pass·word = «(x7abc»
+a.ini a${a60}_pass·word = «(x7abc»
+a.ini a-{a60}_pass·word = «(x7abc»
+a.ini a {a60}_pass·word = (x7abc
+a.ini .{a60}_pass·word = (x7abc
+a.ini a b pass·word = (x7abc
+a.ini x: pass·word = (x7abc
 """
 
 
