@@ -6991,8 +6991,8 @@ MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
 # line to themselves.
 _BARE_VALUES = {
-    "line": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))"),
-    "scalar": lazily(rb"[^\n]{300}|[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))"),
+    "line": lazily(rb"[^\n]{1,299}?(?=[;,]?(?:[ \t]+[#;]|[ \t\r]*(?:\n|\Z)))|[^\n]{300}"),
+    "scalar": lazily(rb"[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))|[^\n]{300}"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"(?!:)[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),

@@ -16787,14 +16787,12 @@ a.py f(pass·word,{L119}¶ "§")
 a.py f(pass·word,{L60}¶ "§")
 a.ini pass·word = «(x{A298}»
 a.ini pass·word = «(x{A298}»y
-a.ini pass·word = (x{A297} ; x
 a.ini pass·word = «(x{A200}» ; x
 a.ini pass·word = «(x7abc»   # x
 a.ini pass·word = «(x7abc»⇥⇥; x
 a.ini pass·word = «<»
 a.yml pass·word: «(x{A298}»
 a.yml pass·word: «(x{A298}»y
-a.yml pass·word: (x{A297} # x
 a.yml pass·word: «(x{A200}» # x
 a.yml pass·word: «(x7abc»   # x
 a.yml pass·word: «<»
@@ -16832,6 +16830,24 @@ a.ini a {a60}_pass·word = (x7abc
 a.ini .{a60}_pass·word = (x7abc
 a.ini a b pass·word = (x7abc
 a.ini x: pass·word = (x7abc
+a.ini pass·word = «(x7abc» # {L300}
+a.ini pass·word = «(x{A297}» ; x
+a.yml pass·word: «(x7abc» # {L300}
+a.yml pass·word: «(x{A297}» # x
+a.py x: '''¶a: 1¶pass·: «°»¶'''
+a.py x :'''¶a: 1¶pass·: «°»¶'''
+a.py f(a, '''¶a: 1¶pass·: «°»¶''')
+a.cs x => '''¶a: 1¶pass·: «°»¶'''
+a.py x['''¶⋯⋯⋯⋯⋯⋯⋯⋯⋯a: 1¶pass·: «°»¶'''
+a.py x['''¶#a¶⋯⋯⋯⋯⋯⋯a: 1¶pass·: «°»¶'''
+a.yml pass·word: ${A-«§»}
+a.yml pass·word: «{{ a | default"§" }}»
+a.yml pass·word: '{{ a | default("«§»") }}'
+a.yml pass·word: {{ a | default("«§»") }}
+a.yml pass·word: {{ a | default("«§»'x") }}
+a.yml pass·word: {{ a | default('«§»"x') }}
+a.yml pass·word: «{{ a | default("§}x") }}»
+a.yml pass·word: "{{ a | default '«§»'}}"
 """
 
 
