@@ -16848,6 +16848,9 @@ a.yml pass·word: {{ a | default("«§»'x") }}
 a.yml pass·word: {{ a | default('«§»"x') }}
 a.yml pass·word: «{{ a | default("§}x") }}»
 a.yml pass·word: "{{ a | default '«§»'}}"
+a.py pass·word = a.config("§","«§»")
+a.py pass·word = a.config("«§»", 'W"7')
+a.py pass·word = a.config("«§»", "W¶7")
 """
 
 
