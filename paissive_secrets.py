@@ -9839,10 +9839,10 @@ class _Scanned:
 
 
 class _Scanner(NamedTuple):
-    custom: tuple[Rule, ...] = ()
-    known: Callable[[bytes], list[Span]] | None = None
-    archives: bool = False
-    levels: Sequence[str] = CONFIDENCES
+    custom: tuple[Rule, ...]
+    known: Callable[[bytes], list[Span]] | None
+    archives: bool
+    levels: Sequence[str]
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         path, shown = file
@@ -9924,7 +9924,7 @@ def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) ->
         pool.shutdown(cancel_futures=True)
 
 
-_helper = _Scanner()  # of a helper process, which gets it once: known values take long to send
+_helper: _Scanner  # of a helper process, which gets it once: known values take long to send
 
 
 def _start_helper(scanner: _Scanner) -> None:

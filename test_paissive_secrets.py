@@ -21509,6 +21509,32 @@ def test_a_path_that_only_another_branch_has_is_found(repository):
     git(repository, "reset", "-q", "--hard", "HEAD~1")
     shutil.rmtree(repository / ".git" / "logs")  # as in a clone
     assert leaks("gone", history=[]) == {"gone/b.py"}
+    (repository / "sub").mkdir()
+    os.chdir("sub")
+    assert leaks("../gone", history=[]) == {"gone/b.py"}
+
+
+def test_a_path_that_only_the_index_has_is_found(repository):
+    leak(repository / "a.py")
+    git(repository, "add", "a.py")
+    (repository / "a.py").unlink()
+    assert leaks("a.py", staged=True) == {"a.py"}
+
+
+def test_versions_are_asked_for_by_path_and_those_that_lack_are_counted_in_one_line(repository, monkeypatch):
+    def read_objects(folder, oids):
+        for oid in oids:
+            asked.append(oid)
+            yield oid, -1, iter(())
+
+    asked, errors = [], []
+    paths = [*map(str, range(1200)), "venv/a.py", "venv/b.py"]
+    monkeypatch.setattr(ps, "file_versions", lambda *args: (ps.Blob(f"id{path}", path) for path in paths))
+    monkeypatch.setattr(ps, "read_objects", read_objects)
+    run = ps.Audit(history=[], on_error=lambda *error: errors.append(error))
+    assert list(run) == [] and run.summary.skipped == {"vendored": 2}
+    assert asked == sorted(f"id{n}" for n in range(1200))
+    assert errors == [(".", "missing or broken objects in its history: 1,200")]
 
 
 @pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
@@ -22396,6 +22422,11 @@ def test_what_a_note_lists_is_sorted():
     assert notes[0] == f"too short or too plain to search for: {', '.join(sorted(names))}"
 
 
+def test_the_beginning_of_a_value_at_the_end_of_a_file_is_not_known(folder):
+    (folder / "a.txt").write_text("rE4l one+wit")
+    assert list(ps.audit("a.txt", known=ps.KnownValues(holding(["A"], "rE4l one+with")))) == []
+
+
 def test_of_values_that_overlap_the_longest_is_known(folder):
     store = ps.MemoryStore()
     for name, value in (("A", "rE4l one+with"), ("B", "rE4l one+with more"), ("C", "one+with more")):
@@ -22771,7 +22802,8 @@ def test_audits_that_update_a_baseline_at_once_wait_for_each_other(folder):
     rows = [finding(f"{n}.py", n) for n in range(100)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: ps.Baseline("accepted").update(rows, ps.Summary()), range(30)))
-    assert len(ps.Baseline("accepted").entries) == 100
+    accepted = ps.Baseline("accepted")
+    assert (len(accepted.entries), accepted.past) == (100, set())
 
 
 def test_many_stale_entries_and_unreadable_files_take_no_time(folder, monkeypatch):
@@ -22927,7 +22959,9 @@ def test_a_project_says_what_it_excludes_disables_and_allows(project, say):
 
 def test_a_project_may_indent_its_settings_and_end_lines_as_windows_does(folder):
     leak_all(folder, "a.py", "b.py")
-    (folder / ".paissive-audit").write_bytes(b"  [exclude] \r\n\t# why\r\n\ta.py \r\n")
+    leak(folder / "a\f\x85.py")
+    settings = "  [exclude] \r\n\t# why\r\n\ta.py \r\na\f\x85.py"  # no other character ends a line
+    (folder / ".paissive-audit").write_bytes(settings.encode())
     assert leaks() == {"b.py"}
 
 
@@ -23793,9 +23827,10 @@ def test_a_finding_in_a_commit_message_has_no_date(repository, say, monkeypatch)
     monkeypatch.setenv("DEPLOY_TOKEN", value)
     plant(repository, "a.py")
     oid = commit(repository, f"it is {value}, not {token()}")
-    first, second, *_ = say("audit", "--known", "--history")[1].splitlines()
-    assert re.search(rf" … from {oid[:12]}; next: ", first)
-    assert second == ""  # no other rule reads messages
+    for revisions in ([], ["HEAD"], ["HEAD^!"]):
+        first, second, *_ = say("audit", "--known", "--history", *revisions)[1].splitlines()
+        assert re.search(rf" … from {oid[:12]}; next: ", first)
+        assert second == ""  # no other rule reads messages
 
 
 @pytest.mark.parametrize("form", ["--json", "--sarif"])
