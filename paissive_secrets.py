@@ -9905,8 +9905,9 @@ def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) ->
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # Forking is faster, but a lock that another thread holds stays locked.
-    context = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
+    # Forking is faster, but a lock that another thread holds stays locked. Windows can't fork.
+    can_fork = hasattr(os, "fork") and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
     # Windows can't wait for more than 61.
     pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
     try:
