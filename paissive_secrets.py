@@ -9807,7 +9807,7 @@ class KnownValues:
             try:
                 value = store.open_copy(name, b"".join(chunks))
                 yield base_of_stage(name) or name, "retired", value
-            except (WrongKey, Corrupt, NotFound):
+            except (WrongKey, Corrupt, BadValue):
                 unopened += 1
         if unopened:
             self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")

@@ -22092,7 +22092,22 @@ def test_paths_are_relative_to_here_or_to_what_the_paths_have_in_common(folder):
     assert leaks("../x") == leaks(["../x/s", "../x/", "../x/s/a.py"]) == {"a.py", "s/a.py"}
     assert leaks(["../x", "../y", "a.py"]) == {"x/a.py", "x/s/a.py", "y/s/a.py", "here/a.py"}
     assert leaks(["../x/a.py", "../y/s/a.py"]) == {"x/a.py", "y/s/a.py"}
-    assert leaks("../x/a.py") == {"a.py"}
+    assert leaks("../x/a.py") == leaks(["../x"], exclude="/s") == {"a.py"}
+    assert leaks("../x/a.py", exclude="/a.py") == set()
+    assert [found.path for found in ps.audit(["../y/s", "../x/a.py"])] == ["y/s/a.py", "x/a.py"]
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_git_is_asked_once_which_repository_it_is_and_may_know_none_of_the_working_directory(
+    here, repository, tmp_path_factory, monkeypatch
+):
+    leak(repository / "a.py")
+    git(repository, "add", ".")
+    ask, asked = ps.find_in_repository, []
+    monkeypatch.setattr(ps, "find_in_repository", lambda *args: asked.append(args[0]) or ask(*args))
+    monkeypatch.chdir(repository if here else tmp_path_factory.mktemp("elsewhere"))
+    assert leaks("." if here else repository, staged=True) == {"a.py"}
+    assert asked == (["."] if here else [str(repository), "."])
 
 
 def test_a_hostile_tree_is_read_to_its_end(folder):
@@ -22509,10 +22524,11 @@ def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder, capsys):
     (folder / "sub").mkdir()
     ps.Baseline("accepted").update([], ps.Summary())
     os.chdir("sub")
-    with piped_in(f"\n x = '{token()}'".encode()):
+    with piped_in(text := f"\n x = '{token()}'".encode()):
         assert ps.main(["audit", "-", "--json", "--baseline", "../accepted"]) == 1
-    (finding,) = json.loads(capsys.readouterr().out)["findings"]
-    assert (finding["path"], finding["line"]) == ("-", 2)
+    report = json.loads(capsys.readouterr().out)
+    assert [(finding["path"], finding["line"]) for finding in report["findings"]] == [("-", 2)]
+    assert report["summary"]["bytes"] == len(text)
 
 
 def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
@@ -23387,6 +23403,24 @@ def test_older_values_are_searched_for_where_git_has_them_and_the_identity_opens
     commit(Path("."))
     known = ps.KnownValues("file")
     assert list(ps.audit(known=known)) == []
+    assert known.notes == ["older encrypted files that the store's identity doesn't open: 2"]
+
+
+def test_older_files_that_hold_no_value_hide_no_other(files):
+    whole = DB.read_bytes()
+    committed(".")
+    writers = [
+        sealing('{"name": "DB", "value": "a\\u0000b"}', ours),
+        lambda path: path.write_bytes(whole[:100]),
+    ]
+    for write in writers:
+        write(DB)
+        commit(Path("."))
+    DB.unlink()
+    files.set("DB", "rE4l one+with")
+    Path("leak.md").write_text("db-value")
+    known = ps.KnownValues("file")
+    assert [found.verdict for found in ps.audit("leak.md", known=known)] == ["retired"]
     assert known.notes == ["older encrypted files that the store's identity doesn't open: 2"]
 
 
