@@ -5833,10 +5833,7 @@ def _command_error(program: str, error: OSError) -> SecretsError:
 
 
 def run_masked(
-    command: list[str],
-    environment: dict[str, str],
-    values: Iterable[str],
-    renew: Callable[[], float] = lambda: float("inf"),
+    command: list[str], environment: dict[str, str], values: Iterable[str], renew: Callable[[], float]
 ) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
 
@@ -10789,7 +10786,7 @@ def cmd_run(args: Namespace) -> int:
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
-    return run_masked(args.command_line, environment, chain(*values.values()), renew=args.manager.renew)
+    return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:

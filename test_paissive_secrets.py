@@ -12718,6 +12718,11 @@ def sh(script):
     return ["--", "sh", "-c", script]
 
 
+def never():
+    """When a lease has to be renewed, of those who have none."""
+    return float("inf")
+
+
 def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
     odd = os.fsdecode(b"\xff\xfe" + SAFE.encode() + b"\xff")
     for argv, expected in (
@@ -12974,11 +12979,11 @@ def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
 def test_run_says_what_it_can_where_the_system_says_nothing(monkeypatch, capfd):
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", unittest.mock.Mock(side_effect=OSError))
-        assert refusal(ps.run_masked, ["a"], {}, []) == "SecretsError: can't run 'a': it failed"
+        assert refusal(ps.run_masked, ["a"], {}, [], never) == "SecretsError: can't run 'a': it failed"
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", unittest.mock.Mock(side_effect=OSError))
         failed = "Unavailable: the command's output can't be written: it failed"
-        assert refusal(ps.run_masked, ["echo"], dict(os.environ), []) == failed
+        assert refusal(ps.run_masked, ["echo"], dict(os.environ), [], never) == failed
 
 
 def test_run_without_masking_gives_the_command_the_same_environment(say, monkeypatch):
@@ -13162,9 +13167,10 @@ def test_run_waits_for_a_command_that_stops_and_has_it_go_on():
 
 
 def test_leases_are_looked_after_however_long_they_last():
-    waits = []
-    ps._keep_alive(lambda: float("inf"), types.SimpleNamespace(wait=lambda time: waits.append(time) or True))
-    assert 0 < waits[0] <= threading.TIMEOUT_MAX
+    waits, times = [], iter([5.0, float("inf")])
+    ended = types.SimpleNamespace(wait=lambda seconds: waits.append(seconds) or len(waits) == 2)
+    ps._keep_alive(lambda: next(times), ended)
+    assert waits[0] == 5 < waits[1] <= threading.TIMEOUT_MAX
 
 
 def test_run_forwards_all_signals_that_come_before_the_command_has_started():
@@ -13404,7 +13410,7 @@ def test_run_says_that_errors_could_not_be_written():
     full, stderr = os.open("/dev/full", os.O_WRONLY), os.dup(2)
     os.dup2(full, 2)
     try:
-        said = refusal(ps.run_masked, ["sh", "-c", "echo >&2"], dict(os.environ), [])
+        said = refusal(ps.run_masked, ["sh", "-c", "echo >&2"], dict(os.environ), [], never)
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -13423,7 +13429,7 @@ def test_run_says_nothing_of_a_terminal_that_was_closed():
 def test_run_relays_where_only_reading_waits_for_a_pipe_as_on_windows(monkeypatch, capfd):
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
-        code = ps.run_masked(["sh", "-c", f"echo {SAFE}; exit 3"], dict(os.environ), {SAFE})
+        code = ps.run_masked(["sh", "-c", f"echo {SAFE}; exit 3"], dict(os.environ), {SAFE}, never)
     assert (capfd.readouterr().out, code) == ("***\n", 3)
 
 
