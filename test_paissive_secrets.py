@@ -6395,10 +6395,16 @@ def test_an_identity_of_before_a_rekey_that_can_not_be_read_is_not_taken_for_abs
             raise PermissionError(errno.EACCES, "Permission denied")
         return read(path, **more)
 
-    monkeypatch.setattr(ps, "read_file", read)
-    hint = "check its permissions, and its folder's"
-    said = f"Denied: can't read {files.folder}/previous.age: Permission denied; {hint}"
-    assert refusal(files.get, "DB") == said
+    with monkeypatch.context() as patched:
+        patched.setattr(ps, "read_file", read)
+        hint = "check its permissions, and its folder's"
+        said = f"Denied: can't read {files.folder}/previous.age: Permission denied; {hint}"
+        assert refusal(files.get, "DB") == said
+    (STORE / "previous.age").touch()
+    damaged = (
+        f"Corrupt: {files.folder}/previous.age: not what was sealed: it does not begin like an age v1 file"
+    )
+    assert refusal(ps.FileStore().get, "DB") == f"{damaged}; restore it from a copy"
 
 
 def test_secrets_that_are_deleted_while_another_is_set_are_no_error(files, monkeypatch):
