@@ -6963,7 +6963,7 @@ _LONG_AHEAD = (
     rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
 )
 # In source, a value begins before the line ends, or on the next line.
-_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))"
+_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
     rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
@@ -7976,7 +7976,7 @@ def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bo
         elif start >= resume_at.get(word, 0):  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, end)
             yield from spans
-    if not of_file:
+    if not of_file and len(text) < 2 * MAX_VALUE:
         yield from _whole_file(text, path)
 
 

@@ -18996,6 +18996,10 @@ a.json {"kty":"oct","k":"{W15}"}
 a.json {"kty":"oct", "k" : "«{W16}»"}
 a.json {"kty":"oct","d":"«{W16}»"}
 a.json {"kty":"oct","n":"{W16}"}
+a.json {"kty":"oct","e":"{W16}"}
+a.json {"kty":"oct","x":"{W16}"}
+a.json {"kty":"oct","y":"{W16}"}
+a.json {"kty":"oct","p":"{W16}"}
 a.json {"kty":"oct","ak":"{W16}"}
 a.json {"kty":"oct","-k":"{W16}"}
 a.json {"k":"«{W16}»","kty":"oct"}
@@ -19340,7 +19344,8 @@ a.txt {A59}_ghp_{A36}
 = password
 master.passwd «§»
 master.passwd ¶ «§»¶
-master.passwd ⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯«§»⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯¶
+master.passwd            ⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯«§»⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯
+master.passwd             ⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯§⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯
 master.passwd k3Xw9vQ
 master.passwd k3Xw 9vQ2
 master.passwd k3Xw⇥9vQ2
