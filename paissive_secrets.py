@@ -7067,7 +7067,7 @@ class _KeywordSearch:
     def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
-        rare = set(_RARE + b"k")
+        rare = set(_RARE)
         # A word without one makes its own rarest letter rare.
         rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
         self._fold = fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())

@@ -18977,6 +18977,7 @@ a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»«-----BEGIN PRIVATE KE·Y-----�
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»----- x
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶zyxwvutsrqponmlk¶-----END PRIVATE KE·Y-----»
+a.txt «-----BEGIN PRIVATE KE·Y-----¶{B20}¶{B64}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN «-----BEGIN PRIVATE KE·Y-----¶{B64}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN RSA PRIVATE KE·Y-----¶{B64}¶{B64}¶{B48}¶{B23}¶-----END RSA PRIVATE KE·Y-----
 a.txt «-----BEGIN RSA PRIVATE KE·Y-----¶{B64}¶{B64}¶{B48}¶{B24}¶-----END RSA PRIVATE KE·Y-----»
@@ -19945,6 +19946,12 @@ def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     assert candidates(f"\n{value}\n", "etc/master.passwd") == [
         (1, 9, "pass", "master.passwd", "=", "", value, "config", "", "")
     ]
+    (found,) = candidates(f"kind: Secret\nstringData:\n  a.b: {value}\n", "a.yml")
+    assert found == (32, 40, "secret", "a.b", ":", "'", value, "config", "", "")
+    (found,) = candidates(f"INSERT INTO t (a, pass) VALUES (1, '{value}')\n", "a.sql")
+    assert found == (36, 44, "pass", "pass", "=", "'", value, "source", "", "')")
+    (found,) = candidates("amqp://ada:let" + "mein@db.internal\n", "a.yml")
+    assert found == (11, 18, "pass", "password", ":", "", "let" + "mein", "config", "", "")
     (found,) = candidates(f"{'a' * 210}; password = '{value}'{'b' * 200}\n", "a.py")
     assert (found.before, found.after) == ("a" * 198 + "; ", "'" + "b" * 119)
     assert repr(found) == f"<candidate pass at {found.start}>"
