@@ -46,6 +46,7 @@ import py_compile
 import queue
 import random
 import re
+import secrets
 import select
 import shelve
 import shlex
@@ -2185,6 +2186,15 @@ def test_a_short_password_has_each_of_its_classes():
     assert [letters for letters in made if not all(map(letters.intersection, classes))] == []
 
 
+def test_a_password_is_drawn_until_it_has_each_of_its_classes_however_long_that_takes(monkeypatch):
+    def choose(characters, choose=secrets.choice):
+        return "a" if next(draws) < 8 * 500 else choose(characters)
+
+    draws = itertools.count()
+    monkeypatch.setattr(secrets, "choice", choose)
+    assert not ps.generate("password:8").isalpha() and next(draws) >= 8 * 501
+
+
 @pytest.mark.parametrize("classes", ["lllllllld", "ld"])
 def test_each_character_is_as_likely_however_its_class_is_named(classes):
     drawn = "".join(ps.generate(f"password:1024:{classes}") for _ in range(2))
@@ -3341,7 +3351,7 @@ def test_dotenv_writes_without_quotes_what_no_reader_takes_for_more():
     assert plain == {*string.ascii_letters, *string.digits, *"_./:@%+,=-"}
 
 
-@pytest.mark.parametrize("value", ["it's `id`", "it's\rx", "it's\\", "it's ${X}", "$X\r", "${X:-'}"])
+@pytest.mark.parametrize("value", ["it's `id`", "it's\rx", "it's\\", "it's ${X}", "$X\r", "${X:-'}", "}${X}"])
 def test_dotenv_says_how_to_keep_what_no_quotes_can_hold(value):
     hint = "use --backend file, or export with --format json"
     said = f"BadValue: a .env file can't hold 'A\\x1b' so that every reader agrees; {hint}"
@@ -3982,13 +3992,14 @@ def test_credentials_that_can_not_be_listed_are_an_error(env, here, monkeypatch)
 def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, monkeypatch):
     (here / ".env").write_text(
         "db.host=${WHERE}\nDB_PORT=1\nMY_FILES=1\nPROFILE=2\nMY_FILE=http://u:p@h\nmy_file=x\nVAULT_ADDR=x\n"
-        "MY_VAULT_HOST=v\nEMPTY=\nSITE=http://u:p@h\n"
+        "MY_VAULT_HOST=v\nEMPTY=\nSITE=http://u:p@h\nx-file=http://u:p@h\nvault.token=x\n"
     )
     monkeypatch.setenv("WHERE", "h")
     store = ps.EnvironmentStore()
     plain = {"DB_HOST": "h", "MY_FILES": "1", "PROFILE": "2", "MY_VAULT_HOST": "v", "EMPTY": ""}
     assert store.plain_settings() == {**plain, "DB_PORT": "1"}
-    assert "SITE" in set(store.names()) and "MY_FILE" not in set(store.names())
+    assert "SITE" in set(store.names())
+    assert {"MY_FILE", "x-file", "vault.token"}.isdisjoint(store.names())
     store.delete("DB_PORT")
     assert store.plain_settings() == plain
 
