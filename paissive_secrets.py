@@ -262,7 +262,9 @@ _SECRET_WORDS = {
     "nonce": r"nonces?",
 }
 # Words in a row that are a secret's together.
-_SECRET_PHRASE = r"connection string|(?:database|db|redis|mongo\w*|postgres\w*|mysql|amqp|broker) ur[il]\Z"
+_SECRET_PHRASE = (
+    r"connection string|(?:database|db|redis|(?:mongo|postgres)\w{0,30}|mysql|amqp|broker) ur[il]\Z"
+)
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
     r"age|alg|algorithm|as|at|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
@@ -277,12 +279,12 @@ _ABOUT_SECRET = (
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
-    r"|\b(?:[cx]srf\w*|atl)\b(?!.*\b(?:secret|key)\b)"
-    r"|\b(?:get|find|forgot)\b(?!.* by\b)|\A(?:label|field|text|title|hint|error|help)\b"
+    r"|\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)"
+    r"|\b(?:get|find|forgot)\b(?!.{0,255} by\b)|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index"
     r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
-    r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ )*(?:pass\w*|key|secret|token)\Z"
+    r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
@@ -1585,11 +1587,14 @@ def _fits(value: str, quote: str) -> bool:
 # a configured dotenv file, write that file.
 
 _STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
-_URL_WITH_PASSWORD = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # RFC 3986, 3.2.1; paissive: allow
+# RFC 3986, 3.1 and 3.2.1; the lookbehind makes a long run one attempt.
+_URL_WITH_PASSWORD = (
+    r"(?<![A-Za-z0-9+.-])[0-9+.-]*[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # paissive: allow
+)
 
 
 def _has_url_password(value: str) -> bool:
-    return "://" in value and bool(re.search(_URL_WITH_PASSWORD, value))
+    return bool(re.search(_URL_WITH_PASSWORD, value))
 
 
 # Which values are secrets under any name. The section Detectors adds providers' tokens and private keys.

@@ -1000,6 +1000,19 @@ def test_a_word_says_what_kind_of_secret_has_the_name():
         assert {word: ps.kind_of_name(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
 
 
+def test_a_long_name_is_looked_at_only_so_far():
+    """As far as any name of a secret goes: all of it would take a time that grows with its square."""
+    some, more = "X" * 30, "X" * 31
+    names = [f"MONGO{some}_URL", f"POSTGRES{some}_URI", "encrypted" + "_a" * 10 + "_key"]
+    assert [name for name in names if not ps.is_secret_name(name)] == []
+    names = [f"MONGO{more}_URL", f"POSTGRES{more}_URI", "encrypted" + "_a" * 9 + "_key"]
+    assert [name for name in names if ps.is_secret_name(name)] == []
+    assert ps.is_secret_name("csrf_token_" + "x" * 247 + "_key")
+    assert not ps.is_secret_name("csrf_token_" + "x" * 248 + "_key")
+    assert ps.is_secret_name("get_key_" + "x" * 250 + "_by_key")
+    assert not ps.is_secret_name("get_key_" + "x" * 251 + "_by_key")
+
+
 def test_a_name_with_words_of_several_kinds_is_of_the_first():
     names = "api_key_pass token_secret key_token cred_key auth_cred nonce_auth NONCE_KEY_SECRET myPINToken"
     assert [ps.kind_of_name(name) for name in names.split()] == [*ORDER_OF_KINDS, "secret", "pass"]
@@ -1111,7 +1124,7 @@ def test_a_connection_string_and_the_url_of_a_database_are_secrets():
     names = (
         "connectionString CONNECTION_STRING DATABASE_URL DB_URI REDIS_URL MONGO_URL MONGODB_URI POSTGRES_URL"
     )
-    names += " MONGOLAB_URI MY_CONNECTION_STRING_2 POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
+    names += " POSTGRES_URI MONGOLAB_URI MY_CONNECTION_STRING_2 POSTGRESQL_URI MYSQL_URL AMQP_URL BROKER_URL"
     assert [name for name in names.split() if not ps.is_secret_name(name)] == []
     others = "DATABASE_URL_PATTERN API_URL DB_URN CONNECTION_LIMIT HIDDEN_BASE_URL REDIS_HOST MONGO_X_URL"
     others += " DATABASE_URLS BROKER_URX"
@@ -3868,6 +3881,7 @@ def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, h
 
 URLS = {
     **dict.fromkeys(["redis://:pw@h", "postgres://u:p@h/db", "a+b.c-1://u:p@h"], True),
+    **dict.fromkeys(["1a://u:p@h", "-1.2+a://u:p@h", "ü-a://u:p@h"], True),
     **dict.fromkeys(["x http://u:p@h", "http://u:p:q@h"], True),
     **dict.fromkeys(["https://h/a:b@c", "https://h?a:b@c", "https://u@h", "https://u:@h", "://u:p@h"], False),
     **dict.fromkeys(
@@ -3882,6 +3896,11 @@ def test_a_value_with_the_password_of_a_url_or_a_reference_is_a_secrets():
     assert {url: ps.is_secret("SITE", url) for url in URLS} == URLS
     assert ps.is_secret("SITE", "secret:X") and ps.is_secret("SITE", "a${secret:X}")
     assert not ps.is_secret("SITE", "X") and ps.is_secret("MY_KEY", "X")
+
+
+@pytest.mark.parametrize("value", ["://%s", "%s", "%s://:", "a://a:%s"])
+def test_a_long_value_costs_no_more_than_its_length(value):
+    assert not ps.is_secret("SITE", value % ("1a" * 150_000))
 
 
 SECRET_OR_NOT = {
