@@ -7242,7 +7242,9 @@ def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
 
 def test_a_connection_whose_response_can_not_be_read_is_used_no_more(stub):
     server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ng\r\n", http())
-    assert (server.store().get("a"), server.connections) == ("v", 2)
+    store = server.store()
+    assert (store.get("a"), server.connections) == ("v", 2)
+    assert store._session.transport._busy == set()
 
 
 def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
@@ -8487,6 +8489,29 @@ def test_a_login_is_tried_again_like_a_read(stub, answer):
     assert server.store(**LDAP).get("a") == "v" and server.tries("/login/") == 2
 
 
+def test_a_renewal_and_a_revocation_are_tried_again_like_a_read(stub, frozen, capsys):
+    tried = Counter()
+
+    def answer(request):
+        path = request.split()[1].decode().removeprefix("/v1/")
+        tried[path] += 1
+        if re.search("renew|revoke", path) and tried[path] == 1:
+            return None
+        lease = {"lease_id": "x", "lease_duration": 60, "renewable": True}
+        if "/creds/" in path:
+            return http_json({**lease, "data": {"user": "u"}})
+        return http_json(lease) if "leases" in path else grants(60)
+
+    server = stub(answer)
+    store = server.store(**LDAP)
+    store.get("db/creds/app#user")
+    frozen.at = 50
+    store.renew(), store.close()
+    tried = {path: count for path, count in tried.items() if count > 1}
+    assert tried == dict.fromkeys(("auth/token/renew-self", "sys/leases/renew", "auth/token/revoke-self"), 2)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_refused_login_is_not_repeated_for_five_minutes_unless_its_secret_changes(
     stub, frozen, tmp_path, monkeypatch
 ):
@@ -9179,6 +9204,7 @@ def test_known_mounts_are_trusted_by_reads_and_for_a_second_by_writes(stub, froz
     for frozen.at in (100, 10_000):
         assert (store.get("app/db"), len(mounts)) == ("v", 2)
     assert (type(failure(store.get, "deleted")), len(mounts)) == (ps.Deleted, 2)
+    assert (store.get_all(["app/db"]), len(mounts)) == ({"app/db": "v"}, 2)
     assert (list(store.names()), len(mounts)) == ([], 3)  # as by writes
 
 
@@ -9425,6 +9451,22 @@ def test_a_deleted_secret_comes_back_and_a_version_that_never_was_is_reported():
         for version in (-1, 0, 1 << 63):
             said = "BadValue: there is no such version; they are counted from 1"
             assert refusal(act, "app#a", version) == said
+
+
+ACTS_ON_VERSIONS = {
+    "destroy": lambda store: store.destroy("a", 1),
+    "undelete": lambda store: store.undelete("a"),
+    "delete": lambda store: store.delete_versions("a", 1),
+    "metadata": lambda store: store.delete_versions("a"),
+}
+
+
+@pytest.mark.parametrize("kind", ACTS_ON_VERSIONS)
+def test_what_is_done_to_versions_is_tried_again(stub, kind):
+    left = [None]
+    server = stub(lambda r: http() if r.startswith(b"GET") else left.pop() if left else http(b"", 204))
+    ACTS_ON_VERSIONS[kind](server.store())
+    assert server.tries(f"/v1/secret/{kind}/a ") == 2
 
 
 def test_versions_are_in_the_order_of_their_numbers(stub):
