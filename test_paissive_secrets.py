@@ -15,6 +15,7 @@ fails where PAISSIVE_TEST_ALL is set.
 
 from __future__ import annotations
 
+import _pyio
 import argparse
 import ast
 import atexit
@@ -12835,8 +12836,9 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
 
 def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(run, tmp_path):
     expected = "not masked (under 8 characters): {}\n"
-    done = run("A_TOKEN", "B_TOKEN", *sh("echo $A_TOKEN"), A_TOKEN="abc", B_TOKEN="de")
-    assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN"), 0)
+    short = {f"{letter}_TOKEN": "abc" for letter in "DCBA"}
+    done = run(*short, *sh("echo $A_TOKEN"), **short)
+    assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN, C_TOKEN, D_TOKEN"), 0)
     assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
     assert run("APP_TOKEN", "--", "true", APP_TOKEN__PREVIOUS="old")[1] == expected.format("APP_TOKEN")
     note = "note: the command gets no secrets; see which store is used with: status\n"
@@ -21638,13 +21640,18 @@ def test_versions_are_asked_for_by_path_and_those_that_lack_are_counted_in_one_l
             yield oid, -1, iter(())
 
     asked, errors = [], []
-    paths = [*map(str, range(1200)), "venv/a.py", "venv/b.py"]
-    monkeypatch.setattr(ps, "file_versions", lambda *args: (ps.Blob(f"id{path}", path) for path in paths))
+
+    def file_versions(*args):
+        for path in ("venv/a.py", "venv/b.py", *map(str, range(6000))):
+            yield ps.Blob(f"id{path}", path)
+            assert asked or path != "5000"  # for there may be very many
+
+    monkeypatch.setattr(ps, "file_versions", file_versions)
     monkeypatch.setattr(ps, "read_objects", read_objects)
     run = ps.Audit(history=[], on_error=lambda *error: errors.append(error))
     assert list(run) == [] and run.summary.skipped == {"vendored": 2}
-    assert asked == sorted(f"id{n}" for n in range(1200))
-    assert errors == [(".", "missing or broken objects in its history: 1,200")]
+    assert asked[:1000] == sorted(asked[:1000]) and len({*asked}) == 6000
+    assert errors == [(".", "missing or broken objects in its history: 6,000")]
 
 
 @pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=str)
@@ -22330,6 +22337,14 @@ def test_settings_that_make_git_trace_change_nothing(repository, monkeypatch):
     assert leaks("old", history=["HEAD"], on_error=pytest.fail) == {"old/a.py"}
 
 
+def test_each_folder_that_git_lists_is_looked_at_once(repository, monkeypatch):
+    plant(repository, *(f"a/b/{n}/c.py" for n in range(20)))
+    is_link, asked = os.path.islink, []
+    monkeypatch.setattr(os.path, "islink", lambda path: asked.append(path) or is_link(path))
+    assert len(list(ps.Audit().files())) == 20
+    assert len(asked) == len({*asked})
+
+
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
     commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py")
     moved = tmp_path_factory.mktemp("out") / "sub"
@@ -22846,6 +22861,14 @@ def test_explain_names_what_would_silence_a_finding_without_the_baseline(folder,
     (folder / ".paissive-audit").write_text("[allow]\na.py github-token\n")
     assert say("audit", "--explain", "a.py:1")[1].endswith("silenced by .paissive-audit\n")
     assert say("audit")[1].endswith("; silenced: 1 by `.paissive-audit`\n")
+
+
+def test_explain_finds_the_settings_of_a_file_that_is_elsewhere(folder, say):
+    leak(folder / "there" / "a.py")
+    (folder / "there" / ".paissive-audit").write_text("[allow]\na.py github-token\n")
+    (folder / "here").mkdir()
+    os.chdir("here")
+    assert say("audit", "--explain", "../there/a.py:1")[1].endswith("silenced by .paissive-audit\n")
 
 
 def test_a_baseline_is_found_where_paths_begin(folder, say):
@@ -23488,8 +23511,13 @@ def test_a_known_value_is_found_at_the_end_of_a_long_commit_message(repository, 
     monkeypatch.setattr(ps, "READ_SIZE", 64)
     plant(repository, "a.py")
     commit(repository, "a long story\n" * 20 + "rE4l one+with")
+    git(repository, "commit", "-qm", "another one", "--allow-empty")
+    scan, scanned = ps.scan, []
+    monkeypatch.setattr(
+        ps, "scan", lambda chunks, path, **how: scanned.append(path) or scan(chunks, path, **how)
+    )
     (finding,) = ps.audit(history=[], known=ps.KnownValues(holding(["A"], "rE4l one+with")))
-    assert finding.secret == "A"
+    assert (finding.secret, scanned) == ("A", [finding.path, "a.py"])  # others hold nothing that is known
 
 
 def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its_secret(files):
@@ -25596,14 +25624,19 @@ def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_line_is_shown_at_once_by_a_terminal_and_a_program_searches_no_code_for_garbage(is_terminal):
     def main():
-        print(gc.get_freeze_count() > 1000)
-        os._exit(0)  # before anything else is written
+        print("a line")
+        print(bool(select.select([reader], [], [], 0)[0]), gc.get_freeze_count() > 1000)
+        return 7
 
     def act():
         gc.unfreeze()
+        if not is_terminal:  # as on Windows
+            os.name, os.linesep, io.TextIOWrapper = "nt", "\r\n", _pyio.TextIOWrapper
+            del signal.SIGHUP, signal.SIGCHLD
         ps.main = main
         sys.stdout = sys.__stdout__ = open(writer, "w")
-        ps.run_as_program()
+        with contextlib.suppress(SystemExit):
+            ps.run_as_program()
 
     reader, writer = os.openpty() if is_terminal else os.pipe()
     assert ended(in_child(act)) == [0]
@@ -25611,7 +25644,7 @@ def test_a_line_is_shown_at_once_by_a_terminal_and_a_program_searches_no_code_fo
     seen = b""
     while not seen.endswith(b"."):
         seen += os.read(reader, 99)
-    assert seen == (b"True\r\n." if is_terminal else b".")
+    assert seen == (b"a line\r\nTrue True\r\n." if is_terminal else b"a line\nFalse True\n.")
     os.close(reader)
     os.close(writer)
 
