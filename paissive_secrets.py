@@ -8159,8 +8159,8 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
             yield judge_span(rule, found.span(), found[0])
 
 
-_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d{1,3}|checksum|digest|commit|revision")
-_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9]).{24}")
+_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d|checksum|digest|commit|revision")
+_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9])")
 _SETTING_LINE = lazily(
     rb"[ \t-]{0,40}(?:export )?[\"']?([\w.-]{1,60})[\"']?[ \t]{0,9}[:=]"
     rb"[ \t]{0,9}[\"']?([\w+/=.~-]{24,200})[\"']?[ \t\r]*(?:\n|\Z)"

@@ -19468,6 +19468,48 @@ a.txt {A40}
 .PGPASS a:1:b:c:«§»
 = password
 .pgpass a:1:b:c:§
+= unnamed-value
+a.ini uuid_of={A24}
+a.ini sha1_of={A24}
+a.yml : {A24}
+a.yml a: '«{A24}»'
+a.yml a: "«{A24}»"
+a.yml a: {A14}+{A14}
+a.yml a: «{A14}-{A14}»
+a.yml a: {A14}={A14}
+a.yml a: {A14}/{A14}
+= private-key
+a.txt -----BEGIN PRIVATE KE·Y-----\n{B30}\n{B30}\n-----END PRIVATE KE·Y-----
+a.txt -----BEGIN PRIVATE KE·Y-----\r{B30}\r{B30}\r-----END PRIVATE KE·Y-----
+a.txt -----BEGIN PRIVATE KE·Y-----\t{B30}\t{B30}\t-----END PRIVATE KE·Y-----
+a.txt -----BEGIN PRIVATE KE·Y-----¶Abc-de: {d50}¶{B31}¶{B18}¶-----END PRIVATE KE·Y-----
+a.txt -----BEGIN PRIVATE KE·Y-----¶Abc: {d150}¶{B31}¶{B18}¶-----END PRIVATE KE·Y-----
+= password
+a.sql INSERT INTO t (a, pass·word) VALUES ('a\', '§')
+a.sql INSERT INTO t (a, b, pass·word) VALUES (x, y, '«§»')
+a.sql INSERT INTO t (a, pass·word) VALUES (x), '§')
+a.sql INSERT INTO t (a, pass·word) VALUES (x¶y, '§')
+a.sql INSERT INTO t (a, pass·word) VALUES (f(g(x), '§')
+= json-web-key
+a.json "{\\\"kty\\\":\\\"oct\\\",\\\"k\\\":\\\"«{W16}»\\\"}"
+a.json {"kty":"oct","k"         :         "«{W16}»"}
+= unnamed-value
+a.yml a:«+{A24}»
+a.yml a:«-{A24}»
+a.yml a:«{A24}+»
+a.yml a: «{L12}+{A20}»
+= kubernetes-secret
+a.yml kind: Secre·t¶stringData:¶⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯a: «§»¶
+a.yml kind: Secre·t¶stringData:¶⋯⋯⋯⋯⋯⋯⋯⋯⋯⋯ a: §¶
+a.yml kind: Secre·t¶stringData: #{a200}¶ a: «§»¶
+a.yml kind: Secre·t¶stringData: #{a200}x¶ a: §¶
+a.yml kind: Secre·t¶stringData:¶  a:         «§»¶
+a.yml kind: Secre·t¶stringData:¶  a: ""§¶
+a.yml kind: Secre·t¶stringData:¶  a: \\§¶
+a.yml kind: Secre·t¶stringData:¶  : §¶
+= url-password
+a.txt x://{a64}:«k3X»@h
+a.go {a64}:«k3X»@tcp(h)
 """
 
 
@@ -20046,6 +20088,10 @@ def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example
         ("ada:k3Xw9vQ2pL@hostname", "url-password", "low"),
         ("ada:k3Xw9vQ2pL@hosts", "url-password", "medium"),
         ("ada:k3Xw9vQ2pL@my.example.org", "url-password", "low"),
+        ("ada:k3Xw9vQ2pL@My-2.example.org", "url-password", "low"),
+        ("ada:k3Xw9vQ2pL@example", "url-password", "low"),
+        (f"ada:k3Xw9vQ2pL@{'x' * 73}example", "url-password", "low"),
+        (f"ada:k3Xw9vQ2pL@{'x' * 74}example", "url-password", "medium"),
         ("ada:aaaaaaa1@db.internal", "url-password", "low"),
         ("ada:ABababAB@db.internal", "url-password", "low"),
         ("ada:abc" + "abc@db.internal", "weak-password", "medium"),
@@ -20055,6 +20101,9 @@ def test_a_password_in_a_url_is_low_if_its_user_its_host_or_itself_is_an_example
         assert (match.rule.id, match.confidence) == (rule, confidence), login
         why = "  low at most: its user, its host or its password is an example"
         assert (why in match.why) == (confidence == "low"), login
+    for host, confidence in (("My_2-a.example.org", "low"), (f"{'x' * 73}example", "low"), ("db", "medium")):
+        (match,) = scanned(f"ada:k3Xw9vQ2pL@tcp({host}:3306)/x", "a.go")
+        assert match.confidence == confidence, host
 
 
 def test_base64_is_read_up_to_its_last_whole_byte_and_to_a_byte_of_no_text():
