@@ -17395,6 +17395,11 @@ def test_what_is_no_secret_drops_its_proofs_and_keeps_secrets(row):
     assert proofs_of(row, "+") and not any(map(drops, proofs_of(row, "+")))
 
 
+def test_what_is_no_secret_has_the_reasons_of_its_proofs():
+    reasons = [line for line in MORE_PROOFS.split("\n") if line and not line.startswith(" ")]
+    assert sorted(reasons) == sorted(row.reason for row in ps.properties())
+
+
 def test_what_is_no_secret_is_low_with_its_reason_under_any_name():
     for row in ps.properties():
         if row.where == "value":
@@ -17582,6 +17587,7 @@ pas·s_toke·n = "administration"
 === , a.sql
 identifie·d by "sel3ctor7"
 user x identifie·d by "sel3ctor7"
+user x identifie·d by "administration"
 role x identifie·d by "sel3ctor7"
 grant x identifie·d by "sel3ctor7"
 === it is prose, a.sql
@@ -18662,6 +18668,15 @@ def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
         for kind in ("md5", "sha1", "sha256"):
             digest = hashlib.new(kind, word.encode(), usedforsecurity=False).hexdigest()
             assert ps.reason_against(digest.upper()) == "it is a hash", (word, kind)
+
+
+def test_hashes_of_words_are_known_where_fips_140_is_enforced(monkeypatch):
+    def md5(data, *, usedforsecurity=True):
+        assert not usedforsecurity
+        return hashlib.new("md5", data, usedforsecurity=False)
+
+    monkeypatch.setattr(hashlib, "md5", md5)
+    assert len(ps._hashes_of_words.__wrapped__()) == 24
 
 
 def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
@@ -20483,7 +20498,8 @@ def test_a_key_store_is_found_by_what_it_holds():
     identities = set()
     for data, path in ((store, "a.p12"), (store, "a"), (java + JAVA_KEY, "release.keystore")):
         (match,) = ps.scan(iter([data]), path)
-        assert (match.rule.id, match.line, match.sample) == ("encrypted-key", 1, "…")
+        assert (match.rule.id, match.confidence, *match[2:6]) == ("encrypted-key", "medium", 1, 1, 1, "…")
+        assert (match.silenced, match.name, match.why) == ("", "", ())
         assert match.mark == ps._mark("", b"", data)  # no text stands beside it
         identities.add(match.identity)
         assert list(ps.scan(iter([data]), path, levels=("low", "high"))) == []
@@ -20566,6 +20582,14 @@ def test_explain_goes_through_a_line_from_left_to_right(folder, say):
     (folder / "a.py").write_text(f"password = 'your-password'; x = '{token()}'; secret = 'changeme'\n")
     columns = re.findall(r"(?m)^column (\d+): ", say("audit", "--explain", "a.py:1")[1])
     assert columns == ["13", "34", "87"]
+
+
+def test_explain_shows_a_finding_before_one_that_lies_within_it():
+    def known(text):
+        return [ps.Span(0, len(text), ps.Rule("known-value", "", "high", "high"), "high", None, "")]
+
+    matches = scanned(f"x = '{token()}' y", "a.py", known=known, explain=True)
+    assert [(match.rule.id, match.column) for match in matches] == [("known-value", 1), ("github-token", 6)]
 
 
 def test_explain_heeds_the_options_of_an_audit(folder, say, monkeypatch):
@@ -21992,11 +22016,14 @@ def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
     monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
     before_commit = Path(ps.install_hook("pre-commit"))
     text = before_commit.read_text()
-    assert f" {MODULE} audit --staged" in text and "\n# SKIP=paissive-audit git commit … leaves" in text
+    assert f" {MODULE} audit --staged" in text
+    begin = "#!/bin/sh\n# written by: paissive_secrets.py hook install\n"
+    begin += "# SKIP=paissive-audit git {} … leaves it out once\n"
+    assert text.startswith(begin.format("commit"))
     before_push = Path(ps.install_hook("pre-push"))
     text = before_push.read_text()
     assert text.endswith(f'{MODULE} audit --pushed "$1" || exit 1\n')  # a remote's name may have spaces
-    assert "\n# SKIP=paissive-audit git push … leaves it out once\n" in text
+    assert text.startswith(begin.format("push"))
     odd = os.fsdecode(b"/caf\xe9/module.py")
     monkeypatch.setattr(ps, "__file__", odd)
     assert os.fsencode(odd) in Path(ps.install_hook("pre-push")).read_bytes()
@@ -22372,7 +22399,8 @@ def test_a_git_that_waits_for_a_fifo_is_stopped(repository, monkeypatch, name):
     os.mkfifo(path)
     monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.2)
     said = refusal(leaks, history=[] if name == "an object" else None)
-    assert re.match("Unsafe: git does not answer; .* --no-gitignore avoids git", said)
+    hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
+    assert said == f"Unsafe: git does not answer; {hint}"
     assert leaks(gitignore=False) == {"a.py"}
 
 
