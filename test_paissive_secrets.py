@@ -3234,6 +3234,7 @@ def test_dotenv_keeps_the_comment_after_an_empty_value_out_of_the_new_one(line, 
 def test_dotenv_changes_the_last_of_two_assignments_and_removes_both():
     dotenv = ps.Dotenv("A=1\nA=2\n")
     assert (dotenv.with_values({"A": "3"}), dotenv.without("A")) == ("A=1\nA=3\n", "")
+    assert ps.Dotenv("export A='1'\nC=\nB=\"2\" # b\n# c\n").without("A", "B") == "C=\n# c\n"
 
 
 @pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open', "B='C:\\'"])
@@ -4018,6 +4019,7 @@ def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, 
     store = ps.EnvironmentStore()
     plain = {"DB_HOST": "h", "MY_FILES": "1", "PROFILE": "2", "MY_VAULT_HOST": "v", "EMPTY": ""}
     assert store.plain_settings() == {**plain, "DB_PORT": "1"}
+    assert (store.get("db.host"), store.get("EMPTY")) == ("h", "")
     assert "SITE" in set(store.names())
     assert {"MY_FILE", "x-file", "vault.token"}.isdisjoint(store.names())
     store.delete("DB_PORT")
@@ -4124,6 +4126,7 @@ def test_what_could_not_be_read_before_it_was_replaced_is_gone_as_well(env, here
     (here / ".env").write_text("A_TOKEN='open\n")
     env.set("A_TOKEN", "v")
     gone = "(what it held before is gone)"
+    assert gone not in next(iter(ps.EnvironmentStore(".env").notes_on_set("A_TOKEN")))
     assert gone in next(iter(env.notes_on_set("A_TOKEN")))
     env.set_all({"A_TOKEN": "w", "B_TOKEN": "v"})
     assert gone in next(iter(env.notes_on_set("A_TOKEN", "B_TOKEN")))
@@ -4199,11 +4202,37 @@ def test_a_variable_beside_the_file_gets_the_new_value_too_and_no_other_does(env
     monkeypatch.setenv("A_TOKEN", "old")
     env.set_all({"A_TOKEN": "new", "B_TOKEN": "new"})
     assert (os.environ["A_TOKEN"], "B_TOKEN" in os.environ) == ("new", False)
+    env.set("PLAIN", "v")
+    monkeypatch.setenv("PLAIN", "w")
+    assert "PLAIN" not in set(env.names())
 
 
 def test_a_name_of_signs_alone_is_no_variable():
     assert ps.checked_variable("1") == "_1" and ps.checked_variable("a-") == "A_"
     assert ps.checked_variable("-a") == "_A"
+
+
+def test_a_bad_name_is_refused_even_if_there_is_its_variable(env, monkeypatch):
+    monkeypatch.setenv("A__B", "v")
+    for act in (env.get, env.delete, env.overridden_by, env.references_to_follow):
+        assert refusal(act, "a//b").startswith("BadName: ")
+    assert env.get("a/-b") == env.get("a--b") == "v"
+
+
+def test_a_program_has_its_variables_even_if_the_working_directory_is_removed(here, monkeypatch):
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    store = ps.EnvironmentStore()
+    monkeypatch.chdir(here)
+    (here / ".env").write_text("A_TOKEN=theirs\n")
+    store.set("B_TOKEN", "v")
+    assert (store.plaintext_file(), store.get("B_TOKEN"), repr(store)) == (
+        "",
+        "v",
+        "<EnvironmentStore with no dotenv file>",
+    )
+    assert "NotFound" in refusal(store.get, "A_TOKEN")
     assert "letters that variables can't have" in refusal(ps.checked_variable, "--")
 
 
