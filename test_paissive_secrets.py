@@ -4051,6 +4051,7 @@ def test_a_program_sets_and_deletes_without_a_dotenv_file_too(here):
     assert (store.get("A_TOKEN"), os.environ["A_TOKEN"]) == ("v", "v")
     store.delete("A_TOKEN")
     assert "NotFound" in refusal(store.get, "A_TOKEN") and os.listdir(here) == []
+    assert ps.EnvironmentStore(here).hint_if_missing("A_TOKEN") == ""  # it exists
 
 
 def test_what_is_set_outlives_the_process_only_in_a_file(here, monkeypatch):
