@@ -20259,6 +20259,13 @@ def test_random_bytes_in_a_kubernetes_secret_have_a_quarter_of_all_values_or_mor
         assert [(m.rule.id, m.confidence) for m in matches] == [("kubernetes-secret", "medium")], size
 
 
+@pytest.mark.parametrize("word", ["postgres", "schl\u00fcssel", "\u043a\u043b\u044e\u0447"])
+def test_a_word_in_base64_in_a_kubernetes_secret_is_a_word(word):
+    for text, confidence in ((word, "low"), (f"{word}\x07", "medium")):
+        (match,) = scanned(json.dumps(manifest("Secret", data={"a": base64_of(text)})), "a.json")
+        assert (match.rule.id, match.confidence) == ("kubernetes-secret", confidence), text
+
+
 def test_a_file_in_a_kubernetes_secret_is_the_value_if_nothing_is_found_in_it():
     for text, rule in (
         ("password: ${X}\nk3Xw9vQ2\n", "kubernetes-secret"),
