@@ -19924,6 +19924,7 @@ def test_a_nonce_is_no_more_than_medium():
         ("curl -u $USER:$PASSWORD https://x.local", None),
         ("Authorization: Token request.headers.authorization", None),
         (f"robot_api_key = {ps._samples('{u}')}", "uuid-key"),
+        (f"robot_api_key = a{ps._samples('{u}')}", "key"),
         (f"Public-Lines: 1\n{ps._samples('{B64}')}\n", None),
         (f"TX_HASH=0x{ps._samples('{h64}')}", None),
         (f"define( 'DB_PASSWORD', '{LOGIN}' );", "password"),
