@@ -15590,6 +15590,10 @@ a.txt sp=r&sig=«{A43}»&sig={A43}
 = azure-function-key
 a.txt https://x.azurewebsites.net/api/a?b=1&code=«{A40}»&code={A40}
 a.txt https://x.azurewebsites.net/api/a?{a97}c=1&code=«{A40}»
+= azure-function-key
+a.txt https://x.azurewebsites.net/api/a?b=1&c=2&code=«{A40}»
+= azure-signature
+a.txt ?sp=r&a=1&b=2&sig=«{A43}»
 """
 
 
