@@ -13149,6 +13149,12 @@ def test_run_leaves_the_command_the_descriptors_that_are_meant_for_it(run):
     os.close(read)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux, which shows the session")
+def test_run_leaves_a_command_without_a_terminal_of_its_own_in_our_session(run):
+    shown = run("APP_TOKEN", "--", "cat", "/proc/self/stat")[0].split()
+    assert shown[4:6] == [b"%d" % os.getpgrp(), b"%d" % os.getsid(0)]
+
+
 class started(subprocess.Popen):  # noqa: N801 - reads as a function
     def __init__(self, *argv, **more):
         more = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, **more}
