@@ -11251,6 +11251,22 @@ def test_a_leftover_pending_value_never_passes_for_that_of_a_later_rotation(in_m
         assert in_memory.stages() == (OLD, NEW, None)
 
 
+def test_what_is_due_is_rotated_to_no_value_that_is_left_of_a_rotation_or_an_abort(in_memory, clock):
+    in_memory.begin()
+    in_memory.rotate(7)
+    clock[0] += 31 * 86400
+    assert in_memory.rotation.rotate_due() == ["DB_PASSWORD"]
+    previous, current, pending = in_memory.stages()
+    assert (previous, current in (OLD, NEW), pending) == (NEW, False, None)
+    in_memory.begin()
+    in_memory.rotate(4)
+    in_memory.act(lambda rotation: rotation.abort("DB_PASSWORD"), 2)
+    clock[0] += 31 * 86400
+    left = "RotationFailed: a rotation of 'DB_PASSWORD' was left unfinished; rotated: nothing"
+    assert refusal(in_memory.rotation.rotate_due) == left
+    assert in_memory.stages() == ("older", OLD, NEW)
+
+
 def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
     in_memory.begin()
     in_memory.rotate(7)
