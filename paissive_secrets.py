@@ -5365,11 +5365,11 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
     return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
 
 
-def _is_same(a: str | None, b: str | None) -> bool:
-    """Return whether both exist and are the same, in constant time."""
+def _is_same(value: str, other: str | None) -> bool:
+    """Compare in constant time with a value that may not exist."""
     import hmac
 
-    return a is not None and b is not None and hmac.compare_digest(a.encode(), b.encode())
+    return other is not None and hmac.compare_digest(value.encode(), other.encode())
 
 
 # === Import and export ===
