@@ -5883,6 +5883,7 @@ HOSTILE = {
     "not JSON": (DB, sealing('{"name": "DB", "value": "VALUE', ours), NO_ENTRY),
     "not UTF-8": (DB, sealing("VALUE\udcff", ours), NO_ENTRY),
     "a list": (DB, sealing('["DB", "VALUE"]', ours), NO_ENTRY),
+    "no name": (DB, sealing('{"value": "VALUE"}', ours), NO_ENTRY),
     "not text": (DB, sealing('{"name": "DB", "value": ["VALUE"]}', ours), NO_ENTRY),
     "NUL": (DB, sealing(r'{"name": "DB", "value": "VALUE\u0000"}', ours), "the value has a NUL character"),
     "half": (DB, sealing(r'{"name": "DB", "value": "VALUE\ud800"}', ours), "the value is not UTF-8"),
