@@ -6453,17 +6453,19 @@ def test_what_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
     assert "secrets: Permission denied" in refusal(ps.FileStore("new").set, "A", "b")
 
 
-def test_an_identity_of_before_a_rekey_that_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
-    def read(path, read=ps.read_file, **more):
-        if "previous" in path:
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return read(path, **more)
+def test_an_identity_that_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
+    for file in ("identity.age", "previous.age"):
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ps, "read_file", read)
-        hint = "check its permissions, and its folder's"
-        said = f"Denied: can't read {files.folder}/previous.age: Permission denied; {hint}"
-        assert refusal(files.get, "DB") == said
+        def read(path, read=ps.read_file, **more):
+            if path.endswith(file):  # noqa: B023
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return read(path, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ps, "read_file", read)
+            hint = "check its permissions, and its folder's"
+            said = f"Denied: can't read {files.folder}/{file}: Permission denied; {hint}"
+            assert refusal(ps.FileStore().get, "DB") == said
     (STORE / "previous.age").touch()
     damaged = (
         f"Corrupt: {files.folder}/previous.age: not what was sealed: it does not begin like an age v1 file"
