@@ -10510,6 +10510,13 @@ def test_a_reference_to_nothing_is_replaced_only_where_it_is(say):
     assert say("set", "A", stdin="v") == (2, said)
 
 
+@pytest.mark.parametrize("backend", ps.SecretsBackend)
+def test_a_reference_to_any_backend_is_named_as_the_one_to_set(backend, monkeypatch):
+    monkeypatch.setenv("A", f"secret://{backend}/B")
+    said = f"BadValue: 'A' is a reference to secret://{backend}/B; set that one, with its --backend"
+    assert refusal(ps.set_secret, "A", "v") == said
+
+
 def test_a_reference_to_what_can_not_be_read_is_replaced_only_where_it_is(monkeypatch):
     monkeypatch.setenv("A", "secret:B")
     monkeypatch.setenv("B_FILE", "nowhere")
