@@ -9198,10 +9198,11 @@ def test_an_error_ends_the_reads_of_other_secrets_that_have_not_begun(stub):
 
 def test_get_all_leaves_out_what_is_absent_or_deleted():
     store = bao().store()
-    store.set_fields("app", {"a": "1", "b": "2"})
+    store.set_fields("app", {"a": "1", "b": ""})
     store.set("gone#a", "x"), store.delete("gone#a")
     wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
-    assert store.get_all(wanted) == {"app#a": "1", "app#b": "2", "app#": '{"a": "1", "b": "2"}'}
+    assert store.get_all(wanted) == {"app#a": "1", "app#b": "", "app#": '{"a": "1", "b": ""}'}
+    assert store.get("app#b") == ""
     said = "NotFound: no secret named 'app__PREVIOUS'; see: list"
     assert refusal(store.get, "app__PREVIOUS#") == said  # it has one version
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
