@@ -20041,6 +20041,15 @@ def test_the_version_before_makes_no_difference(path):
         assert spans == found(text)
 
 
+def test_a_line_counts_anew_if_what_follows_it_has_changed_since_the_version_before():
+    line = f"- name: DB_PASSWORD\n{' ' * 39}value: {GUESSED}\n"
+    for before, after in itertools.product((6, 54), range(0, 44, 2)):  # texts are compared in steps
+        start, end = "#" * before + "\n", "#" * after + "\n"
+        for other in (line.replace("value", "notes"), line.replace("DB_PASSWORD", "A")):
+            assert found(start + other + end, "a.py") == []
+            assert found(start + line + end, "a.py") == ["password"]
+
+
 def test_every_keyword_is_found_by_a_letter_that_is_folded():
     for words in (tuple(ps._keyword_detectors()), (b"hello",), (b"42",), (b"_",)):
         for word in words:
