@@ -9128,6 +9128,10 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
     for verb in ("get", "undelete", "destroy"):
         assert "they are counted from 1" in say(verb, "app/db", "--version", "0")[1]
+    assert say("destroy", "app/db", "--version", "1")[0] == 0
+    assert [line.split()[2] for line in say("versions", "app/db")[1].splitlines()] == ["destroyed"] * 2 + [
+        "there"
+    ]
     assert (say("delete", "app/db", "--metadata")[0], say("versions", "app/db")[0]) == (0, 1)
 
 
@@ -22276,7 +22280,7 @@ NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build
     bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
     xstar [!] o/p/q/p/r a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é sub/lead
     trail end""".split()
-NAMES += ["sub/ lead", "trail ", "two words", "end ", "p/p/r", "e/x"]
+NAMES += ["sub/# comment", "sub/ lead", "trail ", "two words", "end ", "p/p/r", "e/x"]
 
 
 @pytest.fixture(scope="session")
@@ -22791,9 +22795,12 @@ def test_each_language_reads_a_secret_in_its_own_way(folder):
 
 
 def test_an_audit_is_run_once(folder):
-    leak(folder / "a.py")
-    run = ps.Audit()
-    assert len(list(run)) == run.summary.findings == 1
+    sizes = [leak(folder / f"{n}.py", n).stat().st_size for n in range(2)]
+    seen = []
+    run = ps.Audit(on_progress=lambda summary: seen.append((summary.files, summary.bytes)))
+    assert len(list(run)) == run.summary.findings == run.summary.files == 2
+    assert seen == [(1, sizes[0]), (2, sum(sizes))]
+    assert (run.summary.by_confidence["high"], run.summary.bytes) == (2, sum(sizes))
     hint = "keep its findings, or make another Audit"
     assert refusal(list, run) == f"Conflict: this audit has already run; {hint}"
 
@@ -26276,6 +26283,10 @@ COMMANDS_WITH_THEIR_STATUS = [
     ("get NOPE", 1, "no secret named 'NOPE'; see: list"),
     ("rm -- -x", 1, "no secret named '-x'; see: list"),
     ("run -- ./folder", 126, "can't run './folder': permission denied"),
+    *(
+        (f"rotate now NOPE {way}", 1, "no secret named 'NOPE'; see: list")
+        for way in ("--generate hex", "--stdin")
+    ),
     ("rotate unschedule A", 1, "'A' isn't scheduled; see: rotate due"),
     ("rotate resume A", 1, "no rotation of 'A' was left unfinished; nothing to do"),
     ("rotate abort A", 1, "no rotation of 'A' was left unfinished; nothing to do"),
