@@ -12679,9 +12679,10 @@ def test_mask_encodes_the_first_200_lines_only():
     assert found == [True] * 200 + [False]
 
 
-def test_mask_a_stripped_value_in_lines_of_base64():
+def test_mask_a_value_in_lines_of_base64_stripped_or_not():
     value = "".join(random.Random(8).choices(string.ascii_letters, k=100))
-    assert masked([base64.encodebytes(value.encode())], f" {value}\n") == b"***\n"
+    for encoded in (value, f" {value}\n"):
+        assert masked([base64.encodebytes(encoded.encode())], f" {value}\n") == b"***\n"
 
 
 PART = st.one_of(st.integers(0, 2), st.binary(max_size=9), st.text("ab/", max_size=20).map(str.encode))
