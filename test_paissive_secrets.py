@@ -1106,7 +1106,7 @@ NAMES_OF_SECRETS_AFTER_ALL = (
     " pub_z_key pub_xyz_key republic_x_key"
     " pubkeyring_token mypubkey_token with_credentialsfile_token bypass_md_token render_passport_token"
     " prerender_pass shallow_credentials"
-    " token_shape password_hostage secret_case"
+    " token_shape password_hostage secret_case 9label_password"
     " terror_code_password my_error_codes_password status_coded_token secret_code"
 )
 
@@ -2528,6 +2528,9 @@ def test_a_wrapped_object_shows_and_names_itself_and_has_all_four_methods():
 
         def __repr__(self):
             return "<own>"
+
+        def __call__(self):
+            """It may be callable, too."""
 
     store = ps.as_store(Own(ps.MemoryStore()))
     store.set("A", "v")
@@ -4217,8 +4220,9 @@ def test_a_name_of_signs_alone_is_no_variable():
 
 def test_a_bad_name_is_refused_even_if_there_is_its_variable(env, monkeypatch):
     monkeypatch.setenv("A__B", "v")
-    for act in (env.get, env.delete, env.overridden_by, env.references_to_follow):
+    for act in (env.get, env.get_stored, env.delete, env.overridden_by, env.references_to_follow):
         assert refusal(act, "a//b").startswith("BadName: ")
+        assert "it has letters that variables can't have" in refusal(act, "é")
     assert env.get("a/-b") == env.get("a--b") == "v"
 
 
