@@ -3976,6 +3976,12 @@ def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_fil
 def test_a_dotenv_file_in_utf_16_is_an_error_under_its_default_name_too(here):
     (here / ".env").write_bytes("\ufeffA_TOKEN=1".encode("utf-16-le"))
     assert refusal(ps.EnvironmentStore().get, "A_TOKEN") == "BadValue: .env is UTF-16; save it as UTF-8"
+    problem = ("problem", ".env is UTF-16; save it as UTF-8")
+    assert [*ps.EnvironmentStore().status()] == [
+        ("store", "environment"),
+        ("dotenv", f"{here}/.env"),
+        problem,
+    ]
 
 
 def test_of_two_assignments_the_last_is_set(env, here):
@@ -4085,9 +4091,9 @@ def test_only_references_that_can_be_read_are_followed(env, here, monkeypatch):
     (here / "mounted").write_text("secret:B")
     monkeypatch.setenv("M_FILE", str(here / "mounted"))
     assert env.references_to_follow("M", "D", "C", "A", "B") == {"A": "${secret:B} "}
-    failing = unittest.mock.Mock(side_effect=ps.Unavailable("no"))
-    monkeypatch.setattr(env, "get", failing)
-    assert refusal(env.references_to_follow, "A") == "Unavailable: no"
+    for kind in (ps.Unavailable, ps.Denied, ps.Unsafe):
+        monkeypatch.setattr(env, "get", unittest.mock.Mock(side_effect=kind("no")))
+        assert refusal(env.references_to_follow, "A") == f"{kind.__name__}: no"
 
 
 def test_a_reference_in_a_variable_is_followed_by_another_spelling_of_its_name_too(env, here, monkeypatch):
