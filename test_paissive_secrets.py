@@ -3318,9 +3318,9 @@ def test_dotenv_counts_as_lines_what_editors_do():
 
 
 def test_dotenv_of_empty_lines_costs_no_more_than_its_length():
-    dotenv = ps.Dotenv("\n" * 1_000_000 + "A=1\nodd line\n")
+    dotenv = ps.Dotenv("\n" * 300_000 + "A=1\nodd line\n")
     assert dotenv.get("A", {}) == "1" and len(dotenv._pieces) == 3
-    assert str(next(dotenv.problems())).startswith("line 1000002 of .env is not NAME=value")
+    assert str(next(dotenv.problems())).startswith("line 300002 of .env is not NAME=value")
 
 
 def test_a_stranger_can_not_fill_memory_with_a_few_lines():
