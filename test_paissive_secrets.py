@@ -1463,6 +1463,15 @@ def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
     assert said == f"paissive_secrets: warning: {message}\n"
 
 
+def test_who_waited_for_a_lock_that_its_holder_removed_takes_a_new_one(tmp_path, monkeypatch):
+    holder = ps.FileLock(tmp_path / "x").__enter__()
+    monkeypatch.setattr(time, "sleep", lambda _: holder.__exit__())
+    with ps.FileLock(tmp_path / "x"):
+        said = refusal(ps.FileLock(tmp_path / "x", wait=False).__enter__)
+        assert said.startswith(f"Conflict: another write is under way (process {os.getpid()})")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path):
     with ps.FileLock(tmp_path):
         child = in_child(signal.pause)
