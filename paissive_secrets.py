@@ -1838,7 +1838,7 @@ _NO_DOTENV = Dotenv("")
 
 def environment_now() -> dict[str, str]:
     """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
-    return {name: text for name in list(os.environ) if (text := os.environ.get(name)) is not None}
+    return {name: text for name in os.environ if (text := os.environ.get(name)) is not None}
 
 
 @lru_cache(maxsize=4096)

@@ -3921,7 +3921,8 @@ def test_a_long_value_costs_no_more_than_its_length(value):
 
 SECRET_OR_NOT = {
     **dict.fromkeys(["A_TOKEN__PENDING", "A_TOKEN__PREVIOUS", "MY_VAULT_TOKEN"], True),
-    **dict.fromkeys(["VAULTED_KEY", "BAOBAB_TOKEN", "PAISSIVEX_TOKEN"], True),
+    **dict.fromkeys(["VAULTED_KEY", "BAOBAB_TOKEN", "PAISSIVEX_TOKEN", "DATABASE_URL__PREVIOUS"], True),
+    "TOKEN_URL__PREVIOUS": False,
     **dict.fromkeys(["HOST__PREVIOUS", "VAULT_TOKEN", "bao_token", "PAISSIVE_PASSWORD"], False),
 }
 
