@@ -17535,6 +17535,7 @@ Pas·s: instructs the traffic to
 pas·sword: Y2hhbmdlbWU=
 pas·sword: Zm9vYmFy
 pas·sword: your-xxxxx9
+pas·sword: your-k8#v2p!x9@z
 toke·n: Y2hhbmdlbWUK
 === it is crossed out, a.yml
 toke·n: KipTT1BTKio=
@@ -18568,6 +18569,17 @@ def test_features_tell_the_cases_apart():
         found = {feature for c in candidates(line, path) for feature in ps.features(c)}
         for fact in facts.split(", "):
             assert (fact.removeprefix("not ") in found) != (fact[:4] == "not "), (line, fact)
+
+
+def test_tables_are_read_once_and_values_that_differ_in_their_digits_have_features_in_common():
+    for table in (ps.load_weights, ps.properties, ps._letter_pairs, ps._hashes_of_words):
+        assert table() is table()
+    (candidate,) = candidates('password = "tulip-Harbor-18"')
+    hits = []
+    for digits in ("18", "95"):
+        ps.features(candidate._replace(value=f"tulip-Harbor-{digits}"))
+        hits.append([ps._features_of_place.cache_info().hits, ps._features_of_value.cache_info().hits])
+    assert all(before < after for before, after in zip(*hits))
 
 
 def test_features_and_candidates_show_no_value():
@@ -21995,7 +22007,8 @@ def test_a_new_gitattributes_is_for_all_who_may_read_the_project(folder):
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_another_hook_is_never_overwritten(repository, say, link):
+def test_another_hook_is_never_overwritten(repository, say, monkeypatch, link):
+    monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
     hook, read = repository / ".git/hooks/pre-commit", os.readlink if link else Path.read_text
     hook.parent.mkdir(exist_ok=True)
     hook.symlink_to("/nonexistent") if link else hook.write_text("#!/bin/sh\n")
