@@ -21625,7 +21625,7 @@ def test_git_is_asked_about_the_file_of_that_name_and_says_who_wrote_it(reposito
     (repository / "link").symlink_to("sub/c")
     git(repository, "checkout", "-qb", "other")
     (repository / "ab").write_text("y")
-    git(repository, "commit", "-qam", "y")
+    git(repository, "commit", "-qam", "y", GIT_COMMITTER_DATE="2099-01-01T00:00:00Z")
     git(repository, "checkout", "-q", "main")
     names = ("ab", "sub/c", "link", "a*", "d", "e")
     assert [ps.last_commit(name) for name in names] == [*[f"{head} by A"] * 3, "", "", ""]
