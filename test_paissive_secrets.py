@@ -17724,6 +17724,7 @@ reset pas·sword "sel3ctor7"
 the pas·sword "sel3ctor7"
 pas·sword: sel3ctor7 of it
 pas·sword: sel3ctor7 Of, it
+pas·sword: sel3ctor7 of.
 === , a.log
 the pas·sword {A30}
 pas·sword: sel3ctor7 of it
@@ -18458,6 +18459,7 @@ FEATURES = r"""
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s, after ,
 a.py | the pass·word_of_the_day is = "V47x"[0] | ends -, after [
 a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 word | quote bare, after word
+a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 7 | after word
 a.js | pass·word: `abc1`; | quote back, has abc, separator :, after ;
 a.py | os.environ.get("DB_PASS·WORD", "V4x7q") | separator =
 a.py | f(pass·word, "V4x7q") | separator ,
@@ -20690,6 +20692,7 @@ def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
         ("a = 1\n", "nothing here"),
+        ('f(token, "your-name-of-the-thing7")', "column 11: rule token, not reported\n  a value assigned to"),
         (f"password = '{token()}'", "rule password, not reported\n  no finding: a more certain finding"),
         (
             "http://app:" + "aBbA@db.internal/x",
@@ -21032,6 +21035,7 @@ def test_of_findings_that_overlap_the_one_that_says_more_is_reported():
         assert ps._resolve_overlaps([worse, better]) == [better]
     first, second, third = (span(start, "github-token", "high") for start in (0, 8, 16))
     assert ps._resolve_overlaps([third, second, first]) == [first, third]
+    assert ps._resolve_overlaps([second, first._replace(end=30)]) == [first._replace(end=30)]
     beside = [span(start, "github-token", "medium") for start in (0, 9, 18, 27)]
     beside[-1] = beside[-1]._replace(confidence="high")
     assert ps._resolve_overlaps(beside[::-1]) == ps._resolve_overlaps(beside) == beside
