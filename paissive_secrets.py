@@ -8054,7 +8054,7 @@ SECRET_VALUE_TESTS.append(_is_token)
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
-_ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}")
+_ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
 _JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
 _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")

@@ -19690,7 +19690,8 @@ def test_a_window_of_base64_may_begin_and_end_anywhere():
 
 def test_base64_is_known_as_text_by_its_first_15_bytes():
     for char in string.printable:
-        assert found(f"x: {base64_of(char * 15 + ' ' + GITHUB)}") == ["github-token"], char
+        for encode in (base64_of, url_base64_of):
+            assert found(f"x: {encode(f'{char * 15} {GITHUB} ?')}") == ["github-token"], char
     for at in range(16):
         plain = bytearray(f"# a remark of the shop\nx = {GITHUB}".encode())
         plain[at] |= 0x80
@@ -19698,7 +19699,7 @@ def test_base64_is_known_as_text_by_its_first_15_bytes():
 
 
 def test_lines_of_60_to_76_characters_of_base64_belong_together():
-    encoded = base64_of("+/+/-" + "# a remark of the shop\n" * 5 + f"x = '{GITHUB}'; y = '>>>???'")
+    encoded = base64_of("# a remark of the shop ??? >>>\n" * 5 + f"x = '{GITHUB}'; y = 1")
     for width, rules in ((59, []), (60, ["github-token"]), (76, ["github-token"]), (77, [])):
         lines = "\n".join(re.findall(f".{{1,{width}}}", encoded))
         assert found("x: " + lines) == rules, width
