@@ -19682,6 +19682,7 @@ def test_strings_of_json_on_stdin_are_read_without_their_escapes():
 def test_a_window_of_base64_may_begin_and_end_anywhere():
     encoded = base64_of(f"# here is the key of the robot\nx = '{GITHUB}'; y = 1")
     assert [found(encoded[cut:]) for cut in range(4)] == [["github-token"]] * 4
+    assert found(f"{encoded[1:]}\nx: {encoded}") == ["github-token"] * 2
     assert found("x " + encoded[1:]) == []
     assert found(base64_of(f"x = 'some text here'\0{GITHUB}")) == []
     rule, value = ps.custom_rule("acme-key", "acmw_ {A32}"), "acmw_" + ps._samples("{A32}")
@@ -20272,6 +20273,13 @@ def test_all_texts_in_base64_of_a_file_are_read():
         for mark in (b"\n\t ", b"\r\n"):
             assert found(lines.replace(b"\n", mark)) == ["github-token"], (end, mark)
     assert found(f"{base64_of(random.Random(5).randbytes(90))}\n\n{wrapped}") == ["github-token"]
+
+
+def test_a_login_in_a_header_has_up_to_600_characters():
+    for size, end in ((447, 606), (450, 606)):
+        header = f"Basic {base64_of('me:' + ps._samples('{a15}') * 30)[: (size + 3) * 4 // 3]}"
+        (span,) = [span for span in ps.detect(header.encode(), "a.txt") if span.rule.id == "basic-auth"]
+        assert (span.start, span.end) == (6, end)
 
 
 def test_a_finding_at_the_end_of_base64_ends_with_it():
