@@ -12807,15 +12807,22 @@ def test_mask_how_programs_escape_in_quotes():
 
 
 def test_mask_keeps_its_table_small(monkeypatch):
-    def peak():
-        tracemalloc.start()
-        ps.Encodings(f"{n:04}" * 20 for n in range(20))
-        return tracemalloc.get_traced_memory()[1], tracemalloc.stop()
+    def peak(**limits):
+        with monkeypatch.context() as patch:
+            for name, limit in limits.items():
+                patch.setattr(ps, name, limit)
+            tracemalloc.start()
+            encodings = ps.Encodings(values)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert encodings.mask(f"in {values[3]}") == "in ***"
+        return peak
 
-    free, _ = peak()
-    monkeypatch.setattr(ps, "_MAX_WORDS", 1)
-    assert peak()[0] < free / 2
-    assert ps.Encodings([SAFE]).mask(SAFE) == "***"
+    values = [f"{n:04}" * 20 for n in range(10)]
+    ps.Encodings(values[:1])  # which imports what it needs
+    usual = peak()
+    assert peak(_MAX_WORDS=1) < 0.6 * usual
+    assert peak(_MAX_GAP=1000) > 1.5 * usual
 
 
 def test_mask_encodes_no_more_of_a_value_than_a_variable_can_hold(monkeypatch):
