@@ -22308,6 +22308,7 @@ IGNORES = [
     ["d/**", "!d/e"],
     [" lead", "trail\\ ", "two words", "end  "],
     ["d/**", "!d/f/"],
+    ["d/*", "!d/f/"],
     ["**/p/**/p/r", "/a[!q]z", "e//"],
     ["[q\\]]q", "[\\^a]x", "o/*/**/p/r", "b*/**/x"],
     ["*", "!*/", "!!bang"],
@@ -22334,7 +22335,7 @@ NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build
     bx dx ay by az bz q qq q1 1x -x ]q [x [z b[z ]y :z qc qa qb a\\ q\\ *star
     xstar [!] o/p/q/p/r a.c b.h a/b a/x/c a/b/c/d other/a/b/f é.t é.u é.v é.w xé éx/y ééé/é sub/lead
     trail end""".split()
-NAMES += ["sub/# comment", "sub/ lead", "trail ", "two words", "end ", "p/p/r", "e/x"]
+NAMES += ["\\q", "sub/# comment", "sub/ lead", "trail ", "two words", "end ", "p/p/r", "e/x"]
 
 
 @pytest.fixture(scope="session")
@@ -22378,8 +22379,14 @@ def test_a_pattern_is_a_line_without_its_end(end):
     assert patterns([f"build{end}"]).match("build/a.py")
 
 
+def test_two_stars_beside_a_letter_match_no_slash():
+    assert not patterns(["o**/r"]).match("o/p/r") and not patterns(["/o**", "!/o/"]).match("o/p")
+
+
 def test_a_pattern_matches_names_with_newlines():
     assert patterns(["x/**/b"]).match("x/a\n/b") and patterns(["d/**"]).match("d/e\nf")
+    for pattern in ("a\nb", "a[\n]b"):
+        assert (patterns([pattern]).match("a\nb"), patterns([pattern]).match("ab")) == (True, False)
     assert patterns(["a?b", "c*d"]).match("a\nb") and patterns(["c*[!x]d"]).match("c\n\nd")
 
 
