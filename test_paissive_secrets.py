@@ -1973,6 +1973,10 @@ def test_a_folder_where_others_could_put_files_is_refused_with_what_to_do(tmp_pa
     assert refusal(ps.check_folder, link) == f"Unsafe: {said}"
     ps.check_folder(str(tmp_path / "none"))
     ps.check_folder(f"{MODULE}/none")  # its use will fail
+    if IS_ROOT:  # who alone can give a folder away
+        (tmp_path / "folder").chmod(0o755)
+        os.chown(folder, 12345, 12345)
+        assert refusal(ps.check_folder, folder).startswith(f"Unsafe: others can write to {folder}; ")
 
 
 def test_a_working_directory_that_was_removed_is_one_clear_error(tmp_path, monkeypatch):
