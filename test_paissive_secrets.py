@@ -22593,7 +22593,8 @@ def test_each_folder_that_git_lists_is_looked_at_once(repository, monkeypatch):
     is_link, asked = os.path.islink, []
     monkeypatch.setattr(os.path, "islink", lambda path: asked.append(path) or is_link(path))
     assert len(list(ps.Audit().files())) == 20
-    assert len(asked) == len({*asked})
+    listed = [path for path in asked if path.startswith("./")]  # Python 3.9 asks about others, too
+    assert len(listed) == len({*listed}) >= 20
 
 
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
