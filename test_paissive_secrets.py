@@ -22699,7 +22699,8 @@ def test_an_archive_is_unpacked_by_what_it_holds_and_up_to_a_limit(tmp_path, mon
 def measured(*argv, cwd):
     """(stdout, peak memory in bytes) of the command line."""
     needs("/proc", os.path.exists("/proc/self/status"))
-    code = "import sys, paissive_secrets as ps\ntry: ps.main(sys.argv[1:])\n"
+    # Not from the folder, which may hold modules of the same names as the library's.
+    code = "import sys\nsys.path.remove('')\nimport paissive_secrets as ps\ntry: ps.main(sys.argv[1:])\n"
     code += "finally: print(open('/proc/self/status').read(), file=sys.stderr)"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True)
