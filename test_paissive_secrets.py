@@ -10731,6 +10731,12 @@ def test_config_set_asks_for_a_value_that_is_left_out(say, monkeypatch):
     assert say("config", "get", "a") == (0, "Value of a: typed")
 
 
+def test_config_asks_the_backend_that_is_set_for_all(tmp_path, monkeypatch):
+    ps.default_manager.set_secret("db.password", "stored", backend="memory")
+    monkeypatch.setenv("PAISSIVE_BACKEND", "memory")
+    assert ps.SecretConfig(tmp_path / "c.json").get("db.password", use_secret=True) == "stored"
+
+
 def test_config_says_of_a_setting_that_it_is_a_secret_of_the_chosen_store(files, say, monkeypatch):
     argv = "config", "explain", "DB", "--backend"
     assert say(*argv, "file") == (0, "the secret 'DB' (for use_secret)\n")
@@ -21262,10 +21268,11 @@ def test_of_what_git_warns_of_64_kib_are_passed_on(stand_in):
 
 def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
     stand_in("cat; echo one >&2; echo two >&2")
-    warned = []
+    warned, before = [], len(os.listdir("/dev/fd"))
     with ps.run_git(".", "x", feed=["a", "ü"], on_error=warned.append) as out:
         assert out.read() == "a\nü\n".encode()
     assert warned == ["one", "two"]
+    assert len(os.listdir("/dev/fd")) == before  # what it was given is closed, too
 
 
 def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
@@ -22432,11 +22439,11 @@ def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(fol
     git(folder, "init", "-q") if in_git else None
     names = "a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md .hg/a.py e/.svn/b.py"
     names += " .bzr/a.py e/.jj/b.py"
-    leak_all(folder, "node_modules/x/a.py", "node_modules/x/b.py", *names.split())
+    leak_all(folder, "node_modules/x/y/a.py", "node_modules/x/y/b.py", *names.split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
     assert run.summary.skipped == {"vendored": 2 if in_git else 1, "excluded": 4}  # files, or folders
-    assert leaks("node_modules") == {"node_modules/x/a.py", "node_modules/x/b.py"}
+    assert leaks("node_modules") == {"node_modules/x/y/a.py", "node_modules/x/y/b.py"}
 
 
 def test_exclude_takes_patterns_as_gitignore_does(folder):
@@ -22598,7 +22605,7 @@ def test_each_folder_that_git_lists_is_looked_at_once(repository, monkeypatch):
 
 
 def test_git_does_not_lead_through_a_folder_that_became_a_link(repository, tmp_path_factory):
-    commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py")
+    commit_leaks(repository, "x/sub/a.py", "x/sub/deep/b.py", "x/sub/deep/down/c.py")
     moved = tmp_path_factory.mktemp("out") / "sub"
     (repository / "x" / "sub").rename(moved)
     (repository / "x" / "sub").symlink_to(moved)
@@ -23783,9 +23790,10 @@ def test_a_value_that_git_has_only_as_a_previous_one_is_known_by_the_name_of_its
     committed(".")
     rotation.rotate("DB", token(2))
     Path("leak.md").write_text(secret)
-    assert [(found.secret, found.verdict) for found in ps.audit("leak.md", known=ps.KnownValues("file"))] == [
-        ("DB", "retired")
-    ]
+    known = ps.KnownValues("file")
+    (finding,) = ps.audit("leak.md", known=known)
+    assert (finding.secret, finding.verdict) == ("DB", "retired")
+    assert known.notes == []
 
 
 def test_older_values_are_searched_for_where_git_has_them_and_the_identity_opens_them(files):
