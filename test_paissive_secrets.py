@@ -21268,11 +21268,11 @@ def test_of_what_git_warns_of_64_kib_are_passed_on(stand_in):
 
 def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
     stand_in("cat; echo one >&2; echo two >&2")
-    warned, before = [], len(os.listdir("/dev/fd"))
+    warned, before = [], open_files()
     with ps.run_git(".", "x", feed=["a", "ü"], on_error=warned.append) as out:
         assert out.read() == "a\nü\n".encode()
     assert warned == ["one", "two"]
-    assert len(os.listdir("/dev/fd")) == before  # what it was given is closed, too
+    assert not left_open(before)  # what it was given is closed, too
 
 
 def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
