@@ -7925,10 +7925,10 @@ def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
 
 def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
     proxy = stub(http(b"", 403))
-    store = bao().tls_store(proxy_addr=f"http://user:pass@127.0.0.1:{proxy.port}")
+    store = bao().tls_store(proxy_addr=f"http://User:Pass@127.0.0.1:{proxy.port}")
     assert "the proxy refuses to connect to it; check VAULT_ADDR" in str(failure(store.get, "a"))
     assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
-    assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"user:pass") in proxy.requests[0]
+    assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"User:Pass") in proxy.requests[0]
     assert bao().root.encode() not in b"".join(proxy.requests)
 
 
