@@ -7051,7 +7051,7 @@ def keyword_hits(
     assignment = _assignment(language == "source").match
     looks_random = _LOOKS_RANDOM.match
     resume_at = 0
-    for start, stop, word in search.places(window):
+    for start, stop, word in search.find_words(window):
         if start < resume_at:
             continue
         if word in search.keywords:
@@ -7092,8 +7092,8 @@ class _KeywordSearch:
         }
         self._last: tuple[bytes, list[_Hit]] = (b"", [])
 
-    def places(self, text: bytes) -> list[_Hit]:
-        """Return all words; most texts of a history are the last one with a few other lines."""
+    def find_words(self, text: bytes) -> list[_Hit]:
+        """Return where all words are; most texts of a history are the last one with a few other lines."""
         last, places = self._last
         shorter = min(len(text), len(last))
         size = _most_equal(shorter, lambda size: text.startswith(last[:size]))
@@ -7175,7 +7175,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     ahead = window[max(0, at - 40) : at]
     begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
     name = window[begin : match.end("name")]
-    kind = kind_of(name)
+    kind = kind_of_raw_name(name)
     if not kind:
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
@@ -7282,7 +7282,8 @@ def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
             at += len(part) + len(quote)
 
 
-def kind_of(name: bytes) -> str:
+def kind_of_raw_name(name: bytes) -> str:
+    """Return what a name in a file is about, as kind_of_name does, and SQL's BY; "" for no secret."""
     return "pass" if name.lower() == b"by" else kind_of_name(latin1(name))
 
 
@@ -7952,8 +7953,10 @@ _SAMPLE_PATH = lazily(
 )
 
 
-def detect(text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True) -> Iterator[Span]:
-    """Yield what may be a secret in `text` and, if `encoded`, in Base64, judged."""
+def find_spans(
+    text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True
+) -> Iterator[Span]:
+    """Yield what may be a secret in `text` and, if `encoded`, in its Base64, with the verdict on it."""
     runs = _token_runs(text)
     if runs:
         yield from _tokens(text, runs, prefixes(custom))
@@ -8128,7 +8131,7 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
         done = run.end()
         joined = b"".join(run[0].split())
         plain = decode64(joined[: len(joined) // 4 * 4])
-        spans = list(detect(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
+        spans = list(find_spans(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
         places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])] if spans else []
         for span in spans:
             first = span.start * 4 // 3
@@ -8147,7 +8150,7 @@ def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
             plain = json.loads(string[0], strict=False).encode(errors="replace")
         if plain == string[1]:
             continue
-        for span in detect(plain, "", custom, encoded=False):
+        for span in find_spans(plain, "", custom, encoded=False):
             yield span._replace(start=string.start(1), end=string.end(1))
 
 
@@ -8241,7 +8244,7 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
         return (), at
     table, _, columns = columns.rpartition(b"(")
     names = [name.strip(b" \n\r\t\"'`[]") for name in columns[:-1].split(b",")]
-    if not _INSERT.search(table[-120:]) or not any(map(kind_of, names)):
+    if not _INSERT.search(table[-120:]) or not any(map(kind_of_raw_name, names)):
         return (), at
     spans: list[Span] = []
     row = _ROW_BEGIN.match(text, at)
@@ -8252,9 +8255,9 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
             if not item:
                 return spans, at
             at = item.end()
-            if item[1] and kind_of(name):
+            if item[1] and kind_of_raw_name(name):
                 after = latin1(rest_of_line(text, item.end(1)))
-                named = (kind_of(name), latin1(name), "=", "'", latin1(item[1]), "source")
+                named = (kind_of_raw_name(name), latin1(name), "=", "'", latin1(item[1]), "source")
                 spans.append(_judge_candidate(Candidate(*item.span(1), *named, after=after)))
         row = _ROW_BEGIN.match(text, at)
     return spans, at
@@ -8365,7 +8368,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (is_readable or is_random):
         return
     # What is found in a file is reported instead of the file.
-    if b"\n" in plain.strip() and any(span.confidence for span in detect(plain, "", encoded=False)):
+    if b"\n" in plain.strip() and any(span.confidence for span in find_spans(plain, "", encoded=False)):
         return
     rule = pattern_rules()["kubernetes-secret"]
     place = entry.span(2)
@@ -8465,7 +8468,7 @@ def scan(
         decoded = codecs.iterdecode(chunks, "utf-16", "replace")
         chunks = map(str.encode, decoded)
     for window in _windows(chunks):
-        spans = [] if kind else list(detect(window.text, path, custom))
+        spans = [] if kind else list(find_spans(window.text, path, custom))
         if known:
             spans += known(window.text)
         if spans:
@@ -8478,7 +8481,7 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
     for window in _windows(filter(None, pieces)):
         text = window.text
         at = window.begin + done
-        for span in _resolve_overlaps(detect(text, path)):
+        for span in _resolve_overlaps(find_spans(text, path)):
             wanted = span.confidence in levels and at <= span.start < window.until
             if wanted and not _allow_comment(text, span.start, span.end):
                 yield text[at : span.start] + b"***"
@@ -8551,7 +8554,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
             end_line=line + value.count(b"\n"),
             sample=_mask_sample(span.rule, value),
             identity=hash(value),
-            mark=_mark(name, _rest_of_lines(bare, at, span.end), value),
+            mark=_mark(name, _line_around(bare, at, span.end), value),
             silenced=_allow_comment(text, at, span.end),
             name=name,
             why=tuple(_reasons(span)) if explain else (),
@@ -8576,7 +8579,8 @@ def _without_values(text: bytes, spans: list[Span]) -> bytes:
     return bytes(bare)
 
 
-def _rest_of_lines(bare: bytes, start: int, end: int) -> bytes:
+def _line_around(bare: bytes, start: int, end: int) -> bytes:
+    """Return what is on the lines of a value before and after it, without white space and other values."""
     before = bare[max(0, start - _CONTEXT) : start].rpartition(b"\n")[2]
     after = bare[end : end + _CONTEXT].partition(b"\n")[0]
     return b"".join((before + after).replace(b"\0", b"").split())
@@ -9696,7 +9700,7 @@ class _AuditSettings:
         if section == "rules":
             name, _, pattern = line.partition("=")
             rule = custom_rule(name.strip(), pattern)
-            if all(span.rule != rule for span in detect(rule.hit.encode(), "", (rule,))):
+            if all(span.rule != rule for span in find_spans(rule.hit.encode(), "", (rule,))):
                 raise BadValue("it needs 20 letters, digits, _ or - in a row")
             self.rules += (rule,)
             self.rule_ids.add(rule.id)

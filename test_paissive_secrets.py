@@ -14426,7 +14426,7 @@ def reported(text, path="notes.txt"):
 def marked(text, path, rule=None):
     """The text, with « and » around each value that an audit looks at, or that it takes for one of a rule."""
     data = text.encode()
-    spans = {span[:2] for span in ps.detect(data, path) if rule in (None, span.rule.id)}
+    spans = {span[:2] for span in ps.find_spans(data, path) if rule in (None, span.rule.id)}
     places = [(start, 1, "«") for start, _ in spans] + [(end, 0, "»") for _, end in spans]
     for at, _, mark in sorted(places, reverse=True):
         data = data[:at] + mark.encode() + data[at:]
@@ -14638,7 +14638,7 @@ def test_a_token_takes_in_its_padding_and_no_more():
     for form in map(ps._samples, PADDED.split()):
         plain = form.rstrip("=")
         for size in range(5):
-            ends = {span.end for span in ps.detect((plain + "=" * size).encode(), "notes.txt")}
+            ends = {span.end for span in ps.find_spans((plain + "=" * size).encode(), "notes.txt")}
             assert ends == {min(len(plain) + size, len(form))}, (form, size)
 
 
@@ -14654,7 +14654,7 @@ sntrys_eyJ{B300}{B201}_{B43}
 def test_a_token_of_base64_is_no_longer_than_it_may_be():
     for form in TOO_LONG.replace("\N{MIDDLE DOT}", "").split():
         text = ps._samples(form)
-        assert len(text) not in [span.end for span in ps.detect(text.encode(), "notes.txt")], form
+        assert len(text) not in [span.end for span in ps.find_spans(text.encode(), "notes.txt")], form
 
 
 def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
@@ -14662,7 +14662,7 @@ def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_v
         rule, *forms = entry.split()
         text = "".join(f" {ps._samples(form)} \n" for form in forms)
         # A token ends where its form does; what is looked for before a prefix doesn't belong to it.
-        spans = [span for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule]
+        spans = [span for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule]
         ends = {span.end for span in spans if span.confidence}
         lines = text.encode().split(b"\n")
         places = [len(b"\n".join(lines[:n])) - 1 for n in range(1, len(forms) + 1)]
@@ -14696,7 +14696,7 @@ def test_a_character_that_its_class_does_not_have_is_in_no_token():
             text += f" {token}"
             ends[len(text)] = token
             text += " \n"
-        found = {span.end for span in ps.detect(text.encode(), "notes.txt") if span.rule.id == rule}
+        found = {span.end for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule}
         assert [token for end, token in ends.items() if end in found] == [], rule
 
 
@@ -14717,7 +14717,7 @@ def test_a_token_is_no_longer_than_its_longest_form_and_no_shorter_than_its_shor
         for letters in (-1,) if is_cut else (-1, 1):
             if forms[-1].endswith("}"):
                 token = with_more(forms, letters)
-                spans = [span for span in ps.detect(token.encode(), "notes.txt") if span.rule.id == rule]
+                spans = [span for span in ps.find_spans(token.encode(), "notes.txt") if span.rule.id == rule]
                 assert len(token) not in [span.end for span in spans], (rule, letters)
 
 
@@ -15675,14 +15675,14 @@ a.txt ?sp=r&a=1&b=2&sig=«{A43}»
 def test_an_openvpn_key_has_4_to_16_lines():
     for size, taken in ((3, []), (4, [4]), (16, [16]), (17, [16])):
         key = "BEGIN OpenVPN Static key V1-----" + ps._samples("\n{h32}") * size
-        spans = [span for span in ps.detect(key.encode(), "a.txt") if span.rule.id == "openvpn-key"]
+        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "openvpn-key"]
         assert [(span.end - span.start) / 33 for span in spans] == taken
 
 
 def test_a_putty_key_has_up_to_64_lines():
     for size in (64, 65):
         key = "Private-Lines: 65\n" + ps._samples("{B64}\n") * size
-        spans = [span for span in ps.detect(key.encode(), "a.txt") if span.rule.id == "putty-key"]
+        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "putty-key"]
         assert [(span.end - span.start) / 65 for span in spans] == [64]
 
 
@@ -15811,7 +15811,7 @@ TOKEN = "".join(("c94f", "0e1b", "77a2", "5d3e", "86fc", "a01b", "4e9d", "2c38")
 
 def candidates(text, path="a.py"):
     data = text if isinstance(text, bytes) else text.encode()
-    return [span.candidate for span in ps.detect(data, path) if span.candidate]
+    return [span.candidate for span in ps.find_spans(data, path) if span.candidate]
 
 
 def assigned(line, path="a.py"):
@@ -18453,7 +18453,7 @@ def test_lines_that_people_write_are_judged_rightly():
 def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
     list(ps.scan(iter([(start + data) * times]), "a.py"))
     for path in ("a.py", "a.yml"):
-        for span in ps.detect(start + data, path):
+        for span in ps.find_spans(start + data, path):
             assert 0 <= span.start < span.end <= len(start + data)
             assert span.confidence in ("high", "medium", "low", "")
 
@@ -18637,7 +18637,7 @@ def test_each_confidence_begins_at_its_threshold():
 
 def test_a_nonce_is_a_finding_of_medium_confidence_at_most_and_no_word():
     line = '"nonce": "k3Xw9vQz"'
-    (span,) = ps.detect(line.encode(), "a.json")
+    (span,) = ps.find_spans(line.encode(), "a.json")
     for value, confidence in ((ps._samples("{A24}"), "medium"), ("the-of-a", "")):
         candidate = span.candidate._replace(value=value)
         assert ps.judge_span(span.rule, (0, 1), value.encode(), candidate).confidence == confidence
@@ -18791,7 +18791,7 @@ key access api auth token super strong secure new old s3cr3t abc p4ssword p@ssw0
 
 def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
     line = 'f(token, "your-name-of-the-thing7")'
-    assert [span.confidence for span in ps.detect(line.encode(), "a.py")] == [""]
+    assert [span.confidence for span in ps.find_spans(line.encode(), "a.py")] == [""]
     assert ps.reason_against("your-name-of-the-thing7") == "it is a placeholder"
 
 
@@ -18916,7 +18916,7 @@ def test_only_what_is_assigned_to_a_telling_name_is_judged_by_its_features():
     uuid_key = "AuthTok" + f"en = '{uuid.UUID(int=7)}'"
     lines = {f"db_pass = '{GUESSED}'": True, f"auth = '{GUESSED}'": True, uuid_key: False, token(): False}
     for line, judged in lines.items():
-        assert {ps.is_scored(span) for span in ps.detect(line.encode(), "a.py")} == {judged}
+        assert {ps.is_scored(span) for span in ps.find_spans(line.encode(), "a.py")} == {judged}
 
 
 def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
@@ -18939,13 +18939,13 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
         (login.format("test-" + TOKEN[:14]), ("medium", "")),
         ("AuthTok" + f"en = '{uuid.UUID(int=0)}'", ("low", "it is crossed out")),
     ):
-        spans = ps.detect(text.encode(), "notes.txt")
+        spans = ps.find_spans(text.encode(), "notes.txt")
         assert [(span.confidence, span.reason) for span in spans] == [verdict], text
 
 
 def test_a_word_in_a_kubernetes_secret_is_a_secret_too():
     manifest = "apiVersion: v1\nkind: Secret\n\nstringData:\n  pass" + "word: admin1\n"
-    (span, _) = ps.detect(manifest.encode(), "a.yaml")
+    (span, _) = ps.find_spans(manifest.encode(), "a.yaml")
     assert (span.rule.id, span.confidence, span.reason) == ("kubernetes-secret", "medium", "")
 
 
@@ -19727,7 +19727,7 @@ def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
     encoded = base64_of(f"x = '{GITHUB}'; y = 1").encode()
     assert b"".join(ps.mask_found([encoded], "a.txt", ("high",))) == encoded[:6] + b"***" + encoded[61:]
     wrapped = base64.encodebytes(f"{'# a remark ' * 20}\nx = '{GITHUB}'; y = 1\n".encode())
-    assert len(list(ps.detect(wrapped, "a.txt"))) == 1
+    assert len(list(ps.find_spans(wrapped, "a.txt"))) == 1
 
 
 def test_a_weak_password_in_a_string_or_a_file_of_a_test_is_low():
@@ -19819,7 +19819,7 @@ def test_a_web_token_has_parts_of_18_12_and_10_characters_and_of_up_to_2003_9002
         payload = url_base64_of('{"' + "x" * (sizes[1] * 3 // 4 - 6) + '":1}')
         text = f"{header}.{payload}." + ps._samples("{A10}") * (sizes[2] // 10) + "x" * (sizes[2] % 10)
         assert [len(part) for part in text.split(".")] == [*sizes]
-        spans = [span for span in ps.detect(text.encode(), "a.txt") if span.rule.id == "jwt"]
+        spans = [span for span in ps.find_spans(text.encode(), "a.txt") if span.rule.id == "jwt"]
         assert (len(text) in [span.end for span in spans]) == is_whole, sizes
 
 
@@ -20085,7 +20085,7 @@ def test_what_stands_around_a_value_tells_what_it_is(text, rule):
 @pytest.mark.parametrize("path", ["a.py", "a.yml"])
 def test_the_version_before_makes_no_difference(path):
     def found(text):
-        return [(span.start, span.end, span.rule.id) for span in ps.detect(text.encode(), path)]
+        return [(span.start, span.end, span.rule.id) for span in ps.find_spans(text.encode(), path)]
 
     choose = random.Random(path)
     lines = [f'password = "{TOKEN[n:]}"' for n in range(9)] + ["key", "    value: " + TOKEN, "x" * 150, ""]
@@ -20295,14 +20295,14 @@ def test_all_texts_in_base64_of_a_file_are_read():
 def test_a_login_in_a_header_has_up_to_600_characters():
     for size, end in ((447, 606), (450, 606)):
         header = f"Basic {base64_of('me:' + ps._samples('{a15}') * 30)[: (size + 3) * 4 // 3]}"
-        (span,) = [span for span in ps.detect(header.encode(), "a.txt") if span.rule.id == "basic-auth"]
+        (span,) = [span for span in ps.find_spans(header.encode(), "a.txt") if span.rule.id == "basic-auth"]
         assert (span.start, span.end) == (6, end)
 
 
 def test_a_finding_at_the_end_of_base64_ends_with_it():
     for padding in ("", "; ", ";"):
         encoded = base64_of(f"x = '{padding}{GITHUB}")
-        (span,) = ps.detect(encoded.encode(), "a.txt")
+        (span,) = ps.find_spans(encoded.encode(), "a.txt")
         assert (span.start, span.end) == (len(f"x = '{padding}") * 4 // 3, len(encoded.rstrip("=")))
 
 
@@ -20336,7 +20336,7 @@ def test_a_private_key_is_found_whole_up_to_16_kib():
     for size, is_whole in ((15_900, True), (16_500, False)):
         body = "\n".join(itertools.repeat(ps._samples("{B64}"), size // 65))
         key = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
-        (span,) = ps.detect(f"x = {key}\n".encode(), "a.txt")
+        (span,) = ps.find_spans(f"x = {key}\n".encode(), "a.txt")
         assert (span.start, span.end == len(f"x = {key}")) == (4, is_whole)
 
 
@@ -20363,7 +20363,7 @@ def test_random_bytes_in_a_kubernetes_secret_have_a_quarter_of_all_values_or_mor
     for size, values, is_random in ((12, 3, False), (12, 4, True), (1002, 64, False), (1002, 65, True)):
         blob = bytes(n % values + 0x80 for n in range(size))
         text = json.dumps(manifest("Secret", data={"a": base64_of(blob)}))
-        rules = [span.rule.id for span in ps.detect(text.encode(), "a.json")]
+        rules = [span.rule.id for span in ps.find_spans(text.encode(), "a.json")]
         assert ("kubernetes-secret" in rules) == is_random, (size, values)
     for size in range(4, 40):
         blob = random.Random(size).randbytes(size) + b"\xff"

@@ -105,7 +105,7 @@ def examples(root, passwords):
 def examples_of(text, place, rows, other, passwords=(), unlabelled=UNLABELLED):
     draw = random.Random(len(text))
     starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
-    for span in ps.detect(text, place[1]):
+    for span in ps.find_spans(text, place[1]):
         line = bisect.bisect_right(starts, span.start)
         candidate = span.candidate
         if candidate is None or not ps.is_scored(span):
@@ -138,7 +138,7 @@ def made_up(candidate, draw, passwords):
 def planted_examples(lines):
     """Every candidate on these lines; a generator in a place, or a row, counts as a repository."""
     for secret, group, path, line in lines:
-        for span in ps.detect(f"\n{line}\n".encode(), path):
+        for span in ps.find_spans(f"\n{line}\n".encode(), path):
             if span.candidate and ps.is_scored(span):
                 place = ("planted", f"data/{group.replace('/', '-')}/{path}", 2)
                 yield Example(place, secret, PLANTED, span.candidate)
