@@ -33,13 +33,13 @@ one writer at a time.
 Contents of the source; each section uses only the sections above it, and
 begins with what it provides:
 
-    Errors, Names, Durable files, Generators
-    Stores, Policies, Dotenv, Environment
+    Errors, Rules, Names, Durable files
+    Generators, Stores, Policies, Dotenv, Environment
     Store credentials, Age format, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
     Manager and references, Config, Rotation, Import and export
     Masking, Processes, Redaction
-    Rules, Candidates, Judgement, Detectors, Scan
+    Candidates, Judgement, Detectors, Scan
     Git, Files, Audit, Reports, Check
     Commands
 """
@@ -225,6 +225,497 @@ class VaultSealed(Unavailable):
 
 class Conflict(SecretsError, RuntimeError):
     """Another writer was faster, or is still running."""
+
+
+# === Rules ===
+# What secrets look like, in two tables: literal prefixes, and patterns around keywords.
+# {A36} matches 36 characters of class A in a shape, and becomes sample letters in a proof, so that no row is
+# itself a finding. Bounded repetitions keep every expression linear in time.
+
+_CLASSES = {
+    "A": "A-Za-z0-9",
+    "B": "A-Za-z0-9+/",  # base64
+    "C": "1-9A-HJ-NP-Za-km-z",  # base58
+    "H": "A-Fa-f0-9",
+    "K": "A-Z2-7",  # base32
+    "L": "A-Za-z",
+    "Q": "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",  # Bech32
+    "U": "A-Z0-9",
+    "W": "A-Za-z0-9_-",
+    "X": "A-Za-z0-9_=-",
+    "a": "a-z0-9",
+    "d": "0-9",
+    "h": "a-f0-9",
+}
+# To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
+# name in lower case, with dashes. If no sample can be made from the shape, add an input that must match. The
+# first matching row wins. To require something before the prefix, use a lookbehind that includes the prefix.
+_PREFIXED = r"""
+= high critical
+GitHub token  gh(p|o|u|s|r)_  {A36,251}
+GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
+GitHub fine-grained token  github_pat_  {W82}
+GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+GitLab OAuth secret  gloas-  {W64}
+npm token  npm_  {A36}
+Cloudflare token  cf(k|ut|at)_  {A40}{h8}
+Cloudflare tunnel token  eyJhIjoi  {B100,400}={0,2}
+Cloudflare origin key  v1.0-  {h24}-{h146}
+Atlassian token  AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
+Bitbucket app password  ATBB  {A24}{H8}
+Grafana service token  glsa_  {A32}_{H8}
+Grafana Cloud token  glc_  {B32,400}={0,2}
+Grafana API key  eyJrIjoi  {B40,400}={0,2}
+AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
+AWS Bedrock key  ABSK  {B100,269}={0,2}
+Google OAuth secret  GOCSPX-  {W28}
+Google refresh token  1//0  {W40,120}
+Slack token  xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
+Slack config token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}
+Slack app token  xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}
+Paystack key  sk_(live|test)_  {h40}
+WorkOS key  sk_(live|test)_  [Ya]{B60,200}={0,2}
+Stripe key  (s|r)k_(live|prod)_  {A16,200}
+OpenAI project key  sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
+OpenAI key  sk-  {W10,200}T3BlbkFJ{W10,200}
+Anthropic key  sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA
+OpenRouter key  sk-or-v1-  {h64}
+Hugging Face token  hf_  {L34}
+Hugging Face org token  api_org_  {L34}
+Groq key  gsk_  {A52}
+Replicate token  r8_  {A37}
+Perplexity key  pplx-  {A40,60}
+xAI key  xai-  {W70,90}
+NVIDIA key  nvapi-  {W60,70}
+Pinecone key  pcsk_  {W50,99}
+Together key  tgp_v1_  {W43}
+PyPI token  pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
+RubyGems key  rubygems_  {h48}
+NuGet key  oy2  {a43}
+crates.io token  cio  {A32}
+Clojars token  CLOJARS_  {a60}
+Docker token  dckr_pat_  {W24,27}
+Docker org token  dckr_oat_  {W32}
+JFrog token  AKCp  {A69}
+Vault token  hvs.  {W90,300}
+Vault batch token  hvb.  {W138,300}
+Vault recovery token  hvr.  {W24,300}
+Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}\.atlasv1\.){X60,70}  {A14}.atlasv1.{W60}
+DigitalOcean token  do(p|o|r)_v1_  {h64}
+Heroku key  HRKU-AA  {W58}
+Fly.io token  fo1_  {W43}
+Fly.io macaroon  fm(1|1r|1a|2)_  {B80,900}={0,3}
+Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}
+Pulumi token  pul-  {h40}
+1Password token  ops_eyJ  {B200,2000}={0,3}
+1Password key  A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
+age key  AGE-SECRET-KEY-1  {Q58}
+age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}
+SendGrid key  SG.  {X20,24}\.{X39,50}
+Brevo key  x(key|smtp)sib-  {h64}-{A16}
+Mailgun key  key-  {h32}
+Resend key  re_  {A8}_{A24}
+Twilio key  SK  {h32}
+Shopify token  shp(at|ca|pa|ss|ua|tka)_  {A32,64}
+Square token  sq0(atp|csp)-  {W22,60}
+Square access token  EAAA  [lE]{W59,60}
+Plaid token  access-  (?:sandbox|development|production)-{u}
+Databricks token  d(api|kea|ose)  {H32}(?:-[0-9])?
+PlanetScale token  pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}
+Supabase token  sbp_|sbp_oauth_  {h40}
+Supabase secret  sb_secret_  {W31}
+MongoDB Atlas key  mdb_sa_sk_  {W40}
+Dynatrace token  dt0(c01|s01|s02|s16).  {A24}\.{A64}
+Vercel token  vc(p|i|a|r|k)_  {A24,60}
+Netlify token  nf(p|c|o|u|b)_  {A36,40}
+CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
+Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
+Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}
+OpenShift token  sha256~  {W43}
+Dropbox token  sl.|sl.u.  {W130,1400}
+Facebook token  EAA  (?<![A-Za-z0-9+/]EAA)[MCBDHJKLPGQRST]{A60,400}
+BIP32 private key  xprv  {C107,108}
+Slack session cookie  xoxd-  [\w%+/-]{40,400}={0,2}
+= high high
+GitLab job token  glcbt-  {W20,99}
+GitLab trigger token  glptt-  {W40}
+GitLab runner token  GR1348941  {W20,60}
+AWS Bedrock short key  bedrock-api-key-  (?:YmVkcm9jay5hbWF6b25hd3MuY29t){B0,2000}
+Google API key  AIza  {W35}
+Google OAuth token  ya29.  {W30,400}(?:\.{W10,400})?
+Slack legacy token  xox(a|r)-  (?:[0-9]-)?{A16,48}
+Stripe webhook  whsec_  {B24,88}={0,2}
+LangSmith key  lsv2_(pt|sk)_  {h32}_{h10}
+Langfuse key  sk-lf-  {u}
+ElevenLabs key  sk_  {h48}
+Shippo token  shippo_(live|test)_  {h40}
+EasyPost key  EZAK|EZTK  {A54}
+Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}
+Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
+Linear key  lin_api_|lin_oauth_  {A40,64}
+Notion token  ntn_  {d11}{A35}
+Notion secret  secret_  {A43}
+Figma token  fig(d|u|o)_  {W40,60}
+Airtable token  pat  {A14}\.{h64}
+Postman key  PMAK-  {h24}-{h34}
+Typeform token  tfp_  [\w=.-]{40,62}
+Sentry org token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
+Sentry user token  sntry(u|a|i)_  {h64}
+New Relic key  NRAK-  {A27}
+New Relic licence key  (eu|us|jp)01xx  {h30}NRAL
+PostHog key  phx_  {A40,50}
+LaunchDarkly key  sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
+Datadog app key  ddapp_|ddpat_  {A34,60}
+Buildkite token  bk(ua|aj|ar)_  {A36,40}
+Contentful token  CFPAT-  {W43}
+SonarQube token  sq(u|p|a)_  {A40}
+HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
+Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
+Yandex key  AQVN  {W35,38}
+Yandex OAuth token  y(0|1|2|3)_  {W50,60}
+Alibaba key id  LTAI  {A16,20}
+= high medium
+GitLab mail token  glimt-  {W25}
+Stripe test key  (s|r)k_test_  {A16,200}
+New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
+= medium critical
+GoCardless token  live_|sandbox_  (?=[a-z_]{0,39}[A-Z0-9-]){X40}
+Bitcoin key  5(H|J|K)  {C49}
+Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
+Stellar seed  S(A|B|C|D)  {K54}
+NKEY seed  S(A|C|N|O|P|U|X)  {K56}
+= medium high
+NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
+Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
+DeepSeek key  sk-  {h32}
+JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
+    eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
+"""
+# To add a rule for values in a certain context, add its name below its confidence and severity, then its
+# forms, one per line: a keyword in lower case that every match contains (or /file name; or several, which
+# {name} stands for), an expression whose last group is the value, and an input that must match. The near miss
+# is that input with ${NAME} for the value. Rows without forms have a parser, or are judged by name and value.
+_PATTERNS = r"""
+= high critical
+private key
+JSON web key
+AWS secret key
+Azure account key
+    accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
+    sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
+Azure client secret
+    q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
+PuTTY key
+    private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
+        Private-Lines: 1 {B64} a
+OpenVPN key
+    static key v1  BEGIN OpenVPN Static key V1-----((?:\s+[0-9a-f]{32}){4,16})
+        BEGIN OpenVPN Static key V1----- {h32} {h32} {h32} {h32}
+= high high
+Stripe webhook secret
+    whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
+Discord webhook
+    /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
+= medium critical
+npmrc login
+    :_authtoken|:_password  (?<=[\w/])(?i:{name})\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/{name}={p}{p}
+hex private key
+    private_key|privatekey
+        (?i:{name})(?!\w{0,20}[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
+        {name}=0x{h64}
+= medium high
+URL password
+Kubernetes Secret
+registry auth
+UUID key
+password
+secret
+token
+key
+credential
+Basic auth
+    basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU{A0}6azNYdzl2UXo=
+bearer token
+    bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
+    authorization
+        [Aa]uthorization["'\])\\]{0,4}[:=, \t]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
+        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
+        Authorization: Token {h40}
+login arguments
+    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(|wifi.begin(
+        (?i:{name}){login}  x.{name}"me", "{p}")
+    mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
+        \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
+        {name}dsn, "me", "{p}")
+    keystore.load(|pbekeyspec(
+        (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
+    curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
+    fernet(b"|fernet(b'  (?i:{name})([\w-]{43}=)  {name}{W43}=")
+    jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
+        (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
+        {name}x, "{p}")
+command password
+    echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
+        echo 'me:{p}' | chpasswd
+    psk=  psk="([^"\n]{8,63})"  psk="{p}"
+    sshpass|docker login|az login|psexec
+        (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
+    redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
+    -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
+        (?!\w{1,20}:?//)([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
+    sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
+    ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
+    htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
+        htpasswd -bc users me {p}
+    -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
+    mysql|mariadb |mariadb"|mariadb'|mariadb-dump|mariadb-admin
+        (?:mysql|mariadb)(?:-?dump|-?admin|sh)?{options}-p{typed}  {name} -u me -p{p} shop
+    curl
+        curl{options}(?:-u|--user)[ =]{0,3}["']?[^\s:"'$<]{0,80}["']?:["']?([^\s"'$<{(\[][^\s"']{2,99})
+        curl -u 'me':'{p}' https://x.local
+    convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\[\n][^"'$\n]{3,100})["']
+        ConvertTo-SecureString -String "{p}" -AsPlainText
+netrc password
+    machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
+        machine x.local login me password {p}
+pgpass password
+    /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\r\n]{3,99})\r?$  x.local:5432:shop:me:{p}
+Azure signature
+    sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
+        ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
+Azure Function key
+    .azurewebsites.net/api/
+        \.azurewebsites\.net/api/[^\s"'<>?]{1,100}\?(?:[^\s"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})
+        x.azurewebsites.net/api/a?code={W54}==
+Mailchimp key
+    -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
+Slack webhook
+    hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Z0-9]{6,15}/(?:\w{6,24}/){1,2}\w{16,48})
+        https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
+= medium low
+weak password
+unnamed value
+= medium medium
+encrypted key
+"""
+_MACROS = {
+    "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
+    "{space}": r"(?: |\\\n){1,9}",
+    "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
+    "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
+    r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%](?:[^\s"'$<{}]|\$(?!\w)){5,99})["']""",
+}
+
+
+def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
+    """Return an expression that is compiled on first use, so that an import doesn't pay for the auditor."""
+    return cast("re.Pattern[AnyStr]", _Lazy(pattern))
+
+
+class _Lazy:
+    def __init__(self, pattern: str | bytes) -> None:
+        self._pattern = pattern
+
+    def __getattr__(self, method: str) -> Any:
+        made = getattr(re.compile(self._pattern), method)
+        setattr(self, method, made)  # bypasses this method next time
+        return made
+
+
+class Rule(NamedTuple):
+    """One kind of secret, with its proof: an input that must match."""
+
+    id: str
+    what: str
+    confidence: str  # "high", "medium" or "low"
+    severity: str  # "critical", "high", "medium" or "low"
+    prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
+    shape: str = ""  # what follows it
+    hit: str = ""
+
+
+def _prefixed_rules() -> tuple[Rule, ...]:
+    return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
+
+
+class KeywordPattern(NamedTuple):
+    rule: Rule
+    keyword: str
+    regex: re.Pattern[bytes]
+    hit: str  # as in the table
+
+    def proof(self) -> str:
+        return make_samples(self.hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self.keyword))
+
+
+@cache
+def bytes_before_keyword(pattern: KeywordPattern) -> int:
+    """Return how long a match is before its keyword: as long as in the proof."""
+    proof = pattern.proof()
+    match = pattern.regex.search(proof.encode())
+    return proof.lower().find(pattern.keyword) - match.start() if match else 0
+
+
+@cache
+def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
+    """Return {keyword: the forms that contain it}."""
+    found: dict[bytes, list[KeywordPattern]] = {}
+    for rule, forms in _table_rows(_PATTERNS):
+        for form in filter(None, re.split(r"\n {4}(?! )", forms)):
+            for pattern in _parse_form(rule, form):
+                found.setdefault(pattern.keyword.encode(), []).append(pattern)
+    return found
+
+
+def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
+    keywords, *parts, hit = re.split(r"\s{2,}", form)
+    text = "".join(parts)
+    for macro, meaning in _MACROS.items():
+        text = text.replace(macro, meaning)
+    for keyword in keywords.split("|"):
+        if text.startswith(f"{keyword} "):
+            keyword += " "  # a longer one leads to fewer places
+        regex = lazily(text.replace("{name}", re.escape(keyword)).encode())
+        yield KeywordPattern(rule, keyword, regex, hit)
+
+
+@cache
+def pattern_rules() -> dict[str, Rule]:
+    return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
+
+
+def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
+    levels = ""
+    for row in re.split(r"\n(?! )", table.strip()):
+        if row.startswith("= "):
+            levels = row[2:]
+        else:
+            what, *rest = re.split(r"\s{2,}", row, maxsplit=1)
+            yield Rule(re.sub(r"\W+", "-", what.lower()), what, *levels.split()), "".join(rest)
+
+
+def all_rules() -> list[Rule]:
+    return [*_prefixed_rules(), *pattern_rules().values()]
+
+
+def make_samples(text: str) -> str:
+    text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
+    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
+
+
+@cache
+def _sample(letter: str) -> str:
+    letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
+    step = 11 if len(letters) % 11 else 7  # one that reaches all letters
+    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
+
+
+def _shape_regex(shape: str) -> str:
+    shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
+    return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
+
+
+def rule_prefixes(prefix: str) -> list[str]:
+    """Return the literals that the prefix of a rule stands for: a(b|c) for ab and ac."""
+    found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix)
+    if found is None:
+        return prefix.split("|")
+    head, choices, tail = found.groups()
+    return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
+
+
+# --- prefixes ---
+
+
+class _Literal(NamedTuple):
+    text: bytes
+    offset: int  # bytes of it before the run of token characters
+    rule: Rule
+    regex: re.Pattern[bytes]  # matches a whole token at its first byte
+
+
+class Prefixes:
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.literals: dict[bytes, list[_Literal]] = {}  # by their text
+        self.joints: dict[bytes, list[_Literal]] = {}  # by the two bytes before a run
+        for rule in rules:
+            for text in map(str.encode, rule_prefixes(rule.prefix)):
+                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
+                behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
+                shape = _shape_regex(rule.shape).encode()
+                regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
+                literal = _Literal(text, offset, rule, regex)
+                self.literals.setdefault(text, []).append(literal)
+                lead = text[:offset]
+                if lead:
+                    self.joints.setdefault(lead[-2:], []).append(literal)
+        self.marks = {*b".\\", *(lead[-1] for lead in self.joints)}  # before a run that needs a closer look
+        self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
+        for text in self.literals:
+            self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
+
+    def match_at(self, text: bytes, start: int) -> tuple[Rule, re.Match[bytes]] | None:
+        """Return the first rule that matches a token which begins, or whose run begins, at `start`."""
+        for at, literal in self._literals_at(text, start):
+            found = literal.regex.match(text, at)
+            if found and CHECKS.get(literal.rule.id, bool)(found[0]):
+                return literal.rule, found
+        return None
+
+    def _literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
+        """Yield (start, literal) for each literal that begins, or whose run begins, at `start`."""
+        for prefix in self.texts.get(text[start : start + 2], ()):
+            if text.startswith(prefix, start):
+                yield from ((start, literal) for literal in self.literals[prefix])
+        for literal in self.joints.get(text[start - 2 : start], ()):
+            if text.startswith(literal.text, start - literal.offset):
+                yield start - literal.offset, literal
+
+
+@lru_cache(4)
+def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
+    return Prefixes((*custom, *_prefixed_rules()))
+
+
+# --- checks ---
+
+KEY_LINE = lazily(rb"-----(BEGIN|END) (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
+
+def decode64(encoded: bytes) -> bytes:
+    """Decode Base64 of either alphabet, padded or not; b"" where it is malformed."""
+    import binascii
+
+    try:
+        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
+    except ValueError:
+        return b""
+
+
+def _is_web_token(token: bytes) -> bool:
+    header, payload, *signature = token.split(b".")
+    return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
+
+
+def is_login(encoded: bytes) -> bool:
+    """Return whether this is the Base64 of user:password, in which few characters aren't text."""
+    user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
+    if "\ufffd" in user or not (user + password).isprintable():
+        return False
+    return len(password) > 2 + 9 * password.count("\ufffd")
+
+
+# Further checks on the matches of these rules.
+CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
+
+
+def is_token(value: str) -> bool:
+    """Return whether a value is a provider's token or a private key, whatever it is called."""
+    if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
+        return False
+    data = value.encode(errors="replace")
+    return bool(KEY_LINE.search(data) or prefixes().match_at(data, 0))
 
 
 # === Names ===
@@ -1597,8 +2088,8 @@ def _has_url_password(value: str) -> bool:
     return bool(re.search(_URL_WITH_PASSWORD, value))
 
 
-# Which values are secrets under any name. The section Detectors adds providers' tokens and private keys.
-SECRET_VALUE_TESTS: list[Callable[[str], bool]] = [looks_like_reference, _has_url_password]
+# Which values are secrets under any name.
+_SECRET_VALUE_TESTS: tuple[Callable[[str], bool], ...] = (looks_like_reference, _has_url_password, is_token)
 
 
 class EnvironmentStore(Store):
@@ -1868,7 +2359,7 @@ def is_secret(variable: str, value: str) -> bool:
     if re.match(_STORE_SETTING, variable):
         return False
     has_secret_name = is_secret_name(base_of_stage(variable) or variable)
-    return has_secret_name or any(is_recognised(value) for is_recognised in SECRET_VALUE_TESTS)
+    return has_secret_name or any(is_recognised(value) for is_recognised in _SECRET_VALUE_TESTS)
 
 
 def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
@@ -6387,498 +6878,6 @@ def _values_of(source: Any) -> dict[str, set[str]]:
     return {str(name): {value} for name, value in by_name.items()}
 
 
-# === Rules ===
-# What secrets look like, in two tables: literal prefixes, and patterns around keywords.
-# {A36} matches 36 characters of class A in a shape, and becomes sample letters in a proof, so that no row is
-# itself a finding. Bounded repetitions keep every expression linear in time.
-
-_CLASSES = {
-    "A": "A-Za-z0-9",
-    "B": "A-Za-z0-9+/",  # base64
-    "C": "1-9A-HJ-NP-Za-km-z",  # base58
-    "H": "A-Fa-f0-9",
-    "K": "A-Z2-7",  # base32
-    "L": "A-Za-z",
-    "Q": "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",  # Bech32
-    "U": "A-Z0-9",
-    "W": "A-Za-z0-9_-",
-    "X": "A-Za-z0-9_=-",
-    "a": "a-z0-9",
-    "d": "0-9",
-    "h": "a-f0-9",
-}
-# To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
-# name in lower case, with dashes. If no sample can be made from the shape, add an input that must match. The
-# first matching row wins. To require something before the prefix, use a lookbehind that includes the prefix.
-_PREFIXED = r"""
-= high critical
-GitHub token  gh(p|o|u|s|r)_  {A36,251}
-GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
-GitHub fine-grained token  github_pat_  {W82}
-GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
-GitLab OAuth secret  gloas-  {W64}
-npm token  npm_  {A36}
-Cloudflare token  cf(k|ut|at)_  {A40}{h8}
-Cloudflare tunnel token  eyJhIjoi  {B100,400}={0,2}
-Cloudflare origin key  v1.0-  {h24}-{h146}
-Atlassian token  AT(ATT|CTT|BBT)3  {W80,400}=?{H8}
-Bitbucket app password  ATBB  {A24}{H8}
-Grafana service token  glsa_  {A32}_{H8}
-Grafana Cloud token  glc_  {B32,400}={0,2}
-Grafana API key  eyJrIjoi  {B40,400}={0,2}
-AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
-AWS Bedrock key  ABSK  {B100,269}={0,2}
-Google OAuth secret  GOCSPX-  {W28}
-Google refresh token  1//0  {W40,120}
-Slack token  xox(b|p|a|r|o|s|c|d|e)-  (?:[0-9]-)?(?:[0-9]{6,14}-){1,3}{A10,250}  xoxb-{d6}-{A10}
-Slack config token  xoxe(-|.xoxp-|.xoxb-)  [0-9]-{W60,400}
-Slack app token  xapp-  [0-9]-{U8,14}-[0-9]{8,14}-{a30,99}
-Paystack key  sk_(live|test)_  {h40}
-WorkOS key  sk_(live|test)_  [Ya]{B60,200}={0,2}
-Stripe key  (s|r)k_(live|prod)_  {A16,200}
-OpenAI project key  sk-(proj|svcacct|admin|None)-  {W10,200}T3BlbkFJ{W10,200}
-OpenAI key  sk-  {W10,200}T3BlbkFJ{W10,200}
-Anthropic key  sk-ant-  (?:api|admin|oat|ort|sid)[0-9]{2}-{W80,130}AA
-OpenRouter key  sk-or-v1-  {h64}
-Hugging Face token  hf_  {L34}
-Hugging Face org token  api_org_  {L34}
-Groq key  gsk_  {A52}
-Replicate token  r8_  {A37}
-Perplexity key  pplx-  {A40,60}
-xAI key  xai-  {W70,90}
-NVIDIA key  nvapi-  {W60,70}
-Pinecone key  pcsk_  {W50,99}
-Together key  tgp_v1_  {W43}
-PyPI token  pypi-AgE  (?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZw){W50,999}
-RubyGems key  rubygems_  {h48}
-NuGet key  oy2  {a43}
-crates.io token  cio  {A32}
-Clojars token  CLOJARS_  {a60}
-Docker token  dckr_pat_  {W24,27}
-Docker org token  dckr_oat_  {W32}
-JFrog token  AKCp  {A69}
-Vault token  hvs.  {W90,300}
-Vault batch token  hvb.  {W138,300}
-Vault recovery token  hvr.  {W24,300}
-Terraform token  .atlasv1.  (?<=[A-Za-z0-9]{14}\.atlasv1\.){X60,70}  {A14}.atlasv1.{W60}
-DigitalOcean token  do(p|o|r)_v1_  {h64}
-Heroku key  HRKU-AA  {W58}
-Fly.io token  fo1_  {W43}
-Fly.io macaroon  fm(1|1r|1a|2)_  {B80,900}={0,3}
-Doppler token  dp.(pt|st|ct|sa|scim|audit).  (?:[a-z0-9_-]{2,35}\.)?{A40,44}
-Pulumi token  pul-  {h40}
-1Password token  ops_eyJ  {B200,2000}={0,3}
-1Password key  A3-  {U6}-(?:{U11}|{U6}-{U5})-{U5}-{U5}-{U5}
-age key  AGE-SECRET-KEY-1  {Q58}
-age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}
-SendGrid key  SG.  {X20,24}\.{X39,50}
-Brevo key  x(key|smtp)sib-  {h64}-{A16}
-Mailgun key  key-  {h32}
-Resend key  re_  {A8}_{A24}
-Twilio key  SK  {h32}
-Shopify token  shp(at|ca|pa|ss|ua|tka)_  {A32,64}
-Square token  sq0(atp|csp)-  {W22,60}
-Square access token  EAAA  [lE]{W59,60}
-Plaid token  access-  (?:sandbox|development|production)-{u}
-Databricks token  d(api|kea|ose)  {H32}(?:-[0-9])?
-PlanetScale token  pscale_(tkn|pw|oauth)_  [\w=.-]{32,64}
-Supabase token  sbp_|sbp_oauth_  {h40}
-Supabase secret  sb_secret_  {W31}
-MongoDB Atlas key  mdb_sa_sk_  {W40}
-Dynatrace token  dt0(c01|s01|s02|s16).  {A24}\.{A64}
-Vercel token  vc(p|i|a|r|k)_  {A24,60}
-Netlify token  nf(p|c|o|u|b)_  {A36,40}
-CircleCI token  CCIPAT_|CCIPRJ_  {A22}_{h40}
-Tailscale key  tskey-  {L3,12}-{A5,30}-{A20,50}
-Sourcegraph token  sg(p|d|s)_  (?:(?:local|{H16})_)?{H40}  sgp_{h40}
-OpenShift token  sha256~  {W43}
-Dropbox token  sl.|sl.u.  {W130,1400}
-Facebook token  EAA  (?<![A-Za-z0-9+/]EAA)[MCBDHJKLPGQRST]{A60,400}
-BIP32 private key  xprv  {C107,108}
-Slack session cookie  xoxd-  [\w%+/-]{40,400}={0,2}
-= high high
-GitLab job token  glcbt-  {W20,99}
-GitLab trigger token  glptt-  {W40}
-GitLab runner token  GR1348941  {W20,60}
-AWS Bedrock short key  bedrock-api-key-  (?:YmVkcm9jay5hbWF6b25hd3MuY29t){B0,2000}
-Google API key  AIza  {W35}
-Google OAuth token  ya29.  {W30,400}(?:\.{W10,400})?
-Slack legacy token  xox(a|r)-  (?:[0-9]-)?{A16,48}
-Stripe webhook  whsec_  {B24,88}={0,2}
-LangSmith key  lsv2_(pt|sk)_  {h32}_{h10}
-Langfuse key  sk-lf-  {u}
-ElevenLabs key  sk_  {h48}
-Shippo token  shippo_(live|test)_  {h40}
-EasyPost key  EZAK|EZTK  {A54}
-Telegram token  AA  (?<=[0-9]{7}:AA)[\w-]{33}  {d10}:AA{W33}
-Discord token  (M|N)(T|D|j|z)|O(T|D)  {W22,24}\.{W6}\.{W27,38}
-Linear key  lin_api_|lin_oauth_  {A40,64}
-Notion token  ntn_  {d11}{A35}
-Notion secret  secret_  {A43}
-Figma token  fig(d|u|o)_  {W40,60}
-Airtable token  pat  {A14}\.{h64}
-Postman key  PMAK-  {h24}-{h34}
-Typeform token  tfp_  [\w=.-]{40,62}
-Sentry org token  sntrys_eyJ  {B60,500}={0,2}(?:_{B43})?
-Sentry user token  sntry(u|a|i)_  {h64}
-New Relic key  NRAK-  {A27}
-New Relic licence key  (eu|us|jp)01xx  {h30}NRAL
-PostHog key  phx_  {A40,50}
-LaunchDarkly key  sdk-|api-|mob-  {h8}-{h4}-4{h3}-{h4}-{h12}
-Datadog app key  ddapp_|ddpat_  {A34,60}
-Buildkite token  bk(ua|aj|ar)_  {A36,40}
-Contentful token  CFPAT-  {W43}
-SonarQube token  sq(u|p|a)_  {A40}
-HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
-Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
-Yandex key  AQVN  {W35,38}
-Yandex OAuth token  y(0|1|2|3)_  {W50,60}
-Alibaba key id  LTAI  {A16,20}
-= high medium
-GitLab mail token  glimt-  {W25}
-Stripe test key  (s|r)k_test_  {A16,200}
-New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
-= medium critical
-GoCardless token  live_|sandbox_  (?=[a-z_]{0,39}[A-Z0-9-]){X40}
-Bitcoin key  5(H|J|K)  {C49}
-Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
-Stellar seed  S(A|B|C|D)  {K54}
-NKEY seed  S(A|C|N|O|P|U|X)  {K56}
-= medium high
-NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
-Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
-DeepSeek key  sk-  {h32}
-JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
-    eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
-"""
-# To add a rule for values in a certain context, add its name below its confidence and severity, then its
-# forms, one per line: a keyword in lower case that every match contains (or /file name; or several, which
-# {name} stands for), an expression whose last group is the value, and an input that must match. The near miss
-# is that input with ${NAME} for the value. Rows without forms have a parser, or are judged by name and value.
-_PATTERNS = r"""
-= high critical
-private key
-JSON web key
-AWS secret key
-Azure account key
-    accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
-    sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
-Azure client secret
-    q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
-PuTTY key
-    private-lines:  Private-Lines: \d{1,3}\s+((?:[A-Za-z0-9+/]{20,64}={0,2}\s){1,64})
-        Private-Lines: 1 {B64} a
-OpenVPN key
-    static key v1  BEGIN OpenVPN Static key V1-----((?:\s+[0-9a-f]{32}){4,16})
-        BEGIN OpenVPN Static key V1----- {h32} {h32} {h32} {h32}
-= high high
-Stripe webhook secret
-    whsec_  (whsec_[A-Za-z0-9+/]{24,88}={0,2})(?![\w+/-])  whsec_ab/cd+{B32}
-Discord webhook
-    /api/webhooks/  /api/webhooks/\d{17,20}/([\w-]{60,70})  discord.com/api/webhooks/{d18}/{W68}
-= medium critical
-npmrc login
-    :_authtoken|:_password  (?<=[\w/])(?i:{name})\s?=\s?["']?([^\s"'${(]{8,300})  //x.local/{name}={p}{p}
-hex private key
-    private_key|privatekey
-        (?i:{name})(?!\w{0,20}[iI][dD])\w{0,20}["']?\s?[=:]\s?["']?((?:0x)?[0-9a-fA-F]{64})(?!\w)
-        {name}=0x{h64}
-= medium high
-URL password
-Kubernetes Secret
-registry auth
-UUID key
-password
-secret
-token
-key
-credential
-Basic auth
-    basic  [Bb]asic +([A-Za-z0-9+/]{8,600}={0,2})  Basic bWU{A0}6azNYdzl2UXo=
-bearer token
-    bearer  ["'][Bb]earer ((?=[^\s\d]{0,60}\d)[\w.~+/-]{20,2000}={0,2})\\?["']  "Bearer {h40}"
-    authorization
-        [Aa]uthorization["'\])\\]{0,4}[:=, \t]{1,4}\\?["']?(?:[Bb]earer |(?![Bb]asic )(?:[A-Za-z-]{3,20} +(?:
-        token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
-        Authorization: Token {h40}
-login arguments
-    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(|wifi.begin(
-        (?i:{name}){login}  x.{name}"me", "{p}")
-    mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
-        \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
-        {name}dsn, "me", "{p}")
-    keystore.load(|pbekeyspec(
-        (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
-    curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
-    fernet(b"|fernet(b'  (?i:{name})([\w-]{43}=)  {name}{W43}=")
-    jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
-        (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
-        {name}x, "{p}")
-command password
-    echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
-        echo 'me:{p}' | chpasswd
-    psk=  psk="([^"\n]{8,63})"  psk="{p}"
-    sshpass|docker login|az login|psexec
-        (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
-    redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
-    -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
-        (?!\w{1,20}:?//)([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
-    sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
-    ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
-    htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
-        htpasswd -bc users me {p}
-    -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
-    mysql|mariadb |mariadb"|mariadb'|mariadb-dump|mariadb-admin
-        (?:mysql|mariadb)(?:-?dump|-?admin|sh)?{options}-p{typed}  {name} -u me -p{p} shop
-    curl
-        curl{options}(?:-u|--user)[ =]{0,3}["']?[^\s:"'$<]{0,80}["']?:["']?([^\s"'$<{(\[][^\s"']{2,99})
-        curl -u 'me':'{p}' https://x.local
-    convertto-securestring  ConvertTo-SecureString(?: -\w+){0,3} ["']([^"'${(<\[\n][^"'$\n]{3,100})["']
-        ConvertTo-SecureString -String "{p}" -AsPlainText
-netrc password
-    machine  machine \S{1,99}\s+login \S{1,99}\s+(?:account \S{1,99}\s+)?password ([^\s"'$<{(\[]\S{2,99})
-        machine x.local login me password {p}
-pgpass password
-    /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\r\n]{3,99})\r?$  x.local:5432:shop:me:{p}
-Azure signature
-    sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
-        ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
-Azure Function key
-    .azurewebsites.net/api/
-        \.azurewebsites\.net/api/[^\s"'<>?]{1,100}\?(?:[^\s"'<>]{0,100}?&)?code=([\w%/+-]{40,80}={0,2})
-        x.azurewebsites.net/api/a?code={W54}==
-Mailchimp key
-    -us  (?<![\w-])([0-9a-f]{32}-us[0-9]{1,2})(?![\w-])  {h32}-us12
-Slack webhook
-    hooks.slack.com/  hooks\.slack\.com/[a-z]{8,9}/([A-Z0-9]{6,15}/(?:\w{6,24}/){1,2}\w{16,48})
-        https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
-= medium low
-weak password
-unnamed value
-= medium medium
-encrypted key
-"""
-_MACROS = {
-    "{options}": r"""(?:\.exe)?["']?,?{space}(?:[^\s|;&]{1,99}{space}){0,30}?["']?""",
-    "{space}": r"(?: |\\\n){1,9}",
-    "{typed}": r"""["']?([^\s"'$<{%-][^\s"']{3,99})""",
-    "{login}": r"""\s{0,40}["'][^"'\s]{1,80}["']\s{0,9},\s{0,40}["']"""
-    r"""((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%](?:[^\s"'$<{}]|\$(?!\w)){5,99})["']""",
-}
-
-
-def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
-    """Return an expression that is compiled on first use, so that an import doesn't pay for the auditor."""
-    return cast("re.Pattern[AnyStr]", _Lazy(pattern))
-
-
-class _Lazy:
-    def __init__(self, pattern: str | bytes) -> None:
-        self._pattern = pattern
-
-    def __getattr__(self, method: str) -> Any:
-        made = getattr(re.compile(self._pattern), method)
-        setattr(self, method, made)  # bypasses this method next time
-        return made
-
-
-class Rule(NamedTuple):
-    """One kind of secret, with its proof: an input that must match."""
-
-    id: str
-    what: str
-    confidence: str  # "high", "medium" or "low"
-    severity: str  # "critical", "high", "medium" or "low"
-    prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
-    shape: str = ""  # what follows it
-    hit: str = ""
-
-
-def _prefixed_rules() -> tuple[Rule, ...]:
-    return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
-
-
-class KeywordPattern(NamedTuple):
-    rule: Rule
-    keyword: str
-    regex: re.Pattern[bytes]
-    hit: str  # as in the table
-
-    def proof(self) -> str:
-        return _samples(self.hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self.keyword))
-
-
-@cache
-def bytes_before_keyword(pattern: KeywordPattern) -> int:
-    """Return how long a match is before its keyword: as long as in the proof."""
-    proof = pattern.proof()
-    match = pattern.regex.search(proof.encode())
-    return proof.lower().find(pattern.keyword) - match.start() if match else 0
-
-
-@cache
-def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
-    """Return {keyword: the forms that contain it}."""
-    found: dict[bytes, list[KeywordPattern]] = {}
-    for rule, forms in _table_rows(_PATTERNS):
-        for form in filter(None, re.split(r"\n {4}(?! )", forms)):
-            for pattern in _parse_form(rule, form):
-                found.setdefault(pattern.keyword.encode(), []).append(pattern)
-    return found
-
-
-def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
-    keywords, *parts, hit = re.split(r"\s{2,}", form)
-    text = "".join(parts)
-    for macro, meaning in _MACROS.items():
-        text = text.replace(macro, meaning)
-    for keyword in keywords.split("|"):
-        if text.startswith(f"{keyword} "):
-            keyword += " "  # a longer one leads to fewer places
-        regex = lazily(text.replace("{name}", re.escape(keyword)).encode())
-        yield KeywordPattern(rule, keyword, regex, hit)
-
-
-@cache
-def pattern_rules() -> dict[str, Rule]:
-    return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
-
-
-def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    levels = ""
-    for row in re.split(r"\n(?! )", table.strip()):
-        if row.startswith("= "):
-            levels = row[2:]
-        else:
-            what, *rest = re.split(r"\s{2,}", row, maxsplit=1)
-            yield Rule(re.sub(r"\W+", "-", what.lower()), what, *levels.split()), "".join(rest)
-
-
-def all_rules() -> list[Rule]:
-    return [*_prefixed_rules(), *pattern_rules().values()]
-
-
-def custom_rule(name: str, pattern: str) -> Rule:
-    """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
-
-    Raises BadValue unless the prefix is literal and the shape linear: classes, at most one with a range.
-    """
-    prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
-    if not re.fullmatch(r"[\w-]+", name) or name in ("known-value", *(rule.id for rule in all_rules())):
-        raise BadValue(f"{show(name)} can't be a rule's name, or is one already")
-    if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
-        raise BadValue(f"rule {show(name)} has no literal prefix")
-    if re.match(r"[.:/+][\w(|)-]*\Z", prefix):  # runs are looked up by the two bytes before them
-        raise BadValue(f"rule {show(name)} works only without its first {show(prefix[0])}")
-    part = r"\{[ABCHKLQUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
-    if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
-        raise BadValue(f"rule {show(name)} has no shape, or two ranges")
-    hit = min(rule_prefixes(prefix), key=len) + _samples(shape)
-    return Rule(name, name, "high", "high", prefix, shape, hit)
-
-
-def _samples(text: str) -> str:
-    text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}")
-    return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
-
-
-@cache
-def _sample(letter: str) -> str:
-    letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
-    step = 11 if len(letters) % 11 else 7  # one that reaches all letters
-    return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
-
-
-def _shape_regex(shape: str) -> str:
-    shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}")
-    return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
-
-
-def rule_prefixes(prefix: str) -> list[str]:
-    """Return the literals that the prefix of a rule stands for: a(b|c) for ab and ac."""
-    found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix)
-    if found is None:
-        return prefix.split("|")
-    head, choices, tail = found.groups()
-    return [text for choice in choices.split("|") for text in rule_prefixes(head + choice + tail)]
-
-
-# --- prefixes ---
-
-
-class _Literal(NamedTuple):
-    text: bytes
-    offset: int  # bytes of it before the run of token characters
-    rule: Rule
-    regex: re.Pattern[bytes]  # matches a whole token at its first byte
-
-
-class Prefixes:
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self.literals: dict[bytes, list[_Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[_Literal]] = {}  # by the two bytes before a run
-        for rule in rules:
-            for text in map(str.encode, rule_prefixes(rule.prefix)):
-                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
-                behind = b"" if offset == 0 or text[:1] == b"." else rb"(?<![A-Za-z0-9])"
-                shape = _shape_regex(rule.shape).encode()
-                regex = lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(text), shape))
-                literal = _Literal(text, offset, rule, regex)
-                self.literals.setdefault(text, []).append(literal)
-                lead = text[:offset]
-                if lead:
-                    self.joints.setdefault(lead[-2:], []).append(literal)
-        self.marks = {*b".\\", *(lead[-1] for lead in self.joints)}  # before a run that needs a closer look
-        self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
-        for text in self.literals:
-            self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
-
-    def literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (start, literal) for each literal that begins, or whose run begins, at `start`."""
-        for prefix in self.texts.get(text[start : start + 2], ()):
-            if text.startswith(prefix, start):
-                yield from ((start, literal) for literal in self.literals[prefix])
-        for literal in self.joints.get(text[start - 2 : start], ()):
-            if text.startswith(literal.text, start - literal.offset):
-                yield start - literal.offset, literal
-
-
-@lru_cache(4)
-def prefixes(custom: tuple[Rule, ...] = ()) -> Prefixes:
-    return Prefixes((*custom, *_prefixed_rules()))
-
-
-# --- checks ---
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-
-
-def decode64(encoded: bytes) -> bytes:
-    """Decode Base64 of either alphabet, padded or not; b"" where it is malformed."""
-    import binascii
-
-    try:
-        return binascii.a2b_base64(encoded.translate(_TO_BASE64) + b"=" * (-len(encoded) % 4))
-    except ValueError:
-        return b""
-
-
-def _is_web_token(token: bytes) -> bool:
-    header, payload, *signature = token.split(b".")
-    return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
-
-
-def is_login(encoded: bytes) -> bool:
-    """Return whether this is the Base64 of user:password, in which few characters aren't text."""
-    user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
-    if "\ufffd" in user or not (user + password).isprintable():
-        return False
-    return len(password) > 2 + 9 * password.count("\ufffd")
-
-
-# Further checks on the matches of these rules.
-CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
-
-
 # === Candidates ===
 # Values that are assigned to names. One search in C finds all fragments of names such as pass and key, and
 # an expression matches the text from each of them up to the value.
@@ -8044,16 +8043,6 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
 
 # --- tokens ---
 
-
-def _is_token(value: str) -> bool:
-    if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
-        return False
-    data = value.encode(errors="replace")
-    return bool(_KEY_LINE.search(data) or _token_at(data, 0, prefixes()))
-
-
-SECRET_VALUE_TESTS.append(_is_token)
-
 _RUN = b"a" * 20
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
@@ -8108,11 +8097,8 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]], known: Prefixes) -> It
 
 
 def _token_at(text: bytes, start: int, known: Prefixes) -> Span | None:
-    for at, literal in known.literals_at(text, start):
-        found = literal.regex.match(text, at)
-        if found and CHECKS.get(literal.rule.id, bool)(found[0]):
-            return judge_span(literal.rule, found.span(), found[0])
-    return None
+    rule, found = known.match_at(text, start) or (None, None)
+    return judge_span(rule, found.span(), found[0]) if rule and found else None
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
@@ -8185,7 +8171,6 @@ def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 
 # --- patterns around keywords ---
 
-_KEY_LINE = lazily(rb"-----(BEGIN|END) (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
@@ -8222,11 +8207,11 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 def _private_key(text: bytes, at: int) -> Detected:
     """Return a key, unless it is cut short, or only its first line is mentioned."""
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
-    head = _KEY_LINE.match(text, begin) if begin >= 0 else None
+    head = KEY_LINE.match(text, begin) if begin >= 0 else None
     if not head:
         return (), at
     dashes = text.find(b"-----", head.end(), head.end() + MAX_AHEAD - 200)  # none are in a body
-    tail = _KEY_LINE.match(text, dashes) if dashes >= 0 else None
+    tail = KEY_LINE.match(text, dashes) if dashes >= 0 else None
     start = text[head.end() : head.end() + 600].partition(b"-----")[0]
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
@@ -8374,6 +8359,28 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     place = entry.span(2)
     candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(plain), "config")
     yield judge_span(rule, place, plain if is_readable else value, candidate)
+
+
+# --- rules of a project ---
+
+
+def custom_rule(name: str, pattern: str) -> Rule:
+    """Return the rule that a project defines as "acmw_(live|test)_ {A32}": a prefix and a shape.
+
+    Raises BadValue unless the prefix is literal and the shape linear: classes, at most one with a range.
+    """
+    prefix, _, shape = map(str.strip, pattern.strip().partition(" "))
+    if not re.fullmatch(r"[\w-]+", name) or name in ("known-value", *(rule.id for rule in all_rules())):
+        raise BadValue(f"{show(name)} can't be a rule's name, or is one already")
+    if not re.fullmatch(r"[\w.:/+-]*(?:\([\w.|-]+\))?[\w.:/+-]*", prefix) or len(prefix) < 3:
+        raise BadValue(f"rule {show(name)} has no literal prefix")
+    if re.match(r"[.:/+][\w(|)-]*\Z", prefix):  # runs are looked up by the two bytes before them
+        raise BadValue(f"rule {show(name)} works only without its first {show(prefix[0])}")
+    part = r"\{[ABCHKLQUWXadh][1-9]\d{0,2}(?:,[1-9]\d{0,2})?\}|[\w:/-]"
+    if "{" not in shape or not re.fullmatch(f"(?:{part}){{1,20}}", shape) or shape.count(",") > 1:
+        raise BadValue(f"rule {show(name)} has no shape, or two ranges")
+    hit = min(rule_prefixes(prefix), key=len) + make_samples(shape)
+    return Rule(name, name, "high", "high", prefix, shape, hit)
 
 
 # === Scan ===

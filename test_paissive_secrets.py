@@ -887,6 +887,1336 @@ def test_an_error_is_also_the_more_general_one_of_its_kind_and_no_other():
         assert found == {kind, more_general.get(kind, kind), ps.SecretsError}
 
 
+# === Rules ===
+
+
+def scanned(text, path="notes.txt", **options):
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(ps.scan(iter([data]), path, **options))
+
+
+def found(text, path="notes.txt", **options):
+    """[rule id] of what a scan of `text` finds."""
+    return [match.rule.id for match in scanned(text, path, **options)]
+
+
+def reported(text, path="notes.txt"):
+    """[rule id] of what a scan of `text` finds with at least medium confidence."""
+    return [match.rule.id for match in scanned(text, path) if match.confidence != "low"]
+
+
+def marked(text, path, rule=None):
+    """The text, with « and » around each value that an audit looks at, or that it takes for one of a rule."""
+    data = text.encode()
+    spans = {span[:2] for span in ps.find_spans(data, path) if rule in (None, span.rule.id)}
+    places = [(start, 1, "«") for start, _ in spans] + [(end, 0, "»") for _, end in spans]
+    for at, _, mark in sorted(places, reverse=True):
+        data = data[:at] + mark.encode() + data[at:]
+    return data.decode()
+
+
+def path_and_text(row):
+    """The path and the text of such a row: § is a value, ° one of letters, ¶ ends a line, ⇥ is a tab, and
+    ⋯ stands for 20 spaces."""
+    path, _, text = row.partition(" ")
+    for sign, stands_for in zip("§°¶⇥⋯", ("k3Xw" + "9vQ2", "xqzvkwjh", "\n", "\t", " " * 20)):
+        text = text.replace(sign, stands_for)
+    return path, text
+
+
+def shape_sample(shape):
+    """A text of this shape: without its optional parts, with the first of each choice."""
+    optional = r"(?:\(\?:[^()]*\)|=|\[0-9\])(?:\?|\{0,\d+\})"
+    shape = re.sub(rf"\(\?<?[=!][^()]*\)|{optional}", "", shape)
+    shape = re.sub(r"\[\\w[^]]*\]", "{W1}", shape.replace("[0-9]", "{d1}"))
+    shape = re.sub(r"1\}\{(\d+)[^}]*\}", r"\1}", re.sub(r"\[(\w)[^]]*\]", r"\1", shape))
+    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape)
+    return ps.make_samples(re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", ""))
+
+
+def proofs(rule):
+    """(an input that must match, one that must not) of a rule with a prefix."""
+    hit = ps.make_samples(rule.hit) or ps.rule_prefixes(rule.prefix)[0] + shape_sample(rule.shape)
+    return hit, hit[:-1]
+
+
+def test_each_rule_finds_its_own_and_leaves_the_near_miss():
+    for rule in ps._prefixed_rules():
+        hit, miss = proofs(rule)
+        assert (found(f" {hit} \n"), rule.id in found(f" {miss} \n")) == ([rule.id], False)
+
+
+def test_the_key_ids_of_aws_are_in_base32():
+    key_id = "AK" + "IAQX7NZ2RTLM4VKD3B"
+    assert found(key_id) == ["aws-access-key"]
+    assert [found(key_id[:-1] + digit) for digit in "0189"] == [[], [], [], []]
+
+
+# What the best-known providers document of their tokens, written down without a look at the rules: the rule
+# that has to find them, and their forms.
+DOCUMENTED = """
+github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76}; github-fine-grained-token
+github_pat_{A22}_{A59}; gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20};
+gitlab-trigger-token glptt-{h40}; gitlab-job-token glcbt-{h2}_{W20}; gitlab-oauth-secret gloas-{h64};
+aws-access-key AKIA{K16} ASIA{K16}; google-api-key AIza{W35}; google-oauth-secret GOCSPX-{W28}; slack-token
+xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}; slack-app-token xapp-1-A{U10}-{d13}-{h64};
+slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24}; stripe-key sk_live_{A99} rk_live_{A99}
+sk_live_{A40}; stripe-webhook whsec_{A32}; openai-project-key sk-proj-{W74}T3BlbkFJ{W74}; openai-key
+sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token
+hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
+openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
+npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48};
+cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
+crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token
+dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67};
+digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token
+dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40}; age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key
+SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32}; mailchimp-key {h32}-us12;
+shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
+shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; databricks-token
+dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
+supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
+{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
+figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
+tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
+NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56};
+circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key
+tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}; sourcegraph-token sgp_{h16}_{h40}; grafana-service-token
+glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90}; openshift-token sha256~{W43}; atlassian-token
+ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C; contentful-token CFPAT-{W43}; dropbox-token
+sl.u.{W140}; fly-io-token fo1_{W43}; hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; netlify-token
+nfp_{A36}; resend-key re_{A8}_{A24}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key
+AQVN{W35}; url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==;
+azure-client-secret {A3}8Q~{W34}; alibaba-key-id LTAI{A20}; elevenlabs-key sk_{h48}; together-key
+tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12}
+api-{h8}-{h4}-4{h3}-a{h3}-{h12}; 1password-token ops_eyJ{A300}; 1password-key
+A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paystack-key
+sk_live_{h40}; gocardless-token live_{W40}
+"""
+
+
+def test_tokens_in_the_form_that_their_providers_document_are_found():
+    for entry in DOCUMENTED.replace("\N{MIDDLE DOT}", "").split(";"):
+        rule, *forms = entry.split()
+        for form in forms:
+            assert rule in reported(f'client = connect("{ps.make_samples(form)}")\n', "app.py"), form
+
+
+# Of each rule with a prefix: every prefix, and the shortest and the longest value behind it. It says again
+# what the rules say, so that no change drops a row, an alternative or a length unseen.
+FORMS = """
+github-token ghp_{A36} ghp_{A251} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A36}; github-app-jwt
+ghs_{d1}_eyJ{W17}.eyJ{W10}.{W20} ghs_{d12}_eyJ{W300}.eyJ{W300}.{W300}; github-fine-grained-token
+github_pat_{W82}; gitlab-token glpat-{W20} glpat-{W300} gldt-{W20} glrt-{W20} glrtr-{W20} glft-{W20}
+glwt-{W20} glsoat-{W20} glffct-{W20}; gitlab-oauth-secret gloas-{W64}; npm-token npm_{A36}; cloudflare-token
+cfk_{A40}{h8} cfut_{A40}{h8} cfat_{A40}{h8}; cloudflare-tunnel-token eyJhIjoi{B100} eyJhIjoi{B300};
+cloudflare-origin-key v1.0-{h24}-{h146}; atlassian-token ATATT3{W80}{H8} ATATT3{W300}{H8} ATCTT3{W80}{H8}
+ATBBT3{W80}{H8}; bitbucket-app-password ATBB{A24}{H8}; grafana-service-token glsa_{A32}_{H8};
+grafana-cloud-token glc_{B32} glc_{B300}; grafana-api-key eyJrIjoi{B40} eyJrIjoi{B300}; aws-access-key
+AKIA{K16} ASIA{K16} ABIA{K16} ACCA{K16}; aws-bedrock-key ABSK{B100} ABSK{B269}; google-oauth-secret
+GOCSPX-{W28}; google-refresh-token 1//0{W40} 1//0{W120}; slack-token xoxb-{d6}-{A10}; slack-config-token
+xoxe-{d1}-{W60} xoxe-{d1}-{W300} xoxe.xoxp-{d1}-{W60} xoxe.xoxb-{d1}-{W60}; slack-app-token
+xapp-{d1}-{U8}-{d8}-{a30} xapp-{d1}-{U14}-{d14}-{a99}; paystack-key sk_live_{h40} sk_test_{h40}; workos-key
+sk_live_Y{B60} sk_live_Y{B200} sk_test_Y{B60}; stripe-key sk_live_{A16} sk_live_{A200} sk_prod_{A16}
+rk_live_{A16} rk_prod_{A16}; openai-project-key sk-proj-{W10}T3BlbkFJ{W10} sk-proj-{W200}T3BlbkFJ{W200}
+sk-svcacct-{W10}T3BlbkFJ{W10} sk-admin-{W10}T3BlbkFJ{W10} sk-None-{W10}T3BlbkFJ{W10}; openai-key
+sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key sk-ant-api{d2}-{W80}AA sk-ant-api{d2}-{W130}AA;
+openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34}; hugging-face-org-token api_org_{L34}; groq-key
+gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90};
+nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43};
+pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key rubygems_{h48}; nuget-key
+oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token dckr_pat_{W24} dckr_pat_{W27};
+docker-org-token dckr_oat_{W32}; jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
+hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}
+{A14}.atlasv1.{W70}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58};
+fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token
+dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token
+pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key
+AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39}
+SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key
+re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32}
+shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token
+EAAAl{W59} EAAAl{W60}; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32};
+planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token
+sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40};
+dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token
+vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36}
+nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
+tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
+dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
+xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
+glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-runner-token GR1348941{W20} GR1348941{W60};
+google-api-key AIza{W35}; google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16}
+xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10}
+lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48}; shippo-token shippo_live_{h40}
+shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token {d7}:AA{W33} {d10}:AA{W33};
+discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
+Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
+Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
+notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
+pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; sentry-org-token
+sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
+NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
+phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
+sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
+buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40};
+contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token
+sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38}; yandex-oauth-token y0_{W50} y0_{W60}
+y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; gitlab-mail-token glimt-{W25};
+stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32} NRII-{W48}
+NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
+bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
+SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
+ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
+deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
+"""
+
+
+# The alternatives and the optional parts of what follows a prefix, and its more unusual characters.
+FORMS_WITH_ALL_PARTS = """
+gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
+sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
+pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
+A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; hubspot-token
+pat-na1-{H8}-{H4}-{H4}-{H4}-{H12}; plaid-token access-sandbox-{u} access-development-{u}
+access-production-{u}; databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20};
+sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cookie
+xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
+typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azure-sas
+sig={A30}%2B{A10}%2F{A3}%3D sig={A30}%2b{A10}%2f{A3}%3d; cloudflare-tunnel-token eyJhIjoi{B100}==;
+gitlab-token glpat-{W20}.01.{a7}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
+gocardless-token live_{a20}-{a19} live_{a20}7{a19}; slack-session-cookie xoxd-{A40}==; facebook-token
+EAAM{A60} EAAT{A60}; cloudflare-tunnel-token eyJhIjoi{B300}{B100}; atlassian-token ATATT3{W300}{W100}{H8};
+grafana-cloud-token glc_{B300}{B100}; grafana-api-key eyJrIjoi{B300}{B100}; slack-config-token
+xoxe-{d1}-{W300}{W100}; fly-io-macaroon fm1_{B300}{B300}{B300}; 1password-token
+ops_eyJ{B300}{B300}{B300}{B300}{B300}{B300}{B200}; dropbox-token sl.{W300}{W300}{W300}{W300}{W200};
+facebook-token EAAM{A300}{A100}; slack-session-cookie xoxd-{W300}{W100}; google-oauth-token
+ya29.{W300}{W100}.{W300}{W100}; sentry-org-token sntrys_eyJ{B300}{B200}_{B43}; ntlm-response
+TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B200}; slack-token xoxb-{d6}-{A250}
+xoxb-{d14}-{d14}-{d14}-{A250}; azure-sas sig={A60}%2B{A60}%2F{A60}%3D
+sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D; doppler-token dp.st.{a35}.{A44} dp.st.{a2}.{A40}; tailscale-key
+tskey-{L12}-{A30}-{A50}; github-app-jwt
+ghs_{d12}_eyJ{W300}{W300}{W300}{W99}.eyJ{W300}{W300}{W300}{W99}.{W300}{W300}{W300}{W99}; pypi-token
+py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}; aws-bedrock-short-key
+bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t
+bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B200}; doppler-token
+dp.st.dev-1.{A40}; gitlab-token glpat-{W20}.{a11}; 1password-key A·3-0189QX-0189QX0189Q-0189Q-0189Q-0189Q
+A·3-0189QX-0189QX-0189Q-0189Q-0189Q-0189Q; slack-app-token xapp-1-A0189BCD-{d8}-{a30}; sourcegraph-token
+sgp_{H16}_{H40}; google-oauth-token ya29.{W30}.{W10}; discord-token MT{W22}.A-b_C9.{W27}; facebook-token
+EAAC{A60} EAAB{A60} EAAD{A60} EAAH{A60} EAAJ{A60} EAAK{A60} EAAL{A60} EAAP{A60} EAAG{A60} EAAQ{A60}
+EAAR{A60} EAAS{A60}; gocardless-token live_{L39}1 live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkj1
+live·_qzxvwkjh_zxvwkjhqzxvwkjhqzxvwkjhqzxvwkj- live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjA
+"""
+
+
+# Tokens with all the padding that they may have.
+PADDED = """
+eyJhIjoi{B100}== glc_{B32}== eyJrIjoi{B40}== ABSK{B100}== sk_live_Y{B60}== fm2_{B80}=== ops_eyJ{B200}===
+xoxd-{A40}== sntrys_eyJ{B60}== TlRMTVNTUAADAAAA{B40}== whsec_{B24}==
+"""
+
+
+def test_a_token_takes_in_its_padding_and_no_more():
+    for form in map(ps.make_samples, PADDED.split()):
+        plain = form.rstrip("=")
+        for size in range(5):
+            ends = {span.end for span in ps.find_spans((plain + "=" * size).encode(), "notes.txt")}
+            assert ends == {min(len(plain) + size, len(form))}, (form, size)
+
+
+# Tokens that would be too long with all their letters: they end at a + or a /.
+TOO_LONG = """
+eyJhIjoi{B300}{B101} glc_{B300}{B101} eyJrIjoi{B300}{B101} fm1_{B300}{B300}{B300}{B1}
+ops_eyJ{B300}{B300}{B300}{B300}{B300}{B300}{B201} TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B201}
+bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B201}
+sntrys_eyJ{B300}{B201}_{B43}
+"""
+
+
+def test_a_token_of_base64_is_no_longer_than_it_may_be():
+    for form in TOO_LONG.replace("\N{MIDDLE DOT}", "").split():
+        text = ps.make_samples(form)
+        assert len(text) not in [span.end for span in ps.find_spans(text.encode(), "notes.txt")], form
+
+
+def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
+    for entry in f"{FORMS}; {FORMS_WITH_ALL_PARTS}".replace("\N{MIDDLE DOT}", "").split(";"):
+        rule, *forms = entry.split()
+        text = "".join(f" {ps.make_samples(form)} \n" for form in forms)
+        # A token ends where its form does; what is looked for before a prefix doesn't belong to it.
+        spans = [span for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule]
+        ends = {span.end for span in spans if span.confidence}
+        lines = text.encode().split(b"\n")
+        places = [len(b"\n".join(lines[:n])) - 1 for n in range(1, len(forms) + 1)]
+        assert [form for form, end in zip(forms, places) if end not in ends] == [], rule
+
+
+# Characters that a class doesn't have, by its letter, and for rules whose classes have more.
+OUTSIDE = {"A": "_+", "B": "_", "C": "0l", "H": "g_", "K": "1a", "L": "7_", "Q": "Bb", "U": "a_", "W": ".+="}
+OUTSIDE.update({"X": ".+", "a": "Q_", "d": "q", "h": "gF"})
+OUTSIDE_OF_RULE = dict.fromkeys(
+    ("planetscale-token", "typeform-token", "google-oauth-token", "terraform-token"), "+"
+)
+OUTSIDE_OF_RULE.update({"sourcegraph-token": "g", "slack-session-cookie": "."})
+
+
+def with_outsiders(form, rule):
+    """The texts of a form with a character in the middle of each part that its class doesn't have."""
+    for part in re.finditer(r"\{(\w)(\d+)\}", form):
+        letter, half = part[1], int(part[2]) // 2
+        before = ps.make_samples(f"{form[: part.start()]}{{{letter}{half}}}")
+        behind = ps.make_samples(f"{{{letter}{int(part[2]) - half - 1}}}{form[part.end() :]}")
+        for outsider in OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter]):
+            yield before + outsider + behind
+
+
+def test_a_character_that_its_class_does_not_have_is_in_no_token():
+    for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
+        rule, *forms = entry.split()
+        text, ends = "", {}
+        for token in itertools.chain(*(with_outsiders(form, rule) for form in forms)):
+            text += f" {token}"
+            ends[len(text)] = token
+            text += " \n"
+        found = {span.end for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule}
+        assert [token for end, token in ends.items() if end in found] == [], rule
+
+
+def with_more(forms, letters):
+    """The form with the longest last part and one letter more, or with the shortest and one letter less."""
+    parts = [re.fullmatch(r"(.*)\{(\w)(\d+)\}", form) for form in forms]
+    choose = max if letters > 0 else min
+    head, letter, size = choose(filter(None, parts), key=lambda part: int(part[3])).groups()
+    whole, rest = divmod(int(size) + letters, 300)
+    return ps.make_samples(head + f"{{{letter}300}}" * whole + f"{{{letter}{rest}}}")
+
+
+def test_a_token_is_no_longer_than_its_longest_form_and_no_shorter_than_its_shortest():
+    for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
+        rule, *forms = entry.split()
+        # Of these, the table has a shorter one than they may have.
+        is_cut = "300}" in entry or rule in ("slack-token", "jwt")
+        for letters in (-1,) if is_cut else (-1, 1):
+            if forms[-1].endswith("}"):
+                token = with_more(forms, letters)
+                spans = [span for span in ps.find_spans(token.encode(), "notes.txt") if span.rule.id == rule]
+                assert len(token) not in [span.end for span in spans], (rule, letters)
+
+
+# The confidence and the severity of rules; those of all others are high and critical.
+LEVELS = """
+high high: gitlab-job-token gitlab-trigger-token gitlab-runner-token aws-bedrock-short-key google-api-key
+    google-oauth-token slack-legacy-token stripe-webhook langsmith-key langfuse-key elevenlabs-key
+    shippo-token easypost-key telegram-token discord-token linear-key notion-token notion-secret figma-token
+    airtable-token postman-key typeform-token sentry-org-token sentry-user-token new-relic-key
+    new-relic-licence-key posthog-key launchdarkly-key datadog-app-key buildkite-token contentful-token
+    sonarqube-token hubspot-token mapbox-token yandex-key yandex-oauth-token alibaba-key-id
+    stripe-webhook-secret discord-webhook
+high medium: gitlab-mail-token stripe-test-key new-relic-ingest-key
+medium critical: gocardless-token bitcoin-key bitcoin-compressed-key stellar-seed nkey-seed npmrc-login
+    hex-private-key
+medium high: ntlm-response azure-sas deepseek-key jwt url-password kubernetes-secret registry-auth uuid-key
+    password secret token key credential basic-auth bearer-token login-arguments command-password
+    netrc-password pgpass-password azure-signature azure-function-key mailchimp-key slack-webhook
+medium low: weak-password unnamed-value
+medium medium: encrypted-key
+"""
+
+
+# What looks like a token of a rule, but has a letter that it can't have, or no more than a part of it.
+NEAR_FORMS = """
+cloudflare-token cfk_{A40}{U8}; slack-app-token xapp-1-{a10}-{d13}-{h64}; hugging-face-token hf_{A34};
+sendgrid-key SG.{A22}-{A43}; telegram-token {d6}:AA{W33}; notion-token ntn_{A46}; gocardless-token
+live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjh; facebook-token EAAA{A60} EAAU{A60} 7EAAM{A60} +EAAM{A60};
+terraform-token {A13}.atlasv1.{W60}; workos-key sk_live_Z{B60}; square-access-token EAAAm{W59} EAAAe{W59};
+plaid-token access-test-{u}; anthropic-key sk-ant-key03-{W80}AA sk-ant-api3-{W80}AA sk-ant-api03-{W80}BB;
+sourcegraph-token sgp_other_{h40} sgp_{h15}_{h40}; slack-token xoxb-{d5}-{A10} xoxb-{d15}-{A10}
+xoxb-{d6}-{d6}-{d6}-{d6}-{A10} xoxf-{d6}-{A10} xoxb-10-{d6}-{A10}; azure-sas sig={A20}%2D{A9}%3D
+sig={A20}%3B sig={A20}; github-app-jwt ghs_eyJ{W17}.eyJ{W10}.{W20}; google-oauth-token ya29.{W29}.{W10};
+openshift-token sha25~{W43}; launchdarkly-key sdk-{h8}-{h4}-5{h3}-{h4}-{h12}; new-relic-licence-key
+eu01xx{h30}NRAM; discord-token MT{W21}.{W6}.{W27} MT{W25}.{W6}.{W38} MT{W22}.{W5}.{W27} MT{W22}.{W6}.{W39};
+1password-key A3-{U6}-{U10}-{U5}-{U5}-{U5}; stripe-key pk_live_{A16}; bitcoin-key 5L{C49};
+bitcoin-compressed-key L6{C50} Kv{C50}; stellar-seed SE{K54}; nkey-seed SB{K56}; slack-app-token
+xapp-1-{U7}-{d8}-{a30} xapp-1-{U15}-{d8}-{a30} xapp-1-{U8}-{d7}-{a30} xapp-1-{U8}-{d15}-{a30};
+facebook-token AEAAM{A60} aEAAM{A60}; doppler-token dp.st.a.{A40} dp.st.{a36}.{A40}; github-app-jwt
+ghs__eyJ{W17}.eyJ{W10}.{W20} ghs_{d13}_eyJ{W17}.eyJ{W10}.{W20} ghs_a1_eyJ{W17}.eyJ{W10}.{W20}
+ghs_A1_eyJ{W17}.eyJ{W10}.{W20} ghs_1_eyJ{W16}.eyJ{W10}.{W20} ghs_1_eyJ{W17}.eyJ{W9}.{W20}
+ghs_1_eyJ{W300}{W300}{W300}{W100}.eyJ{W10}.{W20} ghs_1_eyJ{W17}.eyJ{W300}{W300}{W300}{W100}.{W20}
+ghs_1_eyJ{W17}.eyJ{W10}.{W300}{W300}{W300}{W100}; gitlab-token glpat-{W300}{W1}; atlassian-token
+ATATT3{W300}{W101}{H8}; slack-config-token xoxe-1-{W300}{W101}; slack-token xoxb-{d6}-{A251}; openai-key
+sk-{W9}T3BlbkFJ{W10} sk-{W201}T3BlbkFJ{W10}; openai-project-key sk-proj-{W9}T3BlbkFJ{W10}
+sk-proj-{W201}T3BlbkFJ{W10}; anthropic-key sk-ant-api03-{W79}AA sk-ant-api03-{W131}AA; pypi-token
+py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W100}; vault-token hvs.{W300}{W1}; vault-batch-token hvb.{W300}{W1};
+vault-recovery-token hvr.{W300}{W1}; dropbox-token sl.{W300}{W300}{W300}{W300}{W201}; facebook-token
+EAAM{A300}{A101}; sendgrid-key SG.{A19}.{A39} SG.{A25}.{A39} SG.{A10}={A10}.{A38}; tailscale-key
+tskey-{L2}-{A5}-{A20} tskey-{L13}-{A5}-{A20} tskey-{L3}-{A4}-{A20} tskey-{L3}-{A31}-{A20}; sourcegraph-token
+sgp_{h15}g_{h40}; 1password-key A3-{U6}-{U5}a-{U5}-{U5}-{U5}-{U5} A3-{U6}-{U5}_-{U5}-{U5}-{U5}-{U5}
+A3-{U6}-{U6}-{U4}a-{U5}-{U5}-{U5} A3-{U6}-{U6}-{U4}_-{U5}-{U5}-{U5}; google-oauth-token ya29.{A15}={A15};
+slack-session-cookie xoxd-{A300}{A101}; google-oauth-token ya29.{W300}{W101}; notion-token ntn_{h11}{A35}
+ntn_1234567890A{A35}; mapbox-token sk.eyJ{W59}.{W20} sk.eyJ{W201}.{W20}; azure-sas sig={A19}%3D sig={A61}%3D
+sig={A20}%2B{A61}%3D sig={A20}%2B_{A9}%3D sig={A20}%2B/{A9}%3D sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D
+"""
+
+
+def test_what_only_looks_like_a_token_of_a_rule_is_none():
+    for entry in NEAR_FORMS.replace("\N{MIDDLE DOT}", "").split(";"):
+        rule, *forms = entry.split()
+        for form in forms:
+            assert rule not in found(f" {ps.make_samples(form)} \n"), form
+
+
+def test_every_rule_has_its_confidence_and_its_severity():
+    expected = {rule.id: "high critical" for rule in ps.all_rules()}
+    for row in re.split(r"\n(?! )", LEVELS.strip()):
+        level, _, rules = row.partition(": ")
+        expected.update(dict.fromkeys(rules.split(), level))
+    assert {rule.id: f"{rule.confidence} {rule.severity}" for rule in ps.all_rules()} == expected
+
+
+def test_the_letters_of_a_class_are_those_of_its_encoding():
+    letters, digits = string.ascii_letters, string.digits
+    alphabets = {
+        "A": letters + digits,
+        "B": letters + digits + "+/",
+        "C": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+        "H": string.hexdigits,
+        "K": string.ascii_uppercase + "234567",
+        "L": letters,
+        "Q": "023456789ACDEFGHJKLMNPQRSTUVWXYZ",
+        "U": string.ascii_uppercase + digits,
+        "W": letters + digits + "_-",
+        "X": letters + digits + "_-=",
+        "a": string.ascii_lowercase + digits,
+        "d": digits,
+        "h": digits + "abcdef",
+    }
+    for letter, alphabet in alphabets.items():
+        shape = re.compile(ps._shape_regex(f"{{{letter}1}}"))
+        assert {c for c in map(chr, range(256)) if shape.fullmatch(c)} == {*alphabet}, letter
+
+
+def test_each_pattern_finds_its_own_and_leaves_a_reference():
+    for keyword, pattern in [
+        (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
+    ]:
+        path = ".pgpass" if keyword == b"/.pgpass" else "notes.txt"
+        proof = pattern.proof()
+        start, end = (match := pattern.regex.search(proof.encode())).span(match.lastindex)
+        miss = proof[:start] + "${NAME}" + proof[end:]
+        assert [reported(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
+
+
+# Of each pattern around a keyword: every keyword, and what may stand between it and the value.
+FORMS_AROUND_KEYWORDS = r"""
+azure-account-key  AccountKey={B86}==  AccountKey': '{B86}==  SharedAccessKey="{B43}="
+azure-client-secret  x = "{A3}8Q~{W31}"  x = ~.-8Q~{W34}
+putty-key  Private-Lines: 14 {B64} {B64} {B20}=
+openvpn-key  BEGIN OpenVPN Static key V1-----{sh32}{sh32}{sh32}{sh32}
+stripe-webhook-secret  whsec_ab/cd+{B32}==
+discord-webhook  https://discord.com/api/webhooks/{d17}/{W60}  https://discordapp.com/api/webhooks/{d20}/{W70}
+npmrc-login  //x.local/:_authToken={p}{p}  //x.local/:_password = '{p}{p}
+hex-private-key  PRIVATE_KEY={h64}  privateKey: '0x{h64}'  "private_key_of_app": "{h64}"
+basic-auth  basic bWU{A0}6azNYdzl2UXo=  -Basic bWU{A0}6azNYdzl2UXo=
+bearer-token  "Bearer {h40}"  'bearer {h40}='  \"Bearer {h40}\"  Authorization: Token {h40}
+    authorization=Bearer {h20}  headers['Authorization'] = 'Token token={h40}'  Authorization: {h40}
+login-arguments  x.basicAuth("me", "{p}")  credential('me', '{p}')  Credentials("me", "{p}")
+    Authentication("me", "{p}")  auth=("me", "{p}")  LoginAsync("me", "{p}")
+command-password  sshpass -p '{p}' ssh x  docker login -u me --password {p} x  az login -u me -p {p}
+    psexec.exe \\x.local -u me -p {p}  redis-cli -h x.local -a "{p}"  run -u me.you@x:{p} x  sqlcmd -S x -P{p}
+    ldapsearch -x -w {p}  ldapadd -x -w {p}  ldapmodify -x -w{p}  htpasswd -b users me {p}
+    htpasswd -cbB users me {p}  openssl enc -pass pass:{p}  mysql -u me -p{p} shop  mysqldump -p{p} shop
+    mariadb-admin -p'{p}'  curl -u me:{p} x  curl --user 'me':"{p}" x
+    ConvertTo-SecureString -AsPlainText -Force "{p}"  ConvertTo-SecureString '{p}' -AsPlainText
+netrc-password  machine x login me password {p}  machine x login me account a password {p}
+azure-signature  ?sp=rl&sig={A40}-_x  &sp=rl&se=2030&amp;sig={W43}
+azure-function-key  https://x.azurewebsites.net/api/a?code={W54}==
+    https://x.azurewebsites.net/api/a/b?c=1&code={W40}
+mailchimp-key  {h32}-us1  {h32}-us12
+slack-webhook  https://hooks.slack.com/services/T{U8}/B{U8}/{A24}  hooks.slack.com/workflows/T{U8}/A{U8}/{A24}
+"""
+
+
+def test_every_keyword_is_found_with_all_that_may_stand_around_its_value():
+    for entry in re.split(r"\n(?! )", FORMS_AROUND_KEYWORDS.strip()):
+        rule, *forms = re.split(r"\s{2,}", entry)
+        for form in forms:
+            text = form.replace("{s", "\n{").replace("{p}", GUESSED + "Zx")
+            assert rule in found(ps.make_samples(text)), form
+
+
+# Where the values of a rule begin and end around its keywords: a rule, then files with texts as above.
+VALUES_AROUND_KEYWORDS = r"""
+= azure-account-key
+a.txt AccountKe·y"="«{B86}==»
+a.txt AccountKe·y'='«{B86}==»
+a.txt AccountKe·y={B86}=
+a.txt AccountKe·y={B85}==
+a.txt SharedAccessKe·y"="«{B43}=»
+a.txt SharedAccessKe·y'='«{B43}=»
+a.txt SharedAccessKe·y:«{B43}=»
+a.txt SharedAccessKe·y=«{B20}/{B22}=»
+a.txt AccountKe·y/='{B86}==
+a.txt AccountKe·y'': '{B86}==
+a.txt AccountKe·y¶: '«{B86}==»
+a.txt AccountKe·y'.'{B86}==
+a.txt AccountKe·y'¶ '{B86}==
+a.txt AccountKe·y'/'{B86}==
+a.txt AccountKe·y=¶«{B86}==»
+a.txt AccountKe·y': ¶{B86}==
+a.txt AccountKe·y'=_{B86}==
+a.txt AccountKe·y': .{B86}==
+a.txt AccountKe·y'=/{B86}==
+a.txt AccountKe·y={B43} {B42}==
+a.txt SharedAccessKe·y'"="{B43}=
+a.txt SharedAccessKe·y¶="«{B43}=»"
+a.txt SharedAccessKe·y_{B43}=
+a.txt SharedAccessKe·y"=¶«{B43}=»
+a.txt SharedAccessKe·y'=_{B43}=
+a.txt SharedAccessKe·y=.{B20}/{B22}=
+a.txt SharedAccessKe·y"=/{B43}=
+a.txt SharedAccessKe·y="'{B43}="
+a.txt SharedAccessKe·y={B20}/{B11} {B10}=
+a.txt AccountKe·y⋯⋯⋯⋯       ={B86}==
+a.txt SharedAccessKe·y⋯⋯ ="{B43}="
+a.txt SharedAccessKe·y"=⋯⋯ "{B43}=
+= azure-client-secret
+a.txt x{A3}8Q~{W31}
+a.txt x.{A3}8Q~{W31}
+a.txt x~{A3}8Q~{W31}
+a.txt x-{A3}8Q~{W31}
+a.txt «a.~8Q~{W31}»
+a.txt {A3}8Q~{W30}
+a.txt «{A3}8Q~{A20}.~-{A8}»
+a.txt «{A3}8Q~{A31}.»
+a.txt «{A3}8Q~{A31}~»
+a.txt «{A3}8Q~{A31}-»
+a.txt {A3}8Q~{A34}.
+a.txt {A3}8Q~{A34}~
+a.txt {A3}8Q~{A34}-
+a.txt {A3}8Q~{A34}x
+a.txt /«{A3}8Q~{A31}-»
+a.txt a   .~8Q~{W31}
+a.txt x = ~./8Q~{W34}
+a.txt a.~BQ~{W31}
+a.txt a.~8Q~ {W31}
+a.txt «a.~8Q~{W31}»/
+a.txt «{A3}8Q~{A31}» ¶
+= putty-key
+a.txt Private-Lines: 1¶«{B64} »¶{B64}¶
+a.txt Private-Lines: 1  «{B20}¶»
+a.txt Private-Lines: 1  {B19}¶
+a.txt Private-Lines: 1 «{B20}==¶»
+a.txt Private-Lines: 123 «{B64}¶»
+a.txt Private-Lines: 1 {B64}
+a.txt Private-Lines: _  {B20}¶
+a.txt Private-Lines: 1723 {B64}¶
+a.txt Private-Lines: 123{B64}¶
+a.txt Private-Lines: 1  {B20}_¶
+a.txt Private-Lines: 1  {B65}¶
+= openvpn-key
+a.txt -----BEGIN OpenVPN Static ke·y V1-----«¶¶{h32}¶  {h32}¶{h32}¶{h32}»¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶{h32}¶{h32}¶{h32}¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}a{h32}¶
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶{h32}¶{h32}¶ABCDEF0123456789ABCDEF0123456789¶
+a.txt BEGIN OpenVPN Static ke·y V1-----«¶{h32}¶{h32}¶{h32}¶{h32}¶{h32}»-
+a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}¶.{h32}¶
+= stripe-webhook-secret
+a.txt «whse·c_{A20}/+{A3}»
+a.txt whse·c_{A20}/+{A30}_
+a.txt «whse·c_{A20}/+{A30}=»=x
+a.txt «whse·c_{A20}/+{A30}=»=+
+a.txt «whse·c_{A20}/+{A30}=»=/
+a.txt «whse·c_{A20}/+{A30}=»=-
+a.txt «whse·c_{A20}/+{A30}==».
+a.txt «whse·c_{B44}».{B43}
+a.txt whse·c_{B88}+
+= discord-webhook
+a.txt /api/webhook·s/{d16}/{W60}
+a.txt /api/webhook·s/{d17}/{W59}
+a.txt /api/webhook·s/{d17}/«{W60}»
+a.txt /api/webhook·s/{d20}/«{W60}»
+a.txt /api/webhook·s/{d20}x/{W60}
+a.txt /api/webhook·s/{a20}/{W60}
+a.txt /api/webhook·s/{d20}7/{W60}
+= npmrc-login
+a.txt //x:_aut·hToke·n=«§»
+a.txt //x.local:_aut·hToke·n=«§»
+a.txt //x.local/:_aut·hToke·n="«§»"
+a.txt //x.local/:_aut·hToke·n='«§»'
+a.txt ?:_aut·hToke·n=§§
+a.txt //x.local/:_aut·hToke·n = «§» x
+a.txt //x.local/:_aut·hToke·n=«§»"x
+a.txt //x.local/:_aut·hToke·n=«§»'x
+a.txt //x.local/:_aut·hToke·n=«§»$x
+a.txt //x.local/:_aut·hToke·n=«§»{x
+a.txt //x.local/:_aut·hToke·n=«§»(x
+a.txt //x.local/:_aut·hToke·n=k3Xw9vQ
+a.txt //x.local/:_aut·hToke·n=«§»
+a.txt //x.local :_aut·hToke·n=§§
+a.txt //x.local/:_aut·hToke·n¶="«§»"
+a.txt //x.local/:_aut·hToke·n¶ = § x
+a.txt //x.local/:_aut·hToke·n=⇥«§»$x
+a.txt //x.local/:_aut·hToke·n=«_§»
+a.txt //x.local/:_aut·hToke·n=«.§»'x
+a.txt //x.local/:_aut·hToke·n =«/§» x
+a.txt //x.local/:_aut·hToke·n='"§"
+a.txt //x:_aut·hToke·n=«{d300}»§
+= hex-private-key
+a.txt PRIVATE_KE·Y_ID={h64}
+a.txt private_ke·y_id={h64}
+a.txt private_ke·yOfId={h64}
+a.txt private_ke·y'='«{h64}»
+a.txt private_ke·y"="«{h64}»
+a.txt private_ke·y={h64}x
+a.txt private_ke·y=«{H64}»
+a.txt private_ke·y={h63}
+a.txt private_ke·y_of_the_whole_thing=«{h64}»
+a.txt private_ke·y/={H64}
+a.txt private_ke·y'"='{h64}
+a.txt PRIVATE_KE·Y¶=«{h64}»
+a.txt private_ke·y"."{h64}
+a.txt private_ke·y"=¶«{h64}»
+a.txt PRIVATE_KE·Y=_{h64}
+a.txt PRIVATE_KE·Y=.{h64}
+a.txt private_ke·y=/{H64}
+a.txt private_ke·y"="'{h64}
+a.txt private_ke·y"="«{h64}»-
+a.txt private_ke·y⋯ ={H64}
+a.txt private_ke·y=⋯ {H64}
+a.txt private_ke·y=⋯⋯⋯     {H64}
+= basic-auth
+a.txt Basi·c bWU6{A20}azNYdzl2UXo=
+a.txt basi·c «bWU6azNYdzl2UXo»
+a.txt Basi·c  «bWU6azNYdzl2UXo=»
+a.txt Basi·c bWU6a+/Ydzl2UXo=
+a.txt Basi·c «bWU6azN5»
+a.txt Basi·c bWU6azN
+a.txt Basi·c «bWU6azN5»_
+a.txt Basi·c bWU6az.N5
+a.txt Basi·c bWU6azN 5
+= bearer-token
+a.txt "Beare·r {L20}"
+a.txt "Beare·r {L9} {d9}{L9}"
+a.txt "Beare·r «{d20}»"
+a.txt "Beare·r {A19}"
+a.txt "Beare·r «{A9}.~+/-_{A9}»"
+a.txt "Beare·r «{A40}==»"
+a.txt "Beare·r {A40}===
+a.txt "Beare·r «{A40}»\"
+a.txt Beare·r {A40}
+a.txt Aut·horization: Beare·r «{L20}»
+a.txt Aut·horization"): Beare·r «{L20}»
+a.txt Aut·horization'\]: Beare·r «{L20}»
+a.txt Aut·horization')  = "Beare·r «{L20}»"
+a.txt Aut·horization, 'Beare·r «{L20}»'
+a.txt aut·horization:⇥beare·r «{L20}»
+a.txt Aut·horization Beare·r «{L20}»
+a.txt Aut·horizationBeare·r {L20}
+a.txt Aut·horization: Basi·c {A20}
+a.txt Aut·horization: basi·c {A20}
+a.txt Aut·horization: a-b  «{A20}»
+a.txt Aut·horization: ab {A20}
+a.txt Aut·horization: abc «{A20}»
+a.txt Aut·horization: Toke·n toke·n="«{A20}»"
+a.txt Aut·horization: Toke·n toke·n='«{A20}»'
+a.txt Aut·horization: {L20}
+a.txt Aut·horization: {L20}1
+a.txt Aut·horization: «{L20}12»
+a.txt Aut·horization: {L20} 12
+a.txt Aut·horization: {L9}1{L9} 2
+a.txt Aut·horization: «{A9}.~+/@-{A9}»
+a.txt Aut·horization: {A18}1
+a.txt Aut·horization: «{A20}==»
+a.txt Aut·horization: «{A20}=»=x
+a.txt Aut·horization: {A20}(
+a.txt Aut·horization: «{A20}=»=(
+a.txt "_Beare·r {d20}"
+a.txt '.beare·r {h40}='
+a.txt /Beare·r {A40}\"
+a.txt 'beare·r {h40} ='
+a.txt "Beare·r {A40}\\"
+a.txt 'beare·r {h40}=_
+a.txt "Beare·r {A40}\."
+a.txt "Beare·r {h40} ¶
+a.txt "Beare·r {h40}/
+a.txt Aut·horization_ Beare·r {L20}
+a.txt Aut·horization. {A20}==(
+a.txt Aut·horization    : {A20}==(
+a.txt Aut·horization/: {h40}
+a.txt Aut·horization')\]: Beare·r «{L20}»
+a.txt Aut·horization:«_{A20}=»=(
+a.txt Aut·horization:«/{h40}»
+a.txt Aut·horization:::: {L20}12
+a.txt Aut·horization:.abc {A20}
+a.txt Aut·horization:\ {L20}12
+a.txt Aut·horization, ''Beare·r {L20}'
+a.txt Aut·horization: _earer {L20}
+a.txt aut·horization:⇥ earer {L20}
+a.txt aut·horization=/earer {h20}
+a.txt Aut·horization:_abc {A20}
+a.txt Aut·horization: To/en {h40}
+a.txt Aut·horization: «a{L20}12»
+a.txt Aut·horization: abc «_{A20}»
+a.txt Aut·horization: «{A20}» ==
+a.txt Aut·horization: «{A20}==»==x
+a.txt Aut·horization: «{A20}=».=
+a.txt Aut·horization: «{A20}=» x
+a.txt Aut·horization: «{A20}==»/
+= login-arguments
+a.py x.basi·cAut·h("me", "«§»")
+a.py x.basi·cAut·h( 'me' , '«§»' )
+a.py x.basi·cAut·h("me","«k3Xw9v»")
+a.py x.basi·cAut·h("me","k3Xw9")
+a.py x.basi·cAut·h("me a","§")
+a.py x.basi·cAut·h("me'a","§")
+a.py x.basi·cAut·h("","§")
+a.py x.basi·cAut·h("m","«§»")
+a.py x.basi·cAut·h("me","°")
+a.py x.basi·cAut·h("me","«°!»")
+a.py x.basi·cAut·h("me","«°@»")
+a.py x.basi·cAut·h("me","«°#»")
+a.py x.basi·cAut·h("me","«°$»")
+a.py x.basi·cAut·h("me","°$a")
+a.py x.basi·cAut·h("me","«°%»")
+a.py x.basi·cAut·h("me","«°^»")
+a.py x.basi·cAut·h("me","«°*»")
+a.py x.basi·cAut·h("me","«°?»")
+a.py x.basi·cAut·h("me","«°+»")
+a.py x.basi·cAut·h("me","°'7")
+a.py x.basi·cAut·h("me","§ x")
+a.py x.basi·cAut·h("me","$§")
+a.py x.basi·cAut·h("me","<§")
+a.py x.basi·cAut·h("me","{§")
+a.py x.basi·cAut·h("me","%§")
+a.py x.basi·cAut·h("me"," §")
+a.py x.basi·cAut·h("me","§{x")
+a.py x.basi·cAut·h("me","§}x")
+a.py x.basi·cAut·h("me","§<x")
+a.py x.basi·cAut·h("me","§$x")
+a.py x.basi·cAut·h("me","§$ ")
+a.py x.cre·dentials("me","«§»")
+a.py x.login("me","«§»")
+a.py login("me","§")
+a.py wifi.begin("me","«§»")
+a.py mysq·li("dsn", "me","«§»")
+a.py mysq·li_connect("dsn", "me", "«§»")
+a.py cre·dentials("dsn", "me", "«§»")
+a.py mysq·li(a.b$c , 'me','«§»')
+a.py mysq·li( "a", b, "me", "«§»")
+a.py mysq·li("a", b, c, "me", "§")
+a.py mysq·li("a'b", "me", "§")
+a.py mysq·li("", "me", "§")
+a.py mysq·li("a¶b", "me", "§")
+a.py pdo("dsn", "me", "«§»")
+a.py sequelize("dsn", "me", "«§»")
+a.py connect("dsn", "me", "«§»")
+a.py testConnect(dsn, "me", "k3Xw9v")
+a.py getConnection("dsn", "me", "«§»")
+a.java ke·yStore.load(in, "«k3Xw»".toCharArray())
+a.java KE·YSTORE.LOAD("«k3Xw»".toCharArray())
+a.java ke·yStore.load(in, "k3X".toCharArray())
+a.java ke·yStore.load(in, "k3Xw 9".toCharArray())
+a.java ke·yStore.load("", "k3Xw9".toCharArray())
+a.java PBEKe·ySpec(a("x"), "k3Xw9".toCharArray())
+a.java PBEKe·ySpec("«k3Xw9»".toCharArray())
+a.php CUR·LOPT_USERPWD,'m:«k3Xw»'
+a.php CUR·LOPT_USERPWD, "m:«k3Xw»"
+a.php CUR·LOPT_USERPWD, "m:k3X"
+a.php CUR·LOPT_USERPWD, "m:«k3Xw» 9"
+a.php CUR·LOPT_USERPWD, "m:«k3Xw»'9"
+a.php CUR·LOPT_USERPWD, ":k3Xw9"
+a.php CUR·LOPT_USERPWD, "m'a:k3Xw9"
+a.php CUR·LOPT_USERPWD, "m"a:k3Xw9"
+a.php CUR·LOPT_USERPWD, "m¶a:k3Xw9"
+a.php CUR·LOPT_USERPWD, "m:«a:k3Xw9»"
+a.py Fernet(b"«{W43}=»")
+a.py FERNET(b'«{W43}=»')
+a.py fernet(b'{W42}=')
+a.js JWT.sign(a,"«k3Xw9v»")
+a.js jwt.verify( x,  '«k3Xw9v»' )
+a.js jwt.encode({a: 1}, '«k3Xw9v»', b)
+a.js jwt.decode(f(a), 'k3Xw9v')
+a.js jwt.decode(a), 'k3Xw9v')
+a.js jwt.decode(f(a, 'k3Xw9v')
+a.js jwt.decode(a¶b, 'k3Xw9v')
+a.js jwt.decode(a, ¶'«k3Xw9v»')
+a.js jwt.decode(, 'k3Xw9v')
+a.js createHmac('sha256', '«k3Xw9v»')
+a.js createHmac('sha256', 'k3Xw9')
+a.js createHmac('sha256', '°')
+a.js createHmac('sha256', '°' + "7")
+a.js createHmac('sha256', '7°' + "7")
+a.js createHmac('sha256', '§ x')
+a.js createHmac('sha256', '§"x')
+a.js createHmac('sha256', '§$x')
+a.js createHmac('sha256', '§<x')
+a.js createHmac('sha256', '§{x')
+a.js createHmac('sha256', '§}x')
+a.java KE·YSTORE.LOAD(""k3Xw".toCharArray())
+a.php CUR·LOPT_USERP·WD,    "m:k3Xw 9"
+a.php CUR·LOPT_USERP·WD, m:k3Xw'
+a.php CUR·LOPT_USERP·WD,'m{a60}:k3Xw'
+a.py Fernet(b"{W21}.{W21}=")
+a.py FERNET(b'{W21} {W21}=')
+a.py FERNET(b'{W21}/{W21}=')
+a.js JWT.sign(a,"k3'w9v")
+a.js jwt.verify({d119} x,  'k3Xw9v' )
+a.js JWT.sign({a119}a,"«k3Xw9v»")
+a.js jwt.verify( x,  `k3Xw9v' )
+a.js jwt.verify( x,  'k3Xw9v# )
+a.js jwt.verify( x,  '«k3Xw9v»'⇥)
+a.js JWT.sign(a,"k3Xw9v".
+a.js jwt.verify( x,  'k3Xw9v'/)
+a.py x.basi·cAut·h('"m","§")
+a.py x.basi·cAut·h(⇥"me","«°^»")
+a.txt cre·dential(_me', '§')
+a.py x.basi·cAut·h( me", "§")
+a.py x.basi·cAut·h(/me","°*")
+a.py x.basi·cAut·h("me{a79}","°*")
+a.py x.basi·cAut·h("m{d79}","«§»")
+a.py x.basi·cAut·h("me.,"°#")
+a.py x.basi·cAut·h( 'me\ , '§' )
+a.py x.basi·cAut·h("me/,"°#")
+a.py x.basi·cAut·h("me"¶,"«°^»")
+a.txt x.basi·cAut·h("me"          , "§")
+a.py x.basi·cAut·h("me"         ,"«°#»")
+a.py x.basi·cAut·h("me",⇥"«°^»")
+a.txt cre·dential('me', _§')
+a.py x.basi·cAut·h("m",.§")
+a.py x.basi·cAut·h("me", °@")
+a.py x.basi·cAut·h("me","«°!»"'
+a.txt cre·dential('me', '«§»')"
+a.py x.basi·cAut·h("me","°/")
+a.py x.basi·cAut·h("me","°+_)
+a.py x.basi·cAut·h("me","°*/)
+a.py x.basi·cAut·h(⋯⋯ "me","°!")
+a.py x.basi·cAut·h(⋯⋯"me","«°#»")
+a.py x.basi·cAut·h("me",⋯⋯ "°?")
+a.py x.basi·cAut·h("me",⋯⋯"«°%»")
+= command-password
+a.sh echo 'me:«k3Xw»' | chpas·swd
+a.sh echo "me:«k3Xw»"|chpas·swd
+a.sh echo me:«k3Xw» | sudo chpas·swd
+a.sh echo me:«k3Xw» |  sudo chpas·swd
+a.sh echo -e a.b-c:«k3Xw» | chpas·swd
+a.sh echo -en me:k3Xw | chpas·swd
+a.sh echo me:k3X | chpas·swd
+a.sh echo m:«k3Xw9» | chpas·swd
+a.sh echo :k3Xw9 | chpas·swd
+a.sh echo me:k3 Xw9 | chpas·swd
+a.sh echo me:k3"Xw9 | chpas·swd
+a.sh echo me:k3'Xw9 | chpas·swd
+a.sh echo me:k3$Xw9 | chpas·swd
+a.sh echo me:k3<Xw9 | chpas·swd
+a.sh echo me:k3{Xw9 | chpas·swd
+a.sh echo me:k3:Xw9 | chpas·swd
+a.conf psk="«k3 Xw9vQ»"
+a.conf psk="k3Xw9vQ"
+a.conf psk="«{A63}»"
+a.conf psk="{A64}"
+a.conf psk="«{A8}»"
+a.conf psk="k3Xw¶9vQ2"
+a.conf psk="§
+a.sh SSHPAS·S -p «k3Xw»
+a.sh sshpas·s.exe -p «k3Xw»
+a.sh sshpas·s -p«k3Xw»
+a.sh sshpas·s -p"«k3Xw»"
+a.sh sshpas·s -p '«k3Xw»'
+a.sh sshpas·s -p k3X
+a.sh sshpas·s -p «k3Xw»"x
+a.sh sshpas·s -p «k3Xw»'x
+a.sh sshpas·s -p $k3Xw
+a.sh sshpas·s -p <k3Xw
+a.sh sshpas·s -p {k3Xw
+a.sh sshpas·s -p %k3Xw
+a.sh sshpas·s -p -k3Xw
+a.sh sshpas·s --pas·sword=«k3Xw»
+a.sh sshpas·s --pas·sword «k3Xw»
+a.sh sshpas·s 'a' b -p «k3Xw»
+a.sh sshpas·s a|b -p k3Xw
+a.sh sshpas·s a; -p k3Xw
+a.sh sshpas·s a&b -p k3Xw
+a.sh sshpas·s \¶  -p «k3Xw»
+a.sh sshpas·s a \¶  -p «k3Xw»
+a.sh sshpas·s¶-p k3Xw
+a.yml ['sshpas·s', '-p', 'k3Xw']
+a.yml ["sshpas·s", "-p«k3Xw»"]
+a.sh docker login -u me -p «k3Xw»
+a.sh az login -u me -p «k3Xw»
+a.sh psexec -u me -p «k3Xw»
+a.sh redis-cli -a «k3Xw»
+a.sh redis-cli -ak3Xw
+a.sh redis-cli -h a -p 1 -a «k3Xw»
+a.sh run -u me:«k3Xw9v»
+a.sh run -u "Me:«k3Xw9v»"
+a.sh run -u 'me:«k3Xw9v»'
+a.sh run -u m.e@x-y:«k3Xw9v»
+a.sh run -u m:«k3Xw9v»
+a.sh run -u me:k3Xw9
+a.sh run -u 7me:k3Xw9v
+a.sh run-u me:k3Xw9v
+a.sh run --u me:k3Xw9v
+a.sh run -u jdbc:hive2://x
+a.sh run -u jdbc:oracle9://x
+a.sh run -u me:°
+a.sh run -u me:° 7
+a.sh run -u me:°"7
+a.sh run -u me:123456
+a.sh run -u me:123456 x
+a.sh run -u me:123456"x
+a.sh run -u me:«k3Xw9v»"x
+a.sh run -u me:«k3Xw9v»'x
+a.sh run -u me:«k3Xw9v»/x
+a.sh run -u me:$k3Xw9v
+a.sh run -u me:<k3Xw9v
+a.sh run -u me:{k3Xw9v
+a.sh run -u me:/k3Xw9v
+a.sh run -u me:"k3Xw9v
+a.sh sqlcmd -P«k3Xw»
+a.sh sqlcmd -S x -P «k3Xw»
+a.sh ldapsearch -w «k3Xw»
+a.sh ldapadd -x -w«k3Xw»
+a.sh ldapmodify -w '«k3Xw»'
+a.sh htpas·swd -b a b «k3Xw»
+a.sh htpas·swd -b b «k3Xw»
+a.sh htpas·swd -B a b k3Xw
+a.sh htpas·swd -cbm a b «k3Xw»
+a.sh htpas·swd -b a -b k3Xw
+a.sh htpas·swd -b a b c k3Xw
+a.sh htpas·swd -b aa «k3Xw»
+a.sh openssl enc -pas·s pas·s:«k3Xw» -in a
+a.sh openssl enc -pas·s pas·s:"«k3Xw»"
+a.sh mysq·l -p«k3Xw»
+a.sh mysq·l-dump -p«k3Xw»
+a.sh mysq·ldump -p«k3Xw»
+a.sh mysq·ladmin -p«k3Xw»
+a.sh mysq·lsh -p«k3Xw»
+a.sh mysq·lx -pk3Xw
+a.sh mysq·l -p k3Xw
+a.sh mariadb -p«k3Xw»
+a.yml ["mariadb", "-p«k3Xw»"]
+a.yml ['mariadb', '-p«k3Xw»']
+a.sh cur·l -u me:«k3X»
+a.sh cur·l -ume:«k3X»
+a.sh cur·l -u=me:«k3X»
+a.sh cur·l --user me:«k3X»
+a.sh cur·l --user=me:«k3X»
+a.sh cur·l -u :«k3X»
+a.sh cur·l -u "me":"«k3X»"
+a.sh cur·l -u 'me:«k3X»'
+a.sh cur·l -u me:k3
+a.sh cur·l -u m e:k3X
+a.sh cur·l -u m:«e:k3X»
+a.sh cur·l -u m"e":k3X
+a.sh cur·l -u m'e':k3X
+a.sh cur·l -u m$e:k3X
+a.sh cur·l -u m<e:k3X
+a.sh cur·l -u me:$k3X
+a.sh cur·l -u me:<k3X
+a.sh cur·l -u me:{k3X
+a.sh cur·l -u me:(k3X
+a.sh cur·l -u me:[k3X
+a.sh cur·l -u me: k3X
+a.sh cur·l -u me:«k3X»"x
+a.sh cur·l -u me:«k3X»'x
+a.ps1 ConvertTo-SecureString "«k3Xw»" -AsPlainText
+a.ps1 ConvertTo-SecureString -a -b -c "«k3Xw»"
+a.ps1 ConvertTo-SecureString -a -b -c -d "k3Xw"
+a.ps1 ConvertTo-SecureString "k3X"
+a.ps1 ConvertTo-SecureString '«k3 Xw»'
+a.ps1 ConvertTo-SecureString "«k3Xw»'x"
+a.ps1 ConvertTo-SecureString "k3X'x"
+a.ps1 ConvertTo-SecureString "k3Xw$x"
+a.ps1 ConvertTo-SecureString "$k3Xw"
+a.ps1 ConvertTo-SecureString "{k3Xw"
+a.ps1 ConvertTo-SecureString "(k3Xw"
+a.ps1 ConvertTo-SecureString "<k3Xw"
+a.ps1 ConvertTo-SecureString "[k3Xw"
+a.ps1 ConvertTo-SecureString "'k3Xw"
+a.ps1 ConvertTo-SecureString "k3X¶w9"
+a.ps1 ConvertTo-SecureString "¶k3Xw9"
+a.sh echo ""me:k3Xw"|chpas·swd
+a.sh echo m/:k3Xw9 | chpas·swd
+a.sh echo 'me{a31}:k3Xw' | chpas·swd
+a.sh echo m{d30}e:«k3Xw» | sudo chpas·swd
+a.sh echo "me:k3Xw'"|chpas·swd
+a.sh echo "me:«k3Xw»"|         chpas·swd
+a.conf ps·k="k3 "w9vQ"
+a.sh sshpas·s -p   k3Xw
+a.sh sshpas·s --pas·sword.k3Xw
+a.sh run ¶-u m:«k3Xw9v»
+a.sh run -u _e:k3Xw9v/x
+a.sh run -u .e:k3Xw9v/x
+a.sh run -u  m:k3Xw9v
+a.sh run -u /me:k3Xw9v'
+a.sh run -u '"me:k3Xw9v'
+a.sh run -u m    :k3Xw9v
+a.sh run -u m/:k3Xw9v
+a.sh run -u m{d61}:k3Xw9v
+a.sh run -u me{d59}:«k3Xw9v»
+a.sh run -u me:{d61}k3Xw9v'x
+a.sh run -u me:«{d60}k3Xw9v»
+a.sh run -u m:«k3{a97}X»w9v
+a.sh sqlcmd -P  k3Xw
+a.sh htpas·swd -b ¶a k3Xw
+a.txt htpas·swd -.bB users me §
+a.sh htpas·swd -/cbm a b k3Xw
+a.sh htpas·swd -cb_ a b k3Xw
+a.sh htpas·swd -cb. a b k3Xw
+a.sh htpas·swd -cb/ a b k3Xw
+a.txt htpas·swd -bausers me «§»
+a.sh htpas·swd -b b; «k3Xw»
+a.sh htpas·swd -b aa{d99} k3Xw
+a.sh htpas·swd -b a{a98}a «k3Xw»
+a.sh cur·l -u=  me:«k3X»
+a.sh cur·l -u "me":"k3"
+a.sh cur·l -u_'me:k3X'
+a.sh cur·l -u. :k3X
+a.sh cur·l -u/ :k3X
+a.sh cur·l -u    m:e:k3X
+a.sh cur·l -u''me:k3X'
+a.sh cur·l -um{a79}e:k3X
+a.sh cur·l -u {d80}:«k3X»
+a.sh cur·l -u# :k3X
+a.sh cur·l -u "me"":"k3X"
+a.sh cur·l -u me:«_k3X»"x
+a.sh cur·l -u me:«.k3X»
+a.sh cur·l -u m:«/:k3X»
+a.sh cur·l -u :«k{d99}»3X
+a.ps1 ConvertTo-SecureString 'k"3 Xw'
+a.ps1 ConvertTo-SecureString -a_-b -c "k3Xw"
+a.txt ConvertTo-SecureString _§' -AsPlainText
+a.ps1 ConvertTo-SecureString -a .b -c "k3Xw"
+a.ps1 ConvertTo-SecureString -a -b    -c "k3Xw"
+a.txt ConvertTo-SecureString -AsPlainText /Force "§"
+a.ps1 ConvertTo-SecureString "k{a98}3Xw" -AsPlainText
+a.ps1 ConvertTo-SecureString "k3Xw_ -AsPlainText
+a.txt ConvertTo-SecureString -AsPlainText -Force "§.
+a.ps1 ConvertTo-SecureString '{a99}k3 Xw'
+a.sh SSHPAS·S '-p «k3Xw»
+a.sh sshpas·s_ a \¶  -p k3Xw
+a.sh sshpas·s. -pk3Xw
+a.sh sshpas·s          -p 'k3Xw'
+a.sh SSHPAS·S/ -p k3Xw
+a.sh sshpas·s 'a' {a99}b -p k3Xw
+a.sh sshpas·s \¶ {d99} -p «k3Xw»
+a.sh sshpas·s \¶ _-p k3Xw
+a.sh sshpas·s .-pk3Xw
+a.sh docker login -u me /-p k3Xw
+a.sh SSHPAS·S         -p «k3Xw»
+a.sh sshpas·s -p"k3X"
+a.sh sshpas·s -p'3Xw
+a.sh sshpas·s -p«_k3Xw»
+a.sh sshpas·s -p«.k3Xw»
+a.sh sshpas·s -p «/k3Xw»'
+a.sh sshpas·s -p''k3Xw'
+a.sh sshpas·s -p«k{d97}3X»w
+a.sh ldapsearch -w⋯          k3Xw
+= netrc-password
+a.txt machine a login b pas·sword «k3X»
+a.txt machine a login b account c pas·sword «k3X»
+a.txt machine a¶ login b¶ pas·sword «k3X»
+a.txt machine a login b pas·sword k3
+a.txt machine a login  b pas·sword k3X"x
+a.txt machine a login b pas·sword "k3X
+a.txt machine a login b pas·sword 'k3X
+a.txt machine a login b pas·sword $k3X
+a.txt machine a login b pas·sword <k3X
+a.txt machine a login b pas·sword {k3X
+a.txt machine a login b pas·sword (k3X
+a.txt machine a login b pas·sword [k3X
+a.txt machine aa login bb account cc pas·sword «k3X»
+a.txt machine ¶ login b pas·sword k3X
+a.txt machine a¶ login ¶ pas·sword k3X
+a.txt machine aa login bb account cc pas·sword ⇥k3X
+a.txt machine a{a99} login b pas·sword k3X
+a.txt machine a{a98} login b pas·sword «k3X»
+a.txt machine a@login b pas·sword k3X
+a.txt machine a login < pas·sword «k3X»
+a.txt machine a login b{a99} pas·sword k3X
+a.txt machine a login b{d98} account c pas·sword «k3X»
+a.txt machine a login bapas·sword k3X
+a.txt machine a login b account ] pas·sword «k3X»
+a.txt machine a login b account {a99}c pas·sword k3X
+a.txt machine x login me account {a98}a pas·sword «§»
+a.txt machine a login b account c%pas·sword k3X
+a.txt machine a login b pas·sword «k{a97}3X»
+= pgpass-password
+.pgpass a:b:c:d:«k3X»
+.pgpass a:1:c:d:«k3:X»
+.pgpass aa:1:cc:dd:k3
+.pgpass # aa:1:cc:dd:k3Xw
+.pgpass a#a:1:cc:dd:k3Xw
+.pgpass a:1:c:d:«§»¶b:2:e:f:«§»¶
+.pgpass a:1:c¶d:e:§
+.pgpass ::::§
+.PGPASS :a:1:b:c:§
+.PGPASS a:1:b:c:{a100}§
+.PGPASS {d200}a:1:b:c:§
+.PGPASS a:{a199}1:b:c:«§»
+.pgpass a:b:c:d:k{a97}3X
+= azure-signature
+a.txt ?sp=r&sig=«{A43}»
+a.txt ?sp=r&se=1&sig=«{A43}»
+a.txt xsp=r&sig={A43}
+a.txt sp=&sig={A43}
+a.txt sp=r&&sig=«{A43}»
+a.txt sp=a b&sig={A43}
+a.txt sp=a&b c&sig={A43}
+a.txt sp=a&b"c&sig={A43}
+a.txt sp=a&b'c&sig={A43}
+a.txt sp=a&b<c&sig={A43}
+a.txt sp=a&b>c&sig={A43}
+a.txt sp=a&sig={A42}
+a.txt sp=a&sig=«{A20}%-_{A20}»
+a.txt -sp=rl&se=2030&amp;sig=«{W43}»
+a.txt ?sp={a60}r&sig={A43}
+a.txt sp=r{d59}&&sig=«{A43}»
+a.txt sp=r&{d300}&sig={A43}
+a.txt sp=r&{d299}&sig=«{A43}»
+a.txt sp=r&&sig=«{A43}».
+a.txt sp=r&&sig= {A43}
+a.txt sp=r&&sig=«{A43}»/
+a.txt ?sp=r&sig=«{A70}»
+= azure-function-key
+a.txt https://x.azurewebsites.net/api/a?code=«{A40}»
+a.txt https://x.azurewebsites.net/api/a?code={A39}
+a.txt https://x.azurewebsites.net/api/a?code=«{A20}%/+-{A20}==»
+a.txt https://x.azurewebsites.net/api/?code={A40}
+a.txt https://x.azurewebsites.net/api/a b?code={A40}
+a.txt https://x.azurewebsites.net/api/a"b?code={A40}
+a.txt https://x.azurewebsites.net/api/a'b?code={A40}
+a.txt https://x.azurewebsites.net/api/a<b?code={A40}
+a.txt https://x.azurewebsites.net/api/a>b?code={A40}
+a.txt https://x.azurewebsites.net/api/a?b?code={A40}
+a.txt https://x.azurewebsites.net/api/a?b=1&code=«{A40}»
+a.txt https://x.azurewebsites.net/api/a?&code=«{A40}»
+a.txt https://x.azurewebsites.net/api/a?b 1&code={A40}
+a.txt https://x.azurewebsites.net/api/a?b"1&code={A40}
+a.txt https://x.azurewebsites.net/api/a?b'1&code={A40}
+a.txt https://x.azurewebsites.net/api/a?b<1&code={A40}
+a.txt https://x.azurewebsites.net/api/a?b>1&code={A40}
+a.txt https://x.azurewebsites.net/api/a{d100}?code={A20}%/+-{A20}==
+a.txt https://x.azurewebsites.net/api/{a99}a?b=1&code=«{A40}»
+a.txt https://x.azurewebsites.net/api/a/b?{a98}c=1&code={W40}
+a.txt https://x.azurewebsites.net/api/a?code={A20}.{A19}
+a.txt https://x.azurewebsites.net/api/a?code= {A20}%/+-{A20}==
+a.txt https://x.azurewebsites.net/api/a?code=«{W54}==»=
+= mailchimp-key
+a.txt x{h32}-us1
+a.txt -{h32}-us1
+a.txt {h32}-us12-
+a.txt {h32}-us12x
+a.txt {h32}-us1-
+a.txt {h32}-us123
+a.txt «{h32}-us1»
+a.txt «{h32}-us12»
+a.txt {h32}-us.
+a.txt  «{h32}-us12»
+a.txt /«{h32}-us1»
+a.txt {h16}_{h15}-us12
+a.txt {h16}.{h15}-us1
+a.txt {h16} {h15}-us1
+a.txt {h16}/{h15}-us1
+a.txt {h32}-us_
+a.txt {h32}-us ¶
+a.txt {h32}-us/
+a.txt «{h32}-us1» ¶
+a.txt «{h32}-us12»/
+= slack-webhook
+a.txt https://hook·s.slack.com/services/«T{U5}/{A6}/{A16}»
+a.txt https://hook·s.slack.com/services/T{U5}/{A6}/{A15}
+a.txt https://hook·s.slack.com/services/T{U5}/{A5}/{A16}
+a.txt https://hook·s.slack.com/services/{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/services/«T{U14}/{A24}/{A20}/{A48}»
+a.txt https://hook·s.slack.com/service/T{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/workflows/«T{U5}/{A6}/{A16}»
+a.txt https://hook·s.slack.com/servicesofx/T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/workflows/T{U8}/A{U47}/{A24}
+a.txt https://hook·s.slack.com/w_rkflows/T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/wor.flows/T{U8}/A{U8}/{A24}
+a.txt https://hook·s.slack.com/servic s/T{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/servic/s/T{U8}/B{U8}/{A24}
+a.txt hook·s.slack.com/woarkflows/T{U8}/A{U8}/{A24}
+a.txt https://hook·s.slack.com/workflows/_T{U5}/{A6}/{A16}
+a.txt https://hook·s.slack.com/services/T{U5} /{A6}/{A16}
+a.txt https://hook·s.slack.com/workflows/{d10}T{U5}/{A6}/{A16}
+a.txt hook·s.slack.com/workflows/T{U8}/A{U4}-{U3}/{A24}
+a.txt https://hook·s.slack.com/workflows/T{U5}/{A25}/{A16}
+= putty-key
+a.txt Private-Lines:  {B20}¶
+a.txt Private-Lines: {B20}¶
+= stripe-webhook-secret
+a.txt whse·c_{A21}/+
+a.txt «whse·c_{A22}/+»
+= hex-private-key
+a.txt private_ke·y{a20}=«{h64}»
+a.txt private_ke·y{a21}={h64}
+a.txt private_ke·y{a18}Id={h64}
+= basic-auth
+a.txt basi·c «bWU6Pj4+Pz8/»
+a.txt basi·c «bWU6azN5eA==»
+a.txt basi·c OmFiY2Q=
+a.txt basi·c «OmFiY2Rl»
+= bearer-token
+a.txt "Beare·r {L20}" 7
+a.txt "Beare·r «{L60}7»"
+a.txt "Beare·r {L61}7"
+a.txt "Beare·r «{A300}{A300}{A300}{A300}{A300}{A300}{A200}»"
+a.txt "Beare·r {A300}{A300}{A300}{A300}{A300}{A300}{A201}"
+a.txt Aut·horization: {L20} «{A20}»
+a.txt Aut·horization: {L21} {A20}
+a.txt Aut·horization: {L10}1{L10} 2
+a.txt Aut·horization: «{L40}1{L40}2»
+a.txt Aut·horization: {L41}12
+a.txt Aut·horization: {L9}1{L41}2
+a.txt Aut·horization: «{A300}{A300}{A300}{A300}{A300}{A300}{A200}»
+a.txt Aut·horization: {A300}{A300}{A300}{A300}{A300}{A300}{A201}
+= login-arguments
+a.py mysq·li('dsn', "me","«§»")
+a.py mysq·li('a"b', "me", "§")
+a.py mysq·li(⋯⋯"dsn", "me","«§»")
+a.py mysq·li(⋯⋯ "dsn", "me","§")
+a.py mysq·li("dsn"         , "me","«§»")
+a.py mysq·li("dsn"          , "me","§")
+a.py mysq·li("{a200}", "me","«§»")
+a.py mysq·li("{a201}", "me","§")
+a.py mysq·li({a60}, "me","«§»")
+a.py mysq·li({a61}, "me","§")
+a.py mysq·li(, "me","§")
+a.java ke·yStore.load(¶"k3Xw".toCharArray())
+a.java ke·yStore.load({a60}"«k3Xw»".toCharArray())
+a.java ke·yStore.load({a61}"k3Xw".toCharArray())
+a.java ke·yStore.load("«{A60}»".toCharArray())
+a.java ke·yStore.load("{A61}".toCharArray())
+a.php CUR·LOPT_USERPWD,'m{a59}:«k3Xw»'
+a.php CUR·LOPT_USERPWD,'m:«{A100}»x'
+a.js cre·ateHmac('sha256', '°', 7)
+a.js cre·ateHmac("sha256", "°", 7)
+a.js jwt.sign(a, '«k3Xw9v»', 'k3Xw9v')
+a.js jwt.sign(a,⋯⋯'«k3Xw9v»')
+a.js jwt.sign(a,⋯⋯ 'k3Xw9v')
+a.js jwt.sign(a, '«{L60}7»')
+a.js jwt.sign(a, '{L61}7')
+a.js jwt.sign(a, '«7°»')
+a.js jwt.sign(a, '«{A99}»')
+a.js jwt.sign(a, '{A100}')
+a.js jwt.sign(a, '«k3Xw9v»'         )
+a.js jwt.sign(a, 'k3Xw9v'          )
+a.py x.basi·cAut·h("me","«{L60}7»")
+a.py x.basi·cAut·h("me","{L61}7")
+a.py x.basi·cAut·h("me","«7°»")
+a.py x.basi·cAut·h("me","«7{a99}»")
+a.py x.basi·cAut·h("me","7{a100}")
+= command-password
+a.sh echo "me:«k3Xw»"         |chpas·swd
+a.sh echo "me:k3Xw"          |chpas·swd
+a.sh echo "me:k3Xw"|          chpas·swd
+a.sh echo me:«{A60}» | chpas·swd
+a.sh echo me:{A61} | chpas·swd
+a.sh run -u 'me:°'7
+a.sh run -u 'me:123456'x
+a.sh run -u me:«{L60}7»
+a.sh run -u me:{L61}7
+a.sh run -u me:«7°»
+a.sh run -u me:abc12//x
+a.sh run -u me:{a20}//x
+a.sh run -u me:«{a21}»//x
+a.sh htpas·swd -bB a b «k3Xw»
+a.sh htpas·swd -Bb a b «k3Xw»
+a.sh htpas·swd -cmdspBbcmdspB a b «k3Xw»
+a.sh htpas·swd -cmdspBcb a b k3Xw
+a.sh htpas·swd -bcmdspBc a b k3Xw
+a.sh cur·l -u 'me':'«k3X»'
+a.sh cur·l -u me:''k3X'
+a.ps1 ConvertTo-SecureString '"k3X'
+a.ps1 ConvertTo-SecureString '«k{a100}»'
+a.ps1 ConvertTo-SecureString 'k{a101}'
+a.sh sshpas·s -p «k3Xw» -p k3Xw9
+a.sh sshpas·s a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a -p «k3Xw»
+a.sh sshpas·s a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a -p k3Xw
+= netrc-password
+a.txt machine a  login b  pass·word «k3X»
+a.txt machine a login b account c  pass·word «k3X»
+a.txt machine a login b account  pass·word k3X
+= pgpass-password
+.pgpass a:b:c:d:«{A99}»
+.pgpass a:b:c:d:{A100}
+= azure-signature
+a.txt sp=r&sig=«{A43}»&sig={A43}
+= azure-function-key
+a.txt https://x.azurewebsites.net/api/a?b=1&code=«{A40}»&code={A40}
+a.txt https://x.azurewebsites.net/api/a?{a97}c=1&code=«{A40}»
+= azure-function-key
+a.txt https://x.azurewebsites.net/api/a?b=1&c=2&code=«{A40}»
+= azure-signature
+a.txt ?sp=r&a=1&b=2&sig=«{A43}»
+"""
+
+
+def test_an_openvpn_key_has_4_to_16_lines():
+    for size, taken in ((3, []), (4, [4]), (16, [16]), (17, [16])):
+        key = "BEGIN OpenVPN Static key V1-----" + ps.make_samples("\n{h32}") * size
+        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "openvpn-key"]
+        assert [(span.end - span.start) / 33 for span in spans] == taken
+
+
+def test_a_putty_key_has_up_to_64_lines():
+    for size in (64, 65):
+        key = "Private-Lines: 65\n" + ps.make_samples("{B64}\n") * size
+        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "putty-key"]
+        assert [(span.end - span.start) / 65 for span in spans] == [64]
+
+
+def marked_otherwise(table):
+    """The rows of such a table whose values, of a rule if one is named, an audit places elsewhere."""
+    wrong, rule = [], ""
+    for row in rows_of(table):
+        if row.startswith("= "):
+            rule = row[2:]
+            continue
+        path, text = path_and_text(row)
+        wrong += [row] * (marked(re.sub("[«»]", "", text), path, rule or None) != text)
+    return wrong
+
+
+def test_each_pattern_takes_what_is_marked_for_a_value_and_nothing_else():
+    assert marked_otherwise(VALUES_AROUND_KEYWORDS) == []
+
+
+def test_a_password_for_postgres_may_have_any_character():
+    for password in (GUESSED, GUESSED + ":x", "#" + GUESSED):
+        assert found(f"db.local:5432:shop:me:{password}\n", ".pgpass") == ["pgpass-password"]
+
+
+def test_a_rule_is_called_what_it_finds_and_not_by_its_id():
+    assert [rule.id for rule in ps.all_rules() if "-" in rule.id and rule.what == rule.id] == []
+
+
+def test_a_token_is_found_only_as_a_whole_word():
+    github = token()
+    assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
+    assert [found(f"{before}{github}") for before in ("a", "7", "_", "-")] == [[]] * 4
+    assert [found(f"{github}{after}") for after in "_-"] == [[], []]
+    sendgrid = "SG." + ps.make_samples("{X22}.{X43}")
+    assert [found(f"{before}{sendgrid}") for before in "_-"] == [["sendgrid-key"]] * 2
+    assert [found(f"{before}{sendgrid}") for before in "aZ7"] == [[], [], []]
+
+
+def test_an_expression_is_compiled_when_it_is_used_and_only_once():
+    expression = ps.lazily("(")  # so an import doesn't pay for what an audit needs
+    with pytest.raises(re.error):
+        expression.match("x")
+    expression = ps.lazily(rb"a(b)")
+    assert expression.match is expression.match and expression.search(b"xab")[1] == b"b"
+
+
+def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
+    # A text of keywords alone would take the square of its length.
+    for pattern in itertools.chain(*ps.keyword_patterns().values()):
+        assert not re.search(rb"\\[wS]\*", pattern.regex.pattern), pattern.rule.id
+
+
 # === Names ===
 
 
@@ -14405,1404 +15735,6 @@ def test_redact_ends_as_any_program_does_whose_reader_has_left(here, monkeypatch
     assert (ps.main(["redact", "log"]), capsys.readouterr().err) == (141, "")
 
 
-# === Rules ===
-
-
-def scanned(text, path="notes.txt", **options):
-    data = text if isinstance(text, bytes) else text.encode()
-    return list(ps.scan(iter([data]), path, **options))
-
-
-def found(text, path="notes.txt", **options):
-    """[rule id] of what a scan of `text` finds."""
-    return [match.rule.id for match in scanned(text, path, **options)]
-
-
-def reported(text, path="notes.txt"):
-    """[rule id] of what a scan of `text` finds with at least medium confidence."""
-    return [match.rule.id for match in scanned(text, path) if match.confidence != "low"]
-
-
-def marked(text, path, rule=None):
-    """The text, with « and » around each value that an audit looks at, or that it takes for one of a rule."""
-    data = text.encode()
-    spans = {span[:2] for span in ps.find_spans(data, path) if rule in (None, span.rule.id)}
-    places = [(start, 1, "«") for start, _ in spans] + [(end, 0, "»") for _, end in spans]
-    for at, _, mark in sorted(places, reverse=True):
-        data = data[:at] + mark.encode() + data[at:]
-    return data.decode()
-
-
-def path_and_text(row):
-    """The path and the text of such a row: § is a value, ° one of letters, ¶ ends a line, ⇥ is a tab, and
-    ⋯ stands for 20 spaces."""
-    path, _, text = row.partition(" ")
-    for sign, stands_for in zip("§°¶⇥⋯", ("k3Xw" + "9vQ2", "xqzvkwjh", "\n", "\t", " " * 20)):
-        text = text.replace(sign, stands_for)
-    return path, text
-
-
-def shape_sample(shape):
-    """A text of this shape: without its optional parts, with the first of each choice."""
-    optional = r"(?:\(\?:[^()]*\)|=|\[0-9\])(?:\?|\{0,\d+\})"
-    shape = re.sub(rf"\(\?<?[=!][^()]*\)|{optional}", "", shape)
-    shape = re.sub(r"\[\\w[^]]*\]", "{W1}", shape.replace("[0-9]", "{d1}"))
-    shape = re.sub(r"1\}\{(\d+)[^}]*\}", r"\1}", re.sub(r"\[(\w)[^]]*\]", r"\1", shape))
-    shape = re.sub(r"\(\?:([^()|]*)[^()]*\)", r"\1", shape)
-    return ps._samples(re.sub(r"(?<!\\)\|.*", "", shape).replace("\\", ""))
-
-
-def proofs(rule):
-    """(an input that must match, one that must not) of a rule with a prefix."""
-    hit = ps._samples(rule.hit) or ps.rule_prefixes(rule.prefix)[0] + shape_sample(rule.shape)
-    return hit, hit[:-1]
-
-
-def test_each_rule_finds_its_own_and_leaves_the_near_miss():
-    for rule in ps._prefixed_rules():
-        hit, miss = proofs(rule)
-        assert (found(f" {hit} \n"), rule.id in found(f" {miss} \n")) == ([rule.id], False)
-
-
-def test_the_key_ids_of_aws_are_in_base32():
-    key_id = "AK" + "IAQX7NZ2RTLM4VKD3B"
-    assert found(key_id) == ["aws-access-key"]
-    assert [found(key_id[:-1] + digit) for digit in "0189"] == [[], [], [], []]
-
-
-# What the best-known providers document of their tokens, written down without a look at the rules: the rule
-# that has to find them, and their forms.
-DOCUMENTED = """
-github-token ghp_{A36} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A76}; github-fine-grained-token
-github_pat_{A22}_{A59}; gitlab-token glpat-{W20} glrt-{W20} glrtr-{W20} glwt-{W20} gldt-{W20} glft-{W20};
-gitlab-trigger-token glptt-{h40}; gitlab-job-token glcbt-{h2}_{W20}; gitlab-oauth-secret gloas-{h64};
-aws-access-key AKIA{K16} ASIA{K16}; google-api-key AIza{W35}; google-oauth-secret GOCSPX-{W28}; slack-token
-xoxb-{d12}-{d13}-{A24} xoxp-{d12}-{d12}-{d12}-{h32}; slack-app-token xapp-1-A{U10}-{d13}-{h64};
-slack-webhook https://hooks.slack.com/services/T{U8}/B{U10}/{A24}; stripe-key sk_live_{A99} rk_live_{A99}
-sk_live_{A40}; stripe-webhook whsec_{A32}; openai-project-key sk-proj-{W74}T3BlbkFJ{W74}; openai-key
-sk-{A20}T3BlbkFJ{A20}; anthropic-key sk-ant-api03-{W93}AA sk-ant-admin01-{W93}AA; hugging-face-token
-hf_{L34}; groq-key gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A48}; xai-key xai-{A80};
-openrouter-key sk-or-v1-{h64}; nvidia-key nvapi-{W64}; langsmith-key lsv2_pt_{h32}_{h10}; npm-token
-npm_{A36}; pypi-token py·pi-AgEIcHlwaS5vcmc{W150}; rubygems-key rubygems_{h48};
-cloudflare-tunnel-token eyJhIjoi{A176}; nuget-key oy2{a43};
-crates-io-token cio{A32}; clojars-token CLOJARS_{h60}; docker-token dckr_pat_{W27}; docker-org-token
-dckr_oat_{A32}; vault-token hvs.{W92}; vault-batch-token hvb.{W140}; terraform-token {A14}.atlasv1.{A67};
-digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58}; doppler-token
-dp.pt.{A43} dp.st.dev.{A43}; pulumi-token pul-{h40}; age-key AGE-SECRET-KEY-1{Q58}; sendgrid-key
-SG.{W22}.{W43}; brevo-key xkeysib-{h64}-{A16}; mailgun-key key-{h32}; mailchimp-key {h32}-us12;
-shopify-token shpat_{h32} shpca_{h32} shppa_{h32} shpss_{h32}; square-token sq0atp-{W22} sq0csp-{W43};
-shippo-token shippo_live_{h40} shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; databricks-token
-dapi{h32}; planetscale-token pscale_tkn_{W43} pscale_pw_{W43} pscale_oauth_{W43}; supabase-token sbp_{h40};
-supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40}; telegram-token
-{d10}:AA{W33}; discord-token MT{W22}.{W6}.{W38}; linear-key lin_api_{A40}; notion-token ntn_{d11}{A35};
-figma-token figd_{W40}; airtable-token pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token
-tfp_{A44}_{A14}; sentry-org-token sntrys_eyJ{A80}=_{A43}; sentry-user-token sntryu_{h64}; new-relic-key
-NRAK-{U27}; dynatrace-token dt0c01.{U24}.{U64}; posthog-key phx_{A43}; vercel-token vcp_{A56};
-circleci-token CCIPRJ_{A22}_{h40} CCIPAT_{A22}_{h40}; buildkite-token bkua_{h40}; tailscale-key
-tskey-auth-{A17}-{A32} tskey-api-{A17}-{A32}; sourcegraph-token sgp_{h16}_{h40}; grafana-service-token
-glsa_{A32}_{h8}; grafana-cloud-token glc_eyJ{A90}; openshift-token sha256~{W43}; atlassian-token
-ATATT3xFfGF0{W170}=A0B1C2D3 ATCTT3xFfGN0{W170}=0F1E2D3C; contentful-token CFPAT-{W43}; dropbox-token
-sl.u.{W140}; fly-io-token fo1_{W43}; hubspot-token pat-na1-{h8}-{h4}-4{h3}-a{h3}-{h12}; netlify-token
-nfp_{A36}; resend-key re_{A8}_{A24}; sonarqube-token squ_{h40} sqp_{h40}; twilio-key SK{h32}; yandex-key
-AQVN{W35}; url-password cloudinary://{d15}:{A27}@democloud; azure-account-key AccountKey={B86}==;
-azure-client-secret {A3}8Q~{W34}; alibaba-key-id LTAI{A20}; elevenlabs-key sk_{h48}; together-key
-tgp_v1_{W43}; pinecone-key pcsk_{A6}_{A63}; launchdarkly-key sdk-{h8}-{h4}-4{h3}-a{h3}-{h12}
-api-{h8}-{h4}-4{h3}-a{h3}-{h12}; 1password-token ops_eyJ{A300}; 1password-key
-A3-{U6}-{U6}-{U5}-{U5}-{U5}-{U5}; langfuse-key sk-lf-{h8}-{h4}-4{h3}-a{h3}-{h12}; paystack-key
-sk_live_{h40}; gocardless-token live_{W40}
-"""
-
-
-def test_tokens_in_the_form_that_their_providers_document_are_found():
-    for entry in DOCUMENTED.replace("\N{MIDDLE DOT}", "").split(";"):
-        rule, *forms = entry.split()
-        for form in forms:
-            assert rule in reported(f'client = connect("{ps._samples(form)}")\n', "app.py"), form
-
-
-# Of each rule with a prefix: every prefix, and the shortest and the longest value behind it. It says again
-# what the rules say, so that no change drops a row, an alternative or a length unseen.
-FORMS = """
-github-token ghp_{A36} ghp_{A251} gho_{A36} ghu_{A36} ghs_{A36} ghr_{A36}; github-app-jwt
-ghs_{d1}_eyJ{W17}.eyJ{W10}.{W20} ghs_{d12}_eyJ{W300}.eyJ{W300}.{W300}; github-fine-grained-token
-github_pat_{W82}; gitlab-token glpat-{W20} glpat-{W300} gldt-{W20} glrt-{W20} glrtr-{W20} glft-{W20}
-glwt-{W20} glsoat-{W20} glffct-{W20}; gitlab-oauth-secret gloas-{W64}; npm-token npm_{A36}; cloudflare-token
-cfk_{A40}{h8} cfut_{A40}{h8} cfat_{A40}{h8}; cloudflare-tunnel-token eyJhIjoi{B100} eyJhIjoi{B300};
-cloudflare-origin-key v1.0-{h24}-{h146}; atlassian-token ATATT3{W80}{H8} ATATT3{W300}{H8} ATCTT3{W80}{H8}
-ATBBT3{W80}{H8}; bitbucket-app-password ATBB{A24}{H8}; grafana-service-token glsa_{A32}_{H8};
-grafana-cloud-token glc_{B32} glc_{B300}; grafana-api-key eyJrIjoi{B40} eyJrIjoi{B300}; aws-access-key
-AKIA{K16} ASIA{K16} ABIA{K16} ACCA{K16}; aws-bedrock-key ABSK{B100} ABSK{B269}; google-oauth-secret
-GOCSPX-{W28}; google-refresh-token 1//0{W40} 1//0{W120}; slack-token xoxb-{d6}-{A10}; slack-config-token
-xoxe-{d1}-{W60} xoxe-{d1}-{W300} xoxe.xoxp-{d1}-{W60} xoxe.xoxb-{d1}-{W60}; slack-app-token
-xapp-{d1}-{U8}-{d8}-{a30} xapp-{d1}-{U14}-{d14}-{a99}; paystack-key sk_live_{h40} sk_test_{h40}; workos-key
-sk_live_Y{B60} sk_live_Y{B200} sk_test_Y{B60}; stripe-key sk_live_{A16} sk_live_{A200} sk_prod_{A16}
-rk_live_{A16} rk_prod_{A16}; openai-project-key sk-proj-{W10}T3BlbkFJ{W10} sk-proj-{W200}T3BlbkFJ{W200}
-sk-svcacct-{W10}T3BlbkFJ{W10} sk-admin-{W10}T3BlbkFJ{W10} sk-None-{W10}T3BlbkFJ{W10}; openai-key
-sk-{W10}T3BlbkFJ{W10} sk-{W200}T3BlbkFJ{W200}; anthropic-key sk-ant-api{d2}-{W80}AA sk-ant-api{d2}-{W130}AA;
-openrouter-key sk-or-v1-{h64}; hugging-face-token hf_{L34}; hugging-face-org-token api_org_{L34}; groq-key
-gsk_{A52}; replicate-token r8_{A37}; perplexity-key pplx-{A40} pplx-{A60}; xai-key xai-{W70} xai-{W90};
-nvidia-key nvapi-{W60} nvapi-{W70}; pinecone-key pcsk_{W50} pcsk_{W99}; together-key tgp_v1_{W43};
-pypi-token pypi-AgEIcHlwaS5vcmc{W50} pypi-AgEIcHlwaS5vcmc{W300}; rubygems-key rubygems_{h48}; nuget-key
-oy2{a43}; crates-io-token cio{A32}; clojars-token CLOJARS_{a60}; docker-token dckr_pat_{W24} dckr_pat_{W27};
-docker-org-token dckr_oat_{W32}; jfrog-token AKCp{A69}; vault-token hvs.{W90} hvs.{W300}; vault-batch-token
-hvb.{W138} hvb.{W300}; vault-recovery-token hvr.{W24} hvr.{W300}; terraform-token {A14}.atlasv1.{W60}
-{A14}.atlasv1.{W70}; digitalocean-token dop_v1_{h64} doo_v1_{h64} dor_v1_{h64}; heroku-key HRKU-AA{W58};
-fly-io-token fo1_{W43}; fly-io-macaroon fm1_{B80} fm1_{B300} fm1r_{B80} fm1a_{B80} fm2_{B80}; doppler-token
-dp.pt.{A40} dp.pt.{A44} dp.st.{A40} dp.ct.{A40} dp.sa.{A40} dp.scim.{A40} dp.audit.{A40}; pulumi-token
-pul-{h40}; 1password-token ops_eyJ{B200} ops_eyJ{B300}; 1password-key A3-{U6}-{U11}-{U5}-{U5}-{U5}; age-key
-AGE-SECRET-KEY-1{Q58}; age-post-quantum-key AGE-SECRET-KEY-PQ-1{Q58}; sendgrid-key SG.{X20}.{X39}
-SG.{X24}.{X50}; brevo-key xkeysib-{h64}-{A16} xsmtpsib-{h64}-{A16}; mailgun-key key-{h32}; resend-key
-re_{A8}_{A24}; twilio-key SK{h32}; shopify-token shpat_{A32} shpat_{A64} shpca_{A32} shppa_{A32} shpss_{A32}
-shpua_{A32} shptka_{A32}; square-token sq0atp-{W22} sq0atp-{W60} sq0csp-{W22}; square-access-token
-EAAAl{W59} EAAAl{W60}; plaid-token access-sandbox-{u}; databricks-token dapi{H32} dkea{H32} dose{H32};
-planetscale-token pscale_tkn_{W32} pscale_tkn_{W64} pscale_pw_{W32} pscale_oauth_{W32}; supabase-token
-sbp_{h40} sbp_oauth_{h40}; supabase-secret sb_secret_{W31}; mongodb-atlas-key mdb_sa_sk_{W40};
-dynatrace-token dt0c01.{A24}.{A64} dt0s01.{A24}.{A64} dt0s02.{A24}.{A64} dt0s16.{A24}.{A64}; vercel-token
-vcp_{A24} vcp_{A60} vci_{A24} vca_{A24} vcr_{A24} vck_{A24}; netlify-token nfp_{A36} nfp_{A40} nfc_{A36}
-nfo_{A36} nfu_{A36} nfb_{A36}; circleci-token CCIPAT_{A22}_{h40} CCIPRJ_{A22}_{h40}; tailscale-key
-tskey-{L3}-{A5}-{A20} tskey-{L12}-{A30}-{A50}; sourcegraph-token sgp_{h40}; openshift-token sha256~{W43};
-dropbox-token sl.{W130} sl.{W300} sl.u.{W130}; facebook-token EAAM{A60} EAAM{A300}; bip32-private-key
-xprv{C107} xprv{C108}; slack-session-cookie xoxd-{W40} xoxd-{W300}; gitlab-job-token glcbt-{W20}
-glcbt-{W99}; gitlab-trigger-token glptt-{W40}; gitlab-runner-token GR1348941{W20} GR1348941{W60};
-google-api-key AIza{W35}; google-oauth-token ya29.{W30} ya29.{W300}; slack-legacy-token xoxa-{A16}
-xoxa-{A48} xoxr-{A16}; stripe-webhook whsec_{B24} whsec_{B88}; langsmith-key lsv2_pt_{h32}_{h10}
-lsv2_sk_{h32}_{h10}; langfuse-key sk-lf-{u}; elevenlabs-key sk_{h48}; shippo-token shippo_live_{h40}
-shippo_test_{h40}; easypost-key EZAK{A54} EZTK{A54}; telegram-token {d7}:AA{W33} {d10}:AA{W33};
-discord-token MT{W22}.{W6}.{W27} MT{W24}.{W6}.{W38} OT{W22}.{W6}.{W27} OD{W22}.{W6}.{W27} MD{W22}.{W6}.{W27}
-Mj{W22}.{W6}.{W27} Mz{W22}.{W6}.{W27} NT{W22}.{W6}.{W27} ND{W22}.{W6}.{W27} Nj{W22}.{W6}.{W27}
-Nz{W22}.{W6}.{W27}; linear-key lin_api_{A40} lin_api_{A64} lin_oauth_{A40}; notion-token ntn_{d11}{A35};
-notion-secret secret_{A43}; figma-token figd_{W40} figd_{W60} figu_{W40} figo_{W40}; airtable-token
-pat{A14}.{h64}; postman-key PMAK-{h24}-{h34}; typeform-token tfp_{W40} tfp_{W62}; sentry-org-token
-sntrys_eyJ{B60} sntrys_eyJ{B300}; sentry-user-token sntryu_{h64} sntrya_{h64} sntryi_{h64}; new-relic-key
-NRAK-{A27}; new-relic-licence-key eu01xx{h30}NRAL us01xx{h30}NRAL jp01xx{h30}NRAL; posthog-key phx_{A40}
-phx_{A50}; datadog-app-key ddapp_{A34} ddapp_{A60} ddpat_{A34}; launchdarkly-key
-sdk-{h8}-{h4}-4{h3}-{h4}-{h12} api-{h8}-{h4}-4{h3}-{h4}-{h12} mob-{h8}-{h4}-4{h3}-{h4}-{h12};
-buildkite-token bkua_{A36} bkua_{A40} bkaj_{A36} bkar_{A36}; sonarqube-token squ_{A40} sqp_{A40} sqa_{A40};
-contentful-token CFPAT-{W43}; hubspot-token pat-na1-{u} pat-na2-{u} pat-eu1-{u} pat-ap1-{u}; mapbox-token
-sk.eyJ{W60}.{W20} sk.eyJ{W200}.{W30}; yandex-key AQVN{W35} AQVN{W38}; yandex-oauth-token y0_{W50} y0_{W60}
-y1_{W50} y2_{W50} y3_{W50}; alibaba-key-id LTAI{A16} LTAI{A20}; gitlab-mail-token glimt-{W25};
-stripe-test-key sk_test_{A16} sk_test_{A200} rk_test_{A16}; new-relic-ingest-key NRII-{W32} NRII-{W48}
-NRIQ-{W32} NRRA-{W32}; gocardless-token live_{X40} sandbox_{X40}; bitcoin-key 5H{C49} 5J{C49} 5K{C49};
-bitcoin-compressed-key Kw{C50} L1{C50} L2{C50} L3{C50} L4{C50} L5{C50} Kx{C50} Ky{C50} Kz{C50}; stellar-seed
-SA{K54} SB{K54} SC{K54} SD{K54}; nkey-seed SA{K56} SC{K56} SN{K56} SO{K56} SP{K56} SU{K56} SX{K56};
-ntlm-response TlRMTVNTUAADAAAA{B40} TlRMTVNTUAADAAAA{B300}; azure-sas sig={A20}%3D sig={A60}%3D;
-deepseek-key sk-{h32}; jwt eyJhbGciOiJIUzI1NiJ9.eyJ{W20}.{W10}
-"""
-
-
-# The alternatives and the optional parts of what follows a prefix, and its more unusual characters.
-FORMS_WITH_ALL_PARTS = """
-gitlab-token glpat-{W20}.{a9}; slack-token xoxb-{d6}-{d14}-{d10}-{A24} xoxe-1-{d12}-{A30}; anthropic-key
-sk-ant-api03-{W80}AA sk-ant-admin01-{W80}AA sk-ant-oat01-{W80}AA sk-ant-ort01-{W80}AA sk-ant-sid01-{W130}AA;
-pypi-token py·pi-AgENdGVzdC5weXBpLm9yZw{W50}; doppler-token dp.st.dev_1.{A40} dp.st.{A44}; 1password-key
-A3-{U6}-{U11}-{U5}-{U5}-{U5}; square-access-token EAAAE{W59} EAAAl{W60}; hubspot-token
-pat-na1-{H8}-{H4}-{H4}-{H4}-{H12}; plaid-token access-sandbox-{u} access-development-{u}
-access-production-{u}; databricks-token dapi{h32}-2; planetscale-token pscale_pw_{A20}=.-_{A20};
-sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cookie
-xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
-typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azure-sas
-sig={A30}%2B{A10}%2F{A3}%3D sig={A30}%2b{A10}%2f{A3}%3d; cloudflare-tunnel-token eyJhIjoi{B100}==;
-gitlab-token glpat-{W20}.01.{a7}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
-gocardless-token live_{a20}-{a19} live_{a20}7{a19}; slack-session-cookie xoxd-{A40}==; facebook-token
-EAAM{A60} EAAT{A60}; cloudflare-tunnel-token eyJhIjoi{B300}{B100}; atlassian-token ATATT3{W300}{W100}{H8};
-grafana-cloud-token glc_{B300}{B100}; grafana-api-key eyJrIjoi{B300}{B100}; slack-config-token
-xoxe-{d1}-{W300}{W100}; fly-io-macaroon fm1_{B300}{B300}{B300}; 1password-token
-ops_eyJ{B300}{B300}{B300}{B300}{B300}{B300}{B200}; dropbox-token sl.{W300}{W300}{W300}{W300}{W200};
-facebook-token EAAM{A300}{A100}; slack-session-cookie xoxd-{W300}{W100}; google-oauth-token
-ya29.{W300}{W100}.{W300}{W100}; sentry-org-token sntrys_eyJ{B300}{B200}_{B43}; ntlm-response
-TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B200}; slack-token xoxb-{d6}-{A250}
-xoxb-{d14}-{d14}-{d14}-{A250}; azure-sas sig={A60}%2B{A60}%2F{A60}%3D
-sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D; doppler-token dp.st.{a35}.{A44} dp.st.{a2}.{A40}; tailscale-key
-tskey-{L12}-{A30}-{A50}; github-app-jwt
-ghs_{d12}_eyJ{W300}{W300}{W300}{W99}.eyJ{W300}{W300}{W300}{W99}.{W300}{W300}{W300}{W99}; pypi-token
-py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}; aws-bedrock-short-key
-bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t
-bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B200}; doppler-token
-dp.st.dev-1.{A40}; gitlab-token glpat-{W20}.{a11}; 1password-key A·3-0189QX-0189QX0189Q-0189Q-0189Q-0189Q
-A·3-0189QX-0189QX-0189Q-0189Q-0189Q-0189Q; slack-app-token xapp-1-A0189BCD-{d8}-{a30}; sourcegraph-token
-sgp_{H16}_{H40}; google-oauth-token ya29.{W30}.{W10}; discord-token MT{W22}.A-b_C9.{W27}; facebook-token
-EAAC{A60} EAAB{A60} EAAD{A60} EAAH{A60} EAAJ{A60} EAAK{A60} EAAL{A60} EAAP{A60} EAAG{A60} EAAQ{A60}
-EAAR{A60} EAAS{A60}; gocardless-token live_{L39}1 live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkj1
-live·_qzxvwkjh_zxvwkjhqzxvwkjhqzxvwkjhqzxvwkj- live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjA
-"""
-
-
-# Tokens with all the padding that they may have.
-PADDED = """
-eyJhIjoi{B100}== glc_{B32}== eyJrIjoi{B40}== ABSK{B100}== sk_live_Y{B60}== fm2_{B80}=== ops_eyJ{B200}===
-xoxd-{A40}== sntrys_eyJ{B60}== TlRMTVNTUAADAAAA{B40}== whsec_{B24}==
-"""
-
-
-def test_a_token_takes_in_its_padding_and_no_more():
-    for form in map(ps._samples, PADDED.split()):
-        plain = form.rstrip("=")
-        for size in range(5):
-            ends = {span.end for span in ps.find_spans((plain + "=" * size).encode(), "notes.txt")}
-            assert ends == {min(len(plain) + size, len(form))}, (form, size)
-
-
-# Tokens that would be too long with all their letters: they end at a + or a /.
-TOO_LONG = """
-eyJhIjoi{B300}{B101} glc_{B300}{B101} eyJrIjoi{B300}{B101} fm1_{B300}{B300}{B300}{B1}
-ops_eyJ{B300}{B300}{B300}{B300}{B300}{B300}{B201} TlRMTVNTUAADAAAA{B300}{B300}{B300}{B300}{B300}{B300}{B201}
-bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B201}
-sntrys_eyJ{B300}{B201}_{B43}
-"""
-
-
-def test_a_token_of_base64_is_no_longer_than_it_may_be():
-    for form in TOO_LONG.replace("\N{MIDDLE DOT}", "").split():
-        text = ps._samples(form)
-        assert len(text) not in [span.end for span in ps.find_spans(text.encode(), "notes.txt")], form
-
-
-def test_every_prefix_of_every_rule_is_found_with_the_shortest_and_the_longest_value():
-    for entry in f"{FORMS}; {FORMS_WITH_ALL_PARTS}".replace("\N{MIDDLE DOT}", "").split(";"):
-        rule, *forms = entry.split()
-        text = "".join(f" {ps._samples(form)} \n" for form in forms)
-        # A token ends where its form does; what is looked for before a prefix doesn't belong to it.
-        spans = [span for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule]
-        ends = {span.end for span in spans if span.confidence}
-        lines = text.encode().split(b"\n")
-        places = [len(b"\n".join(lines[:n])) - 1 for n in range(1, len(forms) + 1)]
-        assert [form for form, end in zip(forms, places) if end not in ends] == [], rule
-
-
-# Characters that a class doesn't have, by its letter, and for rules whose classes have more.
-OUTSIDE = {"A": "_+", "B": "_", "C": "0l", "H": "g_", "K": "1a", "L": "7_", "Q": "Bb", "U": "a_", "W": ".+="}
-OUTSIDE.update({"X": ".+", "a": "Q_", "d": "q", "h": "gF"})
-OUTSIDE_OF_RULE = dict.fromkeys(
-    ("planetscale-token", "typeform-token", "google-oauth-token", "terraform-token"), "+"
-)
-OUTSIDE_OF_RULE.update({"sourcegraph-token": "g", "slack-session-cookie": "."})
-
-
-def with_outsiders(form, rule):
-    """The texts of a form with a character in the middle of each part that its class doesn't have."""
-    for part in re.finditer(r"\{(\w)(\d+)\}", form):
-        letter, half = part[1], int(part[2]) // 2
-        before = ps._samples(f"{form[: part.start()]}{{{letter}{half}}}")
-        behind = ps._samples(f"{{{letter}{int(part[2]) - half - 1}}}{form[part.end() :]}")
-        for outsider in OUTSIDE_OF_RULE.get(rule, OUTSIDE[letter]):
-            yield before + outsider + behind
-
-
-def test_a_character_that_its_class_does_not_have_is_in_no_token():
-    for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
-        rule, *forms = entry.split()
-        text, ends = "", {}
-        for token in itertools.chain(*(with_outsiders(form, rule) for form in forms)):
-            text += f" {token}"
-            ends[len(text)] = token
-            text += " \n"
-        found = {span.end for span in ps.find_spans(text.encode(), "notes.txt") if span.rule.id == rule}
-        assert [token for end, token in ends.items() if end in found] == [], rule
-
-
-def with_more(forms, letters):
-    """The form with the longest last part and one letter more, or with the shortest and one letter less."""
-    parts = [re.fullmatch(r"(.*)\{(\w)(\d+)\}", form) for form in forms]
-    choose = max if letters > 0 else min
-    head, letter, size = choose(filter(None, parts), key=lambda part: int(part[3])).groups()
-    whole, rest = divmod(int(size) + letters, 300)
-    return ps._samples(head + f"{{{letter}300}}" * whole + f"{{{letter}{rest}}}")
-
-
-def test_a_token_is_no_longer_than_its_longest_form_and_no_shorter_than_its_shortest():
-    for entry in FORMS.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").split(";"):
-        rule, *forms = entry.split()
-        # Of these, the table has a shorter one than they may have.
-        is_cut = "300}" in entry or rule in ("slack-token", "jwt")
-        for letters in (-1,) if is_cut else (-1, 1):
-            if forms[-1].endswith("}"):
-                token = with_more(forms, letters)
-                spans = [span for span in ps.find_spans(token.encode(), "notes.txt") if span.rule.id == rule]
-                assert len(token) not in [span.end for span in spans], (rule, letters)
-
-
-# The confidence and the severity of rules; those of all others are high and critical.
-LEVELS = """
-high high: gitlab-job-token gitlab-trigger-token gitlab-runner-token aws-bedrock-short-key google-api-key
-    google-oauth-token slack-legacy-token stripe-webhook langsmith-key langfuse-key elevenlabs-key
-    shippo-token easypost-key telegram-token discord-token linear-key notion-token notion-secret figma-token
-    airtable-token postman-key typeform-token sentry-org-token sentry-user-token new-relic-key
-    new-relic-licence-key posthog-key launchdarkly-key datadog-app-key buildkite-token contentful-token
-    sonarqube-token hubspot-token mapbox-token yandex-key yandex-oauth-token alibaba-key-id
-    stripe-webhook-secret discord-webhook
-high medium: gitlab-mail-token stripe-test-key new-relic-ingest-key
-medium critical: gocardless-token bitcoin-key bitcoin-compressed-key stellar-seed nkey-seed npmrc-login
-    hex-private-key
-medium high: ntlm-response azure-sas deepseek-key jwt url-password kubernetes-secret registry-auth uuid-key
-    password secret token key credential basic-auth bearer-token login-arguments command-password
-    netrc-password pgpass-password azure-signature azure-function-key mailchimp-key slack-webhook
-medium low: weak-password unnamed-value
-medium medium: encrypted-key
-"""
-
-
-# What looks like a token of a rule, but has a letter that it can't have, or no more than a part of it.
-NEAR_FORMS = """
-cloudflare-token cfk_{A40}{U8}; slack-app-token xapp-1-{a10}-{d13}-{h64}; hugging-face-token hf_{A34};
-sendgrid-key SG.{A22}-{A43}; telegram-token {d6}:AA{W33}; notion-token ntn_{A46}; gocardless-token
-live·_qzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjhqzxvwkjh; facebook-token EAAA{A60} EAAU{A60} 7EAAM{A60} +EAAM{A60};
-terraform-token {A13}.atlasv1.{W60}; workos-key sk_live_Z{B60}; square-access-token EAAAm{W59} EAAAe{W59};
-plaid-token access-test-{u}; anthropic-key sk-ant-key03-{W80}AA sk-ant-api3-{W80}AA sk-ant-api03-{W80}BB;
-sourcegraph-token sgp_other_{h40} sgp_{h15}_{h40}; slack-token xoxb-{d5}-{A10} xoxb-{d15}-{A10}
-xoxb-{d6}-{d6}-{d6}-{d6}-{A10} xoxf-{d6}-{A10} xoxb-10-{d6}-{A10}; azure-sas sig={A20}%2D{A9}%3D
-sig={A20}%3B sig={A20}; github-app-jwt ghs_eyJ{W17}.eyJ{W10}.{W20}; google-oauth-token ya29.{W29}.{W10};
-openshift-token sha25~{W43}; launchdarkly-key sdk-{h8}-{h4}-5{h3}-{h4}-{h12}; new-relic-licence-key
-eu01xx{h30}NRAM; discord-token MT{W21}.{W6}.{W27} MT{W25}.{W6}.{W38} MT{W22}.{W5}.{W27} MT{W22}.{W6}.{W39};
-1password-key A3-{U6}-{U10}-{U5}-{U5}-{U5}; stripe-key pk_live_{A16}; bitcoin-key 5L{C49};
-bitcoin-compressed-key L6{C50} Kv{C50}; stellar-seed SE{K54}; nkey-seed SB{K56}; slack-app-token
-xapp-1-{U7}-{d8}-{a30} xapp-1-{U15}-{d8}-{a30} xapp-1-{U8}-{d7}-{a30} xapp-1-{U8}-{d15}-{a30};
-facebook-token AEAAM{A60} aEAAM{A60}; doppler-token dp.st.a.{A40} dp.st.{a36}.{A40}; github-app-jwt
-ghs__eyJ{W17}.eyJ{W10}.{W20} ghs_{d13}_eyJ{W17}.eyJ{W10}.{W20} ghs_a1_eyJ{W17}.eyJ{W10}.{W20}
-ghs_A1_eyJ{W17}.eyJ{W10}.{W20} ghs_1_eyJ{W16}.eyJ{W10}.{W20} ghs_1_eyJ{W17}.eyJ{W9}.{W20}
-ghs_1_eyJ{W300}{W300}{W300}{W100}.eyJ{W10}.{W20} ghs_1_eyJ{W17}.eyJ{W300}{W300}{W300}{W100}.{W20}
-ghs_1_eyJ{W17}.eyJ{W10}.{W300}{W300}{W300}{W100}; gitlab-token glpat-{W300}{W1}; atlassian-token
-ATATT3{W300}{W101}{H8}; slack-config-token xoxe-1-{W300}{W101}; slack-token xoxb-{d6}-{A251}; openai-key
-sk-{W9}T3BlbkFJ{W10} sk-{W201}T3BlbkFJ{W10}; openai-project-key sk-proj-{W9}T3BlbkFJ{W10}
-sk-proj-{W201}T3BlbkFJ{W10}; anthropic-key sk-ant-api03-{W79}AA sk-ant-api03-{W131}AA; pypi-token
-py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W100}; vault-token hvs.{W300}{W1}; vault-batch-token hvb.{W300}{W1};
-vault-recovery-token hvr.{W300}{W1}; dropbox-token sl.{W300}{W300}{W300}{W300}{W201}; facebook-token
-EAAM{A300}{A101}; sendgrid-key SG.{A19}.{A39} SG.{A25}.{A39} SG.{A10}={A10}.{A38}; tailscale-key
-tskey-{L2}-{A5}-{A20} tskey-{L13}-{A5}-{A20} tskey-{L3}-{A4}-{A20} tskey-{L3}-{A31}-{A20}; sourcegraph-token
-sgp_{h15}g_{h40}; 1password-key A3-{U6}-{U5}a-{U5}-{U5}-{U5}-{U5} A3-{U6}-{U5}_-{U5}-{U5}-{U5}-{U5}
-A3-{U6}-{U6}-{U4}a-{U5}-{U5}-{U5} A3-{U6}-{U6}-{U4}_-{U5}-{U5}-{U5}; google-oauth-token ya29.{A15}={A15};
-slack-session-cookie xoxd-{A300}{A101}; google-oauth-token ya29.{W300}{W101}; notion-token ntn_{h11}{A35}
-ntn_1234567890A{A35}; mapbox-token sk.eyJ{W59}.{W20} sk.eyJ{W201}.{W20}; azure-sas sig={A19}%3D sig={A61}%3D
-sig={A20}%2B{A61}%3D sig={A20}%2B_{A9}%3D sig={A20}%2B/{A9}%3D sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D
-"""
-
-
-def test_what_only_looks_like_a_token_of_a_rule_is_none():
-    for entry in NEAR_FORMS.replace("\N{MIDDLE DOT}", "").split(";"):
-        rule, *forms = entry.split()
-        for form in forms:
-            assert rule not in found(f" {ps._samples(form)} \n"), form
-
-
-def test_every_rule_has_its_confidence_and_its_severity():
-    expected = {rule.id: "high critical" for rule in ps.all_rules()}
-    for row in re.split(r"\n(?! )", LEVELS.strip()):
-        level, _, rules = row.partition(": ")
-        expected.update(dict.fromkeys(rules.split(), level))
-    assert {rule.id: f"{rule.confidence} {rule.severity}" for rule in ps.all_rules()} == expected
-
-
-def test_the_letters_of_a_class_are_those_of_its_encoding():
-    letters, digits = string.ascii_letters, string.digits
-    alphabets = {
-        "A": letters + digits,
-        "B": letters + digits + "+/",
-        "C": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
-        "H": string.hexdigits,
-        "K": string.ascii_uppercase + "234567",
-        "L": letters,
-        "Q": "023456789ACDEFGHJKLMNPQRSTUVWXYZ",
-        "U": string.ascii_uppercase + digits,
-        "W": letters + digits + "_-",
-        "X": letters + digits + "_-=",
-        "a": string.ascii_lowercase + digits,
-        "d": digits,
-        "h": digits + "abcdef",
-    }
-    for letter, alphabet in alphabets.items():
-        shape = re.compile(ps._shape_regex(f"{{{letter}1}}"))
-        assert {c for c in map(chr, range(256)) if shape.fullmatch(c)} == {*alphabet}, letter
-
-
-def test_each_pattern_finds_its_own_and_leaves_a_reference():
-    for keyword, pattern in [
-        (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
-    ]:
-        path = ".pgpass" if keyword == b"/.pgpass" else "notes.txt"
-        proof = pattern.proof()
-        start, end = (match := pattern.regex.search(proof.encode())).span(match.lastindex)
-        miss = proof[:start] + "${NAME}" + proof[end:]
-        assert [reported(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
-
-
-# Of each pattern around a keyword: every keyword, and what may stand between it and the value.
-FORMS_AROUND_KEYWORDS = r"""
-azure-account-key  AccountKey={B86}==  AccountKey': '{B86}==  SharedAccessKey="{B43}="
-azure-client-secret  x = "{A3}8Q~{W31}"  x = ~.-8Q~{W34}
-putty-key  Private-Lines: 14 {B64} {B64} {B20}=
-openvpn-key  BEGIN OpenVPN Static key V1-----{sh32}{sh32}{sh32}{sh32}
-stripe-webhook-secret  whsec_ab/cd+{B32}==
-discord-webhook  https://discord.com/api/webhooks/{d17}/{W60}  https://discordapp.com/api/webhooks/{d20}/{W70}
-npmrc-login  //x.local/:_authToken={p}{p}  //x.local/:_password = '{p}{p}
-hex-private-key  PRIVATE_KEY={h64}  privateKey: '0x{h64}'  "private_key_of_app": "{h64}"
-basic-auth  basic bWU{A0}6azNYdzl2UXo=  -Basic bWU{A0}6azNYdzl2UXo=
-bearer-token  "Bearer {h40}"  'bearer {h40}='  \"Bearer {h40}\"  Authorization: Token {h40}
-    authorization=Bearer {h20}  headers['Authorization'] = 'Token token={h40}'  Authorization: {h40}
-login-arguments  x.basicAuth("me", "{p}")  credential('me', '{p}')  Credentials("me", "{p}")
-    Authentication("me", "{p}")  auth=("me", "{p}")  LoginAsync("me", "{p}")
-command-password  sshpass -p '{p}' ssh x  docker login -u me --password {p} x  az login -u me -p {p}
-    psexec.exe \\x.local -u me -p {p}  redis-cli -h x.local -a "{p}"  run -u me.you@x:{p} x  sqlcmd -S x -P{p}
-    ldapsearch -x -w {p}  ldapadd -x -w {p}  ldapmodify -x -w{p}  htpasswd -b users me {p}
-    htpasswd -cbB users me {p}  openssl enc -pass pass:{p}  mysql -u me -p{p} shop  mysqldump -p{p} shop
-    mariadb-admin -p'{p}'  curl -u me:{p} x  curl --user 'me':"{p}" x
-    ConvertTo-SecureString -AsPlainText -Force "{p}"  ConvertTo-SecureString '{p}' -AsPlainText
-netrc-password  machine x login me password {p}  machine x login me account a password {p}
-azure-signature  ?sp=rl&sig={A40}-_x  &sp=rl&se=2030&amp;sig={W43}
-azure-function-key  https://x.azurewebsites.net/api/a?code={W54}==
-    https://x.azurewebsites.net/api/a/b?c=1&code={W40}
-mailchimp-key  {h32}-us1  {h32}-us12
-slack-webhook  https://hooks.slack.com/services/T{U8}/B{U8}/{A24}  hooks.slack.com/workflows/T{U8}/A{U8}/{A24}
-"""
-
-
-def test_every_keyword_is_found_with_all_that_may_stand_around_its_value():
-    for entry in re.split(r"\n(?! )", FORMS_AROUND_KEYWORDS.strip()):
-        rule, *forms = re.split(r"\s{2,}", entry)
-        for form in forms:
-            text = form.replace("{s", "\n{").replace("{p}", GUESSED + "Zx")
-            assert rule in found(ps._samples(text)), form
-
-
-# Where the values of a rule begin and end around its keywords: a rule, then files with texts as above.
-VALUES_AROUND_KEYWORDS = r"""
-= azure-account-key
-a.txt AccountKe·y"="«{B86}==»
-a.txt AccountKe·y'='«{B86}==»
-a.txt AccountKe·y={B86}=
-a.txt AccountKe·y={B85}==
-a.txt SharedAccessKe·y"="«{B43}=»
-a.txt SharedAccessKe·y'='«{B43}=»
-a.txt SharedAccessKe·y:«{B43}=»
-a.txt SharedAccessKe·y=«{B20}/{B22}=»
-a.txt AccountKe·y/='{B86}==
-a.txt AccountKe·y'': '{B86}==
-a.txt AccountKe·y¶: '«{B86}==»
-a.txt AccountKe·y'.'{B86}==
-a.txt AccountKe·y'¶ '{B86}==
-a.txt AccountKe·y'/'{B86}==
-a.txt AccountKe·y=¶«{B86}==»
-a.txt AccountKe·y': ¶{B86}==
-a.txt AccountKe·y'=_{B86}==
-a.txt AccountKe·y': .{B86}==
-a.txt AccountKe·y'=/{B86}==
-a.txt AccountKe·y={B43} {B42}==
-a.txt SharedAccessKe·y'"="{B43}=
-a.txt SharedAccessKe·y¶="«{B43}=»"
-a.txt SharedAccessKe·y_{B43}=
-a.txt SharedAccessKe·y"=¶«{B43}=»
-a.txt SharedAccessKe·y'=_{B43}=
-a.txt SharedAccessKe·y=.{B20}/{B22}=
-a.txt SharedAccessKe·y"=/{B43}=
-a.txt SharedAccessKe·y="'{B43}="
-a.txt SharedAccessKe·y={B20}/{B11} {B10}=
-a.txt AccountKe·y⋯⋯⋯⋯       ={B86}==
-a.txt SharedAccessKe·y⋯⋯ ="{B43}="
-a.txt SharedAccessKe·y"=⋯⋯ "{B43}=
-= azure-client-secret
-a.txt x{A3}8Q~{W31}
-a.txt x.{A3}8Q~{W31}
-a.txt x~{A3}8Q~{W31}
-a.txt x-{A3}8Q~{W31}
-a.txt «a.~8Q~{W31}»
-a.txt {A3}8Q~{W30}
-a.txt «{A3}8Q~{A20}.~-{A8}»
-a.txt «{A3}8Q~{A31}.»
-a.txt «{A3}8Q~{A31}~»
-a.txt «{A3}8Q~{A31}-»
-a.txt {A3}8Q~{A34}.
-a.txt {A3}8Q~{A34}~
-a.txt {A3}8Q~{A34}-
-a.txt {A3}8Q~{A34}x
-a.txt /«{A3}8Q~{A31}-»
-a.txt a   .~8Q~{W31}
-a.txt x = ~./8Q~{W34}
-a.txt a.~BQ~{W31}
-a.txt a.~8Q~ {W31}
-a.txt «a.~8Q~{W31}»/
-a.txt «{A3}8Q~{A31}» ¶
-= putty-key
-a.txt Private-Lines: 1¶«{B64} »¶{B64}¶
-a.txt Private-Lines: 1  «{B20}¶»
-a.txt Private-Lines: 1  {B19}¶
-a.txt Private-Lines: 1 «{B20}==¶»
-a.txt Private-Lines: 123 «{B64}¶»
-a.txt Private-Lines: 1 {B64}
-a.txt Private-Lines: _  {B20}¶
-a.txt Private-Lines: 1723 {B64}¶
-a.txt Private-Lines: 123{B64}¶
-a.txt Private-Lines: 1  {B20}_¶
-a.txt Private-Lines: 1  {B65}¶
-= openvpn-key
-a.txt -----BEGIN OpenVPN Static ke·y V1-----«¶¶{h32}¶  {h32}¶{h32}¶{h32}»¶
-a.txt -----BEGIN OpenVPN Static ke·y V1-----¶{h32}¶{h32}¶{h32}¶
-a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}a{h32}¶
-a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶{h32}¶{h32}¶ABCDEF0123456789ABCDEF0123456789¶
-a.txt BEGIN OpenVPN Static ke·y V1-----«¶{h32}¶{h32}¶{h32}¶{h32}¶{h32}»-
-a.txt -----BEGIN OpenVPN Static ke·y V1-----¶¶{h32}¶  {h32}¶{h32}¶.{h32}¶
-= stripe-webhook-secret
-a.txt «whse·c_{A20}/+{A3}»
-a.txt whse·c_{A20}/+{A30}_
-a.txt «whse·c_{A20}/+{A30}=»=x
-a.txt «whse·c_{A20}/+{A30}=»=+
-a.txt «whse·c_{A20}/+{A30}=»=/
-a.txt «whse·c_{A20}/+{A30}=»=-
-a.txt «whse·c_{A20}/+{A30}==».
-a.txt «whse·c_{B44}».{B43}
-a.txt whse·c_{B88}+
-= discord-webhook
-a.txt /api/webhook·s/{d16}/{W60}
-a.txt /api/webhook·s/{d17}/{W59}
-a.txt /api/webhook·s/{d17}/«{W60}»
-a.txt /api/webhook·s/{d20}/«{W60}»
-a.txt /api/webhook·s/{d20}x/{W60}
-a.txt /api/webhook·s/{a20}/{W60}
-a.txt /api/webhook·s/{d20}7/{W60}
-= npmrc-login
-a.txt //x:_aut·hToke·n=«§»
-a.txt //x.local:_aut·hToke·n=«§»
-a.txt //x.local/:_aut·hToke·n="«§»"
-a.txt //x.local/:_aut·hToke·n='«§»'
-a.txt ?:_aut·hToke·n=§§
-a.txt //x.local/:_aut·hToke·n = «§» x
-a.txt //x.local/:_aut·hToke·n=«§»"x
-a.txt //x.local/:_aut·hToke·n=«§»'x
-a.txt //x.local/:_aut·hToke·n=«§»$x
-a.txt //x.local/:_aut·hToke·n=«§»{x
-a.txt //x.local/:_aut·hToke·n=«§»(x
-a.txt //x.local/:_aut·hToke·n=k3Xw9vQ
-a.txt //x.local/:_aut·hToke·n=«§»
-a.txt //x.local :_aut·hToke·n=§§
-a.txt //x.local/:_aut·hToke·n¶="«§»"
-a.txt //x.local/:_aut·hToke·n¶ = § x
-a.txt //x.local/:_aut·hToke·n=⇥«§»$x
-a.txt //x.local/:_aut·hToke·n=«_§»
-a.txt //x.local/:_aut·hToke·n=«.§»'x
-a.txt //x.local/:_aut·hToke·n =«/§» x
-a.txt //x.local/:_aut·hToke·n='"§"
-a.txt //x:_aut·hToke·n=«{d300}»§
-= hex-private-key
-a.txt PRIVATE_KE·Y_ID={h64}
-a.txt private_ke·y_id={h64}
-a.txt private_ke·yOfId={h64}
-a.txt private_ke·y'='«{h64}»
-a.txt private_ke·y"="«{h64}»
-a.txt private_ke·y={h64}x
-a.txt private_ke·y=«{H64}»
-a.txt private_ke·y={h63}
-a.txt private_ke·y_of_the_whole_thing=«{h64}»
-a.txt private_ke·y/={H64}
-a.txt private_ke·y'"='{h64}
-a.txt PRIVATE_KE·Y¶=«{h64}»
-a.txt private_ke·y"."{h64}
-a.txt private_ke·y"=¶«{h64}»
-a.txt PRIVATE_KE·Y=_{h64}
-a.txt PRIVATE_KE·Y=.{h64}
-a.txt private_ke·y=/{H64}
-a.txt private_ke·y"="'{h64}
-a.txt private_ke·y"="«{h64}»-
-a.txt private_ke·y⋯ ={H64}
-a.txt private_ke·y=⋯ {H64}
-a.txt private_ke·y=⋯⋯⋯     {H64}
-= basic-auth
-a.txt Basi·c bWU6{A20}azNYdzl2UXo=
-a.txt basi·c «bWU6azNYdzl2UXo»
-a.txt Basi·c  «bWU6azNYdzl2UXo=»
-a.txt Basi·c bWU6a+/Ydzl2UXo=
-a.txt Basi·c «bWU6azN5»
-a.txt Basi·c bWU6azN
-a.txt Basi·c «bWU6azN5»_
-a.txt Basi·c bWU6az.N5
-a.txt Basi·c bWU6azN 5
-= bearer-token
-a.txt "Beare·r {L20}"
-a.txt "Beare·r {L9} {d9}{L9}"
-a.txt "Beare·r «{d20}»"
-a.txt "Beare·r {A19}"
-a.txt "Beare·r «{A9}.~+/-_{A9}»"
-a.txt "Beare·r «{A40}==»"
-a.txt "Beare·r {A40}===
-a.txt "Beare·r «{A40}»\"
-a.txt Beare·r {A40}
-a.txt Aut·horization: Beare·r «{L20}»
-a.txt Aut·horization"): Beare·r «{L20}»
-a.txt Aut·horization'\]: Beare·r «{L20}»
-a.txt Aut·horization')  = "Beare·r «{L20}»"
-a.txt Aut·horization, 'Beare·r «{L20}»'
-a.txt aut·horization:⇥beare·r «{L20}»
-a.txt Aut·horization Beare·r «{L20}»
-a.txt Aut·horizationBeare·r {L20}
-a.txt Aut·horization: Basi·c {A20}
-a.txt Aut·horization: basi·c {A20}
-a.txt Aut·horization: a-b  «{A20}»
-a.txt Aut·horization: ab {A20}
-a.txt Aut·horization: abc «{A20}»
-a.txt Aut·horization: Toke·n toke·n="«{A20}»"
-a.txt Aut·horization: Toke·n toke·n='«{A20}»'
-a.txt Aut·horization: {L20}
-a.txt Aut·horization: {L20}1
-a.txt Aut·horization: «{L20}12»
-a.txt Aut·horization: {L20} 12
-a.txt Aut·horization: {L9}1{L9} 2
-a.txt Aut·horization: «{A9}.~+/@-{A9}»
-a.txt Aut·horization: {A18}1
-a.txt Aut·horization: «{A20}==»
-a.txt Aut·horization: «{A20}=»=x
-a.txt Aut·horization: {A20}(
-a.txt Aut·horization: «{A20}=»=(
-a.txt "_Beare·r {d20}"
-a.txt '.beare·r {h40}='
-a.txt /Beare·r {A40}\"
-a.txt 'beare·r {h40} ='
-a.txt "Beare·r {A40}\\"
-a.txt 'beare·r {h40}=_
-a.txt "Beare·r {A40}\."
-a.txt "Beare·r {h40} ¶
-a.txt "Beare·r {h40}/
-a.txt Aut·horization_ Beare·r {L20}
-a.txt Aut·horization. {A20}==(
-a.txt Aut·horization    : {A20}==(
-a.txt Aut·horization/: {h40}
-a.txt Aut·horization')\]: Beare·r «{L20}»
-a.txt Aut·horization:«_{A20}=»=(
-a.txt Aut·horization:«/{h40}»
-a.txt Aut·horization:::: {L20}12
-a.txt Aut·horization:.abc {A20}
-a.txt Aut·horization:\ {L20}12
-a.txt Aut·horization, ''Beare·r {L20}'
-a.txt Aut·horization: _earer {L20}
-a.txt aut·horization:⇥ earer {L20}
-a.txt aut·horization=/earer {h20}
-a.txt Aut·horization:_abc {A20}
-a.txt Aut·horization: To/en {h40}
-a.txt Aut·horization: «a{L20}12»
-a.txt Aut·horization: abc «_{A20}»
-a.txt Aut·horization: «{A20}» ==
-a.txt Aut·horization: «{A20}==»==x
-a.txt Aut·horization: «{A20}=».=
-a.txt Aut·horization: «{A20}=» x
-a.txt Aut·horization: «{A20}==»/
-= login-arguments
-a.py x.basi·cAut·h("me", "«§»")
-a.py x.basi·cAut·h( 'me' , '«§»' )
-a.py x.basi·cAut·h("me","«k3Xw9v»")
-a.py x.basi·cAut·h("me","k3Xw9")
-a.py x.basi·cAut·h("me a","§")
-a.py x.basi·cAut·h("me'a","§")
-a.py x.basi·cAut·h("","§")
-a.py x.basi·cAut·h("m","«§»")
-a.py x.basi·cAut·h("me","°")
-a.py x.basi·cAut·h("me","«°!»")
-a.py x.basi·cAut·h("me","«°@»")
-a.py x.basi·cAut·h("me","«°#»")
-a.py x.basi·cAut·h("me","«°$»")
-a.py x.basi·cAut·h("me","°$a")
-a.py x.basi·cAut·h("me","«°%»")
-a.py x.basi·cAut·h("me","«°^»")
-a.py x.basi·cAut·h("me","«°*»")
-a.py x.basi·cAut·h("me","«°?»")
-a.py x.basi·cAut·h("me","«°+»")
-a.py x.basi·cAut·h("me","°'7")
-a.py x.basi·cAut·h("me","§ x")
-a.py x.basi·cAut·h("me","$§")
-a.py x.basi·cAut·h("me","<§")
-a.py x.basi·cAut·h("me","{§")
-a.py x.basi·cAut·h("me","%§")
-a.py x.basi·cAut·h("me"," §")
-a.py x.basi·cAut·h("me","§{x")
-a.py x.basi·cAut·h("me","§}x")
-a.py x.basi·cAut·h("me","§<x")
-a.py x.basi·cAut·h("me","§$x")
-a.py x.basi·cAut·h("me","§$ ")
-a.py x.cre·dentials("me","«§»")
-a.py x.login("me","«§»")
-a.py login("me","§")
-a.py wifi.begin("me","«§»")
-a.py mysq·li("dsn", "me","«§»")
-a.py mysq·li_connect("dsn", "me", "«§»")
-a.py cre·dentials("dsn", "me", "«§»")
-a.py mysq·li(a.b$c , 'me','«§»')
-a.py mysq·li( "a", b, "me", "«§»")
-a.py mysq·li("a", b, c, "me", "§")
-a.py mysq·li("a'b", "me", "§")
-a.py mysq·li("", "me", "§")
-a.py mysq·li("a¶b", "me", "§")
-a.py pdo("dsn", "me", "«§»")
-a.py sequelize("dsn", "me", "«§»")
-a.py connect("dsn", "me", "«§»")
-a.py testConnect(dsn, "me", "k3Xw9v")
-a.py getConnection("dsn", "me", "«§»")
-a.java ke·yStore.load(in, "«k3Xw»".toCharArray())
-a.java KE·YSTORE.LOAD("«k3Xw»".toCharArray())
-a.java ke·yStore.load(in, "k3X".toCharArray())
-a.java ke·yStore.load(in, "k3Xw 9".toCharArray())
-a.java ke·yStore.load("", "k3Xw9".toCharArray())
-a.java PBEKe·ySpec(a("x"), "k3Xw9".toCharArray())
-a.java PBEKe·ySpec("«k3Xw9»".toCharArray())
-a.php CUR·LOPT_USERPWD,'m:«k3Xw»'
-a.php CUR·LOPT_USERPWD, "m:«k3Xw»"
-a.php CUR·LOPT_USERPWD, "m:k3X"
-a.php CUR·LOPT_USERPWD, "m:«k3Xw» 9"
-a.php CUR·LOPT_USERPWD, "m:«k3Xw»'9"
-a.php CUR·LOPT_USERPWD, ":k3Xw9"
-a.php CUR·LOPT_USERPWD, "m'a:k3Xw9"
-a.php CUR·LOPT_USERPWD, "m"a:k3Xw9"
-a.php CUR·LOPT_USERPWD, "m¶a:k3Xw9"
-a.php CUR·LOPT_USERPWD, "m:«a:k3Xw9»"
-a.py Fernet(b"«{W43}=»")
-a.py FERNET(b'«{W43}=»')
-a.py fernet(b'{W42}=')
-a.js JWT.sign(a,"«k3Xw9v»")
-a.js jwt.verify( x,  '«k3Xw9v»' )
-a.js jwt.encode({a: 1}, '«k3Xw9v»', b)
-a.js jwt.decode(f(a), 'k3Xw9v')
-a.js jwt.decode(a), 'k3Xw9v')
-a.js jwt.decode(f(a, 'k3Xw9v')
-a.js jwt.decode(a¶b, 'k3Xw9v')
-a.js jwt.decode(a, ¶'«k3Xw9v»')
-a.js jwt.decode(, 'k3Xw9v')
-a.js createHmac('sha256', '«k3Xw9v»')
-a.js createHmac('sha256', 'k3Xw9')
-a.js createHmac('sha256', '°')
-a.js createHmac('sha256', '°' + "7")
-a.js createHmac('sha256', '7°' + "7")
-a.js createHmac('sha256', '§ x')
-a.js createHmac('sha256', '§"x')
-a.js createHmac('sha256', '§$x')
-a.js createHmac('sha256', '§<x')
-a.js createHmac('sha256', '§{x')
-a.js createHmac('sha256', '§}x')
-a.java KE·YSTORE.LOAD(""k3Xw".toCharArray())
-a.php CUR·LOPT_USERP·WD,    "m:k3Xw 9"
-a.php CUR·LOPT_USERP·WD, m:k3Xw'
-a.php CUR·LOPT_USERP·WD,'m{a60}:k3Xw'
-a.py Fernet(b"{W21}.{W21}=")
-a.py FERNET(b'{W21} {W21}=')
-a.py FERNET(b'{W21}/{W21}=')
-a.js JWT.sign(a,"k3'w9v")
-a.js jwt.verify({d119} x,  'k3Xw9v' )
-a.js JWT.sign({a119}a,"«k3Xw9v»")
-a.js jwt.verify( x,  `k3Xw9v' )
-a.js jwt.verify( x,  'k3Xw9v# )
-a.js jwt.verify( x,  '«k3Xw9v»'⇥)
-a.js JWT.sign(a,"k3Xw9v".
-a.js jwt.verify( x,  'k3Xw9v'/)
-a.py x.basi·cAut·h('"m","§")
-a.py x.basi·cAut·h(⇥"me","«°^»")
-a.txt cre·dential(_me', '§')
-a.py x.basi·cAut·h( me", "§")
-a.py x.basi·cAut·h(/me","°*")
-a.py x.basi·cAut·h("me{a79}","°*")
-a.py x.basi·cAut·h("m{d79}","«§»")
-a.py x.basi·cAut·h("me.,"°#")
-a.py x.basi·cAut·h( 'me\ , '§' )
-a.py x.basi·cAut·h("me/,"°#")
-a.py x.basi·cAut·h("me"¶,"«°^»")
-a.txt x.basi·cAut·h("me"          , "§")
-a.py x.basi·cAut·h("me"         ,"«°#»")
-a.py x.basi·cAut·h("me",⇥"«°^»")
-a.txt cre·dential('me', _§')
-a.py x.basi·cAut·h("m",.§")
-a.py x.basi·cAut·h("me", °@")
-a.py x.basi·cAut·h("me","«°!»"'
-a.txt cre·dential('me', '«§»')"
-a.py x.basi·cAut·h("me","°/")
-a.py x.basi·cAut·h("me","°+_)
-a.py x.basi·cAut·h("me","°*/)
-a.py x.basi·cAut·h(⋯⋯ "me","°!")
-a.py x.basi·cAut·h(⋯⋯"me","«°#»")
-a.py x.basi·cAut·h("me",⋯⋯ "°?")
-a.py x.basi·cAut·h("me",⋯⋯"«°%»")
-= command-password
-a.sh echo 'me:«k3Xw»' | chpas·swd
-a.sh echo "me:«k3Xw»"|chpas·swd
-a.sh echo me:«k3Xw» | sudo chpas·swd
-a.sh echo me:«k3Xw» |  sudo chpas·swd
-a.sh echo -e a.b-c:«k3Xw» | chpas·swd
-a.sh echo -en me:k3Xw | chpas·swd
-a.sh echo me:k3X | chpas·swd
-a.sh echo m:«k3Xw9» | chpas·swd
-a.sh echo :k3Xw9 | chpas·swd
-a.sh echo me:k3 Xw9 | chpas·swd
-a.sh echo me:k3"Xw9 | chpas·swd
-a.sh echo me:k3'Xw9 | chpas·swd
-a.sh echo me:k3$Xw9 | chpas·swd
-a.sh echo me:k3<Xw9 | chpas·swd
-a.sh echo me:k3{Xw9 | chpas·swd
-a.sh echo me:k3:Xw9 | chpas·swd
-a.conf psk="«k3 Xw9vQ»"
-a.conf psk="k3Xw9vQ"
-a.conf psk="«{A63}»"
-a.conf psk="{A64}"
-a.conf psk="«{A8}»"
-a.conf psk="k3Xw¶9vQ2"
-a.conf psk="§
-a.sh SSHPAS·S -p «k3Xw»
-a.sh sshpas·s.exe -p «k3Xw»
-a.sh sshpas·s -p«k3Xw»
-a.sh sshpas·s -p"«k3Xw»"
-a.sh sshpas·s -p '«k3Xw»'
-a.sh sshpas·s -p k3X
-a.sh sshpas·s -p «k3Xw»"x
-a.sh sshpas·s -p «k3Xw»'x
-a.sh sshpas·s -p $k3Xw
-a.sh sshpas·s -p <k3Xw
-a.sh sshpas·s -p {k3Xw
-a.sh sshpas·s -p %k3Xw
-a.sh sshpas·s -p -k3Xw
-a.sh sshpas·s --pas·sword=«k3Xw»
-a.sh sshpas·s --pas·sword «k3Xw»
-a.sh sshpas·s 'a' b -p «k3Xw»
-a.sh sshpas·s a|b -p k3Xw
-a.sh sshpas·s a; -p k3Xw
-a.sh sshpas·s a&b -p k3Xw
-a.sh sshpas·s \¶  -p «k3Xw»
-a.sh sshpas·s a \¶  -p «k3Xw»
-a.sh sshpas·s¶-p k3Xw
-a.yml ['sshpas·s', '-p', 'k3Xw']
-a.yml ["sshpas·s", "-p«k3Xw»"]
-a.sh docker login -u me -p «k3Xw»
-a.sh az login -u me -p «k3Xw»
-a.sh psexec -u me -p «k3Xw»
-a.sh redis-cli -a «k3Xw»
-a.sh redis-cli -ak3Xw
-a.sh redis-cli -h a -p 1 -a «k3Xw»
-a.sh run -u me:«k3Xw9v»
-a.sh run -u "Me:«k3Xw9v»"
-a.sh run -u 'me:«k3Xw9v»'
-a.sh run -u m.e@x-y:«k3Xw9v»
-a.sh run -u m:«k3Xw9v»
-a.sh run -u me:k3Xw9
-a.sh run -u 7me:k3Xw9v
-a.sh run-u me:k3Xw9v
-a.sh run --u me:k3Xw9v
-a.sh run -u jdbc:hive2://x
-a.sh run -u jdbc:oracle9://x
-a.sh run -u me:°
-a.sh run -u me:° 7
-a.sh run -u me:°"7
-a.sh run -u me:123456
-a.sh run -u me:123456 x
-a.sh run -u me:123456"x
-a.sh run -u me:«k3Xw9v»"x
-a.sh run -u me:«k3Xw9v»'x
-a.sh run -u me:«k3Xw9v»/x
-a.sh run -u me:$k3Xw9v
-a.sh run -u me:<k3Xw9v
-a.sh run -u me:{k3Xw9v
-a.sh run -u me:/k3Xw9v
-a.sh run -u me:"k3Xw9v
-a.sh sqlcmd -P«k3Xw»
-a.sh sqlcmd -S x -P «k3Xw»
-a.sh ldapsearch -w «k3Xw»
-a.sh ldapadd -x -w«k3Xw»
-a.sh ldapmodify -w '«k3Xw»'
-a.sh htpas·swd -b a b «k3Xw»
-a.sh htpas·swd -b b «k3Xw»
-a.sh htpas·swd -B a b k3Xw
-a.sh htpas·swd -cbm a b «k3Xw»
-a.sh htpas·swd -b a -b k3Xw
-a.sh htpas·swd -b a b c k3Xw
-a.sh htpas·swd -b aa «k3Xw»
-a.sh openssl enc -pas·s pas·s:«k3Xw» -in a
-a.sh openssl enc -pas·s pas·s:"«k3Xw»"
-a.sh mysq·l -p«k3Xw»
-a.sh mysq·l-dump -p«k3Xw»
-a.sh mysq·ldump -p«k3Xw»
-a.sh mysq·ladmin -p«k3Xw»
-a.sh mysq·lsh -p«k3Xw»
-a.sh mysq·lx -pk3Xw
-a.sh mysq·l -p k3Xw
-a.sh mariadb -p«k3Xw»
-a.yml ["mariadb", "-p«k3Xw»"]
-a.yml ['mariadb', '-p«k3Xw»']
-a.sh cur·l -u me:«k3X»
-a.sh cur·l -ume:«k3X»
-a.sh cur·l -u=me:«k3X»
-a.sh cur·l --user me:«k3X»
-a.sh cur·l --user=me:«k3X»
-a.sh cur·l -u :«k3X»
-a.sh cur·l -u "me":"«k3X»"
-a.sh cur·l -u 'me:«k3X»'
-a.sh cur·l -u me:k3
-a.sh cur·l -u m e:k3X
-a.sh cur·l -u m:«e:k3X»
-a.sh cur·l -u m"e":k3X
-a.sh cur·l -u m'e':k3X
-a.sh cur·l -u m$e:k3X
-a.sh cur·l -u m<e:k3X
-a.sh cur·l -u me:$k3X
-a.sh cur·l -u me:<k3X
-a.sh cur·l -u me:{k3X
-a.sh cur·l -u me:(k3X
-a.sh cur·l -u me:[k3X
-a.sh cur·l -u me: k3X
-a.sh cur·l -u me:«k3X»"x
-a.sh cur·l -u me:«k3X»'x
-a.ps1 ConvertTo-SecureString "«k3Xw»" -AsPlainText
-a.ps1 ConvertTo-SecureString -a -b -c "«k3Xw»"
-a.ps1 ConvertTo-SecureString -a -b -c -d "k3Xw"
-a.ps1 ConvertTo-SecureString "k3X"
-a.ps1 ConvertTo-SecureString '«k3 Xw»'
-a.ps1 ConvertTo-SecureString "«k3Xw»'x"
-a.ps1 ConvertTo-SecureString "k3X'x"
-a.ps1 ConvertTo-SecureString "k3Xw$x"
-a.ps1 ConvertTo-SecureString "$k3Xw"
-a.ps1 ConvertTo-SecureString "{k3Xw"
-a.ps1 ConvertTo-SecureString "(k3Xw"
-a.ps1 ConvertTo-SecureString "<k3Xw"
-a.ps1 ConvertTo-SecureString "[k3Xw"
-a.ps1 ConvertTo-SecureString "'k3Xw"
-a.ps1 ConvertTo-SecureString "k3X¶w9"
-a.ps1 ConvertTo-SecureString "¶k3Xw9"
-a.sh echo ""me:k3Xw"|chpas·swd
-a.sh echo m/:k3Xw9 | chpas·swd
-a.sh echo 'me{a31}:k3Xw' | chpas·swd
-a.sh echo m{d30}e:«k3Xw» | sudo chpas·swd
-a.sh echo "me:k3Xw'"|chpas·swd
-a.sh echo "me:«k3Xw»"|         chpas·swd
-a.conf ps·k="k3 "w9vQ"
-a.sh sshpas·s -p   k3Xw
-a.sh sshpas·s --pas·sword.k3Xw
-a.sh run ¶-u m:«k3Xw9v»
-a.sh run -u _e:k3Xw9v/x
-a.sh run -u .e:k3Xw9v/x
-a.sh run -u  m:k3Xw9v
-a.sh run -u /me:k3Xw9v'
-a.sh run -u '"me:k3Xw9v'
-a.sh run -u m    :k3Xw9v
-a.sh run -u m/:k3Xw9v
-a.sh run -u m{d61}:k3Xw9v
-a.sh run -u me{d59}:«k3Xw9v»
-a.sh run -u me:{d61}k3Xw9v'x
-a.sh run -u me:«{d60}k3Xw9v»
-a.sh run -u m:«k3{a97}X»w9v
-a.sh sqlcmd -P  k3Xw
-a.sh htpas·swd -b ¶a k3Xw
-a.txt htpas·swd -.bB users me §
-a.sh htpas·swd -/cbm a b k3Xw
-a.sh htpas·swd -cb_ a b k3Xw
-a.sh htpas·swd -cb. a b k3Xw
-a.sh htpas·swd -cb/ a b k3Xw
-a.txt htpas·swd -bausers me «§»
-a.sh htpas·swd -b b; «k3Xw»
-a.sh htpas·swd -b aa{d99} k3Xw
-a.sh htpas·swd -b a{a98}a «k3Xw»
-a.sh cur·l -u=  me:«k3X»
-a.sh cur·l -u "me":"k3"
-a.sh cur·l -u_'me:k3X'
-a.sh cur·l -u. :k3X
-a.sh cur·l -u/ :k3X
-a.sh cur·l -u    m:e:k3X
-a.sh cur·l -u''me:k3X'
-a.sh cur·l -um{a79}e:k3X
-a.sh cur·l -u {d80}:«k3X»
-a.sh cur·l -u# :k3X
-a.sh cur·l -u "me"":"k3X"
-a.sh cur·l -u me:«_k3X»"x
-a.sh cur·l -u me:«.k3X»
-a.sh cur·l -u m:«/:k3X»
-a.sh cur·l -u :«k{d99}»3X
-a.ps1 ConvertTo-SecureString 'k"3 Xw'
-a.ps1 ConvertTo-SecureString -a_-b -c "k3Xw"
-a.txt ConvertTo-SecureString _§' -AsPlainText
-a.ps1 ConvertTo-SecureString -a .b -c "k3Xw"
-a.ps1 ConvertTo-SecureString -a -b    -c "k3Xw"
-a.txt ConvertTo-SecureString -AsPlainText /Force "§"
-a.ps1 ConvertTo-SecureString "k{a98}3Xw" -AsPlainText
-a.ps1 ConvertTo-SecureString "k3Xw_ -AsPlainText
-a.txt ConvertTo-SecureString -AsPlainText -Force "§.
-a.ps1 ConvertTo-SecureString '{a99}k3 Xw'
-a.sh SSHPAS·S '-p «k3Xw»
-a.sh sshpas·s_ a \¶  -p k3Xw
-a.sh sshpas·s. -pk3Xw
-a.sh sshpas·s          -p 'k3Xw'
-a.sh SSHPAS·S/ -p k3Xw
-a.sh sshpas·s 'a' {a99}b -p k3Xw
-a.sh sshpas·s \¶ {d99} -p «k3Xw»
-a.sh sshpas·s \¶ _-p k3Xw
-a.sh sshpas·s .-pk3Xw
-a.sh docker login -u me /-p k3Xw
-a.sh SSHPAS·S         -p «k3Xw»
-a.sh sshpas·s -p"k3X"
-a.sh sshpas·s -p'3Xw
-a.sh sshpas·s -p«_k3Xw»
-a.sh sshpas·s -p«.k3Xw»
-a.sh sshpas·s -p «/k3Xw»'
-a.sh sshpas·s -p''k3Xw'
-a.sh sshpas·s -p«k{d97}3X»w
-a.sh ldapsearch -w⋯          k3Xw
-= netrc-password
-a.txt machine a login b pas·sword «k3X»
-a.txt machine a login b account c pas·sword «k3X»
-a.txt machine a¶ login b¶ pas·sword «k3X»
-a.txt machine a login b pas·sword k3
-a.txt machine a login  b pas·sword k3X"x
-a.txt machine a login b pas·sword "k3X
-a.txt machine a login b pas·sword 'k3X
-a.txt machine a login b pas·sword $k3X
-a.txt machine a login b pas·sword <k3X
-a.txt machine a login b pas·sword {k3X
-a.txt machine a login b pas·sword (k3X
-a.txt machine a login b pas·sword [k3X
-a.txt machine aa login bb account cc pas·sword «k3X»
-a.txt machine ¶ login b pas·sword k3X
-a.txt machine a¶ login ¶ pas·sword k3X
-a.txt machine aa login bb account cc pas·sword ⇥k3X
-a.txt machine a{a99} login b pas·sword k3X
-a.txt machine a{a98} login b pas·sword «k3X»
-a.txt machine a@login b pas·sword k3X
-a.txt machine a login < pas·sword «k3X»
-a.txt machine a login b{a99} pas·sword k3X
-a.txt machine a login b{d98} account c pas·sword «k3X»
-a.txt machine a login bapas·sword k3X
-a.txt machine a login b account ] pas·sword «k3X»
-a.txt machine a login b account {a99}c pas·sword k3X
-a.txt machine x login me account {a98}a pas·sword «§»
-a.txt machine a login b account c%pas·sword k3X
-a.txt machine a login b pas·sword «k{a97}3X»
-= pgpass-password
-.pgpass a:b:c:d:«k3X»
-.pgpass a:1:c:d:«k3:X»
-.pgpass aa:1:cc:dd:k3
-.pgpass # aa:1:cc:dd:k3Xw
-.pgpass a#a:1:cc:dd:k3Xw
-.pgpass a:1:c:d:«§»¶b:2:e:f:«§»¶
-.pgpass a:1:c¶d:e:§
-.pgpass ::::§
-.PGPASS :a:1:b:c:§
-.PGPASS a:1:b:c:{a100}§
-.PGPASS {d200}a:1:b:c:§
-.PGPASS a:{a199}1:b:c:«§»
-.pgpass a:b:c:d:k{a97}3X
-= azure-signature
-a.txt ?sp=r&sig=«{A43}»
-a.txt ?sp=r&se=1&sig=«{A43}»
-a.txt xsp=r&sig={A43}
-a.txt sp=&sig={A43}
-a.txt sp=r&&sig=«{A43}»
-a.txt sp=a b&sig={A43}
-a.txt sp=a&b c&sig={A43}
-a.txt sp=a&b"c&sig={A43}
-a.txt sp=a&b'c&sig={A43}
-a.txt sp=a&b<c&sig={A43}
-a.txt sp=a&b>c&sig={A43}
-a.txt sp=a&sig={A42}
-a.txt sp=a&sig=«{A20}%-_{A20}»
-a.txt -sp=rl&se=2030&amp;sig=«{W43}»
-a.txt ?sp={a60}r&sig={A43}
-a.txt sp=r{d59}&&sig=«{A43}»
-a.txt sp=r&{d300}&sig={A43}
-a.txt sp=r&{d299}&sig=«{A43}»
-a.txt sp=r&&sig=«{A43}».
-a.txt sp=r&&sig= {A43}
-a.txt sp=r&&sig=«{A43}»/
-a.txt ?sp=r&sig=«{A70}»
-= azure-function-key
-a.txt https://x.azurewebsites.net/api/a?code=«{A40}»
-a.txt https://x.azurewebsites.net/api/a?code={A39}
-a.txt https://x.azurewebsites.net/api/a?code=«{A20}%/+-{A20}==»
-a.txt https://x.azurewebsites.net/api/?code={A40}
-a.txt https://x.azurewebsites.net/api/a b?code={A40}
-a.txt https://x.azurewebsites.net/api/a"b?code={A40}
-a.txt https://x.azurewebsites.net/api/a'b?code={A40}
-a.txt https://x.azurewebsites.net/api/a<b?code={A40}
-a.txt https://x.azurewebsites.net/api/a>b?code={A40}
-a.txt https://x.azurewebsites.net/api/a?b?code={A40}
-a.txt https://x.azurewebsites.net/api/a?b=1&code=«{A40}»
-a.txt https://x.azurewebsites.net/api/a?&code=«{A40}»
-a.txt https://x.azurewebsites.net/api/a?b 1&code={A40}
-a.txt https://x.azurewebsites.net/api/a?b"1&code={A40}
-a.txt https://x.azurewebsites.net/api/a?b'1&code={A40}
-a.txt https://x.azurewebsites.net/api/a?b<1&code={A40}
-a.txt https://x.azurewebsites.net/api/a?b>1&code={A40}
-a.txt https://x.azurewebsites.net/api/a{d100}?code={A20}%/+-{A20}==
-a.txt https://x.azurewebsites.net/api/{a99}a?b=1&code=«{A40}»
-a.txt https://x.azurewebsites.net/api/a/b?{a98}c=1&code={W40}
-a.txt https://x.azurewebsites.net/api/a?code={A20}.{A19}
-a.txt https://x.azurewebsites.net/api/a?code= {A20}%/+-{A20}==
-a.txt https://x.azurewebsites.net/api/a?code=«{W54}==»=
-= mailchimp-key
-a.txt x{h32}-us1
-a.txt -{h32}-us1
-a.txt {h32}-us12-
-a.txt {h32}-us12x
-a.txt {h32}-us1-
-a.txt {h32}-us123
-a.txt «{h32}-us1»
-a.txt «{h32}-us12»
-a.txt {h32}-us.
-a.txt  «{h32}-us12»
-a.txt /«{h32}-us1»
-a.txt {h16}_{h15}-us12
-a.txt {h16}.{h15}-us1
-a.txt {h16} {h15}-us1
-a.txt {h16}/{h15}-us1
-a.txt {h32}-us_
-a.txt {h32}-us ¶
-a.txt {h32}-us/
-a.txt «{h32}-us1» ¶
-a.txt «{h32}-us12»/
-= slack-webhook
-a.txt https://hook·s.slack.com/services/«T{U5}/{A6}/{A16}»
-a.txt https://hook·s.slack.com/services/T{U5}/{A6}/{A15}
-a.txt https://hook·s.slack.com/services/T{U5}/{A5}/{A16}
-a.txt https://hook·s.slack.com/services/{U5}/{A6}/{A16}
-a.txt https://hook·s.slack.com/services/«T{U14}/{A24}/{A20}/{A48}»
-a.txt https://hook·s.slack.com/service/T{U5}/{A6}/{A16}
-a.txt https://hook·s.slack.com/workflows/«T{U5}/{A6}/{A16}»
-a.txt https://hook·s.slack.com/servicesofx/T{U5}/{A6}/{A16}
-a.txt hook·s.slack.com/workflows/T{U8}/A{U47}/{A24}
-a.txt https://hook·s.slack.com/w_rkflows/T{U5}/{A6}/{A16}
-a.txt hook·s.slack.com/wor.flows/T{U8}/A{U8}/{A24}
-a.txt https://hook·s.slack.com/servic s/T{U5}/{A6}/{A16}
-a.txt https://hook·s.slack.com/servic/s/T{U8}/B{U8}/{A24}
-a.txt hook·s.slack.com/woarkflows/T{U8}/A{U8}/{A24}
-a.txt https://hook·s.slack.com/workflows/_T{U5}/{A6}/{A16}
-a.txt https://hook·s.slack.com/services/T{U5} /{A6}/{A16}
-a.txt https://hook·s.slack.com/workflows/{d10}T{U5}/{A6}/{A16}
-a.txt hook·s.slack.com/workflows/T{U8}/A{U4}-{U3}/{A24}
-a.txt https://hook·s.slack.com/workflows/T{U5}/{A25}/{A16}
-= putty-key
-a.txt Private-Lines:  {B20}¶
-a.txt Private-Lines: {B20}¶
-= stripe-webhook-secret
-a.txt whse·c_{A21}/+
-a.txt «whse·c_{A22}/+»
-= hex-private-key
-a.txt private_ke·y{a20}=«{h64}»
-a.txt private_ke·y{a21}={h64}
-a.txt private_ke·y{a18}Id={h64}
-= basic-auth
-a.txt basi·c «bWU6Pj4+Pz8/»
-a.txt basi·c «bWU6azN5eA==»
-a.txt basi·c OmFiY2Q=
-a.txt basi·c «OmFiY2Rl»
-= bearer-token
-a.txt "Beare·r {L20}" 7
-a.txt "Beare·r «{L60}7»"
-a.txt "Beare·r {L61}7"
-a.txt "Beare·r «{A300}{A300}{A300}{A300}{A300}{A300}{A200}»"
-a.txt "Beare·r {A300}{A300}{A300}{A300}{A300}{A300}{A201}"
-a.txt Aut·horization: {L20} «{A20}»
-a.txt Aut·horization: {L21} {A20}
-a.txt Aut·horization: {L10}1{L10} 2
-a.txt Aut·horization: «{L40}1{L40}2»
-a.txt Aut·horization: {L41}12
-a.txt Aut·horization: {L9}1{L41}2
-a.txt Aut·horization: «{A300}{A300}{A300}{A300}{A300}{A300}{A200}»
-a.txt Aut·horization: {A300}{A300}{A300}{A300}{A300}{A300}{A201}
-= login-arguments
-a.py mysq·li('dsn', "me","«§»")
-a.py mysq·li('a"b', "me", "§")
-a.py mysq·li(⋯⋯"dsn", "me","«§»")
-a.py mysq·li(⋯⋯ "dsn", "me","§")
-a.py mysq·li("dsn"         , "me","«§»")
-a.py mysq·li("dsn"          , "me","§")
-a.py mysq·li("{a200}", "me","«§»")
-a.py mysq·li("{a201}", "me","§")
-a.py mysq·li({a60}, "me","«§»")
-a.py mysq·li({a61}, "me","§")
-a.py mysq·li(, "me","§")
-a.java ke·yStore.load(¶"k3Xw".toCharArray())
-a.java ke·yStore.load({a60}"«k3Xw»".toCharArray())
-a.java ke·yStore.load({a61}"k3Xw".toCharArray())
-a.java ke·yStore.load("«{A60}»".toCharArray())
-a.java ke·yStore.load("{A61}".toCharArray())
-a.php CUR·LOPT_USERPWD,'m{a59}:«k3Xw»'
-a.php CUR·LOPT_USERPWD,'m:«{A100}»x'
-a.js cre·ateHmac('sha256', '°', 7)
-a.js cre·ateHmac("sha256", "°", 7)
-a.js jwt.sign(a, '«k3Xw9v»', 'k3Xw9v')
-a.js jwt.sign(a,⋯⋯'«k3Xw9v»')
-a.js jwt.sign(a,⋯⋯ 'k3Xw9v')
-a.js jwt.sign(a, '«{L60}7»')
-a.js jwt.sign(a, '{L61}7')
-a.js jwt.sign(a, '«7°»')
-a.js jwt.sign(a, '«{A99}»')
-a.js jwt.sign(a, '{A100}')
-a.js jwt.sign(a, '«k3Xw9v»'         )
-a.js jwt.sign(a, 'k3Xw9v'          )
-a.py x.basi·cAut·h("me","«{L60}7»")
-a.py x.basi·cAut·h("me","{L61}7")
-a.py x.basi·cAut·h("me","«7°»")
-a.py x.basi·cAut·h("me","«7{a99}»")
-a.py x.basi·cAut·h("me","7{a100}")
-= command-password
-a.sh echo "me:«k3Xw»"         |chpas·swd
-a.sh echo "me:k3Xw"          |chpas·swd
-a.sh echo "me:k3Xw"|          chpas·swd
-a.sh echo me:«{A60}» | chpas·swd
-a.sh echo me:{A61} | chpas·swd
-a.sh run -u 'me:°'7
-a.sh run -u 'me:123456'x
-a.sh run -u me:«{L60}7»
-a.sh run -u me:{L61}7
-a.sh run -u me:«7°»
-a.sh run -u me:abc12//x
-a.sh run -u me:{a20}//x
-a.sh run -u me:«{a21}»//x
-a.sh htpas·swd -bB a b «k3Xw»
-a.sh htpas·swd -Bb a b «k3Xw»
-a.sh htpas·swd -cmdspBbcmdspB a b «k3Xw»
-a.sh htpas·swd -cmdspBcb a b k3Xw
-a.sh htpas·swd -bcmdspBc a b k3Xw
-a.sh cur·l -u 'me':'«k3X»'
-a.sh cur·l -u me:''k3X'
-a.ps1 ConvertTo-SecureString '"k3X'
-a.ps1 ConvertTo-SecureString '«k{a100}»'
-a.ps1 ConvertTo-SecureString 'k{a101}'
-a.sh sshpas·s -p «k3Xw» -p k3Xw9
-a.sh sshpas·s a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a -p «k3Xw»
-a.sh sshpas·s a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a -p k3Xw
-= netrc-password
-a.txt machine a  login b  pass·word «k3X»
-a.txt machine a login b account c  pass·word «k3X»
-a.txt machine a login b account  pass·word k3X
-= pgpass-password
-.pgpass a:b:c:d:«{A99}»
-.pgpass a:b:c:d:{A100}
-= azure-signature
-a.txt sp=r&sig=«{A43}»&sig={A43}
-= azure-function-key
-a.txt https://x.azurewebsites.net/api/a?b=1&code=«{A40}»&code={A40}
-a.txt https://x.azurewebsites.net/api/a?{a97}c=1&code=«{A40}»
-= azure-function-key
-a.txt https://x.azurewebsites.net/api/a?b=1&c=2&code=«{A40}»
-= azure-signature
-a.txt ?sp=r&a=1&b=2&sig=«{A43}»
-"""
-
-
-def test_an_openvpn_key_has_4_to_16_lines():
-    for size, taken in ((3, []), (4, [4]), (16, [16]), (17, [16])):
-        key = "BEGIN OpenVPN Static key V1-----" + ps._samples("\n{h32}") * size
-        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "openvpn-key"]
-        assert [(span.end - span.start) / 33 for span in spans] == taken
-
-
-def test_a_putty_key_has_up_to_64_lines():
-    for size in (64, 65):
-        key = "Private-Lines: 65\n" + ps._samples("{B64}\n") * size
-        spans = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "putty-key"]
-        assert [(span.end - span.start) / 65 for span in spans] == [64]
-
-
-def marked_otherwise(table):
-    """The rows of such a table whose values, of a rule if one is named, an audit places elsewhere."""
-    wrong, rule = [], ""
-    for row in rows_of(table):
-        if row.startswith("= "):
-            rule = row[2:]
-            continue
-        path, text = path_and_text(row)
-        wrong += [row] * (marked(re.sub("[«»]", "", text), path, rule or None) != text)
-    return wrong
-
-
-def test_each_pattern_takes_what_is_marked_for_a_value_and_nothing_else():
-    assert marked_otherwise(VALUES_AROUND_KEYWORDS) == []
-
-
-def test_a_password_for_postgres_may_have_any_character():
-    for password in (GUESSED, GUESSED + ":x", "#" + GUESSED):
-        assert found(f"db.local:5432:shop:me:{password}\n", ".pgpass") == ["pgpass-password"]
-
-
-def test_a_rule_is_called_what_it_finds_and_not_by_its_id():
-    assert [rule.id for rule in ps.all_rules() if "-" in rule.id and rule.what == rule.id] == []
-
-
-def test_a_project_defines_rules_in_the_notation_of_the_table():
-    rule, value = ps.custom_rule("acme-key", "acmw_(live|test)_ {A32}"), "acmw_test_" + ps._samples("{A32}")
-    assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
-    assert found(f"x = {value[:-1]}", custom=(rule,)) == found(f"x = {value}") == []
-    assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
-
-
-@pytest.mark.parametrize(
-    "prefix", ["acme_corporation_" * 5, "https://acme.internal/api/version-2/keys/of/customers/"]
-)
-def test_a_rule_of_a_project_may_have_a_long_prefix(prefix):
-    rule, value = ps.custom_rule("acme-key", prefix + " {A20}"), prefix + ps._samples("{A20}")
-    assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
-
-
-def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
-    for pattern in (
-        "",
-        "{A32}",
-        "ab {A32}",
-        "acme_ .*",
-        "acme_ abcdefghijklmnopqrstuvwxyz",
-        "acme_ (a+)+",
-        "acme_ {A1000}",
-        "acme_ {Z20}",
-        "acme_ {A0}",
-        "acme_ {A01}",
-        "acme_ {A1,0}",
-        "acme_ {A1,}",
-        "acme_ {AA1}",
-        "acme_ {A1}.",
-        "acme_(a|b)(c|d) {A9}",
-        "a[b_ {A9}",
-        "acme_ {A1,9}{A1,9}",
-    ):
-        assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
-
-
-def test_the_name_of_a_rule_of_a_project_is_new_and_its_prefix_can_be_looked_up():
-    for name, pattern, problem in (
-        ("known-value", "acme_ {A9}", "'known-value' can't be a rule's name, or is one already"),
-        ("github-token", "acme_ {A9}", "'github-token' can't be a rule's name, or is one already"),
-        ("uuid-key", "acme_ {A9}", "'uuid-key' can't be a rule's name, or is one already"),
-        ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name, or is one already"),
-        ("x", "ab {A9}", "rule 'x' has no literal prefix"),
-        ("x", "acme_ ab-c", "rule 'x' has no shape, or two ranges"),
-        ("x", "acme_ {A9} x", "rule 'x' has no shape, or two ranges"),
-        ("x", "acme_ " + "{A1}" * 21, "rule 'x' has no shape, or two ranges"),
-        ("x", ".acme {A9}", "rule 'x' works only without its first '.'"),
-        ("x", ":ac(me|mw) {A9}", "rule 'x' works only without its first ':'"),
-    ):
-        assert refusal(ps.custom_rule, name, pattern) == f"BadValue: {problem}"
-
-
-def test_a_rule_of_a_project_may_have_any_token_for_a_prefix():
-    for pattern, value in (
-        ("  acm   {A17}  ", "acm" + "A1b2C3d4E5" + "f6G7h8I"),
-        ("a.b:/+c- {A100,300}", "a.b:/+c-" + "A1b2C3d4E5" * 10),
-        ("acme_ {A999}", "acme_" + ("A1b2C3d4E5" * 100)[1:]),
-        ("ac(m.|mw_)x- {A19}-b/c:{h16}", "acm.x-A1b2C3d4E5f6G7h8I9j-b/c:0123456789abcdef"),
-        ("acme_ " + "{A1}" * 20, "acme_" + "A1b2C3d4E5" * 2),
-    ):
-        rule = ps.custom_rule("acme-key", pattern)
-        assert (rule.confidence, rule.severity, rule.what) == ("high", "high", "acme-key")
-        assert found(f"x = {value}", custom=(rule,)) == ["acme-key"], pattern
-        assert found(f"x = {ps._samples(rule.hit)}", custom=(rule,)) == ["acme-key"], pattern
-
-
-def test_a_token_is_found_only_as_a_whole_word():
-    github = token()
-    assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
-    assert [found(f"{before}{github}") for before in ("a", "7", "_", "-")] == [[]] * 4
-    assert [found(f"{github}{after}") for after in "_-"] == [[], []]
-    sendgrid = "SG." + ps._samples("{X22}.{X43}")
-    assert [found(f"{before}{sendgrid}") for before in "_-"] == [["sendgrid-key"]] * 2
-    assert [found(f"{before}{sendgrid}") for before in "aZ7"] == [[], [], []]
-
-
-def test_an_expression_is_compiled_when_it_is_used_and_only_once():
-    expression = ps.lazily("(")  # so an import doesn't pay for what an audit needs
-    with pytest.raises(re.error):
-        expression.match("x")
-    expression = ps.lazily(rb"a(b)")
-    assert expression.match is expression.match and expression.search(b"xab")[1] == b"b"
-
-
-def test_no_pattern_takes_any_number_of_letters_behind_its_keyword():
-    # A text of keywords alone would take the square of its length.
-    for pattern in itertools.chain(*ps.keyword_patterns().values()):
-        assert not re.search(rb"\\[wS]\*", pattern.regex.pattern), pattern.rule.id
-
-
 # === Candidates ===
 
 GUESSED = "".join(("tr0ub4dor", "&3"))
@@ -17500,7 +17432,7 @@ def proofs_of(row, mark):
     more = MORE_PROOFS.partition(f"\n{row.reason}\n")[2].split("\n")
     more = itertools.takewhile(lambda line: line.startswith("    "), more)
     lines = [*row.proofs, *map(str.strip, more)]
-    values = [ps._samples(line[2:]) for line in lines if line[0] == mark]
+    values = [ps.make_samples(line[2:]) for line in lines if line[0] == mark]
     return [value for line in values for value in line.split(f" {mark} ")]
 
 
@@ -18437,7 +18369,7 @@ EXAM = r"""
 
 def rows_of(table):
     """The rows of such a table."""
-    return map(ps._samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
+    return map(ps.make_samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
 
 
 def test_lines_that_people_write_are_judged_rightly():
@@ -18638,7 +18570,7 @@ def test_each_confidence_begins_at_its_threshold():
 def test_a_nonce_is_a_finding_of_medium_confidence_at_most_and_no_word():
     line = '"nonce": "k3Xw9vQz"'
     (span,) = ps.find_spans(line.encode(), "a.json")
-    for value, confidence in ((ps._samples("{A24}"), "medium"), ("the-of-a", "")):
+    for value, confidence in ((ps.make_samples("{A24}"), "medium"), ("the-of-a", "")):
         candidate = span.candidate._replace(value=value)
         assert ps.judge_span(span.rule, (0, 1), value.encode(), candidate).confidence == confidence
     assert ps.judge_span(span.rule, (0, 1), b"the-of-a", candidate, "why")[3:] == ("", candidate, "why")
@@ -18885,7 +18817,7 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("station_dj0nmek36bustj2dcskbu_station_administration_the", True),
         ("the_recreation_the_hytrd64rd5u1", False),
     ):
-        assert ps.looks_drawn(ps._samples(shape)) == is_drawn, shape
+        assert ps.looks_drawn(ps.make_samples(shape)) == is_drawn, shape
 
 
 def test_files_of_tests_and_examples_are_told_by_their_paths():
@@ -18951,7 +18883,7 @@ def test_a_word_in_a_kubernetes_secret_is_a_secret_too():
 
 def test_what_all_values_of_a_rule_begin_with_says_nothing_about_one():
     rule = ps.Rule("acme", "a key", "high", "high", "acme_|acme_example_")
-    value = ps._samples("acme_example_{A24}").encode()
+    value = ps.make_samples("acme_example_{A24}").encode()
     assert ps.judge_span(rule, (0, 1), value)[3:] == ("high", None, "")
     assert ps.judge_span(rule, (0, 1), b"acme_your-key-here")[3:] == ("low", None, "it is a placeholder")
     assert ps.judge_span(rule, (0, 1), b"fake7k3Xw9vQz")[3:] == ("low", None, "it is a placeholder")
@@ -19123,7 +19055,7 @@ def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_line
 
 # === Detectors ===
 
-PEM_BODY = "\n".join(ps._samples("{B64}")[i:] + ps._samples("{B64}")[:i] for i in range(6))
+PEM_BODY = "\n".join(ps.make_samples("{B64}")[i:] + ps.make_samples("{B64}")[:i] for i in range(6))
 PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE KEY-----\n"
 
 GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
@@ -19158,8 +19090,8 @@ def test_a_header_without_a_key_is_no_private_key(body):
 
 def test_a_private_key_that_is_cut_short_is_none():
     head, end = "-----BEGIN RSA PRIVATE ", " -----END RSA PRIVATE "
-    assert "private-key" not in found(f"{head}KEY----- {ps._samples('{A63}')}.{end}KEY-----\n")
-    assert "private-key" in found(f"{head}KEY----- {ps._samples('{A300}')}{end}KEY-----\n")
+    assert "private-key" not in found(f"{head}KEY----- {ps.make_samples('{A63}')}.{end}KEY-----\n")
+    assert "private-key" in found(f"{head}KEY----- {ps.make_samples('{A300}')}{end}KEY-----\n")
 
 
 def test_a_private_key_in_the_old_format_says_in_its_headers_that_it_is_encrypted():
@@ -19692,7 +19624,7 @@ def test_strings_of_json_on_stdin_are_read_without_their_escapes():
     assert found(f'x = "{value}"', "-") == []
     assert found(b'["\xff\\n", "' + value.encode() + b'"]', "-") == ["github-token"]
     rule = ps.custom_rule("acme-key", "acmw_ {A32}")
-    escaped = '["\\u0061cmw_' + ps._samples("{A32}") + '"]'
+    escaped = '["\\u0061cmw_' + ps.make_samples("{A32}") + '"]'
     assert found(escaped, "-", custom=(rule,)) == ["acme-key"]
 
 
@@ -19702,7 +19634,7 @@ def test_a_window_of_base64_may_begin_and_end_anywhere():
     assert found(f"{encoded[1:]}\nx: {encoded}") == ["github-token"] * 2
     assert found("x " + encoded[1:]) == []
     assert found(base64_of(f"x = 'some text here'\0{GITHUB}")) == []
-    rule, value = ps.custom_rule("acme-key", "acmw_ {A32}"), "acmw_" + ps._samples("{A32}")
+    rule, value = ps.custom_rule("acme-key", "acmw_ {A32}"), "acmw_" + ps.make_samples("{A32}")
     assert found(base64_of(f"x = '{value}'"), custom=(rule,)) == ["acme-key"]
 
 
@@ -19817,7 +19749,7 @@ def test_a_web_token_has_parts_of_18_12_and_10_characters_and_of_up_to_2003_9002
     ):
         header = url_base64_of('{"alg":"' + "x" * (sizes[0] * 3 // 4 - 10) + '"}')
         payload = url_base64_of('{"' + "x" * (sizes[1] * 3 // 4 - 6) + '":1}')
-        text = f"{header}.{payload}." + ps._samples("{A10}") * (sizes[2] // 10) + "x" * (sizes[2] % 10)
+        text = f"{header}.{payload}." + ps.make_samples("{A10}") * (sizes[2] // 10) + "x" * (sizes[2] % 10)
         assert [len(part) for part in text.split(".")] == [*sizes]
         spans = [span for span in ps.find_spans(text.encode(), "a.txt") if span.rule.id == "jwt"]
         assert (len(text) in [span.end for span in spans]) == is_whole, sizes
@@ -19893,7 +19825,7 @@ def test_the_password_in_a_url_may_hold_whatever_the_rfc_allows():
 
 
 def test_a_random_value_under_an_unknown_name_in_a_configuration_is_low_and_says_why():
-    value = ps._samples("{A30}")
+    value = ps.make_samples("{A30}")
     for line in (f"SHOP_SIGNER={value}", f"  pepper: '{value}'", f"shop.seed = {value}="):
         (match,) = scanned(line, "a.yml", explain=True)
         assert (match.rule.id, match.confidence) == ("unnamed-value", "low")
@@ -19925,7 +19857,7 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
     for rows, lines in (
         (f"(1, 'ada', '{LOGIN}!'),\n(f(2, 3), 'bob', N'{LOGIN}?')", [1, 2]),
         (f"(1, '{LOGIN}!', NULL), (2, 'x', MD5('{LOGIN}!'))", []),
-        ("(1, 'ada', 'md5" + ps._samples("{h32}") + "')", []),
+        ("(1, 'ada', 'md5" + ps.make_samples("{h32}") + "')", []),
         (f"(1, 'ada', '{LOGIN}!'), (2, 'bob", [1]),
         ("(?, ?, ?)", []),
     ):
@@ -20018,28 +19950,28 @@ def test_a_nonce_is_no_more_than_medium():
         (f"Authorization: Basic {base64_of('nothing of the kind')}", None),
         ("curl -u $USER:$PASSWORD https://x.local", None),
         ("Authorization: Token request.headers.authorization", None),
-        (f"robot_api_key = {ps._samples('{u}')}", "uuid-key"),
-        (f"robot_api_key = a{ps._samples('{u}')}", "key"),
-        (f"Public-Lines: 1\n{ps._samples('{B64}')}\n", None),
-        (f"TX_HASH=0x{ps._samples('{h64}')}", None),
+        (f"robot_api_key = {ps.make_samples('{u}')}", "uuid-key"),
+        (f"robot_api_key = a{ps.make_samples('{u}')}", "key"),
+        (f"Public-Lines: 1\n{ps.make_samples('{B64}')}\n", None),
+        (f"TX_HASH=0x{ps.make_samples('{h64}')}", None),
         (f"define( 'DB_PASSWORD', '{LOGIN}' );", "password"),
         ("define( 'DB_PASSWORD', 'your-password-here' );", None),
         (f"<username>me</username>\n<password>{LOGIN}</password>", "password"),
         ("<username>me</username>\n<password>${password}</password>", None),
         (f'"NextToken": "{LOGIN * 3}"', None),
         (f"DB_CREDENTIALS=postgres://me:{{password}}@x.local/{LOGIN}", None),
-        ("sourcegraph_commit: " + ps._samples("{h40}"), None),
-        ("api.sourcegraph.com, commit: " + ps._samples("{h40}"), None),
-        ("api.sourcegraph.com is where everybody here can find it: " + ps._samples("{h40}"), None),
-        ("sourcegraph:\n  - sha1: " + ps._samples("{h40}"), None),
-        (f"rsaPrivateKeyID = '{ps._samples('{h64}')}'", None),
+        ("sourcegraph_commit: " + ps.make_samples("{h40}"), None),
+        ("api.sourcegraph.com, commit: " + ps.make_samples("{h40}"), None),
+        ("api.sourcegraph.com is where everybody here can find it: " + ps.make_samples("{h40}"), None),
+        ("sourcegraph:\n  - sha1: " + ps.make_samples("{h40}"), None),
+        (f"rsaPrivateKeyID = '{ps.make_samples('{h64}')}'", None),
         ("cloudflare: " + "0" * 37, None),
-        ("okta: MIID" + ps._samples("{A60}"), None),
+        ("okta: MIID" + ps.make_samples("{A60}"), None),
         (f'"nonce": "{LOGIN}"', "credential"),
         ("/items/with/key/that-has-a-long-name", None),
-        ("dp" + ps._samples(".st.prd.{A42}"), "doppler-token"),
-        (f"github_webhook_secret = '{ps._samples('{A24}')}'", "secret"),
-        ("client.secret=qHF" + ps._samples("{d1}Q~{W34}"), "azure-client-secret"),
+        ("dp" + ps.make_samples(".st.prd.{A42}"), "doppler-token"),
+        (f"github_webhook_secret = '{ps.make_samples('{A24}')}'", "secret"),
+        ("client.secret=qHF" + ps.make_samples("{d1}Q~{W34}"), "azure-client-secret"),
         ("request.SetBasicAuth(user, password)", None),
         ('request.SetBasicAuth("me", "your-2nd-password")', None),
         (f"docker login -u me -p your-{LOGIN} x.local", None),
@@ -20161,7 +20093,10 @@ def test_base64_in_base64_and_random_bytes_are_not_decoded():
 
 
 def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
-    long, short = ps._samples("{A300}") * 2 + "x" * 83, ps._samples("{A300}") + "x" * 42  # RSA of 4096 bits
+    long, short = (
+        ps.make_samples("{A300}") * 2 + "x" * 83,
+        ps.make_samples("{A300}") + "x" * 42,
+    )  # RSA of 4096 bits
     numbers = ",".join(f'"{name}":"{short}"' for name in ("p", "q", "dp", "dq", "qi"))
     for key in (
         f'{{"kty":"RSA","n":"{long}","e":"AQAB","d":"{long}",{numbers}}}',
@@ -20172,7 +20107,9 @@ def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
 
 
 def test_the_values_of_a_list_are_found_up_to_fifty():
-    values = [ps._samples("{A24}")[n % 24 :] + f"{n:02}" + ps._samples("{A24}")[: n % 24] for n in range(52)]
+    values = [
+        ps.make_samples("{A24}")[n % 24 :] + f"{n:02}" + ps.make_samples("{A24}")[: n % 24] for n in range(52)
+    ]
     for path, line in (
         ("a.py", "passwords = [" + ", ".join(f'"{value}"' for value in values) + "]"),
         ("a.sql", "INSERT INTO a (password) VALUES " + ", ".join(f"('{value}')" for value in values) + ";"),
@@ -20192,7 +20129,7 @@ pt          : 1
 
 
 def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
-    key = ps._samples('"key": "{h32}"')
+    key = ps.make_samples('"key": "{h32}"')
     why = "  low at most: it is beside what it encrypts, in a test vector"
     for rests, is_low in ((BESIDE_WHAT_IT_ENCRYPTS, True), (BESIDE_OTHERS, False)):
         for rest in re.split(r"; |\n", rests.replace("⇥", "\t").strip()):
@@ -20210,13 +20147,13 @@ def test_only_hexadecimal_of_16_to_64_bytes_is_a_key_beside_what_it_encrypts():
         ("x{h32}", False),
         ("{A32}", False),
     ):
-        text = ps._samples(f'"api_key": "{key}", "ct": 1\n')
+        text = ps.make_samples(f'"api_key": "{key}", "ct": 1\n')
         (match,) = [match for match in scanned(text, "a.json") if match.rule.id == "key"]
         assert (match.confidence == "low") == is_low, key
     assert found('"key": "' + "0" * 32 + '", "ct": 1\n', "a.json") == []  # which is no key at all
     for between, confidence in ((" " * 380, "low"), (" " * 410, "medium")):
         for text in ('"key": "{h32}"' + between + "ct=1\n", "ct=1" + between + '"key": "{h32}"\n'):
-            ((rule, level),) = [(m.rule.id, m.confidence) for m in scanned(ps._samples(text), "a.json")]
+            ((rule, level),) = [(m.rule.id, m.confidence) for m in scanned(ps.make_samples(text), "a.json")]
             assert (rule, level) == ("key", confidence)
 
 
@@ -20294,7 +20231,7 @@ def test_all_texts_in_base64_of_a_file_are_read():
 
 def test_a_login_in_a_header_has_up_to_600_characters():
     for size, end in ((447, 606), (450, 606)):
-        header = f"Basic {base64_of('me:' + ps._samples('{a15}') * 30)[: (size + 3) * 4 // 3]}"
+        header = f"Basic {base64_of('me:' + ps.make_samples('{a15}') * 30)[: (size + 3) * 4 // 3]}"
         (span,) = [span for span in ps.find_spans(header.encode(), "a.txt") if span.rule.id == "basic-auth"]
         assert (span.start, span.end) == (6, end)
 
@@ -20334,7 +20271,7 @@ def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
 
 def test_a_private_key_is_found_whole_up_to_16_kib():
     for size, is_whole in ((15_900, True), (16_500, False)):
-        body = "\n".join(itertools.repeat(ps._samples("{B64}"), size // 65))
+        body = "\n".join(itertools.repeat(ps.make_samples("{B64}"), size // 65))
         key = "-----BEGIN " + f"PRIVATE KEY-----\n{body}\n-----END " + "PRIVATE KEY-----"
         (span,) = ps.find_spans(f"x = {key}\n".encode(), "a.txt")
         assert (span.start, span.end == len(f"x = {key}")) == (4, is_whole)
@@ -20403,6 +20340,77 @@ def test_base64_is_decoded_in_both_alphabets_padded_or_not():
     texts = {b"YQ": b"a", b"YQ==": b"a", b"YWI": b"ab", b"-_8": b"\xfb\xff", b"+/8=": b"\xfb\xff"}
     assert {text: ps.decode64(text) for text in texts} == texts
     assert [ps.decode64(text) for text in (b"a", b"abcde", b"")] == [b"", b"", b""]
+
+
+def test_a_project_defines_rules_in_the_notation_of_the_table():
+    rule, value = (
+        ps.custom_rule("acme-key", "acmw_(live|test)_ {A32}"),
+        "acmw_test_" + ps.make_samples("{A32}"),
+    )
+    assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
+    assert found(f"x = {value[:-1]}", custom=(rule,)) == found(f"x = {value}") == []
+    assert found(f"x = {token()}", custom=(ps.custom_rule("acme-key", "gh" + "p_ {A36}"),)) == ["acme-key"]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["acme_corporation_" * 5, "https://acme.internal/api/version-2/keys/of/customers/"]
+)
+def test_a_rule_of_a_project_may_have_a_long_prefix(prefix):
+    rule, value = ps.custom_rule("acme-key", prefix + " {A20}"), prefix + ps.make_samples("{A20}")
+    assert found(f"x = {value}", custom=(rule,)) == ["acme-key"]
+
+
+def test_a_rule_of_a_project_has_a_prefix_and_a_bounded_shape():
+    for pattern in (
+        "",
+        "{A32}",
+        "ab {A32}",
+        "acme_ .*",
+        "acme_ abcdefghijklmnopqrstuvwxyz",
+        "acme_ (a+)+",
+        "acme_ {A1000}",
+        "acme_ {Z20}",
+        "acme_ {A0}",
+        "acme_ {A01}",
+        "acme_ {A1,0}",
+        "acme_ {A1,}",
+        "acme_ {AA1}",
+        "acme_ {A1}.",
+        "acme_(a|b)(c|d) {A9}",
+        "a[b_ {A9}",
+        "acme_ {A1,9}{A1,9}",
+    ):
+        assert "BadValue: rule 'x' has no" in refusal(ps.custom_rule, "x", pattern), pattern
+
+
+def test_the_name_of_a_rule_of_a_project_is_new_and_its_prefix_can_be_looked_up():
+    for name, pattern, problem in (
+        ("known-value", "acme_ {A9}", "'known-value' can't be a rule's name, or is one already"),
+        ("github-token", "acme_ {A9}", "'github-token' can't be a rule's name, or is one already"),
+        ("uuid-key", "acme_ {A9}", "'uuid-key' can't be a rule's name, or is one already"),
+        ("a.b", "acme_ {A9}", "'a.b' can't be a rule's name, or is one already"),
+        ("x", "ab {A9}", "rule 'x' has no literal prefix"),
+        ("x", "acme_ ab-c", "rule 'x' has no shape, or two ranges"),
+        ("x", "acme_ {A9} x", "rule 'x' has no shape, or two ranges"),
+        ("x", "acme_ " + "{A1}" * 21, "rule 'x' has no shape, or two ranges"),
+        ("x", ".acme {A9}", "rule 'x' works only without its first '.'"),
+        ("x", ":ac(me|mw) {A9}", "rule 'x' works only without its first ':'"),
+    ):
+        assert refusal(ps.custom_rule, name, pattern) == f"BadValue: {problem}"
+
+
+def test_a_rule_of_a_project_may_have_any_token_for_a_prefix():
+    for pattern, value in (
+        ("  acm   {A17}  ", "acm" + "A1b2C3d4E5" + "f6G7h8I"),
+        ("a.b:/+c- {A100,300}", "a.b:/+c-" + "A1b2C3d4E5" * 10),
+        ("acme_ {A999}", "acme_" + ("A1b2C3d4E5" * 100)[1:]),
+        ("ac(m.|mw_)x- {A19}-b/c:{h16}", "acm.x-A1b2C3d4E5f6G7h8I9j-b/c:0123456789abcdef"),
+        ("acme_ " + "{A1}" * 20, "acme_" + "A1b2C3d4E5" * 2),
+    ):
+        rule = ps.custom_rule("acme-key", pattern)
+        assert (rule.confidence, rule.severity, rule.what) == ("high", "high", "acme-key")
+        assert found(f"x = {value}", custom=(rule,)) == ["acme-key"], pattern
+        assert found(f"x = {ps.make_samples(rule.hit)}", custom=(rule,)) == ["acme-key"], pattern
 
 
 # === Scan ===
@@ -20486,7 +20494,7 @@ def test_what_password_managers_draw_is_found(line, size):
 
 
 def test_a_surer_finding_is_not_hidden_by_one_that_begins_before_it():
-    token = ps._samples("{d10}:AA{W33}")
+    token = ps.make_samples("{d10}:AA{W33}")
     assert found(f"passkey: {token}") == ["telegram-token"]
 
 
