@@ -10341,9 +10341,8 @@ def _literal(node: object) -> str:
 
 
 # === Commands ===
-# One function per command, whose result is the exit code; None is 0. The table at the end of the file has its
-# arguments. Results go to stdout, everything else to stderr. main() opens stores of its own, and so changes
-# nothing about a program that calls it.
+# One function per command, whose result is the exit code; None is 0. Results go to stdout, everything else to
+# stderr. main() opens stores of its own, and so changes nothing about a program that calls it.
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -10408,7 +10407,7 @@ def run_as_program() -> NoReturn:
 def _parse(words: list[str], group: str = "") -> Namespace:
     """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
     lines = ["commands:" if group else _OVERVIEW]
-    for row, (run, *_) in _COMMANDS.items():
+    for row, (run, _) in _COMMANDS.items():
         if row.startswith(group):
             lines.append(f"  {row:<17} " + (run.__doc__ or "").partition("\n")[0])
     parser = _parser(group, "\n".join(lines), _GROUP)
@@ -10434,7 +10433,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
-    run, *arguments = _COMMANDS[name]
+    run, arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
     command_line: list[str] = []
     if name == "run" and "--" in words:  # what follows the dashes belongs to another program
@@ -10529,6 +10528,55 @@ def _print_value(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))  # str: TOML's dates and times
 
 
+def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
+    """Return what add_argument takes; `form` is a name, or a name and a placeholder for its value."""
+    name, _, metavar = form.partition(" ")
+    if metavar:
+        settings["metavar"] = metavar
+    return name, {"help": help, **settings}
+
+
+_flag = partial(_arg, action="store_true")
+_GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
+_NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
+_NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
+_JSON = _flag("--json", "print JSON")
+_VERSION = _arg("--version N", "a version of a Vault secret; default: the newest", type=int)
+_KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
+_SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+_MEMBER = _arg("name NAME", "the member's name")
+_SPEC_HELP = f"by default token:32; {SPEC_HINT}"
+_ALIASES = {"ls": "list", "rm": "delete"}
+
+_Run = Callable[..., Optional[int]]
+# By what is typed, in the order of help: a function and its arguments. Only @_command adds to it.
+_COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
+
+
+def _command(*arguments: Any) -> Callable[[_Run], _Run]:
+    """Make a function a command with these arguments; a list holds options of which one can be given.
+
+    cmd_config_get is the command "get" of the group "config". The docstring is its help: a summary under 60
+    characters, examples in which $ is this program, details.
+    """
+
+    def register(run: _Run) -> _Run:
+        _COMMANDS[run.__name__[4:].replace("_", " ")] = (run, arguments)
+        return run
+
+    return register
+
+
+@_command(
+    _NAME,
+    _arg("stray", "", nargs="*", default=[]),  # not in the help; named in an error
+    [
+        _arg("--from-file F", "store what this file holds, byte for byte"),
+        _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32"),
+        _arg("--value V", "unsafe: others can see it in ps and history"),
+    ],
+    _flag("--json", "all fields of a Vault secret, as a JSON object"),
+)
 def cmd_set(args: Namespace) -> None:
     """Store a secret; prompts twice, or reads stdin.
 
@@ -10601,6 +10649,13 @@ def _sealed_store(args: Namespace) -> Store:
     return store
 
 
+@_command(
+    _NAME,
+    _arg("--stage", "previous: before the last rotation", choices=STAGES, default="current"),
+    _VERSION,
+    _flag("--raw", "print a reference instead of what it points to"),
+    _flag("--json", "all fields of a Vault secret"),
+)
 def cmd_get(args: Namespace) -> None:
     """Print the value of a secret.
 
@@ -10621,6 +10676,12 @@ def cmd_get(args: Namespace) -> None:
     _print_value(value)
 
 
+@_command(
+    _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
+    _flag("--all", "also settings of the .env file, such as DB_HOST"),
+    _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
+    _JSON,
+)
 def cmd_list(args: Namespace) -> None:
     """List the names of secrets, never values.
 
@@ -10646,6 +10707,13 @@ def cmd_list(args: Namespace) -> None:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
 
 
+@_command(
+    _arg("names NAME", "secrets", nargs="+"),
+    [
+        _arg("--version N", "delete a version of a Vault secret", type=int),
+        _flag("--metadata", "remove a Vault secret with all its versions, for good"),
+    ],
+)
 def cmd_delete(args: Namespace) -> int:
     """Delete secrets, with their previous and pending values.
 
@@ -10685,6 +10753,41 @@ def _delete(args: Namespace, name: str) -> None:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 
 
+@_command(
+    _NAMES,
+    # For the help: the parser never sees what follows the dashes.
+    _arg("command_line -- CMD", "the command and its arguments", nargs="*"),
+    _flag("--no-mask", "leave the command's output as it is"),
+)
+def cmd_run(args: Namespace) -> int:
+    """Run a command with secrets, masked in its output.
+
+    $ run -- ./server                     # with all secrets
+    $ run DB_PASSWORD -- psql app         # with one
+    $ run app/db# --backend vault -- env  # APP_DB_USER, …
+    """
+    if not args.command_line:
+        raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
+    environment, values = environment_with_secrets(args.store(), args.names, args.manager)
+    if not any(values.values()):
+        _say("note: the command gets no secrets; see which store is used with: status")
+    if args.no_mask:
+        run_in_place(args.command_line, environment)
+    _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
+    return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
+
+
+def _warn_unmasked(names: Iterable[str]) -> None:
+    short = ", ".join(sorted(names))
+    if short:
+        _say(f"not masked (under {MIN_MASKED} characters): {short}")
+
+
+@_command(
+    _arg("file FILE", "a .env or JSON file; - for stdin"),
+    _flag("--all", "move settings such as DB_HOST, too"),
+    _flag("--remove", "delete FILE instead of leaving references in it"),
+)
 def cmd_import(args: Namespace) -> None:
     """Move the secrets of a .env file into a store.
 
@@ -10745,6 +10848,7 @@ def _take_out_secrets(path: str, data: bytes, references: dict[str, str]) -> Non
     _say(f"{path} now refers to {plural(len(references), 'secret')}")
 
 
+@_command(_NAMES, _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"))
 def cmd_export(args: Namespace) -> None:
     """Print secrets for another program to read.
 
@@ -10763,6 +10867,10 @@ def cmd_export(args: Namespace) -> None:
     print(export_secrets(values, args.format), end="")
 
 
+@_command(
+    _arg("file FILE", "the template; default: stdin", nargs="?", default="-"),
+    _arg("--output F", "write a file of mode 0600 instead of stdout"),
+)
 def cmd_inject(args: Namespace) -> None:
     """Put secrets into a template: ${secret:NAME}.
 
@@ -10787,30 +10895,12 @@ def cmd_inject(args: Namespace) -> None:
         file.write(data)
 
 
-def cmd_run(args: Namespace) -> int:
-    """Run a command with secrets, masked in its output.
-
-    $ run -- ./server                     # with all secrets
-    $ run DB_PASSWORD -- psql app         # with one
-    $ run app/db# --backend vault -- env  # APP_DB_USER, …
-    """
-    if not args.command_line:
-        raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
-    environment, values = environment_with_secrets(args.store(), args.names, args.manager)
-    if not any(values.values()):
-        _say("note: the command gets no secrets; see which store is used with: status")
-    if args.no_mask:
-        run_in_place(args.command_line, environment)
-    _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
-    return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
-
-
-def _warn_unmasked(names: Iterable[str]) -> None:
-    short = ", ".join(sorted(names))
-    if short:
-        _say(f"not masked (under {MIN_MASKED} characters): {short}")
-
-
+@_command(
+    _arg("files FILE", "text files, - for stdin; default: stdin", nargs="*"),
+    _flag("--in-place", "replace the files instead of printing them"),
+    _flag("--found", "also mask what an audit finds with high confidence"),
+    _arg("--confidence", "also mask what it finds with this and above", choices=CONFIDENCES),
+)
 def cmd_redact(args: Namespace) -> int:
     """Replace the store's values in any text with ***.
 
@@ -10844,6 +10934,7 @@ def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[.
             sys.stdout.buffer.flush()  # for who follows a log
 
 
+@_command(_KEY, _flag("--secret", "resolve references"))
 def cmd_config_get(args: Namespace) -> None:
     """Print a setting; with --secret, resolve its references.
 
@@ -10859,6 +10950,14 @@ def cmd_config_get(args: Namespace) -> None:
     _print_value(value)
 
 
+@_command(
+    _KEY,
+    _arg("value VALUE", "default: prompts, or reads stdin", nargs="?"),
+    [
+        _flag("--json", "VALUE is JSON: a number, true, a list"),
+        _flag("--secret", "store the value, and a reference in the file"),
+    ],
+)
 def cmd_config_set(args: Namespace) -> None:
     """Write a setting; with --secret, store its value.
 
@@ -10889,6 +10988,7 @@ def cmd_config_set(args: Namespace) -> None:
         _say(f"note: {config.explain(args.key)} comes before the file")
 
 
+@_command(_KEY)
 def cmd_config_delete(args: Namespace) -> None:
     """Remove a setting; a secret it refers to stays."""
     config = SecretConfig(backend=args.manager)
@@ -10896,11 +10996,147 @@ def cmd_config_delete(args: Namespace) -> None:
         raise NotFound(f"no setting {show(args.key)} in {config.path}")
 
 
+@_command(_KEY)
 def cmd_config_explain(args: Namespace) -> None:
     """Say where a setting comes from, never its value."""
     print(printable(SecretConfig(backend=args.manager).explain(args.key)))
 
 
+@_command(
+    _NAME,
+    _arg("--every TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
+    _arg("--generate SPEC", f"how to make values, {_SPEC_HELP}, or command:CMD", default="token:32"),
+    _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
+    _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
+    _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
+    _arg("--keep-previous TIME", "when to delete the previous value; default: never"),
+)
+def cmd_rotate_schedule(args: Namespace) -> None:
+    """Rotate a secret regularly.
+
+    $ rotate schedule API_TOKEN --every 30d
+    $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
+
+    Let cron run `rotate now`. A new schedule replaces the old one.
+    """
+    options = pick(args, "every", "generate", "apply", "verify", "timeout", "keep_previous")
+    _rotation(args).schedule(args.name, **options)
+
+
+@_command(_NAME)
+def cmd_rotate_unschedule(args: Namespace) -> None:
+    """Forget the schedule of a secret."""
+    if not _rotation(args).unschedule(args.name):
+        raise NotFound(f"{show(args.name)} isn't scheduled", hint="see: rotate due")
+
+
+@_command(_JSON)
+def cmd_rotate_due(args: Namespace) -> int:
+    """List secrets that are due or half rotated; exit 1 if any."""
+    dates = _rotation(args).due_dates()
+    due = [name for name, date in dates.items() if date <= utc_now()]
+    later = {name: date for name, date in dates.items() if name not in due}
+    if args.json:
+        _print_value({"due": due, "later": later})
+    else:
+        for name in due:
+            print(name)
+        if later:
+            _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
+    return 1 if due else 0
+
+
+@_command(
+    _arg("names NAME", "secrets; default: all that are due", nargs="*"),
+    [
+        _flag("--stdin", "the new value comes from a prompt, or stdin"),
+        _arg("--generate SPEC", f"a new value; {SPEC_HINT}"),
+    ],
+)
+def cmd_rotate_now(args: Namespace) -> int:
+    """Rotate these secrets, or all that are due.
+
+    $ rotate now                       # from cron
+    openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
+    """
+    rotation = _rotation(args)
+    value: str | None = None
+    if args.stdin or args.generate is not None:
+        if len(args.names) != 1:
+            raise BadValue("--stdin and --generate are for one secret", hint="name it")
+        name = args.names[0]
+        store = _persistent_store(args)
+        store.get(name)  # it must exist: only `set` makes new ones
+        value = _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
+
+    def rotate(name: str) -> None:
+        rotation.rotate(name, value)
+        print(f"rotated {name}")
+
+    if args.names:
+        return _act_on_each(args.names, rotate)
+    if not rotation.scheduled():  # cron lacks our variables
+        _say(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
+    for name in rotation.rotate_due():
+        print(f"rotated {name}")
+    return 0
+
+
+@_command(_NAME)
+def cmd_rotate_rollback(args: Namespace) -> None:
+    """Make the previous value current again."""
+    _rotation(args).rollback(args.name)
+
+
+@_command(_NAME)
+def cmd_rotate_resume(args: Namespace) -> None:
+    """Finish a rotation that failed or was killed."""
+    _rotation(args).resume(args.name)
+
+
+@_command(_NAME, _flag("--force", "give up without --apply, even while it runs"))
+def cmd_rotate_abort(args: Namespace) -> None:
+    """Undo a rotation that failed or was killed."""
+    _rotation(args).abort(args.name, force=args.force)
+
+
+@_command(_NAME)
+def cmd_rotate_drop(args: Namespace) -> None:
+    """Delete the previous value of a secret."""
+    if not _rotation(args).drop(args.name):
+        raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
+
+
+def _rotation(args: Namespace) -> SecretRotation:
+    return SecretRotation(_persistent_store(args))
+
+
+@_command(
+    _arg("paths PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
+    _arg("--exclude D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
+    _arg("--confidence", "this and above; default: medium", choices=CONFIDENCES, default="medium"),
+    [_JSON, _flag("--sarif", "print SARIF 2.1.0, for code scanning")],
+    _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
+    [
+        _arg("--output F", "write the report to a file"),
+        _flag("--update-baseline", "accept what is found now, and nothing else"),
+    ],
+    [
+        _flag("--staged", "what git would commit"),
+        _arg("--history REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
+        _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
+        _arg("--explain FILE:LINE", "why a line is reported or not"),
+    ],
+    _arg("--piped", "", dest="staged", action="store_const", const="-"),  # by the hook
+    _flag("--no-gitignore", "also read what .gitignore names"),
+    _flag("--archives", "also read what is in zip, tar and gzip files"),
+    _arg("--disable RULE", "rules to skip", **_SEVERAL),
+    _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
+    _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
+    _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
+    _flag("--list-rules", "list the rules"),
+    _flag("--known", "also search for the store's values"),
+)
 def cmd_audit(args: Namespace) -> int:
     """Find secrets in files, git's index or its history.
 
@@ -11018,6 +11254,7 @@ def _save_report(path: str, data: bytes) -> None:
         file.write(data)
 
 
+@_command(_arg("paths PATH", "files, folders; default: this folder", nargs="*"), _JSON)
 def cmd_check(args: Namespace) -> int:
     """Compare the names that code asks for with the store's.
 
@@ -11049,6 +11286,7 @@ def _print_names(found: dict[str, dict[str, list[str]]]) -> None:
                 print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 
+@_command(_flag("--pre-push", "audit what is pushed, before each push"))
 def cmd_hook_install(args: Namespace) -> None:
     """Have git audit what is staged before each commit.
 
@@ -11063,106 +11301,7 @@ def cmd_hook_install(args: Namespace) -> None:
     _say(f"installed {install_hook(name)}")
 
 
-def cmd_password(args: Namespace) -> None:
-    """Change the master password; prompts, or reads stdin."""
-    store = _sealed_store(args)
-    store.reveal_identity()  # asks for the old one first
-    store.change_password(_read_value("New master password"))
-    _say("the master password is changed; copies of the old identity.age still open with the old one")
-
-
-def cmd_rekey(args: Namespace) -> None:
-    """Seal all secrets to a new identity.
-
-    After a leak of the old one, change the master password and the secrets too.
-    """
-    store = _sealed_store(args)
-    _warn_of_new_identity(store, store.rekey())
-
-
-def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
-    sealed = plural(len(list(store.names())), "secret")
-    _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
-    _say(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
-
-
-def cmd_identity(args: Namespace) -> None:
-    """Print the identity of the store, or make one of your own.
-
-    $ identity | gh secret set PAISSIVE_IDENTITY
-    $ identity --new           # your own, as age-keygen does
-
-    To become a member, have somebody run `member add` with its public key.
-    """
-    if args.new:
-        key = Identity.generate()
-        print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
-        _say(f"public key: {key.recipient()}")
-        return
-    print(_sealed_store(args).reveal_identity())
-
-
-def cmd_member_add(args: Namespace) -> None:
-    """Let somebody open the encrypted files with their own key.
-
-    $ member add ada age1…             # from: identity --new
-
-    Commit the new files.
-    """
-    _sealed_store(args).add_member(args.name, args.recipient)
-
-
-def cmd_member_list(args: Namespace) -> None:
-    """List who can open the encrypted files with their own key."""
-    for member in _sealed_store(args).members():
-        print(printable("  ".join(member)))
-
-
-def cmd_member_remove(args: Namespace) -> None:
-    """Seal all secrets to a new identity, without a member.
-
-    $ member remove ada
-
-    Needs the master password. Lists the secrets that the member knew, and how to
-    change each.
-    """
-    store = _sealed_store(args)
-    fingerprint = store.rekey(without=args.name)
-    scheduled = Policies(store).names()
-    for name in args.manager.list_secrets(backend=store):
-        print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
-    _warn_of_new_identity(store, fingerprint)
-    _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
-
-
-def cmd_versions(args: Namespace) -> None:
-    """List the versions of a Vault secret.
-
-    $ versions app/db --backend vault
-    """
-    for version in args.store().versions(args.name):
-        state = f"deleted {version.deleted}Z" if version.deleted else "there"
-        if version.destroyed:
-            state = "destroyed"
-        print(f"{version.number:>4}  {version.created}Z  {state}")
-
-
-def cmd_undelete(args: Namespace) -> None:
-    """Restore a deleted version of a Vault secret, all fields.
-
-    $ undelete app/db --backend vault
-    """
-    args.store().undelete(args.name, args.version)
-
-
-def cmd_destroy(args: Namespace) -> None:
-    """Remove a version of a Vault secret for good, all fields.
-
-    $ destroy app/db --version 2 --backend vault
-    """
-    args.store().destroy(args.name, args.version)
-
-
+@_command(_JSON)
 def cmd_status(args: Namespace) -> int:
     """Describe the store and what is wrong with it; no values.
 
@@ -11200,254 +11339,114 @@ def _describe_problem(path: str, error: SecretsError) -> str:
     return str(error)
 
 
-def cmd_rotate_schedule(args: Namespace) -> None:
-    """Rotate a secret regularly.
+@_command()
+def cmd_password(args: Namespace) -> None:
+    """Change the master password; prompts, or reads stdin."""
+    store = _sealed_store(args)
+    store.reveal_identity()  # asks for the old one first
+    store.change_password(_read_value("New master password"))
+    _say("the master password is changed; copies of the old identity.age still open with the old one")
 
-    $ rotate schedule API_TOKEN --every 30d
-    $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
 
-    Let cron run `rotate now`. A new schedule replaces the old one.
+@_command()
+def cmd_rekey(args: Namespace) -> None:
+    """Seal all secrets to a new identity.
+
+    After a leak of the old one, change the master password and the secrets too.
     """
-    options = pick(args, "every", "generate", "apply", "verify", "timeout", "keep_previous")
-    _rotation(args).schedule(args.name, **options)
+    store = _sealed_store(args)
+    _warn_of_new_identity(store, store.rekey())
 
 
-def cmd_rotate_unschedule(args: Namespace) -> None:
-    """Forget the schedule of a secret."""
-    if not _rotation(args).unschedule(args.name):
-        raise NotFound(f"{show(args.name)} isn't scheduled", hint="see: rotate due")
+def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
+    sealed = plural(len(list(store.names())), "secret")
+    _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
+    _say(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
 
 
-def cmd_rotate_due(args: Namespace) -> int:
-    """List secrets that are due or half rotated; exit 1 if any."""
-    dates = _rotation(args).due_dates()
-    due = [name for name, date in dates.items() if date <= utc_now()]
-    later = {name: date for name, date in dates.items() if name not in due}
-    if args.json:
-        _print_value({"due": due, "later": later})
-    else:
-        for name in due:
-            print(name)
-        if later:
-            _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
-    return 1 if due else 0
+@_command(_flag("--new", "a new key of your own"))
+def cmd_identity(args: Namespace) -> None:
+    """Print the identity of the store, or make one of your own.
 
+    $ identity | gh secret set PAISSIVE_IDENTITY
+    $ identity --new           # your own, as age-keygen does
 
-def cmd_rotate_now(args: Namespace) -> int:
-    """Rotate these secrets, or all that are due.
-
-    $ rotate now                       # from cron
-    openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
+    To become a member, have somebody run `member add` with its public key.
     """
-    rotation = _rotation(args)
-    value: str | None = None
-    if args.stdin or args.generate is not None:
-        if len(args.names) != 1:
-            raise BadValue("--stdin and --generate are for one secret", hint="name it")
-        name = args.names[0]
-        store = _persistent_store(args)
-        store.get(name)  # it must exist: only `set` makes new ones
-        value = _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
-
-    def rotate(name: str) -> None:
-        rotation.rotate(name, value)
-        print(f"rotated {name}")
-
-    if args.names:
-        return _act_on_each(args.names, rotate)
-    if not rotation.scheduled():  # cron lacks our variables
-        _say(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
-    for name in rotation.rotate_due():
-        print(f"rotated {name}")
-    return 0
+    if args.new:
+        key = Identity.generate()
+        print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
+        _say(f"public key: {key.recipient()}")
+        return
+    print(_sealed_store(args).reveal_identity())
 
 
-def cmd_rotate_rollback(args: Namespace) -> None:
-    """Make the previous value current again."""
-    _rotation(args).rollback(args.name)
+@_command(_MEMBER, _arg("recipient AGE1…", "the public half of their key"))
+def cmd_member_add(args: Namespace) -> None:
+    """Let somebody open the encrypted files with their own key.
+
+    $ member add ada age1…             # from: identity --new
+
+    Commit the new files.
+    """
+    _sealed_store(args).add_member(args.name, args.recipient)
 
 
-def cmd_rotate_resume(args: Namespace) -> None:
-    """Finish a rotation that failed or was killed."""
-    _rotation(args).resume(args.name)
+@_command()
+def cmd_member_list(args: Namespace) -> None:
+    """List who can open the encrypted files with their own key."""
+    for member in _sealed_store(args).members():
+        print(printable("  ".join(member)))
 
 
-def cmd_rotate_abort(args: Namespace) -> None:
-    """Undo a rotation that failed or was killed."""
-    _rotation(args).abort(args.name, force=args.force)
+@_command(_MEMBER)
+def cmd_member_remove(args: Namespace) -> None:
+    """Seal all secrets to a new identity, without a member.
+
+    $ member remove ada
+
+    Needs the master password. Lists the secrets that the member knew, and how to
+    change each.
+    """
+    store = _sealed_store(args)
+    fingerprint = store.rekey(without=args.name)
+    scheduled = Policies(store).names()
+    for name in args.manager.list_secrets(backend=store):
+        print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
+    _warn_of_new_identity(store, fingerprint)
+    _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
 
 
-def cmd_rotate_drop(args: Namespace) -> None:
-    """Delete the previous value of a secret."""
-    if not _rotation(args).drop(args.name):
-        raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
+@_command(_NAME)
+def cmd_versions(args: Namespace) -> None:
+    """List the versions of a Vault secret.
+
+    $ versions app/db --backend vault
+    """
+    for version in args.store().versions(args.name):
+        state = f"deleted {version.deleted}Z" if version.deleted else "there"
+        if version.destroyed:
+            state = "destroyed"
+        print(f"{version.number:>4}  {version.created}Z  {state}")
 
 
-def _rotation(args: Namespace) -> SecretRotation:
-    return SecretRotation(_persistent_store(args))
+@_command(_NAME, _VERSION)
+def cmd_undelete(args: Namespace) -> None:
+    """Restore a deleted version of a Vault secret, all fields.
+
+    $ undelete app/db --backend vault
+    """
+    args.store().undelete(args.name, args.version)
 
 
-def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """Return what add_argument takes; `form` is a name, or a name and a placeholder for its value."""
-    name, _, metavar = form.partition(" ")
-    if metavar:
-        settings["metavar"] = metavar
-    return name, {"help": help, **settings}
+@_command(_NAME, _arg("--version N", "the version to remove", type=int, required=True))
+def cmd_destroy(args: Namespace) -> None:
+    """Remove a version of a Vault secret for good, all fields.
 
+    $ destroy app/db --version 2 --backend vault
+    """
+    args.store().destroy(args.name, args.version)
 
-_flag = partial(_arg, action="store_true")
-_GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
-_NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
-_NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
-_JSON = _flag("--json", "print JSON")
-_VERSION = _arg("--version N", "a version of a Vault secret; default: the newest", type=int)
-_KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
-_SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-_MEMBER = _arg("name NAME", "the member's name")
-_SPEC_HELP = f"by default token:32; {SPEC_HINT}"
-_ALIASES = {"ls": "list", "rm": "delete"}
-
-# One row per command, in the order of help: the function, then its arguments; a list holds options of which
-# one can be given. --backend is added. cmd_config_get is the command "get" of the group "config". A docstring
-# is the help: a summary under 60 characters, examples in which $ is this program, details.
-_ROWS: tuple[tuple[Any, ...], ...] = (
-    (
-        cmd_set,
-        _NAME,
-        _arg("stray", "", nargs="*", default=[]),  # not in the help; named in an error
-        [
-            _arg("--from-file F", "store what this file holds, byte for byte"),
-            _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32"),
-            _arg("--value V", "unsafe: others can see it in ps and history"),
-        ],
-        _flag("--json", "all fields of a Vault secret, as a JSON object"),
-    ),
-    (
-        cmd_get,
-        _NAME,
-        _arg("--stage", "previous: before the last rotation", choices=STAGES, default="current"),
-        _VERSION,
-        _flag("--raw", "print a reference instead of what it points to"),
-        _flag("--json", "all fields of a Vault secret"),
-    ),
-    (
-        cmd_list,
-        _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
-        _flag("--all", "also settings of the .env file, such as DB_HOST"),
-        _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
-        _JSON,
-    ),
-    (
-        cmd_delete,
-        _arg("names NAME", "secrets", nargs="+"),
-        [
-            _arg("--version N", "delete a version of a Vault secret", type=int),
-            _flag("--metadata", "remove a Vault secret with all its versions, for good"),
-        ],
-    ),
-    (
-        cmd_run,
-        _NAMES,
-        # For the help: the parser never sees what follows the dashes.
-        _arg("command_line -- CMD", "the command and its arguments", nargs="*"),
-        _flag("--no-mask", "leave the command's output as it is"),
-    ),
-    (
-        cmd_import,
-        _arg("file FILE", "a .env or JSON file; - for stdin"),
-        _flag("--all", "move settings such as DB_HOST, too"),
-        _flag("--remove", "delete FILE instead of leaving references in it"),
-    ),
-    (cmd_export, _NAMES, _arg("--format", "default: env", choices=EXPORT_FORMS, default="env")),
-    (
-        cmd_inject,
-        _arg("file FILE", "the template; default: stdin", nargs="?", default="-"),
-        _arg("--output F", "write a file of mode 0600 instead of stdout"),
-    ),
-    (
-        cmd_redact,
-        _arg("files FILE", "text files, - for stdin; default: stdin", nargs="*"),
-        _flag("--in-place", "replace the files instead of printing them"),
-        _flag("--found", "also mask what an audit finds with high confidence"),
-        _arg("--confidence", "also mask what it finds with this and above", choices=CONFIDENCES),
-    ),
-    (cmd_config_get, _KEY, _flag("--secret", "resolve references")),
-    (
-        cmd_config_set,
-        _KEY,
-        _arg("value VALUE", "default: prompts, or reads stdin", nargs="?"),
-        [
-            _flag("--json", "VALUE is JSON: a number, true, a list"),
-            _flag("--secret", "store the value, and a reference in the file"),
-        ],
-    ),
-    (cmd_config_delete, _KEY),
-    (cmd_config_explain, _KEY),
-    (
-        cmd_rotate_schedule,
-        _NAME,
-        _arg("--every TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
-        _arg("--generate SPEC", f"how to make values, {_SPEC_HELP}, or command:CMD", default="token:32"),
-        _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
-        _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
-        _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
-        _arg("--keep-previous TIME", "when to delete the previous value; default: never"),
-    ),
-    (cmd_rotate_unschedule, _NAME),
-    (cmd_rotate_due, _JSON),
-    (
-        cmd_rotate_now,
-        _arg("names NAME", "secrets; default: all that are due", nargs="*"),
-        [
-            _flag("--stdin", "the new value comes from a prompt, or stdin"),
-            _arg("--generate SPEC", f"a new value; {SPEC_HINT}"),
-        ],
-    ),
-    (cmd_rotate_rollback, _NAME),
-    (cmd_rotate_resume, _NAME),
-    (cmd_rotate_abort, _NAME, _flag("--force", "give up without --apply, even while it runs")),
-    (cmd_rotate_drop, _NAME),
-    (
-        cmd_audit,
-        _arg("paths PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
-        _arg("--exclude D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
-        _arg("--confidence", "this and above; default: medium", choices=CONFIDENCES, default="medium"),
-        [_JSON, _flag("--sarif", "print SARIF 2.1.0, for code scanning")],
-        _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
-        [
-            _arg("--output F", "write the report to a file"),
-            _flag("--update-baseline", "accept what is found now, and nothing else"),
-        ],
-        [
-            _flag("--staged", "what git would commit"),
-            _arg("--history REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
-            _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
-            _arg("--explain FILE:LINE", "why a line is reported or not"),
-        ],
-        _arg("--piped", "", dest="staged", action="store_const", const="-"),  # by the hook
-        _flag("--no-gitignore", "also read what .gitignore names"),
-        _flag("--archives", "also read what is in zip, tar and gzip files"),
-        _arg("--disable RULE", "rules to skip", **_SEVERAL),
-        _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
-        _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
-        _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
-        _flag("--list-rules", "list the rules"),
-        _flag("--known", "also search for the store's values"),
-    ),
-    (cmd_check, _arg("paths PATH", "files, folders; default: this folder", nargs="*"), _JSON),
-    (cmd_hook_install, _flag("--pre-push", "audit what is pushed, before each push")),
-    (cmd_status, _JSON),
-    (cmd_password,),
-    (cmd_rekey,),
-    (cmd_identity, _flag("--new", "a new key of your own")),
-    (cmd_member_add, _MEMBER, _arg("recipient AGE1…", "the public half of their key")),
-    (cmd_member_list,),
-    (cmd_member_remove, _MEMBER),
-    (cmd_versions, _NAME),
-    (cmd_undelete, _NAME, _VERSION),
-    (cmd_destroy, _NAME, _arg("--version N", "the version to remove", type=int, required=True)),
-)
-_COMMANDS = {row[0].__name__[4:].replace("_", " "): row for row in _ROWS}
 
 if __name__ == "__main__":
     run_as_program()

@@ -25578,7 +25578,7 @@ def test_the_help_of_a_command_begins_with_a_summary_and_its_examples_run(words,
         line.strip() for line in HELP_OF[words].splitlines()
     ]
     assert "--backend {env,file,memory,vault} where secrets are stored" in listed
-    monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, *ps._COMMANDS[words][1:]))
+    monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
     assert {ps.main(shlex.split(line, comments=True)) for line in lines} <= {42}
 
 
