@@ -10381,6 +10381,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def run_as_program() -> NoReturn:
+    """Prepare streams and signals as a program needs them, run the command, and exit."""
     import gc
     import signal
 
@@ -10433,6 +10434,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
+    """Return the arguments of one command, with `run`, `manager`, `store` and what follows `--`."""
     run, arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
     command_line: list[str] = []
@@ -10451,6 +10453,7 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
 
 
 def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentParser:
+    """Return a parser whose errors are BadValue; in the description, $ is this program."""
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -10471,9 +10474,11 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
     )
     for argument in (*arguments, _arg("--backend", "where secrets are stored", choices=STORES)):
         place: Any = parser
+        options = [argument]
         if isinstance(argument, list):
             place = parser.add_mutually_exclusive_group()
-        for option, settings in argument if isinstance(argument, list) else [argument]:
+            options = argument
+        for option, settings in options:
             place.add_argument(option, **{**settings, "help": settings["help"] or argparse.SUPPRESS})
     return parser
 
@@ -10493,6 +10498,7 @@ commands:"""
 
 
 def _print_version() -> None:
+    """Print the version and the id that git has for this file."""
     import hashlib
 
     blob = "no blob id"
@@ -10507,6 +10513,7 @@ def _program() -> str:
 
 
 def _suggest(word: str, known: Iterable[str], program: str) -> str:
+    """Return a hint: the known word that is most like this one, or how to get help."""
     import difflib
 
     near = difflib.get_close_matches(word, known, 1)
@@ -10514,12 +10521,14 @@ def _suggest(word: str, known: Iterable[str], program: str) -> str:
 
 
 def _say(message: str) -> None:
+    """Print a message on stderr, after what was printed so far."""
     with suppress(OSError):  # which main() reports
         sys.stdout.flush()  # in a log, what was printed before comes first
     print_message(message, _program().removesuffix(".py"))
 
 
 def _print_value(value: Any) -> None:
+    """Print text as it is, and anything else as JSON."""
     if isinstance(value, str):
         print(value, end="\n" if sys.stdout.isatty() else "")  # a program would read it as part of the value
         return
@@ -10609,6 +10618,7 @@ def cmd_set(args: Namespace) -> None:
 
 
 def _persistent_store(args: Namespace) -> Store:
+    """Return the chosen store, as one that writes what is there after this command, or raise BadValue."""
     store: Store = args.store().persistent_view()
     if not store.outlives_process():
         raise BadValue("this store doesn't outlive the command", hint="use --backend file")
@@ -10616,6 +10626,7 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
+    """Return a value from a prompt, or from stdin without a line break at its end; unlock the store first."""
     if can_ask():
         if store:
             store.unlock()
@@ -10627,6 +10638,7 @@ def _read_value(prompt: str, store: Store | None = None) -> str:
 
 
 def _read_argument(path: str) -> bytes:
+    """Return what a file holds, or stdin for "-"."""
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -10634,6 +10646,7 @@ def _read_argument(path: str) -> bytes:
 
 
 def _warn_after_set(store: Store, *names: str) -> None:
+    """Say what a user should know after these were set: about plaintext, git, or what hides them."""
     for note in store.notes_on_set(*names):
         _say(note)
     path = store.plaintext_file()
@@ -10724,6 +10737,7 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
+    """Call `act` with each word, report its errors and go on; return the highest exit code."""
     code = 0
     for word in words:
         try:
@@ -10735,6 +10749,7 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete(args: Namespace, name: str) -> None:
+    """Delete a secret, or what --version or --metadata say of it, and its rotation policy."""
     store = args.store().persistent_view()
     if args.version is not None:
         store.delete_versions(name, args.version)
@@ -10778,6 +10793,7 @@ def cmd_run(args: Namespace) -> int:
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:
+    """Name the secrets that are too short to be masked."""
     short = ", ".join(sorted(names))
     if short:
         _say(f"not masked (under {MIN_MASKED} characters): {short}")
@@ -10833,6 +10849,7 @@ def cmd_import(args: Namespace) -> None:
 
 
 def _backend_name(args: Namespace) -> str:
+    """Return what the chosen store is called in references."""
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
@@ -10928,6 +10945,7 @@ def cmd_redact(args: Namespace) -> int:
 
 
 def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[..., Iterable[bytes]]) -> None:
+    """Print a file, or stdin for "-", masked, as soon as it can be read."""
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
         for piece in mask_more(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
@@ -11183,6 +11201,7 @@ def _print_rules(as_json: bool) -> None:
 
 
 def _explain_line(args: Namespace) -> int:
+    """Print why the line that --explain names is reported or not."""
     path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
@@ -11195,6 +11214,7 @@ def _explain_line(args: Namespace) -> int:
 
 
 def _make_audit(args: Namespace) -> Audit:
+    """Return the audit that the options describe, with a baseline if there is one."""
     paths = args.paths or ["."]
     if args.exclude:  # which may have swallowed a PATH
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
@@ -11227,7 +11247,7 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Before a push, go on without a store that doesn't open."""
+    """Return the values to search for, if any; before a push, go on without a store that doesn't open."""
     if not (args.known or args.backend or args.pushed is not None):
         return None
     try:
@@ -11244,6 +11264,7 @@ def _known_values(args: Namespace) -> KnownValues | None:
 
 
 def _save_report(path: str, data: bytes) -> None:
+    """Write a report, with the mode that any new file gets, or into a pipe."""
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
         with disk_errors(f"save {path}"), open(path, "wb") as pipe:
             pipe.write(data)
@@ -11323,6 +11344,7 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe_problem(path: str, error: SecretsError) -> str:
+    """Say what is wrong with a file of a store, and what git command repairs it."""
     import shlex
 
     quoted = shlex.quote(real_path(path).removeprefix(real_path("")))
@@ -11359,6 +11381,7 @@ def cmd_rekey(args: Namespace) -> None:
 
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
+    """Say what else has to learn of the identity that everything is sealed to now."""
     sealed = plural(len(list(store.names())), "secret")
     _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
     _say(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
