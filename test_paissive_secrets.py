@@ -659,8 +659,7 @@ def load_mutate(monkeypatch, folder):
     return mutate
 
 
-SMALL_MODULE = '''
-# === Sums ===
+SMALL_MODULE = '''# === Sums ===
 LIMITS = {"a": 1, "b": 2, "c": 3}
 WORD = re.compile(r"^(one|two)")
 def add(one, *, other=None):
@@ -737,8 +736,7 @@ def test_structure_alternatives_are_dropped_from_every_kind_of_group(tmp_path, m
     assert dropped == ["b|", "|c", "[d|e]|", "|f", "one|", "|(?P<a>b|c)(?<=[d|e]|f)(?P=a)"]
 
 
-WITH_TYPES = """
-# === Sums ===
+WITH_TYPES = """# === Sums ===
 class NoSum(ValueError):
     code: int
     text: str = ""
@@ -785,7 +783,7 @@ def test_structure_each_mutant_is_valid_and_differs_from_the_module(tmp_path, mo
 
 def test_structure_a_sample_of_mutants_visits_every_section_and_repeats_itself(tmp_path, monkeypatch):
     mutate = load_mutate(monkeypatch, tmp_path)
-    banners = "".join(f"# === {name} ===\n{name} = {name!r}\n" for name in "ABCDE")
+    banners = "\n\n".join(f"# === {name} ===\n{name} = {name!r}\n" for name in "ABCDE")
     first, again = (mutate.draw(banners, list("ABCDE"), 5, 7) for _ in "12")
     assert sorted(mutant.section for mutant in first) == list("ABCDE")
     assert [mutant.text for mutant in first] == [mutant.text for mutant in again]
@@ -826,6 +824,89 @@ def test_structure_the_gate_passes_if_enough_mutants_are_drawn_and_killed(small_
     monkeypatch.setattr("mutate.try_mutants", lambda drawn, *args: len(drawn))
     assert small_project("assert m.add(2, 1) == 3", "--sample", "2", "--at-least", "2") == 0
     assert small_project("assert m.add(2, 1) == 3", "--sample", "16", "--at-least", "1") == 1
+
+
+@pytest.mark.parametrize(("killed_later", "status"), [(3, 0), (2, 1)])
+def test_structure_the_gate_draws_again_before_it_fails(small_project, monkeypatch, killed_later, status):
+    """Below two mutants of its first two, it has to kill four of four."""
+    killed = iter([1, killed_later])
+    monkeypatch.setattr("mutate.prepare", lambda folder: None)
+    monkeypatch.setattr("mutate.draw", lambda *args: list("abcd"))
+    monkeypatch.setattr("mutate.try_mutants", lambda drawn, *args: next(killed))
+    assert small_project("assert True", "--sample", "2", "--at-least", "2") == status
+
+
+def test_structure_a_survivor_has_to_pass_all_quick_tests(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    runs = []
+
+    def run_tests(source, prepared, seconds, *tests):
+        runs.append(tests)
+        return subprocess.CompletedProcess([], int(tests == (mutate.TESTS,)))
+
+    monkeypatch.setattr(mutate, "run_tests", run_tests)
+    assert not mutate.survives("", mutate.Plan(["one"], 1), tmp_path)
+    assert runs == [("one",), (mutate.TESTS,)]
+
+
+SECTIONS_OF_TESTS = """# === Sums ===
+def test_a(): pass
+BLANK
+# === Products ===
+def test_b(): pass
+def test_c(): pass
+"""
+
+
+@pytest.fixture
+def sections_of_tests(tmp_path, monkeypatch):
+    """.ci/sections.py, for a small test file whose test_c runs lines of Sums, too."""
+    import sections
+
+    (tmp_path / "tests.py").write_text(SECTIONS_OF_TESTS.replace("BLANK", "\n"))
+    (tmp_path / "measured.tsv").write_text("Sums\ttest_c\n")
+    for name, file in {"TESTS": "tests.py", "MODULE": "tests.py", "MEASURED": "measured.tsv"}.items():
+        monkeypatch.setattr(sections, name, tmp_path / file)
+    return sections
+
+
+@pytest.mark.parametrize(
+    ("chosen", "run"),
+    [
+        (["sums"], ["test_a", "test_c"]),
+        (["Products"], ["test_b", "test_c"]),
+        ([], ["test_a", "test_b", "test_c"]),
+    ],
+)
+def test_structure_a_sections_tests_are_its_own_and_those_measured_elsewhere(sections_of_tests, chosen, run):
+    code = compile(sections_of_tests.TESTS.read_text(), "tests.py", "exec")
+    names = {}
+    exec(code, names)
+    items = [
+        unittest.mock.Mock(pytest.Function, path=sections_of_tests.TESTS, originalname=name)
+        for name in names
+        if name[:5] == "test_"
+    ]
+    for item in items:
+        item.function = names[item.originalname]
+    config = unittest.mock.Mock()
+    config.getoption = {"section": chosen}.get
+    sections_of_tests.pytest_collection_modifyitems(config, items)
+    assert [item.originalname for item in items] == run
+
+
+def test_structure_a_section_that_does_not_exist_is_named_with_those_that_do(sections_of_tests):
+    with pytest.raises(pytest.UsageError, match="no section is called 'Sum'; there are Sums, Products"):
+        sections_of_tests.find_section("Sum")
+
+
+def test_structure_what_runs_a_section_is_picked_by_what_it_adds(sections_of_tests, monkeypatch):
+    measurement = sections_of_tests.Measurement()
+    measurement.home = {"own": "Sums", "slow": "A", "wide": "A", "narrow": "B"}
+    measurement.seconds.update(slow=9, wide=0.2, narrow=0.1)
+    monkeypatch.setattr(sections_of_tests, "ENOUGH", 2)
+    runs = {"Sums": {1: ["own", "wide", "narrow"], 2: ["wide"], 3: ["slow"], 4: ["own", "narrow"]}}
+    assert measurement.pick("Sums", runs) == ["narrow", "wide"]
 
 
 # === Errors ===

@@ -3,17 +3,18 @@
 
     mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N]
 
-A mutant makes one change of one of the KINDS, anywhere in a section. It is killed if a quick test of that
-section, or of a section listed with it in ALSO_TESTED_BY, fails or hangs. All others survive, including those
-that no test could tell from the original. Left alone: the fitted weights, texts of errors and hints,
-annotations, docstrings, imports, blocks that only a type checker reads, and keywords and calls that can't be
-left out without an error of Python's.
+A mutant makes one change of one of the KINDS, anywhere in a section. It is killed if a quick test fails or
+hangs: the tests of its section come first (as `pytest --section` chooses them), then, for what survives
+these, all others. What survives all of them counts, including what no test could tell from the original.
+Left alone: the fitted weights, texts of errors and hints, annotations, docstrings, imports, blocks that only
+a type checker reads, and keywords and calls that can't be left out without an error of Python's.
 
 --sample draws N mutants: a section at random, a kind of change that it has, and one such change; no section
 is drawn twice before each was drawn once. The seed comes from the module's text unless given, so another run
-on the same commit is no second chance. Exit status 1: fewer than --at-least mutants were killed, fewer than
-N could be drawn, or the tests fail without a mutant. Standard library only; run it with the Python that has
-the test packages.
+on the same commit is no second chance. If fewer than --at-least mutants are killed, N more are drawn, and
+twice as many have to be killed in all, since a small sample misleads. Exit status 1: too few were killed,
+fewer than N could be drawn, or the tests fail without a mutant. Run it with the Python that has the test
+packages.
 """
 
 from __future__ import annotations
@@ -38,31 +39,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import sections as tests_of_sections
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULE, TESTS = "paissive_secrets.py", "test_paissive_secrets.py"
-BANNER = re.compile(r"^# === (.+?) =+$")
-ALSO_TESTED_BY = {  # sections whose tests depend on a section; its own tests always run
-    "Durable files": ["Environment", "Sealed files"],
-    "Stores": ["Environment", "Manager and references"],
-    "Policies": ["Rotation"],
-    "Rotation": ["Policies"],
-    "Vault settings": ["Vault transport"],
-    "Vault transport": ["Vault store"],
-    "Vault logins": ["Vault store"],
-    "Rules": ["Detectors", "Judgement", "Scan"],
-    "Candidates": ["Judgement", "Detectors", "Scan"],
-    "Detectors": ["Rules", "Judgement", "Scan"],
-    "Judgement": ["Candidates"],
-    "Scan": ["Detectors", "Audit"],
-    "Git": ["Files", "Audit"],
-    "Files": ["Audit"],
-    "Audit": ["Git", "Files", "Reports"],
-    "Check": ["Commands"],
-    "Names": ["Environment", "Sealed files", "Commands"],
-    "Errors": ["Commands", "Manager and references"],
-}
 FITTED = {"_WEIGHTS"}  # tables that are fitted to data: a test can't have an opinion on a row
 SECONDS = 240  # a longer test run of the unchanged module counts as hanging
+SECONDS_OF_ALL = 600  # a longer run of all quick tests counts as hanging
 PAIRS = (  # operators to swap
     (ast.Eq, ast.NotEq),
     (ast.In, ast.NotIn),
@@ -112,17 +95,17 @@ class Source(NamedTuple):
     required: set[tuple[str, str]]  # (function or class, keyword) where leaving the keyword out is an error
 
 
-def sections(lines: list[str]) -> dict[str, range]:
+def sections(text: str) -> dict[str, range]:
     """The line numbers of each section, by its banner."""
-    starts = [(match[1], number) for number, line in enumerate(lines, 1) if (match := BANNER.match(line))]
-    ends = [start for _, start in starts[1:]] + [len(lines) + 1]
-    return {name: range(start, end) for (name, start), end in zip(starts, ends)}
+    starts = tests_of_sections.find_banners(text)
+    ends = [*list(starts.values())[1:], text.count("\n") + 2]
+    return {name: range(start, end) for (name, start), end in zip(starts.items(), ends)}
 
 
 def mutants(source: str, chosen: list[str]) -> Iterator[Mutant]:
     """Every mutant of the chosen sections."""
     tree = ast.parse(source)
-    spans = sections(source.splitlines())
+    spans = sections(source)
     bases = bases_of_classes(tree)
     text = Source(
         lines=[line.encode() for line in source.splitlines(True)],
@@ -587,16 +570,16 @@ def draw(source: str, chosen: list[str], size: int, seed: int) -> list[Mutant]:
 
 
 def quick_tests(section: str) -> list[str]:
-    """The ids of the tests that a mutant of the section has to pass."""
-    wanted = [section, *ALSO_TESTED_BY.get(section, ())]
+    """The ids of the tests that a mutant of the section has to pass first."""
     text = (ROOT / TESTS).read_text(encoding="utf-8")
-    spans = [span for name, span in sections(text.splitlines()).items() if name in wanted]
+    span = sections(text).get(section, range(0))
+    elsewhere = {test for name, test in tests_of_sections.measured() if name == section}
     names = [
         node.name
         for node in ast.parse(text).body
         if isinstance(node, ast.FunctionDef)
         and node.name.startswith("test")
-        and any(node.lineno in span for span in spans)
+        and (node.lineno in span or node.name in elsewhere)
     ]
     return [f"{TESTS}::{name}" for name in names]
 
@@ -627,9 +610,12 @@ def run_pytest(folder: Path, *args: str, seconds: float = SECONDS) -> subprocess
 
 
 def survives(source: str, plan: Plan, prepared: Path) -> bool:
-    """Whether the tests pass with this module."""
+    """Whether the tests of the mutant's section pass with this module, and then all others."""
     try:
-        return run_tests(source, prepared, plan.seconds, *plan.tests).returncode == 0
+        return all(
+            run_tests(source, prepared, seconds, *tests).returncode == 0
+            for tests, seconds in ((plan.tests, plan.seconds), ([TESTS], SECONDS_OF_ALL))
+        )
     except subprocess.TimeoutExpired:
         return False
 
@@ -684,7 +670,7 @@ def parse_arguments(source: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--at-least", type=int, default=0, metavar="N", help="how many must be killed")
     args = parser.parse_args(argv)
-    known = [name for name in sections(source.splitlines()) if quick_tests(name)]
+    known = [name for name in sections(source) if quick_tests(name)]
     unknown = [name for name in args.section if name not in known]
     if unknown:
         parser.error(f"no section with tests is called {unknown[0]!r}; there are {', '.join(known)}")
@@ -697,17 +683,24 @@ def main(argv: list[str]) -> int:
     args = parse_arguments(source, argv)
     print(f"seed {args.seed}", flush=True)
     if args.sample:
-        drawn = draw(source, args.section, args.sample, args.seed)
+        drawn = draw(source, args.section, 2 * args.sample, args.seed)
+        rounds = [drawn[: args.sample], drawn[args.sample :]]
     else:
-        drawn = list(mutants(source, args.section))
-    if len(drawn) < (args.sample or 1):
-        print(f"only {len(drawn)} mutants could be drawn")
+        rounds = [list(mutants(source, args.section))]
+    if len(rounds[0]) < (args.sample or 1):
+        print(f"only {len(rounds[0])} mutants could be drawn")
         return 1
+    killed = tried = needed = 0
     with tempfile.TemporaryDirectory() as prepared:
         prepare(Path(prepared))
-        killed = try_mutants(drawn, args.jobs, Path(prepared))
-    print(f"{killed} of {len(drawn)} mutants killed, {100 * killed / len(drawn):.0f} %")
-    return int(killed < args.at_least)
+        for mutants_of_round in rounds:
+            killed += try_mutants(mutants_of_round, args.jobs, Path(prepared))
+            tried += len(mutants_of_round)
+            needed += args.at_least
+            print(f"{killed} of {tried} mutants killed, {100 * killed / tried:.0f} %", flush=True)
+            if killed >= needed:
+                return 0
+    return 1
 
 
 if __name__ == "__main__":
