@@ -7354,7 +7354,7 @@ def language_of(path: str) -> _Language:
 # === Judgement ===
 # Whether a span is a secret. Every span passes one gate, `judge_span`: a table of what no secret is or has
 # caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
-# value and of its place have weights, made by .ci/train.py, that add up to log odds in hundredths.
+# value and of its place have weights, made by .training/train.py, that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
 RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
@@ -7397,7 +7397,7 @@ _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _PAIR = lazily("(?=([a-z]{2}))")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
-# Made by .ci/train.py: each group of features, then its values and their weights.
+# Made by .training/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
 after: end 51 ; 45 word -141
 bias: - 22
@@ -7430,7 +7430,7 @@ symbols: 3 136 1 97 0 59 0s -160 4 -160
 weak: token -154 pass -309
 words: 1 44 2 35 3 10 4 -67
 """
-# Made by .ci/train.py: a row for each first letter, a column for each second.
+# Made by .training/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
 05662351614777050777554450
 51435011450522530442500051
@@ -7594,7 +7594,7 @@ def load_weights() -> dict[str, int]:
 # What no secret is or has. To add a property, add a row below the place where it shows: the reason that
 # --explain prints, its expression, an input that it drops (-), and a secret that it must not drop (+); the
 # tests have more. A "plain value" doesn't look random; what is after a value begins with its closing quote.
-# .ci/train.py prints what each row saves and costs; one that saves nothing goes.
+# .training/train.py prints what each row saves and costs; one that saves nothing goes.
 _PROPERTIES = r"""
 = value
 it is a placeholder

@@ -506,7 +506,7 @@ def test_structure_each_section_uses_only_sections_above_it():
 def test_structure_an_underscore_means_used_only_in_its_own_section():
     trees = {section: tree for section, (tree, _) in section_trees().items()}
     uses = {section: used for section, (_, used) in section_trees().items()}
-    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".ci").glob("*.py"))
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".training").glob("*.py"))
     entries = {"main", "run_as_program", *(name for name in defined(trees["Commands"]) if name[:4] == "cmd_")}
     for section, tree in trees.items():
         shared = set().union(*(names for other, names in uses.items() if other != section))
@@ -19011,9 +19011,9 @@ def test_what_the_trainer_fits_together_is_changed_by_nobody_else():
 
 @pytest.fixture
 def trainer(monkeypatch):
-    """.ci/train.py."""
+    """.training/train.py."""
     monkeypatch.setattr(sys, "path", sys.path[:])
-    spec = importlib.util.spec_from_file_location("train", ROOT / ".ci" / "train.py")
+    spec = importlib.util.spec_from_file_location("train", ROOT / ".training" / "train.py")
     spec.loader.exec_module(trainer := importlib.util.module_from_spec(spec))
     return trainer
 
@@ -19048,7 +19048,7 @@ f1 = lambda tp, fp, fn: (1.0, 1.0, 1.0) if tp and not fp + fn else (0.0, 0.0, 0.
 
 @pytest.fixture(scope="module")
 def planted():
-    spec = importlib.util.spec_from_file_location("planted", ROOT / ".ci" / "planted.py")
+    spec = importlib.util.spec_from_file_location("planted", ROOT / ".training" / "planted.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -19086,7 +19086,7 @@ def test_planted_lines_are_the_same_for_a_seed_and_others_for_another(planted):
 
 
 def train(*runs):
-    """What .ci/train.py prints for each of these arguments, in a process that imports scikit-learn once."""
+    """What .training/train.py prints for each of these arguments, importing scikit-learn once."""
     code = "import json, runpy, sys\n"
     code += "for sys.argv in json.loads(sys.argv[1]):\n"
     code += "    for name in ('planted', 'paissive_secrets'): sys.modules.pop(name, None)\n"
@@ -19116,15 +19116,24 @@ def write_labelled_lines(folder):
 def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_lines_alone_in_a_clone(tmp_path):
     needs("scikit-learn", importlib.util.find_spec("sklearn"))
     write_labelled_lines(tmp_path)
-    labelled = [ROOT / ".ci" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
+    labelled = [ROOT / ".training" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
     labelled += ["--clean", tmp_path / "clean", "--rows"]
-    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    shutil.copytree(ROOT / ".training", tmp_path / ".training")
     module = Path(shutil.copy(MODULE, tmp_path))
-    with open(tmp_path / ".ci" / "planted.py", "a") as file:  # to draw a tenth of the lines
+    with open(tmp_path / ".training" / "planted.py", "a") as file:  # to draw a tenth of the lines
         file.write("dice, all_lines = random.Random(1), lines\n")
         file.write("def lines(*args):\n")
         file.write("    return (line for line in all_lines(*args) if dice.random() < 0.1)\n")
-    clone = [tmp_path / ".ci" / "train.py", "--planted", "1", "--labelled", "1", "--seed", "7", "--write"]
+    clone = [
+        tmp_path / ".training" / "train.py",
+        "--planted",
+        "1",
+        "--labelled",
+        "1",
+        "--seed",
+        "7",
+        "--write",
+    ]
     (first,), (again, planted) = train(labelled), train(labelled, clone)  # whose sets are in another order
     assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
     assert re.search(r"(?m)^kind/\w+: pass/\w+ \d+", first)

@@ -586,7 +586,16 @@ def quick_tests(section: str) -> list[str]:
 
 def prepare(folder: Path) -> None:
     """Copy what the tests need, and let pytest rewrite their assertions once, which takes seconds."""
-    for name in (MODULE, TESTS, "README.md", "LICENSE", ".pytest.ini", ".pre-commit-hooks.yaml", ".ci"):
+    for name in (
+        MODULE,
+        TESTS,
+        "README.md",
+        "LICENSE",
+        ".pytest.ini",
+        ".pre-commit-hooks.yaml",
+        ".ci",
+        ".training",
+    ):
         if (ROOT / name).exists():
             copying = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
             copying(ROOT / name, folder / name)

@@ -42,7 +42,7 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / ".ci")]
+sys.path[:0] = [str(ROOT), str(ROOT / ".training")]
 import planted  # noqa: E402
 
 import paissive_secrets as ps  # noqa: E402
