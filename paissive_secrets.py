@@ -494,7 +494,6 @@ Slack webhook
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium low
 weak password
-unnamed value
 = medium medium
 encrypted key
 """
@@ -7547,7 +7546,7 @@ def _marks(c: Candidate) -> list[str]:
     found = [f"has {part}" for part in parts]
     if _WEAK.match(c.value):
         found.append(f"weak {c.kind}")
-    if looks_drawn(c.value):
+    if _looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return found
 
@@ -7572,7 +7571,7 @@ def _looks_random(value: str) -> bool:
     return wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
 
 
-def looks_drawn(value: str) -> bool:
+def _looks_drawn(value: str) -> bool:
     """Return whether it is a long mixture of letters and digits, and not made of words."""
     if not _MIXTURE.match(value):
         return False
@@ -7889,7 +7888,7 @@ def _reason_in_context(value: str, c: Candidate) -> str:
         return "it is a nonce"
     is_verb = f"{c.before}{c.name}".endswith("to pass")
     command = c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb))
-    if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not looks_drawn(value))):
+    if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not _looks_drawn(value))):
         return "it is prose"
     if c.separator == ":" and not c.quote:
         more = " [A-Za-z]+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
@@ -7971,8 +7970,6 @@ def find_spans(
             yield judge_span(pattern.rule, found.span(1), found[1])
     detectors = _keyword_detectors()
     language = language_of(path)
-    if language.kind == "config":
-        yield from _unnamed(text, runs)
     resume_at: dict[bytes, int] = {}
     if language.kind == "source":
         yield from _literal_spans(text, path)
@@ -8146,27 +8143,6 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
         if not _HEX_ONLY.fullmatch(found[0]):
             yield judge_span(rule, found.span(), found[0])
-
-
-_HASH_WORD = lazily(rb"(?i)[ug]uid|md5|sha\d|checksum|digest|commit|revision")
-_MIXED = lazily(rb"(?=[^A-Z]{0,30}[A-Z])(?=[^a-z]{0,30}[a-z])(?=[^0-9]{0,30}[0-9])")
-_SETTING_LINE = lazily(
-    rb"[ \t-]{0,40}(?:export )?[\"']?([\w.-]{1,60})[\"']?[ \t]{0,9}[:=]"
-    rb"[ \t]{0,9}[\"']?([\w+/=.~-]{24,200})[\"']?[ \t\r]*(?:\n|\Z)"
-)
-
-
-def _unnamed(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
-    rule = pattern_rules()["unnamed-value"]
-    reason = "its name doesn't say that it is a secret"
-    for start, _ in runs:
-        line = text.rfind(b"\n", max(0, start - 200), start) + 1
-        found = _SETTING_LINE.match(text, line)
-        if not found or _HASH_WORD.search(found[1]) or not _MIXED.match(found[2]):
-            continue
-        name, value = map(latin1, found.groups())
-        if not kind_of_name(name) and not is_about_secret(name) and looks_drawn(re.sub("[+/=.~]", "", value)):
-            yield judge_span(rule, found.span(2), found[2], reason=reason)
 
 
 # --- patterns around keywords ---
