@@ -8667,7 +8667,6 @@ _GIT_READS = (
 )
 # With these a hook finds its own repository; git in another folder must not get them.
 _HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
-_INDEX_DIFF = ("diff-index", "--cached", "-z")
 _NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
 _MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
@@ -8768,17 +8767,10 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
         yield from map(os.fsdecode, records)
 
 
-def staged_blobs(folder: str, tree: str = "", *, piped: bool = False) -> Iterator[Blob]:
-    """Yield what is staged; if `piped`, the installed hook has git write that to stdin."""
-    if piped:
-        stdin = io.BufferedReader(_GitOutput(0, closefd=False))
-        changes = b"".join(chunks_of(stdin.read))  # readall() would ignore the limit
-        if changes.endswith(b"\0\0"):  # an empty record: git has succeeded
-            yield from _parse_changes(io.BytesIO(changes))
-            return
-    # Before the first commit, git compares with the empty tree.
+def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
+    """Yield what is staged, compared with a tree or, before the first commit, with the empty one."""
     tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
-    with run_git(folder, *_INDEX_DIFF, tree, "--") as out:
+    with run_git(folder, "diff-index", "--cached", "-z", tree, "--") as out:
         yield from _parse_changes(out)
 
 
@@ -8949,9 +8941,6 @@ def install_hook(name: str) -> str:
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
     command = f"{shlex.join(program)} {_HOOKS[name]}"
-    if name == "pre-commit":  # git reads a large index while Python starts
-        git = shlex.join([*map("=".join, _GIT_SETTINGS.items()), *_GIT, *_INDEX_DIFF, "HEAD", "--"])
-        command = f"{{ {git} && printf '\\0'; }} 2>/dev/null | {command} --piped"
     with suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
@@ -9300,7 +9289,7 @@ class Audit:
         confidence: str = "medium",
         disable: _OneOrMore = (),
         baseline: Union[Baseline, StrPath, None] = None,
-        staged: Union[bool, str] = False,  # "-" if the installed hook pipes git's list in
+        staged: bool = False,
         history: Optional[_OneOrMore] = None,
         gitignore: bool = True,
         archives: bool = False,
@@ -9341,7 +9330,7 @@ class Audit:
         self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
         self._staged: list[Blob] = []
         if staged:
-            self._staged += staged_blobs(self._folder, *committed[:1], piped=staged == "-")
+            self._staged += staged_blobs(self._folder, *committed[:1])
         self.settings = _AuditSettings() if untrusted else self._read_settings(*committed[1:])
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
         self._excluded = IgnorePatterns(map(os.fsencode, words))
@@ -11121,7 +11110,6 @@ def _rotation(args: Namespace) -> SecretRotation:
         _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
         _arg("--explain FILE:LINE", "why a line is reported or not"),
     ],
-    _arg("--piped", "", dest="staged", action="store_const", const="-"),  # by the hook
     _flag("--no-gitignore", "also read what .gitignore names"),
     _flag("--archives", "also read what is in zip, tar and gzip files"),
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
