@@ -9311,8 +9311,6 @@ class Audit:
         self._on_error = on_error
         self._on_progress = on_progress
         self._unread = set[str]()
-        self._names: dict[tuple[str, int], str] = {}  # in fixes, by what a value is assigned to, and its hash
-        self._numbers = Counter[str]()  # the last number of a name
         self._begun = False
         self.paths = _as_list(paths)
         self.staged = staged
@@ -9431,26 +9429,7 @@ class Audit:
         known = self._known.about.get(rule) if self._known else None
         if known:
             return finding._replace(sample="…", **known)
-        return finding._replace(fix=self._replacement(blob.path, match))
-
-    def _replacement(self, path: str, match: Match) -> str:
-        end = os.path.splitext(path)[1] or os.path.basename(path)
-        reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
-        if not reads:
-            return ""
-        name = variable_name(match.name or match.rule.id.upper())
-        name = self._name_alone(name, match.identity)
-        return f"set {name}, and write {reads.format(name)}"
-
-    def _name_alone(self, name: str, value: int) -> str:
-        if (name, value) not in self._names:
-            numbered = name
-            while self._numbers[numbered]:
-                self._numbers[name] += 1
-                numbered = f"{name}_{self._numbers[name]}"
-            self._numbers[numbered] = 1
-            self._names[name, value] = numbered
-        return self._names[name, value]
+        return finding._replace(fix=_replacement(blob.path, match.name))
 
     def _silenced_by(self, path: str, match: Match) -> str:
         if match.rule.id in self._disabled:
@@ -9579,6 +9558,18 @@ class Audit:
             self.summary.skipped["vendored"] += 1
             return False
         return self._accept.takes(blob.path)
+
+
+def _replacement(path: str, name: str) -> str:
+    """Return what to do with a value in this file, which it assigns to `name` or, for "", to nothing."""
+    end = os.path.splitext(path)[1] or os.path.basename(path)
+    reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
+    if not reads:
+        return ""
+    if not name:
+        return "store it under a name of your own"
+    name = variable_name(name)
+    return f"set {name}, and write {reads.format(name)}"
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
