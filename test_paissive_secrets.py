@@ -16622,7 +16622,7 @@ a.xml <pas·sword type="x">«§»</pas·sword>
 a.xml <a name="pas·sword">«§»</a>
 a.csv pas·sword,§
 a.tex \pas·sword{§}
-a.yml kind: Secre·t¶data:¶  a: «cGFzc3dvcmQ9azNYdz_2UTI=»¶  b: «cGFzc3dvcmQ9«azNYdzl2UTI»K»¶
+a.yml kind: Secre·t¶data:¶  a: cGFzc3dvcmQ9azNYdz_2UTI=¶  b: «cGFzc3dvcmQ9«azNYdzl2UTI»K»¶
 a.yml pas·sword{a36} = «§»
 a.yml pas·sword{a37} = §
 a.xml <set name="db_pas·sword"⋯⋯value="«§»"/>
