@@ -1425,6 +1425,7 @@ def generate(spec: str = "token:32") -> str:
 # store may know or do beyond them, with defaults that work by means of the four.
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
+_STORE_METHODS = ("get", "set", "delete", "names")
 
 
 class StoreMethods(Protocol):
@@ -1462,7 +1463,9 @@ class Store:
     Yours has to have `get`, `set`, `delete` and `names`; all else has a
     default. A store that is locked, denied or unreachable must not look
     empty: it raises an error other than NotFound. BadName and BadValue are
-    for what a store can't hold.
+    for what a store can't hold. `location` tells the policies of several
+    stores of one class apart. An object of another class is used with
+    whatever it has of these methods; its KeyErrors count as NotFound.
     """
 
     def get(self, name: str) -> str:
@@ -1499,8 +1502,8 @@ class Store:
             try:
                 self.set(name, value)
             except SecretsError as error:
-                error.message = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
-                raise
+                problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
+                raise type(error)(problem, hint=error.hint) from None
 
     def expand(self, name: str) -> dict[str, str]:
         """Return {name: value} if `name` is several secrets, as `app/db#` is."""
@@ -1675,30 +1678,57 @@ def _only(backend: str) -> BadValue:
 
 
 class _UserStore(Store):
-    """An object with the four methods, as a Store."""
+    """An object with the four methods, as a Store; what else of a Store's it defines is used as well."""
 
     def __init__(self, own: Any) -> None:
-        vars(self).update(get=own.get, set=own.set, delete=own.delete, names=own.names)
         self._own = own
+        for name in vars(Store):
+            method = getattr(own, name, None)
+            if name[0] != "_" and name not in vars(_UserStore) and callable(method):
+                setattr(self, name, method)
 
     def __repr__(self) -> str:
         return repr(self._own)
 
+    def get(self, name: str) -> str:
+        with self._key_errors(name):
+            value = self._own.get(name)
+        if isinstance(value, str):
+            return value
+        problem = f"{self._class_name}.get returned {type(value).__name__} for {show(name)}, not text"
+        raise BadValue(problem, hint="have it raise NotFound or KeyError where there is no such secret")
+
+    def delete(self, name: str) -> None:
+        with self._key_errors(name):
+            self._own.delete(name)
+
     def location(self) -> str:
+        own = getattr(self._own, "location", None)
+        return own() if callable(own) else self._class_name
+
+    @property
+    def _class_name(self) -> str:
         return type(self._own).__name__
+
+    @contextmanager
+    def _key_errors(self, name: str) -> Iterator[None]:
+        """Turn a KeyError, as of a dict, into NotFound."""
+        try:
+            yield
+        except NotFound:
+            raise
+        except KeyError:
+            raise not_found_error(name) from None
 
 
 def as_store(candidate: object) -> Store | None:
-    """Return a store, wrapped if it only has the four methods; None for anything else."""
+    """Return a store, wrapped if it isn't a Store but has the four methods; None for anything else."""
     if isinstance(candidate, Store):
         return candidate
     # A class has the methods, too, but calling one would fail with an obscure error.
-    if isinstance(candidate, type):
+    if isinstance(candidate, type) or not all(hasattr(candidate, name) for name in _STORE_METHODS):
         return None
-    try:
-        return _UserStore(candidate)
-    except AttributeError:
-        return None
+    return _UserStore(candidate)
 
 
 class MemoryStore(Store):
@@ -1706,6 +1736,7 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
+        self._id = os.urandom(8).hex()  # no policy of another one, or of an earlier process, is for this one
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._values)} secrets>"
@@ -1726,11 +1757,15 @@ class MemoryStore(Store):
     def names(self) -> Iterator[str]:
         return iter(sorted(self._values))
 
+    def location(self) -> str:
+        return f"memory {self._id}"
+
     def outlives_process(self) -> bool:
         return False
 
 
 def stage_suffix(stage: str) -> str:
+    """Return what the name of a stage ends with: "" for current; BadValue if there is no such stage."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
@@ -1749,6 +1784,7 @@ def is_stage(name: str, names: Container[str]) -> bool:
 
 
 def not_found_error(name: str, hint: str = "see: list") -> NotFound:
+    """Return the error for a secret that the store doesn't have."""
     return NotFound(f"no secret named {show(name)}", hint=hint)
 
 
@@ -2469,11 +2505,19 @@ def ask(prompt: str, *, twice: bool = False) -> str:
 
 
 def run_command(
-    argv: list[str], text: str | None, timeout: float, *, lock: FileLock | None = None, session: bool = True
+    argv: list[str],
+    text: str | None,
+    timeout: float,
+    *,
+    lock: FileLock | None = None,
+    session: bool = True,
+    folder: str | None = None,
+    stderr: int | None = None,
 ) -> str:
     """Run a command with `text` on stdin and return "", or without text what it prints.
 
-    No variable holds the text. Raise Unavailable if the command fails or takes too long.
+    It runs in `folder`, by default ours, and its errors go to the file descriptor `stderr`, by default
+    nowhere. No variable holds the text. Raise Unavailable if the command fails or takes too long.
     """
     import signal
     import subprocess
@@ -2487,7 +2531,8 @@ def run_command(
             argv,
             stdin=pipe,
             stdout=pipe if text is None else none,  # whatever else it prints may hold the value
-            stderr=none,
+            stderr=none if stderr is None else stderr,
+            cwd=folder,
             env=child_environment(text),
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
             start_new_session=session,  # so that all it starts can be killed
@@ -4922,7 +4967,7 @@ class SecretsManager:
             # setdefault: two threads that open a store at once get the same one.
             return self._stores.get(chosen) or self._stores.setdefault(chosen, STORES[chosen]())
         store = as_store(chosen)
-        if not store:
+        if store is None:  # an empty one may be false
             what = show(chosen if isinstance(chosen, str) else type(chosen).__name__)
             raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(STORES)}, or a store")
         return store
@@ -6747,9 +6792,9 @@ class RedactingFilter:
         manager, chosen = manager_and_backend(cast("Any", source))
         by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
-        values = _values_in(store, manager) if store else _values_of(chosen)
+        values = _values_of(chosen) if store is None else _values_in(store, manager)
         with self._adding:
-            if store:
+            if store is not None:
                 self.files.add(store.plaintext_file())
             self._values = self._values.union(*values.values())
             # A new one, since other threads may be using the old one.
@@ -10584,7 +10629,7 @@ def _persistent_store(args: Namespace) -> Store:
 def _read_value(prompt: str, store: Store | None = None) -> str:
     """Return a value from a prompt, or from stdin without a line break at its end; unlock the store first."""
     if can_ask():
-        if store:
+        if store is not None:
             store.unlock()
         return ask(f"{prompt}: ", twice=True)
     data = _read_argument("-")

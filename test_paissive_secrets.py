@@ -3969,6 +3969,68 @@ def test_a_wrapped_object_shows_and_names_itself_and_has_all_four_methods():
         ps.as_store(type("Failing", (), {"get": property(lambda self: 1 / 0)})())
 
 
+class DictStore:
+    """What somebody has at hand: a dict, with what else of a store's methods `more` holds."""
+
+    def __init__(self, **more):
+        self.values = {}
+        self.set, self.names = self.values.__setitem__, lambda: iter(self.values)
+        vars(self).update(more)
+
+    def get(self, name):
+        return self.values[name]
+
+    def delete(self, name):
+        del self.values[name]
+
+    def __len__(self):
+        return len(self.values)
+
+
+def test_a_key_error_of_an_object_means_that_there_is_no_such_secret():
+    store = ps.as_store(DictStore())
+    for act in (store.get, store.delete):
+        assert refusal(act, "A_TOKEN") == "NotFound: no secret named 'A_TOKEN'; see: list"
+    assert ps.get_secret("A_TOKEN", "default", backend=DictStore()) == "default"
+    store.set("A_TOKEN", "v")
+    store.delete("A_TOKEN")
+    assert store.get_all(["A_TOKEN"]) == {}
+
+
+@pytest.mark.parametrize("value", [None, b"x", 1])
+def test_an_object_that_returns_no_text_is_named(value):
+    own = DictStore()
+    own.set("A_TOKEN", value)
+    hint = "have it raise NotFound or KeyError where there is no such secret"
+    said = f"BadValue: DictStore.get returned {type(value).__name__} for 'A_TOKEN', not text; {hint}"
+    assert refusal(ps.get_secret, "A_TOKEN", "default", backend=own) == said
+    assert refusal(ps.resolve_text, "${secret:A_TOKEN}", own).startswith("BadValue: the text: DictStore.get")
+
+
+def test_what_an_object_defines_of_a_store_is_used():
+    own = DictStore(location=lambda: "prod", get_all=lambda names: {"A": "at once"}, plaintext_file=7)
+    store = ps.as_store(own)
+    assert (store.location(), store.get_all(["A"]), store.plaintext_file()) == ("prod", {"A": "at once"}, "")
+
+
+def test_an_empty_store_that_is_false_is_a_store():
+    class Sized(ps.MemoryStore):
+        def __len__(self):
+            return len(self._values)
+
+    for store in (Sized(), DictStore()):
+        assert (bool(store), ps.get_secret("A_TOKEN", "default", backend=store)) == (False, "default")
+        ps.redact("text", store)
+
+
+def test_two_stores_of_one_class_have_two_policies(here):
+    staging, prod = (DictStore(location=lambda place=place: place) for place in ("staging", "prod"))
+    for one, other in ((ps.MemoryStore(), ps.MemoryStore()), (staging, prod)):
+        one.set("A_TOKEN", OLD)
+        ps.SecretRotation(one).schedule("A_TOKEN", "1d")
+        assert [ps.SecretRotation(store).scheduled() for store in (one, other)] == [["A_TOKEN"], []]
+
+
 def test_a_store_in_memory_counts_and_sorts_its_names_and_ends_with_the_process():
     store = ps.MemoryStore()
     for name in ("B", "A"):
@@ -3990,7 +4052,7 @@ def test_a_stage_by_a_wrong_name_is_refused_with_the_right_ones():
 
 
 def test_a_rotation_that_waits_for_no_other_names_what_is_under_way(rotation):
-    policies = ps.Policies(ps.MemoryStore(), rotation.path)
+    policies = ps.Policies(rotation._backend, rotation.path)
     with policies.rotation_lock("DB"):
         assert refusal(policies.rotation_lock("DB").__enter__).startswith(
             f"Conflict: a rotation of 'DB' is under way (process {os.getpid()}); "
@@ -3999,7 +4061,7 @@ def test_a_rotation_that_waits_for_no_other_names_what_is_under_way(rotation):
 
 def test_rotations_are_locked_name_by_name_beside_the_policies(rotation, files):
     longest = "a/" + "x" * 248
-    for policies in (ps.Policies(ps.MemoryStore(), rotation.path), ps.Policies(files)):
+    for policies in (ps.Policies(rotation._backend, rotation.path), ps.Policies(files)):
         folder = Path(policies.path).parent
         with policies.rotation_lock(longest), policies.rotation_lock("a/x"), policies.rotation_lock("A/x"):
             assert len([*folder.glob(".rotation-*")]) == 3
@@ -4303,11 +4365,11 @@ def test_a_policy_file_is_json_that_ends_its_last_line(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply="true")
     text = Path(rotation.path).read_text()
     assert text.startswith('{\n  "version": 1,\n  "stores": {\n') and text.endswith("}\n")
-    assert list(json.loads(text)["stores"]) == ["MemoryStore"]
+    assert list(json.loads(text)["stores"]) == [rotation._backend.location()]
 
 
 def test_policies_are_named_in_order_and_merged_key_by_key(rotation, files):
-    policies = ps.Policies(ps.MemoryStore(), rotation.path)
+    policies = ps.Policies(rotation._backend, rotation.path)
     for name in ("B", "A"):
         policies.change(name, {"every": "1d", "apply": ["x"]})
     policies.change("A", {"every": "2d", "apply": None})
@@ -4322,15 +4384,15 @@ def test_policies_are_named_in_order_and_merged_key_by_key(rotation, files):
     policies.change("A", {"every": "2d", "apply": [], "verify": ""})
     assert policies.get("A") == {"every": "2d", "apply": [], "verify": ""}  # only None removes a key
     assert [policies.delete(name) for name in "AAC"] == [True, False, False]
-    assert ps.Policies(ps.MemoryStore(), rotation.path).names() == ["B"]
+    assert ps.Policies(rotation._backend, rotation.path).names() == ["B"]
     files.policy_store().set_all(dict.fromkeys("HGFEDCBA", "{}"))
     assert ps.Policies(files).names() == [*"ABCDEFGH"]
     policies.change("ключ", {"every": "1d", "apply": ["é"]})
-    assert ps.Policies(ps.MemoryStore(), rotation.path).get("ключ") == {"every": "1d", "apply": ["é"]}
+    assert ps.Policies(rotation._backend, rotation.path).get("ключ") == {"every": "1d", "apply": ["é"]}
 
 
 def test_a_policy_that_loses_its_last_key_is_gone_as_is_one_that_never_was(rotation, files):
-    for policies in (ps.Policies(ps.MemoryStore(), rotation.path), ps.Policies(files)):
+    for policies in (ps.Policies(rotation._backend, rotation.path), ps.Policies(files)):
         policies.change("DB", {"every": None})
         policies.change("DB", {"every": "1d"})
         policies.change("DB", {"every": None})
@@ -4353,7 +4415,7 @@ def test_a_sealed_policy_that_is_no_json_is_named(files):
 def test_a_policy_that_json_can_not_hold_is_refused_where_it_would_be_written(files, rotation):
     for policies, where in (
         (ps.Policies(files), "NEW"),
-        (ps.Policies(ps.MemoryStore(), rotation.path), rotation.path),
+        (ps.Policies(rotation._backend, rotation.path), rotation.path),
     ):
         said = f"BadValue: {where} would hold what JSON can't; use text, numbers, lists and dicts"
         assert refusal(policies.change, "NEW", {"every": 1j}) == said
@@ -4361,7 +4423,7 @@ def test_a_policy_that_json_can_not_hold_is_refused_where_it_would_be_written(fi
 
 
 def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monkeypatch):
-    policies, other = (ps.Policies(ps.MemoryStore(), rotation.path) for _ in range(2))
+    policies, other = (ps.Policies(rotation._backend, rotation.path) for _ in range(2))
     for name in "AB":
         policies.change(name, {"every": "1d"})
     enter = ps.FileLock.__enter__
@@ -4373,7 +4435,7 @@ def test_who_deletes_a_policy_keeps_what_another_wrote_meanwhile(rotation, monke
 
     monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
     assert policies.delete("A") is True
-    assert ps.Policies(ps.MemoryStore(), rotation.path).names() == []
+    assert ps.Policies(rotation._backend, rotation.path).names() == []
 
 
 def test_nobody_is_asked_for_a_password_while_the_policies_are_locked(files, monkeypatch):
@@ -13114,7 +13176,9 @@ def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
     rotation.rotate("DB_PASSWORD", NEW)
     assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
     assert threading.active_count() == threads
-    policy = json.loads(Path(rotation.path).read_text())["stores"]["MemoryStore"]["DB_PASSWORD"]
+    policy = json.loads(Path(rotation.path).read_text())["stores"][rotation._backend.location()][
+        "DB_PASSWORD"
+    ]
     assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
     rotation.schedule(
         "DB_PASSWORD", "1d", apply="command:echo a command: >> said", verify="echo command:b >> said"
@@ -13475,7 +13539,7 @@ def test_rotate_schedule_refuses_what_is_no_interval(rotate):
     ],
 )
 def test_a_policy_that_can_not_be_right_says_what_is_wrong(policy, said, rotation, clock, capsys):
-    policies = {"version": 1, "stores": {"MemoryStore": {"A": policy}}}
+    policies = {"version": 1, "stores": {rotation._backend.location(): {"A": policy}}}
     Path(rotation.path).write_text(json.dumps(policies))
     Path(rotation.path).chmod(0o600)
     assert rotation.due_dates() == {"A": "2027-01-15T08:00:00Z"}  # now
