@@ -7028,7 +7028,6 @@ _NULL = lazily(
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
 _Hit = tuple[int, int, bytes]  # where a rare letter of a word is, where that ends, and the word
-_REACH = 100  # bytes behind a line that matter
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
@@ -7133,39 +7132,17 @@ class _KeywordSearch:
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
-        self._last: tuple[bytes, list[_Hit]] = (b"", [])
 
-    def find_words(self, text: bytes) -> list[_Hit]:
-        """Return where all words are; most texts of a history are the last one with a few other lines."""
-        last, places = self._last
-        shorter = min(len(text), len(last))
-        size = _most_equal(shorter, lambda size: text.startswith(last[:size]))
-        begin = text.rfind(b"\n", 0, max(0, size - _REACH)) + 1
-        size = _most_equal(shorter - size, lambda size: text.endswith(last[len(last) - size :]))
-        end = find_or_end(text, b"\n", len(text) - size, len(text)) + 1
-        moved = len(text) - len(last)
-        found = [place for place in places if place[0] < begin]
-        folded = text[begin : end + _REACH].translate(self._fold)
+    def find_words(self, text: bytes) -> Iterator[_Hit]:
+        """Yield the words of a text, in order; one may begin inside another."""
+        folded = text.translate(self._fold)
         start = -1
-        while (hit := self._search(folded, start + 1)) and begin + (start := hit.start()) < end:
-            found.append((begin + start, begin + hit.end(), self._words[hit.lastgroup or ""]))
-        found += [(start + moved, stop + moved, word) for start, stop, word in places if start + moved >= end]
-        self._last = text, found
-        return found
+        while hit := self._search(folded, start + 1):
+            start = hit.start()
+            yield start, hit.end(), self._words[hit.lastgroup or ""]
 
 
 _keyword_search = cache(_KeywordSearch)
-
-
-def _most_equal(most: int, is_equal: Callable[[int], bool]) -> int:
-    """Return how many bytes are equal, to within 64."""
-    size = 0
-    step = most if most > 63 and is_equal(64) else 0
-    while step > 63:
-        if size + step <= most and is_equal(size + step):
-            size += step
-        step //= 2
-    return size
 
 
 @cache
