@@ -72,6 +72,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
@@ -113,6 +114,7 @@ __all__ = [
     "Finding",
     "Identity",
     "KnownValues",
+    "Location",
     "Locked",
     "Member",
     "MemoryStore",
@@ -7820,8 +7822,6 @@ def reason_against(value: str, candidate: Candidate | None = None) -> str:
     decoded = latin1(decode64(value.encode("latin-1")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
-    if value.lower() in _hashes_of_words():
-        return "it is a hash"
     if len(decoded) > 11 and len(set(decoded)) < 3:
         return "it is too uniform to be random"
     if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
@@ -7838,15 +7838,6 @@ def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
     if candidate:
         texts.update(before=candidate.before, after=candidate.after)
     return texts
-
-
-@cache
-def _hashes_of_words() -> set[str]:
-    import hashlib
-
-    words = b"password admin test secret 12345 123456 12345678 123456789".split()
-    kinds = hashlib.md5, hashlib.sha1, hashlib.sha256
-    return {kind(word, usedforsecurity=False).hexdigest() for kind in kinds for word in words}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -9236,11 +9227,24 @@ _GIT_BATCH = 4096  # versions that are read at a time
 _BATCH = 16  # files that a process scans at a time
 _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
-_Matches = Iterator[tuple[Blob, Match]]
+_Matches = Iterator[tuple[Blob, list[Match]]]  # of each version of a file that has any
+
+
+class Location(NamedTuple):
+    """One place of a finding."""
+
+    line: int  # from 1, like the next two
+    end_line: int
+    column: int  # in characters
+    fingerprint: str  # 16 hex digits of path, rule, name, the rest of the line, and 8 bits of the value
 
 
 class Finding(NamedTuple):
-    """A secret that was left in a file: everything but its value."""
+    """A secret that was left in a file: everything but its value.
+
+    There is one for each rule and value in a file, or in a version of a file in git's history. It is where
+    the value is most certainly a secret, the first such place; `locations` has that and all others.
+    """
 
     # With "/", relative to the working directory or a baseline's folder above it, or to what all PATHs
     # have in common if one is outside; in git's index and history, to the repository's top.
@@ -9253,12 +9257,13 @@ class Finding(NamedTuple):
     severity: str  # "low", "medium", "high" or "critical": what could be done with it
     confidence: str  # "low", "medium" or "high": how likely it is a secret
     sample: str  # the public prefix and at most two characters, then "…"
-    fingerprint: str  # 16 hex digits of path, rule, name, the rest of the line, and 8 bits of the value
+    fingerprint: str  # as in Location
     fix: str = ""  # what to do next
     secret: str = ""  # of a known value: its name,
     verdict: str = ""  # and whether it is "current", "pending", "previous" or "retired"
     commit: str = ""  # in history: the id of the commit that added it,
     date: str = ""  # and when its author wrote it, ISO 8601
+    locations: tuple[Location, ...] = ()  # first the finding's own, then the others in order
 
 
 class Summary:
@@ -9268,7 +9273,6 @@ class Summary:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
         self.skipped = Counter[str]()  # files that were not examined, by reason
-        self.stale: list[Entry] = []
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -9365,9 +9369,7 @@ class Audit:
         self._begun = True
         if self._known and self._known.without_history:
             self.summary.skipped["secrets' older values"] = len(self._known.without_history)
-        # With every confidence: an accepted finding that isn't reported must not count as stale.
-        levels = CONFIDENCES if self.baseline else self._confidences
-        self._scanner = _Scanner(self.settings.rules, self._find_known, self._archives, levels)
+        self._scanner = _Scanner(self.settings.rules, self._find_known, self._archives, self._confidences)
         if self.history is not None:
             matches = self._scan_history(self.history)
         elif self.staged:
@@ -9375,28 +9377,28 @@ class Audit:
         else:
             scans = _scan_all(self.files(), self._scanner, self.jobs)
             matches = chain.from_iterable(map(self._matches_of, scans))
-        for blob, match in matches:
-            finding = self._finding(blob, match)
-            accepted = self.baseline and self.baseline.accepts(finding, self.base)
-            if match.confidence not in self._confidences:
-                continue
+        for blob, of_file in matches:
+            for finding in self._findings(blob, of_file):
+                self.summary.findings += 1
+                self.summary.by_confidence[finding.confidence] += 1
+                yield finding
+
+    def _findings(self, blob: Blob, matches: list[Match]) -> Iterator[Finding]:
+        """Yield a finding for each rule and value, of the places that nothing silences."""
+        groups: dict[tuple[Rule, int], list[Match]] = {}
+        for match in matches:
             silenced = self._silenced_by(blob.path, match)
             if silenced:
                 self.summary.silenced[silenced] += 1
-            elif accepted:
+            elif self._is_accepted(blob.path, match):
                 self.summary.baseline += 1
             else:
-                self.summary.findings += 1
-                self.summary.by_confidence[match.confidence] += 1
-                yield finding
-        if self.baseline and not self._in_git:
-            self.summary.stale += filter(self._is_stale, sorted(self.baseline.unseen))
+                groups.setdefault((match.rule, match.identity), []).append(match)
+        findings = [self._finding(blob, places) for places in groups.values()]
+        yield from sorted(findings, key=attrgetter("line", "column"))
 
-    def _is_stale(self, entry: Entry) -> bool:
-        path = entry.path
-        if self._excludes(path) or ("!" in path and not self._archives):
-            return False
-        return _is_within(path, self._roots) and not _is_within(path, self._unread)
+    def _is_accepted(self, path: str, match: Match) -> bool:
+        return bool(self.baseline and self.baseline.accepts(path, match.rule.id, match.mark))
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
         """Say why a line is or isn't reported, without a value."""
@@ -9424,16 +9426,20 @@ class Audit:
         if match.confidence not in self._confidences:
             return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
-        finding = self._finding(Blob("", path), match)
-        if not silenced and self.baseline and self.baseline.accepts(finding, self.base):
+        if not silenced and self._is_accepted(path, match):
             silenced = "the baseline"
         return f"{outcome}, silenced by {silenced}" if silenced else outcome
 
-    def _finding(self, blob: Blob, match: Match) -> Finding:
-        import hashlib
-
+    def _finding(self, blob: Blob, places: list[Match]) -> Finding:
+        """Return one finding for the places of a value, which are in order."""
+        match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
         rule = match.rule
-        where = hashlib.sha256(os.fsencode(f"{blob.path}\0{rule.id}")).hexdigest()[:10]
+        locations = tuple(
+            Location(
+                place.line, place.end_line, place.column, _fingerprint_at(blob.path, rule.id, place.mark)
+            )
+            for place in [match, *(place for place in places if place is not match)]
+        )
         finding = Finding(
             path=blob.path,
             line=match.line,
@@ -9444,9 +9450,10 @@ class Audit:
             severity=rule.severity,
             confidence=match.confidence,
             sample=match.sample,
-            fingerprint=where + match.mark,
+            fingerprint=locations[0].fingerprint,
             commit=blob.commit,
             date=blob.date,
+            locations=locations,
         )
         known = self._known.about.get(rule) if self._known else None
         if known:
@@ -9456,7 +9463,7 @@ class Audit:
     def _silenced_by(self, path: str, match: Match) -> str:
         if match.rule.id in self._disabled:
             return "disabled rules"
-        if self.settings.allows(path, match.rule.id):
+        if any(self.settings.allows(path, name) for name in _accepting(match.rule.id)):
             return AUDIT_SETTINGS
         known = self._known
         if known and match.rule in known.about and self.base + path == known.own_file and not self._in_git:
@@ -9539,14 +9546,16 @@ class Audit:
             self.add_unreadable(self._folder, why)
         if self._known:
             yield from self._scan_messages(self._known, revisions)
-        seen: set[tuple[str, str, int, bool]] = set()
-        for blob, match in self._scan_blobs(file_versions(self._folder, revisions)):
-            reported = match.confidence in self._confidences and not self._silenced_by(blob.path, match)
-            # Once as reported, even if an older version of the line is silenced.
-            spot = (blob.path, match.rule.id, match.identity, reported)
-            if spot not in seen and not blob.is_older:
-                yield blob, match
-            seen.add(spot)
+        first: dict[tuple[str, str, int, bool], Blob] = {}  # the version that was reported, by what it has
+        for blob, matches in self._scan_blobs(file_versions(self._folder, revisions)):
+            new = []
+            for match in matches:
+                # Once as reported, even if an older version of the line is silenced.
+                is_silenced = bool(self._silenced_by(blob.path, match))
+                if first.setdefault((blob.path, match.rule.id, match.identity, is_silenced), blob) == blob:
+                    new.append(match)
+            if not blob.is_older:
+                yield blob, new
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         messages = object_ids(self._folder, "commit tag", revisions or None)
@@ -9554,7 +9563,8 @@ class Audit:
             text = b"".join(chunks)
             if known.find(text):
                 scanned = self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), iter([text]), size)
-                yield from (found for found in scanned.matches if found[1].rule in known.about)
+                for blob, matches in scanned.matches:
+                    yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
         missing = 0
@@ -9592,6 +9602,18 @@ def _replacement(path: str, name: str) -> str:
         return "store it under a name of your own"
     name = variable_name(name)
     return f"set {name}, and write {reads.format(name)}"
+
+
+def _fingerprint_at(path: str, rule: str, mark: str) -> str:
+    """Return what stays the same when a file changes elsewhere; `mark` is a match's."""
+    import hashlib
+
+    return hashlib.sha256(os.fsencode(f"{path}\0{rule}")).hexdigest()[:10] + mark
+
+
+def _accepting(rule: str) -> tuple[str, ...]:
+    """Return the rules for which a baseline or the settings may accept what this rule found."""
+    return (rule, "password") if rule == "weak-password" else (rule,)
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
@@ -9824,7 +9846,7 @@ class _Scanned:
     def __init__(self, *errors: tuple[str, str]) -> None:
         self.files = 0
         self.bytes = 0
-        self.matches: list[tuple[Blob, Match]] = []
+        self.matches: list[tuple[Blob, list[Match]]] = []
         self.errors = [*errors]
         self.skipped = Counter[str]()
 
@@ -9876,7 +9898,8 @@ class _Scanner(NamedTuple):
         if next(matches, None):
             why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
             scanned.errors.append((blob.path, why))
-        scanned.matches += ((blob, match) for match in found)
+        if found:
+            scanned.matches.append((blob, found))
 
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -9931,7 +9954,9 @@ def _scan_in_helper(file: ListedFile) -> _Scanned:
     return _helper.scan_file(file)
 
 
-class Entry(NamedTuple):
+class _Entry(NamedTuple):
+    """An accepted place, as a line of a baseline says it."""
+
     path: str
     rule: str
     fingerprint: str
@@ -9940,22 +9965,18 @@ class Entry(NamedTuple):
 class Baseline:
     """Accepted findings, in a file of JSON lines: no values or line numbers.
 
-    The first line holds the version, every other an Entry, in any order, so
-    that branches merge. A missing file accepts nothing. Raises BadValue if
+    The first line holds the version, every other an accepted place, in any
+    order, so that branches merge. A missing file accepts nothing. Raises BadValue if
     it isn't a baseline, Unsafe if it isn't a file, and Denied or
     Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
-        self.entries: set[Entry] = set()
-        self.past: set[Entry] = set()  # those only in history, which no audit of files finds
+        self.entries: set[_Entry] = set()  # those of the file, and what `update` adds
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
-        self.unseen = self.entries - self.past  # those that no finding has matched yet
-        # Those whose file is gone, by rule and the part of the fingerprint that doesn't depend on the path.
-        self._gone: dict[tuple[str, str], list[Entry]] | None = None
 
     def _load(self, data: bytes) -> None:
         import json
@@ -9969,58 +9990,29 @@ class Baseline:
             for row in rows:
                 if "version" in row:
                     continue
-                entry = Entry(*(row[name] for name in Entry._fields))
+                entry = _Entry(*(row[name] for name in _Entry._fields))
                 os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                 self.entries.add(entry)
-                if "history" in row:
-                    self.past.add(entry)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             hint = "resolve the merge, or remove the file and write a new one with --update-baseline"
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
-    def accepts(self, finding: Finding, base: str) -> bool:
-        """Return whether it was accepted, maybe for a path gone from `base`."""
-        entry = Entry(finding.path, finding.rule, finding.fingerprint)
-        if entry not in self.entries:
-            old = self._take_gone(entry, base, in_history=bool(finding.commit))
-            if not old:
-                return False
-            if not finding.commit:  # the history has it by both names
-                self.entries.remove(old)
-            self.entries.add(entry)
-            self.unseen.discard(old)
-        self.unseen.discard(entry)
-        if finding.commit:
-            self.past.add(entry)
-        return True
+    def accepts(self, path: str, rule: str, mark: str) -> bool:
+        """Return whether a place was accepted: a match of this mark, by this rule or one that includes it."""
+        return any(
+            _Entry(path, name, _fingerprint_at(path, name, mark)) in self.entries for name in _accepting(rule)
+        )
 
-    def _take_gone(self, new: Entry, base: str, *, in_history: bool) -> Entry | None:
-        if self._gone is None:
-            self._gone = {}
-            for old in self.entries:
-                if not os.path.lexists(base + old.path):
-                    self._gone.setdefault((old.rule, old.fingerprint[10:]), []).append(old)
-        alike = self._gone.get((new.rule, new.fingerprint[10:]), [])
-        for number, old in enumerate(alike):
-            if in_history or old not in self.past:
-                return alike.pop(number)
-        return None
-
-    def update(self, findings: Iterable[Finding], summary: Summary, *, history: bool = False) -> None:
-        """Accept these findings, drop what is stale, and write the file."""
+    def update(self, findings: Iterable[Finding]) -> None:
+        """Accept all places of these findings as well, and write the file."""
         import json
 
-        # The summary is complete after the last of them.
-        found = {Entry(row.path, row.rule, row.fingerprint) for row in findings}
-        if history:
-            self.past |= found
-        self.entries |= found
-        self.entries.difference_update(summary.stale)
+        for found in findings:
+            self.entries |= {_Entry(found.path, found.rule, place.fingerprint) for place in found.locations}
         lines = io.BytesIO()  # one after the other: there may be very many
         lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
         for entry in sorted(self.entries):
-            row = {**entry._asdict(), **({"history": True} if entry in self.past else {})}
-            lines.write(json.dumps(row).encode() + b"\n")
+            lines.write(json.dumps(entry._asdict()).encode() + b"\n")
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             rewrite(self.path, lines.getvalue(), 0o644)
 
@@ -10036,6 +10028,7 @@ _LEVELS = {  # of SARIF, and of GitHub
     "medium": ("warning", "5.5"),
     "low": ("note", "3.0"),
 }
+_MAX_OTHER_LINES = 20  # of a finding's other places, in text
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -10052,6 +10045,7 @@ def report_text(run: Audit, out: TextIO) -> None:
             confidence = f"\x1b[{_COLOURS[confidence]}m{confidence}\x1b[0m"
         line = f"{printable(finding.path)}:{finding.line}:{finding.column}: {confidence}: {finding.what}"
         line += f" [{finding.rule}] {printable(finding.sample)}"
+        line += _other_lines(finding)
         if finding.commit:
             line += f" from {finding.commit[:12]}"
         if finding.date:
@@ -10059,10 +10053,6 @@ def report_text(run: Audit, out: TextIO) -> None:
         if finding.fix:
             line += f"; next: {printable(finding.fix)}"
         print(line, file=out)
-    for path, rule, fingerprint in summary.stale:
-        print("stale:", printable(f"{path} no longer has the accepted {rule} {fingerprint}"), file=out)
-    if summary.stale:
-        print("       drop these from the baseline with --update-baseline", file=out)
     found = "no findings"
     if summary.findings:
         print(f"\n{_NEXT_STEPS}\n", file=out)
@@ -10073,6 +10063,16 @@ def report_text(run: Audit, out: TextIO) -> None:
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
     print(found + _list_counts("; not examined: ", skipped), file=out)
+
+
+def _other_lines(finding: Finding) -> str:
+    others = finding.locations[1:]
+    if not others:
+        return ""
+    lines = ", ".join(str(place.line) for place in others[:_MAX_OTHER_LINES])
+    if len(others) > _MAX_OTHER_LINES:
+        lines += ", …"
+    return f" and in {plural(len(others), 'other place')}: {'line' if len(others) == 1 else 'lines'} {lines}"
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -10089,13 +10089,13 @@ def report_json(run: Audit, out: TextIO) -> None:
 
     print('{"version": 1, "findings": [', file=out)
     _print_rows(map(_json_row, run), out)
-    stale = list(map(_json_row, run.summary.stale))
     errors = [{"path": _utf8_text(path), "why": why} for path, why in run.summary.errors]
-    print(f'], "summary": {json.dumps({**vars(run.summary), "stale": stale, "errors": errors})}}}', file=out)
+    print(f'], "summary": {json.dumps({**vars(run.summary), "errors": errors})}}}', file=out)
 
 
-def _json_row(record: Finding | Entry) -> dict[str, Any]:
-    return {name: _utf8_text(value) for name, value in record._asdict().items() if value}
+def _json_row(finding: Finding) -> dict[str, Any]:
+    row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
+    return {**row, "locations": [place._asdict() for place in finding.locations]}
 
 
 def _utf8_text(value: Any) -> Any:
@@ -10140,6 +10140,10 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
     return {"physicalLocation": {"artifactLocation": artifact, **details}}
 
 
+def _sarif_region(at: Location) -> dict[str, int]:
+    return {"startLine": at.line, "startColumn": at.column, "endLine": at.end_line}
+
+
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
     if finding.secret:  # one rule stands for all known values
         finding = finding._replace(what="value of a secret in the store", severity="critical")
@@ -10156,7 +10160,8 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 
 def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
     rules.setdefault(finding.rule, _sarif_rule(finding))
-    region = {"startLine": finding.line, "startColumn": finding.column, "endLine": finding.end_line}
+    first, *others = [_sarif_location(finding.path, region=_sarif_region(at)) for at in finding.locations]
+    related = [{**place, "message": {"text": "the same value"}} for place in others]
     details = pick(finding, "confidence", "secret", "verdict", "commit", "date").items()
     message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
     return {
@@ -10164,7 +10169,8 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
         "ruleIndex": list(rules).index(finding.rule),
         "level": _LEVELS[finding.severity][0],
         "message": {"text": message},
-        "locations": [_sarif_location(finding.path, region=region)],
+        "locations": [first],
+        **({"relatedLocations": related} if related else {}),
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {name: value for name, value in details if value},
@@ -11115,7 +11121,7 @@ def _rotation(args: Namespace) -> SecretRotation:
     _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
     [
         _arg("--output F", "write the report to a file"),
-        _flag("--update-baseline", "accept what is found now, and nothing else"),
+        _flag("--update-baseline", "accept what is found now, too"),
     ],
     [
         _flag("--staged", "what git would commit"),
@@ -11152,7 +11158,7 @@ def cmd_audit(args: Namespace) -> int:
             return 0
     run = _make_audit(args)
     if args.update_baseline and run.baseline:
-        run.baseline.update(run, run.summary, history=args.history is not None)
+        run.baseline.update(run)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
         report = report_text

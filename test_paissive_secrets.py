@@ -17612,9 +17612,6 @@ IN_CONTEXT = r"""
 key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 key: "AAEwMTIzNDU2Nzg5YWJjZGVm"
 key := "0123456789012345678901"
-=== it is a hash, a.py
-'password': '5f4dcc3b5aa765d61d8327deb882cf99',
-'password': '25D55AD283AA400AF464C76D713C07AD',
 === no name follows, a.yml
 "arn:aws:secret:{A8}"
 === its name isn't that of a secret, a.go
@@ -18668,7 +18665,7 @@ def test_features_tell_the_cases_apart():
 
 
 def test_tables_are_read_once_and_values_that_differ_in_their_digits_have_features_in_common():
-    for table in (ps.load_weights, ps.properties, ps._letter_pairs, ps._hashes_of_words):
+    for table in (ps.load_weights, ps.properties, ps._letter_pairs):
         assert table() is table()
     (candidate,) = candidates('password = "tulip-Harbor-18"')
     hits = []
@@ -18875,22 +18872,6 @@ def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it(
 def test_each_word_that_anybody_would_try_is_a_weak_password():
     words = WEAK_WORDS.split()
     assert [word for word in words if reported(f"DB_PASSWORD={word}7", "a.ini") != ["weak-password"]] == []
-
-
-def test_hashes_of_words_that_anybody_would_try_are_no_secrets():
-    for word in "password admin test secret 12345 123456 12345678 123456789".split():
-        for kind in ("md5", "sha1", "sha256"):
-            digest = hashlib.new(kind, word.encode(), usedforsecurity=False).hexdigest()
-            assert ps.reason_against(digest.upper()) == "it is a hash", (word, kind)
-
-
-def test_hashes_of_words_are_known_where_fips_140_is_enforced(monkeypatch):
-    def md5(data, *, usedforsecurity=True):
-        assert not usedforsecurity
-        return hashlib.new("md5", data, usedforsecurity=False)
-
-    monkeypatch.setattr(hashlib, "md5", md5)
-    assert len(ps._hashes_of_words.__wrapped__()) == 24
 
 
 def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
@@ -22960,7 +22941,7 @@ def test_a_pipe_that_begins_with_a_single_byte_is_read_like_a_file(tmp_path):
 
 def test_stdin_is_read_as_dash_wherever_the_baseline_is(folder, capsys):
     (folder / "sub").mkdir()
-    ps.Baseline("accepted").update([], ps.Summary())
+    ps.Baseline("accepted").update([])
     os.chdir("sub")
     with piped_in(text := f"\n x = '{token()}'".encode()):
         assert ps.main(["audit", "-", "--json", "--baseline", "../accepted"]) == 1
@@ -23043,6 +23024,76 @@ def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
     assert [(finding.path, finding.line) for finding in found] == [("a.py", 3), ("b.py", 1)]
 
 
+def lines_of(finding):
+    """The lines of all places of a finding, its own first."""
+    return [place.line for place in finding.locations]
+
+
+def test_a_value_that_stands_several_times_in_a_file_is_one_finding_for_each_rule(folder):
+    (folder / "a.py").write_text(f"\nx = '{token()}'\ny = '{token(1)}'\nz = '{token()}'\n" * 2)
+    leak(folder / "b.py")
+    found = [(finding.path, lines_of(finding)) for finding in ps.audit()]
+    assert found == [("a.py", [2, 4, 6, 8]), ("a.py", [3, 7]), ("b.py", [1])]
+
+
+def test_a_finding_is_where_it_is_most_certain_and_then_first(folder):
+    value = "Sommer" + "-2021!"
+    (folder / "a.py").write_text(f'check(password, "{value}")\n' + f'password = "{value}"\n' * 2)
+    (finding,) = ps.audit(confidence="low")
+    assert (lines_of(finding), finding.confidence) == ([2, 1, 3], "high")
+    assert finding[1:4] == finding.locations[0][:3]
+    assert finding.fingerprint == finding.locations[0].fingerprint
+
+
+def test_each_place_of_a_finding_is_judged_by_itself(folder, say):
+    path = folder / "a.py"
+    path.write_text(f"x = '{token()}'\n")
+    say("audit", "--update-baseline")
+    path.write_text(
+        f"x = '{token()}'\ny = '{token()}'  # paissive: allow\nz = '{token()}'\nzz = '{token()}'\n"
+    )
+    run = ps.Audit(baseline=ps.BASELINE)
+    assert list(map(lines_of, run)) == [[3, 4]]
+    assert (run.summary.findings, run.summary.baseline, run.summary.silenced.total()) == (1, 1, 1)
+
+
+def test_a_baseline_accepts_all_places_of_a_finding(folder, say):
+    (folder / "a.py").write_text(f"x = '{token()}'\ny = '{token()}'\n")
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 2 findings\n")
+    assert leaks(baseline=ps.BASELINE) == set()
+
+
+def test_a_history_has_one_finding_for_a_value_with_all_its_places_in_one_version(repository):
+    for text in (
+        f"x = '{token()}'\ny = '{token()}'\n",
+        f"x = '{token()}'\ny = '{token()}'\nz = '{token()}'\n",
+    ):
+        (repository / "a.py").write_text(text)
+        commit(repository)
+    (finding,) = ps.audit(history=[])
+    assert len(finding.locations) in (2, 3) and lines_of(finding)[:2] == [1, 2]
+
+
+def test_a_known_value_is_one_finding_with_every_place(folder):
+    store = ps.MemoryStore()
+    store.set("A", "rE4l one+with")
+    (folder / "a.log").write_text("x rE4l one+with\n" * 3)
+    (finding,) = ps.Audit("a.log", known=ps.KnownValues(store))
+    assert lines_of(finding) == [1, 2, 3]
+
+
+def test_what_accepts_a_password_accepts_a_weak_one_too(folder):
+    path, accepted = folder / "a.ini", ps.Baseline("accepted")
+    path.write_text("DB_PASS" + "WORD=postgres7\n")
+    (finding,) = ps.audit()
+    assert finding.rule == "weak-password"
+    mark = finding.fingerprint[10:]
+    accepted.entries.add(ps._Entry("a.ini", "password", ps._fingerprint_at("a.ini", "password", mark)))
+    assert list(ps.audit(baseline=accepted)) == []
+    (folder / ".paissive-audit").write_text("[allow]\n*.ini password\n")
+    assert list(ps.audit()) == []
+
+
 def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folder, say):
     names = [f"{letter}/a.py" for letter in "gbfaehdc"]
     leak_all(folder, *names)
@@ -23057,48 +23108,6 @@ def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folde
     say("audit", "--baseline", "accepted", "--update-baseline")
     assert (folder / "accepted").read_text() == text
     assert (folder / "accepted").stat().st_mode & 0o777 == 0o644  # for all who may read the project
-
-
-def test_a_renamed_file_is_accepted_with_all_lines_that_are_alike(folder, say):
-    (folder / "a.py").write_text(f"x = '{token()}'\n" * 2)
-    leak(folder / "b.py")
-    say("audit", "--update-baseline")
-    (folder / "a.py").rename(folder / "c.py")
-    (folder / "b.py").rename(folder / "d.py")
-    assert say("audit") == (0, "no findings in 3 files, 0.0 MB; silenced: 3 in the baseline\n")
-    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 2 findings\n")
-    rows = (folder / ps.BASELINE).read_text().splitlines()[1:]
-    assert [json.loads(row)["path"] for row in rows] == ["c.py", "d.py"]
-
-
-def test_what_was_accepted_in_the_history_stays_accepted_whatever_is_updated_later(repository, say):
-    commit_leaks(repository, "a.py")
-    (repository / "a.py").unlink()
-    commit(repository)
-    assert say("audit", "--history", "--update-baseline")[0] == 0
-    leak(repository / "b.py", 1)
-    commit(repository)
-    assert say("audit", "--update-baseline")[0] == 0
-    for argv in (["audit"], ["audit", "--history"]):
-        status, said = say(*argv)
-        assert (status, "stale" in said) == (0, False), said
-    for argv, history_of_b in (([], None), (["--history", "HEAD~1..HEAD"], True)):
-        assert say("audit", *argv, "--update-baseline")[0] == 0
-        rows = [json.loads(row) for row in (repository / ps.BASELINE).read_text().splitlines()[1:]]
-        expected = [("a.py", True), ("b.py", history_of_b)]
-        assert [(row["path"], row.get("history")) for row in rows] == expected
-
-
-@pytest.mark.parametrize("accepted", [[], ["--history"]], ids=["tree", "history"])
-def test_a_renamed_file_stays_accepted_in_the_history_by_both_names(accepted, repository, say):
-    commit_leaks(repository, "b.py")
-    say("audit", *accepted, "--update-baseline")
-    git(repository, "mv", "b.py", "a.py")
-    commit(repository)
-    for _ in range(2):
-        assert say("audit", "--history")[0] == say("audit", "--history", "--update-baseline")[0] == 0
-        assert {entry.path for entry in ps.Baseline(ps.BASELINE).past} == {"a.py", "b.py"}
-        assert (say("audit")[0], "stale" in say("audit")[1]) == (0, False)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -23244,69 +23253,18 @@ def test_a_baseline_may_have_blank_lines_and_names_that_are_not_utf8(folder, say
     path = folder / ps.BASELINE
     path.write_text(path.read_text().replace("\n", "\n\n"))
     assert say("audit")[0] == 0
-    (folder / os.fsdecode(b"\xff.py")).unlink()
-    assert json.loads(say("audit", "--json")[1])["summary"]["stale"][0]["path"] == r"\xff.py"
-
-
-def test_a_baseline_can_not_control_the_terminal(folder, say):
-    row = dict.fromkeys(ps.Entry._fields, "\x1b]0;owned\x07\n")
-    text = json.dumps({"version": 2}) + "\n" + json.dumps(row) + "\n"
-    (folder / ps.BASELINE).write_text(text)
-    status, said = say("audit")
-    assert status == 0 and "\x1b" not in said and said.splitlines()[0].count(r"\x1b]0;owned\x07\n") == 3
 
 
 def finding(path, number):
-    return ps.Finding(path, 1, 1, 1, "rule", "", "", "", "", f"{number:016x}")
+    place = ps.Location(1, 1, 1, f"{number:016x}")
+    return ps.Finding(path, 1, 1, 1, "rule", "", "", "", "", place.fingerprint, locations=(place,))
 
 
 def test_audits_that_update_a_baseline_at_once_wait_for_each_other(folder):
     rows = [finding(f"{n}.py", n) for n in range(100)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ps.Baseline("accepted").update(rows, ps.Summary()), range(30)))
-    accepted = ps.Baseline("accepted")
-    assert (len(accepted.entries), accepted.past) == (100, set())
-
-
-def test_many_stale_entries_and_unreadable_files_take_no_time(folder, monkeypatch):
-    ps.Baseline("accepted").update([finding(f"{n}.py", n) for n in range(5000)], ps.Summary())
-    for n in range(50):
-        os.mkfifo(f"{n}.py")
-    run = ps.Audit([".", *(f"{n}.py" for n in range(50))], baseline="accepted")
-    asked, real_path = [], os.path.realpath
-    monkeypatch.setattr(os.path, "realpath", lambda path, **options: asked.append(path) or real_path(path))
-    assert list(run) == [] and len(run.summary.stale) == 4950
-    assert run.summary.stale == sorted(run.summary.stale)
-    assert len(asked) < 1000
-
-
-@pytest.mark.parametrize("args", [["--exclude", "tests"], ["--staged"], ["--history"]], ids=" ".join)
-def test_what_an_audit_leaves_out_is_not_stale(repository, say, args):
-    plant(repository, "a.py")
-    commit(repository)
-    leak(repository / "tests" / "a.py")
-    say("audit", "--update-baseline")
-    assert "stale" not in say("audit", *args)[1]
-
-
-def test_what_can_not_be_read_is_not_stale(folder, monkeypatch, say):
-    for name in ("a.py", "closed/b.py", "gone.py"):
-        leak(folder / "there" / name)
-    (folder / "here").mkdir()
-    os.chdir("here")
-    ps.main(["audit", "../there", "--update-baseline"])
-    (folder / "there" / "gone.py").unlink()
-    opening, entering = ps.open_regular, os.scandir
-
-    def refuse(path):
-        raise PermissionError(13, "Permission denied", path)
-
-    monkeypatch.setattr(ps, "open_regular", lambda path, **how: (refuse if "a.py" in path else opening)(path))
-    monkeypatch.setattr(os, "scandir", lambda path: (refuse if "closed" in path else entering)(path))
-    status, said = say("audit", "../there")
-    assert (status, re.findall("stale: (\\S+)", said)) == (2, ["gone.py"])
-    assert ps.main(["audit", "../there", "--update-baseline"]) == 2
-    assert len(ps.Baseline(folder / "there" / ps.BASELINE).entries) == 2
+        list(pool.map(lambda _: ps.Baseline("accepted").update(rows), range(30)))
+    assert len(ps.Baseline("accepted").entries) == 100
 
 
 @pytest.mark.parametrize("what", ["--staged", "--history"])
@@ -23331,46 +23289,6 @@ def test_a_baseline_accepts_no_copy_wherever_an_audit_starts(folder, say):
     (folder / "there" / "a.py").unlink()
     (folder / "there" / "a.py").symlink_to("nowhere")  # which is no renamed file either
     assert "\nb.py:1:6: " in "\n" + say("audit", "../there")[1]
-
-
-def test_what_was_accepted_of_history_is_not_stale_in_the_files(repository, say):
-    commit_leaks(repository, "gone.py")
-    (repository / "gone.py").unlink()
-    commit(repository)
-    assert say("audit", "--history", "--update-baseline")[0] == 0
-    assert say("audit") == (0, "no findings in 1 file, 0.0 MB\n")
-    assert say("audit", "--update-baseline")[0] == say("audit", "--history")[0] == 0
-
-
-def test_stale_entries_are_reported_and_dropped(folder, say):
-    leak_all(folder, "a.py", "src/b.py")
-    say("audit", "--update-baseline")
-    (folder / "a.py").unlink()
-    status, said = say("audit")
-    assert status == 0
-    stale = r"stale: a.py no longer has the accepted github-token [0-9a-f]{16}"
-    assert re.match(f"{stale}\n +drop these from the baseline with --update-baseline\nno findings", said)
-    assert "stale" not in say("audit", "src")[1]  # which hasn't looked for a.py
-    say("audit", "--update-baseline")
-    assert [entry.path for entry in ps.Baseline(ps.BASELINE).entries] == ["src/b.py"]
-
-
-def test_a_baseline_survives_renames_but_accepts_no_copy(repository, say):
-    leak_all(repository, "a.py", "src/b.py", "src/c.py")
-    say("audit", "--update-baseline")
-    commit(repository)
-    git(repository, "mv", "src", "lib")
-    git(repository, "mv", "a.py", "z.py")
-    for args in ([], ["--staged"]):
-        status, said = say("audit", *args)
-        assert (status, "silenced: 3 in the baseline" in said, "stale" in said) == (0, True, False)
-    leak(repository / "new.py")  # the value that a.py had
-    leak(repository / "lib" / "b.py", 9)  # another one
-    assert len(leaks(baseline=ps.BASELINE)) == 2
-    (repository / "new.py").unlink()
-    leak(repository / "lib" / "b.py", 1)
-    say("audit", "--update-baseline")
-    assert {entry.path for entry in ps.Baseline(ps.BASELINE).entries} == {"z.py", "lib/b.py", "lib/c.py"}
 
 
 SETTINGS_OF_PROJECT = """# what this project leaves out
@@ -24020,9 +23938,6 @@ def test_a_compressed_file_is_read_and_its_findings_can_be_accepted(folder, say)
     assert say("audit", "--archives")[0] == 0
     leak(folder / "a.py")
     assert leaks("a.py", archives=True) == {"a.py"}
-    assert "stale" not in say("audit")[1]
-    Path("dump.sql.gz").unlink()
-    assert "\nstale: dump.sql.gz!dump.sql no longer has" in say("audit", "--archives")[1]
 
 
 def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(folder, say, monkeypatch):
@@ -24156,7 +24071,10 @@ def report(write, *findings, is_terminal=False, **counts):
     return out.getvalue()
 
 
-LEAKED = ps.Finding("a.py", 7, 9, 5, "a-rule", "a token", "high", "medium", "ab…", "0123456789abcdef")
+PLACE = ps.Location(7, 9, 5, "0123456789abcdef")
+LEAKED = ps.Finding(
+    "a.py", *PLACE[:3], "a-rule", "a token", "high", "medium", "ab…", PLACE.fingerprint, locations=(PLACE,)
+)
 OLD_LEAK = LEAKED._replace(commit="0123456789abcdef" * 2, date="2024-02-29T12:00:00Z", fix="set A")
 
 
@@ -24165,10 +24083,33 @@ def test_the_line_of_a_finding_in_a_commit_has_the_commit_its_date_and_what_to_d
     assert report(ps.report_text, OLD_LEAK).startswith(line)
 
 
+def places_of(*lines):
+    return tuple(ps.Location(line, line, 5, f"{line:016x}") for line in lines)
+
+
+def test_the_line_of_a_finding_has_the_lines_of_its_other_places():
+    for lines, expected in (
+        ((7, 9), "ab… and in 1 other place: line 9\n"),
+        ((7, 1, 9), "ab… and in 2 other places: lines 1, 9\n"),
+        (
+            (7, *range(10, 31)),
+            "ab… and in 21 other places: lines " + ", ".join(map(str, range(10, 30))) + ", …\n",
+        ),
+    ):
+        assert expected in report(ps.report_text, LEAKED._replace(locations=places_of(*lines)))
+
+
+def test_sarif_has_the_other_places_of_a_finding_as_related_ones():
+    (run,) = json.loads(report(ps.report_sarif, LEAKED._replace(locations=places_of(7, 1, 9))))["runs"]
+    (result,) = run["results"]
+    for name, lines in (("locations", [7]), ("relatedLocations", [1, 9])):
+        assert [place["physicalLocation"]["region"]["startLine"] for place in result[name]] == lines
+
+
 def test_whatever_a_finding_holds_is_escaped_for_the_terminal():
     hostile = OLD_LEAK._replace(path="\33[p", sample="\33[s", fix="\33[f")
-    said = report(ps.report_text, hostile, stale=[ps.Entry("\33[e", "\33[r", "\33[f")])
-    assert "\33" not in said and len(re.findall(r"\\x1b\[[psferf]", said)) == 6
+    said = report(ps.report_text, hostile)
+    assert "\33" not in said and len(re.findall(r"\\x1b\[[psf]", said)) == 3
 
 
 def test_the_text_ends_with_all_counts_in_a_fixed_order():
@@ -24179,16 +24120,6 @@ def test_the_text_ends_with_all_counts_in_a_fixed_order():
         "1,234 findings (1000 high, 200 medium, 34 low) in 5,678 files, 12.3 MB"
         "; silenced: 1 by `a`, 2 by `z`, 4 in the baseline; not examined: 1 archive, 2 unreadable, 3 vendored"
     )
-
-
-def test_the_text_says_how_to_drop_what_is_stale():
-    stale = [ps.Entry(f"{n}.py", "a-rule", "0" * 16) for n in range(99)]
-    lines = [f"stale: {n}.py no longer has the accepted a-rule 0000000000000000" for n in range(99)]
-    lines += ["       drop these from the baseline with --update-baseline"]
-    said = report(ps.report_text, stale=stale).splitlines()
-    assert said == [*lines, "no findings in 0 files, 0.0 MB"]
-    said = report(ps.report_text, LEAKED, stale=stale, findings=1).splitlines()
-    assert (said[0][:9], said[1:102]) == ("a.py:7:5:", [*lines, ""])
 
 
 def test_the_text_says_what_to_do_about_findings():
@@ -24264,10 +24195,10 @@ def test_reports_for_programs_are_ascii_and_read_alike_in_any_encoding(write):
 def test_json_has_all_of_a_summary():
     counts = {"files": 3, "bytes": 9, "findings": 1, "unreadable": 1, "baseline": 2}
     counts |= {"silenced": {"a": 1}, "skipped": {"b": 2}, "by_confidence": {"high": 1, "medium": 0, "low": 0}}
-    entry = ps.Entry("a.py", "a-rule", "0" * 16)
-    said = report(ps.report_json, OLD_LEAK, **counts, stale=[entry], errors=[("x", "why")])
-    lists = {"stale": [entry._asdict()], "errors": [{"path": "x", "why": "why"}]}
+    said = report(ps.report_json, OLD_LEAK, **counts, errors=[("x", "why")])
+    lists = {"errors": [{"path": "x", "why": "why"}]}
     found = {name: value for name, value in OLD_LEAK._asdict().items() if value}
+    found["locations"] = [{"line": 7, "end_line": 9, "column": 5, "fingerprint": "0123456789abcdef"}]
     assert json.loads(said) == {"version": 1, "findings": [found], "summary": {**counts, **lists}}
 
 
@@ -24339,24 +24270,20 @@ def test_json_has_a_version_and_these_fields(folder, say):
     leak(folder / os.fsdecode(b"\xff.py"))
     report = json.loads(say("audit", "--json")[1])
     assert report["version"] == 1 and set(report) == {"version", "findings", "summary"}
-    fields = "path line end_line column rule what severity confidence sample fingerprint fix"
+    fields = "path line end_line column rule what severity confidence sample fingerprint fix locations"
     assert [(" ".join(row), row["path"]) for row in report["findings"]] == [(fields, r"\xff.py")]
     assert report["summary"]["by_confidence"] == {"high": 1, "medium": 0, "low": 0}
 
 
 def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, capsys):
-    odd = os.fsdecode(b"\xff.py")
-    leak(folder / odd)
-    ps.main(["audit", "--update-baseline"])
-    (folder / odd).write_text("")
+    leak(folder / os.fsdecode(b"\xff.py"))
     os.mkfifo(folder / os.fsdecode(b"\xfe"))
     capsys.readouterr()
-    assert ps.main(["audit", "--json", ".", os.fsdecode(b"\xfe")]) == 2
-    summary = json.loads(capsys.readouterr().out)["summary"]
-    (stale,) = summary["stale"]
-    assert set(stale) == {"path", "rule", "fingerprint"} and stale["path"] == r"\xff.py"
+    assert ps.main(["audit", "--json", ".", os.fsdecode(b"\xfe")]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [finding["path"] for finding in report["findings"]] == [r"\xff.py"]
     why = "it is neither a file nor a folder; pipe it in and audit -"
-    assert summary["errors"] == [{"path": r"\xfe", "why": why}]
+    assert report["summary"]["errors"] == [{"path": r"\xfe", "why": why}]
 
 
 def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, monkeypatch, say):
@@ -25555,7 +25482,7 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --sarif print SARIF 2.1.0, for code scanning
         --baseline F accepted findings; default: .paissive-baseline
         --output F write the report to a file
-        --update-baseline accept what is found now, and nothing else
+        --update-baseline accept what is found now, too
         --staged what git would commit
         --history [REV ...] all of git's history, or what REV or A..B reaches
         --pushed REMOTE what git tells a pre-push hook on stdin
