@@ -2462,6 +2462,7 @@ def read_store_credential(variable: str) -> str:
 
 
 def _run_for_credential(what: str, command: str) -> str:
+    """Return what the command line in the variable `what` prints; raise Locked if it fails."""
     import shlex
     import shutil
 
@@ -2541,7 +2542,16 @@ def run_command(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
-    printed = _communicate(child, text or "", timeout, session, lock)
+    printed = None
+    try:
+        if lock:
+            lock.record_holder(child.pid)
+        printed = child.communicate((text or "").encode(), timeout)[0] or b""
+    except subprocess.TimeoutExpired:
+        pass  # it runs, or what it left running in the background has the pipe open
+    finally:
+        if printed is None:
+            _kill(child, session)
     if lock:
         lock.record_holder(os.getpid())
     if printed is None:
@@ -2554,44 +2564,8 @@ def run_command(
     return without_newline(printed.decode(errors="surrogateescape"))
 
 
-def _communicate(
-    child: subprocess.Popen[bytes], text: str, timeout: float, session: bool, lock: FileLock | None
-) -> bytes | None:
-    """Return what a command prints; kill it and return None if it takes too long."""
-    import subprocess
-    import threading
-
-    printed = b""
-
-    def use_pipe() -> None:
-        nonlocal printed
-        # The command may not read all, or anything.
-        with suppress(OSError):
-            if child.stdin:
-                child.stdin.write(text.encode())
-                child.stdin.close()
-            if child.stdout:
-                with child.stdout as pipe:
-                    printed = pipe.read(MAX_FILE_BYTES + 1)
-
-    end = time.monotonic() + timeout
-    # In a thread: what the command left running in the background may hold the pipe for good.
-    piping = threading.Thread(target=use_pipe, daemon=True)
-    try:
-        if lock:
-            lock.record_holder(child.pid)
-        piping.start()
-        child.wait(timeout)
-        piping.join(end - time.monotonic())
-        return None if piping.is_alive() else printed
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if child.returncode is None or piping.is_alive():
-            _kill(child, session)
-
-
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
+    """Kill a command and, if it leads a session, all that it started."""
     import signal
 
     if session and hasattr(os, "killpg"):
@@ -6419,6 +6393,7 @@ def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
+    """Return a relay to each of our outputs, and the ends that the command writes to."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass  # no other file may take the place of a closed stdin, stdout or stderr
     os.close(spare)
@@ -6440,6 +6415,7 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
 
 
 def _resize(terminal: int, like: int) -> None:
+    """Give a terminal as many lines and columns as another has."""
     import fcntl
     import termios
 
@@ -6450,6 +6426,7 @@ def _resize(terminal: int, like: int) -> None:
 def _start(
     command: list[str], environment: dict[str, str], ends: list[int], interactive: bool
 ) -> subprocess.Popen[bytes]:
+    """Start the command with its outputs at these ends, and close them here."""
     import subprocess
 
     try:
@@ -6747,10 +6724,20 @@ def _redact_logging(redacting: RedactingFilter) -> None:
     logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
 
 
+class _IsReported(RuntimeError):
+    """An audit hook raises this to say that sys.excepthook needn't be called."""
+
+
 def _redact_reports(redacting: RedactingFilter) -> None:
+    """Write reports of uncaught exceptions that show a value here, masked, and leave all others to the hooks.
+
+    A program may replace sys.excepthook at any time, so the audit event before its call is what counts. As
+    Python documents it, an audit hook that raises a RuntimeError suppresses the call.
+    """
     import threading
 
     def report(error: Optional[BaseException], *context: object) -> bool:
+        """Return whether it wrote a report."""
         text = "" if error is None else redacting.masked_report(error, context)
         if text and sys.stderr:
             sys.stderr.write(text)
@@ -6759,16 +6746,17 @@ def _redact_reports(redacting: RedactingFilter) -> None:
     def wrap_hook(hook: Callable[..., object]) -> Callable[..., object]:
         return lambda args: report(args.exc_value, args) or hook(args)
 
-    def watch(event: str, args: tuple[Any, ...]) -> None:
+    def audit_hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "sys.excepthook" and report(args[2]):
-            raise RuntimeError("it is reported")  # then Python doesn't call the hook
+            raise _IsReported
 
     _replace_function(sys, "unraisablehook", wrap_hook)
     _replace_function(threading, "excepthook", wrap_hook)
-    sys.addaudithook(watch)
+    sys.addaudithook(audit_hook)
 
 
 def _replace_function(owner: object, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Put what `wrap` makes of a function in its place."""
     before = getattr(owner, name)
     setattr(owner, name, wraps(before)(wrap(before)))
 
@@ -6904,6 +6892,7 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclas
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
+    """Return what to mask for each name that the store lists: its stages, and what its references lead to."""
     loaded = load_stages(store)
     found = {}
     for _, name in loaded:
@@ -6915,6 +6904,7 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 
 
 def _values_of(source: Any) -> dict[str, set[str]]:
+    """Return the values of a mapping or another iterable, by a name to warn with."""
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
