@@ -1559,6 +1559,12 @@ class Store:
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
 
+    def check_known(self) -> None:
+        """Raise Unsafe unless the user has confirmed which store this is.
+
+        Ask before a command that a policy of this store names is run.
+        """
+
     def unlock(self) -> None:
         """Prompt for what opens the store, or fail, before a value is typed."""
 
@@ -5679,6 +5685,7 @@ class _Rotation:
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
         check_replaceable(policies.store, name)
+        policies.store.check_known()  # before any of its commands runs
         self._name = name
         self._shown = show(name)
         self._store = policies.store
