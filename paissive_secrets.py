@@ -93,10 +93,11 @@ if TYPE_CHECKING:
     import threading
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
+    from weakref import WeakValueDictionary
 
     from cryptography import exceptions
-    from cryptography.hazmat.primitives import hashes, hmac
-    from cryptography.hazmat.primitives.asymmetric import x25519
+    from cryptography.hazmat.primitives import hashes, hmac, hpke
+    from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
     from cryptography.hazmat.primitives.ciphers import aead
     from cryptography.hazmat.primitives.kdf import hkdf
 
@@ -2594,13 +2595,21 @@ def child_environment(value: str | None = None) -> dict[str, str]:
 
 
 # === Age format ===
-# The age v1 format (C2SP age.md), bytes in and bytes out: X25519 and scrypt recipients, STREAM payload, no
-# armor. Only the canonical encoding that `seal` writes is accepted, so that nothing can be changed unnoticed.
+# The age v1 format (C2SP age.md), bytes in and bytes out: X25519, hybrid and scrypt recipients, STREAM
+# payload, no armor. Only the canonical encoding that `seal` writes is accepted, so that nothing changes
+# unnoticed. Hybrid recipients are post-quantum; the package cryptography has all of their cryptography.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
 # Words between single spaces; then base64 in lines of 64 characters, the last one shorter.
 _STANZA = rb"-> ([!-~]+(?: [!-~]+)*)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
 _SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
+# Hybrid keys are ML-KEM-768 beside X25519 (age.md, mlkem768x25519). Bech32 shows them by these prefixes.
+_HYBRID_RECIPIENT = "age1pq"
+_HYBRID_IDENTITY = "AGE-SECRET-KEY-PQ-"
+_HYBRID_LABEL = b"age-encryption.org/mlkem768x25519"
+_MLKEM_PUBLIC = 1184  # bytes of a public key of ML-KEM-768 (FIPS 203); 32 of X25519 follow it
+_MLKEM_SHARE = 1088  # bytes of its ciphertext, likewise
+_MLKEM_SEED = 64  # bytes from which its private key is made, likewise
 _HEADER_END = rb"--- ([A-Za-z0-9+/]{43})\n"
 _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
@@ -2614,13 +2623,16 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
     The file does not authenticate its sender. Raises BadValue for no
-    recipient, or a Passphrase beside others; Unavailable without the
-    package cryptography.
+    recipient, a Passphrase beside others, or post-quantum recipients beside
+    others; Unavailable without the package cryptography.
     """
     require_cryptography()
     has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
     if not recipients or (has_passphrase and len(recipients) > 1):
         raise BadValue("seal to one passphrase, or to one or more recipients")
+    # A file is as safe as the weakest of its recipients, which age.md calls labels.
+    if len({recipient.is_post_quantum for recipient in recipients}) > 1:
+        raise BadValue("some recipients are post-quantum, others aren't", hint="seal two files")
     file_key, nonce = os.urandom(16), os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient._wrap(file_key) for recipient in recipients) + b"---"
     mac = _base64(_header_mac(file_key, header).finalize())
@@ -2656,43 +2668,55 @@ def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
 
 
 class Recipient:
-    """A public key to seal to, "age1…" (X25519, in Bech32), or BadValue."""
+    """A public key to seal to: "age1…" (X25519) or "age1pq1…" (post-quantum).
+
+    Raises BadValue for anything but the canonical text.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._point = _bech32_decode("age", text)
+        self.is_post_quantum = text.startswith(_HYBRID_RECIPIENT + "1")
+        if self.is_post_quantum:
+            self._public = _bech32_decode(_HYBRID_RECIPIENT, text, _MLKEM_PUBLIC + 32)
+        else:
+            self._public = _bech32_decode("age", text, 32)
 
     def __str__(self) -> str:
         return self._text
 
     def _wrap(self, file_key: bytes) -> bytes:
-        # X25519 recipient stanza (age.md): a new key pair each time, so the wrapping key is used once.
-        ephemeral = x25519.X25519PrivateKey.generate()
-        share = ephemeral.public_key().public_bytes_raw()
+        wrap = _wrap_hybrid if self.is_post_quantum else _wrap_x25519
         try:
-            key = _wrapping_key(ephemeral, self._point, share + self._point)
-        except ValueError:  # of low order: the secret is always zero, so anybody could open the file
-            raise BadValue(f"not a public key of anybody: {self}", hint="ask for another") from None
-        return _write_stanza([b"X25519", _base64(share)], key, file_key)
+            return wrap(self._public, file_key)
+        except ValueError:  # of low order, for instance, so that anybody could open the file
+            raise BadValue("that is not a public key of anybody", hint="ask for another") from None
 
 
 class Identity:
-    """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to it."""
+    """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to it.
+
+    "AGE-SECRET-KEY-PQ-1…" is a post-quantum one: for it, cryptography has
+    to be 47 or newer, or Unavailable is raised.
+    """
 
     def __init__(self, text: str) -> None:
         require_cryptography()
         self._text = text
-        self._key = x25519.X25519PrivateKey.from_private_bytes(_bech32_decode("AGE-SECRET-KEY-", text))
-        self._point = self._key.public_key().public_bytes_raw()
+        self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
+        self._key: _X25519Key | _HybridKey
+        if self.is_post_quantum:
+            self._key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
+        else:
+            self._key = _X25519Key(_bech32_decode("AGE-SECRET-KEY-", text, 32))
 
     @classmethod
-    def generate(cls) -> Identity:
-        """Return a new one."""
-        return cls(_bech32("AGE-SECRET-KEY-", os.urandom(32)))
+    def generate(cls, *, post_quantum: bool = False) -> Identity:
+        """Return a new one; not every age tool opens what is sealed to a post-quantum one."""
+        return cls(_bech32(_HYBRID_IDENTITY if post_quantum else "AGE-SECRET-KEY-", os.urandom(32)))
 
     def recipient(self) -> Recipient:
         """Return the public key to seal to."""
-        return Recipient(_bech32("age", self._point))
+        return Recipient(_bech32(_HYBRID_RECIPIENT if self.is_post_quantum else "age", self._key.public))
 
     def reveal(self) -> str:
         """Return the private key as text."""
@@ -2700,28 +2724,125 @@ class Identity:
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
         """Return the file key in a stanza, or None if the stanza is for another identity."""
+        return self._key.unwrap(words, body)
+
+
+class _X25519Key:
+    """The private key of an X25519 recipient."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = x25519.X25519PrivateKey.from_private_bytes(secret)
+        self.public = self._secret.public_key().public_bytes_raw()
+
+    def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
         if words[0] != b"X25519":
             return None
         try:
             (share,) = map(_unbase64, words[1:])
-            key = _wrapping_key(self._key, share, share + self._point)
+            key = _wrapping_key(self._secret, share, share + self.public)
         except ValueError:  # not one word, not 32 bytes, or an all-zero secret (RFC 7748, 6.1)
             raise _corrupt("an X25519 stanza has no usable share") from None
         return _open_box(key, body)
+
+
+def _wrap_x25519(public: bytes, file_key: bytes) -> bytes:
+    """Return an X25519 recipient stanza (age.md); raise ValueError for a point of low order."""
+    # A new key pair each time, so the wrapping key is used once.
+    ephemeral = x25519.X25519PrivateKey.generate()
+    share = ephemeral.public_key().public_bytes_raw()
+    key = _wrapping_key(ephemeral, public, share + public)
+    return _write_stanza([b"X25519", _base64(share)], key, file_key)
+
+
+class _HybridKey:
+    """The private keys of a hybrid recipient, both made from one seed."""
+
+    def __init__(self, seed: bytes) -> None:
+        _require_hpke()
+        expand = hashes.Hash(hashes.SHAKE256(_MLKEM_SEED + 32))
+        expand.update(seed)
+        seeds = expand.finalize()
+        mlkem_key = mlkem.MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED])
+        self._x25519 = x25519.X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED:])
+        self._secret = hpke.MLKEM768X25519PrivateKey(mlkem_key, self._x25519)
+        self.public = mlkem_key.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
+
+    def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
+        if words[0] != b"mlkem768x25519":
+            return None
+        shares = _unbase64(words[1]) if len(words) == 2 else b""
+        if len(shares) != _MLKEM_SHARE + 32:
+            raise _corrupt("a mlkem768x25519 stanza has no usable share")
+        _check_box(body)
+        try:
+            return _hybrid_suite().decrypt(shares + body, self._secret, _HYBRID_LABEL)
+        except exceptions.InvalidTag:
+            self._check_share(shares[_MLKEM_SHARE:])
+            return None
+
+    def _check_share(self, share: bytes) -> None:
+        """Raise Corrupt for a share of low order, with which no file can have been sealed to anybody."""
+        try:
+            self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(share))
+        except ValueError:
+            raise _corrupt("a mlkem768x25519 stanza has no usable share") from None
+
+
+def _wrap_hybrid(public: bytes, file_key: bytes) -> bytes:
+    """Return a mlkem768x25519 recipient stanza (age.md); raise ValueError for what is no public key."""
+    _require_hpke()
+    keys = hpke.MLKEM768X25519PublicKey(
+        mlkem.MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC]),
+        x25519.X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC:]),
+    )
+    sealed = _hybrid_suite().encrypt(file_key, keys, _HYBRID_LABEL)
+    shares = sealed[: _MLKEM_SHARE + 32]
+    words = [b"mlkem768x25519", _base64(shares)]
+    return _join_stanza(words, sealed[len(shares) :])
+
+
+def _hybrid_suite() -> hpke.Suite:
+    return hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
+
+
+def _require_hpke() -> None:
+    """Import what post-quantum keys need, once, or raise Unavailable that names it."""
+    global hpke, mlkem
+    if "mlkem" in globals():
+        return
+    lacks = ""
+    try:
+        from cryptography.hazmat.primitives import hpke
+        from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+
+        _hybrid_suite()
+        MLKEM768PrivateKey.from_seed_bytes(bytes(_MLKEM_SEED))
+        from cryptography.hazmat.primitives.asymmetric import mlkem
+    except (ImportError, AttributeError):
+        lacks = "the package cryptography, 47 or newer"
+    except exceptions.UnsupportedAlgorithm:
+        lacks = "a cryptography whose OpenSSL has ML-KEM, as in its wheels on PyPI"
+    if lacks:
+        hint = f"install it: {sys.executable} -m pip install 'cryptography>=47'"
+        raise Unavailable(f"post-quantum keys need {lacks}", hint=hint)
 
 
 class Passphrase:
     """A passphrase to seal and open with.
 
     Sealing takes 2**log_n KiB of memory; what needs over 2**max_log_n is
-    not opened.
+    not opened. What scrypt makes of it is kept as long as the object, and
+    shared with others of the same passphrase.
     """
+
+    is_post_quantum = True  # as far as anybody knows: it is symmetric
 
     def __init__(self, text: str, log_n: int = LOG_N, *, max_log_n: int = MAX_LOG_N) -> None:
         if not 1 <= log_n <= MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n = log_n
         self._max_log_n = max_log_n
+        self._derived: list[_DerivedKey] = []  # those that it used, which stay in _derived_keys with it
         self._text = b""
         with suppress(UnicodeEncodeError):
             self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
@@ -2731,7 +2852,7 @@ class Passphrase:
     def _wrap(self, file_key: bytes) -> bytes:
         salt = os.urandom(16)
         words = [b"scrypt", _base64(salt), str(self._log_n).encode()]
-        return _write_stanza(words, _scrypt(self._text, salt, self._log_n), file_key)
+        return _write_stanza(words, self._derive(salt, self._log_n), file_key)
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
         if words[0] != b"scrypt":
@@ -2744,12 +2865,36 @@ class Passphrase:
             problem = f"it asks for 2**{log_n} units of scrypt, more than 2**{self._max_log_n}"
             hint = f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}" if log_n <= MAX_LOG_N else ""
             raise BadValue(problem, hint=hint)
-        return _open_box(_scrypt(self._text, salt, log_n), body)
+        return _open_box(self._derive(salt, log_n), body)
+
+    def _derive(self, salt: bytes, log_n: int) -> bytes:
+        """Return the key that wraps a file key; one scrypt, however many stores a process opens with it."""
+        global _derived_keys
+        if _derived_keys is None:
+            from weakref import WeakValueDictionary
+
+            _derived_keys = WeakValueDictionary()
+        source = self._text, salt, log_n
+        found = _derived_keys.get(source)
+        if found is None:
+            found = _derived_keys[source] = _DerivedKey(_scrypt(*source))
+        self._derived.append(found)
+        return found.key
 
 
-@lru_cache(maxsize=4)
+class _DerivedKey:
+    """What scrypt has made of a passphrase."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+
+# By passphrase, salt and log N. An entry is gone with the last Passphrase that used it, so that no password
+# outlives the store that it opens.
+_derived_keys: WeakValueDictionary[tuple[bytes, bytes, int], _DerivedKey] | None = None
+
+
 def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
-    """Return the key that wraps a file key; cached, so that a password costs one scrypt a process."""
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
     salt = b"age-encryption.org/v1/scrypt" + salt
@@ -2786,13 +2931,20 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
     # A zero nonce is safe: each key is used once.
-    box = aead.ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
+    return _join_stanza(words, aead.ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None))
+
+
+def _join_stanza(words: list[bytes], box: bytes) -> bytes:
     return b"-> %b\n%b\n" % (b" ".join(words), _base64(box))
 
 
-def _open_box(key: bytes, box: bytes) -> bytes | None:
+def _check_box(box: bytes) -> None:
     if len(box) != 16 + _TAG:  # before opening (age.md): a longer one may open under several keys
         raise _corrupt("a wrapped key isn't 32 bytes")
+
+
+def _open_box(key: bytes, box: bytes) -> bytes | None:
+    _check_box(box)
     try:
         return aead.ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
     except exceptions.InvalidTag:
@@ -2865,29 +3017,43 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 
 _BECH32_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
-def _bech32(prefix: str, data: bytes) -> str:
-    """Return 32 bytes in Bech32, in the case of `prefix`."""
-    number = int.from_bytes(data, "big") << 4  # 256 bits and 4 of padding are 52 digits
-    digits = [number >> 5 * place & 31 for place in reversed(range(52))]
-    name = prefix.lower().encode()
-    state = 1
-    for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
-        top = state >> 25
-        state = (state & 0x1FFFFFF) << 5 ^ digit
+@lru_cache(maxsize=1)
+def _bech32_steps() -> list[int]:
+    """Return what each top digit adds to the checksum; cached, for the 2,000 digits of hybrid recipients."""
+    steps = []
+    for top in range(32):
+        step = 0
         for bit, generator in enumerate(_BECH32_GENERATORS):
             if top >> bit & 1:
-                state ^= generator
+                step ^= generator
+        steps.append(step)
+    return steps
+
+
+def _bech32(prefix: str, data: bytes) -> str:
+    """Return bytes in Bech32, of any length, in the case of `prefix`."""
+    bits = 8 * len(data)
+    padding = -bits % 5
+    number = int.from_bytes(data, "big") << padding
+    digits = [number >> place & 31 for place in range(bits + padding - 5, -1, -5)]
+    name = prefix.lower().encode()
+    steps = _bech32_steps()
+    state = 1
+    for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
+        state = (state & 0x1FFFFFF) << 5 ^ digit ^ steps[state >> 25]
     checksum = [(state ^ 1) >> 5 * place & 31 for place in reversed(range(6))]
     text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
     return prefix + (text.upper() if prefix.isupper() else text)
 
 
-def _bech32_decode(prefix: str, text: str) -> bytes:
-    """Return 32 bytes; encoding them again must give `text`, which checks case, padding and checksum."""
+def _bech32_decode(prefix: str, text: str, size: int) -> bytes:
+    """Return bytes; encoding them again must give `text`, which checks case, padding and checksum."""
+    bits = 8 * size
+    padding = -bits % 5
     number = 0
-    for char in text[len(prefix) + 1 :][:52]:
+    for char in text[len(prefix) + 1 :][: (bits + padding) // 5]:
         number = number << 5 | _BECH32.find(char.lower()) & 31
-    data = (number >> 4).to_bytes(32, "big")
+    data = (number >> padding & (1 << bits) - 1).to_bytes(size, "big")
     if _bech32(prefix, data) != text:  # not in constant time: it is the user's own key
         raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
     return data
