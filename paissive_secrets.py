@@ -722,7 +722,8 @@ def is_token(value: str) -> bool:
 
 # === Names ===
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
-# text without NUL.
+# text without NUL. `is_secret` decides which variables hold a secret, for all who ask: what is masked, listed
+# moved or required.
 
 BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
@@ -732,6 +733,13 @@ EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escape
 _STORE_CREDENTIALS = (
     r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
     r"|(?:VAULT|BAO)_TOKEN)(?:_FILE|_COMMAND)?"
+)
+# Variables that this tool, `vault` and `bao` read. Others that begin so belong to the program.
+_STORE_SETTING = (
+    r"PAISSIVE_\w*|(?:VAULT|BAO)_(?:ADDR|AGENT_ADDR|CACERT|CACERT_BYTES|CAPATH|CLIENT_CERT|CLIENT_KEY"
+    r"|CLIENT_TIMEOUT|CLI_NO_COLOR|DISABLE_REDIRECTS|FORMAT|HTTP_PROXY|LICENSE|LICENSE_PATH|LOG_LEVEL|MAX_RETRIES"
+    r"|MFA|NAMESPACE|PROXY_ADDR|RATE_LIMIT|REDIRECT_ADDR|SKIP_VERIFY|SRV_LOOKUP|TLS_SERVER_NAME"
+    r"|TOKEN(?:_PATH|_FILE|_COMMAND)?|WRAP_TTL)"
 )
 # Go's time.ParseDuration without its tiniest units, with days and weeks.
 _TERM = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|[smhdw])"
@@ -754,32 +762,39 @@ _SECRET_WORDS = {
     "auth": r"(?:|o|basic|http|proxy|smtp)auth|authorization",
     "nonce": r"nonces?",
 }
-# Words in a row that are a secret's together.
+# Words in a row that are a secret's together, and words that are a secret's at the end of a name.
 _SECRET_PHRASE = (
     r"connection string|(?:database|db|redis|(?:mongo|postgres)\w{0,30}|mysql|amqp|broker) ur[il]\Z"
+    r"|\b(?:chat|discord|mattermost|slack|teams) (?:web ?)?hook|\bweb ?hook ur[il]s?\Z"  # with a token inside
+    r"|\b(?:hotp|mfa|otp|totp|wallet) seed\Z|\b(?:mnemonic|seed) phrase\b|\bssh key data\Z"
+    r"|\b(?:jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
+    r"|\bsigning (?:\w+ )?file contents\Z"
 )
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"age|alg|algorithm|as|at|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database|days|db"
-    r"|description|digest|dir|directory|email|enabled|encoding|encryption|endpoint|error"
+    r"after|age|alg|algorithm|as|at|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database"
+    r"|days|db|description|digest|dir|directory|domain|email|enabled|encoding|encryption|endpoint|error"
     r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
-    r"|hours|identifier|ids?|issuer|iterations|kind|label|len|length|limit|login|manager|max|md|message"
+    r"|hours|identifier|ids?|in|issuer|iterations|kind|label|len|length|limit|list|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
     r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service"
     r"|sha|signature|size|slug|sock|socket|state|status|sub|suffix|target|text|through|thumbprint|timeout|title"
-    r"|ttl|type|uri|url|user|uuid|version"
+    r"|ttl|type|uri|url|user|uuid|version|within|years"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
-    r"\b(?:no|not|non|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
+    r"\b(?:no|not|non(?! root)|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
     r"|\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)"
-    r"|\b(?:get|find|forgot)\b(?!.{0,255} by\b)|\A(?:label|field|text|title|hint|error|help)\b"
+    r"|\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)"
+    r"|\A(?:label|field|text|title|hint|error|help)\b"
     r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index"
     r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
-    r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b"
+    r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
-    r"|\b(?:page|next|starting|change|pagination|continuation|lock|request(?: verification)?"
+    r"|\bsentry dsn\b|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
+    r"|(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b"
+    r"|\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
     r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred"
 )
@@ -861,6 +876,98 @@ def variable_name(name: str) -> str:
     # POSIX, 3. Definitions, Name: letters, digits and underscores, not starting with a digit.
     mapped = "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
     return "_" + mapped if mapped[:1].isdigit() else mapped
+
+
+# Build tools put variables that begin so into pages: whoever opens one reads them.
+_BROWSER_NAME = "(?:EXPO_PUBLIC|GATSBY|MIX|NEXT_PUBLIC|NUXT_PUBLIC|REACT_APP|VITE|VUE_APP)_"
+# RFC 3986, 3.1 and 3.2.1; the lookbehind makes a long run one attempt.
+_URL_PASSWORD = (
+    r"(?<![A-Za-z0-9+.-])[0-9+.-]*[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:([^\s/?#@]+)@"  # paissive: allow
+)
+# In a connection string, `Server=db;Password=…`; in the query of a URL, `?user=me&token=…`.
+_PASSWORD_PARAMETER = (
+    r"(?i)(?<![^\s;?&,\"'])(?:\w{0,20}(?:password|passwd|pwd)|accountkey|sharedaccesskey"
+    r"|(?<=[?&])(?:\w{0,20}token|api_?key|client_secret|sig))[ ]?=[ ]?"
+    r"""(?:"([^"]+)"|'([^']+)'|([^\s;&"']+))"""
+)
+# In `host:port:database:password`, after a label or not; Redis has databases 0 to 15.
+_PASSWORD_OF_SERVER = (
+    r"(?<![^\s,;])(?![0-9a-fA-F:]+\Z)(?:[A-Za-z][\w.-]{0,60}:)?[\w.-]{1,60}:[0-9]{3,5}:[0-9]{1,2}"
+    r":([^\s,;:/]{4,})"
+)
+# Values that no secret has: flags and the absence of a value, numbers and durations, paths of words.
+_FLAG = r"(?i)true|false|yes|no|on|off|enabled?|disabled?|none|null|nil|undefined"
+_NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})\s?(?i:ms|[smhdwy]|[kmg]i?b?)?"
+_PATH_BEGINS = r"(?:~|\.\.?|[A-Za-z]:|file:/{0,3})?[/\\]"
+_PATH_ENDS = r"\.(?:cer|crt|der|json|jks|key|p12|p8|pem|pfx|pub|txt|ya?ml)\Z"
+_WORD_OF_PATH = "(?:[A-Z]?[a-z]{1,30}(?:[A-Z][a-z]{1,30}){0,4}|[A-Z]{1,30})?[0-9]{0,5}"
+# A part of a URL's path or query that tells two long addresses apart, as in a webhook's.
+_RANDOM_PART = r"[/=](?=[\w-]{0,40}[0-9])(?=[\w-]{0,40}[A-Za-z])[\w-]{16}"
+
+
+def is_secret(name: str, value: str = "") -> bool:
+    """Return whether a variable with this value holds a secret rather than a setting.
+
+    An empty value is judged by the name. Settings of this tool and of Vault are none, nor is what browsers
+    read.
+    """
+    if is_store_setting(name):
+        return False
+    if looks_like_reference(value):
+        return True
+    name = base_of_stage(name) or name
+    if _is_read_by_browsers(name):
+        return False
+    if is_token(value) or any(_passwords_in(value)):
+        return True
+    return is_secret_name(name) and not _is_setting_of(name, value)
+
+
+def is_store_setting(variable: str) -> bool:
+    """Return whether a variable is a setting of this tool or of Vault's, which no .env may supply."""
+    return bool(re.fullmatch(_STORE_SETTING, variable, re.I))  # Windows takes any case
+
+
+def _is_read_by_browsers(name: str) -> bool:
+    return bool(re.match(_BROWSER_NAME, name))
+
+
+def _passwords_in(value: str) -> Iterator[str]:
+    """Yield the passwords of URLs and connection strings in a value, as they stand."""
+    for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER, _PASSWORD_OF_SERVER):
+        for match in re.finditer(pattern, value):
+            yield next(filter(None, match.groups()))
+
+
+def _is_setting_of(name: str, value: str) -> bool:
+    """Return whether a value shows that a secret's name holds a setting."""
+    kind = kind_of_name(name)
+    if re.fullmatch(_NUMBER, value):
+        longest = 5 if kind in ("pass", "secret") else 15  # digits of a port, a limit or a time
+        return len(re.sub("[^0-9]", "", value)) <= longest
+    if re.fullmatch(_FLAG, value) or _is_path(value):
+        return True
+    if "://" in value:  # without a password
+        address = re.sub(r"://[^/@]{0,255}@", "://", value)
+        return not re.search(_RANDOM_PART, address)
+    return kind == "auth" and value.isalpha()  # login, plain
+
+
+def _is_path(value: str) -> bool:
+    """Return whether a value is the path of a file that exists, or consists of words as paths do."""
+    begin = re.match(_PATH_BEGINS, value)
+    if begin and os.path.exists(os.path.expanduser(value)):
+        return True
+    if not begin and not re.search(_PATH_ENDS, value):
+        return False
+    words = re.split(r"[/\\._-]", value[begin.end() if begin else 0 :])
+    return len(value) < 1000 and all(re.fullmatch(_WORD_OF_PATH, word) for word in words)
+
+
+def base_of_stage(name: str) -> str:
+    """Return the secret whose stage, other than current, a name looks like, or ""."""
+    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)  # in Vault, # is for all fields
+    return "" if base == name else base
 
 
 def is_secret_name(name: str) -> bool:
@@ -1780,12 +1887,6 @@ def stage_suffix(stage: str) -> str:
     return STAGES[stage]
 
 
-def base_of_stage(name: str) -> str:
-    """Return the secret whose stage, other than current, a name looks like, or ""."""
-    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)  # in Vault, # is for all fields
-    return "" if base == name else base
-
-
 def is_stage(name: str, names: Container[str]) -> bool:
     """Return whether a name is a stage of a secret in `names`; alone, it is a secret."""
     base = base_of_stage(name)
@@ -2121,20 +2222,6 @@ def _fits(value: str, quote: str) -> bool:
 # Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
 # a configured dotenv file, write that file.
 
-_STORE_SETTING = r"(?i)PAISSIVE_|VAULT_|BAO_"
-# RFC 3986, 3.1 and 3.2.1; the lookbehind makes a long run one attempt.
-_URL_WITH_PASSWORD = (
-    r"(?<![A-Za-z0-9+.-])[0-9+.-]*[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@]*:[^\s/?#@]+@"  # paissive: allow
-)
-
-
-def _has_url_password(value: str) -> bool:
-    return bool(re.search(_URL_WITH_PASSWORD, value))
-
-
-# Which values are secrets under any name.
-_SECRET_VALUE_TESTS: tuple[Callable[[str], bool], ...] = (looks_like_reference, _has_url_password, is_token)
-
 
 class EnvironmentStore(Store):
     """Variables, NAME_FILE, systemd's credentials, then the dotenv file.
@@ -2171,7 +2258,7 @@ class EnvironmentStore(Store):
 
     def get_stored(self, name: str) -> str:
         variable = checked_variable(name)
-        if variable not in self._deleted_here and not _is_setting(variable):
+        if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
             # The file may have names that no variable can have.
             value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
@@ -2193,7 +2280,7 @@ class EnvironmentStore(Store):
             reject_reference(value, what, "use another store, such as --backend file")
             if not is_encodable(value, sys.getfilesystemencoding()):
                 raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
-            if writes_file and _is_setting(variable):
+            if writes_file and is_store_setting(variable):
                 raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
         here = changes
         if writes_file:
@@ -2228,13 +2315,13 @@ class EnvironmentStore(Store):
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
             credentials = os.listdir(folder) if folder else []
-        found.update(name for name in credentials if not re.match(_STORE_SETTING + r"|\.", name))
+        found.update(name for name in credentials if name[0] != "." and not is_store_setting(name))
         for variable, value in environment_now().items():
             base = variable.removesuffix("_FILE")
             if base == variable:
                 names_secret = is_secret(variable, value)
             else:  # NAME_FILE stands for the secret NAME if its file can be read
-                names_secret = looks_secret(base) and os.access(value, os.R_OK)
+                names_secret = is_secret(base) and os.access(value, os.R_OK)
             if names_secret:
                 found.add(base)
         found = {name for name in found if variable_name(name) not in self._deleted_here}
@@ -2247,7 +2334,7 @@ class EnvironmentStore(Store):
 
     def plain_settings(self) -> dict[str, str]:
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
-        left_out = {*filter(_is_setting, found), *os.environ, *self._deleted_here}
+        left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
     def persistent_view(self) -> EnvironmentStore:
@@ -2389,23 +2476,6 @@ def _has_variable(name: str) -> bool:
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
-def _is_setting(variable: str) -> bool:
-    """Return whether a variable is a store's setting or a file's path, which no dotenv file may supply."""
-    return bool(re.match(_STORE_SETTING, variable)) or variable.upper().endswith("_FILE")
-
-
-def looks_secret(variable: str) -> bool:
-    return is_secret_name(variable) and not re.match(_STORE_SETTING, variable)
-
-
-def is_secret(variable: str, value: str) -> bool:
-    """Return whether a variable with this value holds a secret rather than a setting."""
-    if re.match(_STORE_SETTING, variable):
-        return False
-    has_secret_name = is_secret_name(base_of_stage(variable) or variable)
-    return has_secret_name or any(is_recognised(value) for is_recognised in _SECRET_VALUE_TESTS)
-
-
 def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets in a dotenv file, and the settings beside them.
 
@@ -2419,7 +2489,7 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
         takes_in_secret = not secrets.keys().isdisjoint(dotenv.referenced_variables(name))
         if value is None:
             secrets[name] = ""
-        elif not _is_setting(variable) and (takes_in_secret or is_secret(variable, value)):
+        elif is_secret(variable, value) or (takes_in_secret and not is_store_setting(variable)):
             secrets[name] = value
         else:
             settings[name] = value
@@ -8786,7 +8856,7 @@ def _name_before(text: bytes, at: int) -> str:
     match = _ASSIGNED_NAME.search(line, len(line) - 200)
     name = match[match.lastindex or 0].decode() if match else ""
     # Not any word: that could be a part of a value of several lines.
-    return name if looks_secret(name) else ""
+    return name if is_secret(name) else ""
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
@@ -10435,7 +10505,7 @@ def _uses_in_text(path: str, data: bytes) -> Iterator[_Use]:
             counted = match.start()
             backend, name, default = match.groups()
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
-            needed = not default and (pattern == _REFERENCE_AT or looks_secret(name))
+            needed = not default and (pattern == _REFERENCE_AT or is_secret(name))
             yield _Use(name, line, "requires" if needed else "default", backend or "")
 
 
@@ -11449,7 +11519,7 @@ def cmd_check(args: Namespace) -> int:
 def _print_names(found: dict[str, dict[str, list[str]]]) -> None:
     for kind, names in found.items():
         for name, places in names.items():
-            if kind == "missing" or looks_secret(name):  # PORT, for instance, is no secret
+            if kind == "missing" or is_secret(name):  # PORT, for instance, is no secret
                 print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 

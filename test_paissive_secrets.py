@@ -2338,7 +2338,7 @@ def test_a_name_in_a_message_is_escaped_and_short():
 
 NAMES_OF_SECRETS = (
     "DB_PASSWORD PGPASSWORD DBPASS MYSQL_PWD smtp.pass API_KEY apiKey APIKEY PASSWORD2 ESCROW_KEY"
-    " EXCHANGE_TOKEN APP_SALT PIN SENTRY_DSN GH_PAT DATABASE_URL connectionString secret_id"
+    " EXCHANGE_TOKEN APP_SALT PIN MAILER_DSN GH_PAT DATABASE_URL connectionString secret_id"
     " JENKINS_SECRET_ID tls.key SECRET_KEY_BASE HTMLToken"
 )
 NAMES_OF_OTHERS = (
@@ -2530,6 +2530,42 @@ def test_a_name_that_ends_with_a_word_about_a_secret_is_none():
 def test_a_name_of_what_only_ends_like_a_secret_is_none():
     assert [name for name in NAMES_OF_NO_SECRETS.split() if ps.is_secret_name(name)] == []
     assert [name for name in NAMES_OF_SECRETS_AFTER_ALL.split() if not ps.is_secret_name(name)] == []
+
+
+RANDOM = "".join(("kX9vu", "Q2mLw", "Z7rTab4"))
+# As found in the .env files of many applications, with what they hold there.
+SECRETS_OF_APPLICATIONS = """
+POSTGRES_NON_ROOT_PASSWORD=… AUTH_FORGOT_SECRET=… FB_PAGE_TOKEN=… MNEMONIC= TOTP_SEED= SEED_PHRASE= JWT=…
+OTP=… PASSKEY=… STRIPE_SK=… SSH_KEY_DATA=… STEAM_KEY= DISCORD_WEBHOOK=
+LOG_SLACK_WEBHOOK_URL=https://h.example/T/… GOOGLE_MAPS_API= APP_JWT_SECRET=31536000 SMTP_PASS=123456
+API_KEY=0123456789012345 KEY=/a/…/b DB_PASSWORD=postgres CACHE_DSN=redis://:pw@h DATABASE_URL=
+HOOK=https://h.example/?token=x REDIS_HOSTS=local:redis:6379:0:passwd DB=Server=d;Password=pw
+JDBC=jdbc:mysql://h/d?user=u&password=pw
+"""
+SETTINGS_OF_APPLICATIONS = """
+SENTRY_DSN=https://0123456789abcdef@s.example/1 REDIS_URL=redis://h:6379 DATABASE_URL=sqlite:////data/app.db
+TOKEN_EXPIRES_IN=7d API_TOKEN_EXPIRATION=30 API_TOKEN_EXPIRATION_YEARS=1 RESET_PASSWORD_WITHIN=6h
+NEXT_PUBLIC_KEY=… VITE_KEY=… MIX_PUSHER_APP_KEY=… REACT_APP_API_KEY=… PROXY_AUTH_ALLOW_LIST= AUTH_DOMAIN=
+MYSQL_RANDOM_ROOT_PASSWORD=yes SMTP_AUTH=login SSL_KEY= DROPBOX_OAUTH_KEY= ENABLE_JWT=1 N8N_WEBHOOK=
+REDIS_PASSWORD=null GOOGLE_APPLICATION_CREDENTIALS=/run/keys/google.json SSH_PRIVATE_KEY=~/.ssh/id_ed25519
+TLS_KEY=certs/server.key WEBHOOK_URL=http://localhost:5678/ SMTP_PASS=12345 API_KEY=012345678901234
+MAC=aa:bb:1234:55:66
+"""
+
+
+def test_a_name_and_its_value_decide_together_what_is_a_secret():
+    def pairs(text):
+        return [line.partition("=")[::2] for line in text.replace("…", RANDOM).split()]
+
+    assert [pair for pair in pairs(SECRETS_OF_APPLICATIONS) if not ps.is_secret(*pair)] == []
+    assert [pair for pair in pairs(SETTINGS_OF_APPLICATIONS) if ps.is_secret(*pair)] == []
+
+
+def test_a_path_that_exists_is_no_secret_whatever_its_name(tmp_path):
+    path = tmp_path / RANDOM
+    assert ps.is_secret("SERVICE_KEY", str(path))
+    path.touch()
+    assert not ps.is_secret("SERVICE_KEY", str(path))
 
 
 def test_a_connection_string_and_the_url_of_a_database_are_secrets():
@@ -3711,7 +3747,7 @@ def store(request, tmp_path, monkeypatch):
 
 
 def test_store_returns_what_was_set_and_names_it(store):
-    store.set("B_TOKEN", "1")
+    store.set("B_TOKEN", "v")
     store.set("A_TOKEN", "v1")
     store.set("A_TOKEN", " zwei\nZeilen ü 🔑 \n")
     assert store.get("A_TOKEN") == " zwei\nZeilen ü 🔑 \n"
@@ -5055,7 +5091,7 @@ def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path)
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tmp_path, monkeypatch):
-    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL SENTRY_DSN".split()
+    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL MAILER_DSN".split()
     plain = "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH"
     own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
     by_value = {"PROXY": f"http://me:{CANARY}@proxy", "HOOK": "secret:B", "API_KEY__PREVIOUS": "v"}
@@ -5203,14 +5239,14 @@ def test_the_dotenv_file_is_that_of_the_working_directory_at_first_use(here, mon
 
 
 def test_a_dotenv_file_is_exposed_only_if_what_a_link_leads_to_is(here, capsys):
-    (here / "real").write_text("A_TOKEN=1\n")
+    (here / "real").write_text("A_TOKEN=v\n")
     (here / ".env").symlink_to("real")
     for mode, said in (
         (0o600, ""),
         (0o644, "paissive_secrets: warning: others can read .env; chmod 600 .env\n"),
     ):
         (here / "real").chmod(mode)
-        assert (ps.SecretsManager().get_secret("A_TOKEN"), capsys.readouterr().err) == ("1", said)
+        assert (ps.SecretsManager().get_secret("A_TOKEN"), capsys.readouterr().err) == ("v", said)
 
 
 def test_what_is_deleted_from_a_dotenv_file_is_no_variable_of_this_process_either(here, monkeypatch):
@@ -5236,7 +5272,7 @@ def test_status_says_what_keeps_a_dotenv_file_from_being_read(here, monkeypatch,
 
 
 def test_status_counts_the_secrets_in_variables_too(env, here, monkeypatch):
-    (here / ".env").write_text("A_TOKEN=1\nHOST=h\nPORT=1\n")
+    (here / ".env").write_text("A_TOKEN=v\nHOST=h\nPORT=1\n")
     before = dict(env.status())
     monkeypatch.setenv("B_TOKEN", "v")
     monkeypatch.setenv("PORT", "2")
@@ -5249,7 +5285,7 @@ def test_status_counts_the_secrets_in_variables_too(env, here, monkeypatch):
 
 
 def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monkeypatch, capsys, say):
-    (here / ".env").write_text("A_TOKEN=1\n")
+    (here / ".env").write_text("A_TOKEN=v\n")
     (here / ".env").chmod(0o666)
     assert ps.get_secret("A_TOKEN") is None
     ignored = "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
@@ -5257,7 +5293,7 @@ def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monk
     assert say("status")[1].endswith(f"secrets    0\nsettings   0\nproblem    {ignored}\n")
     assert say("set", "A_TOKEN", stdin="2") == (2, f"{ignored}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
-    assert ps.get_secret("A_TOKEN") == "1"
+    assert ps.get_secret("A_TOKEN") == "v"
     assert capsys.readouterr().err == "paissive_secrets: warning: others can write .env; chmod 600 .env\n"
 
 
@@ -5285,23 +5321,32 @@ def test_a_virtual_environment_or_fifo_called_dotenv_is_ignored_but_not_written_
     assert ".env is not a file; name a file in PAISSIVE_ENV_FILE" in say("set", "A_TOKEN", stdin="v")[1]
 
 
-@pytest.mark.parametrize("name", ["VAULT_TOKEN", "PAISSIVE_IDENTITY", "bao_addr", "A_TOKEN_FILE"])
+@pytest.mark.parametrize("name", ["VAULT_TOKEN", "PAISSIVE_IDENTITY_FILE", "bao_addr", "VAULT_TOKEN_FILE"])
 def test_no_dotenv_file_supplies_a_setting(name, here, say):
     (here / "mounted").write_text("from a file\n")
     (here / ".env").write_text(f"{name}=mounted\n")
-    assert (ps.get_secret(name), ps.get_secret("A_TOKEN")) == (None, None)
+    assert ps.get_secret(name) is None
     assert ps.get_secret(name.replace("_", "/")) is None
     assert name not in ps.list_secrets() and name not in ps.environment_with_secrets(ps.EnvironmentStore())[0]
     problem = f"a dotenv file can't set {name}, a setting; export it instead\n"
     assert say("set", name, stdin="v")[1].endswith(problem)
 
 
+def test_variables_of_the_program_that_only_resemble_settings_come_from_the_dotenv_file(here):
+    (here / "mounted").write_text("from a file\n")
+    (here / ".env").write_text("VAULT_KEY=k9x\nBAO_PORT=1\nA_TOKEN_FILE=mounted\n")
+    environment, masked = ps.environment_with_secrets(ps.EnvironmentStore())
+    passed = {name: environment[name] for name in ("VAULT_KEY", "BAO_PORT", "A_TOKEN_FILE")}
+    assert passed == {"VAULT_KEY": "k9x", "BAO_PORT": "1", "A_TOKEN_FILE": "mounted"}
+    assert "VAULT_KEY" in masked and ps.get_secret("A_TOKEN") is None and "A_TOKEN" not in environment
+
+
 def test_a_line_that_is_not_an_assignment_is_reported_once_and_by_status(here, say):
-    (here / ".env").write_text("KEY: canary\nA_TOKEN=1\n")
+    (here / ".env").write_text("KEY: canary\nA_TOKEN=v\n")
     (here / ".env").chmod(0o600)
     problem = "line 1 of .env is not NAME=value; fix it, or put # before it\n"
-    assert say("get", "A_TOKEN") == (0, f"1warning: {problem}")
-    assert say("get", "A_TOKEN") == (0, "1")
+    assert say("get", "A_TOKEN") == (0, f"vwarning: {problem}")
+    assert say("get", "A_TOKEN") == (0, "v")
     (here / ".env").chmod(0o644)
     found = f"dotenv     {here}/.env\nsecrets    1\nsettings   0\n"
     found += f"problem    {problem}warning: others can read .env; chmod 600 .env\n"
@@ -5437,11 +5482,11 @@ def test_of_values_of_which_the_environment_can_not_hold_one_none_is_set(env, he
 
 
 def test_a_program_may_set_what_no_dotenv_file_may_supply(env, here, monkeypatch):
-    monkeypatch.setenv("A_FILE", "")
-    said = "BadName: a dotenv file can't set A_FILE, a setting; export it instead"
-    assert refusal(env.set, "A_FILE", "v") == said
-    ps.EnvironmentStore().set("A_FILE", "v")
-    assert os.environ["A_FILE"] == "v"
+    monkeypatch.setenv("VAULT_ADDR", "")
+    said = "BadName: a dotenv file can't set VAULT_ADDR, a setting; export it instead"
+    assert refusal(env.set, "VAULT_ADDR", "v") == said
+    ps.EnvironmentStore().set("VAULT_ADDR", "v")
+    assert os.environ["VAULT_ADDR"] == "v"
 
 
 def test_what_a_program_sets_is_listed_whatever_its_name(here):
@@ -5515,11 +5560,18 @@ def test_a_setting_is_named_by_its_variable_and_hidden_once_it_is_deleted(here, 
     )
     monkeypatch.setenv("WHERE", "h")
     store = ps.EnvironmentStore()
-    plain = {"DB_HOST": "h", "MY_FILES": "1", "PROFILE": "2", "MY_VAULT_HOST": "v", "EMPTY": ""}
+    plain = {
+        "DB_HOST": "h",
+        "MY_FILES": "1",
+        "PROFILE": "2",
+        "MY_VAULT_HOST": "v",
+        "EMPTY": "",
+        "my_file": "x",
+    }
     assert store.plain_settings() == {**plain, "DB_PORT": "1"}
     assert (store.get("db.host"), store.get("EMPTY")) == ("h", "")
     assert "SITE" in set(store.names())
-    assert {"MY_FILE", "x-file", "vault.token"}.isdisjoint(store.names())
+    assert "vault.token" not in set(store.names())
     store.delete("DB_PORT")
     assert store.plain_settings() == plain
 
@@ -6660,9 +6712,9 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
     problem = f"Unavailable: there is no store in {store_folder}; mount or copy it, or let the first"
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         assert refusal(act, ps.FileStore()).startswith(problem)
-    Path("some.env").write_text("A_TOKEN=1\nB_TOKEN=2\n")
+    Path("some.env").write_text("A_TOKEN=a1\nB_TOKEN=b2\n")
     assert say("import", "some.env", "--backend", "file")[0] == 0
-    assert read_sealed() == {"A_TOKEN": "1", "B_TOKEN": "2"}
+    assert read_sealed() == {"A_TOKEN": "a1", "B_TOKEN": "b2"}
 
 
 def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
@@ -7971,7 +8023,7 @@ def test_secrets_that_were_not_set_for_long_are_listed(files, say):
     )
     assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", files.last_set("DB"))  # as in Vault
     said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
-    Path(".env").write_text("A_TOKEN=1\n")
+    Path(".env").write_text("A_TOKEN=v\n")
     assert say("list", "--old", "90d") == (2, said)
 
 
@@ -14049,7 +14101,7 @@ def test_an_import_that_fails_says_how_far_it_came_and_can_be_repeated():
 
 @pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM, SIGHUP], ids=str)
 def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_path, monkeypatch, kill):
-    values = {f"TOKEN{n}": str(n) * 9 for n in range(70)}
+    values = {f"TOKEN{n}": f"v{n}" * 9 for n in range(70)}
     (tmp_path / "in.json").write_text(json.dumps(values))
     store = sealed_store(tmp_path, monkeypatch)
     store.set("TOKEN0", "before")
@@ -14077,7 +14129,7 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
 
 def test_import_puts_references_into_what_a_symlink_leads_to(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    Path("old").write_text("A_TOKEN=1\n")
+    Path("old").write_text("A_TOKEN=v\n")
     Path("link").symlink_to("old")
     assert say("import", "link", "--backend", "file")[0] == 0
     assert Path("link").is_symlink() and Path("old").read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
@@ -15603,7 +15655,7 @@ def test_redact_takes_no_longer_for_what_is_held_often():
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
     (tmp_path / "log").write_bytes(b"\xff " + SAFE.encode() + b"\r\n")
-    env = {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}
+    env = {"APP_TOKEN": SAFE, "PIN_CODE": "x1234"}
     done = cli("redact", "log", "-", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
     assert (done.returncode, done.stdout) == (0, b"\xff ***\r\npiped ***")
     assert done.stderr == b"paissive_secrets: not masked (under 8 characters): PIN_CODE\n"
@@ -15820,7 +15872,7 @@ def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_
 @pytest.mark.parametrize("source", ["env", {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}])
 def test_redact_takes_a_backend_or_a_mapping_and_names_short_values(source, log, caplog, monkeypatch):
     monkeypatch.setenv("APP_TOKEN", SAFE)
-    monkeypatch.setenv("PIN_CODE", "1234")
+    monkeypatch.setenv("PIN_CODE", "x1234")
     ps.redact_logs(source)
     log.error("in %s", SAFE)
     warned = ("paissive_secrets", logging.WARNING, "not redacted (under 8 characters): PIN_CODE")
@@ -24650,7 +24702,7 @@ get_secret("API_TOKEN")
 get_secret("WITH_DEFAULT_TOKEN", "x")
 require_secret("app/db#password", backend=SecretsBackend.VAULT)
 os.environ["DB_PASSWORD"]
-os.environ.get("SENTRY_DSN")
+os.environ.get("MAILER_DSN")
 try:
     os.environ["GUARDED_TOKEN"]
 except KeyError:
@@ -24680,7 +24732,7 @@ def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_as
         "missing MAIL_PASSWORD .env.example:3",
         "optional CI_TOKEN app.py:14",
         "optional GUARDED_TOKEN app.py:9",
-        "optional SENTRY_DSN app.py:7",
+        "optional MAILER_DSN app.py:7",
         "optional WITH_DEFAULT_TOKEN app.py:4",
         "10 names in 3 files, 4 missing",
     ]
@@ -25692,7 +25744,7 @@ def test_an_option_that_takes_several_words_may_be_repeated(folder, say):
 
 
 def test_options_may_stand_anywhere(say, monkeypatch):
-    Path(".env").write_text("A=1\nB=2\nB_TOKEN=3\n")
+    Path(".env").write_text("A=1\nB=2\nB_TOKEN=v\n")
     assert say("export", "A", "--format", "shell", "B")[1].count("export") == 2
     assert say("config", "set", "port", "--json", "5432")[0] == 0
     assert json.loads(Path("config.json").read_text()) == {"port": 5432}
@@ -25845,7 +25897,7 @@ def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
 
 
 def test_import_removes_what_holds_the_plaintext_and_not_a_link_to_it(say):
-    Path("old").write_text("A_TOKEN=1\n")
+    Path("old").write_text("A_TOKEN=v\n")
     Path("link").symlink_to("old")
     assert say("import", "link", "--remove")[0] == 0
     assert not Path("old").exists()
@@ -25854,7 +25906,7 @@ def test_import_removes_what_holds_the_plaintext_and_not_a_link_to_it(say):
 def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch):
     for name in ("B_TOKEN", "C_TOKEN"):
         monkeypatch.setenv(name, "other")
-    said = say("import", "-", stdin="A_TOKEN=1\nB_TOKEN=2\nC_TOKEN=3\n")[1]
+    said = say("import", "-", stdin="A_TOKEN=a\nB_TOKEN=b\nC_TOKEN=c\n")[1]
     assert re.findall("warning: variable (.*) comes before .env", said) == ["B_TOKEN", "C_TOKEN"]
 
 
@@ -25898,11 +25950,11 @@ def test_delete_leaves_a_variable_of_the_shell(say, monkeypatch):
 
 def test_an_import_says_that_the_disk_is_full_and_leaves_the_file(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    Path("old.env").write_text(before := "A_TOKEN=1\n#" + "x" * 20_000)
+    Path("old.env").write_text(before := "A_TOKEN=v\n#" + "x" * 20_000)
     with full_disk(9_000):
         status, said = say("import", "old.env", "--backend", "file")
     assert (status, said) == (2, "can't write old.env: File too large; what was there is unchanged\n")
-    assert (Path("old.env").read_text(), ps.FileStore().get("A_TOKEN")) == (before, "1")
+    assert (Path("old.env").read_text(), ps.FileStore().get("A_TOKEN")) == (before, "v")
 
 
 def test_a_store_that_ends_with_the_command_takes_nothing(say):
@@ -25937,15 +25989,15 @@ def test_export_has_settings_and_secrets_unless_names_are_given(say):
 def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
-    Path(".env").write_text("A_TOKEN=1\nDB_PASSWORD='x y'\n")
+    Path(".env").write_text("A_TOKEN=v\nDB_PASSWORD='x y'\n")
     Path("copy").write_text(Path(".env").read_text())
     assert say("import", ".env")[0] == 0
     assert say("import", "copy")[0] == 0
     assert Path("copy").read_text() == Path(".env").read_text()
     assert Path("copy").read_text().splitlines()[0] == "A_TOKEN=secret://file/A_TOKEN"
-    assert say("export") == (0, "A_TOKEN=1\nDB_PASSWORD='x y'\n")
+    assert say("export") == (0, "A_TOKEN=v\nDB_PASSWORD='x y'\n")
     assert say("import", "-", stdin=say("export", "--format", "json")[1])[0] == 0
-    assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='1'\n")
+    assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='v'\n")
 
 
 @pytest.mark.parametrize(
@@ -26032,7 +26084,7 @@ def test_password_prompts_for_what_it_is(tmp_path):
 
 
 def test_what_was_printed_comes_before_what_is_said_about_it(here, monkeypatch):
-    Path(".env").write_text("A_TOKEN=1\nPORT=80\n")
+    Path(".env").write_text("A_TOKEN=v\nPORT=80\n")
     Path(".env").chmod(0o600)
     terminal = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal))
