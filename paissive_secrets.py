@@ -10415,32 +10415,238 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 
 
 # === Check ===
-# Which names a project asks for, and where: literals in code, lines of .env.example, references in config
-# files. Code is parsed, never run. They are compared with the names in a store; no value is shown.
+# Which names a project asks for, and where: in code, in what its tools and platforms fill in, in examples of
+# .env, and in references of config files. Files are parsed, never run. The names are compared with those in a
+# store; no value is shown. Code that reads .env itself is named, since it doesn't get what `run` supplies.
 
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
-# Each has three groups: a backend or nothing, a name, and what shows that there is a default.
-_ASSIGNMENT_AT = r"^()[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=()"
-_REFERENCE_AT = r"""(?<![\w$])(?<!\$\$\{)secret:(?://([a-z]+)/)?([A-Za-z_][^\s"'`{}<>,\]]*)()"""
-_COMPOSE_AT = r"(?<!\$)()\$\{([A-Za-z_]\w*)(:?[-+])?"
-_VARIABLE_AT = (  # to add a language, add how it reads a variable
-    r"()(?:\bprocess\.env(?:\.|\[[\"'`])|\bENV(?:\.fetch\(|\[)[\"']"
-    r"|(?:\b[gG]etenv|\bLookupEnv|\bGetEnvironmentVariable|\benv::var)\([\"'])"
-    r"([A-Za-z_]\w*)[\"'`]?[\])]?(\s*(?:\|\||\?\?|,|=(?!=)))?"
+# `#[` begins an attribute in Rust and PHP, and `//registry/:_authToken=` a setting in .npmrc.
+_COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//(?!\S*/:_)|\*[\s/]|--[\s\[]|;|<!--)")
+# What the expressions below may refer to. @NAME is for places where names in lower case are others, such as
+# Spring's properties. Behind a name, `|| "x"` is a default, and `|| raise "set it"` isn't.
+_PARTS = {
+    "@name": r"(?P<name>[A-Za-z_]\w*)",
+    "@NAME": r"(?P<name>[A-Z][A-Z0-9_]+)",
+    "@or": r"\s*(?:\|\||\?\?|\?:|=(?![=~>]))(?!\s*(?:abort|die|exit|fail|halt|panic|raise|throw)\b)",
+    "@script": r"\.(?:[cm]?[jt]sx?|vue|svelte|astro)",
+    "@yaml": r"\.ya?ml",
+    "@compose": r"/(?:docker-)?compose[\w.-]*\.ya?ml",
+    "@ruby": r"(?:\.(?:rb|rake|ru|erb|gemspec)|/(?:Gem|Rake|Guard|Cap)file)",
+    "@php": r"\.(?:php|phtml)",
+    "@jvm": r"\.(?:java|kts?|groovy|gradle|scala|clj)",
+}
+
+
+class _Way(NamedTuple):
+    """A way to ask for names. To add one, add a row to _WAYS, and a line that asks so to the tests."""
+
+    files: str  # matches the end of a path
+    word: str  # in each file that asks so
+    asks: str  # has a group `name`, and perhaps one `default`, which takes part if the name may be missing
+    within: str = ""  # stretches of a file, outside of which it doesn't count
+    is_secret: bool = False  # whatever the name; otherwise a name is needed if it is a secret's
+    variable: Callable[[str], str] = str  # makes the variable from the name as it is written
+
+
+_WAYS = (
+    # This tool's references.
+    _Way(
+        r"\.(?:json|toml|ya?ml|in|tmpl|tpl|template)",
+        "secret:",
+        r"""(?<![\w$])(?<!\$\$\{)secret:(?://(?P<backend>[a-z]+)/)?(?P<name>[A-Za-z_][^\s"'`{}<>,\]]*)""",
+        is_secret=True,
+    ),
+    # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
+    _Way(
+        r"/(?:\.?env[._-](?:\w+[._-])?(?:example|sample|template|dist|tmpl|tpl)(?:-\w+)?|(?:example|sample|template)\.env)",
+        "=",
+        r"(?m)^[ \t]*(?:export[ \t]+)?@name[ \t]*=(?P<default>[ \t]*null[ \t]*$)?",
+    ),
+    # JavaScript: Node.js, Vite, Bun, Deno, and functions called env(), as in Next.js and Prisma.
+    _Way(
+        "@script",
+        ".env",
+        r"""\b(?:process|import\.meta|Bun)\.env(?:\??\.|(?:\?\.)?\[["'`])@name"""
+        r"""(?P<default>["'`]?\]?!?(?: as string)?\)?@or)?""",
+    ),
+    _Way(
+        "@script",
+        ".env",
+        r"[{,]\s*@name(?P<default>[^,}=]*=)?",
+        within=r"\{[^{}]*\}(?=\s*=\s*(?:process|import\.meta|Bun)\.env\b(?!\.))",
+    ),
+    _Way("@script", "Deno.env", r"""\bDeno\.env\.get\(["'`]@name(?P<default>["'`]\)@or)?"""),
+    _Way(
+        r"(?:@script|\.prisma|\.hcl)",
+        "env(",
+        r"""(?<![\w.>$])(?:get_)?env\(["'`]@NAME(?:(?P<default>["'`](?:\s*,|\)@or))|["'`])""",
+    ),
+    # Ruby, also in YAML that is a template.
+    _Way(
+        r"(?:@ruby|@yaml)",
+        "ENV",
+        r"""\bENV(?:\.fetch[( ]\s*|\[)["']@name"""
+        r"""(?P<default>["'](?:\s*,|\)\s*(?:\{|do\b)|[\])](?:\.presence)?@or))?""",
+    ),
+    # PHP: Laravel, Symfony and the language.
+    _Way(
+        "@php",
+        "env(",
+        r"""(?<![\w>$])(?<!function )(?:get)?env\(\s*["']@name(?P<default>["'](?:\s*,|\)@or))?""",
+    ),
+    _Way("@php", "$_ENV", r"""\$_ENV\[["']@name(?P<default>["']\]@or)?"""),
+    _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:)*@name\)%"),
+    _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^\s*["']?env\(@name\)["']?(?P<default>:)"""),
+    _Way(r"\.php", "env:", r"""env:\s*["'](?:\w+:)*@name["']""", within=r"#\[Autowire\([^)]*\)"),
+    # Go: tags of structs, and options of command-line libraries.
+    _Way(
+        r"\.go",
+        "env",
+        r"""\b(?:env|envconfig|environ):"@name(?P<default>[^`]*?[dD]efault:")?""",
+        within="`[^`\n]*`",
+    ),
+    _Way(
+        r"\.go",
+        "EnvVar",
+        '"@name"',
+        within=r"""\bEnvVars?:\s*(?:"[^"\n]*"|\[\]string\{[^}]*\})|\bcli\.EnvVars\([^)]*""",
+    ),
+    # Java, Kotlin, Scala, and Spring.
+    _Way("@jvm", "getenv", r"""\bgetenv\(\)(?:\.get(?P<default>OrDefault)?\(|\[)"@name"""),
+    _Way("@jvm", "sys.env", r"""\bsys\.env(?:\.get(?P<default>OrElse)?)?\("@name"""),
+    _Way("@jvm", "@Value", r"\$\{@NAME(?P<default>:)?", within=r"@Value\([^)]*\)"),
+    _Way(
+        r"(?:\.properties|(?:/resources/.*|/(?:application|bootstrap)[\w-]*)@yaml)",
+        "${",
+        r"(?<!\$)\$\{@NAME(?P<default>:)?",
+    ),
+    # Rust: the standard library, macros, and clap, which may take the variable's name from a field's.
+    _Way(
+        r"\.rs",
+        "env",
+        r"""\benv::var(?:_os)?\(\s*"@name(?P<default>"\)\s*\.(?:ok(?!_or)|unwrap_or|is_ok|is_err|or|map_or))?""",
+    ),
+    _Way(r"\.rs", "env!", r"""\b(?:(?P<default>option_)env|env|dotenv)!\(\s*"@name"""),
+    _Way(
+        r"\.rs",
+        "env",
+        r"""\benv\s*=\s*"@name(?P<default>[^\]]*\bdefault_value)?""",
+        within=r"#\[(?:arg|clap|structopt)\([^\]]*\]",
+    ),
+    _Way(
+        r"\.rs",
+        "env",
+        r"#\[(?:arg|clap|structopt)\((?:[^\]]*,)?\s*env\s*(?:,(?P<default>[^\]]*default_value)?[^\]]*)?\)\]"
+        r"(?:\s|//.*|#\[[^\]]*\])*(?:pub(?:\([^)]*\))?\s+)?@name\s*:",
+        variable=str.upper,
+    ),
+    # Elixir.
+    _Way(
+        r"\.exs?",
+        "env",
+        r"""\bSystem\.(?:get_env|fetch_env!?)[( ]\s*"@name(?P<default>"(?:\s*,|\)@or))?""",
+    ),
+    _Way(r"\.exs?", ":system", r"""\{:system,\s*"@name(?P<default>",)?"""),
+    # Functions and mappings of other languages, and .NET's.
+    _Way(
+        r"(?:@script|@jvm|\.(?:c|cc|cpp|cxx|h|hpp|m|mm|go|lua|dart|nim|zig|d|swift))",
+        "etenv",
+        r"""(?<![\w>])[gG]etenv\(\s*["'`]@name(?P<default>["'`](?:\s*,|\)@or))?""",
+    ),
+    _Way(r"\.go", "LookupEnv", r"""\bLookupEnv\(\s*["`]@name"""),
+    _Way(
+        r"\.(?:cs|vb|fs|fsx|ps1|psm1|cshtml|razor)",
+        "GetEnvironmentVariable",
+        r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
+    ),
+    _Way(r"\.(?:ps1|psm1)", "$env:", r"\$env:@name(?P<default>@or)?"),
+    _Way(r"\.(?:swift|dart)", "nvironment", r"""\benvironment\[["']@name(?P<default>["']\]@or)?"""),
+    _Way(r"\.(?:pl|pm|t)", "$ENV", r"""\$ENV\{["']?@name(?P<default>["']?\}@or)?"""),
+    _Way(r"\.[rR]", "Sys.getenv", r"""\bSys\.getenv\(["']@name(?P<default>["']\s*,)?"""),
+    _Way(r"\.hs", "Env", r"""\b(?:lookupEnv|getEnv) +"@name"""),
+    _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
+    _Way(r"(?:\.(?:sh|bash)|/[\w-]*entrypoint[\w-]*)", "file_env", r"""\bfile_env\s+["']?@name"""),
+    # Docker Compose, which also passes variables on and makes secrets of them.
+    _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
+    _Way("@compose", "$", r"(?<!\$)\$@name"),
+    _Way("@compose", "environment", r"""(?m)^\s+-\s+["']?@name["']?[ \t]*$"""),
+    _Way("@compose", "environment", r"""(?m)^\s+environment:[ \t]+["']?@name["']?[ \t]*$"""),
+    # GitHub Actions; GITHUB_TOKEN is always there.
+    _Way(
+        "@yaml",
+        "secrets.",
+        r"(?<![\w.-])secrets\.(?!GITHUB_TOKEN\b)@name(?P<default>\s*\|\|)?",
+        within=r"\$\{\{.*?\}\}|(?m:^\s*(?:- )?if:.*)",
+        is_secret=True,
+    ),
+    _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.*?\}\}"),
+    # Other CI services, whose own variables begin with their names.
+    _Way(
+        r"/(?:\.travis|\.gitlab-ci|bitbucket-pipelines)@yaml|/\.circleci/config@yaml",
+        "$",
+        r"(?<!\$)\$\{?(?!CI_|GITLAB_|TRAVIS_|BITBUCKET_|CIRCLE_)@NAME",
+    ),
+    # Ansible, Terraform, editors, templates in Go's form, and package managers.
+    _Way(
+        r"(?:@yaml|\.j2|\.jinja2?)",
+        "env",
+        r"""\b(?:lookup|query|q)\(\s*["'](?:ansible\.builtin\.)?env["']\s*,\s*["']@name"""
+        r"""(?P<default>["']\s*(?:,\s*default\s*=|\)\s*(?:\|\s*(?:d|default)\s*\(|or\b)))?""",
+    ),
+    _Way(
+        r"^(?!.*/modules/).*\.tf",  # what calls a module gives it its variables
+        "variable",
+        r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^\s*default\s*=)?""",
+        variable="TF_VAR_{}".format,
+    ),
+    _Way(r"(?:\.json|\.jsonc|\.toml|@yaml)", "nv:", r"\$\{(?:env|localEnv):@name(?P<default>\s*[,:])?"),
+    _Way(
+        r"(?:\.(?:conf|ctmpl|gotmpl|hcl|json|tmpl|toml|tpl)|@yaml)",
+        "{{",
+        r"""\{\{-?\s*(?:env|mustEnv|must_env|requiredEnv)\s+["'`]@name""",
+    ),
+    _Way(r"/\.(?:npmrc|yarnrc|yarnrc\.yml)", "${", r"\$\{@name(?P<default>:?-)?"),
 )
-_FILES = {  # the names of files that hold them, besides source code with its variables
-    _ASSIGNMENT_AT: r"\.env\.(example|sample|template|dist)|env\.example",
-    _REFERENCE_AT: r".*\.(json|toml|ya?ml)",
-    _COMPOSE_AT: r"(docker-)?compose[\w.-]*\.ya?ml",
-}
-_CALLS = {  # how each asks for a name; see _Use
-    "get_secret": "requires",
-    "require_secret": "requires",
-    "getenv": "reads",
-    "environ.get": "reads",
-    "environ.pop": "reads",
-    "environ.setdefault": "provides",
-}
+
+# Where a program reads .env by itself: the files, a word in them, and an expression that may have a group
+# `path`. Others read what stands beside or above their code.
+_DOTENV_READERS = (
+    (r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
+    (r"\.py", "read_env", r"(?<!def )\bread_env\("),
+    (r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<path>[^"']+)"""),
+    (r"\.py", "decouple", r"(?m)^\s*from decouple import"),
+    (
+        "@script",
+        "dotenv",
+        r"""\bdotenv\.config\(|["']dotenv["']\)\.config\(|["']dotenv(?:-\w+)?/config["']""",
+    ),
+    ("@script", "loadEnv", r"(?<!function )\bloadEnv(?:File|Config)?\("),
+    ("@script", "ConfigModule", r"\bConfigModule\.forRoot\("),
+    (r"/package\.json", "dotenv", r"\bdotenv(?:/config| -e\b| --)"),
+    (
+        r"/package\.json",
+        "",
+        r'"[^"\n]*\b(?:next|nuxt|vite|astro|react-scripts) (?:dev|build|start|preview)\b',
+    ),
+    ("@ruby", "otenv", r"""\bDotenv(?:::Rails)?\.(?:load|overload)\b|["']dotenv(?:-rails|/load)["']"""),
+    ("@php", "otenv", r"\bDotenv::create\w+\(|\bnew Dotenv\("),
+    ("@php", "autoload_runtime", r"/autoload_runtime\.php"),
+    ("@php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
+    (r"\.go", "godotenv", r"\bgodotenv\.(?:Load|Overload|Read)\(|/godotenv/autoload"),
+    (r"\.rs", "dotenv", r"\bdotenvy?::(?:dotenv|from_\w+|load)\w*|\bdotenv\(\)"),
+    (r"\.exs?", "Dotenvy", r"\bDotenvy\.source"),
+    ("@jvm", "Dotenv", r"\bDotenv\.(?:load|configure)\("),
+    (r"\.cs", "nv.", r"\b(?:DotNetEnv\.)?Env\.(?:Load|TraversePath)\(|\bDotEnv\.(?:Config|Load)\("),
+    (r"(?:\.properties|@yaml)", "file:", r"\bfile:(?P<path>[^\s\[]*\.env)\b"),
+    ("@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<path>[^\s"',\[\]#]+)"""),
+    (
+        r"(?:\.(?:sh|bash|zsh|mk|ya?ml)|/package\.json|/[\w-]*(?:Makefile|entrypoint|justfile)[\w.-]*)",
+        "env",
+        r"""--env-file[ =]["']?(?P<path>[\w./-]*\.env[\w.-]*)"""
+        r"|(?m:^\s*(?:source|include|\.) [\w./-]*\.env\b|^set dotenv-load)",
+    ),
+    (r"/\.envrc", "dotenv", r"(?m)^\s*dotenv\b"),
+)
 
 
 class _Use(NamedTuple):
@@ -10451,26 +10657,58 @@ class _Use(NamedTuple):
     backend: str = ""  # "" is the store in use
 
 
-def compare_names(audit: Audit, store: Store, backend: str) -> tuple[int, dict[str, dict[str, list[str]]]]:
-    """Return how many names a project asks for, and places of the "missing" and "optional" ones."""
+class Comparison(NamedTuple):
+    """What a project asks for: the number of names, and places ("app.py:3") by name, or files by place."""
+
+    names: int
+    missing: dict[str, list[str]]  # without a default, and not in the store
+    optional: dict[str, list[str]]  # with one, and not in the store
+    # Where .env is read by something else than this tool: files with references, which are text there, ...
+    literal: dict[str, list[str]]
+    moved: dict[str, list[str]]  # ... and files whose secrets are in a store now
+
+
+def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
+    """Compare the names that a project asks for with those in a store."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
-    for path, use in _uses_in_files(audit):
-        if use.backend in ("", backend):
-            places.setdefault(use.name, []).append(f"{path}:{use.line}")
-            asked.add((use.name, use.how))
-    known = {variable_name(name) for name in (*list_secrets(backend=store), *store.plain_settings())}
-    known.update(*((name, name.removesuffix("_FILE")) for name in os.environ))
-    found: dict[str, dict[str, list[str]]] = {"missing": {}, "optional": {}}
+    readers: dict[str, list[str]] = {}  # .env files by place
+    for shown, data in _files_to_check(audit):
+        for use in _uses_in(shown, data, audit):
+            if use.backend in ("", backend):
+                places.setdefault(use.name, []).append(f"{shown}:{use.line}")
+                asked.add((use.name, use.how))
+        for line, files in _dotenv_readers(shown, data, audit.base):
+            readers.setdefault(f"{shown}:{line}", []).extend(files)
+    known = _names_with_value(store)
+    missing: dict[str, list[str]] = {}
+    optional: dict[str, list[str]] = {}
     for name in sorted(places):
         if variable_name(name) in known or (name, "provides") in asked:
             continue
         is_missing = (name, "requires") in asked and (name, "default") not in asked
-        found["missing" if is_missing else "optional"][name] = places[name]
-    return len(places), found
+        (missing if is_missing else optional)[name] = places[name]
+    literal = _readers_of("references", readers, audit.base)
+    return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
 
 
-def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
+def _names_with_value(store: Store) -> set[str]:
+    """Return the variables that the store or the environment has, but for empty ones."""
+    names = list_secrets(backend=store)
+    if store.plaintext_file():  # where an empty value is a form to fill in
+        names = [name for name in names if store.get_stages(name)[name].get("current") != ""]
+    names += [name for name, value in store.plain_settings().items() if value]
+    known = {variable_name(name) for name in names}
+    for name, value in os.environ.items():
+        if value:
+            known.update((name, name.removesuffix("_FILE")))
+        else:
+            known.discard(name)  # which hides the store's
+    return known
+
+
+def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
+    """Yield the path to show and the content of each text file."""
     for path, shown in audit.files():
         try:
             with open_regular(path, follow=False) as file:
@@ -10480,33 +10718,138 @@ def _uses_in_files(audit: Audit) -> Iterator[tuple[str, _Use]]:
         except OSError as error:
             audit.add_unreadable(shown, str(error.strerror))
             continue
-        if b"\0" in data or data.startswith(_OWN_BEGIN):
-            continue
-        audit.summary.files += 1
-        try:
-            uses = list(_uses_in_python(data) if path.endswith(".py") else _uses_in_text(path, data))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            audit.summary.skipped["unparsed"] += 1
-            continue
-        for use in uses:
-            yield shown, use
+        if b"\0" not in data and not data.startswith(_OWN_BEGIN):
+            audit.summary.files += 1
+            yield shown, data
 
 
-def _uses_in_text(path: str, data: bytes) -> Iterator[_Use]:
-    text = data.decode("utf-8", "replace")
-    patterns = [at for at, names in _FILES.items() if re.fullmatch(names, os.path.basename(path))]
-    if language_of(path).kind == "source":
-        patterns.append(_VARIABLE_AT)
-    for pattern in patterns:
-        line = 1
-        counted = 0
-        for match in re.finditer(pattern, text, re.M):
-            line += text.count("\n", counted, match.start())
-            counted = match.start()
-            backend, name, default = match.groups()
+def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
+    if not shown.endswith(".py"):
+        return list(_uses_in_text(shown, data.decode("utf-8", "replace")))
+    if not _PYTHON_WORDS.search(data):
+        return []
+    try:
+        return list(_uses_in_python(data))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        audit.summary.skipped["unparsed"] += 1
+        return []
+
+
+# --- text ---
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Compile an expression of the tables above."""
+    for part, meaning in _PARTS.items():
+        pattern = pattern.replace(part, meaning)
+    return re.compile(pattern)
+
+
+def _is_named(files: str, shown: str) -> bool:
+    return bool(_compile(f"(?:{files})\\Z").search("/" + shown))
+
+
+def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
+    for way in _WAYS:
+        if way.word not in text or not _is_named(way.files, shown):
+            continue
+        for line, match in _numbered(_matches_of(way, text), text):
+            groups = match.groupdict()
+            name = way.variable(groups["name"])
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
-            needed = not default and (pattern == _REFERENCE_AT or is_secret(name))
-            yield _Use(name, line, "requires" if needed else "default", backend or "")
+            needed = groups.get("default") is None and (way.is_secret or is_secret(name))
+            how = "requires" if needed else "default"
+            yield _Use(name, line, how, groups.get("backend") or "")
+
+
+def _matches_of(way: _Way, text: str) -> Iterator[re.Match[str]]:
+    asks = _compile(way.asks)
+    if not way.within:
+        yield from asks.finditer(text)
+        return
+    for stretch in _compile(way.within).finditer(text):
+        yield from asks.finditer(text, *stretch.span())
+
+
+def _numbered(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield matches with their lines, but for those in lines that are comments."""
+    line = 1
+    counted = 0
+    for match in matches:
+        at = match.start("name") if "name" in match.re.groupindex else match.start()
+        line += text.count("\n", counted, at)
+        counted = at
+        if not _COMMENT_LINE.match(text, text.rfind("\n", 0, at) + 1):
+            yield line, match
+
+
+# --- .env files that others read ---
+
+
+def _readers_of(what: str, readers: Mapping[str, list[str]], base: str) -> dict[str, list[str]]:
+    """Return the places that read files with references or moved secrets, and these files."""
+    found = {}
+    for place, files in readers.items():
+        shown = [shown_path(file, base) for file in files if _dotenv_holds(file) == what]
+        if shown:
+            found[place] = shown
+    return found
+
+
+def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines that read .env files, with those that each may read."""
+    text = data.decode("utf-8", "replace")
+    for files, word, reads in _DOTENV_READERS:
+        if word not in text or not _is_named(files, shown):
+            continue
+        for line, match in _numbered(_compile(reads).finditer(text), text):
+            folder = os.path.dirname(base + shown)
+            named = match.groupdict().get("path")
+            if named:
+                yield line, [os.path.join(folder, named)]
+            else:
+                yield line, _dotenv_files_above(folder, base)
+
+
+@lru_cache(1 << 10)
+def _dotenv_files_above(folder: str, base: str) -> list[str]:
+    """Return the .env files in a folder and in those above, up to `base`."""
+    found = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(folder)):
+            if re.fullmatch(r"\.env(?:\.(?!example|sample|template|dist)\w+)*", name):
+                found.append(f"{folder}/{name}")
+    if f"{folder}/".startswith(base) and f"{folder}/" != base:
+        found += _dotenv_files_above(os.path.dirname(folder), base)
+    return found
+
+
+@lru_cache(1 << 10)
+def _dotenv_holds(path: str) -> str:
+    """Return "references" if a .env file has any, else "moved" if its secrets were, or ""."""
+    try:
+        text = read_file(path).decode("utf-8", "replace")
+    except (OSError, SecretsError):
+        return ""
+    if any(map(looks_like_reference, Dotenv(text, path).values({}).values())):
+        return "references"
+    return "moved" if re.search(r"(?m)^# \S+: in the \w+ store$", text) else ""
+
+
+# --- Python ---
+
+_PYTHON_WORDS = lazily(rb"environ|\benv\(|getenv|_secret\b|decouple|starlette\.config|BaseSettings")
+_CALLS = {  # how each asks for a name; see _Use
+    "get_secret": "requires",
+    "require_secret": "requires",
+    "getenv": "reads",
+    "environ.get": "reads",
+    "environ.pop": "reads",
+    "environ.setdefault": "provides",
+}
+# django-environ, environs, python-decouple and Starlette: env("X"), env.str("X"), config("X").
+_ENV_LIBRARIES = lazily(rb"(?m)^\s*(?:from|import)\s+(?:environs?|decouple|starlette\.config)\b")
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:
@@ -10517,6 +10860,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
     blocks = (node.body for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers)
     guarded = {id(node) for body in blocks for statement in body for node in ast.walk(statement)}
     imported = b"paissive_secrets" in data  # other libraries have a get_secret, too
+    has_env = bool(_ENV_LIBRARIES.search(data))
     for node in ast.walk(tree):
         use = None
         if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
@@ -10525,7 +10869,9 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
         elif isinstance(node, ast.Compare) and _last_name(node.comparators[0]) == "environ":
             use = _Use(_literal(node.left), node.lineno, "default")  # "X" in os.environ
         elif isinstance(node, ast.Call):
-            use = _use_in_call(node, imported)
+            use = _use_in_call(node, imported) or _use_of_library(node, has_env)
+        elif isinstance(node, ast.ClassDef) and "BaseSettings" in map(_last_name, node.bases):
+            yield from _uses_in_settings(node)
         if use and use.name:
             yield use._replace(how="default") if id(node) in guarded else use
 
@@ -10544,7 +10890,51 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
     backend = ""
     if "backend" in options:  # "file" or SecretsBackend.FILE; anything else is no store's name
         backend = _literal(options["backend"]) or _last_name(options["backend"]).lower() or "?"
-    return _Use(_literal(call.args[0] if call.args else options.get("name")), call.lineno, how, backend)
+    name = call.args[0] if call.args else options.get("name")
+    return _Use(_literal(name), call.lineno, how, backend)
+
+
+def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
+    """Return what env("X") asks for, or with a library, config("X") and env.str("X")."""
+    function = _last_name(call.func)
+    if has_env and (function == "config" or _last_name(getattr(call.func, "value", None)) == "env"):
+        function = "env"
+    if function != "env":
+        return None
+    name = _literal(call.args[0]) if call.args else ""
+    if not name.isupper():
+        return None
+    has_default = len(call.args) > 1 or any(keyword.arg == "default" for keyword in call.keywords)
+    return _Use(name, call.lineno, _how_needed(name, has_default))
+
+
+def _uses_in_settings(settings: ast.ClassDef) -> Iterator[_Use]:
+    """Yield the variables that fill a class of pydantic's, unless it has a prefix for them."""
+    import ast
+
+    for node in ast.walk(settings):
+        if getattr(node, "arg", getattr(node, "id", "")) == "env_prefix":
+            return
+    for field in settings.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            name = field.target.id
+            if name[0] != "_" and name != "model_config":
+                how = _how_needed(name.upper(), _is_default(field.value))
+                yield _Use(name.upper(), field.lineno, how)
+
+
+def _is_default(value: ast.expr | None) -> bool:
+    """Return whether what a field is assigned gives it a default; Field(...) and Field(alias="x") don't."""
+    call: Any = value
+    if _last_name(getattr(call, "func", None)) != "Field":
+        return value is not None
+    options = {keyword.arg for keyword in call.keywords}
+    has_value = call.args and getattr(call.args[0], "value", None) is not ...
+    return bool(has_value or options & {"default", "default_factory"})
+
+
+def _how_needed(name: str, has_default: bool) -> str:
+    return "default" if has_default or not is_secret(name) else "requires"
 
 
 def _last_name(node: object) -> str:
@@ -10553,6 +10943,7 @@ def _last_name(node: object) -> str:
 
 
 def _literal(node: object) -> str:
+    """Return the text of a string literal, "" for anything else."""
     value = getattr(node, "value", None)  # of an attribute, this is another node
     return value if isinstance(value, str) else ""
 
@@ -11497,30 +11888,46 @@ def cmd_check(args: Namespace) -> int:
 
     $ check src --backend file --json
 
-    Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
-    Compose files, and references in config files.
+    Looks at literals in code, such as os.environ["X"] and process.env.X, at
+    .env.example, at what CI, Compose, Ansible and others fill in, and at references
+    in config files. An empty value is missing, too. Code that reads .env by itself
+    is literal if that file has references, which it takes for values.
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
-    names, found = compare_names(audit, args.store(), _backend_name(args))
+    found = compare_names(audit, args.store(), _backend_name(args))
+    kinds = pick(found, "missing", "optional", "literal", "moved")
     if args.json:
-        _print_value(found)
+        _print_value(kinds)
     else:
-        _print_names(found)
-    missing = len(found["missing"])
+        for kind in ("missing", "optional", "literal"):
+            _print_names(kind, kinds[kind])
+        _warn_of_readers(found)
     unparsed = audit.summary.skipped["unparsed"]
     notes = f"; {plural(unparsed, 'Python file')} can't be parsed" if unparsed else ""
-    _say(f"{plural(names, 'name')} in {plural(audit.summary.files, 'file')}, {missing} missing{notes}")
-    if missing:
+    names = plural(found.names, "name")
+    _say(f"{names} in {plural(audit.summary.files, 'file')}, {len(found.missing)} missing{notes}")
+    if found.missing or found.literal:
         return 1
     return 2 if audit.summary.unreadable else 0
 
 
-def _print_names(found: dict[str, dict[str, list[str]]]) -> None:
-    for kind, names in found.items():
-        for name, places in names.items():
-            if kind == "missing" or is_secret(name):  # PORT, for instance, is no secret
-                print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
+def _print_names(kind: str, names: Mapping[str, list[str]]) -> None:
+    for name, places in names.items():
+        if kind != "optional" or is_secret(name):  # PORT, for instance, is no secret
+            print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
+
+
+def _warn_of_readers(found: Comparison) -> None:
+    """Say what to do where a program reads .env by itself."""
+    start = "start the program with `run --backend file -- CMD`, or call load_env first"
+    if found.literal:
+        files = " and ".join(sorted({file for files in found.literal.values() for file in files}))
+        _say(
+            f"what is literal reads the references in {files} as text; import {files} takes them out; {start}"
+        )
+    for place, moved in found.moved.items():
+        _say(f"note: {place} reads {', '.join(moved)}, whose secrets are in a store; {start}")
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))

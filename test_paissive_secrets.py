@@ -24754,7 +24754,7 @@ def test_check_counts_the_lines_of_what_asks_in_several(folder, say):
 
 
 def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, monkeypatch):
-    monkeypatch.setenv("DB_PASSWORD", "")  # which a program reads as well
+    monkeypatch.setenv("DB_PASSWORD", "x")
     monkeypatch.setenv("MAIL_PASSWORD_FILE", "/run/secrets/mail")
     asking.joinpath(".env").write_text("API_TOKEN=red-fox\nLOG_KEY=x\n")
     asking.joinpath("more.py").write_text("import os\nos.environ['MAIL_PASSWORD_FILE']\n")
@@ -24766,7 +24766,7 @@ def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, mon
 
 def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_no_value(repository, say):
     git(repository, "init", "-q", "inner")
-    (repository / "inner" / "broken.py").write_text("def (:\n")
+    (repository / "inner" / "broken.py").write_text("def (:  # environ\n")
     (repository / ".env").write_text("API_TOKEN=red-fox\n")
     (repository / ".env").chmod(0o600)
     assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
@@ -24781,15 +24781,15 @@ def test_check_reads_what_audits_of_a_project_leave_out(folder, say):
 
 def test_check_reads_source_in_its_own_encoding_and_goes_on_after_a_broken_one(folder, say):
     (folder / "a.py").write_text("# coding: latin-1\nimport os\nos.environ['A_KEY']  # \xe4\n", "latin-1")
-    (folder / "b.py").write_bytes(b":\xff")  # for which Python raises a ValueError
+    (folder / "b.py").write_bytes(b"environ:\xff")  # for which Python raises a ValueError
     said = "missing   A_KEY  a.py:3\n1 name in 2 files, 1 missing; 1 Python file can't be parsed\n"
     assert say("check") == (1, said)
 
 
 def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
     (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
-    (folder / "b.py").write_text("x = " + "-" * 100_000 + "1\n")
-    (folder / "c.py").write_text("x = a" + ".b" * 100_000 + "\n")  # which Python 3.10 still parses
+    (folder / "b.py").write_text("x = environ" + "-" * 100_000 + "1\n")
+    (folder / "c.py").write_text("x = environ" + ".b" * 100_000 + "\n")  # which Python 3.10 still parses
     left = "2 Python files" if sys.version_info >= (3, 11) else "1 Python file"
     said = f"missing   A_KEY  a.py:2\n1 name in 3 files, 1 missing; {left} can't be parsed\n"
     assert say("check") == (1, said)
@@ -24870,8 +24870,8 @@ def test_check_counts_settings_as_there_and_a_secret_for_the_variable_that_it_be
     (folder / "a.py").write_text(f"import paissive_secrets, os\n{asks}\nos.environ['DB_KEY__PREVIOUS']\n")
     store = holding(["db/password", "DB_KEY", "DB_KEY__PREVIOUS"])
     store.plain_settings = lambda: {"DB_HOST": "localhost"}
-    found = {"missing": {"DB_KEY__PREVIOUS": ["a.py:3"]}, "optional": {}}  # no program is given a stage
-    assert ps.compare_names(ps.Audit(), store, "memory") == (4, found)
+    found = ps.compare_names(ps.Audit(), store, "memory")
+    assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {})  # no program is given a stage
 
 
 def test_check_sees_how_other_languages_read_variables(folder, say):
@@ -24924,6 +24924,26 @@ ASKED = [
     *((name, "os.environ['X_KEY']", "") for name in ("a.pyi", "a.py.txt", "apy", "a.js")),
     ("a.py", f"{'x = 1; ' * 500}os.environ['X_KEY']", "missing"),
     ("a.py", "import os; x = settings['X_KEY']", ""),
+    ("a.py", "env('X_KEY')", "missing"),
+    ("a.py", "env('X_KEY', default='x')", "optional"),
+    ("a.py", "env('x_key')", ""),
+    *(
+        ("a.py", f"import {library}; {reads}('X_KEY')", "missing")
+        for library, reads in (
+            ("environ", "env.str"),
+            ("environs", "env.str"),
+            ("decouple", "config"),
+            ("starlette.config", "config"),
+        )
+    ),
+    ("a.py", "import decouple; config('X_KEY', default='x')", "optional"),
+    ("a.py", "environ.x; config('X_KEY')", ""),
+    ("a.py", "class S(BaseSettings): x_key: str", "missing"),
+    ("a.py", "class S(BaseSettings): x_key: str = Field(alias='Y')", "missing"),
+    ("a.py", "class S(BaseSettings): x_key: str = Field('x')", "optional"),
+    ("a.py", "class S(BaseSettings): x_key: str = 'x'", "optional"),
+    ("a.py", "class S(BaseModel): x_key: str  # BaseSettings", ""),
+    ("a.py", "class S(BaseSettings): c = D(env_prefix='a'); x_key: str", ""),
     ("a.ts", "process.env[`X_KEY`]", "missing"),
     ("a.js", "process.env['X_KEY']", "missing"),
     ("a.js", 'process.env["X_KEY"] ?? "x"', "optional"),
@@ -24932,13 +24952,35 @@ ASKED = [
     ("a.js", "process.env.X_KEY = 'x'", "optional"),
     ("a.js", "process.env.X_KEY == 'x'", "missing"),
     *(("a.js", f"process.env.X_KEY{needed}", "missing") for needed in (";", " + 'x'", " | 1", " ? 1 : 2")),
-    ("a.js", "f(process.env['X_KEY'], 'x')", "optional"),
+    ("a.js", "f(process.env['X_KEY'], 'x')", "missing"),
+    ("a.js", "({key: process.env.X_KEY, host: 'x'})", "missing"),
+    *(("a.js", f"process.env.X_KEY || {end}()", "missing") for end in ("fail", "throw", "die")),
+    ("a.ts", "process.env.X_KEY! || 'x'", "optional"),
+    ("a.ts", "process?.env?.X_KEY", ""),
+    ("a.ts", "process.env?.X_KEY", "missing"),
+    ("a.vue", "import.meta.env.X_KEY", "missing"),
+    ("a.svelte", "import.meta.env['X_KEY'] ?? 'x'", "optional"),
+    ("a.ts", "Bun.env.X_KEY", "missing"),
+    ("a.ts", "Deno.env.get('X_KEY')", "missing"),
+    ("a.ts", "Deno.env.get('X_KEY') ?? 'x'", "optional"),
+    ("a.ts", "env('X_KEY')", "missing"),
+    ("a.ts", "env('X_KEY') || 'x'", "optional"),
+    ("a.ts", "env('X_KEY', 'x')", "optional"),
+    *(("a.ts", f"{other}('X_KEY')", "") for other in ("my_env", "cy.env", "x$env")),
+    ("a.ts", "env('x_key')", ""),
+    ("schema.prisma", 'url = env("X_KEY")', "missing"),
+    ("a.ts", "const {A, X_KEY} = import.meta.env", "missing"),
+    ("a.ts", "const {X_KEY: key = 'x'} = process.env", "optional"),
+    ("a.ts", "const {X_KEY} = process.env.all", ""),
+    ("a.ts", "const {X_KEY} = settings", ""),
+    ("a.ts", "  // process.env.X_KEY", ""),
+    ("a.ts", "  * process.env.X_KEY", ""),
     ("a.js", "process.env.X_KEY\n  || 'x'", "optional"),
     ("a.js", "process.env[`X_KEY`] || `x`", "optional"),
     ("a.js", 'var("X_KEY")', ""),
     ("a.rb", "ENV.fetch('X_KEY') || 'x'", "optional"),
     ("a.rs", 'std::env::var("X_KEY")', "missing"),
-    ("a.js", "({X_KEY} = process.env)", ""),
+    ("a.js", "({X_KEY} = process.env)", "missing"),
     *(("a.js", f"{other}process.env{dot}X_KEY", "") for other, dot in (("my_", "."), ("", "_"), ("", "("))),
     *(
         ("a.js", f"my_{reads}X_KEY{end}", "")
@@ -24957,6 +24999,89 @@ ASKED = [
     ("a.rb", "ENV.fetch('X_KEY')", "missing"),
     ("a.rb", "ENV.fetch('X_KEY', 'x')", "optional"),
     ("a.php", "getenv('X_KEY');", "missing"),
+    ("config/app.php", "'key' => env('X_KEY'),", "missing"),
+    ("config/app.php", "'key' => env('X_KEY', 'x'),", "optional"),
+    ("a.blade.php", "{{ env('X_KEY') ?: 'x' }}", "optional"),
+    *(("a.php", f"{other}('X_KEY')", "") for other in ("$env", "->env", "function env")),
+    ("a.php", "$_ENV['X_KEY'] ?? 'x'", "optional"),
+    ("a.php", "$_ENV['X_KEY']", "missing"),
+    ("a.php", "#[Autowire(env: 'X_KEY')]", "missing"),
+    ("config/a.yaml", "dsn: '%env(X_KEY)%'", "missing"),
+    ("config/a.yaml", "dsn: '%env(resolve:X_KEY)%'", "missing"),
+    ("config/a.php", "'%env(json:file:X_KEY)%'", "missing"),
+    ("config/a.yaml", "dsn: '%env(default::X_KEY)%'", "optional"),
+    ("config/a.yaml", "dsn: '%env(string:default:other:X_KEY)%'", "optional"),
+    ("config/a.yaml", "  env(X_KEY): ''\n  dsn: '%env(X_KEY)%'", "optional"),
+    ("config/a.yaml", "# dsn: '%env(X_KEY)%'", ""),
+    ("config/a.yaml", "dsn: '%X_KEY%'", ""),
+    ("application.properties", "key=${X_KEY}", "missing"),
+    ("application.properties", "key=${X_KEY:x}", "optional"),
+    *(("application.properties", f"key=${{{other}}}", "") for other in ("x.key", "xKey", "X-KEY")),
+    ("application-prod.yml", "key: ${X_KEY}", "missing"),
+    ("src/main/resources/a.yml", "key: ${X_KEY:}", "optional"),
+    ("A.java", '@Value("${X_KEY}") String key;', "missing"),
+    ("A.java", 'f("${X_KEY}")', ""),
+    ("A.java", 'System.getenv().get("X_KEY")', "missing"),
+    ("A.java", 'System.getenv().getOrDefault("X_KEY", "x")', "optional"),
+    ("a.kt", 'System.getenv("X_KEY") ?: "x"', "optional"),
+    ("a.kt", 'System.getenv()["X_KEY"]', "missing"),
+    ("a.scala", 'sys.env("X_KEY")', "missing"),
+    ("a.scala", 'sys.env.getOrElse("X_KEY", "x")', "optional"),
+    ("site.yml", "key: \"{{ lookup('env', 'X_KEY') }}\"", "missing"),
+    ("site.yml", 'key: \'{{ lookup("ansible.builtin.env", "X_KEY") }}\'', "missing"),
+    ("site.yml", "key: \"{{ lookup('env', 'X_KEY') | default('x', true) }}\"", "optional"),
+    ("site.yml", "key: \"{{ lookup('env', 'X_KEY', default='x') }}\"", "optional"),
+    ("site.yml", "key: \"{{ lookup('file', 'X_KEY') }}\"", ""),
+    (".github/workflows/a.yml", "key: ${{ secrets.X_KEY }}", "missing"),
+    (".github/workflows/a.yml", "key: ${{ secrets.other || secrets.X_KEY }}", "missing"),
+    (".github/workflows/a.yml", "key: ${{ vars.X_KEY }}", "missing"),
+    (".github/workflows/a.yml", "  if: secrets.X_KEY != ''", "missing"),
+    (".github/workflows/a.yml", "key: ${{ secrets.X_KEY || 'x' }}", "optional"),
+    *((".github/workflows/a.yml", f"key: {other}", "") for other in ("secrets.X_KEY", "${{ env.X_KEY }}")),
+    (".github/workflows/a.yml", "  # key: ${{ secrets.X_KEY }}", ""),
+    ("a.yml", "key: {{ .Values.secrets.X_KEY }}", ""),
+    (".travis.yml", "- login -p $X_KEY", "missing"),
+    (".gitlab-ci.yml", "- login -p $CI_X_KEY", ""),
+    ("a.rs", '#[arg(long, env = "X_KEY")]', "missing"),
+    ("a.rs", '#[clap(long, env = "X_KEY", default_value = "x")]', "optional"),
+    ("a.rs", "#[clap(long, env)]\n    pub x_key: String,", "missing"),
+    ("a.rs", '#[clap(env, default_value = "x")]\n    /// a key\n    x_key: String,', "optional"),
+    ("a.rs", "#[clap(long)]\n    pub x_key: String,", ""),
+    ("a.rs", 'env::var("X_KEY").unwrap_or_default()', "optional"),
+    ("a.rs", 'env::var("X_KEY").ok_or(Error)', "missing"),
+    ("a.rs", 'env!("X_KEY")', "missing"),
+    ("a.rs", 'option_env!("X_KEY")', "optional"),
+    ("runtime.exs", 'System.get_env("X_KEY")', "missing"),
+    ("runtime.exs", 'System.fetch_env!("X_KEY")', "missing"),
+    ("runtime.exs", 'System.get_env("X_KEY") ||\n  raise "set it"', "missing"),
+    ("runtime.exs", 'System.get_env("X_KEY") || "x"', "optional"),
+    ("runtime.exs", 'System.get_env("X_KEY", "x")', "optional"),
+    ("runtime.exs", '{:system, "X_KEY"}', "missing"),
+    ("A.cs", 'Environment.GetEnvironmentVariable("X_KEY") ?? "x";', "optional"),
+    ("A.cs", 'Environment.GetEnvironmentVariable("X_KEY") ?? throw new Exception();', "missing"),
+    ("a.go", 'type c struct { Key string `env:"X_KEY"` }', "missing"),
+    ("a.go", 'type c struct { Key string `env:"X_KEY" envDefault:"x"` }', "optional"),
+    ("a.go", 'type c struct { Key string `envconfig:"X_KEY"` }', "missing"),
+    ("a.go", 'EnvVars: []string{"A", "X_KEY"}', "missing"),
+    ("a.go", 'EnvVar: EnvVar("X_KEY")', ""),
+    ("a.swift", 'ProcessInfo.processInfo.environment["X_KEY"]', "missing"),
+    ("a.dart", "Platform.environment['X_KEY'] ?? 'x'", "optional"),
+    ("a.pl", "$ENV{X_KEY} || die", "missing"),
+    ("a.R", 'Sys.getenv("X_KEY")', "missing"),
+    ("a.hs", 'lookupEnv "X_KEY"', "missing"),
+    ("a.ps1", "$env:X_KEY", "missing"),
+    ("a.sh", ': "${X_KEY:?set it}"', "missing"),
+    ("a.sh", 'echo "${X_KEY}"', ""),
+    ("docker-entrypoint.sh", "file_env 'X_KEY'", "missing"),
+    ("database.yml", "password: <%= ENV['X_KEY'] %>", "missing"),
+    ("a.rb", "ENV.fetch('X_KEY') { 'x' }", "optional"),
+    ("a.rb", "ENV['X_KEY'].presence || 'x'", "optional"),
+    ("a.rb", "ENV['X_KEY'] || raise", "missing"),
+    ("launch.json", '{"key": "${env:X_KEY}"}', "missing"),
+    ("serverless.yml", "key: ${env:X_KEY, 'x'}", "optional"),
+    ("image.json", '{"key": "{{env `X_KEY`}}"}', "missing"),
+    (".npmrc", "//registry/:_authToken=${X_KEY}", "missing"),
+    ("app.conf.in", "key ${secret:X_KEY}", "missing"),
     ("a.go", 'os.Getenv("X_KEY")', "missing"),
     ("a.go", 'os.LookupEnv("X_KEY")', "missing"),
     ("A.java", 'System.getenv("X_KEY");', "missing"),
@@ -24964,6 +25089,12 @@ ASKED = [
     ("a.rs", 'env::var("X_KEY")', "missing"),
     *((name, "process.env.X_KEY", "") for name in ("notes.md", "a.yml", "a.txt", ".env", "a.json")),
     *((name, "X_KEY=", "missing") for name in (".env.example", ".env.sample", ".env.template", ".env.dist")),
+    *(
+        (name, "X_KEY=", "missing")
+        for name in ("env.template", ".env_example", ".env-example", "env-example-db")
+    ),
+    *((name, "X_KEY=", "missing") for name in ("example.env", ".env.local.example")),
+    (".env.example", "X_KEY=null", "optional"),
     *((name, "X_KEY=", "") for name in (".env.example.bak", "env.examples")),
     *((name, "a: secret:X_KEY", "") for name in ("a.json5", "a.yaml.bak")),
     ("compose.yaml.bak", "a: ${X_KEY}", ""),
@@ -24979,7 +25110,7 @@ ASKED = [
     ("my.env.example", "X_KEY=", ""),
     ("app/.env.example", "X_KEY=", "missing"),
     ("app/compose.yml", "a: ${X_KEY}", "missing"),
-    *((name, "X_KEY=", "") for name in (".env.other", "xenv.example", ".env-example", "env-example")),
+    *((name, "X_KEY=", "") for name in (".env.other", "xenv.example", "env+example", "my-env-example")),
     *((name, "a: secret:X_KEY", "") for name in ("ajson", "a.xml")),
     (".json", "a: secret:X_KEY", "missing"),
     *((name, "a: ${X_KEY}", "") for name in ("compose_yml", "compos.yml")),
@@ -25004,7 +25135,11 @@ ASKED = [
     ("a.yml", "\0 secret:X_KEY", ""),
     *((f"{name}.yml", "a: ${X_KEY}", "missing") for name in ("compose", "docker-compose", "compose.dev")),
     *((f"{name}.yml", "a: ${X_KEY}", "missing") for name in ("compose-dev_2", "docker-compose.a-b")),
-    *(("compose.yml", f"a: {other}", "") for other in ("$X_KEY", "{X_KEY}", "${2X_KEY}", "${ X_KEY}")),
+    *(("compose.yml", f"a: {other}", "") for other in ("$$X_KEY", "{X_KEY}", "${2X_KEY}", "${ X_KEY}")),
+    ("compose.yml", "a: $X_KEY", "missing"),
+    ("compose.yml", "  environment:\n    - X_KEY", "missing"),
+    ("compose.yml", "  environment:\n    - X_KEY=x", ""),
+    ("compose.yml", "secrets:\n  key:\n    environment: X_KEY", "missing"),
     *(("compose.yaml", f"a: ${{X_KEY{default}}}", "optional") for default in ("-x", ":-x", "+x", ":+x")),
     *(("compose.yaml", f"a: ${{X_KEY{needed}}}", "missing") for needed in ("?x", ":?x")),
     ("compose.yaml", "a: ${X_KEY} ${X_KEY:-x}", "optional"),
@@ -25017,12 +25152,10 @@ ASKED = [
 
 @pytest.mark.parametrize(("name", "line", "kind"), ASKED)
 def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, folder, say):
-    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).parent.mkdir(exist_ok=True, parents=True)
     (folder / name).write_text(line + "\n")
-    said = " ".join(say("check")[1].split("\n")[0].split())
-    assert said.startswith(f"{kind} X_KEY {name}:1" if kind else "0 names in") or (
-        not kind and "X_KEY" not in said
-    )
+    said = [row.split()[:2] for row in say("check")[1].splitlines() if "X_KEY" in row]
+    assert said == ([[kind, "X_KEY"]] if kind else [])
 
 
 def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, monkeypatch):
@@ -25102,6 +25235,124 @@ def test_check_knows_names_of_any_letters_digits_and_underscores(folder, say):
     required = {name for several in names.values() for name in several} - {*"JEC"}  # which aren't secrets
     assert {tuple(line.split()[:2]) for line in lines} == {("missing", name) for name in required}
     assert total == "15 names in 4 files, 12 missing"
+
+
+def test_check_takes_a_variable_of_terraform_for_its_environment_variable_unless_a_module_has_it(folder, say):
+    default = 'type = object({\n    a = string\n  })\n  default = "x"'
+    (folder / "main.tf").write_text(
+        f'variable "db_password" {{\n  type = string\n}}\nvariable "api_key" {{\n  {default}\n}}\n'
+    )
+    (folder / "modules/db").mkdir(parents=True)
+    (folder / "modules/db/main.tf").write_text('variable "master_password" {}\n')
+    assert say("check")[1].splitlines()[:-1] == [
+        "missing   TF_VAR_db_password  main.tf:1",
+        "optional  TF_VAR_api_key  main.tf:4",
+    ]
+
+
+def test_what_actions_call_a_secret_is_required_whatever_its_name_but_for_the_one_they_supply(folder, say):
+    workflow = folder / ".github/workflows/ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("a: ${{ secrets.HOST }} ${{ secrets.GITHUB_TOKEN }} ${{ vars.PORT }}\n")
+    said = "missing   HOST  .github/workflows/ci.yml:1\n2 names in 1 file, 1 missing\n"
+    assert say("check") == (1, said)
+
+
+@pytest.mark.parametrize("variable", [None, ""])
+def test_an_empty_value_in_a_variable_or_a_dotenv_file_is_missing(variable, folder, say, monkeypatch):
+    (folder / "a.js").write_text("process.env.A_KEY; process.env.B_KEY; process.env.HOST_KEY\n")
+    (folder / ".env").write_text("A_KEY=\nB_KEY=x\n")
+    (folder / ".env").chmod(0o600)
+    if variable is not None:
+        monkeypatch.setenv("B_KEY", variable)  # which hides the file's value
+    missing = [line.split()[1] for line in say("check")[1].splitlines() if line.startswith("missing")]
+    assert missing == (["A_KEY", "HOST_KEY"] if variable is None else ["A_KEY", "B_KEY", "HOST_KEY"])
+
+
+# How a program reads .env by itself.
+READS_DOTENV = [
+    ("a.py", "load_dotenv()"),
+    ("a.py", "values = dotenv_values('.env')"),
+    ("a.py", "environ.Env.read_env(BASE_DIR / '.env')"),
+    ("a.py", "class Config:\n    env_file = '.env'"),
+    ("a.py", "from decouple import config"),
+    ("a.js", "require('dotenv').config()"),
+    ("a.mjs", "import 'dotenv/config'"),
+    ("a.ts", "dotenv.config({ path: '.env' })"),
+    ("a.js", "process.loadEnvFile()"),
+    ("a.js", "loadEnvConfig(process.cwd())"),
+    ("app.module.ts", "ConfigModule.forRoot({ isGlobal: true })"),
+    ("package.json", '{"scripts": {"start": "node --env-file=.env app.js"}}'),
+    ("package.json", '{"scripts": {"build": "vite build"}}'),
+    ("package.json", '{"scripts": {"test": "dotenv -e .env -- jest"}}'),
+    ("config.ru", "Dotenv.overload"),
+    ("Gemfile", "gem 'dotenv-rails'"),
+    ("index.php", "Dotenv\\Dotenv::createImmutable(__DIR__)->load();"),
+    ("bootstrap.php", "(new Dotenv())->bootEnv(__DIR__.'/.env');"),
+    ("public/index.php", "require_once dirname(__DIR__).'/vendor/autoload_runtime.php';"),
+    ("bootstrap/app.php", "return Application::configure(basePath: dirname(__DIR__))"),
+    ("main.go", "godotenv.Load()"),
+    ("main.go", 'import _ "github.com/joho/godotenv/autoload"'),
+    ("main.rs", "dotenvy::dotenv().ok();"),
+    ("config/runtime.exs", "Dotenvy.source!(['.env'])"),
+    ("Main.java", "Dotenv dotenv = Dotenv.load();"),
+    ("application.properties", "spring.config.import=optional:file:.env[.properties]"),
+    ("Program.cs", "DotNetEnv.Env.Load();"),
+    ("compose.yaml", "services:\n  web:\n    env_file: .env"),
+    ("compose.yaml", "    env_file:\n      - .env"),
+    ("compose.yaml", "    env_file:\n      - path: ./.env"),
+    ("run.sh", "source .env"),
+    ("Makefile", "include .env"),
+    ("justfile", "set dotenv-load"),
+    (".envrc", "dotenv"),
+]
+
+
+@pytest.mark.parametrize(("name", "line"), READS_DOTENV)
+def test_a_program_that_reads_references_by_itself_is_a_finding_with_a_way_out(name, line, folder, say):
+    (folder / name).parent.mkdir(exist_ok=True, parents=True)
+    (folder / name).write_text(line + "\n")
+    (folder / ".env").write_text("A_KEY=secret://file/A_KEY\n")
+    status, said = say("check", name)
+    place, hint = said.splitlines()[:2]
+    assert status == 1 and re.fullmatch(rf"literal   {re.escape(name)}:[1-3]  \.env", place)
+    assert "import .env takes them out" in hint and "run --backend file -- CMD" in hint
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.py", "def load_dotenv(): pass"),
+        ("a.py", "# load_dotenv()"),
+        ("a.py", "load_env('A_KEY')"),
+        ("a.txt", "load_dotenv()"),
+        ("sub/compose.yaml", "    env_file: .env"),
+        ("compose.yaml", "    env_file: other.env"),
+        ("Gemfile", "gem 'dotenv'"),
+    ],
+)
+def test_what_does_not_read_the_file_with_references_is_no_finding(name, line, folder, say):
+    (folder / name).parent.mkdir(exist_ok=True, parents=True)
+    (folder / name).write_text(line + "\n")
+    (folder / ".env").write_text("A_KEY=secret://file/A_KEY\n")
+    status, said = say("check", name)
+    assert status == 0 and "literal" not in said
+
+
+def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder, say):
+    (folder / "sub").mkdir()
+    (folder / "sub/a.py").write_text("load_dotenv()\n")
+    (folder / ".env").write_text("# A_KEY: in the file store\nPORT=3000\n")
+    status, said = say("check")
+    assert status == 0 and said.startswith("note: sub/a.py:1 reads .env, whose secrets are in a store; start")
+
+
+def test_an_env_file_is_read_by_code_beside_and_below_it_only(folder, say):
+    for place in ("api", "web"):
+        (folder / place).mkdir()
+        (folder / place / "a.py").write_text("load_dotenv()\n")
+    (folder / "api/.env.production").write_text("A_KEY=x${secret:B}\n")
+    assert say("check")[1].startswith("literal   api/a.py:1  api/.env.production\n")
 
 
 def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say):
@@ -25573,8 +25824,10 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         $ audit --explain settings.py:12 # why or why not""",
     "check": """Compare the names that code asks for with the store's.
         $ check src --backend file --json
-        Looks at literals in code, such as os.environ["X"], at .env.example, ${X} in
-        Compose files, and references in config files.""",
+        Looks at literals in code, such as os.environ["X"] and process.env.X, at
+        .env.example, at what CI, Compose, Ansible and others fill in, and at references
+        in config files. An empty value is missing, too. Code that reads .env by itself
+        is literal if that file has references, which it takes for values.""",
     "hook install": """Have git audit what is staged before each commit.
         $ hook install
         $ hook install --pre-push # before each push
