@@ -10746,14 +10746,25 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _is_named(files: str, shown: str) -> bool:
-    return bool(_compile(f"(?:{files})\\Z").search("/" + shown))
+@cache
+def _by_files(rows: tuple[Any, ...]) -> list[tuple[re.Pattern[str], list[Any]]]:
+    """Group the rows of a table by their first field, which matches the end of a path."""
+    groups: dict[str, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row[0], []).append(row)
+    return [(_compile(f"(?:{files})\\Z"), group) for files, group in groups.items()]
+
+
+def _rows_for(shown: str, rows: tuple[Any, ...], text: str) -> Iterator[Any]:
+    """Yield the rows of a table for a file of this name whose second field, a word, is in its text."""
+    path = "/" + shown
+    for files, group in _by_files(rows):
+        if files.search(path):
+            yield from (row for row in group if row[1] in text)
 
 
 def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
-    for way in _WAYS:
-        if way.word not in text or not _is_named(way.files, shown):
-            continue
+    for way in _rows_for(shown, _WAYS, text):
         for line, match in _numbered(_matches_of(way, text), text):
             groups = match.groupdict()
             name = way.variable(groups["name"])
@@ -10800,9 +10811,7 @@ def _readers_of(what: str, readers: Mapping[str, list[str]], base: str) -> dict[
 def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines that read .env files, with those that each may read."""
     text = data.decode("utf-8", "replace")
-    for files, word, reads in _DOTENV_READERS:
-        if word not in text or not _is_named(files, shown):
-            continue
+    for _, _, reads in _rows_for(shown, _DOTENV_READERS, text):
         for line, match in _numbered(_compile(reads).finditer(text), text):
             folder = os.path.dirname(base + shown)
             named = match.groupdict().get("path")
