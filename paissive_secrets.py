@@ -729,11 +729,6 @@ BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
 REFERENCE_PREFIX = "secret:"  # prefix of a text that is one reference
 EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
-# Variables that hold what opens a store or, with _FILE and _COMMAND, say where it is.
-_STORE_CREDENTIALS = (
-    r"(?:PAISSIVE_(?:MASTER_PASSWORD|IDENTITY|VAULT_(?:SECRET_ID|JWT|PASSWORD|GITHUB_TOKEN))"
-    r"|(?:VAULT|BAO)_TOKEN)(?:_FILE|_COMMAND)?"
-)
 # Variables that this tool, `vault` and `bao` read. Others that begin so belong to the program.
 _STORE_SETTING = (
     r"PAISSIVE_\w*|(?:VAULT|BAO)_(?:ADDR|AGENT_ADDR|CACERT|CACERT_BYTES|CAPATH|CLIENT_CERT|CLIENT_KEY"
@@ -747,6 +742,45 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 60480
 MAX_DURATION = 1e9  # seconds: more than 30 years would overflow timers
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # UTC, RFC 3339: text that sorts by time
 
+
+class _Login(NamedTuple):
+    """A way to log in to Vault; its settings are keywords of VaultStore, and variables PAISSIVE_VAULT_X."""
+
+    body: dict[str, str]  # the members of the request's body, and the settings that they come from
+    secrets: tuple[str, ...] = ()  # settings that open a store: not shown, nor passed on to any command
+    optional: tuple[str, ...] = ()  # settings that may be missing
+    user: str = ""  # the setting that the request's path ends with
+    file: str = ""  # where its secret is if no setting says it
+    locks_accounts: bool = False  # whether servers lock an account for some time after a few refusals
+
+    def settings(self) -> list[str]:
+        return [*filter(None, [self.user]), *self.body.values()]
+
+
+# To add a login, add a row here and, for people who type, its settings to the keywords of VaultStore.
+# https://openbao.org/api-docs/auth/
+VAULT_LOGINS: dict[str, _Login] = {
+    "token": _Login({}),
+    "approle": _Login({"role_id": "role_id", "secret_id": "secret_id"}, secrets=("secret_id",)),
+    "kubernetes": _Login(
+        {"role": "role", "jwt": "jwt"},
+        secrets=("jwt",),
+        file="/var/run/secrets/kubernetes.io/serviceaccount/token",
+    ),
+    "jwt": _Login({"role": "role", "jwt": "jwt"}, secrets=("jwt",), optional=("role",)),
+    "userpass": _Login({"password": "password"}, secrets=("password",), user="username", locks_accounts=True),
+    "ldap": _Login({"password": "password"}, secrets=("password",), user="username", locks_accounts=True),
+    "cert": _Login({"name": "role"}, optional=("role",)),
+    "github": _Login({"token": "github_token"}, secrets=("github_token",)),
+}
+# Variables that hold what opens a store or, with _FILE and _COMMAND, say where it is; logins have more.
+_STORE_CREDENTIALS = {
+    "PAISSIVE_MASTER_PASSWORD",
+    "PAISSIVE_IDENTITY",
+    "PAISSIVE_VAULT_TOKEN_COMMAND",
+    "VAULT_TOKEN",
+    "BAO_TOKEN",
+}
 # Which names are a secret's, word by word. A word belongs to the first kind that matches all of it.
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
@@ -1020,7 +1054,18 @@ def reject_reference(value: str, what: str, hint: str) -> None:
 
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable opens our stores: the commands that we start must not get it."""
-    return bool(re.fullmatch(_STORE_CREDENTIALS, variable, re.I))  # Windows takes any case
+    variable = variable.upper()  # Windows takes any case
+    known = _STORE_CREDENTIALS | {login_variable(secret) for secret in login_secrets()}
+    return variable in known or re.sub("_(FILE|COMMAND)$", "", variable) in known
+
+
+def login_secrets() -> set[str]:
+    """Return the settings of logins that open a store."""
+    return set(chain.from_iterable(login.secrets for login in VAULT_LOGINS.values()))
+
+
+def login_variable(setting: str) -> str:
+    return f"PAISSIVE_VAULT_{setting.upper()}"
 
 
 def parse_duration(text: str) -> float | None:
@@ -1784,8 +1829,12 @@ class Store:
         """Remove a version of a whole secret for good."""
         raise _only("vault")
 
-    def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        """Delete one version of a whole secret or, without a number, all."""
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete one version of a whole secret; `undelete` brings it back."""
+        raise _only("vault")
+
+    def delete_metadata(self, name: str) -> None:
+        """Remove a whole secret with all its versions, for good."""
         raise _only("vault")
 
 
@@ -2531,14 +2580,14 @@ def read_store_credential(variable: str) -> str:
     if command and not os.environ.get(variable + "_FILE"):
         with _running:
             if command not in _COMMAND_OUTPUTS:
-                _COMMAND_OUTPUTS[command] = _run_for_credential(variable + "_COMMAND", command)
+                _COMMAND_OUTPUTS[command] = run_credential_command(variable + "_COMMAND", command)
             return _COMMAND_OUTPUTS[command]
     path = credential_path(variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
 
 
-def _run_for_credential(what: str, command: str) -> str:
+def run_credential_command(what: str, command: str, environment: dict[str, str] | None = None) -> str:
     """Return what the command line in the variable `what` prints; raise Locked if it fails."""
     import shlex
     import shutil
@@ -2552,7 +2601,7 @@ def _run_for_credential(what: str, command: str) -> str:
     problem = "printed nothing"
     try:
         # In our session, so that it can ask for a PIN on our terminal.
-        printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False)
+        printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False, environment=environment)
         if printed:
             return check_value(printed, f"the output of {what}")
     except Unavailable as error:
@@ -2593,6 +2642,7 @@ def run_command(
     session: bool = True,
     folder: str | None = None,
     stderr: int | None = None,
+    environment: dict[str, str] | None = None,
 ) -> str:
     """Run a command with `text` on stdin and return "", or without text what it prints.
 
@@ -2613,7 +2663,7 @@ def run_command(
             stdout=pipe if text is None else none,  # whatever else it prints may hold the value
             stderr=none if stderr is None else stderr,
             cwd=folder,
-            env=child_environment(text),
+            env=environment or child_environment(text),
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
             start_new_session=session,  # so that all it starts can be killed
         )
@@ -3747,24 +3797,14 @@ def _new_passphrase(password: str) -> Passphrase:
 
 # What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _FLAGS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
-# The members of each login's body, and the settings that they come from.
-LOGINS: dict[str, dict[str, str]] = {
-    "token": {},
-    "approle": {"role_id": "role_id", "secret_id": "secret_id"},
-    "kubernetes": {"role": "role", "jwt": "jwt"},
-    "jwt": {"role": "role", "jwt": "jwt"},
-    "userpass": {"password": "password"},
-    "ldap": {"password": "password"},
-    "cert": {"name": "role"},
-    "github": {"token": "github_token"},
-}
 # No user: messages would show a password. No '?' and '#': a path after them would be lost.
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
 
 def _parse_address(text: str) -> str | None:
+    """Return an address without "/" at its end; None if it isn't one that can be reached."""
     if text.startswith("unix://"):
-        return text
+        return text if text[7:] else None
     with suppress(ValueError):  # a port or IPv6 address out of range
         if re.fullmatch(_URL, text) and split_url(text).port != 0:
             return str(split_url(text).geturl()).rstrip("/")  # its scheme in lower case
@@ -3783,6 +3823,7 @@ def _parse_folder(text: str) -> str | None:
 
 
 def parse_header(text: str) -> str | None:
+    """Return text that can be a header's value; None for any other."""
     # Anything else could end a header and begin another.
     return text if re.fullmatch("[!-~]*", text) else None
 
@@ -3792,28 +3833,70 @@ def _parse_count(text: str) -> int | None:
 
 
 def _parse_timeout(text: str) -> float | None:
-    # Unlike Go, Vault reads a bare number as seconds, and zero as the default.
-    seconds = parse_duration(text + "s" if text[-1:].isdigit() else text)
+    # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
+    number = text.removeprefix("-")
+    seconds = parse_duration(number + "s" if number[-1:].isdigit() else number)
+    if seconds and number != text:
+        return MAX_DURATION
     return 60.0 if seconds == 0 else seconds
 
 
 _ADDRESS = "use https://host:8200, or unix:///path/of/socket"
 _FOLDER = "write it as team/app"
 UNPRINTABLE_HINT = "look for a space or a line break at its end"
-# A parser, which returns None for what isn't valid, a default and a hint. Any other setting is just text.
-_PARSERS: dict[str, tuple[Callable[[str], object], str, str]] = {
-    "addr": (_parse_address, "https://127.0.0.1:8200", _ADDRESS),
-    "agent_addr": (_parse_address, "", _ADDRESS),
-    "namespace": (parse_header, "", UNPRINTABLE_HINT),
-    "token": (parse_header, "", UNPRINTABLE_HINT),
-    "token_path": (os.path.expanduser, "~/.vault-token", UNPRINTABLE_HINT),
-    "skip_verify": (lambda text: _FLAGS.get(text.lower()), "false", f"use one of: {', '.join(_FLAGS)}"),
-    "client_timeout": (_parse_timeout, "60", "use seconds, or a duration such as 1m30s"),
-    "max_retries": (_parse_count, "2", "use 0 or more"),
-    "mount": (_parse_folder, "secret", _FOLDER),
-    "prefix": (_parse_folder, "", _FOLDER),
-    "login": (lambda text: text if text in LOGINS else None, "token", f"use one of: {', '.join(LOGINS)}"),
-    "login_mount": (_parse_folder, "", _FOLDER),
+
+
+class _Setting(NamedTuple):
+    """A setting of a store: the first of its variables that is set counts, even if it is empty."""
+
+    variables: tuple[str, ...]
+    default: str = ""
+    parse: Callable[[str], object] = str  # returns None for what isn't valid
+    hint: str = UNPRINTABLE_HINT
+
+
+def _of_vault(*names: str) -> tuple[str, ...]:
+    """Return the variables of the `bao` and `vault` commands; `names` in the order of precedence."""
+    return tuple(brand + name for name in names for brand in ("BAO_", "VAULT_"))
+
+
+def _own(name: str) -> tuple[str, ...]:
+    return (login_variable(name),)
+
+
+_VAULT_SETTINGS = {
+    "addr": _Setting(_of_vault("ADDR"), "https://127.0.0.1:8200", _parse_address, _ADDRESS),
+    "agent_addr": _Setting(_of_vault("AGENT_ADDR"), "", _parse_address, _ADDRESS),
+    "namespace": _Setting(_of_vault("NAMESPACE"), "", parse_header),
+    "token": _Setting(_of_vault("TOKEN"), "", parse_header),
+    "token_path": _Setting(_of_vault("TOKEN_PATH"), "~/.vault-token", os.path.expanduser),
+    "cacert": _Setting(_of_vault("CACERT")),
+    "capath": _Setting(_of_vault("CAPATH")),
+    "client_cert": _Setting(_of_vault("CLIENT_CERT")),
+    "client_key": _Setting(_of_vault("CLIENT_KEY")),
+    "tls_server_name": _Setting(_of_vault("TLS_SERVER_NAME")),
+    "skip_verify": _Setting(
+        _of_vault("SKIP_VERIFY"),
+        "false",
+        lambda text: _FLAGS.get(text.lower()),
+        f"use one of: {', '.join(_FLAGS)}",
+    ),
+    "client_timeout": _Setting(
+        _of_vault("CLIENT_TIMEOUT"), "60", _parse_timeout, "use seconds, or a duration such as 1m30s"
+    ),
+    "max_retries": _Setting(_of_vault("MAX_RETRIES"), "2", _parse_count, "use 0 or more"),
+    "proxy_addr": _Setting(_of_vault("PROXY_ADDR", "HTTP_PROXY")),
+    "token_command": _Setting(_own("token_command")),
+    "mount": _Setting(_own("mount"), "secret", _parse_folder, _FOLDER),
+    "prefix": _Setting(_own("prefix"), "", _parse_folder, _FOLDER),
+    "hosts": _Setting(_own("hosts")),
+    "login": _Setting(
+        _own("login"),
+        "token",
+        lambda text: text if text in VAULT_LOGINS else None,
+        f"use one of: {', '.join(VAULT_LOGINS)}",
+    ),
+    "login_mount": _Setting(_own("login_mount"), "", _parse_folder, _FOLDER),
 }
 
 
@@ -3823,27 +3906,30 @@ class VaultSettings(SimpleNamespace):
     __repr__ = object.__repr__
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
-        """Read the keywords, in VaultStore's order; None stands for the variable."""
-        values: dict[str, Any] = {}
-        brands = ["BAO_", "VAULT_"]
-        for name, value in keywords.items():
-            source = name
-            if name == "mount":  # from here on, the variables are our own
-                brands = ["PAISSIVE_VAULT_"]
-            if value is None:
-                variables = [brand + name.upper() for brand in brands]
-                source = next(filter(os.environ.__contains__, variables), "")
-                value = os.environ.get(source, "")
-            parse, default, hint = _PARSERS.get(name, (str, "", UNPRINTABLE_HINT))
-            text = str(value) or default
-            values[name] = parse(text) if text else ""
-            if values[name] is None or not text.isprintable():
-                raise BadValue(f"{source} isn't valid", hint=hint)
+        """Read the settings from keywords or, where one is absent or None, from its variable."""
+        logins = chain.from_iterable(login.settings() for login in VAULT_LOGINS.values())
+        settings = {**_VAULT_SETTINGS, **{name: _Setting(_own(name)) for name in logins}}
+        unknown = keywords.keys() - settings.keys()
+        if unknown:
+            raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(settings)}")
+        values = {name: _read_setting(name, row, keywords.get(name)) for name, row in settings.items()}
         # An agent comes first, but its variable doesn't override the keyword `addr`.
-        if values["agent_addr"] and (keywords["agent_addr"] or not keywords["addr"]):
+        if values["agent_addr"] and (keywords.get("agent_addr") or not keywords.get("addr")):
             values["addr"] = values["agent_addr"]
         values["login_mount"] = values["login_mount"] or values["login"]
         super().__init__(**values)
+
+
+def _read_setting(name: str, row: _Setting, value: object) -> Any:
+    source = name
+    if value is None:
+        source = next(filter(os.environ.__contains__, row.variables), "")
+        value = os.environ.get(source, "")
+    text = str(value) or row.default
+    parsed = row.parse(text) if text else ""
+    if parsed is None or not text.isprintable():
+        raise BadValue(f"{source} isn't valid", hint=row.hint)
+    return parsed
 
 
 # === Vault transport ===
@@ -3851,17 +3937,16 @@ class VaultSettings(SimpleNamespace):
 # redirect if the token may go there. A broken connection is a response with status 0. No message repeats what
 # the server sent or the library says: both may quote a secret.
 
-_MAX_BODY = 32 << 20  # bytes, the server's own default for a request
-_LINE_COST = 1000  # bytes charged for each line as well: reading tiny chunks costs far more
+_MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
+_MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
 _MAX_IDLE = 8  # connections to each place
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 Json = dict[str, Any]
-_FRAMING = {"content-length", "transfer-encoding"}
 _REDIRECTS = {301, 302, 303, 307, 308}
-# A write was not carried out by a node that is behind or too busy. After a redirect it may have been: a
-# standby also answers 307 when it lost the active node's response.
-_NOT_DONE = {412, 429}
+_NO_BODY = {204, 304}
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
+# How a request ended: whether a server carried it out.
+DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
 
 
 def child_object(parent: Json, name: str) -> Json:
@@ -3898,29 +3983,45 @@ class Transport:
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
     """
 
-    newest = ""  # X-Vault-Index
-    deadline = float("inf")  # for all requests
+    newest = ""  # X-Vault-Index of the newest state that any response named
     closed = False
-    _context: Any = None
+    _context: Any = None  # of TLS, once it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
         self.proxy, self.proxy_login = ("", {}) if self.socket_path else _find_proxy(settings)
-        self.lock = allocate_lock()
+        self.lock = allocate_lock()  # of all that follows, and of `newest`
         self._idle: dict[str, list[Any]] = {}  # connections by "scheme://host"
-        self._busy: set[Any] = set()
+        self._busy: set[Any] = set()  # connections in use, which `close` interrupts
+
+    def new_deadline(self) -> float:
+        """Return until when a request that begins now may take, on the monotonic clock."""
+        return time.monotonic() + float(self.settings.client_timeout)
 
     def call(
-        self, method: str, path: str, body: Json | None = None, *, token: str = "", repeat: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        token: str = "",
+        repeat: bool = True,
+        deadline: float | None = None,
+        outcome: str = NOT_DONE,
     ) -> Exchange:
-        """Send a request for a quoted path, again where this may help; with `repeat`, twice does no harm."""
+        """Send a request for a quoted path, again where this may help; with `repeat`, twice does no harm.
+
+        `outcome` is that of the same request before, with another token.
+        """
         exchange = Exchange(self, method, body, token, repeat)
+        exchange.outcome = outcome
+        exchange.deadline = deadline or self.new_deadline()
         for attempt in itertools.count():
             exchange.send(f"{self._base}/v1/{path}")
-            final = not exchange.may_pass or (exchange.may_be_done and not repeat)
-            if final or self.closed or attempt >= self.settings.max_retries:
+            may_try = exchange.may_pass and (repeat or exchange.outcome == NOT_DONE)
+            if not may_try or self.closed or attempt >= self.settings.max_retries:
                 break
             # With jitter, so that not all clients come at once; more if the server asks for it.
             wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
@@ -3945,6 +4046,7 @@ class Transport:
         return host != "" and (spelled in trusted or f"{spelled}:{port}" in trusted)
 
     def take(self, place: str) -> Any:
+        """Return a connection to "scheme://host": one that is idle and alive, else a new one."""
         with self.lock:
             idle = self._idle.setdefault(place, [])
             while idle and _is_stale(idle[-1]):
@@ -3954,6 +4056,7 @@ class Transport:
         return connection
 
     def _new_connection(self, place: str) -> Any:
+        """Return a connection that isn't open yet; its context of TLS is that of all others."""
         host, port = _host_and_port(place)
         connection = _connection_class()(*_host_and_port(self.proxy or place))
         connection.place = place
@@ -3969,6 +4072,7 @@ class Transport:
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool) -> None:
+        """Keep a connection for the next request, or hang up."""
         with self.lock:
             self._busy.discard(connection)
             idle = self._idle.setdefault(connection.place, [])
@@ -3994,43 +4098,71 @@ class Exchange:
     """A request and its response, which may both hold secrets."""
 
     status: int  # of the response; 0 if there is none
-    broken: str  # why there is none
-    may_pass: bool  # whether another attempt may succeed
-    may_be_done = False  # whether an unconfirmed write may have been carried out
-    repeated: bool  # whether an earlier attempt may have been carried out
-    _sent: bool  # whether the request may have reached a server
+    failure: SecretsError | None  # why there is none
     headers: Any
     body: Json
     data: Json  # an object in the body
+    may_pass: bool  # whether another attempt may succeed
+    deadline: float  # of all attempts, on the monotonic clock
+    outcome = NOT_DONE  # of all attempts; UNKNOWN if any of those that failed may have been carried out
+    _sent: bool  # whether this attempt may have reached a server
 
     def __init__(
         self, transport: Transport, method: str, body: Json | None, token: str, repeat: bool
     ) -> None:
         import json
 
-        self.deadline = min(transport.deadline, time.monotonic() + transport.settings.client_timeout)
         self.transport, self.method, self.repeat = transport, method, repeat
+        # A standby that passes a request on also redirects when the active node's response is lost. What must
+        # not happen twice isn't passed on, so that a redirect means that nothing was done.
+        self._is_direct = bool(not repeat and transport.settings.hosts)
         self._data = None if body is None else json.dumps(body).encode()
         self._known = transport.newest
         # Browsers, and servers that fetch URLs for others, can't send X-Vault-Request.
         fields = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Index": self._known}
         fields["X-Vault-Inconsistent"] = self._known and "forward-active-node"
         fields["X-Vault-Namespace"] = transport.settings.namespace
+        fields["X-Vault-No-Request-Forwarding"] = "true" if self._is_direct else ""
         if self._data:
             fields["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
+        """Return whether the server's errors have these words, which are in lower case."""
         return words in str(self.body.get("errors")).lower()
 
     def send(self, url: str) -> None:
-        self.repeated = self.may_be_done
-        self.status, self.headers, self.body, self._sent = 0, {}, {}, False
+        """Make one attempt, which may follow a redirect; a failure is recorded, not raised."""
+        self.status, self.headers, self.body, self.failure = 0, {}, {}, None
+        self._sent = False
         try:
             _opener().open(self.new_request(url))  # which calls `perform`
         except Exception as error:
             self.status = 0
-            self.broken = _explain(error)
+            self.failure = _explain(error, self.transport.settings)
+            self.may_pass = self.failure is not error  # what we raise ourselves would come again
+        else:
+            self._compare_states()
+            # 501: it isn't implemented, and never will be.
+            again = self.status in (412, 429, *_REDIRECTS) or self.status >= 500
+            self.may_pass = again and self.status != 501
+        ended = self._how_it_ended()
+        if ended != NOT_DONE or self.outcome != UNKNOWN:
+            self.outcome = ended
+        self.data = child_object(self.body, "data")
+
+    def _how_it_ended(self) -> str:
+        """Return the outcome of this attempt alone."""
+        if 200 <= self.status < 300:
+            return DONE
+        if 400 <= self.status < 500 or self.status == 501 or not self._sent:
+            return NOT_DONE
+        if self.status in _REDIRECTS and self._is_direct:
+            return NOT_DONE
+        return UNKNOWN
+
+    def _compare_states(self) -> None:
+        """Note the state that a response names; an older one than was seen before makes it a 412."""
         is_read = self.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # an unreadable one may be old
@@ -4039,12 +4171,9 @@ class Exchange:
                     self.transport.newest = index
         if is_read and self.repeat and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
-        # 501: it isn't implemented, and never will be.
-        self.may_pass = self.status in (0, *_NOT_DONE, *_REDIRECTS) or 500 <= self.status != 501
-        self.may_be_done = self.repeated or (self._sent and self.may_pass and self.status not in _NOT_DONE)
-        self.data = child_object(self.body, "data")
 
     def new_request(self, url: str) -> Any:
+        """Return a request for urllib's opener, which leads back here."""
         from urllib.request import Request
 
         # Without headers and data: audit hooks see those of urllib's requests, and may log them.
@@ -4052,7 +4181,24 @@ class Exchange:
         request.exchange = self
         return request
 
+    def may_follow(self, code: int, url: str, target: str) -> bool:
+        """Return whether to go where a redirect leads, and note what that means for the outcome."""
+        # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
+        asks_for_same = code in (307, 308) or (self.method == "GET" and self.repeat)
+        if (
+            not asks_for_same
+            or not (self.repeat or self._is_direct)
+            or not self.transport.trusts(url, target)
+        ):
+            return False
+        if self._is_direct:
+            self._sent = False
+        else:
+            self.outcome = UNKNOWN
+        return True
+
     def perform(self, request: Any) -> Any:
+        """Send urllib's request over a connection of ours, and return http.client's response."""
         target, fields = request.selector, {"Host": request.host, **self._fields}
         # For https, a proxy only opens a tunnel, and its login goes no further.
         if self.transport.proxy and request.type == "http":
@@ -4066,17 +4212,27 @@ class Exchange:
             if self.transport.closed:
                 raise ConnectionAbortedError
             self._sent = True
-            connection.request(self.method, target, self._data, fields)
-            response = connection.getresponse()
-            framing = [name for name in response.headers if name.lower() in _FRAMING]
-            if response.headers.defects or len(framing) > 1:
-                raise ValueError  # its end is in doubt, so the next one could be misread
+            response = self._ask(connection, target, fields)
             raw = response.read()
-            reusable = not response.will_close
+            reusable = _is_reusable(connection, response)
         finally:
             self.transport.give_back(connection, reusable=reusable)
         self.status, self.headers = response.status, response.headers
         self.body = _read_body(response.status, raw)
+        return response
+
+    def _ask(self, connection: Any, target: str, fields: dict[str, str]) -> Any:
+        """Send the request, and return the head of its response."""
+        all_sent = False
+        # A server that refuses a large request may answer and hang up before it has read all.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(self.method, target, self._data, fields)
+            all_sent = True
+        response = connection.getresponse()
+        if not all_sent and response.status < 400:
+            raise ConnectionResetError
+        if response.headers.defects or not _has_clear_end(response.headers):
+            raise ValueError  # the next response could be misread
         return response
 
 
@@ -4102,13 +4258,9 @@ def _opener() -> Any:
             return response
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-            exchange = req.exchange
-            # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-            allowed = exchange.repeat and (exchange.method == "GET" or code in (307, 308))
-            if not allowed or not exchange.transport.trusts(req.full_url, newurl):
-                return None
-            exchange.repeated = True
-            return exchange.new_request(newurl)
+            if req.exchange.may_follow(code, req.full_url, newurl):
+                return req.exchange.new_request(newurl)
+            return None
 
         https_open, https_response = http_open, http_response
 
@@ -4119,19 +4271,19 @@ def _opener() -> Any:
 
 @cache
 def _connection_class() -> Any:
+    """Return our class of connections."""
     import socket
-    from http.client import HTTPConnection, HTTPResponse
+    from http.client import HTTPConnection
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline: float  # of the monotonic clock
         socket_path = server_name = context = place = None
+        stream: _Stream  # of the last response
 
         def connect(self) -> None:
             if self.socket_path:
-                self.sock = socket.socket(socket.AF_UNIX)
-                self.sock.settimeout(_time_left(self.deadline))
-                self.sock.connect(self.socket_path)
+                self.sock = _connect_to_socket(self.socket_path, _time_left(self.deadline))
             else:
                 # This takes no deadline: how long it takes is up to resolv.conf.
                 found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
@@ -4139,7 +4291,7 @@ def _connection_class() -> Any:
                 super().connect()
             if self.context:
                 self.sock.settimeout(_time_left(self.deadline))
-                self.sock = self.context.wrap_socket(self.sock, server_hostname=self.server_name)
+                self.sock = _wrap_in_tls(self.context, self.sock, self.server_name)
 
         def send(self, data: Any) -> None:  # without the audit event of http.client, which has the token
             rest = memoryview(data)
@@ -4148,7 +4300,8 @@ def _connection_class() -> Any:
                 rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
-            return HTTPResponse(cast("Any", _Response(self)), **more)
+            self.stream = _Stream(_Receiver(self))
+            return _response_class()(self.stream, **more)
 
         def close(self) -> None:
             """Stay open: http.client closes before it reads the last response."""
@@ -4159,6 +4312,59 @@ def _connection_class() -> Any:
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
     return Connection
+
+
+def _connect_to_socket(path: str, timeout: float) -> Any:
+    import socket
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout)
+    sock.connect(path)
+    return sock
+
+
+@cache
+def _response_class() -> Any:
+    """Return our class of responses."""
+    from http.client import HTTPResponse
+
+    class Response(HTTPResponse):
+        def begin(self) -> None:
+            """Read the head of the response that isn't an interim one (RFC 9110, section 15.2)."""
+            super().begin()
+            while 100 <= self.status < 200:
+                if self.status == 101:
+                    raise ValueError  # from here on, it would speak another protocol
+                self.headers = cast("Any", None)  # by which http.client knows where it is
+                super().begin()
+
+    return Response
+
+
+def _is_reusable(connection: Any, response: Any) -> bool:
+    """Return whether the next bytes are certain to be of the next response."""
+    if response.will_close or connection.stream.saw_interim or connection.stream.has_rest:
+        return False
+    # Some servers send a body all the same.
+    return response.status not in _NO_BODY or not _framing_of(response.headers)
+
+
+def _framing_of(headers: Any) -> list[tuple[str, str]]:
+    """Return the headers that say where a body ends (RFC 9112, section 6)."""
+    return [
+        (name.lower(), value)
+        for name, value in headers.items()
+        if name.lower() in ("content-length", "transfer-encoding")
+    ]
+
+
+def _has_clear_end(headers: Any) -> bool:
+    framing = _framing_of(headers)
+    if not framing:
+        return True  # it ends with the connection
+    name, value = framing[0]
+    form = "[0-9]{1,12}" if name == "content-length" else "(?i)chunked"
+    return len(framing) == 1 and bool(re.fullmatch(form, value.strip()))
 
 
 def _is_stale(connection: Any) -> bool:
@@ -4175,27 +4381,60 @@ def _is_stale(connection: Any) -> bool:
     return True
 
 
-class _Response(io.RawIOBase):
-    """The socket that http.client reads from, until a deadline and up to a size."""
+class _Receiver(io.RawIOBase):
+    """What comes from a connection's socket, until its deadline and up to a size."""
+
+    is_paused = False  # while it is, there is nothing to read
 
     def __init__(self, connection: Any) -> None:
         self._sock, self._deadline = connection.sock, connection.deadline
-        self._budget = _MAX_BODY
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        self._budget = _MAX_RESPONSE
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
+        if self.is_paused:
+            return None
         self._sock.settimeout(_time_left(self._deadline))
         size: int = self._sock.recv_into(buffer)
-        # Each chunk begins with a line; a body of Vault's is a single one.
-        self._budget -= size + _LINE_COST * bytes(buffer[:size]).count(b"\n")
+        self._budget -= size
         if self._budget < 0:
-            raise not_vault_error("the response is too large to be Vault's")
+            raise _too_large_error()
         return size
+
+
+class _Stream(io.BufferedReader):
+    """The socket and file that http.client reads one response from."""
+
+    saw_interim = False  # whether a response came before the final one
+    has_rest = False  # whether more was received than http.client has read at its end
+
+    def makefile(self, _mode: str) -> _Stream:
+        return self
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if line[-1:] != b"\n" and len(line) != size:
+            raise ConnectionResetError  # http.client takes a head that was cut off for a whole one
+        if re.match(rb"HTTP/\S*\s+1", line):
+            self.saw_interim = True
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_RESPONSE:
+            raise _too_large_error()  # before room is made for it
+        return super().read(size)
+
+    def close(self) -> None:
+        if not self.closed:
+            cast("_Receiver", self.raw).is_paused = True
+            self.has_rest = bool(self.peek(1))
+        super().close()
+
+
+def _too_large_error() -> Unavailable:
+    return not_vault_error("the response is too large to be Vault's")
 
 
 def url_path(path: str, safe: str = "/") -> str:
@@ -4275,13 +4514,26 @@ def _tls_context(settings: VaultSettings) -> Any:
             # The empty password keeps OpenSSL from prompting.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
     except OSError as error:
-        reason = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = error.strerror or ""
+        if isinstance(error, ssl.SSLError):
+            reason = "the key isn't that of the certificate" if "MISMATCH" in reason else "not PEM"
         hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
+    import ssl
+
+    try:
+        return context.wrap_socket(sock, server_hostname=server_name)
+    except ssl.SSLCertVerificationError as error:
+        problem = f"the server's certificate isn't trusted: {error.verify_message}"
+    hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+    raise Unavailable(problem, hint=hint)
 
 
 def _load_folder(context: Any, folder: str) -> None:
@@ -4297,6 +4549,8 @@ def _load_folder(context: Any, folder: str) -> None:
 def _read_body(status: int, raw: bytes) -> Json:
     """Return the object in a body; {} for an error that isn't JSON, as a proxy's."""
     body: Json | None = None
+    if len(raw) > _MAX_JSON_VALUES and _count_values(raw) > _MAX_JSON_VALUES:
+        raise _too_large_error()
     with suppress(ValueError):  # which would hold the text
         body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
     # Any server may answer 404, but not with one of these.
@@ -4307,32 +4561,42 @@ def _read_body(status: int, raw: bytes) -> Json:
     return body
 
 
-def _explain(error: Any) -> str:
-    """Return why there is no response, without the library's text; raise an error if no retry can help."""
+def _count_values(raw: bytes) -> int:
+    """Return about how many values are in JSON: each is behind a comma, or begins an array or object."""
+    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw)
+    return bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+
+
+def _explain(error: Exception, settings: VaultSettings) -> SecretsError:
+    """Return why there is no response, without the library's text; raise what isn't about the connection."""
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
 
     if isinstance(error, SecretsError):
-        raise error
-    if isinstance(error, ssl.SSLCertVerificationError):
-        hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-        problem = f"the server's certificate isn't trusted: {error.verify_message}"
-        raise Unavailable(problem, hint=hint) from None
-    reason = os.strerror(error.errno) if getattr(error, "errno", None) else ""
+        return error
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+    refused = "the proxy refuses to connect to it"  # which http.client raises without a number
+    if settings.addr.startswith("unix:"):
+        refused = "the path of its socket is too long"
     kinds: dict[Any, str] = {
         ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",  # a constant
         (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
         (TimeoutError, socket.timeout): "it didn't answer in time",
-        # The last two are for a chunk that claims to be huge.
-        (ConnectionError, IncompleteRead, MemoryError, OverflowError): reason or "the connection broke",
-        OSError: reason or "the proxy refuses to connect to it",  # which http.client raises then
+        (ConnectionError, IncompleteRead): reason or "the connection broke",
+        OSError: reason or refused,
         (ValueError, HTTPException): "what answers there doesn't speak HTTP",
     }
     for kind, problem in kinds.items():
         if isinstance(error, kind):
-            return problem
+            return Unavailable(f"Vault can't be reached at {settings.addr}: {problem}", hint=_ADDRESS_HINT)
     raise error
+
+
+def doubtful_error(error: SecretsError) -> SecretsError:
+    """Return an error which also says that a write may have been carried out."""
+    problem = f"{error.message}; whether the write was carried out is unknown"
+    return type(error)(problem, hint=error.hint)
 
 
 # What the server says, and what that means to a user.
@@ -4340,6 +4604,7 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
     ("too large", BadValue, "the value is too large for Vault", "keep large files elsewhere, sealed"),
+    ("high complexity", BadValue, "it has too many fields for Vault", "split it into several secrets"),
     ("parameter required", Conflict, "the secret requires check-and-set", "pass cas=, the current version"),
 )
 
@@ -4347,11 +4612,13 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
     """Return the error for a response; its request needs the capability."""
     address = response.transport.settings.addr
-    if not response.status:
-        return Unavailable(f"Vault can't be reached at {address}: {response.broken}", hint=_ADDRESS_HINT)
+    if response.failure:
+        return response.failure
     if response.status in _REDIRECTS:
-        hint = "set VAULT_ADDR to where it leads, or PAISSIVE_VAULT_HOSTS to the other nodes of the cluster"
-        return Unavailable("Vault redirects to where the token must not go", hint=hint)
+        hint = (
+            "unless it is electing a leader, set PAISSIVE_VAULT_HOSTS to its nodes, or VAULT_ADDR to that one"
+        )
+        return Unavailable("Vault redirects to another node, where the token must not go", hint=hint)
     if response.status == 403:
         hint = f'its policies need: path "{path}" {{ capabilities = ["{capability}"] }}'
         return Denied(f"the token may not {capability} {path}", hint=hint)
@@ -4366,40 +4633,52 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
 
 # === Vault logins ===
 # A session renews its token after two thirds of its lease and logs in again once it is gone, during calls and
-# while `run` waits: a program that can't log in again has to make a call in the last third of each lease. If
-# many threads notice at once, one acts for all.
+# while `run` or `keep_alive` waits: another program that can't log in again has to make a call in the last
+# third of each lease. If many threads notice at once, one acts for all.
 # https://openbao.org/api-docs/auth/
 
 _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
-# Seconds until a configured token's lease is looked up: most commands end sooner.
-_LOOK_UP_AFTER = 1.0 if __name__ == "__main__" else 0.0
-_REFUSED_SECONDS = 300  # before credentials that were refused are sent again: some servers lock accounts
-_CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
-LOGIN_SECRETS = ("secret_id", "jwt", "password", "github_token")
-_KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+# Seconds until a configured token is looked up: most commands end sooner, and that takes one of its uses.
+_LOOK_UP_AFTER = 5.0
+_LOCKED_SECONDS = 300  # before credentials that were refused are sent again, where that locks accounts
+_FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
+CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
+_FOREVER = float("inf")
+# What a command that prints a token needs to reach the same server.
+_COMMAND_SETTINGS = (
+    "addr",
+    "namespace",
+    "cacert",
+    "capath",
+    "client_cert",
+    "client_key",
+    "tls_server_name",
+    "skip_verify",
+)
 
 
 class Lease:
-    """How long a token lasts, or the secrets in a response."""
+    """How long a token lasts or, with its response, a dynamic secret."""
 
-    def __init__(self, seconds: float, response: Any = None) -> None:
+    is_ending = False  # whether it is known, and was said, that it can't be renewed any longer
+
+    def __init__(self, seconds: float = _FOREVER, response: Any = None) -> None:
         self.response = response
         self.start(seconds)
-        if response and not response.body.get("renewable"):
-            self.renew_at = float("inf")
 
     def start(self, seconds: float, used: float = 0.0) -> None:
-        """Count from now, some of the seconds being `used`; 0 means that there is nothing to renew."""
+        """Count from now, some of the seconds being `used`."""
         self.seconds = seconds
-        self.until = time.monotonic() + seconds * _RENEW_AT - used if seconds else float("inf")
-        self.renew_at = self.until  # but this can be put off
+        self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # for reads of a dynamic secret
+        self.renew_at = self.fresh_until  # but a renewal that fails is put off
 
     def is_due(self) -> bool:
         return self.renew_at <= time.monotonic()
 
     def put_off(self) -> None:
-        self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
+        pause = 0.0 if self.seconds == _FOREVER else self.seconds / 10
+        self.renew_at = time.monotonic() + max(1.0, pause)
 
     def extend(self, about: Json) -> bool:
         """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
@@ -4410,73 +4689,126 @@ class Lease:
         return renewed
 
 
+def lease_seconds(about: Json) -> float:
+    """Return how long a response's token or secret lasts; those that don't end have no seconds."""
+    return json_number(about.get("lease_duration")) or _FOREVER
+
+
+class _Refusal:
+    """What failed last, and until when it isn't tried again."""
+
+    def __init__(self) -> None:
+        self._what: object = None
+        self._error = SecretsError("")
+        self._until = 0.0
+        self._pause = 0.0
+
+    def check(self, what: object) -> None:
+        """Raise the last error again if it was about this, a short time ago."""
+        if what == self._what and time.monotonic() < self._until:
+            raise type(self._error)(self._error.message, hint=self._error.hint)
+
+    def record(self, what: object, error: SecretsError, seconds: float = 0.0) -> None:
+        """Record an error, for these seconds or, without them, for twice as long as the last time."""
+        self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
+        self._what, self._error = what, error
+        self._until = time.monotonic() + (seconds or self._pause)
+
+    def forget(self) -> None:
+        self._what = None
+
+
 class Session:
     """Calls with a token that is kept alive."""
 
-    held: str | None = None  # the token
-    _refused: tuple[object, float] = None, 0.0  # credentials, and until when not to send them again
+    held: str | None = None  # the token; "" if an agent may add its own, None until it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
-        self._lease = Lease(0)  # the token's
-        self.login_secrets: set[str] = set()  # also those from files and commands
+        self._lease = Lease()  # the token's
+        self._is_looked_up = True  # whether that is known of a token that another program made
+        self._refusal = _Refusal()  # of a login, or of the command for a token
+        self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
         self.reset("")
 
     def reset(self, newest: str) -> None:
         """Leave connections, locks and leases behind; after a fork, they are the parent's."""
         self.transport = Transport(self.settings)
         self.transport.newest = newest
-        self._lock = allocate_lock()
-        self.lease_lock = allocate_lock()
-        self.leases: dict[str, Lease] = {}  # by path
+        self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
+        self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
+        self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
         self._is_own = False  # whether this process got the token by logging in
+        self._closed = False
         self.pid = os.getpid()
 
-    def call(self, *request: Any, repeat: bool = True) -> Exchange:
-        """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
-        token = self.token()
-        response = self.transport.call(*request, token=token, repeat=repeat)
-        # By a policy, or for an unknown token; in both cases, it wasn't carried out.
-        if response.status == 403 and self._replace_token(token):
-            repeated = response.repeated
-            response = self.transport.call(*request, token=self.token(), repeat=repeat)
-            response.repeated |= repeated
-        return response
+    def successor(self) -> Session:
+        """Return a session that goes on after this one is closed, with any token that isn't revoked then."""
+        new = Session(self.settings)
+        new.transport.newest = self.transport.newest
+        new.login_secrets = self.login_secrets
+        if not self._is_own:
+            new.held, new._lease, new._is_looked_up = self.held, self._lease, self._is_looked_up
+        return new
 
-    def token(self) -> str:
+    def call(self, method: str, path: str, body: Json | None = None, *, repeat: bool = True) -> Exchange:
+        """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
+        if self.held is None:
+            self.token()  # which has a time of its own
+        deadline = self.transport.new_deadline()
+        token = self.token(deadline)
+        response = self.transport.call(method, path, body, token=token, repeat=repeat, deadline=deadline)
+        # By a policy, or for an unknown token; in both cases, it wasn't carried out.
+        if response.status != 403:
+            return response
+        try:
+            if not self._replace_token(token):
+                return response
+        except SecretsError as error:
+            if response.outcome == UNKNOWN:
+                raise doubtful_error(error) from None
+            raise
+        outcome = response.outcome
+        return self.transport.call(method, path, body, token=self.token(), repeat=repeat, outcome=outcome)
+
+    def token(self, deadline: float | None = None) -> str:
         """Return the token; the first caller logs in, the first one once it is due renews it."""
         if self.held is None or self._lease.is_due():
             with self._lock:
                 if self.held is None:
                     self._log_in()
                 elif self._lease.is_due():
-                    self._renew(self.held, self._lease)
+                    self._try_to_renew(self.held, deadline)
         return self.held or ""
 
     def renew(self) -> float:
         """Renew the token and leases that are due; return the seconds until the next one is."""
-        self.token()
-        for lease in filter(Lease.is_due, list(self.leases.values())):
-            lease.put_off()
-            body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
-            response = self.call("POST", "sys/leases/renew", body)
-            if not lease.extend(response.body) and not response.may_pass:
-                lease.renew_at = float("inf")  # it is gone, or nears its maximum: the next read gets another
+        if self.held is None:
+            self.token()
+        with self._lock:
+            if self._lease.is_due():
+                self._renew_token(self.held or "")
+        for path, lease in list(self.leases.items()):
+            if lease.is_due():
+                self._renew_lease(path, lease)
         due = [lease.renew_at for lease in (self._lease, *self.leases.values())]
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> None:
         """Hang up, and revoke all leases and our own login; raise an error if that fails."""
-        old, token, path = self.transport, self.held or "", "sys/leases/revoke"
+        deadline = time.monotonic() + CLOSE_SECONDS
+        is_locked = self._lock.acquire(timeout=CLOSE_SECONDS)  # for a login that is under way
+        self._closed = True
+        if is_locked:
+            self._lock.release()
+        self.transport.close()
+        path = "sys/leases/revoke"
         bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in self.leases.values()]
         if self._is_own:  # leases end with the token that acquired them
             path, bodies = "auth/token/revoke-self", [{}]
-            self.held = None
-        self.reset(old.newest)
-        old.close()
         last = Transport(self.settings)
-        last.deadline = time.monotonic() + _CLOSE_SECONDS
-        for response in [last.call("POST", path, body, token=token) for body in bodies]:
+        send = partial(last.call, "POST", path, token=self.held or "", deadline=deadline)
+        for response in list(map(send, bodies)):
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
 
@@ -4490,80 +4822,155 @@ class Session:
                     self._log_in(stale)
             return self.held != stale
 
+    def _logs_in(self) -> bool:
+        """Return whether tokens come from a login, rather than from a setting, a command or a file."""
+        return self.settings.login != "token" and not self.settings.token_command
+
     def _log_in(self, stale: str | None = None) -> None:
         """Get a token other than the `stale` one that was refused, or "" if an agent may add its own."""
-        token, seconds = str(self.settings.token), 0.0
-        logs_in = self.settings.login != "token"
-        if logs_in:
+        if self._closed:
+            raise Unavailable("the store was closed meanwhile", hint="close it when nothing uses it any more")
+        token = str(self.settings.token)
+        seconds = _FOREVER
+        if self._logs_in():
             token, seconds = self._request_token()
+        elif self.settings.token_command and not token:
+            token = self._run_token_command(stale)
         elif not token and os.path.isfile(self.settings.token_path):  # a FIFO could block
             token = _read_login_file(self.settings.token_path)
         # The variable or file is the same, or gone.
         if token == stale or (stale and not token):
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
-        if parse_header(token) is None:
-            raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
-        self.held = token
+        self.held = _check_token(token)
         self.leases = {}  # they end with the token that acquired them
-        self._is_own = logs_in
+        self._is_own = self._is_looked_up = self._logs_in()
         self._lease = Lease(seconds)
-        if token and not logs_in:
+        if token and not self._is_looked_up:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
-    def _renew(self, token: str, lease: Lease) -> None:
-        """Renew the token or, of a configured one, first look up how long it lasts and how much is over."""
-        lease.put_off()
+    def _try_to_renew(self, token: str, deadline: float | None) -> None:
         with suppress(SecretsError):  # it is good for another third of its lease
-            if lease.seconds:
-                response = self.transport.call("POST", "auth/token/renew-self", {}, token=token)
-                renewed = lease.extend(child_object(response.body, "auth"))
-                if not renewed and self.settings.login != "token":
-                    self._log_in()
+            self._renew_token(token, deadline)
+
+    def _renew_token(self, token: str, deadline: float | None = None) -> None:
+        """Renew the token, whose lease is first looked up if it isn't known; raise an error if that fails."""
+        self._lease.put_off()
+        if not self._is_looked_up:
+            self._look_up(token, deadline)
+            if not self._lease.is_due():
                 return
-            about = self.transport.call("GET", "auth/token/lookup-self", token=token)
-            if not about.may_pass:
-                left = json_number(about.data.get("ttl"))
-                whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
-                lease.start(whole if about.data.get("renewable") else 0, whole - left)
-                if lease.is_due():
-                    self._renew(token, lease)
+        path = "auth/token/renew-self"
+        response = self.transport.call("POST", path, {}, token=token, deadline=deadline)
+        if self._lease.extend(child_object(response.body, "auth")):
+            return
+        if self._logs_in():
+            self._log_in()
+        elif response.status != 200:
+            raise vault_error(response, "update", path)
+
+    def _look_up(self, token: str, deadline: float | None) -> None:
+        """Ask how long a token lasts, and how much of that is over."""
+        path = "auth/token/lookup-self"
+        about = self.transport.call("GET", path, token=token, deadline=deadline)
+        if about.may_pass:
+            raise vault_error(about, "read", path)
+        self._is_looked_up = True
+        numbers = {name: json_number(about.data.get(name)) for name in ("ttl", "period", "creation_ttl")}
+        whole = max(numbers.values())
+        # A renewal would take one of the uses of a token that has only some.
+        if about.data.get("renewable") and whole and not json_number(about.data.get("num_uses")):
+            self._lease.start(whole, whole - numbers["ttl"])
+        else:
+            self._lease.renew_at = _FOREVER
+
+    def _renew_lease(self, path: str, lease: Lease) -> None:
+        """Renew a dynamic secret's lease; warn once if it comes to its end."""
+        lease.put_off()
+        body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
+        response = self.call("POST", "sys/leases/renew", body)
+        granted = json_number(response.body.get("lease_duration"))
+        if not (response.may_pass or lease.is_ending) and granted < body["increment"]:
+            lease.is_ending = True
+            ends = f"in {int(granted)} seconds" if granted else "soon"
+            warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or start anew")
+        if not lease.extend(response.body) and not response.may_pass:
+            lease.renew_at = _FOREVER  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
         """Log in, unless this was refused shortly before; return the token and its seconds."""
-        settings, login = self.settings, self.settings.login
+        settings, name = self.settings, self.settings.login
+        login = VAULT_LOGINS[name]
         where = f"auth/{url_path(settings.login_mount)}/login"
-        if login in ("userpass", "ldap"):
-            where += "/" + url_path(self._login_value("username"), safe="")
-        body = {member: self._login_value(name) for member, name in LOGINS[login].items()}
-        refused, until = self._refused
-        if body != refused or until <= time.monotonic():
-            response = self.transport.call("POST", where, body)
-            auth = child_object(response.body, "auth")
-            if auth.get("mfa_requirement"):
-                raise Locked(f"the {login} login needs a second factor", hint=_LOGIN_HINT)
-            if isinstance(auth.get("client_token"), str):
-                return auth["client_token"], json_number(auth.get("lease_duration"))
-            if response.status not in (400, 403):
-                raise vault_error(response, "update", where)
-            self._refused = body, time.monotonic() + _REFUSED_SECONDS
-        hint = f"check the credentials, and the login mount {settings.login_mount}"
-        raise Locked(f"Vault refuses the {login} login", hint=hint)
+        if login.user:
+            where += "/" + url_path(self._login_value(login.user), safe="")
+        body = {member: self._login_value(setting) for member, setting in login.body.items()}
+        self._refusal.check(body)
+        response = self.transport.call("POST", where, body)
+        auth = child_object(response.body, "auth")
+        if auth.get("mfa_requirement"):
+            raise Locked(f"the {name} login needs a second factor", hint=_LOGIN_HINT)
+        if isinstance(auth.get("client_token"), str):
+            self._refusal.forget()
+            return auth["client_token"], lease_seconds(auth)
+        if response.status not in (400, 403):
+            raise vault_error(response, "update", where)
+        hint = f"check the credentials, the login mount {settings.login_mount}, and the server's log"
+        error = Locked(f"Vault refuses the {name} login", hint=hint)
+        # Also for a moment without an identity provider: don't lock a service out for that.
+        self._refusal.record(body, error, _LOCKED_SECONDS if login.locks_accounts else 0.0)
+        raise error
 
     def _login_value(self, name: str) -> str:
-        login, value = self.settings.login, str(getattr(self.settings, name))
-        variable = f"PAISSIVE_VAULT_{name.upper()}"
-        is_secret = name in LOGIN_SECRETS
+        """Return the value of a login's setting, from the setting itself or what stands in for it."""
+        login, value = VAULT_LOGINS[self.settings.login], str(getattr(self.settings, name))
+        is_secret = name in login.secrets
         if is_secret and not value:
-            value = read_store_credential(variable).strip()
-        if name == "jwt" and login == "kubernetes" and not value:
-            value = _read_login_file(_KUBERNETES_TOKEN)
-        if not value and (name != "role" or login == "kubernetes"):
+            value = read_store_credential(login_variable(name)).strip()
+            if login.file and not value:
+                value = _read_login_file(login.file)
+        if not value and name not in login.optional:
             sources = ", …_FILE or …_COMMAND" if is_secret else ""
-            raise Locked(f"no {name} to log in with", hint=f"set {variable}{sources}")
+            raise Locked(f"no {name} to log in with", hint=f"set {login_variable(name)}{sources}")
         if is_secret:
             self.login_secrets.add(value)
         return value
+
+    def _run_token_command(self, stale: str | None) -> str:
+        """Return the token that the user's command prints, unless the command failed shortly before."""
+        command = self.settings.token_command
+        what = login_variable("token_command")
+        self._refusal.check(command)
+        try:
+            token = _check_token(run_credential_command(what, command, self._command_environment()).strip())
+            if token == stale:
+                raise Locked(
+                    f"the Vault token that {what} prints is unknown", hint="run it by hand to see why"
+                )
+        except SecretsError as error:
+            self._refusal.record(command, error)
+            raise
+        if stale is None:
+            self._refusal.forget()
+        return token
+
+    def _command_environment(self) -> dict[str, str]:
+        """Return a command's environment, in which `vault` and `bao` reach the same server."""
+        found = child_environment()
+        for name in ("agent_addr", *_COMMAND_SETTINGS):
+            for brand in ("BAO_", "VAULT_"):
+                found.pop(brand + name.upper(), None)
+        for name in _COMMAND_SETTINGS:
+            value = getattr(self.settings, name)
+            if value:
+                found["VAULT_" + name.upper()] = "true" if value is True else value
+        return found
+
+
+def _check_token(token: str) -> str:
+    if parse_header(token) is None:
+        raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
+    return token
 
 
 def _read_login_file(path: str) -> str:
@@ -4582,8 +4989,8 @@ def _read_login_file(path: str) -> str:
 _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
-_MOUNTS_SECONDS = 1.0  # for which writes trust known mounts: others may add or upgrade one
-_UNKNOWN = "whether the write was carried out is unknown"
+# Seconds for which known mounts are trusted: others may add or upgrade one.
+_MOUNTS_SECONDS = {"read": 60.0, "write": 1.0}
 # Methods by the capability that a request needs; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
 # By policies, old servers and firewalls. A 404 for a deleted version has data.
@@ -4602,11 +5009,34 @@ class _Path(NamedTuple):
         return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
 
 
+class _Mounts:
+    """The mounts that a token may see, and when a store asked for them; other threads may forget them."""
+
+    versions: dict[str, int] | None = None  # of KV, by paths that end with "/"; 0 if it isn't KV
+    asked_at = 0.0
+
+
+class _Overtaken(Exception):
+    """Others wrote a secret after it was read; `deleted` are fields of the version that they deleted."""
+
+    def __init__(self, deleted: Json | None = None) -> None:
+        super().__init__()
+        self.deleted = deleted or {}
+
+
+class _Change(NamedTuple):
+    """How to change the fields of a secret."""
+
+    apply: Callable[[Json], Json]  # returns the new fields for the old ones; none means to delete the secret
+    sets: Container[str]  # fields that don't depend on what was read
+    patch: Json | None = None  # the same change as a merge patch, if it is one
+
+
 class VaultStore(Store):
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2.
 
-    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, from
-    `mount` on, PAISSIVE_VAULT_X. Readable paths other than KV work as well:
+    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, for
+    `token_command` and from `mount` on, PAISSIVE_VAULT_X. Readable paths other than KV work as well:
     `database/creds/app#password`. Many threads can share a store. Errors:
     NotFound, Deleted (see its hint), Denied, VaultSealed, Locked (no
     login), Unavailable.
@@ -4620,6 +5050,7 @@ class VaultStore(Store):
         namespace: _Text = None,
         token: _Text = None,
         token_path: _Text = None,
+        token_command: _Text = None,
         cacert: _Text = None,
         capath: _Text = None,
         client_cert: _Text = None,
@@ -4641,16 +5072,24 @@ class VaultStore(Store):
         username: _Text = None,
         password: _Text = None,
         github_token: _Text = None,
-        **unknown: NoReturn,
+        **more: object,
     ) -> None:
-        keywords = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
-        if unknown:
-            raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(keywords)}")
-        self.settings = VaultSettings(keywords)
+        """`more` are the settings of logins that have no keyword here."""
+        keywords = {name: value for name, value in locals().items() if name not in ("self", "more")}
+        self.settings = VaultSettings({**keywords, **more})
+        self._open()
+
+    def _open(self) -> None:
         self._any_session = Session(self.settings)  # also a parent process's
-        self._mounts: dict[str, int] | None = None  # KV versions by paths that end with '/'; 0 if not KV
-        self._mounts_until = 0.0
+        self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
+
+    def __deepcopy__(self, memo: object) -> VaultStore:
+        """Return a store with the same settings, and a session of its own."""
+        other = object.__new__(VaultStore)
+        other.settings = self.settings
+        other._open()
+        return other
 
     def location(self) -> str:
         parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
@@ -4700,10 +5139,28 @@ class VaultStore(Store):
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            self._change(name, {field: value}, lambda _: True, {field: value})
-        elif not path.endswith(STAGES["previous"]):  # of all fields, which KV 2 keeps as a version
-            fields = _parse_fields(value)
-            self._change(name, fields, lambda key: base_of_stage(key) in fields)
+            self._change(path, _patch_change({field: value}))
+            return
+        fields = _parse_fields(value)
+        if path.endswith(STAGES["previous"]):
+            self._check_previous(path, fields)
+            return
+
+        def replace_fields(old: Json) -> Json:
+            # What a rotation of one of them needs stays.
+            return {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
+
+        self._change(path, _Change(replace_fields, fields.keys()))
+
+    def _check_previous(self, path: str, fields: Json) -> None:
+        """Raise BadValue unless these are the fields of a version that KV 2 has already."""
+        base = base_of_stage(path)
+        for name in (base + "#", path + "#"):
+            with suppress(NotFound):
+                if _value_in(fields, "") == self.get(name):
+                    return
+        hint = f"set {show(base + '#')}, which makes a version before it"
+        raise BadValue(f"{show(path)} is the version before the current one", hint=hint)
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -4713,23 +5170,48 @@ class VaultStore(Store):
         """
         place = self._locate(_secret_path(path), 1 if cas is None else 2)
         _check_fields(fields)
-        version = self._write(place, dict(fields), cas)
-        if version is None:
-            hint = "read it again before you decide what to write"
-            raise Conflict(f"version {cas} of {show(path)} did not match the current version", hint=hint)
-        return version
+        with suppress(_Overtaken):
+            return self._write(place, dict(fields), cas)
+        hint = "read it again before you decide what to write"
+        raise Conflict(f"version {cas} of {show(path)} did not match the current version", hint=hint)
+
+    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
+        """Set several fields in one version, and return it; 0 in KV 1.
+
+        None removes a field, other fields stay, and objects are merged (RFC
+        7396). An absent secret is created. BadValue if no field would be
+        left.
+        """
+        secret_path = _secret_path(path)
+        _check_fields(fields)
+        change = _patch_change(dict(fields))
+
+        def apply(old: Json) -> Json:
+            new = change.apply(old)
+            if not new:
+                raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
+            return new
+
+        return self._change(secret_path, change._replace(apply=apply))
 
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
         if not field and base_of_stage(path):
             self.get(name)  # it must exist
-            self.delete_versions(*self._find_stage(path))
+            base, version = self._find_stage(path)
+            if version is None:
+                self.delete_metadata(base)
+            else:
+                self.delete_version(base, version)
             return
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name)
-        self._change(name, {}, lambda key: field not in ("", key), {field: None})
+        if field:
+            self._change(path, _patch_change({field: None}))
+        else:
+            self._change(path, _Change(lambda old: {}, ()))
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
@@ -4758,16 +5240,43 @@ class VaultStore(Store):
         self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
-        with suppress(SecretsError):
+        try:
             return self._session.renew()
+        except SecretsError as error:
+            warn_once(f"the Vault token or a lease could not be renewed: {error}")
         return 10.0  # until the next attempt
+
+    @contextmanager
+    def keep_alive(self) -> Iterator[None]:
+        """Renew token and leases from a thread, while the program is idle.
+
+        `with store.keep_alive():` warns once if a renewal fails, and revokes
+        nothing at its end. A forked process needs its own.
+        """
+        import threading
+
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(min(self.renew(), MAX_DURATION)):
+                pass
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(CLOSE_SECONDS)  # it may wait for a silent server
 
     def close(self, *, keep_leases: bool = False) -> None:
         """Revoke what this process acquired, and hang up; failures only warn."""
-        if keep_leases and self._session.leases:  # they would end with the token
+        session = self._session
+        if keep_leases and session.leases:  # they would end with the token
             return
+        self._any_session = session.successor()
         try:
-            self._session.close()
+            session.close()
         except SecretsError as error:
             warn_once(f"leases of Vault could not be revoked, and will expire: {error}")
 
@@ -4784,11 +5293,11 @@ class VaultStore(Store):
     def name_of_fields(self, name: str) -> str:
         return _secret_path(name) + "#"
 
-    def delete_versions(self, name: str, version: Optional[int] = None) -> None:
-        if version is None:
-            self._call("delete", self._versioned(name).at("metadata"))
-        else:
-            self._on_version("delete", name, version)
+    def delete_version(self, name: str, version: int) -> None:
+        self._on_version("delete", name, version or 0)  # never the newest by mistake
+
+    def delete_metadata(self, name: str) -> None:
+        self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
         """Return another field or, of all fields, another secret."""
@@ -4799,7 +5308,7 @@ class VaultStore(Store):
         return f"{path}#{field}{suffix}" if field else f"{path}{suffix}#"
 
     def credentials(self) -> Iterator[str]:
-        keys = ("token", "proxy_addr", *LOGIN_SECRETS)  # a proxy may have a password in its address
+        keys = ("token", "proxy_addr", *login_secrets())  # a proxy may have a password in its address
         known = {self._session.held or "", *self._session.login_secrets}
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
@@ -4828,7 +5337,7 @@ class VaultStore(Store):
             mount = self.settings.mount + "/"
             path = f"{self.settings.prefix}/{path}".lstrip("/")
         if mount not in mounts:
-            self._mounts = None  # it may be created later
+            self._mounts.versions = None  # it may be created later
             hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
         if kv and not mounts[mount]:
@@ -4841,10 +5350,11 @@ class VaultStore(Store):
         return self._locate(_path_and_field(name)[0], 2)
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see; old ones, if they are `trusted`."""
+        """Return the KV versions of the mounts that the token may see; older ones, if they are `trusted`."""
         where = "sys/internal/ui/mounts"  # open to any token
-        mounts = self._mounts  # other threads may forget it meanwhile
-        if mounts is None or not (trusted or time.monotonic() < self._mounts_until):
+        mounts = self._mounts.versions  # other threads may forget it meanwhile
+        age = time.monotonic() - self._mounts.asked_at
+        if mounts is None or age >= _MOUNTS_SECONDS["read" if trusted else "write"]:
             found = child_object(self._call("read", where).data, "secret")
             own = self.settings.mount
             if own + "/" not in found:
@@ -4852,8 +5362,8 @@ class VaultStore(Store):
                 self._session.call("GET", f"{where}/{url_path(own)}")
                 found = child_object(self._call("read", where).data, "secret")
             mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
-            self._mounts = mounts
-            self._mounts_until = time.monotonic() + _MOUNTS_SECONDS
+            self._mounts.versions = mounts
+            self._mounts.asked_at = time.monotonic()
         return mounts
 
     def _find(self, path: str, version: int | None = None, kv: int = 0) -> _Secret:
@@ -4905,6 +5415,7 @@ class VaultStore(Store):
                     yield name, fields[field]
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
+        """Read what is at a place, or a version of it; nothing there is no error yet."""
         if not place.kv:
             return _Secret(self._read_leased(place.at("")), place)
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
@@ -4913,80 +5424,112 @@ class VaultStore(Store):
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
         return _Secret(self._call("read", place.at("data"), query, ok=[404]), place)
 
+    def _read_leased(self, path: str) -> Exchange:
+        """Read a path once in two thirds of its lease: user and password belong together."""
+        session = self._session
+        with session.lease_locks.setdefault(path, allocate_lock()):
+            lease = session.leases.get(path)
+            if lease and time.monotonic() < lease.fresh_until:
+                return cast(Exchange, lease.response)
+            # Each read makes a database user, say, so it isn't repeated.
+            response = self._call("read", path, repeat=False, ok=[404])
+            if response.body.get("lease_id"):
+                lease = Lease(lease_seconds(response.body), response)
+                if not response.body.get("renewable"):
+                    lease.renew_at = float("inf")
+                session.leases[path] = lease
+            return response
+
+    def _change(self, path: str, change: _Change) -> int:
+        """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
+        deleted: Json = {}  # fields that others deleted: they must not come back
+        for attempt in range(_CAS_TRIES):
+            secret = self._find(path, kv=1)
+            old = {
+                key: value
+                for key, value in (secret.fields or {}).items()
+                if (key, value) not in deleted.items()
+            }
+            fields = change.apply(old)
+            try:
+                if fields:
+                    return self._write_over(secret, fields, change)
+                self._remove(secret)
+            except _Overtaken as overtaken:
+                deleted = overtaken.deleted or deleted
+                time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
+            else:
+                return 0
+        raise Conflict(f"others keep writing {show(path)}", hint="try again")
+
+    def _write_over(self, secret: _Secret, fields: Json, change: _Change) -> int:
+        """Write new fields over the version that was read, and return the new version, 0 in KV 1."""
+        place, version = secret.place, secret.version
+        if place.kv == 1:
+            return self._write(place, fields)
+        copies = any(field not in change.sets for field in fields)
+        if copies and change.patch and self._may_patch:
+            return self._patch(place, change.patch, fields, version)
+        written = self._write(place, fields, version)
+        # Unlike a PATCH, this succeeds after others deleted the version from which fields were copied.
+        if copies and self._read_back(place, version).deleted:
+            raise _Overtaken(secret.fields)
+        return written
+
+    def _write(self, place: _Path, fields: Json, cas: int | None = None) -> int:
+        """Write all fields, and return the version, 0 in KV 1; with `cas`, only over that version."""
+        needs = "update" if cas else "create"  # 0: it is absent
+        if place.kv == 1:
+            self._call(needs, place.at("data"), fields, repeat=False)
+            return 0
+        sent = {"data": fields, "options": {} if cas is None else {"cas": cas}}
+        response = self._call(needs, place.at("data"), sent, repeat=cas is not None)
+        return self._version_written(response, place, fields, cas or 0)
+
+    def _patch(self, place: _Path, patch: Json, fields: Json, cas: int) -> int:
+        """Write the difference to a version, which makes it these fields; return the new version."""
+        sent = {"data": patch, "options": {"cas": cas}}
+        response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
+        if response.status in _PATCH_REFUSALS and not response.data:
+            self._may_patch = False
+        return self._version_written(response, place, fields, cas)
+
+    def _version_written(self, response: Exchange, place: _Path, fields: Json, cas: int) -> int:
+        """Return the version that a request has written; raise _Overtaken if it has written none."""
+        if response.outcome == DONE:
+            version = int(json_number(response.data.get("version")))
+            if version < 1:
+                raise doubtful_error(not_vault_error())
+            return version
+        if response.outcome == NOT_DONE:
+            raise _Overtaken
+        # An attempt whose response was lost may have written it.
+        found = self._read_back(place, cas + 1)
+        if found.fields == fields:
+            return cas + 1
+        if found.fields is None and (response.status == 400 or response.data):
+            hint = "others wrote or deleted the secret since; read it"
+            raise Unavailable("whether the write was carried out is unknown", hint=hint)
+        raise _Overtaken
+
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Fetch after a write; an error says that this may have been carried out."""
         try:
             return self._fetch(place, version)
         except SecretsError as error:
-            error.message += f"; {_UNKNOWN}"
-            raise
+            raise doubtful_error(error) from None
 
-    def _read_leased(self, path: str) -> Exchange:
-        """Read a path once in two thirds of its lease: user and password belong together."""
-        session = self._session
-        with session.lease_lock:
-            lease = session.leases.get(path)
-            if lease and time.monotonic() < lease.until:
-                return cast(Exchange, lease.response)
-            # Each read makes a database user, say, so it isn't repeated.
-            response = self._call("read", path, repeat=False, ok=[404])
-            if response.body.get("lease_id"):
-                session.leases[path] = Lease(json_number(response.body.get("lease_duration")), response)
-            return response
-
-    def _change(self, name: str, new: Json, keep: Callable[[str], bool], patch: Json | None = None) -> None:
-        """Write `new` beside the fields to `keep`, if possible by `patch`; start over if others write."""
-        gone: Json = {}  # fields that others deleted
-        for attempt in range(_CAS_TRIES):
-            secret = self._find(_path_and_field(name)[0], kv=1)
-            place, version = secret.place, secret.version
-            old = dict(row for row in (secret.fields or {}).items() if row not in gone.items())
-            fields = {**{key: old[key] for key in old if keep(key)}, **new}
-            copied = place.kv == 2 and not fields.keys() <= new.keys()
-            sent = patch if copied else None
-            done = self._write(place, fields, version, sent) if fields else self._remove(secret)
-            if done is not None:
-                # Only a PATCH notices a deletion: don't bring back what was copied.
-                if (sent and self._may_patch) or not copied or not self._read_back(place, version).deleted:
-                    return
-                gone = old
-            time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
-        raise Conflict(f"others keep writing {show(name)}", hint="try again")
-
-    def _write(self, place: _Path, fields: Json, cas: int | None, patch: Json | None = None) -> int | None:
-        """Return the version that was written, or None to start over: KV 2 was at another than `cas`."""
-        needs, data = "update" if cas else "create", fields
-        if patch and self._may_patch:  # the difference to that version (RFC 7396)
-            needs, data = "patch", patch
-        options = {} if cas is None else {"cas": cas}  # 0: absent
-        sent = {"data": data, "options": options} if place.kv == 2 else data
-        may_repeat = place.kv == 2 and cas is not None
-        refusals = _PATCH_REFUSALS if data is patch else ()
-        response = self._call(needs, place.at("data"), sent, repeat=may_repeat, ok=refusals)
-        if response.status < 300:
-            return int(json_number(response.data.get("version")))  # which KV 1 lacks
-        refused = response.status in refusals and not response.data
-        if refused:
-            self._may_patch = False
-        if not response.repeated:
-            return None
-        # An attempt whose response was lost may have written it.
-        version = (cas or 0) + 1
-        found = self._read_back(place, version)
-        if found.fields is None and not refused:
-            raise Unavailable(_UNKNOWN, hint="others wrote or deleted the secret since; read it")
-        return version if found.fields == fields else None
-
-    def _remove(self, secret: _Secret) -> int | None:
-        """Delete a secret; return 0, or None to start over: a newer version has some of its fields."""
+    def _remove(self, secret: _Secret) -> None:
+        """Delete a secret; raise _Overtaken if a newer version has some of its fields."""
         place = secret.place
         if secret.fields is None:  # others deleted it
-            return 0
+            return
         if place.kv == 1:
             self._call("delete", place.at(""), repeat=False)
-            return 0
+            return
         self._call("update", place.at("delete"), {"versions": [secret.version]})
-        return 0 if secret.fields.keys().isdisjoint(self._read_back(place).fields or ()) else None
+        if not secret.fields.keys().isdisjoint(self._read_back(place).fields or ()):
+            raise _Overtaken
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         """Delete, undelete or destroy a version of a whole secret, whatever field the name has."""
@@ -5000,22 +5543,22 @@ class VaultStore(Store):
     ) -> Exchange:
         """Make a request that needs a capability; raise unless it succeeds, is `ok`, or `cas` was wrong."""
         method, target = _METHODS.get(needs, "POST"), url_path(path)
-        may_be_done = method != "GET"
-        if sent and not may_be_done:
+        accepted = {200, *ok}
+        if method != "GET":
+            accepted.add(204)
+        elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        try:
-            response = self._session.call(method, target, sent, repeat=repeat)
-            if response.status in (404, 405) and not response.data:
-                self._mounts = None  # there may be a new one, or one was upgraded
-            if response.status in (200, 204, *ok) or response.says("check-and-set parameter did not match"):
-                return response
-            may_be_done &= response.may_be_done or 0 < response.status < 300
-            raise vault_error(response, needs, path)
-        except Unavailable as error:
-            if may_be_done:  # also if what answered isn't Vault: it may have passed the request on
-                error.message += f"; {_UNKNOWN}"
-            raise
+        response = self._session.call(method, target, sent, repeat=repeat)
+        if response.status in (404, 405) and not response.data:
+            self._mounts.versions = None  # there may be a new one, or one was upgraded
+        if response.status in accepted or response.says("check-and-set parameter did not match"):
+            return response
+        error = vault_error(response, needs, path)
+        # Even if what answered isn't Vault: it may have passed the request on.
+        if method != "GET" and response.outcome != NOT_DONE:
+            raise doubtful_error(error)
+        raise error
 
     def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
@@ -5058,11 +5601,12 @@ class _Secret:
         if place.kv == 2:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
-        self.fields = fields if there else None
+        self.fields = fields if there else None  # None if it is absent or deleted
         number = int(json_number(about.get("version")))
         self.version, _, deleted, self.destroyed = _read_version(number, about)
         self.deleted = "" if there else deleted  # a time in the future
-        if there and (self.version < 1 or not response.data):
+        # Nothing but a secret has fields, and that has a version.
+        if (self.version < 1 or not response.data) if there else fields:
             raise not_vault_error()
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
@@ -5120,13 +5664,34 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
 
 def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
-    path, mark, field = check_name(name).partition("#")
-    if not path or path != path.strip("/ "):
+    path, mark, field = name.partition("#") if isinstance(name, str) else (name, "", "")
+    # A field is no path: it may have slashes, and backslashes.
+    is_field = field.isprintable() and len(field.encode()) <= MAX_NAME_BYTES
+    if mark and (not path or path != path.strip("/ ") or not is_field):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
+    check_name(path)
     return path, field if mark else _FIELD
 
 
+def _patch_change(patch: Json) -> _Change:
+    """Return the change that a merge patch makes."""
+    sets = [field for field, value in patch.items() if not isinstance(value, dict)]
+    return _Change(lambda old: _merge_patch(old, patch), sets, patch)
+
+
+def _merge_patch(old: Any, patch: Json) -> Json:
+    """Return JSON with a merge patch applied, as RFC 7396 has it: None removes a member."""
+    merged = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merge_patch(merged.get(name), value) if isinstance(value, dict) else value
+    return merged
+
+
 def _secret_path(path: str) -> str:
+    """Return the path of all fields; BadName if this is one field."""
     found, field = _path_and_field(path.rstrip("#") + "#")
     if field:
         raise BadName(f"{show(path)} is one field", hint=f"leave out the field: {show(found)}")
@@ -11369,10 +11934,10 @@ def _delete(args: Namespace, name: str) -> None:
     """Delete a secret, or what --version or --metadata say of it, and its rotation policy."""
     store = args.store().persistent_view()
     if args.version is not None:
-        store.delete_versions(name, args.version)
+        store.delete_version(name, args.version)
         return
     if args.metadata:
-        store.delete_versions(name)
+        store.delete_metadata(name)
         policies = Policies(store)
         for scheduled in policies.names():  # one for each field of the secret
             if scheduled.split("#")[0] == name.split("#")[0]:
