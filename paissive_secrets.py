@@ -19,6 +19,7 @@ files), "memory", "vault", or any object with the methods of `Store`. The
 command line has the same stores: see `python3 -m paissive_secrets help`.
 
     get_secret …            read, write, delete and list secrets by name
+    load_env                add secrets to this process's environment
     SecretsManager          the same, with stores of its own
     SecretConfig            settings that may refer to secrets
     SecretRotation          new values, applied, verified, then current
@@ -38,7 +39,7 @@ begins with what it provides:
     Store credentials, Age format, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
     Manager and references, Config, Rotation, Import and export
-    Masking, Processes, Redaction
+    Masking, Provided environment, Processes, Redaction
     Candidates, Judgement, Detectors, Scan
     Git, Files, Audit, Reports, Check
     Commands
@@ -119,6 +120,7 @@ __all__ = [
     "Locked",
     "Member",
     "MemoryStore",
+    "Moved",
     "NotFound",
     "Passphrase",
     "Recipient",
@@ -141,6 +143,7 @@ __all__ = [
     "generate",
     "get_secret",
     "list_secrets",
+    "load_env",
     "redact",
     "redact_logs",
     "require_secret",
@@ -204,6 +207,14 @@ class Unsafe(SecretsError, PermissionError):
 
 class Locked(SecretsError):
     """The store can't be opened without a password, identity or login."""
+
+
+class Moved(SecretsError, RuntimeError):
+    """A .env file says that the secret is in another store, `backend`."""
+
+    def __init__(self, message: str, *, hint: str = "", backend: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.backend = backend
 
 
 class RotationFailed(SecretsError, RuntimeError):
@@ -1212,8 +1223,9 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 def read_credential(path: str) -> str:
     """Return a file's text, UTF-8 or not, without one trailing newline."""
+    text = read_file(path).decode(errors="surrogateescape")
     warn_if_exposed(path)
-    return without_newline(read_file(path).decode(errors="surrogateescape"))
+    return without_newline(text)
 
 
 def without_newline(text: str) -> str:
@@ -1766,6 +1778,10 @@ class Store:
         """Return the path of the file that holds plaintext, or ""."""
         return ""
 
+    def moved(self) -> dict[str, str]:
+        """Return {variable: backend} of secrets that were moved elsewhere."""
+        return {}
+
     def plain_settings(self) -> dict[str, str]:
         """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
         return {}
@@ -2068,6 +2084,7 @@ def _maps_to_dicts(found: Any) -> bool:
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
+_MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 # Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
@@ -2133,6 +2150,25 @@ class Dotenv:
         for place, piece in enumerate(self._pieces):
             if piece.problem or not (piece.name or re.match(r"\s*(#|\Z)", piece.text)):
                 yield self._error(place)
+
+    def moved(self) -> dict[str, str]:
+        """Return {name: backend} of the secrets that were moved to other stores, and aren't assigned here."""
+        found = {}
+        for piece in self._pieces:
+            comment = re.fullmatch(_MOVED, piece.text.rstrip()) if " in the " in piece.text else None
+            if comment and comment[1] not in self.assigned:
+                found[comment[1]] = comment[2]
+        return found
+
+    def names_using(self, names: Iterable[str]) -> list[str]:
+        """Return the names whose values take in one of `names` with ${NAME}, also through another."""
+        used = set(names)
+        found = []
+        for name, _ in sorted(self.assigned.items(), key=lambda item: item[1]):
+            if used and not used.isdisjoint(self.referenced_variables(name)):
+                used.add(name)
+                found.append(name)
+        return found
 
     def referenced_variables(self, name: str) -> set[str]:
         piece = self._pieces[self.assigned[name]]
@@ -2285,10 +2321,10 @@ class EnvironmentStore(Store):
     def __init__(self, dotenv: Optional[StrPath] = None) -> None:
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         self._folder = working_directory()
-        self._persists = False
+        self._persists = False  # whether this is the view that writes the file
+        # What `set` and `delete` did to variables of this process; the persistent view shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
-        self._deleted_here: set[str] = set()
-        self._replaced_values = False  # by the last write
+        self._deleted_here: set[str] = set()  # hidden, also where the file has them
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -2312,7 +2348,9 @@ class EnvironmentStore(Store):
             # The file may have names that no variable can have.
             value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
             if value is not None:
+                self._check_complete(dotenv, variable if variable in dotenv.assigned else name)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
+            self._check_not_moved(name, self.moved())
         raise not_found_error(name)
 
     def set(self, name: str, value: str) -> None:
@@ -2331,9 +2369,10 @@ class EnvironmentStore(Store):
                 raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
             if writes_file and is_store_setting(variable):
                 raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
+            if writes_file:
+                self._check_not_moved(variable, self._moved())
         here = changes
         if writes_file:
-            self._replaced_values = not self._load().assigned.keys().isdisjoint(changes)
             self._rewrite(lambda dotenv: dotenv.with_values(changes))
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
@@ -2349,6 +2388,7 @@ class EnvironmentStore(Store):
             path = credential_path(name)
             assigned = not self._load().assigned.keys().isdisjoint((variable, name))
         if not (variable in os.environ or path or assigned):
+            self._check_not_moved(name, self._moved())
             raise not_found_error(name)
         if not self._writes_file():
             self._deleted_here.add(variable)
@@ -2381,14 +2421,54 @@ class EnvironmentStore(Store):
     def location(self) -> str:
         return f"env {os.path.realpath(self.plaintext_file())}"
 
+    def get_everything(self) -> dict[str, str]:
+        """Return all values by name; warn about mounted files that can't be read, which nobody asked for."""
+        found = {}
+        for name in self.names():
+            path = credential_path(name)
+            try:
+                found[name] = self.get(name)
+            except NotFound:  # deleted meanwhile
+                continue
+            except SecretsError as error:
+                if not path or self.overridden_by(name) != path:
+                    raise
+                warn_once(f"{error.message}; it is left out")
+        return found
+
+    def moved(self) -> dict[str, str]:
+        """Return {variable: backend} of secrets that the dotenv file says were moved and no variable has."""
+        return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
+
+    def composed(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the values of the dotenv file that take in moved secrets, expanded with those in `environ`.
+
+        A value that needs another one is an error; a variable of this process comes before each of them.
+        """
+        dotenv = self._load()
+        found = {}
+        values: dict[str, str] = {}
+        for name in dotenv.names_using(dotenv.moved()):
+            variable = variable_name(name)
+            if self._is_provided(variable) or is_store_setting(variable):
+                continue
+            self._check_complete(dotenv, name, environ)
+            values = values or dotenv.values(environ)
+            if name in values:
+                found[variable] = values[name]
+        return found
+
     def plain_settings(self) -> dict[str, str]:
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
     def persistent_view(self) -> EnvironmentStore:
-        view = EnvironmentStore()
-        vars(view).update(vars(self), _persists=True)
+        view = EnvironmentStore(self._dotenv)
+        view._folder = self._folder
+        view._persists = True
+        view._set_here = self._set_here
+        view._deleted_here = self._deleted_here
         return view
 
     def outlives_process(self) -> bool:
@@ -2429,8 +2509,7 @@ class EnvironmentStore(Store):
         if len(secrets) == 1:
             variable = checked_variable(secrets[0])
             what = show(secrets[0]) + (f" as {variable}" if variable != secrets[0] else "")
-        what += " in plaintext" + (" (what it held before is gone)" if self._replaced_values else "")
-        yield f"note: {self.plaintext_file()} holds {what}; --backend file would encrypt it"
+        yield f"note: {self.plaintext_file()} holds {what} in plaintext; --backend file would encrypt it"
 
     def hint_if_missing(self, name: str) -> str:
         configured = self._configured_file()
@@ -2451,6 +2530,28 @@ class EnvironmentStore(Store):
             yield from (("problem", str(problem)) for problem in self._load().problems())
         except SecretsError as error:
             yield "problem", str(error)
+
+    def _is_provided(self, variable: str) -> bool:
+        """Return whether a variable of the process or a mounted file has it, or a deletion hides it."""
+        return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
+
+    def _moved(self) -> dict[str, str]:
+        return {variable_name(name): backend for name, backend in self._load().moved().items()}
+
+    def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
+        """Raise Moved for the name of a secret, or of a stage of one, that is in another store."""
+        secret = variable_name(base_of_stage(name) or name)
+        backend = moved.get(secret)
+        if backend:
+            problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
+            raise _moved_error(problem, backend)
+
+    def _check_complete(self, dotenv: Dotenv, name: str, environ: Mapping[str, str] = os.environ) -> None:
+        """Raise Moved if a value takes in a moved secret that `environ` doesn't have."""
+        for used, backend in dotenv.moved().items():
+            if variable_name(used) not in environ and name in dotenv.names_using([used]):
+                problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
+                raise _moved_error(problem, backend)
 
     def _configured_file(self) -> str | None:
         """Return the path of the dotenv file that is named, "" for none, None for the default."""
@@ -2507,6 +2608,11 @@ class EnvironmentStore(Store):
 _NO_DOTENV = Dotenv("")
 
 
+def _moved_error(problem: str, backend: str) -> Moved:
+    hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
+    return Moved(problem, hint=hint, backend=backend)
+
+
 def environment_now() -> dict[str, str]:
     """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
     return {name: text for name in os.environ if (text := os.environ.get(name)) is not None}
@@ -2531,11 +2637,13 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
     A value that takes in a secret of the file with ${NAME} is one, too, as is one that can't be read: "".
     """
     values = dotenv.values(os.environ)
+    using_moved = dotenv.names_using(dotenv.moved())
     secrets: dict[str, str] = {}
     settings: dict[str, str] = {}
     for name in sorted(dotenv.assigned, key=dotenv.assigned.__getitem__):
         variable, value = variable_name(name), values.get(name)
-        takes_in_secret = not secrets.keys().isdisjoint(dotenv.referenced_variables(name))
+        takes_in_secret = name in using_moved
+        takes_in_secret = takes_in_secret or not secrets.keys().isdisjoint(dotenv.referenced_variables(name))
         if value is None:
             secrets[name] = ""
         elif is_secret(variable, value) or (takes_in_secret and not is_store_setting(variable)):
@@ -7032,79 +7140,100 @@ def _in_markup(text: str) -> Iterator[str]:
     yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
 
 
-# === Processes ===
-# A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
-# are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
-# editors read keys from the terminal that they write to; else, its outputs are pipes.
+# === Provided environment ===
+# The variables that a command gets, and that load_env adds to this process: our own, those of the dotenv file
+# and the store's secrets. References are resolved in our own variables and in the dotenv file; what a store
+# holds is data.
 
-_FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
-_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
-PIPE_BYTES = 1 << 16  # what a pipe holds
-_QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
-_GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
+
+def load_env(*names: str, backend: Source = None, override: bool = False) -> None:
+    """Add to `os.environ` what `run` gives to a command.
+
+    That is the secrets of the store, or those with these names, as text;
+    without names, also values of .env that take in moved secrets. Variables
+    that exist stay, unless `override` says that a store's values replace
+    them; none is removed. Raise NotFound for a name that the store lacks,
+    and Moved for one that a .env says is in another store. Call it before
+    other threads read the environment.
+    """
+    manager, chosen = manager_and_backend(backend)
+    store = manager.store(chosen)
+    environment, _ = environment_with_secrets(store, names, manager, keep_variables=not override)
+    for variable, text in environment.items():
+        if override or variable not in os.environ:
+            os.environ[variable] = text
 
 
 def environment_with_secrets(
-    store: Store, names: Sequence[str] = (), manager: SecretsManager | None = None
+    store: Store,
+    names: Sequence[str] = (),
+    manager: SecretsManager | None = None,
+    *,
+    keep_variables: bool = False,
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
-    References in our environment are resolved. Keys to our stores are left out; they are masked, and so are
-    other stages of the secrets.
+    Keys to our stores are left out; they are masked, and so are other stages of the secrets. With
+    `keep_variables`, values that take secrets in get them from our variables first.
     """
     store.check_exists()
-    expanded: dict[str, str] = {}
-    others = []
+    manager = manager or default_manager
+    single, several = _read_several(store, names)
+    if not names:
+        for variable in store.moved():
+            store.get(variable)  # which says where it is
+    loaded = load_stages(store, *single) if single or not names else {}
+    secrets = _names_by_variable(name for _, name in loaded)
+    plain = _plain_variables(store, secrets, set(map(variable_name, names)))
+    # From the weakest source to the strongest; no setting has the name of a variable.
+    texts = child_environment()
+    if not names:
+        texts.update(store.plain_settings())
+    texts.update({variable: REFERENCE_PREFIX + name for variable, name in secrets.items()})
+    environment = dict(plain)
+    masked = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
+    missing: list[NotFound] = []
+    for variable, text in texts.items():
+        if variable in plain:
+            continue
+        where = "the command line" if variable in secrets else variable
+        resolver = Resolver(manager, missing, loaded)
+        environment[variable] = resolver.text(text, store, where)
+        masked[variable] = values_to_mask(resolver)
+    raise_missing(missing)
+    if not names:
+        for variable in filter(partial(_is_from_file, store), secrets):
+            del environment[variable]  # masked, but passed on as NAME_FILE only
+        known = {**environment, **(os.environ if keep_variables else {})}
+        for variable, text in _composed(store, manager, known).items():
+            environment[variable] = text
+            masked[variable] = {text}
+    for name, value in several.items():
+        masked[variable_name(name)] = {value, *filter(maskable, store.credentials())}
+        if not base_of_stage(name):  # which are only masked
+            environment[variable_name(name)] = value
+    for variable, text in environment.items():
+        if variable not in plain:
+            _check_passable(text, variable)
+    return environment, masked
+
+
+def _read_several(store: Store, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the names of single secrets, and the values by name of keys to stores and of several fields."""
+    single = []
+    values: dict[str, str] = {}
     for name in names:
         if is_store_credential(variable_name(name)):  # no reference leads to it, but the user may name it
-            expanded[name] = store.get(name)
-        elif found := store.expand(name):
-            expanded.update(found)
+            values[name] = store.get(name)
+        elif fields := store.expand(name):
+            values.update(fields)
         else:
-            others.append(name)
-    loaded = load_stages(store, *others) if others or not names else {}
-    references = _references_by_variable(name for _, name in loaded)
-    settings = {} if names else store.plain_settings()
-    # The references last, so that no other variable takes their place.
-    environment = {**child_environment(), **settings, **references}
-    plain = _plain_variables(store, set(map(variable_name, names)))
-    values = {}
-    for variable, text in plain.items():
-        del environment[variable]
-        values[variable] = {text, text[len(REFERENCE_PREFIX) :]}  # which may be a password
-    missing: list[NotFound] = []
-    for variable, text in environment.items():
-        where = "the command line" if variable in references else variable
-        resolver = Resolver(manager or default_manager, missing, loaded)
-        environment[variable] = resolver.text(text, store, where)
-        values[variable] = values_to_mask(resolver)
-    raise_missing(missing)
-    for name, value in expanded.items():
-        variable = variable_name(name)
-        values[variable] = {value, *filter(maskable, store.credentials())}
-        if not base_of_stage(name):  # which are only masked
-            environment[variable] = value
-    for variable, text in environment.items():
-        _check_passable(text, variable)
-    return {**plain, **environment}, values
+            single.append(name)
+    return single, values
 
 
-def _plain_variables(store: Store, asked: Container[str]) -> dict[str, str]:
-    """Return the variables, other than those asked for, that begin like a reference and name no secret.
-
-    One may hold the login of a user called `secret`, so it is passed on as it is. No message shows the text.
-    """
-    found = {}
-    for variable, text in child_environment().items():
-        begins = re.match(REFERENCE_PREFIX + "(?!//)", text)
-        if begins and variable not in asked and not existing_targets(text, store):
-            warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-            found[variable] = text
-    return found
-
-
-def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
-    """Return a reference to each secret, by variable, which no two may share."""
+def _names_by_variable(names: Iterable[str]) -> dict[str, str]:
+    """Return the name of the secret for each variable, which no two may share."""
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(name)
@@ -7114,7 +7243,43 @@ def _references_by_variable(names: Iterable[str]) -> dict[str, str]:
         if found.setdefault(variable, name) != name:
             both = f"{show(found[variable])} and {show(name)}"
             raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
-    return {variable: REFERENCE_PREFIX + name for variable, name in found.items()}
+    return found
+
+
+def _plain_variables(store: Store, secrets: Container[str], asked: Container[str]) -> dict[str, str]:
+    """Return the variables, other than those asked for, that begin like a reference and name no secret.
+
+    One may hold the login of a user called `secret`, so it is passed on as it is, unless the store holds a
+    secret for it. No message shows the text.
+    """
+    found = {}
+    for variable, text in child_environment().items():
+        begins = re.match(REFERENCE_PREFIX + "(?!//)", text)
+        if not begins or variable in asked or existing_targets(text, store):
+            continue
+        if variable in secrets and not store.overridden_by(variable):
+            continue
+        warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
+        found[variable] = text
+    return found
+
+
+def _is_from_file(store: Store, variable: str) -> bool:
+    """Return whether the store has a variable's value from the file that NAME_FILE names."""
+    path = os.environ.get(variable + "_FILE")
+    return bool(path) and store.overridden_by(variable) == path
+
+
+def _composed(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the dotenv file composes of moved secrets, and `environment` doesn't have.
+
+    Loaders that know only their own file would leave the secrets out.
+    """
+    dotenv = manager.store("env")
+    if store is dotenv or not isinstance(dotenv, EnvironmentStore):
+        return {}
+    composed = dotenv.composed(environment)
+    return {variable: text for variable, text in composed.items() if variable not in environment}
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
@@ -7132,6 +7297,18 @@ def _check_passable(text: str, variable: str) -> None:
         if b"\0" not in os.fsencode(text):
             return
     raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
+
+
+# === Processes ===
+# A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
+# are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
+# editors read keys from the terminal that they write to; else, its outputs are pipes.
+
+_FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
+_IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
+PIPE_BYTES = 1 << 16  # what a pipe holds
+_QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
+_GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:

@@ -935,6 +935,7 @@ BASES = {  # what a caller catches who doesn't know this module, and the exit co
     ps.Denied: (PermissionError, 2),
     ps.Unsafe: (PermissionError, 2),
     ps.Locked: (Exception, 2),
+    ps.Moved: (RuntimeError, 2),
     ps.RotationFailed: (RuntimeError, 2),
     ps.WrongKey: (ValueError, 2),
     ps.Corrupt: (ValueError, 2),
@@ -5643,6 +5644,76 @@ def test_a_reference_in_a_variable_is_followed_by_another_spelling_of_its_name_t
     assert env.references_to_follow("a-token") == {"a-token": "secret:B"}
 
 
+# A .env file whose secrets were moved, but for one.
+MOVED = """\
+DB_USER=app
+# DB_PASSWORD: in the file store
+DB_URL=postgres://${DB_USER}:${DB_PASSWORD}@db/app
+LITERAL='${DB_PASSWORD}'
+DSN=${DB_URL}?ssl=1
+#api/key: in the vault store  # of the map
+# OLD_TOKEN: in the file store
+OLD_TOKEN=t0k3n
+"""
+
+
+@pytest.fixture
+def moved(here):
+    (here / ".env").write_text(MOVED)
+    return here
+
+
+def test_comments_say_which_secrets_are_in_another_store():
+    assert ps.Dotenv(MOVED).moved() == {"DB_PASSWORD": "file", "api/key": "vault"}
+    for other in (
+        "# A: in the store",
+        "# A B: in the file store",
+        "A=1 # A: in the file store",
+        "A: in the file store",
+    ):
+        assert ps.Dotenv(other).moved() == {}
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWORD", "db/password", "API_KEY", "DB_URL", "DSN"])
+def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(name, moved):
+    for read in (ps.get_secret, ps.require_secret):
+        error = failure(read, name)
+        assert type(error) is ps.Moved and error.backend == ("vault" if name == "API_KEY" else "file")
+    assert failure(ps.get_secret, name, "default").hint == (
+        f'use --backend {error.backend} or, in a program, load_env(backend="{error.backend}")'
+    )
+
+
+def test_a_moved_secret_that_a_variable_or_a_mounted_file_has_is_no_error(moved, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "pw")
+    (moved / "mounted").write_text("key")
+    monkeypatch.setenv("API_KEY_FILE", "mounted")
+    assert (ps.get_secret("DB_URL"), ps.get_secret("api/key")) == ("postgres://app:pw@db/app", "key")
+    assert ps.EnvironmentStore().moved() == {}
+
+
+def test_what_does_not_take_in_a_moved_secret_is_read_as_ever(moved):
+    assert [ps.get_secret(name) for name in ("DB_USER", "LITERAL", "OLD_TOKEN", "OTHER")] == [
+        "app",
+        "${DB_PASSWORD}",
+        "t0k3n",
+        None,
+    ]
+    assert list(ps.EnvironmentStore().names()) == ["DB_URL", "DSN", "OLD_TOKEN"]
+
+
+def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say):
+    is_moved = "'DB_PASSWORD' is in the file store, as .env says; use --backend file"
+    for command in (
+        ["set", "DB_PASSWORD"],
+        ["rotate", "now", "DB_PASSWORD", "--stdin"],
+        ["rm", "DB_PASSWORD"],
+    ):
+        status, said = say(*command, stdin="new")
+        assert status == 2 and is_moved in said
+    assert (moved / ".env").read_text() == MOVED
+
+
 NOTES_ON_SET = {  # what is set: what the user should know, where the file is called .env
     ("A_TOKEN",): ["{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it"],
     ("a-token",): ["{file} holds 'a-token' as A_TOKEN in plaintext; --backend file would encrypt it"],
@@ -5668,21 +5739,6 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
     env.set_all(dict.fromkeys(names, "v"))
     notes = [f"note: {note.format(file=here / '.env')}" for note in NOTES_ON_SET[names]]
     assert list(env.notes_on_set(*names)) == notes
-    env.set_all(dict.fromkeys(names, "w"))
-    notes = [note.replace(" in plaintext", " in plaintext (what it held before is gone)") for note in notes]
-    assert list(env.notes_on_set(*names)) == notes
-
-
-def test_what_could_not_be_read_before_it_was_replaced_is_gone_as_well(env, here):
-    (here / ".env").write_text("A_TOKEN='open\n")
-    env.set("A_TOKEN", "v")
-    gone = "(what it held before is gone)"
-    assert gone not in next(iter(ps.EnvironmentStore(".env").notes_on_set("A_TOKEN")))
-    assert gone in next(iter(env.notes_on_set("A_TOKEN")))
-    env.set_all({"A_TOKEN": "w", "B_TOKEN": "v"})
-    assert gone in next(iter(env.notes_on_set("A_TOKEN", "B_TOKEN")))
-    env.set("C_TOKEN", "v")
-    assert gone not in next(iter(env.notes_on_set("C_TOKEN")))
 
 
 def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
@@ -14934,6 +14990,103 @@ def test_the_lines_of_every_secret_in_json_are_masked():
     leaves = {"password": "V4x7qk9w\nK2p8zm3t", "token": "R5n1yd6s\nB7h0cj4v"}
     lines = {line.encode() for leaf in leaves.values() for line in leaf.split("\n")}
     assert lines <= ps.encodings_of(json.dumps(leaves))
+
+
+# === Provided environment ===
+
+
+@pytest.fixture
+def shop(moved, monkeypatch):
+    """A folder with MOVED, and the store that has the secrets of it."""
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    (moved / ".env").write_text(MOVED.replace("in the vault store", "in the file store"))
+    store = ps.FileStore()
+    store.set_all({"DB_PASSWORD": "p-w9", "API_KEY": "k3y", "db/port": "5432"})
+    return store
+
+
+def provided(*names, backend="file", **options):
+    """What load_env adds to the variables of this process, or changes."""
+    before = dict(os.environ)
+    try:
+        ps.load_env(*names, backend=backend, **options)
+        assert before.keys() <= os.environ.keys()
+        return {name: text for name, text in os.environ.items() if before.get(name) != text}
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+ALL_OF_SHOP = {
+    "API_KEY": "k3y",
+    "DB_PASSWORD": "p-w9",
+    "DB_PORT": "5432",
+    "DB_URL": "postgres://app:p-w9@db/app",
+    "DSN": "postgres://app:p-w9@db/app?ssl=1",
+}
+
+
+def test_a_program_loads_what_run_gives_to_a_command(shop):
+    assert provided() == ALL_OF_SHOP
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = cli(
+        "run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=dict(os.environ)
+    )
+    assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
+
+
+def test_a_program_loads_only_what_it_names(shop):
+    assert provided("DB_PASSWORD", "db/port") == {"DB_PASSWORD": "p-w9", "DB_PORT": "5432"}
+    assert type(failure(ps.load_env, "ABSENT", backend="file")) is ps.NotFound
+
+
+def test_loading_replaces_a_variable_only_on_request_and_removes_none(shop, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "mine")
+    monkeypatch.setenv("DB_URL", "x://h")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "unused")
+    rest = {name: text for name, text in ALL_OF_SHOP.items() if name not in ("DB_PASSWORD", "DB_URL", "DSN")}
+    assert provided() == {**rest, "DSN": "postgres://app:mine@db/app?ssl=1"}
+    assert provided(override=True) == {
+        **rest,
+        "DB_PASSWORD": "p-w9",
+        "DSN": "postgres://app:p-w9@db/app?ssl=1",
+    }
+
+
+def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
+    assert failure(ps.load_env).message == "'DB_PASSWORD' is in the file store, as .env says"
+    assert (
+        failure(ps.load_env, "DB_URL").message
+        == "'DB_URL' takes in 'DB_PASSWORD', which is in the file store"
+    )
+    shop.delete("DB_PASSWORD")
+    error = failure(ps.load_env, backend="file")
+    assert error.message == "'DB_URL' takes in 'DB_PASSWORD', which is in the file store"
+
+
+def test_a_mounted_file_is_passed_on_as_it_is_and_read_only_if_its_name_is_asked_for(here, monkeypatch):
+    (here / "mounted").write_text(CANARY)
+    monkeypatch.setenv("SSH_KEY_FILE", "mounted")
+    environment, masked = ps.environment_with_secrets(ps.EnvironmentStore())
+    assert "SSH_KEY" not in environment and environment["SSH_KEY_FILE"] == "mounted"
+    assert masked["SSH_KEY"] == {CANARY}
+    assert ps.environment_with_secrets(ps.EnvironmentStore(), ["SSH_KEY"])[0]["SSH_KEY"] == CANARY
+
+
+def test_a_mounted_file_that_can_not_be_read_is_an_error_only_if_it_is_asked_for(here, monkeypatch, capsys):
+    (here / "key.der").write_bytes(b"\xff\0")
+    (here / "folder").mkdir()
+    (here / "keystore.p12").write_bytes(b"\xff\0")
+    monkeypatch.setenv("TLS_KEY_FILE", "key.der")
+    monkeypatch.setenv("SIGNING_KEY_FILE", "folder")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
+    environment, _ = ps.environment_with_secrets(ps.EnvironmentStore())
+    assert (environment["TLS_KEY_FILE"], environment["SIGNING_KEY_FILE"]) == ("key.der", "folder")
+    warned = capsys.readouterr().err
+    assert warned.count("it is left out") == 4 and "chmod 600 folder" not in warned
+    for name in ("TLS_KEY", "SIGNING_KEY", "keystore.p12"):
+        assert isinstance(failure(ps.get_secret, name), (ps.BadValue, ps.Unsafe))
+    assert ps.redact("x", "env") == "x"
 
 
 # === Processes ===
@@ -26462,14 +26615,13 @@ def test_set_says_that_dotenv_is_plaintext_not_ignored_and_shadowed(say, monkeyp
     assert say("set", "A_TOKEN", stdin="v") == (0, note)
     git(".", "init", "-q")
     monkeypatch.setenv("A_TOKEN", "other")
-    replaced = note.replace("plaintext;", "plaintext (what it held before is gone);")
     assert say("set", "A_TOKEN", stdin="v")[1] == (
-        f"{replaced}warning: git does not ignore .env; add it to .gitignore before you commit\n"
+        f"{note}warning: git does not ignore .env; add it to .gitignore before you commit\n"
         "warning: variable A_TOKEN comes before .env, so `get` returns its value\n"
     )
     monkeypatch.delenv("A_TOKEN")
     Path(".gitignore").write_text("/.env\n")
-    assert say("set", "A_TOKEN", stdin="v") == (0, replaced)
+    assert say("set", "A_TOKEN", stdin="v") == (0, note)
     Path("app").mkdir()
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "app/.env")
     assert "\nwarning: git does not ignore app/.env; add it" in say("set", "A_TOKEN", stdin="v")[1]
