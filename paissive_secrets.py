@@ -3184,7 +3184,7 @@ class Identity:
         require_cryptography()
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
-        self._key: _X25519Key | _HybridKey
+        self._key: Union[_X25519Key, _HybridKey]
         if self.is_post_quantum:
             self._key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
         else:
