@@ -38,8 +38,8 @@ begins with what it provides:
     Generators, Stores, Policies, Dotenv, Environment
     Store credentials, Age format, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
-    Manager and references, Config, Rotation, Import and export
-    Masking, Provided environment, Processes, Redaction
+    Manager and references, Config, Import and export
+    Masking, Rotation, Provided environment, Processes, Redaction
     Candidates, Judgement, Detectors, Scan
     Git, Files, Audit, Reports, Check
     Commands
@@ -1611,11 +1611,6 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT % pid)
 
-    def abandon(self) -> None:
-        """Leave the locked file to whatever process holds it: the next one locks a new file. For --force."""
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(work_folder(self._path), _LOCK_FILE))
-
     def _lock_file(self) -> bool:
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
@@ -1922,6 +1917,8 @@ class Store:
             try:
                 self.set(name, value)
             except SecretsError as error:
+                if len(values) == 1:
+                    raise
                 problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
                 raise type(error)(problem, hint=error.hint) from None
 
@@ -1951,6 +1948,22 @@ class Store:
             stored = {stage: self.stage_name(name, stage) for stage in STAGES}
             found[name] = {stage: values[key] for stage, key in stored.items() if key in values}
         return found
+
+    def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        """Set all of these, or raise Conflict while one of them is rotated.
+
+        That is checked where no other writer can come in between, as far as
+        the store has a lock or check-and-set.
+        """
+        self.check_not_pending(*values)
+        self.set_all(values)
+
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if a rotation of one of these is unfinished."""
+        for name in names:
+            with suppress(NotFound, BadName, BadValue):  # not every name has stages
+                self.get(self.stage_name(name, "pending"))
+                raise unfinished_error(name)
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield the values before the current one; BadValue if none are kept."""
@@ -2216,9 +2229,23 @@ def not_found_error(name: str, hint: str = "see: list") -> NotFound:
     return NotFound(f"no secret named {show(name)}", hint=hint)
 
 
+def unfinished_error(name: str) -> Conflict:
+    """Return the error for what can't be done while a rotation has a pending value."""
+    hint = f"use: rotate resume {name}, or: rotate abort {name}"
+    return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
+
+
+def is_same(value: str, other: str | None) -> bool:
+    """Compare in constant time with a value that may not exist."""
+    import hmac
+
+    return other is not None and hmac.compare_digest(value.encode(), other.encode())
+
+
 # === Policies ===
 # When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
-# other stores it is in one file, where each policy belongs to one store and never rotates another.
+# other stores it is in one file, where each policy belongs to one store and never rotates another. A policy
+# with `revoke` is of version 2, which older copies of this file refuse: they would drop values unrevoked.
 
 
 class Policies:
@@ -2231,102 +2258,191 @@ class Policies:
         path = path or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         self.store = store
         self._sealed = None if path else store.policy_store()
+        if self._sealed is not None:
+            path = self._sealed.sealed_folder()
         # The file, or the folder of sealed policies.
-        self.path = absolute_path(self._sealed.sealed_folder() if self._sealed else path or "rotation.json")
-        # Relative, so that a folder with both can be moved.
-        folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
-        self._location = store.location().replace(f" {folder}", " ", 1)
-        self._read: dict[str, Any] | None = None  # the file, once it was read
+        self.path = absolute_path(path or "rotation.json")
+        # What the file held when it was read: {location of a store: {name: policy}}. It is read again under
+        # the lock, since another process may have written it.
+        self._read: dict[str, dict[str, dict[str, Any]]] | None = None
+        self._own_location = ""  # of the store, once it was asked: Vault's takes a request
 
     def names(self) -> list[str]:
-        return sorted(self._sealed.names() if self._sealed else self._load().get(self._location, ()))
+        """Return the names that have a policy, sorted."""
+        if self._sealed is None:
+            return sorted(self._own_policies())
+        older = f"{self.path}.age"
+        if os.path.lexists(older):
+            hint = "it is read no more: schedule its secrets again, then delete it"
+            raise BadValue(f"{older} has policies of an older version", hint=hint)
+        return sorted(self._sealed.names())
 
     def get(self, name: str) -> dict[str, Any]:
         """Return a policy, {} if there is none."""
-        if not self._sealed:
-            return self._load().get(self._location, {}).get(name, {})
-        with suppress(NotFound):
-            return parse_json(self._sealed.get(name), f"the policy of {show(name)}")
-        return {}
+        if self._sealed is None:
+            return self._own_policies().get(name, {})
+        try:
+            text = self._sealed.get(name)
+        except NotFound:
+            return {}
+        return _parse_policy(text, f"the policy of {show(name)}")
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Merge `changes` into a policy; None removes a key."""
-        if self._sealed:
+        if self._sealed is not None:
             self.store.unlock()  # don't prompt while holding the lock
         with self._lock():
             before = self.get(name)
             # Only "every" makes a policy, not times: it may have been deleted during the rotation.
             if before or "every" in changes:
                 merged = {**before, **changes}
-                self._replace(name, {key: value for key, value in merged.items() if value is not None})
+                self._write(name, {key: value for key, value in merged.items() if value is not None})
 
     def delete(self, name: str) -> bool:
         """Delete the policy of `name` and return whether there was one; this needs no key to the store."""
         if name not in self.names():
             return False
         with self._lock():
-            self._replace(name, {})
+            self._write(name, {})
         return True
 
+    def check_settled(self, name: str) -> None:
+        """Raise Conflict if a rotation of `name` is unfinished, or its previous value has yet to be revoked.
+
+        This needs a key to the store only if there is a pending or a previous value.
+        """
+        self.store.check_not_pending(name)
+        with suppress(NotFound, BadName, BadValue):  # not every name has stages
+            previous = self.store.get(self.store.stage_name(name, "previous"))
+            if self.owes_revocation(name, previous):
+                hint = f"use: rotate drop {name}, or with --force if it can't be revoked"
+                raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
+
+    def owes_revocation(self, name: str, previous: str) -> bool:
+        """Return whether a policy has a command to revoke `previous`, and that isn't current as well."""
+        if "revoke" not in self.get(name):
+            return False
+        try:
+            return not is_same(previous, self.store.get(name))
+        except NotFound:
+            return True
+
     def rotation_lock(self, name: str) -> FileLock:
+        """Return the lock that whoever rotates `name` holds, as do the commands of that rotation."""
         import hashlib
 
         # A name may hold '/', and be of a file name's full length.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
+    def command_folder(self) -> str:
+        """Return where commands run: the folder that the store is in, or the policies if it is in none."""
+        store = self.store.sealed_folder()
+        if store:
+            return os.path.dirname(os.path.dirname(absolute_path(store)))
+        return os.path.dirname(absolute_path(self.store.plaintext_file() or self.path))
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         folder = self._folder()
-        with FileLock(os.path.join(folder, ".rotation") if self._sealed else self.path):
-            self._read = None  # another process may have written it
+        with FileLock(self.path if self._sealed is None else os.path.join(folder, ".rotation")):
+            self._read = None
             yield
 
     def _folder(self) -> str:
+        """Return the folder with the locks, which is made if it is missing."""
         folder = os.path.dirname(os.path.realpath(self.path))
         with disk_errors(f"make {folder}"):
             os.makedirs(folder, 0o700, exist_ok=True)
         return folder
 
-    def _replace(self, name: str, policy: dict[str, Any]) -> None:
-        if not self._sealed:
-            stores = self._load()
-            self._read = None  # the write may fail
-            policies = stores.setdefault(self._location, {})
-            if policy:
-                policies[name] = policy
-            else:
-                policies.pop(name, None)
-            with disk_errors(f"write {self.path}"):
-                rewrite(self.path, dump_json({"version": 1, "stores": stores}, self.path).encode() + b"\n")
+    @property
+    def _location(self) -> str:
+        """The store's location, relative to the file, so that a folder with both can be moved."""
+        folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
+        if not self._own_location:
+            self._own_location = self.store.location().replace(f" {folder}", " ", 1)
+        return self._own_location
+
+    def _write(self, name: str, policy: dict[str, Any]) -> None:
+        """Store a policy in place of what there is, or delete it if it is empty; the lock is held."""
+        if self._sealed is None:
+            self._write_file(name, policy)
         elif policy:
-            self._sealed.set(name, dump_json(policy, name))
+            self._sealed.set(name, _dump_policy(policy, name))
         else:
             with suppress(NotFound):
                 self._sealed.delete(name)
+
+    def _write_file(self, name: str, policy: dict[str, Any]) -> None:
+        stores = self._load()
+        self._read = None  # the write may fail
+        policies = stores.setdefault(self._location, {})
+        if policy:
+            policies[name] = policy
+        else:
+            policies.pop(name, None)
+        version = max(
+            map(_version_of, chain.from_iterable(found.values() for found in stores.values())), default=1
+        )
+        with disk_errors(f"write {self.path}"):
+            text = dump_json({"version": version, "stores": stores}, self.path)
+            rewrite(self.path, text.encode() + b"\n")
+
+    def _own_policies(self) -> dict[str, dict[str, Any]]:
+        """Return the policies in the file that are for this store."""
+        stores = self._load()
+        return stores.get(self._location, {}) if stores else {}  # without asking where the store is
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
         if self._read is None:
             self._read = self._read_file() if os.path.lexists(self.path) else {}
         return self._read
 
-    def _read_file(self) -> dict[str, Any]:
+    def _read_file(self) -> dict[str, dict[str, dict[str, Any]]]:
         path = self.path
         with disk_errors(f"read {path}"), open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno())):
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
             found = parse_json(decode_value(read_bounded(file, path), path), path)
-        stores: Any = found.get("stores") if found.get("version") == 1 else None
+        _check_version(found.get("version"), path)
+        stores: Any = found.get("stores")
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
-            raise BadValue(f"{path} has no policies of version 1", hint="use: rotate schedule")
+            raise BadValue(f"{path} has no policies of version 1 or 2", hint="use: rotate schedule")
         for name in chain.from_iterable(stores.values()):
             check_name(name)
-        return cast("dict[str, Any]", stores)
+        return cast("dict[str, dict[str, dict[str, Any]]]", stores)
 
 
 def _maps_to_dicts(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
+
+
+def _version_of(policy: dict[str, Any]) -> int:
+    return 2 if "revoke" in policy else 1
+
+
+def _check_version(version: Any, where: str) -> None:
+    if type(version) is int and version > 2:
+        raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
+    if version not in (1, 2):
+        raise BadValue(f"{where} has no policies of version 1 or 2", hint="use: rotate schedule")
+
+
+def _dump_policy(policy: dict[str, Any], name: str) -> str:
+    """Return the text of a sealed policy: JSON, from version 2 on below a line that older copies refuse."""
+    text = dump_json(policy, name)
+    version = _version_of(policy)
+    return text if version == 1 else f"version {version}\n{text}"
+
+
+def _parse_policy(text: str, where: str) -> dict[str, Any]:
+    marked = re.match("version ([0-9]{1,9})\n", text)
+    if marked:
+        _check_version(int(marked[1]), where)
+        text = text[marked.end() :]
+    return parse_json(text, where)
 
 
 # === Dotenv ===
@@ -2611,6 +2727,18 @@ class EnvironmentStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these or, after any error, none."""
+        self._set_all(values, lambda _: None)
+
+    def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        """Set all of these, or none; Conflict while one of them is rotated."""
+        self._set_all(values, lambda dotenv: _check_not_pending(dotenv, *values))
+
+    def check_not_pending(self, *names: str) -> None:
+        if self._writes_file():  # if not, there is no rotation that this process could disturb
+            _check_not_pending(self._load(), *names)
+
+    def _set_all(self, values: Mapping[str, str], check: Callable[[Dotenv], None]) -> None:
+        """Set all of these, unless `check` raises an error about the file, which is locked."""
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names map to one variable", hint="import them into another store")
@@ -2626,7 +2754,18 @@ class EnvironmentStore(Store):
                 self._check_not_moved(variable, self._moved())
         here = changes
         if writes_file:
-            self._rewrite(lambda dotenv: dotenv.with_values(changes))
+
+            def change(dotenv: Dotenv) -> str:
+                check(dotenv)
+                lines = {}
+                for name, value in values.items():
+                    variable = checked_variable(name)
+                    # Under both spellings, if both are there: other programs may read the other line.
+                    found = {variable, name} & dotenv.assigned.keys()
+                    lines.update(dict.fromkeys(found or {variable}, value))
+                return dotenv.with_values(lines)
+
+            self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
         os.environ.update(here)
@@ -2649,7 +2788,12 @@ class EnvironmentStore(Store):
             where = path or "the calling shell's environment"
             raise Denied(f"{show(name)} is in {where}, which `delete` can't change", hint="remove it there")
         elif assigned:
-            self._rewrite(lambda dotenv: dotenv.without(variable, name))
+
+            def change(dotenv: Dotenv) -> str:
+                _check_not_pending(dotenv, name)
+                return dotenv.without(variable, name)
+
+            self._rewrite(change)
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
@@ -2861,6 +3005,13 @@ class EnvironmentStore(Store):
 _NO_DOTENV = Dotenv("")
 
 
+def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
+    """Raise Conflict if the file has a pending value of one of these."""
+    for name in names:
+        if variable_name(name + STAGES["pending"]) in dotenv.assigned:
+            raise unfinished_error(name)
+
+
 def _moved_error(problem: str, backend: str) -> Moved:
     hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
     return Moved(problem, hint=hint, backend=backend)
@@ -3004,11 +3155,13 @@ def run_command(
     folder: str | None = None,
     stderr: int | None = None,
     environment: dict[str, str] | None = None,
+    explain: Callable[[bytes], str] = lambda printed: "",
 ) -> str:
     """Run a command with `text` on stdin and return "", or without text what it prints.
 
     It runs in `folder`, by default ours, and its errors go to the file descriptor `stderr`, by default
-    nowhere. No variable holds the text. Raise Unavailable if the command fails or takes too long.
+    nowhere. No variable holds the text. Raise Unavailable if the command fails or takes too long, with what
+    `explain` then makes of what it has printed.
     """
     import signal
     import subprocess
@@ -3042,14 +3195,18 @@ def run_command(
             _kill(child, session)
     if lock:
         lock.record_holder(os.getpid())
-    if printed is None:
-        raise Unavailable(f"it took longer than {timeout:g} s")
+    problem = f"it took longer than {timeout:g} s" if printed is None else _problem_with(child, printed)
+    if problem or printed is None:
+        raise Unavailable(": ".join(filter(None, (problem, explain(printed or b"")))))
+    return without_newline(printed.decode(errors="surrogateescape"))
+
+
+def _problem_with(child: subprocess.Popen[bytes], printed: bytes) -> str:
+    """Return why a command that has ended counts as failed, or ""."""
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
-        raise Unavailable(f"it ended with {how} {abs(child.returncode)}")
-    if len(printed) > MAX_FILE_BYTES:
-        raise Unavailable("it printed too much")
-    return without_newline(printed.decode(errors="surrogateescape"))
+        return f"it ended with {how} {abs(child.returncode)}"
+    return "it printed too much" if len(printed) > MAX_FILE_BYTES else ""
 
 
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
@@ -3615,12 +3772,21 @@ class FileStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; each is old or new, even after a kill."""
+        self._set_all(values)
+
+    def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        self._set_all(values, in_rotation=False)
+
+    def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
+        """Store all of these, except `in_rotation` only if none of them is rotated."""
         # All names and values are checked before anything is asked or made.
         texts = {}
         for name, value in values.items():
             text = _dump(name=self._title + name, value=check_value(value), updated=utc_now())
             texts[self._path(name)] = text
         with self._open_to_write() as keys:
+            if not in_rotation:
+                self.check_not_pending(*values)
             for name in {name.rpartition("/")[0]: name for name in values}.values():  # once a folder
                 self._check_folders(name, make=True)
             for name, path in zip(values, texts):
@@ -3642,12 +3808,20 @@ class FileStore(Store):
             # Where file names ignore case, this name may find another secret.
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name)
+            self.check_not_pending(name)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
             with suppress(OSError):  # until one isn't empty
                 while folder != self._entries:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
+
+    def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if a rotation of one of these is unfinished; no key is needed."""
+        for name in names:
+            with suppress(BadName):  # a name of maximal length has no stages
+                if os.path.lexists(self._path(self.stage_name(name, "pending"))):
+                    raise unfinished_error(name)
 
     def sealed_folder(self) -> str:
         return self._entries
@@ -6169,20 +6343,24 @@ class SecretsManager:
         """
         store = self.store(backend)
         check_settable(store, name)
-        store.set(name, value)
+        store.set_unless_pending({name: value})
 
     def delete_secret(self, name: str, *, backend: Backend = None) -> bool:
-        """Delete a secret and its stages; return whether it existed."""
-        store = self.store(backend)
-        # The stages first, so that a kill in between leaves no stage without its secret.
-        for stage in ("pending", "previous"):
-            with suppress(BadName, BadValue):  # not every name has stages
-                remove_secret(store, name, stage)
-        existed = remove_secret(store, name)
+        """Delete a secret, its previous value and its policy.
+
+        Return whether it existed. Raise Conflict while a rotation is
+        unfinished, or a previous value has yet to be revoked.
+        """
+        chosen = self._default if backend is None else backend
+        store = self.store(chosen)
+        policies = None
         # Deleted for this process only, the secret is still in .env, and needs its policy.
         if store.outlives_process() or store.persistent_view() is store:
-            Policies(store).delete(name)
-        return existed
+            # For an object, a rotation.json that happens to be here isn't looked at.
+            is_named = chosen is None or isinstance(chosen, str) or "PAISSIVE_ROTATION_FILE" in os.environ
+            if is_named or store.policy_store() is not None:
+                policies = Policies(store)
+        return delete_with_stages(store, name, policies)
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Return the names, sorted, without stages of rotations."""
@@ -6200,7 +6378,27 @@ class SecretsManager:
         return value
 
 
+def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
+    """Delete a secret, its previous value and its policy; return whether it existed.
+
+    All that may be an error of the policies comes first: nothing is deleted then.
+    """
+    store.check_not_pending(name)
+    is_scheduled = False
+    if policies is not None:
+        policies.check_settled(name)
+        is_scheduled = name in policies.names()
+    # The previous value first, so that a kill in between leaves no stage without its secret.
+    with suppress(BadName, BadValue):  # not every name has stages
+        remove_secret(store, name, "previous")
+    existed = remove_secret(store, name)
+    if policies is not None and is_scheduled:
+        policies.delete(name)
+    return existed
+
+
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
+    """Delete a stage of a secret; return whether there was one."""
     try:
         store.delete(store.stage_name(name, stage))
     except NotFound:
@@ -6414,7 +6612,7 @@ class SecretConfig:
             self._changed_text(path, value)
             store = self._store().persistent_view()
             check_replaceable(store, key)
-            store.set(key, secret)  # not under _write's lock: it may lock the same folder
+            store.set_unless_pending({key: secret})  # not under _write's lock: it may lock the same folder
         self._write(path, value)
 
     def delete(self, key: str) -> bool:
@@ -6656,402 +6854,6 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
     return tree
 
 
-# === Rotation ===
-# A new value is stored as pending, applied where it is used, verified, and only then made current; the old
-# one stays as previous. These stages are the whole state: a process killed between any two steps leaves a
-# valid current value and all that resume and abort need. So apply may run twice with the same value.
-
-_CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
-STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
-
-_Interval = Union[str, float]
-_Step = Union[Callable[[str], object], str, Sequence[str], None]
-_Generator = Union[Callable[[], str], str, Sequence[str]]
-
-
-class SecretRotation:
-    """Rotate the secrets of one store by policies, which hold no values.
-
-    The policies are in `policy_file`, else in the file that
-    PAISSIVE_ROTATION_FILE names, else sealed with the secrets if those are,
-    else in rotation.json. `backend` is as for SecretConfig. Thread-safe:
-    while a name is rotated, or a command of a killed rotation still runs,
-    another action on it raises Conflict.
-    """
-
-    def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
-        self._manager, self._backend = manager_and_backend(backend)
-        self._policy_file = policy_file
-        self._functions: dict[str, dict[str, Callable[..., Any]]] = {}  # by name, then kind of step
-
-    def schedule(
-        self,
-        name: str,
-        every: _Interval,
-        *,
-        generate: _Generator = "token:32",
-        apply: _Step = None,
-        verify: _Step = None,
-        timeout: _Interval = STEP_TIMEOUT,
-        keep_previous: Optional[_Interval] = None,
-    ) -> None:
-        """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
-
-        `generate` is a specification such as "token:32", a function, or a
-        command that prints the value: a list of arguments, or "command:"
-        and a shell command line. `apply` and `verify` are functions of the
-        new value, or commands, with or without a shell, that get it on
-        stdin. A status other than 0, False or an exception is a failure;
-        `timeout` is for each command. Functions live as long as this
-        object. After `keep_previous`, `rotate_due` deletes the previous
-        value. NotFound if there is no such secret.
-        """
-        steps = {"generate": generate, "apply": apply, "verify": verify}
-        parse_interval(every, "every")
-        parse_interval(timeout, "timeout")
-        if keep_previous is not None:
-            parse_interval(keep_previous, "keep_previous")
-        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
-        policy.update((kind, _step(kind, step)) for kind, step in steps.items())
-        policies = self._policies()
-        policies.store.get(name)  # it must exist
-        policies.change(name, policy)
-        self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
-
-    def scheduled(self) -> list[str]:
-        """Return the names that have a policy, sorted."""
-        return self._policies().names()
-
-    def unschedule(self, name: str) -> bool:
-        """Delete a policy, not the secret; return whether there was one."""
-        return self._policies().delete(name)
-
-    @property
-    def path(self) -> str:
-        """The file or, if they are sealed, the folder of the policies."""
-        return self._policies().path
-
-    def due(self) -> list[str]:
-        """Return the names that are due or were left unfinished, sorted."""
-        return [name for name, date in self.due_dates().items() if date <= utc_now()]
-
-    def due_dates(self) -> dict[str, str]:
-        """Return when each is due, or its unfinished rotation began, in UTC.
-
-        A policy without valid times counts as due, with a warning;
-        `rotate_due` fails on it. Raises BadValue for a damaged file.
-        """
-        policies = self._policies()
-        dates = {}
-        for name in policies.names():
-            try:
-                dates[name] = _due_date(name, policies.get(name))
-            except BadValue as error:
-                warn_once(str(error))
-                dates[name] = utc_now()
-        return dates
-
-    def rotate(self, name: str, new_value: Optional[str] = None) -> None:
-        """Replace the value by `new_value`, or by what its policy generates.
-
-        RotationFailed if a step fails, Conflict while another rotation is
-        unfinished: current is unchanged, and `resume` or `abort` ends it.
-        BadValue if there is neither a value nor a policy. With a value,
-        there need not be such a secret yet.
-        """
-        with self._locked_rotation(name) as rotation:
-            rotation.start(new_value)
-
-    def rotate_due(self) -> list[str]:
-        """Rotate or resume all that is due, even if one fails: raise then."""
-        done = []
-        failed = []
-        policies = self._policies()
-        for name in policies.names():
-            try:
-                if self._rotate_if_due(name, policies.get(name)):
-                    done.append(name)
-            except SecretsError as error:
-                failed.append(error.message)
-            except Exception as error:  # a user's own store may raise anything, with a value in it
-                failed.append(f"{show(name)}: {type(error).__name__}")
-        if failed:
-            raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
-        return done
-
-    def _rotate_if_due(self, name: str, policy: dict[str, Any]) -> bool:
-        if _due_date(name, policy) <= utc_now():
-            with self._locked_rotation(name) as rotation:
-                rotation.start_or_finish()
-            return True
-        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now():
-            self.drop(name)
-        return False
-
-    def rollback(self, name: str) -> None:
-        """Rotate to the previous value; NotFound if there is none."""
-        with self._locked_rotation(name) as rotation:
-            previous = rotation.value("previous")
-            if previous is None:
-                raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
-            rotation.start(previous, "previous")
-
-    def resume(self, name: str) -> None:
-        """Finish a rotation that failed or was killed, or raise NotFound."""
-        with self._locked_rotation(name) as rotation:
-            rotation.finish(rotation.require_pending())
-
-    def abort(self, name: str, *, force: bool = False) -> None:
-        """Undo a rotation that failed or was killed, or raise NotFound.
-
-        The old value is applied again, and a new one that was current
-        already becomes the previous one. If that fails, raise
-        RotationFailed; abort can be repeated. With `force`, only give up
-        the pending value: `apply` is not called, and no command that still
-        runs is waited for.
-        """
-        with self._locked_rotation(name, force=force) as rotation:
-            # A rotation that was killed before it had a value left only its record.
-            has_begun = "started" in rotation.policy
-            pending = rotation.value("pending") if has_begun else rotation.require_pending()
-            if pending is not None and not force:
-                rotation.undo(pending)
-            rotation.policies.change(name, {"started": None})
-            rotation.delete("pending")
-
-    def drop(self, name: str) -> bool:
-        """Delete the previous value; return whether there was one.
-
-        Conflict while a rotation is unfinished: abort may need that value.
-        """
-        with self._locked_rotation(name) as rotation:
-            rotation.check_finished()
-            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
-            return rotation.delete("previous")
-
-    @contextmanager
-    def _locked_rotation(self, name: str, *, force: bool = False) -> Iterator[_Rotation]:
-        policies = self._policies()
-        lock = policies.rotation_lock(check_name(name))
-        if force:
-            lock.abandon()
-        with lock:
-            yield _Rotation(name, policies, self._functions.get(name, {}), lock)
-
-    def _policies(self) -> Policies:
-        return Policies(self._manager.store(self._backend).persistent_view(), self._policy_file)
-
-
-class _Rotation:
-    """The steps for one secret while its lock is held, by its policy as it was at the start."""
-
-    def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
-        check_replaceable(policies.store, name)
-        policies.store.check_known()  # before any of its commands runs
-        self._name = name
-        self._shown = show(name)
-        self._store = policies.store
-        self._functions = functions
-        self._lock = lock
-        self.policies = policies
-        self.policy = policies.get(name)
-        self._hint = f"use: rotate resume {name}, or: rotate abort {name}"
-
-    def start_or_finish(self) -> None:
-        pending = self.value("pending") if "started" in self.policy else None
-        if pending is None:
-            self.start(None)
-        else:
-            self.finish(pending)
-
-    def start(self, value: str | None, kind: str = "new") -> None:
-        self.check_finished()
-        self._check_functions("apply", "verify")  # before anything is stored
-        current = self.value("current")
-        if value is None:
-            self._check_policy(current)
-            value = self._run("generate")
-        value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
-        if _is_same(value, current):
-            raise BadValue(f"the {kind} value of {self._shown} is its current one", hint="rotate to another")
-        self.delete("pending")  # what a killed rotation left there must not pass for this one's
-        # Recorded before there is anything to resume: after a kill in between, `due` lists it.
-        self.policies.change(self._name, {"started": utc_now()})
-        self.set("pending", value)
-        self._check_pending(value)  # another machine may have set one, too
-        self.finish(value)
-
-    def _check_policy(self, current: str | None) -> None:
-        if not self.policy:
-            problem = f"no policy says how to replace {self._shown} and where to apply the new value"
-            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
-        if current is None:
-            hint = f"set it again, or: rotate unschedule {self._name}"
-            raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
-
-    def _check_functions(self, *kinds: str) -> None:
-        for kind in kinds:
-            step = self.policy.get(kind)
-            if isinstance(step, dict) and kind not in self._functions:
-                problem = f"{kind} of {self._shown} is a function of another program"
-                raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
-
-    def finish(self, pending: str) -> None:
-        # Even if it is current already: a failed abort may have applied the old value.
-        self._run("apply", pending)
-        self._run("verify", pending)
-        self._check_pending(pending)
-        try:
-            current = self.value("current")
-            if not _is_same(pending, current):
-                # Previous before current: after a kill in between, the old value is there twice.
-                if current is not None:
-                    self.set("previous", current)
-                self.set("current", pending)
-            self.policies.change(self._name, {"rotated": utc_now(), "started": None})
-            self.delete("pending")
-        except SecretsError as error:
-            error.message = f"rotation of {self._shown} failed after apply: {error.message}"
-            error.hint = f"then {self._hint}"
-            raise
-
-    def undo(self, pending: str) -> None:
-        current = self.value("current")
-        previous = self.value("previous")
-        promoted = _is_same(pending, current)
-        if promoted and previous is None:
-            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
-            raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
-        before = previous if promoted else current
-        if before is None:  # it was a new secret
-            return
-        # Apply it while pending is still there: if that fails, abort can be repeated.
-        self._run("apply", before)
-        if promoted:
-            self.set("current", before)
-            self.set("previous", pending)  # what has been current is never lost
-        elif _is_same(before, previous):  # the copy that this rotation made
-            self.delete("previous")
-
-    def require_pending(self) -> str:
-        pending = self.value("pending")
-        if pending is None:
-            raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
-        return pending
-
-    def check_finished(self) -> None:
-        pending = self.value("pending")
-        if pending is None:
-            return
-        # Only its policy records that one is done; if it isn't, the next would displace the old value.
-        is_done = self.policy and "started" not in self.policy
-        if not is_done or not _is_same(pending, self.value("current")):
-            raise Conflict(f"a rotation of {self._shown} was left unfinished", hint=self._hint)
-
-    def _check_pending(self, value: str) -> None:
-        if not _is_same(value, self.value("pending")):
-            raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
-
-    def value(self, stage: str) -> str | None:
-        try:
-            # A store may return bytes that could neither be applied nor stored as previous.
-            return check_value(self._store.get(self._store.stage_name(self._name, stage)))
-        except NotFound:
-            return None
-
-    def set(self, stage: str, value: str) -> None:
-        self._store.set(self._store.stage_name(self._name, stage), value)
-
-    def delete(self, stage: str) -> bool:
-        return remove_secret(self._store, self._name, stage)
-
-    def _run(self, kind: str, value: str | None = None) -> Any:
-        """Run a step of the policy, if any; return what it generates, or raise RotationFailed."""
-        step = _step(kind, self.policy.get(kind))  # which may have been edited
-        result = problem = None
-        try:
-            if isinstance(step, list):
-                timeout = parse_interval(
-                    self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}"
-                )
-                result = run_command(step, value, timeout, lock=self._lock)
-            elif isinstance(step, dict):
-                result = self._call(kind, value)
-            elif kind == "generate":
-                result = generate(step) if step else generate()
-            if value is None and result == "":
-                raise RotationFailed("it returned nothing")
-        except (RotationFailed, Unavailable) as error:
-            problem = error.message
-        if problem:  # without that exception as its context
-            message = f"{kind} of {self._shown} failed: {problem}"
-            raise RotationFailed(message, hint="" if value is None else f"then {self._hint}")
-        return result
-
-    def _call(self, kind: str, value: str | None) -> Any:
-        self._check_functions(kind)
-        function = self._functions[kind]
-        try:
-            result = function() if value is None else function(value)
-        except Exception as error:  # whose text may hold the value
-            raise RotationFailed(f"it raised {type(error).__name__}") from None
-        if result is False:
-            raise RotationFailed("it returned False")
-        return result
-
-
-def _step(kind: str, step: Any) -> Any:
-    """Return a step as policies hold it: an argument list, a generator, a function's name or None."""
-    if step is None or isinstance(step, dict):
-        return step
-    if callable(step):  # a file can't hold it, and its name might find another
-        return {"function": getattr(step, "__qualname__", type(step).__name__)}
-    if isinstance(step, str):
-        if kind == "generate" and not step.startswith("command:"):
-            generate(step)  # reject a bad specification now
-            return step
-        line = step.removeprefix("command:")
-        step = ["sh", "-c", line] if line.strip() else []
-    if not isinstance(step, (list, tuple)) or not step:
-        raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
-    return [check_value(word, "a word of the command") for word in step]
-
-
-def parse_interval(interval: Any, what: str) -> float:
-    seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
-    if not seconds or seconds == MAX_DURATION:
-        raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
-    return seconds
-
-
-def _due_date(name: str, policy: dict[str, Any]) -> str:
-    if "started" in policy:
-        return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
-    return _end_of("every", name, policy)
-
-
-def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
-    """Return when an interval since the last rotation, or the schedule, has passed."""
-    import calendar
-
-    what = f"the policy of {show(name)}"
-    text = str(policy.get("rotated") or policy.get("scheduled"))
-    try:
-        start = calendar.timegm(time.strptime(text, TIME_FORMAT))
-    except ValueError:
-        raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
-    if start > time.time() + _CLOCK_SKEW_SECONDS:
-        warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
-    return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
-
-
-def _is_same(value: str, other: str | None) -> bool:
-    """Compare in constant time with a value that may not exist."""
-    import hmac
-
-    return other is not None and hmac.compare_digest(value.encode(), other.encode())
-
-
 # === Import and export ===
 # Secrets come in from a .env file or a flat JSON object, and go out in the format that their next reader
 # needs.
@@ -7093,7 +6895,7 @@ def parse_import(data: bytes, where: str) -> _Import:
 
 def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
     check_settable(store, *values)
-    store.set_all(values)
+    store.set_unless_pending(values)
     for name, value in values.items():
         if store.get_stored(name) != store.as_stored(name, value):
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
@@ -7391,6 +7193,582 @@ def _in_markup(text: str) -> Iterator[str]:
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quoted = plain.replace('"', "&quot;")
     yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
+
+
+# === Rotation ===
+# A new value is stored as pending, applied where it is used, verified, and only then made current; the old
+# one stays as previous until it is revoked, if its policy can do that, and dropped. These stages are the
+# whole state: a process killed between any two steps leaves a valid current value and all that resume and
+# abort need. So apply and revoke may run twice with the same value.
+
+_CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
+STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
+_SHOWN_LINES = 3  # of what a failing command writes to stderr
+_SHOWN_BYTES = 2000  # of which these lines are the end
+_ERRORS_SECONDS = 0.5  # for its last lines to arrive if it leaves a process behind, which holds the pipe
+
+_Interval = Union[str, float]
+_Step = Union[Callable[[str], object], str, Sequence[str], None]
+_Generator = Union[Callable[[], str], str, Sequence[str]]
+
+
+class UnfinishedRotation(NamedTuple):
+    """A rotation that failed or was killed at a step; `since` is UTC.
+
+    Steps are generate, apply, verify, store and, of an abort, undo. Both
+    are "" without a policy.
+    """
+
+    step: str
+    since: str
+
+
+class SecretRotation:
+    """Rotate the secrets of one store by policies, which hold no values.
+
+    The policies are in `policy_file`, else in the file that
+    PAISSIVE_ROTATION_FILE names, else sealed with the secrets if those are,
+    else in rotation.json. `backend` is as for SecretConfig. Thread-safe:
+    while a name is rotated, or a command of a killed rotation still runs,
+    another action on it raises Conflict.
+    """
+
+    def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
+        self._manager, self._backend = manager_and_backend(backend)
+        self._policy_file = policy_file
+        # Steps that are functions, by name, then kind of step; a policy holds only what they are called.
+        self._functions: dict[str, dict[str, Callable[..., Any]]] = {}
+
+    def schedule(
+        self,
+        name: str,
+        every: _Interval,
+        *,
+        generate: _Generator = "token:32",
+        apply: _Step = None,
+        verify: _Step = None,
+        revoke: _Step = None,
+        timeout: _Interval = STEP_TIMEOUT,
+        keep_previous: Optional[_Interval] = None,
+    ) -> None:
+        """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
+
+        `generate` is a specification such as "token:32", a function, or a
+        command that prints the value: a list of arguments, or "command:"
+        and a shell command line. `apply` and `verify` are functions of the
+        new value, or commands, with or without a shell, that get it on
+        stdin. `revoke` gets an old value before it is dropped, at the latest
+        by the next rotation. A status other than 0, False or an exception
+        is a failure; `timeout` is for each command. Commands run in the
+        folder that the store is in. Functions live as long as this object.
+        After `keep_previous`, `rotate_due` revokes and deletes the previous
+        value. NotFound if there is no such secret; Conflict while a rotation
+        is unfinished, unless this is its policy.
+        """
+        steps = {"generate": generate, "apply": apply, "verify": verify, "revoke": revoke}
+        parse_interval(every, "every")
+        parse_interval(timeout, "timeout")
+        if keep_previous is not None:
+            parse_interval(keep_previous, "keep_previous")
+        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
+        policy.update((kind, _step(kind, step)) for kind, step in steps.items())
+        policies = self._policies()
+        policies.store.get(name)  # it must exist
+        with policies.rotation_lock(name):
+            before = policies.get(name)
+            # The same once more brings back the functions, with which a killed rotation is resumed.
+            if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
+                if revoke is None:
+                    policies.check_settled(name)
+                policies.store.check_not_pending(name)
+                policies.change(name, policy)
+        self._functions[name] = {kind: step for kind, step in steps.items() if callable(step)}
+        for kind in steps:
+            _warn_of_missing_program(f"{kind} of {show(name)}", policy[kind], policies.command_folder())
+
+    def scheduled(self) -> list[str]:
+        """Return the names that have a policy, sorted."""
+        return self._policies().names()
+
+    def unschedule(self, name: str) -> bool:
+        """Delete a policy, not the secret; return whether there was one.
+
+        Conflict while a rotation is unfinished, or a previous value has yet
+        to be revoked.
+        """
+        policies = self._policies()
+        if name not in policies.names():
+            return False
+        with policies.rotation_lock(name):
+            policies.check_settled(name)
+            return policies.delete(name)
+
+    @property
+    def path(self) -> str:
+        """The file or, if they are sealed, the folder of the policies."""
+        return self._policies().path
+
+    def due(self) -> list[str]:
+        """Return the names that are due or were left unfinished, sorted."""
+        return [name for name, date in self.due_dates().items() if date <= utc_now()]
+
+    def due_dates(self) -> dict[str, str]:
+        """Return when each is due, or its unfinished rotation began, in UTC.
+
+        A policy that is damaged or has no valid times counts as due, with a
+        warning; `rotate_due` fails on it. Raises BadValue for a damaged file.
+        """
+        policies = self._policies()
+        dates = {}
+        for name in policies.names():
+            try:
+                dates[name] = _due_date(name, policies.get(name))
+            except (BadValue, Corrupt, WrongKey) as error:
+                warn_once(str(error))
+                dates[name] = utc_now()
+        return dates
+
+    def unfinished(self) -> dict[str, UnfinishedRotation]:
+        """Return the rotations that failed or were killed, by name.
+
+        Those of secrets without a policy are found in a local store only:
+        `resume` and `abort` finish them all.
+        """
+        policies = self._policies()
+        store = policies.store
+        found = {}
+        for name in policies.names():
+            with suppress(BadValue, Corrupt, WrongKey):  # which `due_dates` warns of
+                policy = policies.get(name)
+                if "started" in policy:
+                    found[name] = UnfinishedRotation(str(policy.get("step", "")), str(policy["started"]))
+        if store.sealed_folder() or store.plaintext_file():
+            for name in store.names():
+                if name.endswith(STAGES["pending"]):
+                    found.setdefault(base_of_stage(name), UnfinishedRotation("", ""))
+        return dict(sorted(found.items()))
+
+    def rotate(self, name: str, new_value: Optional[str] = None) -> None:
+        """Replace the value by `new_value`, or by what its policy generates.
+
+        RotationFailed if a step fails, Conflict while another rotation is
+        unfinished: current is unchanged, and `resume` or `abort` ends it.
+        BadValue if there is neither a value nor a policy. With a value,
+        there need not be such a secret yet.
+        """
+        with self._locked_rotation(name) as rotation:
+            rotation.start(new_value)
+
+    def rotate_due(self) -> list[str]:
+        """Rotate or resume all that is due, even if one fails: raise then."""
+        done = []
+        failed = []
+        policies = self._policies()
+        for name in policies.names():
+            try:
+                if self._rotate_if_due(name, policies.get(name)):
+                    done.append(name)
+            except SecretsError as error:
+                failed.append(error.message)
+            except Exception as error:  # a user's own store may raise anything, with a value in it
+                failed.append(f"{show(name)}: {type(error).__name__}")
+        if failed:
+            raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
+        return done
+
+    def _rotate_if_due(self, name: str, policy: dict[str, Any]) -> bool:
+        """Rotate, resume or drop the previous value, whichever is due; return whether it was rotated."""
+        if _due_date(name, policy) <= utc_now():
+            with self._locked_rotation(name) as rotation:
+                rotation.start_or_resume()
+            return True
+        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now():
+            self.drop(name)
+        return False
+
+    def rollback(self, name: str) -> None:
+        """Rotate to the previous value; NotFound if there is none."""
+        with self._locked_rotation(name) as rotation:
+            previous = rotation.value("previous")
+            if previous is None:
+                raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
+            rotation.start(previous, "previous")
+
+    def resume(self, name: str) -> None:
+        """Finish a rotation that failed or was killed, or raise NotFound."""
+        with self._locked_rotation(name) as rotation:
+            rotation.finish(rotation.require_pending())
+
+    def abort(self, name: str, *, force: bool = False) -> None:
+        """Undo a rotation that failed or was killed, or raise NotFound.
+
+        The old value is applied again. A new one that was current already
+        becomes the previous one, any other is revoked. If that fails, raise
+        RotationFailed; abort can be repeated. With `force`, only give up the
+        pending value: nothing is applied or revoked.
+        """
+        with self._locked_rotation(name) as rotation:
+            # A rotation that was killed before it had a value left only its record.
+            has_begun = "started" in rotation.policy
+            pending = rotation.value("pending") if has_begun else rotation.require_pending()
+            if pending is not None and not force:
+                rotation.undo(pending)
+            rotation.record(started=None, step=None)
+            rotation.delete("pending")
+
+    def drop(self, name: str, *, force: bool = False) -> bool:
+        """Revoke and delete the previous value; return whether there was one.
+
+        If it can't be revoked, raise RotationFailed, or with `force` delete
+        it all the same. Conflict while a rotation is unfinished: abort may
+        need that value.
+        """
+        with self._locked_rotation(name) as rotation:
+            rotation.check_finished()
+            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
+            exists = rotation.value("previous") is not None
+            if not force:
+                rotation.revoke_previous()
+            rotation.delete("previous")
+            return exists
+
+    @contextmanager
+    def _locked_rotation(self, name: str) -> Iterator[_Rotation]:
+        policies = self._policies()
+        with policies.rotation_lock(check_name(name)) as lock:
+            yield _Rotation(name, policies, self._functions.get(name, {}), lock)
+
+    def _policies(self) -> Policies:
+        return Policies(self._manager.store(self._backend).persistent_view(), self._policy_file)
+
+
+class _Rotation:
+    """The steps for one secret while its lock is held, by its policy as it was at the start."""
+
+    def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
+        policies.store.check_known()  # before any of its commands runs
+        self._name = name
+        self._shown = show(name)
+        self._store = policies.store
+        self._policies = policies
+        self._functions = functions
+        self._lock = lock
+        self.policy = policies.get(name)
+        self._known: set[str] = set()  # each value that was read or made here, to mask it
+
+    def start_or_resume(self) -> None:
+        """Rotate to what the policy generates, or finish the rotation that is unfinished."""
+        pending = self.value("pending") if "started" in self.policy else None
+        if pending is None:
+            self.start(None)
+        else:
+            self.finish(pending)
+
+    def start(self, value: str | None, kind: str = "new") -> None:
+        """Store a value as pending, the policy's if it is None, and finish; errors call it the `kind` value.
+
+        Until it is stored, a failure changes nothing, except that the previous value may be revoked.
+        """
+        check_replaceable(self._store, self._name)
+        self.check_finished()
+        self._check_functions("apply", "verify", "revoke")  # before anything is stored
+        current = self.value("current")
+        if value is None:
+            self._check_policy(current)
+            value = self._run("generate")
+        value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
+        self._known.add(value)
+        if is_same(value, current):
+            raise BadValue(f"the {kind} value of {self._shown} is its current one", hint="rotate to another")
+        # Before apply: if two users take turns, both values may be of the same one.
+        self.revoke_previous(pending=value)
+        self.delete("pending")  # what a killed rotation left there must not pass for this one's
+        # Recorded before there is anything to resume: after a kill in between, `due` lists it.
+        self.record(started=utc_now(), step="generate")
+        self._set("pending", value)
+        self._check_pending(value)  # another machine may have set one, too
+        self.finish(value)
+
+    def _check_policy(self, current: str | None) -> None:
+        if not self.policy:
+            problem = f"no policy says how to replace {self._shown} and where to apply the new value"
+            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
+        if current is None:
+            hint = f"set it again, or: rotate unschedule {self._name}"
+            raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
+
+    def _check_functions(self, *kinds: str) -> None:
+        for kind in kinds:
+            step = self.policy.get(kind)
+            if isinstance(step, dict) and kind not in self._functions:
+                problem = f"{kind} of {self._shown} is a function of another program"
+                raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
+
+    def finish(self, pending: str) -> None:
+        """Apply and verify the pending value, and make it current."""
+        check_replaceable(self._store, self._name)
+        if not is_same(pending, self.value("current")):
+            self.revoke_previous(pending)  # which `start` has done, unless the policy was edited since
+        # Even if it is current already: a failed abort may have applied the old value.
+        for step in ("apply", "verify"):
+            if step in self.policy:
+                self.record(step=step)
+                self._run(step, pending)
+        self._check_pending(pending)
+        try:
+            self._make_current(pending)
+        except SecretsError as error:
+            problem = f"rotation of {self._shown} failed after apply: {error.message}"
+            raise type(error)(problem, hint=f"then {self._hint}") from None
+
+    def _make_current(self, pending: str) -> None:
+        self.record(step="store")
+        current = self.value("current")
+        if not is_same(pending, current):
+            # Previous before current: after a kill in between, the old value is there twice.
+            if current is not None:
+                self._set("previous", current)
+            self._set("current", pending)
+        self.record(rotated=utc_now(), started=None, step=None)
+        self.delete("pending")
+
+    def undo(self, pending: str) -> None:
+        """Apply the value from before this rotation, and make it current again if it isn't."""
+        check_replaceable(self._store, self._name)
+        current = self.value("current")
+        previous = self.value("previous")
+        promoted = is_same(pending, current)
+        if promoted and previous is None:
+            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
+            raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
+        self.record(step="undo")
+        before = previous if promoted else current
+        # Apply it while pending is still there: if that fails, abort can be repeated.
+        if before is not None:  # else it is a new secret
+            self._run("apply", before)
+        if promoted and before is not None:
+            self._set("current", before)
+            self._set("previous", pending)  # what has been current is never lost
+            return
+        if not is_same(pending, previous):  # it is, if this was a rollback
+            self._run("revoke", pending)
+        if before is not None and is_same(before, previous):  # the copy that this rotation made
+            self.delete("previous")
+
+    def revoke_previous(self, pending: str | None = None) -> None:
+        """Revoke and delete the previous value, if a policy says how, unless it is in use or about to be."""
+        previous = self.value("previous")
+        if previous is None or "revoke" not in self.policy:
+            return
+        if not is_same(previous, self.value("current")) and not is_same(previous, pending):
+            self._run("revoke", previous)
+            self.delete("previous")
+
+    def require_pending(self) -> str:
+        pending = self.value("pending")
+        if pending is None:
+            raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
+        return pending
+
+    def check_finished(self) -> None:
+        """Raise Conflict if there is a pending value, unless it is the current one of a finished rotation."""
+        pending = self.value("pending")
+        if pending is None:
+            return
+        # Only its policy records that one is done; if it isn't, the next would displace the old value.
+        is_done = self.policy and "started" not in self.policy
+        if not is_done or not is_same(pending, self.value("current")):
+            raise unfinished_error(self._name)
+
+    def _check_pending(self, value: str) -> None:
+        if not is_same(value, self.value("pending")):
+            raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
+
+    def value(self, stage: str) -> str | None:
+        """Return the value of a stage, or None if there is none."""
+        try:
+            # A store may return bytes that could neither be applied nor stored as previous.
+            value = check_value(self._store.get(self._store.stage_name(self._name, stage)))
+        except NotFound:
+            return None
+        self._known.add(value)
+        return value
+
+    def delete(self, stage: str) -> bool:
+        """Delete a stage; return whether there was one."""
+        return remove_secret(self._store, self._name, stage)
+
+    def record(self, **changes: str | None) -> None:
+        """Write into the policy, if there is one, how far the rotation is."""
+        self._policies.change(self._name, changes)
+
+    def _set(self, stage: str, value: str) -> None:
+        self._store.set(self._store.stage_name(self._name, stage), value)
+
+    def _run(self, kind: str, value: str | None = None) -> Any:
+        """Run a step of the policy, if any; return what it generates, or raise RotationFailed."""
+        step = _step(kind, self.policy.get(kind))  # which may have been edited
+        result = problem = None
+        try:
+            if isinstance(step, list):
+                result = self._run_command(step, value)
+            elif isinstance(step, dict):
+                result = self._call(kind, value)
+            elif kind == "generate":
+                result = generate(step) if step else generate()
+            if value is None and result == "":
+                raise RotationFailed("it returned nothing")
+        except (RotationFailed, Unavailable) as error:
+            problem = error.message
+        if problem:  # without that exception as its context
+            raise RotationFailed(f"{kind} of {self._shown} failed: {problem}", hint=self._hint_after(kind))
+        return result
+
+    def _run_command(self, argv: list[str], value: str | None) -> str:
+        timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
+        with _LastErrors([*self._known, *self._store.credentials()]) as errors:
+            return run_command(
+                argv,
+                value,
+                timeout,
+                lock=self._lock,
+                folder=self._policies.command_folder(),
+                stderr=errors.fd,
+                explain=errors.text,
+            )
+
+    def _call(self, kind: str, value: str | None) -> Any:
+        self._check_functions(kind)
+        function = self._functions[kind]
+        try:
+            result = function() if value is None else function(value)
+        except Exception as error:  # whose text may hold the value
+            raise RotationFailed(f"it raised {type(error).__name__}") from None
+        if result is False:
+            raise RotationFailed("it returned False")
+        return result
+
+    @property
+    def _hint(self) -> str:
+        return unfinished_error(self._name).hint
+
+    def _hint_after(self, kind: str) -> str:
+        """Return what to do once a step has failed."""
+        if kind == "generate":
+            return ""
+        if kind == "revoke" and self.value("pending") is None:
+            return f"then repeat it, or give it up: rotate drop {self._name} --force"
+        return f"then {self._hint}"
+
+
+class _LastErrors:
+    """The last lines of what a command writes to stderr, without any of `values`.
+
+    They come through a pipe of our own, since a process that the command leaves behind may never close it.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        values = set(values)
+        self._masker = Masker(Encodings(values))
+        self._can_mask = all(maskable(value) or not value.strip() for value in values)
+        self._tail = b""  # masked; only the thread that reads the pipe changes it
+
+    def __enter__(self) -> _LastErrors:
+        import threading
+
+        pipe, self.fd = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def text(self, printed: bytes) -> str:
+        """Return the last lines, without what the command has printed either, which may be a value."""
+        self._close()
+        if not self._can_mask:
+            return ""
+        words = {word.decode(errors="surrogateescape") for word in (printed, *printed.split())}
+        if not all(map(maskable, filter(str.strip, words))):
+            return ""
+        text = Encodings(words).mask(self._tail).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return printable(" / ".join(lines[-_SHOWN_LINES:]))
+
+    def _close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            self._reader.join(_ERRORS_SECONDS)
+
+    def _read(self, pipe: int) -> None:
+        with open(pipe, "rb", buffering=0) as file:
+            while data := file.read(1 << 16):
+                self._tail = (self._tail + self._masker.feed(data))[-_SHOWN_BYTES:]
+        self._tail += self._masker.feed(b"", is_end=True)
+
+
+def _step(kind: str, step: Any) -> Any:
+    """Return a step as policies hold it: an argument list, a generator, a function's name or None."""
+    if step is None or isinstance(step, dict):
+        return step
+    if callable(step):  # a file can't hold it, and its name might find another
+        return {"function": getattr(step, "__qualname__", type(step).__name__)}
+    if isinstance(step, str):
+        if kind == "generate" and not step.startswith("command:"):
+            generate(step)  # reject a bad specification now
+            return step
+        line = step.removeprefix("command:")
+        step = ["sh", "-c", line] if line.strip() else []
+    if not isinstance(step, (list, tuple)) or not step:
+        raise BadValue("not a command", hint="use a shell command line, or a list of arguments")
+    return [check_value(word, "a word of the command") for word in step]
+
+
+def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
+    """Warn if a command begins with a program that isn't here; it may be where the secret is rotated."""
+    if not isinstance(step, list):
+        return
+    program = step[0]
+    if step[:2] == ["sh", "-c"]:
+        program = re.split(r"[\s;&|<>()]", step[2].strip(), maxsplit=1)[0]
+    if not re.fullmatch(r"[\w./+~-]+", program):  # a quote, a substitution or an assignment
+        return
+    try:
+        # A shell knows its own commands, too.
+        run_command(["sh", "-c", 'command -v -- "$1"', "sh", program], None, 10, folder=folder)
+    except Unavailable:
+        warn_once(f"{what}: there is no program {show(program)} here, seen from {folder}")
+
+
+def parse_interval(interval: Any, what: str) -> float:
+    """Return the seconds of "30d" or of a number; BadValue, about `what`, if it isn't a valid interval."""
+    seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
+    if not seconds or seconds == MAX_DURATION:
+        raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
+    return seconds
+
+
+def _due_date(name: str, policy: dict[str, Any]) -> str:
+    if "started" in policy:
+        return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
+    return _end_of("every", name, policy)
+
+
+def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
+    """Return when an interval since the last rotation, or the schedule, has passed."""
+    import calendar
+
+    what = f"the policy of {show(name)}"
+    text = str(policy.get("rotated") or policy.get("scheduled"))
+    try:
+        start = calendar.timegm(time.strptime(text, TIME_FORMAT))
+    except ValueError:
+        raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
+    if start > time.time() + _CLOCK_SKEW_SECONDS:
+        warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
+    return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
 
 
 # === Provided environment ===
@@ -11048,8 +11426,8 @@ _REPLACE = "rotate now {0}, or change it where used, and set {0}"
 _VERDICTS = {
     "current": ("critical", _REPLACE),
     "pending": ("high", _REPLACE),
-    "previous": ("high", "rotate drop {}"),
-    "retired": ("low", ""),
+    "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
+    "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
 # Too common to search for: host names, words, numbers.
 _TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
@@ -12311,7 +12689,7 @@ def cmd_set(args: Namespace) -> None:
     else:
         value = _read_value(f"Value of {args.name}", store)
     check_settable(store, name)
-    store.set(name, value)
+    store.set_unless_pending({name: value})
     _warn_after_set(store, name)
 
 
@@ -12452,15 +12830,18 @@ def _delete(args: Namespace, name: str) -> None:
     if args.version is not None:
         store.delete_version(name, args.version)
         return
+    policies = Policies(store)
     if args.metadata:
+        # One for each field of the secret.
+        scheduled = [other for other in policies.names() if other.split("#")[0] == name.split("#")[0]]
+        for field in scheduled:
+            policies.check_settled(field)
         store.delete_metadata(name)
-        policies = Policies(store)
-        for scheduled in policies.names():  # one for each field of the secret
-            if scheduled.split("#")[0] == name.split("#")[0]:
-                policies.delete(scheduled)
+        for field in scheduled:
+            policies.delete(field)
         return
     shadow = store.overridden_by(name)
-    if not args.manager.delete_secret(name, backend=store):
+    if not delete_with_stages(store, name, policies):
         raise not_found_error(name)
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
@@ -12724,8 +13105,9 @@ def cmd_config_explain(args: Namespace) -> None:
     _arg("--generate SPEC", f"how to make values, {_SPEC_HELP}, or command:CMD", default="token:32"),
     _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
     _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
+    _arg("--revoke CMD", "makes an old value, read from stdin, useless where it was issued"),
     _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
-    _arg("--keep-previous TIME", "when to delete the previous value; default: never"),
+    _arg("--keep-previous TIME", "when to revoke and delete the previous value; default: never"),
 )
 def cmd_rotate_schedule(args: Namespace) -> None:
     """Rotate a secret regularly.
@@ -12733,9 +13115,10 @@ def cmd_rotate_schedule(args: Namespace) -> None:
     $ rotate schedule API_TOKEN --every 30d
     $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
 
-    Let cron run `rotate now`. A new schedule replaces the old one.
+    Let cron run `rotate now`. A new schedule replaces the old one. Commands run
+    in the folder that the store is in.
     """
-    options = pick(args, "every", "generate", "apply", "verify", "timeout", "keep_previous")
+    options = pick(args, "every", "generate", "apply", "verify", "revoke", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, **options)
 
 
@@ -12748,18 +13131,43 @@ def cmd_rotate_unschedule(args: Namespace) -> None:
 
 @_command(_JSON)
 def cmd_rotate_due(args: Namespace) -> int:
-    """List secrets that are due or half rotated; exit 1 if any."""
-    dates = _rotation(args).due_dates()
-    due = [name for name, date in dates.items() if date <= utc_now()]
-    later = {name: date for name, date in dates.items() if name not in due}
+    """List secrets that are due or half rotated; exit 1 if any.
+
+    Exit 2 if nothing is scheduled.
+    """
+    rotation = _rotation(args)
+    dates = rotation.due_dates()
+    unfinished = rotation.unfinished()
+    if not dates and not unfinished:
+        raise _nothing_scheduled(rotation)
+    found: dict[str, dict[str, str]] = {"due": {}, "later": {}}
+    for name, date in dates.items():
+        if name not in unfinished:
+            found["due" if date <= utc_now() else "later"][name] = date
     if args.json:
-        _print_value({"due": due, "later": later})
+        _print_value({**found, "unfinished": {name: one._asdict() for name, one in unfinished.items()}})
     else:
-        for name in due:
+        for name in sorted({*found["due"], *unfinished}):
             print(name)
-        if later:
-            _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
-    return 1 if due else 0
+        for name, one in unfinished.items():
+            _say(
+                f"unfinished: {name}{_step_and_time(one)}; use: rotate resume {name}, or: rotate abort {name}"
+            )
+        if found["later"]:
+            _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
+    return 1 if found["due"] or unfinished else 0
+
+
+def _step_and_time(unfinished: UnfinishedRotation) -> str:
+    """Return ", at verify since 2026-11-28T13:30:00Z", as far as that is known."""
+    step = f", at {unfinished.step}" if unfinished.step else ""
+    return step + (f" since {unfinished.since}" if unfinished.since else "")
+
+
+def _nothing_scheduled(rotation: SecretRotation) -> BadValue:
+    """Return the error for a cron job, say, that looks where no policy is."""
+    hint = "for another store add --backend, or: rotate schedule"
+    return BadValue(f"nothing is scheduled for this store in {rotation.path}", hint=hint)
 
 
 @_command(
@@ -12776,26 +13184,34 @@ def cmd_rotate_now(args: Namespace) -> int:
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
     """
     rotation = _rotation(args)
+    store = _persistent_store(args)
     value: str | None = None
     if args.stdin or args.generate is not None:
         if len(args.names) != 1:
             raise BadValue("--stdin and --generate are for one secret", hint="name it")
         name = args.names[0]
-        store = _persistent_store(args)
         store.get(name)  # it must exist: only `set` makes new ones
         value = _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
+    rotated = []
 
     def rotate(name: str) -> None:
         rotation.rotate(name, value)
         print(f"rotated {name}")
+        rotated.append(name)
 
+    code = 0
     if args.names:
-        return _act_on_each(args.names, rotate)
-    if not rotation.scheduled():  # cron lacks our variables
-        _say(f"note: nothing is scheduled in {rotation.path}; for another store add --backend")
-    for name in rotation.rotate_due():
-        print(f"rotated {name}")
-    return 0
+        code = _act_on_each(args.names, rotate)
+    elif not rotation.scheduled():
+        raise _nothing_scheduled(rotation)
+    else:
+        rotated = rotation.rotate_due()
+        for name in rotated:
+            print(f"rotated {name}")
+    if rotated and store.sealed_folder() and is_committable(store.sealed_folder()):
+        folder = os.path.dirname(store.sealed_folder())
+        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
+    return code
 
 
 @_command(_NAME)
@@ -12810,17 +13226,21 @@ def cmd_rotate_resume(args: Namespace) -> None:
     _rotation(args).resume(args.name)
 
 
-@_command(_NAME, _flag("--force", "give up without --apply, even while it runs"))
+@_command(_NAME, _flag("--force", "give up the new value without --apply and --revoke"))
 def cmd_rotate_abort(args: Namespace) -> None:
     """Undo a rotation that failed or was killed."""
     _rotation(args).abort(args.name, force=args.force)
+    if args.force:
+        _say("note: the new value may be in use where it was applied; nothing was undone there")
 
 
-@_command(_NAME)
+@_command(_NAME, _flag("--force", "even if it can't be revoked"))
 def cmd_rotate_drop(args: Namespace) -> None:
-    """Delete the previous value of a secret."""
-    if not _rotation(args).drop(args.name):
+    """Revoke and delete the previous value of a secret."""
+    if not _rotation(args).drop(args.name, force=args.force):
         raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
+    if args.force:
+        _say("note: the old value wasn't revoked, and still works where it was issued")
 
 
 def _rotation(args: Namespace) -> SecretRotation:

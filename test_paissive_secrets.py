@@ -3426,15 +3426,6 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert os.listdir(tmp_path) == ["f"]
 
 
-def test_a_lock_that_is_abandoned_stays_with_who_holds_it_and_the_next_gets_a_new_one(tmp_path):
-    lock = ps.FileLock(tmp_path / "f", wait=False)
-    lock.abandon()  # there is none yet
-    with ps.FileLock(tmp_path / "f"):
-        lock.abandon()
-        with lock:
-            pass
-
-
 def test_many_files_are_written_a_few_at_a_time_and_all_their_folders_synced(tmp_path, monkeypatch):
     used, synced = set(), set()
 
@@ -4404,8 +4395,9 @@ def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
 def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path):
     file, policies = tmp_path / "rotation.json", '{"version": 1, "stores": {"MemoryStore": {%s}}}'
     problems = {
-        "{}": "rotation.json has no policies of version 1; use: rotate schedule",
-        '{"version": 2, "stores": {}}': "rotation.json has no policies of version 1",
+        "{}": "rotation.json has no policies of version 1 or 2; use: rotate schedule",
+        '{"version": 3, "stores": {}}': "rotation.json was written by a newer version",
+        '{"version": "2", "stores": {}}': "rotation.json has no policies of version 1",
         '{"stores": {}}': "rotation.json has no policies of version 1",
         '{"version": 1, "stores": []}': "rotation.json has no policies of version 1",
         '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
@@ -4435,12 +4427,13 @@ def test_a_policy_file_that_leads_nowhere_is_an_error_and_not_an_empty_one(here)
     assert refusal(ps.SecretRotation("env").due) == said
 
 
-def test_a_policy_that_can_not_be_read_is_an_error_and_is_not_replaced(files, say):
+def test_a_policy_that_can_not_be_read_is_an_error_and_is_not_replaced(files, say, capsys):
     rotation = ps.SecretRotation(files)
     rotation.schedule("DB", "1d", apply="true")
     POLICY_FILE.write_bytes(b"damaged")
-    for act in (rotation.due, lambda: rotation.schedule("DB", "2d"), lambda: rotation.rotate("DB")):
-        assert refusal(act).startswith("Corrupt: "), act
+    for act in (lambda: rotation.schedule("DB", "2d"), lambda: rotation.rotate("DB")):
+        assert refusal(act).startswith("Corrupt: ")
+    assert rotation.due() == ["DB"] and "not what was sealed" in capsys.readouterr().err
     assert POLICY_FILE.read_bytes() == b"damaged"
     assert say("rotate", "unschedule", "DB", "--backend", "file") == (0, "")  # which needs no key
     assert not POLICY_FILE.exists()
@@ -4619,7 +4612,7 @@ UNREADABLE_POLICIES = {
     b"\xff": "{path} is not UTF-8; encode binary values, with base64 for instance",
     b"[": "{path} can't be read as JSON: Expecting value: line 1 column 2 (char 1); correct it",
     b"x" * 2001: "{path} is larger than 0 MiB; is it the right one?",
-    b'{"version": 1, "stores": {"A": []}}': "{path} has no policies of version 1; use: rotate schedule",
+    b'{"version": 1, "stores": {"A": []}}': "{path} has no policies of version 1 or 2; use: rotate schedule",
 }
 
 
@@ -12272,14 +12265,14 @@ def test_a_secret_that_is_deleted_from_a_named_dotenv_file_takes_its_policy_alon
 
 
 def test_a_policy_is_deleted_with_its_secret_unless_that_is_still_in_a_file(here):
-    store = ps.MemoryStore()
-    rotation = ps.SecretRotation(store)
+    manager = ps.SecretsManager("memory")
+    rotation = ps.SecretRotation(manager)
     for existed in (True, False):
-        store.set("A_TOKEN", "v")
+        manager.set_secret("A_TOKEN", "v")
         rotation.schedule("A_TOKEN", "30d")
         if not existed:  # any more
-            store.delete("A_TOKEN")
-        assert ps.delete_secret("A_TOKEN", backend=store) == existed
+            manager.store().delete("A_TOKEN")
+        assert manager.delete_secret("A_TOKEN") == existed
         assert rotation.scheduled() == []
     Path(".env").write_text("A_TOKEN=v\n")
     ps.SecretRotation("env").schedule("A_TOKEN", "30d")
@@ -12375,8 +12368,7 @@ def test_a_store_of_the_users_own_gets_names_and_values_as_they_are():
 
 def test_a_deletion_that_breaks_off_leaves_no_stage_without_its_secret():
     store = Unwritable()
-    names = ["A_TOKEN", "A_TOKEN__PENDING", "A_TOKEN__PREVIOUS"]
-    for name in names:
+    for name in ("A_TOKEN", "A_TOKEN__PREVIOUS"):
         store.set(name, "v")
     store.full = "A_TOKEN__PREVIOUS"
     assert "disk full" in refusal(ps.delete_secret, "A_TOKEN", backend=store)
@@ -13279,1095 +13271,6 @@ def test_config_writes_an_object_as_its_neighbours_are_written(config):
     assert Path(config.path).read_text() == '{\n  "x": {"y": 1, "b": {"c": [1, 2]}}\n}\n'
 
 
-# === Rotation ===
-# A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
-# outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
-# the others, SystemExit takes the place of the signal.
-
-OLD, NEW = "old-" + "value", CANARY
-ROTATED = {
-    "env": (env_store, "DB_PASSWORD"),
-    "file": (sealed_store, "DB_PASSWORD"),
-    "memory": (STORES["memory"], "DB_PASSWORD"),
-    "vault, a field": (STORES["vault, KV 2, http"], "app/db#password"),
-    "vault, the value": (STORES["vault, KV 2, http"], "app/token"),
-    "vault, KV 1": (STORES["vault, KV 1, http"], "app/db#password"),
-}
-
-
-def stages(rotation, name="DB_PASSWORD"):
-    manager = ps.SecretsManager(rotation._backend)
-    return tuple(manager.get_secret(name, stage=stage) for stage in ("previous", "current", "pending"))
-
-
-class Rotated:
-    """A secret with a history, a file that apply writes it to, and rotations of it that get killed."""
-
-    def __init__(self, tmp_path, store, name):
-        self.store, self.name, self.target = store, name, tmp_path / "target"
-        self.apply, self.verify = self.target.write_text, lambda value: value == self.target.read_text()
-        self.rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
-
-    def begin(self, stages=("older", OLD)):
-        self.rotation.unschedule(self.name)  # with what is recorded there of a rotation
-        steps = {"apply": lambda value: self.apply(value), "verify": lambda value: self.verify(value)}
-        self.store.set(self.name, OLD)  # what doesn't exist can't be scheduled
-        self.rotation.schedule(self.name, "30d", **steps)
-        for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
-            if value is None:
-                ps.remove_secret(self.store, self.name, stage)
-            else:
-                self.store.set(self.store.stage_name(self.name, stage), value)
-        self.target.write_text(self.stages()[1] or "")
-
-    def stages(self):
-        for suffix in ps.STAGES.values():  # as a new process would see them
-            os.environ.pop(self.name + suffix, None)
-        return stages(self.rotation, self.name)
-
-    def rotate(self, n):
-        """Rotate to NEW and be killed after the nth step; return whether there was one."""
-        return self.act(lambda rotation: rotation.rotate(self.name, NEW), n)
-
-    def act(self, action, n):
-        if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
-            return self._act(action, n, sys.exit)
-        die = functools.partial(signal.raise_signal, signal.SIGKILL)
-        return ended(in_child(lambda: self._act(action, n, die))) == [signal.SIGKILL]
-
-    def _act(self, action, n, die):
-        steps = itertools.count(1)
-        with contextlib.suppress(SystemExit):
-            self.watch(action, lambda: die() if next(steps) == n else None)
-            return False
-        return True
-
-    def watch(self, action, after):
-        """Act, and call `after` after each step."""
-
-        def ticking(call):
-            def tick(*args, **kwargs):
-                result = call(*args, **kwargs)
-                if not args[0].endswith((".env", ".age")):  # whose stores are counted
-                    after()
-                return result
-
-            return tick
-
-        members = [(self.store, "set"), (self.store, "delete"), (self, "apply"), (self, "verify")]
-        with pytest.MonkeyPatch.context() as patch:
-            for owner, member in [*members, (ps, "rewrite")]:
-                patch.setattr(owner, member, ticking(getattr(owner, member)))
-            action(self.rotation)
-
-    def outcomes(self, action, before=("older", OLD)):
-        """What `action` makes of a rotation that was killed, for each step: the stages and the target."""
-        for n in itertools.count(1):
-            self.begin(before)
-            if not self.rotate(n):
-                return
-            assert self.stages()[1] in (NEW, *(before[1:] or [None]))
-            with contextlib.suppress(ps.NotFound):  # nothing is unfinished
-                getattr(self.rotation, action)(self.name)
-            assert action == "resume" or self.rotation.due() == []
-            yield (*self.stages(), self.target.read_text())
-
-
-@pytest.fixture(params=ROTATED)
-def rotated(request, tmp_path, monkeypatch):
-    make, name = ROTATED[request.param]
-    yield (secret := Rotated(tmp_path, make(tmp_path, monkeypatch), name))
-    secret.stages()
-
-
-@pytest.fixture
-def in_memory(tmp_path):
-    return Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
-
-
-@pytest.fixture
-def rotation(tmp_path):
-    memory = ps.MemoryStore()
-    memory.set("DB_PASSWORD", OLD)
-    return ps.SecretRotation(memory, tmp_path / "rotation.json")
-
-
-def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rotated):
-    rotated.begin()
-    rotated.rotation.rotate(rotated.name, NEW)
-    assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
-    manager = ps.SecretsManager(rotated.store)
-    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
-    rotated.rotation.rollback(rotated.name)
-    assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
-    assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
-    assert rotated.stages() == (None, OLD, None)
-    assert "has no previous value" in refusal(rotated.rotation.rollback, rotated.name)
-    rotated.begin(("older", OLD, NEW))
-    manager.delete_secret(rotated.name)
-    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
-
-
-DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
-BEFORE, NOTHING, BACK = ("older", OLD, None, OLD), (None, None, None, ""), (NEW, OLD, None, OLD)
-
-
-def in_turn(outcomes):
-    """The outcomes for one step after the other, each once: how many steps there are is nobody's concern."""
-    return [outcome for outcome, _ in itertools.groupby(outcomes)]
-
-
-def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
-    assert in_turn(rotated.outcomes("resume")) == [BEFORE, DONE]
-    assert in_turn(rotated.outcomes("abort")) == [BEFORE, UNDONE, BACK, DONE]
-
-
-def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory):
-    assert in_turn(in_memory.outcomes("resume", (None, OLD))) == [UNDONE, DONE]
-    assert in_turn(in_memory.outcomes("abort", (None, OLD))) == [UNDONE, BACK, DONE]
-    assert in_turn(in_memory.outcomes("resume", ())) == [NOTHING, FIRST]
-
-
-def test_a_rotation_of_an_empty_value_is_undone_like_any_other(in_memory):
-    undone, back, done = (None, "", None, ""), (NEW, "", None, ""), ("", NEW, None, NEW)
-    assert in_turn(in_memory.outcomes("abort", (None, ""))) == [undone, back, done]
-
-
-# What there is before an action and after each of its steps: the previous, current and pending value (first,
-# old or new), whether it is due (!), and the value where it is used. No kill leaves anything else.
-SEEN = {
-    "rotate": ({"new_value": NEW}, 0, "fo-.o fo-!o fon!o fon!n oon!n onn!n onn.n on-.n"),
-    "resume": ({}, 2, "fon!o fon!n oon!n onn!n onn.n on-.n"),
-    "abort": ({}, 4, "fon!n fon!o fon.o fo-.o"),
-    "abort once the old value is kept": ({}, 5, "oon!n oon!o -on!o -on.o -o-.o"),
-    "abort once the new value is current": ({}, 6, "onn!n onn!o oon!o non!o non.o no-.o"),
-    "abort with force": ({"force": True}, 6, "onn!n onn.n on-.n"),
-    "rollback": ({}, 7, "onn.n on-.n on-!n ono!n ono!o nno!o noo!o noo.o no-.o"),
-    "drop": ({}, 7, "onn.n on-.n -n-.n"),
-}
-
-
-@pytest.mark.parametrize("row", SEEN)
-def test_each_step_of_an_action_leaves_what_the_next_action_needs(row, in_memory):
-    letters = {"older": "f", OLD: "o", NEW: "n", None: "-"}
-    (arguments, before, seen), action = SEEN[row], row.partition(" ")[0]
-
-    def look():
-        stages = "".join(letters[value] for value in in_memory.stages())
-        return stages + ".!"[len(in_memory.rotation.due())] + letters[in_memory.target.read_text()]
-
-    in_memory.begin()
-    if before:
-        in_memory.rotate(before)
-    found = [look()]
-    in_memory.watch(
-        lambda rotation: getattr(rotation, action)("DB_PASSWORD", **arguments), lambda: found.append(look())
-    )
-    assert " ".join(in_turn(found)) == seen
-
-
-def test_a_rotation_to_an_empty_value_is_finished_or_given_up_like_any_other(rotation):
-    for action, current in (("abort", OLD), ("resume", ""), ("rotate_due", "")):
-        rotation._backend.set("DB_PASSWORD", OLD)
-        rotation.schedule("DB_PASSWORD", "1d", apply=fail)
-        assert "failed: it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD", "")
-        assert refusal(rotation.rotate, "DB_PASSWORD").startswith(
-            "Conflict: a rotation of 'DB_PASSWORD' was left"
-        )
-        rotation.schedule("DB_PASSWORD", "1d", apply=(applied := []).append)
-        getattr(rotation, action)(*["DB_PASSWORD"] * (action != "rotate_due"))
-        assert (applied, stages(rotation)[1:], rotation.due()) == ([current], (current, None), [])
-    rotation.rollback("DB_PASSWORD")
-    rotation.rollback("DB_PASSWORD")
-    assert stages(rotation) == (OLD, "", None)
-
-
-def test_a_bad_name_is_refused_before_anything_is_made(tmp_path):
-    rotation = ps.SecretRotation(ps.MemoryStore(), tmp_path / "new" / "rotation.json")
-    for act in (rotation.rotate, rotation.resume, rotation.abort, rotation.drop, rotation.rollback):
-        assert refusal(act, "../x").startswith("BadName: bad name '../x'")
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
-    refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
-    refused += ": rotate abort DB_PASSWORD --force"
-    for n in (5, 6):
-        in_memory.begin(())
-        in_memory.rotate(n)
-        assert refusal(in_memory.rotation.abort, "DB_PASSWORD") == refused
-        in_memory.rotation.abort("DB_PASSWORD", force=True)
-        assert (*in_memory.stages(), NEW) == FIRST
-
-
-def test_a_leftover_pending_value_never_passes_for_that_of_a_later_rotation(in_memory):
-    for n in range(1, 4):
-        in_memory.begin()
-        in_memory.rotate(7)
-        in_memory.act(lambda rotation: rotation.rotate("DB_PASSWORD", "newer"), n)
-        with contextlib.suppress(ps.NotFound):
-            in_memory.rotation.abort("DB_PASSWORD")
-        assert in_memory.stages() == (OLD, NEW, None)
-
-
-def test_what_is_due_is_rotated_to_no_value_that_is_left_of_a_rotation_or_an_abort(in_memory, clock):
-    in_memory.begin()
-    in_memory.rotate(7)
-    clock[0] += 31 * 86400
-    assert in_memory.rotation.rotate_due() == ["DB_PASSWORD"]
-    previous, current, pending = in_memory.stages()
-    assert (previous, current in (OLD, NEW), pending) == (NEW, False, None)
-    in_memory.begin()
-    in_memory.rotate(4)
-    in_memory.act(lambda rotation: rotation.abort("DB_PASSWORD"), 2)
-    clock[0] += 31 * 86400
-    left = "RotationFailed: a rotation of 'DB_PASSWORD' was left unfinished; rotated: nothing"
-    assert refusal(in_memory.rotation.rotate_due) == left
-    assert in_memory.stages() == ("older", OLD, NEW)
-
-
-def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
-    in_memory.begin()
-    in_memory.rotate(7)
-    assert in_memory.rotation.drop("DB_PASSWORD")
-    nothing = "NotFound: no rotation of 'DB_PASSWORD' was left unfinished; nothing to do"
-    for act in (in_memory.rotation.abort, in_memory.rotation.resume):
-        assert refusal(act, "DB_PASSWORD") == nothing
-    assert in_memory.stages() == (None, NEW, None)
-
-
-def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
-    rotation.schedule("DB_PASSWORD", "1d", apply="no-such-command")
-    for act in (rotation.rotate, rotation.abort):
-        assert "ended with status 127" in refusal(act, "DB_PASSWORD")
-    rotation.abort("DB_PASSWORD", force=True)
-    assert (stages(rotation), rotation.due()) == ((None, OLD, None), [])
-
-
-@pytest.mark.parametrize("action", ["resume", "abort"])
-def test_resume_and_abort_may_be_killed_as_well(in_memory, action):
-    for n in (2, 5, 6, 7):
-        was_killed, m = True, 0
-        while was_killed:
-            m += 1
-            in_memory.begin()
-            in_memory.rotate(n)
-            was_killed = in_memory.act(lambda rotation: getattr(rotation, action)("DB_PASSWORD"), m)
-            assert in_memory.stages()[1] in (OLD, NEW)
-            with contextlib.suppress(ps.NotFound):
-                getattr(in_memory.rotation, action)("DB_PASSWORD")
-            assert in_memory.stages()[1:] == (in_memory.target.read_text(), None)
-
-
-def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped(in_memory):
-    for n in range(1, 9):  # after the seventh, only pending is left to be dropped
-        in_memory.begin()
-        in_memory.rotate(n)
-        assert in_memory.rotation.due() == in_memory.rotation.rotate_due() == ["DB_PASSWORD"] * (n < 7)
-        assert (in_memory.rotation.due(), in_memory.stages()[1] != OLD) == ([], True)
-    refused = "Conflict: a rotation of 'DB_PASSWORD' was left unfinished; use: rotate resume DB_PASSWORD"
-    for n in range(2, 7):  # at the end, the new value is current, which nothing says yet
-        in_memory.begin()
-        in_memory.rotate(n)
-        before = in_memory.stages()
-        for act in (in_memory.rotation.rotate, in_memory.rotation.rollback, in_memory.rotation.drop):
-            assert refusal(act, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
-        assert (before[2], in_memory.stages()) == (NEW, before)
-    in_memory.begin(("older", OLD, NEW))
-    assert refusal(in_memory.rotation.drop, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
-
-
-def test_without_a_policy_nothing_is_rotated_over_an_unfinished_rotation_either(in_memory):
-    for n in (1, 2, 3):  # at the end, the new value is current
-        in_memory.begin()
-        in_memory.rotation.unschedule("DB_PASSWORD")
-        in_memory.rotate(n)
-        before = in_memory.stages()
-        assert "was left unfinished" in refusal(in_memory.rotation.rotate, "DB_PASSWORD", "newer")
-        assert (before[2], in_memory.stages()) == (NEW, before)
-    assert before[1] == NEW
-
-
-def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotated.rotation.path)
-    rotated.begin()
-    assert rotated.rotation.scheduled() == [rotated.name]
-    assert ps.delete_secret(rotated.name, backend=rotated.store)
-    assert rotated.rotation.scheduled() == []
-
-
-@pytest.mark.parametrize("action", ["resume", "abort"])
-def test_a_killed_rotation_of_all_fields_loses_none_however_they_are_spelled(tmp_path, action):
-    old, new = '{"a": 1, "p": "old"}', '{"a": 1, "p": "new"}'
-    for n in range(1, 5):  # set pending, keep previous, set current, delete pending
-        rotated = Rotated(tmp_path, bao().store(), "app#")
-        rotated.store.set("app#", old)
-        assert rotated.act(lambda rotation: rotation.rotate("app#", '{"p":"new","a":1}'), n)
-        with contextlib.suppress(ps.NotFound):  # nothing is unfinished
-            getattr(rotated.rotation, action)("app#")
-        undone = (None, old, None) if n < 3 else (new, old, None)
-        assert rotated.stages() == ((old, new, None) if action == "resume" or n == 4 else undone)
-
-
-def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
-    rotation.schedule("DB_PASSWORD", "30d")
-    rotation._backend.delete("DB_PASSWORD")
-    problem = "NotFound: there is a policy for 'DB_PASSWORD', but no such secret; set it again, or: rotate"
-    assert refusal(rotation.rotate, "DB_PASSWORD") == f"{problem} unschedule DB_PASSWORD"
-    assert list(rotation._backend.names()) == []
-
-
-@pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
-def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
-    store = bao().store()
-    store.set_fields("app/db", {field: OLD, "user": "app"})
-    ps.SecretRotation(store, tmp_path / "rotation.json").rotate(name, NEW)
-    assert store.get_fields("app/db") == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
-    assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
-
-
-def fail(value=CANARY):
-    raise ValueError(f"no good: {value}")
-
-
-FAILING = [
-    ("apply", "exit 3", "it ended with status 3"),
-    ("verify", "kill -9 $$", "it ended with signal 9"),
-    ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
-    ("apply", fail, "it raised ValueError"),
-    ("apply", lambda value: {}[value], "it raised KeyError"),
-    ("apply", lambda value: 1 / 0, "it raised ZeroDivisionError"),
-    ("apply", lambda value: False, "it returned False"),
-    ("verify", lambda value: False, "it returned False"),
-]
-
-
-@pytest.mark.parametrize("kind, step, problem", FAILING)
-def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation, kind, step, problem):
-    rotation.schedule("DB_PASSWORD", "30d", **{kind: step})
-    error = failure(rotation.rotate, "DB_PASSWORD", NEW)
-    assert error.message == f"{kind} of 'DB_PASSWORD' failed: {problem}"
-    assert error.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
-    assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
-    if kind == "verify":  # which the old value needn't pass
-        rotation.abort("DB_PASSWORD")
-        assert stages(rotation) == (None, OLD, None)
-
-
-@pytest.mark.parametrize("result", [None, "", 0, [], True])
-def test_a_step_fails_for_no_other_result_than_false(rotation, result):
-    rotation.schedule("DB_PASSWORD", "30d", apply=lambda value: result, verify=lambda value: result)
-    rotation.rotate("DB_PASSWORD", "pässwort-" + NEW)
-    assert stages(rotation) == (OLD, "pässwort-" + NEW, None)
-
-
-def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotation):
-    def rotate():
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        assert "failed: this process ignores SIGCHLD" in refusal(rotation.rotate, "DB_PASSWORD")
-
-    rotation.schedule("DB_PASSWORD", "1d", apply="false")
-    assert ended(in_child(rotate)) == [0]
-
-
-def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(here):
-    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
-    ps.SecretRotation("env").schedule("A_TOKEN", "1d", apply="exit 3")
-    ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
-    done = subprocess.run([*PROGRAM, "rotate", "now", "A_TOKEN"], stderr=subprocess.PIPE, preexec_fn=ignore)
-    assert (done.returncode, b"ended with status 3" in done.stderr) == (2, True)
-
-
-def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, here, monkeypatch, capfd):
-    variables = dict.fromkeys([*OPENERS, "A_TOKEN__PENDING"], CANARY + "-opens")
-    variables |= {"A_TOKEN": "ordinary", "ORDINARY": NEW, "JOBS__PENDING": "5"}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; cat stdin; cat stdin >&2'
-    rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", script])
-    rotation.rotate("DB_PASSWORD", NEW)
-    inherited = Path("env").read_text()
-    assert (Path("stdin").read_text(), CANARY in inherited + Path("argv").read_text()) == (NEW, False)
-    assert ("A_TOKEN=ordinary" in inherited, "JOBS__PENDING=5" in inherited) == (True, True)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monkeypatch):
-    store = sealed_store(tmp_path, monkeypatch)
-    store.set("DB_PASSWORD", OLD + CANARY)
-    said, lines = "", ["schedule --apply 'cat; exit 1'", "now --stdin", "now --stdin", "resume"]
-    for line in [*lines, "schedule --apply cat", "resume", "rollback", "abort"]:
-        action, *options = shlex.split(line)
-        said += say("rotate", action, "DB_PASSWORD", *options, "--backend", "file", stdin=CANARY)[1]
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    held = b"".join(path.read_bytes() for path in files)
-    assert CANARY.encode() not in said.encode() + held
-    assert (tmp_path / ".paissive/rotation/DB_PASSWORD.age" in files, b"DB_PASSWORD" in held) == (True, False)
-    assert [path for path in files if path.stat().st_mode & 0o077] == []
-
-
-@pytest.mark.parametrize(("action", "value"), [("resume", NEW), ("abort", OLD)])
-def test_the_commands_for_what_failed_finish_or_undo_a_rotation(action, value, here, say):
-    Path(".env").write_text(f"A_TOKEN={OLD}\n")
-    say("rotate", "schedule", "A_TOKEN", "--apply", "test -e ready")
-    assert say("rotate", "now", "A_TOKEN", "--stdin", stdin=NEW)[0] == 2
-    Path("ready").touch()
-    assert say("rotate", action, "A_TOKEN") == (0, "")
-    assert ps.get_secret("A_TOKEN", backend="env") == value
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A list whose first item is the time."""
-    now = [1_800_000_000.0]
-    monkeypatch.setattr(ps.time, "time", lambda: now[0])
-    return now
-
-
-def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
-    rotation.schedule("DB_PASSWORD", "30d")
-    ps.set_secret("API_TOKEN", OLD, backend=rotation._backend)
-    rotation.schedule("API_TOKEN", 36 * 3600)
-    clock[0] += 36 * 3600 - 1
-    assert rotation.due() == []
-    clock[0] += 1
-    assert (rotation.rotate_due(), rotation.due()) == (["API_TOKEN"], [])
-    clock[0] += 29 * 86400
-    assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
-    assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
-    assert rotation.rotate_due() == ["DB_PASSWORD"]
-
-
-def test_what_is_due_does_not_depend_on_the_time_zone(rotation, clock, monkeypatch):
-    rotation.schedule("DB_PASSWORD", "1d")
-    before = rotation.due_dates()
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "XXX-9")
-        time.tzset()
-        there = rotation.due_dates()
-    time.tzset()
-    assert before == there == {"DB_PASSWORD": "2027-01-16T08:00:00Z"}
-
-
-def test_a_time_in_the_future_is_warned_about(rotation, clock, capsys):
-    rotation.schedule("DB_PASSWORD", "30d")
-    clock[0] -= 86400
-    assert rotation.due() == []
-    said = "the policy of 'DB_PASSWORD' has a time in the future, 2027-01-15T08:00:00Z; once the clock is"
-    assert capsys.readouterr().err == f"paissive_secrets: warning: {said} right: rotate now DB_PASSWORD\n"
-
-
-def test_rotate_due_says_when_the_others_are_due(say, clock):
-    Path(".env").write_text(f"A_TOKEN={OLD}\nB_TOKEN={OLD}\n")
-    ps.SecretRotation("env").schedule("A_TOKEN", "1h")
-    ps.SecretRotation("env").schedule("B_TOKEN", "1d")
-    clock[0] += 3600
-    assert say("rotate", "due") == (1, "A_TOKEN\ndue later: B_TOKEN 2027-01-16T08:00:00Z\n")
-    later = {"due": ["A_TOKEN"], "later": {"B_TOKEN": "2027-01-16T08:00:00Z"}}
-    code, said = say("rotate", "due", "--json")
-    assert (code, json.loads(said)) == (1, later)
-    say("rotate", "unschedule", "A_TOKEN")
-    assert say("rotate", "due") == (0, "due later: B_TOKEN 2027-01-16T08:00:00Z\n")
-
-
-def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
-    rotation.schedule("DB_PASSWORD", "30d", keep_previous="7d")
-    rotation.rotate("DB_PASSWORD", NEW)
-    for days, previous in [(6, OLD), (1, None)]:
-        clock[0] += days * 86400
-        assert (rotation.rotate_due(), stages(rotation)[0]) == ([], previous)
-    rotation.rotate("DB_PASSWORD", OLD)
-    rotation.schedule("DB_PASSWORD", "30d")
-    clock[0] += 8 * 86400
-    assert (rotation.rotate_due(), stages(rotation)[0]) == ([], NEW)
-
-
-class Unwritable(ps.MemoryStore):
-    """A store that can't change what has the name `full`."""
-
-    full = ""
-    unreadable = ""
-
-    def get(self, name):
-        if name == self.unreadable:
-            raise ps.Denied("no access", hint="log in again")
-        return super().get(name)
-
-    def set(self, name, *value):
-        if name == self.full:
-            raise ps.Unavailable("disk full", hint="what was there is unchanged")
-        (super().set if value else super().delete)(name, *value)
-
-    delete = set
-
-
-def fail_late(tmp_path, full):
-    """A rotation to NEW that could not write what has the name `full`, and what it said."""
-    rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
-    store.set("DB_PASSWORD", OLD)
-    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "full", full))
-    said = refusal(rotation.rotate, "DB_PASSWORD", NEW)
-    store.full = ""
-    rotation.schedule("DB_PASSWORD", "30d")
-    return rotation, said
-
-
-def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path):
-    for full in ("DB_PASSWORD__PENDING", "DB_PASSWORD"):
-        rotation, said = fail_late(tmp_path / full, full)
-        problem = (
-            "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
-        )
-        assert said == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD"
-        rotation.resume("DB_PASSWORD")
-        assert stages(rotation) == (OLD, NEW, None)
-
-
-def test_a_rotation_that_fails_after_apply_says_so_whatever_fails(tmp_path, monkeypatch):
-    rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
-    store.set("DB_PASSWORD", OLD)
-    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "unreadable", "DB_PASSWORD"))
-    failed = "rotation of 'DB_PASSWORD' failed after apply:"
-    todo = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
-    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"Denied: {failed} no access; {todo}"
-    store.unreadable = ""
-    refuse = unittest.mock.Mock(side_effect=ps.Unsafe("others can write it"))
-    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: monkeypatch.setattr(ps, "rewrite", refuse))
-    assert refusal(rotation.resume, "DB_PASSWORD") == f"Unsafe: {failed} others can write it; {todo}"
-    assert stages(rotation) == (OLD, NEW, NEW)
-
-
-@pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
-def test_an_abort_that_fails_once_the_new_value_is_current_can_be_repeated(tmp_path, action, value):
-    rotation, _ = fail_late(tmp_path, "DB_PASSWORD__PENDING")
-    rotation.schedule("DB_PASSWORD", "30d", apply="exit 3")
-    problem = "apply of 'DB_PASSWORD' failed: it ended with status 3; then use"
-    assert refusal(rotation.abort, "DB_PASSWORD").startswith(f"RotationFailed: {problem}")
-    applied = []
-    rotation.schedule("DB_PASSWORD", "30d", apply=applied.append)
-    getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
-    assert (applied, *stages(rotation)[1:]) == ([value], value, None)
-
-
-def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
-    rotation.schedule("DB_PASSWORD", "1d", apply=lambda v: rotation.unschedule("DB_PASSWORD"))
-    rotation.rotate("DB_PASSWORD", NEW)
-    assert (rotation.unschedule("DB_PASSWORD"), stages(rotation)[1]) == (False, NEW)
-
-
-def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
-    class OwnError(Exception):
-        pass
-
-    class Failing(ps.MemoryStore):
-        def set(self, name, value):
-            if name.startswith("B_"):
-                raise OwnError(value)
-            super().set(name, value)
-
-    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
-    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN", "D_TOKEN"):
-        ps.MemoryStore.set(store, name, OLD)
-        rotation.schedule(name, 1, apply=fail if name == "A_TOKEN" else None)
-    clock[0] += 9
-    problem = "RotationFailed: apply of 'A_TOKEN' failed: it raised ValueError; 'B_TOKEN': OwnError; "
-    assert refusal(rotation.rotate_due) == problem + "rotated: C_TOKEN, D_TOKEN"
-    left = ["A_TOKEN__PENDING", "C_TOKEN__PREVIOUS", "D_TOKEN__PREVIOUS"]
-    assert sorted(name for name in store.names() if "__" in name) == left
-
-
-def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
-    store = ps.MemoryStore()
-    store.get = lambda name: CANARY + "\udcff"
-    error = failure(ps.SecretRotation(store, tmp_path / "rotation.json").rotate, "ODD_TOKEN")
-    assert (error.message, error.__context__) == ("the value is not UTF-8", None)
-
-
-def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
-    generators = ("hex:8", None, lambda: "x" * 9, ("printf", "12345\n"), "command:printf 12 | cat")
-    for generate, length in zip(generators, (16, 43, 9, 5, 2)):
-        rotation.schedule("DB_PASSWORD", "1d", generate=generate)
-        rotation.rotate("DB_PASSWORD")
-        assert len(stages(rotation)[1]) == length
-    rotation.schedule("DB_PASSWORD", "1d", generate=fail)
-    assert "generate of 'DB_PASSWORD' failed: it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD")
-
-
-def test_a_generator_that_fails_changes_nothing(rotation):
-    failed = "generate of 'DB_PASSWORD' failed: "
-    for generate, problem in (
-        (fail, failed + "it raised ValueError"),
-        ("command:true", failed + "it returned nothing"),
-        ("command:exit 1", failed + "it ended with status 1"),
-        (["no-such-program"], failed + "no-such-program: No such file or directory"),
-        (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
-        (lambda: None, "the new value of 'DB_PASSWORD' is not text, but NoneType"),
-        (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
-        (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
-    ):
-        rotation.schedule("DB_PASSWORD", "1d", generate=generate)
-        error = failure(rotation.rotate, "DB_PASSWORD")
-        assert (error.message, error.__context__, stages(rotation)) == (problem, None, (None, OLD, None))
-        assert "rotate resume" not in error.hint  # for nothing was begun
-
-
-def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
-    threads = threading.active_count()
-    rotation.schedule("DB_PASSWORD", 1_234_567, apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
-    rotation.rotate("DB_PASSWORD", NEW)
-    assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
-    assert threading.active_count() == threads
-    policy = json.loads(Path(rotation.path).read_text())["stores"][rotation._backend.location()][
-        "DB_PASSWORD"
-    ]
-    assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
-    rotation.schedule(
-        "DB_PASSWORD", "1d", apply="command:echo a command: >> said", verify="echo command:b >> said"
-    )
-    rotation.rotate("DB_PASSWORD", OLD)
-    assert Path("said").read_text() == "a command:\ncommand:b\n"
-
-
-def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
-    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/new/rotation.json")
-    rotation = ps.SecretRotation("env")
-    assert (ps.SecretConfig().path, rotation.path) == (
-        f"{tmp_path}/app.json",
-        f"{tmp_path}/new/rotation.json",
-    )
-    assert (rotation.scheduled(), rotation.unschedule("A_TOKEN")) == ([], False)
-    monkeypatch.setenv("A_TOKEN", CANARY)
-    rotation.schedule("A_TOKEN", "1d")
-    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-
-
-def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(rotation, here):
-    make_fifo("held")
-    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
-    rotation.schedule("DB_PASSWORD", "1d", apply="sleep 60 > held & sleep 60", timeout=0.5)
-    assert "it took longer than 0.5 s" in refusal(rotation.rotate, "DB_PASSWORD")
-    assert eventually(lambda: os.read(reader, 1)) == b""  # nobody has it open
-    os.close(reader)
-
-
-@pytest.mark.parametrize("holder", ["sleep 60", "setsid sleep 60"])
-def test_a_generator_whose_background_process_holds_its_output_is_stopped(rotation, here, holder):
-    make_fifo("held")
-    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
-    script = f"command:exec 3> held; {holder} & echo $! > pid; printf 12345678"
-    rotation.schedule("DB_PASSWORD", "1d", generate=script, timeout=2)
-    refused = "generate of 'DB_PASSWORD' failed: it took longer than 2 s"
-    assert failure(rotation.rotate, "DB_PASSWORD").message == refused
-    if holder.startswith("setsid"):  # it left the session on purpose, and is not waited for
-        with pytest.raises(BlockingIOError):
-            os.read(reader, 1)
-        os.kill(int(Path("pid").read_text()), signal.SIGKILL)
-    assert eventually(lambda: os.read(reader, 1)) == b""  # nobody has it open
-    os.close(reader)
-
-
-def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
-    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
-    rotation.schedule("DB_PASSWORD", "1d", apply="true")
-    other = ps.SecretRotation(rotation._backend, rotation.path)
-    other.schedule("DB_PASSWORD", "1d", apply=fail)
-    refused = "BadValue: apply of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
-    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
-    assert (taken, stages(rotation)) == ([], (None, OLD, None))
-    assert rotation.due() == []  # nothing was begun
-    for verify, named in ((functools.partial(fail), "partial"), ([].append, "list.append")):
-        other.schedule("DB_PASSWORD", "1d", verify=verify)
-        refused = f"BadValue: verify of 'DB_PASSWORD' is a function of another program: '{named}'"
-        assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"{refused}; rotate it there"
-    other.schedule("DB_PASSWORD", "1d", generate=fail)
-    refused = "BadValue: generate of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
-    assert refusal(rotation.rotate, "DB_PASSWORD") == refused
-
-
-@pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz", 5])
-def test_an_unfinished_rotation_is_due_whatever_the_clock_said_when_it_began(rotation, started):
-    rotation.schedule("DB_PASSWORD", "30d")
-    rotation._policies().change("DB_PASSWORD", {"started": started})
-    assert rotation.due() == ["DB_PASSWORD"]
-
-
-def test_a_rotation_is_due_since_it_was_begun_and_an_interval_after_it_was_done(rotation, clock):
-    rotation.schedule("DB_PASSWORD", "30d", apply=fail)
-    clock[0] += 3600
-    assert "it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD")
-    clock[0] += 3600
-    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-15T09:00:00Z"}
-    rotation.schedule("DB_PASSWORD", "1d")
-    rotation.resume("DB_PASSWORD")
-    clock[0] += 3600
-    rotation.schedule("DB_PASSWORD", "1d")  # which begins no interval
-    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-16T10:00:00Z"}
-
-
-def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
-    intervals = ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), 1e10]
-    policies = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in intervals]
-    policies += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
-    policies += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
-    refusals = "(every|timeout|keep_previous) isn't a valid interval|not a command"
-    refusals += "|a word of the command (is|has)|no such generator"
-    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
-    for policy in policies:
-        policy = {"every": "1d", "apply": "false", **policy}
-        assert re.match(f"BadValue: ({refusals})", refusal(rotation.schedule, "DB_PASSWORD", **policy))
-    rotation.rotate("DB_PASSWORD", NEW)
-    assert taken == [NEW]
-
-
-def test_a_policy_has_what_is_asked_for_and_else_the_defaults(rotation):
-    rotation.schedule("DB_PASSWORD", "1d")
-    for options in ({}, {"timeout": 5, "keep_previous": "2d", "apply": ["a", "b"], "verify": "c"}):
-        rotation.schedule("DB_PASSWORD", "1d", **options)
-        policy = rotation._policies().get("DB_PASSWORD")
-        expected = {"every": "1d", "timeout": "60s", "generate": "token:32", "scheduled": policy["scheduled"]}
-        assert policy == {**expected, **options, **({"verify": ["sh", "-c", "c"]} if options else {})}
-
-
-def test_options_of_a_rotation_are_given_by_name(rotation):
-    for act, options in ((rotation.schedule, ["1d", "hex:8"]), (rotation.abort, [True])):
-        with pytest.raises(TypeError, match="positional"):
-            act("DB_PASSWORD", *options)
-
-
-def kinds(function, argument):
-    """The types of an argument that a type checker accepts."""
-    hint = typing.get_type_hints(function)[argument]
-    return {typing.get_origin(kind) or kind for kind in typing.get_args(hint)}
-
-
-def test_a_type_checker_accepts_what_a_policy_may_have_and_what_redact_takes():
-    command = {collections.abc.Callable, collections.abc.Sequence, str}
-    for name, accepted in {
-        "every": {str, float},
-        "timeout": {str, float},
-        "keep_previous": {str, float, type(None)},
-        "generate": command,
-        "apply": {*command, type(None)},
-        "verify": {*command, type(None)},
-    }.items():
-        assert kinds(ps.SecretRotation.schedule, name) == accepted
-    sources = {str, type(None), ps.SecretsManager, collections.abc.Iterable}
-    assert kinds(ps.redact_logs, "source") > sources
-    assert kinds(ps.redact, "source") == {ps.RedactingFilter, *kinds(ps.redact_logs, "source")}
-
-
-def test_a_refused_schedule_changes_nothing(rotation, monkeypatch):
-    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
-    with monkeypatch.context() as patch:
-        patch.setattr(ps, "rewrite", unittest.mock.Mock(side_effect=ps.Unavailable("disk full")))
-        assert refusal(rotation.schedule, "DB_PASSWORD", "2d", apply=print) == "Unavailable: disk full"
-    assert refusal(rotation.schedule, "ABSENT", "1d").startswith("NotFound: no secret named 'ABSENT'")
-    rotation.rotate("DB_PASSWORD", NEW)
-    assert (taken, rotation.scheduled()) == ([NEW], ["DB_PASSWORD"])
-
-
-def test_a_rotation_is_of_the_default_store_of_a_manager_that_it_is_given(tmp_path):
-    manager = ps.SecretsManager("memory")
-    ps.SecretRotation(manager, tmp_path / "rotation.json").rotate("A_TOKEN", NEW)
-    assert manager.get_secret("A_TOKEN") == NEW
-
-
-def test_a_rotation_in_a_program_is_written_to_the_dotenv_file(here):
-    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
-    ps.SecretRotation("env", "rotation.json").rotate("A_TOKEN", NEW)
-    assert ps.Dotenv((here / ".env").read_text()).values({}) == {"A_TOKEN": NEW, "A_TOKEN__PREVIOUS": OLD}
-
-
-def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
-    Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
-    now = ("rotate", "now", "DB_PASSWORD")
-    missing = "no policy says how to replace 'DB_PASSWORD' and where to apply the new value; "
-    assert say(*now) == (2, f"{missing}use: rotate schedule DB_PASSWORD, or --generate or --stdin\n")
-    say("rotate", "schedule", "DB_PASSWORD")
-    with monkeypatch.context() as patch:
-        patch.setenv("DB_PASSWORD", OLD)
-        hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; remove it there\n"
-        assert say(*now) == (2, hidden)
-    assert say(*now) == (0, "rotated DB_PASSWORD\n") and f"DB_PASSWORD={OLD}" not in Path(".env").read_text()
-
-
-@pytest.mark.parametrize("action", ["now", "abort"])
-def test_a_reference_is_not_rotated_in_the_place_of_its_secret(say, action):
-    lines = "DB_PASSWORD=secret://file/DB_PASSWORD\n" + "DB_PASSWORD__PENDING=new\n" * (action == "abort")
-    Path(".env").write_text(lines)
-    say("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied")
-    code, said = say("rotate", action, "DB_PASSWORD")
-    assert (code, said.partition(";")[0]) == (2, "'DB_PASSWORD' is a reference to secret://file/DB_PASSWORD")
-    assert (Path(".env").read_text(), Path("applied").exists()) == (lines, False)
-
-
-def test_rotations_of_one_name_exclude_each_other_in_threads_and_processes(rotation, tmp_path):
-    refused = []
-
-    def apply(value):
-        with ThreadPoolExecutor() as pool:
-            refused.append(str(pool.submit(rotation.rotate, "DB_PASSWORD").exception()))
-        env = {"PAISSIVE_ROTATION_FILE": rotation.path}
-        refused.append(err(cli("rotate", "now", "DB_PASSWORD", env=env)).strip())
-
-    rotation.schedule("DB_PASSWORD", "1d", generate=["printf", "12345678"], apply=apply)
-    rotation.rotate("DB_PASSWORD")
-    problem = f"a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); try again when it is done"
-    assert (refused, list(tmp_path.glob(".*"))) == ([problem] * 2, [])
-
-
-def kill_rotation(folder, script, kill):
-    """Kill a rotation while apply runs `script`; return the process ID of that, and another rotation."""
-    (folder / ".env").write_text(f"DB_PASSWORD={OLD}\n")
-    rotation = ps.SecretRotation(ps.EnvironmentStore(str(folder / ".env")), folder / "rotation.json")
-    rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {folder}; {script}")
-    argv = [sys.executable, "-m", MODULE.stem, "rotate", "now", "DB_PASSWORD"]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(argv, cwd=folder, env=env) as rotating:
-        pid = eventually(lambda: int((folder / "pid").read_text()))
-        eventually(lambda: f"(process {pid})" in refusal(rotation.abort, "DB_PASSWORD"))  # it was started
-        rotating.send_signal(kill)
-    return pid, rotation
-
-
-@pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM, SIGHUP], ids=str)
-def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
-    script = "read v || :; echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo $v >> target"
-    pid, rotation = kill_rotation(tmp_path, script, kill)
-    if kill == signal.SIGKILL:  # its command runs on
-        for act in (rotation.abort, rotation.resume):
-            assert f"is under way (process {pid})" in refusal(act, "DB_PASSWORD")
-    (tmp_path / "go").touch()
-    eventually(lambda: rotation.abort("DB_PASSWORD"), raised=ps.Conflict)
-    assert ((tmp_path / "target").read_text().splitlines()[-1], stages(rotation)[1]) == (OLD, OLD)
-
-
-def test_abort_can_be_forced_while_a_command_runs_on(tmp_path):
-    pid, rotation = kill_rotation(tmp_path, "[ -e pid ] || { echo $$ > pid; exec sleep 60; }", SIGKILL)
-    assert refusal(rotation.abort, "DB_PASSWORD").startswith("Conflict: ")
-    rotation.abort("DB_PASSWORD", force=True)
-    os.kill(pid, signal.SIGKILL)
-    assert stages(rotation) == (None, OLD, None)
-    rotation.rotate("DB_PASSWORD", NEW)
-
-
-@pytest.mark.parametrize("when", ["at once", "apply", "verify"])
-def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, when):
-    class Raced(ps.MemoryStore):
-        def set(self, name, value):
-            is_raced = when == "at once" and name.endswith("__PENDING")
-            super().set(name, "theirs" if is_raced else value)
-
-    def step(kind, value):
-        done.append(kind)
-        if kind == when:
-            store.set("DB_PASSWORD__PENDING", "theirs")
-
-    done, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
-    store.set("DB_PASSWORD", OLD)
-    steps = {kind: functools.partial(step, kind) for kind in ("apply", "verify")}
-    rotation.schedule("DB_PASSWORD", "1d", **steps)
-    refused = "Conflict: the pending value of 'DB_PASSWORD' was changed meanwhile; try again"
-    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
-    assert (done, stages(rotation)) == (
-        [] if when == "at once" else ["apply", "verify"],
-        (None, OLD, "theirs"),
-    )
-
-
-@pytest.fixture
-def rotate(tmp_path, say, monkeypatch):
-    """Run a `rotate` command over sealed files with one secret."""
-    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
-    sealed_store(tmp_path, monkeypatch).set("A_TOKEN", "first")
-    return functools.partial(say, "rotate")
-
-
-def test_rotate_now_says_where_it_looked_if_nothing_is_scheduled(tmp_path, say):
-    nothing = f"note: nothing is scheduled in {tmp_path}/rotation.json; for another store add --backend\n"
-    assert say("rotate", "now") == (0, nothing)
-    Path(".env").write_text("A_TOKEN=1\n")
-    say("rotate", "schedule", "A_TOKEN")
-    assert say("rotate", "now") == (0, "")  # not due yet
-
-
-def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
-    assert rotate("now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
-    assert re.fullmatch("[0-9a-f]{16}", say("get", "A_TOKEN")[1])
-    assert rotate("now", "A_TOKEN", "--stdin", stdin="typed\n") == (0, "rotated A_TOKEN\n")
-    assert say("get", "A_TOKEN") == (0, "typed")
-    assert rotate("now", "A_TOKEN", "--generate", "hex:8", "--stdin", stdin="typed\n")[0] == 2
-    assert rotate("now", "A_TOKEN", "--generate", "")[1].startswith("no such generator")
-
-
-@pytest.mark.parametrize("options", [["--stdin"], ["--generate", "hex:8"]])
-def test_rotate_now_makes_no_secret_of_a_misspelt_name(options, rotate, say):
-    typo = "no secret named 'A_TOKNE'; see: list\n"
-    assert rotate("now", "A_TOKNE", *options, stdin="typed\n") == (1, typo)
-    assert say("list") == (0, "A_TOKEN\n")
-
-
-def test_rotate_now_goes_on_after_a_failure_and_exits_with_the_worst_code(rotate, say):
-    say("set", "B_TOKEN", stdin="first")
-    rotate("schedule", "A_TOKEN", "--apply", "false")
-    rotate("schedule", "B_TOKEN")
-    status, said = rotate("now", "A_TOKEN", "B_TOKEN")
-    assert status == 2 and said.startswith("rotated B_TOKEN\napply of 'A_TOKEN' failed: ")
-
-
-def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
-    rotate("now", "A_TOKEN", "--stdin", stdin="second")
-    say("set", "A_TOKEN", stdin="first")
-    said = "the previous value of 'A_TOKEN' is its current one; rotate to another\n"
-    assert rotate("rollback", "A_TOKEN") == (2, said)
-
-
-def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
-    typo = "no secret named 'A_TOKNE'; see: list\n"
-    assert rotate("schedule", "A_TOKNE") == (1, typo)
-
-
-def test_rotate_due_names_what_rotate_now_then_rotates(rotate, say, clock):
-    assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:8") == (0, "")
-    assert rotate("due") == (0, "due later: A_TOKEN 2027-01-15T08:00:01Z\n")
-    assert rotate("now") == (0, "")
-    clock[0] += 1
-    assert rotate("due") == (1, "A_TOKEN\n")
-    assert rotate("now") == (0, "rotated A_TOKEN\n")
-    assert re.fullmatch("[0-9a-f]{16}", say("get", "A_TOKEN")[1])
-    assert say("get", "A_TOKEN", "--stage", "previous") == (0, "first")
-    assert say("list") == (0, "A_TOKEN\n")
-
-
-def test_rotate_rollback_swaps_the_values_and_rotate_drop_forgets_the_previous_one(rotate, say):
-    rotate("now", "A_TOKEN", "--stdin", stdin="second")
-    assert rotate("rollback", "A_TOKEN") == (0, "")
-    assert say("get", "A_TOKEN") == (0, "first")
-    assert say("get", "A_TOKEN", "--stage", "previous") == (0, "second")
-    assert rotate("drop", "A_TOKEN") == (0, "")
-    assert say("get", "A_TOKEN", "--stage", "previous")[0] == 1
-    assert rotate("drop", "A_TOKEN")[0] == 1
-
-
-def test_rotate_unschedule_ends_what_rotate_schedule_began(rotate, clock):
-    assert rotate("schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
-    assert rotate("unschedule", "A_TOKEN") == (0, "")
-    clock[0] += 10**9
-    assert rotate("due") == (0, "")
-
-
-@pytest.mark.parametrize("words", ["abort A_TOKEN --force", "resume A_TOKEN", "unschedule A_TOKEN"])
-def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
-    assert rotate(*words.split())[0] == 1
-
-
-def test_rotate_schedule_refuses_what_is_no_interval(rotate):
-    refused = "every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
-    assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
-
-
-@pytest.mark.parametrize(
-    ("policy", "said"),
-    [
-        ({}, "the policy of 'A' has no valid time; schedule it again"),
-        ({"scheduled": "2026-01-01"}, "the policy of 'A' has no valid time; schedule it again"),
-        (
-            {"scheduled": "2026-01-01T00:00:00Z", "every": "x"},
-            "every in the policy of 'A' isn't a valid interval; write 30d, 12h, 90m or 2w",
-        ),
-    ],
-)
-def test_a_policy_that_can_not_be_right_says_what_is_wrong(policy, said, rotation, clock, capsys):
-    policies = {"version": 1, "stores": {rotation._backend.location(): {"A": policy}}}
-    Path(rotation.path).write_text(json.dumps(policies))
-    Path(rotation.path).chmod(0o600)
-    assert rotation.due_dates() == {"A": "2027-01-15T08:00:00Z"}  # now
-    assert (rotation.due(), capsys.readouterr().err) == (["A"], f"paissive_secrets: warning: {said}\n")
-
-
-@pytest.mark.parametrize(
-    ("edited", "said"),
-    [
-        *(
-            ({"apply": bad}, "not a command; use a shell command line, or a list of arguments")
-            for bad in (5, [])
-        ),
-        (
-            {"apply": ["a\0"]},
-            "a word of the command has a NUL character; encode binary values, with base64 …",
-        ),
-        ({"verify": "command: "}, "not a command; use a shell command line, or a list of arguments"),
-        ({"verify": {}}, "verify of 'DB_PASSWORD' is a function of another program: None; rotate it there"),
-        ({"generate": "tokn:32"}, "no such generator; use token:32, password:24, …"),
-        (
-            {"apply": ["true"], "timeout": "x"},
-            "the timeout of 'DB_PASSWORD' isn't a valid interval; write 30d, 12h, 90m or 2w",
-        ),
-    ],
-)
-def test_a_policy_that_was_edited_by_hand_is_checked_before_a_step_is_run(edited, said, rotation):
-    rotation.schedule("DB_PASSWORD", "1d")
-    rotation._policies().change("DB_PASSWORD", edited)
-    assert as_shown(str(failure(rotation.rotate, "DB_PASSWORD")), said)
-
-
-def test_a_rotation_of_all_that_is_due_says_that_it_rotated_nothing(rotation, clock):
-    rotation.schedule("DB_PASSWORD", 1, apply="exit 3")
-    clock[0] += 9
-    refused = "RotationFailed: apply of 'DB_PASSWORD' failed: it ended with status 3; rotated: nothing"
-    assert refusal(rotation.rotate_due) == refused
-
-
-def test_a_policy_without_a_timeout_has_one_of_a_minute(rotation, monkeypatch):
-    rotation.schedule("DB_PASSWORD", "1d", apply="true")
-    rotation._policies().change("DB_PASSWORD", {"timeout": None})
-    given = []
-    monkeypatch.setattr(ps, "run_command", lambda *args, **more: given.append(args[2]))
-    rotation.rotate("DB_PASSWORD")
-    assert given == [60]
-
-
-def test_a_policy_that_can_not_be_right_hides_no_other_one(say, clock):
-    Path(".env").write_text("A=1\nB=2\nC=3\n")
-    for name, every in [("A", "41d"), ("B", "30d"), ("C", "41d")]:
-        assert say("rotate", "schedule", name, "--every", every) == (0, "")
-    Path("rotation.json").write_text(Path("rotation.json").read_text().replace("41d", "soon"))
-    status, said = say("rotate", "due")
-    assert (status, said[:4], said.count("isn't a valid interval")) == (1, "A\nC\n", 2)
-    assert said.endswith("due later: B 2027-02-14T08:00:00Z\n")
-
-
-@pytest.mark.parametrize(("ahead", "is_told"), [(290, False), (310, True)])
-def test_a_policy_from_a_clock_five_minutes_ahead_is_pointed_out(ahead, is_told, rotation, clock, capsys):
-    clock[0] += ahead
-    rotation.schedule("DB_PASSWORD", "1d")
-    clock[0] -= ahead
-    rotation.due()
-    said = capsys.readouterr().err
-    assert ("has a time in the future" in said) == is_told
-    assert said == "" or said.endswith("; once the clock is right: rotate now DB_PASSWORD\n")
-
-
-def test_a_rotation_does_not_take_what_it_can_not_read_for_absent(tmp_path, monkeypatch):
-    store = ps.MemoryStore()
-    store.set("A", OLD)
-    rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
-    monkeypatch.setattr(store, "get", unittest.mock.Mock(side_effect=ps.Unavailable("no answer")))
-    assert refusal(rotation.rotate, "A", NEW) == "Unavailable: no answer"
-    assert list(store.names()) == ["A"]
-
-
-def test_when_secrets_are_due_is_not_guessed_for_policies_that_are_sealed(tmp_path, monkeypatch):
-    store = sealed_store(tmp_path, monkeypatch)
-    store.set("A", OLD)
-    ps.SecretRotation(store).schedule("A", "30d")
-    monkeypatch.delenv("PAISSIVE_IDENTITY")
-    locked = ps.SecretRotation(ps.FileStore(tmp_path / ".paissive"))
-    assert refusal(locked.due).startswith("Locked: ")
-
-
 # === Import and export ===
 
 
@@ -15107,6 +14010,1564 @@ def test_the_lines_of_every_secret_in_json_are_masked():
     leaves = {"password": "V4x7qk9w\nK2p8zm3t", "token": "R5n1yd6s\nB7h0cj4v"}
     lines = {line.encode() for leaf in leaves.values() for line in leaf.split("\n")}
     assert lines <= ps.encodings_of(json.dumps(leaves))
+
+
+# === Rotation ===
+# A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
+# outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
+# the others, SystemExit takes the place of the signal.
+
+OLD, NEW = "old-" + "value", CANARY
+# The number of the step after which a rotation by a policy with apply and verify has …
+PENDING, APPLIED, VERIFIED, KEPT, CURRENT, RECORDED = 2, 4, 6, 8, 9, 10
+ROTATED = {
+    "env": (env_store, "DB_PASSWORD"),
+    "file": (sealed_store, "DB_PASSWORD"),
+    "memory": (STORES["memory"], "DB_PASSWORD"),
+    "vault, a field": (STORES["vault, KV 2, http"], "app/db#password"),
+    "vault, the value": (STORES["vault, KV 2, http"], "app/token"),
+    "vault, KV 1": (STORES["vault, KV 1, http"], "app/db#password"),
+}
+
+
+def replaceable(rotation, apply):
+    """Schedule DB_PASSWORD, and return its apply, whose `side_effect` may be replaced during a rotation."""
+    mock = unittest.mock.Mock(side_effect=apply)
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda value: mock(value))
+    return mock
+
+
+def stages(rotation, name="DB_PASSWORD"):
+    manager = ps.SecretsManager(rotation._backend)
+    return tuple(manager.get_secret(name, stage=stage) for stage in ("previous", "current", "pending"))
+
+
+class Rotated:
+    """A secret with a history, a file that apply writes it to, and rotations of it that get killed."""
+
+    def __init__(self, tmp_path, store, name):
+        self.store, self.name, self.target = store, name, tmp_path / "target"
+        self.apply, self.verify = self.target.write_text, lambda value: value == self.target.read_text()
+        self.rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
+
+    def begin(self, stages=("older", OLD)):
+        ps.remove_secret(self.store, self.name, "pending")
+        self.rotation.unschedule(self.name)  # with what is recorded there of a rotation
+        steps = {"apply": lambda value: self.apply(value), "verify": lambda value: self.verify(value)}
+        self.store.set(self.name, OLD)  # what doesn't exist can't be scheduled
+        self.rotation.schedule(self.name, "30d", **steps)
+        for stage, value in zip(("previous", "current", "pending"), (*stages, None, None)):
+            if value is None:
+                ps.remove_secret(self.store, self.name, stage)
+            else:
+                self.store.set(self.store.stage_name(self.name, stage), value)
+        self.target.write_text(self.stages()[1] or "")
+
+    def stages(self):
+        for suffix in ps.STAGES.values():  # as a new process would see them
+            os.environ.pop(self.name + suffix, None)
+        return stages(self.rotation, self.name)
+
+    def rotate(self, n):
+        """Rotate to NEW and be killed after the nth step; return whether there was one."""
+        return self.act(lambda rotation: rotation.rotate(self.name, NEW), n)
+
+    def act(self, action, n):
+        if not isinstance(self.store, (ps.EnvironmentStore, ps.FileStore)):
+            return self._act(action, n, sys.exit)
+        die = functools.partial(signal.raise_signal, signal.SIGKILL)
+        return ended(in_child(lambda: self._act(action, n, die))) == [signal.SIGKILL]
+
+    def _act(self, action, n, die):
+        steps = itertools.count(1)
+        with contextlib.suppress(SystemExit):
+            self.watch(action, lambda: die() if next(steps) == n else None)
+            return False
+        return True
+
+    def watch(self, action, after):
+        """Act, and call `after` after each step."""
+
+        def ticking(call):
+            def tick(*args, **kwargs):
+                result = call(*args, **kwargs)
+                if not str(args[0]).endswith((".env", ".age")):  # whose stores are counted
+                    after()
+                return result
+
+            return tick
+
+        kind = type(self.store)  # which views of it share
+        members = [(kind, "set"), (kind, "delete"), (self, "apply"), (self, "verify")]
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, member in [*members, (ps, "rewrite")]:
+                patch.setattr(owner, member, ticking(getattr(owner, member)))
+            action(self.rotation)
+
+    def outcomes(self, action, before=("older", OLD)):
+        """What `action` makes of a rotation that was killed, for each step: the stages and the target."""
+        for n in itertools.count(1):
+            self.begin(before)
+            if not self.rotate(n):
+                return
+            assert self.stages()[1] in (NEW, *(before[1:] or [None]))
+            with contextlib.suppress(ps.NotFound):  # nothing is unfinished
+                getattr(self.rotation, action)(self.name)
+            assert action == "resume" or self.rotation.due() == []
+            yield (*self.stages(), self.target.read_text())
+
+
+@pytest.fixture(params=ROTATED)
+def rotated(request, tmp_path, monkeypatch):
+    make, name = ROTATED[request.param]
+    yield (secret := Rotated(tmp_path, make(tmp_path, monkeypatch), name))
+    secret.stages()
+
+
+@pytest.fixture
+def in_memory(tmp_path):
+    return Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
+
+
+@pytest.fixture
+def rotation(tmp_path):
+    memory = ps.MemoryStore()
+    memory.set("DB_PASSWORD", OLD)
+    return ps.SecretRotation(memory, tmp_path / "rotation.json")
+
+
+def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rotated):
+    rotated.begin()
+    rotated.rotation.rotate(rotated.name, NEW)
+    assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
+    manager = ps.SecretsManager(rotated.store)
+    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
+    rotated.rotation.rollback(rotated.name)
+    assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
+    assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
+    assert rotated.stages() == (None, OLD, None)
+    assert "has no previous value" in refusal(rotated.rotation.rollback, rotated.name)
+    manager.delete_secret(rotated.name)
+    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
+
+
+DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
+BEFORE, NOTHING, BACK = ("older", OLD, None, OLD), (None, None, None, ""), (NEW, OLD, None, OLD)
+
+
+def in_turn(outcomes):
+    """The outcomes for one step after the other, each once: how many steps there are is nobody's concern."""
+    return [outcome for outcome, _ in itertools.groupby(outcomes)]
+
+
+def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
+    assert in_turn(rotated.outcomes("resume")) == [BEFORE, DONE]
+    assert in_turn(rotated.outcomes("abort")) == [BEFORE, UNDONE, BACK, DONE]
+
+
+def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory):
+    assert in_turn(in_memory.outcomes("resume", (None, OLD))) == [UNDONE, DONE]
+    assert in_turn(in_memory.outcomes("abort", (None, OLD))) == [UNDONE, BACK, DONE]
+    assert in_turn(in_memory.outcomes("resume", ())) == [NOTHING, FIRST]
+
+
+def test_a_rotation_of_an_empty_value_is_undone_like_any_other(in_memory):
+    undone, back, done = (None, "", None, ""), (NEW, "", None, ""), ("", NEW, None, NEW)
+    assert in_turn(in_memory.outcomes("abort", (None, ""))) == [undone, back, done]
+
+
+# What there is before an action and after each of its steps: the previous, current and pending value (first,
+# old or new), whether it is due (!), and the value where it is used. No kill leaves anything else.
+SEEN = {
+    "rotate": ({"new_value": NEW}, 0, "fo-.o fo-!o fon!o fon!n oon!n onn!n onn.n on-.n"),
+    "resume": ({}, PENDING, "fon!o fon!n oon!n onn!n onn.n on-.n"),
+    "abort": ({}, VERIFIED, "fon!n fon!o fon.o fo-.o"),
+    "abort once the old value is kept": ({}, KEPT, "oon!n oon!o -on!o -on.o -o-.o"),
+    "abort once the new value is current": ({}, CURRENT, "onn!n onn!o oon!o non!o non.o no-.o"),
+    "abort with force": ({"force": True}, CURRENT, "onn!n onn.n on-.n"),
+    "rollback": ({}, RECORDED, "onn.n on-.n on-!n ono!n ono!o nno!o noo!o noo.o no-.o"),
+    "drop": ({}, RECORDED, "onn.n on-.n -n-.n"),
+}
+
+
+@pytest.mark.parametrize("row", SEEN)
+def test_each_step_of_an_action_leaves_what_the_next_action_needs(row, in_memory):
+    letters = {"older": "f", OLD: "o", NEW: "n", None: "-"}
+    (arguments, before, seen), action = SEEN[row], row.partition(" ")[0]
+
+    def look():
+        stages = "".join(letters[value] for value in in_memory.stages())
+        return stages + ".!"[len(in_memory.rotation.due())] + letters[in_memory.target.read_text()]
+
+    in_memory.begin()
+    if before:
+        in_memory.rotate(before)
+    found = [look()]
+    in_memory.watch(
+        lambda rotation: getattr(rotation, action)("DB_PASSWORD", **arguments), lambda: found.append(look())
+    )
+    assert " ".join(in_turn(found)) == seen
+
+
+def test_a_rotation_to_an_empty_value_is_finished_or_given_up_like_any_other(rotation):
+    for action, current in (("abort", OLD), ("resume", ""), ("rotate_due", "")):
+        rotation._backend.set("DB_PASSWORD", OLD)
+        apply = replaceable(rotation, fail)
+        assert "failed: it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD", "")
+        assert refusal(rotation.rotate, "DB_PASSWORD").startswith(
+            "Conflict: a rotation of 'DB_PASSWORD' was left"
+        )
+        apply.side_effect = (applied := []).append
+        getattr(rotation, action)(*["DB_PASSWORD"] * (action != "rotate_due"))
+        assert (applied, stages(rotation)[1:], rotation.due()) == ([current], (current, None), [])
+    rotation.rollback("DB_PASSWORD")
+    rotation.rollback("DB_PASSWORD")
+    assert stages(rotation) == (OLD, "", None)
+
+
+def test_a_bad_name_is_refused_before_anything_is_made(tmp_path):
+    rotation = ps.SecretRotation(ps.MemoryStore(), tmp_path / "new" / "rotation.json")
+    for act in (rotation.rotate, rotation.resume, rotation.abort, rotation.drop, rotation.rollback):
+        assert refusal(act, "../x").startswith("BadName: bad name '../x'")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
+    refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
+    refused += ": rotate abort DB_PASSWORD --force"
+    for n in (KEPT, CURRENT):
+        in_memory.begin(())
+        in_memory.rotate(n)
+        assert refusal(in_memory.rotation.abort, "DB_PASSWORD") == refused
+        in_memory.rotation.abort("DB_PASSWORD", force=True)
+        assert (*in_memory.stages(), NEW) == FIRST
+
+
+def test_a_leftover_pending_value_never_passes_for_that_of_a_later_rotation(in_memory):
+    for n in range(1, APPLIED):
+        in_memory.begin()
+        in_memory.rotate(RECORDED)
+        in_memory.act(lambda rotation: rotation.rotate("DB_PASSWORD", "newer"), n)
+        with contextlib.suppress(ps.NotFound):
+            in_memory.rotation.abort("DB_PASSWORD")
+        assert in_memory.stages() == (OLD, NEW, None)
+
+
+def test_what_is_due_is_rotated_to_no_value_that_is_left_of_a_rotation_or_an_abort(in_memory, clock):
+    in_memory.begin()
+    in_memory.rotate(RECORDED)
+    clock[0] += 31 * 86400
+    assert in_memory.rotation.rotate_due() == ["DB_PASSWORD"]
+    previous, current, pending = in_memory.stages()
+    assert (previous, current in (OLD, NEW), pending) == (NEW, False, None)
+    in_memory.begin()
+    in_memory.rotate(VERIFIED)
+    in_memory.act(lambda rotation: rotation.abort("DB_PASSWORD"), 3)
+    clock[0] += 31 * 86400
+    left = "RotationFailed: a rotation of 'DB_PASSWORD' was left unfinished; rotated: nothing"
+    assert refusal(in_memory.rotation.rotate_due) == left
+    assert in_memory.stages() == ("older", OLD, NEW)
+
+
+def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
+    in_memory.begin()
+    in_memory.rotate(RECORDED)
+    assert in_memory.rotation.drop("DB_PASSWORD")
+    nothing = "NotFound: no rotation of 'DB_PASSWORD' was left unfinished; nothing to do"
+    for act in (in_memory.rotation.abort, in_memory.rotation.resume):
+        assert refusal(act, "DB_PASSWORD") == nothing
+    assert in_memory.stages() == (None, NEW, None)
+
+
+def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply="no-such-command")
+    for act in (rotation.rotate, rotation.abort):
+        assert "ended with status 127" in refusal(act, "DB_PASSWORD")
+    rotation.abort("DB_PASSWORD", force=True)
+    assert (stages(rotation), rotation.due()) == ((None, OLD, None), [])
+
+
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_resume_and_abort_may_be_killed_as_well(in_memory, action):
+    for n in (PENDING, KEPT, CURRENT, RECORDED):
+        was_killed, m = True, 0
+        while was_killed:
+            m += 1
+            in_memory.begin()
+            in_memory.rotate(n)
+            was_killed = in_memory.act(lambda rotation: getattr(rotation, action)("DB_PASSWORD"), m)
+            assert in_memory.stages()[1] in (OLD, NEW)
+            with contextlib.suppress(ps.NotFound):
+                getattr(in_memory.rotation, action)("DB_PASSWORD")
+            assert in_memory.stages()[1:] == (in_memory.target.read_text(), None)
+
+
+def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped(in_memory):
+    for n in range(1, RECORDED + 2):  # at the end, only pending is left to be dropped
+        in_memory.begin()
+        in_memory.rotate(n)
+        assert in_memory.rotation.due() == in_memory.rotation.rotate_due() == ["DB_PASSWORD"] * (n < RECORDED)
+        assert (in_memory.rotation.due(), in_memory.stages()[1] != OLD) == ([], True)
+    refused = "Conflict: a rotation of 'DB_PASSWORD' was left unfinished; use: rotate resume DB_PASSWORD"
+    for n in range(PENDING, RECORDED):  # at the end, the new value is current, which nothing says yet
+        in_memory.begin()
+        in_memory.rotate(n)
+        before = in_memory.stages()
+        for act in (in_memory.rotation.rotate, in_memory.rotation.rollback, in_memory.rotation.drop):
+            assert refusal(act, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
+        assert (before[2], in_memory.stages()) == (NEW, before)
+    in_memory.begin(("older", OLD, NEW))
+    assert refusal(in_memory.rotation.drop, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
+
+
+def test_without_a_policy_nothing_is_rotated_over_an_unfinished_rotation_either(in_memory):
+    for n in (1, 2, 3):  # pending, previous, current: there is no policy to write
+        in_memory.begin()
+        in_memory.rotation.unschedule("DB_PASSWORD")
+        in_memory.rotate(n)
+        before = in_memory.stages()
+        assert "was left unfinished" in refusal(in_memory.rotation.rotate, "DB_PASSWORD", "newer")
+        assert (before[2], in_memory.stages()) == (NEW, before)
+    assert before[1] == NEW
+
+
+def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", rotated.rotation.path)
+    rotated.begin()
+    assert rotated.rotation.scheduled() == [rotated.name]
+    assert ps.delete_secret(rotated.name, backend=rotated.store)
+    assert rotated.rotation.scheduled() == []
+
+
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_a_killed_rotation_of_all_fields_loses_none_however_they_are_spelled(tmp_path, action):
+    old, new = '{"a": 1, "p": "old"}', '{"a": 1, "p": "new"}'
+    for n in range(1, 5):  # set pending, keep previous, set current, delete pending
+        rotated = Rotated(tmp_path, bao().store(), "app#")
+        rotated.store.set("app#", old)
+        assert rotated.act(lambda rotation: rotation.rotate("app#", '{"p":"new","a":1}'), n)
+        with contextlib.suppress(ps.NotFound):  # nothing is unfinished
+            getattr(rotated.rotation, action)("app#")
+        undone = (None, old, None) if n < 3 else (new, old, None)
+        assert rotated.stages() == ((old, new, None) if action == "resume" or n == 4 else undone)
+
+
+def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
+    rotation.schedule("DB_PASSWORD", "30d")
+    rotation._backend.delete("DB_PASSWORD")
+    problem = "NotFound: there is a policy for 'DB_PASSWORD', but no such secret; set it again, or: rotate"
+    assert refusal(rotation.rotate, "DB_PASSWORD") == f"{problem} unschedule DB_PASSWORD"
+    assert list(rotation._backend.names()) == []
+
+
+@pytest.mark.parametrize("name, field", [("app/db#password", "password"), ("app/db", "value")])
+def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field):
+    store = bao().store()
+    store.set_fields("app/db", {field: OLD, "user": "app"})
+    ps.SecretRotation(store, tmp_path / "rotation.json").rotate(name, NEW)
+    assert store.get_fields("app/db") == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
+    assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
+
+
+def fail(value=CANARY):
+    raise ValueError(f"no good: {value}")
+
+
+FAILING = [
+    ("apply", "exit 3", "it ended with status 3"),
+    ("verify", "kill -9 $$", "it ended with signal 9"),
+    ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
+    ("apply", fail, "it raised ValueError"),
+    ("apply", lambda value: {}[value], "it raised KeyError"),
+    ("apply", lambda value: 1 / 0, "it raised ZeroDivisionError"),
+    ("apply", lambda value: False, "it returned False"),
+    ("verify", lambda value: False, "it returned False"),
+]
+
+
+@pytest.mark.parametrize("kind, step, problem", FAILING)
+def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation, kind, step, problem):
+    rotation.schedule("DB_PASSWORD", "30d", **{kind: step})
+    error = failure(rotation.rotate, "DB_PASSWORD", NEW)
+    assert error.message == f"{kind} of 'DB_PASSWORD' failed: {problem}"
+    assert error.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
+    if kind == "verify":  # which the old value needn't pass
+        rotation.abort("DB_PASSWORD")
+        assert stages(rotation) == (None, OLD, None)
+
+
+@pytest.mark.parametrize("result", [None, "", 0, [], True])
+def test_a_step_fails_for_no_other_result_than_false(rotation, result):
+    rotation.schedule("DB_PASSWORD", "30d", apply=lambda value: result, verify=lambda value: result)
+    rotation.rotate("DB_PASSWORD", "pässwort-" + NEW)
+    assert stages(rotation) == (OLD, "pässwort-" + NEW, None)
+
+
+def test_a_failure_is_seen_where_a_program_ignores_the_end_of_its_children(rotation):
+    def rotate():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        assert "failed: this process ignores SIGCHLD" in refusal(rotation.rotate, "DB_PASSWORD")
+
+    rotation.schedule("DB_PASSWORD", "1d", apply="false")
+    assert ended(in_child(rotate)) == [0]
+
+
+def test_a_command_line_below_one_that_ignores_the_end_of_its_children_sees_failures(here):
+    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1d", apply="exit 3")
+    ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+    done = subprocess.run([*PROGRAM, "rotate", "now", "A_TOKEN"], stderr=subprocess.PIPE, preexec_fn=ignore)
+    assert (done.returncode, b"ended with status 3" in done.stderr) == (2, True)
+
+
+def test_a_command_gets_the_value_on_stdin_and_nothing_that_opens_a_store(rotation, here, monkeypatch, capfd):
+    variables = dict.fromkeys([*OPENERS, "A_TOKEN__PENDING"], CANARY + "-opens")
+    variables |= {"A_TOKEN": "ordinary", "ORDINARY": NEW, "JOBS__PENDING": "5"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    script = 'cat > stdin; env > env; tr "\\0" " " < /proc/$$/cmdline > argv; cat stdin; cat stdin >&2'
+    rotation.schedule("DB_PASSWORD", 60, apply=["sh", "-c", script])
+    rotation.rotate("DB_PASSWORD", NEW)
+    inherited = Path("env").read_text()
+    assert (Path("stdin").read_text(), CANARY in inherited + Path("argv").read_text()) == (NEW, False)
+    assert ("A_TOKEN=ordinary" in inherited, "JOBS__PENDING=5" in inherited) == (True, True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_file_of_the_rotation_and_no_output_holds_a_value(tmp_path, say, monkeypatch):
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("DB_PASSWORD", OLD + CANARY)
+    said, lines = "", ["schedule --apply 'cat; exit 1'", "now --stdin", "now --stdin", "resume"]
+    for line in [*lines, "schedule --apply cat", "resume", "rollback", "abort"]:
+        action, *options = shlex.split(line)
+        said += say("rotate", action, "DB_PASSWORD", *options, "--backend", "file", stdin=CANARY)[1]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    held = b"".join(path.read_bytes() for path in files)
+    assert CANARY.encode() not in said.encode() + held
+    assert (tmp_path / ".paissive/rotation/DB_PASSWORD.age" in files, b"DB_PASSWORD" in held) == (True, False)
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(("action", "value"), [("resume", NEW), ("abort", OLD)])
+def test_the_commands_for_what_failed_finish_or_undo_a_rotation(action, value, here, say):
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    say("rotate", "schedule", "A_TOKEN", "--apply", "test -e ready")
+    assert say("rotate", "now", "A_TOKEN", "--stdin", stdin=NEW)[0] == 2
+    Path("ready").touch()
+    assert say("rotate", action, "A_TOKEN") == (0, "")
+    assert ps.get_secret("A_TOKEN", backend="env") == value
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list whose first item is the time."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(ps.time, "time", lambda: now[0])
+    return now
+
+
+def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
+    rotation.schedule("DB_PASSWORD", "30d")
+    ps.set_secret("API_TOKEN", OLD, backend=rotation._backend)
+    rotation.schedule("API_TOKEN", 36 * 3600)
+    clock[0] += 36 * 3600 - 1
+    assert rotation.due() == []
+    clock[0] += 1
+    assert (rotation.rotate_due(), rotation.due()) == (["API_TOKEN"], [])
+    clock[0] += 29 * 86400
+    assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
+    assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
+    assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+def test_what_is_due_does_not_depend_on_the_time_zone(rotation, clock, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d")
+    before = rotation.due_dates()
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX-9")
+        time.tzset()
+        there = rotation.due_dates()
+    time.tzset()
+    assert before == there == {"DB_PASSWORD": "2027-01-16T08:00:00Z"}
+
+
+def test_a_time_in_the_future_is_warned_about(rotation, clock, capsys):
+    rotation.schedule("DB_PASSWORD", "30d")
+    clock[0] -= 86400
+    assert rotation.due() == []
+    said = "the policy of 'DB_PASSWORD' has a time in the future, 2027-01-15T08:00:00Z; once the clock is"
+    assert capsys.readouterr().err == f"paissive_secrets: warning: {said} right: rotate now DB_PASSWORD\n"
+
+
+def test_rotate_due_says_when_the_others_are_due(say, clock):
+    Path(".env").write_text(f"A_TOKEN={OLD}\nB_TOKEN={OLD}\n")
+    ps.SecretRotation("env").schedule("A_TOKEN", "1h")
+    ps.SecretRotation("env").schedule("B_TOKEN", "1d")
+    clock[0] += 3600
+    assert say("rotate", "due") == (1, "A_TOKEN\ndue later: B_TOKEN 2027-01-16T08:00:00Z\n")
+    dates = {"due": {"A_TOKEN": "2027-01-15T09:00:00Z"}, "later": {"B_TOKEN": "2027-01-16T08:00:00Z"}}
+    code, said = say("rotate", "due", "--json")
+    assert (code, json.loads(said)) == (1, {**dates, "unfinished": {}})
+    say("rotate", "unschedule", "A_TOKEN")
+    assert say("rotate", "due") == (0, "due later: B_TOKEN 2027-01-16T08:00:00Z\n")
+
+
+def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
+    rotation.schedule("DB_PASSWORD", "30d", keep_previous="7d")
+    rotation.rotate("DB_PASSWORD", NEW)
+    for days, previous in [(6, OLD), (1, None)]:
+        clock[0] += days * 86400
+        assert (rotation.rotate_due(), stages(rotation)[0]) == ([], previous)
+    rotation.rotate("DB_PASSWORD", OLD)
+    rotation.schedule("DB_PASSWORD", "30d")
+    clock[0] += 8 * 86400
+    assert (rotation.rotate_due(), stages(rotation)[0]) == ([], NEW)
+
+
+class Unwritable(ps.MemoryStore):
+    """A store that can't change what has the name `full`."""
+
+    full = ""
+    unreadable = ""
+
+    def get(self, name):
+        if name == self.unreadable:
+            raise ps.Denied("no access", hint="log in again")
+        return super().get(name)
+
+    def set(self, name, *value):
+        if name == self.full:
+            raise ps.Unavailable("disk full", hint="what was there is unchanged")
+        (super().set if value else super().delete)(name, *value)
+
+    delete = set
+
+
+def fail_late(tmp_path, full):
+    """A rotation to NEW that could not write what has the name `full`, and what it said."""
+    rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
+    rotation.schedule("DB_PASSWORD", "30d", apply=fail, verify=fail)
+    steps = rotation._functions["DB_PASSWORD"]
+    steps.update(apply=str, verify=lambda value: setattr(store, "full", full))
+    said = refusal(rotation.rotate, "DB_PASSWORD", NEW)
+    store.full, steps["verify"] = "", str
+    return rotation, said
+
+
+def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path):
+    for full in ("DB_PASSWORD__PENDING", "DB_PASSWORD"):
+        rotation, said = fail_late(tmp_path / full, full)
+        problem = (
+            "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
+        )
+        assert said == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD"
+        rotation.resume("DB_PASSWORD")
+        assert stages(rotation) == (OLD, NEW, None)
+
+
+def test_a_rotation_that_fails_after_apply_says_so_whatever_fails(tmp_path, monkeypatch):
+    rotation = ps.SecretRotation(store := Unwritable(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
+    rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "unreadable", "DB_PASSWORD"))
+    failed = "rotation of 'DB_PASSWORD' failed after apply:"
+    todo = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"Denied: {failed} no access; {todo}"
+    store.unreadable = ""
+    refuse = unittest.mock.Mock(side_effect=ps.Unsafe("others can write it"))
+    rotation._functions["DB_PASSWORD"]["verify"] = lambda value: monkeypatch.setattr(ps, "rewrite", refuse)
+    assert refusal(rotation.resume, "DB_PASSWORD") == f"Unsafe: {failed} others can write it; {todo}"
+    assert stages(rotation) == (None, OLD, NEW)
+
+
+@pytest.mark.parametrize("action, value", [("resume", NEW), ("abort", OLD)])
+def test_an_abort_that_fails_once_the_new_value_is_current_can_be_repeated(tmp_path, action, value):
+    rotation, _ = fail_late(tmp_path, "DB_PASSWORD__PENDING")
+    steps = rotation._functions["DB_PASSWORD"]
+    steps["apply"] = lambda value: False
+    problem = "apply of 'DB_PASSWORD' failed: it returned False; then use"
+    assert refusal(rotation.abort, "DB_PASSWORD").startswith(f"RotationFailed: {problem}")
+    steps["apply"] = (applied := []).append
+    getattr(rotation, action)("DB_PASSWORD")  # apply may have got half way, so resume repeats it
+    assert (applied, *stages(rotation)[1:]) == ([value], value, None)
+
+
+def test_a_policy_that_is_dropped_during_the_rotation_stays_dropped(rotation):
+    delete = rotation._policies().delete  # which `unschedule` refuses during a rotation
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda value: delete("DB_PASSWORD"))
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (rotation.unschedule("DB_PASSWORD"), stages(rotation)[1]) == (False, NEW)
+
+
+def test_a_rotation_that_fails_holds_up_no_other_and_shows_no_value(tmp_path, clock):
+    class OwnError(Exception):
+        pass
+
+    class Failing(ps.MemoryStore):
+        def set(self, name, value):
+            if name.startswith("B_"):
+                raise OwnError(value)
+            super().set(name, value)
+
+    rotation = ps.SecretRotation(store := Failing(), tmp_path / "rotation.json")
+    for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN", "D_TOKEN"):
+        ps.MemoryStore.set(store, name, OLD)
+        rotation.schedule(name, 1, apply=fail if name == "A_TOKEN" else None)
+    clock[0] += 9
+    problem = "RotationFailed: apply of 'A_TOKEN' failed: it raised ValueError; 'B_TOKEN': OwnError; "
+    assert refusal(rotation.rotate_due) == problem + "rotated: C_TOKEN, D_TOKEN"
+    left = ["A_TOKEN__PENDING", "C_TOKEN__PREVIOUS", "D_TOKEN__PREVIOUS"]
+    assert sorted(name for name in store.names() if "__" in name) == left
+
+
+def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
+    store = ps.MemoryStore()
+    store.get = lambda name: CANARY + "\udcff"
+    error = failure(ps.SecretRotation(store, tmp_path / "rotation.json").rotate, "ODD_TOKEN")
+    assert (error.message, error.__context__) == ("the value is not UTF-8", None)
+
+
+def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
+    generators = ("hex:8", None, lambda: "x" * 9, ("printf", "12345\n"), "command:printf 12 | cat")
+    for generate, length in zip(generators, (16, 43, 9, 5, 2)):
+        rotation.schedule("DB_PASSWORD", "1d", generate=generate)
+        rotation.rotate("DB_PASSWORD")
+        assert len(stages(rotation)[1]) == length
+    rotation.schedule("DB_PASSWORD", "1d", generate=fail)
+    assert "generate of 'DB_PASSWORD' failed: it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD")
+
+
+def test_a_generator_that_fails_changes_nothing(rotation):
+    failed = "generate of 'DB_PASSWORD' failed: "
+    for generate, problem in (
+        (fail, failed + "it raised ValueError"),
+        ("command:true", failed + "it returned nothing"),
+        ("command:exit 1", failed + "it ended with status 1"),
+        (["no-such-program"], failed + "no-such-program: No such file or directory"),
+        (lambda: 5, "the new value of 'DB_PASSWORD' is not text, but int"),
+        (lambda: None, "the new value of 'DB_PASSWORD' is not text, but NoneType"),
+        (["printf", "\\377"], "the new value of 'DB_PASSWORD' is not UTF-8"),
+        (lambda: OLD, "the new value of 'DB_PASSWORD' is its current one"),
+    ):
+        rotation.schedule("DB_PASSWORD", "1d", generate=generate)
+        error = failure(rotation.rotate, "DB_PASSWORD")
+        assert (error.message, error.__context__, stages(rotation)) == (problem, None, (None, OLD, None))
+        assert "rotate resume" not in error.hint  # for nothing was begun
+
+
+def test_text_is_a_shell_command_line_and_a_list_is_arguments(rotation, here):
+    threads = threading.active_count()
+    rotation.schedule("DB_PASSWORD", 1_234_567, apply="tr a-z A-Z | cat > piped", verify=["tee", "$x"])
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (Path("piped").read_text(), Path("$x").read_text()) == (NEW.upper(), NEW)
+    assert threading.active_count() == threads
+    policy = json.loads(Path(rotation.path).read_text())["stores"][rotation._backend.location()][
+        "DB_PASSWORD"
+    ]
+    assert (policy["apply"][:2], policy["every"]) == (["sh", "-c"], 1_234_567)
+    rotation.schedule(
+        "DB_PASSWORD", "1d", apply="command:echo a command: >> said", verify="echo command:b >> said"
+    )
+    rotation.rotate("DB_PASSWORD", OLD)
+    assert Path("said").read_text() == "a command:\ncommand:b\n"
+
+
+def test_a_tilde_in_the_path_of_a_config_or_policies_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAISSIVE_CONFIG_FILE", "~/app.json")
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", "~/new/rotation.json")
+    rotation = ps.SecretRotation("env")
+    assert (ps.SecretConfig().path, rotation.path) == (
+        f"{tmp_path}/app.json",
+        f"{tmp_path}/new/rotation.json",
+    )
+    assert (rotation.scheduled(), rotation.unschedule("A_TOKEN")) == ([], False)
+    monkeypatch.setenv("A_TOKEN", CANARY)
+    rotation.schedule("A_TOKEN", "1d")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_command_that_takes_too_long_is_killed_with_all_that_it_started(rotation, here):
+    make_fifo("held")
+    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
+    rotation.schedule("DB_PASSWORD", "1d", apply="sleep 60 > held & sleep 60", timeout=0.5)
+    assert "it took longer than 0.5 s" in refusal(rotation.rotate, "DB_PASSWORD")
+    assert eventually(lambda: os.read(reader, 1)) == b""  # nobody has it open
+    os.close(reader)
+
+
+@pytest.mark.parametrize("holder", ["sleep 60", "setsid sleep 60"])
+def test_a_generator_whose_background_process_holds_its_output_is_stopped(rotation, here, holder):
+    make_fifo("held")
+    reader = os.open("held", os.O_RDONLY | os.O_NONBLOCK)
+    script = f"command:exec 3> held; {holder} & echo $! > pid; printf 12345678"
+    rotation.schedule("DB_PASSWORD", "1d", generate=script, timeout=2)
+    refused = "generate of 'DB_PASSWORD' failed: it took longer than 2 s"
+    assert failure(rotation.rotate, "DB_PASSWORD").message == refused
+    if holder.startswith("setsid"):  # it left the session on purpose, and is not waited for
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+        os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+    assert eventually(lambda: os.read(reader, 1)) == b""  # nobody has it open
+    os.close(reader)
+
+
+def test_a_function_is_not_forgotten_silently_by_another_program(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    other = ps.SecretRotation(rotation._backend, rotation.path)
+    other.schedule("DB_PASSWORD", "1d", apply=fail)
+    refused = "BadValue: apply of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
+    assert (taken, stages(rotation)) == ([], (None, OLD, None))
+    assert rotation.due() == []  # nothing was begun
+    for verify, named in ((functools.partial(fail), "partial"), ([].append, "list.append")):
+        other.schedule("DB_PASSWORD", "1d", verify=verify)
+        refused = f"BadValue: verify of 'DB_PASSWORD' is a function of another program: '{named}'"
+        assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"{refused}; rotate it there"
+    other.schedule("DB_PASSWORD", "1d", generate=fail)
+    refused = "BadValue: generate of 'DB_PASSWORD' is a function of another program: 'fail'; rotate it there"
+    assert refusal(rotation.rotate, "DB_PASSWORD") == refused
+
+
+@pytest.mark.parametrize("started", ["2099-01-01T00:00:00Z", "zzz", 5])
+def test_an_unfinished_rotation_is_due_whatever_the_clock_said_when_it_began(rotation, started):
+    rotation.schedule("DB_PASSWORD", "30d")
+    rotation._policies().change("DB_PASSWORD", {"started": started})
+    assert rotation.due() == ["DB_PASSWORD"]
+
+
+def test_a_rotation_is_due_since_it_was_begun_and_an_interval_after_it_was_done(rotation, clock):
+    apply = replaceable(rotation, fail)
+    clock[0] += 3600
+    assert "it raised ValueError" in refusal(rotation.rotate, "DB_PASSWORD")
+    clock[0] += 3600
+    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-15T09:00:00Z"}
+    apply.side_effect = None
+    rotation.resume("DB_PASSWORD")
+    clock[0] += 3600
+    rotation.schedule("DB_PASSWORD", "1d")  # which begins no interval
+    assert rotation.due_dates() == {"DB_PASSWORD": "2027-01-16T10:00:00Z"}
+
+
+def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
+    intervals = ["", "d", "30", "30y", "-1d", "0d", "30dd", "5md", "nan", "infd", 0, -5, float("inf"), 1e10]
+    policies = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in intervals]
+    policies += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
+    policies += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
+    refusals = "(every|timeout|keep_previous) isn't a valid interval|not a command"
+    refusals += "|a word of the command (is|has)|no such generator"
+    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
+    for policy in policies:
+        policy = {"every": "1d", "apply": "false", **policy}
+        assert re.match(f"BadValue: ({refusals})", refusal(rotation.schedule, "DB_PASSWORD", **policy))
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert taken == [NEW]
+
+
+def test_a_policy_has_what_is_asked_for_and_else_the_defaults(rotation):
+    rotation.schedule("DB_PASSWORD", "1d")
+    for options in ({}, {"timeout": 5, "keep_previous": "2d", "apply": ["a", "b"], "verify": "c"}):
+        rotation.schedule("DB_PASSWORD", "1d", **options)
+        policy = rotation._policies().get("DB_PASSWORD")
+        expected = {"every": "1d", "timeout": "60s", "generate": "token:32", "scheduled": policy["scheduled"]}
+        assert policy == {**expected, **options, **({"verify": ["sh", "-c", "c"]} if options else {})}
+
+
+def test_options_of_a_rotation_are_given_by_name(rotation):
+    for act, options in ((rotation.schedule, ["1d", "hex:8"]), (rotation.abort, [True])):
+        with pytest.raises(TypeError, match="positional"):
+            act("DB_PASSWORD", *options)
+
+
+def kinds(function, argument):
+    """The types of an argument that a type checker accepts."""
+    hint = typing.get_type_hints(function)[argument]
+    return {typing.get_origin(kind) or kind for kind in typing.get_args(hint)}
+
+
+def test_a_type_checker_accepts_what_a_policy_may_have_and_what_redact_takes():
+    command = {collections.abc.Callable, collections.abc.Sequence, str}
+    for name, accepted in {
+        "every": {str, float},
+        "timeout": {str, float},
+        "keep_previous": {str, float, type(None)},
+        "generate": command,
+        "apply": {*command, type(None)},
+        "verify": {*command, type(None)},
+    }.items():
+        assert kinds(ps.SecretRotation.schedule, name) == accepted
+    sources = {str, type(None), ps.SecretsManager, collections.abc.Iterable}
+    assert kinds(ps.redact_logs, "source") > sources
+    assert kinds(ps.redact, "source") == {ps.RedactingFilter, *kinds(ps.redact_logs, "source")}
+
+
+def test_a_refused_schedule_changes_nothing(rotation, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
+    with monkeypatch.context() as patch:
+        patch.setattr(ps, "rewrite", unittest.mock.Mock(side_effect=ps.Unavailable("disk full")))
+        assert refusal(rotation.schedule, "DB_PASSWORD", "2d", apply=print) == "Unavailable: disk full"
+    assert refusal(rotation.schedule, "ABSENT", "1d").startswith("NotFound: no secret named 'ABSENT'")
+    rotation.rotate("DB_PASSWORD", NEW)
+    assert (taken, rotation.scheduled()) == ([NEW], ["DB_PASSWORD"])
+
+
+def test_a_rotation_is_of_the_default_store_of_a_manager_that_it_is_given(tmp_path):
+    manager = ps.SecretsManager("memory")
+    ps.SecretRotation(manager, tmp_path / "rotation.json").rotate("A_TOKEN", NEW)
+    assert manager.get_secret("A_TOKEN") == NEW
+
+
+def test_a_rotation_in_a_program_is_written_to_the_dotenv_file(here):
+    (here / ".env").write_text(f"A_TOKEN={OLD}\n")
+    ps.SecretRotation("env", "rotation.json").rotate("A_TOKEN", NEW)
+    assert ps.Dotenv((here / ".env").read_text()).values({}) == {"A_TOKEN": NEW, "A_TOKEN__PREVIOUS": OLD}
+
+
+def test_a_rotation_whose_new_value_would_be_lost_or_hidden_is_not_begun(say, monkeypatch):
+    Path(".env").write_text(f"DB_PASSWORD={OLD}\n")
+    now = ("rotate", "now", "DB_PASSWORD")
+    missing = "no policy says how to replace 'DB_PASSWORD' and where to apply the new value; "
+    assert say(*now) == (2, f"{missing}use: rotate schedule DB_PASSWORD, or --generate or --stdin\n")
+    say("rotate", "schedule", "DB_PASSWORD")
+    with monkeypatch.context() as patch:
+        patch.setenv("DB_PASSWORD", OLD)
+        hidden = "variable DB_PASSWORD would hide the new value of 'DB_PASSWORD'; remove it there\n"
+        assert say(*now) == (2, hidden)
+    assert say(*now) == (0, "rotated DB_PASSWORD\n") and f"DB_PASSWORD={OLD}" not in Path(".env").read_text()
+
+
+@pytest.mark.parametrize("action", ["now", "abort"])
+def test_a_reference_is_not_rotated_in_the_place_of_its_secret(say, action):
+    lines = "DB_PASSWORD=secret://file/DB_PASSWORD\n" + "DB_PASSWORD__PENDING=new\n" * (action == "abort")
+    Path(".env").write_text(lines)
+    say("rotate", "schedule", "DB_PASSWORD", "--apply", "tee applied")
+    code, said = say("rotate", action, "DB_PASSWORD")
+    assert (code, said.partition(";")[0]) == (2, "'DB_PASSWORD' is a reference to secret://file/DB_PASSWORD")
+    assert (Path(".env").read_text(), Path("applied").exists()) == (lines, False)
+
+
+def test_rotations_of_one_name_exclude_each_other_in_threads_and_processes(rotation, tmp_path):
+    refused = []
+
+    def apply(value):
+        with ThreadPoolExecutor() as pool:
+            refused.append(str(pool.submit(rotation.rotate, "DB_PASSWORD").exception()))
+        env = {"PAISSIVE_ROTATION_FILE": rotation.path}
+        refused.append(err(cli("rotate", "now", "DB_PASSWORD", env=env)).strip())
+
+    rotation.schedule("DB_PASSWORD", "1d", generate=["printf", "12345678"], apply=apply)
+    rotation.rotate("DB_PASSWORD")
+    problem = f"a rotation of 'DB_PASSWORD' is under way (process {os.getpid()}); try again when it is done"
+    assert (refused, list(tmp_path.glob(".*"))) == ([problem] * 2, [])
+
+
+def kill_rotation(folder, script, kill):
+    """Kill a rotation while apply runs `script`; return the process ID of that, and another rotation."""
+    (folder / ".env").write_text(f"DB_PASSWORD={OLD}\n")
+    rotation = ps.SecretRotation(ps.EnvironmentStore(str(folder / ".env")), folder / "rotation.json")
+    rotation.schedule("DB_PASSWORD", "1d", apply=f"cd {folder}; {script}")
+    argv = [sys.executable, "-m", MODULE.stem, "rotate", "now", "DB_PASSWORD"]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, cwd=folder, env=env) as rotating:
+        pid = eventually(lambda: int((folder / "pid").read_text()))
+        eventually(lambda: f"(process {pid})" in refusal(rotation.abort, "DB_PASSWORD"))  # it was started
+        rotating.send_signal(kill)
+    return pid, rotation
+
+
+@pytest.mark.parametrize("kill", [SIGKILL, signal.SIGTERM, SIGHUP], ids=str)
+def test_no_command_of_a_killed_rotation_writes_after_its_abort(tmp_path, kill):
+    script = "read v || :; echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo $v >> target"
+    pid, rotation = kill_rotation(tmp_path, script, kill)
+    if kill == signal.SIGKILL:  # its command runs on
+        for act in (rotation.abort, rotation.resume):
+            assert f"is under way (process {pid})" in refusal(act, "DB_PASSWORD")
+    (tmp_path / "go").touch()
+    eventually(lambda: rotation.abort("DB_PASSWORD"), raised=ps.Conflict)
+    assert ((tmp_path / "target").read_text().splitlines()[-1], stages(rotation)[1]) == (OLD, OLD)
+
+
+def test_an_abort_with_force_waits_as_well_for_the_end_of_a_command_that_runs_on(tmp_path):
+    pid, rotation = kill_rotation(tmp_path, "[ -e pid ] || { echo $$ > pid; exec sleep 60; }", SIGKILL)
+    for force in (False, True):
+        assert f"is under way (process {pid})" in refusal(rotation.abort, "DB_PASSWORD", force=force)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: rotation.abort("DB_PASSWORD", force=True), raised=ps.Conflict)
+    assert stages(rotation) == (None, OLD, None)
+    rotation.rotate("DB_PASSWORD", NEW)
+
+
+@pytest.mark.parametrize("when", ["at once", "apply", "verify"])
+def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path, when):
+    class Raced(ps.MemoryStore):
+        def set(self, name, value):
+            is_raced = when == "at once" and name.endswith("__PENDING")
+            super().set(name, "theirs" if is_raced else value)
+
+    def step(kind, value):
+        done.append(kind)
+        if kind == when:
+            store.set("DB_PASSWORD__PENDING", "theirs")
+
+    done, rotation = [], ps.SecretRotation(store := Raced(), tmp_path / "rotation.json")
+    store.set("DB_PASSWORD", OLD)
+    steps = {kind: functools.partial(step, kind) for kind in ("apply", "verify")}
+    rotation.schedule("DB_PASSWORD", "1d", **steps)
+    refused = "Conflict: the pending value of 'DB_PASSWORD' was changed meanwhile; try again"
+    assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == refused
+    assert (done, stages(rotation)) == (
+        [] if when == "at once" else ["apply", "verify"],
+        (None, OLD, "theirs"),
+    )
+
+
+@pytest.fixture
+def rotate(tmp_path, say, monkeypatch):
+    """Run a `rotate` command over sealed files with one secret."""
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    sealed_store(tmp_path, monkeypatch).set("A_TOKEN", "first")
+    return functools.partial(say, "rotate")
+
+
+NOTHING_SCHEDULED = "nothing is scheduled for this store in {}; for another store add --backend, or: rotate …"
+
+
+@pytest.mark.parametrize("words", ["now", "due", "due --json"])
+def test_where_nothing_is_scheduled_cron_and_monitoring_fail_and_say_where_they_looked(words, tmp_path, say):
+    status, said = say("rotate", *words.split())
+    assert status == 2 and as_shown(said, NOTHING_SCHEDULED.format(f"{tmp_path}/rotation.json"))
+
+
+def test_rotate_now_says_nothing_while_nothing_is_due(say):
+    Path(".env").write_text("A_TOKEN=1\n")
+    say("rotate", "schedule", "A_TOKEN")
+    assert say("rotate", "now") == (0, "")  # not due yet
+
+
+def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
+    assert rotate("now", "A_TOKEN", "--generate", "hex:8") == (0, "rotated A_TOKEN\n")
+    assert re.fullmatch("[0-9a-f]{16}", say("get", "A_TOKEN")[1])
+    assert rotate("now", "A_TOKEN", "--stdin", stdin="typed\n") == (0, "rotated A_TOKEN\n")
+    assert say("get", "A_TOKEN") == (0, "typed")
+    assert rotate("now", "A_TOKEN", "--generate", "hex:8", "--stdin", stdin="typed\n")[0] == 2
+    assert rotate("now", "A_TOKEN", "--generate", "")[1].startswith("no such generator")
+
+
+@pytest.mark.parametrize("options", [["--stdin"], ["--generate", "hex:8"]])
+def test_rotate_now_makes_no_secret_of_a_misspelt_name(options, rotate, say):
+    typo = "no secret named 'A_TOKNE'; see: list\n"
+    assert rotate("now", "A_TOKNE", *options, stdin="typed\n") == (1, typo)
+    assert say("list") == (0, "A_TOKEN\n")
+
+
+def test_rotate_now_goes_on_after_a_failure_and_exits_with_the_worst_code(rotate, say):
+    say("set", "B_TOKEN", stdin="first")
+    rotate("schedule", "A_TOKEN", "--apply", "false")
+    rotate("schedule", "B_TOKEN")
+    status, said = rotate("now", "A_TOKEN", "B_TOKEN")
+    assert status == 2 and said.startswith("rotated B_TOKEN\napply of 'A_TOKEN' failed: ")
+
+
+def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
+    rotate("now", "A_TOKEN", "--stdin", stdin="second")
+    say("set", "A_TOKEN", stdin="first")
+    said = "the previous value of 'A_TOKEN' is its current one; rotate to another\n"
+    assert rotate("rollback", "A_TOKEN") == (2, said)
+
+
+def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
+    typo = "no secret named 'A_TOKNE'; see: list\n"
+    assert rotate("schedule", "A_TOKNE") == (1, typo)
+
+
+def test_rotate_due_names_what_rotate_now_then_rotates(rotate, say, clock):
+    assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:8") == (0, "")
+    assert rotate("due") == (0, "due later: A_TOKEN 2027-01-15T08:00:01Z\n")
+    assert rotate("now") == (0, "")
+    clock[0] += 1
+    assert rotate("due") == (1, "A_TOKEN\n")
+    assert rotate("now") == (0, "rotated A_TOKEN\n")
+    assert re.fullmatch("[0-9a-f]{16}", say("get", "A_TOKEN")[1])
+    assert say("get", "A_TOKEN", "--stage", "previous") == (0, "first")
+    assert say("list") == (0, "A_TOKEN\n")
+
+
+def test_rotate_rollback_swaps_the_values_and_rotate_drop_forgets_the_previous_one(rotate, say):
+    rotate("now", "A_TOKEN", "--stdin", stdin="second")
+    assert rotate("rollback", "A_TOKEN") == (0, "")
+    assert say("get", "A_TOKEN") == (0, "first")
+    assert say("get", "A_TOKEN", "--stage", "previous") == (0, "second")
+    assert rotate("drop", "A_TOKEN") == (0, "")
+    assert say("get", "A_TOKEN", "--stage", "previous")[0] == 1
+    assert rotate("drop", "A_TOKEN")[0] == 1
+
+
+def test_rotate_unschedule_ends_what_rotate_schedule_began(rotate, clock):
+    assert rotate("schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
+    assert rotate("unschedule", "A_TOKEN") == (0, "")
+    clock[0] += 10**9
+    assert rotate("due")[0] == 2
+
+
+@pytest.mark.parametrize("words", ["abort A_TOKEN --force", "resume A_TOKEN", "unschedule A_TOKEN"])
+def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
+    assert rotate(*words.split())[0] == 1
+
+
+def test_rotate_schedule_refuses_what_is_no_interval(rotate):
+    refused = "every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
+    assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({}, "the policy of 'A' has no valid time; schedule it again"),
+        ({"scheduled": "2026-01-01"}, "the policy of 'A' has no valid time; schedule it again"),
+        (
+            {"scheduled": "2026-01-01T00:00:00Z", "every": "x"},
+            "every in the policy of 'A' isn't a valid interval; write 30d, 12h, 90m or 2w",
+        ),
+    ],
+)
+def test_a_policy_that_can_not_be_right_says_what_is_wrong(policy, said, rotation, clock, capsys):
+    policies = {"version": 1, "stores": {rotation._backend.location(): {"A": policy}}}
+    Path(rotation.path).write_text(json.dumps(policies))
+    Path(rotation.path).chmod(0o600)
+    assert rotation.due_dates() == {"A": "2027-01-15T08:00:00Z"}  # now
+    assert (rotation.due(), capsys.readouterr().err) == (["A"], f"paissive_secrets: warning: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        *(
+            ({"apply": bad}, "not a command; use a shell command line, or a list of arguments")
+            for bad in (5, [])
+        ),
+        (
+            {"apply": ["a\0"]},
+            "a word of the command has a NUL character; encode binary values, with base64 …",
+        ),
+        ({"verify": "command: "}, "not a command; use a shell command line, or a list of arguments"),
+        ({"verify": {}}, "verify of 'DB_PASSWORD' is a function of another program: None; rotate it there"),
+        ({"generate": "tokn:32"}, "no such generator; use token:32, password:24, …"),
+        (
+            {"apply": ["true"], "timeout": "x"},
+            "the timeout of 'DB_PASSWORD' isn't a valid interval; write 30d, 12h, 90m or 2w",
+        ),
+    ],
+)
+def test_a_policy_that_was_edited_by_hand_is_checked_before_a_step_is_run(edited, said, rotation):
+    rotation.schedule("DB_PASSWORD", "1d")
+    rotation._policies().change("DB_PASSWORD", edited)
+    assert as_shown(str(failure(rotation.rotate, "DB_PASSWORD")), said)
+
+
+def test_a_rotation_of_all_that_is_due_says_that_it_rotated_nothing(rotation, clock):
+    rotation.schedule("DB_PASSWORD", 1, apply="exit 3")
+    clock[0] += 9
+    refused = "RotationFailed: apply of 'DB_PASSWORD' failed: it ended with status 3; rotated: nothing"
+    assert refusal(rotation.rotate_due) == refused
+
+
+def test_a_policy_without_a_timeout_has_one_of_a_minute(rotation, monkeypatch):
+    rotation.schedule("DB_PASSWORD", "1d", apply="true")
+    rotation._policies().change("DB_PASSWORD", {"timeout": None})
+    given = []
+    monkeypatch.setattr(ps, "run_command", lambda *args, **more: given.append(args[2]))
+    rotation.rotate("DB_PASSWORD")
+    assert given == [60]
+
+
+def test_a_policy_that_can_not_be_right_hides_no_other_one(say, clock):
+    Path(".env").write_text("A=1\nB=2\nC=3\n")
+    for name, every in [("A", "41d"), ("B", "30d"), ("C", "41d")]:
+        assert say("rotate", "schedule", name, "--every", every) == (0, "")
+    Path("rotation.json").write_text(Path("rotation.json").read_text().replace("41d", "soon"))
+    status, said = say("rotate", "due")
+    assert (status, said[:4], said.count("isn't a valid interval")) == (1, "A\nC\n", 2)
+    assert said.endswith("due later: B 2027-02-14T08:00:00Z\n")
+
+
+@pytest.mark.parametrize(("ahead", "is_told"), [(290, False), (310, True)])
+def test_a_policy_from_a_clock_five_minutes_ahead_is_pointed_out(ahead, is_told, rotation, clock, capsys):
+    clock[0] += ahead
+    rotation.schedule("DB_PASSWORD", "1d")
+    clock[0] -= ahead
+    rotation.due()
+    said = capsys.readouterr().err
+    assert ("has a time in the future" in said) == is_told
+    assert said == "" or said.endswith("; once the clock is right: rotate now DB_PASSWORD\n")
+
+
+def test_a_rotation_does_not_take_what_it_can_not_read_for_absent(tmp_path, monkeypatch):
+    store = ps.MemoryStore()
+    store.set("A", OLD)
+    rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
+    monkeypatch.setattr(store, "get", unittest.mock.Mock(side_effect=ps.Unavailable("no answer")))
+    assert refusal(rotation.rotate, "A", NEW) == "Unavailable: no answer"
+    assert list(store.names()) == ["A"]
+
+
+def test_when_secrets_are_due_is_not_guessed_for_policies_that_are_sealed(tmp_path, monkeypatch):
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("A", OLD)
+    ps.SecretRotation(store).schedule("A", "30d")
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    locked = ps.SecretRotation(ps.FileStore(tmp_path / ".paissive"))
+    assert refusal(locked.due).startswith("Locked: ")
+
+
+# While a rotation is unfinished, what would displace one of its values is refused; so are a deletion, and the
+# end of its policy, while a previous value has yet to be revoked.
+
+
+@pytest.fixture(params=["env", "file", "memory", "shelve", "vault, KV 2, http"])
+def unfinished(request, tmp_path, monkeypatch):
+    """A rotation of A_TOKEN that failed at apply, and its store."""
+    monkeypatch.chdir(tmp_path)
+    store = STORES[request.param](tmp_path, monkeypatch)
+    monkeypatch.setattr(ps.default_manager, "_default", store)
+    ps.set_secret("A_TOKEN", OLD)
+    rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
+    rotation.schedule("A_TOKEN", "1d", apply=lambda value: False)
+    assert "apply of 'A_TOKEN' failed" in refusal(rotation.rotate, "A_TOKEN", NEW)
+    return rotation
+
+
+UNFINISHED = (
+    "Conflict: a rotation of 'A_TOKEN' was left unfinished; use: rotate resume A_TOKEN, or: rotate abort"
+)
+
+
+def test_nothing_replaces_or_ends_what_a_rotation_is_about_until_it_is_finished(
+    unfinished, here, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", unfinished.path)
+    store = unfinished._backend
+    attempts = {
+        "set": lambda: ps.set_secret("A_TOKEN", "third"),
+        "set_unless_pending": lambda: store.set_unless_pending({"B_TOKEN": "1", "A_TOKEN": "third"}),
+        "config": lambda: ps.SecretConfig("c.json", store).set("A_TOKEN", "third", use_secret=True),
+        "schedule": lambda: unfinished.schedule("A_TOKEN", "2d"),
+        "unschedule": lambda: unfinished.unschedule("A_TOKEN"),
+        "delete": lambda: ps.delete_secret("A_TOKEN"),
+    }
+    said = {what: refusal(attempt)[: len(UNFINISHED)] for what, attempt in attempts.items()}
+    assert said == dict.fromkeys(attempts, UNFINISHED)
+    assert stages(unfinished, "A_TOKEN") == (None, OLD, NEW)
+    unfinished.abort("A_TOKEN", force=True)
+    ps.set_secret("A_TOKEN", "third")
+    assert ps.delete_secret("A_TOKEN") and unfinished.scheduled() == []
+
+
+@pytest.mark.parametrize("make", [env_store, sealed_store])
+def test_a_write_sees_a_rotation_that_begins_while_it_waits_for_the_lock(make, here, monkeypatch):
+    store = make(here, monkeypatch)
+    store.set("A_TOKEN", OLD)
+    other = make(here, monkeypatch) if make is env_store else ps.FileStore(store.folder)
+    enter = ps.FileLock.__enter__
+
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        other.set("A_TOKEN__PENDING", NEW)
+        return enter(lock)
+
+    for act in (lambda: store.set_unless_pending({"A_TOKEN": "third"}), lambda: store.delete("A_TOKEN")):
+        store.delete("A_TOKEN__PENDING") if "A_TOKEN__PENDING" in store.names() else None
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+        assert refusal(act).startswith(UNFINISHED)
+    assert store.get("A_TOKEN") == OLD
+
+
+def test_the_same_policy_once_more_brings_back_the_functions_to_resume_with(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda value: False)
+    assert "it returned False" in refusal(rotation.rotate, "DB_PASSWORD", NEW)
+    again = ps.SecretRotation(rotation._backend, rotation.path)
+    assert "is a function of another program" in refusal(again.resume, "DB_PASSWORD")
+    again.schedule("DB_PASSWORD", "1d", apply=lambda value: None)
+    again.resume("DB_PASSWORD")
+    assert stages(again) == (OLD, NEW, None)
+
+
+def test_a_set_waits_for_no_rotation_that_has_no_new_value_yet(rotation):
+    rotation.schedule(
+        "DB_PASSWORD", "1d", generate=lambda: ps.set_secret("DB_PASSWORD", "set", backend=store) or NEW
+    )
+    store = rotation._backend
+    rotation.rotate("DB_PASSWORD")
+    assert stages(rotation) == ("set", NEW, None)
+
+
+# What revoke got, and the stages after it; "!" is a failure.
+
+
+class Revoked:
+    """A rotation of DB_PASSWORD whose steps are noted; those in `failing` fail."""
+
+    def __init__(self, rotation, **more):
+        self.rotation, self.done, self.failing = rotation, [], set()
+        steps = {kind: functools.partial(self.step, kind) for kind in ("apply", "revoke")}
+        rotation.schedule("DB_PASSWORD", "1d", **steps, **more)
+
+    def step(self, kind, value):
+        self.done.append(f"{kind} {value}" + "!" * (kind in self.failing))
+        return kind not in self.failing
+
+    def take(self):
+        """What was done since the last time, and the stages."""
+        done, self.done = self.done, []
+        return done, stages(self.rotation)
+
+
+@pytest.fixture
+def revoked(rotation):
+    return Revoked(rotation)
+
+
+def test_the_previous_value_is_revoked_before_it_is_dropped_or_displaced(revoked):
+    revoked.rotation.rotate("DB_PASSWORD", "second")
+    assert revoked.take() == (["apply second"], (OLD, "second", None))
+    revoked.rotation.rotate("DB_PASSWORD", "third")
+    assert revoked.take() == ([f"revoke {OLD}", "apply third"], ("second", "third", None))
+    assert revoked.rotation.drop("DB_PASSWORD")
+    assert revoked.take() == (["revoke second"], (None, "third", None))
+    assert not revoked.rotation.drop("DB_PASSWORD")
+
+
+def test_the_end_of_an_overlap_revokes_and_is_repeated_after_a_failure(rotation, clock):
+    revoked = Revoked(rotation, keep_previous="1h")
+    rotation.rotate("DB_PASSWORD", NEW)
+    clock[0] += 3600
+    revoked.failing = {"revoke"}
+    assert "revoke of 'DB_PASSWORD' failed: it returned False" in refusal(rotation.rotate_due)
+    revoked.failing = set()
+    assert rotation.rotate_due() == []
+    assert revoked.take() == ([f"apply {NEW}", f"revoke {OLD}!", f"revoke {OLD}"], (None, NEW, None))
+
+
+def test_a_value_that_can_not_be_revoked_stays_until_it_is_given_up(revoked, say, monkeypatch):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    revoked.failing = {"revoke"}
+    failed = (
+        "RotationFailed: revoke of 'DB_PASSWORD' failed: it returned False; then repeat it, or give it up: "
+    )
+    for act in (revoked.rotation.drop, revoked.rotation.rotate):
+        assert refusal(act, "DB_PASSWORD") == f"{failed}rotate drop DB_PASSWORD --force"
+    assert stages(revoked.rotation) == (OLD, NEW, None)
+    assert revoked.rotation.drop("DB_PASSWORD", force=True)
+    assert stages(revoked.rotation) == (None, NEW, None)
+
+
+def test_while_a_value_has_yet_to_be_revoked_its_policy_stays(revoked, monkeypatch):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    monkeypatch.setenv("PAISSIVE_ROTATION_FILE", revoked.rotation.path)
+    owed = "Conflict: the previous value of 'DB_PASSWORD' has yet to be revoked; use: rotate drop DB_PASSWORD"
+    for act in (
+        lambda: revoked.rotation.unschedule("DB_PASSWORD"),
+        lambda: revoked.rotation.schedule("DB_PASSWORD", "1d"),
+        lambda: ps.delete_secret("DB_PASSWORD", backend=revoked.rotation._backend),
+    ):
+        assert refusal(act).startswith(owed)
+    revoked.rotation.schedule("DB_PASSWORD", "1d", revoke=(taken := []).append)  # another command
+    assert revoked.rotation.drop("DB_PASSWORD") and taken == [OLD]
+    assert revoked.rotation.unschedule("DB_PASSWORD")
+
+
+def test_no_value_that_is_current_or_pending_is_revoked(revoked):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    revoked.take()
+    revoked.rotation.rollback("DB_PASSWORD")
+    assert revoked.take() == ([f"apply {OLD}"], (NEW, OLD, None))
+    revoked.rotation._backend.set("DB_PASSWORD", NEW)  # somebody sets what is previous
+    assert revoked.rotation.drop("DB_PASSWORD")
+    assert revoked.take() == ([], (None, NEW, None))
+
+
+def test_an_abort_revokes_the_new_value_once_the_old_one_is_applied_again(revoked):
+    revoked.failing = {"apply"}
+    assert "apply of" in refusal(revoked.rotation.rotate, "DB_PASSWORD", NEW)
+    revoked.failing = {"revoke"}
+    assert "revoke of" in refusal(revoked.rotation.abort, "DB_PASSWORD")
+    assert revoked.take() == ([f"apply {NEW}!", f"apply {OLD}", f"revoke {NEW}!"], (None, OLD, NEW))
+    revoked.failing = set()
+    revoked.rotation.abort("DB_PASSWORD")
+    assert revoked.take() == ([f"apply {OLD}", f"revoke {NEW}"], (None, OLD, None))
+
+
+def test_an_abort_with_force_applies_and_revokes_nothing(revoked):
+    revoked.failing = {"apply"}
+    refusal(revoked.rotation.rotate, "DB_PASSWORD", NEW)
+    revoked.take()
+    revoked.rotation.abort("DB_PASSWORD", force=True)
+    assert revoked.take() == ([], (None, OLD, None))
+
+
+def test_a_new_value_that_has_been_current_is_kept_by_an_abort_and_revoked_later(in_memory):
+    in_memory.begin((None, OLD))
+    policies = in_memory.rotation._policies()
+    in_memory.rotate(CURRENT)
+    policies.change("DB_PASSWORD", {"revoke": ["false"]})
+    in_memory.rotation.abort("DB_PASSWORD")
+    assert in_memory.stages() == (NEW, OLD, None)
+    assert "revoke of 'DB_PASSWORD' failed" in refusal(in_memory.rotation.drop, "DB_PASSWORD")
+
+
+def test_what_a_killed_revocation_leaves_is_revoked_again(rotated):
+    rotated.begin(("older", OLD))
+    path = rotated.target.with_name("revoked")
+    policies = rotated.rotation._policies()
+    policies.change(rotated.name, {"revoke": ["sh", "-c", f"cat >> {path}; echo >> {path}"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(rotated.store), "delete", unittest.mock.Mock(side_effect=[ps.NotFound("no"), SystemExit])
+        )
+        with contextlib.suppress(SystemExit):
+            rotated.rotation.drop(rotated.name)
+    assert rotated.stages() == ("older", OLD, None)
+    assert rotated.rotation.drop(rotated.name)
+    assert (path.read_text(), rotated.stages()) == ("older\nolder\n", (None, OLD, None))
+
+
+# Policies with a revocation, which an older copy must not misread, are of version 2.
+
+
+@pytest.mark.parametrize(
+    ("path", "commit"),
+    [("rotation.json", "4020651"), ("rotation.json", "e8d51d2"), (None, "e8d51d2")],
+)
+def test_a_policy_with_a_revocation_is_refused_by_older_copies(path, commit, files):
+    module = older_module(commit)
+    rotation = ps.SecretRotation(files, path)
+    rotation.schedule("DB", "1d", apply="true", revoke="true")
+    old = module.SecretRotation(module.FileStore(files.folder), path)
+    for act in (lambda: old.rotate("DB", "v"), old.rotate_due):
+        with pytest.raises(module.SecretsError):
+            act()
+    assert rotation.scheduled() == ["DB"] and files.get("DB") == "db-value"
+
+
+@pytest.mark.parametrize("path", [None, "rotation.json"])
+def test_policies_of_an_older_copy_are_read_and_it_reads_those_without_revocation(path, files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    module = older_module("e8d51d2")
+    old = module.SecretRotation(module.FileStore(files.folder), path)
+    old.schedule("DB", "1d", apply="true", keep_previous="2d")
+    rotation = ps.SecretRotation(files, path)
+    assert (rotation.scheduled(), rotation.due()) == (["DB"], [])
+    rotation.rotate("DB", "new-value")
+    assert (old.due_dates(), files.get("DB")) == (rotation.due_dates(), "new-value")
+
+
+def test_policies_in_a_file_of_a_much_older_copy_are_refused_by_name(files):
+    module = older_module("4020651")
+    module.SecretRotation(module.FileStore(files.folder), "p.json").schedule("DB", "1d")
+    said = f"BadValue: {Path('p.json').absolute()} has no policies of version 1 or 2; use: rotate schedule"
+    assert refusal(ps.SecretRotation(files, "p.json").due) == said
+
+
+@functools.cache
+def older_module(commit):
+    """The module as a commit has it; skipped where that isn't in the repository's history."""
+    show = ["git", "show", f"{commit}:{MODULE.name}"]
+    found = subprocess.run(show, cwd=ROOT, capture_output=True)
+    needs(f"commit {commit}", found.returncode == 0)
+    path = Path(tempfile.mkdtemp()) / f"older_{commit}.py"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    path.write_bytes(found.stdout)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_policy_of_a_newer_version_is_refused_by_name(files):
+    files.policy_store().set("DB", 'version 3\n{"every": "1d"}')
+    said = "BadValue: the policy of 'DB' was written by a newer version; use a copy of that one"
+    assert refusal(ps.Policies(files).get, "DB") == said
+
+
+def test_policies_of_an_older_version_are_refused_by_name(files):
+    Path(".paissive/rotation.age").write_bytes(b"age-encryption.org/v1\n")
+    said = "BadValue: {} has policies of an older version; it is read no more: schedule its secrets again, …"
+    assert as_shown(
+        refusal(ps.SecretRotation(files).due), said.format(Path(".paissive/rotation.age").absolute())
+    )
+
+
+# What a failing step says.
+
+
+STDERR = [
+    ("apply", "echo one >&2; echo two >&2; exit 3", "it ended with status 3: one / two"),
+    ("apply", "seq 9 >&2; exit 3", "it ended with status 3: 7 / 8 / 9"),
+    ("verify", "cat >&2; exit 1", "it ended with status 1: ***"),
+    ("verify", "base64 >&2; exit 1", "it ended with status 1: ***"),
+    ("apply", f"echo was {OLD}, is $(cat) >&2; exit 1", "it ended with status 1: was ***, is ***"),
+    ("apply", r"printf '\033[2J\n' >&2; exit 1", r"it ended with status 1: \x1b[2J"),
+    ("apply", "sleep 60 & exit 1", "it ended with status 1"),
+    ("apply", "true >&2; exit 1", "it ended with status 1"),
+    ("generate", "echo one >&2; exit 1", "it ended with status 1: one"),
+    ("generate", "echo made-just-now; echo no made-just-now >&2; exit 1", "it ended with status 1: no ***"),
+    ("generate", "echo short; echo short >&2; exit 1", "it ended with status 1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "script", "said"), STDERR)
+def test_a_failing_step_shows_the_end_of_its_errors_without_values(kind, script, said, rotation):
+    step = f"command:{script}" if kind == "generate" else script
+    rotation.schedule("DB_PASSWORD", "1d", **{"generate": ["printf", CANARY], kind: step})
+    assert failure(rotation.rotate, "DB_PASSWORD").message == f"{kind} of 'DB_PASSWORD' failed: {said}"
+
+
+def test_a_short_value_hides_what_a_failing_step_says(rotation):
+    rotation.schedule("DB_PASSWORD", "1d", apply="cat >&2; exit 1")
+    said = failure(rotation.rotate, "DB_PASSWORD", "1234").message
+    assert said == "apply of 'DB_PASSWORD' failed: it ended with status 1"
+
+
+def test_errors_of_any_length_hold_up_no_step_and_show_no_part_of_a_value(rotation):
+    script = "v=$(cat); for i in $(seq 3000); do echo $v$v$v$v; done >&2; exit 1"
+    rotation.schedule("DB_PASSWORD", "1d", apply=script)
+    said = failure(rotation.rotate, "DB_PASSWORD", NEW).message
+    assert re.fullmatch(r"apply of 'DB_PASSWORD' failed: it ended with status 1: [* /]+", said)
+
+
+# Where commands run.
+
+
+COMMAND_FOLDERS = {
+    "env": lambda folder: ps.EnvironmentStore(folder / "app/.env"),
+    "file": lambda folder: ps.FileStore(folder / "app/.paissive"),
+    "memory": lambda folder: ps.MemoryStore(),
+}
+
+
+@pytest.mark.parametrize("kind", COMMAND_FOLDERS)
+def test_commands_run_in_the_folder_that_the_store_or_else_the_policies_are_in(kind, here, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    (here / "app").mkdir()
+    store = COMMAND_FOLDERS[kind](here)
+    store.set("A_TOKEN", OLD)
+    rotation = ps.SecretRotation(store, here / ("app/p.json" if kind == "memory" else "p.json"))
+    rotation.schedule("A_TOKEN", "1d", apply="pwd > where")
+    rotation.rotate("A_TOKEN", NEW)
+    assert (here / "app/where").read_text() == f"{here}/app\n"
+
+
+MISSING_PROGRAMS = {
+    "no-such-program x": "no-such-program",
+    "./no-such-file": "./no-such-file",
+    "cat > f": "",
+    "cd x; y": "",
+    "if true; then x; fi": "",
+    "X=1 no-such-program": "",
+    '"$HOME/x"': "",
+}
+
+
+@pytest.mark.parametrize("line", MISSING_PROGRAMS)
+def test_a_program_that_is_not_here_is_a_warning_when_it_is_scheduled(line, rotation, here, capsys):
+    for step in (line, shlex.split(line)) if MISSING_PROGRAMS[line] else (line,):
+        ps.warn_once.cache_clear()
+        rotation.schedule("DB_PASSWORD", "1d", apply=step)
+        warning = (
+            f"warning: apply of 'DB_PASSWORD': there is no program {MISSING_PROGRAMS[line]!r} here, seen from"
+        )
+        said = capsys.readouterr().err
+        assert (
+            said.startswith(f"paissive_secrets: {warning} {here}") if MISSING_PROGRAMS[line] else said == ""
+        )
+
+
+# What is unfinished, and at which step.
+
+
+@pytest.mark.parametrize(
+    ("n", "step"), [(1, "generate"), (PENDING, "generate"), (3, "apply"), (5, "verify"), (7, "store")]
+)
+def test_an_unfinished_rotation_has_the_step_and_the_time_at_which_it_was_left(n, step, in_memory, clock):
+    in_memory.begin()
+    in_memory.rotate(n)
+    assert in_memory.rotation.unfinished() == {"DB_PASSWORD": (step, "2027-01-15T08:00:00Z")}
+    in_memory.rotation.rotate_due()
+    assert in_memory.rotation.unfinished() == {}
+
+
+def test_an_abort_that_failed_is_unfinished_too(rotation):
+    apply = replaceable(rotation, fail)
+    refusal(rotation.rotate, "DB_PASSWORD", NEW)
+    refusal(rotation.abort, "DB_PASSWORD")
+    assert rotation.unfinished()["DB_PASSWORD"].step == "undo"
+    apply.side_effect = None
+    rotation.abort("DB_PASSWORD")
+    assert rotation.unfinished() == {}
+
+
+def test_rotate_due_tells_what_is_unfinished_from_what_is_due(say, clock):
+    Path(".env").write_text("".join(f"{name}_TOKEN=old-value\n" for name in "ABC"))
+    for name in "AB":
+        say("rotate", "schedule", f"{name}_TOKEN", "--every", "1h", "--apply", "false")
+    say("rotate", "now", "B_TOKEN")
+    Path(".env").write_text(Path(".env").read_text() + "C_TOKEN__PENDING=new-value\n")  # without a policy
+    clock[0] += 3600
+    unfinished = {
+        "B_TOKEN": {"step": "apply", "since": "2027-01-15T08:00:00Z"},
+        "C_TOKEN": {"step": "", "since": ""},
+    }
+    status, said = say("rotate", "due", "--json")
+    due = {"A_TOKEN": "2027-01-15T09:00:00Z"}
+    assert (status, json.loads(said)) == (1, {"due": due, "later": {}, "unfinished": unfinished})
+    lines = [
+        f"unfinished: {name}_TOKEN{at}; use: rotate resume {name}_TOKEN, or: rotate abort {name}_TOKEN"
+        for name, at in (("B", ", at apply since 2027-01-15T08:00:00Z"), ("C", ""))
+    ]
+    assert say("rotate", "due") == (1, "\n".join(["A_TOKEN", "B_TOKEN", "C_TOKEN", *lines, ""]))
+
+
+def test_one_damaged_policy_hides_no_other_that_is_due(files, capsys):
+    rotation = ps.SecretRotation(files)
+    for name in ("DB", "app/db"):
+        rotation.schedule(name, "1d")
+    POLICY_FILE.write_bytes(b"damaged")
+    assert list(rotation.due_dates()) == ["DB", "app/db"] and "not what was sealed" in capsys.readouterr().err
+    assert rotation.unfinished() == {}
+
+
+def test_a_variable_that_hides_the_name_stops_no_abort_with_force_and_no_drop(here, monkeypatch):
+    Path(".env").write_text(f"A_TOKEN={OLD}\nA_TOKEN__PREVIOUS=older\nA_TOKEN__PENDING={NEW}\n")
+    monkeypatch.setenv("A_TOKEN", "hidden")
+    rotation = ps.SecretRotation("env")
+    assert "variable A_TOKEN would hide" in refusal(rotation.abort, "A_TOKEN")
+    rotation.abort("A_TOKEN", force=True)
+    assert rotation.drop("A_TOKEN")
+    assert Path(".env").read_text() == f"A_TOKEN={OLD}\n"
+
+
+def test_rotate_now_says_that_a_store_in_git_has_to_be_committed(repository, say, monkeypatch):
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    sealed_store(repository, monkeypatch).set("A_TOKEN", OLD)
+    folder = repository / ".paissive"
+    note = f"note: commit {folder} and push it: what is deployed from git has the old values until then\n"
+    assert say("rotate", "now", "A_TOKEN", "--generate", "hex:16") == (0, f"rotated A_TOKEN\n{note}")
+    (repository / ".gitignore").write_text(".paissive\n")
+    assert say("rotate", "now", "A_TOKEN", "--generate", "hex:16") == (0, "rotated A_TOKEN\n")
+
+
+def test_force_says_what_it_leaves_undone(rotate):
+    rotate("schedule", "A_TOKEN", "--apply", "false", "--revoke", "false")
+    rotate("now", "A_TOKEN")
+    said = "note: the new value may be in use where it was applied; nothing was undone there\n"
+    assert rotate("abort", "A_TOKEN", "--force") == (0, said)
+    rotate("schedule", "A_TOKEN", "--revoke", "false")
+    rotate("now", "A_TOKEN")
+    assert rotate("drop", "A_TOKEN")[0] == 2
+    said = "note: the old value wasn't revoked, and still works where it was issued\n"
+    assert rotate("drop", "A_TOKEN", "--force") == (0, said)
 
 
 # === Provided environment ===
@@ -23685,6 +24146,9 @@ def test_values_that_stand_everywhere_are_named_and_not_searched_for(folder):
     assert {found.secret for found in ps.Audit("a.txt", known=known)} >= {f"VALUE{n}" for n in range(9)}
 
 
+REVOKE = "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"
+
+
 def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     store = ps.MemoryStore()
     for stage in ("current", "pending", "previous"):
@@ -23696,8 +24160,8 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     assert {(f.verdict, f.severity, f.fix) for f in run} == {
         ("current", "critical", replace),
         ("pending", "high", replace),
-        ("previous", "high", "rotate drop A"),
-        ("retired", "low", ""),
+        ("previous", "high", REVOKE.format("A")),
+        ("retired", "low", "revoke it where it was issued, unless that was done"),
     }
     assert run.summary.skipped == {}
 
@@ -24690,7 +25154,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert audited() == (1, ["current"], [fix])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
-    assert audited() == (1, ["previous"], ["rotate drop DB_PASSWORD"])
+    assert audited() == (1, ["previous"], [REVOKE.format("DB_PASSWORD")])
     git(repository, "add", ".")
     git(repository, "commit", "--allow-empty", "-qm", "x")
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
@@ -24702,7 +25166,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
             "note: older values are not kept, so leaks of them can't be found: DB_PASSWORD\n" in printed.err
         )
     else:
-        assert audited() == (1, ["retired"], [""])
+        assert audited() == (1, ["retired"], ["revoke it where it was issued, unless that was done"])
         assert audited("--history")[1] == ["retired"]
 
 
@@ -26360,6 +26824,8 @@ def test_no_command_opens_a_socket_unless_it_is_for_vault(words, repository, mon
     leak(repository / "a.py")
     commit(repository)
     monkeypatch.setenv("A_TOKEN", VALUE)
+    Path(".env").write_text("B_TOKEN=1\n")
+    ps.SecretRotation("env").schedule("B_TOKEN", "30d")
     before = SOCKET_EVENTS.copy()
     with monkeypatch.context() as patch:
         patch.setattr(signal, "signal", None)
@@ -26490,16 +26956,18 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
     "rotate schedule": """Rotate a secret regularly.
         $ rotate schedule API_TOKEN --every 30d
         $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
-        Let cron run `rotate now`. A new schedule replaces the old one.""",
+        Let cron run `rotate now`. A new schedule replaces the old one. Commands run
+        in the folder that the store is in.""",
     "rotate unschedule": "Forget the schedule of a secret.",
-    "rotate due": "List secrets that are due or half rotated; exit 1 if any.",
+    "rotate due": """List secrets that are due or half rotated; exit 1 if any.
+        Exit 2 if nothing is scheduled.""",
     "rotate now": """Rotate these secrets, or all that are due.
         $ rotate now # from cron
         openssl rand -hex 20 | $ rotate now API_TOKEN --stdin""",
     "rotate rollback": "Make the previous value current again.",
     "rotate resume": "Finish a rotation that failed or was killed.",
     "rotate abort": "Undo a rotation that failed or was killed.",
-    "rotate drop": "Delete the previous value of a secret.",
+    "rotate drop": "Revoke and delete the previous value of a secret.",
     "audit": """Find secrets in files, git's index or its history.
         $ audit src --exclude fixtures '*.min.js'
         $ audit --staged # what git would commit
@@ -26591,8 +27059,9 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --generate SPEC how to make values, by default token:32; {SPEC_HELP}, or command:CMD
         --apply CMD puts the value, read from stdin, where it is used
         --verify CMD fails if the value, read from stdin, doesn't work
+        --revoke CMD makes an old value, read from stdin, useless where it was issued
         --timeout TIME for each of these; default: 60s
-        --keep-previous TIME when to delete the previous value; default: never""",
+        --keep-previous TIME when to revoke and delete the previous value; default: never""",
     "rotate unschedule": NAME_HELP,
     "rotate due": "--json print JSON",
     "rotate now": f"""NAME secrets; default: all that are due
@@ -26601,8 +27070,9 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
     "rotate rollback": NAME_HELP,
     "rotate resume": NAME_HELP,
     "rotate abort": f"""{NAME_HELP}
-        --force give up without --apply, even while it runs""",
-    "rotate drop": NAME_HELP,
+        --force give up the new value without --apply and --revoke""",
+    "rotate drop": f"""{NAME_HELP}
+        --force even if it can't be revoked""",
     "audit": """PATH files, folders, - for stdin; default: this folder
         --exclude D [D ...] files and folders to skip; patterns as in .gitignore
         --confidence {low,medium,high} this and above; default: medium
@@ -26686,7 +27156,7 @@ def test_options_may_stand_anywhere(say, monkeypatch):
     assert say("config", "set", "port", "--json", "5432")[0] == 0
     assert json.loads(Path("config.json").read_text()) == {"port": 5432}
     assert json.loads(say("--backend", "env", "ls", "--json", "B")[1]) == ["B_TOKEN"]
-    assert say("rotate", "--backend", "env", "due")[0] == 0
+    assert say("rotate", "--backend", "env", "due")[1].startswith("nothing is scheduled for this store")
     assert "no command to run" in say("run", "A", "--no-mask", "B", "--")[1]
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     assert say("--backend", "file", "set", "A", stdin="v")[0] == 0
@@ -26789,11 +27259,12 @@ def test_a_schedule_has_the_defaults_that_help_states(say):
 
 def test_each_option_of_a_schedule_is_in_its_policy(say):
     Path(".env").write_text("A_TOKEN=1\n")
-    given = "--every 1d --generate hex:16 --apply a --verify b --timeout 5s --keep-previous 7d"
+    given = "--every 1d --generate hex:16 --apply cat --verify tr --revoke ls --timeout 5s --keep-previous 7d"
     assert say("rotate", "schedule", "A_TOKEN", *given.split()) == (0, "")
     (policy,) = json.loads(Path("rotation.json").read_text())["stores"]["env .env"].values()
     del policy["scheduled"]
-    steps = {"apply": ["sh", "-c", "a"], "verify": ["sh", "-c", "b"]}
+    commands = {"apply": "cat", "verify": "tr", "revoke": "ls"}
+    steps = {kind: ["sh", "-c", command] for kind, command in commands.items()}
     times = {"every": "1d", "timeout": "5s", "keep_previous": "7d"}
     assert policy == {"generate": "hex:16", **steps, **times}
 
@@ -26948,7 +27419,7 @@ def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypat
     file.write_text(before)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.FileStore().set("A", "1")
-    monkeypatch.setattr(ps.FileStore, "set_all", lambda store, values: file.write_text(after))
+    monkeypatch.setattr(ps.FileStore, "set_unless_pending", lambda store, values: file.write_text(after))
     status, said = say("import", "old.env", "--all", "--backend", "file")
     assert (status, said) == (2, f"old.env is unchanged: {problem}\n")
     assert file.read_text() == after
