@@ -1922,6 +1922,10 @@ class Store:
                 problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
                 raise type(error)(problem, hint=error.hint) from None
 
+    def snapshot(self) -> Store:
+        """Return a view for one operation, which reads nothing twice."""
+        return self
+
     def expand(self, name: str) -> dict[str, str]:
         """Return {name: value} if `name` is several secrets, as `app/db#` is."""
         return {}
@@ -5618,6 +5622,15 @@ class VaultStore(Store):
         self._any_session = Session(self.settings)  # also a parent process's
         self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
+        self._documents: dict[_Path, _Secret] | None = None  # what was read, in a view for one operation
+
+    def snapshot(self) -> VaultStore:
+        """Return a view that reads each secret once, so that fields belong together."""
+        view = object.__new__(VaultStore)
+        view.settings, view._any_session, view._mounts = self.settings, self._any_session, self._mounts
+        view._may_patch = self._may_patch
+        view._documents = {}
+        return view
 
     def __deepcopy__(self, memo: object) -> VaultStore:
         """Return a store with the same settings, and a session of its own."""
@@ -5656,11 +5669,26 @@ class VaultStore(Store):
         for name in names:
             with suppress(BadName):
                 places[name] = _path_and_field(name)
-        paths = {path for path, _ in places.values()}
-        self._visible_mounts()  # or each thread would ask for them
-        found = dict(zip(paths, _read_all(self._find, paths)))
+        paths: dict[str, str] = {}  # with the name that asks for it first
+        for name, (path, _) in places.items():
+            paths.setdefault(path, name)
+        found = self._find_all(paths)
         values = {name: _value_in(found[path].fields or {}, field) for name, (path, field) in places.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+    def _find_all(self, names: Mapping[str, str]) -> dict[str, _Secret]:
+        """Return the secrets at paths, each read once, however it is spelled; errors have the name of one."""
+        self._visible_mounts()  # or each thread would ask for them
+        places = {path: self._locate(path) for path in names}
+        paths = {place: path for path, place in places.items()}  # one for each secret
+        reads = _read_all(self._find, paths.values())
+        found = {}
+        for place, path in paths.items():
+            try:
+                found[place] = next(reads)
+            except SecretsError as error:
+                raise type(error)(f"{show(names[path])}: {error.message}", hint=error.hint) from None
+        return {path: found[place] for path, place in places.items()}
 
     def get_everything(self) -> dict[str, str]:
         return {name: _value_text(value) for name, value in self._walk()}
@@ -5951,6 +5979,13 @@ class VaultStore(Store):
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         """Read what is at a place, or a version of it; nothing there is no error yet."""
+        if self._documents is None or version is not None:
+            return self._fetch_now(place, version)
+        if place not in self._documents:
+            self._documents[place] = self._fetch_now(place)
+        return self._documents[place]
+
+    def _fetch_now(self, place: _Path, version: int | None = None) -> _Secret:
         if not place.kv:
             return _Secret(self._read_leased(place.at("")), place)
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
@@ -6238,7 +6273,9 @@ def _secret_path(path: str) -> str:
 # text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, variables and
 # .env. What other stores hold is data: writing one secret must not be a way to read another.
 
-_MAX_REFERENCES = 100  # per text: a few variables could ask for endless work
+# A few variables could ask for endless work.
+_MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
+_MAX_STEPS = 100  # from one reference to the next
 
 
 class SecretsBackend(str, enum.Enum):
@@ -6369,13 +6406,18 @@ class SecretsManager:
 
     def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
         """Return `text` with its references resolved; `where` is for errors."""
-        return Resolver(self).text(text, self.store(backend), where)
+        return self._resolve(text, self.store(backend), where)
 
     def _follow(self, value: str, name: str, store: Store) -> str:
         # The cheap test first: it settles nearly every value.
         if REFERENCE_PREFIX in value and store.references_to_follow(name):
-            return Resolver(self).text(value, store, name, ((id(store), name),))
+            return self._resolve(value, store, name, ((id(store), name),))
         return value
+
+    def _resolve(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
+        snapshot = Snapshot(self)
+        snapshot.collect([(text, store)])
+        return Resolver(snapshot).text(text, store, where, trail)
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
@@ -6422,11 +6464,8 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
     Others may be plain text, which no message may show.
     """
-    references = [match[1] for match in re.finditer(EMBEDDED_REFERENCE, value) if match[0][:2] != "$$"]
-    if value.startswith(REFERENCE_PREFIX):
-        references = [value]
     targets = []
-    for reference in references:
+    for reference in _references_in(value):
         with suppress(SecretsError):
             backend, target = _parse_reference(reference)
             if not backend:
@@ -6434,6 +6473,12 @@ def existing_targets(value: str, store: Store) -> list[str]:
             if backend in ("", *STORES):
                 targets.append(reference)
     return targets
+
+
+def _references_in(text: str) -> list[str]:
+    if text.startswith(REFERENCE_PREFIX):
+        return [text]
+    return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
@@ -6451,18 +6496,88 @@ _Place = tuple[int, str]  # id of a store, and a name in it; 0 and where a text 
 _Trail = tuple[_Place, ...]  # each step so far
 
 
-class Resolver:
-    """Follow references, through the manager's stores; a step that is already on the trail is a cycle."""
+class Snapshot:
+    """What one operation reads: each secret once, several at a time, however many references lead to it.
 
-    def __init__(
-        self,
-        manager: SecretsManager,
-        missing: list[NotFound] | None = None,
-        loaded: Mapping[_Place, dict[str, str]] | None = None,
-    ) -> None:
+    Fields of one document in Vault are from one version of it. Several documents are read one by one.
+    """
+
+    def __init__(self, manager: SecretsManager, *, stages: bool = False) -> None:
+        """With `stages`, those of each secret are read as well, to be masked."""
         self._manager = manager
+        self._with_stages = stages
+        self._views: dict[int, tuple[Store, Store]] = {}  # stores and their views, by id of the store
+        self._read: dict[_Place, dict[str, str]] = {}  # values by stage
+
+    def view(self, store: Store) -> Store:
+        """Return a store's view, which reads no document twice."""
+        if id(store) not in self._views:
+            self._views[id(store)] = store, store.snapshot()
+        return self._views[id(store)][1]
+
+    def load(self, store: Store, *names: str) -> list[str]:
+        """Read these secrets (default: all of the store) with their stages; return their names."""
+        found = self.view(store).get_stages(*names)
+        self._read.update({(id(store), name): stages for name, stages in found.items()})
+        return list(found)
+
+    def collect(self, texts: Iterable[tuple[str, Store]]) -> None:
+        """Read what the references in texts of stores lead to, directly or not.
+
+        A reference to no secret is left to the resolver, which knows where it stands.
+        """
+        left = list(texts)
+        seen: set[_Place] = set()
+        wanted: dict[int, tuple[Store, list[str]]] = {}
+        while left:
+            text, store = left.pop()
+            for target, name in self._targets(text, store):
+                if (id(target), name) not in seen:
+                    seen.add((id(target), name))
+                    wanted.setdefault(id(target), (target, []))[1].append(name)
+                    left += [(value, target) for value in target.references_to_follow(name).values()]
+        for store, names in wanted.values():
+            self._read_together(store, [name for name in names if (id(store), name) not in self._read])
+
+    def _targets(self, text: str, store: Store) -> Iterator[tuple[Store, str]]:
+        for reference in _references_in(text):
+            with suppress(SecretsError):
+                yield self.target(reference, store)
+
+    def target(self, reference: str, store: Store) -> tuple[Store, str]:
+        """Return the store and the name that a reference in a text of `store` leads to."""
+        backend, name = _parse_reference(reference)
+        target = self._manager.store(backend) if backend else store
+        target.stage_name(name, "current")  # which knows what a name may be there
+        return target, name
+
+    def value(self, store: Store, name: str) -> str:
+        """Return a secret's value, or raise NotFound."""
+        value = self._read.get((id(store), name), {}).get("current")
+        return self.view(store).get(name) if value is None else value
+
+    def stages(self, store: Store, name: str) -> dict[str, str]:
+        """Return a secret's values by stage, {} if it has none."""
+        found = self._read.get((id(store), name))
+        return self.view(store).get_stages(name)[name] if found is None else found
+
+    def _read_together(self, store: Store, names: list[str]) -> None:
+        if not names:
+            return
+        if self._with_stages:
+            self.load(store, *names)
+            return
+        for name, value in self.view(store).get_all(names).items():
+            self._read[id(store), name] = {"current": value}
+
+
+class Resolver:
+    """Put values in place of references; a step that is already on the trail is a cycle."""
+
+    def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None) -> None:
+        self._snapshot = snapshot
         self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
-        self._loaded = loaded or {}  # values by stage that were read before
+        self._resolved: dict[_Place, str] = {}
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -6471,51 +6586,61 @@ class Resolver:
         trail = trail or ((0, where),)
         if text.startswith(REFERENCE_PREFIX):
             return self._value(text, store, trail)
+        size = 0
 
         def value(match: re.Match[str]) -> str:
-            escaped = match[0].startswith("$$")
-            return match[0][1:] if escaped else self._value(match[1], store, trail)
+            nonlocal size
+            if match[0].startswith("$$"):
+                return match[0][1:]
+            found = self._value(match[1], store, trail)
+            size += len(found)
+            if size > _MAX_RESOLVED:
+                raise BadValue(f"the references in {where} lead to too much text", hint="let it hold a value")
+            return found
 
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
-        """Return a secret's values by stage, {} if it has none."""
-        return self._loaded.get((id(store), name)) or store.get_stages(name)[name]
+        return self._snapshot.stages(store, name)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
         """Return the value that a reference leads to; "" for a missing secret whose error is collected."""
-        name = ""
+        name = value = ""
         failure = None
         try:
-            backend, name = _parse_reference(reference)
-            if backend:
-                store = self._manager.store(backend)
+            name = _parse_reference(reference)[1]
+            store, name = self._snapshot.target(reference, store)
             # The author of a reference may not know the key, and must not get it under another name. Keys
             # are variables or mounted files, which override a store's own values.
             if is_store_credential(variable_name(name)) and store.overridden_by(name):
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
-            value = self._loaded.get((id(store), name), {}).get("current") or store.get(name)
-        except (BadName, BadValue, NotFound) as error:
+            value = self._snapshot.value(store, name)
+        except SecretsError as error:
             failure = _reference_error(error, name, trail)
         if failure:
             if self._missing is None or not isinstance(failure, NotFound):
                 raise failure
             self._missing.append(failure)
             return ""
+        return self._follow(value, store, name, trail)
+
+    def _follow(self, value: str, store: Store, name: str, trail: _Trail) -> str:
+        """Return a secret's value with its own references resolved, once for all that lead to it."""
         step = (id(store), name)
-        if step in trail or len(self.sources) + len(trail) > _MAX_REFERENCES:
+        if step in trail:
             way = " -> ".join(name for _, name in (*trail, step))
-            what = "form a cycle" if step in trail else "lead to too many others"
-            raise BadValue(f"references {what}: {way}", hint="let one of them hold a value")
-        if store.references_to_follow(name):
-            value = self.text(value, store, name, (*trail, step))
-        self.values.add(value)
-        self.sources.append((store, name))
-        return value
-
-
-def load_stages(store: Store, *names: str) -> dict[_Place, dict[str, str]]:
-    return {(id(store), name): stages for name, stages in store.get_stages(*names).items()}
+            raise BadValue(f"references form a cycle: {way}", hint="let one of them hold a value")
+        if len(trail) > _MAX_STEPS:
+            raise BadValue(
+                f"{trail[0][1]} leads through too many references", hint="let one of them hold a value"
+            )
+        if step not in self._resolved:
+            if store.references_to_follow(name):
+                value = self.text(value, store, name, (*trail, step))
+            self._resolved[step] = value
+            self.values.add(value)
+            self.sources.append((store, name))
+        return self._resolved[step]
 
 
 def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
@@ -6665,26 +6790,42 @@ class SecretConfig:
         return None
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        missing: list[NotFound] = []
         found = _look_up(self._tree(), path, self.path)
-        found = self._fill_in(found, path, missing if use_secret else None, mounted=use_secret)
+        if not use_secret:
+            return self._fill_in(found, path, None)
+        store = self._store()
+        texts: list[str] = []
+        self._fill_in(found, path, lambda text, _: texts.append(text), mounted=True)
+        snapshot = Snapshot(self._manager)
+        snapshot.collect((text, store) for text in texts)
+        missing: list[NotFound] = []
+        resolver = Resolver(snapshot, missing)
+        found = self._fill_in(
+            found, path, lambda text, where: resolver.text(text, store, where), mounted=True
+        )
         raise_missing(missing)
         return found
 
     def _fill_in(
-        self, found: Any, path: tuple[str, ...], missing: list[NotFound] | None, *, mounted: bool = False
+        self,
+        found: Any,
+        path: tuple[str, ...],
+        resolve: Callable[[str, str], Any] | None,
+        *,
+        mounted: bool = False,
     ) -> Any:
         """Return `found` with variables in place of leaves.
 
-        With a list for errors, of `missing` secrets, references are resolved. With `mounted`, NAME_FILE may
-        replace a leaf; within an object it replaces only references, since other members are settings.
+        References become what `resolve` returns for their text and key, if it is passed. With `mounted`,
+        NAME_FILE may replace a leaf; within an object it replaces only references, since other members are
+        settings.
         """
         if isinstance(found, dict):
-            return {key: self._fill_in(value, (*path, key), missing) for key, value in found.items()}
+            return {key: self._fill_in(value, (*path, key), resolve) for key, value in found.items()}
         if isinstance(found, list):
-            return [self._fill_in(value, (*path, str(n)), missing) for n, value in enumerate(found)]
+            return [self._fill_in(value, (*path, str(n)), resolve) for n, value in enumerate(found)]
         is_reference = isinstance(found, str) and looks_like_reference(found)
-        if missing is None and is_reference:
+        if is_reference and not resolve:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
@@ -6692,9 +6833,7 @@ class SecretConfig:
         if text is not None:
             found = text
             is_reference = bool(self._environment.references_to_follow(variable))
-        if missing is not None and is_reference:
-            return Resolver(self._manager, missing).text(found, self._store(), ".".join(path))
-        return found
+        return resolve(found, ".".join(path)) if resolve and is_reference else found
 
     def _tree(self) -> dict[str, Any]:
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
@@ -7809,13 +7948,12 @@ def environment_with_secrets(
     """
     store.check_exists()
     manager = manager or default_manager
-    single, several = _read_several(store, names)
+    snapshot = Snapshot(manager, stages=True)
+    single, several = _read_several(snapshot.view(store), names)
     if not names:
-        for variable in store.moved():
-            store.get(variable)  # which says where it is
-    loaded = load_stages(store, *single) if single or not names else {}
-    secrets = _names_by_variable(name for _, name in loaded)
-    plain = _plain_variables(store, secrets, set(map(variable_name, names)))
+        _check_moved(store)
+    secrets = _names_by_variable(snapshot.load(store, *single) if single or not names else ())
+    plain = _plain_variables(snapshot.view(store), secrets, set(map(variable_name, names)))
     # From the weakest source to the strongest; no setting has the name of a variable.
     texts = child_environment()
     if not names:
@@ -7824,11 +7962,12 @@ def environment_with_secrets(
     environment = dict(plain)
     masked = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
     missing: list[NotFound] = []
+    snapshot.collect((text, store) for variable, text in texts.items() if variable not in plain)
     for variable, text in texts.items():
         if variable in plain:
             continue
         where = "the command line" if variable in secrets else variable
-        resolver = Resolver(manager, missing, loaded)
+        resolver = Resolver(snapshot, missing)
         environment[variable] = resolver.text(text, store, where)
         masked[variable] = values_to_mask(resolver)
     raise_missing(missing)
@@ -7847,6 +7986,12 @@ def environment_with_secrets(
         if variable not in plain:
             _check_passable(text, variable)
     return environment, masked
+
+
+def _check_moved(store: Store) -> None:
+    """Raise an error if any secret of the store's is in another one by now."""
+    for name in store.moved():
+        store.get(name)  # which says where it is
 
 
 def _read_several(store: Store, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -8509,10 +8654,12 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclas
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return what to mask for each name that the store lists: its stages, and what its references lead to."""
-    loaded = load_stages(store)
+    snapshot = Snapshot(manager, stages=True)
+    names = snapshot.load(store)
+    snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
     found = {}
-    for _, name in loaded:
-        resolver = Resolver(manager, loaded=loaded)
+    for name in names:
+        resolver = Resolver(snapshot)
         with suppress(NotFound):  # deleted meanwhile
             resolver.text(REFERENCE_PREFIX + name, store, name)
             found[name] = values_to_mask(resolver)
