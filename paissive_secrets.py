@@ -36,7 +36,7 @@ begins with what it provides:
 
     Errors, Rules, Names, Durable files
     Generators, Stores, Policies, Dotenv, Environment
-    Store credentials, Age format, Sealed files
+    Store credentials, Age format, Known stores, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
     Manager and references, Config, Import and export
     Masking, Rotation, Provided environment, Processes, Redaction
@@ -2062,11 +2062,23 @@ class Store:
 
     # Sealed files.
 
-    def rekey(self, *, without: Optional[str] = None) -> str:
+    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
         """Encrypt all to a new identity, and return its fingerprint.
 
-        The member `without` isn't a member any more.
+        The member `without` isn't a member any more. A post-quantum store
+        stays one.
         """
+        raise _only("file")
+
+    def trust(self, fingerprint: str) -> None:
+        """Record that the store here is the one with this fingerprint.
+
+        From then on, no other one is opened in its place.
+        """
+        raise _only("file")
+
+    def keys_not_post_quantum(self) -> list[str]:
+        """Return the members who open the store with another key."""
         raise _only("file")
 
     def members(self) -> list[Member]:
@@ -3345,6 +3357,7 @@ class Identity:
         require_cryptography()
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
+        self._recipient: Optional[Recipient] = None  # once it was asked for: a hybrid one takes a millisecond
         self._key: Union[_X25519Key, _HybridKey]
         if self.is_post_quantum:
             self._key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
@@ -3358,7 +3371,10 @@ class Identity:
 
     def recipient(self) -> Recipient:
         """Return the public key to seal to."""
-        return Recipient(_bech32(_HYBRID_RECIPIENT if self.is_post_quantum else "age", self._key.public))
+        if self._recipient is None:
+            prefix = _HYBRID_RECIPIENT if self.is_post_quantum else "age"
+            self._recipient = Recipient(_bech32(prefix, self._key.public))
+        return self._recipient
 
     def reveal(self) -> str:
         """Return the private key as text."""
@@ -3605,8 +3621,15 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return hkdf.HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
 
 
-def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
+def sha256(data: bytes) -> bytes:
     # The standard library's would load a second OpenSSL, which takes longer than all the rest.
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(data)
+    return digest.finalize()
+
+
+def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
+    # Not the standard library's, for the same reason as in sha256.
     mac = hmac.HMAC(_hkdf(file_key, b"", b"header"), hashes.SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
     return mac
@@ -3705,23 +3728,197 @@ def _corrupt(what: str) -> Corrupt:
     return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
+# === Known stores ===
+# Which store belongs at a path, as ssh knows hosts: the fingerprint of its identity, in the user's state
+# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens.
+
+PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
+
+
+class KnownStore(NamedTuple):
+    """Which fingerprints a store may have, and how that is known: by "pin", "record", or "" if it isn't."""
+
+    fingerprints: tuple[
+        str, ...
+    ] = ()  # of a record, the newest last; two of them while a rekey is unfinished
+    how: str = ""
+    member: str = ""  # whose file opened it when it was recorded, and is tried first
+
+    def fits(self, *found: str) -> bool:
+        return not set(self.fingerprints).isdisjoint(found)
+
+
+def known_store(folder: str, cache: FileCache) -> KnownStore:
+    """Return what is known about the store in a folder; raise BadValue for a damaged record."""
+    record = _recorded_stores(cache).get(_place_of(folder), KnownStore())
+    pinned = tuple(re.findall(r"[^\s,]+", os.environ.get(PIN, "")))
+    return KnownStore(pinned, "pin", record.member) if pinned else record
+
+
+def recorded_store(folder: str, cache: FileCache) -> KnownStore:
+    """Return what is recorded about the store in a folder, whatever is pinned."""
+    return _recorded_stores(cache).get(_place_of(folder), KnownStore())
+
+
+def record_store(folder: str, fingerprints: Sequence[str], member: str) -> bool:
+    """Record which store is in a folder; return whether that could be done.
+
+    Raise Unavailable if something else is recorded, and can't be replaced.
+    """
+    path = _record_path()
+    place = _place_of(folder)
+    stores: dict[str, KnownStore] = {}
+    try:
+        if not path:
+            return False
+        with disk_errors(f"write {path}"):
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            with FileLock(path):
+                stores = _recorded_stores(FileCache())
+                stores[place] = KnownStore(tuple(fingerprints), "record", member)
+                rewrite(path, _dump_record(stores))
+    except (Denied, Unavailable):
+        stores = _recorded_stores(FileCache())
+        if place in stores and stores[place].fingerprints != tuple(fingerprints):
+            raise
+        return False
+    return True
+
+
+def record_problem() -> str:
+    """Return why no store can be recorded, or ""."""
+    path = _record_path()
+    if not path:
+        return "there is no home folder"
+    folder = path
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return "" if os.access(folder, os.W_OK) else f"{folder} can't be written to"
+
+
+def known_store_above(folder: str, cache: FileCache) -> str:
+    """Return the nearest .paissive that is recorded, in a folder above the one that holds this, or ""."""
+    stores = _recorded_stores(cache)
+    found = folder
+    while stores:
+        holder = os.path.dirname(found)
+        if holder == os.path.dirname(holder):  # the root folder
+            break
+        found = find_above(os.path.dirname(holder), ".paissive")
+        if not found or _place_of(found) in stores:
+            return found
+    return ""
+
+
+def _record_path() -> str:
+    """Return the path of the record (XDG Base Directory Specification), or "" without a home."""
+    folder = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(folder):  # which the specification has us ignore
+        folder = os.path.expanduser("~/.local/state")
+    return os.path.join(folder, "paissive", "known_stores") if os.path.isabs(folder) else ""
+
+
+def _place_of(folder: str) -> str:
+    return os.fsencode(os.path.realpath(folder)).decode(
+        errors="backslashreplace"
+    )  # JSON holds no other bytes
+
+
+def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
+    path = _record_path()
+    try:
+        return cache.load(path, partial(_parse_record, path)) if path else {}
+    except SecretsError:
+        raise
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as in a container
+        return {}
+    except OSError as error:
+        raise disk_error(f"read {path}", error) from None
+
+
+def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
+    if not is_trusted(os.stat(path)):
+        raise Unsafe(f"others can write {path}", hint=f"see what is in it, then: chmod go-w {path}")
+    stores = parse_json(decode_value(data, path), path).get("stores")
+    found = {}
+    for place, row in stores.items() if isinstance(stores, dict) else [("", None)]:
+        texts = row.get("fingerprints") if isinstance(row, dict) else None
+        member = row.get("member", "") if isinstance(row, dict) else ""
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in [*texts, member]):
+            raise BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
+        found[place] = KnownStore(tuple(texts), "record", member)
+    return found
+
+
+def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:
+    rows = {
+        place: {"fingerprints": store.fingerprints, "member": store.member}
+        for place, store in sorted(stores.items())
+    }
+    return dump_json({"version": 1, "stores": rows}, "the record of known stores").encode() + b"\n"
+
+
 # === Sealed files ===
 # A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
 # secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
-# member's key, and who that is, sealed to the identity. The store's recipient isn't stored, so only those who
-# can open it can add to it. During a rekey, previous.age has the old identity, sealed to the new.
+# member's key, and who that is, sealed to the identity; version.age, the version of this format. The store's
+# recipient isn't stored, so only those who can open it can add to it. During a rekey, previous.age has the
+# old identity, sealed to the new.
 
+_FORMAT_VERSION = 2  # 1, of stores without version.age, may have a member's key for an identity
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
-_PIN = "PAISSIVE_STORE_FINGERPRINT"  # only this store is opened
-_SAMPLE = 5  # entries that show whether an identity is in use, so that a set costs the same in any store
+_SAMPLE = 5  # secrets that show whether an identity is in use, so that an access costs the same in any store
 _MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
+_GIT_SECONDS = 10  # for a question to git
 _Key = TypeVar("_Key", Identity, Passphrase)
-_Keys = tuple[Identity, ...]
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
+
+
+class _Keys(NamedTuple):
+    """A store's identities: the one to seal to, and older ones, while a rekey is unfinished."""
+
+    seal_to: Identity
+    older: tuple[Identity, ...] = ()
+
+    def all(self) -> tuple[Identity, ...]:
+        return self.seal_to, *self.older
+
+    def fingerprints(self) -> list[str]:
+        return list(map(_fingerprint, self.all()))
+
+    def text(self) -> bytes:
+        """Return what an identity file holds: one a line."""
+        return "".join(f"{key.reveal()}\n" for key in self.all()).encode()
+
+
+class _Access(NamedTuple):
+    """What opens a store, and how."""
+
+    keys: _Keys
+    how: str  # "password", "member", or "own": PAISSIVE_IDENTITY holds the store's identity
+    path: str = ""  # of the file that holds the identity, unless PAISSIVE_IDENTITY does
+    sealed: bytes = b""  # which that file held
+    member: str = ""  # whose file it is
+    opened: int = 0  # of the files that it was tried on, those that it opened
+    failing: int = 0  # of these files, those that are sealed to another identity
+
+
+class _Opened:
+    """What a store, with its policies, has used to open itself; copies and pickles have none of it."""
+
+    def __init__(self) -> None:
+        self.password = ""  # typed at a prompt, or set since
+        self.passphrase: Passphrase | None = None  # the last, which has what scrypt made of it
+        self.own_text = ""  # of PAISSIVE_IDENTITY, as it was last
+        self.own: tuple[Identity, ...] = ()  # which these are
+        # What opened it last, and what led to that: as long as it is the same, nothing is opened again.
+        self.access: tuple[object, _Access] | None = None
+        self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
+        self.notes: list[str] = []  # what to tell whoever has made the store
 
 
 class FileStore(Store):
@@ -3731,12 +3928,15 @@ class FileStore(Store):
     .paissive from the working directory up; the first `set` makes it.
     Raises Locked without a password or an identity, WrongKey for a wrong
     one, Corrupt for a damaged file, Unsafe if others can write to the
-    folder. Threads may share a store.
+    folder, or if it isn't the store that is known there. Threads may share
+    a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
         # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
+        # Found by walking up, so that somebody could have put another one on the way.
+        self._is_found = not folder and not self._configured
         # An unsafe .paissive is an error later, not a reason to look further up.
         folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
         self.folder = absolute_path(folder)
@@ -3744,6 +3944,7 @@ class FileStore(Store):
         self._members = os.path.join(self.folder, "members")
         self._identity_file = os.path.join(self.folder, "identity.age")
         self._previous_file = os.path.join(self.folder, "previous.age")
+        self._version_file = os.path.join(self.folder, "version.age")
         self._opened = _Opened()
         self._title = ""  # what comes before a name inside an entry
         self._cache = FileCache()
@@ -3758,8 +3959,30 @@ class FileStore(Store):
         """Leave values, and what opens the store, out of pickles and copies."""
         return {**vars(self), "_opened": _Opened(), "_cache": FileCache()}
 
+    # Secrets.
+
     def get(self, name: str) -> str:
         return self._load(name)["value"]
+
+    def get_everything(self) -> dict[str, str]:
+        """Return all values by name, without those that don't open, which a warning names."""
+        found = {}
+        self._check_opens()
+        for name in self.names():
+            try:
+                found[name] = self.get(name)
+            except NotFound:  # it was deleted meanwhile
+                continue
+            except WrongKey:
+                warn_once(f"left out: {self._stale_error(name)}")
+            except SecretsError as error:
+                warn_once(f"left out: {error}")
+        return found
+
+    def _check_opens(self) -> None:
+        """Raise what keeps the store closed, if it has anything in it: not about one of its secrets."""
+        if next(self.names(), ""):
+            self._keys()
 
     def last_set(self, name: str) -> str:
         return str(self._load(name).get("updated", "")).rstrip("Z")
@@ -3795,8 +4018,8 @@ class FileStore(Store):
                 self._check_folders(name, make=True)
             for name, path in zip(values, texts):
                 with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
-                    _open_entry(self._title + name, path, keys)
-            recipient = self._keys_in_use(keys)[0].recipient()
+                    self._open_entry(name, path, keys)
+            recipient = keys.seal_to.recipient()
             self._replace((path, seal(text, recipient)) for path, text in texts.items())
 
     def delete(self, name: str) -> None:
@@ -3831,7 +4054,7 @@ class FileStore(Store):
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
-        return _open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
+        return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
         self._check_folders()
@@ -3840,172 +4063,16 @@ class FileStore(Store):
         yield from _names_under(self._entries)
 
     def check_exists(self) -> None:
-        if not os.path.lexists(self._identity_file) and not os.path.lexists(self._secrets):
+        if self._is_new() and not os.path.lexists(self._secrets):
             hint = "mount or copy it, or let the first set create it"
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:
         return _SealedPolicies(self)
 
-    def reveal_identity(self) -> str:
-        return "\n".join(key.reveal() for key in self._keys())
-
-    def change_password(self, password: str) -> None:
-        with self._open_to_write() as keys:
-            self._replace_identity(self._keys_in_use(keys, sample=None), password)
-            self._opened.password = password
-
-    def members(self) -> list[Member]:
-        keys = self._keys()
-        return [self._read_member(name, keys) for name in self._member_names()]
-
-    def add_member(self, name: str, recipient: str) -> None:
-        folder = os.path.join(self._members, _check_member(name))
-        key = Recipient(recipient)
-        seal(b"", key)  # refuses a key of low order before anything is written
-        member = Member(name, str(key), utc_now())
-        with self._open_to_write() as keys:
-            keys = self._keys_in_use(keys, sample=None)
-            if all(os.path.lexists(self._member_file(name, file)) for file in _MEMBER_FILES):
-                hint = "choose another name, or remove that one first: member remove"
-                raise Conflict(f"there is a member {show(name)}", hint=hint)
-            self._write_attributes()
-            make_folder(self._members)
-            make_folder(folder)
-            # The recipient first: if this is killed, nobody can open the store without being listed.
-            self._replace([self._seal_recipient(member, keys[0])])
-            self._replace([self._seal_identity(member, keys)])
-
-    def rekey(self, *, without: Optional[str] = None) -> str:
-        leaver = "" if without is None else _check_member(without)
-        self._check_folders()
-        keys = self._keys_by_password()
-        self._select_pinned(keys)
-        # If the member is gone and both identities are there, a removal was killed.
-        if leaver and len(keys) == 1 and leaver not in self._member_names():
-            raise NotFound(f"no member named {show(leaver)}", hint="see: member list")
-        with self._write_lock():
-            keys = self._keys_by_password()
-            members = [self._read_member(other, keys) for other in self._member_names() if other != leaver]
-            self._keys_in_use(keys)
-            if len(keys) > 1:  # a rekey was killed, whose file is replaced below
-                self._replace_identity(keys, self._password())
-            # Until all is sealed to the new identity, it opens the others; those alone can't add one.
-            new = Identity.generate()
-            self._replace([(self._previous_file, seal(_write_identities(keys), new.recipient()))])
-            self._replace_identity((new,), self._password())
-            keys = (new, *keys)
-            if leaver:
-                self._delete_member(leaver)
-            self._replace(self._seal_identity(member, keys[:1]) for member in members)
-            self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
-            self._replace(self._seal_recipient(member, new) for member in members)
-            os.unlink(self._previous_file)
-            sync_folder(self.folder, "the store has a new identity")
-        return _fingerprint(new)
-
-    def _delete_member(self, name: str) -> None:
-        for file in _MEMBER_FILES:
-            with suppress(FileNotFoundError):
-                os.unlink(self._member_file(name, file))
-        with suppress(FileNotFoundError):
-            os.rmdir(os.path.join(self._members, name))
-        sync_folder(self._members, f"the member {show(name)} is removed")
-
-    def _member_file(self, name: str, file: str) -> str:
-        return os.path.join(self._members, name, file)
-
-    def _seal_identity(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
-        sealed = seal(_write_identities(keys), Recipient(member.recipient))
-        return self._member_file(member.name, "identity.age"), sealed
-
-    def _seal_recipient(self, member: Member, key: Identity) -> tuple[str, bytes]:
-        text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
-        return self._member_file(member.name, "recipient.age"), seal(text, key.recipient())
-
-    def _seal_again(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
-        recipient = keys[0].recipient()
-        older_first = keys[::-1]  # since that opens nearly all
-        for name in list(self.names()):
-            path = os.path.join(self._entries, f"{name}.age")  # faster than _path
-            entry = _open_entry(self._title + name, path, older_first)  # or Corrupt, if it was moved
-            yield path, seal(_dump(**entry), recipient)
-
-    def _member_names(self) -> list[str]:
-        if not os.path.lexists(self._members):
-            return []
-        check_folder(self._members)
-        with disk_errors(f"read {self._members}"), os.scandir(self._members) as entries:
-            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for folder in folders:
-            check_folder(folder.path)
-        # An empty one is what an addition left that was killed.
-        return sorted(folder.name for folder in folders if os.listdir(folder.path))
-
-    def _read_member(self, name: str, keys: _Keys) -> Member:
-        """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
-        path = self._member_file(name, "recipient.age")
-        with disk_errors(f"read {path}"):
-            found = _parse_texts(_open_file(path, keys)[1], path, "member", "recipient", "updated")
-        if found["member"] != name:
-            raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
-        return Member(name, found["recipient"], found["updated"])
-
-    def status(self) -> Iterator[tuple[str, str]]:
-        yield "store", "encrypted files"
-        yield "folder", self.folder
-        try:
-            names = list(self.names())
-            yield "secrets", str(len(names))
-            if not names and not os.path.lexists(self._identity_file):
-                yield "opens", "no store yet: the first set creates it"
-                return
-            keys = self._keys()
-            if names and all(isinstance(self._problem_with(name), WrongKey) for name in names):
-                hint = "is PAISSIVE_IDENTITY or identity.age an old one?"
-                raise WrongKey(f"the store's identity does not open {self._entries}", hint=hint)
-            is_unfinished = len(keys) > 1 and not self._has_identity(keys)
-            yield "opens", "yes, but a rekey was not finished: rekey again" if is_unfinished else "yes"
-            yield "pin", f"{_PIN}={_fingerprint(keys[0])}"
-        except SecretsError as error:
-            yield "opens", "no"
-            yield "problem", str(error)
-
-    def _problem_with(self, name: str) -> SecretsError | None:
-        try:
-            self._load(name)
-        except SecretsError as error:
-            return None if isinstance(error, NotFound) else error  # it was deleted meanwhile
-        return None
-
-    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        keys = self._keys()
-        for store in (self, self.policy_store()):
-            for name in store.names():
-                error = store._problem_with(name)
-                if error:
-                    yield store._path(name), error
-        for name in self._member_names():
-            try:
-                self._read_member(name, keys)
-            except SecretsError as error:
-                yield self._member_file(name, "recipient.age"), error
-
-    def credentials(self) -> Iterable[str]:
-        return tuple(self._opened.credentials)
-
-    def unlock(self) -> None:
-        self._check_folders()
-        if not self._is_new():
-            self._keys()
-            return
-        if os.environ.get(_PIN):
-            problem = f"there is no store in {self.folder}, and {_PIN} allows no new one"
-            raise Unsafe(problem, hint="is it the right folder? see: status")
-        require_cryptography()  # before creating anything
-        if not self._password():
-            self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
-        _new_passphrase(self._password())  # refuses a bad one now
+    def notes_on_set(self, *names: str) -> Iterable[str]:
+        notes, self._opened.notes = self._opened.notes, []
+        return notes
 
     def _path(self, name: str) -> str:
         return os.path.join(self._entries, _file_name(name))
@@ -4030,138 +4097,680 @@ class FileStore(Store):
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
-        keys = self._keys(name)  # not in the try: a wrong password would be tried twice
+        """Return an entry from these bytes of its file, or from newer ones if there was a rekey meanwhile."""
+        keys = self._keys(name)
         try:
-            return _open_entry(self._title + name, path, keys, sealed)
-        except WrongKey:  # there may have been a rekey since the bytes were read
-            self._opened.keys_of_member.clear()
-            return _open_entry(self._title + name, path, self._keys())
+            return self._open_entry(name, path, keys, sealed)
+        except WrongKey:
+            newer = read_file(path, follow=False)
+            if newer == sealed and self._keys(name) is keys:
+                raise
+        return self._open(name, path, newer)
 
-    def _is_new(self) -> bool:
-        return not (
-            os.path.lexists(self._identity_file)
-            or os.path.lexists(self._members)
-            or read_store_credential("PAISSIVE_IDENTITY")
-            or next(_names_under(self._secrets), "")
-        )
+    def _open_entry(self, name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
+        """Return an entry, if it is that of `name`; no exception with the text in it escapes."""
+        title = self._title + name
+        entry = _parse_texts(_open_file(path, keys.all(), sealed)[1], path, "name", "value")
+        # Another secret's file was copied here, or the file system took DB for db.
+        if entry["name"] != title:
+            hint = "use that name, or move it back"
+            raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
+        check_value(entry["value"])  # which other tools may have written
+        return entry
 
-    def _password(self) -> str:
-        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
+    # What opens the store.
+
+    def credentials(self) -> Iterable[str]:
+        return tuple(self._opened.credentials)
+
+    def reveal_identity(self) -> str:
+        return self._keys().text().decode().rstrip("\n")
+
+    def unlock(self) -> None:
+        self._check_folders()
+        if not self._is_new():
+            self._keys_to_write()
+            return
+        if os.environ.get(PIN):
+            problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
+            raise Unsafe(problem, hint="is it the right folder? see: status")
+        require_cryptography()  # before creating anything
+        if self._own_identities():
+            _configured_log_n()  # refuses a bad one now
+            if not self._password():
+                return
+        elif not self._password():
+            self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
+        _new_passphrase(self._password())  # refuses a bad one now
+
+    def check_known(self) -> None:
+        if not self._is_new():
+            self._check_confirmed(self._access())
 
     def _keys(self, name: str = "") -> _Keys:
-        """Check the folders, and return the identities that open the store, the one to seal to first.
+        """Check the folders, and return the identities that open the store."""
+        return self._access(name).keys
 
-        They come from PAISSIVE_IDENTITY, which holds the store's own or a member's that opens a file in
-        members; without it, from identity.age, by password.
+    def _keys_to_write(self) -> _Keys:
+        """Return the identities, if this store may be written to, by this version and by this user."""
+        access = self._access()
+        self._check_confirmed(access)
+        self._check_version(access.keys)
+        return access.keys
+
+    def _check_confirmed(self, access: _Access) -> None:
+        """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
+        self._check_in_use(access)
+        is_known = bool(known_store(self.folder, self._cache).how)
+        if is_known or access.how == "password" or self._password_opens(access.keys):
+            return
+        found = _fingerprint(access.keys.seal_to)
+        hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
+        raise Unsafe(f"{self.folder} was never confirmed, so nothing is changed or run", hint=hint)
+
+    def _password_opens(self, keys: _Keys) -> bool:
+        """Return whether a master password that is set, and not asked for, opens the same store."""
+        if not self._password() or not os.path.lexists(self._identity_file):
+            return False
+        return self._open_by_password().keys.seal_to.reveal() == keys.seal_to.reveal()
+
+    def _access(self, name: str = "") -> _Access:
+        """Check the folders, and return what opens the store, if it is the one that is known here.
+
+        PAISSIVE_IDENTITY holds a member's identity, or the store's own; without it, the password opens
+        identity.age.
         """
         self._check_folders(name)
+        own = self._own_identities()
+        while True:
+            source = self._source()  # before it is used: what changes from here on is looked at again
+            last, found = self._opened.access or (None, None)
+            if found and last == source and self._bytes_of(found.path) == found.sealed:
+                break
+            found = self._try_files(self._find_access(own))
+            self._opened.access = source, found
+            if found.failing > found.opened and self._source() == source:
+                raise self._not_in_use_error(found)
+        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *found.keys.all())))
+        return found
+
+    def _own_identities(self) -> tuple[Identity, ...]:
         text = read_store_credential("PAISSIVE_IDENTITY")
-        own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
-        if own:
-            found = self._opened.keys_of_member
-            keys = found.get(own) or found.setdefault(own, self._keys_by_member(own))
-        else:
-            keys = self._keys_by_password()
-        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *keys)))
-        return self._select_pinned(keys)
+        if text != self._opened.own_text:
+            self._opened.own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
+            self._opened.own_text = text
+        return self._opened.own
 
-    def _select_pinned(self, keys: _Keys) -> _Keys:
-        pin = os.environ.get(_PIN)
-        matching = tuple(key for key in keys if not pin or _fingerprint(key) == pin)
-        if matching:
-            return matching
-        hint = f"somebody may have replaced it; after a rekey, ask for the new one, and set {_PIN} to it"
-        raise Unsafe(f"{self.folder} has the fingerprint {_fingerprint(keys[0])}, not {pin}", hint=hint)
+    def _source(self) -> object:
+        """Return what an access depends on, beside the file of the identity."""
+        known = known_store(self.folder, self._cache)
+        return self._own_identities() or self._password(), self._bytes_of(self._previous_file), known
 
-    def _keys_by_member(self, own: _Keys) -> _Keys:
-        """Return the store's identities, from the file of the member whose key is one of `own`.
+    def _bytes_of(self, path: str) -> bytes:
+        try:
+            return self._cache.load(path, bytes, follow=False) if path else b""
+        except (SecretsError, OSError):  # which is an error where the file is needed
+            return b""
 
-        If one of `own` opens recipient.age, it is the store's and comes first: none is sealed to a member's.
-        """
-        names = self._member_names()
-        opened = {}
-        for name in names:
-            with suppress(SecretsError, OSError):
-                opened[name] = self._open_member(name, own)
-        if len(set(map(_write_identities, opened.values()))) > 1:
+    def _find_access(self, own: tuple[Identity, ...]) -> _Access:
+        """Return what opens the store that is known here or, where none is, the one that is there."""
+        before: list[bytes] = []
+        while True:
+            found = self._all_access(own, known_store(self.folder, self._cache))
+            # Looked up after the files were read: a rekey records its identity before it is used.
+            known = known_store(self.folder, self._cache)
+            for access in found:
+                if known.fits(_fingerprint(access.keys.seal_to)):
+                    return access
+            texts = [access.keys.text() for access in found]
+            if texts == before or not known.how:
+                break
+            before = texts  # a rekey may have ended between the two
+        if known.how:
+            raise self._replaced_error(found[0], known)
+        if len(set(texts)) > 1:
             # Somebody who knows the member's recipient put one there.
             problem = f"these members' files in {self._members} hold different identities"
-            raise Unsafe(f"{problem}: {', '.join(opened)}", hint="see who wrote them: git log")
-        if opened:
-            return next(iter(opened.values()))
+            names = ", ".join(access.member for access in found)
+            raise Unsafe(f"{problem}: {names}", hint="see who wrote them: git log")
+        self._begin_using(found[0])
+        return found[0]
+
+    def _all_access(self, own: tuple[Identity, ...], known: KnownStore) -> list[_Access]:
+        """Return everything that opens the store by what is set, or only the one that is known."""
+        self.check_exists()
+        if not own:
+            return [self._open_by_password()]
+        mine = tuple(key for key in own if known.fits(_fingerprint(key)))
+        if mine:
+            return [self._own_access(mine) or _Access(self._with_previous(mine[:1]), "own")]
+        found = []
+        names = sorted(self._member_names(), key=lambda name: name != known.member)
         for name in names:
-            with suppress(SecretsError, OSError):
-                key = _open_file(self._member_file(name, "recipient.age"), own)[0]
-                return (key, *(other for other in own if other is not key))
-        if names:
+            with suppress(SecretsError, OSError):  # of which others' files are full
+                access = self._open_member(name, own)
+                if known.fits(_fingerprint(access.keys.seal_to)):
+                    return [access]
+                found.append(access)
+        own_access = None if found else self._own_access(own)
+        if own_access:
+            found.append(own_access)
+        if not found:
+            problem = f"this identity opens no member's file in {self._members}"
             hint = "somebody who can open the store adds you: member add NAME age1…"
-            raise WrongKey(f"this identity opens no member's file in {self._members}", hint=hint)
-        return own
+            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+        return found
 
-    def _open_member(self, name: str, own: _Keys) -> _Keys:
-        path = self._member_file(name, "identity.age")
-        key, text = _open_file(path, own)
-        keys = self._with_previous(_parse_identities(decode_value(text, path), path))
-        # Only somebody who could open the store can have written who the member is.
-        if self._read_member(name, keys).recipient != str(key.recipient()):
-            raise Corrupt(f"{path} is for another member")
-        return keys
+    def _own_access(self, own: tuple[Identity, ...]) -> _Access | None:
+        """Return access by one of these if it is the store's identity: what only that opens shows it.
 
-    def _has_identity(self, keys: _Keys) -> bool:
-        return keys[0].reveal() in read_store_credential("PAISSIVE_IDENTITY")
-
-    def _keys_in_use(self, keys: _Keys, *, sample: int | None = _SAMPLE) -> _Keys:
-        """Return these keys, the one to seal to first, without those of other stores.
-
-        Nothing may be sealed to an old identity that somebody restored, so WrongKey unless the keys open most
-        entries. Not all: whoever can write to the folder can add some, sealed to anything.
+        Never merely because there are no members: without their files, a member's would pass for it.
         """
-        opened: Counter[Identity] = Counter()
-        problems = []
-        for name in islice(_names_under(self._secrets), sample):
-            try:
-                opened[_open_file(os.path.join(self._secrets, _file_name(name)), keys)[0]] += 1
-            except WrongKey as error:
-                problems.append(error)
-            except (SecretsError, OSError):  # what is damaged tells nothing
-                continue
-        if problems and len(problems) >= sum(opened.values()):
-            raise problems[0]
-        if not self._has_identity(keys):
-            return keys  # after a killed rekey, the new one is the first
-        return tuple(key for key, _ in opened.most_common()) or keys[:1]
+        paths = [self._previous_file, self._version_file]
+        paths += [self._member_file(name, "recipient.age") for name in self._member_names()]
+        if not os.path.lexists(self._version_file):  # as in version 1
+            paths += self._sample()
+        for path in paths:
+            with suppress(SecretsError, OSError):
+                key = _open_file(path, own)[0]
+                return _Access(self._with_previous((key,)), "own")
+        return None
 
-    def _keys_by_password(self) -> _Keys:
-        # A store that lost its identity must not get a new one: what is in it would never open again.
+    def _open_by_password(self) -> _Access:
         path = self._identity_file
         if not os.path.lexists(path):
-            hint = "the first set creates it; if it was lost, restore a copy or set PAISSIVE_IDENTITY"
-            raise Locked(f"there is no {path}", hint=hint)
+            raise self._no_password_error()
         log_n = _configured_log_n()
         password = self._password()
         if not password:
             self._opened.password = password = ask(f"Master password of {self.folder}: ")
+        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
         try:
             with disk_errors(f"read {path}"):
                 sealed = self._cache.load(path, bytes, follow=False)
-                keys = _open_identities(path, sealed, password, log_n)
+                text = _open_file(path, [passphrase], sealed)[1]
+            keys = _parse_identities(decode_value(text, path), path)
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
+        self._opened.passphrase = passphrase
         self._opened.credentials[password] = None
-        return self._with_previous(keys)
+        return _Access(self._with_previous(keys), "password", path, sealed)
 
-    def _with_previous(self, keys: _Keys) -> _Keys:
+    def _no_password_error(self) -> SecretsError:
+        self.check_exists()
+        if self._member_names():
+            hint = "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one"
+            return Locked(f"{self.folder} has no master password", hint=hint)
+        hint = "restore it from a copy, or set PAISSIVE_IDENTITY to the store's"
+        return Locked(f"there is no {self._identity_file}", hint=hint)
+
+    def _open_member(self, name: str, own: tuple[Identity, ...]) -> _Access:
+        """Return access by the file of a member whose key is one of `own`."""
+        path = self._member_file(name, "identity.age")
+        sealed = read_file(path, follow=False)
+        key, text = _open_file(path, own, sealed)
+        keys = self._with_previous(_parse_identities(decode_value(text, path), path))
+        try:
+            member = self._read_member(name, keys)
+        except WrongKey:
+            if read_file(path, follow=False) == sealed:
+                raise
+            return self._open_member(name, own)  # there was a rekey meanwhile
+        # Only somebody who could open the store can have written who the member is.
+        if member.recipient != str(key.recipient()):
+            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
+        return _Access(keys, "member", path, sealed, name)
+
+    def _with_previous(self, keys: Sequence[Identity]) -> _Keys:
         """Return these and, while a rekey is unfinished, the identities from before it."""
         path = self._previous_file
+        older = tuple(keys[1:])
         # WrongKey: the rekey was killed before it replaced the identity.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
             text = _open_file(path, keys)[1]
-            return (*keys, *_parse_identities(decode_value(text, path), path))
-        return keys
+            older += _parse_identities(decode_value(text, path), path)
+        return _Keys(keys[0], older)
+
+    def _password(self) -> str:
+        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
+
+    # Which store it is.
+
+    def trust(self, fingerprint: str) -> None:
+        """Record that this is the right store here; Unsafe if it has another fingerprint.
+
+        Most secrets have to open, and a warning names the rest.
+        """
+        self._check_folders()
+        self.check_exists()
+        pinned = KnownStore((fingerprint,), "pin")
+        found = self._all_access(self._own_identities(), pinned)
+        access = next((each for each in found if pinned.fits(_fingerprint(each.keys.seal_to))), None)
+        if not access:
+            other = _fingerprint(found[0].keys.seal_to)
+            raise Unsafe(
+                f"{self.folder} has the fingerprint {other}, not {fingerprint}", hint="compare again"
+            )
+        opened, problems = self._open_all(access.keys)
+        if problems and len(problems) >= opened:
+            raise self._not_in_use_error(access)
+        if not record_store(self.folder, [fingerprint], access.member):
+            hint = f"set {PIN}={fingerprint} instead"
+            raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
+        for error in problems.values():
+            warn_once(str(error))
+
+    def _begin_using(self, access: _Access) -> None:
+        """Say which store this is, since nobody confirmed it; raise Unsafe if it hides one that is known."""
+        found = _fingerprint(access.keys.seal_to)
+        above = known_store_above(self.folder, self._cache) if self._is_found else ""
+        if above:
+            hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
+            raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
+        if access.how != "password":
+            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
+            warn_once(f"{self.folder} was never confirmed here; {hint}")
+
+    def _replaced_error(self, access: _Access, known: KnownStore) -> Unsafe:
+        found = _fingerprint(access.keys.seal_to)
+        problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
+        brought = self._commit_of(access)
+        if known.how == "pin":
+            hint = f"{brought}; after a rekey, ask whoever ran it for the new one, and set {PIN} to it"
+        else:
+            hint = f"{brought}; ask whoever runs rekey here, and if it was meant: status --trust {found}"
+        return Unsafe(problem, hint=f"somebody replaced its identity{hint}")
+
+    def _check_in_use(self, access: _Access) -> None:
+        """Raise WrongKey, before a write, if most files, or half in an unknown store, are another's."""
+        is_known = bool(known_store(self.folder, self._cache).how)
+        is_tie = access.failing == access.opened > 0
+        if access.failing > access.opened or (is_tie and not is_known):
+            raise self._not_in_use_error(access)
+
+    def _not_in_use_error(self, access: _Access) -> WrongKey:
+        """Return the error about an identity that opens too little of the store."""
+        problem = f"the store's identity does not open most of {self._secrets}"
+        if access.how == "own":
+            hint = "if a rekey replaced it, use what `identity` prints now"
+            return WrongKey(problem, hint=f"{hint}; else see who wrote them: git log")
+        file = os.path.relpath(access.path, os.path.dirname(self.folder))
+        brought = self._commit_of(access)
+        hint = f"somebody put an older or another identity into {file}{brought}, or secrets; see: status"
+        return WrongKey(problem, hint=hint)
+
+    def _commit_of(self, access: _Access) -> str:
+        commit = last_commit(access.path or self._version_file)
+        return f" in commit {commit}" if commit else ""
+
+    def _try_files(self, access: _Access) -> _Access:
+        """Return an access with how many of a few files it opens, and how many are sealed to something else.
+
+        Nothing may be read from, or sealed to, an old identity that somebody restored. Not all need open:
+        whoever can write to the folder can add some, sealed to anything.
+        """
+        opened = failing = 0
+        for path in (self._version_file, *self._sample()):
+            try:
+                _open_file(path, access.keys.all())
+                opened += 1
+            except WrongKey:
+                failing += 1
+            except (SecretsError, OSError):  # what is damaged or gone tells nothing
+                continue
+        return access._replace(opened=opened, failing=failing)
+
+    def _sample(self) -> list[str]:
+        names = islice(_names_under(self._secrets), _SAMPLE)
+        return [os.path.join(self._secrets, f"{name}.age") for name in names]
+
+    def _check_version(self, keys: _Keys) -> None:
+        """Raise Conflict if this copy is too old to write to the store."""
+        path = self._version_file
+        try:
+            text = _parse_texts(_open_file(path, keys.all())[1], path, "version")["version"]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_error(f"read {path}", error) from None
+        if text not in map(str, range(1, _FORMAT_VERSION + 1)):
+            problem = f"{self.folder} was written by a newer version of this program"
+            raise Conflict(f"{problem}: format {show(text)}", hint="update this copy to change it")
+
+    # Members, and changes of what opens the store.
+
+    def change_password(self, password: str) -> None:
+        with self._open_to_write() as keys:
+            self._replace([self._seal_by_password(keys, password)])
+            self._opened.password = password
+
+    def members(self) -> list[Member]:
+        keys = self._keys()
+        self._warn_of_stale_members(keys)
+        return self._read_members(keys)
+
+    def add_member(self, name: str, recipient: str) -> None:
+        _check_member(name)
+        key = Recipient(recipient)
+        seal(b"", key)  # refuses a key of low order before anything is written
+        with self._open_to_write() as keys:
+            for member in self._read_members(keys):
+                is_complete = os.path.lexists(self._member_file(member.name, "identity.age"))
+                if is_complete and name in (member.name, *([name] if member.recipient == str(key) else [])):
+                    raise _taken_error(member, name)
+            self._write_attributes()
+            self._add_member(Member(name, str(key), utc_now()), keys)
+
+    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
+        leaver = "" if without is None else _check_member(without)
+        self._check_folders()
+        self.check_exists()
+        # If the member is gone and previous.age is there, a removal was killed.
+        if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
+            raise NotFound(f"no member named {show(leaver)}", hint="see: member list")
+        self._access_to_rekey()  # don't prompt while holding the lock
+        with self._write_lock():
+            access = self._access_to_rekey()
+            self._check_all_open(access)
+            self._check_version(access.keys)
+            self._warn_of_stale_members(access.keys)
+            leavers = self._entries_of_member(leaver, access.keys)
+            if access.keys.older:  # a rekey was killed
+                self._finish_rekey(access.keys, leavers)
+            keys = _Keys(access.keys.seal_to)
+            is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
+            new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
+            self._begin_rekey(new, access._replace(keys=keys), leavers)
+            self._finish_rekey(_Keys(new, keys.all()), leavers)
+            self._record([_fingerprint(new)])
+        return _fingerprint(new)
+
+    # What is on the disk after each step. Each can be the last, and the next rekey goes on from there:
+    # 1. the record has both fingerprints, so that whoever ran the rekey isn't refused at any step
+    # 2. previous.age has the old identity, sealed to the new one, which nobody has yet
+    # 3. identity.age has the new identity: with the password, previous.age opens what isn't sealed again
+    # 4. the leaver's files are gone
+    # 5. members' identity.age have the new identity: they open previous.age, too
+    # 6. secrets, policies and version.age are sealed to the new identity
+    # 7. members' recipient.age are
+    # 8. there is no previous.age
+    # 9. the record has only the new fingerprint
+
+    def _begin_rekey(self, new: Identity, access: _Access, leavers: Sequence[str]) -> None:
+        """Take steps 1 to 3."""
+        old = access.keys
+        members = [member for member in self._read_members(old) if member.name not in leavers]
+        by_password = access.how == "password" or (access.how == "own" and bool(self._password()))
+        if not by_password and not members and access.how != "own":
+            raise Conflict(
+                "nobody could open the store any more", hint="set a master password first: password"
+            )
+        self._record([*old.fingerprints(), _fingerprint(new)])
+        self._replace([(self._previous_file, seal(old.text(), new.recipient()))])
+        if by_password:
+            self._replace([self._seal_by_password(_Keys(new), self._password())])
+        if access.how == "own":  # which isn't the store's any more
+            owner = str(old.seal_to.recipient())
+            if owner not in [member.recipient for member in members]:
+                name = _free_name([member.name for member in members])
+                self._add_member(Member(name, owner, utc_now()), _Keys(new))
+
+    def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
+        """Take steps 4 to 8."""
+        for name in leavers:
+            self._delete_member(name)
+        members = self._read_members(keys)
+        new = _Keys(keys.seal_to)
+        self._replace(self._seal_identity(member, new) for member in members)
+        self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
+        self._replace([self._seal_version(new)])
+        self._replace(self._seal_recipient(member, new) for member in members)
+        with suppress(FileNotFoundError):  # in stores of version 1, identity.age may have had both
+            os.unlink(self._previous_file)
+        sync_folder(self.folder, "the store has a new identity")
+
+    def _access_to_rekey(self) -> _Access:
+        """Return access by the master password or, if there is none, by an identity."""
+        if not os.path.lexists(self._identity_file):
+            access = self._access()
+            self._check_confirmed(access)
+            return access
+        access = self._open_by_password()
+        known = known_store(self.folder, self._cache)
+        if not known.how:
+            self._begin_using(access)
+        elif not known.fits(*access.keys.fingerprints()):
+            raise self._replaced_error(access, known)
+        return access
+
+    def _check_all_open(self, access: _Access) -> None:
+        """Raise, before anything is changed, if a file is damaged or most are sealed to another identity.
+
+        Others that are sealed to another stay as they are: whoever can write to the folder can add some.
+        """
+        opened, problems = self._open_all(access.keys)
+        stale = [error for error in problems.values() if isinstance(error, WrongKey)]
+        self._check_in_use(access._replace(opened=opened, failing=len(stale)))
+        for error in problems.values():
+            if not isinstance(error, WrongKey):
+                raise error
+            warn_once(f"left as it is: {error}")
+
+    def _open_all(self, keys: _Keys) -> tuple[int, dict[str, SecretsError]]:
+        """Return how many files open, and what is wrong with others of secrets and policies, by path."""
+        opened = 0
+        problems: dict[str, SecretsError] = {}
+        with suppress(SecretsError, OSError):
+            _open_file(self._version_file, keys.all())
+            opened += 1
+        for store in (self, self.policy_store()):
+            for name in store.names():
+                path = store._path(name)
+                try:
+                    store._open_entry(name, path, keys)
+                    opened += 1
+                except WrongKey:
+                    problems[path] = store._stale_error(name)
+                except FileNotFoundError:  # it was deleted meanwhile
+                    continue
+                except SecretsError as error:
+                    problems[path] = error
+        return opened, problems
+
+    def _stale_error(self, name: str) -> WrongKey:
+        """Return the error about an entry that is sealed to another identity than the store's."""
+        return _sealed_to_another_error(self._path(name), f"delete {name}, then set it again")
+
+    def _entries_of_member(self, leaver: str, keys: _Keys) -> list[str]:
+        """Return the names under which a member's key is listed, the member's own last: it shows the key."""
+        if not leaver:
+            return []
+        recipients = {member.name: member.recipient for member in self._read_members(keys)}
+        key = recipients.pop(leaver, "")
+        return [*(name for name, recipient in recipients.items() if recipient == key), leaver]
+
+    def _delete_member(self, name: str) -> None:
+        for file in _MEMBER_FILES:
+            with suppress(FileNotFoundError):
+                os.unlink(self._member_file(name, file))
+        with suppress(OSError):  # a file of somebody else's is in it
+            os.rmdir(os.path.join(self._members, name))
+        if os.path.isdir(self._members):
+            sync_folder(self._members, f"the member {show(name)} is removed")
+
+    def _add_member(self, member: Member, keys: _Keys) -> None:
+        make_folder(self._members)
+        make_folder(os.path.join(self._members, member.name))
+        # The recipient first: if this is killed, nobody can open the store without being listed.
+        self._replace([self._seal_recipient(member, keys)])
+        self._replace([self._seal_identity(member, keys)])
+
+    def _member_file(self, name: str, file: str) -> str:
+        return os.path.join(self._members, name, file)
+
+    def _seal_identity(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
+        return self._member_file(member.name, "identity.age"), seal(keys.text(), Recipient(member.recipient))
+
+    def _seal_recipient(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
+        text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
+        return self._member_file(member.name, "recipient.age"), seal(text, keys.seal_to.recipient())
+
+    def _seal_by_password(self, keys: _Keys, password: str) -> tuple[str, bytes]:
+        passphrase = self._opened.passphrase = _new_passphrase(password)
+        return self._identity_file, seal(keys.text(), passphrase)
+
+    def _seal_version(self, keys: _Keys) -> tuple[str, bytes]:
+        return self._version_file, seal(_dump(version=str(_FORMAT_VERSION)), keys.seal_to.recipient())
+
+    def _seal_again(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
+        """Yield the file of each entry, sealed to the first of these, except for those that none opens."""
+        recipient = keys.seal_to.recipient()
+        older_first = keys.all()[::-1]  # since that opens nearly all
+        for name in list(self.names()):
+            path = os.path.join(self._entries, f"{name}.age")  # faster than _path
+            with suppress(WrongKey):
+                entry = _parse_texts(_open_file(path, older_first)[1], path, "name", "value")
+                yield path, seal(_dump(**entry), recipient)
+
+    def _member_names(self) -> list[str]:
+        """Return the folders that have a member's file, whatever else lies there."""
+        if not os.path.lexists(self._members):
+            return []
+        check_folder(self._members)
+        with disk_errors(f"read {self._members}"), os.scandir(self._members) as entries:
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            check_folder(folder.path)
+        names = sorted(folder.name for folder in folders)
+        return [
+            name
+            for name in names
+            if any(os.path.lexists(self._member_file(name, file)) for file in _MEMBER_FILES)
+        ]
+
+    def _read_members(self, keys: _Keys) -> list[Member]:
+        """Return the members, without those whom nobody who can open the store has added."""
+        found = []
+        for name in self._member_names():
+            with suppress(WrongKey):
+                found.append(self._read_member(name, keys))
+        return found
+
+    def _warn_of_stale_members(self, keys: _Keys) -> None:
+        members = [member.name for member in self._read_members(keys)]
+        for name in self._member_names():
+            if name not in members:
+                warn_once(str(self._stale_member_error(name)))
+
+    def _read_member(self, name: str, keys: _Keys) -> Member:
+        """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
+        path = self._member_file(name, "recipient.age")
+        with disk_errors(f"read {path}"):
+            found = _parse_texts(_open_file(path, keys.all())[1], path, "member", "recipient", "updated")
+        if found["member"] != name:
+            raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
+        return Member(name, found["recipient"], found["updated"])
+
+    def _stale_member_error(self, name: str) -> WrongKey:
+        advice = f"member add {name} age1…, or else: member remove {name}"
+        return _sealed_to_another_error(self._member_file(name, "recipient.age"), advice)
+
+    # What is wrong with it.
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        yield "store", "encrypted files"
+        yield "folder", self.folder
+        try:
+            names = list(self.names())
+            yield "secrets", str(len(names))
+            if self._is_new():
+                yield "opens", "no store yet: the first set creates it"
+                return
+            access = self._find_access(self._own_identities())
+            known = known_store(self.folder, self._cache)
+            opened, problems = self._open_all(access.keys)
+            failing = sum(isinstance(error, WrongKey) for error in problems.values())
+            if failing > opened and not known.how:
+                raise self._not_in_use_error(access)
+            yield "opens", self._describe_opening(access)
+            yield "pin", f"{PIN}={_fingerprint(access.keys.seal_to)}"
+            yield "known", self._describe_known(access, known)
+            yield "keys", self._describe_keys(access.keys)
+            if failing > opened:
+                yield "problem", str(self._not_in_use_error(access))
+            if self._is_personal(access):
+                problem = "the store's identity is somebody's own key, which opens it even after a removal"
+                yield "problem", f"{problem}; rekey gives it one of its own"
+        except SecretsError as error:
+            yield "opens", "no"
+            yield "problem", str(error)
+
+    def _describe_opening(self, access: _Access) -> str:
+        if access.keys.older:
+            return "yes, but a rekey was not finished: rekey again"
+        if not os.path.lexists(self._identity_file):
+            return "yes, without a master password: `password` sets one"
+        return "yes"
+
+    def _describe_known(self, access: _Access, known: KnownStore) -> str:
+        if known.how == "pin":
+            return f"pinned by {PIN}"
+        if known.how:
+            return "confirmed on this machine"
+        problem = record_problem()
+        if problem:
+            return f"no, and it can't be remembered: {problem}; set {PIN}"
+        found = _fingerprint(access.keys.seal_to)
+        return f"no: compare the pin with another member's, then: status --trust {found}"
+
+    def _describe_keys(self, keys: _Keys) -> str:
+        weak = self._keys_not_post_quantum(keys)
+        if not keys.seal_to.is_post_quantum:
+            return "X25519"
+        return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
+
+    def keys_not_post_quantum(self) -> list[str]:
+        """Return the members whose keys aren't post-quantum."""
+        return self._keys_not_post_quantum(self._keys())
+
+    def _keys_not_post_quantum(self, keys: _Keys) -> list[str]:
+        members = self._read_members(keys)
+        return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
+
+    def _is_personal(self, access: _Access) -> bool:
+        """Return whether the store's identity is a person's, as in version 1 it could be."""
+        own = str(access.keys.seal_to.recipient())
+        if own in [member.recipient for member in self._read_members(access.keys)]:
+            return True
+        has_others = os.path.lexists(self._identity_file) or os.path.lexists(self._version_file)
+        return access.how == "own" and not has_others
+
+    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
+        keys = self._find_access(self._own_identities()).keys
+        yield from self._open_all(keys)[1].items()
+        for name in self._member_names():
+            path = self._member_file(name, "recipient.age")
+            try:
+                self._read_member(name, keys)
+            except WrongKey:
+                yield path, self._stale_member_error(name)
+            except SecretsError as error:
+                yield path, error
+
+    # Changes.
+
+    def _is_new(self) -> bool:
+        """Return whether there is neither a key to a store here nor anything in it."""
+        return not (
+            os.path.lexists(self._identity_file)
+            or any(os.path.lexists(self._member_file(name, "identity.age")) for name in self._member_names())
+            or any(_names_under(self._secrets))
+            or any(_names_under(os.path.join(self.folder, "rotation")))
+        )
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
@@ -4169,20 +4778,39 @@ class FileStore(Store):
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():
-                self._write_attributes()
-                self._replace_identity((Identity.generate(),), self._password())
-            yield self._keys()
+                self._create()
+            keys = self._keys_to_write()
+            is_done = not os.path.lexists(self._previous_file)
+            if is_done and len(recorded_store(self.folder, self._cache).fingerprints) > 1:
+                self._record([_fingerprint(keys.seal_to)])  # the rekey was killed as it ended
+            yield keys
+
+    def _create(self) -> None:
+        """Make a store with an identity of its own; the password opens it, and the identity that is set."""
+        own = self._own_identities()
+        keys = _Keys(Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum))
+        owner = _login_name() if own else ""
+        record_store(self.folder, keys.fingerprints(), owner)  # first: if this is killed, it isn't refused
+        self._write_attributes()
+        self._replace([self._seal_version(keys)])
+        password = self._password()
+        if own:
+            self._add_member(Member(owner, str(own[0].recipient()), utc_now()), keys)
+            note = f"note: made {self.folder}, whose first member is {show(owner)}"
+            self._opened.notes = [note if password else f"{note}; `password` adds a master password"]
+        if password or not own:
+            self._replace([self._seal_by_password(keys, password)])
+
+    def _record(self, fingerprints: Sequence[str]) -> None:
+        """Record which store this is from now on; Unavailable if a record of it can't be changed."""
+        record_store(self.folder, fingerprints, recorded_store(self.folder, self._cache).member)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
         with disk_errors(f"change {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
-                self._opened.keys_of_member.clear()  # another process may have changed them
                 yield
-
-    def _replace_identity(self, keys: _Keys, password: str) -> None:
-        self._replace([(self._identity_file, seal(_write_identities(keys), _new_passphrase(password)))])
 
     def _write_attributes(self) -> None:
         """Have git merge no sealed files: it would write conflict markers into them."""
@@ -4194,18 +4822,73 @@ class FileStore(Store):
         replace_files(files, work_folder(self.folder))
 
 
-class _Opened:
-    def __init__(self) -> None:
-        self.password = ""  # typed at a prompt
-        self.keys_of_member: dict[_Keys, _Keys] = {}  # by the member's own
-        self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
-
-
 class _SealedPolicies(FileStore):
+    """The policies of a store: entries of the same kind, in a folder of their own."""
+
     def __init__(self, store: FileStore) -> None:
-        vars(self).update(vars(store))
+        super().__init__(store.folder)
+        self._is_found = store._is_found
+        self._configured = store._configured
+        self._opened = store._opened
+        self._cache = store._cache
         self._entries = os.path.join(self.folder, "rotation")
         self._title = "/rotation/"  # no secret has such a name, so neither file passes for the other
+
+    def names(self) -> Iterator[str]:
+        older = os.path.join(self.folder, "rotation.age")
+        if os.path.lexists(older):
+            hint = "schedule them again, then remove it"
+            raise BadValue(f"{older} holds policies of an older version of this program", hint=hint)
+        return super().names()
+
+    def _stale_error(self, name: str) -> WrongKey:
+        advice = f"rotate unschedule {name}, then schedule it again"
+        return _sealed_to_another_error(self._path(name), advice)
+
+
+def last_commit(path: str) -> str:
+    """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
+    folder, name = os.path.split(os.path.realpath(path))
+    git = ["git", "-c", "protocol.allow=never", "-C", folder]  # a partial clone must not fetch what it lacks
+    git += ["rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}"]
+    with suppress(SecretsError):
+        return run_command(git, None, _GIT_SECONDS).rpartition("\n")[2]
+    return ""
+
+
+def _sealed_to_another_error(path: str, advice: str) -> WrongKey:
+    commit = last_commit(path)
+    by = f" in commit {commit}" if commit else ""
+    return WrongKey(f"{path} was sealed to another identity{by}", hint=f"if it was meant: {advice}")
+
+
+def _taken_error(member: Member, name: str) -> Conflict:
+    """Return the error about adding somebody who is a member, under this name or another."""
+    if member.name != name:
+        problem = f"{show(member.name)} is the member with this key"
+        return Conflict(problem, hint="each key has one name, so that its removal is complete")
+    hint = "choose another name, or remove that one first: member remove"
+    return Conflict(f"there is a member {show(name)}", hint=hint)
+
+
+def _login_name() -> str:
+    """Return this user's name, if a member can have it."""
+    import getpass
+
+    # KeyError and OSError: in a container, a user may have only a number.
+    with suppress(KeyError, OSError, ImportError, BadName):
+        return _check_member(getpass.getuser())
+    return "owner"
+
+
+def _free_name(taken: Container[str]) -> str:
+    """Return this user's name or, if it is another member's, a similar one."""
+    name = _login_name()
+    number = 2
+    while name in taken:
+        name = f"{_login_name()}-{number}"
+        number += 1
+    return name
 
 
 @lru_cache(maxsize=4096)
@@ -4233,6 +4916,7 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
+    """Yield the names of the secrets whose files are in a folder, or in one below it."""
     with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
@@ -4247,6 +4931,7 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
 
 
 def _check_member(name: str) -> str:
+    """Return a member's name, or raise BadName if no folder can have it."""
     if "/" in name:
         raise BadName(f"bad name {show(name)}: a member's has no '/'")
     _file_name(name)
@@ -4258,17 +4943,6 @@ def _dump(**texts: str) -> bytes:
     import json
 
     return json.dumps(texts).encode() + b"\n"
-
-
-def _open_entry(name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
-    """Return an entry, if it is `name`'s; no exception with the text in it escapes."""
-    entry = _parse_texts(_open_file(path, keys, sealed)[1], path, "name", "value")
-    # Another secret's file was copied here, or the file system took DB for db.
-    if entry["name"] != name:
-        hint = "use that name, or move it back"
-        raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
-    check_value(entry["value"])  # which other tools may have written
-    return entry
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
@@ -4283,23 +4957,10 @@ def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
 
 def _fingerprint(key: Identity) -> str:
     """Return 32 hex digits to know a store's identity by; from the recipient itself, anybody could seal."""
-    import hashlib
-
-    return hashlib.sha256(f"paissive_secrets store {key.recipient()}".encode()).hexdigest()[:32]
+    return sha256(f"paissive_secrets store {key.recipient()}".encode()).hex()[:32]
 
 
-def _write_identities(keys: _Keys) -> bytes:
-    return "".join(f"{key.reveal()}\n" for key in keys).encode()
-
-
-@lru_cache(maxsize=4)  # so that many secrets in a row cost one unseal of the identity
-def _open_identities(path: str, sealed: bytes, password: str, log_n: int) -> _Keys:
-    text = _open_file(path, [Passphrase(password, max_log_n=max(LOG_N, log_n))], sealed)[1]
-    return _parse_identities(decode_value(text, path), path)
-
-
-@lru_cache(maxsize=4)  # the same objects each time, by which keys_of_member finds a member
-def _parse_identities(text: str, where: str) -> _Keys:
+def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
     """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
     lines = [line.strip() for line in text.splitlines()]
     try:
@@ -4320,6 +4981,7 @@ def _configured_log_n() -> int:
 
 
 def _new_passphrase(password: str) -> Passphrase:
+    """Return a new master password, or raise BadValue; warn of a short one."""
     log_n = _configured_log_n()
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
         raise BadValue("the master password has several lines", hint="use a single line")
@@ -10758,10 +11420,6 @@ def unmerged_paths(folder: str) -> set[str]:
     return {os.path.join(os.path.realpath(folder), path) for path in paths}
 
 
-def last_commit(path: str) -> str:
-    return ask_about_file(path, "rev-list", "-1", "--format=%h by %an", "HEAD").rpartition("\n")[2]
-
-
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK_BEGIN = """#!/bin/sh
@@ -13602,13 +14260,16 @@ def cmd_hook_install(args: Namespace) -> None:
     _say(f"installed {install_hook(name)}")
 
 
-@_command(_JSON)
+@_command(_JSON, _arg("--trust FP", "confirm that the store here has this fingerprint"))
 def cmd_status(args: Namespace) -> int:
     """Describe the store and what is wrong with it; no values.
 
     $ status --json --backend vault
+    $ status --trust 0123…     # compared with what another member sees
     """
     store = args.store()
+    if args.trust is not None:
+        store.trust(args.trust)
     rows = list(store.status())
     conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
     problems: dict[str, SecretsError] = {path: Conflict("it isn't merged") for path in sorted(conflicts)}
@@ -13631,12 +14292,8 @@ def _describe_problem(path: str, error: SecretsError) -> str:
     if isinstance(error, Conflict):
         choice = f"git checkout --ours -- {quoted} (or --theirs)"
         return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
-    commit = last_commit(path)
-    if isinstance(error, WrongKey):
-        by = f" in commit {commit}" if commit else ""
-        again = "set, schedule or add it again"
-        return f"{quoted} was sealed to an older identity{by}; if it was meant: rm {quoted}, then {again}"
-    if isinstance(error, Corrupt) and commit:
+    commit = last_commit(path) if isinstance(error, Corrupt) else ""
+    if commit:
         return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
     return str(error)
 
@@ -13645,29 +14302,48 @@ def _describe_problem(path: str, error: SecretsError) -> str:
 def cmd_password(args: Namespace) -> None:
     """Change the master password; prompts, or reads stdin."""
     store = _sealed_store(args)
-    store.reveal_identity()  # asks for the old one first
+    store.check_exists()
+    store.unlock()  # asks for the old one first
     store.change_password(_read_value("New master password"))
     _say("the master password is changed; copies of the old identity.age still open with the old one")
 
 
-@_command()
+@_command(_flag("--post-quantum", "to one that a quantum computer doesn't break"))
 def cmd_rekey(args: Namespace) -> None:
     """Seal all secrets to a new identity.
 
     After a leak of the old one, change the master password and the secrets too.
+    If a member's key leaked, use `member remove` instead: members keep access.
     """
     store = _sealed_store(args)
-    _warn_of_new_identity(store, store.rekey())
+    _warn_of_new_identity(store, store.rekey(post_quantum=args.post_quantum))
+    members = ", ".join(member.name for member in store.members())
+    if members:
+        _say(f"these members keep access: {members}; if the key of one leaked: member remove NAME")
+    if args.post_quantum:
+        _warn_of_other_keys(store)
+
+
+def _warn_of_other_keys(store: Store) -> None:
+    """Say what of a post-quantum store isn't post-quantum."""
+    weak = ", ".join(store.keys_not_post_quantum())
+    if weak:
+        again = "identity --new --post-quantum, then member remove and member add"
+        _say(f"not post-quantum yet are the keys of {weak}; for each: {again}")
+    _say("git's history has copies that are not post-quantum, so set or rotate each secret")
 
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
     """Say what else has to learn of the identity that everything is sealed to now."""
     sealed = plural(len(list(store.names())), "secret")
     _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
-    _say(f"its PAISSIVE_STORE_FINGERPRINT is {fingerprint}")
+    _say(f"its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {fingerprint}")
 
 
-@_command(_flag("--new", "a new key of your own"))
+@_command(
+    _flag("--new", "a new key of your own"),
+    _flag("--post-quantum", "with --new: one for post-quantum stores"),
+)
 def cmd_identity(args: Namespace) -> None:
     """Print the identity of the store, or make one of your own.
 
@@ -13677,10 +14353,14 @@ def cmd_identity(args: Namespace) -> None:
     To become a member, have somebody run `member add` with its public key.
     """
     if args.new:
-        key = Identity.generate()
+        key = Identity.generate(post_quantum=args.post_quantum)
         print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
         _say(f"public key: {key.recipient()}")
         return
+    if args.post_quantum:
+        raise BadValue(
+            "--post-quantum is for a new key", hint="add --new; for the store's: rekey --post-quantum"
+        )
     print(_sealed_store(args).reveal_identity())
 
 
@@ -13708,8 +14388,8 @@ def cmd_member_remove(args: Namespace) -> None:
 
     $ member remove ada
 
-    Needs the master password. Lists the secrets that the member knew, and how to
-    change each.
+    Needs the master password, if there is one. Lists the secrets that the member
+    knew, and how to change each.
     """
     store = _sealed_store(args)
     fingerprint = store.rekey(without=args.name)
