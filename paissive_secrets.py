@@ -3358,11 +3358,11 @@ class Identity:
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
         self._recipient: Optional[Recipient] = None  # once it was asked for: a hybrid one takes a millisecond
-        self._key: Union[_X25519Key, _HybridKey]
+        self._private: Union[_X25519Key, _HybridKey]
         if self.is_post_quantum:
-            self._key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
+            self._private = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
         else:
-            self._key = _X25519Key(_bech32_decode("AGE-SECRET-KEY-", text, 32))
+            self._private = _X25519Key(_bech32_decode("AGE-SECRET-KEY-", text, 32))
 
     @classmethod
     def generate(cls, *, post_quantum: bool = False) -> Identity:
@@ -3373,7 +3373,7 @@ class Identity:
         """Return the public key to seal to."""
         if self._recipient is None:
             prefix = _HYBRID_RECIPIENT if self.is_post_quantum else "age"
-            self._recipient = Recipient(_bech32(prefix, self._key.public))
+            self._recipient = Recipient(_bech32(prefix, self._private.public))
         return self._recipient
 
     def reveal(self) -> str:
@@ -3382,7 +3382,7 @@ class Identity:
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
         """Return the file key in a stanza, or None if the stanza is for another identity."""
-        return self._key.unwrap(words, body)
+        return self._private.unwrap(words, body)
 
 
 class _X25519Key:
