@@ -14265,7 +14265,7 @@ def cmd_status(args: Namespace) -> int:
     """Describe the store and what is wrong with it; no values.
 
     $ status --json --backend vault
-    $ status --trust 0123…     # compared with what another member sees
+    $ status --trust 0123…     # which another member sees, too
     """
     store = args.store()
     if args.trust is not None:

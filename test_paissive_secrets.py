@@ -27201,7 +27201,7 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         prompt.""",
     "status": """Describe the store and what is wrong with it; no values.
         $ status --json --backend vault
-        $ status --trust 0123… # compared with what another member sees""",
+        $ status --trust 0123… # which another member sees, too""",
     "password": "Change the master password; prompts, or reads stdin.",
     "rekey": """Seal all secrets to a new identity.
         After a leak of the old one, change the master password and the secrets too.
