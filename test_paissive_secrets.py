@@ -28339,14 +28339,16 @@ def test_python_3_14_in_webassembly_does_all_that_needs_no_process_socket_or_loc
 
 # === README ===
 
-STORED = {"PAISSIVE_BACKEND": "file", "PAISSIVE_IDENTITY": ps.Identity.generate().reveal()}
+STORED = {
+    "PAISSIVE_BACKEND": "file",
+    "PAISSIVE_MASTER_PASSWORD": "four random words",
+    "PAISSIVE_SCRYPT_LOG_N": str(FAST),
+}
 CHAPTERS = {  # and what the reader has in the environment
     **dict.fromkeys(["Get it", "Find secrets", "Where a value comes from"], {}),
     "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": str(FAST)},
     "A team": {
-        "PAISSIVE_BACKEND": "file",
-        "PAISSIVE_MASTER_PASSWORD": "four random words",
-        "PAISSIVE_SCRYPT_LOG_N": str(FAST),
+        **STORED,
         **{f"GIT_{who}_{what}": "ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     },
     "Vault": {"PAISSIVE_BACKEND": "vault"},
@@ -28380,13 +28382,19 @@ TROUBLE = {
     "the command gets no secrets": "ps run -- true",
     "no command to run": "ps run env",
     "the master password is needed": "PAISSIVE_IDENTITY= ps get A --backend file",
+    "has no master password": "rm .paissive/identity.age; ps member list --backend file",
     "the master password does not open": "PAISSIVE_MASTER_PASSWORD=another ps get A --backend file",
     "not an age key of the form": "PAISSIVE_IDENTITY=AGE-SECRET-KEY-1 ps get A --backend file",
     "the store's identity does not open": "cp -r .paissive old; ps rekey --backend file"
     "; cp old/secrets/A.age .paissive/secrets; ps get A --backend file",
+    "was sealed to another identity": "cp -r .paissive old; ps rekey --backend file"
+    "; cp old/secrets/A.age .paissive/secrets; ps status --backend file",
     "opens no member's file": "umask 77; ps member add ada $(ps identity --new 2> key | grep -o 'age1.*')"
     " --backend file; ps identity --new > key; PAISSIVE_IDENTITY_FILE=key ps get A --backend file",
     "has the fingerprint": "PAISSIVE_STORE_FINGERPRINT=0123 ps get A --backend file",
+    "was never confirmed": "PAISSIVE_STORE_FINGERPRINT= ps get A --backend file",
+    "was written by a newer version": 'umask 77; echo \'{"version": "9"}\' | age -r $OWN'
+    " > .paissive/version.age; ps set A --generate --backend file",
     "has a merge conflict": "git init -q; git config user.name a; git config user.email a@b.c"
     "; commit() { git add .paissive; git commit -qm x; }; commit; echo b | ps set A --backend file; commit"
     "; git checkout -qb other HEAD~; echo c | ps set A --backend file; commit; git merge @{-1}"
@@ -28450,12 +28458,15 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, 
         return done.stdout.decode()
 
     assert say("ps set A --generate --backend file", folder) == ""
+    say("ps member add ada $(ps identity --new 2>&1 >/dev/null | grep -o 'age1.*') --backend file", folder)
     identity = say("ps identity --backend file", folder).strip()
+    pin = re.search("FINGERPRINT=(.*)", say("ps status --backend file", folder))[1]
+    env["OWN"] = str(ps.Identity(identity).recipient())
     password = env["PAISSIVE_MASTER_PASSWORD"]
     for number, (message, script) in enumerate(TROUBLE.items()):
         by_password = re.search("PASSWORD|rekey|member", script)  # the identity takes no time
-        env["PAISSIVE_MASTER_PASSWORD"], env["PAISSIVE_IDENTITY"] = (
-            (password, "") if by_password else ("", identity)
+        env["PAISSIVE_MASTER_PASSWORD"], env["PAISSIVE_IDENTITY"], env["PAISSIVE_STORE_FINGERPRINT"] = (
+            (password, "", "") if by_password else ("", identity, pin)
         )
         copy = shutil.copytree(folder, tmp_path / str(number))
         before, _, last = script.rpartition("; ")
