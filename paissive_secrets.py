@@ -2472,9 +2472,9 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
-# Complete quotes and substitutions of bash in an unquoted value; then what would make it go on.
-_COMPLETE = r"""\\.|'[^']*'|"[^"]*"|\$\([^()"'`]*\)|`[^"'`]*`"""
-_UNFINISHED = r"""['"`()]|\\\Z"""
+# What readers of other languages take differently, by the quote: comments without a space before, escapes
+# other than \n, $NAME, and values in backticks.
+_DOUBTFUL = {"": r"#|\\|\$[\w{($]|\A`", '"': r"\\(?!n)|\$[\w{($]", "'": r"\\['\\]"}
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -2530,10 +2530,17 @@ class Dotenv:
                 found[piece.name] = piece.value(look_up)
         return found
 
+    def check_lines(self, *, strict: bool) -> None:
+        """Raise BadValue for a line that assigns nothing, may go on or, if `strict`, has no value."""
+        for place, piece in enumerate(self._pieces):
+            is_unclear = piece.is_torn or (strict and piece.problem != "")
+            if is_unclear or not (piece.name or piece.is_comment()):
+                raise self._error(place)
+
     def problems(self) -> Iterator[BadValue]:
         """Yield an error for each line that is neither a comment nor an assignment that can be read."""
         for place, piece in enumerate(self._pieces):
-            if piece.problem or not (piece.name or re.match(r"\s*(#|\Z)", piece.text)):
+            if piece.problem or not (piece.name or piece.is_comment()):
                 yield self._error(place)
 
     def moved(self) -> dict[str, str]:
@@ -2561,17 +2568,12 @@ class Dotenv:
             return set()
         return {match["name"] for match in re.finditer(_VARIABLE, piece.raw)}
 
-    def with_values(self, values: Mapping[str, str], *, only: bool = False) -> str:
+    def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
 
-        With `only`, earlier assignments of these names are dropped, which hold older values. Raises BadValue
-        if a line above them goes on, or no quotes can hold a value.
+        Raises BadValue if a line above them goes on, or no quotes can hold a value.
         """
-        outdated = values if only else {}
-        texts = [
-            "" if piece.name in outdated and place < self.assigned[piece.name] else piece.text
-            for place, piece in enumerate(self._pieces)
-        ]
+        texts = [piece.text for piece in self._pieces]
         end = len(texts)
         self._check_until(max((self.assigned.get(name, end) for name in values), default=0))
         for name, value in values.items():
@@ -2581,6 +2583,49 @@ class Dotenv:
             else:
                 line_end = "" if not texts or texts[-1].endswith("\n") else "\n"
                 texts.append(f"{line_end}{dotenv_assignment(name, value)}\n")
+        return self._bom + "".join(texts)
+
+    def reason_to_stay(self, name: str, *, for_others: bool) -> str:
+        """Return why this tool or any program would not see a value that is moved as before, or ""."""
+        pieces = [piece for piece in self._pieces if piece.name == name]
+        if pieces[-1].problem:
+            return pieces[-1].problem
+        if pieces[-1].is_composed():
+            return "composed of others"
+        if not for_others:
+            return ""
+        if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
+            return "assigned twice"
+        if pieces[-1].is_doubtful():
+            return "read differently by other programs; quote it"
+        return "" if name == variable_name(name) else "not a name of variables"
+
+    def with_comments(self, names: Container[str], backend: str) -> str:
+        """Return the text with a comment in place of the lines of these names, which another store has."""
+        texts = []
+        commented = set()
+        for piece in self._pieces:
+            comment = re.fullmatch(_MOVED, piece.text.rstrip())
+            name = comment[1] if comment else piece.name
+            if name not in names:
+                texts.append(piece.text)
+            elif name not in commented:
+                commented.add(name)
+                texts.append(piece.as_comment(backend) if piece.name else piece.text)
+        return self._bom + "".join(texts)
+
+    def with_references(self, references: Mapping[str, str]) -> str:
+        """Return the text with references in place of values, also of those that other values take in."""
+
+        def refer(match: re.Match[str]) -> str:
+            return f"${{{references[match['name']]}}}" if match["name"] in references else match[0]
+
+        texts = []
+        for place, piece in enumerate(self._pieces):
+            if piece.name not in references:
+                texts.append(re.sub(_VARIABLE, refer, piece.text) if piece.is_composed() else piece.text)
+            elif place == self.assigned[piece.name]:  # earlier ones hold older values
+                texts.append(piece.with_value(references[piece.name]))
         return self._bom + "".join(texts)
 
     def _check_until(self, end: int) -> None:
@@ -2615,6 +2660,7 @@ class _Piece:
         self.raw = ""  # the value as it is written, between the quotes
         self.tail = ""  # blanks, a comment and the line end
         self.problem = ""  # why there is no value
+        self.is_torn = False  # whether its quote is closed in another line, with text behind it
         match = re.match(_ASSIGNED, line)
         if not match:
             return
@@ -2637,15 +2683,32 @@ class _Piece:
             self.problem = "has a quote that is never closed"
         elif not (tail := re.compile(_TAIL).match(text, end + 1)):
             self.problem = "has text after a closing quote"
+            self.is_torn = "\n" in text[start:end]
         else:
             self.text = text[at : tail.end()]
             self.quote = quote
             self.raw = text[start + 1 : end]
             self.tail = tail[0]
 
+    def is_comment(self) -> bool:
+        return bool(re.match(r"\s*(#|\Z)", self.text))
+
     def goes_on(self) -> bool:
-        """Return whether bash takes what follows for a part of this value."""
-        return not self.quote and bool(re.search(_UNFINISHED, re.sub(_COMPLETE, "", self.raw)))
+        """Return whether bash takes the next line for a part of this value, and no other reader does."""
+        return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
+
+    def is_composed(self) -> bool:
+        """Return whether the value takes others in with ${NAME}."""
+        return self.quote != "'" and bool(re.search(_VARIABLE, self.raw))
+
+    def is_doubtful(self) -> bool:
+        """Return whether readers of other languages may read another value."""
+        return self.tail.startswith("#") or bool(re.search(_DOUBTFUL[self.quote], self.raw))
+
+    def as_comment(self, backend: str) -> str:
+        note = self.tail.strip()
+        line_end = re.search(rf"(?:{_LINE_END})?\Z", self.text)
+        return f"# {self.name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
 
     def with_value(self, value: str) -> str:
         assignment = self.head + dotenv_assignment(self.name, value, self.quote)
@@ -7660,46 +7723,92 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 # needs.
 
 EXPORT_FORMS = ("env", "shell", "json")
+DOTENV_NAME = r"(?i)(?:.*[._-])?env(?:[._-].*)?"  # of a file that is a .env, as .env.local and prod.env are
 
 
-class _Import(NamedTuple):
-    """What a file holds: `references` are to secrets that are stored already."""
+class Import:
+    """What a text assigns. Its repr shows no value."""
 
-    secrets: dict[str, str]
-    settings: dict[str, str]
-    references: dict[str, str]
-    is_json: bool
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+        self.settings: dict[str, str] = {}
+        self.references: dict[str, str] = {}  # values that are or have references: configuration
+        self.left: dict[str, str] = {}  # secrets that have to stay where they are, and why
+        self.dotenv: Dotenv | None = None  # None for JSON
+
+    def add_secret(self, name: str, value: str, leave: str) -> None:
+        reason = ""
+        if self.dotenv and leave:
+            reason = self.dotenv.reason_to_stay(name, for_others=leave == "comments")
+        if looks_like_reference(value):  # configuration: importing it could overwrite the secret it names
+            self.references[name] = value
+        elif reason:
+            self.left[name] = reason
+        elif value:
+            self.secrets[name] = value
+        else:
+            self.settings[name] = value
+
+    def take_settings(self, leave: str) -> None:
+        """Take settings for secrets, except empty ones."""
+        settings = self.settings
+        self.settings = {}
+        for name, value in settings.items():
+            self.add_secret(name, value, leave)
 
 
-def parse_import(data: bytes, where: str) -> _Import:
+def parse_import(data: bytes, where: str, leave: str = "") -> Import:
+    """Sort what a .env file or a JSON object assigns; raise BadValue for lines that can't be read.
+
+    `leave` is what takes the place of a secret in the file: "comments", "references" (only this tool reads it
+    then), or "" if the text is gone once it is imported. What other programs read differently is only taken
+    where they don't read it.
+    """
     text = decode_value(data, where)
-    is_json = text.lstrip("\ufeff \t\r\n").startswith("{")
-    secrets: dict[str, str] = {}
-    settings: dict[str, str] = {}
-    references: dict[str, str] = {}
-    if is_json:
+    found = Import()
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+        if leave:
+            raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
         for name, value in parse_json(text, where).items():
             check_value(value, f"{where}: the value of {show(name)}")
-            (secrets if is_secret(name, value) else settings)[name] = value
+            (found.secrets if value and is_secret(name, value) else found.settings)[name] = value
     else:
-        dotenv = Dotenv(text, where)
-        for problem in dotenv.problems():
-            raise problem  # a skipped line would be lost with the file
-        found, settings = split_dotenv(dotenv)
-        for name, value in found.items():
-            # A reference in a .env file is configuration: importing it could overwrite the secret it names.
-            (references if looks_like_reference(value) else secrets)[name] = value
-    for name in (*secrets, *settings):
+        found.dotenv = Dotenv(text, where)
+        found.dotenv.check_lines(strict=not leave)
+        secrets, found.settings = split_dotenv(found.dotenv)
+        for name, value in secrets.items():
+            found.add_secret(name, value, leave)
+    for name in (*found.secrets, *found.settings):
         check_name(name)
-    return _Import(secrets, settings, references, is_json)
+    return found
 
 
-def import_secrets(store: Store, values: Mapping[str, str], where: str) -> None:
+def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
+    """Store values; raise Conflict if the store has another one for a name, unless `replace` allows it."""
     check_settable(store, *values)
-    store.set_unless_pending(values)
+    held = _held_values(store, values)
+    new = {name: value for name, value in values.items() if held.get(name) != store.as_stored(name, value)}
+    others = [name for name in new if name in held]
+    if others and not replace:
+        problem = f"the store has other values for {', '.join(map(show, sorted(others)))}; nothing is changed"
+        hint = "add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
+        raise Conflict(problem, hint=hint)
+    if new:
+        store.set_unless_pending(new)
+    held = _held_values(store, values)
     for name, value in values.items():
-        if store.get_stored(name) != store.as_stored(name, value):
+        if held.get(name) != store.as_stored(name, value):
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
+
+
+def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
+    """Return what the store itself holds, whatever variables have."""
+    held = store.get_all(names)
+    for name in filter(store.overridden_by, list(held)):
+        del held[name]
+        with suppress(NotFound):
+            held[name] = store.get_stored(name)
+    return held
 
 
 def export_secrets(values: Mapping[str, str], form: str) -> str:
@@ -9429,7 +9538,8 @@ _LONG_AHEAD = (
 )
 # In source, a value begins before the line ends, or on the next line.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
-_OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]")  # only names a secret
+# What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
+_OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
     rb"\Aet[A-Zp_]|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
@@ -13684,9 +13794,10 @@ def _warn_unmasked(names: Iterable[str]) -> None:
 
 
 @_command(
-    _arg("file FILE", "a .env or JSON file; - for stdin"),
+    _arg("file FILE", "a .env file; - for stdin, which may also be JSON"),
     _flag("--all", "move settings such as DB_HOST, too"),
-    _flag("--remove", "delete FILE instead of leaving references in it"),
+    _flag("--references", "leave references, for a .env that only this tool reads"),
+    _flag("--replace", "replace other values that the store has"),
 )
 def cmd_import(args: Namespace) -> None:
     """Move the secrets of a .env file into a store.
@@ -13694,59 +13805,85 @@ def cmd_import(args: Namespace) -> None:
     $ import .env --backend file
     sops -d secrets.json | $ import - --backend file
 
-    In the .env file, a reference takes the place of each secret; settings such
-    as DB_HOST and comments stay. After an error, repeat the import.
+    A comment takes the place of each secret: `run --backend file`, or load_env,
+    gives it to the program. With --references, that is a reference, for a .env
+    that only this tool reads. Settings such as DB_HOST stay. After an error,
+    repeat the import.
     """
     store = _persistent_store(args)
     path = args.file
+    where = "stdin" if path == "-" else path
+    is_file = os.path.isfile(path)  # not stdin, or a pipe
+    if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
+        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     data = _read_argument(path)
-    where = "stdin" if path == "-" else path
-    found = parse_import(data, where)
-    values = dict(found.secrets)
-    settings = found.settings
-    if args.all:
-        values.update(settings)
-        settings = {}
-    left = ", ".join(map(show, sorted({*settings, *found.references})))
-    if args.remove and left:
-        hint = "add --all, or leave --remove out" if settings else "leave --remove out"
-        raise BadValue(f"{path} also holds {left}, which --remove would lose", hint=hint)
-    if settings and (found.is_json or not values):
-        _say(f"note: {plural(len(settings), 'setting')} left out; --all imports settings, too")
-    if not values:
-        _say(f"note: {where} holds no secrets")
-        return
-    references = {}
-    if not (args.remove or found.is_json or store.plaintext_file()):
-        references = {name: f"secret://{_backend_name(args)}/{name}" for name in values}
-    changes = os.path.isfile(path) and (args.remove or references)  # not stdin, or a pipe
-    if changes:
+    leave = ""
+    if is_file and not store.plaintext_file():
+        leave = "references" if args.references else "comments"
         refuse_hard_links(path, os.stat(path))
-    import_secrets(store, values, where)
-    _warn_after_set(store, *values)
-    if changes:
-        _take_out_secrets(path, data, references)
-    elif path != "-":
-        _say(f"note: {path} still holds the secrets in plaintext; --remove deletes it")
+    found = parse_import(data, where, leave)
+    if args.all:
+        found.take_settings(leave)
+    import_secrets(store, found.secrets, where, replace=args.replace)
+    _warn_after_set(store, *found.secrets)
+    if leave:
+        _take_out_secrets(args, store, data, found)
+    elif is_file and found.secrets:
+        _say(f"note: {path} still holds the secrets in plaintext; delete it")
+    _say_what_is_left(args, found, leave)
+
+
+def _take_out_secrets(args: Namespace, store: Store, data: bytes, found: Import) -> None:
+    """Put comments or references in their place, in one write."""
+    path = args.file
+    backend = _backend_name(args)
+    references = {name: f"secret://{backend}/{name}" for name in (*found.secrets, *found.references)}
+    # What an earlier import left a reference to is in the store.
+    same = [name for name, text in found.references.items() if text == references[name]]
+    names = {*found.secrets, *store.get_all(same)}
+    for name in names & found.references.keys():
+        del found.references[name]
+    if not found.dotenv or not (found.secrets or (names and not args.references)):
+        return
+    with disk_errors(f"write {path}"), FileLock(path):
+        if _read_argument(path) != data:
+            raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
+        if args.references:
+            text = found.dotenv.with_references({name: references[name] for name in names})
+        else:
+            text = found.dotenv.with_comments(names, backend)
+        rewrite(path, text.encode())
+    _say(f"moved {plural(len(names), 'secret')} of {path} to the {backend} store")
+
+
+def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
+    path = args.file
+    reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
+    for reason in sorted(set(reasons.values())):
+        names = sorted(name for name in reasons if reasons[name] == reason)
+        _say(f"left: {', '.join(map(show, names))} ({reason})")
+    if found.settings and (not leave or not found.secrets):
+        _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
+    if not found.secrets:
+        _say(f"note: {'stdin' if path == '-' else path} holds no secrets to move")
+        return
+    if not leave:
+        return
+    places = [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
+    if places:
+        _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
+    if last_commit(path):
+        _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
+    if leave == "comments":
+        backend = _backend_name(args)
+        _say(f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")')
 
 
 def _backend_name(args: Namespace) -> str:
     """Return what the chosen store is called in references."""
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
-
-
-def _take_out_secrets(path: str, data: bytes, references: dict[str, str]) -> None:
-    """Put references in their place or, if there are none, remove the file."""
-    with disk_errors(f"write {path}"), FileLock(path):
-        if _read_argument(path) != data:
-            raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        if not references:
-            os.unlink(os.path.realpath(path))  # what holds the plaintext, not a link to it
-            return
-        rewrite(path, Dotenv(data.decode(), path).with_values(references, only=True).encode())
-    _say(f"{path} now refers to {plural(len(references), 'secret')}")
 
 
 @_command(_NAMES, _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"))

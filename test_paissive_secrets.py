@@ -3921,9 +3921,8 @@ def test_a_new_backend_is_one_class_and_one_row(shelf, monkeypatch):
 
 
 def test_a_new_backend_imports_and_passes_on_what_it_holds(shelf, tmp_path):
-    (tmp_path / "in.json").write_text(json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]}))
-    note = "note: in.json still holds the secrets in plaintext; --remove deletes it\n"
-    assert shelf("import", "in.json") == (0, note)
+    both = json.dumps({"A_TOKEN": CANARY, "B_TOKEN": CANARY[::-1]})
+    assert shelf("import", "-", stdin=both) == (0, "")
     assert shelf("list") == (0, "A_TOKEN\nB_TOKEN\n")
     environment, values = ps.environment_with_secrets(ShelveStore(), ["A_TOKEN"])
     assert (environment["A_TOKEN"], values["A_TOKEN"]) == (CANARY, {CANARY})
@@ -4882,6 +4881,8 @@ def test_dotenv_keeps_the_comment_after_an_empty_value_out_of_the_new_one(line, 
 
 
 def test_dotenv_changes_the_last_of_two_assignments_and_removes_both():
+    assert ps.Dotenv("\n\na.b=1\n").with_values({"a.b": "2"}) == "\n\na.b=2\n"
+    assert ps.Dotenv("").with_values({"B": "1", "A": "2"}) == "B=1\nA=2\n"
     dotenv = ps.Dotenv("A=1\nA=2\n")
     assert (dotenv.with_values({"A": "3"}), dotenv.without("A")) == ("A=1\nA=3\n", "")
     assert ps.Dotenv("export A='1'\nC=\nB=\"2\" # b\n# c\n").without("A", "B") == "C=\n# c\n"
@@ -4895,7 +4896,7 @@ def test_dotenv_does_not_write_after_a_quote_that_is_not_closed(line):
     assert ps.Dotenv(f"A=1\n{line}\n").with_values({"A": "2"}) == f"A=2\n{line}\n"
 
 
-@pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open\nrest', "B=$(cat <<EOF"])
+@pytest.mark.parametrize("line", ["B='a\nC='b'c", 'B="open\nrest', "B=1\\"])
 def test_dotenv_does_not_remove_a_part_of_a_value(line):
     dotenv = ps.Dotenv(f"A=1\n{line}\nD=1\n")
     for name in "BD":
@@ -4903,9 +4904,9 @@ def test_dotenv_does_not_remove_a_part_of_a_value(line):
     assert dotenv.without("A") == f"{line}\nD=1\n"
 
 
-IN_THE_WAY = [
+# What only bash takes for more than one line, or refuses, is for other programs to decide about.
+STRANGE_TO_BASH = [
     "NOTE=don't",
-    "X=abc\\",
     "X=$(cat <<EOF",
     "X=(1",
     "X=f(x)",
@@ -4913,6 +4914,7 @@ IN_THE_WAY = [
     "X=a)",
     'X=5"',
     "X=$(it's)",
+    "X=3)s'\"`",
 ]
 HARMLESS = [
     """X=a'('b")"`date`$(date)""",
@@ -4932,14 +4934,20 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize("line", IN_THE_WAY)
-def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(line, tmp_path):
-    text = f"A=1\n{line}\n"
+def test_dotenv_names_the_line_that_keeps_bash_from_reading_what_is_written(tmp_path):
+    text = "A=1\nX=abc\\\n"
     problem = "line 2 of .env goes on in the next line for bash; quote its value again"
     assert str(failure(ps.Dotenv(text).with_values, {"B": "x"})) == problem
     (tmp_path / "env").write_bytes(f"{text}B=x\n".encode())
     assert read_by_bash(tmp_path / "env", ["B"]).get("B") != "x"
     assert ps.Dotenv(text).with_values({"A": "2"}) == text.replace("A=1", "A=2")
+
+
+@pytest.mark.parametrize("line", STRANGE_TO_BASH)
+def test_dotenv_writes_behind_a_value_that_only_bash_refuses(line, tmp_path):
+    (tmp_path / "env").write_text(ps.Dotenv(f"{line}\n").with_values({"B": "x"}))
+    name, _, value = line.partition("=")
+    assert read_by_python_dotenv(tmp_path / "env") == {name: value, "B": "x"}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -5036,15 +5044,6 @@ def test_dotenv_reads_and_writes_lines_that_end_in_a_carriage_return_alone():
     assert read_by_us(text) == {"A": "1", "B": "2", "C": ""}
     assert ps.Dotenv(text).with_values({"D": "x"}) == f"{text}\nD=x\n"  # bash knows no other line end
     assert ps.Dotenv(text).with_values({"A": "x"}) == "A=x\nB='2' # c\rC=\r"
-
-
-def test_dotenv_drops_older_values_only_where_that_is_asked_for():
-    dotenv = ps.Dotenv("A=1\nB=1\nA=2\n")
-    assert dotenv.with_values({"A": "3"}, only=True) == "B=1\nA=3\n"
-    assert dotenv.with_values({"A": "3"}) == "A=1\nB=1\nA=3\n"
-    assert ps.Dotenv("B=0\nB=1\nA=1\n").with_values({"A": "3"}, only=True) == "B=0\nB=1\nA=3\n"
-    assert ps.Dotenv("\n\na.b=1\n").with_values({"a.b": "2"}) == "\n\na.b=2\n"
-    assert ps.Dotenv("").with_values({"B": "1", "A": "2"}) == "B=1\nA=2\n"
 
 
 def test_dotenv_leaves_a_file_alone_in_which_nothing_changes():
@@ -13606,12 +13605,23 @@ SECRET_KEY=secret://vault/app#key
 ENV_FILE_AFTER_IMPORT = """\
 # the app
 DB_HOST=localhost
-export DB_PASSWORD='secret://file/DB_PASSWORD'   # ask Ada
-URL="secret://file/URL"
-GREETING=secret://file/GREETING
+# DB_PASSWORD: in the file store # ask Ada
+URL="postgres://app:${DB_PASSWORD}@db/app"
+GREETING=${DB_PASSWORD:-none}
 PORT=8000
 SECRET_KEY=secret://vault/app#key
 """
+ENV_FILE_WITH_REFERENCES = """\
+# the app
+DB_HOST=localhost
+export DB_PASSWORD='secret://file/DB_PASSWORD'   # ask Ada
+URL="postgres://app:${secret://file/DB_PASSWORD}@db/app"
+GREETING=${secret://file/DB_PASSWORD}
+PORT=8000
+SECRET_KEY=secret://vault/app#key
+"""
+LEFT = "left: 'SECRET_KEY' (a reference)\nleft: 'GREETING', 'URL' (composed of others)\n"
+NEXT = 'next: run --backend file -- CMD or, in the program, load_env(backend="file")\n'
 
 
 @pytest.fixture
@@ -13628,98 +13638,177 @@ def test_import_refuses_a_file_with_a_second_name_which_would_keep_the_plaintext
     os.link(env_file, tmp_path / "copy")
     refused = "has other names, which would keep the old text; remove those first\n"
     assert say("import", ".env", "--backend", "file") == (2, f".env {refused}")
-    (tmp_path / "link").symlink_to(".env")
-    assert say("import", "link", "--backend", "file") == (2, f"link {refused}")
+    (tmp_path / "link.env").symlink_to(".env")
+    assert say("import", "link.env", "--backend", "file") == (2, f"link.env {refused}")
 
 
-def test_import_leaves_references_in_place_of_secrets_and_nothing_else_changes(env_file, say):
-    done = ".env now refers to 3 secrets\n"
-    assert say("import", ".env", "--backend", "file") == (0, done)
+def test_import_leaves_comments_in_place_of_secrets_and_nothing_else_changes(env_file, say):
+    done = "moved 1 secret of .env to the file store\n"
+    assert say("import", ".env", "--backend", "file") == (0, done + LEFT + NEXT)
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
-    password = ps.get_secret("DB_PASSWORD")
-    assert ps.get_secret("URL") == f"postgres://app:{password}@db/app"
+    assert ps.FileStore().get("DB_PASSWORD") == "correct-horse-battery"
 
 
 def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say):
     env_file.write_text(ENV_FILE_AFTER_IMPORT)
-    nothing = "note: 2 settings left out; --all imports settings, too\nnote: .env holds no secrets\n"
-    assert say("import", ".env", "--backend", "file") == (0, nothing)
+    nothing = "note: 2 settings left out; --all imports settings, too\nnote: .env holds no secrets to move\n"
+    assert say("import", ".env", "--backend", "file") == (0, LEFT + nothing)
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
-    piped = say("import", "-", "--backend", "file", stdin=ENV_FILE_AFTER_IMPORT)
-    assert piped == (0, nothing.replace(".env", "stdin"))
+
+
+def test_import_leaves_references_only_on_request_and_a_later_one_turns_them_into_comments(env_file, say):
+    assert say("import", ".env", "--backend", "file", "--references")[0] == 0
+    assert env_file.read_text() == ENV_FILE_WITH_REFERENCES
+    password = ps.get_secret("DB_PASSWORD")
+    assert ps.get_secret("URL") == f"postgres://app:{password}@db/app"
+    assert say("import", ".env", "--backend", "file")[1].startswith(
+        "moved 1 secret of .env to the file store\n"
+    )
+    assert "# DB_PASSWORD: in the file store # ask Ada\nURL=" in env_file.read_text()
 
 
 def test_import_of_all_moves_settings_too(env_file, say):
     assert say("import", ".env", "--all", "--backend", "file")[0] == 0
     assert ps.FileStore().get("PORT") == "8000"
-    assert "PORT=secret://file/PORT\n" in env_file.read_text()
+    assert "\n# PORT: in the file store\n" in env_file.read_text()
 
 
-def test_import_leaves_references_to_the_store_that_it_was_into(env_file, say, monkeypatch):
+# Lines of a .env file, and what import makes of them.
+LINES_TO_IMPORT = {
+    "A_TOKEN=older\nA_TOKEN=newer": "assigned twice",
+    "A_TOKEN=same\nexport A_TOKEN=same": "",
+    "A_TOKEN=ab#cd": "read differently by other programs; quote it",
+    "A_TOKEN=#cd": "read differently by other programs; quote it",
+    "A_TOKEN=a$HOME": "read differently by other programs; quote it",
+    "A_TOKEN=`ab`": "read differently by other programs; quote it",
+    "A_TOKEN=ab\\\\": "read differently by other programs; quote it",
+    'A_TOKEN="a$HOME"': "read differently by other programs; quote it",
+    'A_TOKEN="a\\tb"': "read differently by other programs; quote it",
+    "A_TOKEN='a\\'b'": "read differently by other programs; quote it",
+    'A_TOKEN="a${HOME}"': "composed of others",
+    "A_TOKEN='open": "has a quote that is never closed",
+    "A_TOKEN='ab'cd": "has text after a closing quote",
+    "a.token=v": "not a name of variables",
+    "A_TOKEN=k3)s8f": "",
+    "A_TOKEN=(k3": "",
+    "A_TOKEN=it's": "",
+    'A_TOKEN=3"x': "",
+    "A_TOKEN=a`b": "",
+    "A_TOKEN=a$": "",
+    "A_TOKEN='a$HOME#b'": "",
+    'A_TOKEN="a#b\\nc"': "",
+    "A_TOKEN=ab # a note": "",
+}
+
+
+@pytest.mark.parametrize(("lines", "reason"), LINES_TO_IMPORT.items())
+def test_import_leaves_and_names_what_readers_read_differently(lines, reason, env_file, say):
+    env_file.write_text(f"{lines}\nDB_PASSWORD=p-w9\n")
+    status, said = say("import", ".env", "--backend", "file")
+    left = env_file.read_text()
+    assert (status, "DB_PASSWORD: in" in left, f"\n{lines}\n" in f"\n{left}") == (0, True, reason != "")
+    if reason:
+        assert f"left: '{lines.partition('=')[0]}' ({reason})\n" in said
+    else:
+        assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
+
+
+def test_import_takes_a_value_of_stdin_however_it_is_read_elsewhere(say):
+    text = "A_TOKEN=older\nA_TOKEN=ab#cd\nB_TOKEN=v${A_TOKEN}\n"
+    assert say("import", "-", stdin=text)[0] == 0
+    assert [ps.get_secret(name) for name in ("A_TOKEN", "B_TOKEN")] == ["ab#cd", "vab#cd"]
+
+
+def test_import_moves_no_value_that_is_empty_or_a_setting(env_file, say):
+    env_file.write_text(
+        text := "A_TOKEN=\nB_KEY=true\nC_KEY=/run/c.pem\nVITE_KEY=" + RANDOM + "\nSMTP_PASS=1234\n"
+    )
+    assert "note: .env holds no secrets to move" in say("import", ".env", "--backend", "file")[1]
+    assert env_file.read_text() == text
+
+
+def test_import_replaces_no_other_value_of_the_store_unless_it_is_told_to(env_file, say):
+    store = ps.FileStore()
+    store.set_all({"A_TOKEN": "other", "B_TOKEN": "same", "C_TOKEN": "other"})
+    env_file.write_text(text := "A_TOKEN=a\nB_TOKEN=same\nC_TOKEN=c\nD_TOKEN=d\n")
+    refused = (
+        "the store has other values for 'A_TOKEN', 'C_TOKEN'; nothing is changed; add --replace, import into"
+    )
+    refused += " another PAISSIVE_SECRETS_DIR, or delete those lines\n"
+    for source in (".env", "-"):
+        assert say("import", source, "--backend", "file", stdin=text) == (2, refused)
+    assert (env_file.read_text(), sorted(store.names())) == (text, ["A_TOKEN", "B_TOKEN", "C_TOKEN"])
+    assert say("import", ".env", "--backend", "file", "--replace")[0] == 0
+    assert store.get_everything() == {"A_TOKEN": "a", "B_TOKEN": "same", "C_TOKEN": "c", "D_TOKEN": "d"}
+
+
+def test_an_import_that_was_killed_before_it_rewrote_the_file_is_finished_by_a_second_one(env_file, say):
+    ps.FileStore().set("DB_PASSWORD", "correct-horse-battery")
+    assert say("import", ".env", "--backend", "file")[0] == 0
+    assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
+
+
+def test_an_audit_takes_no_comment_that_an_import_leaves_for_a_secret():
+    for note in ("", " # ask Ada", " # on 2026-11-28"):
+        for name in ("DB_PASSWORD", "API_KEY", "SECRET_KEY"):
+            assert scanned(f"# {name}: in the file store{note}\n", ".env") == []
+
+
+def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(env_file, say):
+    env_file.write_text(
+        f"A_TOKEN=v9x\nHOOK=https://hooks.slack.com/services/T01AB2CD3/B01AB2CD3/{RANDOM}{RANDOM[:9]}\n"
+    )
+    git(".", "init", "-q")
+    git(".", "add", "-f", ".env")
+    git(".", "commit", "-qm", "x")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "note: an audit finds more in line 2 (Slack webhook) of .env; for secrets, use: set NAME\n" in said
+    assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
+    assert said.endswith(NEXT)
+
+
+@pytest.mark.parametrize(
+    "name", [".env", ".env.local", "prod.env", "env.production", "app-env", ".ENV_example"]
+)
+def test_import_takes_a_file_that_is_named_like_a_dotenv_file(name):
+    assert re.fullmatch(ps.DOTENV_NAME, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["terraform.tfvars", "application.properties", "secrets.json", ".envrc", "environment"]
+)
+def test_import_refuses_other_files_which_it_would_spoil(name, say):
+    Path(name).write_text("a_token=v\n")
+    refused = f"{name} isn't named like a .env file; if it is one: import - < {name}\n"
+    assert say("import", name, "--backend", "file") == (2, refused)
+
+
+def test_import_leaves_a_comment_that_names_the_store_that_it_was_into(env_file, say, monkeypatch):
     other = holding([])
     other.outlives_process = lambda: True
     monkeypatch.setitem(ps.STORES, "vault", lambda: other)
     env_file.write_text("A_TOKEN=one\n")
     assert say("import", ".env", "--backend", "vault")[0] == 0
-    assert (env_file.read_text(), other.get("A_TOKEN")) == ("A_TOKEN=secret://vault/A_TOKEN\n", "one")
+    assert (env_file.read_text(), other.get("A_TOKEN")) == ("# A_TOKEN: in the vault store\n", "one")
 
 
-def test_import_drops_earlier_assignments_of_a_secret_which_hold_its_older_values(env_file, say):
-    env_file.write_text("A_TOKEN=older\nA_TOKEN=newer\n")
-    assert say("import", ".env", "--backend", "file")[0] == 0
-    assert env_file.read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
-
-
-def test_import_refuses_to_remove_a_file_with_settings_or_references(env_file, say):
-    lost = ".env also holds 'DB_HOST', 'PORT', 'SECRET_KEY', which --remove would lose; "
-    lost += "add --all, or leave --remove out\n"
-    assert say("import", ".env", "--remove", "--backend", "file") == (2, lost)
-    assert env_file.read_text() == ENV_FILE
-
-
-def test_import_of_all_can_not_remove_a_file_with_references(env_file, say):
-    lost = ".env also holds 'SECRET_KEY', which --remove would lose; leave --remove out\n"
-    assert say("import", ".env", "--all", "--remove", "--backend", "file") == (2, lost)
-
-
-def test_import_removes_a_file_of_secrets_once_the_store_returns_them(env_file, say):
-    env_file.write_text("A_TOKEN=one\n")
-    assert say("import", ".env", "--remove", "--backend", "file") == (0, "")
-    assert (ps.FileStore().get("A_TOKEN"), env_file.exists()) == ("one", False)
-
-
-def test_import_from_stdin_has_nothing_to_remove(say):
-    assert say("import", "-", "--remove", stdin="A_TOKEN=one\n")[0] == 0
-    assert ps.get_secret("A_TOKEN", backend="env") == "one"
-
-
-@pytest.mark.parametrize("remove", [[], ["--remove"]])
-def test_import_leaves_a_file_that_changes_meanwhile(env_file, say, monkeypatch, remove):
+def test_import_leaves_a_file_that_changes_meanwhile(env_file, say, monkeypatch):
     def change(store, *names):
         env_file.write_text("A_TOKEN=one\nB_TOKEN=two\n")
 
     env_file.write_text("A_TOKEN=one\n")
     monkeypatch.setattr(ps, "_warn_after_set", change)
     problem = ".env is unchanged: something else wrote it meanwhile; import it again\n"
-    assert say("import", ".env", *remove, "--backend", "file") == (2, problem)
+    assert say("import", ".env", "--backend", "file") == (2, problem)
     assert env_file.read_text() == "A_TOKEN=one\nB_TOKEN=two\n"
 
 
-def test_import_leaves_json_as_it_is_and_says_what_it_left_out(env_file, say):
-    Path("in.json").write_text('{"A_TOKEN": "one", "PORT": "80"}')
-    still = "note: in.json still holds the secrets in plaintext; --remove deletes it\n"
-    left = "note: 1 setting left out; --all imports settings, too\n"
-    assert say("import", "in.json", "--backend", "file") == (0, left + still)
-
-
-def test_import_reads_a_json_file_that_has_other_names_and_leaves_a_dotenv_file_beside_ours(env_file, say):
-    Path("in.json").write_text('{"A_TOKEN": "one"}')
-    os.link("in.json", "other.json")
+def test_import_into_a_dotenv_file_leaves_another_one_as_it_is(say):
     Path("in.env").write_text("B_TOKEN=two\n")
-    for file in ("in.json", "in.env"):
-        assert say("import", file)[1].endswith(
-            f"note: {file} still holds the secrets in plaintext; --remove deletes it\n"
-        )
+    os.link("in.env", "other")
+    assert say("import", "in.env")[1].endswith(
+        "note: in.env still holds the secrets in plaintext; delete it\n"
+    )
     assert Path("in.env").read_text() == "B_TOKEN=two\n"
 
 
@@ -13730,11 +13819,11 @@ def test_import_warns_of_a_variable_that_hides_what_it_stored(say, monkeypatch):
     assert Path(".env").read_text() == "A_TOKEN=one\n"
 
 
-def test_import_from_a_pipe_has_nothing_to_remove(say):
+def test_import_reads_a_pipe(say):
     make_fifo("pipe")
     with ThreadPoolExecutor() as pool:
         pool.submit(Path("pipe").write_text, "A_TOKEN=one\n")
-        assert say("import", "pipe", "--remove")[0] == 0
+        assert say("import", "pipe")[0] == 0
     assert os.path.exists("pipe")
 
 
@@ -13780,27 +13869,33 @@ def test_an_import_that_is_killed_leaves_whole_values_and_can_be_repeated(tmp_pa
             if event == "os.rename" and next(renames, None) is None:
                 signal.raise_signal({int(kill)})
         sys.addaudithook(watch)
-        sys.argv[1:] = "--backend", "file", "import", "in.json"
+        sys.argv[1:] = "--backend", "file", "import", "-", "--replace"
         ps.run_as_program()
     """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    importing = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, env=env)
+    importing = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=env,
+        stdin=open(tmp_path / "in.json"),
+    )
     unfinished = list(tmp_path.glob(".paissive/.paissive-tmp/new-*"))
     held = {name: store.get(name) for name in store.names()}
     assert importing.returncode == (-kill if kill == SIGKILL else 128 + kill) and 30 < len(held) < 70
     assert held.pop("TOKEN0") in ("before", values["TOKEN0"])
     assert held.items() <= values.items() and (kill == SIGKILL) == bool(unfinished)
-    ps.import_secrets(store, values, "x.env")
+    ps.import_secrets(store, values, "x.env", replace=True)
     assert {name: store.get(name) for name in store.names()} == values
     assert not (tmp_path / ".paissive/.paissive-tmp").exists()
 
 
-def test_import_puts_references_into_what_a_symlink_leads_to(say, monkeypatch):
+def test_import_rewrites_what_a_symlink_leads_to(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     Path("old").write_text("A_TOKEN=v\n")
-    Path("link").symlink_to("old")
-    assert say("import", "link", "--backend", "file")[0] == 0
-    assert Path("link").is_symlink() and Path("old").read_text() == "A_TOKEN=secret://file/A_TOKEN\n"
+    Path("link.env").symlink_to("old")
+    assert say("import", "link.env", "--backend", "file")[0] == 0
+    assert Path("link.env").is_symlink() and Path("old").read_text() == "# A_TOKEN: in the file store\n"
 
 
 def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
@@ -13809,13 +13904,13 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
     assert (os.listdir(tmp_path), "A" in os.environ) == ([], False)
     ps.import_secrets(store, {"A": "1", "db/password": "2"}, "x.env")
     assert (tmp_path / ".env").read_text() == "A=1\nDB_PASSWORD=2\n"
-    twice = {"DB_PASSWORD": "1", "db/password": "2"}
+    twice = {"C_TOKEN": "1", "c/token": "2"}
     assert "two of the names map to one variable" in refusal(ps.import_secrets, store, twice, "x.env")
 
 
 def test_an_import_that_another_writer_undoes_meanwhile_is_a_conflict():
     store = ps.MemoryStore()
-    store.get_stored = lambda name: "theirs"
+    store.set_unless_pending = lambda values: None
     refused = "Conflict: x.env is unchanged: the store returns another 'A'; try again"
     assert refusal(ps.import_secrets, store, {"A": "1"}, "x.env") == refused
 
@@ -26777,8 +26872,7 @@ LOCKED = [  # a command, and what it writes
     ("audit --output out", "out"),
     ("audit --update-baseline", ps.BASELINE),
     ("audit --update-baseline --baseline accepted", "accepted"),
-    ("import in --all --backend file", "in"),
-    ("import in --all --remove --backend file", "in"),
+    ("import in.env --all --backend file", "in.env"),
     ("hook install", ".git/hooks/pre-commit"),
     ("hook install", ".gitattributes"),
     ("hook install --pre-push", ".git/hooks/pre-push"),
@@ -26796,7 +26890,8 @@ def test_whatever_writes_a_file_lets_no_other_writer_in_meanwhile(words, path, s
     git(".", "init", "-q") if words.startswith("hook") else None
     monkeypatch.setattr(ps, "FileLock", Lock)
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    Path("in").write_text("PORT=1\n")
+    for name in ("in", "in.env"):
+        Path(name).write_text("PORT=1\n")
     assert (say(*words.split())[0], path in locked) == (0, True)
 
 
@@ -26954,10 +27049,10 @@ def test_the_file_says_what_it_is_and_git_knows_it_by_the_same_id():
     assert SOURCE.startswith(f"#!/usr/bin/env python3\n# {identity}\n# SPDX-License-Identifier: MIT\n")
 
 
-@pytest.mark.parametrize("text", ["# a note of mine\n", "", "{}"])
+@pytest.mark.parametrize("text", ["# a note of mine\n", ""])
 def test_import_leaves_a_file_without_secrets_alone(text, say):
     Path("old.env").write_text(text)
-    assert say("import", "old.env") == (0, "note: old.env holds no secrets\n")
+    assert say("import", "old.env") == (0, "note: old.env holds no secrets to move\n")
     assert os.listdir() == ["old.env"]
 
 
@@ -27144,8 +27239,10 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
     "import": """Move the secrets of a .env file into a store.
         $ import .env --backend file
         sops -d secrets.json | $ import - --backend file
-        In the .env file, a reference takes the place of each secret; settings such
-        as DB_HOST and comments stay. After an error, repeat the import.""",
+        A comment takes the place of each secret: `run --backend file`, or load_env,
+        gives it to the program. With --references, that is a reference, for a .env
+        that only this tool reads. Settings such as DB_HOST stay. After an error,
+        repeat the import.""",
     "export": """Print secrets for another program to read.
         $ export DB_PASSWORD --format json""",
     "inject": """Put secrets into a template: ${secret:NAME}.
@@ -27250,9 +27347,10 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
     "run": """NAME secrets; default: all
         -- CMD the command and its arguments
         --no-mask leave the command's output as it is""",
-    "import": """FILE a .env or JSON file; - for stdin
+    "import": """FILE a .env file; - for stdin, which may also be JSON
         --all move settings such as DB_HOST, too
-        --remove delete FILE instead of leaving references in it""",
+        --references leave references, for a .env that only this tool reads
+        --replace replace other values that the store has""",
     "export": """NAME secrets; default: all
         --format {env,shell,json} default: env""",
     "inject": """FILE the template; default: stdin
@@ -27521,13 +27619,6 @@ def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
     assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
 
 
-def test_import_removes_what_holds_the_plaintext_and_not_a_link_to_it(say):
-    Path("old").write_text("A_TOKEN=v\n")
-    Path("link").symlink_to("old")
-    assert say("import", "link", "--remove")[0] == 0
-    assert not Path("old").exists()
-
-
 def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch):
     for name in ("B_TOKEN", "C_TOKEN"):
         monkeypatch.setenv(name, "other")
@@ -27616,32 +27707,21 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     Path(".env").write_text("A_TOKEN=v\nDB_PASSWORD='x y'\n")
-    Path("copy").write_text(Path(".env").read_text())
+    Path("copy.env").write_text(Path(".env").read_text())
     assert say("import", ".env")[0] == 0
-    assert say("import", "copy")[0] == 0
-    assert Path("copy").read_text() == Path(".env").read_text()
-    assert Path("copy").read_text().splitlines()[0] == "A_TOKEN=secret://file/A_TOKEN"
+    assert say("import", "copy.env")[0] == 0
+    assert Path("copy.env").read_text() == Path(".env").read_text()
+    assert Path("copy.env").read_text().splitlines()[0] == "# A_TOKEN: in the file store"
     assert say("export") == (0, "A_TOKEN=v\nDB_PASSWORD='x y'\n")
     assert say("import", "-", stdin=say("export", "--format", "json")[1])[0] == 0
     assert say("export", "A_TOKEN", "--format", "shell") == (0, "export A_TOKEN='v'\n")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "problem"),
-    [
-        ("A=1\n", "A=1\nB=2\n", "something else wrote it meanwhile; import it again"),
-        ("A=2\n", "A=2\n", "the store returns another 'A'; try again"),
-    ],
-)
-def test_import_never_removes_values_that_the_store_does_not_have(say, monkeypatch, before, after, problem):
-    file = Path("old.env")
-    file.write_text(before)
-    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    ps.FileStore().set("A", "1")
-    monkeypatch.setattr(ps.FileStore, "set_unless_pending", lambda store, values: file.write_text(after))
-    status, said = say("import", "old.env", "--all", "--backend", "file")
-    assert (status, said) == (2, f"old.env is unchanged: {problem}\n")
-    assert file.read_text() == after
+def test_import_never_removes_values_that_the_store_does_not_have(env_file, say, monkeypatch):
+    monkeypatch.setattr(ps.FileStore, "set_unless_pending", lambda store, values: None)
+    problem = ".env is unchanged: the store returns another 'DB_PASSWORD'; try again\n"
+    assert say("import", ".env", "--backend", "file") == (2, problem)
+    assert env_file.read_text() == ENV_FILE
 
 
 def test_a_closed_pipe_and_a_full_disk_end_quietly(tmp_path):
