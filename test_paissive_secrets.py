@@ -4379,6 +4379,29 @@ def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fie
     assert rotation.scheduled() == ["application"]
 
 
+FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 1, "stores": {}}': 0o602}
+
+
+@pytest.mark.parametrize("text", FOREIGN_POLICIES)
+def test_policies_that_can_not_be_read_are_an_error_before_anything_is_deleted(text, say):
+    Path("rotation.json").write_text(text)
+    Path("rotation.json").chmod(FOREIGN_POLICIES[text])
+    Path(".env").write_text("A_TOKEN=1\nA_TOKEN__PREVIOUS=0\n")
+    status, said = say("delete", "A_TOKEN")
+    assert (status, "rotation.json " in said) == (2, True)
+    assert Path(".env").read_text() == "A_TOKEN=1\nA_TOKEN__PREVIOUS=0\n"
+
+
+@pytest.mark.parametrize("text", FOREIGN_POLICIES)
+def test_the_deletion_from_an_object_looks_for_no_policies_here(text, here):
+    Path("rotation.json").write_text(text)
+    Path("rotation.json").chmod(FOREIGN_POLICIES[text])
+    for store in (ps.MemoryStore(), DictStore()):
+        store.set("A_TOKEN", "1")
+        assert ps.delete_secret("A_TOKEN", backend=store)
+        assert not ps.delete_secret("A_TOKEN", backend=store)
+
+
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
     store = sealed_store(repository, monkeypatch)
     for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
@@ -5987,6 +6010,33 @@ def test_a_secret_is_deleted_from_this_process_by_its_variable(here):
     assert os.environ["DB_PASSWORD"] == "V4x7q"
     store.delete("db/password")
     assert "DB_PASSWORD" not in os.environ
+
+
+# A name that is no variable may have two lines: its own, and the variable's.
+
+
+SPELLED = {
+    "db.password=old-value\n": "db.password=new-value\n",
+    "DB_PASSWORD=old-value\n": "DB_PASSWORD=new-value\n",
+    "DB_PASSWORD=old-value\ndb.password=old-value\n": "DB_PASSWORD=new-value\ndb.password=new-value\n",
+    "A=1\n": "A=1\nDB_PASSWORD=new-value\n",
+}
+
+
+@pytest.mark.parametrize("before", SPELLED)
+def test_a_new_value_leaves_the_old_one_under_no_spelling(before, here):
+    Path(".env").write_text(before)
+    ps.EnvironmentStore(".env").set("db.password", "new-value")
+    assert Path(".env").read_text() == SPELLED[before]
+    assert ps.EnvironmentStore(".env").get("db.password") == "new-value"
+
+
+def test_a_rotation_leaves_the_old_value_under_no_spelling(here):
+    Path(".env").write_text("db.password=old-value\n")
+    rotation = ps.SecretRotation("env")
+    rotation.rotate("db.password", "new-value")
+    rotation.drop("db.password")
+    assert Path(".env").read_text() == "db.password=new-value\n"
 
 
 # === Store credentials ===
