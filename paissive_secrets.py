@@ -3234,9 +3234,10 @@ def run_command(
     folder: str | None = None,
     stderr: int | None = None,
     environment: dict[str, str] | None = None,
+    capture: bool = False,
     explain: Callable[[bytes], str] = lambda printed: "",
 ) -> str:
-    """Run a command with `text` on stdin and return "", or without text what it prints.
+    """Run a command with `text` on stdin and return "", or with `capture` or without text what it prints.
 
     It runs in `folder`, by default ours, and its errors go to the file descriptor `stderr`, by default
     nowhere. No variable holds the text. Raise Unavailable if the command fails or takes too long, with what
@@ -3253,7 +3254,7 @@ def run_command(
         child = subprocess.Popen(
             argv,
             stdin=pipe,
-            stdout=pipe if text is None else none,  # whatever else it prints may hold the value
+            stdout=pipe if text is None or capture else none,  # whatever else it prints may hold the value
             stderr=none if stderr is None else stderr,
             cwd=folder,
             env=environment or child_environment(text),
@@ -8164,16 +8165,18 @@ class SecretRotation:
         """Rotate `name` as often as `every` says: "30d", "12h", or seconds.
 
         `generate` is a specification such as "token:32", a function, or a
-        command that prints the value: a list of arguments, or "command:"
-        and a shell command line. `apply` and `verify` are functions of the
-        new value, or commands, with or without a shell, that get it on
-        stdin. `revoke` gets an old value before it is dropped, at the latest
-        by the next rotation. A status other than 0, False or an exception
-        is a failure; `timeout` is for each command. Commands run in the
-        folder that the store is in. Functions live as long as this object.
-        After `keep_previous`, `rotate_due` revokes and deletes the previous
-        value. NotFound if there is no such secret; Conflict while a rotation
-        is unfinished, unless this is its policy.
+        command that gets the current value on stdin and prints a new one: a
+        list of arguments, or "command:" and a shell command line. `apply`
+        and `verify` are functions of the new value, or commands, with or
+        without a shell, that get it on stdin. `revoke` gets an old value
+        before it is dropped, at the latest by the next rotation.
+
+        A status other than 0, False or an exception is a failure; `timeout`
+        is for each command. Commands run in the folder that the store is
+        in. Functions live as long as this object. After `keep_previous`,
+        `rotate_due` revokes and deletes the previous value. NotFound if
+        there is no such secret; Conflict while a rotation is unfinished,
+        unless this is its policy.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify, "revoke": revoke}
         parse_interval(every, "every")
@@ -8385,7 +8388,7 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             self._check_policy(current)
-            value = self._run("generate")
+            value = self._run("generate", current)
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         self._known.add(value)
         if is_same(value, current):
@@ -8515,18 +8518,21 @@ class _Rotation:
     def _set(self, stage: str, value: str) -> None:
         self._store.set(self._store.stage_name(self._name, stage), value)
 
-    def _run(self, kind: str, value: str | None = None) -> Any:
-        """Run a step of the policy, if any; return what it generates, or raise RotationFailed."""
+    def _run(self, kind: str, value: str | None) -> Any:
+        """Run a step of the policy, if any; return what it generates, or raise RotationFailed.
+
+        Generators get the current value: it may name a user, or be what a provider wants for a new key.
+        """
         step = _step(kind, self.policy.get(kind))  # which may have been edited
         result = problem = None
         try:
             if isinstance(step, list):
-                result = self._run_command(step, value)
+                result = self._run_command(step, value, capture=kind == "generate")
             elif isinstance(step, dict):
                 result = self._call(kind, value)
             elif kind == "generate":
                 result = generate(step) if step else generate()
-            if value is None and result == "":
+            if kind == "generate" and result == "":
                 raise RotationFailed("it returned nothing")
         except (RotationFailed, Unavailable) as error:
             problem = error.message
@@ -8534,7 +8540,7 @@ class _Rotation:
             raise RotationFailed(f"{kind} of {self._shown} failed: {problem}", hint=self._hint_after(kind))
         return result
 
-    def _run_command(self, argv: list[str], value: str | None) -> str:
+    def _run_command(self, argv: list[str], value: str | None, *, capture: bool) -> str:
         timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
         with _LastErrors([*self._known, *self._store.credentials()]) as errors:
             return run_command(
@@ -8544,6 +8550,7 @@ class _Rotation:
                 lock=self._lock,
                 folder=self._policies.command_folder(),
                 stderr=errors.fd,
+                capture=capture,
                 explain=errors.text,
             )
 
@@ -8551,7 +8558,7 @@ class _Rotation:
         self._check_functions(kind)
         function = self._functions[kind]
         try:
-            result = function() if value is None else function(value)
+            result = function() if kind == "generate" else function(value)
         except Exception as error:  # whose text may hold the value
             raise RotationFailed(f"it raised {type(error).__name__}") from None
         if result is False:

