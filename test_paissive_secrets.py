@@ -4163,7 +4163,7 @@ def test_an_object_that_returns_no_text_is_named(value):
     hint = "have it raise NotFound or KeyError where there is no such secret"
     said = f"BadValue: DictStore.get returned {type(value).__name__} for 'A_TOKEN', not text; {hint}"
     assert refusal(ps.get_secret, "A_TOKEN", "default", backend=own) == said
-    assert refusal(ps.resolve_text, "${secret:A_TOKEN}", own).startswith("BadValue: the text: DictStore.get")
+    assert "DictStore.get returned" in refusal(ps.resolve_text, "${secret:A_TOKEN}", own)
 
 
 def test_what_an_object_defines_of_a_store_is_used():
@@ -15749,14 +15749,6 @@ def test_a_policy_of_a_newer_version_is_refused_by_name(files):
     files.policy_store().set("DB", 'version 3\n{"every": "1d"}')
     said = "BadValue: the policy of 'DB' was written by a newer version; use a copy of that one"
     assert refusal(ps.Policies(files).get, "DB") == said
-
-
-def test_policies_of_an_older_version_are_refused_by_name(files):
-    Path(".paissive/rotation.age").write_bytes(b"age-encryption.org/v1\n")
-    said = "BadValue: {} has policies of an older version; it is read no more: schedule its secrets again, …"
-    assert as_shown(
-        refusal(ps.SecretRotation(files).due), said.format(Path(".paissive/rotation.age").absolute())
-    )
 
 
 # What a failing step says.
