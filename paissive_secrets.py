@@ -1357,13 +1357,14 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def parse_json(text: str, where: str) -> dict[str, Any]:
+def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
     """Return a JSON object, or raise BadValue, also for duplicate keys and nesting that is too deep."""
     import json
 
     tree = problem = None
     try:
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_reject_duplicate_keys)
+        hook = _reject_duplicate_keys
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=hook, parse_float=parse_float)
     except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
         problem = str(error)
     if problem:  # raised here, since that exception holds the text
@@ -7655,18 +7656,60 @@ class SecretConfig:
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
-        found = _look_up(parse_json(before, self.path), path, self.path)
-        if found is ABSENT and value is ABSENT:
+        tree = parse_json(before, self.path, parse_float=_Number)
+        if _look_up(tree, path, self.path) is ABSENT and value is ABSENT:
             return ""
-        indent = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
-
-        def dump(value: Any, line_break: str) -> str:
-            indentation = indent[1] if indent else "  "
-            return dump_json(value, self.path, line_break and indentation).replace("\n", line_break)
-
-        text = _with_member(before, path, value, dump)
+        _set_member(tree, path, value)
+        indent = "  "
+        if before.strip("\ufeff \t\r\n") != "{}":
+            first = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
+            indent = first[1] if first else ""
+        line_end = "\r\n" if "\r\n" in before else "\n"
+        text = dump_json(tree, self.path, indent).replace("\n", line_end)
+        bom = before[: before.startswith("\ufeff")]
+        text = bom + text + before[len(before.rstrip()) :]
         parse_json(text, self.path)  # never write what can't be read again
+        if not all(number.is_written_alike() for number in _numbers_in(tree)):
+            problem = f"{self.path} has a number that would be written in another way"
+            raise BadValue(problem, hint="put it into quotes, or edit the file by hand")
         return text
+
+
+class _Number(float):
+    """A number of a JSON file with a fraction or an exponent, and its text."""
+
+    text: str
+
+    def __new__(cls, text: str) -> _Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def is_written_alike(self) -> bool:
+        """Return whether json.dumps writes the same text: 1e999 would be Infinity."""
+        return float.__repr__(self) == self.text
+
+
+def _numbers_in(tree: Any) -> Iterator[_Number]:
+    rest = [tree]
+    for value in rest:  # which grows meanwhile
+        if isinstance(value, _Number):
+            yield value
+        elif isinstance(value, dict):
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+
+
+def _set_member(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set or, if `value` is ABSENT, remove what is at `path`, which leads through objects."""
+    *parents, name = path
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    if value is ABSENT:
+        del tree[name]
+    else:
+        tree[name] = value
 
 
 ABSENT: Any = object()
@@ -7684,83 +7727,6 @@ def check_replaceable(store: Store, name: str) -> None:
     hidden = store.overridden_by(name)
     if hidden:
         raise BadValue(f"{hidden} would hide the new value of {show(name)}", hint="remove it there")
-
-
-class _Member(NamedTuple):
-    start: int  # of its name, in the text of an object
-    value: int
-    end: int
-
-
-def _with_member(
-    text: str,
-    path: tuple[str, ...],
-    value: Any,
-    dump: Callable[[Any, str], str],
-    line_break: str = "\n",
-    at: int = 0,
-) -> str:
-    """Return a valid JSON text with a member set or, if `value` is ABSENT, a member that it has removed.
-
-    The path begins `at` an object. `dump` returns JSON whose lines begin with `line_break`, if that isn't "".
-    """
-    members = _members_of(text, at)
-    name, *inner = path
-    found = members.get(name)
-    if found:
-        line_break = _line_break_before(text, found.start)
-        if inner:
-            return _with_member(text, path[1:], value, dump, line_break, found.value)
-        if value is ABSENT:
-            return _without_member(text, found)
-        return text[: found.value] + dump(value, line_break) + text[found.end :]
-    for part in reversed(inner):
-        value = {part: value}
-    if not members:
-        end = text.index("}", at) + 1
-        return text[: text.index("{", at)] + dump({name: value}, line_break) + text[end:]
-    *_, last = members.values()
-    line_break = _line_break_before(text, last.start)
-    new = f",{line_break or ' '}{dump(name, '')}: {dump(value, line_break)}"
-    return text[: last.end] + new + text[last.end :]
-
-
-def _without_member(text: str, found: _Member) -> str:
-    before = text[: found.start]
-    after = text[found.end :]
-    comma = re.match(r"\s*,\s*", after)
-    if comma:
-        return before + after[comma.end() :]
-    before = before.rstrip()
-    if before.endswith(","):
-        return before[:-1] + after
-    return before + after.lstrip()  # it was the only one
-
-
-def _line_break_before(text: str, start: int) -> str:
-    found = re.search(r"\r?\n[ \t]*\Z", text[:start])
-    return found[0] if found else ""
-
-
-def _members_of(text: str, at: int) -> dict[str, _Member]:
-    import json
-
-    decode = json.JSONDecoder().raw_decode
-    members = {}
-    start = _skip_separators(text, text.index("{", at) + 1)
-    while text[start] == '"':
-        name, end = decode(text, start)
-        value = _skip_separators(text, end)
-        end = decode(text, value)[1]
-        members[name] = _Member(start, value, end)
-        start = _skip_separators(text, end)
-    return members
-
-
-def _skip_separators(text: str, start: int) -> int:
-    while text[start] in " \t\r\n:,":
-        start += 1
-    return start
 
 
 def _key_path(key: str) -> tuple[str, ...]:
