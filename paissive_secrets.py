@@ -2046,10 +2046,6 @@ class Store:
         """Return what the user should know once these are set."""
         return ()
 
-    def hint_if_missing(self, name: str) -> str:
-        """Return why the store may lack a name, or ""."""
-        return ""
-
     # Configuration, which may refer to secrets, and be in plaintext.
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
@@ -2815,7 +2811,7 @@ class EnvironmentStore(Store):
                 self._check_complete(dotenv, variable if variable in dotenv.assigned else name)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
             self._check_not_moved(name, self.moved())
-        raise not_found_error(name)
+        raise not_found_error(name, self._hint_if_missing())
 
     def set(self, name: str, value: str) -> None:
         self.set_all({name: value})
@@ -3003,14 +2999,6 @@ class EnvironmentStore(Store):
             what = show(secrets[0]) + (f" as {variable}" if variable != secrets[0] else "")
         yield f"note: {self.plaintext_file()} holds {what} in plaintext; --backend file would encrypt it"
 
-    def hint_if_missing(self, name: str) -> str:
-        configured = self._configured_file()
-        if configured == "":
-            return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
-        if configured and not os.path.exists(configured):
-            return f"the dotenv file {configured} does not exist"
-        return ""
-
     def status(self) -> Iterator[tuple[str, str]]:
         path = self.plaintext_file()
         yield "store", "environment"
@@ -3044,6 +3032,14 @@ class EnvironmentStore(Store):
             if variable_name(used) not in environ and name in dotenv.names_using([used]):
                 problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
                 raise _moved_error(problem, backend)
+
+    def _hint_if_missing(self) -> str:
+        configured = self._configured_file()
+        if configured == "":
+            return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
+        if configured and not os.path.exists(configured):
+            return f"the dotenv file {configured} does not exist"
+        return "see: list"
 
     def _configured_file(self) -> str | None:
         """Return the path of the dotenv file that is named, "" for none, None for the default."""
@@ -7142,12 +7138,7 @@ class SecretsManager:
         """Return the value of a secret, or raise NotFound."""
         store = self.store(backend)
         stored = store.stage_name(name, stage)
-        try:
-            value = store.get(stored)
-        except NotFound as error:
-            error.hint = store.hint_if_missing(name) or error.hint
-            raise
-        return self._follow(value, stored, store)
+        return self._follow(store.get(stored), stored, store)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -7576,6 +7567,13 @@ class SecretConfig:
             return self._environment.get_stored(variable)
         return None
 
+    def _get_moved(self, error: Moved, variable: str) -> str:
+        """Return a secret that was moved to the store of this config; raise the error for any other."""
+        if error.backend in STORES and self._manager.store(error.backend) is self._store():
+            with suppress(NotFound):
+                return self._store().get(variable)
+        raise error
+
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         found = _look_up(self._tree(), path, self.path)
         if not use_secret:
@@ -7616,7 +7614,14 @@ class SecretConfig:
             return found
         # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
         variable = self._variable(path)
-        text = self._get_variable(variable, mounted=mounted or is_reference)
+        text = None
+        try:
+            text = self._get_variable(variable, mounted=mounted or is_reference)
+        except Moved as error:
+            if resolve and not is_reference:
+                return self._get_moved(error, variable)
+            if not is_reference:
+                raise
         if text is not None:
             found = text
             is_reference = bool(self._environment.references_to_follow(variable))

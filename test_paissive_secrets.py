@@ -4001,7 +4001,6 @@ DEFAULTS = {
     "close": ((), None),
     "credentials": ((), ()),
     "notes_on_set": (("A",), ()),
-    "hint_if_missing": (("B",), ""),
     "references_to_follow": (("A",), {}),
     "overridden_by": (("A",), ""),
     "plaintext_file": ((), ""),
@@ -5751,7 +5750,6 @@ def test_a_program_sets_and_deletes_without_a_dotenv_file_too(here):
     assert (store.get("A_TOKEN"), os.environ["A_TOKEN"]) == ("v", "v")
     store.delete("A_TOKEN")
     assert "NotFound" in refusal(store.get, "A_TOKEN") and os.listdir(here) == []
-    assert ps.EnvironmentStore(here).hint_if_missing("A_TOKEN") == ""  # it exists
 
 
 def test_what_is_set_outlives_the_process_only_in_a_file(here, monkeypatch):
@@ -13583,6 +13581,19 @@ def test_config_takes_a_mounted_file_for_data_that_refers_to_nothing(config, mon
     for text in ("secret:DB_PASSWORD", "x${secret:DB_PASSWORD}"):
         Path("mounted").write_text(text)
         assert config.get("token", use_secret=True) == text
+
+
+def test_config_reads_a_moved_secret_only_from_the_store_that_has_it(shop, monkeypatch):
+    Path("config.json").write_text('{"api": {"key": "secret://file/API_KEY"}, "db": {"password": "dev"}}')
+    here, there = ps.SecretConfig(), ps.SecretConfig(backend="file")
+    for config in (here, there):  # a setting isn't looked for in any store
+        assert type(failure(config.get, "db.password", "default")) is ps.Moved
+        assert config.get("api.key", use_secret=True) == "k3y"
+    assert type(failure(here.get, "db.password", "default", use_secret=True)) is ps.Moved
+    assert there.get("db.password", use_secret=True) == "p-w9"
+    assert there.resolve() == {"api": {"key": "k3y"}, "db": {"password": "p-w9"}}
+    monkeypatch.setenv("DB_PASSWORD", "mine")
+    assert there.get("db.password") == here.get("db.password") == "mine"
 
 
 def test_config_takes_no_variable_for_a_whole_object(config, monkeypatch):
