@@ -38,7 +38,7 @@ begins with what it provides:
     Generators, Stores, Policies, Dotenv, Environment
     Store credentials, Age format, Known stores, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
-    Manager and references, Config, Import and export
+    Manager and references, Config, Import and export, Templates
     Masking, Rotation, Provided environment, Processes, Redaction
     Candidates, Judgement, Detectors, Scan
     Git, Files, Audit, Reports, Check
@@ -1897,23 +1897,8 @@ class Store:
         raise NotImplementedError
 
     def names(self) -> Iterator[str]:
-        """Yield each name once, in any order; reads no values.
-
-        In Vault, a name is a path, whose fields `get_fields` returns.
-        """
+        """Yield each name once, in any order."""
         raise NotImplementedError
-
-    def names_under(self, prefix: str) -> Iterator[str]:
-        """Yield the names that begin with a prefix."""
-        return (name for name in self.names() if name.startswith(prefix))
-
-    def field_names(self, prefix: str = "") -> Iterator[str]:
-        """Yield a name for each value; in Vault, `app/db#password`."""
-        return self.names_under(prefix)
-
-    def names_for(self, variables: Container[str]) -> Iterator[str]:
-        """Yield at least the names that are secrets of these variables."""
-        return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return the values of those of these names that exist."""
@@ -2121,10 +2106,6 @@ class Store:
 
     def name_of_fields(self, name: str) -> str:
         """Return the name of all fields, `app/db#`: a JSON object."""
-        raise _only("vault")
-
-    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
-        """Set some fields of a secret, and return its new version."""
         raise _only("vault")
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -6294,11 +6275,11 @@ class _Mounts:
 
 
 class _Overtaken(Exception):
-    """Others wrote a secret after it was read, or deleted it before fields of it were written again."""
+    """Others wrote a secret after it was read; `deleted` are fields of the version that they deleted."""
 
-    def __init__(self, revived: Json | None = None) -> None:
+    def __init__(self, deleted: Json | None = None) -> None:
         super().__init__()
-        self.revived = revived or {}  # these
+        self.deleted = deleted or {}
 
 
 class _Change(NamedTuple):
@@ -6429,7 +6410,7 @@ class VaultStore(Store):
         return {path: found[place] for path, place in places.items()}
 
     def get_everything(self) -> dict[str, str]:
-        return {name: _value_text(value) for name, value in self._named_values(self.names())}
+        return {name: _value_text(value) for name, value in self._walk()}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
@@ -6515,46 +6496,8 @@ class VaultStore(Store):
             self._change(path, _Change(lambda old: {}, ()))
 
     def names(self) -> Iterator[str]:
-        """Yield the paths of all secrets that the token may list.
-
-        Those that can be undeleted are among them. Reads no secret.
-        """
-        return self.names_under("")
-
-    def names_under(self, prefix: str) -> Iterator[str]:
-        """Yield paths by one request for each folder, from the prefix's."""
-        top = prefix[: prefix.rfind("/") + 1]
-        if name_problem(top + "x"):
-            return
-        # A prefix that begins with a mount lists that mount.
-        own = not top.startswith(tuple(self._visible_mounts(trusted=False)))
-        folders = [top]
-        while folders:
-            keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
-            for key in keys:
-                name = self._name_at(key) if own else key
-                if key.startswith(prefix) and not key.endswith("/") and _is_whole(name):
-                    yield name
-            # No name reaches below some folders, and a server may send endless ones.
-            folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
-            folders = [key for key in folders if key.startswith(prefix)]
-
-    def field_names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of all fields that begin with a prefix, which reads their secrets."""
-        path, is_one, _ = prefix.partition("#")
-        paths = [_secret_path(path)] if is_one else self.names_under(prefix)
-        return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
-
-    def names_for(self, variables: Container[str]) -> Iterator[str]:
-        """Yield the fields of the secrets whose variables begin like these; no other is read."""
-        asked = cast("Iterable[str]", variables)
-        starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
-        paths = (
-            path
-            for path in self.names()
-            if variable_name(path) in variables or variable_name(path + "#") in starts
-        )
-        return (name for name, _ in self._named_values(paths))
+        """Yield the fields of all secrets that the token may list."""
+        return (name for name, _ in self._walk())
 
     def versions(self, name: str) -> list[SecretVersion]:
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
@@ -6724,29 +6667,34 @@ class VaultStore(Store):
             raise not_found_error(path)
         return base, number
 
-    def _name_at(self, path: str) -> str:
-        """Return the name of what is at a path below the prefix."""
-        place = self._locate(path, own=True)
-        if place == self._locate(path):
-            return path
-        return f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        """Yield each name below the prefix with its value, or Denied if the token may not read it."""
+        self._visible_mounts(trusted=False)
+        folders = [""]
+        while folders:
+            keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
+            # In a rotation, a secret has a pending one beside it.
+            secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
+            for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
+                yield from self._named_fields(path, fields)
+            # No name reaches below some folders, and a server may send endless ones.
+            folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
 
-    def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
-        """Yield the fields of secrets with their values, or Denied if the token may not read it."""
-        listed = list(paths)
-        # In a rotation, a secret has a pending one beside it.
-        listed = [path for path in listed if base_of_stage(path) not in listed]
-        for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
-            for field, value in fields.items():
-                name = path if field == _FIELD else f"{path}#{field}"
-                if _is_field(name, path, field):  # others may write what no name can reach
-                    yield name, value
-
-    def _readable_fields(self, path: str) -> Json:
+    def _fields_at(self, path: str) -> Json:
         try:
-            return self._fetch(self._locate(path)).fields or {}
+            return self._fetch(self._locate(path, own=True)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
+
+    def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
+        place = self._locate(path, own=True)
+        if place != self._locate(path):  # its name leads to another mount, unless it has its own
+            path = f"{place.mount}/{place.path}"
+        for field in fields:
+            name = path if field == _FIELD else f"{path}#{field}"
+            with suppress(BadName):  # others may write what no name can reach
+                if field and _path_and_field(name) == (path, field):
+                    yield name, fields[field]
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         """Read what is at a place, or a version of it; nothing there is no error yet."""
@@ -6783,13 +6731,13 @@ class VaultStore(Store):
 
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
-        revived: Json = {}  # what was written after others deleted it
+        deleted: Json = {}  # fields that others deleted: they must not come back
         for attempt in range(_CAS_TRIES):
             secret = self._find(path, kv=1)
             old = {
                 key: value
                 for key, value in (secret.fields or {}).items()
-                if (key, value) not in revived.items()
+                if (key, value) not in deleted.items()
             }
             fields = change.apply(old)
             try:
@@ -6797,7 +6745,7 @@ class VaultStore(Store):
                     return self._write_over(secret, fields, change)
                 self._remove(secret)
             except _Overtaken as overtaken:
-                revived = overtaken.revived or revived
+                deleted = overtaken.deleted or deleted
                 time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
             else:
                 return 0
@@ -6814,7 +6762,7 @@ class VaultStore(Store):
         written = self._write(place, fields, version)
         # Unlike a PATCH, this succeeds after others deleted the version from which fields were copied.
         if copies and self._read_back(place, version).deleted:
-            raise _Overtaken(fields)
+            raise _Overtaken(secret.fields)
         return written
 
     def _write(self, place: _Path, fields: Json, cas: int | None = None) -> int:
@@ -6901,11 +6849,11 @@ class VaultStore(Store):
             raise doubtful_error(error)
         raise error
 
-    def _list(self, folder: str, *, top: str, own: bool) -> list[str]:
+    def _list(self, folder: str) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
-        path = self._locate(folder, own=own).at("metadata")
+        path = self._locate(folder, own=True).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("list", path, {"list": "true"}, ok=[404] if folder == top else [404, 403])
+        response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -7029,20 +6977,6 @@ def _merge_patch(old: Any, patch: Json) -> Json:
         else:
             merged[name] = _merge_patch(merged.get(name), value) if isinstance(value, dict) else value
     return merged
-
-
-def _is_field(name: str, path: str, field: str) -> bool:
-    """Return whether a name is that of a field."""
-    with suppress(BadName):
-        return bool(field) and _path_and_field(name) == (path, field)
-    return False
-
-
-def _is_whole(name: str) -> bool:
-    """Return whether a name is a secret's, and not that of one field."""
-    with suppress(BadName):
-        return _path_and_field(name)[0] == name
-    return False
 
 
 def _secret_path(path: str) -> str:
@@ -7341,12 +7275,11 @@ class Snapshot:
     def _read_together(self, store: Store, names: list[str]) -> None:
         if not names:
             return
-        with suppress(BadName, BadValue):  # the resolver says which
-            if self._with_stages:
-                self.load(store, *names)
-                return
-            for name, value in self.view(store).get_all(names).items():
-                self._read[id(store), name] = {"current": value}
+        if self._with_stages:
+            self.load(store, *names)
+            return
+        for name, value in self.view(store).get_all(names).items():
+            self._read[id(store), name] = {"current": value}
 
 
 class Resolver:
@@ -7859,9 +7792,410 @@ def export_secrets(values: Mapping[str, str], form: str) -> str:
         if form == "env":
             text += dotenv_assignment(variable, value) + "\n"
         else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
-            quoted = value.replace("'", "'\\''")
-            text += f"export {variable}='{quoted}'\n"
+            text += f"export {variable}='{escape_single_quotes(value)}'\n"
     return text
+
+
+def escape_single_quotes(value: str) -> str:
+    return value.replace("'", "'\\''")
+
+
+# === Templates ===
+# Put values into a file so that whoever parses it gets them unchanged. What a value becomes depends on where
+# its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Where it can't be
+# written, it is refused. Each format has a function that yields the stretches of a text that it understands.
+
+_Write = Callable[[str], str]  # makes the text to write from a value; a ValueError says why it can't
+_Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
+
+
+class _Escape(NamedTuple):
+    """How values are escaped in a format; `mark` stands for each reference in a text."""
+
+    endings: str  # of the names of its templates
+    stretches: Callable[[str, str], _Stretches]  # of a text, from it and the mark
+    prepare: Callable[[str, str], str] = lambda text, mark: text  # puts quotes where the text needs them
+
+
+def escape_of(path: str) -> str:
+    """Return how to escape values in a template of this name, a key of ESCAPES; "none" if that is unknown."""
+    name = re.sub(r"(?:\.(?:in|tmpl|tpl|template|example|sample|dist|j2))+\Z", "", path.lower())
+    ending = re.split(r"[./]", name)[-1]
+    return next((name for name, escape in ESCAPES.items() if ending in escape.endings.split()), "none")
+
+
+def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
+    """Return a template with values in place of its references; `resolve` gets each `${secret:…}` once.
+
+    Raises BadValue, without the value, for one that can't be written where its reference stands.
+    """
+    # A mark of one character stands for each reference while quotes are looked for.
+    mark = next(character for character in map(chr, range(0xE000, 0xF900)) if character not in text)
+    references: list[re.Match[str]] = []
+
+    def put_mark(match: re.Match[str]) -> str:
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        references.append(match)
+        return mark
+
+    marked = ESCAPES[escape].prepare(re.sub(EMBEDDED_REFERENCE, put_mark, text), mark)
+    values: dict[str, str] = {}
+    before, *after = marked.split(mark)
+    pieces = [before]
+    for reference, write, piece in zip(references, _writes(marked, mark, escape), after):
+        name = reference[0]
+        if name not in values:
+            values[name] = resolve(name)
+        try:
+            pieces += [write(values[name]), piece]
+        except ValueError as error:
+            line = 1 + text.count("\n", 0, reference.start())
+            problem = f"line {line} of {where}: {show(reference[1])} can't be written {error}"
+            raise BadValue(problem, hint="put the reference in double quotes, or see: help inject") from None
+    return "".join(pieces)
+
+
+def _writes(text: str, mark: str, escape: str) -> Iterator[_Write]:
+    """Yield for each mark how to write what it stands for."""
+    stretches = ESCAPES[escape].stretches(text, mark)
+    start, end, write = 0, 0, _refuse("")
+    for match in re.finditer(mark, text):
+        at = match.start()
+        while end <= at:
+            start, end, write = next(stretches, (len(text), len(text) + 1, write))
+        if start > at:
+            yield _refuse("in this place")
+        elif write in _WITH_BACKSLASHES and _is_escaped(text, at):
+            yield _refuse("behind a backslash")
+        else:
+            yield write
+
+
+def _is_escaped(text: str, at: int) -> bool:
+    start = at
+    while text[start - 1 : start] == "\\":
+        start -= 1
+    return bool((at - start) % 2)
+
+
+# --- how to write a value ---
+
+
+def _refuse(where: str) -> _Write:
+    return _unless("", where)
+
+
+def _unless(pattern: str, where: str, write: _Write = str) -> _Write:
+    """Return a way to write values in which the pattern isn't found."""
+
+    def write_some(value: str) -> str:
+        if re.search(pattern, value):
+            raise ValueError(where)
+        return write(value)
+
+    return write_some
+
+
+def _quote_json(value: str) -> str:
+    """Return a string of JSON (RFC 8259, 7) that TOML 1.0 and YAML read alike."""
+    import json
+
+    quoted = json.dumps(value, ensure_ascii=False)
+    # Controls, and line breaks of YAML; JSON may have them escaped, too.
+    return re.sub(
+        r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda match: f"\\u{ord(match[0]):04x}", quoted
+    )
+
+
+def _escape_json(value: str) -> str:
+    return _quote_json(value)[1:-1]
+
+
+def _escape_json5(value: str) -> str:
+    """Escape a value for single quotes, which JSON5 has."""
+    return _escape_json(value).replace("'", "\\u0027")
+
+
+def _escape_xml(value: str) -> str:
+    """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3)."""
+    if re.search(_NOT_IN_XML, value):
+        raise ValueError("in XML, which has no such control characters")
+    return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
+
+
+def _quote_xml(value: str) -> str:
+    return f'"{_escape_xml(value)}"'
+
+
+def _quote_shell(value: str) -> str:
+    return f"'{escape_single_quotes(value)}'"
+
+
+def _escape_in_double_quotes(value: str) -> str:
+    """Escape a value for a shell's double quotes (POSIX, Shell Command Language 2.2.3)."""
+    return re.sub(r'[\\$"`]', r"\\\g<0>", value)
+
+
+def _escape_properties(value: str) -> str:
+    """Escape a value for java.util.Properties, which reads Latin-1, as a key or a value."""
+
+    def escape(match: re.Match[str]) -> str:
+        character = match[0]
+        if character.isascii() and character.isprintable():
+            return "\\" + character
+        units = character.encode("utf-16-be").hex()
+        return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+    return re.sub(r"[\\:=#! ]|[^\x20-\x7e]", escape, value)
+
+
+# What a backslash before it would spoil.
+_WITH_BACKSLASHES = (_escape_json, _escape_json5, _escape_in_double_quotes, _quote_shell, _escape_properties)
+# Line breaks, too.
+_UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]"
+_write_in_comment = _unless(_UNPRINTABLE, "in a comment")
+# In quotes that know no escapes, a value stands as it is.
+_write_in_literal = _unless(r"['\x00-\x08\x0a-\x1f\x7f]", "in single quotes")
+
+
+# --- JSON, TOML, XML and properties ---
+
+# How values are written in the groups of an expression; @ is the mark, and `alone` one that stands alone.
+_JSON_PARTS = (
+    r"""(?P<double>"(?:\\[\s\S]|[^"\\])*")|(?P<json5>'(?:\\[\s\S]|[^'\\])*')|(?P<comment>//.*)"""
+    r"|(?P<block>/\*[\s\S]*?\*/)|(?P<alone>(?<![^\s:,\[{/])@(?![^\s:,\]}/]))"
+)
+_TOML_PARTS = (
+    r'''(?P<double>"""(?:\\[\s\S]|"{1,2}(?!")|[^"\\])*"""|"(?:\\.|[^"\\\n])*")'''
+    r"""|(?P<long>'''(?:'{1,2}(?!')|[^'])*''')|(?P<single>'[^'\n]*')|(?P<comment>\#.*)"""
+    r"|(?P<alone>(?<![^\s=,\[{.])@(?![^\s=,\]}.\#]))"
+)
+_XML_PARTS = (
+    r"(?P<remark><!--[\s\S]*?-->)|(?P<cdata><!\[CDATA\[[\s\S]*?\]\]>)|<[?!][^>]*>"
+    r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
+)
+_XML_ATTRIBUTE = r"""(?P<quoted>"[^"]*"|'[^']*')|(?<==)(?P<alone>@)(?=[\s/>])"""
+_WRITES = {
+    "double": _escape_json,
+    "json5": _escape_json5,
+    "alone": _quote_json,
+    "comment": _write_in_comment,
+    "block": _unless(r"\*/?\Z|\*/|\A/", "in this comment"),
+    "single": _write_in_literal,
+    "long": _unless(r"['\x00-\x08\x0b-\x1f\x7f]|\A\n", "in single quotes"),
+}
+_NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_XML_WRITES = {
+    "text": _escape_xml,
+    "quoted": _escape_xml,
+    "alone": _quote_xml,
+    "remark": _unless(rf"--|\A[->]|-\Z|{_NOT_IN_XML}", "in this comment"),
+    "cdata": _unless(rf"\]\]|\A[\]>]|\]\Z|\r|{_NOT_IN_XML}", "in CDATA"),
+}
+
+
+def _stretches_of(pattern: str, writes: Mapping[str, _Write], text: str, mark: str) -> _Stretches:
+    for match in re.finditer(pattern.replace("@", mark), text):
+        yield (*match.span(), writes[match.lastgroup or ""])
+
+
+def _in_xml(text: str, mark: str) -> _Stretches:
+    attribute = re.compile(_XML_ATTRIBUTE.replace("@", mark))
+    for match in re.finditer(_XML_PARTS, text):
+        matches = [match]
+        if match.lastgroup == "tag":
+            matches = list(attribute.finditer(text, *match.span()))
+        for part in matches:
+            if part.lastgroup:
+                yield (*part.span(), _XML_WRITES[part.lastgroup])
+
+
+def _everywhere(write: _Write, text: str, _: str) -> _Stretches:
+    yield 0, len(text), write
+
+
+# --- YAML ---
+
+# One part of a YAML text; a plain scalar ends before `: ` or ` #`, and in [] or {} before their punctuation.
+_YAML = r"""(?x)
+    (?P<space>\s+)
+    | (?P<comment>(?<!\S)\#.*)
+    | (?P<double>"(?:\\[\s\S]|[^"\\])*")
+    | (?P<single>'(?:''|[^'])*')
+    | (?P<open>[\[{])
+    | (?P<close>[\]}])
+    | (?P<punctuation>[-?:](?=\s|\Z) | (?<=["']): | %s | [!&*][^\s,\[\]{}]*)
+    | (?P<block>[|>][-+1-9]{0,2}[ \t]*(?:\#[^\n]*)?\n(?:[ \t]*\n)*(?P<indent>[ ]*)(?=\S).*
+        (?:\n(?:(?P=indent).*|[ \t]*(?=\n|\Z)))*)
+    | (?P<plain>(?:(?!:(?:\s|\Z)|\s\#)%s)+|.)
+"""
+_IN_BLOCK = lazily(_YAML % ("(?!)", "."))
+_IN_FLOW = lazily(_YAML % (",|:(?=[,\\[\\]{}])", "[^\\n,\\[\\]{}]"))
+
+
+class _Part(NamedTuple):
+    """A part of a YAML text, of a kind that is a group of _YAML."""
+
+    kind: str
+    start: int
+    end: int
+    indent: int  # of a block scalar's lines
+    is_alone: bool  # it doesn't continue a scalar, or go on in the next line
+
+
+def _in_yaml(text: str, mark: str) -> _Stretches:
+    for part in _parts_of_yaml(text):
+        if mark in text[part.start : part.end]:
+            yield part.start, part.end, _write_in_yaml(part, text[part.start : part.end], mark)
+
+
+def _quote_plain_scalars(text: str, mark: str) -> str:
+    """Return a YAML text with double quotes around plain scalars of one line that have marks."""
+    pieces = []
+    end = 0
+    for part in _parts_of_yaml(text):
+        scalar = text[part.start : part.end].rstrip()
+        if part.kind == "plain" and part.is_alone and mark in scalar:
+            pieces += [text[end : part.start], _quote_json(scalar)]
+            end = part.start + len(scalar)
+    return "".join([*pieces, text[end:]])
+
+
+def _parts_of_yaml(text: str) -> Iterator[_Part]:
+    depth = 0  # of [] and {}
+    at = 0
+    last = ""  # the kind of the part before, spaces and comments aside
+    while at < len(text):
+        match: Any = (_IN_FLOW if depth else _IN_BLOCK).match(text, at)
+        kind = match.lastgroup
+        end = match.end()
+        is_key = bool(re.match(r":(?:\s|\Z)", text[end : end + 2]))
+        if kind == "open":
+            depth += 1
+        elif kind == "close" and depth:
+            depth -= 1
+        elif kind == "block" and len(match["indent"]) <= _column_of_parent(text, at):
+            return  # nothing is indented below it, so where does it end?
+        elif kind == "plain" and not depth and not is_key:
+            end = _end_of_plain(text, at, end)
+        is_alone = end == match.end() and (is_key or last not in ("plain", "double", "single", "block"))
+        yield _Part(kind, at, end, len(match["indent"] or ""), is_alone)
+        if kind not in ("space", "comment"):
+            last = kind
+        at = end
+
+
+def _end_of_plain(text: str, start: int, end: int) -> int:
+    """Return where a plain scalar ends; it goes on in lines that are indented more than its parent."""
+    indent = _column_of_parent(text, start) + 1
+    goes_on = re.compile(rf"(?:[ \t]*\n)+ {{{indent},}}[^\s#].*")
+    while more := goes_on.match(text, end):
+        end = more.end()
+    return end
+
+
+def _column_of_parent(text: str, at: int) -> int:
+    """Return where the key or the `- ` that a scalar belongs to begins, or less than its own column."""
+    line = text[text.rfind("\n", 0, at) + 1 : at]
+    markers = re.match(" *(?:[-?] +)*", line)
+    column = markers.end() if markers else 0
+    if not re.fullmatch(r"(?:[!&]\S* +)*", line[column:]):
+        return column  # a key is before it
+    marker = max(line[:column].rfind("-"), line[:column].rfind("?"))
+    return marker if marker >= 0 else column - 1
+
+
+def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
+    is_folded = "\n" in content  # then spaces at the ends of lines don't count
+    if part.kind == "comment":
+        return _write_in_comment
+    if part.kind == "block":
+        return _write_in_block(content, part.indent, mark)
+    if part.kind == "double" and is_folded:
+        return _unless(r"\A\s|\s\Z", "in quotes of several lines", _escape_json)
+    if part.kind == "double":
+        return _escape_json
+    if part.kind == "single" and not is_folded:
+        return _unless(_UNPRINTABLE, "in single quotes", partial(re.sub, "'", "''"))
+    return _refuse("in this place")
+
+
+def _write_in_block(block: str, indent: int, mark: str) -> _Write:
+    """Return how to write values in a block scalar, whose lines are indented (YAML 1.2.2, 8.1)."""
+    header, _, body = block.partition("\n")
+    if mark in header or re.search("[1-9]", header):
+        return _refuse("in this block")
+    refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"
+    if header[0] == ">":
+        refused += "|\n"  # which would become a space
+    elif body.rstrip().endswith(mark):
+        refused += r"|\n\Z" if header[1:2] == "-" else r"|\n\n\Z"  # which the block's end drops
+    return _unless(refused, "in this block", lambda value: value.replace("\n", "\n" + " " * indent))
+
+
+# --- shell ---
+
+_CLOSES = {'"': '"', "`": "`", "${": "}", "(": ")", "$(": ")", "<(": ")", ">(": ")", "((": ")", "$((": ")"}
+_COMMANDS_IN_IT = ("(", "$(", "<(", ">(")  # where words are quoted as outside
+_SHELL_PART = lazily(
+    r"""(?x)
+    (?P<comment>(?<![^\s;&|()])\#.*)
+    | (?P<single>'[^']*')
+    | <<-?[ \t]*["'\\]?(?P<end>[A-Za-z_]\w*)(?P<here>[\s\S]*?\n\t*(?P=end)(?=\n|\Z))?
+    | (?P<open>"|`|\$\{|\$?\(\(|[$<>]?\()
+    | \\[\s\S] | \$'(?:\\[\s\S]|[^'\\])*' | (?P<unclosed>') | [\w ./:=,;-]+ | [\s\S]"""
+)
+_IN_QUOTES = lazily(r"""(?P<open>"|`|\$\{|\$?\(\(|\$\()|\\[\s\S]|[\w ./:=,;-]+|[\s\S]""")
+
+
+def _in_shell(text: str, mark: str) -> _Stretches:
+    """Yield what stands in commands and their quotes; in anything more intricate, no value is written."""
+    opened: list[tuple[str, int]] = []  # quotes and substitutions that are open, and where each begins
+    at = 0
+    while at < len(text):
+        top, start = opened[-1] if opened else ("", 0)
+        part: Any = (_IN_QUOTES if top == '"' else _SHELL_PART).match(text, at)
+        groups = part.groupdict()
+        write = _write_in_shell(part[0] == mark, groups, [kind for kind, _ in opened])
+        if write:
+            yield at, part.end(), write
+        if part[0] == _CLOSES.get(top):
+            opened.pop()
+            if top in _COMMANDS_IN_IT and re.search(r"\bcase\b", text[start:at]):
+                return  # its patterns end with ")", too
+        elif groups["open"]:
+            opened += [(groups["open"], at)] * (1 + groups["open"].endswith("(("))
+        elif groups.get("unclosed") or (groups.get("end") and not groups["here"]):
+            return  # a quote or a here-document that doesn't end
+        elif groups.get("single") and [kind for kind, _ in opened[-2:]] == ['"', "${"]:
+            return  # in these, an apostrophe is no quote
+        at = part.end()
+
+
+def _write_in_shell(is_mark: bool, groups: Mapping[str, str | None], opened: list[str]) -> _Write | None:
+    """Return how to write a value in a part of a shell script, or None if that isn't known."""
+    in_quotes = opened[-1:] == ['"']
+    if not all(kind in _COMMANDS_IN_IT for kind in opened[: len(opened) - in_quotes]):
+        return None
+    if groups.get("comment"):
+        return _write_in_comment
+    if groups.get("single"):
+        return escape_single_quotes
+    if is_mark:
+        return _escape_in_double_quotes if in_quotes else _quote_shell
+    return None
+
+
+ESCAPES = {  # what --escape takes
+    "json": _Escape("json jsonc json5 webmanifest", partial(_stretches_of, _JSON_PARTS, _WRITES)),
+    "yaml": _Escape("yaml yml", _in_yaml, _quote_plain_scalars),
+    "toml": _Escape("toml", partial(_stretches_of, _TOML_PARTS, _WRITES)),
+    "xml": _Escape("xml config csproj plist props xhtml", _in_xml),
+    "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
+    "properties": _Escape("properties", partial(_everywhere, _escape_properties)),
+    "none": _Escape("", partial(_everywhere, str)),
+}
 
 
 # === Masking ===
@@ -13093,7 +13427,7 @@ def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
                 asked.add((use.name, use.how))
         for line, files in _dotenv_readers(shown, data, audit.base):
             readers.setdefault(f"{shown}:{line}", []).extend(files)
-    known = _names_with_value(store, set(map(variable_name, places)))
+    known = _names_with_value(store)
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
     for name in sorted(places):
@@ -13105,13 +13439,9 @@ def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
     return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
 
 
-def _names_with_value(store: Store, asked: Container[str]) -> set[str]:
-    """Return the variables that the store or the environment has, but for empty ones.
-
-    Of a store where that takes reading, only those that are `asked` for.
-    """
-    found = set(store.names_for(asked))
-    names = [name for name in found if not is_stage(name, found)]
+def _names_with_value(store: Store) -> set[str]:
+    """Return the variables that the store or the environment has, but for empty ones."""
+    names = list_secrets(backend=store)
     if store.plaintext_file():  # where an empty value is a form to fill in
         names = [name for name in names if store.get_stages(name)[name].get("current") != ""]
     names += [name for name, value in store.plain_settings().items() if value]
@@ -13619,7 +13949,6 @@ def _command(*arguments: Any) -> Callable[[_Run], _Run]:
         _arg("--value V", "unsafe: others can see it in ps and history"),
     ],
     _flag("--json", "all fields of a Vault secret, as a JSON object"),
-    _flag("--patch", "with --json: some fields; null removes one, others stay"),
 )
 def cmd_set(args: Namespace) -> None:
     """Store a secret; prompts twice, or reads stdin.
@@ -13629,7 +13958,6 @@ def cmd_set(args: Namespace) -> None:
     gh auth token | $ set GH_TOKEN
     $ set DEPLOY_KEY --from-file id_ed25519
     $ set app/db --json --backend vault < fields.json
-    $ set app/db --json --patch --backend vault < some.json
 
     Drops one newline at the end of piped input; --from-file keeps it. A password
     of lud has lower case, upper case and digits; s stands for symbols.
@@ -13637,8 +13965,6 @@ def cmd_set(args: Namespace) -> None:
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
         raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
-    if args.patch and not args.json:
-        raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
     name = store.name_of_fields(args.name) if args.json else args.name
     if args.generate is not None:
@@ -13650,20 +13976,9 @@ def cmd_set(args: Namespace) -> None:
         value = args.value
     else:
         value = _read_value(f"Value of {args.name}", store)
-    if args.patch:
-        _set_fields(store, name, parse_json(value, "the value"))
-        return
     check_settable(store, name)
     store.set_unless_pending({name: value})
     _warn_after_set(store, name)
-
-
-def _set_fields(store: Store, name: str, fields: Mapping[str, Any]) -> None:
-    """Set some of the fields of a secret; `name` is that of all."""
-    names = [name + field for field in fields]
-    check_settable(store, *names)
-    store.check_not_pending(*names)
-    store.update_fields(name, fields)
 
 
 def _persistent_store(args: Namespace) -> Store:
@@ -13741,7 +14056,6 @@ def cmd_get(args: Namespace) -> None:
 @_command(
     _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
     _flag("--all", "also settings of the .env file, such as DB_HOST"),
-    _flag("--fields", "the fields of Vault's secrets, which have to be read for that"),
     _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
     _JSON,
 )
@@ -13751,15 +14065,13 @@ def cmd_list(args: Namespace) -> None:
     $ list app/ --json --backend file
     $ list --all               # and settings such as DB_HOST
     $ list --old 90d --backend file
-    $ list app/ --fields --backend vault
     """
     store = args.store()
     settings = store.plain_settings()
-    found = set(store.field_names(args.prefix) if args.fields else store.names_under(args.prefix))
-    names = [name for name in found if not is_stage(name, found)]
+    found = {*args.manager.list_secrets()}
     if args.all:
-        names += [name for name in settings if name.startswith(args.prefix)]
-    names.sort()
+        found.update(settings)
+    names = sorted(name for name in found if name.startswith(args.prefix))
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
@@ -13969,6 +14281,7 @@ def cmd_export(args: Namespace) -> None:
 @_command(
     _arg("file FILE", "the template; default: stdin", nargs="?", default="-"),
     _arg("--output F", "write a file of mode 0600 instead of stdout"),
+    _arg("--escape HOW", f"{', '.join(ESCAPES)}; default: by FILE's name", choices=ESCAPES),
 )
 def cmd_inject(args: Namespace) -> None:
     """Put secrets into a template: ${secret:NAME}.
@@ -13977,13 +14290,18 @@ def cmd_inject(args: Namespace) -> None:
     $ inject app.conf.in | ssh web "cat > app.conf"
 
     ${secret://vault/app/db#password} names a backend; $${secret: stands for
-    itself. If a secret is missing, nothing is written.
+    itself. In JSON, YAML, TOML, XML, shell scripts and Java's properties, values
+    are escaped, and a reference without quotes becomes a quoted text. If a secret
+    is missing, or can't be written in its place, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
     where = "stdin" if args.file == "-" else args.file
-    # After a newline, a template that begins with "secret:" isn't taken for a reference.
-    text: str = args.manager.resolve_text("\n" + template, where=where)[1:]
-    data = text.encode(errors="surrogateescape")
+    escape = args.escape or escape_of(args.file)
+    snapshot = Snapshot(args.manager)
+    snapshot.collect([(f"\n{template}", args.store())])  # the line break, since a text may be one reference
+    resolve = partial(Resolver(snapshot).text, store=args.store(), where=where)
+    filled = fill_template(template, escape, where, resolve)
+    data = filled.encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return

