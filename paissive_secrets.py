@@ -11473,7 +11473,12 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
 
 
 def is_archive(first: bytes) -> bool:
-    return first.startswith((b"PK\3\4", b"\x1f\x8b")) or first[257:262] == b"ustar"
+    """Return whether a file with this beginning is a zip, gzip, zstd or tar file."""
+    return first.startswith((b"PK\3\4", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")) or is_tar(first)
+
+
+def is_tar(first: bytes) -> bool:
+    return first[257:262] == b"ustar"
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
@@ -12158,43 +12163,182 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
 
 
 # --- archives ---
+# Archives stream, at every level, except for zips, whose list of files is at their end. Nothing is written to
+# disk. A hostile one can't make this take much time or memory.
 
-_MAX_UNPACKED = 1 << 28  # bytes: a hostile archive unpacks to any size
+MAX_ARCHIVE_LEVELS = 4  # an image, a layer, an archive in that, and one more
+_MAX_UNPACKED = 1 << 28  # bytes that any archive may unpack to; a large one to
+_MAX_RATIO = 20  # times what was read of it
+_MAX_HELD = 1 << 28  # bytes of zips in memory at a time
+_MAX_ZIP_LIST = 1 << 23  # bytes of a zip's list of files, which takes 20 times as much in memory
+_MAX_TAR_HEADER = 1 << 20  # bytes: of a name, for instance
+_MAX_PAX_HEADERS = 1000  # of those for all of a tar, which nest
+_MEMBER_COST = 512  # bytes that a member counts for at least
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_LAYER_NAME = lazily(r"!(?:blobs/sha256/)?[0-9a-f]{64}(?:(?:/layer)?\.tar|\.json)?(?=!|\Z)")
 
 
-def unpack(chunks: Iterable[bytes], name: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+class ArchiveTooLarge(BadValue):
+    """An archive unpacks to more than its budget."""
+
+
+class ArchiveBudget:
+    """What the outermost archive, with all archives in it, may still unpack to."""
+
+    def __init__(self) -> None:
+        self._read = 0  # bytes of the outermost archive
+        self._unpacked = 0  # bytes that came out of it and of those in it
+        self.held = 0  # bytes of zips that are in memory
+
+    def count_read(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._read += len(chunk)
+            yield chunk
+
+    def count_unpacked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        self.spend(_MEMBER_COST)
+        for chunk in chunks:
+            self.spend(len(chunk))
+            yield chunk
+
+    def spend(self, size: int) -> None:
+        self._unpacked += size
+        if self._unpacked > max(_MAX_UNPACKED, _MAX_RATIO * self._read):
+            raise ArchiveTooLarge("what it unpacks to is too large to examine all of it")
+
+
+def unpack(
+    chunks: Iterable[bytes], name: str, budget: ArchiveBudget
+) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file; raise any error."""
-    import gzip
-    import tarfile
+    file = _file_of(chunks)
+    head = file.read(512)
+    if head.startswith(_ZSTD):
+        raise BadValue("it is compressed with zstd, which can't be read here; use gzip, or unpack it first")
+    chunks = chain([head], chunks_of(file.read))
+    if head.startswith(b"PK"):
+        yield from _unzip(chunks, budget)
+        return
+    if head.startswith(b"\x1f\x8b"):
+        file = _file_of(budget.count_unpacked(_gunzip(chunks)))
+        head = file.read(512)
+        chunks = chain([head], chunks_of(file.read))
+    if is_tar(head):
+        yield from _untar(chunks, budget)
+    else:
+        yield name.removesuffix(".gz"), chunks
+
+
+def stable_path(path: str) -> str:
+    """Return a path for fingerprints: without hashes that an image has for names, of layers for instance."""
+    return _LAYER_NAME.sub("", path)
+
+
+def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of a gzip file's members (RFC 1952), a bounded part at a time."""
+    import zlib
+
+    member = None
+    for piece in _pieces(chunks, 1 << 14):  # what is left of one is copied for each member that it has
+        data = piece if member else piece.lstrip(b"\0")  # without padding between members
+        while data:
+            member = member or zlib.decompressobj(31)
+            yield member.decompress(data, READ_SIZE)
+            data = member.unconsumed_tail
+            if member.eof:
+                data = member.unused_data.lstrip(b"\0")
+                member = None
+    if member:
+        raise BadValue("it is cut off")
+
+
+def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield from (chunk[start : start + size] for start in range(0, len(chunk), size))
+
+
+def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
     import zipfile
 
-    left = _MAX_UNPACKED
-
-    def spend(data: bytes) -> bytes:
-        nonlocal left
-        left -= len(data)
-        if left < 0:
-            raise BadValue("what it unpacks to is too large to examine all of it")
-        return data
-
-    packed = io.BytesIO(b"".join(map(spend, chunks)))
-    magic = packed.getvalue()[:2]
-    if magic == b"PK":
+    packed = io.BytesIO()
+    try:
+        for chunk in chunks:
+            budget.held += packed.write(chunk)
+            if budget.held > _MAX_HELD:
+                raise BadValue("it is a zip that is too large for memory")
+        if _size_of_zip_list(packed.getvalue()[-70_000:]) > _MAX_ZIP_LIST:
+            raise BadValue("it has too many files")
         zipped = zipfile.ZipFile(packed)
         for info in zipped.infolist():
-            yield info.filename, map(spend, chunks_of(zipped.open(info).read))
-        return
-    plain: Any = gzip.GzipFile(fileobj=packed) if magic == b"\x1f\x8b" else packed
-    is_tar = plain.read(512)[257:262] == b"ustar"
-    plain.seek(0)
-    if not is_tar:
-        yield name.removesuffix(".gz"), map(spend, chunks_of(plain.read))
-        return
-    stream: Any = SimpleNamespace(read=lambda size: spend(plain.read(size)))  # what is skipped counts, too
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in filter(tarfile.TarInfo.isfile, archive):
-            content = cast("IO[bytes]", archive.extractfile(member))
-            yield member.name, chunks_of(content.read)
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise BadValue("it is compressed by a rare method")
+            yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
+    finally:
+        budget.held -= len(packed.getbuffer())
+
+
+def _size_of_zip_list(end: bytes) -> int:
+    """Return the bytes of the central directory (APPNOTE.TXT 4.3.16, and 4.3.14 of large files)."""
+    record = end.rfind(b"PK\5\6")
+    if end[max(0, record - 20) : record].startswith(b"PK\6\7"):
+        return int.from_bytes(end[record - 36 : record - 28], "little")
+    return int.from_bytes(end[record + 12 : record + 16], "little")
+
+
+def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
+    import tarfile
+
+    archive: Any
+    with tarfile.open(fileobj=_file_of(chunks), mode="r|", bufsize=1 << 18, tarinfo=_tar_header()) as archive:
+        while member := archive.next():
+            archive.members = []  # else it collects them
+            if member.isfile():
+                yield member.name, budget.count_unpacked(chunks_of(archive.extractfile(member).read))
+
+
+def _tar_header() -> type[Any]:
+    """Return a header that refuses what makes a small file large, or its own parsing slow."""
+    import tarfile
+
+    base: Any = tarfile.TarInfo
+
+    class Header(base):  # type: ignore[misc]
+        # Documented in tarfile as the method to override.
+        def _proc_member(self, archive: tarfile.TarFile) -> Any:
+            is_content = self.isreg() and self.type != tarfile.GNUTYPE_SPARSE
+            if self.type == tarfile.GNUTYPE_SPARSE or (not is_content and self.size > _MAX_TAR_HEADER):
+                raise BadValue("it has a sparse file or a header that is too large")
+            if len(archive.pax_headers) > _MAX_PAX_HEADERS:
+                raise BadValue("it has too many headers")
+            return super()._proc_member(archive)
+
+        def _proc_gnusparse_10(self, *args: Any) -> None:
+            raise BadValue("it has a sparse file")
+
+    return Header
+
+
+def _file_of(chunks: Iterable[bytes]) -> IO[bytes]:
+    return io.BufferedReader(_Chunks(chunks), 1 << 18)
+
+
+class _Chunks(io.RawIOBase):
+    """A file that is made of chunks as they are needed."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = filter(None, chunks)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
 
 
 # === Audit ===
@@ -12590,7 +12734,8 @@ def _fingerprint_at(path: str, rule: str, mark: str) -> str:
     """Return what stays the same when a file changes elsewhere; `mark` is a match's."""
     import hashlib
 
-    return hashlib.sha256(os.fsencode(f"{path}\0{rule}")).hexdigest()[:10] + mark
+    where = os.fsencode(f"{stable_path(path)}\0{rule}")
+    return hashlib.sha256(where).hexdigest()[:10] + mark
 
 
 def _accepting(rule: str) -> tuple[str, ...]:
@@ -12853,22 +12998,44 @@ class _Scanner(NamedTuple):
         scanned.files = 1
         scanned.bytes = size
         first = next(chunks, b"")
-        scan_it = self._scan_archive if self.archives and is_archive(first) else self._scan_one
-        scan_it(blob, chain([first], chunks), scanned)
+        chunks = chain([first], chunks)
+        if self.archives and is_archive(first):
+            budget = ArchiveBudget()
+            try:
+                self._scan_archive(blob, budget.count_read(chunks), scanned, budget)
+            except ArchiveTooLarge as error:
+                scanned.errors.append((blob.path, error.message))
+        else:
+            self._scan_one(blob, chunks, blob.path, scanned)
         return scanned
 
-    def _scan_archive(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
+    def _scan_archive(
+        self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
+    ) -> None:
+        """Scan what is in an archive and in those in it; the first of these has level 2."""
+        if level > MAX_ARCHIVE_LEVELS:
+            scanned.errors.append((blob.path, "it is in too many archives that are in one another"))
+            return
         try:
-            for name, content in unpack(chunks, os.path.basename(blob.path)):
-                self._scan_one(blob._replace(path=f"{blob.path}!{name}"), content, scanned)
+            for name, content in unpack(chunks, os.path.basename(blob.path), budget):
+                inner = blob._replace(path=f"{blob.path}!{name}")
+                first = next(content, b"")
+                content = chain([first], content)
+                if is_archive(first):
+                    self._scan_archive(inner, content, scanned, budget, level + 1)
+                else:
+                    self._scan_one(inner, content, name, scanned)
+        except ArchiveTooLarge:
+            raise
         except Exception as error:  # of any kind: it may be hostile
             why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
             scanned.errors.append((blob.path, why))
 
-    def _scan_one(self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned) -> None:
+    def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str, scanned: _Scanned) -> None:
+        """Scan a file by its path or, in an archive, its name there."""
         matches = scan(
             chunks,
-            blob.path,
+            name,
             custom=self.custom,
             skipped=scanned.skipped,
             known=self.known,
@@ -12980,7 +13147,8 @@ class Baseline:
     def accepts(self, path: str, rule: str, mark: str) -> bool:
         """Return whether a place was accepted: a match of this mark, by this rule or one that includes it."""
         return any(
-            _Entry(path, name, _fingerprint_at(path, name, mark)) in self.entries for name in _accepting(rule)
+            _Entry(stable_path(path), name, _fingerprint_at(path, name, mark)) in self.entries
+            for name in _accepting(rule)
         )
 
     def update(self, findings: Iterable[Finding]) -> None:
@@ -12988,7 +13156,8 @@ class Baseline:
         import json
 
         for found in findings:
-            self.entries |= {_Entry(found.path, found.rule, place.fingerprint) for place in found.locations}
+            path = stable_path(found.path)
+            self.entries |= {_Entry(path, found.rule, place.fingerprint) for place in found.locations}
         lines = io.BytesIO()  # one after the other: there may be very many
         lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
         for entry in sorted(self.entries):

@@ -24646,27 +24646,127 @@ def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(f
     assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
 
 
-def test_an_archive_is_unpacked_by_what_it_holds_and_up_to_a_limit(tmp_path, monkeypatch):
-    def unpacked(data, name="a"):
-        return [(inner, b"".join(chunks)) for inner, chunks in ps.unpack([data[:9], data[9:]], name)]
+def unpacked(data, name="a", read=1):
+    """[(name, content)] of what is in an archive of which so many bytes were read."""
+    budget = ps.ArchiveBudget()
+    list(budget.count_read([bytes(read)]))
+    return [(inner, b"".join(chunks)) for inner, chunks in ps.unpack([data[:9], data[9:]], name, budget)]
 
+
+def tar_of(**files):
+    with io.BytesIO() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return packed.getvalue()
+
+
+def zip_of(compression=zipfile.ZIP_DEFLATED, **files):
+    with io.BytesIO() as packed:
+        with zipfile.ZipFile(packed, "w", compression) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return packed.getvalue()
+
+
+def test_an_archive_is_unpacked_by_what_it_holds(tmp_path):
     packed = gzip.compress(b"three")
     for name, inner in (("a.sql.gz", "a.sql"), ("a.dump", "a.dump"), ("gz", "gz")):
         assert unpacked(packed, name) == [(inner, b"three")]
-    held = [("b/c.env", b"one"), ("b/d.env", b"two")]
     for name in ("a.zip", "a.tar", "a.tar.gz"):
         pack(tmp_path / name, c="one", d="two")
-        assert unpacked((tmp_path / name).read_bytes()) == held
-    for data, size in ((packed, 5), ((tmp_path / "a.zip").read_bytes(), 6)):
-        monkeypatch.setattr(ps, "_MAX_UNPACKED", len(data) + size)
+        assert unpacked((tmp_path / name).read_bytes()) == [("b/c.env", b"one"), ("b/d.env", b"two")]
+
+
+def test_a_gzip_file_may_have_several_members_with_padding_between_them():
+    members = [gzip.compress(bytes([n]) * 99_999) for n in b"abc"]
+    whole = b"".join(bytes([n]) * 99_999 for n in b"abc")
+    for padding in (b"", bytes(5), bytes(40_000)):
+        assert unpacked(padding.join([*members, b""])) == [("a", whole)]
+    assert "BadValue: it is cut off" in refusal(unpacked, members[0][:-1])
+
+
+def test_an_archive_may_unpack_to_a_limit_or_to_a_multiple_of_what_was_read(monkeypatch):
+    cost = ps._MEMBER_COST
+    for data, size in (
+        (gzip.compress(bytes(9000)), 9000 + cost),
+        (zip_of(a=bytes(9000), b=b""), 9000 + 2 * cost),
+        (tar_of(a=bytes(9000)), 9000 + cost),
+        (gzip.compress(tar_of(a=b"")), len(tar_of(a=b"")) + 2 * cost),
+    ):
+        monkeypatch.setattr(ps, "_MAX_UNPACKED", size)
         assert unpacked(data)
-        monkeypatch.setattr(ps, "_MAX_UNPACKED", len(data) + size - 1)
-        assert "BadValue: what it unpacks to is too large" in refusal(unpacked, data)
-    tar = (tmp_path / "a.tar").read_bytes()
-    monkeypatch.setattr(ps, "_MAX_UNPACKED", len(tar) + 1000)  # what is between its files counts, too
-    assert "too large" in refusal(unpacked, tar)
-    monkeypatch.setattr(ps, "_MAX_UNPACKED", 2 * len(tar))  # what it holds counts once
-    assert unpacked(tar) == held
+        monkeypatch.setattr(ps, "_MAX_UNPACKED", size - 1)
+        assert "what it unpacks to is too large to examine all of it" in refusal(unpacked, data)
+        assert unpacked(data, read=size // ps._MAX_RATIO + 1)
+
+
+def test_a_zip_is_refused_if_it_or_its_list_of_files_takes_too_much_memory(monkeypatch):
+    data = zip_of(a=b"1", b=b"2")
+    large = bytearray(data)  # as one of many files has it: the size is in another record
+    end = data.rindex(b"PK\5\6")
+    size = int.from_bytes(data[end + 12 : end + 16], "little")
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 2, 2, size, end - size)
+    large[end + 12 : end + 16] = b"\xff" * 4
+    large[end:end] = record + struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    for packed in (data, bytes(large)):
+        assert len(unpacked(packed)) == 2
+        monkeypatch.setattr(ps, "_MAX_ZIP_LIST", size - 1)
+        assert "BadValue: it has too many files" in refusal(unpacked, packed)
+        monkeypatch.undo()
+    monkeypatch.setattr(ps, "_MAX_HELD", len(data) - 1)
+    assert "BadValue: it is a zip that is too large for memory" in refusal(unpacked, data)
+
+
+def test_memory_that_a_zip_took_is_free_for_the_next(monkeypatch):
+    budget = ps.ArchiveBudget()
+    inner = zip_of(zipfile.ZIP_STORED, a=b"1" * 1000)
+    monkeypatch.setattr(ps, "_MAX_HELD", 2 * len(inner))
+    for _ in range(3):
+        for _, chunks in ps.unpack([inner], "a", budget):
+            assert (b"".join(chunks), budget.held) == (b"1" * 1000, len(inner))
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_a_zip_compresses_so_that_it_takes_any_memory_is_refused(method):
+    assert "it is compressed by a rare method" in refusal(unpacked, zip_of(method, a=b"1"))
+
+
+def tar_header(kind, size=0, **pax):
+    info = tarfile.TarInfo("x")
+    info.type, info.size, info.pax_headers = kind, size, pax
+    return info.tobuf(tarfile.PAX_FORMAT if pax else tarfile.USTAR_FORMAT)
+
+
+def test_a_tar_that_a_small_file_makes_large_or_slow_is_refused(monkeypatch):
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"}
+    for data, problem in (
+        (tar_header(tarfile.GNUTYPE_SPARSE), "it has a sparse file or a header that is too large"),
+        (tar_header(tarfile.XHDTYPE, 1 << 30), "it has a sparse file or a header that is too large"),
+        (tar_header(tarfile.GNUTYPE_LONGNAME, 1 << 30), "it has a sparse file or a header that is too large"),
+        (tar_header(tarfile.REGTYPE, 1 << 30, **sparse) + b"9" * 99_999, "it has a sparse file"),
+    ):
+        assert f"BadValue: {problem}" in refusal(unpacked, data + bytes(1024))
+    names = {f"a{n}": "" for n in range(2)}
+    monkeypatch.setattr(ps, "_MAX_PAX_HEADERS", 1)
+    headers = tarfile.TarInfo.create_pax_global_header(names) * 2
+    assert "BadValue: it has too many headers" in refusal(unpacked, headers + bytes(1024))
+
+
+def test_a_path_of_an_image_has_no_hashes_in_a_fingerprint():
+    digest = "0a" * 32
+    for layer in (digest, f"blobs/sha256/{digest}", f"{digest}/layer.tar", f"{digest}.tar"):
+        assert ps.stable_path(f"app.tar!{layer}!etc/app.env") == "app.tar!etc/app.env"
+    assert (
+        ps.stable_path(f"app.tar!{digest}.json")
+        == ps.stable_path(f"app.tar!blobs/sha256/{digest}")
+        == "app.tar"
+    )
+    for path in ("a.zip!b.whl!c.py", f"{digest}/a.py", f"a.tar!{digest}x!b", f"a.tar!b{digest}!b"):
+        assert ps.stable_path(path) == path
 
 
 # === Audit ===
@@ -24809,7 +24909,9 @@ def test_of_values_that_overlap_the_longest_is_known(folder):
 
 def test_a_budget_stops_what_readme_says(folder):
     budget = f"more than {ps._MAX_FINDINGS:,} findings in a file, or an\narchive that unpacks to more than"
-    assert f"{budget} {ps._MAX_UNPACKED >> 20} MiB" in README
+    assert f"{budget} {ps._MAX_UNPACKED >> 20} MiB and {ps._MAX_RATIO} times its size" in README
+    assert f"a zip is held in memory, up to {ps._MAX_HELD >> 20} MiB" in README
+    assert ps.MAX_ARCHIVE_LEVELS == 4 and "four levels deep" in README
 
 
 READS = {
@@ -25815,6 +25917,81 @@ def pack(path, **files):
                 archive.addfile(info, io.BytesIO(text.encode()))
 
 
+def image(tokens, compress=bytes):
+    """An image with two layers of hashed names, as `docker save` writes it, and four tokens in it."""
+    in_config, in_layer, in_wheel, in_tar = (f"A_TOKEN='{token}'\n".encode() for token in tokens)
+    layers = [
+        tar_of(**{"etc/app.env": in_layer, "opt/a.whl": zip_of(**{"a/__init__.py": in_wheel})}),
+        tar_of(**{"src/b.tar.gz": gzip.compress(tar_of(**{"setup.py": in_tar}))}),
+    ]
+    files = {f"blobs/sha256/{hashlib.sha256(data).hexdigest()}": compress(data) for data in layers}
+    config = json.dumps({"config": {"Env": [in_config.decode().replace("'", "")]}}).encode()
+    return tar_of(**{f"{hashlib.sha256(config).hexdigest()}.json": config, "oci-layout": b"{}", **files})
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_what_is_in_the_layers_of_an_image_is_found(folder, compress):
+    (folder / "app.tar").write_bytes(image(map(token, range(4)), compress))
+    findings = list(ps.audit(archives=True))
+    inside = sorted(re.sub("[0-9a-f]{64}", "…", finding.path) for finding in findings)
+    assert inside == [
+        "app.tar!blobs/sha256/…!etc/app.env",
+        "app.tar!blobs/sha256/…!opt/a.whl!a/__init__.py",
+        "app.tar!blobs/sha256/…!src/b.tar.gz!setup.py",
+        "app.tar!….json",
+    ]
+    fixes = {finding.path.rpartition("!")[2]: finding.fix for finding in findings}
+    assert fixes["a/__init__.py"] == 'set A_TOKEN, and write os.environ["A_TOKEN"]'
+
+
+def test_an_image_is_read_from_a_pipe(folder):
+    done = cli("audit", "-", "--archives", "--json", stdin=gzip.compress(image(map(token, range(4)))))
+    assert (done.returncode, json.loads(done.stdout)["summary"]["findings"]) == (1, 4)
+
+
+def test_findings_in_an_image_stay_accepted_after_a_new_build(folder, say):
+    (folder / "app.tar").write_bytes(image(map(token, range(4))))
+    say("audit", "--archives", "--update-baseline")
+    (folder / "app.tar").write_bytes(image(map(token, range(4)), lambda layer: gzip.compress(layer, 1)))
+    layers = {finding.path.split("!")[1] for finding in ps.audit(archives=True)}
+    assert say("audit", "--archives")[0] == 0 and len(layers) == 3
+    (folder / "app.tar").write_bytes(image(map(token, range(1, 5))))
+    assert say("audit", "--archives")[0] == 1
+
+
+def test_archives_are_opened_four_levels_deep_and_what_is_deeper_is_said(folder, say):
+    data = f"A_TOKEN={token()}\n".encode()
+    for level in range(1, 6):
+        data = zip_of(**{"a.env" if level == 1 else f"{level - 1}.zip": data})
+        (folder / f"{level}.zip").write_bytes(data)
+    assert [finding.path for finding in ps.audit("4.zip", archives=True)] == ["4.zip!3.zip!2.zip!1.zip!a.env"]
+    why = "it is in too many archives that are in one another"
+    status, said = say("audit", "--archives", "5.zip")
+    assert (status, f"can't read 5.zip!4.zip!3.zip!2.zip!1.zip: {why}\n" in said) == (2, True)
+
+
+def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
+    text = f"A_TOKEN={token()}\n".encode()
+    zstd = b"\x28\xb5\x2f\xfd" + bytes(99)
+    inner = {"a.zip": b"PK\3\4" + bytes(99), "b.tar": tar_of(a=text)[:700], "c.zst": zstd, "d.env": text}
+    (folder / "x.tar").write_bytes(tar_of(**inner))
+    status, said = say("audit", "--archives")
+    assert status == 1 and "x.tar!d.env:1:9: high: " in said
+    for name in ("a.zip", "b.tar"):
+        assert f"can't read x.tar!{name}: it is damaged or encrypted\n" in said
+    assert "can't read x.tar!c.zst: it is compressed with zstd, which can't be read here; " in said
+
+
+def test_a_budget_holds_for_an_archive_with_all_that_is_in_it(folder, say, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_UNPACKED", 150_000)
+    monkeypatch.setattr(ps, "_MAX_RATIO", 1)
+    bomb = gzip.compress(b"x\n" * 50_000)
+    (folder / "x.zip").write_bytes(zip_of(a=bomb, b=bomb, c=b"1"))
+    status, said = say("audit", "--archives")
+    whole = "can't read x.zip: what it unpacks to is too large to examine all of it\n"
+    assert (status, said.count("can't read"), said.endswith(whole)) == (2, 1, True)
+
+
 def test_all_that_is_wrong_with_an_archive_is_said(folder, say, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_FINDINGS", 1)
     pack(folder / "a.zip", **{name: f"A_TOKEN={token(1)}\nB_TOKEN={token(2)}\n" for name in "cd"})
@@ -25892,7 +26069,7 @@ def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(
     status, said = say("audit", "--archives")
     large = "what it unpacks to is too large to examine all of it"
     whys = {"a.zip": large, "b.tar.gz": large, "c.zip": "it is damaged or encrypted"}
-    whys |= {"d.gz": "it is damaged or encrypted", "e.gz": large, "f.zip": "it is damaged or encrypted"}
+    whys |= {"d.gz": "it is cut off", "e.gz": large, "f.zip": "it is damaged or encrypted"}
     assert status == 2 and said.endswith("".join(f"can't read {name}: {why}\n" for name, why in whys.items()))
 
 
