@@ -3131,7 +3131,10 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
 
 def _holds_plaintext(dotenv: Dotenv) -> bool:
     try:
-        return not all(map(looks_like_reference, split_dotenv(dotenv)[0].values()))
+        secrets = split_dotenv(dotenv)[0]
+        for name in dotenv.names_using(dotenv.moved()):  # which take in what is elsewhere
+            secrets.pop(name, None)
+        return not all(map(looks_like_reference, secrets.values()))
     except BadValue:
         return True
 
@@ -7768,6 +7771,10 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
 
 def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
     """Return what the store itself holds, whatever variables have."""
+    try:
+        store.check_exists()
+    except Unavailable:  # the first set creates it
+        return {}
     held = store.get_all(names)
     for name in filter(store.overridden_by, list(held)):
         del held[name]
