@@ -13591,8 +13591,8 @@ class Comparison(NamedTuple):
     moved: dict[str, list[str]]  # ... and files whose secrets are in a store now
 
 
-def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
-    """Compare the names that a project asks for with those in a store."""
+def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Comparison:
+    """Compare the names that a project asks for with those in the manager's store, called `backend`."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
     readers: dict[str, list[str]] = {}  # .env files by place
@@ -13603,7 +13603,7 @@ def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
                 asked.add((use.name, use.how))
         for line, files in _dotenv_readers(shown, data, audit.base):
             readers.setdefault(f"{shown}:{line}", []).extend(files)
-    known = _names_with_value(store)
+    known = _names_with_value(manager)
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
     for name in sorted(places):
@@ -13615,13 +13615,17 @@ def compare_names(audit: Audit, store: Store, backend: str) -> Comparison:
     return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
 
 
-def _names_with_value(store: Store) -> set[str]:
+def _names_with_value(manager: SecretsManager) -> set[str]:
     """Return the variables that the store or the environment has, but for empty ones."""
-    names = list_secrets(backend=store)
+    store = manager.store()
+    names = manager.list_secrets()
     if store.plaintext_file():  # where an empty value is a form to fill in
         names = [name for name in names if store.get_stages(name)[name].get("current") != ""]
     names += [name for name, value in store.plain_settings().items() if value]
     known = {variable_name(name) for name in names}
+    for variable, backend in store.moved().items():
+        if variable in map(variable_name, manager.list_secrets(backend=backend)):
+            known.add(variable)
     for name, value in os.environ.items():
         if value:
             known.update((name, name.removesuffix("_FILE")))
@@ -13764,9 +13768,10 @@ def _dotenv_holds(path: str) -> str:
         text = read_file(path).decode("utf-8", "replace")
     except (OSError, SecretsError):
         return ""
-    if any(map(looks_like_reference, Dotenv(text, path).values({}).values())):
+    dotenv = Dotenv(text, path)
+    if any(map(looks_like_reference, dotenv.values({}).values())):
         return "references"
-    return "moved" if re.search(r"(?m)^# \S+: in the \w+ store$", text) else ""
+    return "moved" if dotenv.moved() else ""
 
 
 # --- Python ---
@@ -14902,7 +14907,7 @@ def cmd_check(args: Namespace) -> int:
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
-    found = compare_names(audit, args.store(), _backend_name(args))
+    found = compare_names(audit, args.manager, _backend_name(args))
     kinds = pick(found, "missing", "optional", "literal", "moved")
     if args.json:
         _print_value(kinds)

@@ -26794,7 +26794,7 @@ def test_check_counts_settings_as_there_and_a_secret_for_the_variable_that_it_be
     (folder / "a.py").write_text(f"import paissive_secrets, os\n{asks}\nos.environ['DB_KEY__PREVIOUS']\n")
     store = holding(["db/password", "DB_KEY", "DB_KEY__PREVIOUS"])
     store.plain_settings = lambda: {"DB_HOST": "localhost"}
-    found = ps.compare_names(ps.Audit(), store, "memory")
+    found = ps.compare_names(ps.Audit(), ps.SecretsManager(store), "memory")
     assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {})  # no program is given a stage
 
 
@@ -27269,6 +27269,14 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
     (folder / ".env").write_text("# A_KEY: in the file store\nPORT=3000\n")
     status, said = say("check")
     assert status == 0 and said.startswith("note: sub/a.py:1 reads .env, whose secrets are in a store; start")
+
+
+def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, monkeypatch):
+    sealed_store(tmp_path, monkeypatch).set("A_KEY", "x")
+    Path("a.js").write_text("process.env.A_KEY; process.env.B_KEY\n")
+    Path(".env").write_text("# A_KEY: in the file store\n# B_KEY: in the file store\n")
+    Path(".env").chmod(0o600)
+    assert say("check", "a.js") == (1, "missing   B_KEY  a.js:1\n2 names in 1 file, 1 missing\n")
 
 
 def test_an_env_file_is_read_by_code_beside_and_below_it_only(folder, say):
