@@ -624,7 +624,7 @@ _SHAPED = r"""
 = high critical
 Azure DevOps token  {A52}JQQJ99{A26}
 Azure AI key  {A52}JQQJ99{A22}
-Azure function key  {W44}AzFu{W6}={0,2}
+Azure Functions key  {W44}AzFu{W6}={0,2}
 Azure search key  {A42}AzSe{A6}
 Azure registry key  {A42}\+ACR{A6}
 = high high

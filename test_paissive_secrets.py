@@ -1288,7 +1288,7 @@ AAAAAAAAAAAAAAAAAAAAA{A60}; facebook-app-token {d15}|{W27} {d16}|{W30}; teams-we
 x/IncomingWebhook/{h32}/{u} x/IncomingWebhook/{h32}/{u}/{W43}; convex-key prod:happy-cat-12|{B40}
 dev:able-cat-1|{B300}== preview:team:project|{B60}; github-token ghp_{A36}; slack-session-cookie
 xoxd-{A10}%2B{A10}%2F{A30}; aws-bedrock-key ABSK{A9}+{A9}/{A9}+{A80}; azure-devops-token {A52}JQQJ99{A26};
-azure-ai-key {A52}JQQJ99{A10}AAAAACOG{A4}; azure-function-key {W44}AzFu{W6}==; azure-search-key
+azure-ai-key {A52}JQQJ99{A10}AAAAACOG{A4}; azure-functions-key {W44}AzFu{W6}==; azure-search-key
 {A42}AzSe{A6}; azure-registry-key {A42}+ACR{A6}; mailgun-sending-key {h32}-{h8}-{h8}; maxmind-key
 {A6}_{A29}_mmk; fal-key {u}:{h32}; ngrok-token 2{A26}_{A21}
 """
@@ -23363,7 +23363,7 @@ def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brough
     run = ps.Audit(history=[])
     first, second = run
     assert run.summary.skipped == {"binary": 1}
-    assert first[-2:] == (brought, "2024-02-29T12:00:00+01:00")
+    assert (first.commit, first.date) == (brought, "2024-02-29T12:00:00+01:00")
     assert (first.path, first.line) == ("gone.py", 1)
     assert (second.path, second.commit) == ("moved.py", moved)
 
