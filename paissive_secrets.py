@@ -69,9 +69,9 @@ import stat
 import time
 from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, lru_cache, partial, wraps
+from functools import cache, cached_property, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from operator import attrgetter
 from types import SimpleNamespace
@@ -1199,6 +1199,14 @@ _NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})\s?(?i:ms|[smhdw
 _PATH_BEGINS = r"(?:~|\.\.?|[A-Za-z]:|file:/{0,3})?[/\\]"
 _PATH_ENDS = r"\.(?:cer|crt|der|json|jks|key|p12|p8|pem|pfx|pub|txt|ya?ml)\Z"
 _WORD_OF_PATH = "(?:[A-Z]?[a-z]{1,30}(?:[A-Z][a-z]{1,30}){0,4}|[A-Z]{1,30})?[0-9]{0,5}"
+# Words that anybody would try as a password.
+_WEAK_WORD = (
+    r"(?:pass(?:wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing)?|guest|user|demo"
+    r"|default|sa|dev|local|postgres(?:ql)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
+    r"|minio|elastic|docker|app|db|my|the|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api"
+    r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|p[a4@]ssw[o0]rd|this|is|very|not)"
+)
+_WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?|\d{{1,9}}")
 # A part of a URL's path or query that tells two long addresses apart, as in a webhook's.
 _RANDOM_PART = r"[/=](?=[\w-]{0,40}[0-9])(?=[\w-]{0,40}[A-Za-z])[\w-]{16}"
 
@@ -1216,7 +1224,7 @@ def is_secret(name: str, value: str = "") -> bool:
     name = base_of_stage(name) or name
     if _is_read_by_browsers(name):
         return False
-    if is_token(value) or any(_passwords_in(value)):
+    if is_token(value) or any(passwords_in(value)):
         return True
     return is_secret_name(name) and not _is_setting_of(name, value)
 
@@ -1230,11 +1238,16 @@ def _is_read_by_browsers(name: str) -> bool:
     return bool(re.match(_BROWSER_NAME, name))
 
 
-def _passwords_in(value: str) -> Iterator[str]:
+def passwords_in(value: str) -> Iterator[str]:
     """Yield the passwords of URLs and connection strings in a value, as they stand."""
     for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER, _PASSWORD_OF_SERVER):
         for match in re.finditer(pattern, value):
             yield next(filter(None, match.groups()))
+
+
+def is_weak(text: str) -> bool:
+    """Return whether a text consists of words that anybody would try as a password."""
+    return bool(_WEAK.fullmatch(text))
 
 
 def _is_setting_of(name: str, value: str) -> bool:
@@ -8206,28 +8219,28 @@ ESCAPES = {  # what --escape takes
 
 
 # === Masking ===
-# Every byte that belongs to a value, in any encoding, becomes part of a `***`, wherever the stream is split.
-# Of every `gap` bytes of data without its line breaks, which may be anywhere in hex and base64, the first
-# word of `size` bytes is looked up in a table of the words with which encodings begin. Any `gap + size - 1`
-# bytes contain a word that is looked up, and no encoding is shorter.
+# Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value has fixed
+# forms: as it is, between quotes, in hex and in base64. Beyond that, any of its characters may be escaped in
+# any style, even twice, so data with escapes is decoded around what may be a value.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
-_LONG = 15  # bytes; an encoding this long contains a word of eight at one of every eighth offset
+_LONG = 15  # bytes; a text this long contains a word of eight at one of every eighth offset
 _VERY_LONG = 31  # bytes; words of eight are then looked up nearly as rarely as words of four
-_MANY = 1000  # encodings; beyond this, words of four bytes match too often by chance
+_MANY = 5000  # texts; beyond this, words of four bytes match too often by chance
+_BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
+_MAX_REACH = _MAX_GAP + 8 - 2  # bytes, with words of eight
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
-_MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take 50 times a value's memory
+_MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
 _FORMATS: dict[int, Any] = {1: "B", 4: "I", 8: "Q"}  # by a word's size
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
-_URL_SAFE = ("", "/", "!'()*")  # left as they are: none, by Python's quote(), by encodeURIComponent()
-# What gets a backslash in "…" of shells, and by printf %q.
-_BACKSLASHED = (r'[$`"\\]', r"""[\s|&;<>()$`\\"'*?\[\]{}!^,]|(?<=[:=])~""")
-_Match = tuple[int, int, bytes]  # start, end, encoding
+# Too common to be masked as a part of a value: host names, words, numbers.
+TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
+_Match = tuple[int, int, str]  # start, end, value
 
 
 def maskable(value: str) -> bool:
@@ -8238,69 +8251,40 @@ class Encodings:
     """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        values = set(filter(maskable, values))
-        self._sorted = sorted(set[bytes]().union(*map(encodings_of, values)))
-        whole = {text[:_MAX_ENCODED] for value in values for text in (value, value.strip())}
-        self._wrapped = set[bytes]().union(*map(_wrappable, whole))
-        self._sorted_wrapped = sorted(self._wrapped)
-        self._encodings: dict[bytes, list[bytes]] = {}  # by their text without its line breaks
-        for encoding in self._sorted:
-            self._encodings.setdefault(_without_breaks(encoding), []).append(encoding)
-        self._sorted_texts = sorted(self._encodings)
-        shortest = min(map(len, self._encodings), default=_LONG)
-        if shortest >= (_LONG if len(self._encodings) > _MANY else _VERY_LONG):
-            self._size = 8
+        forms: dict[bytes, str] = {}
+        wrappable: dict[bytes, str] = {}
+        escapable: dict[bytes, str] = {}
+        for value in set(filter(maskable, values)):
+            plain, encoded = _texts_of(value)
+            for text in plain:
+                # Where one begins is found by a word.
+                forms.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
+            for text in encoded:
+                wrappable.update(dict.fromkeys(_wrappable(text), value))
+                forms.update(dict.fromkeys(_in_spaced_hex(text), value))
+                escapable.setdefault(_to_bytes(text), value)
+        self._forms = _Forms(forms, wrappable)
+        self._escaped = _Escaped(escapable)
+
+    @cached_property
+    def _normal(self) -> _Normal:
+        return _Normal([*self._forms.values, *self._escaped.values])
+
+    def find(self, data: bytes) -> list[_Match]:
+        """Return the matches, in any order; one that is cut off ends after the data."""
+        if not _may_have_escapes(data):
+            return list(self._forms.find(data))
+        if self._escaped.are_few and not _escapes_letters(data):
+            found = list(self._forms.find(data))
+            texts = Counter(dict.fromkeys(self._escaped.special, 0))
         else:
-            self._size = 4 if shortest >= MIN_MASKED else 1  # with many line breaks
-        entries = self._size * len(self._encodings) or 1  # for each word in a gap
-        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
-        self._gap = max(gap_words, 1) * self._size
-        self._words: dict[int, list[tuple[int, bytes]]] = {}
-        for text in self._encodings:
-            for offset in range(self._gap):
-                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
-                self._words.setdefault(word, []).append((offset, text))
-
-    def find(self, data: bytes) -> Iterator[_Match]:
-        """Yield the matches, in any order; one that is cut off ends after the data."""
-        joined = _without_breaks(data)
-        whole = memoryview(joined)[: len(joined) // self._size * self._size]
-        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
-        if self._words.keys().isdisjoint(words):
-            return
-        ends: list[int] = []
-        # Random text has some of the words by chance, so leave out the others fast.
-        for place in itertools.compress(range(len(words)), map(self._words.__contains__, words)):
-            for offset, text in self._words[words[place]]:
-                at = place * self._gap - offset
-                # The part with the word first: to cut a long encoding takes long.
-                is_likely = at >= 0 and text.startswith(joined[at : at + self._gap])
-                if is_likely and joined.startswith(text[: len(joined) - at], at):
-                    ends = ends or _line_ends(data)
-                    last = at + len(text) - 1
-                    yield from self._matches(data, _place(ends, at), _place(ends, last) + 1, text)
-
-    def _matches(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
-        for encoding in self._encodings[text]:
-            if data.startswith(encoding[: len(data) - start], start):
-                yield start, start + len(encoding), encoding
-            elif encoding in self._wrapped:
-                yield start, end, encoding
+            texts = self._normal.find(data)
+            found = list(self._forms.find_some(data, texts))
+        return found + list(self._escaped.find(data, texts, found))
 
     def find_cut(self, data: bytes) -> int:
         """Return where a value that the data cuts off may begin, or the data's end."""
-        reach = self._gap + self._size - 2  # one that begins earlier has a known word in the data
-        tail = data[-4 * reach :]
-        if len(_without_breaks(tail)) < reach:
-            tail = data
-        joined = _without_breaks(tail)
-        for at in range(max(len(joined) - reach, 0), len(joined)):
-            rest = joined[at:]
-            if _is_beginning(rest, self._sorted_texts):
-                start = _place(_line_ends(tail), at)
-                if _is_beginning(rest, self._sorted_wrapped) or _is_beginning(tail[start:], self._sorted):
-                    return len(data) - len(tail) + start
-        return len(data)
+        return min(self._forms.find_cut(data), self._escaped.find_cut(data))
 
     def mask(self, text: AnyStr) -> AnyStr:
         data = text if isinstance(text, bytes) else _to_bytes(text)
@@ -8342,7 +8326,9 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
-        return self._done < len(self._tail) <= _MAX_SHOWN
+        """Return whether what is held back hardly shows anything: a few bytes, or an escape that goes on."""
+        shown = len(self._tail) <= _MAX_SHOWN or bool(_UNFINISHED_ESCAPE.fullmatch(self._tail))
+        return self._done < len(self._tail) and shown
 
     def pause(self) -> bytes:
         """Return what is held back; if it begins a value, the rest is masked."""
@@ -8350,6 +8336,121 @@ class Masker:
         self._done = len(self._tail)
         self._masked = False
         return shown
+
+
+class _Index:
+    """Texts, found in data by a few of its words.
+
+    The table has the words of `size` bytes at the first `gap` offsets of each text. In the data, one word is
+    looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
+    With a size of 4 and a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In
+    "a correct-horse", only "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the
+    text begins at 2.
+    """
+
+    def __init__(self, texts: Collection[bytes]) -> None:
+        shortest = min(map(len, texts), default=_LONG)
+        if shortest >= (_LONG if len(texts) > _MANY else _VERY_LONG):
+            self._size = 8
+        else:
+            self._size = 4 if shortest >= MIN_MASKED - 1 else 1  # with many line breaks
+        entries = self._size * len(texts) or 1  # for each word in a gap
+        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
+        self._gap = max(gap_words, 1) * self._size
+        # {word: the texts that have it, and at which offsets}
+        self._words: dict[int, list[tuple[int, bytes]]] = {}
+        for text in texts:
+            for offset in range(self._gap):
+                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+                self._words.setdefault(word, []).append((offset, text))
+        # A text that begins earlier than this before the end of the data has a known word in it.
+        self.reach = self._gap + self._size - 2
+
+    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
+        whole = memoryview(data)[: len(data) // self._size * self._size]
+        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
+        # In one step for all words, then in steps of some: most data has none or few of the words, by chance.
+        if self._words.keys().isdisjoint(words):
+            return
+        for first in range(0, len(words), _BLOCK):
+            block = words[first : first + _BLOCK]
+            if not self._words.keys().isdisjoint(block):
+                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, block)):
+                    yield from self._texts_at(data, (first + place) * self._gap, block[place])
+
+    def _texts_at(self, data: bytes, place: int, word: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the texts that have a word at a place of the data."""
+        for offset, text in self._words[word]:
+            at = place - offset
+            # The part with the word first: to cut a long text takes long.
+            is_likely = at >= 0 and text.startswith(data[at : at + self._gap])
+            if is_likely and data.startswith(text[: len(data) - at], at):
+                yield at, text
+
+
+class _Forms:
+    """Fixed texts: values as they are, in hex, and in base64, which line breaks may interrupt."""
+
+    def __init__(self, forms: dict[bytes, str], wrappable: dict[bytes, str]) -> None:
+        self.values = {**wrappable, **forms}  # by form
+        self._wrapped = wrappable.keys()
+        self._sorted = sorted(self.values)
+        self._sorted_wrapped = sorted(wrappable)
+        self._forms: dict[bytes, list[bytes]] = {}  # by their text without its line breaks
+        for form in self._sorted:
+            self._forms.setdefault(_without_breaks(form), []).append(form)
+        self._sorted_texts = sorted(self._forms)
+        self._index = _Index(self._forms.keys())
+
+    def find(self, data: bytes) -> Iterator[_Match]:
+        """Yield the matches; one that is cut off ends after the data."""
+        ends: list[int] = []
+        for at, text in self._index.find(_without_breaks(data)):
+            ends = ends or _line_ends(data)
+            yield from self._matches(data, ends, at, text)
+
+    def find_some(self, data: bytes, forms: Iterable[bytes]) -> Iterator[_Match]:
+        """Yield the matches of some forms, and of others that differ only in line breaks."""
+        joined = _without_breaks(data)
+        ends = _line_ends(data)
+        for text in set(map(_without_breaks, forms)) & self._forms.keys():
+            at = joined.find(text)
+            while at >= 0:
+                yield from self._matches(data, ends, at, text)
+                at = joined.find(text, at + 1)
+            # What is cut off
+            for at in range(max(len(joined) - len(text) + 1, 0), len(joined) - self._index.reach):
+                if text.startswith(joined[at:]):
+                    yield from self._matches(data, ends, at, text)
+
+    def _matches(self, data: bytes, ends: list[int], at: int, text: bytes) -> Iterator[_Match]:
+        """Yield each form of a text that is at a place of the data without its line breaks."""
+        start = _place(ends, at)
+        for form in self._forms[text]:
+            if data.startswith(form[: len(data) - start], start):
+                yield start, start + len(form), self.values[form]
+            elif form in self._wrapped:
+                yield start, _place(ends, at + len(text) - 1) + 1, self.values[form]
+
+    def find_cut(self, data: bytes) -> int:
+        """Return where a form that the data cuts off may begin, or the data's end.
+
+        In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
+        one, so the place is 4. Ends that are longer than the reach are left out: `find` yields such a form.
+        """
+        reach = _MAX_REACH if _may_have_escapes(data) else self._index.reach
+        tail = data[-4 * reach :]
+        if len(_without_breaks(tail)) < reach:
+            tail = data
+        joined = _without_breaks(tail)
+        for at in range(max(len(joined) - reach, 0), len(joined)):
+            rest = joined[at:]
+            if _is_beginning(rest, self._sorted_texts):
+                start = _place(_line_ends(tail), at)
+                if _is_beginning(rest, self._sorted_wrapped) or _is_beginning(tail[start:], self._sorted):
+                    return len(data) - len(tail) + start
+        return len(data)
 
 
 def _without_breaks(data: bytes) -> bytes:
@@ -8368,49 +8469,77 @@ def _place(ends: list[int], at: int) -> int:
     return at + bisect.bisect(ends, at)
 
 
-def _is_beginning(text: bytes, encodings: list[bytes]) -> bool:
+def _is_beginning(text: bytes, texts: list[bytes]) -> bool:
+    """Return whether one of the sorted texts begins with a text, and is longer."""
     import bisect
 
-    at = bisect.bisect(encodings, text)
-    return at < len(encodings) and encodings[at].startswith(text)
+    at = bisect.bisect(texts, text)
+    return at < len(texts) and texts[at].startswith(text)
 
 
-def encodings_of(value: str) -> set[bytes]:
-    """Return all forms of a value to look for: itself, its lines, encoded, quoted and escaped."""
-    parts = {value, *filter(maskable, _secret_leaves(value))}
+def _texts_of(value: str) -> tuple[set[str], set[str]]:
+    """Return what to look for as it is, and what to look for encoded as well."""
+    parts = {value, *_secret_parts(value)}
     parts |= {text.strip() for text in parts}
-    whole = set(parts)
+    plain = set(parts)
     lines: list[str] = []
     for text in parts:
         text = re.sub("\r\n?", "\n", text.strip())
+        if "-----" in text:
+            text = text.replace("\\n", "\n")  # a key in one line
         if "\n" not in text:
             continue
-        whole |= {text, text.replace("\n", "\r\n")}  # as files and terminals have it
+        plain |= {text, text.replace("\n", "\r\n")}  # as files and terminals have it
         if text.count("\n") < _MAX_LINES:  # logs add a prefix to each line
-            lines += [line.strip() for line in text.split("\n") if maskable(line)]
+            lines += [line.strip() for line in text.split("\n")]
     # The armour of a key is not secret.
-    lines = [line for line in lines if line[:5] != "-----"]
-    found = {_to_bytes(text) for text in whole.union(lines)}
-    for text in parts.union(lines[:_MAX_ENCODED_LINES]):
-        text = text[:_MAX_ENCODED]
-        for encoded in _wrappable(text):
-            found |= {encoded, encoded.translate(_URL_ALPHABET)}
-        for encode in (_in_hex, _in_urls, _in_literals, _in_quotes, _in_markup):
-            found.update(map(_to_bytes, encode(text)))
-    return {encoding.lstrip(b"\r\n") for encoding in found}  # where one begins is found by a word
+    lines = [line for line in lines if line[:5] != "-----" and _is_part(line)]
+    encoded = {text[:_MAX_ENCODED] for text in parts.union(lines[:_MAX_ENCODED_LINES])}
+    encoded |= {text.replace(" ", "+") for text in encoded}  # as in forms
+    return plain.union(lines, *map(_quoted, encoded)), encoded
 
 
-def _secret_leaves(value: str) -> Iterator[str]:
-    """Yield the texts in a JSON document whose own key looks secret: programs re-serialise documents."""
+def _quoted(text: str) -> Iterator[str]:
+    """Yield a text as it is, and between the quotes of shells, SQL and CSV."""
+    for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
+        yield text.replace(quote, doubled)
+
+
+def _is_part(text: str) -> bool:
+    """Return whether a part of a value is to be masked by itself; weak passwords are ordinary words, too."""
+    return maskable(text) and not TOO_PLAIN.fullmatch(text) and not is_weak(text)
+
+
+def _secret_parts(value: str) -> set[str]:
+    """Return the secrets inside a value, since programs show them without the rest.
+
+    These are the texts under secret names in JSON, and the passwords of URLs and connection strings, decoded
+    as well. None is also the user, the host or the database beside it.
+    """
+    from urllib.parse import unquote
+
+    members = list(_members(value))
+    found = {text for key, text in members if is_secret_name(key)}
+    found -= {text for key, text in members if not is_secret_name(key)}
+    for text in [value, *(text for _, text in members)]:
+        for password in passwords_in(text):
+            beside = text.replace(password, "", 1)
+            if not re.search(rf"(?<!\w){re.escape(password)}(?!\w)", beside):
+                found |= {password, unquote(password, errors="surrogateescape")}
+    return set(filter(_is_part, found))
+
+
+def _members(value: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and texts of all objects in a JSON document, at any depth."""
     import json
 
-    found: list[tuple[str, Any]] = []  # the members of all objects, at any depth
+    found: list[tuple[str, Any]] = []
     if value.lstrip().startswith(("{", "[")):
         with suppress(ValueError, RecursionError):
             json.loads(value, object_pairs_hook=found.extend)
     for key, text in found:
-        if isinstance(text, str) and is_secret_name(key):
-            yield text
+        if isinstance(text, str):
+            yield key, text
 
 
 def _to_bytes(text: str) -> bytes:
@@ -8427,55 +8556,360 @@ def _wrappable(text: str) -> Iterator[bytes]:
 
     raw = _to_bytes(text)
     yield from (raw.hex().encode(), raw.hex().upper().encode())
-    yield from (base64.b64encode(raw), base64.b64encode(raw + b"\n"))
+    encoded = [base64.b64encode(raw), base64.b64encode(raw + b"\n")]
     # The part that neighbours don't change, since three bytes make four characters (RFC 4648).
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         last = (shift + len(raw)) * 8 // 6
-        yield base64.b64encode(b"\0" * shift + raw)[first:last]
+        encoded.append(base64.b64encode(b"\0" * shift + raw)[first:last])
+    for form in encoded:
+        yield from (form, form.translate(_URL_ALPHABET))
 
 
-def _in_hex(text: str) -> Iterator[str]:
+def _in_spaced_hex(text: str) -> Iterator[bytes]:
     spaced = _to_bytes(text).hex(" ")
-    for between in (" ", ":", "%", "\\x"):
-        yield from (spaced.replace(" ", between), spaced.upper().replace(" ", between))
+    for between in (" ", ":"):
+        yield from (spaced.replace(" ", between).encode(), spaced.upper().replace(" ", between).encode())
 
 
-def _in_urls(text: str) -> Iterator[str]:
-    upper = re.sub(rb"[^\w.~-]", lambda match: b"%%%02X" % ord(match[0]), _to_bytes(text)).decode()
-    lower = re.sub("%..", lambda match: match[0].lower(), upper)
-    for safe in _URL_SAFE:
-        for form, escape in ((upper, "%%%02X"), (lower, "%%%02x")):
-            for char in safe:
-                form = form.replace(escape % ord(char), char)
-            yield from (form, form.replace("%20", "+"))
+# --- escapes ---
+
+_MAX_LAYERS = 6  # of escapes in escapes
+_MAX_ESCAPED = 16  # bytes that one byte usually takes, escaped twice
+_HEAD = 64  # leading bytes of a text by which it is found
+_MIN_DECODED = 6  # bytes; of "%41", one is left
+_MAX_FEW = 4  # texts that are searched for one by one
+_LETTERS = lazily(rb"[0-9A-Za-z_.~-]+")  # no program escapes only these (RFC 3986, 2.3)
+_NAMED_ESCAPES = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))
+_HEX = "[0-9A-Fa-f]"
+_ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
+_NUMERIC = (
+    rf"(?:u[dD][89abAB]{_HEX}{{2}}\\{{1,4}})?u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
+    rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
+)
 
 
-def _in_literals(text: str) -> Iterator[str]:
-    """Yield the text between the quotes of JSON, of JSON in JSON, and of Python."""
-    import json
-
-    for ascii_only in (True, False):
-        plain = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        html = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", plain)  # as Go writes it
-        for form in (plain, html, plain.replace("/", "\\/")):
-            yield from (form, re.sub(r"\\u....", lambda match: "\\u" + match[0][2:].upper(), form))
-            yield json.dumps(form)[1:-1]
-        yield plain.replace('\\"', '"').replace("'", "\\'")  # $'…' of bash
-    yield from (repr(text)[1:-1], ascii(text)[1:-1], repr(_to_bytes(text))[2:-1])
+def _escape(pattern: str) -> re.Pattern[bytes]:
+    return lazily(pattern.encode())
 
 
-def _in_quotes(text: str) -> Iterator[str]:
-    """Yield the text between the quotes of shells (`set -x`, `export -p`), SQL and CSV."""
-    for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
-        yield text.replace(quote, doubled)
-    for special in _BACKSLASHED:
-        yield re.sub(special, r"\\\g<0>", text)
+# An escape that the end of the text cuts off.
+_UNFINISHED = (
+    rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}|U{_HEX}{{0,7}}"
+    rf"|x{_HEX}?|[0-3][0-7]?)?|&(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%{_HEX}?)\Z"
+)
+_UNFINISHED_ESCAPE = _escape(_UNFINISHED)
+# An escape of JSON, JavaScript, Python, C or a shell; of HTML or XML; of a URL.
+_ESCAPE = _escape(rf"(?!{_UNFINISHED})(?:\\(?:{_NUMERIC}|[^\r\n])|&(?:{_ENTITY});|%{_HEX}{{2}})")
 
 
-def _in_markup(text: str) -> Iterator[str]:
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    quoted = plain.replace('"', "&quot;")
-    yield from (plain, quoted, *(quoted.replace("'", mark) for mark in ("&#39;", "&#x27;", "&apos;")))
+def _escapes_of(chars: Iterable[int]) -> list[tuple[bytes, re.Pattern[bytes]]]:
+    """Return expressions for numeric escapes of some ASCII characters, and what data with a match must have.
+
+    They begin with two fixed characters where that is possible, which makes them fast.
+    """
+    second: dict[str, str] = {}  # digits by the first digit
+    for char in chars:
+        code = f"{char:02x}"
+        second[code[0]] = second.get(code[0], "") + code[1] + code[1].upper()
+    two_digits = "|".join(f"{first}[{digits}]" for first, digits in second.items())
+    number = "0*(?:" + "|".join(f"{first}[{digits}]".lstrip("0") for first, digits in second.items()) + ")"
+    decimal = "0*(?:" + "|".join(map(str, chars)) + ")"
+    return [
+        (b"%", _escape(f"%(?:25)*(?:{two_digits})")),
+        (b"\\", _escape(rf"\\u(?:00(?:{two_digits})|\{{{number}\}})")),
+        (b"\\", _escape(rf"\\x(?:{two_digits})")),
+        (b"#", _escape(f"&(?:amp;)*#(?:{decimal}|[xX]{number});")),
+    ]
+
+
+_PARTS_OF_ESCAPES = b"\\&%#;{}"
+_NAMED_ENTITY = _escape("&[A-Za-z][0-9A-Za-z]{1,31};")
+_ALL_ESCAPES = [
+    (b"%", _escape(f"%(?:25)*{_HEX}{{2}}")),
+    (b"\\", _escape(rf"\\(?:{_NUMERIC})")),
+    (b"#", _escape("&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});")),
+]
+
+
+@cache
+def _escapes_of_letters() -> list[tuple[bytes, re.Pattern[bytes]]]:
+    letters = b"".join(_LETTERS.findall(bytes(range(128))))
+    return _escapes_of(letters + _PARTS_OF_ESCAPES)
+
+
+def _may_have_escapes(data: bytes) -> bool:
+    return b"\\" in data or b"&" in data or b"%" in data
+
+
+def _escapes_letters(data: bytes) -> bool:
+    return any(part in data and pattern.search(data) for part, pattern in _escapes_of_letters())
+
+
+class _Normal:
+    """Finds out which of many texts there may be in data with escapes, all at once.
+
+    Data and texts are compared in a normal form: escapes decoded, no backslashes, no line breaks.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        texts = list(texts)
+        self._escapes = [(b"&", _NAMED_ENTITY), *_ALL_ESCAPES]
+        if all(map(bytes.isascii, texts)):
+            self._escapes[1:] = _escapes_of({*b"".join(texts), *_PARTS_OF_ESCAPES})
+        self._texts: dict[bytes, list[bytes]] = {}  # by normal form; those with a short one are under b""
+        for text in texts:
+            for form in self._normal_forms(text[:_HEAD]):
+                key = form if len(form) >= MIN_MASKED - 1 else b""
+                self._texts.setdefault(key, []).append(text)
+        self._index = _Index(self._texts.keys() - {b""})
+
+    def find(self, data: bytes) -> Counter[bytes]:
+        """Return which texts there may be, and at how many places."""
+        places = set(self._index.find(self._normal_form(data)))
+        found = Counter(text for _, form in places for text in self._texts[form])
+        found.update(self._texts.get(b"", ()))
+        return found
+
+    def _normal_forms(self, text: bytes) -> set[bytes]:
+        """Return what data has in its normal form where a text is, whatever is before it."""
+        named = {char: bytes([letter]) for letter, char in _NAMED_ESCAPES.items()}
+        with_letters = b"".join(named.get(byte, bytes([byte])) for byte in text)  # \n leaves an n
+        forms = {text, with_letters, *_charsets(text)}
+        return {self._normal_form(_finished(known)) for form in forms for known in _beginnings_of(form)}
+
+    def _normal_form(self, data: bytes) -> bytes:
+        decoded: set[bytes] = set()
+
+        def decode(match: re.Match[bytes]) -> bytes:
+            char = _decode_escape(match[0])
+            decoded.add(char)
+            return char
+
+        for _ in range(_MAX_LAYERS):
+            decoded.clear()
+            for part, pattern in self._escapes:
+                if part == b"&" and part in data:
+                    data = _decode_common_entities(data)
+                if part in data:
+                    data = pattern.sub(decode, data)
+            if decoded.isdisjoint((b"\\", b"&", b"%", b"#", b";", b"{")):  # which may belong to an escape
+                break
+            data = re.sub(rb"\\+(?=[&%#;])", b"", data)
+        return data.translate(None, b"\r\n\\")
+
+
+def _decode_common_entities(data: bytes) -> bytes:
+    """Return data without the entities that most programs write, faster than an expression decodes them."""
+    while b"&amp;" in data:
+        data = data.replace(b"&amp;", b"&")
+    if re.search(b"&(?:quot|lt|gt|#39);", data):
+        for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
+            data = data.replace(entity, char)
+    return data
+
+
+class _Escaped:
+    """Texts, found wherever any of their characters are escaped, in any style, even more than once.
+
+    Few programs escape letters, digits, and -_.~. So a text can only be where its longest run of those, its
+    anchor, is; the data around that is decoded. For "a'correct&horse", the anchor is "correct".
+    """
+
+    def __init__(self, values: dict[bytes, str]) -> None:
+        self.values = values  # by text
+        self._longest = min(_HEAD, max(map(len, values), default=0))
+        self._has_breaks = any(b"\n" in text for text in values)
+
+    @cached_property
+    def special(self) -> list[bytes]:
+        """The texts that have characters to escape."""
+        return [text for text in self.values if not _LETTERS.fullmatch(text)]
+
+    @cached_property
+    def are_few(self) -> bool:
+        return len(self.special) <= _MAX_FEW and all(map(self._anchor, self.special))
+
+    @cached_property
+    def _decoded(self) -> dict[bytes, set[bytes]]:
+        """What decoding makes of each text, since it may have what looks like an escape."""
+        return {text: _decodings(text) for text in self.values}
+
+    @cached_property
+    def _sorted(self) -> list[bytes]:
+        return sorted(set[bytes]().union(*self._decoded.values()))
+
+    @cached_property
+    def _beginnings(self) -> set[bytes]:
+        return {text[:size] for text in self._sorted for size in (1, 2)}
+
+    def _anchor(self, text: bytes) -> bytes:
+        return max(_LETTERS.findall(text[:_HEAD]), key=len, default=b"")
+
+    def find(self, data: bytes, texts: Counter[bytes], found: list[_Match]) -> Iterator[_Match]:
+        """Yield the matches of some texts, at that many places or more; `found` are those as they are."""
+        known: dict[str, list[_Match]] = {}
+        for match in found:
+            known.setdefault(match[2], []).append(match)
+        for text in texts.keys() & self.values.keys():
+            as_it_is = known.get(self.values[text], [])
+            anchor = self._anchor(text)
+            matches = set(self._find_by_anchor(data, text, anchor, as_it_is) if anchor else ())
+            yield from matches
+            has_more = len(matches.union(as_it_is)) < texts[text]
+            if not anchor or (has_more and _escapes_letters(data)):
+                yield from self._find_between(data, 0, len(data), text)
+
+    def _find_by_anchor(
+        self, data: bytes, text: bytes, anchor: bytes, as_it_is: list[_Match]
+    ) -> Iterator[_Match]:
+        offset = text.find(anchor)
+        known = {start + offset for start, end, _ in as_it_is if end - start == len(text)}
+        following = text[offset + len(anchor) :][:1]
+        at = data.find(anchor)
+        while at >= 0:
+            end = at + len(anchor)
+            goes_on = not following or data[end : end + 1] in following + b"\\&%"
+            if goes_on and at not in known:
+                start = at - (offset + 1) * _MAX_ESCAPED
+                end += (len(text) - offset) * _MAX_ESCAPED
+                yield from self._find_between(data, start, end, text)
+            at = data.find(anchor, at + 1)
+
+    def _find_between(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
+        """Yield the matches of a text in a part of the data."""
+        value = self.values[text]
+        for layer, places in _layers(data, max(start, 0), min(end, len(data))):
+            for decoded in self._decoded[text]:
+                for match in re.finditer(re.escape(decoded), layer):
+                    yield places[match.start()], places[match.end()], value
+                if end >= len(data):
+                    yield from ((places[at], len(data) + 1, value) for at in _cut_places(layer, decoded))
+
+    def find_cut(self, data: bytes) -> int:
+        """Return where a text that the data cuts off may begin, or the data's end."""
+        first = 0 if self._has_breaks else data.rfind(b"\n") + 1
+        if not self.values or not _may_have_escapes(data[first:]):
+            return len(data)
+        start = len(data)
+        layers: list[_Layer] = []
+        # The part may begin within an escape.
+        while start > first and (not layers or len(layers[-1].text) < self._longest + _MAX_ESCAPED):
+            start = max(start - 4 * self._longest, first)
+            layers = list(_layers(data, start, len(data), is_cut=True))
+        return min(self._cut_of_layer(*layer) for layer in layers)
+
+    def _cut_of_layer(self, text: bytes, places: Sequence[int]) -> int:
+        for at in range(len(text)):
+            if text[at : at + 2] in self._beginnings and _is_beginning(text[at:], self._sorted):
+                return places[at]
+        return places[-1]
+
+
+def _cut_places(data: bytes, text: bytes) -> Iterator[int]:
+    """Yield where a long text may begin that the data cuts off; of a shorter one, `find_cut` knows."""
+    for at in range(max(len(data) - len(text) + 1, 0), len(data) - _HEAD + 1):
+        if text.startswith(data[at:]):
+            yield at
+
+
+class _Layer(NamedTuple):
+    """A part of some data, decoded so many times; `places` of its bytes and its end are those in the data."""
+
+    text: bytes
+    places: Sequence[int]
+
+
+def _layers(data: bytes, start: int, end: int, *, is_cut: bool = False) -> Iterator[_Layer]:
+    r"""Yield a part of the data as it is, decoded, decoded again, and so on.
+
+    For "\\u0026quot;a" at 0, it yields that with its places from 0 to 12, then "&quot;a" with
+    [0, 6, 7, 8, 9, 10, 11, 12], and '"a' with [0, 11, 12]. If more data will follow, an escape that `is_cut`
+    off is left out.
+    """
+    text = data[start:end]
+    places: Sequence[int] = range(start, end + 1)
+    for _ in range(_MAX_LAYERS):
+        escapes = list(_ESCAPE.finditer(text))
+        last = escapes[-1].end() if escapes else 0
+        unfinished = _UNFINISHED_ESCAPE.search(text, max(len(text) - 2 * _MAX_ESCAPED, last))
+        if unfinished and is_cut:
+            text = text[: unfinished.start()]
+        yield _Layer(text, places[: len(text) + 1])
+        if not escapes:
+            break
+        text, places = _decode(text, escapes, places)
+
+
+def _decode(
+    text: bytes, escapes: list[re.Match[bytes]], places: Sequence[int]
+) -> tuple[bytes, Sequence[int]]:
+    """Return a text with these escapes decoded, and the places of its bytes and of its end."""
+    decoded = bytearray()
+    new_places: list[int] = []
+    at = 0
+    for escape in escapes:
+        char = _decode_escape(escape[0])
+        decoded += text[at : escape.start()] + char
+        new_places += places[at : escape.start()]
+        new_places += [places[escape.start()]] * len(char)
+        at = escape.end()
+    new_places += places[at : len(text) + 1]
+    return bytes(decoded + text[at:]), new_places
+
+
+def _finished(text: bytes) -> bytes:
+    """Return a text without an escape that its end cuts off."""
+    return next(_layers(text, 0, len(text), is_cut=True)).text
+
+
+@lru_cache(4096)
+def _decode_escape(escape: bytes) -> bytes:
+    """Return what an escape stands for, in UTF-8; one byte for two digits of hex, which may be of UTF-8."""
+    if escape[:1] == b"&":
+        import html
+
+        return html.unescape(escape.decode()).encode(errors="surrogatepass")
+    if escape[:1] == b"%" or (escape[:2] == b"\\x" and len(escape) == 4):
+        return bytes.fromhex(escape[-2:].decode())
+    if re.fullmatch(rb"\\[0-3][0-7]{2}", escape):
+        return bytes([int(escape[1:], 8)])
+    numbers = [int(number, 16) for number in re.findall(rb"\\[uU]\{?([0-9A-Fa-f]+)", escape)]
+    if not numbers:
+        return bytes([_NAMED_ESCAPES.get(escape[1], escape[1])])
+    chars = "".join(chr(min(number, sys.maxunicode)) for number in numbers)
+    if len(numbers) == 2:  # of UTF-16
+        chars = chars.encode("utf-16", "surrogatepass").decode("utf-16")
+    return chars.encode(errors="surrogatepass")
+
+
+def _beginnings_of(text: bytes) -> Iterator[bytes]:
+    """Yield a text, and with what before it would make an escape of its beginning, such as % before 41."""
+    yield text
+    if re.match(rb"[0-9A-Fa-f]{2}", text):
+        yield b"%" + text
+    if re.match(rb"[uUx0-3abefnrtv]", text):
+        yield b"\\" + text
+    if b";" in text[:34]:
+        yield b"&" + text
+
+
+def _decodings(text: bytes) -> set[bytes]:
+    """Return a text and what decoding makes of it, whatever is before and after it."""
+    found: set[bytes] = set()
+    for form in _charsets(text):
+        for known in _beginnings_of(form):
+            for is_cut in (False, True):
+                layers = [layer.text for layer in _layers(known, 0, len(known), is_cut=is_cut)]
+                found.update(layers[known != form :])
+    return {decoded for decoded in found if len(decoded) >= _MIN_DECODED}
+
+
+def _charsets(text: bytes) -> Iterator[bytes]:
+    r"""Yield a text, and the bytes that are left of it where ü is escaped as \xfc or %FC."""
+    yield text
+    if not text.isascii():
+        chars = text.decode(errors="surrogateescape")
+        yield b"".join(c.encode("latin-1") if c <= "\xff" else _to_bytes(c) for c in chars)
 
 
 # === Rotation ===
@@ -10473,7 +10907,7 @@ def _marks(c: Candidate) -> list[str]:
     if c.kind == "pass" and not c.value.isdigit():
         parts.discard("123")  # which ends chosen words
     found = [f"has {part}" for part in parts]
-    if _WEAK.match(c.value):
+    if is_weak(c.value):
         found.append(f"weak {c.kind}")
     if _looks_drawn(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
@@ -10669,13 +11103,6 @@ _BEFORE_SPACE = lazily(
 _IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\Z")
 _IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
 _COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
-_WEAK_WORD = (
-    r"(?:pass(?:wd|phrase)?|pwd?|secret|admin(?:istrator)?|root|test(?:ing)?|guest|user|demo"
-    r"|default|sa|dev|local|postgres(?:ql)?|mysql|maria(?:db)?|mongo(?:db)?|redis|rabbit(?:mq)?|oracle"
-    r"|minio|elastic|docker|app|db|my|the|change-?it|let-?me-?in|welcome|qwerty|foo|bar|hello|key|access|api"
-    r"|auth|token|super|strong|secure|new|old|s3cr3t|abc|p[a4@]ssw[o0]rd|this|is|very|not)"
-)
-_WEAK = lazily(rf"(?i)(?:{_WEAK_WORD}[_-]?\d{{0,6}}){{1,4}}[!@]?\Z|\d{{1,9}}\Z")
 _WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
@@ -10717,7 +11144,7 @@ def judge_span(
     if not reason and not has_score and rule.id != "weak-password":
         if _is_uniform(body):
             reason = "it is too uniform to be random"
-        elif candidate is None and not rule.prefix and _WEAK.match(body) and not _TWO_DIGITS.search(body):
+        elif candidate is None and is_weak(body) and not _TWO_DIGITS.search(body):
             reason = "it is a word for a password"
     return span._replace(confidence="low", reason=reason) if reason else span
 
@@ -10768,7 +11195,7 @@ def is_weak_password(c: Candidate) -> bool:
         return False
     if c.value.isalpha() and (c.value.istitle() or c.value.isupper()):  # a label, or put in later
         return False
-    known = _WEAK.match(c.value) or _WEAK_ENDING.match(c.value)
+    known = is_weak(c.value) or _WEAK_ENDING.match(c.value)
     if c.language == "source" and c.name[0] != "-" and kind_of_name(c.value):
         return False
     is_word = len(c.value) > 2 and c.value.isalpha() and c.value.islower()
@@ -12869,8 +13296,6 @@ _VERDICTS = {
     "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
-# Too common to search for: host names, words, numbers.
-_TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
 
 
 class KnownValues:
@@ -12884,14 +13309,14 @@ class KnownValues:
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
-        self._rules: dict[bytes, Rule] = {}
+        self._rules: dict[str, Rule] = {}
         values = set[str]()
         references = set[str]()
         plain = set[str]()
         for name, verdict, value in self._collect(store):
             if looks_like_reference(value) and store.references_to_follow(name):
                 references.add(name)
-            elif not maskable(value) or _TOO_PLAIN.fullmatch(value):
+            elif not maskable(value) or TOO_PLAIN.fullmatch(value):
                 plain.add(name)
             else:
                 values.add(value)
@@ -12909,14 +13334,13 @@ class KnownValues:
         severity, fix = _VERDICTS[verdict]
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
         self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name)}
-        for encoding in encodings_of(value):
-            self._rules.setdefault(encoding, rule)
+        self._rules.setdefault(value, rule)
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
         found = (match for match in self._encodings.find(text) if match[1] <= len(text))
         matches = sorted(found, key=lambda match: match[0] - match[1])
-        return [Span(start, end, self._rules[encoding], "high") for start, end, encoding in matches]
+        return [Span(start, end, self._rules[value], "high") for start, end, value in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         stages = store.get_stages()

@@ -14258,9 +14258,9 @@ def spelled(value):
     plain_json = json.dumps(value, ensure_ascii=False)[1:-1]
     texts = {"as it is": value, "stripped": value.strip(), "hex": raw.hex(), "HEX": raw.hex().upper()}
     texts |= {"bytes": repr(raw)[2:-1], "ASCII": ascii(value)[1:-1], "CSV": value.replace('"', '""')}
-    for between in (" ", ":", "%", "\\x"):
-        texts[f"hex {between}"] = between.join(re.findall("..", raw.hex()))
-        texts[f"HEX {between}"] = between.join(re.findall("..", raw.hex().upper()))
+    for before, between in (("", " "), ("", ":"), ("%", "%"), ("\\x", "\\x")):
+        texts[f"hex {between}"] = before + between.join(re.findall("..", raw.hex()))
+        texts[f"HEX {between}"] = before + between.join(re.findall("..", raw.hex().upper()))
     for safe in ("", "/", "!'()*"):  # the last as encodeURIComponent
         quoted = urllib.parse.quote(value, safe)
         texts |= {f"URL {safe}": quoted, f"form {safe}": quoted.replace("%20", "+")}
@@ -14429,10 +14429,10 @@ def test_mask_lines_of_a_value_unless_they_are_too_many(monkeypatch):
 
 
 def test_mask_encodes_the_first_200_lines_only():
-    lines = [f"line-number-{n}" for n in range(201)]
-    encodings = ps.encodings_of("\n".join(lines))
-    found = [line.encode().hex().encode() in encodings for line in lines]
-    assert found == [True] * 200 + [False]
+    lines = [f"line-number-{n:03}" for n in range(201)]
+    encodings = ps.Encodings(["\n".join(lines)])
+    shown = [encodings.mask(line.encode().hex()) for line in (lines[0], lines[199], lines[200])]
+    assert shown == ["***", "***", lines[200].encode().hex()]
 
 
 def test_mask_a_value_in_lines_of_base64_stripped_or_not():
@@ -14441,7 +14441,8 @@ def test_mask_a_value_in_lines_of_base64_stripped_or_not():
         assert masked([base64.encodebytes(encoded.encode())], f" {value}\n") == b"***\n"
 
 
-PART = st.one_of(st.integers(0, 2), st.binary(max_size=9), st.text("ab/", max_size=20).map(str.encode))
+NO_ESCAPES = st.binary(max_size=9).map(lambda data: data.translate(None, b"\\&%"))
+PART = st.one_of(st.integers(0, 2), NO_ESCAPES, st.text("ab/", max_size=20).map(str.encode))
 VALUES = st.sampled_from([8, 24, 32]).flatmap(
     lambda size: st.lists(st.text("ab/\n", min_size=size), min_size=1, max_size=6)
 )
@@ -14453,12 +14454,12 @@ def test_mask_agrees_with_its_plain_meaning_wherever_writes_end(values, parts, p
     data = b"".join(values[p % len(values)].encode() if isinstance(p, int) else p for p in parts)
     places = sorted([0, *places, len(data)])
     chunks = [data[start:end] for start, end in zip(places, places[1:])]
-    encodings = set().union(*(ps.encodings_of(value) for value in values if ps.maskable(value)))
-    assert masked(chunks, *values) == plainly_masked(data, encodings)
+    encodings = ps.Encodings(values)
+    assert masked(chunks, encodings=encodings) == plainly_masked(data, encodings._forms.values)
 
 
 def test_mask_what_belongs_to_a_value():
-    key = "-----BEGIN KEY-----\nabcdefghij\nklm&opqrst\n-----END KEY-----\n"
+    key = "-----BEGIN KEY-----\nabcDefghij\nklm&opqrst\n-----END KEY-----\n"
     nested = [{"client_secret": "s3cret-leaf", "token_uri": "https://db.test", "token": 5}]
     document = json.dumps({"nested": nested, "privateKey": "line-one\nline-two\n", "type": "service-account"})
     hidden = document.replace("s3cret-leaf", "***").replace(r"line-one\nline-two\n", "***")
@@ -14467,12 +14468,12 @@ def test_mask_what_belongs_to_a_value():
         ("<first-and-second>", ["first-and", "and-second"], "<***>"),
         ("yes, 1234567", ["yes", "1234567", "        "], "yes, 1234567"),
         ("1234567 and          ", ["1234567 ", "        "], "1234567 and          "),
-        ("1: abcdefghij\r\n2: klm&opqrst\r\n", [key], "1: ***\r\n2: ***\r\n"),
+        ("1: abcDefghij\r\n2: klm&opqrst\r\n", [key], "1: ***\r\n2: ***\r\n"),
         (key.replace("\n", "\r\n"), [key], "***\r\n"),
         ("ab\ncdefghij", ["ab\r\ncdefghij\r\n"], "***"),
         ("-----BEGIN KEY-----\n-----END KEY-----", [key], "-----BEGIN KEY-----\n-----END KEY-----"),
         (base64.b64encode(key.strip().encode()).decode(), [key], "***"),
-        ("YWJjZGVmZ2hpag== klm&amp;opqrst klm%26opqrst", [key], "*** *** ***"),
+        ("YWJjRGVmZ2hpag== klm&amp;opqrst klm%26opqrst", [key], "*** *** ***"),
         ("<pässwörd-lang>", [undecoded], "<***>"),
         ("\udcff pässwörd-lang", ["pässwörd-lang"], "\udcff ***"),
         ("\ud800 correct-horse", ["correct-horse"], "\udced\udca0\udc80 ***"),
@@ -14516,15 +14517,10 @@ def test_mask_what_bash_traces_and_quotes():
         assert b"***" in shown and not re.search(rb"cret|w.{0,2}rd|colon|wice", shown), (script, shown)
 
 
-def test_mask_what_shells_write_a_backslash_before_and_no_other():
-    for char in string.punctuation + " \t":
-        shown = ps.Encodings([f"corr{char}ect-horse"]).mask(f"corr\\{char}ect-horse")
-        assert (shown == "***") == (char in "|&;<>()$`\\\"'*?[]{}!^, \t/"), char  # the last by JSON
-        shown = ps.Encodings([f"co|rr{char}ect-horse"]).mask(f"co|rr\\{char}ect-horse")  # between quotes
-        assert (shown == "***") == (char in "$`\"\\'/"), char
+def test_mask_what_has_a_backslash_before_any_of_its_signs():
+    for char in {*string.punctuation} - {*"-_.~"}:
+        assert ps.Encodings([f"corr{char}ect-horse"]).mask(f"corr\\{char}ect-horse") == "***", char
     assert ps.Encodings(["it's \"\f correct"]).mask("$'it\\'s \"\\f correct'") == "$'***'"  # by bash
-    for before in ":=":
-        assert ps.Encodings([f"corr{before}~ect-horse"]).mask(f"corr{before}\\~ect-horse") == "***"
 
 
 def test_masks_are_limited_as_readme_says_and_by_what_a_variable_can_hold():
@@ -14574,7 +14570,8 @@ def test_mask_finds_a_value_once_wherever_it_is():
         value = "".join(random.Random(length).choices(string.ascii_letters, k=length)).encode()
         encodings = ps.Encodings([value.decode()])
         for before in range(40):
-            assert list(encodings.find(b" " * before + value)) == [(before, before + length, value)]
+            found = [(before, before + length, value.decode())]
+            assert list(encodings.find(b" " * before + value)) == found
 
 
 @pytest.mark.parametrize("length", [14, 15])
@@ -14615,8 +14612,131 @@ def test_a_short_secret_in_json_masks_no_ordinary_letter():
 
 def test_the_lines_of_every_secret_in_json_are_masked():
     leaves = {"password": "V4x7qk9w\nK2p8zm3t", "token": "R5n1yd6s\nB7h0cj4v"}
-    lines = {line.encode() for leaf in leaves.values() for line in leaf.split("\n")}
-    assert lines <= ps.encodings_of(json.dumps(leaves))
+    encodings = ps.Encodings([json.dumps(leaves)])
+    assert {encodings.mask(line) for leaf in leaves.values() for line in leaf.split("\n")} == {"***"}
+
+
+ESCAPABLE = "p/ss+w\"rd\\=<&>'x!ü`h6"  # which each of the encoders below changes
+
+
+def escaped(text, chars, spell):
+    """A text with some characters as `spell` has them."""
+    return "".join(spell(char) if char in chars else char for char in text)
+
+
+def in_json(text, chars="", spell="\\u{:04x}"):
+    return escaped(
+        json.dumps(text, ensure_ascii=not chars)[1:-1], chars, lambda char: spell.format(ord(char))
+    )
+
+
+ENCODERS = {
+    "JSON": in_json,
+    "JSON of Go": lambda text: in_json(text, "<>&"),
+    "JSON of Gson": lambda text: in_json(text, "<>&='"),
+    "JSON of .NET": lambda text: in_json(text.replace('"', "\a"), "&'+<>`ü", "\\u{:04X}").replace(
+        "\\u0007", "\\u0022"
+    ),
+    "JSON of PHP": lambda text: in_json(text).replace("/", "\\/"),
+    "repr": lambda text: repr(text)[1:-1],
+    "ascii": lambda text: ascii(text)[1:-1],
+    "repr of bytes": lambda text: repr(text.encode())[2:-1],
+    "HTML": html.escape,
+    "HTML of MarkupSafe": lambda text: (
+        html.escape(text).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+    ),
+    "HTML of PHP": lambda text: html.escape(text).replace("&#x27;", "&#039;"),
+    "XML": lambda text: html.escape(text, quote=False).encode("ascii", "xmlcharrefreplace").decode(),
+    "HTML of all": lambda text: escaped(text, text, lambda char: f"&#x{ord(char):x};"),
+    "list2cmdline": lambda text: subprocess.list2cmdline([text]),
+    "URL": lambda text: urllib.parse.quote(text, ""),
+    "url": lambda text: re.sub("%..", lambda match: match[0].lower(), urllib.parse.quote(text, "")),
+    "URL of all": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+}
+
+
+@pytest.mark.parametrize(
+    "values", [[ESCAPABLE], [ESCAPABLE, *(f"{n}-other-{n}'s" for n in range(9))]], ids=["one", "many"]
+)
+def test_mask_what_encoders_make_of_a_value_even_one_of_what_another_has_made(values):
+    encodings = ps.Encodings(values)
+    for first, second in itertools.product(ENCODERS, [str, *ENCODERS.values()]):
+        data = f"<{second(ENCODERS[first](ESCAPABLE))}>".encode()
+        for pieces in ([data], [data[:9], data[9:-9], data[-9:]], [bytes([byte]) for byte in data]):
+            assert masked(pieces, encodings=encodings) == b"<***>", (first, data, pieces)
+
+
+def test_mask_each_character_escaped_alone_in_every_style():
+    styles = (
+        "\\u{:04x}",
+        "\\u{:04X}",
+        "\\u{{{:x}}}",
+        "\\x{:02x}",
+        "&#{};",
+        "&#{:05};",
+        "&#x{:x};",
+        "&#X{:04X};",
+        "%{:02x}",
+    )
+    value = "corr3ct_h&rse/battery"
+    encodings = ps.Encodings([value])
+    for style, (at, char) in itertools.product(styles, enumerate(value)):
+        data = f"{value[:at]}{style.format(ord(char))}{value[at + 1 :]}"
+        assert encodings.mask(data) == "***", data
+
+
+def test_mask_escapes_in_text_before_which_could_be_a_part_of_them():
+    for before in ("%", "\\", "&", "100%", "\\\\"):
+        for value in ("41'quoted/value", 'n"quoted/value', 'x41"quoted/value', 'lt;"quoted/value'):
+            assert ps.Encodings([value]).mask(before + in_json(value)).endswith("***"), (before, value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_values_leave_no_part_and_settings_stay_wherever_writes_end(seed):
+    rng = random.Random(seed)
+    signs = string.ascii_letters + string.digits + string.punctuation + "äß€😀 \n"
+    for _ in range(20):
+        values = ["".join(rng.choices(signs, k=rng.randrange(8, 30))) for _ in range(rng.choice([1, 3, 9]))]
+        value = rng.choice([value for value in values if ps.maskable(value)] or ["correct-horse"])
+        encodings = ps.Encodings([value, *values])
+        text = f"a-setting {value} another-setting"
+        for encode in rng.choices(
+            [in_json, html.escape, ENCODERS["repr"], ENCODERS["URL"]], k=rng.randrange(3)
+        ):
+            text = encode(text)
+        data = text.encode()
+        places = sorted([0, *rng.choices(range(len(data)), k=rng.randrange(9)), len(data)])
+        shown = masked([data[start:end] for start, end in zip(places, places[1:])], encodings=encodings)
+        assert re.fullmatch(rb"a-setting[ %205]+\*\*\*[\\ %205C]+another-setting", shown), (
+            values,
+            data,
+            shown,
+        )
+
+
+def test_mask_the_password_inside_a_url_or_a_connection_string():
+    password = "kX9-vu" + "Q2mL/wZ"
+    url = f"postgres://app:{urllib.parse.quote(password, '')}@db.test/app"
+    for value in (url, f"Server=db;User Id=app;Password={password};", f'{{"url": "{url}"}}'):
+        assert (
+            ps.redact(f"{password} rejected by db.test for app", [value]) == "*** rejected by db.test for app"
+        )
+    assert (
+        ps.redact(f"at redis://:{urllib.parse.quote(password, '')}@cache/0", [url])
+        == "at redis://:***@cache/0"
+    )
+
+
+def test_mask_no_part_of_a_value_that_is_also_beside_it_or_weak():
+    said = "application postgres password1 localhost.test"
+    for user, password in (("application", "application"), ("app", "postgres"), ("app", "password1")):
+        assert ps.redact(said, [f"postgres://{user}:{password}@localhost.test/app"]) == said
+    assert ps.redact(said, ['{"user": "application", "password": "application"}']) == said
+
+
+def test_mask_the_lines_of_a_key_that_is_in_one_line():
+    key = "-----BEGIN KEY-----\\nabcDefghij\\nklm/opqrst\\n-----END KEY-----\\n"
+    assert ps.redact("1: abcDefghij\n2: klm/opqrst", [key]) == "1: ***\n2: ***"
 
 
 # === Rotation ===
