@@ -1886,6 +1886,9 @@ class Member(NamedTuple):
     added: str  # UTC
 
 
+StatusValue = Union[str, int, bool, SecretsError]
+
+
 class Store:
     """A mapping from names to secrets, which are text.
 
@@ -2028,8 +2031,11 @@ class Store:
         """Return the values that open the store: output must not show them."""
         return ()
 
-    def status(self) -> Iterator[tuple[str, str]]:
-        """Yield (label, text) pairs, no values; "problem" marks an error."""
+    def status(self) -> Iterator[tuple[str, StatusValue]]:
+        """Yield pairs of a label and what is so; no values of secrets.
+
+        The label "problem" has an error, "note" advice; there may be several.
+        """
         yield "store", repr(self)
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
@@ -2248,6 +2254,12 @@ def is_stage(name: str, names: Container[str]) -> bool:
     """Return whether a name is a stage of a secret in `names`; alone, it is a secret."""
     base = base_of_stage(name)
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
+
+
+def count_secrets(names: Iterable[str]) -> int:
+    """Return how many of these names aren't stages of others."""
+    found = set(names)
+    return sum(not is_stage(name, found) for name in found)
 
 
 def not_found_error(name: str, hint: str = "see: list") -> NotFound:
@@ -2993,17 +3005,17 @@ class EnvironmentStore(Store):
             what = show(secrets[0]) + (f" as {variable}" if variable != secrets[0] else "")
         yield f"note: {self.plaintext_file()} holds {what} in plaintext; --backend file would encrypt it"
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def status(self) -> Iterator[tuple[str, StatusValue]]:
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", absolute_path(path) if path else "none"
         try:
-            yield "secrets", str(len(list(self.names())))
-            yield "settings", str(len(self.plain_settings()))
+            yield "secrets", count_secrets(self.names())
+            yield "settings", len(self.plain_settings())
             self._check_trusted()
-            yield from (("problem", str(problem)) for problem in self._load().problems())
+            yield from (("problem", problem) for problem in self._load().problems())
         except SecretsError as error:
-            yield "problem", str(error)
+            yield "problem", error
 
     def _is_provided(self, variable: str) -> bool:
         """Return whether a variable of the process or a mounted file has it, or a deletion hides it."""
@@ -4754,51 +4766,44 @@ class FileStore(Store):
 
     # What is wrong with it.
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def status(self) -> Iterator[tuple[str, StatusValue]]:
         yield "store", "encrypted files"
         yield "folder", self.folder
         try:
-            names = list(self.names())
-            yield "secrets", str(len(names))
+            yield "secrets", count_secrets(self.names())
             if self._is_new():
-                yield "opens", "no store yet: the first set creates it"
-                return
+                raise Unavailable(f"there is no store in {self.folder}", hint="the first set creates it")
             access = self._find_access(self._own_identities())
             known = known_store(self.folder, self._cache)
             opened, problems = self._open_all(access.keys)
             failing = sum(isinstance(error, WrongKey) for error in problems.values())
             if failing > opened and not known.how:
                 raise self._not_in_use_error(access)
-            yield "opens", self._describe_opening(access)
+            yield "opens", True
+            yield "password", os.path.lexists(self._identity_file)
             yield "pin", f"{PIN}={_fingerprint(access.keys.seal_to)}"
-            yield "known", self._describe_known(access, known)
+            yield "known", bool(known.how)
+            if not known.how:
+                yield "note", self._advice_to_know(access)
             yield "keys", self._describe_keys(access.keys)
+            if access.keys.older:
+                yield "problem", Conflict("a rekey was not finished", hint="rekey again")
             if failing > opened:
-                yield "problem", str(self._not_in_use_error(access))
+                yield "problem", self._not_in_use_error(access)
             if self._is_personal(access):
                 problem = "the store's identity is somebody's own key, which opens it even after a removal"
-                yield "problem", f"{problem}; rekey gives it one of its own"
+                yield "problem", Unsafe(problem, hint="rekey gives it one of its own")
         except SecretsError as error:
-            yield "opens", "no"
-            yield "problem", str(error)
+            yield "opens", False
+            yield "problem", error
 
-    def _describe_opening(self, access: _Access) -> str:
-        if access.keys.older:
-            return "yes, but a rekey was not finished: rekey again"
-        if not os.path.lexists(self._identity_file):
-            return "yes, without a master password: `password` sets one"
-        return "yes"
-
-    def _describe_known(self, access: _Access, known: KnownStore) -> str:
-        if known.how == "pin":
-            return f"pinned by {PIN}"
-        if known.how:
-            return "confirmed on this machine"
+    def _advice_to_know(self, access: _Access) -> str:
+        """Return what makes this store known on this machine."""
         problem = record_problem()
         if problem:
-            return f"no, and it can't be remembered: {problem}; set {PIN}"
+            return f"it can't be remembered here: {problem}; set {PIN}"
         found = _fingerprint(access.keys.seal_to)
-        return f"no: compare the pin with another member's, then: status --trust {found}"
+        return f"compare the pin with another member's, then: status --trust {found}"
 
     def _describe_keys(self, keys: _Keys) -> str:
         weak = self._keys_not_post_quantum(keys)
@@ -6610,20 +6615,24 @@ class VaultStore(Store):
         known = {self._session.held or "", *self._session.login_secrets}
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
 
-    def status(self) -> Iterator[tuple[str, str]]:
+    def status(self) -> Iterator[tuple[str, StatusValue]]:
         settings = self.settings
-        rows = {"store": "vault", "address": settings.addr, "namespace": settings.namespace}
-        rows["certificate"] = settings.skip_verify and "not checked, since VAULT_SKIP_VERIFY is set"
-        rows["login"] = settings.login
-        yield from ((label, text) for label, text in rows.items() if text)
+        yield "store", "vault"
+        yield "address", settings.addr
+        if settings.namespace:
+            yield "namespace", settings.namespace
+        if settings.skip_verify:
+            yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
+        yield "login", settings.login
         try:
             ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
-            if ttl is not None:
-                yield "time left", f"{int(json_number(ttl))} seconds" if ttl else "no end"
+            if ttl:  # 0: it has no end
+                yield "seconds left", int(json_number(ttl))
             place = self._locate("", 1)
-            yield "mount", f"{place.mount}/, KV version {place.kv}"
+            yield "mount", f"{place.mount}/"
+            yield "KV version", place.kv
         except SecretsError as error:
-            yield "problem", str(error)
+            yield "problem", error
 
     def _locate(self, path: str, kv: int = 0, *, own: bool = False) -> _Path:
         """Return where a secret is, `own` if not by the name of a mount; BadValue for an older KV version."""
@@ -15391,32 +15400,89 @@ def cmd_status(args: Namespace) -> int:
     store = args.store()
     if args.trust is not None:
         store.trust(args.trust)
-    rows = list(store.status())
-    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
-    problems: dict[str, SecretsError] = {path: Conflict("it isn't merged") for path in sorted(conflicts)}
-    if dict(rows).get("opens", "").startswith("yes"):  # encrypted files
-        for path, error in store.damaged_files():
-            problems.setdefault(os.path.realpath(path), error)
-    rows += (("problem", _describe_problem(path, error)) for path, error in problems.items())
+    rows: list[tuple[str, Any]] = []
+    problems = []
+    for label, value in store.status():
+        if isinstance(value, SecretsError):
+            problems.append(_Problem.of(value))
+        else:
+            rows.append((label, value))
+    is_open = ("opens", False) not in rows
+    if is_open:
+        due, unfinished = _rotation_status(store)
+        rows.append(("due", due))
+        problems += unfinished
+    problems += _problems_with_files(store, is_open)
     if args.json:
-        _print_value({label: [text for key, text in rows if key == label] for label, _ in rows})
+        found: dict[str, Any] = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
+        _print_value({**found, "problems": [problem._asdict() for problem in problems]})
     else:
-        print(*(f"{label:<10} {printable(text)}" for label, text in rows), sep="\n")
-    return 2 if "problem" in dict(rows) else 0
+        for label, value in (*rows, *(("problem", problem) for problem in problems)):
+            print(f"{label:<10} {printable(_status_text(value))}")
+    return 2 if problems else 0
 
 
-def _describe_problem(path: str, error: SecretsError) -> str:
-    """Say what is wrong with a file of a store, and what git command repairs it."""
+class _Problem(NamedTuple):
+    """What `status` finds wrong; the code is for programs, and doesn't change."""
+
+    code: str
+    message: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: SecretsError) -> _Problem:
+        """Return an error as a problem whose code is the error's name: WrongKey is wrong-key."""
+        code = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
+        return cls(code, error.message, error.hint)
+
+
+def _status_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, _Problem):
+        return f"{value.message}; {value.hint}" if value.hint else value.message
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
+
+
+def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
+    """Return the names that are due for rotation, and the rotations that are unfinished."""
+    rotation = SecretRotation(store)
+    try:
+        unfinished = rotation.unfinished()
+        due = [name for name in rotation.due() if name not in unfinished]
+    except SecretsError as error:
+        return [], [_Problem.of(error)]
+    problems = []
+    for name, one in unfinished.items():
+        message = f"a rotation of {show(name)} was left unfinished{_step_and_time(one)}"
+        problems.append(_Problem("unfinished-rotation", message, unfinished_error(name).hint))
+    return due, problems
+
+
+def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
+    """Yield the files of a store that aren't merged or don't open, each with what repairs it."""
+    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
+    damaged = {os.path.realpath(path): error for path, error in store.damaged_files()} if is_open else {}
+    for path in sorted(conflicts):
+        choice = f"choose a side: git checkout --ours -- {_path_for_shell(path)} (or --theirs)"
+        hint = f"{choice}, then: git add {_path_for_shell(path)}"
+        yield _Problem("merge-conflict", f"{_path_for_shell(path)} has a merge conflict", hint)
+    for path, error in damaged.items():
+        if path in conflicts:
+            continue
+        commit = last_commit(path) if isinstance(error, Corrupt) else ""
+        if commit:
+            hint = f"git checkout HEAD -- {_path_for_shell(path)} (or {commit.split()[0]}~) restores it"
+            yield _Problem.of(error)._replace(hint=hint)
+        else:
+            yield _Problem.of(error)
+
+
+def _path_for_shell(path: str) -> str:
+    """Return a path, from the working directory, as a shell reads it."""
     import shlex
 
-    quoted = shlex.quote(real_path(path).removeprefix(real_path("")))
-    if isinstance(error, Conflict):
-        choice = f"git checkout --ours -- {quoted} (or --theirs)"
-        return f"{quoted} has a merge conflict; choose a side: {choice}, then: git add {quoted}"
-    commit = last_commit(path) if isinstance(error, Corrupt) else ""
-    if commit:
-        return f"{error.message}; git checkout HEAD -- {quoted} (or {commit.split()[0]}~) restores it"
-    return str(error)
+    return shlex.quote(real_path(path).removeprefix(real_path("")))
 
 
 @_command()

@@ -5425,11 +5425,7 @@ def test_status_counts_the_secrets_in_variables_too(env, here, monkeypatch):
     monkeypatch.setenv("B_TOKEN", "v")
     monkeypatch.setenv("PORT", "2")
     after = dict(env.status())
-    assert (int(after["secrets"]) - int(before["secrets"]), before["settings"], after["settings"]) == (
-        1,
-        "2",
-        "1",
-    )
+    assert (after["secrets"] - before["secrets"], before["settings"], after["settings"]) == (1, 2, 1)
 
 
 def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monkeypatch, capsys, say):
@@ -5438,7 +5434,7 @@ def test_a_dotenv_file_that_others_can_write_is_used_only_by_its_name(here, monk
     assert ps.get_secret("A_TOKEN") is None
     ignored = "others can write to .env, so it is ignored; name it in PAISSIVE_ENV_FILE to use it"
     assert capsys.readouterr().err == f"paissive_secrets: warning: {ignored}\n"
-    assert say("status")[1].endswith(f"secrets    0\nsettings   0\nproblem    {ignored}\n")
+    assert say("status")[1].endswith(f"secrets    0\nsettings   0\ndue        none\nproblem    {ignored}\n")
     assert say("set", "A_TOKEN", stdin="2") == (2, f"{ignored}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env")
     assert ps.get_secret("A_TOKEN") == "v"
@@ -5496,7 +5492,7 @@ def test_a_line_that_is_not_an_assignment_is_reported_once_and_by_status(here, s
     assert say("get", "A_TOKEN") == (0, f"vwarning: {problem}")
     assert say("get", "A_TOKEN") == (0, "v")
     (here / ".env").chmod(0o644)
-    found = f"dotenv     {here}/.env\nsecrets    1\nsettings   0\n"
+    found = f"dotenv     {here}/.env\nsecrets    1\nsettings   0\ndue        none\n"
     found += f"problem    {problem}warning: others can read .env; chmod 600 .env\n"
     assert say("status") == (2, f"store      environment\n{found}")
 
@@ -7338,9 +7334,11 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
         assert said.startswith(f"store      encrypted files\nfolder     {store_folder}\n")
         return code, said.split("\n", 2)[2].partition(f" {store_folder}")[0].partition("pin")[0]
 
-    assert status() == (0, "secrets    0\nopens      no store yet: the first set creates it\n")
+    assert status() == (2, "secrets    0\nopens      no\nproblem    there is no store in")
     ps.FileStore().set("DB", "v")
-    assert status() == (0, "secrets    1\nopens      yes\n")
+    ps.FileStore().set("DB__PREVIOUS", "w")  # a stage counts for no secret
+    assert status() == (0, "secrets    1\nopens      yes\npassword   yes\n")
+    ps.FileStore().delete("DB__PREVIOUS")
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
         assert status() == (
@@ -7351,13 +7349,13 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
     assert status() == (2, "secrets    1\nopens      no\nproblem    there is no")
     Path("moved").rename(KEY_FILE)
     ps.FileStore().delete("DB")
-    assert status() == (0, "secrets    0\nopens      yes\n")
+    assert status() == (0, "secrets    0\nopens      yes\npassword   yes\n")
 
 
 def test_a_store_whose_entries_are_all_damaged_opens(files):
     for path in (DB, APP_DB):
         os.truncate(path, 100)
-    assert dict(files.status())["opens"] == "yes"
+    assert dict(files.status())["opens"] is True
     assert sorted(path for path, _ in files.damaged_files()) == [str(DB.absolute()), str(APP_DB.absolute())]
 
 
@@ -7421,12 +7419,13 @@ def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_n
     before, states = read_sealed(), set()
     for steps in at_every_step(lambda: ps.FileStore().rekey()):
         assert read_sealed() == before
-        states.add(dict(ps.FileStore().status())["opens"])
+        found = dict(ps.FileStore().status())
+        states.add((found["opens"], str(found.get("problem", ""))))
         name = ("DB", "NEW")[steps % 2]
         files.set(name, "db-value")
         assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
         DB.with_stem("NEW").unlink(missing_ok=True)
-    assert states == {"yes", "yes, but a rekey was not finished: rekey again"} and steps > 10
+    assert states == {(True, ""), (True, "a rekey was not finished; rekey again")} and steps > 10
     assert len(files.reveal_identity().split()) == 1
     assert not (STORE / ".paissive-tmp").exists()
 
@@ -7647,7 +7646,7 @@ def test_a_member_sees_that_a_rekey_was_not_finished_and_seals_to_the_new_identi
         )
         assert "Input/output error" in refusal(files.rekey)
     as_ada = opened_by(team["ada"], monkeypatch)
-    assert dict(as_ada.status())["opens"] == "yes, but a rekey was not finished: rekey again"
+    assert str(dict(as_ada.status())["problem"]) == "a rekey was not finished; rekey again"
     as_ada.set("DB", "new")
     assert ps.unseal(DB.read_bytes(), ps.Identity(as_ada.reveal_identity().split()[0]))
 
@@ -10617,7 +10616,7 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
     assert seen.count(("POST", "auth/userpass/login/ada")) == 1
     store = limited(bao().store(), "data b read", no_default_policy=True)  # may not look itself up either
     assert "Denied: the token may not read secret/data/" in refusal(store.get, "a")
-    assert "time left" not in dict(store.status())
+    assert "seconds left" not in dict(store.status())
     denied = stub(http(b"{}", 403))  # and knows the token that an agent adds
     assert type(failure(denied.store(**AGENT).get, "a")) is ps.Denied
 
@@ -11984,10 +11983,12 @@ def test_status_shows_everything_but_the_token(vault_env, say, monkeypatch):
     token = bao().new_token('path "secret/data/*" { capabilities = ["read", "update"] }', ttl="1h")
     monkeypatch.setenv("VAULT_TOKEN", token)
     status, out = say("status")
-    lines = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
+    lines = dict(
+        re.fullmatch(r"([A-Za-z]+(?: (?:left|version))?) +(.+)", line).groups() for line in out.splitlines()
+    )
     assert (status, lines["address"], lines["login"]) == (0, bao().address, "token")
-    assert lines["mount"] == "secret/, KV version 2"
-    assert re.fullmatch(r"3\d\d\d seconds", lines["time left"]) and token not in out
+    assert (lines["mount"], lines["KV version"]) == ("secret/", "2")
+    assert re.fullmatch(r"3\d\d\d", lines["seconds left"]) and token not in out
     monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("VAULT_MAX_RETRIES", "0")
     status, out = say("status")
@@ -12000,16 +12001,16 @@ def test_status_shows_how_the_store_logs_in_and_the_kind_of_its_mount(stub):
     server.kv, server.about_token = "1", None
     store = server.store(**LDAP, login_mount="ldap-of-the-team", namespace="team")
     rows = [("store", "vault"), ("address", server.address), ("namespace", "team"), ("login", "ldap")]
-    rows += [("time left", "no end"), ("mount", "secret/, KV version 1")]
+    rows += [("mount", "secret/"), ("KV version", 1)]
     assert list(store.status()) == rows
     server.answers = [http_json({"data": {"ttl": TELLTALE}})]
-    assert dict(server.store().status())["time left"] == "0 seconds"
+    assert dict(server.store().status())["seconds left"] == 0
     problem = "db/ isn't a KV mount: it can only be read"
-    assert dict(server.store(mount="db").status())["problem"] == problem
+    assert str(dict(server.store(mount="db").status())["problem"]) == problem
 
 
-def test_status_says_of_a_token_without_an_end_that_it_has_none():
-    assert dict(bao().store().status())["time left"] == "no end"
+def test_status_says_nothing_of_the_end_of_a_token_that_has_none():
+    assert "seconds left" not in dict(bao().store().status())
 
 
 def test_older_values_of_a_secret_are_those_of_its_versions_but_for_the_last():
@@ -28109,10 +28110,47 @@ def test_status_sorts_what_is_not_merged(say, monkeypatch):
     assert re.findall("problem    (.) has", say("status")[1]) == [*"abcdefgh"]
 
 
-def test_status_prints_json_for_programs(say):
-    Path(".env").write_text("A=1\nB='\n")
+def test_status_prints_numbers_lists_and_problems_with_codes_for_programs(say):
+    Path(".env").write_text("A_TOKEN=new-value\nA_TOKEN__PREVIOUS=old-value\nPORT=1\nB='\n")
     status, said = say("status", "--json")
-    assert (status, json.JSONDecoder().raw_decode(said)[0]["problem"][0][:6]) == (2, "line 2")
+    found = json.JSONDecoder().raw_decode(said)[0]
+    (problem,) = found.pop("problems")
+    assert (status, problem["code"], problem["message"][:6], *problem) == (
+        2,
+        "bad-value",
+        "line 4",
+        "code",
+        "message",
+        "hint",
+    )
+    path = str(Path(".env").absolute())
+    assert found == {"store": "environment", "dotenv": path, "secrets": 2, "settings": 1, "due": []}  # B
+
+
+def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinished(files, say, clock):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1h")
+    rotation.schedule("app/db", "1d", apply="false")
+    refusal(rotation.rotate, "app/db")
+    clock[0] += 3600
+    status, said = say("status", "--json", "--backend", "file")
+    found = json.loads(said)
+    wanted = {"secrets": 2, "opens": True, "password": True, "known": True, "due": ["DB"]}
+    assert {key: found[key] for key in wanted} == wanted
+    message = "a rotation of 'app/db' was left unfinished, at apply since 2027-01-15T08:00:00Z"
+    hint = "use: rotate resume app/db, or: rotate abort app/db"
+    assert (status, found["problems"]) == (
+        2,
+        [{"code": "unfinished-rotation", "message": message, "hint": hint}],
+    )
+    assert say("status", "--backend", "file")[1].endswith(f"due        DB\nproblem    {message}; {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(ps.WrongKey, "wrong-key"), (ps.VaultSealed, "vault-sealed"), (ps.Corrupt, "corrupt")]
+)
+def test_the_code_of_a_problem_is_the_name_of_the_error(kind, code):
+    assert ps._Problem.of(kind("what", hint="do")) == (code, "what", "do")
 
 
 def test_a_virtual_environment_is_no_dotenv_file(say):
@@ -28127,7 +28165,10 @@ def test_status_of_a_dotenv_file_that_can_not_be_read_names_the_problem(say):
 
 
 def test_status_begins_with_the_store_whichever_it_is(say):
-    assert say("status", "--backend", "memory") == (0, "store      <MemoryStore of 0 secrets>\n")
+    assert say("status", "--backend", "memory") == (
+        0,
+        "store      <MemoryStore of 0 secrets>\ndue        none\n",
+    )
 
 
 STRAY_WORDS = (
