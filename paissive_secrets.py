@@ -2056,6 +2056,10 @@ class Store:
         """Return {name: value} of those whose values are references."""
         return {}
 
+    def holds_secret(self, name: str, value: str) -> bool:
+        """Return whether this value of its own is a secret rather than a setting."""
+        return True
+
     def overridden_by(self, name: str) -> str:
         """Return what hides the store's own value: "variable X", a path or ""."""
         return ""
@@ -2974,6 +2978,10 @@ class EnvironmentStore(Store):
         if configured is not None or not self._folder:
             return configured or ""
         return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
+
+    def holds_secret(self, name: str, value: str) -> bool:
+        variable = variable_name(name)
+        return variable in self._set_here or is_secret(variable, value)
 
     def overridden_by(self, name: str) -> str:
         variable = checked_variable(name)
@@ -7043,6 +7051,17 @@ STORES: dict[str, Callable[[], Store]] = {
 }
 
 
+# Called with each secret that a program gets; redact_logs adds a function, for the life of the process.
+secret_listeners: list[Callable[[str], None]] = []
+
+
+def report_secret(store: Store, name: str, stored: str, value: str) -> None:
+    """Report to the listeners what a program gets for a name, unless what is stored there is a setting."""
+    if secret_listeners and store.holds_secret(name, stored):
+        for listener in secret_listeners:
+            listener(value)
+
+
 class SecretsManager:
     """The functions of this module, with stores of its own.
 
@@ -7145,10 +7164,12 @@ class SecretsManager:
         return self._resolve(text, self.store(backend), where)
 
     def _follow(self, value: str, name: str, store: Store) -> str:
+        found = value
         # The cheap test first: it settles nearly every value.
         if REFERENCE_PREFIX in value and store.references_to_follow(name):
-            return self._resolve(value, store, name, ((id(store), name),))
-        return value
+            found = self._resolve(value, store, name, ((id(store), name),))
+        report_secret(store, name, value, found)
+        return found
 
     def _resolve(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
         snapshot = Snapshot(self)
@@ -7371,8 +7392,10 @@ class Resolver:
                 f"{trail[0][1]} leads through too many references", hint="let one of them hold a value"
             )
         if step not in self._resolved:
+            stored = value
             if store.references_to_follow(name):
                 value = self.text(value, store, name, (*trail, step))
+            report_secret(store, name, stored, value)
             self._resolved[step] = value
             self.values.add(value)
             self.sources.append((store, name))
@@ -7529,7 +7552,7 @@ class SecretConfig:
         """Return a secret that was moved to the store of this config; raise the error for any other."""
         if error.backend in STORES and self._manager.store(error.backend) is self._store():
             with suppress(NotFound):
-                return self._store().get(variable)
+                return self._manager.require_secret(variable, backend=self._backend)
         raise error
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
@@ -7581,6 +7604,7 @@ class SecretConfig:
             if not is_reference:
                 raise
         if text is not None:
+            report_secret(self._environment, variable, text, text)
             found = text
             is_reference = bool(self._environment.references_to_follow(variable))
         return resolve(found, ".".join(path)) if resolve and is_reference else found
@@ -9522,7 +9546,10 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
-    environment, _ = environment_with_secrets(store, names, manager, keep_variables=not override)
+    environment, secrets = environment_with_secrets(store, names, manager, keep_variables=not override)
+    for listener in secret_listeners:
+        for value in chain.from_iterable(secrets.values()):
+            listener(value)
     for variable, text in environment.items():
         if override or variable not in os.environ:
             os.environ[variable] = text
@@ -10045,9 +10072,10 @@ def redact_file(
 def redact_logs(source: _Redactable) -> RedactingFilter:
     """Mask values in all logging and in reports of uncaught exceptions.
 
-    The source is as for `redact`. Call it again for new values, after a
-    rotation for instance; earlier ones stay masked. A warning names those
-    that are too short. Tracebacks with local variables, as rich and cgitb
+    The source is as for `redact`. From then on, each secret that the
+    functions of this module, a manager, a config or `load_env` return is
+    masked as well, as are new values after a rotation; settings never are.
+    A warning names values that are too short. Tracebacks with local variables, as rich and cgitb
     show them, become plain ones if any of these holds a value. Not covered:
     tracebacks that a program prints itself, a `threading.excepthook` that
     is installed later, attributes of variables.
@@ -10059,6 +10087,7 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
         redacting = RedactingFilter()
         _redact_logging(redacting)
         _redact_reports(redacting)
+        secret_listeners.append(redacting.add_value)
     short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -10126,8 +10155,8 @@ class RedactingFilter:
         # standard attributes, which hold no value
         self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         self._adding = threading.Lock()
-        self._values: set[str] = set()
-        self._encodings = Encodings()
+        self._values: frozenset[str] = frozenset()  # replaced by a larger set, never changed
+        self._built = (self._values, Encodings())  # what values they are of
         self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
@@ -10142,9 +10171,23 @@ class RedactingFilter:
             if store is not None:
                 self.files.add(store.plaintext_file())
             self._values = self._values.union(*values.values())
-            # A new one, since other threads may be using the old one.
-            self._encodings = Encodings(self._values)
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
+
+    def add_value(self, value: str) -> None:
+        """Redact this value as well."""
+        if value not in self._values:
+            with self._adding:
+                self._values = self._values.union((value,))
+
+    @property
+    def _encodings(self) -> Encodings:
+        """The encodings of all values, built on demand: a program may read many secrets in a row."""
+        values, encodings = self._built
+        if values is not self._values:
+            values = self._values
+            encodings = Encodings(values)
+            self._built = (values, encodings)  # two threads may do this at once, which harms nobody
+        return encodings
 
     def redact(self, value: Any, *, examine: bool = True) -> Any:
         """Return text and containers with `***` in place of values.

@@ -17173,6 +17173,7 @@ def log(monkeypatch):
     hooked += [(sys, "excepthook"), (sys, "unraisablehook")]
     for owner, name in hooked:
         monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(ps, "secret_listeners", [])
     logger, stream = logging.Logger("app"), io.StringIO()
     logger.addHandler(logging.StreamHandler(stream))
     logger.stream, logger.text = stream, stream.getvalue
@@ -17697,6 +17698,55 @@ def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_
     assert hook.__name__ == "handle"  # as a debugger shows it
     log.error("%s %s %s master-password", SAFE, SAFE[::-1], SAFE.upper())
     assert log.text() == "*** *** *** ***\n"
+
+
+def read_by_each_function(store):
+    """What a program can read of a store, once redact_logs is installed: (what it is called, how)."""
+    Path("config.json").write_text('{"token": "secret:A_TOKEN", "url": "at ${secret:A_TOKEN}"}')
+    manager, config = ps.SecretsManager(store), ps.SecretConfig("config.json", store)
+    yield "get_secret", lambda: ps.get_secret("A_TOKEN", backend=store)
+    yield "require_secret", lambda: ps.require_secret("A_TOKEN", backend=store)
+    yield "a manager", lambda: manager.get_secret("A_TOKEN")
+    yield "a config", lambda: config.get("token", use_secret=True)
+    yield "text in a config", lambda: config.get("url", use_secret=True)[3:]
+    yield "a config's own key", lambda: config.get("A_TOKEN", use_secret=True)
+    yield "load_env", lambda: ps.load_env("A_TOKEN", backend=store, override=True) or os.environ["A_TOKEN"]
+
+
+def test_each_secret_that_is_read_once_logs_are_redacted_is_masked(log, here, monkeypatch):
+    store = ps.MemoryStore()
+    store.set("A_TOKEN", "of no interest")
+    ps.redact_logs([])
+    for number, (way, read) in enumerate(read_by_each_function(store)):
+        monkeypatch.delenv("A_TOKEN", raising=False)
+        store.set("A_TOKEN", f"{SAFE}-{number}-rotated")
+        log.error("%s", read())
+        log.error("%s", store.get("A_TOKEN"))
+        assert log.text().endswith("***\n***\n"), way
+
+
+def test_no_setting_is_masked_that_is_read_once_logs_are_redacted(log, here, monkeypatch):
+    Path(".env").write_text("APP_REGION=eu-central-region\nAPP_TOKEN=V4x7qk9wK2p8\n")
+    Path("config.json").write_text('{"app": {"zone": "zone-of-the-application"}}')
+    monkeypatch.setenv("APP_STAGE", "stage-of-the-application")
+    ps.redact_logs([])
+    config = ps.SecretConfig("config.json")
+    read = [ps.get_secret("APP_REGION"), ps.get_secret("APP_STAGE"), config.get("app.zone", use_secret=True)]
+    log.error("%s %s", read, ps.get_secret("APP_TOKEN"))
+    assert log.text() == f"{read} ***\n"
+
+
+def test_many_secrets_are_encoded_once_they_are_needed(log, monkeypatch):
+    built, encodings = [], ps.Encodings
+    monkeypatch.setattr(ps, "Encodings", lambda values=(): built.append(len(values)) or encodings(values))
+    store = ps.MemoryStore()
+    ps.redact_logs([])
+    for number in range(50):
+        store.set(f"A{number}", f"{SAFE}-{number}")
+        ps.get_secret(f"A{number}", backend=store)
+    log.error("%s-7 %s-8", SAFE, SAFE)
+    log.error("and again")
+    assert (log.text(), built[-1], len(built) <= 3) == ("*** ***\nand again\n", 50, True)
 
 
 @pytest.mark.parametrize("source", ["env", {"APP_TOKEN": SAFE, "PIN_CODE": "1234"}])
