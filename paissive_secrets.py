@@ -1930,14 +1930,7 @@ class Store:
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these; an error says how many are set."""
-        for done, (name, value) in enumerate(values.items()):
-            try:
-                self.set(name, value)
-            except SecretsError as error:
-                if len(values) == 1:
-                    raise
-                problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
-                raise type(error)(problem, hint=error.hint) from None
+        set_each(values, self.set)
 
     def snapshot(self) -> Store:
         """Return a view for one operation, which reads nothing twice."""
@@ -1997,6 +1990,10 @@ class Store:
     def location(self) -> str:
         """Return KIND or KIND PLACE, by which policies know their store."""
         return type(self).__name__
+
+    def former_location(self) -> str:
+        """Return what `location` was in older versions of this class, or ""."""
+        return ""
 
     # How long it lives, and how it opens.
 
@@ -2260,6 +2257,18 @@ def is_stage(name: str, names: Container[str]) -> bool:
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
+def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None:
+    """Set all of these, one after the other; an error says how many are set."""
+    for done, (name, value) in enumerate(values.items()):
+        try:
+            set(name, value)
+        except SecretsError as error:
+            if len(values) == 1:
+                raise
+            problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
+            raise type(error)(problem, hint=error.hint) from None
+
+
 def count_secrets(names: Iterable[str]) -> int:
     """Return how many of these names aren't stages of others."""
     found = set(names)
@@ -2414,12 +2423,14 @@ class Policies:
 
     def _write_file(self, name: str, policy: dict[str, Any]) -> None:
         stores = self._load()
-        self._read = None  # the write may fail
-        policies = stores.setdefault(self._location, {})
+        policies = self._own_policies()
+        stores.pop(self.store.former_location(), None)
+        stores[self._location] = policies
         if policy:
             policies[name] = policy
         else:
             policies.pop(name, None)
+        self._read = None  # the write may fail
         version = max(
             map(_version_of, chain.from_iterable(found.values() for found in stores.values())), default=1
         )
@@ -2430,7 +2441,9 @@ class Policies:
     def _own_policies(self) -> dict[str, dict[str, Any]]:
         """Return the policies in the file that are for this store."""
         stores = self._load()
-        return stores.get(self._location, {}) if stores else {}  # without asking where the store is
+        if not stores:  # don't ask where the store is
+            return {}
+        return {**stores.get(self.store.former_location(), {}), **stores.get(self._location, {})}
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
         if self._read is None:
@@ -6388,6 +6401,13 @@ class VaultStore(Store):
         return other
 
     def location(self) -> str:
+        """Return the id of the mount, and the prefix: an address can be spelled in several ways."""
+        mount = self._call("read", f"sys/internal/ui/mounts/{self.settings.mount}").data.get("uuid")
+        if not isinstance(mount, str):  # not every proxy and old server says it
+            return self.former_location()
+        return " ".join(filter(None, ["vault", mount, self.settings.prefix]))
+
+    def former_location(self) -> str:
         parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
         return " ".join(["vault", *filter(None, parts)])
 
@@ -6447,10 +6467,24 @@ class VaultStore(Store):
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
+        self._set(name, value, lambda change: change)
+
+    def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        # For one field, what is read for the write is enough. For all fields, another document has it.
+        if len(values) > 1 or any(name.endswith("#") for name in values):
+            self.check_not_pending(*values)
+        set_each(values, lambda name, value: self._set(name, value, partial(_refuse_pending, name)))
+
+    def check_not_pending(self, *names: str) -> None:
+        stages = {self.stage_name(name, "pending"): name for name in names}
+        for stage in self.get_all(stages):
+            raise unfinished_error(stages[stage])
+
+    def _set(self, name: str, value: str, guard: Callable[[_Change], _Change]) -> None:
         path, field = _path_and_field(name)
         check_value(value)
         if field:
-            self._change(path, _patch_change({field: value}))
+            self._change(path, guard(_patch_change({field: value})))
             return
         fields = _parse_fields(value)
         if path.endswith(STAGES["previous"]):
@@ -6461,7 +6495,7 @@ class VaultStore(Store):
             # What a rotation of one of them needs stays.
             return {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
 
-        self._change(path, _Change(replace_fields, fields.keys()))
+        self._change(path, guard(_Change(replace_fields, fields.keys())))
 
     def _check_previous(self, path: str, fields: Json) -> None:
         """Raise BadValue unless these are the fields of a version that KV 2 has already."""
@@ -6519,10 +6553,8 @@ class VaultStore(Store):
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name)
-        if field:
-            self._change(path, _patch_change({field: None}))
-        else:
-            self._change(path, _Change(lambda old: {}, ()))
+        change = _patch_change({field: None}) if field else _Change(lambda old: {}, ())
+        self._change(path, _refuse_pending(name, change))
 
     def names(self) -> Iterator[str]:
         """Yield the fields of all secrets that the token may list."""
@@ -6993,6 +7025,20 @@ def _path_and_field(name: str) -> tuple[str, str]:
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     check_name(path)
     return path, field if mark else _FIELD
+
+
+def _refuse_pending(name: str, change: _Change) -> _Change:
+    """Return a change that raises Conflict for a field of which a rotation has a pending value."""
+
+    def apply(old: Json) -> Json:
+        new = change.apply(old)
+        for field in old:
+            base = base_of_stage(field)
+            if field == base + STAGES["pending"] and old.get(base) != new.get(base):
+                raise unfinished_error(name)
+        return new
+
+    return change._replace(apply=apply)
 
 
 def _patch_change(patch: Json) -> _Change:

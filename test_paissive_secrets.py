@@ -4305,8 +4305,12 @@ def test_vault_policies_belong_to_one_server_namespace_mount_and_prefix(here):
     own = {"mount": "kv1", "prefix": uuid.uuid4().hex}
     bao().store(**own).set("app/db#password", OLD)
     ps.SecretRotation(bao().store(**own)).schedule("app/db#password", "1d")
-    for change in ({"mount": "secret"}, {"prefix": "x"}, {"namespace": "n"}, {"addr": "http://a:1"}):
+    for change in ({"mount": "secret"}, {"prefix": "x"}):
         assert ps.SecretRotation(bao().store(**{**own, **change})).scheduled() == []
+    for change in ({"namespace": "n"}, {"addr": "unix:///nowhere.sock"}):  # which can't be asked what it is
+        assert isinstance(
+            failure(ps.SecretRotation(bao().store(**{**own, **change})).scheduled), ps.SecretsError
+        )
     assert ps.SecretRotation(bao().store(**own)).scheduled() == ["app/db#password"]
 
 
@@ -4403,6 +4407,58 @@ def test_the_deletion_from_an_object_looks_for_no_policies_here(text, here):
         store.set("A_TOKEN", "1")
         assert ps.delete_secret("A_TOKEN", backend=store)
         assert not ps.delete_secret("A_TOKEN", backend=store)
+
+
+def test_a_policy_finds_its_vault_however_the_address_is_spelled(here):
+    prefix = uuid.uuid4().hex
+    one, other = (
+        bao().store(addr=address, prefix=prefix)
+        for address in (bao().address, bao().address.replace("127.0.0.1", "localhost") + "/")
+    )
+    one.set("A_TOKEN", OLD)
+    ps.SecretRotation(one).schedule("A_TOKEN", "1d")
+    assert ps.SecretRotation(other).scheduled() == ["A_TOKEN"]
+    for elsewhere in (bao().store(prefix="other"), bao().store(mount="kv1", prefix=prefix)):
+        assert ps.SecretRotation(elsewhere).scheduled() == []
+
+
+def test_policies_of_a_vault_that_a_file_knows_by_its_address_are_read_and_then_known_by_its_mount(here):
+    store = bao().store(prefix=uuid.uuid4().hex)
+    address = f"vault {bao().address} secret {store.settings.prefix}"
+    policy = {"every": "1d", "scheduled": "2027-01-15T08:00:00Z"}
+    Path("rotation.json").write_text(json.dumps({"version": 1, "stores": {address: {"A_TOKEN": policy}}}))
+    Path("rotation.json").chmod(0o600)
+    store.set("A_TOKEN", OLD)
+    rotation = ps.SecretRotation(store)
+    assert rotation.scheduled() == ["A_TOKEN"]
+    rotation.rotate("A_TOKEN")
+    assert [*json.loads(Path("rotation.json").read_text())["stores"]] == [store.location()] != [address]
+    assert rotation.scheduled() == ["A_TOKEN"]
+
+
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_a_write_to_vault_sees_a_rotation_that_begins_before_it_is_written(mount, monkeypatch):
+    store = bao().store(mount=mount)
+    store.set_fields("app", {"a": OLD, "b": OLD})
+    find, other = store._find, bao().store(mount=mount, prefix=store.settings.prefix)
+
+    def find_late(*args, **more):
+        if not found:
+            found.append(other.set("app#a__PENDING", NEW))
+        return find(*args, **more)
+
+    monkeypatch.setattr(store, "_find", find_late)
+    for act in (
+        lambda: store.set_unless_pending({"app#a": "third"}),
+        lambda: store.set_unless_pending({"app#": '{"a": "third"}'}),
+        lambda: store.delete("app#a"),
+        lambda: store.delete("app#"),
+    ):
+        found = []
+        other.delete("app#a__PENDING") if "a__PENDING" in other.get_fields("app") else None
+        assert refusal(act).startswith("Conflict: a rotation of 'app#")
+    store.set_unless_pending({"app#b": NEW, "app#c": NEW})
+    assert store.get_fields("app") == {"a": OLD, "b": NEW, "c": NEW, "a__PENDING": NEW}
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
