@@ -272,7 +272,7 @@ _PREFIXED = r"""
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
 GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
 GitHub fine-grained token  github_pat_  {W82}
-GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,11})?
+GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,12})?
 GitLab OAuth secret  gloas-  {W64}
 npm token  npm_  {A36}
 Cloudflare token  cf(k|ut|at)_  {A40}{h8}
@@ -974,6 +974,83 @@ def is_login(encoded: bytes) -> bool:
 
 # Further checks on the matches of these rules.
 CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
+
+
+_DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
+_DIGITS_OF_62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def doubt_about(rule: str, token: bytes) -> str:
+    """Return what says that nobody issued this token, or that it no longer works; "" if nothing does."""
+    if rule == "jwt":
+        return "it has expired" if _is_expired(token) else ""
+    is_issued = _CHECKSUMS.get(rule)
+    return "its checksum is wrong" if is_issued and not is_issued(token) else ""
+
+
+def _crc(data: bytes) -> int:
+    import binascii
+
+    return binascii.crc32(data)
+
+
+def _digits(number: int, digits: bytes, size: int) -> bytes:
+    """Return a number in as many digits as there are, with zeros before it."""
+    text = b""
+    for _ in range(size):
+        number, digit = divmod(number, len(digits))
+        text = digits[digit : digit + 1] + text
+    return text
+
+
+def _has_base62(token: bytes) -> bool:
+    """Return whether the last six characters are those of the 30 before; a longer token has no checksum."""
+    body = token.partition(b"_")[2]
+    return len(body) != 36 or body[30:] == _digits(_crc(body[:30]), _DIGITS_OF_62, 6)
+
+
+def _has_hex(token: bytes) -> bool:
+    return int(token[-8:], 16) == _crc(token[:-8])
+
+
+def _has_hex_of_body(token: bytes) -> bool:
+    return int(token[-8:], 16) == _crc(token.partition(b"_")[2][:-8])
+
+
+def _has_little_endian_hex(token: bytes) -> bool:
+    return bytes.fromhex(token[-8:].decode()) == _crc(token[:-9]).to_bytes(4, "little")
+
+
+def _has_base36(token: bytes) -> bool:
+    """Return whether a routable token ends with the sum of what is before; others have none."""
+    return b"." not in token or token[-7:] == _digits(_crc(token[:-7]), _DIGITS, 7)
+
+
+def _is_macaroon(token: bytes) -> bool:
+    """Return whether this ends as libmacaroons writes it: the caveats' end, then a signature of 32 bytes."""
+    decoded = decode64(token.removeprefix(b"pypi-"))
+    return decoded[-35:-32] == b"\0\6\x20"
+
+
+def _is_expired(token: bytes) -> bool:
+    import json
+
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        expires = json.loads(decode64(token.split(b".")[1]))["exp"]  # RFC 7519, 4.1.4
+        return bool(expires < time.time())
+    return False
+
+
+# How to tell that a token was issued, by its rule, from what its provider documents.
+_CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
+    "github-token": _has_base62,
+    "npm-token": _has_base62,
+    "gitlab-token": _has_base36,
+    "cloudflare-token": _has_hex_of_body,
+    "atlassian-token": _has_hex,
+    "grafana-service-token": _has_little_endian_hex,
+    "pypi-token": _is_macaroon,
+}
 
 
 def is_token(value: str) -> bool:
@@ -11586,8 +11663,13 @@ def _is_in_base64(text: bytes, span: Span) -> bool:
 
 
 def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
+    """Return the token here, judged; one that nobody issued, or that has expired, is of medium confidence."""
     rule, found = prefixes().match_at(text, start, size) or (None, None)
-    return judge_span(rule, found.span(), found[0]) if rule and found else None
+    if not rule or not found:
+        return None
+    span = judge_span(rule, found.span(), found[0])
+    doubt = doubt_about(rule.id, found[0]) if span.confidence in ("medium", "high") else ""
+    return span._replace(confidence="medium", reason=doubt) if doubt else span
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:

@@ -21111,7 +21111,7 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
         (age + "QPZR" * 14 + "QP", uniform),
         ("CLOJARS_" + "a" * 60, ("low", "it is crossed out")),
         (github + "ab12" * 9, uniform),
-        (github + "a" * 9 + TOKEN[:27], ("high", "")),
+        (github + "a" * 9 + TOKEN[:27], ("medium", "its checksum is wrong")),
         (login.format("your-" + "k3Xw9vQz"), placeholder),
         (login.format("test" + "-admin"), a_word),
         (login.format("test" + "-admin1"), a_word),
@@ -21319,7 +21319,7 @@ def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_line
 PEM_BODY = "\n".join(ps.make_samples("{B64}")[i:] + ps.make_samples("{B64}")[:i] for i in range(6))
 PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE KEY-----\n"
 
-GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 3
+GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 2 + "A1b2C3" + "3IQKxc"  # with its checksum
 
 
 def places(text, path="notes.txt"):
@@ -22535,6 +22535,73 @@ def test_every_token_of_a_project_is_found_whatever_its_letters(shape):
     rule = ps.custom_rule("acme", re.sub(r" (.)", r" {\1", shape) + "}")
     texts = [f'x = "{token}"' for token in random_tokens(shape) if token[-1] not in "=.~%+/"]
     assert [text for text in texts if "acme" not in found(text, custom=(rule,))] == []
+
+
+def base36(number):
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = (string.digits + string.ascii_lowercase)[digit] + digits
+    return digits.rjust(7, "0")
+
+
+def issued_tokens():
+    """{rule: a token with the checksum that its provider documents}"""
+    rng = random.Random(3)
+    letters = "".join(rng.choices(string.ascii_letters + string.digits, k=300))
+    routable = f"glp·at-{letters[:27]}.01.0r".replace("\N{MIDDLE DOT}", "")
+    atlassian = f"ATA·TT3xFfGF0{letters[:170]}=".replace("\N{MIDDLE DOT}", "")
+    grafana = f"gls·a_{letters[:32]}".replace("\N{MIDDLE DOT}", "")
+    crc = zlib.crc32(grafana.encode()).to_bytes(4, "little").hex()
+    packets = b"\2\1\x08pypi.org\2\x24" + bytes(rng.randbytes(36)) + b"\0\0\6\x20" + rng.randbytes(32)
+    return {
+        "github-token": token(),
+        "npm-token": "npm_" + token()[4:],
+        "gitlab-token": routable + base36(zlib.crc32(routable.encode())),
+        "cloudflare-token": f"cf·ut_{letters[:40]}{zlib.crc32(letters[:40].encode()):08x}".replace(
+            "\N{MIDDLE DOT}", ""
+        ),
+        "atlassian-token": f"{atlassian}{zlib.crc32(atlassian.encode()):08X}",
+        "grafana-service-token": f"{grafana}_{crc}",
+        "pypi-token": "py" + "pi-" + base64.urlsafe_b64encode(packets).decode().rstrip("="),
+    }
+
+
+CHECKSUMS = """github-token npm-token gitlab-token cloudflare-token atlassian-token grafana-service-token
+    pypi-token""".split()
+
+
+@pytest.mark.parametrize("rule", CHECKSUMS)
+def test_a_token_whose_checksum_is_wrong_is_of_medium_confidence(rule):
+    right = issued_tokens()[rule]
+    other = "0" if right[20] == "1" else "1"
+    wrong = right[:-4] if rule == "pypi-token" else right[:20] + other + right[21:]
+    for text, confidence in ((right, "high"), (wrong, "medium")):
+        (match,) = scanned(f"x = '{text}'", explain=True)
+        assert (match.rule.id, match.confidence) == (rule, confidence)
+    assert match.why == ("  medium at most: its checksum is wrong",)
+
+
+def test_the_checksum_of_a_routable_token_is_that_of_the_providers_example():
+    assert ps._has_base36(b"bzoxd_Rb5_cHeWe1JH56wr2FCBA.0r1pum4t4")
+
+
+def test_a_token_without_a_checksum_is_none_with_a_wrong_one():
+    for text in ("gl" + "pat-" + ps.make_samples("{W20}"), "gh" + "s_" + ps.make_samples("{A251}")):
+        assert [match.confidence for match in scanned(text)] == ["high"]
+
+
+def test_a_web_token_that_has_expired_says_so():
+    header = base64_of('{"alg":"HS256"}').rstrip("=")
+    for claims, why in (
+        ({"exp": 1_700_000_000}, ("  medium at most: it has expired",)),
+        ({"exp": 9_999_999_999}, ()),
+        ({}, ()),
+        ({"exp": "x"}, ()),
+    ):
+        payload = base64_of(json.dumps({"sub": "a", **claims})).rstrip("=")
+        (match,) = scanned(f"x {header}.{payload}.{ps.make_samples('{W43}')}", explain=True)
+        assert (match.rule.id, match.confidence, match.why) == ("jwt", "medium", why)
 
 
 def test_a_rule_of_a_project_whose_sample_is_not_reported_is_refused():
