@@ -272,7 +272,7 @@ _PREFIXED = r"""
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
 GitHub app JWT  ghs_  {d1,12}_eyJ{W17,999}\.eyJ{W10,999}\.{W20,999}
 GitHub fine-grained token  github_pat_  {W82}
-GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.[0-9a-z.]{9,12})?
+GitLab token  gl(pat|dt|rt|rtr|ft|wt|soat|ffct)-  {W20,300}(?:\.(?:[0-9a-z]{2}\.)?[0-9a-z]{9})?  glpat-{W20}
 GitLab OAuth secret  gloas-  {W64}
 npm token  npm_  {A36}
 Cloudflare token  cf(k|ut|at)_  {A40}{h8}

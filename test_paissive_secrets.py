@@ -1243,7 +1243,7 @@ sourcegraph-token sgp_local_{h40} sgd_{h40} sgs_{h16}_{h40}; slack-session-cooki
 xoxd-{A40}%2F{A20}+/-{A10}; google-oauth-token ya29.{W40}.{W20}; slack-legacy-token xoxa-2-{A30};
 typeform-token tfp_{A20}=.-_{A20}; sentry-org-token sntrys_eyJ{B60}==_{B43}; azure-sas
 sig={A30}%2B{A10}%2F{A3}%3D sig={A30}%2b{A10}%2f{A3}%3d; cloudflare-tunnel-token eyJhIjoi{B100}==;
-gitlab-token glpat-{W20}.01.{a7}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
+gitlab-token glpat-{W20}.01.{a9}; workos-key sk_live_a{B60}; terraform-token {A14}.atlasv1.{A30}={A29};
 gocardless-token live_{a20}-{a19} live_{a20}7{a19}; slack-session-cookie xoxd-{A40}==; facebook-token
 EAAM{A60} EAAT{A60}; cloudflare-tunnel-token eyJhIjoi{B300}{B100}; atlassian-token ATATT3{W300}{W100}{H8};
 grafana-cloud-token glc_{B300}{B100}; grafana-api-key eyJrIjoi{B300}{B100}; slack-config-token
@@ -1259,7 +1259,7 @@ ghs_{d12}_eyJ{W300}{W300}{W300}{W99}.eyJ{W300}{W300}{W300}{W99}.{W300}{W300}{W30
 py·pi-AgEIcHlwaS5vcmc{W300}{W300}{W300}{W99}; aws-bedrock-short-key
 bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t
 bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29·t{B300}{B300}{B300}{B300}{B300}{B300}{B200}; doppler-token
-dp.st.dev-1.{A40}; gitlab-token glpat-{W20}.{a11}; 1password-key A·3-0189QX-0189QX0189Q-0189Q-0189Q-0189Q
+dp.st.dev-1.{A40}; 1password-key A·3-0189QX-0189QX0189Q-0189Q-0189Q-0189Q
 A·3-0189QX-0189QX-0189Q-0189Q-0189Q-0189Q; slack-app-token xapp-1-A0189BCD-{d8}-{a30}; sourcegraph-token
 sgp_{H16}_{H40}; google-oauth-token ya29.{W30}.{W10}; discord-token MT{W22}.A-b_C9.{W27}; facebook-token
 EAAC{A60} EAAB{A60} EAAD{A60} EAAH{A60} EAAJ{A60} EAAK{A60} EAAL{A60} EAAP{A60} EAAG{A60} EAAQ{A60}
