@@ -2191,6 +2191,10 @@ class Store:
         """Return the private keys that open the store."""
         raise _only("file")
 
+    def known_to_leavers(self) -> list[str]:
+        """Return the names that weren't set since a member was removed."""
+        return []
+
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret, or ""."""
         return ""
@@ -4613,16 +4617,29 @@ class FileStore(Store):
 
     def _check_version(self, keys: _Keys) -> None:
         """Raise Conflict if this copy is too old to write to the store."""
-        path = self._version_file
-        try:
-            text = _parse_texts(_open_file(path, keys.all())[1], path, "version")["version"]
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise disk_error(f"read {path}", error) from None
+        text = self._read_version(keys).get("version", "1")
         if text not in map(str, range(1, _FORMAT_VERSION + 1)):
             problem = f"{self.folder} was written by a newer version of this program"
             raise Conflict(f"{problem}: format {show(text)}", hint="update this copy to change it")
+
+    def _read_version(self, keys: _Keys) -> dict[str, str]:
+        """Return what version.age says, {} in a store of version 1."""
+        path = self._version_file
+        try:
+            return _parse_texts(_open_file(path, keys.all())[1], path, "version")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise disk_error(f"read {path}", error) from None
+
+    def known_to_leavers(self) -> list[str]:
+        left = self._read_version(self._keys()).get("left", "")
+        found = []
+        for name in sorted(self.names()):
+            with suppress(SecretsError):  # what doesn't open is named elsewhere
+                if self._load(name).get("updated", "") <= left:
+                    found.append(name)
+        return found
 
     # Members, and changes of what opens the store.
 
@@ -4704,13 +4721,14 @@ class FileStore(Store):
 
     def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
         """Take steps 4 to 8."""
+        left = utc_now() if leavers else self._read_version(keys).get("left", "")
         for name in leavers:
             self._delete_member(name)
         members = self._read_members(keys)
         new = _Keys(keys.seal_to)
         self._replace(self._seal_identity(member, new) for member in members)
         self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
-        self._replace([self._seal_version(new)])
+        self._replace([self._seal_version(new, left)])
         self._replace(self._seal_recipient(member, new) for member in members)
         with suppress(FileNotFoundError):  # in stores of version 1, identity.age may have had both
             os.unlink(self._previous_file)
@@ -4806,8 +4824,10 @@ class FileStore(Store):
         passphrase = self._opened.passphrase = _new_passphrase(password)
         return self._identity_file, seal(keys.text(), passphrase)
 
-    def _seal_version(self, keys: _Keys) -> tuple[str, bytes]:
-        return self._version_file, seal(_dump(version=str(_FORMAT_VERSION)), keys.seal_to.recipient())
+    def _seal_version(self, keys: _Keys, left: str = "") -> tuple[str, bytes]:
+        """Return the file that says the version of the format, and when a member last left, UTC or ""."""
+        text = _dump(version=str(_FORMAT_VERSION), left=left)
+        return self._version_file, seal(text, keys.seal_to.recipient())
 
     def _seal_again(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
         """Yield the file of each entry, sealed to the first of these, except for those that none opens."""
@@ -15583,6 +15603,11 @@ def cmd_status(args: Namespace) -> int:
         due, unfinished = _rotation_status(store)
         rows.append(("due", due))
         problems += unfinished
+        known = store.known_to_leavers()
+        if known:
+            message = f"somebody who was removed knew {', '.join(map(show, known))}"
+            hint = "change each: rotate now, or set; then rotate drop, or delete"
+            problems.append(_Problem("known-to-former-member", message, hint))
     problems += _problems_with_files(store, is_open)
     if args.json:
         found: dict[str, Any] = {label.replace(" ", "_"): value for label, value in rows if label != "note"}

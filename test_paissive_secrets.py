@@ -8338,6 +8338,22 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert say("status", "--backend", "file")[0] == 0
 
 
+def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files, team, say, clock, capsys):
+    def known():
+        problems = json.loads(say("status", "--json", "--backend", "file")[1])["problems"]
+        return [problem["message"] for problem in problems if problem["code"] == "known-to-former-member"]
+
+    assert known() == []
+    files.rekey(without="bob")
+    assert known() == ["somebody who was removed knew 'DB', 'app/db'"]
+    clock[0] += 1
+    files.rekey()  # which changes no value
+    files.set("DB", "new-value")
+    assert known() == ["somebody who was removed knew 'app/db'"]
+    ps.SecretRotation(files).rotate("app/db", "new-value")
+    assert known() == []
+
+
 def test_status_quotes_the_path_of_a_file_to_restore_for_a_shell(files, say, tmp_path):
     files.set("a b", "x")
     committed(tmp_path)
