@@ -10545,7 +10545,7 @@ _LONG_AHEAD = (
     rb"(?:(?<=[\w.$-]key)|(?<=\w key)"
     rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
 )
-# In source, a value begins before the line ends, or on the next line.
+# In source, a value begins before the line ends, or on the next line after "value", whose u is folded.
 _NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
 # What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
@@ -10877,15 +10877,10 @@ shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
 """
 _LINE_ENDINGS = ("line", "scalar", "shell")
 _LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of several lines
-_TRANSLATION = lazily(
-    r"(?i)(?:^|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
-    r"(?:/[a-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.\w+\Z"
-    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.\w+\Z"
-)
 
 
 class _Language(NamedTuple):
-    kind: str  # or "translation" or "none"
+    kind: str  # or "none"
     ending: str
 
 
@@ -10901,8 +10896,6 @@ IN_LITERAL = _Language("config", "scalar")
 @lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
     """Go by the last extension that is known: a.py.orig is Python."""
-    if _TRANSLATION.search(path):
-        return _Language("translation", "word")
     endings = os.path.basename(path).lower().split(".")
     known = (_languages().get(ending) for ending in reversed(endings[1:] or endings))
     return next(filter(None, known), _Language("none", "line"))
@@ -10942,16 +10935,23 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or E
     r"""|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
 )
 _LINE_OF_ITS_OWN = lazily(
-    r"[\s{<,\"'#-]*(?:export |set |ENV |(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
+    r"[\s{<,\"'#-]*(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
 )
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
-_MIXTURE = lazily(r"(?=[\w-]{20,}\Z)(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
+_LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
+_MIXTURE = lazily(r"(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
+_LONG_WORD = lazily(r"[a-z]{6,}|[A-Z]{6,}")
+_SPACE = lazily(r"\s")
+_IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
+_COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
+_IN_A_ROW = lazily("(?i:" + "|".join(_IN_ORDER[i : i + 10] for i in range(46)) + r")|(.)\1{4,}")
 _QUOTES = {"": "bare", '"': "double", "'": "single", "`": "back", "``": "back"}
 # a letter for each byte: a small, A capital, 0 digit, - anything else
 _CLASS_OF = b"-" * 48 + b"0" * 10 + b"-" * 7 + b"A" * 26 + b"-" * 6 + b"a" * 26 + b"-" * 133
 # Values that differ in their digits share one cache entry.
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _PAIR = lazily("(?=([a-z]{2}))")
+_IN_SENTENCES = lazily(r"\b(?:the|your|and|are|not|for|with|must|can|has|have|this|that|from|only|use|you)\b")
 _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers and paths don't have
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .training/train.py: each group of features, then its values and their weights.
@@ -11018,9 +11018,13 @@ _PAIRS = r"""
 """
 
 
-def _score(c: Candidate) -> int:
+def _score(c: Candidate, chosen: bool = False) -> int:
+    """Return log odds in hundredths; without what is weak about a `chosen` password."""
     weights = load_weights()
-    return sum(weights.get(feature, 0) for feature in features(c))
+    found = features(c)
+    if chosen:
+        found = [feature for feature in found if feature.split(" ")[0] not in ("has", "weak")]
+    return sum(weights.get(feature, 0) for feature in found)
 
 
 def features(c: Candidate) -> list[str]:
@@ -11031,11 +11035,19 @@ def features(c: Candidate) -> list[str]:
         called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
     value = c.value.encode("latin-1")
+    if c.quote and c.language != "source" and _is_passphrase(c.value):
+        value = value.replace(b" ", b"-")
     return [
         *_features_of_place(c.kind, c.name, separator, c.quote, c.language, after),
         *_features_of_value(c.kind, value.translate(_DIGITS_TO_0), len(set(value))),
         *_marks(c),
     ]
+
+
+def _is_passphrase(value: str) -> bool:
+    """Return whether it is four to eight words that make no sentence, as diceware has them."""
+    is_words = re.fullmatch("[a-z]{3,10}(?: [a-z]{3,10}){3,7}", value)
+    return bool(is_words) and not _IN_SENTENCES.search(value)
 
 
 @lru_cache(4096)
@@ -11104,17 +11116,9 @@ def _marks(c: Candidate) -> list[str]:
     found = [f"has {part}" for part in parts]
     if is_weak(c.value):
         found.append(f"weak {c.kind}")
-    if _looks_drawn(c.value):
+    if looks_random(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return found
-
-
-def _sets_own_line(c: Candidate) -> bool:
-    """Return whether a line of a configuration file sets just this: there, any word may be a password."""
-    sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
-    if not sets or c.separator not in "=:>" or not _LINE_OF_ITS_OWN.match(c.before):
-        return False
-    return _ends_telltale(c.name)
 
 
 def _ends_telltale(name: str) -> bool:
@@ -11122,19 +11126,26 @@ def _ends_telltale(name: str) -> bool:
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
-def _looks_random(value: str) -> bool:
-    symbols = _SYMBOLS.intersection(value)
-    if not symbols or len(value) < 12 or _LONG_WORD.search(value):
+def looks_random(value: str) -> bool:
+    """Return whether a long part of it was drawn: it makes no words, and doesn't repeat or count up."""
+    value = _IN_A_ROW.sub("", value)
+    if len(value) < 12 or len(set(value)) < 7:
         return False
-    return wordness(value) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
+    rest = _LONG_WORD.sub("", value)
+    symbols = _SYMBOLS.intersection(rest)
+    is_mixed = wordness(rest) in "few 0 1 2 3" or len(symbols - _SYMBOLS_OF_CODE) > 2
+    if _SPACE.search(value):
+        is_mixed = len(symbols - _SYMBOLS_OF_CODE) > 5
+    if symbols and is_mixed and len(rest) >= 12:
+        return True
+    return any(map(_is_mixture, _LONG_PART.findall(value)))
 
 
-def _looks_drawn(value: str) -> bool:
-    """Return whether it is a long mixture of letters and digits, and not made of words."""
-    if not _MIXTURE.match(value):
+def _is_mixture(part: str) -> bool:
+    if not _MIXTURE.match(part):
         return False
-    part = max(re.split("[_-]", value), key=len)  # without words before it, as in acme_test_
-    return wordness(part if len(part) > 19 else value) not in "6 7 8 9"
+    longest = max(re.split("[_-]", part), key=len)  # without words before it, as in acme_test_
+    return wordness(longest if len(longest) > 15 else part) not in "6 7 8 9"
 
 
 @cache
@@ -11154,28 +11165,87 @@ def load_weights() -> dict[str, int]:
 # .training/train.py prints what each row saves and costs; one that saves nothing goes.
 _PROPERTIES = r"""
 = value
-it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
-    |example|foo.?bar(?!ed)|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z
-    |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
-    |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my)[_ -]
-    |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
-    - your-password-here
-    + {A20}
-it is crossed out
-    (?i)x{5}|\*{4}|\A\*\*.*\*\*\Z|[_-]x+\Z|\.{3}|(?-i:(?!A)(.)\1{9})|(?:(\w)\2\2[-.]){2}
-    |\A(?:(.{2,6}?)\3{2,4}|([a-z])\4+)\Z
-    - XXXXXXXX
-    + k7xxQ.9v..2
+it is a sample of the documents
+    EXAMPLE(?:KEY)?\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
+    |\A(?:sk_test_)?(?:4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2|tR3PYbcVNZZ796tH88S4VQ2u)\Z
+    |\AdGhlIHNhbXBsZSBub25jZQ==\Z|\AEby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq
+    - {U9}EXAMPLE
+    + {U9}EXAMPLES
+    ~ end: AWS's documents end their keys so
 it is text in another script
-    \A\D*[\x80-\xff]\D*\Z|\\u(?!00[0-7])[0-9a-fA-F]{4}|\A\\(?:x1b|033|e\[)
+    \A\D*(?:[\xcd-\xe0\xe3-\xf4]|\xe1(?![\xb8-\xbb])|\xe2(?!\x82))\D*\Z
+    |\A(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\\u(?!00|0[12][0-4])[0-9a-fA-F]{4}(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\Z
+    |\A\\(?:x1b|033|e\[)
     - пароль
-    + pä55w0rt
+    + schönesWetter
+    ~ begin: a terminal's escape sequence begins so
+it is a URL or an ARN
+    \A[a-z][a-z0-9+]{1,15}(?:://|%3A%2F)|\Aarn:
+    - https://me.local/token
+    + k7Q://x9v2
+    ~ begin: a scheme; a password in a URL has a rule of its own
+it is a file
+    \A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
+    |png|jpg|svg|pdf)(?::\d+)?\Z
+    - keys/server.pem
+    + k7/Q2x9v.Js3
+    ~ end: the extension of a file; assets have a hash before it
+it is a version
+    \A[\^~<>=]{0,2} ?v?\d{1,14}(?:\.[\dx*]{1,14}){1,19}(?:[-+](?:g[0-9a-f]{7,12}|[A-Za-z]{0,12}\d{0,8})
+    (?:[._+-](?:g[0-9a-f]{7,12}|[A-Za-z]{0,12}\d{0,8})){0,5})?\Z
+    - ^7.0.4
+    + 1kQ.2.x9v
+it is a version of a module of Go
+    \Av\d+\.\d+\.\d+-(?:[\w.]+\.)?\d{14}-[0-9a-f]{12}(?:\+incompatible)?(?:/go\.mod)?\Z
+    - v0.0.0-20200107190931-bf48bf16ab8d/go.mod
+    + v0.0.0-{h24}
+it is filled up
+    (?!A)(.)\1{9}
+    - k7qqqqqqqqqq9
+    + uZQAAAAAAAAAAB{A20}
+    ~ begin, middle, end: nothing drawn has ten equal characters in a row
+it is a pattern
+    \A\^.*\$\Z|\[\^?(?:a-z|A-Z|0-9)
+    - ^[a-z]{8,32}$
+    + ^k7[Qa-2x9Kv
+    ~ begin, middle, end: a range in brackets
+it is PEM, which has a rule of its own
+    \ALS0tLS1CRUdJTi|-----BEGIN
+    - -----BEGIN PUBLIC KEY-----
+    + LS0{A20}
+    ~ begin, middle, end: the first line of RFC 7468
+it is a hash
+    \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
+    |\*[0-9A-F]{40}\Z|(?:\w+:)?\{(?!noop|plain)[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z
+    |SCRAM-SHA-\d|(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt)\w*[$:=]|grub\.pbkdf2
+    |(?:md5|sha\d+)[$:=])
+    |\A(?:md5-[0-9a-f]{32}|sha1-[0-9a-f]{40}|sha256-(?:[0-9a-f]{64}|[\w+/]{43}=?)|sha384-[\w+/]{64}
+    |sha512-(?:[0-9a-f]{128}|[\w+/]{86}(?:==)?))\Z
+    |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
+    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
+    + {h40}
+    ~ begin: the scheme of a hash, as in crypt(5) and RFC 2307
+it is encrypted
+    \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC(?:\[[A-Z]|\()|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|gAAAAA
+    |(?:CiQA|AQICAH)[A-Za-z0-9+/]{60}|YWdlLWVuY3J5cHRpb24
+    |(?:AES|enc|cipher|sealed|vault|kms)[\w.]{0,12}:[\w+/=:.-]{40}
+    |age1[a-z0-9]{50}|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
+    - ENC[AES256_GCM,data:{A12}]
+    + Ag{A40}
+    ~ begin: who encrypted it
+it is public
+    \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
+    |MCowBQYDK2Vw|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
+    |(?:\S+ Credential=)?[\w%-]+/\d{8}/|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
+    - ssh-rsa AAAA{B40}
+    + MII{B40}
+    ~ begin: the form of a public key, or the prefix of one
 it is the name of an algorithm
-    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[\w-]{0,30}(?:hmac|with|scram)-?)?sha-?\d+
-    |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)
-    |pbkdf2|[bs]crypt|argon2\w*|aes-?\d+(?:-\w+)?(?::\w+)?|(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?
-    |rsa)[_-][\w-]+|a\d{3}(?:cbc|gcm|kw)[\w+-]*)\Z
+    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[a-z]+\d?[_-]?){0,4}(?:hmac|with|scram)-?sha-?\d{1,3}|sha-?\d{1,3}
+    |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}
+    |pbkdf2(?:withhmacsha\d{1,3})?|[bs]crypt|argon2(?:i|d|id)?|aes-?\d{1,3}(?:-\w{1,6})?(?::\w{1,6})?
+    |(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?|rsa)(?:[_-](?:[a-z]{1,12}\d{0,3}|\d{1,4})){1,8}
+    |a\d{3}(?:cbc|gcm|kw)(?:[+-]hs\d{3})?)\Z
     - HS256
     + sha{A16}
 it is a number or a date
@@ -11184,70 +11254,60 @@ it is a number or a date
     |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
-it is a URL or an ARN
-    \A[a-z][a-z0-9+]{1,15}(?:://|%3A%2F)|\Aarn:
-    - https://me.local/token
-    + k7Q://x9v2
-it is a path or a file
+= plain value
+it is a placeholder
+    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
+    |example|foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z|\Aauto.?generated
+    |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
+    |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my|your)[_ -](?:\w+[_ -]){0,2}
+    (?:key|secret|token|pass\w*|value|string|code|credentials?|x)\b
+    |\A(?:my|our|some|the)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data)\Z
+    |\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]
+    - your-password-here
+    + {A20}
+it is crossed out
+    (?i)x{5}|\*{4}|\A\*\*.*\*\*\Z|[_-]x{2,}\Z|\.{3}|(?:(\w)\1\1[-.]){2}
+    |\A(?:(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4}|([a-z])\4+)\Z|(?:\xe2\x80\xa2|\xe2\x97\x8f){3}
+    - XXXXXXXX
+    + k7xxQ.9v..2
+it is a sentence
+    \A[A-Z](?:[^\s\d]* |\d+ ){2,30}[^\s\d]+[.!?]\Z
+    - The password must be longer.
+    + The k7Qx 9Vb2 x!
+it is a path
     (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
-    |\A[\w.-]+(?:/\[|\[-?\d)
-    |\A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
-    |png|jpg|svg|pdf)(?::\d+)?\Z
+    |\A[\w.-]+(?:/\[|\[-?\d)|\A(?:stdin|env:\w+|fd:\d)\Z
     - ../src/a
     + /{B40}
-it is a pattern
-    \A\^.*\$\Z|\[\^?(?:a-z|A-Z|0-9)
-    - ^[a-z]{8,32}$
-    + ^k7[Qa-2x9Kv
-it is a version
-    \A[\^~<>=]{0,2} ?v?\d+(?:\.[\dx*]+){1,19}(?:[-+][\w.-]+)?\Z|\A[\w./@:-]*[:-][\^~]?v?\d+\.\d[\w.-]*\Z
+it is a package and its version
+    \A[\w./@:-]*[:-][\^~]?v?\d+\.\d[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
-    |\Av\d+\.\d+\.\d[\w.+-]*(?:/go\.mod|[ ]h1:|\Z)
-    - ^7.0.4
-    + 1kQ.2.x9v
+    - npm:^7.0.4
+    + k7Q1.2
 it is a type, a state or a rule for a field
-    \A(?:![01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
+    \A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
     |nullable|required\w*|sometimes
-    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|wrong|undefined
-    |null|on_create
-    |(?:mis|no)?match|values?[A-Z\d]?|[A-Z]\w{1,9}Array|(?:in)?valid(?:[A-Z]\w*)?)(?!\w)|\A1\*
+    |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|undefined|null
+    |(?:mis|no)?match|values?[A-Z\d]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w|-\S*\d)
     - String!
     + stringK7
-it is PEM, which has a rule of its own
-    \ALS0tLS1CRUdJTi|-----BEGIN
-    - -----BEGIN PUBLIC KEY-----
-    + LS0{A20}
-it is a hash
-    \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
-    |\*[0-9A-F]{40}\Z|(?:\w+:)?\{[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z|SCRAM-SHA-\d
-    |(?:\w+-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt|md5|sha\d)\w*[$:=-]|grub\.pbkdf2)
-    |\A(?:[0-9a-f]{2}:){15,31}[0-9a-f]{2}\Z|\A[A-Z][a-z]+(?:-[\w.]+){1,6}-[0-9a-f]{32,64}\Z
-    - 0a:1b:2c:3d:4e:5f:60:71:82:93:a4:b5:c6:d7:e8:f9
-    + {h40}
-it is encrypted
-    \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC(?:\[[A-Z]|\()|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|AQICAH|gAAAAA
-    |YWdlLWVuY3J5cHRpb24|(?:AES|enc|cipher|sealed|local|vault|kms|age)[\w.]{0,12}:[\w+/=:.-]{12,}
-    |age1[a-z0-9]{50}|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
-    - ENC[AES256_GCM,data:{A12}]
-    + Ag{A40}
-it is public
-    \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|3MVG9|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
-    |MCowBQYDK2Vw|rO0AB|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
-    |(?:\S+ Credential=)?[\w%-]+/\d{8}/|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
-    - ssh-rsa AAAA{B40}
-    + MII{B40}
-= plain value
+it is what a test expects to fail
+    (?i)\A(?:(?:wrong|incorrect)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?
+    |correct[_ -]?hash)\d{0,4}\Z
+    - wrong-password
+    + wrongK7pass9x
 it is put in later
-    \A`|[$#]\{|\$\(|\(\(|\{\{|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
-    |\A%(?:[a-z_][\w.]{2,}%|env\()
-    |\A\.?[$*&]\w+(?::\w+)?(?:\Z|[\s/,\[])
+    \A`|[$#{]\{|\{\$|\$\(|\(\(|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
+    |\A%(?:[a-z_][\w.]{2,}%|[A-Z_]{3,}%|env\()|\A@@?[\w.-]+@@?\Z|\A__[A-Z_]+__\Z
+    |\A\.?(?:[$*&][A-Za-z_]+|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z]+)+(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
+    \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
+    |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
     |\A\.[A-Za-z-]+\Z
-    - PG_LOGIN
+    - PG_LOGIN_NAME
     + K7_QX
 it is a call or a template
     \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z
@@ -11256,8 +11316,7 @@ it is a call or a template
     + k7(Q2)x9Kv!
 = before
 no name follows
-    /etc/\Z|://\Z|\btypeof \Z|cf-beacon=.{0,9}\Z|alt=media&\Z
-    |[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
+    /etc/\Z|://\Z|\btype(?:of)? \Z|[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
@@ -11284,7 +11343,7 @@ def properties() -> list[_Property]:
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
         for row in rows:
             reason, *lines = row.split("\n    ")
-            proofs = [line for line in lines if line.startswith(("- ", "+ "))]
+            proofs = [line for line in lines if line.startswith(("- ", "+ ", "~ "))]
             pattern = "".join(line for line in lines if line not in proofs)
             found.append(_Property(reason, where, lazily(pattern), proofs))
     return found
@@ -11295,14 +11354,15 @@ def properties() -> list[_Property]:
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
-_IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\Z")
-_IN_ORDER = "0123456789abcdefghijklmnopqrstuvwxyz012345678901234567890"  # hex goes on from 9 to a
-_COUNTING = lazily("|".join(_IN_ORDER[i : i + 12] for i in range(46)))
 _WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z")
+_CHOSEN = lazily(
+    r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
+    r"[\w!@#$%^&*?.+~-]{5,40}\Z"
+)
+_IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\Z")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
-_CROSSED_OUT_BODY = lazily(r"(?i)x{5}|\*{4}|\.{3}|(?-i:(.)\1{9})")
 UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
@@ -11312,17 +11372,88 @@ _NAME_OF_SECRET = lazily(
     r"|[a-z]\w{1,30}Key\d{0,3}\Z"
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
-_LONG_WORD = lazily(r"[a-z]{6}|[A-Z]{6}|\s")
 _MEMBERS = lazily(r"\*?[A-Za-z_]\w*(?:(?:\??\.|::)[A-Za-z_]\w*)*(?:\$\d)?\Z")
+_FILE_NAME = lazily(r"(?i)\.(?:png|jpe?g|gif|svg|webp|ico|css|[cm]?[jt]sx?|html?|woff2?|map|md|py|java)\Z")
+_LOCALE = lazily(r"[a-z]{2,3}[_-][A-Z]{2}\Z")  # PW is Palau
+_IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
+# What the path of a file says about the words in it; never about a value that looks random.
+_TRANSLATION_FILE = lazily(
+    r"(?i)\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z"
+    r"|(?:\A|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
+    r"(?:/[a-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
+    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
+)
+_SETTINGS_FILE = lazily(
+    r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
+)
+_TEXT = lazily(r"(?s).*\s|[^\W\d_]+\d?[.!?:]?\Z")  # of a translation
+_PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
+    r"(?i)(?:\A|/)(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock"
+    r"|Gemfile\.lock|Cargo\.lock|poetry\.lock|uv\.lock|Pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json"
+    r"|go\.sum|Podfile\.lock)\Z|(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z"
+)
+
+
+# What a token with a known prefix may be, too.
+_OF_TOKENS = (
+    "it is a sample of the documents",
+    "it is filled up",
+    "it is a placeholder",
+    "it is crossed out",
+)
+
+
+class _FileKind(NamedTuple):
+    """What the path of a file says about the words in it."""
+
+    is_translation: bool = False
+    is_package: bool = False  # made by a package manager or a minifier
+
+
+_NO_FILE = _FileKind()
+
+
+@lru_cache(1 << 10)
+def about_path(path: str) -> _FileKind:
+    is_translation = bool(_TRANSLATION_FILE.search(path)) and not _SETTINGS_FILE.search(path)
+    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)))
+
+
+def judge_candidate(candidate: Candidate, path: str = "") -> Span:
+    """Return a span with the verdict on a value under a telltale name, in the file at `path`."""
+    # Cached without its place: versions of a file repeat most lines.
+    span = _judge_placeless(candidate._replace(start=0, end=0), about_path(path))
+    return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
+
+
+@lru_cache(1 << 12)
+def _judge_placeless(candidate: Candidate, path: _FileKind) -> Span:
+    rule = pattern_rules()[_rule_of(candidate)]
+    return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, path=path)
+
+
+def _rule_of(c: Candidate) -> str:
+    """Return the id of the rule for a candidate's value."""
+    if c.kind in ("auth", "pass", "secret") and is_login(c.value.encode("latin-1")):
+        return "registry-auth"
+    if UUID_VALUE.match(c.value):
+        return "uuid-key"
+    if is_weak_password(c):
+        return "weak-password"
+    return RULE_OF_KIND.get(c.kind, "credential")
 
 
 def judge_span(
-    rule: Rule, place: tuple[int, int], value: bytes, candidate: Candidate | None = None, reason: str = ""
+    rule: Rule,
+    place: tuple[int, int],
+    value: bytes,
+    candidate: Candidate | None = None,
+    reason: str = "",
+    path: _FileKind = _NO_FILE,
 ) -> Span:
-    """Return a span with its rule's or score's confidence, low if it can't be a secret."""
+    """Return a span with its rule's or score's confidence, low if there is a reason against it."""
     span = Span(*place, rule, rule.confidence, candidate, reason)
-    has_score = is_scored(span)
-    if candidate and has_score:
+    if candidate and is_scored(span):
         confidence = level(_score(candidate))
         if candidate.kind == "nonce" and confidence == "high":
             confidence = "medium"  # few of them are secret
@@ -11335,133 +11466,159 @@ def judge_span(
     if rule.prefix:
         reason = reason or _reason_against_token(body)
     else:
-        reason = reason or reason_against(body, candidate)
-    if not reason and not has_score and rule.id != "weak-password":
-        if _is_uniform(body):
-            reason = "it is too uniform to be random"
-        elif candidate is None and is_weak(body) and not _TWO_DIGITS.search(body):
-            reason = "it is a word for a password"
+        reason = reason or reason_against(body, candidate, path)
+    is_password = candidate is None and not rule.prefix
+    if not reason and is_password and is_weak(body) and not _TWO_DIGITS.search(body):
+        reason = "it is a word for a password"
     return span._replace(confidence="low", reason=reason) if reason else span
 
 
 def _reason_against_token(body: str) -> str:
     """Return why what follows a rule's prefix can't be a secret; words, paths and versions aren't there."""
-    if _CROSSED_OUT_BODY.search(body):
-        return "it is crossed out"
+    texts = texts_to_search(body)
     for row in properties():
-        if row.reason == "it is a placeholder" and row.regex.search(body):
+        if row.reason in _OF_TOKENS and row.regex.search(texts[row.where]):
             return row.reason
     return "it counts up" if _counts_up(body) else ""
 
 
-def reason_against(value: str, candidate: Candidate | None = None) -> str:
+def reason_against(value: str, candidate: Candidate | None = None, path: _FileKind = _NO_FILE) -> str:
     """Return why this can't be a secret, whatever its weights; "" if it can."""
-    texts = texts_to_search(value, candidate)
+    reason = _reason_against_value(value)
+    if reason or not candidate:
+        return reason
+    for row in properties():
+        if row.where in ("before", "after") and row.regex.search(getattr(candidate, row.where)):
+            return row.reason
+    return next((why for why, applies in _IN_CONTEXT if applies(value, candidate, path)), "")
+
+
+@lru_cache(1 << 12)
+def _reason_against_value(value: str) -> str:
+    texts = texts_to_search(value)
     for row in properties():
         if row.where in texts and row.regex.search(texts[row.where]):
             return row.reason
     decoded = latin1(decode64(value.encode("latin-1")))
     if _counts_up(value) or _counts_up(decoded):
         return "it counts up"
-    if len(decoded) > 11 and len(set(decoded)) < 3:
-        return "it is too uniform to be random"
-    if candidate and candidate.kind in ("key", "nonce") and re.fullmatch("[a-z]+(?: [a-z]+)+", decoded):
-        return "it is the Base64 of words"
     plain = decoded.strip()
-    if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain) and (reason := reason_against(plain)):
-        return reason
-    return _reason_in_context(value, candidate) if candidate else ""
+    if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
+        return _reason_against_value(plain)
+    return ""
 
 
-def texts_to_search(value: str, candidate: Candidate | None) -> dict[str, str]:
-    # Rows for a "plain value" are about words: random text has such by chance.
-    texts = {"value": value, "plain value": "" if _looks_random(value) else value}
-    if candidate:
-        texts.update(before=candidate.before, after=candidate.after)
-    return texts
+def texts_to_search(value: str) -> dict[str, str]:
+    """Return what the rows about a value look at, by where; those about words look at nothing random."""
+    return {"value": value, "plain value": "" if looks_random(value) else value}
 
 
 def is_weak_password(c: Candidate) -> bool:
-    """Return whether a setting's password is words that anybody would try, or a word of its own name."""
+    """Return whether it sets a password to words that anybody would try, or to a variation on them."""
     words = words_of(c.name)
-    if not _sets_value(c):
+    is_pass = kind_of_name(words[-1]) == "pass"
+    # An application's secret, in the environment; numbers there are of seconds, for instance.
+    is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
+    if not _sets_value(c) or not (is_pass or is_secret):
         return False
-    if kind_of_name(words[-1]) != "pass" and not _is_secret_of_environment(c):
+    is_literal = c.language == "source" and c.name[0] != "-"
+    if is_literal and kind_of_name(c.value) and not re.search("[^A-Za-z_-]", c.value):  # the name of a field
         return False
-    if c.value.isalpha() and (c.value.istitle() or c.value.isupper()):  # a label, or put in later
+    if c.value.isalpha():
+        if c.value.istitle() or c.value.isupper():  # a label, or put in later
+            return False
+        if len(c.value) > 2 and c.value.islower() and (c.value in words or is_secret):
+            return True
+    if is_weak(c.value) or _WEAK_ENDING.match(c.value):
+        return True
+    if not is_pass or not _CHOSEN.match(c.value) or (c.language == "source" and not c.quote):
         return False
-    known = is_weak(c.value) or _WEAK_ENDING.match(c.value)
-    if c.language == "source" and c.name[0] != "-" and kind_of_name(c.value):
-        return False
-    is_word = len(c.value) > 2 and c.value.isalpha() and c.value.islower()
-    return bool(known) or (is_word and (c.value in words or _is_secret_of_environment(c)))
+    return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
 
-def _is_secret_of_environment(c: Candidate) -> bool:
-    is_number = c.value.isdigit()  # of seconds, for instance
-    return c.kind == "secret" and c.name.isupper() and not is_number and c.language in _SETTINGS
+def _is_likely(score: int) -> bool:
+    return level(score) in ("high", "medium")
 
 
 def _sets_value(c: Candidate) -> bool:
+    """Return whether the line sets the name to the value, so that any word may be a password."""
     if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
         return True
-    passed = c.separator == "," and _CALLED_WITH.search(c.before)
-    if c.separator == "(":
-        passed = re.match("(?i)set|with|pass", c.name.rpartition(".")[2])
-    if c.language == "source" and c.quote and (passed or c.separator in ("=", ":", "=>")):
-        return True
-    return _sets_own_line(c)
-
-
-def _is_uniform(body: str) -> bool:
-    long_word = len(body) >= 20 and body.isalpha() and (body.islower() or body.isupper())
-    return long_word or len(set(body)) < max(2, min(6, len(body) // 3))
+    if c.language == "source" and c.quote:
+        passed = c.separator == "," and _CALLED_WITH.search(c.before)
+        if c.separator == "(":
+            passed = re.match("(?i)set|with|pass", c.name.rpartition(".")[2])
+        if passed or c.separator in ("=", ":", "=>"):
+            return True
+    sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
+    own_line = sets and c.separator in "=:>" and _LINE_OF_ITS_OWN.match(c.before)
+    return bool(own_line) and _ends_telltale(c.name)
 
 
 def _counts_up(value: str) -> bool:
+    """Return whether more than half of it goes on from digit to digit, or from letter to letter."""
     lowered = value.lower()
     by_turns = lowered[::2], lowered[1::2]  # as in 1a2b3c
-    return any(map(_COUNTING.search, (lowered, *by_turns)))
+    return any(2 * sum(map(len, _COUNTING.findall(text))) > len(text) for text in (lowered, *by_turns))
 
 
-def _reason_in_context(value: str, c: Candidate) -> str:
-    if UUID_VALUE.match(value):
-        is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
-        return "" if is_secret_name(c.name) and not is_column else "it is an identifier"
-    is_member = c.separator == "," and "." in c.name and not _ends_telltale(c.name)
-    if is_member or is_about_secret(c.name):
-        return "its name isn't that of a secret"
-    if c.language == "translation":
-        return "it is a translation"
-    if c.name.lower() == "by" and not _IDENTIFIED.search(c.before):
-        return "it is prose"
-    if c.separator == ">" and c.name.lower() == "key":
-        return "it is a name or a word"
+# --- reasons in context ---
+# Each takes the value (without what all values of its rule begin with), its candidate, and the kind of file.
+
+
+def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
+    if not UUID_VALUE.match(value):
+        return False
+    is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
+    return bool(is_column) or not is_secret_name(c.name)
+
+
+def _is_named_otherwise(value: str, c: Candidate, path: _FileKind) -> bool:
+    is_file = c.before.endswith("/") and bool(_FILE_NAME.search(c.name))
+    return is_file or bool(_LOCALE.match(c.name)) or (is_about_secret(c.name) and not UUID_VALUE.match(value))
+
+
+def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
+    if not path.is_translation or looks_random(value):
+        return False
+    return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
+
+
+def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
     is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
-    if is_public and c.name.lower().endswith("nonce"):
-        return "it is a nonce"
-    is_verb = f"{c.before}{c.name}".endswith("to pass")
-    command = c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb))
-    if c.separator == "_" and not command and (c.quote or (c.language == "docs" and not _looks_drawn(value))):
-        return "it is prose"
+    return is_public and c.name.lower().endswith("nonce")
+
+
+def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
+    if c.name.lower() == "by" and not _IDENTIFIED.search(c.before):
+        return True
     if c.separator == ":" and not c.quote:
         more = " [A-Za-z]+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
-        if re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"):
-            return "it is prose"
-    if c.separator == "(" and c.after[1:4] in (', "', ", '", ", $"):
-        return "it is the first of several arguments"
-    if c.language == "source" and (value[:2] in ('{"', "{\\") or (not c.quote and _is_expression(value, c))):
-        return "it is an expression"
-    if c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value)):
-        return "it is the output of a command"
-    ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
-    any_word = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
-    if any_word or is_weak_password(c) or not _is_word(value, c):
-        return ""
-    return "it is a name or a word"
+        return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
+    if c.separator != "_":
+        return False
+    is_verb = f"{c.before}{c.name}".endswith("to pass")
+    if c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb)):
+        return False  # a command
+    return bool(c.quote) or (c.language == "docs" and not looks_random(value))
 
 
-def _is_expression(value: str, c: Candidate) -> bool:
+def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is the word that a form shows: a capital and letters, for a key or an element."""
+    text = value.encode("latin-1").decode("utf-8", "replace")
+    is_entry = c.separator in ("=>", ":") and c.before[-1:] in ("'", '"')
+    is_element = c.separator in (">", "=") and "<" in c.before
+    return (is_entry or is_element) and text.isalpha() and text.istitle() and len(text) < 20
+
+
+def _is_first_argument(value: str, c: Candidate, path: _FileKind) -> bool:
+    return c.separator == "(" and c.after[1:4] in (', "', ", '", ", $")
+
+
+def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether a bare value in source is no literal."""
+    if c.language != "source" or c.quote:
+        return False
     if c.separator == ":=" or len(value) < (5 if value.isdigit() else 3):  # too short for a secret
         return True
     if value.lstrip("-").isdigit() and not c.before.strip():  # a constant
@@ -11478,19 +11635,57 @@ def _is_expression(value: str, c: Candidate) -> bool:
     return not c.before.strip() and ends_argument
 
 
-def _is_word(value: str, c: Candidate) -> bool:
+def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
+    return c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value))
+
+
+def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a word or an identifier in a lock file, or in minified code."""
+    return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
+
+
+def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a name or a word, where a password isn't expected to be one."""
+    ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
+    if c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords":
+        return False
+    if is_weak_password(c):
+        return False
     word = value.rstrip("0123456789").lower()
     if len(value) < 10 and (value.rstrip("smhd").isdigit() or (value.isalpha() and c.kind != "secret")):
         return True
-    name = c.name.rstrip("0123456789")
-    ends = words_of(name)[-2:]
-    if ends[-1:] in (["key"], ["keys"]) and len(value) < 16 and re.sub(r"([_-]\d+)+\Z", "", value).isalnum():
-        number = c.name[len(name) :]
-        if not kind_of_name("".join(ends)) or (number and value.endswith(number)):  # key1 = "counter1"
-            return True
     if len(word) > 2 and word in c.name.lower():
         return True
-    return bool(_NAME_OF_SECRET.match(value) or (_WORDS.match(value) and wordness(value) not in "01234"))
+    if _NAME_OF_SECRET.match(value) or _is_numbered_key(value, c.name):
+        return True
+    return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
+
+
+def _is_numbered_key(value: str, name: str) -> bool:
+    """Return whether it is a short word under a name that only says "key", as in key1 = "counter1"."""
+    bare = name.rstrip("0123456789")
+    ends = words_of(bare)[-2:]
+    if ends[-1:] not in (["key"], ["keys"]) or len(value) > 15:
+        return False
+    number = name[len(bare) :]
+    is_word = re.sub(r"([_-]\d+)+\Z", "", value).isalnum()
+    return is_word and (not kind_of_name("".join(ends)) or bool(number and value.endswith(number)))
+
+
+# To add a reason, add a row: what --explain prints, and when. The first that applies is the one.
+_IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...] = (
+    ("it is an identifier", _is_identifier),
+    ("its name isn't that of a secret", _is_named_otherwise),
+    ("it is a translation", _is_translation),
+    ("it is a nonce", _is_nonce),
+    ("it is prose", _is_in_prose),
+    ("it is a label", _is_label),
+    ("it is the first of several arguments", _is_first_argument),
+    ("it is an expression", _is_expression),
+    ("it is the output of a command", _is_output),
+    ("it is a name in generated code", _is_made_by_tool),
+    ("it is a name or a word", _is_word),
+)
 
 
 # === Detectors ===
@@ -11500,9 +11695,6 @@ def _is_word(value: str, c: Candidate) -> bool:
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
-_SAMPLE_PATH = lazily(
-    r"(?i)(?:\A|[/._-])(?:tests?|specs?|examples?|samples?|docs?|fixtures?|mocks?|dist)(?:[/._-]|\Z)"
-)
 
 
 def find_spans(
@@ -11547,7 +11739,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
     if kind:
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "config")
-        yield _judge_candidate(candidate, path)
+        yield judge_candidate(candidate, path)
 
 
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
@@ -11558,34 +11750,12 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
         )
         for candidate in found:
             if not candidate.quote:  # else it is found as in any source
-                span = _judge_candidate(candidate, path)
+                span = judge_candidate(candidate, path)
                 yield span._replace(start=begin + span.start, end=begin + span.end)
 
 
-def _judge_candidate(candidate: Candidate, path: str = "") -> Span:
-    is_sample = bool(_SAMPLE_PATH.search(path))
-    # Cached without its place: versions of a file repeat most lines.
-    span = _judge_placeless(candidate._replace(start=0, end=0), is_sample)
-    return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
-
-
-@lru_cache(1 << 12)
-def _judge_placeless(candidate: Candidate, is_sample: bool) -> Span:
-    value = candidate.value.encode("latin-1")
-    rule = RULE_OF_KIND.get(candidate.kind, "credential")
-    reason = ""
-    if candidate.kind in ("auth", "pass", "secret") and is_login(value):
-        rule = "registry-auth"
-    elif UUID_VALUE.match(candidate.value):
-        rule = "uuid-key"
-    elif is_weak_password(candidate) and not (is_sample and candidate.language == "source"):
-        rule = "weak-password"
-        reason = "it belongs to a test or an example" if is_sample else ""
-    return judge_span(pattern_rules()[rule], (0, 0), value, candidate, reason)
-
-
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
-    span = _judge_candidate(c, path)
+    span = judge_candidate(c, path)
     if not _HEX_KEY.match(c.value) or not _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
         return span
     confidence = "low" if span.confidence else ""
@@ -11744,6 +11914,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
+_MIN_COLUMN = 16  # bytes of a key or a token in a row of SQL
 _ROW_BEGIN = lazily(rb"\s{0,40},?\s{0,40}\(")
 _ITEM = lazily(  # of a row, with what follows it
     rb"\s{0,40}(?:[NnEe]?'((?:[^'\\\n]|\\.|''){0,300})'|[^,()'\n]{0,200}(?:\([^()\n]{0,200}\))?)\s{0,40}[,)]"
@@ -11810,10 +11981,12 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
             if not item:
                 return spans, at
             at = item.end()
-            if item[1] and kind_of_raw_name(name):
+            kind = kind_of_raw_name(name)
+            # Shorter ones are ids, of a token for instance.
+            if kind and item[1] and len(item[1]) >= (1 if kind == "pass" else _MIN_COLUMN):
                 after = latin1(rest_of_line(text, item.end(1)))
-                named = (kind_of_raw_name(name), latin1(name), "=", "'", latin1(item[1]), "source")
-                spans.append(_judge_candidate(Candidate(*item.span(1), *named, after=after)))
+                named = (kind, latin1(name), "=", "'", latin1(item[1]), "source")
+                spans.append(judge_candidate(Candidate(*item.span(1), *named, after=after)))
         row = _ROW_BEGIN.match(text, at)
     return spans, at
 
@@ -11858,7 +12031,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         place = found.span(2)
         candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), language)
         if not is_sample and is_weak_password(candidate):
-            yield _judge_candidate(candidate, path)
+            yield judge_candidate(candidate, path)
         else:
             yield judge_span(rule, place, password, reason=reason)
 
@@ -13744,9 +13917,9 @@ class Baseline:
     """Accepted findings, in a file of JSON lines: no values or line numbers.
 
     The first line holds the version, every other an accepted place, in any
-    order, so that branches merge. A missing file accepts nothing. Raises BadValue if
-    it isn't a baseline, Unsafe if it isn't a file, and Denied or
-    Unavailable if it can't be read.
+    order, so that branches merge. A missing file accepts nothing. Raises
+    BadValue if it isn't a baseline, Unsafe if it isn't a file, and Denied
+    or Unavailable if it can't be read.
     """
 
     def __init__(self, path: StrPath) -> None:

@@ -65,11 +65,12 @@ class Example:
         self.repository = self.path.split("/")[1]
         self.truth, self.weight, self.candidate = truth, weight, candidate
         self.features = tuple(sorted(set(ps.features(candidate))))
-        texts = ps.texts_to_search(candidate.value, candidate)
+        around = {"before": candidate.before, "after": candidate.after}
+        texts = {**ps.texts_to_search(candidate.value), **around}
         self.reasons = [
             r.reason for r in ps.properties() if r.where in texts and r.regex.search(texts[r.where])
         ]
-        self.capped = bool(ps.reason_against(candidate.value, candidate))
+        self.capped = bool(ps.reason_against(candidate.value, candidate, ps.about_path(self.path)))
 
     def confidence(self, score):
         found = ps.level(score)
