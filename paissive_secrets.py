@@ -10508,8 +10508,9 @@ _ASSIGNMENT = rb"""(?x)
        %(begin)s
     )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
-# What the value of a weaker word must look like.
-_LOOKS_RANDOM = lazily(
+# The value of a name that says less must not begin like a word. This only spares work: what is random, and
+# what a word, is for Judgement to say.
+_NO_WORD = lazily(
     rb"""(?x)[A-Za-z]{16}|[A-Z]{8}(?:[A-Z]{4}|(?![\w.(]))|[A-Za-z+/]{2,40}==
     |(?=[a-z]{0,9}[A-Z])(?=[A-Z]{0,9}[a-z])[\w+/-]{16}
     # Or it has a digit, or a bracket that a letter follows.
@@ -10627,7 +10628,7 @@ def keyword_hits(
     fragment, and (keyword, start, end, None) for `keywords` and, since the text is folded, similar words."""
     search = _keyword_search(language == "source", keywords)
     assignment = _assignment(language == "source").match
-    looks_random = _LOOKS_RANDOM.match
+    is_no_word = _NO_WORD.match
     resume_at = 0
     for start, stop, word in search.find_words(window):
         if start < resume_at:
@@ -10641,7 +10642,7 @@ def keyword_hits(
             # Compare the fragment last: few have a value.
             if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
                 continue
-            if fragment in _ANY_VALUE_WORDS or looks_random(window, found.end()):
+            if fragment in _ANY_VALUE_WORDS or is_no_word(window, found.end()):
                 yield fragment, start, stop - after, found
                 resume_at = found.end()
 
@@ -10907,11 +10908,11 @@ def language_of(path: str) -> _Language:
 # value and of its place have weights, made by .training/train.py, that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
-RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
+_RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
 def is_scored(span: Span) -> bool:
-    return span.rule.id in (*RULE_OF_KIND.values(), "credential")
+    return span.rule.id in (*_RULE_OF_KIND.values(), "credential")
 
 
 def level(score: int) -> str:
@@ -11116,7 +11117,7 @@ def _marks(c: Candidate) -> list[str]:
     found = [f"has {part}" for part in parts]
     if is_weak(c.value):
         found.append(f"weak {c.kind}")
-    if looks_random(c.value):
+    if _looks_random(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return found
 
@@ -11126,7 +11127,7 @@ def _ends_telltale(name: str) -> bool:
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
-def looks_random(value: str) -> bool:
+def _looks_random(value: str) -> bool:
     """Return whether a long part of it was drawn: it makes no words, and doesn't repeat or count up."""
     value = _IN_A_ROW.sub("", value)
     if len(value) < 12 or len(set(value)) < 7:
@@ -11363,7 +11364,7 @@ _IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _TWO_DIGITS = lazily(r"\D\d\d")
-UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
 )
@@ -11436,11 +11437,11 @@ def _rule_of(c: Candidate) -> str:
     """Return the id of the rule for a candidate's value."""
     if c.kind in ("auth", "pass", "secret") and is_login(c.value.encode("latin-1")):
         return "registry-auth"
-    if UUID_VALUE.match(c.value):
+    if _UUID_VALUE.match(c.value):
         return "uuid-key"
     if is_weak_password(c):
         return "weak-password"
-    return RULE_OF_KIND.get(c.kind, "credential")
+    return _RULE_OF_KIND.get(c.kind, "credential")
 
 
 def judge_span(
@@ -11510,7 +11511,7 @@ def _reason_against_value(value: str) -> str:
 
 def texts_to_search(value: str) -> dict[str, str]:
     """Return what the rows about a value look at, by where; those about words look at nothing random."""
-    return {"value": value, "plain value": "" if looks_random(value) else value}
+    return {"value": value, "plain value": "" if _looks_random(value) else value}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -11567,7 +11568,7 @@ def _counts_up(value: str) -> bool:
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
-    if not UUID_VALUE.match(value):
+    if not _UUID_VALUE.match(value):
         return False
     is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
     return bool(is_column) or not is_secret_name(c.name)
@@ -11575,11 +11576,13 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_named_otherwise(value: str, c: Candidate, path: _FileKind) -> bool:
     is_file = c.before.endswith("/") and bool(_FILE_NAME.search(c.name))
-    return is_file or bool(_LOCALE.match(c.name)) or (is_about_secret(c.name) and not UUID_VALUE.match(value))
+    return (
+        is_file or bool(_LOCALE.match(c.name)) or (is_about_secret(c.name) and not _UUID_VALUE.match(value))
+    )
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
-    if not path.is_translation or looks_random(value):
+    if not path.is_translation or _looks_random(value):
         return False
     return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
 
@@ -11600,7 +11603,7 @@ def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     is_verb = f"{c.before}{c.name}".endswith("to pass")
     if c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb)):
         return False  # a command
-    return bool(c.quote) or (c.language == "docs" and not looks_random(value))
+    return bool(c.quote) or (c.language == "docs" and not _looks_random(value))
 
 
 def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -11641,7 +11644,7 @@ def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is a word or an identifier in a lock file, or in minified code."""
-    return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
+    return path.is_package and bool(_IDENTIFIER.match(value)) and not _looks_random(value)
 
 
 def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
