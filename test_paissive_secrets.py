@@ -22097,7 +22097,7 @@ def test_a_nonce_is_no_more_than_medium():
         ('x = {"kty":"EC","x":"' + TOKEN + '", crv: 1}', None),
         ('x = {"kty":"EC","d":"' + TOKEN + '", ', None),
         ('x = {"d":"' + TOKEN + '", ' + " " * 4000 + '"kty":"EC"}', None),
-        *((f"<s3><{key}>kX9vuQ2m" + f"LwRt7pZs</{key}></s3>", None) for key in ("key", "Key")),
+        *((f"<s3><{key}>kX9vuQ2m" + f"LwRt7pZs</{key}></s3>", "key") for key in ("key", "Key")),
         (f"redis://:{LOGIN}@cache:6379", "url-password"),
         (f"https://{LOGIN}@host.internal/", None),
         (f"https://host.internal/a:b/{LOGIN}@c", None),
