@@ -5743,25 +5743,20 @@ def _is_reusable(connection: Any, response: Any) -> bool:
     if response.will_close or connection.stream.saw_interim or connection.stream.has_rest:
         return False
     # Some servers send a body all the same.
-    return response.status not in _NO_BODY or not _framing_of(response.headers)
+    return response.status not in _NO_BODY or not _has_framing(response.headers)
 
 
-def _framing_of(headers: Any) -> list[tuple[str, str]]:
-    """Return the headers that say where a body ends (RFC 9112, section 6)."""
-    return [
-        (name.lower(), value)
-        for name, value in headers.items()
-        if name.lower() in ("content-length", "transfer-encoding")
-    ]
+def _has_framing(headers: Any) -> bool:
+    """Return whether headers say where a body ends (RFC 9112, section 6)."""
+    return "content-length" in headers or "transfer-encoding" in headers
 
 
 def _has_clear_end(headers: Any) -> bool:
-    framing = _framing_of(headers)
-    if not framing:
-        return True  # it ends with the connection
-    name, value = framing[0]
-    form = "[0-9]{1,12}" if name == "content-length" else "(?i)chunked"
-    return len(framing) == 1 and bool(re.fullmatch(form, value.strip()))
+    lengths = headers.get_all("content-length", [])
+    codings = headers.get_all("transfer-encoding", [])
+    if not codings:  # without a length, it ends with the connection
+        return not lengths or (len(lengths) == 1 and bool(re.fullmatch("[0-9]{1,12}", lengths[0].strip())))
+    return not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]
 
 
 def _is_stale(connection: Any) -> bool:

@@ -11222,6 +11222,38 @@ def test_closing_revokes_the_tokens_of_own_logins_by_the_process_that_logged_in(
     assert store.get("a") == "v"  # by a new login
 
 
+def test_closing_waits_for_a_login_that_is_under_way_and_revokes_its_token(stub):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(request):
+        if b"/login/" in request:
+            asked.set()
+            go_on.wait(20)
+        return grants(100, "t1") if b"/login/" in request else http()
+
+    server = stub(answer)
+    store = server.store(**LDAP)
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(failure, store.get, "a")
+        assert asked.wait(20)
+        closing = pool.submit(store.close)
+        eventually(lambda: store._any_session.held is None and store._any_session is not None)
+        go_on.set()
+        closing.result(20)
+        reading.cancel()
+    revoked = [request for request in server.requests if b"revoke-self" in request]
+    assert [b"X-Vault-Token: t1\r\n" in request for request in revoked] == [True]
+
+
+def test_a_session_that_was_closed_logs_in_no_more(stub):
+    server = stub(lambda request: grants(100) if b"/login/" in request else http())
+    store = server.store(**LDAP)
+    session = store._session
+    store.close()
+    assert "the store was closed meanwhile" in refusal(session.call, "GET", "x")
+    assert (server.tries("/login/"), store.get("a")) == (0, "v")
+
+
 def test_a_token_that_may_not_revoke_leases_is_told_which_policy_is_missing(stub, capsys):
     server = stub(lambda request: http(b"{}", 403) if b"/revoke" in request else dynamic(request))
     store = server.store()
@@ -12443,6 +12475,111 @@ def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tm
     server.unseal(server.key)
     eventually(lambda: store.get("A_TOKEN") == "v")
     server.stop()
+
+
+class Adversary:
+    """A proxy in front of the real server that tampers with all of a response but its body."""
+
+    def __init__(self, dice):
+        self.dice, self.exchanges, self.earlier = dice, 0, [http()]
+        adversary = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                with contextlib.suppress(OSError, AttributeError):
+                    while adversary.pass_on(self.rfile, self.request):
+                        pass
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads, block_on_close = True, False
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        VAULT_PLACES.add(self.server.server_address[1])
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def pass_on(self, requests, client):
+        """Answer a request; returns whether the connection goes on."""
+        head = b""
+        while (line := requests.readline()) != b"\r\n":
+            if not line:
+                return False
+            head += line
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        body = requests.read(int(length[1])) if length else b""
+        with socket.create_connection(("127.0.0.1", bao().port)) as server:
+            server.sendall(head + b"Connection: close\r\n\r\n" + body)
+            whole = b"".join(iter(lambda: server.recv(1 << 16), b""))
+        tamper = self.dice.choice([self.none, self.interim, self.status, self.framing, self.cut, self.second])
+        tampered = tamper(whole.replace(b"Connection: close\r\n", b""))
+        self.exchanges += 1
+        self.earlier.append(whole)
+        cut_at = self.dice.randrange(len(tampered) + 1)
+        client.sendall(tampered[:cut_at])
+        time.sleep(self.dice.choice([0, 0, 0.002]))  # delayed
+        client.sendall(tampered[cut_at:])
+        return tamper != self.cut
+
+    def none(self, whole):
+        return whole
+
+    def interim(self, whole):
+        statuses = self.dice.choices([100, 101, 102, 103, 199], [9, 1, 9, 9, 9], k=self.dice.randint(1, 3))
+        return b"".join(b"HTTP/1.1 %d X\r\nLink: x\r\n\r\n" % status for status in statuses) + whole
+
+    def status(self, whole):
+        return re.sub(rb"\A(HTTP/1.1) \d+", rb"\1 %d" % self.dice.choice([101, 103, 204, 205, 304]), whole)
+
+    def framing(self, whole):
+        size = len(whole.partition(b"\r\n\r\n")[2])
+        lines = [b"Content-Length: %d" % n for n in (0, size, size - 1, size + 1, size // 2)]
+        lines += [
+            b"Transfer-Encoding: chunked",
+            b"Transfer-Encoding: identity",
+            b"X: y",
+            b"Connection: close",
+        ]
+        lines = b"\r\n".join(self.dice.choices(lines, k=self.dice.randint(1, 2)))
+        name = self.dice.choice([b"Content-Length: \\d+", b"Date: .*(?=\r)"])
+        return re.sub(name, lines, whole, count=1)
+
+    def cut(self, whole):
+        return whole[: self.dice.randrange(len(whole))]
+
+    def second(self, whole):
+        return whole + self.dice.choice(self.earlier)
+
+
+@pytest.mark.slow
+def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value():
+    dice, prefix = new_random(), "adversary" + uuid.uuid4().hex
+    adversary = Adversary(dice)
+    settings = {"addr": adversary.address, "prefix": prefix, "client_timeout": 0.5, "max_retries": 1}
+    stores = [bao().store(mount=mount, **settings) for mount in ("secret", "kv1")]
+    direct = [bao().store(mount=mount, prefix=prefix) for mount in ("secret", "kv1")]
+    possible = {}  # what each secret may hold, since errors leave it open
+    outcomes = Counter()
+    for number, store in itertools.product(range(8), direct):
+        store.set_fields(f"s{number}", {"id": f"s{number}", "value": f"s{number}: 0"})
+        possible[store.settings.mount, f"s{number}"] = {f"s{number}: 0"}
+    while adversary.exchanges < 2000:
+        kv, name = dice.randrange(2), f"s{dice.randrange(8)}"
+        values = possible[stores[kv].settings.mount, name]
+        new = f"{name}: {adversary.exchanges}"
+        try:
+            if dice.random() < 0.5:
+                assert stores[kv].get(name) in values
+            else:
+                values.add(new)
+                stores[kv].set(name, new)
+                values.clear(), values.add(new)
+            outcomes["done"] += 1
+        except ps.SecretsError:
+            outcomes["error"] += 1
+    for (mount, name), values in possible.items():
+        held = direct[mount == "kv1"].get_fields(name)
+        assert held.pop("value") in values and held == {"id": name}
+    assert min(outcomes["done"], outcomes["error"]) > 200
 
 
 def a_cluster(tmp_path):
