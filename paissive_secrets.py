@@ -5740,7 +5740,7 @@ def _response_class() -> Any:
 
 def _is_reusable(connection: Any, response: Any) -> bool:
     """Return whether the next bytes are certain to be of the next response."""
-    if response.will_close or connection.stream.saw_interim or connection.stream.has_rest:
+    if response.will_close or not connection.stream.is_plain or connection.stream.has_rest:
         return False
     # Some servers send a body all the same.
     return response.status not in _NO_BODY or not _has_framing(response.headers)
@@ -5777,6 +5777,7 @@ class _Receiver(io.RawIOBase):
     """What comes from a connection's socket, until its deadline and up to a size."""
 
     is_paused = False  # while it is, there is nothing to read
+    may_end = False  # whether the end of the connection is that of the response
 
     def __init__(self, connection: Any) -> None:
         self._sock, self._deadline = connection.sock, connection.deadline
@@ -5793,34 +5794,33 @@ class _Receiver(io.RawIOBase):
         self._budget -= size
         if self._budget < 0:
             raise _too_large_error()
+        if not size and not self.may_end:
+            raise ConnectionResetError  # http.client takes a head that is cut off for a whole one
         return size
 
 
 class _Stream(io.BufferedReader):
     """The socket and file that http.client reads one response from."""
 
-    saw_interim = False  # whether a response came before the final one
+    raw: _Receiver
+    is_plain = False  # whether no other response came before the final one
     has_rest = False  # whether more was received than http.client has read at its end
 
     def makefile(self, _mode: str) -> _Stream:
+        # If only a part of that has come, the connection is used no more, which costs little.
+        self.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.peek(10)))
         return self
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if line[-1:] != b"\n" and len(line) != size:
-            raise ConnectionResetError  # http.client takes a head that was cut off for a whole one
-        if re.match(rb"HTTP/\S*\s+1", line):
-            self.saw_interim = True
-        return line
-
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _MAX_RESPONSE:
+        if size is None or size < 0:
+            self.raw.may_end = True
+        elif size > _MAX_RESPONSE:
             raise _too_large_error()  # before room is made for it
         return super().read(size)
 
     def close(self) -> None:
         if not self.closed:
-            cast("_Receiver", self.raw).is_paused = True
+            self.raw.is_paused = True
             self.has_rest = bool(self.peek(1))
         super().close()
 
