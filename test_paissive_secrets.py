@@ -10086,7 +10086,7 @@ def test_a_server_is_trusted_by_file_folder_or_blindly(tmp_path):
     ):
         store = bao().store(addr=bao().tls, **trust)
         assert type(failure(store.get, "a")) is ps.NotFound
-    assert ("certificate", "not checked, since VAULT_SKIP_VERIFY is set") in store.status()
+    assert ("note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set") in store.status()
 
 
 def test_a_client_certificate_may_have_its_key_in_the_same_file(tmp_path):
