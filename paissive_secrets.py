@@ -2146,6 +2146,14 @@ class Store:
         """Return {variable: backend} of secrets that were moved elsewhere."""
         return {}
 
+    def reserved_settings(self) -> list[str]:
+        """Return the names in a .env that only this tool and Vault's may have, so no command gets them."""
+        return []
+
+    def layered_files(self) -> list[str]:
+        """Return the files beside a .env that other loaders read, too: .env.local, .env.production."""
+        return []
+
     def plain_settings(self) -> dict[str, str]:
         """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
         return {}
@@ -2872,6 +2880,10 @@ def _fits(value: str, quote: str) -> bool:
 # a configured dotenv file, write that file.
 
 
+# Of dotenv-rails, Next.js, Vite, Symfony and Laravel, each with its own order.
+_LAYER = r"\.env(?:\.(?:local|dev(?:elopment)?|prod(?:uction)?|test(?:ing)?|stag(?:e|ing)|preview|ci)){1,2}"
+
+
 class EnvironmentStore(Store):
     """Variables, NAME_FILE, systemd's credentials, then the dotenv file.
 
@@ -3049,6 +3061,17 @@ class EnvironmentStore(Store):
             if name in values:
                 found[variable] = values[name]
         return found
+
+    def reserved_settings(self) -> list[str]:
+        return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
+
+    def layered_files(self) -> list[str]:
+        path = self.plaintext_file()
+        if os.path.basename(path) != ".env":
+            return []
+        with suppress(OSError):
+            return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
+        return []
 
     def plain_settings(self) -> dict[str, str]:
         found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
@@ -9639,6 +9662,8 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
 
 def parse_interval(interval: Any, what: str) -> float:
     """Return the seconds of "30d" or of a number; BadValue, about `what`, if it isn't a valid interval."""
+    if isinstance(interval, str) and interval.isdigit():
+        raise BadValue(f"{what} has no unit", hint="write 30d, 12h, 90m or 2w")
     seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
     if not seconds or seconds == MAX_DURATION:
         raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
@@ -12755,7 +12780,6 @@ def install_hook(name: str) -> str:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
         file.write(begin + os.fsencode(f"{command} || exit 1\n"))
-    _set_merge_driver(find_in_repository(".")[0] + ".gitattributes")
     return path
 
 
@@ -12778,15 +12802,20 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
     return revisions
 
 
-def _set_merge_driver(path: str) -> None:
-    """Let git merge two baselines: any order of lines is fine, and so are repeated ones."""
+def set_merge_driver(path: str) -> bool:
+    """Let git merge two baselines: any order of lines is fine, and so are repeated ones.
+
+    Return whether the .gitattributes file had to change.
+    """
     rule = f"{BASELINE} merge=union\n".encode()
     with FileLock(path):
         text = read_file(path) if os.path.lexists(path) else b""
-        if rule not in text:
-            if text and not text.endswith(b"\n"):
-                text += b"\n"
-            rewrite(path, text + rule, 0o644)
+        if rule in text:
+            return False
+        if text and not text.endswith(b"\n"):
+            text += b"\n"
+        rewrite(path, text + rule, 0o644)
+        return True
 
 
 # === Files ===
@@ -14782,6 +14811,8 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
         dashes = words.index("--")
         command_line = words[dashes + 1 :]
         words = words[:dashes]
+    elif name == "run" and parser.parse_known_intermixed_args(words)[1]:  # as in: run ls -l
+        raise _no_command()
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
     args = parse(words)
@@ -14856,8 +14887,9 @@ def _suggest(word: str, known: Iterable[str], program: str) -> str:
     """Return a hint: the known word that is most like this one, or how to get help."""
     import difflib
 
-    near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {near[0]}?" if near else f"see: {program} --help"
+    names = {name.lstrip("-"): name for name in known}  # dashes are like any others
+    near = difflib.get_close_matches(word.lstrip("-"), names, 1)
+    return f"did you mean {names[near[0]]}?" if near else f"see: {program} --help"
 
 
 def _say(message: str) -> None:
@@ -15051,6 +15083,8 @@ def cmd_list(args: Namespace) -> None:
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
+    if not found:
+        _say_if_missing(store)
     if args.json:
         _print_value(names)
         return
@@ -15058,6 +15092,14 @@ def cmd_list(args: Namespace) -> None:
         print(name)
     if settings and not args.all:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
+
+
+def _say_if_missing(store: Store) -> None:
+    """Say that there is no store: nobody should take that for an empty one."""
+    try:
+        store.check_exists()
+    except Unavailable as error:
+        _say(f"note: {error}")
 
 
 @_command(
@@ -15125,14 +15167,35 @@ def cmd_run(args: Namespace) -> int:
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
     """
     if not args.command_line:
-        raise BadValue("no command to run", hint="put it after two dashes: run NAME -- CMD")
+        raise _no_command()
     environment, values = environment_with_secrets(args.store(), args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
+    _say_what_differs(args.store(), environment, {} if args.names else args.store().plain_settings())
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
+
+
+def _no_command() -> BadValue:
+    return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
+
+
+def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    """Say which variables the command doesn't get, and what it gets of a .env that may need a mask."""
+    keys = filter(is_store_credential, os.environ)
+    left_out = {name for name in keys if name not in environment and not name.startswith("PAISSIVE_")}
+    if settings:
+        left_out |= {name for name in store.reserved_settings() if name not in environment}
+    if left_out:
+        _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
+    shown = sorted(name for name in settings if looks_random(settings[name]))
+    if shown:
+        _say(f"note: settings are not masked, but these look random: {', '.join(map(printable, shown))}")
+    if settings and (layers := store.layered_files()):
+        files = ", ".join(map(printable, layers))
+        _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:
@@ -15750,6 +15813,9 @@ def cmd_hook_install(args: Namespace) -> None:
     """
     name = "pre-push" if args.pre_push else "pre-commit"
     _say(f"installed {install_hook(name)}")
+    attributes = os.path.relpath(find_in_repository(".")[0] + ".gitattributes")
+    if set_merge_driver(attributes):
+        _say(f"added a line to {attributes}, by which git merges baselines: commit it")
 
 
 @_command(_JSON, _arg("--trust FP", "confirm that the store here has this fingerprint"))

@@ -16603,6 +16603,9 @@ SECRETS = {"APP_TOKEN": SAFE, "PYTHONPATH": str(ROOT)}
 RUN = [sys.executable, "-m", MODULE.stem, "run"]
 
 
+NO_COMMAND = "no command to run; put it after two dashes: run -- CMD, or run NAME -- CMD\n"
+
+
 @pytest.fixture
 def run(monkeypatch, capfdbinary):
     """Run a command in this process, whose signals are left alone: (stdout, stderr, exit code)."""
@@ -16644,7 +16647,46 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
     ):
         assert run(*argv, URL="x://a:${secret:APP_TOKEN}@db", ODD=odd) == expected
     for argv in (["APP_TOKEN", "env"], ["--no-mask", "--"]):
-        assert run(*argv) == (b"", "no command to run; put it after two dashes: run NAME -- CMD\n", 2)
+        assert run(*argv) == (b"", NO_COMMAND, 2)
+
+
+def test_run_without_dashes_says_where_a_command_with_options_goes(say):
+    for command in ("ls", "ls -la", "./server --port 80", "A_TOKEN ls -l"):
+        assert say("run", *command.split()) == (2, NO_COMMAND), command
+
+
+NOT_PASSED = "note: not passed on, since it is for this tool or Vault: "
+
+
+def test_run_names_what_it_does_not_pass_on(run, here):
+    (here / ".env").write_text("VAULT_ADDR=x\nVAULT_TIMEOUT=9\nPAISSIVE_BACKEND=env\nLOG_FILE=app.log\n")
+    script = 'echo "$VAULT_TIMEOUT $LOG_FILE ${VAULT_ADDR-unset} ${VAULT_TOKEN-unset}"'
+    shown, said, _ = run(*sh(script), VAULT_TOKEN="s.of-no-interest")
+    assert shown == b"9 app.log unset unset\n"
+    assert NOT_PASSED + "PAISSIVE_BACKEND, VAULT_ADDR, VAULT_TOKEN\n" in said
+    assert NOT_PASSED + "VAULT_TOKEN\n" in run("APP_TOKEN", *sh(":"), VAULT_TOKEN="s.of-no-interest")[1]
+    assert "not passed on" not in run("VAULT_TOKEN", *sh(":"), VAULT_TOKEN="s.of-no-interest")[1]
+
+
+def test_run_names_settings_of_a_dotenv_file_that_look_random_for_they_are_shown(run, here):
+    drawn = "a3f5c9e1b2d4" * 2
+    (here / ".env").write_text(f"BLOB={drawn}\nAPP_MODE=development\nREGION=eu-central-1\n")
+    shown, said, _ = run(*sh("echo $BLOB"))
+    assert (shown, said) == (
+        f"{drawn}\n".encode(),
+        "note: settings are not masked, but these look random: BLOB\n",
+    )
+    assert run("APP_TOKEN", *sh(":"))[1] == ""  # which gets none of them
+
+
+def test_run_says_that_it_reads_one_of_several_layered_dotenv_files(run, here):
+    for name in (".env", ".env.local", ".env.production", ".env.test.local", ".env.example", ".envrc"):
+        (here / name).write_text("APP_MODE=development\n")
+    files = ".env.local, .env.production, .env.test.local"
+    said = f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program\n"
+    assert run(*sh(":"))[1] == said
+    (here / ".env").unlink()
+    assert run(*sh(":"))[1] == ""
 
 
 def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(run, tmp_path):
@@ -16894,7 +16936,11 @@ def test_run_says_what_it_can_where_the_system_says_nothing(monkeypatch, capfd):
 
 
 def test_run_without_masking_gives_the_command_the_same_environment(say, monkeypatch):
-    for name, text in {"APP_TOKEN": SAFE, "URL": "x://${secret:APP_TOKEN}", "VAULT_TOKEN": "own"}.items():
+    for name, text in {
+        "APP_TOKEN": SAFE,
+        "URL": "x://${secret:APP_TOKEN}",
+        "PAISSIVE_IDENTITY": "own",
+    }.items():
         monkeypatch.setenv(name, text)
     become = unittest.mock.Mock(side_effect=PermissionError(errno.EACCES, "Denied"))
     with monkeypatch.context() as patch:
@@ -16903,7 +16949,7 @@ def test_run_without_masking_gives_the_command_the_same_environment(say, monkeyp
         assert say("run", "--no-mask", "APP_TOKEN", "--", "a", "b") == (126, "can't run 'a': denied\n")
     program, argv, environment = become.call_args[0]
     assert (program, argv, environment["APP_TOKEN"]) == ("a", ["a", "b"], SAFE)
-    assert (environment["URL"], "VAULT_TOKEN" in environment) == (f"x://{SAFE}", False)
+    assert (environment["URL"], "PAISSIVE_IDENTITY" in environment) == (f"x://{SAFE}", False)
 
 
 def test_run_takes_a_path_through_a_file_for_absent(run, here):
@@ -24420,20 +24466,20 @@ def test_gitattributes_gets_a_line_of_its_own_where_it_lacks_that(folder):
         (f"{rule}*.png binary", f"{rule}*.png binary"),
     ):
         path.unlink(missing_ok=True) if before is None else path.write_text(before)
-        ps._set_merge_driver(".gitattributes")
+        ps.set_merge_driver(".gitattributes")
         assert path.read_text() == after
 
 
 def test_gitattributes_that_are_a_link_to_nothing_are_not_made(folder):
     (folder / ".gitattributes").symlink_to("elsewhere")
     with pytest.raises(FileNotFoundError):
-        ps._set_merge_driver(".gitattributes")
+        ps.set_merge_driver(".gitattributes")
     assert not (folder / "elsewhere").exists()
 
 
 def test_a_new_gitattributes_is_for_all_who_may_read_the_project(folder):
     before = os.umask(0o022)
-    ps._set_merge_driver(".gitattributes")
+    ps.set_merge_driver(".gitattributes")
     os.umask(before)
     assert (folder / ".gitattributes").stat().st_mode & 0o777 == 0o644
 
@@ -25588,6 +25634,8 @@ def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folde
 
 @pytest.mark.parametrize("first", [True, False])
 def test_baselines_of_two_branches_merge_once_the_hook_is_installed(repository, say, first):
+    said = "added a line to .gitattributes, by which git merges baselines: commit it\n"
+    assert say("hook", "install") == (0, f"installed .git/hooks/pre-commit\n{said}")
     assert say("hook", "install") == (0, "installed .git/hooks/pre-commit\n")
     assert (repository / ".gitattributes").read_text() == ".paissive-baseline merge=union\n"
     leak_all(repository, "0.py")
@@ -28035,8 +28083,7 @@ def test_a_canary_shows_in_no_output_argument_list_or_file(repository, monkeypat
     everything = "".join(searched).encode() + b"".join(files)
     wanted = (b"value of A_TOKEN", b"cat-file", b"ABSENT", b"11 ***")
     assert [text for text in wanted if text not in everything] == []
-    encodings = set().union(*(ps.encodings_of(value) for value in (*values.values(), found)))
-    assert [spelling for spelling in encodings if spelling in everything] == []
+    assert ps.Encodings([*values.values(), found]).find(everything) == []
 
 
 LOCAL = """
@@ -28402,6 +28449,24 @@ def test_an_option_that_takes_several_words_may_be_repeated(folder, say):
         "github-token",
     )
     assert (said[0], said[1].endswith("note: auditing . without b, c, d\n")) == (0, True)
+
+
+def test_no_option_is_suggested_that_is_like_another_only_by_its_dashes(say):
+    program = os.path.basename(sys.argv[0])
+    assert say("get", "A", "--show") == (2, f"unrecognized arguments; see: {program} get --help\n")
+    assert say("get", "A", "--jsno") == (2, "unrecognized arguments; did you mean --json?\n")
+
+
+def test_list_says_that_there_is_no_store(say, tmp_path):
+    hint = "mount or copy it, or let the first set create it"
+    said = f"note: there is no store in {tmp_path / '.paissive'}; {hint}\n"
+    assert say("list", "--backend", "file") == (0, said)
+
+
+def test_an_interval_needs_its_unit(say):
+    for command in (["rotate", "schedule", "A", "--every", "30"], ["list", "--old", "30"]):
+        status, said = say(*command)
+        assert (status, said.split(" ", 1)[1]) == (2, "has no unit; write 30d, 12h, 90m or 2w\n")
 
 
 def test_options_may_stand_anywhere(say, monkeypatch):
