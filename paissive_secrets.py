@@ -11137,7 +11137,7 @@ def _marks(c: Candidate) -> list[str]:
     found = [f"has {part}" for part in parts]
     if is_weak(c.value):
         found.append(f"weak {c.kind}")
-    if _looks_random(c.value):
+    if looks_random(c.value):
         found.append(f"drawn {c.kind if is_secret_name(c.name) else '-'}")
     return found
 
@@ -11147,7 +11147,7 @@ def _ends_telltale(name: str) -> bool:
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
 
-def _looks_random(value: str) -> bool:
+def looks_random(value: str) -> bool:
     """Return whether a long part of it was drawn: it makes no words, and doesn't repeat or count up."""
     value = _IN_A_ROW.sub("", value)
     if len(value) < 12 or len(set(value)) < 7:
@@ -11531,7 +11531,7 @@ def _reason_against_value(value: str) -> str:
 
 def texts_to_search(value: str) -> dict[str, str]:
     """Return what the rows about a value look at, by where; those about words look at nothing random."""
-    return {"value": value, "plain value": "" if _looks_random(value) else value}
+    return {"value": value, "plain value": "" if looks_random(value) else value}
 
 
 def is_weak_password(c: Candidate) -> bool:
@@ -11602,7 +11602,7 @@ def _is_named_otherwise(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
-    if not path.is_translation or _looks_random(value):
+    if not path.is_translation or looks_random(value):
         return False
     return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
 
@@ -11623,7 +11623,7 @@ def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     is_verb = f"{c.before}{c.name}".endswith("to pass")
     if c.quote != "`" and (c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb)):
         return False  # a command
-    return bool(c.quote) or (c.language == "docs" and not _looks_random(value))
+    return bool(c.quote) or (c.language == "docs" and not looks_random(value))
 
 
 def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -11664,7 +11664,7 @@ def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is a word or an identifier in a lock file, or in minified code."""
-    return path.is_package and bool(_IDENTIFIER.match(value)) and not _looks_random(value)
+    return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
 
 
 def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:

@@ -19931,7 +19931,7 @@ def test_what_is_no_secret_drops_its_proofs_and_keeps_secrets(row):
     # A place is the start or the end of a line, a value that looks random is not plain.
     def drops(text):
         text = text.encode().decode("latin-1")
-        return bool(row.regex.search(text)) and not (row.where == "plain value" and ps._looks_random(text))
+        return bool(row.regex.search(text)) and not (row.where == "plain value" and ps.looks_random(text))
 
     assert [text for text in proofs_of(row, "-") if not drops(text)] == []
     assert [text for text in proofs_of(row, "+") if drops(text)] == []
@@ -21231,12 +21231,12 @@ def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
     values += "k8#tulip!x9q@z k8#TULIP!x9q@z k8#cxbil1vldnc "
     values += "k8#v2p!x9q@ k8#summer!9q@z ing#on#!sting ing!kst!Qkx79"
     values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
-    drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps._looks_random(value)]
+    drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps.looks_random(value)]
     assert drawn == values.split()[:13]
     of_code = "\"'()[]{}<>=;`+"
     for char in string.punctuation:  # the third symbol in words
         drawn = char not in f"{of_code}_-.,/:\\#%"
-        assert ps._looks_random(f"the#on%er{char}inse") == drawn, char
+        assert ps.looks_random(f"the#on%er{char}inse") == drawn, char
 
 
 def test_the_symbols_of_a_value_are_those_that_no_name_number_or_path_has():
@@ -21295,7 +21295,7 @@ def test_a_drawn_value_is_a_long_mixture_behind_any_words():
         ("station_dj0nmek36bustj2dcskbu_station_administration_the", True),
         ("the_recreation_the_hytrd64rd5u1", False),
     ):
-        assert ps._looks_random(ps.make_samples(shape)) == is_drawn, shape
+        assert ps.looks_random(ps.make_samples(shape)) == is_drawn, shape
 
 
 def test_a_setting_of_a_password_to_a_word_is_a_finding_of_its_own():
