@@ -14039,6 +14039,79 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     assert said.endswith(NEXT)
 
 
+# What other programs read .env with, and print: all variables that they see then, as JSON.
+SHOW_NODE = "console.log(JSON.stringify(process.env))"
+LOADERS = {
+    "python-dotenv": lambda: [
+        sys.executable,
+        "-c",
+        f"import json, os; from {package('dotenv').__name__} import load_dotenv"
+        "; load_dotenv('.env'); print(json.dumps(dict(os.environ)))",
+    ],
+    "dotenv": lambda: [
+        tool("node"),
+        "-e",
+        f"require({json.dumps(str(npm('dotenv')))}).config({{quiet: true}}); {SHOW_NODE}",
+    ],
+    "dotenv-expand": lambda: [
+        tool("node"),
+        "-e",
+        f"const read = require({json.dumps(str(npm('dotenv')))}).config({{quiet: true}});"
+        f" require({json.dumps(str(npm('dotenv-expand')))}).expand(read); {SHOW_NODE}",
+    ],
+    "@next/env": lambda: [
+        tool("node"),
+        "-e",
+        f"require({json.dumps(str(npm('@next/env')))}).loadEnvConfig('.', false, {{info() {{}}}})"
+        f"; {SHOW_NODE}",
+    ],
+    "Ruby's dotenv": lambda: [
+        needs("Ruby's dotenv", has_ruby_dotenv() and tool("ruby")),
+        "-rdotenv",
+        "-rjson",
+        "-e",
+        "Dotenv.load('.env'); puts JSON.dump(ENV.to_h)",
+    ],
+}
+ENV_OF_ANY_PROGRAM = f"""\
+# the app
+DB_HOST=localhost
+DB_USER="app"
+export DB_PASSWORD='p)w"9#{RANDOM}'   # ask Ada
+API_KEY={RANDOM}
+SECRET_KEY=k3)s8f'{RANDOM[:5]}`"({RANDOM}
+SMTP_PASSWORD="with spaces # {RANDOM}"
+DATABASE_URL="postgres://${{DB_USER}}:${{API_KEY}}@db/app"
+STRANGE_TOKEN=ab#cd
+SENTRY_DSN=
+SMTP_PORT=25
+VITE_KEY={RANDOM}
+"""
+
+
+def has_ruby_dotenv():
+    ruby = shutil.which("ruby")
+    return ruby and subprocess.run([ruby, "-rdotenv", "-e", ""], stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_program_sees_the_same_after_an_import_and_no_secret_without_run(loader, env_file, say):
+    def seen(variables):
+        plain = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
+        printed = json.loads(subprocess.check_output(LOADERS[loader](), env={**plain, **variables}))
+        return {name: printed[name] for name in ps.Dotenv(ENV_OF_ANY_PROGRAM).assigned if name in printed}
+
+    env_file.write_text(ENV_OF_ANY_PROGRAM)
+    before = seen({})
+    assert say("import", ".env", "--backend", "file")[0] == 0
+    after = seen(ps.environment_with_secrets(ps.FileStore())[0])
+    moved = {"DB_PASSWORD", "API_KEY", "SECRET_KEY", "SMTP_PASSWORD"}
+    composed = {"DATABASE_URL"} if loader == "dotenv" else set()  # which it doesn't complete by itself
+    assert {name for name in before if before[name] != after.get(name)} == composed
+    assert after["DATABASE_URL"] == f"postgres://app:{RANDOM}@db/app"
+    assert before.keys() - seen({}).keys() == moved
+
+
 @pytest.mark.parametrize(
     "name", [".env", ".env.local", "prod.env", "env.production", "app-env", ".ENV_example"]
 )
