@@ -4401,6 +4401,7 @@ class FileStore(Store):
             self._opened.access = source, found
             if found.failing > found.opened and self._source() == source:
                 raise self._not_in_use_error(found)
+            self._warn_if_unknown(found)
         self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *found.keys.all())))
         return found
 
@@ -4443,7 +4444,7 @@ class FileStore(Store):
             problem = f"these members' files in {self._members} hold different identities"
             names = ", ".join(access.member for access in found)
             raise Unsafe(f"{problem}: {names}", hint="see who wrote them: git log")
-        self._begin_using(found[0])
+        self._check_hides_none(found[0])
         return found[0]
 
     def _all_access(self, own: tuple[Identity, ...], known: KnownStore) -> list[_Access]:
@@ -4574,14 +4575,17 @@ class FileStore(Store):
         for error in problems.values():
             warn_once(str(error))
 
-    def _begin_using(self, access: _Access) -> None:
-        """Say which store this is, since nobody confirmed it; raise Unsafe if it hides one that is known."""
-        found = _fingerprint(access.keys.seal_to)
+    def _check_hides_none(self, access: _Access) -> None:
+        """Raise Unsafe for an unknown store that is found first, below the folder of one that is known."""
         above = known_store_above(self.folder, self._cache) if self._is_found else ""
         if above:
+            found = _fingerprint(access.keys.seal_to)
             hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
             raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
-        if access.how != "password":
+
+    def _warn_if_unknown(self, access: _Access) -> None:
+        if access.how != "password" and not known_store(self.folder, self._cache).how:
+            found = _fingerprint(access.keys.seal_to)
             hint = f"compare its fingerprint with another member's, then: status --trust {found}"
             warn_once(f"{self.folder} was never confirmed here; {hint}")
 
@@ -4766,7 +4770,7 @@ class FileStore(Store):
         access = self._open_by_password()
         known = known_store(self.folder, self._cache)
         if not known.how:
-            self._begin_using(access)
+            self._check_hides_none(access)
         elif not known.fits(*access.keys.fingerprints()):
             raise self._replaced_error(access, known)
         return access

@@ -8247,6 +8247,200 @@ def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(fil
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
 
 
+PLANTED = "planted-" + "value"
+SIX_NAMES = [f"S{n}" for n in range(6)]
+
+
+class Person:
+    """Somebody with a state folder of their own, and a key or the master password."""
+
+    def __init__(self, name, folder, password=""):
+        self.key, self.password = ps.Identity.generate(), password
+        self.state = str(folder / f"state-{name}")
+
+    @contextlib.contextmanager
+    def at(self, folder):
+        """Work in this folder, as in a process of one's own."""
+        before = os.getcwd()
+        os.chdir(folder)
+        ps.warn_once.cache_clear()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("XDG_STATE_HOME", self.state)
+            patched.setenv("PAISSIVE_MASTER_PASSWORD", self.password)
+            patched.setenv("PAISSIVE_IDENTITY", "" if self.password else self.key.reveal())
+            yield ps.FileStore()
+        os.chdir(before)
+
+    def confirm(self, folder):
+        with self.at(folder) as store:
+            store.trust(pin_of(store))
+
+
+def plant_in(store):
+    """Set a value, and schedule its rotation by a command, a long time ago."""
+    store.set("S1", PLANTED)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ps, "utc_now", lambda: "2001-01-01T00:00:00Z")
+        ps.SecretRotation(store).schedule(
+            "S1", "30d", generate=f"command:touch {shlex.quote(PWNED)}; echo new"
+        )
+
+
+PWNED = os.path.join(tempfile.gettempdir(), f"paissive-{uuid.uuid4().hex}")  # made by a planted command
+
+
+@pytest.fixture
+def attacked(store_folder, tmp_path):
+    """A repository with a store of six secrets and two members, its people, and what a leaver has of it."""
+    everybody = {name: Person(name, tmp_path) for name in ("ada", "bob", "eve")}
+    everybody["owner"] = Person("owner", tmp_path, PASSWORD)
+    (tmp_path / "repository/sub").mkdir(parents=True)
+    with everybody["owner"].at(tmp_path / "repository") as store:
+        store.set_all({name: f"value of {name}" for name in SIX_NAMES})
+        for name in ("ada", "bob"):
+            store.add_member(name, str(everybody[name].key.recipient()))
+    shutil.copytree(tmp_path / "repository/.paissive", tmp_path / "leaver/.paissive")
+    yield types.SimpleNamespace(folder=tmp_path / "repository", leaver=tmp_path / "leaver", **everybody)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(PWNED)
+
+
+def copy_planted(theirs, ours):
+    """Put an entry, its policy and ada's files in the place of the real ones."""
+    for file in (
+        "secrets/S1.age",
+        "rotation/S1.age",
+        "members/ada/identity.age",
+        "members/ada/recipient.age",
+    ):
+        (ours / file).parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(theirs / file, ours / file)
+
+
+def make_theirs(eve, ada, folder):
+    """The store of a stranger who knows ada's public key."""
+    folder.mkdir(exist_ok=True)
+    eve.password = "eve's password"
+    with eve.at(folder) as store:
+        store.set("S1", "first")
+        store.add_member("ada", str(ada.key.recipient()))
+        plant_in(store)
+    return folder / ".paissive"
+
+
+# Each attack first yields, once all is as it is when a member confirms the store.
+
+
+def plant_entries(team):
+    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
+    yield
+    copy_planted(theirs, team.folder / ".paissive")
+
+
+def plant_entries_for_a_key(team):
+    """Without members, ada's own key would have to pass for the store's."""
+    ours, recipient = team.folder / ".paissive", team.ada.key.recipient()
+    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
+    with team.eve.at(theirs.parent) as store:
+        own = ps.Identity(store.reveal_identity())
+    yield
+    copy_planted(theirs, ours)
+    shutil.rmtree(ours / "members")
+    for file in ("secrets/S1.age", "rotation/S1.age"):
+        (ours / file).write_bytes(ps.seal(ps.unseal((theirs / file).read_bytes(), own), recipient))
+    (ours / "version.age").write_bytes(ps.seal(b'{"version": "2"}', recipient))
+
+
+def remove_bob(team):
+    """The owner removes bob, who plants things in his older copy of the store."""
+    with team.owner.at(team.folder) as store:
+        store.rekey(without="bob")
+    team.bob.confirm(team.leaver)
+    with team.bob.at(team.leaver) as store:
+        plant_in(store)
+    return team.leaver / ".paissive"
+
+
+def plant_older_entries(team):
+    theirs = remove_bob(team)
+    yield
+    copy_planted(theirs, team.folder / ".paissive")
+
+
+def put_older_store_back(team):
+    theirs = remove_bob(team)
+    yield
+    shutil.rmtree(team.folder / ".paissive")
+    shutil.copytree(theirs, team.folder / ".paissive")
+
+
+def put_store_in_its_place(team):
+    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
+    yield
+    shutil.rmtree(team.folder / ".paissive")
+    shutil.copytree(theirs, team.folder / ".paissive")
+
+
+def put_store_below(team):
+    theirs = make_theirs(team.eve, team.ada, team.folder.parent / "evil")
+    yield
+    shutil.copytree(theirs, team.folder / "sub/.paissive")
+
+
+MIXED, OTHER = "WrongKey: the store's identity does not open most of", "has the fingerprint"
+CAN_NOT_TELL = "never confirmed"  # whoever never confirmed a store may read another, and nothing else
+# What is done, and what who has never confirmed the store meets, who has before it, and who has after it.
+ATTACKS = {
+    "entries of a stranger's": (plant_entries, MIXED, OTHER, OTHER),
+    "entries for a member's key": (plant_entries_for_a_key, MIXED, OTHER, OTHER),
+    "entries of a leaver's": (plant_older_entries, MIXED, MIXED, OTHER),
+    "a leaver's older store": (put_older_store_back, CAN_NOT_TELL, "", OTHER),
+    "a stranger's store": (put_store_in_its_place, CAN_NOT_TELL, OTHER, OTHER),
+    "a stranger's store below": (put_store_below, CAN_NOT_TELL, "hides the store", "hides the store"),
+}
+
+
+@pytest.mark.parametrize("when", ["new", "before", "after"])
+@pytest.mark.parametrize("what", ATTACKS)
+def test_who_can_write_to_the_folder_gets_no_command_run_and_nothing_read_by_who_knows_the_store(
+    what, when, attacked
+):
+    attack, *outcomes = ATTACKS[what]
+    outcome = outcomes[["new", "before", "after"].index(when)]
+    steps = attack(attacked)
+    if when == "before":
+        attacked.ada.confirm(attacked.folder)
+    next(steps)
+    if when == "after":
+        attacked.ada.confirm(attacked.folder)
+    assert list(steps) == []
+    folder = attacked.folder / ("sub" if "below" in what else ".")
+    assert (folder / ".paissive/secrets/S1.age").exists() and (folder / ".paissive/rotation/S1.age").exists()
+    with attacked.ada.at(folder) as store:
+        rotation = ps.SecretRotation(store)
+        if outcome in ("", CAN_NOT_TELL):
+            assert store.get("S1") == PLANTED
+        else:
+            assert outcome in refusal(store.get, "S1")
+        if outcome:
+            said = "never confirmed" if outcome == CAN_NOT_TELL else outcome
+            for act in (rotation.rotate_due, lambda: rotation.rotate("S1"), lambda: store.set("S1", "new")):
+                assert re.search(f"{said}|does not open", refusal(act))
+            assert not os.path.exists(PWNED)
+
+
+@pytest.mark.parametrize("what", ATTACKS)
+def test_whoever_has_made_a_store_is_told_of_another_in_its_place_even_by_password(what, attacked):
+    list(ATTACKS[what][0](attacked))
+    if what == "a stranger's store below":
+        attacked.owner.password = attacked.eve.password  # or it would not even open
+    with attacked.owner.at(attacked.folder / ("sub" if "below" in what else ".")) as store:
+        for act in (lambda: store.get("S1"), ps.SecretRotation(store).rotate_due):
+            expected = r"has the fingerprint|hides the store|does not open"
+            assert re.search(expected, refusal(act))
+        assert not os.path.exists(PWNED)
+
+
 def committed(folder):
     git(folder, "init", "-q", "-b", "main")
     commit(folder)
