@@ -4003,7 +4003,8 @@ def record_problem() -> str:
     folder = path
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
-    return "" if os.access(folder, os.W_OK) else f"{folder} can't be written to"
+    can_write = os.path.isdir(os.path.dirname(path)) or os.path.isdir(folder)
+    return "" if can_write and os.access(folder, os.W_OK) else f"{folder} can't be written to"
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:

@@ -6853,6 +6853,255 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(state, st
     assert not store_folder.exists()
 
 
+# === Known stores ===
+
+
+def record_file():
+    return Path(os.environ["XDG_STATE_HOME"], "paissive/known_stores")
+
+
+def records():
+    """{path of a store: the fingerprints that are recorded}"""
+    stores = json.loads(record_file().read_text())["stores"]
+    return {place: row["fingerprints"] for place, row in stores.items()}
+
+
+def test_who_makes_or_rekeys_a_store_has_it_recorded(files, store_folder, tmp_path):
+    assert records() == {str(store_folder): [pin_of(files)]}
+    assert stat.S_IMODE(record_file().stat().st_mode) == 0o600
+    assert stat.S_IMODE(record_file().parent.stat().st_mode) == 0o700
+    fingerprint = files.rekey()
+    assert records() == {str(store_folder): [fingerprint]}
+    ps.FileStore(tmp_path / "other").set("DB", "1")
+    assert set(records()) == {str(store_folder), str(tmp_path / "other")}
+
+
+def test_a_store_is_recorded_for_its_real_path(files, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(".")
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(tmp_path / "link/.paissive"))
+    assert dict(ps.FileStore().status())["known"] == "confirmed on this machine"
+
+
+def test_the_record_is_where_the_xdg_specification_has_it(store_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for number, setting in enumerate(("", "relative/folder")):  # which the specification has us ignore
+        monkeypatch.setenv("XDG_STATE_HOME", setting)
+        ps.FileStore(tmp_path / str(number)).set("DB", "1")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home/.local/state"))
+    assert set(records()) == {str(tmp_path / "0"), str(tmp_path / "1")}
+
+
+def test_a_damaged_record_is_an_error(files):
+    row = '{"stores": {"/x": {"fingerprints": %s}}}'
+    for text in ("{", "[]", "{}", '{"stores": []}', '{"stores": {"/x": 1}}', row % '"x"', row % "[1]"):
+        record_file().write_text(text)
+        for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore().set("DB", "1"), files.rekey):
+            assert refusal(act).startswith(f"BadValue: {record_file()}")
+    record_file().write_bytes(b"\xff")
+    assert refusal(ps.FileStore().get, "DB").startswith(f"BadValue: {record_file()} is not UTF-8")
+
+
+def test_a_record_that_others_can_write_is_not_believed(files):
+    record_file().chmod(0o666)
+    hint = f"see what is in it, then: chmod go-w {record_file()}"
+    assert refusal(ps.FileStore().get, "DB") == f"Unsafe: others can write {record_file()}; {hint}"
+
+
+def test_a_record_that_can_not_be_read_is_an_error(files):
+    record_file().unlink()
+    record_file().mkdir()
+    assert refusal(ps.FileStore().get, "DB").startswith(f"Unsafe: {record_file()} is not a file")
+
+
+def test_stores_that_are_made_at_the_same_time_are_all_recorded(store_folder, tmp_path):
+    def make(number):
+        ps.FileStore(tmp_path / str(number)).set("DB", "1")
+
+    assert ended(*(in_child(functools.partial(make, number)) for number in range(8))) == [0] * 8
+    assert set(records()) == {str(tmp_path / str(number)) for number in range(8)}
+
+
+@pytest.fixture
+def no_state(tmp_path, monkeypatch):
+    """A state folder that can't be made, not even by root."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file/state"))
+
+
+def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
+    no_state, store_folder, tmp_path, say
+):
+    store = ps.FileStore()
+    store.set("DB", "1")
+    store.rekey()
+    store.set("DB", "2")
+    assert store.get("DB") == "2"
+    known = f"no, and it can't be remembered: {tmp_path}/file can't be written to"
+    assert dict(store.status())["known"] == f"{known}; set PAISSIVE_STORE_FINGERPRINT"
+    said = say("status", "--trust", pin_of(store), "--backend", "file")
+    problem = f"this can't be remembered: {tmp_path}/file can't be written to"
+    assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
+
+
+def test_a_rekey_that_could_not_be_recorded_changes_nothing(files, monkeypatch):
+    def fail(path, data, mode=0o600):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    before = tree(), records()
+    monkeypatch.setattr(ps, "rewrite", fail)
+    problem = f"Unavailable: can't write {record_file()}: Read-only file system"
+    for act in (files.rekey, lambda: files.rekey(without="bob")):
+        assert refusal(act).startswith((problem, "NotFound"))
+    assert (tree(), records()) == before
+
+
+def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next_write(files, store_folder):
+    old = pin_of(files)
+    new = files.rekey()
+    ps.record_store(str(store_folder), [old, new], "")
+    files.set("DB", "1")
+    assert records() == {str(store_folder): [new]}
+
+
+def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, store_folder):
+    for folder in ("a", "a/b", "a/b/c", "a/b/c/d"):
+        (tmp_path / folder / ".paissive").mkdir(parents=True)
+    below, cache = str(tmp_path / "a/b/c/d/.paissive"), ps.FileCache()
+    assert ps.known_store_above(below, cache) == ""
+    ps.record_store(str(tmp_path / "a/.paissive"), ["x"], "")
+    assert ps.known_store_above(below, cache) == str(tmp_path / "a/.paissive")
+    ps.record_store(str(tmp_path / "a/b/.paissive"), ["y"], "")
+    assert ps.known_store_above(below, cache) == str(tmp_path / "a/b/.paissive")
+    assert ps.known_store_above("/.paissive", cache) == ""
+
+
+def test_who_never_confirmed_a_store_reads_it_with_a_warning_and_changes_nothing(
+    team, files, monkeypatch, say
+):
+    files.policy_store().set("DB", '{"every": "1s", "generate": ["touch", "ran"]}')
+    opened_by(team["ada"], monkeypatch)
+    pin = pin_of(files)
+    forget_stores(monkeypatch)
+    before = tree()
+    warning = f"warning: {files.folder} was never confirmed here; compare its fingerprint with another "
+    advice = f"then: status --trust {pin}\n"
+    assert say(*GETTING) == (0, f"db-value{warning}member's, {advice}")
+    refused = f"{files.folder} was never confirmed, so nothing is changed or run; compare {pin} with what "
+    refused += f"another member's status shows, {advice}"
+    eve = str(ps.Identity.generate().recipient())
+    for argv in (["set", "NEW"], ["member", "add", "eve", eve], ["rotate", "now", "DB"], ["password"]):
+        assert say(*argv, "--backend", "file", stdin="x") == (2, refused)
+    assert (tree(), Path("ran").exists()) == (before, False)
+    assert not record_file().exists()
+
+
+@pytest.mark.parametrize("how", ["confirmed", "pinned", "by password"])
+def test_who_knows_which_store_it_is_may_change_it(how, team, files, monkeypatch, say):
+    pin = pin_of(files)
+    opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    if how == "confirmed":
+        status, said = say("status", "--trust", pin, "--backend", "file")
+        assert status == 0 and "\nknown      confirmed on this machine\n" in said and "warning" not in said
+    elif how == "pinned":
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", f"{'0' * 32}, {pin}")
+        assert dict(ps.FileStore().status())["known"] == "pinned by PAISSIVE_STORE_FINGERPRINT"
+    else:
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)  # beside the identity
+    assert say("set", "NEW", "--backend", "file", stdin="1")[0] == 0
+    assert ps.FileStore().get("NEW") == "1"
+
+
+def test_a_password_of_another_store_confirms_none(team, files, monkeypatch):
+    opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    KEY_FILE.write_bytes(ps.seal(ps.Identity.generate().reveal().encode(), ps.Passphrase(PASSWORD, FAST)))
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    assert "was never confirmed" in refusal(ps.FileStore().set, "NEW", "1")
+
+
+def test_an_empty_store_can_be_confirmed(team, files, monkeypatch):
+    for name in list(files.names()):
+        files.delete(name)
+    pin = pin_of(files)
+    forget_stores(monkeypatch)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert "was never confirmed" in refusal(as_ada.set, "NEW", "1")
+    as_ada.trust(pin)
+    as_ada.set("NEW", "1")
+
+
+def test_what_is_confirmed_is_what_is_there(team, files, monkeypatch):
+    pin = pin_of(files)
+    said = f"Unsafe: {files.folder} has the fingerprint {pin}, not {'0' * 32}; compare again"
+    assert refusal(files.trust, "0" * 32) == said
+    assert refusal(ps.FileStore("absent").trust, pin).startswith("Unavailable: there is no store in")
+    assert "only the file backend" in refusal(ps.MemoryStore().trust, pin)
+
+
+def test_a_store_is_confirmed_if_most_of_it_opens_and_the_rest_is_named(files, monkeypatch, capsys):
+    files.set_all({"A": "1", "B": "2"})
+    files.delete("app/db")
+    pin = pin_of(files)
+    forget_stores(monkeypatch)
+    sealing('{"name": "DB", "value": "VALUE"}')(DB)
+    files.trust(pin)
+    said = f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB, then set it again\n"
+    assert capsys.readouterr().err == f"paissive_secrets: warning: {said}"
+    assert files.get("A") == "1"
+    forget_stores(monkeypatch)
+    for name in ("A", "B"):
+        sealing('{"name": "DB", "value": "VALUE"}')(DB.with_stem(name))
+    assert "does not open most of" in refusal(files.trust, pin)
+    assert not record_file().exists()
+
+
+def test_of_two_that_a_members_key_opens_the_one_with_the_fingerprint_is_confirmed(team, files, monkeypatch):
+    plant_member("aaa", team["ada"], ps.Identity.generate())
+    pin = pin_of(files)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    assert "hold different identities" in refusal(as_ada.get, "DB")
+    as_ada.trust(pin)
+    assert as_ada.get("DB") == "db-value"
+
+
+def test_another_identity_than_the_recorded_one_is_refused_with_the_commit_that_brought_it(
+    team, files, monkeypatch, tmp_path
+):
+    committed(tmp_path)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    as_ada.trust(old := pin_of(as_ada))
+    state = os.environ["XDG_STATE_HOME"]
+    with monkeypatch.context() as patched:
+        forget_stores(patched)
+        new = opened_by_password(patched).rekey()
+    brought = commit(tmp_path)[:7]
+    assert os.environ["XDG_STATE_HOME"] == state
+    said = refusal(as_ada.get, "DB")
+    author = git(tmp_path, "log", "-1", "--format=%an").strip()
+    problem = f"Unsafe: {files.folder} has the fingerprint {new}, not {old}; somebody replaced its identity"
+    ask = f"ask whoever runs rekey here, and if it was meant: status --trust {new}"
+    assert said == f"{problem} in commit {brought} by {author}; {ask}"
+    as_ada.trust(new)
+    assert as_ada.get("DB") == "db-value"
+
+
+def test_a_store_opened_by_password_needs_no_state_folder(files, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/nowhere")
+    files.set("NEW", "1")
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value", "NEW": "1"}
+
+
+def test_a_member_who_is_recorded_has_one_file_opened_whoever_else_is_there(files, team, monkeypatch):
+    as_ada = opened_by(team["bob"], monkeypatch)
+    as_ada.trust(pin_of(as_ada))
+    read, read_file = [], ps.read_file
+    monkeypatch.setattr(ps, "read_file", lambda path, **more: read.append(path) or read_file(path, **more))
+    assert ps.FileStore().get("DB") == "db-value"
+    assert [path for path in read if "members/ada" in path] == []
+
+
 # === Sealed files ===
 
 GETTING = ("get", "DB", "--backend", "file")
