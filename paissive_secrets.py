@@ -5004,9 +5004,12 @@ class FileStore(Store):
             if self._is_new():
                 self._create()
             keys = self._keys_to_write()
-            is_done = not os.path.lexists(self._previous_file)
-            if is_done and len(recorded_store(self.folder, self._cache).fingerprints) > 1:
-                self._record([_fingerprint(keys.seal_to)])  # the rekey was killed as it ended
+            if keys.older and os.path.lexists(self._previous_file):
+                # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
+                self._finish_rekey(keys, ())
+                keys = self._keys_to_write()
+            if len(recorded_store(self.folder, self._cache).fingerprints) > 1 and not keys.older:
+                self._record([_fingerprint(keys.seal_to)])
             yield keys
 
     def _create(self) -> None:
