@@ -6879,7 +6879,7 @@ def test_who_makes_or_rekeys_a_store_has_it_recorded(files, store_folder, tmp_pa
 def test_a_store_is_recorded_for_its_real_path(files, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(".")
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(tmp_path / "link/.paissive"))
-    assert dict(ps.FileStore().status())["known"] == "confirmed on this machine"
+    assert dict(ps.FileStore().status())["known"] is True
 
 
 def test_the_record_is_where_the_xdg_specification_has_it(store_folder, tmp_path, monkeypatch):
@@ -6936,8 +6936,10 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     store.rekey()
     store.set("DB", "2")
     assert store.get("DB") == "2"
-    known = f"no, and it can't be remembered: {tmp_path}/file can't be written to"
-    assert dict(store.status())["known"] == f"{known}; set PAISSIVE_STORE_FINGERPRINT"
+    advice = (
+        f"it can't be remembered here: {tmp_path}/file can't be written to; set PAISSIVE_STORE_FINGERPRINT"
+    )
+    assert (dict(store.status())["known"], dict(store.status())["note"]) == (False, advice)
     said = say("status", "--trust", pin_of(store), "--backend", "file")
     problem = f"this can't be remembered: {tmp_path}/file can't be written to"
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
@@ -7002,10 +7004,10 @@ def test_who_knows_which_store_it_is_may_change_it(how, team, files, monkeypatch
     forget_stores(monkeypatch)
     if how == "confirmed":
         status, said = say("status", "--trust", pin, "--backend", "file")
-        assert status == 0 and "\nknown      confirmed on this machine\n" in said and "warning" not in said
+        assert status == 0 and "\nknown      yes\n" in said and "warning" not in said
     elif how == "pinned":
         monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", f"{'0' * 32}, {pin}")
-        assert dict(ps.FileStore().status())["known"] == "pinned by PAISSIVE_STORE_FINGERPRINT"
+        assert dict(ps.FileStore().status())["known"] is True
     else:
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)  # beside the identity
     assert say("set", "NEW", "--backend", "file", stdin="1")[0] == 0
