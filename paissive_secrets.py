@@ -1990,8 +1990,23 @@ class Store:
         raise NotImplementedError
 
     def names(self) -> Iterator[str]:
-        """Yield each name once, in any order."""
+        """Yield each name once, in any order; reads no values.
+
+        In Vault, a name is a path, whose fields `get_fields` returns.
+        """
         raise NotImplementedError
+
+    def names_under(self, prefix: str) -> Iterator[str]:
+        """Yield the names that begin with a prefix."""
+        return (name for name in self.names() if name.startswith(prefix))
+
+    def field_names(self, prefix: str = "") -> Iterator[str]:
+        """Yield a name for each value; in Vault, `app/db#password`."""
+        return self.names_under(prefix)
+
+    def names_for(self, variables: Container[str]) -> Iterator[str]:
+        """Yield at least the names that are secrets of these variables."""
+        return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         """Return the values of those of these names that exist."""
@@ -2215,6 +2230,10 @@ class Store:
 
     def name_of_fields(self, name: str) -> str:
         """Return the name of all fields, `app/db#`: a JSON object."""
+        raise _only("vault")
+
+    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
+        """Set some fields of a secret, and return its new version."""
         raise _only("vault")
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -6440,11 +6459,11 @@ class _Mounts:
 
 
 class _Overtaken(Exception):
-    """Others wrote a secret after it was read; `deleted` are fields of the version that they deleted."""
+    """Others wrote a secret after it was read, or deleted it before fields of it were written again."""
 
-    def __init__(self, deleted: Json | None = None) -> None:
+    def __init__(self, revived: Json | None = None) -> None:
         super().__init__()
-        self.deleted = deleted or {}
+        self.revived = revived or {}  # these
 
 
 class _Change(NamedTuple):
@@ -6582,7 +6601,7 @@ class VaultStore(Store):
         return {path: found[place] for path, place in places.items()}
 
     def get_everything(self) -> dict[str, str]:
-        return {name: _value_text(value) for name, value in self._walk()}
+        return {name: _value_text(value) for name, value in self._named_values(self.names())}
 
     def get_fields(self, path: str, version: Optional[int] = None) -> dict[str, Any]:
         """Return all fields of a secret, read in one request."""
@@ -6680,8 +6699,46 @@ class VaultStore(Store):
         self._change(path, _refuse_pending(name, change))
 
     def names(self) -> Iterator[str]:
-        """Yield the fields of all secrets that the token may list."""
-        return (name for name, _ in self._walk())
+        """Yield the paths of all secrets that the token may list.
+
+        Those that can be undeleted are among them. Reads no secret.
+        """
+        return self.names_under("")
+
+    def names_under(self, prefix: str) -> Iterator[str]:
+        """Yield paths by one request for each folder, from the prefix's."""
+        top = prefix[: prefix.rfind("/") + 1]
+        if name_problem(top + "x"):
+            return
+        # A prefix that begins with a mount lists that mount.
+        own = not top.startswith(tuple(self._visible_mounts(trusted=False)))
+        folders = [top]
+        while folders:
+            keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
+            for key in keys:
+                name = self._name_at(key) if own else key
+                if key.startswith(prefix) and not key.endswith("/") and _is_whole(name):
+                    yield name
+            # No name reaches below some folders, and a server may send endless ones.
+            folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
+            folders = [key for key in folders if key.startswith(prefix)]
+
+    def field_names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of all fields that begin with a prefix, which reads their secrets."""
+        path, is_one, _ = prefix.partition("#")
+        paths = [_secret_path(path)] if is_one else self.names_under(prefix)
+        return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
+
+    def names_for(self, variables: Container[str]) -> Iterator[str]:
+        """Yield the fields of the secrets whose variables begin like these; no other is read."""
+        asked = cast("Iterable[str]", variables)
+        starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
+        paths = (
+            path
+            for path in self.names()
+            if variable_name(path) in variables or variable_name(path + "#") in starts
+        )
+        return (name for name, _ in self._named_values(paths))
 
     def versions(self, name: str) -> list[SecretVersion]:
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
@@ -6855,34 +6912,29 @@ class VaultStore(Store):
             raise not_found_error(path)
         return base, number
 
-    def _walk(self) -> Iterator[tuple[str, Any]]:
-        """Yield each name below the prefix with its value, or Denied if the token may not read it."""
-        self._visible_mounts(trusted=False)
-        folders = [""]
-        while folders:
-            keys = dict.fromkeys(chain(*_read_all(self._list, folders)))
-            # In a rotation, a secret has a pending one beside it.
-            secrets = [key for key in keys if not key.endswith("/") and base_of_stage(key) not in keys]
-            for path, fields in zip(secrets, _read_all(self._fields_at, secrets)):
-                yield from self._named_fields(path, fields)
-            # No name reaches below some folders, and a server may send endless ones.
-            folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
+    def _name_at(self, path: str) -> str:
+        """Return the name of what is at a path below the prefix."""
+        place = self._locate(path, own=True)
+        if place == self._locate(path):
+            return path
+        return f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
 
-    def _fields_at(self, path: str) -> Json:
+    def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
+        """Yield the fields of secrets with their values, or Denied if the token may not read it."""
+        listed = list(paths)
+        # In a rotation, a secret has a pending one beside it.
+        listed = [path for path in listed if base_of_stage(path) not in listed]
+        for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
+            for field, value in fields.items():
+                name = path if field == _FIELD else f"{path}#{field}"
+                if _is_field(name, path, field):  # others may write what no name can reach
+                    yield name, value
+
+    def _readable_fields(self, path: str) -> Json:
         try:
-            return self._fetch(self._locate(path, own=True)).fields or {}
+            return self._fetch(self._locate(path)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
-
-    def _named_fields(self, path: str, fields: Json) -> Iterator[tuple[str, object]]:
-        place = self._locate(path, own=True)
-        if place != self._locate(path):  # its name leads to another mount, unless it has its own
-            path = f"{place.mount}/{place.path}"
-        for field in fields:
-            name = path if field == _FIELD else f"{path}#{field}"
-            with suppress(BadName):  # others may write what no name can reach
-                if field and _path_and_field(name) == (path, field):
-                    yield name, fields[field]
 
     def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
         """Read what is at a place, or a version of it; nothing there is no error yet."""
@@ -6919,13 +6971,13 @@ class VaultStore(Store):
 
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
-        deleted: Json = {}  # fields that others deleted: they must not come back
+        revived: Json = {}  # what was written after others deleted it
         for attempt in range(_CAS_TRIES):
             secret = self._find(path, kv=1)
             old = {
                 key: value
                 for key, value in (secret.fields or {}).items()
-                if (key, value) not in deleted.items()
+                if (key, value) not in revived.items()
             }
             fields = change.apply(old)
             try:
@@ -6933,7 +6985,7 @@ class VaultStore(Store):
                     return self._write_over(secret, fields, change)
                 self._remove(secret)
             except _Overtaken as overtaken:
-                deleted = overtaken.deleted or deleted
+                revived = overtaken.revived or revived
                 time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
             else:
                 return 0
@@ -6950,7 +7002,7 @@ class VaultStore(Store):
         written = self._write(place, fields, version)
         # Unlike a PATCH, this succeeds after others deleted the version from which fields were copied.
         if copies and self._read_back(place, version).deleted:
-            raise _Overtaken(secret.fields)
+            raise _Overtaken(fields)
         return written
 
     def _write(self, place: _Path, fields: Json, cas: int | None = None) -> int:
@@ -7037,11 +7089,11 @@ class VaultStore(Store):
             raise doubtful_error(error)
         raise error
 
-    def _list(self, folder: str) -> list[str]:
+    def _list(self, folder: str, *, top: str, own: bool) -> list[str]:
         """Return a folder's keys; none where the token may not list, unless it is the top one."""
-        path = self._locate(folder, own=True).at("metadata")
+        path = self._locate(folder, own=own).at("metadata")
         # A LIST that every proxy lets through.
-        response = self._call("list", path, {"list": "true"}, ok=[404, 403] if folder else [404])
+        response = self._call("list", path, {"list": "true"}, ok=[404] if folder == top else [404, 403])
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -7179,6 +7231,20 @@ def _merge_patch(old: Any, patch: Json) -> Json:
         else:
             merged[name] = _merge_patch(merged.get(name), value) if isinstance(value, dict) else value
     return merged
+
+
+def _is_field(name: str, path: str, field: str) -> bool:
+    """Return whether a name is that of a field."""
+    with suppress(BadName):
+        return bool(field) and _path_and_field(name) == (path, field)
+    return False
+
+
+def _is_whole(name: str) -> bool:
+    """Return whether a name is a secret's, and not that of one field."""
+    with suppress(BadName):
+        return _path_and_field(name)[0] == name
+    return False
 
 
 def _secret_path(path: str) -> str:
@@ -7490,11 +7556,12 @@ class Snapshot:
     def _read_together(self, store: Store, names: list[str]) -> None:
         if not names:
             return
-        if self._with_stages:
-            self.load(store, *names)
-            return
-        for name, value in self.view(store).get_all(names).items():
-            self._read[id(store), name] = {"current": value}
+        with suppress(BadName, BadValue):  # the resolver says which
+            if self._with_stages:
+                self.load(store, *names)
+                return
+            for name, value in self.view(store).get_all(names).items():
+                self._read[id(store), name] = {"current": value}
 
 
 class Resolver:
@@ -14435,7 +14502,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
                 asked.add((use.name, use.how))
         for line, files in _dotenv_readers(shown, data, audit.base):
             readers.setdefault(f"{shown}:{line}", []).extend(files)
-    known = _names_with_value(manager)
+    known = _names_with_value(manager, set(map(variable_name, places)))
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
     for name in sorted(places):
@@ -14447,10 +14514,14 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
     return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
 
 
-def _names_with_value(manager: SecretsManager) -> set[str]:
-    """Return the variables that the store or the environment has, but for empty ones."""
+def _names_with_value(manager: SecretsManager, asked: Container[str]) -> set[str]:
+    """Return the variables that the store or the environment has, but for empty ones.
+
+    Of a store where that takes reading, only those that are `asked` for.
+    """
     store = manager.store()
-    names = manager.list_secrets()
+    found = set(store.names_for(asked))
+    names = [name for name in found if not is_stage(name, found)]
     if store.plaintext_file():  # where an empty value is a form to fill in
         names = [name for name in names if store.get_stages(name)[name].get("current") != ""]
     names += [name for name, value in store.plain_settings().items() if value]
@@ -14965,6 +15036,7 @@ def _command(*arguments: Any) -> Callable[[_Run], _Run]:
         _arg("--value V", "unsafe: others can see it in ps and history"),
     ],
     _flag("--json", "all fields of a Vault secret, as a JSON object"),
+    _flag("--patch", "with --json: some fields; null removes one, others stay"),
 )
 def cmd_set(args: Namespace) -> None:
     """Store a secret; prompts twice, or reads stdin.
@@ -14974,6 +15046,7 @@ def cmd_set(args: Namespace) -> None:
     gh auth token | $ set GH_TOKEN
     $ set DEPLOY_KEY --from-file id_ed25519
     $ set app/db --json --backend vault < fields.json
+    $ set app/db --json --patch --backend vault < some.json
 
     Drops one newline at the end of piped input; --from-file keeps it. A password
     of lud has lower case, upper case and digits; s stands for symbols.
@@ -14981,6 +15054,8 @@ def cmd_set(args: Namespace) -> None:
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
         raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
+    if args.patch and not args.json:
+        raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
     name = store.name_of_fields(args.name) if args.json else args.name
     if args.generate is not None:
@@ -14992,9 +15067,20 @@ def cmd_set(args: Namespace) -> None:
         value = args.value
     else:
         value = _read_value(f"Value of {args.name}", store)
+    if args.patch:
+        _set_fields(store, name, parse_json(value, "the value"))
+        return
     check_settable(store, name)
     store.set_unless_pending({name: value})
     _warn_after_set(store, name)
+
+
+def _set_fields(store: Store, name: str, fields: Mapping[str, Any]) -> None:
+    """Set some of the fields of a secret; `name` is that of all."""
+    names = [name + field for field in fields]
+    check_settable(store, *names)
+    store.check_not_pending(*names)
+    store.update_fields(name, fields)
 
 
 def _persistent_store(args: Namespace) -> Store:
@@ -15072,6 +15158,7 @@ def cmd_get(args: Namespace) -> None:
 @_command(
     _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
     _flag("--all", "also settings of the .env file, such as DB_HOST"),
+    _flag("--fields", "the fields of Vault's secrets, which have to be read for that"),
     _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
     _JSON,
 )
@@ -15081,13 +15168,15 @@ def cmd_list(args: Namespace) -> None:
     $ list app/ --json --backend file
     $ list --all               # and settings such as DB_HOST
     $ list --old 90d --backend file
+    $ list app/ --fields --backend vault
     """
     store = args.store()
     settings = store.plain_settings()
-    found = {*args.manager.list_secrets()}
+    found = set(store.field_names(args.prefix) if args.fields else store.names_under(args.prefix))
+    names = [name for name in found if not is_stage(name, found)]
     if args.all:
-        found.update(settings)
-    names = sorted(name for name in found if name.startswith(args.prefix))
+        names += [name for name in settings if name.startswith(args.prefix)]
+    names.sort()
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]

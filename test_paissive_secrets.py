@@ -3884,7 +3884,9 @@ def test_store_says_not_found_before_and_after(store):
     store.set("ABSENT_TOKEN", "1")
     store.delete("ABSENT_TOKEN")
     assert isinstance(failure(store.delete, "ABSENT_TOKEN"), ps.NotFound)
-    assert "ABSENT_TOKEN" not in set(store.names())
+    assert "ABSENT_TOKEN" not in set(store.field_names())
+    if not isinstance(store, ps.VaultStore) or store.settings.mount == "kv1":  # KV 2 can bring it back
+        assert "ABSENT_TOKEN" not in set(store.names())
 
 
 def test_store_that_was_reached_and_has_no_such_secret_leaves_it_to_the_default(store):
@@ -11870,7 +11872,7 @@ def test_a_field_is_deleted_though_another_is_written_at_the_same_moment(left):
 
     record_requests(store, write)
     store.delete("app#a")
-    assert list(store.names()) == ["app#b"] and not left
+    assert list(store.field_names()) == ["app#b"] and not left
 
 
 @pytest.mark.parametrize(
@@ -11885,7 +11887,7 @@ def test_a_secret_that_was_deleted_while_one_field_is_written_does_not_come_back
     )
     seen = record_requests(store, lambda method, _: left and method == "GET" and other.delete(left.pop()))
     act(store)
-    assert {*store.names()} - {"app#b"} == {"warm#a", "warm#b"}
+    assert {*store.field_names()} - {"app#b"} == {"warm#a", "warm#b"}
     store.set("warm#b", "w")
     assert seen[-1][0] == "PATCH"  # that one found nothing to change doesn't mean that none can
 
@@ -11921,7 +11923,7 @@ def test_a_token_without_the_capability_patch_is_refused_once_and_brings_nothing
     assert store.get_fields("warm") == {"a": "v"}
     record_requests(user, lambda method, _: left and method == "GET" and store.delete(left.pop()))
     act(user)
-    assert set(store.names()) <= {"app#b", "warm#a"}
+    assert set(store.field_names()) <= {"app#b", "warm#a"}
 
 
 REFUSALS = [http(b"<h1>Method Not Allowed</h1>", 405), http_json({"errors": []}, 404), http(b"", 501)]
@@ -12023,6 +12025,103 @@ def test_all_fields_are_read_and_written_by_one_request(mount):
     for odd in (b"1", {"b": b"1"}, "\0", "\ud800"):
         said = refusal(store.set_fields, "app", {"ok": "1", "a": odd})
         assert said.startswith("BadValue: the field 'a' ")
+
+
+@pytest.mark.parametrize("mount", ["secret", "kv1"])
+def test_several_fields_are_set_and_removed_in_one_version(mount):
+    store = bao().store(mount=mount)
+    versioned = mount == "secret"
+    assert store.update_fields("app/db", {"user": "u", "gone": None, "port": 5432}) == versioned
+    store.set_fields("app/db", {"user": "u", "old": "o", "deep": {"a": 1, "b": {"c": 2}}, "none": None})
+    patch = {"user": "v", "password": "p", "old": None, "deep": {"a": None, "b": {"d": [None]}}}
+    assert store.update_fields("app/db", patch) == versioned * 3
+    deep = {"b": {"c": 2, "d": [None]}}
+    assert store.get_fields("app/db") == {"user": "v", "password": "p", "deep": deep, "none": None}
+    said = "BadValue: no field of 'app/db' would be left; delete it, if that is meant"
+    assert refusal(store.update_fields, "app/db", dict.fromkeys(["user", "password", "deep", "none"])) == said
+    assert refusal(store.update_fields, "absent", {"a": None}) == said.replace("app/db", "absent")
+    assert "has a NUL character" in refusal(store.update_fields, "app/db", {"a": "\0"})
+    assert store.get("app/db#user") == "v"
+
+
+def test_several_fields_are_set_without_the_capability_patch_too():
+    store = bao().store()
+    store.set_fields("app", {"a": "1", "b": {"c": 1}, "d": "1"})
+    assert limited(store, *WITHOUT_PATCH).update_fields("app", {"a": "2", "b": {"e": 2}, "d": None}) == 2
+    assert store.get_fields("app") == {"a": "2", "b": {"c": 1, "e": 2}}
+
+
+@pytest.mark.parametrize("version", range(1, 4))
+def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub, version):
+    history = [{"a": "1", "b": {"c": "1"}}]
+    answer = kv_2(history)
+
+    def act(request):
+        if request.startswith(b"PATCH"):
+            return http(b"", 405)
+        if request.startswith(b"POST") and len(history) == 1:
+            answered = answer(request)
+            history[0] = None  # deleted a moment before
+            return answered
+        return answer(request)
+
+    stub(act).store().update_fields("app", {"b": {"d": "2"}})
+    assert history[-1] == {"b": {"d": "2"}}
+
+
+def test_some_fields_are_set_by_a_command(vault_env, say):
+    vault_env.set_fields("app/db", {"user": "u", "old": "o"})
+    assert say("set", "app/db", "--json", "--patch", stdin='{"password": "p", "old": null}') == (0, "")
+    assert vault_env.get_fields("app/db") == {"user": "u", "password": "p"}
+    assert say("set", "app/db", "--patch", stdin="x") == (
+        2,
+        "--patch is for fields; add --json, and pipe a JSON object in\n",
+    )
+    vault_env.set("app/db#user__PENDING", "v")
+    assert (
+        "a rotation of 'app/db#user' was left"
+        in say("set", "app/db", "--json", "--patch", stdin='{"user":1}')[1]
+    )
+    assert say("set", "app/db", "--json", "--patch", stdin='{"user__PREVIOUS":"1"}')[0] == 2
+    assert say("set", "A", "--json", "--patch", "--backend", "memory", stdin="{}")[0] == 2
+
+
+def test_a_stage_before_the_current_version_is_not_set_without_a_trace():
+    store = bao().store()
+    said = "BadValue: 'app__PREVIOUS' is the version before the current one; set 'app#', which makes"
+    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
+    store.set("app#", '{"a": "1"}')
+    store.set("app__PREVIOUS#", '{"a": "1"}')  # as a rotation does, before it makes a new version
+    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
+
+
+def test_a_field_may_have_any_printable_name():
+    store, fields = bao().store(), {"a//b": "1", "c\\d": "2", "e/": "3", "..": "4", "f#g": "5"}
+    store.set_fields("odd", fields)
+    assert store.get_all(f"odd#{field}" for field in fields) == {
+        f"odd#{name}": fields[name] for name in fields
+    }
+    for field in fields:
+        store.set(f"odd#{field}", "new")
+    assert set(store.get_fields("odd").values()) == {"new"} and len([*store.field_names()]) == 5
+    for bad in ("odd#a\n", "odd#" + "x" * 256, "odd/#a", " odd#a"):
+        assert refusal(store.set, bad, "v").startswith("BadName: ")
+
+
+def test_a_version_and_all_metadata_are_deleted_by_different_methods():
+    store = bao().store()
+    store.set("app", "v")
+    assert "there is no such version" in refusal(store.delete_version, "app", None)
+    assert store.get("app") == "v"
+
+
+def test_a_copy_of_a_store_has_its_settings_and_a_session_of_its_own(stub):
+    server = stub(http())
+    store = server.store()
+    copied = copy.deepcopy([store])[0]
+    assert (store.get("a"), copied.get("a"), copied.settings) == ("v", "v", store.settings)
+    store.close()
+    assert (copied.get("a"), server.connections) == ("v", 2)
 
 
 def test_a_write_may_be_on_condition_of_a_version():
@@ -12162,7 +12261,7 @@ def test_an_error_ends_the_reads_of_other_secrets_that_have_not_begun(stub):
         return vault_errors(503, "Vault is sealed") if b"/data/s0 " in request else go_on.wait(50) and http()
 
     server, before = stub(answer), {*threading.enumerate()}
-    assert type(failure(list, server.store(max_retries=0).names())) is ps.VaultSealed
+    assert type(failure(server.store(max_retries=0).get_everything)) is ps.VaultSealed
     begun = {thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name}
     go_on.set()
     for thread in begun - before:
@@ -12276,7 +12375,7 @@ def test_all_fields_of_a_secret_are_rotated_and_rolled_back_by_versions(vault_en
     assert rotated == (0, "rotated w#\n")
     assert json.loads(say("get", "w#")[1]) == new == vault_env.get_fields("w")
     assert json.loads(say("get", "w#", "--stage", "previous")[1]) == old == vault_env.get_fields("w", 1)
-    assert say("list")[1] == "w#password\n"
+    assert (say("list")[1], say("list", "--fields")[1]) == ("w\n", "w#password\n")
     assert say("rotate", "rollback", "w#")[0] == 0
     assert (vault_env.get_fields("w"), len(vault_env.versions("w"))) == (old, 3)
     assert (say("rotate", "drop", "w#")[0], say("rotate", "drop", "w#")[0]) == (0, 1)
@@ -12299,7 +12398,7 @@ def test_a_pending_secret_is_not_listed_and_goes_with_all_its_versions(vault_env
     vault_env.set_fields("w", {"p": "old"})
     argv = ("rotate", "schedule", "w#", "--every", "1d", "--generate", 'command:echo \'{"p": "new"}\'')
     assert (say(*argv, "--apply", "false")[0], say("rotate", "now", "w#")[0]) == (0, 2)
-    assert say("list")[1] == "w#p\n" and vault_env.get_fields("w") == {"p": "old"}
+    assert say("list", "--fields")[1] == "w#p\n" and vault_env.get_fields("w") == {"p": "old"}
     assert say("get", "w#", "--stage", "pending")[1] == '{"p": "new"}'
     assert say("set", "w__PENDING#", stdin="{}")[0] == 2
     assert (say("rotate", "abort", "w#")[0], say("rotate", "abort", "w#", "--force")[0]) == (2, 0)
@@ -12390,7 +12489,13 @@ def test_names_are_those_of_fields_in_all_folders_and_each_is_one_secret(mount):
     for name in ["app/db", *names[::-1]]:
         store.set(name, name)
     store.delete("app/db")
-    assert [(name, store.get(name)) for name in store.names()] == [(name, name) for name in names]
+    assert [(name, store.get(name)) for name in store.field_names()] == [(name, name) for name in names]
+    paths = list(dict.fromkeys(name.partition("#")[0] for name in names))
+    assert list(store.names()) == paths
+    assert list(store.names_under("app/")) == ["app/db", "app/sub/x y"] == [*store.names_under("ap")]
+    assert list(store.names_under("app/d")) == list(store.names_under("app/db")) == ["app/db"]
+    assert list(store.field_names("app/db#u")) == ["app/db#user"]
+    assert [*store.names_under("../")] == [*store.names_under("no/")] == [*store.names_under("app/db/")] == []
 
 
 def test_an_interrupt_ends_a_list_while_the_server_is_silent(stub):
@@ -12418,7 +12523,8 @@ def test_secrets_that_no_name_can_reach_are_not_listed():
     for path, fields in {"app": {"": "v", "a": "v"}, "b%20": {"a": "v"}, "c%23d": {"a": "v"}}.items():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
     bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
-    assert [(name, store.get(name)) for name in store.names()] == [("app#a", "v"), ("e /f#a", "v")]
+    assert [(name, store.get(name)) for name in store.field_names()] == [("app#a", "v"), ("e /f#a", "v")]
+    assert list(store.names()) == ["app", "e /f"]
 
 
 def test_a_secret_of_kv_1_that_vault_would_not_send_is_reported(stub):
@@ -12435,6 +12541,64 @@ def test_a_folder_that_may_not_be_listed_is_left_out(stub):
         return http_json({"data": {"keys": ["a", "a", 7, "hidden/"]}}) if b"?list" in request else http()
 
     assert list(stub(answer).store().names()) == ["a", "7"]  # whatever a server sends
+
+
+def thousand_names(request):
+    """The answer of a server with a thousand names in ten folders to a LIST; any other is an error."""
+    keys = [f"f{number}/" for number in range(10)]
+    if b"/metadata/f" in request.partition(b"?")[0]:
+        keys = [f"n{number}" for number in range(100)]
+    return http_json({"data": {"keys": keys}} if b"?list=true" in request else {"errors": []})
+
+
+def test_a_list_reads_no_secret_and_asks_once_for_each_folder_from_that_of_its_prefix(stub, say, monkeypatch):
+    server = stub(thousand_names)
+    for name, value in {
+        "VAULT_ADDR": server.address,
+        "VAULT_TOKEN": "t",
+        "PAISSIVE_BACKEND": "vault",
+    }.items():
+        monkeypatch.setenv(name, value)
+    status, out = say("list")
+    assert (status, out.count("\n"), len(server.requests)) == (0, 1000, 11)
+    assert say("list", "f3/n9")[1].split() == ["f3/n9", *(f"f3/n9{digit}" for digit in range(10))]
+    assert (len(server.requests), say("list", "f3")[1].count("\n"), len(server.requests)) == (12, 100, 14)
+    assert all(b"?list=true" in request for request in server.requests)
+
+
+def test_a_prefix_that_begins_with_a_mount_lists_that_mount():
+    store, folder = bao().store(), uuid.uuid4().hex
+    store.set(f"kv1/{folder}/a", "v")
+    assert list(store.names()) == []
+    assert list(store.names_under(f"kv1/{folder}/")) == [f"kv1/{folder}/a"]
+    assert store.get(f"kv1/{folder}/a") == "v"
+
+
+def test_a_folder_that_is_asked_for_and_may_not_be_listed_is_an_error(stub):
+    server = stub(http(b'{"errors": []}', 403))
+    server.about_token = http(b'{"errors": ["1 error occurred"]}', 403)
+    assert "may not list secret/metadata/app/" in refusal(list, server.store().names_under("app/x"))
+
+
+def test_check_reads_only_secrets_whose_fields_are_asked_for(stub, say, tmp_path, monkeypatch):
+    def answer(request):
+        if b"?list=true" in request:
+            return http_json({"data": {"keys": ["app", "app-db", "b", "api-key"]}})
+        fields = {"user": "u", "password": "p", "password__PREVIOUS": "o"}
+        return http_json({"data": {"data": fields, "metadata": {"version": 1}}})
+
+    server = stub(answer)
+    for name, value in {
+        "VAULT_ADDR": server.address,
+        "VAULT_TOKEN": "t",
+        "PAISSIVE_BACKEND": "vault",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "a.py").write_text('import os\nos.environ["APP_DB_PASSWORD"], os.environ["API_KEY"]\n')
+    status, out = say("check")
+    assert (status, out.split()[:2]) == (1, ["missing", "API_KEY"]) and "APP_DB" not in out
+    read = {request.split()[1].rpartition(b"/")[2] for request in server.requests if b"/data/" in request}
+    assert read == {b"app", b"app-db", b"api-key"}
 
 
 def test_a_list_that_vault_would_not_send_is_reported(stub):
@@ -12610,8 +12774,9 @@ def test_a_policy_that_may_read_but_not_list_reads():
 def test_a_policy_may_leave_out_reading_or_the_metadata():
     user = limited(bao().store(), "data * create read update", "delete * update", "metadata * list")
     user.set("app#a", "1")
-    assert list(user.names()) == ["app#a"]
-    assert list(limited(user, "metadata * list").names()) == ["app"]
+    assert list(user.field_names()) == ["app#a"]
+    lister = limited(user, "metadata * list")
+    assert list(lister.names()) == list(lister.field_names()) == ["app"]
     user.delete("app#a")
     assert type(failure(user.get, "app#a")) is ps.Deleted
 
@@ -15596,14 +15761,15 @@ def test_a_rotation_keeps_the_old_value_as_previous_until_a_rollback_or_drop(rot
     rotated.rotation.rotate(rotated.name, NEW)
     assert (rotated.stages(), rotated.target.read_text()) == ((OLD, NEW, None), NEW)
     manager = ps.SecretsManager(rotated.store)
-    assert [n for n in manager.list_secrets() if n.startswith(rotated.name)] == [rotated.name]
+    names = {n for n in rotated.store.field_names() if n.startswith(rotated.name)}
+    assert [n for n in names if not ps.is_stage(n, names)] == [rotated.name]
     rotated.rotation.rollback(rotated.name)
     assert (rotated.stages(), rotated.target.read_text()) == ((NEW, OLD, None), OLD)
     assert (rotated.rotation.drop(rotated.name), rotated.rotation.drop(rotated.name)) == (True, False)
     assert rotated.stages() == (None, OLD, None)
     assert "has no previous value" in refusal(rotated.rotation.rollback, rotated.name)
     manager.delete_secret(rotated.name)
-    assert [n for n in rotated.store.names() if n.startswith(rotated.name)] == []
+    assert [n for n in rotated.store.field_names() if n.startswith(rotated.name)] == []
 
 
 DONE, FIRST, UNDONE = (OLD, NEW, None, NEW), (None, NEW, None, NEW), (None, OLD, None, OLD)
@@ -15821,7 +15987,8 @@ def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field
     store.set_fields("app/db", {field: OLD, "user": "app"})
     ps.SecretRotation(store, tmp_path / "rotation.json").rotate(name, NEW)
     assert store.get_fields("app/db") == {field: NEW, f"{field}__PREVIOUS": OLD, "user": "app"}
-    assert ps.list_secrets(backend=store) == sorted([name, "app/db#user"])
+    fields = sorted([name, f"{name.partition('#')[0]}#{field}__PREVIOUS", "app/db#user"])
+    assert (ps.list_secrets(backend=store), sorted(store.field_names())) == (["app/db"], fields)
 
 
 def fail(value=CANARY):
@@ -28719,6 +28886,7 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         gh auth token | $ set GH_TOKEN
         $ set DEPLOY_KEY --from-file id_ed25519
         $ set app/db --json --backend vault < fields.json
+        $ set app/db --json --patch --backend vault < some.json
         Drops one newline at the end of piped input; --from-file keeps it. A password
         of lud has lower case, upper case and digits; s stands for symbols.""",
     "get": """Print the value of a secret.
@@ -28728,7 +28896,8 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
     "list": """List the names of secrets, never values.
         $ list app/ --json --backend file
         $ list --all # and settings such as DB_HOST
-        $ list --old 90d --backend file""",
+        $ list --old 90d --backend file
+        $ list app/ --fields --backend vault""",
     "delete": """Delete secrets, with their previous and pending values.
         $ delete API_TOKEN DB_PASSWORD
         $ delete app/db --metadata --backend vault""",
@@ -28833,7 +29002,8 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --from-file F store what this file holds, byte for byte
         --generate [SPEC] a new value, by default token:32; {SPEC_HELP}
         --value V unsafe: others can see it in ps and history
-        --json all fields of a Vault secret, as a JSON object""",
+        --json all fields of a Vault secret, as a JSON object
+        --patch with --json: some fields; null removes one, others stay""",
     "get": f"""{NAME_HELP}
         --stage {{current,pending,previous}} previous: before the last rotation
         {VERSION_HELP}
@@ -28841,6 +29011,7 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --json all fields of a Vault secret""",
     "list": """PREFIX how the names start
         --all also settings of the .env file, such as DB_HOST
+        --fields the fields of Vault's secrets, which have to be read for that
         --old TIME only secrets last set longer ago than this, such as 90d
         --json print JSON""",
     "delete": """NAME secrets
