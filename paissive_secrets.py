@@ -1676,6 +1676,7 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
+        _check_can_lock()
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
@@ -1745,6 +1746,17 @@ class FileLock:
             import fcntl
 
             fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
+
+
+def _check_can_lock() -> None:
+    """Raise Unavailable where Python can't lock files, in a browser for instance."""
+    if sys.platform == "win32":
+        return
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        hint = "use a Python that has fcntl"
+        raise Unavailable("this Python can't lock files, so it writes none", hint=hint) from None
 
 
 def _try_lock(fd: int) -> bool:
@@ -7741,7 +7753,9 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
-        return dict(self._get((), True))
+        with suppress(RecursionError):
+            return dict(self._get((), True))
+        raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value."""

@@ -3674,6 +3674,13 @@ def test_a_removed_member_is_gone_from_the_disk_before_anything_is_sealed_again(
     assert steps[steps.index("removed al") + 1] == "members"
 
 
+def test_where_files_can_not_be_locked_nothing_is_written(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    said = "Unavailable: this Python can't lock files, so it writes none; use a Python that has fcntl"
+    assert refusal(ps.EnvironmentStore(".env").set, "A_TOKEN", "v") == said
+    assert os.listdir() == []
+
+
 # === Generators ===
 
 
@@ -5710,11 +5717,10 @@ def test_a_value_in_a_dotenv_file_that_is_no_text_is_an_error_that_names_the_fil
 def test_a_dotenv_file_in_utf_16_is_an_error_under_its_default_name_too(here):
     (here / ".env").write_bytes("\ufeffA_TOKEN=1".encode("utf-16-le"))
     assert refusal(ps.EnvironmentStore().get, "A_TOKEN") == "BadValue: .env is UTF-16; save it as UTF-8"
-    problem = ("problem", ".env is UTF-16; save it as UTF-8")
-    assert [*ps.EnvironmentStore().status()] == [
+    assert [(label, str(value)) for label, value in ps.EnvironmentStore().status()] == [
         ("store", "environment"),
         ("dotenv", f"{here}/.env"),
-        problem,
+        ("problem", ".env is UTF-16; save it as UTF-8"),
     ]
 
 
@@ -14363,6 +14369,12 @@ def test_config_writes_on_one_line_or_on_several_as_the_file_is_written(config):
         Path(config.path).write_text(before)
         config.set("b", {"c": [1, 2], "d": {}})
         assert Path(config.path).read_text() == after
+
+
+def test_a_config_that_is_nested_too_deeply_is_named(here):
+    Path("config.json").write_text('{"a":' * 600 + "1" + "}" * 600)
+    said = "BadValue: config.json is nested too deeply; put its parts into fewer levels"
+    assert refusal(ps.SecretConfig().resolve) == said
 
 
 # === Import and export ===
