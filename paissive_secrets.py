@@ -2318,7 +2318,7 @@ class _UserStore(Store):
         except NotFound:
             raise
         except KeyError:
-            raise not_found_error(name) from None
+            raise not_found_error(name, self._class_name) from None
 
 
 def as_store(candidate: object) -> Store | None:
@@ -2345,14 +2345,14 @@ class MemoryStore(Store):
         try:
             return self._values[check_name(name)]
         except KeyError:
-            raise not_found_error(name) from None
+            raise not_found_error(name, "memory") from None
 
     def set(self, name: str, value: str) -> None:
         self._values[check_name(name)] = check_value(value)
 
     def delete(self, name: str) -> None:
         if self._values.pop(check_name(name), None) is None:
-            raise not_found_error(name)
+            raise not_found_error(name, "memory")
 
     def names(self) -> Iterator[str]:
         return iter(sorted(self._values))
@@ -2395,9 +2395,10 @@ def count_secrets(names: Iterable[str]) -> int:
     return sum(not is_stage(name, found) for name in found)
 
 
-def not_found_error(name: str, hint: str = "see: list") -> NotFound:
-    """Return the error for a secret that the store doesn't have."""
-    return NotFound(f"no secret named {show(name)}", hint=hint)
+def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotFound:
+    """Return the error for a secret that isn't in a store, which `where` names."""
+    place = f" in {where}" if where else ""
+    return NotFound(f"no secret named {show(name)}{place}", hint=hint)
 
 
 def unfinished_error(name: str) -> Conflict:
@@ -2958,7 +2959,7 @@ class EnvironmentStore(Store):
                 self._check_complete(dotenv, variable if variable in dotenv.assigned else name)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
             self._check_not_moved(name, self.moved())
-        raise not_found_error(name, self._hint_if_missing())
+        raise not_found_error(name, self._described(), self._hint_if_missing())
 
     def set(self, name: str, value: str) -> None:
         self.set_all({name: value})
@@ -3019,7 +3020,7 @@ class EnvironmentStore(Store):
             assigned = not self._load().assigned.keys().isdisjoint((variable, name))
         if not (variable in os.environ or path or assigned):
             self._check_not_moved(name, self._moved())
-            raise not_found_error(name)
+            raise not_found_error(name, self._described())
         if not self._writes_file():
             self._deleted_here.add(variable)
         elif path or (self._persists and not assigned):
@@ -3202,6 +3203,11 @@ class EnvironmentStore(Store):
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
         return "see: list"
+
+    def _described(self) -> str:
+        """Return what errors call this store: what it looks in."""
+        dotenv = self._load()
+        return f"the environment or {dotenv.where}" if dotenv is not _NO_DOTENV else "the environment"
 
     def _configured_file(self) -> str | None:
         """Return the path of the dotenv file that is named, "" for none, None for the default."""
@@ -4276,7 +4282,7 @@ class FileStore(Store):
             folder, file = os.path.split(path)
             # Where file names ignore case, this name may find another secret.
             if not os.path.lexists(path) or file not in os.listdir(folder):
-                raise not_found_error(name)
+                raise not_found_error(name, self.folder)
             self.check_not_pending(name)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
@@ -4335,7 +4341,7 @@ class FileStore(Store):
         if self._configured:
             self.check_exists()
         if os.path.lexists(self.folder):
-            return not_found_error(name)
+            return not_found_error(name, self.folder)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
@@ -6581,7 +6587,7 @@ class VaultStore(Store):
         value = _value_in(fields, field)
         if value is None:
             hint = f"all its fields: {path}#" if name == path and fields else "see: list"
-            raise not_found_error(name, hint)
+            raise not_found_error(name, "Vault", hint)
         return value
 
     get_at = get
@@ -6706,7 +6712,7 @@ class VaultStore(Store):
             return
         fields = self._find(path, kv=1).fields_or_error(name)
         if field and field not in fields:
-            raise not_found_error(name)
+            raise not_found_error(name, "Vault")
         change = _patch_change({field: None}) if field else _Change(lambda old: {}, ())
         self._change(path, _refuse_pending(name, change))
 
@@ -6757,7 +6763,7 @@ class VaultStore(Store):
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
         if not numbers:
-            raise not_found_error(name)
+            raise not_found_error(name, "Vault")
         return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
@@ -6921,7 +6927,7 @@ class VaultStore(Store):
             return path, None
         number = self._find(base).version - 1
         if number < 1:
-            raise not_found_error(path)
+            raise not_found_error(path, "Vault")
         return base, number
 
     def _name_at(self, path: str) -> str:
@@ -7161,7 +7167,7 @@ class _Secret:
             raise Deleted(f"{show(name)} was deleted on {self.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {show(name)}")
-        raise not_found_error(name)
+        raise not_found_error(name, "Vault")
 
 
 def _read_version(number: int, about: Json) -> SecretVersion:
@@ -15259,7 +15265,7 @@ def _delete(args: Namespace, name: str) -> None:
         return
     shadow = store.overridden_by(name)
     if not delete_with_stages(store, name, policies):
-        raise not_found_error(name)
+        store.get_stored(name)  # says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 

@@ -4158,7 +4158,7 @@ class DictStore:
 def test_a_key_error_of_an_object_means_that_there_is_no_such_secret():
     store = ps.as_store(DictStore())
     for act in (store.get, store.delete):
-        assert refusal(act, "A_TOKEN") == "NotFound: no secret named 'A_TOKEN'; see: list"
+        assert refusal(act, "A_TOKEN") == "NotFound: no secret named 'A_TOKEN' in DictStore; see: list"
     assert ps.get_secret("A_TOKEN", "default", backend=DictStore()) == "default"
     store.set("A_TOKEN", "v")
     store.delete("A_TOKEN")
@@ -5739,7 +5739,8 @@ def test_a_deletion_that_can_not_be_made_says_where_the_secret_is(here, monkeypa
     assert refusal(store.delete, "B_TOKEN") == in_shell
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(here))
     assert refusal(store.delete, "A_TOKEN") == said.format("A_TOKEN", here / "A_TOKEN")
-    assert refusal(store.delete, "C_TOKEN") == "NotFound: no secret named 'C_TOKEN'; see: list"
+    said = "NotFound: no secret named 'C_TOKEN' in the environment; see: list"
+    assert refusal(store.delete, "C_TOKEN") == said
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "new.env")
     ps.EnvironmentStore().delete("B_TOKEN")  # as a program
     assert "B_TOKEN" not in os.environ and not Path("new.env").exists()
@@ -5750,7 +5751,8 @@ def test_a_deleted_secret_is_gone_by_each_of_its_names(env, here):
     assert env.get("db.key") == env.get("DB_KEY") == "2"
     env.delete("db.key")
     assert (here / ".env").read_text() == ""
-    assert refusal(env.get, "db.key") == "NotFound: no secret named 'db.key'; see: list"
+    where = f"the environment or {env.plaintext_file()}"
+    assert refusal(env.get, "db.key") == f"NotFound: no secret named 'db.key' in {where}; see: list"
     env.set("db/key", "3")
     env.delete("db/key")
     assert (here / ".env").read_text() == ""
@@ -7302,7 +7304,8 @@ def test_a_store_that_is_begun_with_an_identity_gets_one_of_its_own(store_folder
         ("ada", str(key.recipient()))
     ]
     assert not KEY_FILE.exists()
-    assert refusal(ps.FileStore().get, "X") == "NotFound: no secret named 'X'; see: list"
+    said = f"NotFound: no secret named 'X' in {STORE.absolute()}; see: list"
+    assert refusal(ps.FileStore().get, "X") == said
 
 
 def test_of_an_identity_and_a_password_that_are_set_both_open_a_new_store(store_folder, monkeypatch, say):
@@ -8760,7 +8763,7 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
-def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_path):
+def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_path, clock):
     files.policy_store().set("DB", "{}")
     old = ps.Identity(files.reveal_identity())
     files.rekey(without="bob")
@@ -8782,6 +8785,7 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     ends = ["see: status", "delete DB, then set it again", restores]
     ends += ["rotate unschedule DB, then schedule it again", "or else: member remove bob"]
     assert [end for end in ends if not any(problem.endswith(end) for problem in problems)] == []
+    clock[0] += 1
     say("delete", "DB", "--backend", "file")
     say("rotate", "unschedule", "DB", "--backend", "file")
     files.delete("app/db")
@@ -9264,7 +9268,7 @@ def test_an_absent_secret_is_just_absent_without_a_working_directory(tmp_path, m
     monkeypatch.chdir(tmp_path)
     os.rmdir(tmp_path)
     assert ps.get_secret("A", "default") == "default"
-    assert refusal(ps.require_secret, "A") == "NotFound: no secret named 'A'; see: list"
+    assert refusal(ps.require_secret, "A") == "NotFound: no secret named 'A' in the environment; see: list"
 
 
 def test_a_planted_identity_demands_no_more_work_than_this_store_would(files, scrypts, monkeypatch):
@@ -12282,7 +12286,7 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
     assert store.get_all(wanted) == {"app#a": "1", "app#b": "", "app#": '{"a": "1", "b": ""}'}
     assert store.get("app#b") == ""
-    said = "NotFound: no secret named 'app__PREVIOUS'; see: list"
+    said = "NotFound: no secret named 'app__PREVIOUS' in Vault; see: list"
     assert refusal(store.get, "app__PREVIOUS#") == said  # it has one version
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
@@ -12951,7 +12955,7 @@ def test_a_secret_without_any_field_can_be_deleted():
     store = bao().store()
     bao().ask("POST", f"secret/data/{store.settings.prefix}/app", {"data": {}})
     for name in ("app", "app#"):
-        assert refusal(store.get, name) == f"NotFound: no secret named '{name}'; see: list"
+        assert refusal(store.get, name) == f"NotFound: no secret named '{name}' in Vault; see: list"
     store.delete("app#")
     assert type(failure(store.get, "app#a")) is ps.Deleted
 
@@ -13605,7 +13609,7 @@ def test_a_stage_of_a_secret_refers_to_others_as_the_secret_does(monkeypatch):
         monkeypatch.setenv(name, value)
     for read in (ps.get_secret, ps.require_secret):
         assert read("A_TOKEN", stage="previous") == "xb"
-    said = "NotFound: no secret named 'A_TOKEN__PENDING'; see: list"
+    said = "NotFound: no secret named 'A_TOKEN__PENDING' in the environment; see: list"
     assert refusal(ps.require_secret, "A_TOKEN", stage="pending") == said
 
 
@@ -13683,7 +13687,7 @@ def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(
     def hint(**variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        return refusal(ps.require_secret, "A_TOKEN").partition("NotFound: no secret named 'A_TOKEN'; ")[2]
+        return refusal(ps.require_secret, "A_TOKEN").partition("; ")[2]
 
     assert hint() == "see: list"
     assert hint(PAISSIVE_ENV_FILE="") == ".env is disabled, since PAISSIVE_ENV_FILE is empty"
@@ -16591,7 +16595,7 @@ def test_rotate_now_makes_a_new_value_or_reads_one(rotate, say):
 
 @pytest.mark.parametrize("options", [["--stdin"], ["--generate", "hex:8"]])
 def test_rotate_now_makes_no_secret_of_a_misspelt_name(options, rotate, say):
-    typo = "no secret named 'A_TOKNE'; see: list\n"
+    typo = f"no secret named 'A_TOKNE' in {STORE.absolute()}; see: list\n"
     assert rotate("now", "A_TOKNE", *options, stdin="typed\n") == (1, typo)
     assert say("list") == (0, "A_TOKEN\n")
 
@@ -16612,7 +16616,7 @@ def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
 
 
 def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
-    typo = "no secret named 'A_TOKNE'; see: list\n"
+    typo = f"no secret named 'A_TOKNE' in {STORE.absolute()}; see: list\n"
     assert rotate("schedule", "A_TOKNE") == (1, typo)
 
 
@@ -29956,11 +29960,11 @@ WRONG_COMMANDS = [
     ("rotate now A B --generate hex", "--stdin and --generate are for one secret; name it"),
 ]
 COMMANDS_WITH_THEIR_STATUS = [
-    ("get NOPE", 1, "no secret named 'NOPE'; see: list"),
-    ("rm -- -x", 1, "no secret named '-x'; see: list"),
+    ("get NOPE", 1, "no secret named 'NOPE' in the environment or .env; see: list"),
+    ("rm -- -x", 1, "no secret named '-x' in the environment or .env; see: list"),
     ("run -- ./folder", 126, "can't run './folder': permission denied"),
     *(
-        (f"rotate now NOPE {way}", 1, "no secret named 'NOPE'; see: list")
+        (f"rotate now NOPE {way}", 1, "no secret named 'NOPE' in the environment or .env; see: list")
         for way in ("--generate hex", "--stdin")
     ),
     ("rotate unschedule A", 1, "'A' isn't scheduled; see: rotate due"),
