@@ -940,6 +940,7 @@ BASES = {  # what a caller catches who doesn't know this module, and the exit co
     ps.Deleted: (KeyError, 1),
     ps.BadName: (ValueError, 2),
     ps.BadValue: (ValueError, 2),
+    ps.ArchiveTooLarge: (ValueError, 2),
     ps.Denied: (PermissionError, 2),
     ps.Unsafe: (PermissionError, 2),
     ps.Locked: (Exception, 2),
@@ -971,7 +972,7 @@ def test_an_error_comes_whole_out_of_another_process():
 
 def test_an_error_is_also_the_more_general_one_of_its_kind_and_no_other():
     # A default is returned for both of the first.
-    more_general = {ps.Deleted: ps.NotFound, ps.VaultSealed: ps.Unavailable}
+    more_general = {ps.Deleted: ps.NotFound, ps.VaultSealed: ps.Unavailable, ps.ArchiveTooLarge: ps.BadValue}
     for kind in BASES:
         found = {other for other in BASES if issubclass(kind, other)}
         assert found == {kind, more_general.get(kind, kind), ps.SecretsError}
