@@ -629,9 +629,7 @@ Azure search key  {A42}AzSe{A6}
 Azure registry key  {A42}\+ACR{A6}
 = high high
 Mailgun sending key  {h32}-{h8}-{h8}
-MaxMind key  {A6}_{A29}_mmk
 = medium high
-fal key  {u}:{h32}
 ngrok token  [0-3]{A26}_{A21}  2{A26}_{A21}
 """
 # To add a rule for values in a certain context, add its name below its confidence and severity, then its
@@ -898,7 +896,7 @@ class _Prefixes:
                 lead = text[:offset]
                 if lead:
                     self.joints.setdefault(lead[-2:], []).append(literal)
-        self.marks = {*b"\\+/%=.:$|", *(lead[-1] for lead in self.joints)}  # before a run to look at
+        self.marks = {*b"\\+/%.:$|", *(lead[-1] for lead in self.joints)}  # before a run to look at
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
@@ -11883,8 +11881,8 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
 # --- tokens ---
 
 _RUN = b"a" * 20
-_IN_TOKENS = b"+/%=.:$|"  # what else tokens have
-_TOKEN_LETTERS = NAME_LETTERS + _IN_TOKENS
+_IN_TOKENS = b"\\+/%.:$|"  # what else tokens have, before a run of theirs
+_TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 _WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -11924,8 +11922,9 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             last = text[start - 1]
             if last not in marks:
                 continue
-            if last == ord(".") and end - start < 32 and text[start - 2 : start] not in joints:
-                continue  # a dot between names
+            is_inside = last in _IN_TOKENS and (last != ord(".") or end - start >= 32)  # not a dot of names
+            if not is_inside and text[start - 2 : start] not in joints:
+                continue
         span = _token_of_run(text, start, end) if start >= done else None
         if span and not _is_in_base64(text, span):
             done = span.end

@@ -1290,8 +1290,7 @@ x/IncomingWebhook/{h32}/{u} x/IncomingWebhook/{h32}/{u}/{W43}; convex-key prod:h
 dev:able-cat-1|{B300}== preview:team:project|{B60}; github-token ghp_{A36}; slack-session-cookie
 xoxd-{A10}%2B{A10}%2F{A30}; aws-bedrock-key ABSK{A9}+{A9}/{A9}+{A80}; azure-devops-token {A52}JQQJ99{A26};
 azure-ai-key {A52}JQQJ99{A10}AAAAACOG{A4}; azure-functions-key {W44}AzFu{W6}==; azure-search-key
-{A42}AzSe{A6}; azure-registry-key {A42}+ACR{A6}; mailgun-sending-key {h32}-{h8}-{h8}; maxmind-key
-{A6}_{A29}_mmk; fal-key {u}:{h32}; ngrok-token 2{A26}_{A21}
+{A42}AzSe{A6}; azure-registry-key {A42}+ACR{A6}; mailgun-sending-key {h32}-{h8}-{h8}; ngrok-token 2{A26}_{A21}
 """
 
 
@@ -1408,7 +1407,7 @@ high high: cerebras-key tavily-key e2b-key weights-biases-key runpod-key llamacl
     x-bearer-token facebook-app-token twitch-chat-token pushbullet-token ntfy-token riot-key modrinth-token
     thunderstore-token lichess-token 42-client-secret alchemy-token covalent-key coingecko-key quicknode-key
     tatum-key ngrok-key roblox-cookie teams-webhook lark-webhook wecom-webhook ifttt-key mailgun-sending-key
-    maxmind-key linkedin-secret
+    linkedin-secret
     gitlab-job-token gitlab-trigger-token gitlab-runner-token aws-bedrock-short-key google-api-key
     google-oauth-token slack-legacy-token stripe-webhook langsmith-key langfuse-key elevenlabs-key
     shippo-token easypost-key telegram-token discord-token linear-key notion-token notion-secret figma-token
@@ -1421,7 +1420,7 @@ medium critical: gocardless-token bitcoin-key bitcoin-compressed-key stellar-see
     hex-private-key
 medium high: api-key-with-sk- fireworks-key modal-token voyage-key nomic-key dify-key brave-search-key
     statsig-key beamer-key mollie-key sanity-token blockfrost-key vault-legacy-token convex-key
-    backblaze-key fal-key ngrok-token
+    backblaze-key ngrok-token
     ntlm-response azure-sas deepseek-key jwt url-password kubernetes-secret registry-auth uuid-key
     password secret token key credential basic-auth bearer-token login-arguments command-password
     netrc-password pgpass-password azure-signature azure-function-key mailchimp-key slack-webhook
