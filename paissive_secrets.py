@@ -3343,6 +3343,16 @@ _COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed, since it r
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
 
 
+def _renew_lock() -> None:
+    """Leave no child waiting for a thread that only its parent has."""
+    global _running
+    _running = allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def read_store_credential(variable: str) -> str:
     """Return what opens a store, from the first of its sources that is set, or ""."""
     text = os.environ.get(variable, "")
@@ -3486,6 +3496,10 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
 def child_environment(value: str | None = None) -> dict[str, str]:
     """Return our environment for a user's command: no stages, no `value`, nothing that opens our stores."""
     found = environment_now()
+    if hasattr(sys, "frozen"):  # PyInstaller's libraries are for this program only
+        found.pop("LD_LIBRARY_PATH", None)
+        if "LD_LIBRARY_PATH_ORIG" in found:
+            found["LD_LIBRARY_PATH"] = found.pop("LD_LIBRARY_PATH_ORIG")
     return {
         name: text
         for name, text in found.items()
@@ -10145,12 +10159,10 @@ class _Relay:
 
     def _pass_on(self) -> bool:
         """Write what has come, or what may be a prompt; return whether there may be more."""
-        import select
-
         has_prompt = self._masker.has_prompt
         patience = _QUIET_SECONDS if has_prompt else _GRACE_SECONDS
         # On Windows, only a read can wait for a pipe.
-        if os.name == "nt" or select.select([self.source], [], [], patience)[0]:
+        if os.name == "nt" or _is_ready(self.source, patience):
             if self._peer and not _in_foreground(without_terminal=True):  # a read would stop us
                 time.sleep(_QUIET_SECONDS)
                 return not self.stop_when_quiet
@@ -10164,19 +10176,26 @@ class _Relay:
         return not self.stop_when_quiet
 
     def _write(self, data: bytes) -> bool:
-        import select
-
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self.target, rest) :]
             except BlockingIOError:  # our caller made the pipe nonblocking
-                select.select([], [self.target], [])
+                _is_ready(self.target, MAX_DURATION, to_write=True)
             except OSError as error:
                 gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
                 self.failure = "" if error.errno in gone else error.strerror or "it failed"
                 return False
         return True
+
+
+def _is_ready(fd: int, seconds: float, *, to_write: bool = False) -> bool:
+    """Wait until a descriptor can be read or written, and return whether it can."""
+    import select
+
+    waiting = select.poll()  # unlike select(), for any number of open files
+    waiting.register(fd, select.POLLOUT if to_write else select.POLLIN)
+    return bool(waiting.poll(min(seconds * 1000, 1 << 30)))  # milliseconds, in an int
 
 
 class _Terminal:
@@ -10237,7 +10256,6 @@ def _wait_for(
     process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
     """Return a process's status; meanwhile forward signals to it, and stop when it is stopped."""
-    import select
     import signal
 
     while process.returncode is None:
@@ -10245,8 +10263,8 @@ def _wait_for(
         if not pid:
             if terminal:
                 terminal.make_raw()  # again after `bg` and `fg`, which sends no signal
-            ready = select.select([signals], [], [], _GRACE_SECONDS)[0]
-            for number in os.read(signals, PIPE_BYTES) if ready else b"":
+            numbers = os.read(signals, PIPE_BYTES) if _is_ready(signals, _GRACE_SECONDS) else b""
+            for number in numbers:
                 _handle_signal(number, process, outputs, terminal)
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
@@ -10406,13 +10424,12 @@ class RedactingFilter:
 
     def __init__(self, source: _Redactable = ()) -> None:
         import logging
-        import threading
 
         # standard attributes, which hold no value
         self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
-        self._adding = threading.Lock()
-        self._values: frozenset[str] = frozenset()  # replaced by a larger set, never changed
-        self._built = (self._values, Encodings())  # what values they are of
+        # An ordered set, which only grows. Without a lock: after a fork, nobody might release it.
+        self._values: dict[str, None] = {}
+        self._built = (0, Encodings())  # of how many values, and what they are
         self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
@@ -10423,27 +10440,24 @@ class RedactingFilter:
         by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
         values = _values_of(chosen) if store is None else _values_in(store, manager)
-        with self._adding:
-            if store is not None:
-                self.files.add(store.plaintext_file())
-            self._values = self._values.union(*values.values())
+        if store:
+            self.files.add(store.plaintext_file())
+        for value in chain.from_iterable(values.values()):
+            self.add_value(value)
         return sorted(name for name, held in values.items() if not all(map(maskable, held)))
 
     def add_value(self, value: str) -> None:
         """Redact this value as well."""
-        if value not in self._values:
-            with self._adding:
-                self._values = self._values.union((value,))
+        self._values[value] = None
 
     @property
     def _encodings(self) -> Encodings:
         """The encodings of all values, built on demand: a program may read many secrets in a row."""
-        values, encodings = self._built
-        if values is not self._values:
-            values = self._values
-            encodings = Encodings(values)
-            self._built = (values, encodings)  # two threads may do this at once, which harms nobody
-        return encodings
+        if self._built[0] != len(self._values):
+            values = list(self._values)
+            # Two threads may do this at once, which harms nobody.
+            self._built = (len(values), Encodings(values))
+        return self._built[1]
 
     def redact(self, value: Any, *, examine: bool = True) -> Any:
         """Return text and containers with `***` in place of values.

@@ -6238,6 +6238,27 @@ def test_what_a_command_leaves_running_in_a_session_of_its_own_has_no_more_time_
     assert refusal(ps.run_command, argv, None, 0.1) == "Unavailable: it took longer than 0.1 s"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_does_not_wait_for_a_command_that_a_thread_of_its_parent_waits_for(monkeypatch):
+    monkeypatch.setenv("X_COMMAND", "echo value")
+    with ps._running:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            os._exit(ps.read_store_credential("X") != "value")
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_command_gets_the_library_path_of_the_user_not_that_of_a_bundled_program(monkeypatch):
+    for name in ("LD_LIBRARY_PATH", "LD_LIBRARY_PATH_ORIG"):
+        monkeypatch.setenv(name, name.lower())
+    assert ps.child_environment()["LD_LIBRARY_PATH"] == "ld_library_path"
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert ps.child_environment()["LD_LIBRARY_PATH"] == "ld_library_path_orig"
+    monkeypatch.delenv("LD_LIBRARY_PATH_ORIG")
+    assert "LD_LIBRARY_PATH" not in ps.child_environment()
+
+
 def test_a_program_that_ignores_how_its_children_end_runs_no_command(monkeypatch):
     said = "Unavailable: this process ignores SIGCHLD, so it can't see how a command ends"
     for handler, outcome in ((print, ""), (None, ""), (signal.SIG_IGN, said)):
@@ -17351,6 +17372,19 @@ def test_run_masks_what_a_command_prints_and_ends_as_it_does(run):
         assert run(*argv) == (b"", NO_COMMAND, 2)
 
 
+def test_run_masks_where_it_inherits_more_open_files_than_select_can_wait_for(tmp_path):
+    code = f"""
+import os, resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+files = [os.dup(0) for _ in range(1100)]
+command = [sys.executable, "-m", {MODULE.stem!r}, "run", "APP_TOKEN", "--", "printenv", "APP_TOKEN"]
+sys.exit(subprocess.call(command, pass_fds=files))
+"""
+    env = {**os.environ, **SECRETS}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == (b"***\n", b"", 0)
+
+
 def test_run_without_dashes_says_where_a_command_with_options_goes(say):
     for command in ("ls", "ls -la", "./server --port 80", "A_TOKEN ls -l"):
         assert say("run", *command.split()) == (2, NO_COMMAND), command
@@ -17493,7 +17527,7 @@ def test_run_leaves_no_descriptor_open_and_no_thread(run):
 
 def test_a_prompt_is_shown_long_before_a_finished_command_is_not_waited_for_any_more(monkeypatch):
     waits = []
-    monkeypatch.setattr(select, "select", lambda *args: waits.append(args[3]) or ([], [], []))
+    monkeypatch.setattr(ps, "_is_ready", lambda fd, seconds: waits.append(seconds))
     for has_prompt in (True, False):
         masker = types.SimpleNamespace(has_prompt=has_prompt, pause=lambda: b"")
         relay = ps._Relay(0, 1, masker)
