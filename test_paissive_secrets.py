@@ -14736,6 +14736,22 @@ VITE_KEY={RANDOM}
 """
 
 
+def test_an_import_takes_each_value_that_readers_agree_on_as_python_dotenv_reads_it(tmp_path):
+    letters = string.ascii_letters + string.digits + string.punctuation
+    draw = random.Random(40)
+    for value in ("".join(draw.choices(letters, k=20)) for _ in range(200)):
+        file = tmp_path / "env"
+        file.write_text(text := f"A=1\nDB_PASSWORD={value}\nB_TOKEN={RANDOM}\n")
+        if value[0] in "'\"":  # which opens a quote for some
+            continue
+        found = ps.parse_import(text.encode(), ".env", "comments")
+        assert found.secrets["B_TOKEN"] == RANDOM
+        if re.search(r"[#\\]|\$[\w{($]|\A`", value):
+            assert found.left.keys() == {"DB_PASSWORD"}
+        else:
+            assert found.secrets["DB_PASSWORD"] == read_by_python_dotenv(file)["DB_PASSWORD"] == value
+
+
 def has_ruby_dotenv():
     ruby = shutil.which("ruby")
     return ruby and subprocess.run([ruby, "-rdotenv", "-e", ""], stderr=subprocess.DEVNULL).returncode == 0
