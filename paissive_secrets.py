@@ -1182,6 +1182,7 @@ def check_name(name: str) -> str:
 
 
 def name_problem(name: object) -> str:
+    """Return what is wrong with a name, or ""."""
     if not isinstance(name, str):
         return "it is not text"
     if not name:
@@ -1201,6 +1202,7 @@ def name_problem(name: object) -> str:
 
 
 def show(name: object) -> str:
+    """Return a name in quotes, escaped and short, for a message."""
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -1213,6 +1215,7 @@ def printable(text: str) -> str:
 
 
 def print_message(message: str, program: str = "paissive_secrets") -> None:
+    """Print a line on stderr, if there is one, that can't control a terminal."""
     if sys.stderr is not None:
         print(f"{program}: {printable(message)}", file=sys.stderr)
 
@@ -1229,6 +1232,7 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
+    """Return bytes as text; raise BadValue unless they are UTF-8 without NUL."""
     # The error of a strict decoder would hold the data.
     return check_value(data.decode(errors="surrogateescape"), what)
 
@@ -1310,6 +1314,7 @@ def is_store_setting(variable: str) -> bool:
 
 
 def _is_read_by_browsers(name: str) -> bool:
+    """Return whether build tools put a variable into what they serve, as they do VITE_KEY."""
     return bool(re.match(_BROWSER_NAME, name))
 
 
@@ -1385,6 +1390,7 @@ def kind_of_name(name: str) -> str:
 
 @lru_cache(1024)
 def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case: ["api", "key"] for apiKey and API_KEY."""
     return " ".join(re.findall(_WORD, name)).lower().split()
 
 
@@ -1429,6 +1435,7 @@ def parse_duration(text: str) -> float | None:
 
 
 def utc_now() -> str:
+    """Return the time now, as in RFC 3339, in seconds: it sorts as text."""
     return format_time(time.time())
 
 
@@ -2717,6 +2724,7 @@ class Dotenv:
         return found
 
     def referenced_variables(self, name: str) -> set[str]:
+        """Return the names in ${NAME} that the value of a name takes in."""
         piece = self._pieces[self.assigned[name]]
         if piece.quote == "'":
             return set()
@@ -2789,6 +2797,7 @@ class Dotenv:
                 raise self._error(place)
 
     def without(self, *names: str) -> str:
+        """Return the text without these assignments; BadValue if a line above the last one goes on."""
         self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
@@ -2829,6 +2838,7 @@ class _Piece:
             self.tail = rest[len(self.raw) :]
 
     def _parse_quoted(self, text: str, at: int, start: int) -> None:
+        """Read a value in quotes, which may be on several lines."""
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
         steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
@@ -2860,11 +2870,13 @@ class _Piece:
         return self.tail.startswith("#") or bool(re.search(_DOUBTFUL[self.quote], self.raw))
 
     def as_comment(self, backend: str) -> str:
+        """Return the line that says where the secret is, with the comment that was behind it."""
         note = self.tail.strip()
         line_end = re.search(rf"(?:{_LINE_END})?\Z", self.text)
         return f"# {self.name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
 
     def with_value(self, value: str) -> str:
+        """Return the assignment with another value, quoted as before where that fits."""
         assignment = self.head + dotenv_assignment(self.name, value, self.quote)
         blanks, mark, comment = self.tail.partition("#")
         if not mark:
@@ -2872,6 +2884,8 @@ class _Piece:
         return assignment + (blanks or " ") + mark + comment
 
     def value(self, look_up: Callable[[str], str]) -> str:
+        """Return the value as python-dotenv reads it, with ${NAME} from `look_up`."""
+
         def fill_in(match: re.Match[str]) -> str:
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
@@ -2896,6 +2910,7 @@ def dotenv_assignment(name: str, value: str, quote: str = "") -> str:
 
 
 def _fits(value: str, quote: str) -> bool:
+    """Return whether bash, python-dotenv and Docker Compose read a value alike in these quotes."""
     if not quote:
         return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
     if quote == "'":  # python-dotenv removes a backslash and fills in variables, bash doesn't
@@ -3195,6 +3210,7 @@ class EnvironmentStore(Store):
                 raise _moved_error(problem, backend)
 
     def _hint_if_missing(self) -> str:
+        """Return what the user may not know about the dotenv file, or where to look."""
         configured = self._configured_file()
         if configured == "":
             return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
@@ -3213,9 +3229,11 @@ class EnvironmentStore(Store):
         return configured and os.path.expanduser(configured)
 
     def _writes_file(self) -> bool:
+        """Return whether `set` and `delete` write the dotenv file rather than variables only."""
         return self._persists or bool(self._configured_file())
 
     def _load(self) -> Dotenv:
+        """Return the dotenv file, parsed once until it changes; an empty one if there is none."""
         path = self.plaintext_file()
         try:  # this is faster than disk_errors()
             return self._files.load(path, self._parse)
@@ -3243,6 +3261,7 @@ class EnvironmentStore(Store):
         return dotenv
 
     def _check_trusted(self) -> None:
+        """Raise Unsafe if others could have written a file that nobody named."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -3250,6 +3269,7 @@ class EnvironmentStore(Store):
             raise Unsafe(problem, hint="name it in PAISSIVE_ENV_FILE to use it")
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
+        """Replace the dotenv file by what `change` makes of it, under its lock."""
         path = self.plaintext_file()
         if not path or (os.path.exists(path) and not os.path.isfile(path)):
             problem = f"{path} is not a file" if path else "there is no dotenv file to write"
@@ -3281,6 +3301,7 @@ def environment_now() -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def checked_variable(name: str) -> str:
+    """Return the variable of a name; raise BadName if it has letters that no variable can have."""
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {show(name)}: it has letters that variables can't have", hint=hint)
@@ -3315,6 +3336,7 @@ def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _holds_plaintext(dotenv: Dotenv) -> bool:
+    """Return whether a dotenv file has a secret that others must not read, or can't be read itself."""
     try:
         secrets = split_dotenv(dotenv)[0]
         for name in dotenv.names_using(dotenv.moved()):  # which take in what is elsewhere
@@ -7429,6 +7451,7 @@ class SecretsManager:
         return self._resolve(text, self.store(backend), where)
 
     def _follow(self, value: str, name: str, store: Store) -> str:
+        """Return a value with its references resolved, if the store follows any there."""
         found = value
         # The cheap test first: it settles nearly every value.
         if REFERENCE_PREFIX in value and store.references_to_follow(name):
@@ -7498,6 +7521,7 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
 
 def _references_in(text: str) -> list[str]:
+    """Return the references in a text, but for escaped ones."""
     if text.startswith(REFERENCE_PREFIX):
         return [text]
     return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
@@ -7669,6 +7693,7 @@ class Resolver:
 
 
 def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
+    """Return the error for a reference that leads nowhere, which says where the reference is."""
     where = trail[-1][1]
     # Don't repeat the text: it may be the value of a secret rather than a reference.
     if len(trail) > 1:
@@ -7690,6 +7715,7 @@ resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
+    """Return the manager to ask, and its backend; None for its default."""
     if isinstance(backend, SecretsManager):
         return backend, None  # its default
     return default_manager, backend
@@ -7740,7 +7766,7 @@ class SecretConfig:
         a systemd credential or, if there is nothing else, the secret
         `database.host`.
         """
-        found = self._get(_key_path(key), use_secret)
+        found = self._get_at(_key_path(key), use_secret)
         if found is not ABSENT:
             return found
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
@@ -7771,9 +7797,7 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
-        with suppress(RecursionError):
-            return dict(self._get((), True))
-        raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
+        return dict(self._get_at((), True))
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value."""
@@ -7804,6 +7828,7 @@ class SecretConfig:
         return cast("EnvironmentStore", self._manager.store("env"))
 
     def _variable(self, path: tuple[str, ...]) -> str:
+        """Return the variable that may replace a setting, or ""."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
         is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
         return "" if is_reserved else variable
@@ -7823,7 +7848,14 @@ class SecretConfig:
                 return self._manager.require_secret(variable, backend=self._backend)
         raise error
 
+    def _get_at(self, path: tuple[str, ...], use_secret: bool) -> Any:
+        """Return what is at a path, or ABSENT; BadValue if it is nested deeper than Python can follow."""
+        with suppress(RecursionError):
+            return self._get(path, use_secret)
+        raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
+
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
+        """Return what is at a path, or ABSENT; `use_secret` resolves all references in it, read together."""
         found = _look_up(self._tree(), path, self.path)
         if not use_secret:
             return self._fill_in(found, path, None)
@@ -7904,6 +7936,7 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
+        """Return the file with a setting changed, or "" if there is nothing to change."""
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -7943,6 +7976,7 @@ class _Number(float):
 
 
 def _numbers_in(tree: Any) -> Iterator[_Number]:
+    """Yield the numbers of a JSON file, at any depth."""
     rest = [tree]
     for value in rest:  # which grows meanwhile
         if isinstance(value, _Number):
@@ -7968,6 +8002,7 @@ ABSENT: Any = object()
 
 
 def raise_missing(errors: list[NotFound]) -> None:
+    """Raise one error for all of these, if there are any."""
     if errors:
         problems = "; ".join(error.message for error in errors)
         raise NotFound(problems, hint="set them" if errors[1:] else errors[0].hint)
@@ -7982,6 +8017,7 @@ def check_replaceable(store: Store, name: str) -> None:
 
 
 def _key_path(key: str) -> tuple[str, ...]:
+    """Return the parts of a dotted key, or raise BadName."""
     path = tuple(check_name(key).split("."))
     if "" in path:
         raise BadName(f"bad key {show(key)}: an empty part", hint="write keys as database.host")
@@ -8019,6 +8055,7 @@ class Import:
         self.dotenv: Dotenv | None = None  # None for JSON
 
     def add_secret(self, name: str, value: str, leave: str) -> None:
+        """Sort a secret by what may become of its line: it is moved, stays, or holds no value."""
         reason = ""
         if self.dotenv and leave:
             reason = self.dotenv.reason_to_stay(name, for_others=leave == "comments")
@@ -9958,6 +9995,7 @@ def values_to_mask(resolver: Resolver) -> set[str]:
 
 
 def _check_passable(text: str, variable: str) -> None:
+    """Raise BadValue for a text that a command would not get as it is, or would follow."""
     hint = "name the secrets that the command needs, without it"
     reject_reference(text, f"the value for {variable}", hint)
     with suppress(UnicodeEncodeError):

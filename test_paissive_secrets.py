@@ -14257,6 +14257,12 @@ def test_config_never_writes_what_it_could_not_read_again(config):
     assert Path("config.json").read_bytes() == CONFIG
 
 
+def test_config_says_that_its_file_is_nested_too_deep_to_resolve(config):
+    Path("config.json").write_text('{"a":' * 900 + "1" + "}" * 900)
+    refused = "BadValue: config.json is nested too deeply; put its parts into fewer levels"
+    assert refusal(config.get, "a") == refused
+
+
 def test_config_writes_no_two_keys_that_json_takes_for_one(config):
     same = {1: "a", "1": "b"}
     assert "config.json can't be read as JSON: duplicate key '1'" in refusal(config.set, "name", same)
@@ -16431,7 +16437,7 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     policies = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in intervals]
     policies += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
     policies += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
-    refusals = "(every|timeout|keep_previous) isn't a valid interval|not a command"
+    refusals = "(every|timeout|keep_previous) (isn't a valid interval|has no unit)|not a command"
     refusals += "|a word of the command (is|has)|no such generator"
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     for policy in policies:
