@@ -5311,12 +5311,14 @@ def _parse_address(text: str) -> str | None:
 
 
 def split_url(url: str) -> Any:
+    """Return urllib's parts of a URL."""
     from urllib.parse import urlsplit
 
     return urlsplit(url)
 
 
 def _parse_folder(text: str) -> str | None:
+    """Return a path without "/" at its ends; None if no name can be in it."""
     folder = text.strip("/")
     return None if name_problem(folder) else folder
 
@@ -5420,6 +5422,7 @@ class VaultSettings(SimpleNamespace):
 
 
 def _read_setting(name: str, row: _Setting, value: object) -> Any:
+    """Return a setting from its keyword's value or, if that is None, from a variable; raise BadValue."""
     source = name
     if value is None:
         source = next(filter(os.environ.__contains__, row.variables), "")
@@ -5449,11 +5452,13 @@ DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
 
 
 def child_object(parent: Json, name: str) -> Json:
+    """Return an object in another; {} if there is none."""
     value = parent.get(name)
     return value if isinstance(value, dict) else {}  # a server may send anything
 
 
 def json_number(value: object) -> float:
+    """Return a number in JSON; 0 for anything else, and for what can't be counted with."""
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
@@ -5470,6 +5475,7 @@ def _parse_index(text: str) -> tuple[str, int]:
 
 
 def _is_older(index: str, other: str) -> bool:
+    """Return whether a state is older than another of the same cluster."""
     found, known = _parse_index(index), _parse_index(other)
     return found[0] == known[0] and found[1] < known[1]
 
@@ -5814,6 +5820,7 @@ def _connection_class() -> Any:
 
 
 def _connect_to_socket(path: str, timeout: float) -> Any:
+    """Return a connection to a Unix socket."""
     import socket
 
     sock = socket.socket(socket.AF_UNIX)
@@ -5854,6 +5861,7 @@ def _has_framing(headers: Any) -> bool:
 
 
 def _has_clear_end(headers: Any) -> bool:
+    """Return whether readers of these headers agree on where the body ends."""
     lengths = headers.get_all("content-length", [])
     codings = headers.get_all("transfer-encoding", [])
     if not codings:  # without a length, it ends with the connection
@@ -5862,6 +5870,7 @@ def _has_clear_end(headers: Any) -> bool:
 
 
 def _is_stale(connection: Any) -> bool:
+    """Return whether an idle connection has ended, is too old, or has bytes that nobody asked for."""
     import socket
 
     # Firewalls drop idle connections, and neither end notices.
@@ -5932,6 +5941,7 @@ def _too_large_error() -> Unavailable:
 
 
 def url_path(path: str, safe: str = "/") -> str:
+    """Return a path as it stands in a URL."""
     from urllib.parse import quote
 
     return quote(path, safe)
@@ -5976,6 +5986,7 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
 
 
 def _time_left(deadline: float) -> float:
+    """Return the seconds until a deadline; raise TimeoutError if there are none."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -5983,15 +5994,18 @@ def _time_left(deadline: float) -> float:
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
+    """Return the host, "" if there is none, and the port, or the default one."""
     parts = split_url(url)
     return parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
+    """Return the error for what no server of Vault's would send."""
     return Unavailable(problem, hint=_ADDRESS_HINT)
 
 
 def _tls_context(settings: VaultSettings) -> Any:
+    """Return how to speak TLS, with the certificates that the settings name; raise BadValue."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -6020,6 +6034,7 @@ def _tls_context(settings: VaultSettings) -> Any:
 
 
 def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
+    """Return a connection on which the server has shown its certificate."""
     import ssl
 
     try:
@@ -6168,9 +6183,11 @@ class Lease:
         self.renew_at = self.fresh_until  # but a renewal that fails is put off
 
     def is_due(self) -> bool:
+        """Return whether it is time for a renewal."""
         return self.renew_at <= time.monotonic()
 
     def put_off(self) -> None:
+        """Don't try to renew for a tenth of the lease: others go on with it."""
         pause = 0.0 if self.seconds == _FOREVER else self.seconds / 10
         self.renew_at = time.monotonic() + max(1.0, pause)
 
@@ -6209,6 +6226,7 @@ class _Refusal:
         self._until = time.monotonic() + (seconds or self._pause)
 
     def forget(self) -> None:
+        """Let the next failure wait for a short time again."""
         self._what = None
 
 
@@ -6316,6 +6334,10 @@ class Session:
                     self._log_in(stale)
             return self.held != stale
 
+    def uses_command(self) -> bool:
+        """Return whether tokens come from a user's command; a token in the settings comes first."""
+        return bool(self.settings.token_command and not self.settings.token)
+
     def _logs_in(self) -> bool:
         """Return whether tokens come from a login, rather than from a setting, a command or a file."""
         return self.settings.login != "token" and not self.settings.token_command
@@ -6328,7 +6350,7 @@ class Session:
         seconds = _FOREVER
         if self._logs_in():
             token, seconds = self._request_token()
-        elif self.settings.token_command and not token:
+        elif self.uses_command():
             token = self._run_token_command(stale)
         elif not token and os.path.isfile(self.settings.token_path):  # a FIFO could block
             token = _read_login_file(self.settings.token_path)
@@ -6344,6 +6366,7 @@ class Session:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
 
     def _try_to_renew(self, token: str, deadline: float | None) -> None:
+        """Renew the token, and let no error end the request that it is for."""
         with suppress(SecretsError):  # it is good for another third of its lease
             self._renew_token(token, deadline)
 
@@ -6462,12 +6485,14 @@ class Session:
 
 
 def _check_token(token: str) -> str:
+    """Return a token, or raise BadValue if no header can hold it."""
     if parse_header(token) is None:
         raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
     return token
 
 
 def _read_login_file(path: str) -> str:
+    """Return the text of a file that opens the store, or raise Locked."""
     try:
         return check_value(read_credential(path).strip())
     except (OSError, ValueError):
@@ -6574,6 +6599,7 @@ class VaultStore(Store):
         self._open()
 
     def _open(self) -> None:
+        """Start without a session's token, and without knowing any mount."""
         self._any_session = Session(self.settings)  # also a parent process's
         self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
@@ -6607,6 +6633,7 @@ class VaultStore(Store):
 
     @property
     def _session(self) -> Session:
+        """The session of this process; after a fork, the parent's token goes on."""
         session = self._any_session
         if session.pid != os.getpid():
             session.reset(session.transport.newest)
@@ -6675,6 +6702,7 @@ class VaultStore(Store):
             raise unfinished_error(stages[stage])
 
     def _set(self, name: str, value: str, guard: Callable[[_Change], _Change]) -> None:
+        """Set one field, or all; `guard` may refuse what would be changed."""
         path, field = _path_and_field(name)
         check_value(value)
         if field:
@@ -6895,7 +6923,7 @@ class VaultStore(Store):
             yield "namespace", settings.namespace
         if settings.skip_verify:
             yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
-        yield "login", settings.login
+        yield "login", "a command" if self._session.uses_command() else settings.login
         try:
             ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
             if ttl:  # 0: it has no end
@@ -6926,6 +6954,7 @@ class VaultStore(Store):
         return _Path(mount[:-1], mounts[mount], path)
 
     def _versioned(self, name: str) -> _Path:
+        """Return where a secret is, or raise BadValue if no versions are kept there."""
         return self._locate(_path_and_field(name)[0], 2)
 
     def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
@@ -6983,6 +7012,7 @@ class VaultStore(Store):
                     yield name, value
 
     def _readable_fields(self, path: str) -> Json:
+        """Return a secret's fields; Denied as its value if the token may not read it."""
         try:
             return self._fetch(self._locate(path)).fields or {}
         except Denied as error:
@@ -6997,6 +7027,7 @@ class VaultStore(Store):
         return self._documents[place]
 
     def _fetch_now(self, place: _Path, version: int | None = None) -> _Secret:
+        """Read what is at a place from the server."""
         if not place.kv:
             return _Secret(self._read_leased(place.at("")), place)
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
@@ -7167,6 +7198,7 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
 
 
 def _kv_version(mount: Json) -> int:
+    """Return the KV version of a mount; 0 if it isn't KV."""
     is_kv = mount.get("type") in ("kv", "generic")  # its name before Vault 0.8
     return 1 + (child_object(mount, "options").get("version") == "2") if is_kv else 0
 
@@ -7191,6 +7223,7 @@ class _Secret:
             raise not_vault_error()
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
+        """Return the fields, or raise the error that says why there are none."""
         if self.fields is not None:
             return self.fields
         if self.destroyed:  # an error with a hint of its own, and so not NotFound
@@ -7205,6 +7238,7 @@ class _Secret:
 
 
 def _read_version(number: int, about: Json) -> SecretVersion:
+    """Return what the metadata of a version say."""
     # Nothing but a time, to the second, gets into a message.
     times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
     created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
@@ -7212,6 +7246,7 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 
 
 def _value_text(value: object) -> str:
+    """Return a field's value as text: what isn't text is JSON."""
     if isinstance(value, Denied):  # the token may list it, but not read it
         raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
@@ -7229,6 +7264,7 @@ def _value_in(fields: Json, field: str) -> str | None:
 
 
 def _parse_fields(text: str) -> Json:
+    """Return all fields of a secret from JSON, or raise BadValue."""
     fields = parse_json(text, "the value for all fields")
     _check_fields(fields)
     if not fields:
@@ -7237,6 +7273,7 @@ def _parse_fields(text: str) -> Json:
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise BadValue if a field's name or value can't be stored and read again."""
     for field, value in fields.items():
         what = f"the field {show(field)}"
         check_value(field, what)
@@ -7586,6 +7623,7 @@ class Snapshot:
             self._read_together(store, [name for name in names if (id(store), name) not in self._read])
 
     def _targets(self, text: str, store: Store) -> Iterator[tuple[Store, str]]:
+        """Yield the stores and names that a text refers to, but for those that can't be."""
         for reference in _references_in(text):
             with suppress(SecretsError):
                 yield self.target(reference, store)
@@ -7608,6 +7646,7 @@ class Snapshot:
         return self.view(store).get_stages(name)[name] if found is None else found
 
     def _read_together(self, store: Store, names: list[str]) -> None:
+        """Read secrets of one store."""
         if not names:
             return
         with suppress(BadName, BadValue):  # the resolver says which

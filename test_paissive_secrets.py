@@ -9611,6 +9611,12 @@ def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(monkeyp
     assert refusal(ps.VaultStore, mount="..") == "BadValue: mount isn't valid; write it as team/app"
 
 
+def test_no_dotenv_file_supplies_a_setting_of_vault():
+    variables = {variable for row in ps._VAULT_SETTINGS.values() for variable in row.variables}
+    variables |= {ps.login_variable(name) for row in ps.VAULT_LOGINS.values() for name in row.settings()}
+    assert [variable for variable in variables if not ps.is_store_setting(variable)] == []
+
+
 def test_an_empty_keyword_takes_precedence_over_its_variable(monkeypatch):
     monkeypatch.setenv("VAULT_TOKEN", "t")
     assert (ps.VaultStore(token="").settings.token, ps.VaultStore().settings.token) == ("", "t")
@@ -11044,10 +11050,10 @@ def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
     assert set(store.credentials()) == {CANARY, TELLTALE}  # and the token that it got, but no name
 
 
-def test_a_vault_store_is_called_by_its_server_and_what_it_reads_there():
+def test_a_vault_store_was_called_by_its_server_and_what_it_reads_there():
     store = ps.VaultStore(addr="http://a:1", namespace="team", mount="kv", prefix="app")
-    assert store.location() == "vault http://a:1 team kv app"
-    assert ps.VaultStore(addr="http://a:1").location() == "vault http://a:1 secret"
+    assert store.former_location() == "vault http://a:1 team kv app"
+    assert ps.VaultStore(addr="http://a:1").former_location() == "vault http://a:1 secret"
 
 
 def test_a_renewal_that_fails_is_tried_again_soon(stub):
