@@ -6295,11 +6295,11 @@ class Session:
 
     def renew(self) -> float:
         """Renew the token and leases that are due; return the seconds until the next one is."""
-        if self.held is None:
-            self.token()
+        if self.held is None:  # nothing was asked for yet, or the store was closed
+            return _FOREVER
         with self._lock:
             if self._lease.is_due():
-                self._renew_token(self.held or "")
+                self._renew_token(self.held)
         for path, lease in list(self.leases.items()):
             if lease.is_due():
                 self._renew_lease(path, lease)
@@ -6508,6 +6508,7 @@ def _read_login_file(path: str) -> str:
 _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
+_IDLE_SECONDS = 5.0  # between looks at what is due: other threads may have read a dynamic secret meanwhile
 # Seconds for which known mounts are trusted: others may add or upgrade one.
 _MOUNTS_SECONDS = {"read": 60.0, "write": 1.0}
 # Methods by the capability that a request needs; any other is POST.
@@ -6861,7 +6862,7 @@ class VaultStore(Store):
         ended = threading.Event()
 
         def renew() -> None:
-            while not ended.wait(min(self.renew(), MAX_DURATION)):
+            while not ended.wait(min(self.renew(), _IDLE_SECONDS)):
                 pass
 
         thread = threading.Thread(target=renew, daemon=True)

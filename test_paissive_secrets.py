@@ -11058,7 +11058,11 @@ def test_a_vault_store_was_called_by_its_server_and_what_it_reads_there():
 
 def test_a_renewal_that_fails_is_tried_again_soon(stub):
     for answer in (DOWN, http(b"{}", 403)):
-        assert 1 <= stub(answer).store(max_retries=0, **LDAP).renew() <= 60
+        store = stub(grants(9), http(), answer).store(max_retries=0, **LDAP)
+        assert store.renew() == float("inf")  # there is nothing to renew yet
+        store.get("a")
+        store._session._lease.renew_at = 0
+        assert 1 <= store.renew() <= 60
 
 
 SECOND_FACTOR = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "r"}}}
@@ -11837,6 +11841,19 @@ def test_an_idle_program_keeps_its_token_and_its_leases(stub, tmp_path):
         assert threading.active_count() == threads + 1
         eventually(database.renewed.exists)
     assert threading.active_count() == threads and database.asked["auth/token/revoke-self"] == 0
+
+
+def test_a_secret_that_an_idle_program_reads_later_is_renewed_and_none_after_it_is_closed(stub, monkeypatch):
+    monkeypatch.setattr(ps, "_IDLE_SECONDS", 0.01)
+    database = Database(stub)
+    store = database.server.store(**LDAP)
+    with store.keep_alive():
+        store.get("db/creds/app#user")
+        eventually(lambda: database.asked["sys/leases/renew"])
+        store.close()
+        logins = database.asked["auth/ldap/login/u"]
+        time.sleep(0.1)
+    assert database.asked["auth/ldap/login/u"] == logins
 
 
 def test_a_forked_process_leaves_the_thread_that_renews_to_its_parent_and_may_have_its_own(stub):
@@ -13055,6 +13072,7 @@ def test_renew_says_when_the_first_of_token_and_leases_is_due(stub, frozen):
     lease = {"lease_id": "x", "lease_duration": 60, "renewable": True, "data": {"user": "u"}}
     server = stub(lambda request: http_json(lease) if b"/creds/" in request else grants(3600))
     store = server.store(max_retries=0, **LDAP)
+    failure(store.get, "absent")
     assert store.renew() == 2400  # of the token
     store.get("db/creds/app#user")
     assert store.renew() == 40  # of the lease
