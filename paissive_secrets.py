@@ -2279,6 +2279,7 @@ class Store:
 
 
 def _only(backend: str) -> BadValue:
+    """Return the error of a method that only one backend has."""
     return BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
 
 
@@ -2517,6 +2518,7 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
+        """Let one writer of policies in at a time; what the file held before counts no more."""
         folder = self._folder()
         with FileLock(self.path if self._sealed is None else os.path.join(folder, ".rotation")):
             self._read = None
@@ -2548,6 +2550,7 @@ class Policies:
                 self._sealed.delete(name)
 
     def _write_file(self, name: str, policy: dict[str, Any]) -> None:
+        """Write all policies of all stores, with this one in its place; the lock is held."""
         stores = self._load()
         policies = self._own_policies()
         stores.pop(self.store.former_location(), None)
@@ -2572,11 +2575,13 @@ class Policies:
         return {**stores.get(self.store.former_location(), {}), **stores.get(self._location, {})}
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what the file holds, {} if there is none, for all stores."""
         if self._read is None:
             self._read = self._read_file() if os.path.lexists(self.path) else {}
         return self._read
 
     def _read_file(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what the file holds; Unsafe if others could have written it, since it has commands."""
         path = self.path
         with disk_errors(f"read {path}"), open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno())):
@@ -2597,10 +2602,12 @@ def _maps_to_dicts(found: Any) -> bool:
 
 
 def _version_of(policy: dict[str, Any]) -> int:
+    """Return the oldest version of policies that can hold this one."""
     return 2 if "revoke" in policy else 1
 
 
 def _check_version(version: Any, where: str) -> None:
+    """Raise BadValue unless this copy knows the version of what is read."""
     if type(version) is int and version > 2:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
     if version not in (1, 2):
@@ -2615,6 +2622,7 @@ def _dump_policy(policy: dict[str, Any], name: str) -> str:
 
 
 def _parse_policy(text: str, where: str) -> dict[str, Any]:
+    """Return a sealed policy, of any version that this copy knows."""
     marked = re.match("version ([0-9]{1,9})\n", text)
     if marked:
         _check_version(int(marked[1]), where)
@@ -6760,7 +6768,7 @@ class VaultStore(Store):
                 raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
             return new
 
-        return self._change(secret_path, change._replace(apply=apply))
+        return self._change(secret_path, _refuse_pending(path, change._replace(apply=apply)))
 
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
@@ -9588,6 +9596,7 @@ class _Rotation:
         self.finish(value)
 
     def _check_policy(self, current: str | None) -> None:
+        """Raise an error unless a policy can make a new value for a secret that exists."""
         if not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
             raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
@@ -9596,6 +9605,7 @@ class _Rotation:
             raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
 
     def _check_functions(self, *kinds: str) -> None:
+        """Raise BadValue if one of these steps is a function that this program has not scheduled."""
         for kind in kinds:
             step = self.policy.get(kind)
             if isinstance(step, dict) and kind not in self._functions:
@@ -9620,6 +9630,7 @@ class _Rotation:
             raise type(error)(problem, hint=f"then {self._hint}") from None
 
     def _make_current(self, pending: str) -> None:
+        """Let the verified value take the place of the current one, which becomes previous."""
         self.record(step="store")
         current = self.value("current")
         if not is_same(pending, current):
@@ -9663,6 +9674,7 @@ class _Rotation:
             self.delete("previous")
 
     def require_pending(self) -> str:
+        """Return the pending value, or raise NotFound if no rotation is unfinished."""
         pending = self.value("pending")
         if pending is None:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
@@ -9679,6 +9691,7 @@ class _Rotation:
             raise unfinished_error(self._name)
 
     def _check_pending(self, value: str) -> None:
+        """Raise Conflict unless this is still the pending value: another machine may have set one."""
         if not is_same(value, self.value("pending")):
             raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
 
@@ -9726,6 +9739,7 @@ class _Rotation:
         return result
 
     def _run_command(self, argv: list[str], value: str | None, *, capture: bool) -> str:
+        """Run a step that is a command, in the store's folder; errors end with what it wrote to stderr."""
         timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
         with _LastErrors([*self._known, *self._store.credentials()]) as errors:
             return run_command(
@@ -9740,6 +9754,7 @@ class _Rotation:
             )
 
     def _call(self, kind: str, value: str | None) -> Any:
+        """Call a step that is a function; raise RotationFailed, without its text, for any exception."""
         self._check_functions(kind)
         function = self._functions[kind]
         try:
@@ -9855,6 +9870,7 @@ def parse_interval(interval: Any, what: str) -> float:
 
 
 def _due_date(name: str, policy: dict[str, Any]) -> str:
+    """Return when a rotation is due by its policy, or when an unfinished one began, in UTC."""
     if "started" in policy:
         return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
     return _end_of("every", name, policy)

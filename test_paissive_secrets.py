@@ -4460,12 +4460,13 @@ def test_a_write_to_vault_sees_a_rotation_that_begins_before_it_is_written(mount
     for act in (
         lambda: store.set_unless_pending({"app#a": "third"}),
         lambda: store.set_unless_pending({"app#": '{"a": "third"}'}),
+        lambda: store.update_fields("app", {"a": "third"}),
         lambda: store.delete("app#a"),
         lambda: store.delete("app#"),
     ):
         found = []
         other.delete("app#a__PENDING") if "a__PENDING" in other.get_fields("app") else None
-        assert refusal(act).startswith("Conflict: a rotation of 'app#")
+        assert refusal(act).startswith("Conflict: a rotation of 'app")
     store.set_unless_pending({"app#b": NEW, "app#c": NEW})
     assert store.get_fields("app") == {"a": OLD, "b": NEW, "c": NEW, "a__PENDING": NEW}
 
@@ -30382,6 +30383,9 @@ TROUBLE = {
     "; ps delete A --backend vault; ps get A --backend vault",
     "was left unfinished": "ps rotate schedule A --apply false --backend file"
     "; ps rotate now A --backend file; ps rotate now A --backend file",
+    "has yet to be revoked": "ps rotate schedule A --revoke false --backend file"
+    "; ps rotate now A --backend file; ps delete A --backend file",
+    "nothing is scheduled for this store": "ps rotate due --backend file",
     "is not a baseline": "echo '<<<<<<< ours' > .paissive-baseline; ps audit",
     "there is a pre-commit hook already": "git init -q; echo true > .git/hooks/pre-commit; ps hook install",
     "can't read": "mkfifo pipe; ps audit pipe",
