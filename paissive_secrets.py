@@ -1494,7 +1494,8 @@ _SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for 
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
-_LOCK_TEXT = b"*\n# locked by process %-10d\n"  # a .gitignore, so that git ignores the folder
+# A .gitignore, so that git ignores the folder. The host tells the processes of several containers apart.
+_LOCK_TEXT = "*\n# locked by process {:<10} on {:<64.64}\n"
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -1706,7 +1707,7 @@ class FileLock:
     def record_holder(self, pid: int) -> None:
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
-            os.write(self.fd, _LOCK_TEXT % pid)
+            os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
 
     def _lock_file(self) -> bool:
         with suppress(FileExistsError):
@@ -1727,15 +1728,22 @@ class FileLock:
     def _wait_for_lock(self) -> None:
         notice = time.monotonic() + _NOTICE_SECONDS
         while not _try_lock(self.fd):
-            os.lseek(self.fd, 0, os.SEEK_SET)
-            found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
-            holder = f" (process {found[1].decode()})" if found else ""
+            holder = self._holder()
             if not self._wait:
                 raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
             if time.monotonic() >= notice:
                 warn_once(f"waiting for another writer of {self._path}{holder}")
                 notice = float("inf")
             time.sleep(0.01)
+
+    def _holder(self) -> str:
+        """Return " (process 123)" or, from another container, " (process 2 on web-1)"; "" if nobody knows."""
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        found = re.match(rb"\*\n# locked by process (\d+) +on ([\w.-]*)", os.read(self.fd, 200))
+        if not found:
+            return ""
+        host = found[2].decode(errors="replace")
+        return f" (process {found[1].decode()}{f' on {host}' if host != _host() else ''})"
 
     def _remove_leftovers(self) -> None:  # of writers that were killed
         with suppress(OSError):
@@ -1751,6 +1759,11 @@ class FileLock:
             import fcntl
 
             fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
+
+
+def _host() -> str:
+    """Return this machine's or container's name, as far as a lock's text has room for it."""
+    return re.sub(r"[^\w.-]", "", os.uname().nodename, flags=re.A)[:64] if hasattr(os, "uname") else ""
 
 
 def _check_can_lock() -> None:

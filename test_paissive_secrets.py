@@ -3681,6 +3681,18 @@ def test_where_files_can_not_be_locked_nothing_is_written(here, monkeypatch):
     assert os.listdir() == []
 
 
+def test_whoever_waits_for_a_process_of_another_container_is_told_which(tmp_path, monkeypatch):
+    def said(host):
+        monkeypatch.setattr(ps, "_host", lambda: host)
+        return refusal(ps.FileLock(tmp_path / "f", wait=False).__enter__)
+
+    monkeypatch.setattr(ps, "_host", lambda: "web-1")
+    with ps.FileLock(tmp_path / "f"):
+        pid = os.getpid()
+        assert f"is under way (process {pid} on web-1); " in said("web-2")
+        assert f"is under way (process {pid}); " in said("web-1")
+
+
 # === Generators ===
 
 
