@@ -11868,7 +11868,7 @@ def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
 def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is what a form shows: for a key in words, or a word with a capital."""
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
-        return not _looks_random(value)
+        return not looks_random(value)
     text = value.encode("latin-1").decode("utf-8", "replace")
     is_entry = c.separator in ("=>", ":") and c.before[-1:] in ("'", '"')
     is_element = c.separator in (">", "=") and "<" in c.before
