@@ -2765,7 +2765,7 @@ class Dotenv:
                 texts[place] = self._pieces[place].with_value(value)
             else:
                 line_end = "" if not texts or texts[-1].endswith("\n") else "\n"
-                texts.append(f"{line_end}{dotenv_assignment(name, value)}\n")
+                texts.append(f"{line_end}{_dotenv_assignment(name, value)}\n")
         return self._bom + "".join(texts)
 
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
@@ -2898,7 +2898,7 @@ class _Piece:
 
     def with_value(self, value: str) -> str:
         """Return the assignment with another value, quoted as before where that fits."""
-        assignment = self.head + dotenv_assignment(self.name, value, self.quote)
+        assignment = self.head + _dotenv_assignment(self.name, value, self.quote)
         blanks, mark, comment = self.tail.partition("#")
         if not mark:
             return assignment + "\n"  # bash would take \r for a part of the value
@@ -2920,7 +2920,7 @@ class _Piece:
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
 
-def dotenv_assignment(name: str, value: str, quote: str = "") -> str:
+def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
     """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do."""
     for mark in (quote, "'", '"'):
         if _fits(value, mark):
@@ -8102,6 +8102,25 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 # needs.
 
 EXPORT_FORMS = ("env", "shell", "json")
+# Ways to write a value in a .env file, in order of preference: quotes, and what gets a backslash in them.
+_DOTENV_STYLES = {
+    "single": ("'", ""),
+    "double": ('"', ""),
+    "escaped": ('"', r'[\\"]'),
+    "dollar": ('"', r'[\\"$]'),
+    "backtick": ("`", ""),
+}
+# By reader, the values that it misreads in a style; a style that isn't here, it misreads altogether. Each was
+# tried with the readers themselves. "node" is dotenv, with and without dotenv-expand, and Node.js itself.
+DOTENV_READERS = {
+    "python-dotenv": {"single": r"'|\\\\|\\\Z|\$\{", "double": r'["\\`]|\$\{', "escaped": r"\$\{|\\\Z"},
+    "node": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
+    "next": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
+    "phpdotenv": {"single": r"""['\n]|=\"""", "double": r'["\\`]|\$\{', "dollar": r"\n(?s:.*)\\\Z"},
+    "godotenv": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": r'["\\]\Z'},
+    "ruby": {"single": r"['\n]", "double": r'["\\$`\n]', "dollar": r"\n|\\[nr]|\$\("},
+    "compose": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": "(?!)"},
+}
 DOTENV_NAME = r"(?i)(?:.*[._-])?env(?:[._-].*)?"  # of a file that is a .env, as .env.local and prod.env are
 
 
@@ -8195,24 +8214,58 @@ def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
     return held
 
 
-def export_secrets(values: Mapping[str, str], form: str) -> str:
-    """Return these as text in a form of EXPORT_FORMS, or raise BadValue or BadName."""
+def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] = ()) -> str:
+    """Return these as text in a form of EXPORT_FORMS, or raise BadValue or BadName.
+
+    A .env file is for these of DOTENV_READERS (default: all), which read each value alike.
+    """
     values = dict(sorted(values.items()))
     for name, value in values.items():  # a variable may hold any bytes
         check_value(value, f"the value of {show(name)}")
     if form == "json":
         return dump_json(values, "the export") + "\n"
     names: dict[str, str] = {}
-    text = ""
-    for name, value in values.items():
+    for name in values:
         variable = checked_variable(name)
         if names.setdefault(variable, name) != name:
             raise BadName(f"{show(names[variable])} and {show(name)} are both variable {variable}")
-        if form == "env":
-            text += dotenv_assignment(variable, value) + "\n"
-        else:  # in single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2)
-            text += f"export {variable}='{escape_single_quotes(value)}'\n"
+    variables = {variable: values[name] for variable, name in names.items()}
+    if form == "env":
+        return _dotenv_for(variables, readers or DOTENV_READERS)
+    # In single quotes, only the next one means anything (POSIX, Shell Command Language 2.2.2).
+    return "".join(f"export {name}='{escape_single_quotes(value)}'\n" for name, value in variables.items())
+
+
+def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
+    """Return a .env file that these readers read alike, or raise BadValue with what they don't."""
+    text = ""
+    refused = []
+    for name, value in values.items():
+        styles = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
+        style = min(styles, key=lambda style: len(styles[style]))
+        if styles[style]:
+            refused.append(f"{show(name)} ({', '.join(styles[style])})")
+        text += f"{name}={_quote_dotenv(value, style)}\n"
+    if refused:
+        problem = f"not read alike by all readers of .env files: {', '.join(refused)}"
+        raise BadValue(problem, hint="name the readers you have with --for, or use `run`, or --format json")
     return text
+
+
+def _misreaders(value: str, style: str, readers: Iterable[str]) -> list[str]:
+    """Return the readers that take a value for another one if it is written in a style."""
+    return [
+        reader
+        for reader in readers
+        if "\r" in value or re.search(DOTENV_READERS[reader].get(style, ""), value)
+    ]
+
+
+def _quote_dotenv(value: str, style: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
+        return value
+    quote, escaped = _DOTENV_STYLES[style]
+    return quote + (re.sub(escaped, r"\\\g<0>", value) if escaped else value) + quote
 
 
 def escape_single_quotes(value: str) -> str:
@@ -9972,7 +10025,7 @@ def environment_with_secrets(
         for variable in filter(partial(_is_from_file, store), secrets):
             del environment[variable]  # masked, but passed on as NAME_FILE only
         known = {**environment, **(os.environ if keep_variables else {})}
-        for variable, text in _composed(store, manager, known).items():
+        for variable, text in composed_values(store, manager, known).items():
             environment[variable] = text
             masked[variable] = {text}
     for name, value in several.items():
@@ -10043,7 +10096,7 @@ def _is_from_file(store: Store, variable: str) -> bool:
     return bool(path) and store.overridden_by(variable) == path
 
 
-def _composed(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
+def composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what the dotenv file composes of moved secrets, and `environment` doesn't have.
 
     Loaders that know only their own file would leave the secrets out.
@@ -15562,12 +15615,24 @@ def _backend_name(args: Namespace) -> str:
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
-@_command(_NAMES, _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"))
+@_command(
+    _NAMES,
+    _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"),
+    _arg("--for READER", f"{', '.join(DOTENV_READERS)}; repeat it", choices=DOTENV_READERS, action="append"),
+)
 def cmd_export(args: Namespace) -> None:
     """Print secrets for another program to read.
 
     $ export DB_PASSWORD --format json
+    $ export --for node --for compose
+
+    A .env file is written so that all its readers get the same values, or not at
+    all. Without names, values of the .env here that take in moved secrets are
+    added.
     """
+    readers = getattr(args, "for") or ()
+    if readers and args.format != "env":
+        raise BadValue("--for is for .env files", hint="leave --format out")
     store = args.store()
     stages = store.get_stages(*args.names)
     values = {}
@@ -15578,7 +15643,10 @@ def cmd_export(args: Namespace) -> None:
         if args.format != "json":
             reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value
-    print(export_secrets(values, args.format), end="")
+    if not args.names:
+        variables = {variable_name(name): value for name, value in values.items()}
+        values.update(composed_values(store, args.manager, {**os.environ, **variables}))
+    print(export_secrets(values, args.format, readers), end="")
 
 
 @_command(
