@@ -1303,9 +1303,9 @@ def is_secret(name: str, value: str = "") -> bool:
     name = base_of_stage(name) or name
     if _is_read_by_browsers(name):
         return False
-    if is_token(value) or any(passwords_in(value)):
+    if is_secret_name(name) and not _is_setting_of(name, value):
         return True
-    return is_secret_name(name) and not _is_setting_of(name, value)
+    return is_token(value) or any(passwords_in(value))  # last, since the table of tokens takes time to build
 
 
 def is_store_setting(variable: str) -> bool:
@@ -3225,6 +3225,8 @@ class EnvironmentStore(Store):
 
     def _check_complete(self, dotenv: Dotenv, name: str, environ: Mapping[str, str] = os.environ) -> None:
         """Raise Moved if a value takes in a moved secret that `environ` doesn't have."""
+        if not dotenv.referenced_variables(name):
+            return
         for used, backend in dotenv.moved().items():
             if variable_name(used) not in environ and name in dotenv.names_using([used]):
                 problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
