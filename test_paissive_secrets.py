@@ -9961,6 +9961,12 @@ def test_no_field_of_one_secret_is_written_to_another(stub, status):
     assert secrets["bb"] == {"password": "b", "note": "1"}
 
 
+def test_an_empty_answer_to_a_write_of_kv_2_leaves_its_outcome_open(stub):
+    server = stub(http(b"", 204))
+    said = "the response isn't Vault's; whether the write was carried out is unknown; check VAULT_ADDR"
+    assert said in refusal(server.store().set_fields, "a", {"b": "v"})
+
+
 def test_an_empty_answer_to_a_read_is_no_absent_secret(stub):
     server = stub(http(b"", 204))
     server.kv = "1"
@@ -9998,6 +10004,20 @@ def test_a_refusal_that_comes_before_all_was_sent_is_read():
         store = ps.VaultStore(addr=f"http://{server}", token="t", max_retries=0)
         store._mounts.versions, store._mounts.asked_at = {"secret/": 2}, time.monotonic()
         assert "the value is too large for Vault" in refusal(store.set_fields, "a", {"b": "x" * 9_000_000})
+
+
+def test_a_success_that_comes_before_all_was_sent_is_none():
+    def accept(client):
+        client.recv(10)
+        client.sendall(http_json({"data": {"version": 2}}))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+        time.sleep(0.2)
+
+    with listening(accept) as server:
+        store = ps.VaultStore(addr=f"http://{server}", token="t", max_retries=0)
+        store._mounts.versions, store._mounts.asked_at = {"secret/": 2}, time.monotonic()
+        said = refusal(store.set_fields, "a", {"b": "x" * 9_000_000})
+        assert "the connection broke; whether the write was carried out is unknown" in said
 
 
 def test_more_bytes_than_were_asked_for_end_their_connection(stub):
@@ -10234,6 +10254,10 @@ def test_what_must_not_happen_twice_follows_a_redirect_only_if_nothing_was_passe
             assert "is unknown; unless it is electing" in refusal(store.set_fields, "a", {"b": "c"})
             assert b"No-Request-Forwarding" not in standby.requests[-1]
     assert len(active.requests) == 2
+    elsewhere = stub(http(b"", 307, "Location: http://elsewhere.invalid/v1/a"))
+    elsewhere.kv = "1"
+    said = refusal(elsewhere.store(hosts="127.0.0.1").set_fields, "a", {"b": "c"})
+    assert "where the token must not go" in said and "unknown" not in said and elsewhere.tries("POST") == 3
     active.server.shutdown(), active.server.server_close()
     standby.answers = [http(b"", 307, f"Location: http://127.0.0.1:{free_port()}/v1/a")]
     said = refusal(standby.store(hosts="127.0.0.1").set_fields, "a", {"b": "c"})
@@ -10343,6 +10367,14 @@ def test_a_response_has_a_million_values_at_most_but_text_with_many_commas(stub)
     for values in ("[]," * 1_100_000, "{}," * 1_100_000, "1," * 1_100_000):
         body = ANSWER.replace(b'"v"', f'[{values}"\\"{{"]'.encode())
         assert "the response is too large to be Vault's" in refusal(stub(http(body)).store().get, "a")
+
+
+def test_values_are_counted_in_little_more_memory_than_the_response_takes():
+    raw = b'["' + b'x\\"\\\\' * 300_000 + b'", {"[": "\\\\"}, 1]'
+    tracemalloc.start()
+    assert ps._count_values(raw) == 4
+    assert tracemalloc.get_traced_memory()[1] < 4 * len(raw)
+    tracemalloc.stop()
 
 
 def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
@@ -11431,6 +11463,20 @@ def test_a_write_that_waits_for_a_new_token_is_not_repeated_on_kv_1_either(stub)
     said = refusal(server.store(**LDAP).set_fields, "a", {"b": "c"})
     assert "whether the write was carried out is unknown" in said
     assert (server.tries("/secret/a "), server.tries("/login/")) == (2, 2)
+
+
+def test_a_write_whose_response_was_lost_is_of_unknown_outcome_though_the_login_fails_by_then(stub):
+    answers, logins = iter([None, http(b"{}", 403)]), iter([grants(100), http(b"{}", 400)])
+
+    def answer(request):
+        if b"/login/" in request:
+            return next(logins)
+        return http() if request.startswith(b"GET") else next(answers)
+
+    server = stub(answer)
+    server.about_token = http(b"{}", 403)
+    said = "Locked: Vault refuses the ldap login; whether the write was carried out is unknown; check"
+    assert refusal(server.store(**LDAP).set_fields, "a", {"b": "c"}, cas=1).startswith(said)
 
 
 def kv_2(history, *interferences):
@@ -12587,7 +12633,11 @@ def test_an_interrupt_ends_a_list_while_the_server_is_silent(stub):
 
 def test_secrets_that_no_name_can_reach_are_not_listed():
     store = bao().store()
-    for path, fields in {"app": {"": "v", "a": "v"}, "b%20": {"a": "v"}, "c%23d": {"a": "v"}}.items():
+    for path, fields in {
+        "app": {"": "v", "a": "v", "b\nc": "v"},
+        "b%20": {"a": "v"},
+        "c%23d": {"a": "v"},
+    }.items():
         bao().ask("POST", f"secret/data/{store.settings.prefix}/{path}", {"data": fields})
     bao().ask("POST", f"secret/data/{store.settings.prefix}/e%20/f", {"data": {"a": "v"}})
     assert [(name, store.get(name)) for name in store.field_names()] == [("app#a", "v"), ("e /f#a", "v")]
