@@ -30593,6 +30593,74 @@ def test_the_password_of_a_database_is_rotated_as_readme_says(tmp_path):
     assert len(played) == 8 and [step for step in played if not as_shown(*step[1:])] == []
 
 
+class RotatedLogin:
+    """README's rotation of DB_LOGIN; what the file `fail` says, such as "apply before", fails."""
+
+    def __init__(self, folder):
+        script = next(text for _, text in chapter("Rotate a database password") if text[:10] == "# login.py")
+        (folder / "login.py").write_text(script)
+        self.folder, self.store = folder, ps.FileStore(folder / ".paissive")
+        first = {"user": "app_blue", "password": "blue-hill"}
+        self.store.set("DB_LOGIN", json.dumps(first))
+        (folder / "made").write_text(json.dumps(first) + "\n")
+        self.rotation = ps.SecretRotation(self.store)
+        steps = {kind: self.step(kind) for kind in ("apply", "verify", "revoke")}
+        self.rotation.schedule("DB_LOGIN", "30d", generate=f"command:{self.step('generate')}", **steps)
+
+    def step(self, kind):
+        run = f"{shlex.quote(sys.executable)} login.py {kind}" + " | tee -a made" * (kind == "generate")
+        return f"! grep -qx '{kind} before' fail && {run} && ! grep -qx '{kind} after' fail"
+
+    def rotate(self, fail):
+        (self.folder / "fail").write_text(fail)
+        with contextlib.suppress(ps.RotationFailed):
+            self.rotation.rotate("DB_LOGIN")
+        (self.folder / "fail").write_text("")
+
+    def stages(self):
+        found = self.store.get_stages("DB_LOGIN")["DB_LOGIN"]
+        return {stage: json.loads(value) for stage, value in found.items()}
+
+    def check(self, *why):
+        stages, accepted = self.stages(), self.accepted()
+        stray = [login for login in accepted if login not in stages.values()]
+        assert (*why, stray, stages["current"] in accepted) == (*why, [], True)
+        assert ("pending" in stages) == ("DB_LOGIN" in self.rotation.unfinished())
+
+    def accepted(self):
+        """The logins that the database accepts, of all that there ever were."""
+        import psycopg
+
+        logins = [json.loads(line) for line in (self.folder / "made").read_text().splitlines()]
+        found = []
+        for login in logins:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(**login).close()
+                found.append(login)
+        return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["resume", "abort"])
+def test_no_login_that_a_database_accepts_is_in_no_stage_whichever_step_fails(action, tmp_path, monkeypatch):
+    postgres()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "")
+    statements = next(text for language, text in chapter("Rotate a database password") if language == "sql")
+    with database(statements) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        login = RotatedLogin(tmp_path)
+        login.rotate("")
+        for kind, when in itertools.product(("generate", "apply", "verify", "revoke"), ("before", "after")):
+            login.rotate(f"{kind} {when}")
+            login.check(kind, when)
+            with contextlib.suppress(ps.NotFound):
+                getattr(login.rotation, action)("DB_LOGIN")
+            login.check(kind, when, action)
+            assert login.rotation.unfinished() == {}
+
+
 # The messages in the chapter "Troubleshooting", and what leads to each, in a folder with a store. The token
 # for Vault may do nothing.
 TROUBLE = {
