@@ -11163,7 +11163,7 @@ source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm 
 config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
 config word toml tf hcl tfvars
-json word json ipynb har cast jsonl json5 webmanifest
+json word json ipynb har cast jsonl ndjson json5 webmanifest
 docs word md mdx rst txt adoc markdown org tex csv
 log word log tokens
 markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
@@ -12026,8 +12026,8 @@ def find_spans(
     yield from _tokens(text, runs)
     if encoded:
         yield from _encoded(text, runs, custom)
-        if path == "-" and text.lstrip()[:1] in (b"{", b"["):  # what an agent passes to a hook
-            yield from _escaped(text, custom)
+        if path.endswith((".jsonl", ".ndjson")):  # logs, transcripts, and what an agent passes to a hook
+            yield from _spans_in_json(text, custom)
     yield from _urls(text, path)
     name = os.path.basename(path).lower().encode(errors="replace")
     of_file = keyword_patterns().get(b"/" + name, ())
@@ -12093,7 +12093,6 @@ _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 
 # Text in Base64, by the bits that are zero in ASCII; of random letters, one in 30,000 looks like it.
 _ENCODED_TEXT = lazily(rb"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]){5}")
 _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")  # also in lines
-_JSON_STRING = lazily(rb'"((?:[^"\\]+|\\.)*)"')
 _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-])")
@@ -12205,21 +12204,6 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
             first = span.start * 4 // 3
             last = min(span.end * 4 // 3, len(places) - 1)
             yield span._replace(start=places[first], end=places[last] + 1)
-
-
-def _escaped(text: bytes, custom: tuple[Rule, ...]) -> Iterator[Span]:
-    import json
-
-    if b"\\" not in text:
-        return
-    for string in _JSON_STRING.finditer(text):
-        plain = string[1]
-        with suppress(ValueError):
-            plain = json.loads(string[0], strict=False).encode(errors="replace")
-        if plain == string[1]:
-            continue
-        for span in find_spans(plain, "", custom, encoded=False):
-            yield span._replace(start=string.start(1), end=string.end(1))
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
@@ -12425,6 +12409,88 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
     yield judge_span(rule, place, plain if is_readable else value, candidate)
 
 
+# --- JSON ---
+
+_JSON_BEGIN = lazily(rb'\s*(?:\{\s*["}]|\[\s*["\[\]{])')
+_JSON_PART = lazily(rb'(?:[^"\\\n]+|\\.)+')  # what is in a string, or between two
+_JSON_ESCAPE = lazily(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)"  # RFC 8259, 7
+)
+_JSON_LETTERS = {b"\\n": b"\n", b'\\"': b'"', b"\\\\": b"\\", b"\\t": b"\t", b"\\r": b"\r", b"\\/": b"/"}
+_CUT_ESCAPE = lazily(rb"(?<!\\)(?:\\\\){0,99}\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_JSON_KEY = lazily(rb'(?<!\\)"\s{0,9}:\s{0,9}\Z')
+_MAX_JSON_DEPTH = 3  # JSON in a string of JSON in a string of JSON
+
+
+def path_by_content(path: str, first: bytes) -> str:
+    """Return a path whose ending says what is on stdin, if that is JSON; any other path stays."""
+    return "stdin.jsonl" if path == "-" and _JSON_BEGIN.match(first) else path
+
+
+def place_in_json(text: bytes, start: int, end: int) -> tuple[int, int, bytes]:
+    """Return what to replace by what to hide this place, so that JSON stays valid: a part of one string."""
+    if _CUT_ESCAPE.search(text, max(0, start - 200), start):  # the place begins within an escape
+        start = text.rindex(b"\\", 0, start)
+    part = _JSON_PART.match(text, start, end)
+    if not part:
+        return start, start, b""
+    is_number = _JSON_KEY.search(text, max(0, start - 40), start)
+    return start, part.end(), b'"***"' if is_number else b"***"
+
+
+def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Iterator[Span]:
+    """Yield secrets that show when escapes in strings are undone, as places in the text with its escapes.
+
+    The text may begin anywhere, in a string as well.
+    """
+    for part in _JSON_PART.finditer(text):
+        if b"\\" not in part[0]:
+            continue
+        plain, places = _undo_escapes(part[0])
+        spans = find_spans(plain, "", custom, encoded=False)
+        if depth < _MAX_JSON_DEPTH and b"\\" in plain:
+            spans = chain(spans, _spans_in_json(plain, custom, depth + 1))
+        for span in spans:
+            first = part.start() + _place_before(places, span.start)
+            yield span._replace(start=first, end=part.start() + _place_before(places, span.end))
+
+
+_Places = list[
+    tuple[int, int]
+]  # of the beginnings and ends of escapes: in the plain text, and in that with them
+
+
+def _undo_escape(escape: bytes) -> bytes:
+    import json
+
+    try:
+        text: str = json.loads(b'"%s"' % escape)
+    except ValueError:  # no escape of JSON
+        return escape
+    return text.encode(errors="replace")
+
+
+def _undo_escapes(text: bytes) -> tuple[bytes, _Places]:
+    plain = bytearray()
+    places = [(0, 0)]
+    at = 0
+    for escape in _JSON_ESCAPE.finditer(text):
+        plain += text[at : escape.start()]
+        places.append((len(plain), escape.start()))
+        plain += _JSON_LETTERS.get(escape[0]) or _undo_escape(escape[0])
+        at = escape.end()
+        places.append((len(plain), at))
+    return bytes(plain + text[at:]), places
+
+
+def _place_before(places: _Places, position: int) -> int:
+    """Return where a place of the plain text is in that with escapes."""
+    import bisect
+
+    plain, escaped = places[bisect.bisect(places, (position, sys.maxsize)) - 1]
+    return escaped + position - plain
+
+
 # --- rules of a project ---
 
 
@@ -12559,6 +12625,7 @@ def scan(
     yield rejected matches too, and the reasons.
     """
     first = next(chunks, b"")
+    path = path_by_content(path, first)
     is_utf16 = first.startswith((b"\xff\xfe", b"\xfe\xff"))
     kind = ""
     if not is_utf16 and b"\0" in first[:8000]:  # what git takes for binary
@@ -12586,16 +12653,27 @@ def scan(
 
 
 def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> Iterator[bytes]:
-    """Yield a text with `***` in place of what built-in rules find with these confidences, unless allowed."""
+    """Yield a text with `***` in place of what built-in rules find with these confidences, unless allowed.
+
+    JSON stays valid.
+    """
+    chunks = filter(None, pieces)
+    first = next(chunks, b"")
+    path = path_by_content(path, first)
+    is_json = language_of(path).kind == "json"
     done = 0  # leading bytes of a window that belong to a mask before it
-    for window in _windows(filter(None, pieces)):
+    for window in _windows(chain([first], chunks)):
         text = window.text
         at = window.begin + done
         for span in _resolve_overlaps(find_spans(text, path)):
             wanted = span.confidence in levels and at <= span.start < window.until
-            if wanted and not _allow_comment(text, span.start, span.end):
-                yield text[at : span.start] + b"***"
-                at = span.end
+            if not wanted or _allow_comment(text, span.start, span.end):
+                continue
+            start, end, mask = span.start, span.end, b"***"
+            if is_json:
+                start, end, mask = place_in_json(text, start, end)
+            yield text[at:start] + mask
+            at = max(at, end)
         yield text[at : window.until]
         done = max(at - window.until, 0)
 

@@ -23617,14 +23617,14 @@ def test_a_finding_at_the_end_of_base64_ends_with_it():
         assert (span.start, span.end) == (len(f"x = '{padding}") * 4 // 3, len(encoded.rstrip("=")))
 
 
-def test_a_string_of_json_on_stdin_is_a_finding_as_a_whole_if_it_has_escapes():
+def test_a_secret_in_a_string_of_json_is_placed_with_its_escapes():
     escaped = "\\u0067" + GITHUB[1:]
     for text in (
         f'["«{escaped}»", "see «{GITHUB}» here", "\\n"]',
         f'{{"a": "\\n", "b": "see «{GITHUB}» here"}}',
         f'{{"«{escaped}»": "{escaped[2:]}"}}',
     ):
-        assert marked(re.sub("[«»]", "", text), "-") == text
+        assert marked(re.sub("[«»]", "", text), "stdin.jsonl") == text
 
 
 def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
@@ -28094,9 +28094,109 @@ def test_the_strings_of_a_hooks_json_are_decoded_before_they_are_scanned(said):
         assert (findings != [], all(in_string)) == (True, True), text
 
 
-def test_a_string_of_json_with_an_escaped_secret_is_masked_as_a_whole():
-    text = ' {"a": "not \\quoted", "b": "tab\tand \\u0067' + token()[1:] + '"}'
-    assert b"".join(ps.mask_found([text.encode()], "-", ("high",))) == b' {"a": "not \\quoted", "b": "***"}'
+# What stands in the strings of JSON, with a value, and what is left of that.
+IN_STRING = "k3Xw" + "9vQ2zR7m"
+IN_STRINGS = {
+    "see DB_PASSWORD=V.": "see DB_PASSWORD=***.",
+    "# .env\nDB_PASSWORD=V\nDEBUG=1\n": "# .env\nDB_PASSWORD=***\nDEBUG=1\n",
+    'DB = {\n    "password": "V",\n}\n': 'DB = {\n    "password": "***",\n}\n',
+    "tab\tand V T\\": "tab\tand V ***\\",
+    "\u00e9\U0001f511 password: 'V'\n": "\u00e9\U0001f511 password: '***'\n",
+    json.dumps({"a": "1\n2", "password": "V"}): json.dumps({"a": "1\n2", "password": "***"}),
+    json.dumps({"b": json.dumps({"a": "\n", "password": "V"})}): json.dumps(
+        {"b": json.dumps({"a": "\n", "password": "***"})}
+    ),
+}
+
+
+def with_values(text):
+    return text.replace("V", IN_STRING).replace("T", token())
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("said", IN_STRINGS)
+def test_only_the_secret_in_a_string_of_json_is_masked(said, ascii_only):
+    line = json.dumps({"role": "user", "content": with_values(said)}, ensure_ascii=ascii_only)
+    lines = f'{{"id": 1}}\n{line}\n'.encode()
+    masked = b"".join(ps.mask_found([lines], "-", ("medium", "high"))).decode().splitlines()
+    expected = IN_STRINGS[said].replace("V", IN_STRING)
+    assert [json.loads(row) for row in masked] == [{"id": 1}, {"role": "user", "content": expected}]
+    assert b"".join(ps.mask_found([lines], "a.jsonl", ("medium", "high"))).decode().splitlines() == masked
+
+
+def test_a_finding_in_a_string_of_json_has_the_column_and_the_sample_of_the_secret():
+    line = json.dumps({"a": "b\tc", "content": f"x\n\u00e9 {token()}\n"})
+    (match,) = scanned(line, "-")
+    assert (match.column - 1, match.sample) == (line.index(token()), token()[:6] + "…")
+
+
+def test_a_number_in_json_is_masked_as_a_string():
+    line = '{"db_password": 84519273, "port": 1}'
+    assert (
+        b"".join(ps.mask_found([line.encode()], "-", ps.CONFIDENCES)) == b'{"db_password": "***", "port": 1}'
+    )
+
+
+def test_a_long_line_of_json_is_searched_to_its_end():
+    for filler in ("word " * 40_000, 'a "b"\n' * 9_000, "\\" * 29_999):
+        line = json.dumps({"content": f"{filler}\nDB_PASSWORD={IN_STRING}\n{filler}"})
+        masked = b"".join(ps.mask_found([line.encode()], "-", ("medium", "high"))).decode()
+        assert json.loads(masked)["content"] == f"{filler}\nDB_PASSWORD=***\n{filler}"
+
+
+JSON_TEXT = st.lists(
+    st.sampled_from(
+        [
+            f"password={IN_STRING}",
+            f"'{IN_STRING}'",
+            "password: ",
+            "pass\tword=",
+            '"',
+            "\\",
+            "\n",
+            "\\u00",
+            "\u00e9",
+            "key=",
+        ]
+        + [
+            "\U0001f511",
+            GITHUB,
+            GITHUB[:9],
+            "x@h",
+            "://a:",
+            "{",
+            "}",
+            "--password ",
+            "\x00",
+            "7" * 9,
+            " ",
+            "'",
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["password", "a", "api_key"]), JSON_TEXT, max_size=3), max_size=3
+    )
+)
+def test_json_lines_stay_valid_whatever_is_masked_in_them(rows):
+    for ascii_only in (True, False):
+        text = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
+        text = text.replace("\\n", "\\u000a") if ascii_only else text
+        masked = b"".join(ps.mask_found([text.encode()], "a.jsonl", ps.CONFIDENCES)).decode()
+        assert [[*json.loads(line)] for line in masked.splitlines()] == [[*row] for row in rows]
+
+
+def test_stdin_is_taken_for_json_only_if_it_begins_like_that():
+    for text in ('{"a"', " \n{}", '[{"a"', '["a"', "[[", "[]"):
+        assert ps.path_by_content("-", text.encode()) == "stdin.jsonl"
+    for text in ("[INFO] a", "{a}", "[1]", "x = {}", "", "{{ a }}"):
+        assert ps.path_by_content("-", text.encode()) == "-"
+    assert ps.path_by_content("a.log", b"{}") == "a.log"
 
 
 def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
@@ -28110,6 +28210,26 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
         with piped_in(text.encode()):
             code, said = say("audit", "-", "--exit-code", "2")
         assert (code, token() in said) == (status, False)
+
+
+def test_transcripts_of_a_coding_agent_are_searched_and_masked_as_readme_says(folder, say, monkeypatch):
+    assert "audit --known ~/.claude/projects\n" in README
+    assert "redact --in-place --confidence medium ~/.claude/projects/*/*.jsonl\n" in README
+    stored, pasted = "rE4l one+with", "k3Xw" + "9vQ2zR7m"
+    monkeypatch.setenv("APP_PASSWORD", stored)
+    said = [
+        f"use {stored}",
+        f"# .env\nDB_PASSWORD={pasted}\n",
+        json.dumps({"out": f"a\n{token()}\n"}),
+        "hello",
+    ]
+    plant(folder, "projects/app/1.jsonl")
+    path = folder / "projects" / "app" / "1.jsonl"
+    path.write_text("".join(json.dumps({"role": "user", "content": text}) + "\n" for text in said))
+    assert "1.jsonl:1:34: high: value of APP_PASSWORD, current" in say("audit", "--known", "projects")[1]
+    assert say("redact", "--in-place", "--confidence", "medium", str(path))[0] == 0
+    masked = [json.loads(line)["content"] for line in path.read_text().splitlines()]
+    assert masked == ["use ***", "# .env\nDB_PASSWORD=***\n", json.dumps({"out": "a\n***\n"}), "hello"]
 
 
 def test_sarif_describes_the_rule_of_known_values_without_naming_one(folder, say, monkeypatch):
