@@ -1139,20 +1139,23 @@ _SECRET_WORDS = {
 _SECRET_PHRASE = (
     r"connection string|(?:database|db|redis|(?:mongo|postgres)\w{0,30}|mysql|amqp|broker) ur[il]\Z"
     r"|\b(?:chat|discord|mattermost|slack|teams) (?:web ?)?hook|\bweb ?hook ur[il]s?\Z"  # with a token inside
-    r"|\b(?:hotp|mfa|otp|totp|wallet) seed\Z|\b(?:mnemonic|seed) phrase\b|\bssh key data\Z"
+    r"|\b(?:hotp|master|mfa|otp|totp|wallet) seed\Z|\bpepper\Z|\bservice account (?:json|b(?:ase)? 64)\Z"
+    r"|\b(?:mnemonic|seed) phrase\b|\bssh key data\Z"
     r"|\b(?:jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
     r"|\bsigning (?:\w+ )?file contents\Z"
 )
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"after|age|alg|algorithm|as|at|audience|branch|ca|checker|checksum|class|connector|count|crt|data|database"
-    r"|days|db|description|digest|dir|directory|domain|email|enabled|encoding|encryption|endpoint|error"
-    r"|events?|expir\w*|fields?|file|fingerprint|folder|format|g?uid|hash|hasher|header|help|hint|hosts?"
-    r"|hours|identifier|ids?|in|issuer|iterations|kind|label|len|length|limit|list|login|manager|max|md|message"
-    r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|placeholder|plugin|policy|port|prefix"
-    r"|prompt|protected|provider|realm|ref|regex|region|required|schemes?|scopes?|seconds|servers?|service"
-    r"|sha|signature|size|slug|sock|socket|state|status|sub|suffix|target|text|through|thumbprint|timeout|title"
-    r"|ttl|type|uri|url|user|uuid|version|within|years"
+    r"address|after|age|alg|algorithm|as|at|attempts|audience|branch|ca|checker|checksum|class|connector"
+    r"|count|crt|data|database|days|db|decimals|description|digest|dir|directory|domain|duration|email"
+    r"|enabled|encoding|encryption|endpoint|error|events?|exp|expir\w*|fields?|file|fingerprint|folder"
+    r"|format|grants?|hash|hasher|header|help|hint|hosts?|hours|identifier|ids?|in|interval|issuer"
+    r"|iterations|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message"
+    r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
+    r"|prefix|prompt|protected|provider|realm|ref|regex|region|required|reset|retries|rotation|rounds"
+    r"|schemes?|scopes?|seconds|servers?|service|sha|signature|size|slug|sock|socket|state|status"
+    r"|strategy|sub|suffix|symbol|target|text|through|thumbprint|time|timeout|title|ttl|type|g?uid|uri"
+    r"|url|user|uuid|validity|version|window|within|years"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
@@ -1165,6 +1168,7 @@ _NO_SECRET_PHRASE = (
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
+    r"|\b(?:allow|disable|enable|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
     r"|\bsentry dsn\b|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
     r"|(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b"
     r"|\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?"

@@ -2601,15 +2601,17 @@ def test_the_time_is_now():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "age alg algorithm as at audience branch ca checker checksum class connector count crt data database days"
-    " db description digest dir directory disabled email enabled encoding encryption endpoint error event"
-    " events expiry expires field fields file filename fingerprint folder format guid uid hash hasher"
-    " header help hint host hosts hostname hours identifier id ids issuer iterations kind label len length"
-    " limit login manager max md message method min minutes mode msg name namespace path pattern"
-    " placeholder plugin policy port prefix prompt protected provider realm ref regex region required"
-    " scheme schemes scope scopes seconds server servers service sha signature size slug sock socket"
-    " state status sub suffix target text through thumbprint timeout title ttl type uri url user username"
-    " uuid version"
+    "address after age alg algorithm as at attempts audience branch ca checker checksum class connector "
+    "count crt data database days db decimals description digest dir directory disabled domain duration "
+    "email enabled encoding encryption endpoint error event events exp expires expiry field fields file "
+    "filename fingerprint folder format grant grants guid hash hasher header help hint host hostname "
+    "hosts hours id identifier ids in interval issuer iterations kind label leeway len length lifespan "
+    "lifetime limit list login manager max md message method min minutes mode msg name namespace path "
+    "pattern period placeholder plugin policy port prefix prompt protected provider realm ref regex "
+    "region required reset retries rotation rounds scheme schemes scope scopes seconds server servers "
+    "service sha signature size slug sock socket state status strategy sub suffix symbol target text "
+    "through thumbprint time timeout title ttl type uid uri url user username uuid validity version "
+    "window within years"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -2666,7 +2668,7 @@ OTP=… PASSKEY=… STRIPE_SK=… SSH_KEY_DATA=… STEAM_KEY= DISCORD_WEBHOOK=
 LOG_SLACK_WEBHOOK_URL=https://h.example/T/… GOOGLE_MAPS_API= APP_JWT_SECRET=31536000 SMTP_PASS=123456
 API_KEY=0123456789012345 KEY=/a/…/b DB_PASSWORD=postgres CACHE_DSN=redis://:pw@h DATABASE_URL=
 HOOK=https://h.example/?token=x REDIS_HOSTS=local:redis:6379:0:passwd DB=Server=d;Password=pw
-JDBC=jdbc:mysql://h/d?user=u&password=pw
+JDBC=jdbc:mysql://h/d?user=u&password=pw APP_PEPPER=… FIREBASE_SERVICE_ACCOUNT_JSON= MASTER_SEED=…
 """
 SETTINGS_OF_APPLICATIONS = """
 SENTRY_DSN=https://0123456789abcdef@s.example/1 REDIS_URL=redis://h:6379 DATABASE_URL=sqlite:////data/app.db
@@ -2675,7 +2677,7 @@ NEXT_PUBLIC_KEY=… VITE_KEY=… MIX_PUSHER_APP_KEY=… REACT_APP_API_KEY=… PR
 MYSQL_RANDOM_ROOT_PASSWORD=yes SMTP_AUTH=login SSL_KEY= DROPBOX_OAUTH_KEY= ENABLE_JWT=1 N8N_WEBHOOK=
 REDIS_PASSWORD=null GOOGLE_APPLICATION_CREDENTIALS=/run/keys/google.json SSH_PRIVATE_KEY=~/.ssh/id_ed25519
 TLS_KEY=certs/server.key WEBHOOK_URL=http://localhost:5678/ SMTP_PASS=12345 API_KEY=012345678901234
-MAC=aa:bb:1234:55:66
+MAC=aa:bb:1234:55:66 ENABLE_SIGNUP_AUTH= REQUIRE_AUTH= TOKEN_ADDRESS=… JWT_SECRET_ROTATION=weekly
 """
 
 
