@@ -10008,7 +10008,7 @@ def environment_with_secrets(
     snapshot = Snapshot(manager, stages=True)
     single, several = _read_several(snapshot.view(store), names)
     if not names:
-        _check_moved(store)
+        check_not_moved(store)
     secrets = _names_by_variable(snapshot.load(store, *single) if single or not names else ())
     plain = _plain_variables(snapshot.view(store), secrets, set(map(variable_name, names)))
     # From the weakest source to the strongest; no setting has the name of a variable.
@@ -10045,7 +10045,7 @@ def environment_with_secrets(
     return environment, masked
 
 
-def _check_moved(store: Store) -> None:
+def check_not_moved(store: Store) -> None:
     """Raise an error if any secret of the store's is in another one by now."""
     for name in store.moved():
         store.get(name)  # which says where it is
@@ -15719,6 +15719,8 @@ def cmd_export(args: Namespace) -> None:
     if readers and args.format != "env":
         raise BadValue("--for is for .env files", hint="leave --format out")
     store = args.store()
+    if not args.names:
+        check_not_moved(store)
     stages = store.get_stages(*args.names)
     values = {}
     for name in args.names or (*stages, *store.plain_settings()):

@@ -14680,6 +14680,9 @@ def test_an_export_of_a_store_has_what_the_dotenv_file_composes_of_its_secrets(t
     assert say("export", "--backend", "file", "--format", "shell") == (0, shell)
     assert say("export", "DB_PASSWORD", "--backend", "file") == (0, "DB_PASSWORD=red-fox\n")
     assert say("export")[0] == 2  # which lacks the password
+    Path(".env").write_text("# DB_PASSWORD: in the file store\nA_TOKEN=v\n")
+    status, said = say("export")
+    assert status == 2 and said.startswith("'DB_PASSWORD' is in the file store, as .env says; use --backend")
 
 
 def test_import_refuses_an_impossible_name_of_a_setting_as_well():
