@@ -14602,6 +14602,7 @@ _WAYS = (
         r"[{,]\s*@name(?P<default>[^,}=]*=)?",
         within=r"\{[^{}]*\}(?=\s*=\s*(?:process|import\.meta|Bun)\.env\b(?!\.))",
     ),
+    _Way("@script", "__ENV", r"\b__ENV\.@name(?P<default>@or)?"),  # k6
     _Way("@script", "Deno.env", r"""\bDeno\.env\.get\(["'`]@name(?P<default>["'`]\)@or)?"""),
     _Way(
         r"(?:@script|\.prisma|\.hcl)",
@@ -14845,6 +14846,8 @@ def _names_with_value(manager: SecretsManager, asked: Container[str]) -> set[str
 def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
     """Yield the path to show and the content of each text file."""
     for path, shown in audit.files():
+        if re.search(r"(?:\A|/)\.yarn/", shown):  # a package manager, and what it has fetched
+            continue
         try:
             with open_regular(path, follow=False) as file:
                 data = file.read(MAX_FILE_BYTES)

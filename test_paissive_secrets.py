@@ -28524,6 +28524,7 @@ ASKED = [
     ("a.vue", "import.meta.env.X_KEY", "missing"),
     ("a.svelte", "import.meta.env['X_KEY'] ?? 'x'", "optional"),
     ("a.ts", "Bun.env.X_KEY", "missing"),
+    ("load.js", "__ENV.X_KEY || 'x'", "optional"),
     ("a.ts", "Deno.env.get('X_KEY')", "missing"),
     ("a.ts", "Deno.env.get('X_KEY') ?? 'x'", "optional"),
     ("a.ts", "env('X_KEY')", "missing"),
@@ -28767,6 +28768,12 @@ def test_check_sees_that_an_error_is_handled_wherever_the_code_is(folder, say):
     assert say("check")[1].startswith("optional  A_KEY  a.py:4\n")
     (folder / "b.py").write_text("import os\nos.environ['A_KEY']\n")
     assert say("check")[1].startswith("optional  A_KEY  a.py:4, b.py:2\n")
+
+
+def test_check_leaves_out_a_package_manager_that_a_project_has_a_copy_of(folder, say):
+    (folder / ".yarn/releases").mkdir(parents=True)
+    (folder / ".yarn/releases/yarn-4.cjs").write_text("process.env.A_TOKEN\n")
+    assert say("check") == (0, "0 names in 0 files, 0 missing\n")
 
 
 def test_check_leaves_out_this_tool(folder, say):
