@@ -8155,6 +8155,276 @@ def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monke
         files.trust(pin)
 
 
+@pytest.mark.parametrize("leaver", [None, "bob"])
+def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
+    leaver, files, team, monkeypatch
+):
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    opened_by(team["ada"], monkeypatch)
+    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
+    for _ in at_every_step(lambda: ps.FileStore().rekey(without=leaver), changes_the_store):
+        assert read_sealed() == before
+        ps.FileStore().set("NEW", "1")
+        for name in ("ada", "bob"):
+            with monkeypatch.context() as patched:
+                if (STORE / f"members/{name}/identity.age").exists():
+                    assert opened_by(team[name], patched).get("NEW") == "1"
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        ps.FileStore().trust(pin)
+
+
+def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_identity(
+    files, team, monkeypatch
+):
+    def rekey():
+        monkeypatch.setattr(ps.FileStore, "_finish_rekey", lambda *_: os._exit(1))
+        ps.FileStore().rekey()
+
+    assert ended(in_child(rekey)) == [256]
+    assert dict(ps.FileStore().status())["problem"].message == "a rekey was not finished"
+    ps.FileStore().set("NEW", "1")
+    assert opened_by(team["ada"], monkeypatch).get("NEW") == "1"
+    assert not (STORE / "previous.age").exists()
+
+
+@pytest.mark.slow
+def test_a_removal_that_fails_at_any_step_can_be_repeated(files, team, monkeypatch):
+    def fail():
+        raise OSError(errno.EIO, "Input/output error")
+
+    def remove():
+        with contextlib.suppress(ps.SecretsError):
+            ps.FileStore().rekey(without="bob")
+
+    whole, pin, before = shutil.copytree(STORE, "whole"), pin_of(files), read_sealed()
+    for _ in at_every_step(remove, changes_the_store, fail):
+        with contextlib.suppress(ps.NotFound):  # it was done
+            ps.FileStore().rekey(without="bob")
+        assert [member.name for member in ps.FileStore().members()] == ["ada"]
+        assert read_sealed() == before
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        ps.FileStore().trust(pin)
+
+
+def test_the_last_who_can_open_a_store_can_not_be_removed(files, team, monkeypatch):
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    as_ada = opened_by(team["ada"], monkeypatch)
+    as_ada.rekey(without="bob")
+    before = tree()
+    hint = "set a master password first: password"
+    assert refusal(as_ada.rekey, without="ada") == f"Conflict: nobody could open the store any more; {hint}"
+    assert tree() == before
+
+
+def test_nobody_is_asked_for_a_password_to_remove_who_is_no_member(files, monkeypatch):
+    prompts = type_answers(monkeypatch)
+    assert refusal(ps.FileStore().rekey, without="nobody").startswith("NotFound: no member named 'nobody'")
+    assert prompts == []
+
+
+@pytest.mark.parametrize(
+    "argv", [["identity"], ["password"], ["rekey"], ["member", "list"], ["member", "remove", "a"]]
+)
+@pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_what_needs_a_store_says_that_there_is_none(argv, who, store_folder, monkeypatch, say):
+    monkeypatch.setenv(
+        "PAISSIVE_IDENTITY", ps.Identity.generate().reveal() if who == "PAISSIVE_IDENTITY" else ""
+    )
+    status, said = say(*argv, "--backend", "file", stdin="new words")
+    assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
+
+
+def adopt(store, key):
+    """Make the store as older versions did: a member's key is its identity."""
+    own = ps.Identity(store.reveal_identity())
+    for path in STORE.rglob("secrets/**/*.age"):
+        path.write_bytes(ps.seal(ps.unseal(path.read_bytes(), own), key.recipient()))
+    VERSION_FILE.unlink()
+    KEY_FILE.unlink()
+
+
+@pytest.mark.parametrize("with_password", [False, True])
+def test_a_store_whose_identity_is_a_members_key_opens_and_a_rekey_gives_it_its_own(
+    with_password, files, monkeypatch, say
+):
+    key = ps.Identity.generate()
+    adopt(files, key)
+    monkeypatch.setattr(getpass, "getuser", lambda: "bob")
+    store = opened_by(key, monkeypatch)
+    store.trust(fingerprint_of(key))
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    problem = "the store's identity is somebody's own key, which opens it even after a removal"
+    assert f"problem    {problem}; rekey gives it one of its own\n" in say("status", "--backend", "file")[1]
+    if with_password:
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    ps.FileStore().rekey()
+    assert KEY_FILE.exists() == with_password
+    assert [(one.name, one.recipient) for one in ps.FileStore().members()] == [("bob", str(key.recipient()))]
+    assert say("status", "--backend", "file")[0] == 0
+    assert "WrongKey" in refusal(ps.unseal, DB.read_bytes(), key)
+    if with_password:
+        opened_by_password(monkeypatch).rekey(without="bob")
+        assert "opens no member's file" in refusal(opened_by(key, monkeypatch).get, "DB")
+
+
+def test_a_member_whose_key_is_the_stores_identity_is_a_problem(files, monkeypatch, say):
+    key = ps.Identity.generate()
+    adopt(files, key)
+    opened_by(key, monkeypatch).trust(fingerprint_of(key))
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    ps.FileStore().change_password("new words")
+    plant_member("bob", key, key)
+    assert "the store's identity is somebody's own key" in say("status", "--backend", "file")[1]
+
+
+@pytest.mark.parametrize("number", ["3", "x", "0"])
+def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(number, files, monkeypatch):
+    sealing(json.dumps({"version": number}), ours)(VERSION_FILE)
+    before = tree()
+    problem = f"Conflict: {files.folder} was written by a newer version of this program: format '{number}'"
+    eve = str(ps.Identity.generate().recipient())
+    for act in (
+        lambda: ps.FileStore().set("DB", "1"),
+        lambda: ps.FileStore().add_member("eve", eve),
+        lambda: ps.FileStore().policy_store().set("DB", "{}"),
+        ps.FileStore().rekey,
+        ps.FileStore().unlock,
+        lambda: ps.FileStore().change_password("new words"),
+    ):
+        assert refusal(act) == f"{problem}; update this copy to change it"
+    assert (tree(), files.get("DB")) == (before, "db-value")
+
+
+def test_a_store_has_a_version_once_it_is_made_or_rekeyed(files):
+    def version():
+        own = ps.Identity(files.reveal_identity())
+        return json.loads(ps.unseal(VERSION_FILE.read_bytes(), own))["version"]
+
+    assert version() == "2"
+    VERSION_FILE.unlink()
+    files.set("NEW", "1")
+    assert not VERSION_FILE.exists()
+    files.rekey()
+    assert version() == "2"
+
+
+def test_a_version_that_does_not_open_allows_no_write(files):
+    sealing('{"version": "2"}')(VERSION_FILE)
+    assert f"does not open {VERSION_FILE.absolute()}" in refusal(ps.FileStore().set, "DB", "1")
+    assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_policies_of_an_older_version_are_refused_by_name(files, say):
+    (STORE / "rotation.age").write_bytes(ps.seal(b"{}", ours()))
+    before = tree()
+    problem = f"{files.folder}/rotation.age holds policies of an older version of this program"
+    for act in (files.rekey, ps.SecretRotation(files).due, ps.SecretRotation(files).rotate_due):
+        assert problem in refusal(act)
+    assert tree() == before
+    assert problem in say("status", "--backend", "file")[1]
+    assert files.get("DB") == "db-value"
+
+
+def test_nothing_of_a_password_stays_once_the_store_is_gone(store_folder, tmp_path, monkeypatch):
+    text = "".join(["canary ", "password ", "of four"])
+    (tmp_path / "password").write_text(text)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", str(tmp_path / "password"))
+    store = ps.FileStore()
+    store.set("DB", "1")
+    identity = store.reveal_identity()
+    assert ps.FileStore().get("DB") == "1"
+    assert holders_of(text) != [] and holders_of(identity) != []
+    del store
+    assert (holders_of(text), holders_of(identity)) == ([], [])
+
+
+@pytest.fixture
+def quantum_team(files, post_quantum):
+    """A post-quantum store, and the keys of two members: ada's is post-quantum, bob's is not."""
+    files.rekey(post_quantum=True)
+    keys = {"ada": post_quantum, "bob": ps.Identity.generate()}
+    for name, key in keys.items():
+        files.add_member(name, str(key.recipient()))
+    return keys
+
+
+def test_a_post_quantum_store_opens_by_password_and_by_members_of_either_kind(
+    quantum_team, files, monkeypatch
+):
+    assert b"-> mlkem768x25519 " in DB.read_bytes()
+    assert b"-> X25519 " not in b"".join(data for name, data in tree().items() if "bob" not in name)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    for key in quantum_team.values():
+        with monkeypatch.context() as patched:
+            store = opened_by(key, patched)
+            store.set("NEW", "1")
+            assert store.get("DB") == "db-value"
+    assert ps.Identity(files.reveal_identity()).is_post_quantum
+
+
+def test_status_and_rekey_name_who_keeps_a_store_from_being_post_quantum(quantum_team, files, say):
+    assert "\nkeys       post-quantum, but X25519 of bob\n" in say("status", "--backend", "file")[1]
+    said = say("rekey", "--post-quantum", "--backend", "file")[1]
+    again = "identity --new --post-quantum, then member remove and member add"
+    assert f"not post-quantum yet are the keys of bob; for each: {again}\n" in said
+    assert "git's history has copies that are not post-quantum" in said
+    assert "these members keep access: ada, bob; " in said
+    files.rekey(without="bob")
+    assert "\nkeys       post-quantum\n" in say("status", "--backend", "file")[1]
+    assert "not post-quantum yet" not in say("rekey", "--post-quantum", "--backend", "file")[1]
+
+
+def test_a_post_quantum_store_stays_one_also_after_a_kill(quantum_team, files, monkeypatch):
+    for act in (lambda: ps.FileStore().rekey(), lambda: ps.FileStore().rekey(without="bob")):
+        before = tree()
+        for _ in at_every_step(act, changes_the_store):
+            assert ps.FileStore()._keys().seal_to.is_post_quantum
+            if tree() != before:
+                ps.FileStore().rekey()
+                break
+        assert ps.Identity(files.reveal_identity()).is_post_quantum
+
+
+@pytest.mark.slow
+def test_a_rekey_to_post_quantum_killed_at_any_step_loses_nothing(files, team, post_quantum, monkeypatch):
+    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
+    for steps in at_every_step(lambda: ps.FileStore().rekey(post_quantum=True), changes_the_store):
+        assert read_sealed() == before
+        with monkeypatch.context() as patched:
+            as_ada = opened_by(team["ada"], patched)
+            assert {name: as_ada.get(name) for name in as_ada.names()} == before
+        if steps % 3 == 0:
+            ps.FileStore().rekey()
+            assert read_sealed() == before
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        ps.FileStore().trust(pin)
+
+
+def test_a_store_that_a_post_quantum_key_begins_is_post_quantum(store_folder, post_quantum, monkeypatch):
+    opened_by(post_quantum, monkeypatch).set("DB", "1")
+    assert b"-> X25519 " not in b"".join(tree().values())
+    assert ps.FileStore().get("DB") == "1"
+
+
+def test_a_new_post_quantum_key_is_that_of_a_member(files, say, monkeypatch, post_quantum):
+    status, said = say("identity", "--new", "--post-quantum")
+    assert status == 0 and as_shown(
+        said, "# created: …Z\n# public key: age1pq1…\nAGE-SECRET-KEY-PQ-1…\npublic key: age1pq1…"
+    )
+    recipient = re.search("age1pq1[a-z0-9]+", said)[0]
+    assert say("member", "add", "ada", recipient, "--backend", "file") == (0, "")
+    key = ps.Identity(re.search("AGE-SECRET-KEY-PQ-1[A-Z0-9]+", said)[0])
+    assert opened_by(key, monkeypatch).get("DB") == "db-value"
+    hint = "add --new; for the store's: rekey --post-quantum\n"
+    assert say("identity", "--post-quantum") == (2, f"--post-quantum is for a new key; {hint}")
+
+
 def swap(one, other):
     one.rename(one.parent / "x")
     other.rename(one)
