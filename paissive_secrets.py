@@ -5106,7 +5106,8 @@ class FileStore(Store):
                 # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
                 self._finish_rekey(keys, ())
                 keys = self._keys_to_write()
-            if len(recorded_store(self.folder, self._cache).fingerprints) > 1 and not keys.older:
+            is_finished = not os.path.lexists(self._previous_file)
+            if is_finished and len(recorded_store(self.folder, self._cache).fingerprints) > 1:
                 self._record([_fingerprint(keys.seal_to)])
             yield keys
 
