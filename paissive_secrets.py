@@ -1521,10 +1521,12 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
 
 
 def _not_a_file_error(path: str) -> Unsafe:
+    """Return the error about what `open_regular` doesn't open."""
     return Unsafe(f"{path} is not a file", hint="name another file, or remove this")
 
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
+    """Return what a file holds, opened as by `open_regular` and read as by `read_bounded`."""
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -1550,6 +1552,7 @@ class FileCache:
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
+        """Return what `parse` makes of a file's bytes, which a caller must not change."""
         state = file_state(path, follow=follow)
         known_state, known_data, parsed = self._files.get(path, (None, None, None))
         if known_state == state:
@@ -1614,6 +1617,7 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
+    """Return whether a group is the user's own, with nobody else in it."""
     import grp
     import pwd
 
@@ -1625,6 +1629,7 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def make_folder(path: str) -> None:
+    """Make a folder of mode 0700, durably, unless it is there."""
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
         sync_folder(os.path.dirname(path), f"{path} is made")
@@ -1652,6 +1657,7 @@ def working_directory() -> str:
 
 
 def absolute_path(path: StrPath) -> str:
+    """Return an absolute path; raise Unavailable if the working directory was removed."""
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
@@ -1669,6 +1675,7 @@ def find_above(folder: str, name: str) -> str:
 
 @lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
+    """Print a warning; cached, so that a process repeats none of its last 256."""
     print_message(f"warning: {message}")
 
 
@@ -1709,11 +1716,13 @@ class FileLock:
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
     def record_holder(self, pid: int) -> None:
+        """Write into the locked file which process holds it, for the notices of those who wait."""
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
 
     def _lock_file(self) -> bool:
+        """Open and lock the file; return false if its previous holder removed it meanwhile."""
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
@@ -1727,9 +1736,11 @@ class FileLock:
         return False
 
     def _is_in_place(self) -> bool:
+        """Return whether the locked file is still the one at its path."""
         return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
 
     def _wait_for_lock(self) -> None:
+        """Wait until the file is locked, after a while with a notice, or raise Conflict at once."""
         notice = time.monotonic() + _NOTICE_SECONDS
         while not _try_lock(self.fd):
             holder = self._holder()
@@ -1749,12 +1760,14 @@ class FileLock:
         host = found[2].decode(errors="replace")
         return f" (process {found[1].decode()}{f' on {host}' if host != _host() else ''})"
 
-    def _remove_leftovers(self) -> None:  # of writers that were killed
+    def _remove_leftovers(self) -> None:
+        """Remove the unfinished files of writers that were killed."""
         with suppress(OSError):
             for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
                 os.unlink(os.path.join(self._folder, name))
 
     def _unlock(self) -> None:
+        """Remove the locked file and its folder, then let the next writer in."""
         with suppress(OSError):  # Windows can't remove an open file: the folder stays
             if self._is_in_place():  # if not, somebody removed it, and this is another writer's
                 os.unlink(self._file)
@@ -1817,6 +1830,7 @@ def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def _check_size(path: str, data: bytes) -> None:
+    """Raise BadValue for what `read_bounded` would refuse to read back."""
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
 
@@ -1894,6 +1908,7 @@ def sync_folder(path: str, done: str) -> None:
 
 
 def refuse_hard_links(path: str, status: os.stat_result) -> None:
+    """Raise Unsafe for a file with a second name, under which a replaced file's text would stay."""
     if status.st_nlink > 1:
         raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
 
@@ -1910,6 +1925,7 @@ def disk_errors(doing: str) -> Iterator[None]:
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
+    """Return Denied or Unavailable for an OSError."""
     problem = f"can't {doing}: {error.strerror or 'it failed'}"
     if isinstance(error, PermissionError):
         return Denied(problem, hint="check its permissions, and its folder's")
@@ -3768,6 +3784,7 @@ def _wrap_hybrid(public: bytes, file_key: bytes) -> bytes:
 
 
 def _hybrid_suite() -> hpke.Suite:
+    """Return the HPKE suite of mlkem768x25519 (age.md, RFC 9180)."""
     return hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
@@ -3861,6 +3878,7 @@ _derived_keys: WeakValueDictionary[tuple[bytes, bytes, int], _DerivedKey] | None
 
 
 def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
+    """Return the key that wraps a file key (age.md, scrypt recipient stanza)."""
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
     salt = b"age-encryption.org/v1/scrypt" + salt
@@ -3896,6 +3914,7 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
+    """Return a stanza whose body is the file key, wrapped."""
     # A zero nonce is safe: each key is used once.
     return _join_stanza(words, aead.ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None))
 
@@ -3905,11 +3924,13 @@ def _join_stanza(words: list[bytes], box: bytes) -> bytes:
 
 
 def _check_box(box: bytes) -> None:
+    """Raise Corrupt for a body that is no wrapped file key."""
     if len(box) != 16 + _TAG:  # before opening (age.md): a longer one may open under several keys
         raise _corrupt("a wrapped key isn't 32 bytes")
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
+    """Return the file key in the body of a stanza, or None if it was wrapped with another key."""
     _check_box(box)
     try:
         return aead.ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
@@ -3937,6 +3958,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
+    """Return the MAC over a header, to finalize or to verify."""
     # Not the standard library's, for the same reason as in sha256.
     mac = hmac.HMAC(_hkdf(file_key, b"", b"header"), hashes.SHA256())
     mac.update(header)  # through the three dashes, without the space after them (age.md, Header MAC)
@@ -3944,6 +3966,7 @@ def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
 
 
 def require_cryptography() -> None:
+    """Import what the age format needs, or raise Unavailable that says how to install it."""
     usable = _can_import_cryptography()
     if not usable and _program_folder:
         sys.path.append(_program_folder)  # where it was; last, so that Python's own modules win
@@ -3955,6 +3978,7 @@ def require_cryptography() -> None:
 
 
 def _can_import_cryptography() -> bool:
+    """Import it, and return whether it is there and new enough."""
     # Once, for the section: on a small file, repeated imports would be a tenth of the work.
     global aead, exceptions, hashes, hkdf, hmac, x25519
     if "hkdf" not in globals():
@@ -3970,6 +3994,7 @@ def _can_import_cryptography() -> bool:
 
 
 def _base64(data: bytes) -> bytes:
+    """Return base64 without padding, as stanzas have it."""
     import binascii
 
     return binascii.b2a_base64(data, newline=False).replace(b"=", b"")
@@ -4053,6 +4078,7 @@ class KnownStore(NamedTuple):
     member: str = ""  # whose file opened it when it was recorded, and is tried first
 
     def fits(self, *found: str) -> bool:
+        """Return whether one of these fingerprints is known to be right."""
         return not set(self.fingerprints).isdisjoint(found)
 
 
@@ -4134,6 +4160,7 @@ def _place_of(folder: str) -> str:
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
+    """Return what is recorded, by the path of the store; nothing where this user has no state folder."""
     path = _record_path()
     try:
         return cache.load(path, partial(_parse_record, path)) if path else {}
@@ -4146,6 +4173,7 @@ def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
 
 
 def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
+    """Return the stores in a record; raise BadValue if it is damaged, Unsafe if others can write it."""
     if not is_trusted(os.stat(path)):
         raise Unsafe(f"others can write {path}", hint=f"see what is in it, then: chmod go-w {path}")
     stores = parse_json(decode_value(data, path), path).get("stores")
@@ -4297,6 +4325,7 @@ class FileStore(Store):
         return str(self._load(name).get("updated", "")).rstrip("Z")
 
     def _load(self, name: str) -> dict[str, str]:
+        """Return an entry; its file is opened again only once it has changed."""
         path = self._path(name)
         try:
             return self._cache.load(path, partial(self._open, name, path), follow=False)
@@ -4387,6 +4416,7 @@ class FileStore(Store):
         return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
+        """Raise Unsafe if others can write to a folder on the way to a secret; `make` makes them first."""
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in accumulate(parts, os.path.join):
             if make:
@@ -4394,6 +4424,7 @@ class FileStore(Store):
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
+        """Return what it means that the file of a secret could not be read."""
         self._check_folders(name)  # report first that others can write here
         if isinstance(error, SecretsError):
             return error
@@ -4505,6 +4536,7 @@ class FileStore(Store):
         return found
 
     def _own_identities(self) -> tuple[Identity, ...]:
+        """Return those of PAISSIVE_IDENTITY, a member's or the store's own; () if it isn't set."""
         text = read_store_credential("PAISSIVE_IDENTITY")
         if text != self._opened.own_text:
             self._opened.own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
@@ -4517,6 +4549,7 @@ class FileStore(Store):
         return self._own_identities() or self._password(), self._bytes_of(self._previous_file), known
 
     def _bytes_of(self, path: str) -> bytes:
+        """Return what a file holds, to see whether it has changed; b"" if it can't be read."""
         try:
             return self._cache.load(path, bytes, follow=False) if path else b""
         except (SecretsError, OSError):  # which is an error where the file is needed
@@ -4587,6 +4620,7 @@ class FileStore(Store):
         return None
 
     def _open_by_password(self) -> _Access:
+        """Return access by the master password, which is asked for if it isn't set."""
         path = self._identity_file
         if not os.path.lexists(path):
             raise self._no_password_error()
@@ -4611,6 +4645,7 @@ class FileStore(Store):
         return _Access(self._with_previous(keys), "password", path, sealed)
 
     def _no_password_error(self) -> SecretsError:
+        """Return why no master password opens the store: there is no identity.age."""
         self.check_exists()
         if self._member_names():
             hint = "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one"
@@ -4646,6 +4681,7 @@ class FileStore(Store):
         return _Keys(keys[0], older)
 
     def _password(self) -> str:
+        """Return the master password that was typed or is set, or ""."""
         return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
 
     # Which store it is.
@@ -4683,12 +4719,14 @@ class FileStore(Store):
             raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
     def _warn_if_unknown(self, access: _Access) -> None:
+        """Say which store this is if nobody has confirmed it, and no password shows it."""
         if access.how != "password" and not known_store(self.folder, self._cache).how:
             found = _fingerprint(access.keys.seal_to)
             hint = f"compare its fingerprint with another member's, then: status --trust {found}"
             warn_once(f"{self.folder} was never confirmed here; {hint}")
 
     def _replaced_error(self, access: _Access, known: KnownStore) -> Unsafe:
+        """Return the error about a store that has another fingerprint than the known one."""
         found = _fingerprint(access.keys.seal_to)
         problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
         brought = self._commit_of(access)
@@ -4717,6 +4755,7 @@ class FileStore(Store):
         return WrongKey(problem, hint=hint)
 
     def _commit_of(self, access: _Access) -> str:
+        """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
         commit = last_commit(access.path or self._version_file)
         return f" in commit {commit}" if commit else ""
 
@@ -4738,6 +4777,7 @@ class FileStore(Store):
         return access._replace(opened=opened, failing=failing)
 
     def _sample(self) -> list[str]:
+        """Return the files of a few secrets."""
         names = islice(_names_under(self._secrets), _SAMPLE)
         return [os.path.join(self._secrets, f"{name}.age") for name in names]
 
@@ -4921,6 +4961,7 @@ class FileStore(Store):
         return [*(name for name, recipient in recipients.items() if recipient == key), leaver]
 
     def _delete_member(self, name: str) -> None:
+        """Remove a member's two files, and the folder unless something else is in it."""
         for file in _MEMBER_FILES:
             with suppress(FileNotFoundError):
                 os.unlink(self._member_file(name, file))
@@ -4930,6 +4971,7 @@ class FileStore(Store):
             sync_folder(self._members, f"the member {show(name)} is removed")
 
     def _add_member(self, member: Member, keys: _Keys) -> None:
+        """Write the two files that let somebody open the store, and list them."""
         make_folder(self._members)
         make_folder(os.path.join(self._members, member.name))
         # The recipient first: if this is killed, nobody can open the store without being listed.
@@ -4940,13 +4982,16 @@ class FileStore(Store):
         return os.path.join(self._members, name, file)
 
     def _seal_identity(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
+        """Return the file, and what it holds, that a member's key opens: the store's identity."""
         return self._member_file(member.name, "identity.age"), seal(keys.text(), Recipient(member.recipient))
 
     def _seal_recipient(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
+        """Return the file, and what it holds, that says who a member is."""
         text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
         return self._member_file(member.name, "recipient.age"), seal(text, keys.seal_to.recipient())
 
     def _seal_by_password(self, keys: _Keys, password: str) -> tuple[str, bytes]:
+        """Return the file, and what it holds, that a master password opens."""
         passphrase = self._opened.passphrase = _new_passphrase(password)
         return self._identity_file, seal(keys.text(), passphrase)
 
@@ -4990,6 +5035,7 @@ class FileStore(Store):
         return found
 
     def _warn_of_stale_members(self, keys: _Keys) -> None:
+        """Warn of members whom nobody who can open the store has added."""
         members = [member.name for member in self._read_members(keys)]
         for name in self._member_names():
             if name not in members:
@@ -5050,6 +5096,7 @@ class FileStore(Store):
         return f"compare the pin with another member's, then: status --trust {found}"
 
     def _describe_keys(self, keys: _Keys) -> str:
+        """Return of what kind the keys of the store and its members are."""
         weak = self._keys_not_post_quantum(keys)
         if not keys.seal_to.is_post_quantum:
             return "X25519"
@@ -5060,6 +5107,7 @@ class FileStore(Store):
         return self._keys_not_post_quantum(self._keys())
 
     def _keys_not_post_quantum(self, keys: _Keys) -> list[str]:
+        """Return the members whose keys aren't post-quantum, for whoever has opened the store."""
         members = self._read_members(keys)
         return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
 
@@ -5133,6 +5181,7 @@ class FileStore(Store):
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
+        """Hold the lock on the store, whose folders are made if they aren't there."""
         with disk_errors(f"change {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
@@ -5145,6 +5194,7 @@ class FileStore(Store):
             self._replace([(path, b"*.age binary\n")])
 
     def _replace(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write files durably; the store is locked."""
         replace_files(files, work_folder(self.folder))
 
 
@@ -5183,6 +5233,7 @@ def last_commit(path: str) -> str:
 
 
 def _sealed_to_another_error(path: str, advice: str) -> WrongKey:
+    """Return the error about a file that is older than a rekey, or was planted, with who wrote it."""
     commit = last_commit(path)
     by = f" in commit {commit}" if commit else ""
     return WrongKey(f"{path} was sealed to another identity{by}", hint=f"if it was meant: {advice}")
@@ -5299,6 +5350,7 @@ def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
 
 
 def _configured_log_n() -> int:
+    """Return log N of scrypt for new master passwords, or raise BadValue."""
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(LOG_N)
     # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
     if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
