@@ -6020,6 +6020,7 @@ def _too_large_error() -> Unavailable:
     return not_vault_error("the response is too large to be Vault's")
 
 
+@lru_cache(256)
 def url_path(path: str, safe: str = "/") -> str:
     """Return a path as it stands in a URL."""
     from urllib.parse import quote
@@ -7059,8 +7060,13 @@ class VaultStore(Store):
     def _find(self, path: str, version: int | None = None, kv: int = 0) -> _Secret:
         """Return a secret; before it counts as absent, ask for the mounts again."""
         kv = kv if version is None else 2
-        secret = self._fetch(self._locate(path, kv), version)
-        if secret.place != self._locate(path, kv):  # `_call` has forgotten the mounts
+        place = self._locate(path, kv)
+        mounts = self._mounts.versions
+        secret = self._fetch(place, version)
+        if (
+            self._mounts.versions is not mounts and self._locate(path, kv) != place
+            # `_call` forgets the mounts where they may have changed.
+        ):
             secret = self._fetch(self._locate(path, kv), version)
         return secret
 
@@ -7297,9 +7303,10 @@ class _Secret:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
         self.fields = fields if there else None  # None if it is absent or deleted
-        number = int(json_number(about.get("version")))
-        self.version, _, deleted, self.destroyed = _read_version(number, about)
-        self.deleted = "" if there else deleted  # a time in the future
+        self.version = int(json_number(about.get("version")))
+        self.destroyed = about.get("destroyed") is True
+        # Of one that is there, the time is in the future.
+        self.deleted = "" if there else _read_version(self.version, about).deleted
         # Nothing but a secret has fields, and that has a version.
         if (self.version < 1 or not response.data) if there else fields:
             raise not_vault_error()
