@@ -134,6 +134,7 @@ __all__ = [
     "SecretsManager",
     "Store",
     "Unavailable",
+    "UnfinishedRotation",
     "Unsafe",
     "VaultSealed",
     "VaultStore",
@@ -3220,6 +3221,7 @@ class EnvironmentStore(Store):
         path = self.plaintext_file()
         yield "store", "environment"
         yield "dotenv", absolute_path(path) if path else "none"
+        yield "exists", bool(path) and os.path.isfile(path)
         try:
             yield "secrets", count_secrets(self.names())
             yield "settings", len(self.plain_settings())

@@ -5572,7 +5572,7 @@ def test_a_line_that_is_not_an_assignment_is_reported_once_and_by_status(here, s
     assert say("get", "A_TOKEN") == (0, f"vwarning: {problem}")
     assert say("get", "A_TOKEN") == (0, "v")
     (here / ".env").chmod(0o644)
-    found = f"dotenv     {here}/.env\nsecrets    1\nsettings   0\ndue        none\n"
+    found = f"dotenv     {here}/.env\nexists     yes\nsecrets    1\nsettings   0\ndue        none\n"
     found += f"problem    {problem}warning: others can read .env; chmod 600 .env\n"
     assert say("status") == (2, f"store      environment\n{found}")
 
@@ -5735,6 +5735,7 @@ def test_a_dotenv_file_in_utf_16_is_an_error_under_its_default_name_too(here):
     assert [(label, str(value)) for label, value in ps.EnvironmentStore().status()] == [
         ("store", "environment"),
         ("dotenv", f"{here}/.env"),
+        ("exists", "True"),
         ("problem", ".env is UTF-16; save it as UTF-8"),
     ]
 
@@ -29944,7 +29945,14 @@ def test_status_prints_numbers_lists_and_problems_with_codes_for_programs(say):
         "hint",
     )
     path = str(Path(".env").absolute())
-    assert found == {"store": "environment", "dotenv": path, "secrets": 2, "settings": 1, "due": []}  # B
+    assert found == {
+        "store": "environment",
+        "dotenv": path,
+        "exists": True,
+        "secrets": 2,
+        "settings": 1,
+        "due": [],
+    }  # B
 
 
 def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinished(files, say, clock):
