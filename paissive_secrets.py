@@ -2625,7 +2625,7 @@ class Policies:
         _check_version(found.get("version"), path)
         stores: Any = found.get("stores")
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
-            raise BadValue(f"{path} has no policies of version 1 or 2", hint="use: rotate schedule")
+            raise _no_policies_error(path)
         for name in chain.from_iterable(stores.values()):
             check_name(name)
         return cast("dict[str, dict[str, dict[str, Any]]]", stores)
@@ -2645,7 +2645,13 @@ def _check_version(version: Any, where: str) -> None:
     if type(version) is int and version > 2:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
     if version not in (1, 2):
-        raise BadValue(f"{where} has no policies of version 1 or 2", hint="use: rotate schedule")
+        raise _no_policies_error(where)
+
+
+def _no_policies_error(where: str) -> BadValue:
+    """Return the error for what another tool, or a much older copy, has written."""
+    hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
+    return BadValue(f"{where} has no policies of version 1 or 2", hint=hint)
 
 
 def _dump_policy(policy: dict[str, Any], name: str) -> str:
