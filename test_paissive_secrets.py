@@ -17559,6 +17559,21 @@ def test_policies_of_an_older_copy_are_read_and_it_reads_those_without_revocatio
     assert (old.due_dates(), files.get("DB")) == (rotation.due_dates(), "new-value")
 
 
+@pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
+def test_a_store_and_a_config_of_an_older_copy_are_read(commit, here, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    module = older_module(commit)
+    old = module.FileStore(here / ".paissive")
+    old.set("app/db", OLD)
+    module.SecretConfig("config.json", old).set("database.password", NEW, use_secret=True)
+    store = ps.FileStore(here / ".paissive")
+    assert store.get("app/db") == OLD
+    assert ps.SecretConfig("config.json", store).resolve() == {"database": {"password": NEW}}
+    store.set("app/db", NEW)
+    assert old.get("app/db") == NEW
+
+
 def test_policies_in_a_file_of_a_much_older_copy_are_refused_by_name(files):
     module = older_module("4020651")
     module.SecretRotation(module.FileStore(files.folder), "p.json").schedule("DB", "1d")
@@ -17571,7 +17586,8 @@ def older_module(commit):
     """The module as a commit has it; skipped where that isn't in the repository's history."""
     show = ["git", "show", f"{commit}:{MODULE.name}"]
     found = subprocess.run(show, cwd=ROOT, capture_output=True)
-    needs(f"commit {commit}", found.returncode == 0)
+    if found.returncode:
+        pytest.skip(f"needs commit {commit} in the history")
     path = Path(tempfile.mkdtemp()) / f"older_{commit}.py"
     atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     path.write_bytes(found.stdout)
