@@ -2682,8 +2682,8 @@ _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 # What readers of other languages take differently, by the quote: comments without a space before, escapes
-# other than \n, $NAME, and values in backticks.
-_DOUBTFUL = {"": r"#|\\|\$[\w{($]|\A`", '"': r"\\(?!n)|\$[\w{($]", "'": r"\\['\\]"}
+# other than \n, $NAME (dotenv-expand fills it in between single quotes, too), and values in backticks.
+_DOUBTFUL = {"": r"#|\\|\$[\w{($]|\A`", '"': r"\\(?!n)|\$[\w{($]", "'": r"\\|\$[\w{($]"}
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -2802,12 +2802,12 @@ class Dotenv:
             return pieces[-1].problem
         if pieces[-1].is_composed():
             return "composed of others"
+        if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
+            return "assigned twice"  # values in between may take in the first
         if not for_others:
             return ""
-        if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
-            return "assigned twice"
         if pieces[-1].is_doubtful():
-            return "read differently by other programs; quote it"
+            return "read differently by other programs: quote it, or set it and delete the line"
         return "" if name == variable_name(name) else "not a name of variables"
 
     def with_comments(self, names: Container[str], backend: str) -> str:
@@ -15744,6 +15744,7 @@ def _take_out_secrets(args: Namespace, store: Store, data: bytes, found: Import)
 
 
 def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
+    """Name what an import left and why, what else an audit finds in the file, and the next step."""
     path = args.file
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
     for reason in sorted(set(reasons.values())):
@@ -15753,15 +15754,14 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not found.secrets:
         _say(f"note: {'stdin' if path == '-' else path} holds no secrets to move")
-        return
     if not leave:
         return
     places = [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
     if places:
         _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
-    if last_commit(path):
+    if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
-    if leave == "comments":
+    if found.secrets and leave == "comments":
         backend = _backend_name(args)
         _say(f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")')
 

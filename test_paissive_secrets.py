@@ -15114,18 +15114,19 @@ def test_import_of_all_moves_settings_too(env_file, say):
     assert "\n# PORT: in the file store\n" in env_file.read_text()
 
 
+READ_DIFFERENTLY = "read differently by other programs: quote it, or set it and delete the line"
 # Lines of a .env file, and what import makes of them.
 LINES_TO_IMPORT = {
     "A_TOKEN=older\nA_TOKEN=newer": "assigned twice",
     "A_TOKEN=same\nexport A_TOKEN=same": "",
-    "A_TOKEN=ab#cd": "read differently by other programs; quote it",
-    "A_TOKEN=#cd": "read differently by other programs; quote it",
-    "A_TOKEN=a$HOME": "read differently by other programs; quote it",
-    "A_TOKEN=`ab`": "read differently by other programs; quote it",
-    "A_TOKEN=ab\\\\": "read differently by other programs; quote it",
-    'A_TOKEN="a$HOME"': "read differently by other programs; quote it",
-    'A_TOKEN="a\\tb"': "read differently by other programs; quote it",
-    "A_TOKEN='a\\'b'": "read differently by other programs; quote it",
+    "A_TOKEN=ab#cd": READ_DIFFERENTLY,
+    "A_TOKEN=#cd": READ_DIFFERENTLY,
+    "A_TOKEN=a$HOME": READ_DIFFERENTLY,
+    "A_TOKEN=`ab`": READ_DIFFERENTLY,
+    "A_TOKEN=ab\\\\": READ_DIFFERENTLY,
+    'A_TOKEN="a$HOME"': READ_DIFFERENTLY,
+    'A_TOKEN="a\\tb"': READ_DIFFERENTLY,
+    "A_TOKEN='a\\'b'": READ_DIFFERENTLY,
     'A_TOKEN="a${HOME}"': "composed of others",
     "A_TOKEN='open": "has a quote that is never closed",
     "A_TOKEN='ab'cd": "has text after a closing quote",
@@ -15136,7 +15137,9 @@ LINES_TO_IMPORT = {
     'A_TOKEN=3"x': "",
     "A_TOKEN=a`b": "",
     "A_TOKEN=a$": "",
-    "A_TOKEN='a$HOME#b'": "",
+    "A_TOKEN='a$HOME'": READ_DIFFERENTLY,
+    "A_TOKEN='a\\$b'": READ_DIFFERENTLY,
+    "A_TOKEN='a#b$'": "",
     'A_TOKEN="a#b\\nc"': "",
     "A_TOKEN=ab # a note": "",
 }
@@ -15152,6 +15155,13 @@ def test_import_leaves_and_names_what_readers_read_differently(lines, reason, en
         assert f"left: '{lines.partition('=')[0]}' ({reason})\n" in said
     else:
         assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
+
+
+def test_import_changes_no_value_that_takes_in_the_first_of_two_assignments(env_file, say):
+    env_file.write_text(text := "A_TOKEN=a\nG=${A_TOKEN}\nA_TOKEN=b\n")
+    for option in ([], ["--references"]):
+        assert "left: 'A_TOKEN' (assigned twice)" in say("import", ".env", *option, "--backend", "file")[1]
+        assert env_file.read_text() == text
 
 
 def test_import_takes_a_value_of_stdin_however_it_is_read_elsewhere(say):
@@ -15193,6 +15203,14 @@ def test_an_audit_takes_no_comment_that_an_import_leaves_for_a_secret():
     for note in ("", " # ask Ada", " # on 2026-11-28"):
         for name in ("DB_PASSWORD", "API_KEY", "SECRET_KEY"):
             assert scanned(f"# {name}: in the file store{note}\n", ".env") == []
+
+
+def test_import_says_what_an_audit_finds_where_it_moves_nothing(env_file, say):
+    env_file.write_text(f"HOOK=https://hooks.slack.com/services/T01AB2CD3/B01AB2CD3/{RANDOM}{RANDOM[:9]}\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert said.endswith(
+        "an audit finds more in line 1 (Slack webhook) of .env; for secrets, use: set NAME\n"
+    )
 
 
 def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(env_file, say):
