@@ -263,7 +263,8 @@ _CLASSES = {
     "d": "0-9",
     "h": "a-f0-9",
 }
-_MIXED = r"(?=[^A-Z]{0,60}[A-Z])(?=[^a-z]{0,60}[a-z])(?=\D{0,60}\d)"  # after a prefix that others have, too
+# What follows a prefix that other things have, too.
+_MIXED = r"(?=[a-z\d_+/=-]{0,60}[A-Z])(?=[A-Z\d_+/=-]{0,60}[a-z])(?=[A-Za-z_+/=-]{0,60}\d)"
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
 # name in lower case, with dashes. If no sample can be made from the shape, add an input that must match. The
 # first matching row wins. ¦ is a bar that separates no alternatives. To require something before the prefix,
@@ -396,7 +397,7 @@ Amazon refresh token  Atz(r|a)¦  [\w+/=-]{100,1000}
 Salesforce session id  AQ  (?<=00D[A-Za-z0-9]{12}!AQ)[\w.]{60,110}  00D{A12}!AQ{A60}
 Salesforce refresh token  5Aep861  {W60,100}
 FCM server key  APA91b  (?<=AAAA[A-Za-z0-9_-]{7}:APA91b){W134}  AAAA{A7}:APA91b{W134}
-Okta token  00  {mixed}{W40}
+Okta token  00  {mixed}(?![\w-]{0,40}[a-z]{8}){W40}
 Ory token  ory_(at|pat|rt|ac|st)_  {W30,100}(?:\.{W43})?
 Authress key  sc_|ext_|scauth_|authress_  {a5,30}\.{a4,6}\.acc[_-]{W10,32}\.[\w+/=-]{32,120}
     sc_{a10}.{a5}.acc_{a12}.{A32}

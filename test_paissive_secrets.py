@@ -1464,6 +1464,11 @@ sig={A20}%2B{A61}%3D sig={A20}%2B_{A9}%3D sig={A20}%2B/{A9}%3D sig={A20}%2B%2B%2
 """
 
 
+def test_what_must_be_mixed_is_so_in_the_token_itself():
+    assert found("0017_migrate_fulltext_query_field_prefixes :: Foo", "a.txt") == []
+    assert found(f"live_{ps.make_samples('{a30}')} A", "a.txt") == []
+
+
 def test_what_only_looks_like_a_token_of_a_rule_is_none():
     for entry in NEAR_FORMS.replace("\N{MIDDLE DOT}", "").split(";"):
         rule, *forms = entry.split()
