@@ -2056,7 +2056,7 @@ class Store:
         """Yield a name for each value; in Vault, `app/db#password`."""
         return self.names_under(prefix)
 
-    def names_for(self, variables: Container[str]) -> Iterator[str]:
+    def names_for(self, variables: Iterable[str]) -> Iterator[str]:
         """Yield at least the names that are secrets of these variables."""
         return self.names()
 
@@ -2076,7 +2076,7 @@ class Store:
         """Set all of these; an error says how many are set."""
         set_each(values, self.set)
 
-    def snapshot(self) -> Store:
+    def reading_view(self) -> Store:
         """Return a view for one operation, which reads nothing twice."""
         return self
 
@@ -6683,7 +6683,7 @@ class VaultStore(Store):
         username: _Text = None,
         password: _Text = None,
         github_token: _Text = None,
-        **more: object,
+        **more: NoReturn,
     ) -> None:
         """`more` are the settings of logins that have no keyword here."""
         keywords = {name: value for name, value in locals().items() if name not in ("self", "more")}
@@ -6697,7 +6697,7 @@ class VaultStore(Store):
         self._may_patch = True  # until a PATCH is refused
         self._documents: dict[_Path, _Secret] | None = None  # what was read, in a view for one operation
 
-    def snapshot(self) -> VaultStore:
+    def reading_view(self) -> VaultStore:
         """Return a view that reads each secret once, so that fields belong together."""
         view = object.__new__(VaultStore)
         view.settings, view._any_session, view._mounts = self.settings, self._any_session, self._mounts
@@ -6901,15 +6901,14 @@ class VaultStore(Store):
         paths = [_secret_path(path)] if is_one else self.names_under(prefix)
         return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
 
-    def names_for(self, variables: Container[str]) -> Iterator[str]:
+    def names_for(self, variables: Iterable[str]) -> Iterator[str]:
         """Yield the fields of the secrets whose variables begin like these; no other is read."""
-        asked = cast("Iterable[str]", variables)
+        asked = set(variables)
         starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
-        paths = (
-            path
-            for path in self.names()
-            if variable_name(path) in variables or variable_name(path + "#") in starts
-        )
+        paths = []
+        for path in self.names():
+            if variable_name(path) in asked or variable_name(path + "#") in starts:
+                paths.append(path)
         return (name for name, _ in self._named_values(paths))
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -7693,7 +7692,7 @@ class Snapshot:
     def view(self, store: Store) -> Store:
         """Return a store's view, which reads no document twice."""
         if id(store) not in self._views:
-            self._views[id(store)] = store, store.snapshot()
+            self._views[id(store)] = store, store.reading_view()
         return self._views[id(store)][1]
 
     def load(self, store: Store, *names: str) -> list[str]:
@@ -14889,7 +14888,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
     return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
 
 
-def _names_with_value(manager: SecretsManager, asked: Container[str]) -> set[str]:
+def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
     """Return the variables that the store or the environment has, but for empty ones.
 
     Of a store where that takes reading, only those that are `asked` for.
