@@ -8753,9 +8753,8 @@ ESCAPES = {  # what --escape takes
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
-_LONG = 15  # bytes; a text this long contains a word of eight at one of every eighth offset
-_VERY_LONG = 31  # bytes; words of eight are then looked up nearly as rarely as words of four
-_MANY = 5000  # texts; beyond this, words of four bytes match too often by chance
+_LONG = 31  # bytes; in texts this long, words of eight are looked up nearly as rarely as words of four
+_MANY = 100  # texts; beyond this, words of four bytes of long ones match too often by chance
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_REACH = _MAX_GAP + 8 - 2  # bytes, with words of eight
@@ -8781,21 +8780,24 @@ class Encodings:
         forms: dict[bytes, str] = {}
         wrappable: dict[bytes, str] = {}
         escapable: dict[bytes, str] = {}
-        for value in set(filter(maskable, values)):
+        # What two values have in common belongs to the first.
+        for value in filter(maskable, values):
             plain, encoded = _texts_of(value)
             for text in plain:
                 # Where one begins is found by a word.
                 forms.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
             for text in encoded:
-                wrappable.update(dict.fromkeys(_wrappable(text), value))
-                forms.update(dict.fromkeys(_in_spaced_hex(text), value))
+                for form in _wrappable(text):
+                    wrappable.setdefault(form, value)
+                for form in _in_spaced_hex(text):
+                    forms.setdefault(form, value)
                 escapable.setdefault(_to_bytes(text), value)
         self._forms = _Forms(forms, wrappable)
         self._escaped = _Escaped(escapable)
 
     @cached_property
     def _normal(self) -> _Normal:
-        return _Normal([*self._forms.values, *self._escaped.values])
+        return _Normal(self._forms.values, self._escaped.values)
 
     def find(self, data: bytes) -> list[_Match]:
         """Return the matches, in any order; one that is cut off ends after the data."""
@@ -8877,9 +8879,8 @@ class _Index:
 
     def __init__(self, texts: Collection[bytes]) -> None:
         shortest = min(map(len, texts), default=_LONG)
-        if shortest >= (_LONG if len(texts) > _MANY else _VERY_LONG):
-            self._size = 8
-        else:
+        self._size = 8
+        if shortest < _LONG:
             self._size = 4 if shortest >= MIN_MASKED - 1 else 1  # with many line breaks
         entries = self._size * len(texts) or 1  # for each word in a gap
         gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
@@ -8916,6 +8917,21 @@ class _Index:
                 yield at, text
 
 
+class _Indexes:
+    """One index or, of many texts, one of long and one of short ones."""
+
+    def __init__(self, texts: Collection[bytes]) -> None:
+        long: set[bytes] = set()
+        if len(texts) > _MANY:
+            long.update(text for text in texts if len(text) >= _LONG)
+        self._indexes = [_Index(group) for group in (long, {*texts} - long) if group]
+        self.reach = max((index.reach for index in self._indexes), default=0)
+
+    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        for index in self._indexes:
+            yield from index.find(data)
+
+
 class _Forms:
     """Fixed texts: values as they are, in hex, and in base64, which line breaks may interrupt."""
 
@@ -8928,7 +8944,7 @@ class _Forms:
         for form in self._sorted:
             self._forms.setdefault(_without_breaks(form), []).append(form)
         self._sorted_texts = sorted(self._forms)
-        self._index = _Index(self._forms.keys())
+        self._index = _Indexes(self._forms)
 
     def find(self, data: bytes) -> Iterator[_Match]:
         """Yield the matches; one that is cut off ends after the data."""
@@ -8939,14 +8955,13 @@ class _Forms:
 
     def find_some(self, data: bytes, forms: Iterable[bytes]) -> Iterator[_Match]:
         """Yield the matches of some forms, and of others that differ only in line breaks."""
-        joined = _without_breaks(data)
-        ends = _line_ends(data)
-        for text in set(map(_without_breaks, forms)) & self._forms.keys():
-            at = joined.find(text)
-            while at >= 0:
+        texts = set(map(_without_breaks, forms)) & self._forms.keys()
+        joined = _without_breaks(data) if texts else b""
+        ends = _line_ends(data) if texts else []
+        for text in texts:
+            for at in _find_all(joined, text):
                 yield from self._matches(data, ends, at, text)
-                at = joined.find(text, at + 1)
-            # What is cut off
+            # One that is cut off; of shorter ones, `find_cut` knows.
             for at in range(max(len(joined) - len(text) + 1, 0), len(joined) - self._index.reach):
                 if text.startswith(joined[at:]):
                     yield from self._matches(data, ends, at, text)
@@ -9178,17 +9193,16 @@ class _Normal:
     Data and texts are compared in a normal form: escapes decoded, no backslashes, no line breaks.
     """
 
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        texts = list(texts)
-        self._escapes = [(b"&", _NAMED_ENTITY), *_ALL_ESCAPES]
-        if all(map(bytes.isascii, texts)):
-            self._escapes[1:] = _escapes_of({*b"".join(texts), *_PARTS_OF_ESCAPES})
+    def __init__(self, forms: Iterable[bytes], escapable: Iterable[bytes]) -> None:
+        chars = {*b"".join(escapable), *_PARTS_OF_ESCAPES}
+        numeric = _escapes_of(chars) if max(chars) < 128 else _ALL_ESCAPES
+        self._escapes = [(b"&", _NAMED_ENTITY), *numeric]
         self._texts: dict[bytes, list[bytes]] = {}  # by normal form; those with a short one are under b""
-        for text in texts:
+        for text in {*forms, *escapable}:
             for form in self._normal_forms(text[:_HEAD]):
                 key = form if len(form) >= MIN_MASKED - 1 else b""
                 self._texts.setdefault(key, []).append(text)
-        self._index = _Index(self._texts.keys() - {b""})
+        self._index = _Indexes(self._texts.keys() - {b""})
 
     def find(self, data: bytes) -> Counter[bytes]:
         """Return which texts there may be, and at how many places."""
@@ -9214,9 +9228,8 @@ class _Normal:
 
         for _ in range(_MAX_LAYERS):
             decoded.clear()
+            data = _decode_common_entities(data)
             for part, pattern in self._escapes:
-                if part == b"&" and part in data:
-                    data = _decode_common_entities(data)
                 if part in data:
                     data = pattern.sub(decode, data)
             if decoded.isdisjoint((b"\\", b"&", b"%", b"#", b";", b"{")):  # which may belong to an escape
@@ -9227,9 +9240,9 @@ class _Normal:
 
 def _decode_common_entities(data: bytes) -> bytes:
     """Return data without the entities that most programs write, faster than an expression decodes them."""
-    while b"&amp;" in data:
+    while b"&" in data and b"&amp;" in data:
         data = data.replace(b"&amp;", b"&")
-    if re.search(b"&(?:quot|lt|gt|#39);", data):
+    if b"&" in data and re.search(b"&(?:quot|lt|gt|#39);", data):
         for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
             data = data.replace(entity, char)
     return data
@@ -9292,23 +9305,21 @@ class _Escaped:
         offset = text.find(anchor)
         known = {start + offset for start, end, _ in as_it_is if end - start == len(text)}
         following = text[offset + len(anchor) :][:1]
-        at = data.find(anchor)
-        while at >= 0:
+        for at in _find_all(data, anchor):
             end = at + len(anchor)
             goes_on = not following or data[end : end + 1] in following + b"\\&%"
             if goes_on and at not in known:
                 start = at - (offset + 1) * _MAX_ESCAPED
                 end += (len(text) - offset) * _MAX_ESCAPED
                 yield from self._find_between(data, start, end, text)
-            at = data.find(anchor, at + 1)
 
     def _find_between(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
         """Yield the matches of a text in a part of the data."""
         value = self.values[text]
         for layer, places in _layers(data, max(start, 0), min(end, len(data))):
             for decoded in self._decoded[text]:
-                for match in re.finditer(re.escape(decoded), layer):
-                    yield places[match.start()], places[match.end()], value
+                for at in _find_all(layer, decoded):
+                    yield places[at], places[at + len(decoded)], value
                 if end >= len(data):
                     yield from ((places[at], len(data) + 1, value) for at in _cut_places(layer, decoded))
 
@@ -9330,6 +9341,14 @@ class _Escaped:
             if text[at : at + 2] in self._beginnings and _is_beginning(text[at:], self._sorted):
                 return places[at]
         return places[-1]
+
+
+def _find_all(data: bytes, text: bytes) -> Iterator[int]:
+    """Yield the places of a text; they may overlap."""
+    at = data.find(text)
+    while at >= 0:
+        yield at
+        at = data.find(text, at + 1)
 
 
 def _cut_places(data: bytes, text: bytes) -> Iterator[int]:
@@ -14157,8 +14176,7 @@ class KnownValues:
         self.own_file = real_path(store.plaintext_file() or os.devnull)
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
-        self._rules: dict[str, Rule] = {}
-        values = set[str]()
+        self._rules: dict[str, Rule] = {}  # by value
         references = set[str]()
         plain = set[str]()
         for name, verdict, value in self._collect(store):
@@ -14167,9 +14185,8 @@ class KnownValues:
             elif not maskable(value) or TOO_PLAIN.fullmatch(value):
                 plain.add(name)
             else:
-                values.add(value)
                 self._add(name, verdict, value)
-        self._encodings = Encodings(values)
+        self._encodings = Encodings(self._rules)
         for why, names in (
             ("references (audit their store with --backend)", references),
             ("too short or too plain to search for", plain),
