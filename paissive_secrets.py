@@ -8316,31 +8316,34 @@ def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
     text = ""
     refused = []
     for name, value in values.items():
-        styles = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
-        style = min(styles, key=lambda style: len(styles[style]))
-        if styles[style]:
-            refused.append(f"{show(name)} ({', '.join(styles[style])})")
-        text += f"{name}={_quote_dotenv(value, style)}\n"
+        quoted, misreaders = quote_dotenv(value, readers)
+        text += f"{name}={quoted}\n"
+        if misreaders:
+            refused.append(f"{show(name)} ({', '.join(misreaders)})")
     if refused:
         problem = f"not read alike by all readers of .env files: {', '.join(refused)}"
         raise BadValue(problem, hint="name the readers you have with --for, or use `run`, or --format json")
     return text
 
 
+def quote_dotenv(value: str, readers: Iterable[str] = DOTENV_READERS) -> tuple[str, list[str]]:
+    """Return a value as most of these readers of .env files read it, and those that don't."""
+    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
+        return value, []
+    misreaders = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
+    style = min(misreaders, key=lambda style: len(misreaders[style]))
+    quote, escaped = _DOTENV_STYLES[style]
+    inner = re.sub(escaped, r"\\\g<0>", value) if escaped else value
+    return quote + inner + quote, misreaders[style]
+
+
 def _misreaders(value: str, style: str, readers: Iterable[str]) -> list[str]:
     """Return the readers that take a value for another one if it is written in a style."""
-    return [
-        reader
-        for reader in readers
-        if "\r" in value or re.search(DOTENV_READERS[reader].get(style, ""), value)
-    ]
-
-
-def _quote_dotenv(value: str, style: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
-        return value
-    quote, escaped = _DOTENV_STYLES[style]
-    return quote + (re.sub(escaped, r"\\\g<0>", value) if escaped else value) + quote
+    found = []
+    for reader in readers:
+        if "\r" in value or re.search(DOTENV_READERS[reader].get(style, ""), value):
+            found.append(reader)
+    return found
 
 
 def escape_single_quotes(value: str) -> str:
@@ -8368,7 +8371,10 @@ def escape_of(path: str) -> str:
     """Return how to escape values in a template of this name, a key of ESCAPES; "none" if that is unknown."""
     name = re.sub(r"(?:\.(?:in|tmpl|tpl|template|example|sample|dist|j2))+\Z", "", path.lower())
     ending = re.split(r"[./]", name)[-1]
-    return next((name for name, escape in ESCAPES.items() if ending in escape.endings.split()), "none")
+    for escape, how in ESCAPES.items():
+        if ending in how.endings.split():
+            return escape
+    return "env" if re.fullmatch(DOTENV_NAME, os.path.basename(name)) else "none"
 
 
 def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
@@ -8484,6 +8490,13 @@ def _escape_in_double_quotes(value: str) -> str:
     return re.sub(r'[\\$"`]', r"\\\g<0>", value)
 
 
+def _write_dotenv(value: str) -> str:
+    quoted, misreaders = quote_dotenv(value)
+    if misreaders:
+        raise ValueError(f"so that {' and '.join(misreaders)} would read it")
+    return quoted
+
+
 def _escape_properties(value: str) -> str:
     """Escape a value for java.util.Properties, which reads Latin-1, as a key or a value."""
 
@@ -8523,7 +8536,10 @@ _XML_PARTS = (
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
 _XML_ATTRIBUTE = r"""(?P<quoted>"[^"]*"|'[^']*')|(?<==)(?P<alone>@)(?=[\s/>])"""
+_DOTENV_PARTS = r"(?m)(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
 _WRITES = {
+    "value": _write_dotenv,
+    "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "beside other text, or in quotes"),
     "double": _escape_json,
     "json5": _escape_json5,
     "alone": _quote_json,
@@ -8741,6 +8757,7 @@ ESCAPES = {  # what --escape takes
     "xml": _Escape("xml config csproj plist props xhtml", _in_xml),
     "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
     "properties": _Escape("properties", partial(_everywhere, _escape_properties)),
+    "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS, _WRITES)),
     "none": _Escape("", partial(_everywhere, str)),
 }
 
@@ -14708,26 +14725,26 @@ _WAYS = (
         r"""(?<![\w>$])(?<!function )(?:get)?env\(\s*["']@name(?P<default>["'](?:\s*,|\)@or))?""",
     ),
     _Way("@php", "$_ENV", r"""\$_ENV\[["']@name(?P<default>["']\]@or)?"""),
-    _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:)*@name\)%"),
-    _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^\s*["']?env\(@name\)["']?(?P<default>:)"""),
-    _Way(r"\.php", "env:", r"""env:\s*["'](?:\w+:)*@name["']""", within=r"#\[Autowire\([^)]*\)"),
+    _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:){0,6}@name\)%"),
+    _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
+    _Way(r"\.php", "env:", r"""env:\s*["'](?:\w+:)*@name["']""", within=r"#\[Autowire\([^)]{0,200}\)"),
     # Go: tags of structs, and options of command-line libraries.
     _Way(
         r"\.go",
         "env",
-        r"""\b(?:env|envconfig|environ):"@name(?P<default>[^`]*?[dD]efault:")?""",
+        r"""\b(?:env|envconfig|environ):"@name(?P<default>[^`]{0,200}?[dD]efault:")?""",
         within="`[^`\n]*`",
     ),
     _Way(
         r"\.go",
         "EnvVar",
         '"@name"',
-        within=r"""\bEnvVars?:\s*(?:"[^"\n]*"|\[\]string\{[^}]*\})|\bcli\.EnvVars\([^)]*""",
+        within=r"""\bEnvVars?:\s*(?:"[^"\n]*"|\[\]string\{[^}]{0,500}\})|\bcli\.EnvVars\([^)]{0,500}""",
     ),
     # Java, Kotlin, Scala, and Spring.
     _Way("@jvm", "getenv", r"""\bgetenv\(\)(?:\.get(?P<default>OrDefault)?\(|\[)"@name"""),
     _Way("@jvm", "sys.env", r"""\bsys\.env(?:\.get(?P<default>OrElse)?)?\("@name"""),
-    _Way("@jvm", "@Value", r"\$\{@NAME(?P<default>:)?", within=r"@Value\([^)]*\)"),
+    _Way("@jvm", "@Value", r"\$\{@NAME(?P<default>:)?", within=r"@Value\([^)]{0,500}\)"),
     _Way(
         r"(?:\.properties|(?:/resources/.*|/(?:application|bootstrap)[\w-]*)@yaml)",
         "${",
@@ -14743,14 +14760,15 @@ _WAYS = (
     _Way(
         r"\.rs",
         "env",
-        r"""\benv\s*=\s*"@name(?P<default>[^\]]*\bdefault_value)?""",
-        within=r"#\[(?:arg|clap|structopt)\([^\]]*\]",
+        r"""\benv\s*=\s*"@name(?P<default>[^\]]{0,200}\bdefault_value)?""",
+        within=r"#\[(?:arg|clap|structopt)\([^\]]{0,500}\]",
     ),
     _Way(
         r"\.rs",
         "env",
-        r"#\[(?:arg|clap|structopt)\((?:[^\]]*,)?\s*env\s*(?:,(?P<default>[^\]]*default_value)?[^\]]*)?\)\]"
-        r"(?:\s|//.*|#\[[^\]]*\])*(?:pub(?:\([^)]*\))?\s+)?@name\s*:",
+        r"#\[(?:arg|clap|structopt)\((?:[^\]]{0,200},)?\s*env\s*"
+        r"(?:,(?P<default>[^\]]{0,200}default_value)?[^\]]{0,200})?\)\]"
+        r"(?:\s|//.*\n|#\[[^\]]{0,200}\]){0,200}(?:pub(?:\(\w{0,20}\))?\s+)?@name\s*:",
         variable=str.upper,
     ),
     # Elixir.
@@ -14782,17 +14800,17 @@ _WAYS = (
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
-    _Way("@compose", "environment", r"""(?m)^\s+-\s+["']?@name["']?[ \t]*$"""),
-    _Way("@compose", "environment", r"""(?m)^\s+environment:[ \t]+["']?@name["']?[ \t]*$"""),
+    _Way("@compose", "environment", r"""(?m)^[ \t]+-[ \t]+["']?@name["']?[ \t]*$"""),
+    _Way("@compose", "environment", r"""(?m)^[ \t]+environment:[ \t]+["']?@name["']?[ \t]*$"""),
     # GitHub Actions; GITHUB_TOKEN is always there.
     _Way(
         "@yaml",
         "secrets.",
         r"(?<![\w.-])secrets\.(?!GITHUB_TOKEN\b)@name(?P<default>\s*\|\|)?",
-        within=r"\$\{\{.*?\}\}|(?m:^\s*(?:- )?if:.*)",
+        within=r"\$\{\{.{0,500}?\}\}|(?m:^[ \t]*(?:- )?if:.*)",
         is_secret=True,
     ),
-    _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.*?\}\}"),
+    _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.{0,500}?\}\}"),
     # Other CI services, whose own variables begin with their names.
     _Way(
         r"/(?:\.travis|\.gitlab-ci|bitbucket-pipelines)@yaml|/\.circleci/config@yaml",
@@ -14809,7 +14827,7 @@ _WAYS = (
     _Way(
         r"^(?!.*/modules/).*\.tf",  # what calls a module gives it its variables
         "variable",
-        r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^\s*default\s*=)?""",
+        r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^[ \t]*default\s*=)?""",
         variable="TF_VAR_{}".format,
     ),
     _Way(r"(?:\.json|\.jsonc|\.toml|@yaml)", "nv:", r"\$\{(?:env|localEnv):@name(?P<default>\s*[,:])?"),
@@ -14827,7 +14845,7 @@ _DOTENV_READERS = (
     (r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
     (r"\.py", "read_env", r"(?<!def )\bread_env\("),
     (r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<path>[^"']+)"""),
-    (r"\.py", "decouple", r"(?m)^\s*from decouple import"),
+    (r"\.py", "decouple", r"(?m)^[ \t]*from decouple import"),
     (
         "@script",
         "dotenv",
@@ -14850,15 +14868,15 @@ _DOTENV_READERS = (
     (r"\.exs?", "Dotenvy", r"\bDotenvy\.source"),
     ("@jvm", "Dotenv", r"\bDotenv\.(?:load|configure)\("),
     (r"\.cs", "nv.", r"\b(?:DotNetEnv\.)?Env\.(?:Load|TraversePath)\(|\bDotEnv\.(?:Config|Load)\("),
-    (r"(?:\.properties|@yaml)", "file:", r"\bfile:(?P<path>[^\s\[]*\.env)\b"),
+    (r"(?:\.properties|@yaml)", "file:", r"\bfile:(?P<path>[^\s\[]{0,200}\.env)\b"),
     ("@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<path>[^\s"',\[\]#]+)"""),
     (
         r"(?:\.(?:sh|bash|zsh|mk|ya?ml)|/package\.json|/[\w-]*(?:Makefile|entrypoint|justfile)[\w.-]*)",
         "env",
         r"""--env-file[ =]["']?(?P<path>[\w./-]*\.env[\w.-]*)"""
-        r"|(?m:^\s*(?:source|include|\.) [\w./-]*\.env\b|^set dotenv-load)",
+        r"|(?m:^[ \t]*(?:source|include|\.) [\w./-]*\.env\b|^set dotenv-load)",
     ),
-    (r"/\.envrc", "dotenv", r"(?m)^\s*dotenv\b"),
+    (r"/\.envrc", "dotenv", r"(?m)^[ \t]*dotenv\b"),
 )
 
 
@@ -14901,8 +14919,8 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
             continue
         is_missing = (name, "requires") in asked and (name, "default") not in asked
         (missing if is_missing else optional)[name] = places[name]
-    literal = _readers_of("references", readers, audit.base)
-    return Comparison(len(places), missing, optional, literal, _readers_of("moved", readers, audit.base))
+    literal, moved = _readers_without_secrets(readers, audit.base)
+    return Comparison(len(places), missing, optional, literal, moved)
 
 
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
@@ -14947,6 +14965,7 @@ def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
 
 
 def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
+    """Return what a file asks for; one that Python can't parse is counted, and asks for nothing."""
     if not shown.endswith(".py"):
         return list(_uses_in_text(shown, data.decode("utf-8", "replace")))
     if not _PYTHON_WORDS.search(data):
@@ -14987,6 +15006,7 @@ def _rows_for(shown: str, rows: tuple[Any, ...], text: str) -> Iterator[Any]:
 
 
 def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
+    """Yield what the rows of _WAYS find in a text."""
     for way in _rows_for(shown, _WAYS, text):
         for line, match in _numbered(_matches_of(way, text), text):
             groups = match.groupdict()
@@ -14998,6 +15018,7 @@ def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
 
 
 def _matches_of(way: _Way, text: str) -> Iterator[re.Match[str]]:
+    """Yield where a text asks in this way."""
     asks = _compile(way.asks)
     if not way.within:
         yield from asks.finditer(text)
@@ -15010,25 +15031,32 @@ def _numbered(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int
     """Yield matches with their lines, but for those in lines that are comments."""
     line = 1
     counted = 0
+    is_comment = bool(_COMMENT_LINE.match(text))
     for match in matches:
         at = match.start("name") if "name" in match.re.groupindex else match.start()
-        line += text.count("\n", counted, at)
+        line_breaks = text.count("\n", counted, at)
+        if line_breaks:
+            line += line_breaks
+            is_comment = bool(_COMMENT_LINE.match(text, text.rindex("\n", counted, at) + 1))
         counted = at
-        if not _COMMENT_LINE.match(text, text.rfind("\n", 0, at) + 1):
+        if not is_comment:
             yield line, match
 
 
 # --- .env files that others read ---
 
 
-def _readers_of(what: str, readers: Mapping[str, list[str]], base: str) -> dict[str, list[str]]:
-    """Return the places that read files with references or moved secrets, and these files."""
-    found = {}
+def _readers_without_secrets(
+    readers: Mapping[str, list[str]], base: str
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the places that read .env files with references, and those of files whose secrets were moved."""
+    holds = {path: _dotenv_holds(path) for path in set(chain(*readers.values()))}
+    found: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
     for place, files in readers.items():
-        shown = [shown_path(file, base) for file in files if _dotenv_holds(file) == what]
-        if shown:
-            found[place] = shown
-    return found
+        for path in files:
+            if holds[path]:
+                found[holds[path]].setdefault(place, []).append(shown_path(path, base))
+    return found["references"], found["moved"]
 
 
 def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
@@ -15044,7 +15072,6 @@ def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, l
                 yield line, _dotenv_files_above(folder, base)
 
 
-@lru_cache(1 << 10)
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
     """Return the .env files in a folder and in those above, up to `base`."""
     found = []
@@ -15057,15 +15084,14 @@ def _dotenv_files_above(folder: str, base: str) -> list[str]:
     return found
 
 
-@lru_cache(1 << 10)
 def _dotenv_holds(path: str) -> str:
     """Return "references" if a .env file has any, else "moved" if its secrets were, or ""."""
     try:
-        text = read_file(path).decode("utf-8", "replace")
+        dotenv = Dotenv(read_file(path).decode("utf-8", "replace"), path)
+        values = dotenv.values({})
     except (OSError, SecretsError):
         return ""
-    dotenv = Dotenv(text, path)
-    if any(map(looks_like_reference, dotenv.values({}).values())):
+    if any(map(looks_like_reference, values.values())):
         return "references"
     return "moved" if dotenv.moved() else ""
 
@@ -15082,10 +15108,11 @@ _CALLS = {  # how each asks for a name; see _Use
     "environ.setdefault": "provides",
 }
 # django-environ, environs, python-decouple and Starlette: env("X"), env.str("X"), config("X").
-_ENV_LIBRARIES = lazily(rb"(?m)^\s*(?:from|import)\s+(?:environs?|decouple|starlette\.config)\b")
+_ENV_LIBRARIES = lazily(rb"(?m)^[ \t]*(?:from|import)[ \t]+(?:environs?|decouple|starlette\.config)\b")
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:
+    """Yield what Python code asks for; raise what `ast.parse` does."""
     import ast
 
     tree = ast.parse(data)
@@ -15105,8 +15132,10 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
             use = _use_in_call(node, imported) or _use_of_library(node, has_env)
         elif isinstance(node, ast.ClassDef) and "BaseSettings" in map(_last_name, node.bases):
             yield from _uses_in_settings(node)
+        if use and id(node) in guarded:
+            use = use._replace(how="default")
         if use and use.name:
-            yield use._replace(how="default") if id(node) in guarded else use
+            yield use
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
@@ -15167,6 +15196,7 @@ def _is_default(value: ast.expr | None) -> bool:
 
 
 def _how_needed(name: str, has_default: bool) -> str:
+    """Return how a library asks for a name that may be a setting."""
     return "default" if has_default or not is_secret(name) else "requires"
 
 
@@ -15836,9 +15866,9 @@ def cmd_inject(args: Namespace) -> None:
     $ inject app.conf.in | ssh web "cat > app.conf"
 
     ${secret://vault/app/db#password} names a backend; $${secret: stands for
-    itself. In JSON, YAML, TOML, XML, shell scripts and Java's properties, values
-    are escaped, and a reference without quotes becomes a quoted text. If a secret
-    is missing, or can't be written in its place, nothing is written.
+    itself. In JSON, YAML, TOML, XML, .env, shell scripts and Java's properties,
+    values are escaped, and a reference without quotes becomes a quoted text. If a
+    secret is missing, or can't be written in its place, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
     where = "stdin" if args.file == "-" else args.file

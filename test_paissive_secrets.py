@@ -15572,6 +15572,8 @@ LITERAL_PLACES = [
     ("xml", "<a><![CDATA[@]]></a>", lambda text: ElementTree.fromstring(text).text or ""),
     ("xml", "<a b=@><!-- @ --></a>", attribute),
     ("shell", "A=@ # @", read_by_shells),
+    ("env", "A=@\nB=1\n", lambda text: package("dotenv").dotenv_values(stream=io.StringIO(text))["A"]),
+    ("env", "A=@ \n", lambda text: ps.Dotenv(text).values({})["A"]),
 ]
 HARD_VALUES = [
     *("", "'", '"', "\\", "a\\", "`id`", "$(id)", "${HOME}", 'p@ss"w\\ord', "'\\''", "'''", '"""'),
@@ -15699,6 +15701,12 @@ def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused
     )
 
 
+def test_in_a_dotenv_template_only_plain_values_stand_beside_other_text_or_in_quotes():
+    for template in ("A=x://u:@!h\n", 'A="@"\n', "A='@'\n", "A=@ # why\n"):
+        assert filled(template, "env", "correct-horse") == template.replace("@", "correct-horse")
+        assert "beside other text, or in quotes" in refusal(filled, template, "env", "a b")
+
+
 def test_an_escaped_reference_stays_and_values_are_not_searched_for_references():
     assert filled("a: $@ @", "none", "${secret:X}") == "a: ${secret:X} ${secret:X}"
 
@@ -15715,6 +15723,7 @@ def test_a_reference_is_resolved_once_however_often_a_template_has_it():
         *(("a.json", "json"), ("a.json.in", "json"), ("b/A.YAML.tmpl", "yaml"), ("a.yml.j2", "yaml")),
         *(("a.toml", "toml"), ("web.config", "xml"), ("a.xml.example", "xml"), ("run.sh.in", "shell")),
         *((".envrc", "shell"), ("application.properties.in", "properties"), ("json", "json")),
+        *((".env.in", "env"), (".env.local.tmpl", "env"), ("prod.env", "env"), ("environment", "none")),
         *(("-", "none"), ("a.conf.in", "none"), ("a.json.bak", "none"), ("json.d/a", "none"), ("", "none")),
     ],
 )
@@ -29086,6 +29095,27 @@ def test_check_leaves_out_a_package_manager_that_a_project_has_a_copy_of(folder,
     assert say("check") == (0, "0 names in 0 files, 0 missing\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "%env(" + "default:" * 20_000),
+        ("a.yaml", "${{" * 20_000 + "secrets."),
+        ("a.yaml", "\n" * 20_000 + "env( env_file secrets. environment"),
+        ("compose.yaml", "\n\t" * 20_000 + "environment:"),
+        ("a.rs", "#[clap(env)]" + "// " * 20_000),
+        ("a.rs", "#[clap(" + "env," * 20_000),
+        ("a.tf", 'variable "a" {' + "\n" * 20_000),
+        ("a.js", "process.env.A " * 20_000),
+        ("A.java", "@Value(" * 20_000),
+        ("package.json", '"a' + " next" * 20_000),
+        ("Makefile", "\n" * 20_000 + ".env"),
+    ],
+)
+def test_check_reads_what_is_made_to_take_for_ever(name, text, folder, say):
+    (folder / name).write_text(text)
+    assert say("check")[1].endswith("1 file, 0 missing\n")
+
+
 def test_check_leaves_out_this_tool(folder, say):
     shutil.copy(MODULE, folder / "0_secrets.py")
     assert say("check") == (0, "0 names in 0 files, 0 missing\n")
@@ -29712,9 +29742,9 @@ TEXT_OF = {  # the summary of a command, examples, in which $ is the program, an
         $ inject app.conf.in --output app.conf # mode 0600
         $ inject app.conf.in | ssh web "cat > app.conf"
         ${secret://vault/app/db#password} names a backend; $${secret: stands for
-        itself. In JSON, YAML, TOML, XML, shell scripts and Java's properties, values
-        are escaped, and a reference without quotes becomes a quoted text. If a secret
-        is missing, or can't be written in its place, nothing is written.""",
+        itself. In JSON, YAML, TOML, XML, .env, shell scripts and Java's properties,
+        values are escaped, and a reference without quotes becomes a quoted text. If a
+        secret is missing, or can't be written in its place, nothing is written.""",
     "redact": """Replace the store's values in any text with ***.
         $ redact < app.log > shared.log
         $ redact --in-place --found app.log notes.txt
@@ -29823,7 +29853,7 @@ HELP_OF = {  # what a command takes, but --help and --backend, which all have
         --for READER python-dotenv, node, next, phpdotenv, godotenv, ruby, compose; repeat it""",
     "inject": """FILE the template; default: stdin
         --output F write a file of mode 0600 instead of stdout
-        --escape HOW json, yaml, toml, xml, shell, properties, none; default: by FILE's name""",
+        --escape HOW json, yaml, toml, xml, shell, properties, env, none; default: by FILE's name""",
     "redact": """FILE text files, - for stdin; default: stdin
         --in-place replace the files instead of printing them
         --found also mask what an audit finds with high confidence
