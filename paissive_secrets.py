@@ -1723,6 +1723,17 @@ class FileLock:
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
 
+    def is_held(self) -> bool:
+        """Return whether a process has the lock now."""
+        try:
+            fd = os.open(os.path.join(work_folder(self._path), _LOCK_FILE), os.O_RDWR | _NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(fd)  # which closing it gives back
+        finally:
+            os.close(fd)
+
     def _lock_file(self) -> bool:
         """Open and lock the file; return false if its previous holder removed it meanwhile."""
         with suppress(FileExistsError):
@@ -2323,25 +2334,39 @@ class _UserStore(Store):
 
     def __init__(self, own: Any) -> None:
         self._own = own
-        for name in vars(Store):
-            method = getattr(own, name, None)
-            if name[0] != "_" and name not in vars(_UserStore) and callable(method):
+        for name in _further_methods(own.__class__) | _DELEGATED & getattr(own, "__dict__", {}).keys():
+            method = getattr(own, name)
+            if callable(method):
                 setattr(self, name, method)
 
     def __repr__(self) -> str:
         return repr(self._own)
 
     def get(self, name: str) -> str:
-        with self._key_errors(name):
+        try:
             value = self._own.get(name)
+        except NotFound:
+            raise
+        except KeyError:  # as of a dict
+            raise not_found_error(name, self._class_name) from None
         if isinstance(value, str):
             return value
         problem = f"{self._class_name}.get returned {type(value).__name__} for {show(name)}, not text"
         raise BadValue(problem, hint="have it raise NotFound or KeyError where there is no such secret")
 
+    def set(self, name: str, value: str) -> None:
+        self._own.set(name, value)
+
     def delete(self, name: str) -> None:
-        with self._key_errors(name):
+        try:
             self._own.delete(name)
+        except NotFound:
+            raise
+        except KeyError:
+            raise not_found_error(name, self._class_name) from None
+
+    def names(self) -> Iterator[str]:
+        return iter(self._own.names())
 
     def location(self) -> str:
         own = getattr(self._own, "location", None)
@@ -2351,15 +2376,15 @@ class _UserStore(Store):
     def _class_name(self) -> str:
         return type(self._own).__name__
 
-    @contextmanager
-    def _key_errors(self, name: str) -> Iterator[None]:
-        """Turn a KeyError, as of a dict, into NotFound."""
-        try:
-            yield
-        except NotFound:
-            raise
-        except KeyError:
-            raise not_found_error(name, self._class_name) from None
+
+# What an object may have of a Store beyond the four methods, and `location`, which _UserStore looks for.
+_DELEGATED = {name for name in vars(Store) if name[0] != "_"} - vars(_UserStore).keys()
+
+
+@lru_cache(maxsize=64)  # since an object is wrapped each time that it is used
+def _further_methods(kind: type) -> set[str]:
+    """Return which of these methods a class has."""
+    return {name for name in _DELEGATED if hasattr(kind, name)}
 
 
 def as_store(candidate: object) -> Store | None:
@@ -9614,8 +9639,8 @@ class SecretRotation:
     def unfinished(self) -> dict[str, UnfinishedRotation]:
         """Return the rotations that failed or were killed, by name.
 
-        Those of secrets without a policy are found in a local store only:
-        `resume` and `abort` finish them all.
+        Those of secrets without a policy are found in a local store only.
+        One that is still under way on this machine isn't among them.
         """
         policies = self._policies()
         store = policies.store
@@ -9629,7 +9654,7 @@ class SecretRotation:
             for name in store.names():
                 if name.endswith(STAGES["pending"]):
                     found.setdefault(base_of_stage(name), UnfinishedRotation("", ""))
-        return dict(sorted(found.items()))
+        return {name: found[name] for name in sorted(found) if not policies.rotation_lock(name).is_held()}
 
     def rotate(self, name: str, new_value: Optional[str] = None) -> None:
         """Replace the value by `new_value`, or by what its policy generates.

@@ -17734,6 +17734,14 @@ def test_an_unfinished_rotation_has_the_step_and_the_time_at_which_it_was_left(n
     assert in_memory.rotation.unfinished() == {}
 
 
+def test_a_rotation_that_is_under_way_is_not_unfinished(rotation, tmp_path):
+    seen = []
+    rotation.schedule("DB_PASSWORD", "1d", apply=lambda value: seen.append(rotation.unfinished()) or False)
+    refusal(rotation.rotate, "DB_PASSWORD", NEW)
+    assert (seen, [*rotation.unfinished()]) == ([{}], ["DB_PASSWORD"])
+    assert [*tmp_path.glob(".*")] == []
+
+
 def test_an_abort_that_failed_is_unfinished_too(rotation):
     apply = replaceable(rotation, fail)
     refusal(rotation.rotate, "DB_PASSWORD", NEW)
