@@ -1143,20 +1143,20 @@ _SECRET_PHRASE = (
     r"|\b(?:chat|discord|mattermost|slack|teams) (?:web ?)?hook|\bweb ?hook ur[il]s?\Z"  # with a token inside
     r"|\b(?:hotp|master|mfa|otp|totp|wallet) seed\Z|\bpepper\Z|\bservice account (?:json|b(?:ase)? 64)\Z"
     r"|\b(?:mnemonic|seed) phrase\b|\bssh key data\Z"
-    r"|\b(?:jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
+    r"|\b(?:auth code|jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
     r"|\bsigning (?:\w+ )?file contents\Z"
 )
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"address|after|age|alg|algorithm|as|at|attempts|audience|branch|ca|checker|checksum|class|connector"
+    r"address|after|age|alg|algorithm|as|at|attempts|audience|branch|broker|ca|checker|checksum|class|connector"
     r"|count|crt|data|database|days|db|decimals|description|digest|dir|directory|domain|duration|email"
     r"|enabled|encoding|encryption|endpoint|error|events?|exp|expir\w*|fields?|file|fingerprint|folder"
     r"|format|grants?|hash|hasher|header|help|hint|hosts?|hours|identifier|ids?|in|interval|issuer"
     r"|iterations|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message"
     r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
-    r"|prefix|prompt|protected|provider|realm|ref|regex|region|required|reset|retries|rotation|rounds"
+    r"|prefix|prompt|protected|provider|rate|realm|ref|regex|region|required|reset|retries|rotation|rounds"
     r"|schemes?|scopes?|seconds|servers?|service|sha|signature|size|slug|sock|socket|state|status"
-    r"|strategy|sub|suffix|symbol|target|text|through|thumbprint|time|timeout|title|ttl|type|g?uid|uri"
+    r"|strategy|sub|suffix|symbol|table|target|text|through|thumbprint|time|timeout|title|ttl|type|g?uid|uri"
     r"|url|user|uuid|validity|version|window|within|years"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
@@ -1170,7 +1170,7 @@ _NO_SECRET_PHRASE = (
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
-    r"|\b(?:allow|disable|enable|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
+    r"|\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
     r"|\bsentry dsn\b|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
     r"|(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b"
     r"|\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?"
@@ -1369,9 +1369,13 @@ def base_of_stage(name: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a name is a secret's, as DB_PASSWORD and apiKey are, by its words alone."""
-    if re.search(_SECRET_PHRASE, " ".join(words_of(name))):
+    words = words_of(name)
+    if re.search(_SECRET_PHRASE, " ".join(words)):
         return True
-    return bool(kind_of_name(name)) and not is_about_secret(name)
+    kind = kind_of_name(name)
+    if kind == "auth" and _kind_of_word(words_of(name.rstrip("0123456789"))[-1]) != "auth":  # AUTH_MODEL
+        return False
+    return bool(kind) and not is_about_secret(name)
 
 
 @lru_cache(1024)
