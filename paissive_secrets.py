@@ -3728,7 +3728,11 @@ class Identity:
 
     @classmethod
     def generate(cls, *, post_quantum: bool = False) -> Identity:
-        """Return a new one; not every age tool opens what is sealed to a post-quantum one."""
+        """Return a new one.
+
+        Only newer age tools, from 1.3, open what is sealed to a post-quantum
+        one.
+        """
         return cls(_bech32(_HYBRID_IDENTITY if post_quantum else "AGE-SECRET-KEY-", os.urandom(32)))
 
     def recipient(self) -> Recipient:
@@ -4340,7 +4344,10 @@ class FileStore(Store):
         return self._load(name)["value"]
 
     def get_everything(self) -> dict[str, str]:
-        """Return all values by name, without those that don't open, which a warning names."""
+        """Return all values by name, but for those that don't open.
+
+        A warning names each.
+        """
         found = {}
         self._check_opens()
         for name in self.names():
@@ -4420,7 +4427,7 @@ class FileStore(Store):
                     folder = os.path.dirname(folder)
 
     def check_not_pending(self, *names: str) -> None:
-        """Raise Conflict if a rotation of one of these is unfinished; no key is needed."""
+        """Raise Conflict while one of these is rotated; this needs no key."""
         for name in names:
             with suppress(BadName):  # a name of maximal length has no stages
                 if os.path.lexists(self._path(self.stage_name(name, "pending"))):
@@ -4725,9 +4732,10 @@ class FileStore(Store):
     # Which store it is.
 
     def trust(self, fingerprint: str) -> None:
-        """Record that this is the right store here; Unsafe if it has another fingerprint.
+        """Record that the store here is the one with this fingerprint.
 
-        Most secrets have to open, and a warning names the rest.
+        Unsafe if it has another one. Most secrets have to open, and a
+        warning names the rest.
         """
         self._check_folders()
         self.check_exists()
@@ -5185,9 +5193,7 @@ class FileStore(Store):
         """Lock the store, made if there is none, and yield its keys."""
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
-            if self._is_new():
-                self._create()
-            keys = self._keys_to_write()
+            keys = self._create() if self._is_new() else self._keys_to_write()
             if keys.older and os.path.lexists(self._previous_file):
                 # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
                 self._finish_rekey(keys, ())
@@ -5197,7 +5203,7 @@ class FileStore(Store):
                 self._record([_fingerprint(keys.seal_to)])
             yield keys
 
-    def _create(self) -> None:
+    def _create(self) -> _Keys:
         """Make a store with an identity of its own; the password opens it, and the identity that is set."""
         own = self._own_identities()
         keys = _Keys(Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum))
@@ -5212,6 +5218,7 @@ class FileStore(Store):
             self._opened.notes = [note if password else f"{note}; `password` adds a master password"]
         if password or not own:
             self._replace([self._seal_by_password(keys, password)])
+        return keys
 
     def _record(self, fingerprints: Sequence[str]) -> None:
         """Record which store this is from now on; Unavailable if a record of it can't be changed."""

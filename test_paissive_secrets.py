@@ -7001,6 +7001,17 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
+def test_where_no_state_can_be_written_an_identity_begins_a_store_that_has_to_be_pinned(
+    no_state, store_folder, monkeypatch
+):
+    store = opened_by(ps.Identity.generate(), monkeypatch)
+    store.set("DB", "1")
+    assert ps.FileStore().get("DB") == "1"
+    assert "was never confirmed" in refusal(ps.FileStore().set, "DB", "2")
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(store))
+    ps.FileStore().set("DB", "2")
+
+
 def test_a_rekey_that_could_not_be_recorded_changes_nothing(files, monkeypatch):
     def fail(path, data, mode=0o600):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -7870,6 +7881,19 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
 
     *_, moments = at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
     assert moments > 1
+
+
+def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, monkeypatch):
+    def get():
+        assert ps.FileStore().get("DB") == "db-value"
+
+    def rekey():
+        with monkeypatch.context() as patched:
+            opened_by_password(patched).rekey()
+
+    opened_by(team["bob"], monkeypatch)
+    *_, moments = at_every_step(get, reads_files, rekey)
+    assert moments > 5
 
 
 def test_what_was_read_to_see_whether_it_changed_is_what_is_opened(files, monkeypatch):
