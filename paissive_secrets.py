@@ -2213,7 +2213,7 @@ class Store:
         return {}
 
     def holds_secret(self, name: str, value: str) -> bool:
-        """Return whether this value of its own is a secret rather than a setting."""
+        """Return whether its value is a secret rather than a setting."""
         return True
 
     def overridden_by(self, name: str) -> str:
@@ -2229,11 +2229,17 @@ class Store:
         return {}
 
     def reserved_settings(self) -> list[str]:
-        """Return the names in a .env that only this tool and Vault's may have, so no command gets them."""
+        """Return the variables in a .env that no command gets.
+
+        They are settings of this tool or of Vault's command line.
+        """
         return []
 
     def layered_files(self) -> list[str]:
-        """Return the files beside a .env that other loaders read, too: .env.local, .env.production."""
+        """Return the files beside a .env that other loaders read, too.
+
+        These are .env.local, .env.production and the like.
+        """
         return []
 
     def plain_settings(self) -> dict[str, str]:
