@@ -13728,8 +13728,9 @@ class Location(NamedTuple):
 class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value.
 
-    There is one for each rule and value in a file, or in a version of a file in git's history. It is where
-    the value is most certainly a secret, the first such place; `locations` has that and all others.
+    There is one for each rule and value in a file, or in a version of a
+    file in git's history. It is where the value is most certainly a
+    secret, the first such place; `locations` has that and all others.
     """
 
     # With "/", relative to the working directory or a baseline's folder above it, or to what all PATHs
@@ -14500,7 +14501,11 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, path: str, rule: str, mark: str) -> bool:
-        """Return whether a place was accepted: a match of this mark, by this rule or one that includes it."""
+        """Return whether a match was accepted at this path.
+
+        `mark` is the part of its fingerprint that doesn't depend on the
+        path. An entry for password accepts a weak-password as well.
+        """
         return any(
             _Entry(stable_path(path), name, _fingerprint_at(path, name, mark)) in self.entries
             for name in _accepting(rule)

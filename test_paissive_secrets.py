@@ -22801,6 +22801,64 @@ def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert {feature.split(" ")[0] for feature in ps.load_weights()} <= known
 
 
+def exam(*args, answers=""):
+    """What .training/exam.py prints."""
+    command = [sys.executable, ROOT / ".training" / "exam.py", *map(str, args)]
+    return subprocess.run(command, input=answers, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def checkouts(tmp_path):
+    """A list of two checkouts with findings, which nobody has judged."""
+    for name, text in (
+        ("one", f'password = "{GUESSED}"\n' + f'api_key = "{TOKEN}"\n'),
+        ("two", "PASSWORD=admin7\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.env").write_text(text)
+    (tmp_path / "list").write_text(f"ada/one {tmp_path}/one\nada/two {tmp_path}/two\n")
+    return tmp_path
+
+
+def test_an_exam_shows_each_finding_with_its_line_and_takes_verdicts(checkouts):
+    paths = checkouts / "list", checkouts / "exam"
+    assert exam("audit", *paths) == "3 findings, 0 known ones are missed\n"
+    said = exam("judge", paths[1], answers="x\nc\nn\nw\n")
+    assert said.count("s, c, w or n? ") == 4 and f'>     2 api_key = "{TOKEN}"' in said
+    exam("add", paths[1], "ada/two", "a.env", 9, "s")
+    assert exam("score", paths[1]).splitlines() == [
+        "right at high: no repository has 5 findings (all findings: 50.0 %)",
+        "right at medium: no repository has 5 findings (all findings: 66.7 %)",
+        "of these, weak passwords: 1 of 1 right",
+        "found of secrets that look random: 0.0 % (0 of 1)",
+        "found of chosen passwords: 100.0 % (1 of 1)",
+        "found of words: 100.0 % (1 of 1)",
+    ]
+    assert TOKEN not in paths[1].read_text() and GUESSED not in paths[1].read_text()
+
+
+def test_an_exam_keeps_its_verdicts_when_it_is_taken_again(checkouts):
+    paths = checkouts / "list", checkouts / "exam"
+    exam("audit", *paths)
+    exam("judge", paths[1], answers="c\ns\nw\n")
+    (checkouts / "two" / "a.env").write_text("")
+    assert exam("audit", *paths) == "2 findings, 1 known ones are missed\n"
+    assert "found of words: 0.0 % (0 of 1)" in exam("score", paths[1])
+
+
+def test_the_precision_of_an_exam_is_the_mean_over_repositories_with_an_interval(tmp_path):
+    rows = []
+    for name, right in (("a", 10), ("b", 5), ("c", 0)):
+        for n in range(10):
+            verdict = "s" if n < right else "n"
+            row = {"name": name, "folder": "", "path": "x", "line": n, "rule": "key", "confidence": "high"}
+            rows.append({**row, "places": 1, "verdict": verdict})
+    rows += [{**row, "name": "d"} for row in rows[:4]]  # too few to count
+    (tmp_path / "exam").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = "right at high: 50.0 % [0.0, 100.0], the mean over 3 repositories (all findings: 55.9 % of 34)"
+    assert exam("score", tmp_path / "exam").splitlines()[0] == line
+
+
 SCORES = """
 LEVELS = ("high", "medium", "low")
 labels = lambda root: {}
