@@ -7825,6 +7825,10 @@ class Resolver:
 
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
+    def secret(self, store: Store, name: str) -> str:
+        """Return a secret's value with its references resolved, or raise NotFound."""
+        return self._follow(self._snapshot.value(store, name), store, name, ())
+
     def stages(self, store: Store, name: str) -> dict[str, str]:
         return self._snapshot.stages(store, name)
 
@@ -15886,12 +15890,13 @@ def cmd_export(args: Namespace) -> None:
     store = args.store()
     if not args.names:
         check_not_moved(store)
-    stages = store.get_stages(*args.names)
+    snapshot = Snapshot(args.manager)
+    names = args.names or [*snapshot.load(store), *store.plain_settings()]
+    snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
+    resolver = Resolver(snapshot)
     values = {}
-    for name in args.names or (*stages, *store.plain_settings()):
-        value = stages.get(name, {}).get("current")
-        if value is None or looks_like_reference(value):
-            value = args.manager.require_secret(name)  # which follows it if the store does
+    for name in names:
+        value = resolver.secret(store, name)
         if args.format != "json":
             reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value

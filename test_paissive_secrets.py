@@ -13713,6 +13713,15 @@ def test_a_template_reads_each_document_once(documents, say):
     assert sorted(documents.reads) == ["d0", "d1"]
 
 
+def test_an_export_reads_each_document_once(documents, say, monkeypatch):
+    for number in range(9):
+        monkeypatch.setenv(f"U_{number}_TOKEN", f"secret://vault/d#f{number}")
+    for words in ([f"U_{number}_TOKEN" for number in range(9)], []):
+        documents.reads.clear()
+        exported = json.loads(say("export", *words, "--format", "json")[1])
+        assert set(exported.values()) == {"value-1"} and len(exported) == 9 and documents.reads == ["d"]
+
+
 def test_an_error_in_what_many_references_need_names_one_of_them(documents, monkeypatch):
     for name, document in (("A", "fine"), ("B", "denied"), ("C", "last")):
         monkeypatch.setenv(name, f"secret://vault/{document}#f1")
