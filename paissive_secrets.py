@@ -1347,7 +1347,8 @@ def _is_setting_of(name: str, value: str) -> bool:
     if "://" in value:  # without a password
         address = re.sub(r"://[^/@]{0,255}@", "://", value)
         return not re.search(_RANDOM_PART, address)
-    return kind == "auth" and value.isalpha()  # login, plain
+    is_word = value.isalpha() and len(value) < 16
+    return is_word and (kind == "auth" or words_of(name)[-1] == "dsn")  # login, plain; flock
 
 
 def _is_path(value: str) -> bool:
@@ -2709,7 +2710,8 @@ def _parse_policy(text: str, where: str) -> dict[str, Any]:
 # === Dotenv ===
 # A .env file means what python-dotenv and bash agree on; where they differ, what most readers make of it:
 # ${NAME} and ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one
-# assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike.
+# assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike. A comment
+# such as `# DB_PASSWORD: in the file store` says that an import moved the secret there.
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
