@@ -2733,9 +2733,13 @@ class Dotenv:
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
         self._pieces: list[_Piece] = []
         at = len(self._bom)
+        torn_until = 0
         while at < len(text):
-            self._pieces.append(_Piece(text, at))
-            at += len(self._pieces[-1].text)
+            piece = _Piece(text, at)
+            torn_until = max(torn_until, piece.torn_until)
+            piece.is_torn = at < torn_until
+            self._pieces.append(piece)
+            at += len(piece.text)
         # By name: the place of the last assignment, which wins.
         self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
 
@@ -2778,10 +2782,10 @@ class Dotenv:
         return found
 
     def check_lines(self, *, strict: bool) -> None:
-        """Raise BadValue for a line that assigns nothing, may go on or, if `strict`, has no value."""
+        """Raise BadValue for a line that assigns nothing or, if `strict`, has no value that all agree on."""
         for place, piece in enumerate(self._pieces):
-            is_unclear = piece.is_torn or (strict and piece.problem != "")
-            if is_unclear or not (piece.name or piece.is_comment()):
+            is_unclear = piece.is_torn or piece.problem != ""
+            if (strict and is_unclear) or not (piece.name or is_unclear or piece.is_comment()):
                 raise self._error(place)
 
     def problems(self) -> Iterator[BadValue]:
@@ -2838,6 +2842,8 @@ class Dotenv:
         pieces = [piece for piece in self._pieces if piece.name == name]
         if pieces[-1].problem:
             return pieces[-1].problem
+        if any(piece.is_torn for piece in pieces):
+            return "behind a quote that isn't closed in its line"
         if pieces[-1].is_composed():
             return "composed of others"
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
@@ -2909,7 +2915,8 @@ class _Piece:
         self.raw = ""  # the value as it is written, between the quotes
         self.tail = ""  # blanks, a comment and the line end
         self.problem = ""  # why there is no value
-        self.is_torn = False  # whether its quote is closed in another line, with text behind it
+        self.torn_until = 0  # where its quote is closed, if that has text behind it
+        self.is_torn = False  # whether some readers take it for a part of such a quote
         match = re.match(_ASSIGNED, line)
         if not match:
             return
@@ -2933,7 +2940,7 @@ class _Piece:
             self.problem = "has a quote that is never closed"
         elif not (tail := re.compile(_TAIL).match(text, end + 1)):
             self.problem = "has text after a closing quote"
-            self.is_torn = "\n" in text[start:end]
+            self.torn_until = end
         else:
             self.text = text[at : tail.end()]
             self.quote = quote

@@ -15200,6 +15200,14 @@ def test_import_leaves_and_names_what_readers_read_differently(lines, reason, en
         assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
 
 
+def test_import_leaves_what_some_readers_take_for_a_part_of_a_value(env_file, say):
+    env_file.write_text("A_TOKEN='x\nB_TOKEN=b\nodd line\nC_TOKEN=c'd\nD_TOKEN=d\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "left: 'A_TOKEN' (has text after a closing quote)\n" in said
+    assert "left: 'B_TOKEN', 'C_TOKEN' (behind a quote that isn't closed in its line)\n" in said
+    assert env_file.read_text().endswith("\nC_TOKEN=c'd\n# D_TOKEN: in the file store\n")
+
+
 def test_import_changes_no_value_that_takes_in_the_first_of_two_assignments(env_file, say):
     env_file.write_text(text := "A_TOKEN=a\nG=${A_TOKEN}\nA_TOKEN=b\n")
     for option in ([], ["--references"]):
