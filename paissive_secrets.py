@@ -2191,7 +2191,8 @@ class Store:
     def status(self) -> Iterator[tuple[str, StatusValue]]:
         """Yield pairs of a label and what is so; no values of secrets.
 
-        The label "problem" has an error, "note" advice; there may be several.
+        The label "problem" has an error, "note" advice; there may be
+        several.
         """
         yield "store", repr(self)
 
@@ -3164,7 +3165,10 @@ class EnvironmentStore(Store):
         return f"env {os.path.realpath(self.plaintext_file())}"
 
     def get_everything(self) -> dict[str, str]:
-        """Return all values by name; warn about mounted files that can't be read, which nobody asked for."""
+        """Return all values by name.
+
+        Warn about mounted files that can't be read, which nobody asked for.
+        """
         found = {}
         for name in self.names():
             path = credential_path(name)
@@ -3179,13 +3183,18 @@ class EnvironmentStore(Store):
         return found
 
     def moved(self) -> dict[str, str]:
-        """Return {variable: backend} of secrets that the dotenv file says were moved and no variable has."""
+        """Return {variable: backend} of what was moved out of the dotenv file.
+
+        Those that a variable has are left out.
+        """
         return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
 
     def composed(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the values of the dotenv file that take in moved secrets, expanded with those in `environ`.
+        """Return the values of the dotenv file that take in moved secrets.
 
-        A value that needs another one is an error; a variable of this process comes before each of them.
+        They are expanded with those in `environ`. A value that needs
+        another one is an error; a variable of this process comes before
+        each of them.
         """
         dotenv = self._load()
         found = {}
@@ -3745,8 +3754,8 @@ class Identity:
     def generate(cls, *, post_quantum: bool = False) -> Identity:
         """Return a new one.
 
-        Only newer age tools, from 1.3, open what is sealed to a post-quantum
-        one.
+        Only newer age tools, from 1.3, open what is sealed to a
+        post-quantum one.
         """
         return cls(_bech32(_HYBRID_IDENTITY if post_quantum else "AGE-SECRET-KEY-", os.urandom(32)))
 
@@ -6697,11 +6706,11 @@ class _Change(NamedTuple):
 class VaultStore(Store):
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2.
 
-    Each keyword takes precedence over its variable: BAO_X, VAULT_X or, for
-    `token_command` and from `mount` on, PAISSIVE_VAULT_X. Readable paths other than KV work as well:
-    `database/creds/app#password`. Many threads can share a store. Errors:
-    NotFound, Deleted (see its hint), Denied, VaultSealed, Locked (no
-    login), Unavailable.
+    Each keyword takes precedence over its variable: BAO_X, VAULT_X or,
+    for `token_command` and from `mount` on, PAISSIVE_VAULT_X. Readable
+    paths other than KV work as well: `database/creds/app#password`. Many
+    threads can share a store. Errors: NotFound, Deleted (see its hint),
+    Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
     def __init__(
@@ -6749,7 +6758,10 @@ class VaultStore(Store):
         self._documents: dict[_Path, _Secret] | None = None  # what was read, in a view for one operation
 
     def reading_view(self) -> VaultStore:
-        """Return a view that reads each secret once, so that fields belong together."""
+        """Return a view that reads each secret once.
+
+        So its fields belong together.
+        """
         view = object.__new__(VaultStore)
         view.settings, view._any_session, view._mounts = self.settings, self._any_session, self._mounts
         view._may_patch = self._may_patch
@@ -6764,7 +6776,10 @@ class VaultStore(Store):
         return other
 
     def location(self) -> str:
-        """Return the id of the mount, and the prefix: an address can be spelled in several ways."""
+        """Return the id of the mount, and the prefix.
+
+        An address can be spelled in several ways.
+        """
         mount = self._call("read", f"sys/internal/ui/mounts/{self.settings.mount}").data.get("uuid")
         if not isinstance(mount, str):  # not every proxy and old server says it
             return self.former_location()
@@ -6947,13 +6962,19 @@ class VaultStore(Store):
             folders = [key for key in folders if key.startswith(prefix)]
 
     def field_names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of all fields that begin with a prefix, which reads their secrets."""
+        """Yield the names of fields that begin with a prefix.
+
+        Their secrets are read for that.
+        """
         path, is_one, _ = prefix.partition("#")
         paths = [_secret_path(path)] if is_one else self.names_under(prefix)
         return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield the fields of the secrets whose variables begin like these; no other is read."""
+        """Yield the fields of the secrets whose variables begin like these.
+
+        No other is read.
+        """
         asked = set(variables)
         starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
         paths = []
@@ -6995,8 +7016,8 @@ class VaultStore(Store):
     def keep_alive(self) -> Iterator[None]:
         """Renew token and leases from a thread, while the program is idle.
 
-        `with store.keep_alive():` warns once if a renewal fails, and revokes
-        nothing at its end. A forked process needs its own.
+        `with store.keep_alive():` warns once if a renewal fails, and
+        revokes nothing at its end. A forked process needs its own.
         """
         import threading
 
@@ -9654,7 +9675,8 @@ class SecretRotation:
         """Return when each is due, or its unfinished rotation began, in UTC.
 
         A policy that is damaged or has no valid times counts as due, with a
-        warning; `rotate_due` fails on it. Raises BadValue for a damaged file.
+        warning; `rotate_due` fails on it. Raises BadValue for a damaged
+        file.
         """
         policies = self._policies()
         dates = {}
@@ -9742,8 +9764,8 @@ class SecretRotation:
 
         The old value is applied again. A new one that was current already
         becomes the previous one, any other is revoked. If that fails, raise
-        RotationFailed; abort can be repeated. With `force`, only give up the
-        pending value: nothing is applied or revoked.
+        RotationFailed; abort can be repeated. With `force`, only give up
+        the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
             # A rotation that was killed before it had a value left only its record.
@@ -10675,10 +10697,11 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     The source is as for `redact`. From then on, each secret that the
     functions of this module, a manager, a config or `load_env` return is
     masked as well, as are new values after a rotation; settings never are.
-    A warning names values that are too short. Tracebacks with local variables, as rich and cgitb
-    show them, become plain ones if any of these holds a value. Not covered:
-    tracebacks that a program prints itself, a `threading.excepthook` that
-    is installed later, attributes of variables.
+    A warning names values that are too short. Tracebacks with local
+    variables, as rich and cgitb show them, become plain ones if any of
+    these holds a value. Not covered: tracebacks that a program prints
+    itself, a `threading.excepthook` that is installed later, attributes of
+    variables.
     """
     import logging
 
