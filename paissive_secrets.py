@@ -13415,10 +13415,13 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
         names = _walk(root, shown, accept)
         if accept.gitignore and in_git:
             listed = _list_with_git(root, shown, accept)
-            # Git may be missing, or refuse a repository that someone else owns. For an ignored PATH it lists
-            # nothing (StopIteration): then walk it.
-            with suppress(Unavailable, StopIteration):
-                names = _files_of_git(chain([next(listed)], listed), root, shown, accept)
+            with suppress(Unavailable):  # git may be missing, or refuse a repository that someone else owns
+                first = next(listed, "")
+                # A PATH that git ignores is read, as it was asked for, and so is a folder, called ".", that a
+                # repository inside claims too.
+                if first != "." and (first or not _is_ignored(root)):
+                    below = (name for name in chain([first], listed) if name not in ("", "."))
+                    names = _files_of_git(below, root, shown, accept)
         for name in names:
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
@@ -13427,12 +13430,16 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
                 yield path, shown + name
 
 
+def _is_ignored(folder: str) -> bool:
+    parent, name = os.path.split(os.path.realpath(folder))
+    return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
+
+
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     report = partial(accept.on_error, shown.rstrip("/"))
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
-        # A conflict lists a name three times; "." is the folder, if a repository inside claims it too.
-        names = (name.rstrip("/") for name, _ in groupby(split_records(out)))
-        yield from (name for name in names if name != ".")
+        # A conflict lists a name three times.
+        yield from (name.rstrip("/") for name, _ in groupby(split_records(out)))
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -13874,7 +13881,7 @@ class Audit:
         self._check_paths()
         # "." is the default: all that git has, even from a subfolder.
         everywhere = self._in_git and self.paths in ([], ["."])
-        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
+        self._roots = {""} if everywhere else set(map(self._path_of_root, self.paths))
         self._staged: list[Blob] = []
         if staged:
             self._staged += staged_blobs(self._folder, *committed[:1])
@@ -14018,12 +14025,15 @@ class Audit:
         if self._on_error:
             self._on_error(path or ".", why)
 
+    def _path_of_root(self, path: str) -> str:
+        return path_in_git(path, self.base) if self._in_git else shown_path(path, self.base)
+
     def _check_paths(self) -> None:
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
             if self._in_git:
-                there = f":(top,literal){shown_path(path, self.base)}"
+                there = f":(top,literal){self._path_of_root(path)}"
                 ask = partial(ask_git, self._folder)
                 if ask("ls-files", "--", there) or ask("rev-list", "-1", "--all", "--reflog", "--", there):
                     continue
@@ -14148,9 +14158,9 @@ def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
     """Return a folder to run git in, the repository's top, and the ids of its committed tree and settings."""
     tops = {}
     for path in paths or ["."]:
-        while path and not os.path.isdir(path):  # it may be gone from the working tree
-            path = os.path.dirname(path)
-        tops[path or "."] = tuple(find_in_repository(path or ".", "HEAD:", f"HEAD:{AUDIT_SETTINGS}"))
+        if path != ".":
+            path = _folder_to_ask(path)
+        tops[path] = tuple(find_in_repository(path, "HEAD:", f"HEAD:{AUDIT_SETTINGS}"))
     found, *others = {*tops.values()}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
@@ -14159,6 +14169,19 @@ def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
         if "." in tops or find_in_repository(".")[0] == found[0]:
             return ".", *found
     return found[0], *found
+
+
+def _folder_to_ask(path: str) -> str:
+    """Return the folder that says which repository a PATH is in, even if that is gone, or a link there."""
+    first, *steps = os.path.abspath(path).replace(os.sep, "/").split("/")
+    folder = first + "/"
+    for step in steps:
+        below = f"{folder}{step}/"
+        is_link = os.path.islink(below[:-1]) and find_above(os.path.realpath(folder), ".git")
+        if is_link or not os.path.isdir(below):
+            break
+        folder = below
+    return os.path.dirname(folder) or folder
 
 
 def _common_folder(paths: Iterable[str]) -> str:
@@ -14185,6 +14208,15 @@ def _shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base that it is in; "" for the base itself."""
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
+
+
+def path_in_git(path: str, top: str) -> str:
+    """Return a path relative to a repository's top as git has it: a link in the repository is a file."""
+    steps = os.path.abspath(path).replace(os.sep, "/").split("/")
+    for size in range(1, len(steps) + 1):
+        if real_path("/".join(steps[:size]) + "/") == top:
+            return "/".join(steps[size:])
+    return shown_path(path, top)
 
 
 _MAX_SETTINGS = 1 << 16  # characters: a stranger's tree must not make each path take long

@@ -26328,6 +26328,44 @@ def test_what_git_ignores_is_read_when_asked_for(repository):
     assert leaks() == set()
 
 
+def test_a_folder_with_ignored_files_only_has_none_and_an_ignored_one_is_read_when_named(repository):
+    (repository / ".gitignore").write_text("/only/*.py\n/all/*\n/build/\n/:(top)x/\n")
+    leak_all(repository, "only/a.py", "all/sub/b.py", "build/sub/c.py", ":(top)x/d.py")
+    assert leaks("only") == leaks("all") == set()
+    assert (leaks("build"), leaks("build/sub")) == ({"build/sub/c.py"}, {"build/sub/c.py"})
+    assert leaks(":(top)x") == {":(top)x/d.py"}
+    assert leaks("only", gitignore=False) == {"only/a.py"}
+
+
+def test_a_link_to_a_folder_of_a_repository_leaves_out_what_git_ignores(repository, tmp_path_factory):
+    (repository / ".gitignore").write_text("ignored.py\n")
+    leak_all(repository, "sub/ignored.py", "sub/a.py")
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(repository / "sub")
+    assert {os.path.basename(path) for path in leaks(str(link))} == {"a.py"}
+
+
+@pytest.mark.parametrize("options", [{"staged": True}, {"history": []}], ids=["index", "history"])
+def test_a_path_leads_to_what_git_has_by_that_name_even_if_it_is_a_link_now(
+    repository, options, tmp_path_factory
+):
+    leak_all(repository, "was/a.py", "real/b.py")
+    git(repository, "add", ".") if "staged" in options else commit(repository)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name, target in (("to_real", "real"), ("outside", elsewhere)):
+        (repository / name).symlink_to(target)
+    (repository / "was").rename(elsewhere / "was")
+    (repository / "was").symlink_to("real")
+    git(repository, "add", "to_real", "outside")
+    assert leaks("was", **options) == {"was/a.py"}
+    assert (
+        leaks("to_real", **options) == leaks("outside", **options) == leaks("outside/was", **options) == set()
+    )
+    here = tmp_path_factory.mktemp("links") / "here"
+    here.symlink_to(repository)
+    assert leaks(str(here / "real"), **options) == {"real/b.py"}
+
+
 def test_a_repository_inside_a_repository_has_its_own_rules(repository, tmp_path_factory):
     # As of a submodule, its .git is a file that leads elsewhere.
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "git"
