@@ -529,7 +529,7 @@ Unleash token  *:(production|development).  {h48,64}
 DevCycle key  dvc_server_  {W30,60}
 ConfigCat key  configcat-sdk-1/  {W22}/{W22}
 GrowthBook key  secret_(user|admin|readonly)_  {A30,60}
-Flagsmith key  ser.  {mixed}{A22}
+Flagsmith key  ser.  (?<=["']ser\.){mixed}{A22}(?=["'])  'ser.{A22}'
 Permit.io key  permit_key_  {A60,120}
 Segment token  sgp_  {A64}
 OneSignal key  os_v2_(app|org)_  {a100,110}
@@ -570,7 +570,7 @@ Instagram token  IG(AA|QV)  {W80,300}
 X bearer token  AAAAAAAAAAAAAAAAAAAAA  (?!A{7})[\w%]{60,120}  AAAAAAAAAAAAAAAAAAAAA{A60}
 Facebook app token  ¦  (?<=[0-9]{15}¦){W27,30}  {d16}|{W27}
 Twitch chat token  oauth:  {a30}
-Pushbullet token  o.  {mixed}{A32}
+Pushbullet token  o.  (?<=["']o\.){mixed}{A32}(?=["'])  'o.{A32}'
 ntfy token  tk_  {a29}
 Riot key  RGAPI-  {u}
 Modrinth token  mrp_  {A60}
@@ -614,7 +614,7 @@ Beamer key  b_  {mixed}{X44}
 Mollie key  live_  {mixed}{A30}
 Sanity token  sk  {mixed}{A80,180}
 Blockfrost key  mainnet|preprod|preview  {mixed}{A32}
-Vault legacy token  s.  {mixed}{A24}
+Vault legacy token  s.  (?<=["']s\.){mixed}(?=(?:[A-Za-z]{0,24}\d){2}){A24}(?=["'])  's.{A24}'
 Convex key  (prod|dev|preview):  [a-z0-9:-]{5,60}¦{B40,300}={0,2}  prod:a-b-12¦{B40}
 Backblaze key  K00(0|1|2|3|4|5)  {mixed}{B27}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
@@ -13412,22 +13412,29 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, in_git in pending:
-        names = _walk(root, shown, accept)
+        names = None
         if accept.gitignore and in_git:
-            listed = _list_with_git(root, shown, accept)
-            with suppress(Unavailable):  # git may be missing, or refuse a repository that someone else owns
-                first = next(listed, "")
-                # A PATH that git ignores is read, as it was asked for, and so is a folder, called ".", that a
-                # repository inside claims too.
-                if first != "." and (first or not _is_ignored(root)):
-                    below = (name for name in chain([first], listed) if name not in ("", "."))
-                    names = _files_of_git(below, root, shown, accept)
-        for name in names:
+            names = _names_by_git(root, shown, accept)
+        for name in names or _walk(root, shown, accept):
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
                 pending.append((path, f"{shown}{name}/", True))
             else:
                 yield path, shown + name
+
+
+def _names_by_git(root: str, shown: str, accept: FileFilter) -> Iterator[str] | None:
+    """Return the files to read, by git, or None if the folder is to be read without it."""
+    listed = _list_with_git(root, shown, accept)
+    try:
+        first = next(listed, "")
+    except Unavailable:  # git may be missing, or refuse a repository that someone else owns
+        return None
+    # A PATH that git ignores is read, as it was asked for; so is a folder that a repository inside claims.
+    if first == "." or (not first and _is_ignored(root)):
+        return None
+    names = (name for name in chain([first], listed) if name not in ("", "."))
+    return _files_of_git(names, root, shown, accept)
 
 
 def _is_ignored(folder: str) -> bool:
@@ -14026,7 +14033,7 @@ class Audit:
             self._on_error(path or ".", why)
 
     def _path_of_root(self, path: str) -> str:
-        return path_in_git(path, self.base) if self._in_git else shown_path(path, self.base)
+        return _path_in_git(path, self.base) if self._in_git else shown_path(path, self.base)
 
     def _check_paths(self) -> None:
         for path in self.paths:
@@ -14210,7 +14217,7 @@ def shown_path(path: str, base: str) -> str:
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
 
 
-def path_in_git(path: str, top: str) -> str:
+def _path_in_git(path: str, top: str) -> str:
     """Return a path relative to a repository's top as git has it: a link in the repository is a file."""
     steps = os.path.abspath(path).replace(os.sep, "/").split("/")
     for size in range(1, len(steps) + 1):

@@ -1208,7 +1208,7 @@ da2-{a26}; appwrite-key standard_{h256}; xata-key xau_{A36} xau_{A50}; tinybird-
 p.eyJ{W300}.{W50}; clickhouse-key 4b1d{A38}; code-climate-token qltcp_{A40} qltcw_{A40} qltcw_{A60};
 unleash-token *:production.{h48} *:development.{h48} *:development.{h64}; devcycle-key dvc_server_{W30}
 dvc_server_{W60}; configcat-key configcat-sdk-1/{W22}/{W22}; growthbook-key secret_user_{A30}
-secret_admin_{A30} secret_readonly_{A30} secret_readonly_{A60}; flagsmith-key ser.{A22}; permit-io-key
+secret_admin_{A30} secret_readonly_{A30} secret_readonly_{A60}; permit-io-key
 permit_key_{A60} permit_key_{A120}; segment-token sgp_{A64}; onesignal-key os_v2_app_{a100} os_v2_org_{a100}
 os_v2_org_{a110}; courier-key pk_prod_{U28} dk_prod_{U28}; clickup-token pk_{d5}_{U32} pk_{d9}_{U32};
 trello-token ATTA{h64} ATTA{h64}{H8}; zenhub-token zh_{h64}; zoho-token 1000.{h32}.{h32}; plane-key
@@ -1219,7 +1219,7 @@ cnvca{W60}; adobe-secret p8e-{W32}; adafruit-io-key aio_{A28}; samsara-token sam
 rootly_{h64}; aftership-key asat_{h32}; lob-key live_{h35}; radar-key prj_live_sk_{h40} prj_test_sk_{h40};
 voiceflow-key VF.DM.{h24}.{A16} VF.WS.{h24}.{A16}; val-town-token vtwn_{A27}; dub-key dub_{A24};
 pinterest-token pina_{A32} pina_{A300}; instagram-token IGAA{W80} IGQV{W80} IGQV{W300}; twitch-chat-token
-oauth:{a30}; pushbullet-token o.{A32}; ntfy-token tk_{a29}; riot-key RGAPI-{u}; modrinth-token mrp_{A60};
+oauth:{a30}; ntfy-token tk_{a29}; riot-key RGAPI-{u}; modrinth-token mrp_{A60};
 thunderstore-token tss_{A38}; lichess-token lip_{A20}; 42-client-secret s-s4t2ud-{h64} s-s4t2af-{h64};
 alchemy-token alcht_{A30}; covalent-key cqt_{A26} cqt_{A30}; coingecko-key CG-{A24}; quicknode-key QN_{h32};
 tatum-key t-{h24}-{h24}; ngrok-key cr_{A27}; roblox-cookie -items.|_{H200} -items.|_{H300}; lark-webhook
@@ -1228,7 +1228,7 @@ tatum-key t-{h24}-{h24}; ngrok-key cr_{A27}; roblox-cookie -items.|_{H200} -item
 voyage-key pa-{W43} al-{W43}; nomic-key nk-{W43}; dify-key app-{A24} dataset-{A24}; brave-search-key
 BSA{W27} BSA{W28}; statsig-key secret-{A38} console-{A38} console-{A50}; beamer-key b_{X44}; mollie-key
 live_{A30}; sanity-token sk{A80} sk{A180}; blockfrost-key mainnet{A32} preprod{A32} preview{A32};
-vault-legacy-token s.{A24}; backblaze-key K000{B27} K001{B27} K002{B27} K003{B27} K004{B27} K005{B27}
+backblaze-key K000{B27} K001{B27} K002{B27} K003{B27} K004{B27} K005{B27}
 """
 
 
@@ -1462,6 +1462,18 @@ slack-session-cookie xoxd-{A300}{A101}; google-oauth-token ya29.{W300}{W101}; no
 ntn_1234567890A{A35}; mapbox-token sk.eyJ{W59}.{W20} sk.eyJ{W201}.{W20}; azure-sas sig={A19}%3D sig={A61}%3D
 sig={A20}%2B{A61}%3D sig={A20}%2B_{A9}%3D sig={A20}%2B/{A9}%3D sig={A20}%2B%2B%2B%2B%2B%2B%2B%2B%2B%2B%3D
 """
+
+
+def test_tokens_with_a_prefix_as_short_as_a_variable_are_found_in_quotes_only():
+    for rule, form in (
+        ("vault-legacy-token", "s.{A24}"),
+        ("pushbullet-token", "o.{A32}"),
+        ("flagsmith-key", "ser.{A22}"),
+    ):
+        text = ps.make_samples(form)
+        assert rule in found(f'x = "{text}"') and rule in found(f"x = '{text}';")
+        assert found(f"u={text}(e)") == found(f"u = {text}") == found(f'x = "a{text}"') == []
+    assert found("'s.getPointPositionForValu'") == []
 
 
 def test_what_must_be_mixed_is_so_in_the_token_itself():
