@@ -14779,6 +14779,10 @@ _PARTS = {
     "@name": r"(?P<name>[A-Za-z_]\w*)",
     "@NAME": r"(?P<name>[A-Z][A-Z0-9_]+)",
     "@or": r"\s*(?:\|\||\?\?|\?:|=(?![=~>]))(?!\s*(?:abort|die|exit|fail|halt|panic|raise|throw)\b)",
+    "@example": (
+        r"/(?:\.?env[._-](?:\w+[._-])?(?:example|sample|template|dist|tmpl|tpl)(?:-\w+)?"
+        r"|\.?(?:example|sample|template)\.env)"
+    ),
     "@script": r"\.(?:[cm]?[jt]sx?|vue|svelte|astro)",
     "@yaml": r"\.ya?ml",
     "@compose": r"/(?:docker-)?compose[\w.-]*\.ya?ml",
@@ -14796,6 +14800,7 @@ class _Way(NamedTuple):
     asks: str  # has a group `name`, and perhaps one `default`, which takes part if the name may be missing
     within: str = ""  # stretches of a file, outside of which it doesn't count
     is_secret: bool = False  # whatever the name; otherwise a name is needed if it is a secret's
+    in_comments: bool = False  # where a name is only optional
     variable: Callable[[str], str] = str  # makes the variable from the name as it is written
 
 
@@ -14809,9 +14814,16 @@ _WAYS = (
     ),
     # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
     _Way(
-        r"/(?:\.?env[._-](?:\w+[._-])?(?:example|sample|template|dist|tmpl|tpl)(?:-\w+)?|(?:example|sample|template)\.env)",
+        "@example",
         "=",
         r"(?m)^[ \t]*(?:export[ \t]+)?@name[ \t]*=(?P<default>[ \t]*null[ \t]*$)?",
+    ),
+    # One that is commented out is what may be set.
+    _Way(
+        "@example",
+        "#",
+        r"(?m)^[ \t]*#[ \t]?(?:export[ \t]+)?@NAME=(?!=)",
+        in_comments=True,
     ),
     # JavaScript: Node.js, Vite, Bun, Deno, and functions called env(), as in Next.js and Prisma.
     _Way(
@@ -14896,8 +14908,8 @@ _WAYS = (
     # Elixir.
     _Way(
         r"\.exs?",
-        "env",
-        r"""\bSystem\.(?:get_env|fetch_env!?)[( ]\s*"@name(?P<default>"(?:\s*,|\)@or))?""",
+        "nv",
+        r"""\b(?:System\.(?:get_env|fetch_env!?)|Env\.get\w*)[( ]\s*"@name(?P<default>"(?:\s*,|\)@or))?""",
     ),
     _Way(r"\.exs?", ":system", r"""\{:system,\s*"@name(?P<default>",)?"""),
     # Functions and mappings of other languages, and .NET's.
@@ -14922,7 +14934,7 @@ _WAYS = (
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
-    _Way("@compose", "environment", r"""(?m)^[ \t]+-[ \t]+["']?@name["']?[ \t]*$"""),
+    _Way("@compose", "environment", r"""(?m)^[ \t]+-[ \t]+["']?@NAME["']?[ \t]*$"""),
     _Way("@compose", "environment", r"""(?m)^[ \t]+environment:[ \t]+["']?@name["']?[ \t]*$"""),
     # GitHub Actions; GITHUB_TOKEN is always there.
     _Way(
@@ -14958,6 +14970,9 @@ _WAYS = (
         "{{",
         r"""\{\{-?\s*(?:env|mustEnv|must_env|requiredEnv)\s+["'`]@name""",
     ),
+    # Configuration of Apache, nginx's templates, HOCON, and Supabase.
+    _Way(r"\.conf(?:\.template)?", "${", r"\$\{(?P<default>\?)?@NAME"),
+    _Way(r"\.toml", "env(", r"""["']env\(@NAME\)"""),
     _Way(r"/\.(?:npmrc|yarnrc|yarnrc\.yml)", "${", r"\$\{@name(?P<default>:?-)?"),
 )
 
@@ -15130,12 +15145,14 @@ def _rows_for(shown: str, rows: tuple[Any, ...], text: str) -> Iterator[Any]:
 def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
     """Yield what the rows of _WAYS find in a text."""
     for way in _rows_for(shown, _WAYS, text):
-        for line, match in _numbered(_matches_of(way, text), text):
+        for line, match in _numbered(_matches_of(way, text), text, in_comments=way.in_comments):
             groups = match.groupdict()
             name = way.variable(groups["name"])
             # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
             needed = groups.get("default") is None and (way.is_secret or is_secret(name))
             how = "requires" if needed else "default"
+            if way.in_comments:
+                how = "reads"
             yield _Use(name, line, how, groups.get("backend") or "")
 
 
@@ -15149,8 +15166,10 @@ def _matches_of(way: _Way, text: str) -> Iterator[re.Match[str]]:
         yield from asks.finditer(text, *stretch.span())
 
 
-def _numbered(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """Yield matches with their lines, but for those in lines that are comments."""
+def _numbered(
+    matches: Iterable[re.Match[str]], text: str, *, in_comments: bool = False
+) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield matches with their lines; those in lines that are comments only with `in_comments`."""
     line = 1
     counted = 0
     is_comment = bool(_COMMENT_LINE.match(text))
@@ -15161,7 +15180,7 @@ def _numbered(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int
             line += line_breaks
             is_comment = bool(_COMMENT_LINE.match(text, text.rindex("\n", counted, at) + 1))
         counted = at
-        if not is_comment:
+        if in_comments or not is_comment:
             yield line, match
 
 
@@ -15220,7 +15239,7 @@ def _dotenv_holds(path: str) -> str:
 
 # --- Python ---
 
-_PYTHON_WORDS = lazily(rb"environ|\benv\(|getenv|_secret\b|decouple|starlette\.config|BaseSettings")
+_PYTHON_WORDS = lazily(rb"environ|\benv\(|getenv|_secret\b|decouple|starlette\.config|pydantic")
 _CALLS = {  # how each asks for a name; see _Use
     "get_secret": "requires",
     "require_secret": "requires",
@@ -15252,7 +15271,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
             use = _Use(_literal(node.left), node.lineno, "default")  # "X" in os.environ
         elif isinstance(node, ast.Call):
             use = _use_in_call(node, imported) or _use_of_library(node, has_env)
-        elif isinstance(node, ast.ClassDef) and "BaseSettings" in map(_last_name, node.bases):
+        elif isinstance(node, ast.ClassDef) and b"pydantic" in data:
             yield from _uses_in_settings(node)
         if use and id(node) in guarded:
             use = use._replace(how="default")
@@ -15293,9 +15312,11 @@ def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
 
 
 def _uses_in_settings(settings: ast.ClassDef) -> Iterator[_Use]:
-    """Yield the variables that fill a class of pydantic's, unless it has a prefix for them."""
+    """Yield the variables that fill pydantic's settings, or a class that is called so, but for a prefix."""
     import ast
 
+    if not any(_last_name(base).endswith("Settings") for base in settings.bases):
+        return
     for node in ast.walk(settings):
         if getattr(node, "arg", getattr(node, "id", "")) == "env_prefix":
             return
