@@ -1148,16 +1148,17 @@ _SECRET_PHRASE = (
 )
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"address|after|age|alg|algorithm|as|at|attempts|audience|branch|broker|ca|checker|checksum|class|connector"
-    r"|count|crt|data|database|days|db|decimals|description|digest|dir|directory|domain|duration|email"
-    r"|enabled|encoding|encryption|endpoint|error|events?|exp|expir\w*|fields?|file|fingerprint|folder"
-    r"|format|grants?|hash|hasher|header|help|hint|hosts?|hours|identifier|ids?|in|interval|issuer"
-    r"|iterations|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message"
-    r"|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
-    r"|prefix|prompt|protected|provider|rate|realm|ref|regex|region|required|reset|retries|rotation|rounds"
-    r"|schemes?|scopes?|seconds|servers?|service|sha|signature|size|slug|sock|socket|state|status"
-    r"|strategy|sub|suffix|symbol|table|target|text|through|thumbprint|time|timeout|title|ttl|type|g?uid|uri"
-    r"|url|user|uuid|validity|version|window|within|years"
+    r"address|after|age|alg|algorithm|as|at|attempts|audience|based|branch|broker|ca|checker|checksum"
+    r"|class|connector|count|crt|data|database|days|db|decimals|description|digest|dir|directory|domain"
+    r"|duration|email|enabled|encoding|encryption|endpoint|error|events?|exp|expir\w*|fields?|file"
+    r"|fingerprint|folder|format|grants?|hash|hasher|header|help|hint|hosts?|hours|identifier|ids?|in"
+    r"|interval|issuer|iterations|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login"
+    r"|manager|max|md|message|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|period"
+    r"|placeholder|plugin|policy|port|prefix|project|prompt|protected|provider|rate|realm|ref|regex"
+    r"|region|required|reset|retries|rotation|rounds|schemes?|scopes?|seconds|servers?|service|sha"
+    r"|signature|size|slug|sock|socket|state|status|strategy|sub|suffix|symbol|table|target|text|through"
+    r"|thumbprint|time|timeout|title|ttl|type|g?uid|uri|url|user|uuid|validity|version|window|within"
+    r"|years"
 )
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
@@ -1171,7 +1172,8 @@ _NO_SECRET_PHRASE = (
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
     r"|\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
-    r"|\bsentry dsn\b|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
+    r"|\blast (?:two|four|six|eight|\d)\Z|\Aupdate pass\w*|\bsentry dsn\b"
+    r"|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
     r"|(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b"
     r"|\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?"
     r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"

@@ -2651,6 +2651,7 @@ NAMES_OF_NO_SECRETS = (
     " renderPass renderer_pass key_pub_x keyECPublicY"
     " secret_error_code error_code_token token_status_code"
     " csrf_token_hotkey csrf_token_keyring encrypted_user_db_password"
+    " token_last_eight update_password password_based pw_project"
 )
 NAMES_OF_SECRETS_AFTER_ALL = (
     "csrf_secret csrf_key csrf_token_secret GET_PASSWORD_USED_BY_X_KEY tokens_max_key page_password"
@@ -5342,7 +5343,7 @@ def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path)
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tmp_path, monkeypatch):
-    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL MAILER_DSN".split()
+    looks = "DB_PASSWORD PGPASSWORD API_KEY AWS_SECRET_ACCESS_KEY MYSQL_PWD DATABASE_URL APP_PEPPER".split()
     plain = "PATH HOME PWD OLDPWD SSH_AUTH_SOCK KEYBOARD XAUTHORITY TOKENIZERS_PARALLELISM SSH_KEY_PATH"
     own = ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY", "VAULT_TOKEN", "BAO_TOKEN"]
     by_value = {"PROXY": f"http://me:{CANARY}@proxy", "HOOK": "secret:B", "API_KEY__PREVIOUS": "v"}
