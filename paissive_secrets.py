@@ -4774,7 +4774,8 @@ class FileStore(Store):
                 f"{self.folder} has the fingerprint {other}, not {fingerprint}", hint="compare again"
             )
         opened, problems = self._open_all(access.keys)
-        if problems and len(problems) >= opened:
+        failing = sum(not isinstance(error, BadValue) for error in problems.values())
+        if failing and failing >= opened:
             raise self._not_in_use_error(access)
         if not record_store(self.folder, [fingerprint], access.member):
             hint = f"set {PIN}={fingerprint} instead"
@@ -5007,7 +5008,12 @@ class FileStore(Store):
             _open_file(self._version_file, keys.all())
             opened += 1
         for store in (self, self.policy_store()):
-            for name in store.names():
+            try:
+                names = list(store.names())
+            except BadValue as error:  # a file of an older version
+                problems[store._entries] = error
+                continue
+            for name in names:
                 path = store._path(name)
                 try:
                     store._open_entry(name, path, keys)

@@ -8373,7 +8373,9 @@ def test_policies_of_an_older_version_are_refused_by_name(files, say):
     for act in (files.rekey, ps.SecretRotation(files).due, ps.SecretRotation(files).rotate_due):
         assert problem in refusal(act)
     assert tree() == before
-    assert problem in say("status", "--backend", "file")[1]
+    said = say("status", "--backend", "file")[1]
+    assert "opens      yes" in said and problem in said
+    files.trust(pin_of(files))
     assert files.get("DB") == "db-value"
 
 
