@@ -4599,12 +4599,17 @@ class FileStore(Store):
             if found and last == source and self._bytes_of(found.path) == found.sealed:
                 break
             found = self._try_files(self._find_access(own))
-            self._opened.access = source, found
-            if found.failing > found.opened and self._source() == source:
+            if found.failing <= found.opened:
+                self._opened.access = source, found
+                self._warn_if_unknown(found)
+            elif self._source() == source and self._bytes_of(found.path) == found.sealed:
                 raise self._not_in_use_error(found)
-            self._warn_if_unknown(found)
-        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in (*own, *found.keys.all())))
+        self._mask(*own, *found.keys.all())
         return found
+
+    def _mask(self, *keys: Identity) -> None:
+        """Have what opens the store masked, like the password that was used."""
+        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
     def _own_identities(self) -> tuple[Identity, ...]:
         """Return those of PAISSIVE_IDENTITY, a member's or the store's own; () if it isn't set."""
@@ -5250,6 +5255,8 @@ class FileStore(Store):
             self._opened.notes = [note if password else f"{note}; `password` adds a master password"]
         if password or not own:
             self._replace([self._seal_by_password(keys, password)])
+            self._opened.credentials[password] = None
+        self._mask(*own, keys.seal_to)
         return keys
 
     def _record(self, fingerprints: Sequence[str]) -> None:
