@@ -17854,6 +17854,15 @@ def test_a_variable_that_hides_the_name_stops_no_abort_with_force_and_no_drop(he
     assert Path(".env").read_text() == f"A_TOKEN={OLD}\n"
 
 
+def test_an_import_replaces_no_value_of_an_unfinished_rotation(rotate, say):
+    rotate("schedule", "A_TOKEN", "--apply", "false")
+    rotate("now", "A_TOKEN", "--stdin", stdin=NEW)
+    Path(".env").write_text("A_TOKEN=another-value-12\n")
+    status, said = say("import", ".env", "--replace")
+    assert (status, "a rotation of 'A_TOKEN' was left unfinished" in said) == (2, True)
+    assert (say("get", "A_TOKEN"), Path(".env").read_text()) == ((0, "first"), "A_TOKEN=another-value-12\n")
+
+
 def test_rotate_now_says_that_a_store_in_git_has_to_be_committed(repository, say, monkeypatch):
     monkeypatch.chdir(repository)
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
