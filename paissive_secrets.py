@@ -15820,6 +15820,8 @@ def _delete(args: Namespace, name: str) -> None:
         scheduled = [other for other in policies.names() if other.split("#")[0] == name.split("#")[0]]
         for field in scheduled:
             policies.check_settled(field)
+        with suppress(NotFound):  # its newest version may be deleted
+            store.check_not_pending(*store.expand(name.split("#")[0] + "#"))
         store.delete_metadata(name)
         for field in scheduled:
             policies.delete(field)

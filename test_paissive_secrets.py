@@ -4508,6 +4508,17 @@ def test_a_write_to_vault_sees_a_rotation_that_begins_before_it_is_written(mount
     assert store.get_fields("app") == {"a": OLD, "b": NEW, "c": NEW, "a__PENDING": NEW}
 
 
+def test_no_deletion_of_all_versions_takes_a_pending_value_along(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: store)
+    store.set_fields("app", {"a": OLD, "a__PENDING": NEW})
+    status, said = say("delete", "app", "--metadata", "--backend", "vault")
+    assert (status, "a rotation of 'app#a' was left unfinished" in said) == (2, True)
+    store.delete("app#a__PENDING")
+    store.delete("app#")
+    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
+
+
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
     store = sealed_store(repository, monkeypatch)
     for name in ("A_TOKEN", "B_TOKEN", "C_TOKEN"):
