@@ -7483,7 +7483,8 @@ def _refuse_pending(name: str, change: _Change) -> _Change:
         for field in old:
             base = base_of_stage(field)
             if field == base + STAGES["pending"] and old.get(base) != new.get(base):
-                raise unfinished_error(name)
+                path = name.partition("#")[0]
+                raise unfinished_error(path if base == _FIELD else f"{path}#{base}")
         return new
 
     return change._replace(apply=apply)
@@ -15658,9 +15659,7 @@ def cmd_set(args: Namespace) -> None:
 
 def _set_fields(store: Store, name: str, fields: Mapping[str, Any]) -> None:
     """Set some of the fields of a secret; `name` is that of all."""
-    names = [name + field for field in fields]
-    check_settable(store, *names)
-    store.check_not_pending(*names)
+    check_settable(store, *(name + field for field in fields))
     store.update_fields(name, fields)
 
 
