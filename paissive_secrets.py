@@ -2818,10 +2818,7 @@ class Dotenv:
 
     def referenced_variables(self, name: str) -> set[str]:
         """Return the names in ${NAME} that the value of a name takes in."""
-        piece = self._pieces[self.assigned[name]]
-        if piece.quote == "'":
-            return set()
-        return {match["name"] for match in re.finditer(_VARIABLE, piece.raw)}
+        return self._pieces[self.assigned[name]].referenced_variables()
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
@@ -2851,6 +2848,9 @@ class Dotenv:
             return "composed of others"
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
             return "assigned twice"  # values in between may take in the first
+        above = self._pieces[: self._pieces.index(pieces[0])]
+        if any(name in piece.referenced_variables() for piece in above):
+            return "taken in above its line"  # where it is empty for some readers
         if not for_others:
             return ""
         if pieces[-1].is_doubtful():
@@ -2957,9 +2957,14 @@ class _Piece:
         """Return whether bash takes the next line for a part of this value, and no other reader does."""
         return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
 
+    def referenced_variables(self) -> set[str]:
+        if self.quote == "'":
+            return set()
+        return {match["name"] for match in re.finditer(_VARIABLE, self.raw)}
+
     def is_composed(self) -> bool:
         """Return whether the value takes others in with ${NAME}."""
-        return self.quote != "'" and bool(re.search(_VARIABLE, self.raw))
+        return bool(self.referenced_variables())
 
     def is_doubtful(self) -> bool:
         """Return whether readers of other languages may read another value."""

@@ -15202,6 +15202,7 @@ LINES_TO_IMPORT = {
     'A_TOKEN="a\\tb"': READ_DIFFERENTLY,
     "A_TOKEN='a\\'b'": READ_DIFFERENTLY,
     'A_TOKEN="a${HOME}"': "composed of others",
+    "A_TOKEN=v\nA_TOKEN=v": "",
     "A_TOKEN='open": "has a quote that is never closed",
     "A_TOKEN='ab'cd": "has text after a closing quote",
     "a.token=v": "not a name of variables",
@@ -15229,6 +15230,12 @@ def test_import_leaves_and_names_what_readers_read_differently(lines, reason, en
         assert f"left: '{lines.partition('=')[0]}' ({reason})\n" in said
     else:
         assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
+
+
+def test_import_leaves_what_a_value_above_takes_in_before_it_is_assigned(env_file, say):
+    env_file.write_text(text := "G=${A_TOKEN}\nA_TOKEN=a\n")
+    assert "left: 'A_TOKEN' (taken in above its line)" in say("import", ".env", "--backend", "file")[1]
+    assert env_file.read_text() == text
 
 
 def test_import_leaves_what_some_readers_take_for_a_part_of_a_value(env_file, say):
