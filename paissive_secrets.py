@@ -8452,8 +8452,12 @@ def escape_single_quotes(value: str) -> str:
 # its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Where it can't be
 # written, it is refused. Each format has a function that yields the stretches of a text that it understands.
 
-_Write = Callable[[str], str]  # makes the text to write from a value; a ValueError says why it can't
+_Write = Callable[[str], str]  # makes the text to write from a value, or raises _CannotWrite
 _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
+
+
+class _CannotWrite(Exception):
+    """A value can't be written in a place, which the message names."""
 
 
 class _Escape(NamedTuple):
@@ -8497,9 +8501,11 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
         name = reference[0]
         if name not in values:
             values[name] = resolve(name)
+            if escape != "none":  # a variable may hold any bytes
+                check_value(values[name], f"the value of {show(reference[1])}")
         try:
             pieces += [write(values[name]), piece]
-        except ValueError as error:
+        except _CannotWrite as error:
             line = 1 + text.count("\n", 0, reference.start())
             problem = f"line {line} of {where}: {show(reference[1])} can't be written {error}"
             raise BadValue(problem, hint="put the reference in double quotes, or see: help inject") from None
@@ -8541,7 +8547,7 @@ def _unless(pattern: str, where: str, write: _Write = str) -> _Write:
 
     def write_some(value: str) -> str:
         if re.search(pattern, value):
-            raise ValueError(where)
+            raise _CannotWrite(where)
         return write(value)
 
     return write_some
@@ -8570,7 +8576,7 @@ def _escape_json5(value: str) -> str:
 def _escape_xml(value: str) -> str:
     """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3)."""
     if re.search(_NOT_IN_XML, value):
-        raise ValueError("in XML, which has no such control characters")
+        raise _CannotWrite("in XML, which has no such control characters")
     return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
 
 
@@ -8590,7 +8596,7 @@ def _escape_in_double_quotes(value: str) -> str:
 def _write_dotenv(value: str) -> str:
     quoted, misreaders = quote_dotenv(value)
     if misreaders:
-        raise ValueError(f"so that {' and '.join(misreaders)} would read it")
+        raise _CannotWrite(f"so that {' and '.join(misreaders)} would read it")
     return quoted
 
 

@@ -15795,6 +15795,12 @@ def test_an_escaped_reference_stays_and_values_are_not_searched_for_references()
     assert filled("a: $@ @", "none", "${secret:X}") == "a: ${secret:X} ${secret:X}"
 
 
+def test_bytes_that_are_no_text_are_refused_where_values_are_escaped():
+    refused = refusal(filled, "a: @", "yaml", "x\udcff")
+    assert refused.startswith("BadValue: the value of 'secret:X' is not UTF-8")
+    assert filled("a: @", "none", "x\udcff") == "a: x\udcff"
+
+
 def test_a_reference_is_resolved_once_however_often_a_template_has_it():
     asked = []
     ps.fill_template(REFERENCE * 1000, "none", "in", lambda reference: asked.append(reference) or "x")
