@@ -10248,6 +10248,14 @@ def test_interim_responses_are_read_past_and_their_connection_is_used_no_more(st
     assert server.connections == 3
 
 
+def test_interim_responses_count_towards_the_limits_of_size_and_time(stub, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_RESPONSE", 5000)
+    endless = stub(lambda request: [b"".join(INTERIM) * 100, http()])
+    assert "the response is too large to be Vault's" in refusal(endless.store().get, "a")
+    slow = stub(lambda request: [*INTERIM * 9, http()])
+    assert "didn't answer in time" in refusal(slow.store(client_timeout=0.3, max_retries=0).get, "a")
+
+
 def test_a_server_that_switches_protocols_is_an_error_and_no_other_request_gets_its_answer(stub):
     switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
     left = [switch]
