@@ -11216,6 +11216,8 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     if not first:
         return []
     candidates = [_take_default(first)]
+    if _NULL.match(candidates[0].value.encode("latin-1")):
+        return []
     end = first.end + len(first.quote)
     opener = window[match.end("separator") : match.start("quote")].strip()
     is_item = opener in (b"[", b"{") or match["separator"] == b","
@@ -11686,12 +11688,12 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample of the documents
-    EXAMPLE(?:KEY)?\Z|\AyourStrong\(!\)Password\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
+    EXAMPLE(?:KEY)?\Z|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|\AyourStrong\(!\)Password\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
     |\A(?:sk_test_)?(?:4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2|tR3PYbcVNZZ796tH88S4VQ2u)\Z
     |\AdGhlIHNhbXBsZSBub25jZQ==\Z|\AEby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq
     - {U9}EXAMPLE
     + {U9}EXAMPLES
-    ~ end: AWS's documents end their keys so
+    ~ begin, middle, end: AWS's documents end their keys so; that of jwt.io has other headers and signatures
 it is text in another script
     \A\D*(?:[\xcd-\xe0\xe3-\xf4]|\xe1(?![\xb8-\xbb])|\xe2(?!\x82))\D*\Z
     |\A(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\\u(?!00|0[12][0-4])[0-9a-fA-F]{4}(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\Z
@@ -11719,6 +11721,11 @@ it is a version of a module of Go
     \Av\d+\.\d+\.\d+-(?:[\w.]+\.)?\d{14}-[0-9a-f]{12}(?:\+incompatible)?(?:/go\.mod)?\Z
     - v0.0.0-20200107190931-bf48bf16ab8d/go.mod
     + v0.0.0-{h24}
+it goes on in a template
+    (?:[$#]\{|\{\{)\{?\Z
+    - app-k7-${{
+    + k7${x
+    ~ end: the syntax of a template
 it is filled up
     (?!A)(.)\1{9}
     - k7qqqqqqqqqq9
@@ -11755,7 +11762,7 @@ it is encrypted
     ~ begin: who encrypted it
 it is public
     \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
-    |MCowBQYDK2Vw|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
+    |MCowBQYDK2Vw|[UAO][A-Z2-7]{55}\Z|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
     |(?:\S+ Credential=)?[\w%-]+/\d{8}/[a-z]+-[a-z]+|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
     - ssh-rsa AAAA{B40}
     + MII{B40}
@@ -11807,7 +11814,7 @@ it is a package and its version
     - npm:^7.0.4
     + k7Q1.2
 it is a type, a state or a rule for a field
-    \A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
+    \A\d{1,4}/[a-z]+\Z|\A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
     |nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|undefined|null
     |(?:mis|no)?match|values?[A-Z\d]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w|-\S*\d)
@@ -11815,7 +11822,7 @@ it is a type, a state or a rule for a field
     + stringK7
 it is what a test expects to fail
     (?i)\A(?:(?:wrong|incorrect)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?
-    |[a-z]+(?:[_ -][a-z]+){0,3}[_ -]hash|correcthash)\d{0,4}\Z
+    |[a-z]+(?:[_ -][a-z]+){0,3}[_ -]?hash)\d{0,4}\Z
     - wrong-password
     + wrongK7pass9x
 it is an e-mail address
@@ -11845,7 +11852,7 @@ it is a call or a template
 = before
 no name follows
     /etc/\Z|://\Z|\btype(?:of)? \Z|[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
+    |[?&]e=\d{10}&\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
@@ -11900,8 +11907,10 @@ _NAME_OF_SECRET = lazily(
     r"|[a-z]\w{1,30}Key\d{0,3}\Z"
 )
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
-_MEMBERS = lazily(r"[*@]?[A-Za-z_]\w*(?:(?:\??\.|::)[A-Za-z_]\w*)*(?:\$\d)?\Z")
+_MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 _FILE_NAME = lazily(r"(?i)\.(?:png|jpe?g|gif|svg|webp|ico|css|[cm]?[jt]sx?|html?|woff2?|map|md|py|java)\Z")
+_WORDS_FOR_SECRET = lazily(r"(?i)(?:[a-z]+ ){1,3}(?:password|passphrase|secret|token|key)\Z")
+_COMMENTED_OUT = lazily(r"\s*(?:#|;|//)+[\s-]*(?:export\s)?[\"']?\Z")
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][A-Za-z ]* \Z")  # "OAuth client secret": …
 _LOCALE = lazily(r"[a-z]{2,3}[_-][A-Z]{2}\Z")  # PW is Palau
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
@@ -11915,7 +11924,7 @@ _TRANSLATION_FILE = lazily(
 _SETTINGS_FILE = lazily(
     r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
 )
-_TEXT = lazily(r"(?s).*\s|[^\W\d_]+\d?[.!?:]?\Z")  # of a translation
+_TEXT = lazily(r"(?s).*\s|(?=\D*\d?\D*\Z)[^\W_]+(?:[-.'’ʼ(]+[^\W_]+)*[.!?:…)]*\Z")  # of a translation
 _PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
     r"(?i)(?:\A|/)(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock"
     r"|Gemfile\.lock|Cargo\.lock|poetry\.lock|uv\.lock|Pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json"
@@ -12060,7 +12069,8 @@ def is_weak_password(c: Candidate) -> bool:
             return True
     if is_weak(c.value) or _WEAK_ENDING.match(c.value):
         return True
-    if not is_pass or not _CHOSEN.match(c.value) or (c.language == "source" and not c.quote):
+    is_member = not c.quote and "." in c.value and bool(_MEMBERS.match(c.value))
+    if not is_pass or not _CHOSEN.match(c.value) or is_member or (c.language == "source" and not c.quote):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
@@ -12139,9 +12149,17 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
         return not looks_random(value)
     text = value.encode("latin-1").decode("utf-8", "replace")
+    if _WORDS_FOR_SECRET.match(text if c.quote else f"{text}{c.after}".rstrip()):
+        return True
     is_entry = c.separator in ("=>", ":") and c.before[-1:] in ("'", '"')
     is_element = c.separator in (">", "=") and "<" in c.before
     return (is_entry or is_element) and text.isalpha() and text.istitle() and len(text) < 20
+
+
+def _is_commented_out(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a sample: a setting in a comment, whose value no generator has drawn."""
+    is_setting = c.language in _SETTINGS and c.separator in "=:"
+    return is_setting and bool(_COMMENTED_OUT.match(c.before)) and not looks_random(value)
 
 
 def _is_first_argument(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -12156,13 +12174,13 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
         return True
     if value.lstrip("-").isdigit() and not c.before.strip():  # a constant
         return True
-    if c.before.count('"') % 2:  # in a string
-        return False
+    if c.before.count('"') % 2 or c.before.count("'") % 2:  # in a string: a literal, or password_based:http
+        return c.separator == ":" and not _ends_telltale(c.name)
     if c.after.lstrip()[:1] in ("(", "<", "{"):
         return True
     if not _MEMBERS.match(value):
         return False
-    if not value.isidentifier() or (c.separator == ":" and "(" in c.before):
+    if c.separator == "=>" or not value.isidentifier() or (c.separator == ":" and "(" in c.before):
         return True
     ends_argument = c.after[0] in ",);" if c.after else "_" in value
     return not c.before.strip() and ends_argument
@@ -12196,6 +12214,8 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_numbered_key(value: str, name: str) -> bool:
     """Return whether it is a short word under a name that only says "key", as in key1 = "counter1"."""
+    if words_of(name) in (["key"], ["keys"]) and len(value) < 20 and not looks_random(value):
+        return True
     bare = name.rstrip("0123456789")
     ends = words_of(bare)[-2:]
     if ends[-1:] not in (["key"], ["keys"]) or len(value) > 15:
@@ -12213,6 +12233,7 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
     ("it is a nonce", _is_nonce),
     ("it is prose", _is_in_prose),
     ("it is a label", _is_label),
+    ("it is a sample that is commented out", _is_commented_out),
     ("it is the first of several arguments", _is_first_argument),
     ("it is an expression", _is_expression),
     ("it is the output of a command", _is_output),

@@ -21221,6 +21221,9 @@ it is public
 it is an e-mail address
     - a@b.de - x@localhost - a-b@c-d.example.com
     + a@b + a@b.d + A@b.de + @b.de + a@7.de + a@b.c7
+it goes on in a template
+    - k7${ - k7#{ - k7{{ - k7${{
+    + k7{ + {{k7 + ${{ k7
 it is put in later
     - `pwd`
     + k7`Q
@@ -21461,7 +21464,7 @@ PASSWORD=parola
 "password": "Wachtwoord",
 password: Het wachtwoord is 8 tekens lang
 === , config/locales/nl.yml
-password: Wachtwoord-9
+password: Wachtwoord-19
 password: Wachtwoord19
 === it is a translation, a/language/ca-es/b.json
   reset_password: Salasana
@@ -21687,7 +21690,6 @@ Pas·sword = a7.b7(
 x.Pas·sword = b7$1
 === , a.go
 a.Ke·y = abcd7
-x Ke·y = abcd7,
 x Pas·sword = 12345678
 "Pas·sword = abcd7
 "Pas·sword = abcd7 (x)
@@ -21975,6 +21977,29 @@ def test_a_folder_is_judged_alike_wherever_an_audit_starts(folder):
     for start in (".", "services", "services/messages"):
         os.chdir(folder / start)
         assert [finding.confidence for finding in ps.audit()] == ["medium"]
+
+
+NO_LITERALS = """
+a.erl   pass·word => JWS1
+a.erl extra = #{pass·word_ts => PwdTS2}
+a.erl bad_username_or_pass·word => ?SN_RC2_NOT_AUTHORIZED
+a.erl Username:12/binary, Pass·word:20/binary, x
+a.erl toke·n = NotifyA0#coap_message.token
+a.erl lookup(<<"pass·word_based:http1">>)
+a.vue credentials.totpPass·code = totpPass·code.value?.value
+a.yml update_pass·word: "{{ item.update_pass·word | default('always') }}"
+a.yml cache-ke·y: rebar3-7-x-${{
+a.yml db_pass·word: Database Pass·word
+a.md "ke·ys": ["inner1"]
+a.env #- LDAP_PASS·WORD=pwd1
+a.md see https:·//cdn.internal/x?e=1576142006&toke·n={A20}
+"""
+
+
+def test_members_defaults_labels_and_samples_that_are_commented_out_are_no_literals():
+    rows = [row.split(" ", 1) for row in rows_of(NO_LITERALS)]
+    assert [line for path, line in rows if reported(line + "\n", path)] == []
+    assert reported("# DB_PASS" + f"WORD={TOKEN}", "a.env") == ["password"]
 
 
 def test_accents_and_spaces_that_do_not_break_make_no_text_of_a_password():
@@ -22647,7 +22672,7 @@ WEAK = """
 + a.yml {'name': 'pass·word', 'value': 'postgres'}
 + a.yml {pass·word: postgres}
 + a.yml , 'pass·word': postgres
-+ a.env # PASS·WORD=postgres
+- a.env # PASS·WORD=postgres
 + a.ini PASS·WORD=shopDB
 + a.ini PASS·WORD=ab-db
 - a.ini PASS·WORD=a-db
