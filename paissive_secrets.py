@@ -9079,11 +9079,9 @@ class _Forms:
         joined = _without_breaks(data) if texts else b""
         ends = _line_ends(data) if texts else []
         for text in texts:
-            for at in _find_all(joined, text):
-                yield from self._matches(data, ends, at, text)
-            # One that is cut off; of shorter ones, `find_cut` knows.
-            for at in range(max(len(joined) - len(text) + 1, 0), len(joined) - self._index.reach):
-                if text.startswith(joined[at:]):
+            # Of one that is cut off, this much is there; of a shorter one, `find_cut` knows.
+            for at in _find_all(joined, text[: self._index.reach + 1]):
+                if joined.startswith(text[: len(joined) - at], at):
                     yield from self._matches(data, ends, at, text)
 
     def _matches(self, data: bytes, ends: list[int], at: int, text: bytes) -> Iterator[_Match]:
@@ -9360,8 +9358,9 @@ class _Normal:
 
 def _decode_common_entities(data: bytes) -> bytes:
     """Return data without the entities that most programs write, faster than an expression decodes them."""
-    while b"&" in data and b"&amp;" in data:
-        data = data.replace(b"&amp;", b"&")
+    for _ in range(_MAX_LAYERS):
+        if b"&" in data and b"&amp;" in data:
+            data = data.replace(b"&amp;", b"&")
     if b"&" in data and re.search(b"&(?:quot|lt|gt|#39);", data):
         for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
             data = data.replace(entity, char)
@@ -9435,24 +9434,23 @@ class _Escaped:
 
     def _find_between(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
         """Yield the matches of a text in a part of the data."""
-        value = self.values[text]
-        for layer, places in _layers(data, max(start, 0), min(end, len(data))):
+        for layer in _layers(data, max(start, 0), min(end, len(data))):
             for decoded in self._decoded[text]:
-                for at in _find_all(layer, decoded):
-                    yield places[at], places[at + len(decoded)], value
-                if end >= len(data):
-                    yield from ((places[at], len(data) + 1, value) for at in _cut_places(layer, decoded))
+                for first, last in _places_in(layer, decoded, len(data)):
+                    yield first, last, self.values[text]
 
     def find_cut(self, data: bytes) -> int:
         """Return where a text that the data cuts off may begin, or the data's end."""
         first = 0 if self._has_breaks else data.rfind(b"\n") + 1
         if not self.values or not _may_have_escapes(data[first:]):
             return len(data)
+        size = 4 * self._longest
         start = len(data)
         layers: list[_Layer] = []
         # The part may begin within an escape.
         while start > first and (not layers or len(layers[-1].text) < self._longest + _MAX_ESCAPED):
-            start = max(start - 4 * self._longest, first)
+            start = max(len(data) - size, first)
+            size *= 2
             layers = list(_layers(data, start, len(data), is_cut=True))
         return min(self._cut_of_layer(*layer) for layer in layers)
 
@@ -9471,18 +9469,23 @@ def _find_all(data: bytes, text: bytes) -> Iterator[int]:
         at = data.find(text, at + 1)
 
 
-def _cut_places(data: bytes, text: bytes) -> Iterator[int]:
-    """Yield where a long text may begin that the data cuts off; of a shorter one, `find_cut` knows."""
-    for at in range(max(len(data) - len(text) + 1, 0), len(data) - _HEAD + 1):
-        if text.startswith(data[at:]):
-            yield at
-
-
 class _Layer(NamedTuple):
     """A part of some data, decoded so many times; `places` of its bytes and its end are those in the data."""
 
     text: bytes
     places: Sequence[int]
+
+
+def _places_in(layer: _Layer, text: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where a text begins and ends in data of this size, which may cut off a long one at its end.
+
+    Of a shorter one, `find_cut` knows.
+    """
+    for at in _find_all(layer.text, text[:_HEAD]):
+        if layer.text.startswith(text, at):
+            yield layer.places[at], layer.places[at + len(text)]
+        elif layer.places[-1] == size and text.startswith(layer.text[at:]):
+            yield layer.places[at], size + 1
 
 
 def _layers(data: bytes, start: int, end: int, *, is_cut: bool = False) -> Iterator[_Layer]:
