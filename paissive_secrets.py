@@ -8529,6 +8529,7 @@ def _writes(text: str, mark: str, escape: str) -> Iterator[_Write]:
 
 
 def _is_escaped(text: str, at: int) -> bool:
+    """Return whether a backslash belongs to what follows it here."""
     start = at
     while text[start - 1 : start] == "\\":
         start -= 1
@@ -8539,6 +8540,7 @@ def _is_escaped(text: str, at: int) -> bool:
 
 
 def _refuse(where: str) -> _Write:
+    """Return a way to write no value at all."""
     return _unless("", where)
 
 
@@ -8594,6 +8596,7 @@ def _escape_in_double_quotes(value: str) -> str:
 
 
 def _write_dotenv(value: str) -> str:
+    """Quote a value so that all readers of .env files read it alike."""
     quoted, misreaders = quote_dotenv(value)
     if misreaders:
         raise _CannotWrite(f"so that {' and '.join(misreaders)} would read it")
@@ -8639,7 +8642,7 @@ _XML_PARTS = (
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
 _XML_ATTRIBUTE = r"""(?P<quoted>"[^"]*"|'[^']*')|(?<==)(?P<alone>@)(?=[\s/>])"""
-_DOTENV_PARTS = r"(?m)(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
+_DOTENV_PARTS = r"(?m)(?P<comment>^[ \t]*#.*)|(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
 _WRITES = {
     "value": _write_dotenv,
     "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "beside other text, or in quotes"),
@@ -8662,11 +8665,13 @@ _XML_WRITES = {
 
 
 def _stretches_of(pattern: str, writes: Mapping[str, _Write], text: str, mark: str) -> _Stretches:
+    """Yield what an expression matches; its groups say how values are written."""
     for match in re.finditer(pattern.replace("@", mark), text):
         yield (*match.span(), writes[match.lastgroup or ""])
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
+    """Yield text, comments and CDATA, and the attributes of tags."""
     attribute = re.compile(_XML_ATTRIBUTE.replace("@", mark))
     for match in re.finditer(_XML_PARTS, text):
         matches = [match]
@@ -8711,6 +8716,7 @@ class _Part(NamedTuple):
 
 
 def _in_yaml(text: str, mark: str) -> _Stretches:
+    """Yield the parts that have marks."""
     for part in _parts_of_yaml(text):
         if mark in text[part.start : part.end]:
             yield part.start, part.end, _write_in_yaml(part, text[part.start : part.end], mark)
@@ -8729,6 +8735,7 @@ def _quote_plain_scalars(text: str, mark: str) -> str:
 
 
 def _parts_of_yaml(text: str) -> Iterator[_Part]:
+    """Yield the parts of a YAML text, up to one whose end isn't certain."""
     depth = 0  # of [] and {}
     at = 0
     last = ""  # the kind of the part before, spaces and comments aside
@@ -8773,11 +8780,14 @@ def _column_of_parent(text: str, at: int) -> int:
 
 
 def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
+    """Return how to write values in a part; a plain scalar that is left goes on for several lines."""
     is_folded = "\n" in content  # then spaces at the ends of lines don't count
     if part.kind == "comment":
         return _write_in_comment
     if part.kind == "block":
         return _write_in_block(content, part.indent, mark)
+    if part.kind == "double" and is_folded and f"\\{mark}" in content:
+        return _refuse("behind a backslash")
     if part.kind == "double" and is_folded:
         return _unless(r"\A\s|\s\Z", "in quotes of several lines", _escape_json)
     if part.kind == "double":

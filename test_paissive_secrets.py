@@ -15666,6 +15666,7 @@ LITERAL_PLACES = [
     ("shell", "A=@ # @", read_by_shells),
     ("env", "A=@\nB=1\n", lambda text: package("dotenv").dotenv_values(stream=io.StringIO(text))["A"]),
     ("env", "A=@ \n", lambda text: ps.Dotenv(text).values({})["A"]),
+    ("env", "# A=@\nA=@\n", lambda text: ps.Dotenv(text).values({})["A"]),
 ]
 HARD_VALUES = [
     *("", "'", '"', "\\", "a\\", "`id`", "$(id)", "${HOME}", 'p@ss"w\\ord', "'\\''", "'''", '"""'),
@@ -15761,6 +15762,7 @@ def test_where_nothing_is_escaped_a_value_is_written_as_it_is_or_refused(escape,
     [
         ("json", "[x@]"),
         ("json", '{"a": "\\@"}'),
+        ("yaml", 'a: "x\n  \\@"'),
         ("toml", "a = x@"),
         ("yaml", "a: some\n  text @"),
         ("yaml", "a: @\n  more text"),
