@@ -5859,11 +5859,8 @@ class Exchange:
         """Return whether to go where a redirect leads, and note what that means for the outcome."""
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
         asks_for_same = code in (307, 308) or (self.method == "GET" and self.repeat)
-        if (
-            not asks_for_same
-            or not (self.repeat or self._is_direct)
-            or not self.transport.trusts(url, target)
-        ):
+        is_safe = self.repeat or self._is_direct
+        if not (is_safe and asks_for_same and self.transport.trusts(url, target)):
             return False
         if self._is_direct:
             self._sent = False
@@ -5903,8 +5900,10 @@ class Exchange:
             connection.request(self.method, target, self._data, fields)
             all_sent = True
         response = connection.getresponse()
-        if not all_sent and response.status < 400:
-            raise ConnectionResetError
+        if not all_sent:
+            if response.status < 400:
+                raise ConnectionResetError
+            response.will_close = True  # the server may wait for the rest of the body
         if response.headers.defects or not _has_clear_end(response.headers):
             raise ValueError  # the next response could be misread
         return response
@@ -6380,10 +6379,10 @@ class _Refusal:
     """What failed last, and until when it isn't tried again."""
 
     def __init__(self) -> None:
-        self._what: object = None
+        self._what: object = None  # credentials, or a command
         self._error = SecretsError("")
-        self._until = 0.0
-        self._pause = 0.0
+        self._until = 0.0  # on the monotonic clock
+        self._pause = 0.0  # seconds
 
     def check(self, what: object) -> None:
         """Raise the last error again if it was about this, a short time ago."""
