@@ -4909,7 +4909,7 @@ class FileStore(Store):
         with self._open_to_write() as keys:
             for member in self._read_members(keys):
                 is_complete = os.path.lexists(self._member_file(member.name, "identity.age"))
-                if is_complete and name in (member.name, *([name] if member.recipient == str(key) else [])):
+                if is_complete and (member.name == name or member.recipient == str(key)):
                     raise _taken_error(member, name)
             self._write_attributes()
             self._add_member(Member(name, str(key), utc_now()), keys)
