@@ -11700,12 +11700,13 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample of the documents
-    EXAMPLE(?:KEY)?\Z|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|\AyourStrong\(!\)Password\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
+    EXAMPLE(?:KEY)?\Z|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
+    |\AyourStrong\(!\)Password\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
     |\A(?:sk_test_)?(?:4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2|tR3PYbcVNZZ796tH88S4VQ2u)\Z
     |\AdGhlIHNhbXBsZSBub25jZQ==\Z|\AEby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq
     - {U9}EXAMPLE
     + {U9}EXAMPLES
-    ~ begin, middle, end: AWS's documents end their keys so; that of jwt.io has other headers and signatures
+    ~ begin, middle, end: AWS ends its samples so; those of jwt.io and Supabase have a header before
 it is text in another script
     \A\D*(?:[\xcd-\xe0\xe3-\xf4]|\xe1(?![\xb8-\xbb])|\xe2(?!\x82))\D*\Z
     |\A(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\\u(?!00|0[12][0-4])[0-9a-fA-F]{4}(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\Z
@@ -11733,11 +11734,11 @@ it is a version of a module of Go
     \Av\d+\.\d+\.\d+-(?:[\w.]+\.)?\d{14}-[0-9a-f]{12}(?:\+incompatible)?(?:/go\.mod)?\Z
     - v0.0.0-20200107190931-bf48bf16ab8d/go.mod
     + v0.0.0-{h24}
-it goes on in a template
-    (?:[$#]\{|\{\{)\{?\Z
+it goes on elsewhere
+    (?:[$#]\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z
     - app-k7-${{
     + k7${x
-    ~ end: the syntax of a template
+    ~ end: the syntax of a template, or an ellipsis for the rest
 it is filled up
     (?!A)(.)\1{9}
     - k7qqqqqqqqqq9
@@ -11864,7 +11865,7 @@ it is a call or a template
 = before
 no name follows
     /etc/\Z|://\Z|\btype(?:of)? \Z|[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
-    |[?&]e=\d{10}&\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
+    |[?&]e=\d{10}&(?:amp;)?\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
@@ -11936,7 +11937,7 @@ _TRANSLATION_FILE = lazily(
 _SETTINGS_FILE = lazily(
     r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
 )
-_TEXT = lazily(r"(?s).*\s|(?=\D*\d?\D*\Z)[^\W_]+(?:[-.'’ʼ(]+[^\W_]+)*[.!?:…)]*\Z")  # of a translation
+_TEXT = lazily(r"(?s).*\s|(?=\D*\d?\D*\Z)\(?[^\W_]+(?:[-.'’ʼ(]+[^\W_]+)*[.!?:…)]*\Z")  # of a translation
 _PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
     r"(?i)(?:\A|/)(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock"
     r"|Gemfile\.lock|Cargo\.lock|poetry\.lock|uv\.lock|Pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json"
@@ -12144,6 +12145,8 @@ def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.name.lower() == "by" and not _IDENTIFIED.search(c.before):
+        return True
+    if c.language == "docs" and not c.quote and c.after[:1] == ":":  # `master password`:index:
         return True
     if c.separator == ":" and not c.quote:
         more = " [A-Za-z]+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"

@@ -21223,8 +21223,8 @@ it is public
 it is an e-mail address
     - a@b.de - x@localhost - a-b@c-d.example.com
     + a@b + a@b.d + A@b.de + @b.de + a@7.de + a@b.c7
-it goes on in a template
-    - k7${ - k7#{ - k7{{ - k7${{
+it goes on elsewhere
+    - k7${ - k7#{ - k7{{ - k7${{ - k7Qx9... - k7…
     + k7{ + {{k7 + ${{ k7
 it is put in later
     - `pwd`
@@ -21995,6 +21995,8 @@ a.yml db_pass·word: Database Pass·word
 a.md "ke·ys": ["inner1"]
 a.env #- LDAP_PASS·WORD=pwd1
 a.md see https:·//cdn.internal/x?e=1576142006&toke·n={A20}
+a.json {"url": "http:·//cdn.internal/x?e=1576142006&amp;toke·n={A20}"}
+a.rst `Master Pass·word`:index:
 """
 
 
