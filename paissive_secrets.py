@@ -8056,8 +8056,8 @@ class SecretConfig:
         return self._manager.store(self._backend)
 
     @property
-    def _environment(self) -> EnvironmentStore:
-        return cast("EnvironmentStore", self._manager.store("env"))
+    def _environment(self) -> Store:
+        return self._manager.store("env")
 
     def _variable(self, path: tuple[str, ...]) -> str:
         """Return the variable that may replace a setting, or ""."""
