@@ -887,7 +887,7 @@ class _Prefixes:
 
     def __init__(self) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[_Literal]] = {}  # by the one or two bytes before a run
+        self.joints: dict[bytes, list[_Literal]] = {}  # by the three bytes before a run
         for rule in _prefixed_rules():
             for text in map(str.encode, rule_prefixes(rule.prefix)):
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
@@ -895,10 +895,9 @@ class _Prefixes:
                 behind = rb"(?<![A-Za-z0-9])" if offset and text[:1].isalnum() else b""
                 literal = _Literal(text, offset, rule, token_regex(text, rule.shape, behind))
                 self.literals.setdefault(text, []).append(literal)
-                lead = text[:offset]
-                if lead:
-                    self.joints.setdefault(lead[-2:], []).append(literal)
-        self.marks = {*b"\\+/%.:$|", *(lead[-1] for lead in self.joints)}  # before a run to look at
+                for lead in _leads(text[:offset]):
+                    self.joints.setdefault(lead, []).append(literal)
+        self.marks = {*b"\\+/%.:$|\"'", *(lead[-1] for lead in self.joints)}  # before a run to look at
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for text in self.literals:
             self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
@@ -926,10 +925,18 @@ class _Prefixes:
         for prefix in self.texts.get(text[start : start + 2], ()):
             if text.startswith(prefix, start):
                 yield from ((start, literal) for literal in self.literals[prefix])
-        lead = text[max(0, start - 2) : start]
-        for literal in (*self.joints.get(lead, ()), *self.joints.get(lead[1:], ())):
+        for literal in self.joints.get(text[max(0, start - 3) : start], ()):
             if text.startswith(literal.text, start - literal.offset):
                 yield start - literal.offset, literal
+
+
+def _leads(lead: bytes) -> Iterable[bytes]:
+    """Return the three bytes before a run of a token: the last ones of this, or others before it as well."""
+    if len(lead) > 2:
+        return [lead[-3:]]
+    if len(lead) == 2:  # at the beginning of a text, or behind what isn't a letter
+        return [lead, *(bytes([n]) + lead for n in b"\t\n\r !\"#$%&'()*+,-/:;<=>?@[\\]^_`{|}~")]
+    return [b"%02d" % n + lead for n in range(100)] if lead else []  # a number is before it
 
 
 def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
@@ -12336,6 +12343,13 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
 _RUN = b"a" * 20
 _IN_TOKENS = b"\\+/%.:$|"  # what else tokens have, before a run of theirs
 _TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
+_QUOTES_OF_LITERALS = b"\"'"
+_JOINS = b" \t\r\n\\+.<>&\"'"  # what can be between two literals
+_JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\.|<>|&)[ \t]{0,9})?"
+_LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
+_LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
+_LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
+_MAX_PARTS = 8  # of a split token, on either side
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 _WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -12375,7 +12389,9 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             if last not in marks:
                 continue
             is_inside = last in _IN_TOKENS and (last != ord(".") or end - start >= 32)  # not a dot of names
-            if not is_inside and text[start - 2 : start] not in joints:
+            if last in _QUOTES_OF_LITERALS:
+                is_inside = text[start - 2] in _JOINS and _is_joined(text, start)
+            if not is_inside and text[max(0, start - 3) : start] not in joints:
                 continue
         span = _token_of_run(text, start, end) if start >= done else None
         if span and not _is_in_base64(text, span):
@@ -12392,9 +12408,36 @@ def _token_of_run(text: bytes, start: int, end: int) -> Span | None:
         span = _token_at(text, start + 1)
     elif last in _IN_TOKENS and (last != b"." or end - start >= 32):
         span = _token_around(text, start)
+    elif last in _QUOTES_OF_LITERALS:
+        span = _split_token(text, start)
     else:
         span = None
     return span or _token_at(text, start, end - start)
+
+
+def _is_joined(text: bytes, start: int) -> bool:
+    """Return whether a literal ends shortly before the one that begins here."""
+    before = text[max(0, start - 60) : start - 1].rstrip(b" \t\r\n\\+.<>&")
+    return before[-1:] == text[start - 1 : start]
+
+
+def _split_token(text: bytes, start: int) -> Span | None:
+    """Return the token that is in this literal and those that it is joined to: "ghp_" + "…"."""
+    begin = start
+    parts: list[bytes] = []
+    while len(parts) < _MAX_PARTS and (before := _LITERAL_BEFORE.search(text, max(0, begin - 150), begin)):
+        begin = before.start(2)
+        parts.insert(0, before[2])
+    rest = _LITERAL.match(text, start)
+    end = start
+    while rest and len(parts) < 2 * _MAX_PARTS:
+        parts.append(rest["part"])
+        end = rest.end("part")
+        rest = _LITERAL_AFTER.match(text, end)
+    rule, found = prefixes().match_at(b"".join(parts), 0) or (None, None)
+    if not rule or not found or len(parts) == 1:
+        return None
+    return judge_span(rule, (begin, end), found[0])
 
 
 def _token_around(text: bytes, start: int) -> Span | None:

@@ -1476,6 +1476,26 @@ def test_tokens_with_a_prefix_as_short_as_a_variable_are_found_in_quotes_only():
     assert found("'s.getPointPositionForValu'") == []
 
 
+@pytest.mark.parametrize(
+    "join", ['" + "', '"+"', '" . "', '" <> "', '" "', '"\n    "', '" +\n    "', '"\n  + "', '" \\\n "']
+)
+def test_a_token_that_is_split_into_literals_is_found_where_they_are(join):
+    value = token()
+    for cut in (4, 9, 17, 30):
+        text = f'x = "{value[:cut]}{join}{value[cut:]}"\n'
+        (span,) = ps.find_spans(text.encode(), "a.py")
+        assert (span.rule.id, span.confidence) == ("github-token", "high")
+        assert text[span.start : span.end] == value[:cut] + join + value[cut:]
+    three = f'x = "{value[:4]}{join}{value[4:8]}{join}{value[8:30]}{join}{value[30:]}"'
+    assert found(three, "a.py") == ["github-token"]
+
+
+def test_literals_that_are_not_joined_are_no_token():
+    value = token()
+    for between in ('", "', '" - "', '"; "', "\" + '", '" + x + "'):
+        assert found(f'x("{value[:4]}{between}{value[4:]}")', "a.py") == [], between
+
+
 def test_what_must_be_mixed_is_so_in_the_token_itself():
     assert found("0017_migrate_fulltext_query_field_prefixes :: Foo", "a.txt") == []
     assert found(f"live_{ps.make_samples('{a30}')} A", "a.txt") == []
