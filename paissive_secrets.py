@@ -9374,10 +9374,13 @@ class _Normal:
 
 def _decode_common_entities(data: bytes) -> bytes:
     """Return data without the entities that most programs write, faster than an expression decodes them."""
+    if b"&" not in data:
+        return data
     for _ in range(_MAX_LAYERS):
-        if b"&" in data and b"&amp;" in data:
-            data = data.replace(b"&amp;", b"&")
-    if b"&" in data and re.search(b"&(?:quot|lt|gt|#39);", data):
+        if b"&amp;" not in data:
+            break
+        data = data.replace(b"&amp;", b"&")
+    if re.search(b"&(?:quot|lt|gt|#39);", data):
         for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
             data = data.replace(entity, char)
     return data
