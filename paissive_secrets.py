@@ -3188,7 +3188,7 @@ class EnvironmentStore(Store):
             path = credential_path(name)
             try:
                 found[name] = self.get(name)
-            except NotFound:  # deleted meanwhile
+            except (NotFound, Moved):  # deleted meanwhile, or takes in a secret that is elsewhere
                 continue
             except SecretsError as error:
                 if not path or self.overridden_by(name) != path:
@@ -15169,6 +15169,13 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
     return Comparison(len(places), missing, optional, literal, moved)
 
 
+def _is_empty(store: Store, name: str) -> bool:
+    try:
+        return store.get_stages(name)[name].get("current") == ""
+    except Moved:  # it takes in a secret that is in another store
+        return False
+
+
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
     """Return the variables that the store or the environment has, but for empty ones.
 
@@ -15178,7 +15185,7 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     found = set(store.names_for(asked))
     names = [name for name in found if not is_stage(name, found)]
     if store.plaintext_file():  # where an empty value is a form to fill in
-        names = [name for name in names if store.get_stages(name)[name].get("current") != ""]
+        names = [name for name in names if not _is_empty(store, name)]
     names += [name for name, value in store.plain_settings().items() if value]
     known = {variable_name(name) for name in names}
     for variable, backend in store.moved().items():

@@ -18005,6 +18005,11 @@ def test_loading_replaces_a_variable_only_on_request_and_removes_none(shop, monk
     }
 
 
+def test_what_is_masked_leaves_out_values_that_take_in_moved_secrets(shop):
+    assert ps.redact("t0k3n-and-more", ps.EnvironmentStore()) == "t0k3n-and-more"
+    assert ps.EnvironmentStore().get_everything() == {"OLD_TOKEN": "t0k3n"}
+
+
 def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     assert failure(ps.load_env).message == "'DB_PASSWORD' is in the file store, as .env says"
     assert (
@@ -28863,6 +28868,12 @@ def asking(folder):
     (folder / ".env.example").write_text("# how to run it\nPORT=3000\nexport MAIL_PASSWORD=\n")
     (folder / "config.json").write_text('{"a": "secret:LOG_KEY", "b": "x://u:${secret://vault/db#p}@h"}')
     return folder
+
+
+def test_check_counts_a_value_that_takes_in_a_moved_secret_as_there(shop, say):
+    Path("app.py").write_text('import os\nos.environ["DB_URL"]\nos.environ["ABSENT_TOKEN"]\n')
+    status, said = say("check", "app.py")
+    assert (status, "ABSENT_TOKEN" in said, "DB_URL" in said) == (1, True, False)
 
 
 def test_check_reports_required_names_that_the_store_lacks_and_where_they_are_asked_for(asking, say):
