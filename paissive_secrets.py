@@ -13989,7 +13989,24 @@ class Audit:
         self.history = None if history is None else _as_list(history)
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
-        committed: list[str] = []  # ids of the tree and settings
+        committed_tree, committed_settings = self._find_places()
+        self._staged: list[Blob] = []
+        if staged:
+            self._staged += staged_blobs(self._folder, committed_tree)
+        self.settings = _AuditSettings() if untrusted else self._read_settings(committed_settings)
+        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
+        self._excluded = IgnorePatterns(map(os.fsencode, words))
+        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
+        self._disabled = {*_as_list(disable), *self.settings.disabled}
+        if not self.settings.rule_ids.issuperset(self._disabled):
+            raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+
+    def _find_places(self) -> tuple[str, str]:
+        """Set what paths are relative to and what is audited; return the ids of git's last tree and settings.
+
+        Both are "" outside of git, and where nothing is committed.
+        """
+        committed: list[str] = []
         if self._in_git:
             self._folder, self.base, *committed = _find_repository(self.paths)
         else:
@@ -13997,17 +14014,9 @@ class Audit:
         self._check_paths()
         # "." is the default: all that git has, even from a subfolder.
         everywhere = self._in_git and self.paths in ([], ["."])
-        self._roots = {""} if everywhere else set(map(self._path_of_root, self.paths))
-        self._staged: list[Blob] = []
-        if staged:
-            self._staged += staged_blobs(self._folder, *committed[:1])
-        self.settings = _AuditSettings() if untrusted else self._read_settings(*committed[1:])
-        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
-        self._excluded = IgnorePatterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
-        self._disabled = {*_as_list(disable), *self.settings.disabled}
-        if not self.settings.rule_ids.issuperset(self._disabled):
-            raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
+        tree, settings, *_ = [*committed, "", ""]
+        return tree, settings
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice
