@@ -11174,6 +11174,8 @@ def keyword_hits(
 
 
 class _KeywordSearch:
+    """Finds all keywords and name fragments of a kind of text with one expression; it keeps no text."""
+
     def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
@@ -11255,6 +11257,7 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 
 def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
+    """Return the value that one match leads up to, unless it is a comparison, a mention or a reference."""
     at = match.start()
     quote, bare, separator = match.group("quote", "bare", "separator")
     ahead = window[max(0, at - 40) : at]
@@ -11310,6 +11313,7 @@ def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
 
 
 def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) -> re.Match[bytes] | None:
+    """Match a value without quotes: what its line, element or word has, by the language; None for a call."""
     start = match.end()
     bare = match["bare"]
     if match.end("outer") < start:  # a block of YAML
@@ -11331,6 +11335,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
+    """Return whether a space between a name and a word, as in `the password works`, assigns nothing."""
     if name[:1] == b"-" and b"$" not in name:
         return False
     # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
@@ -11339,6 +11344,7 @@ def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
 
 
 def _take_default(c: Candidate) -> Candidate:
+    """Return the candidate with what its value falls back on, if that is what it is: `${NAME:-value}`."""
     default = _DEFAULT.match(c.value)
     if not default:
         return c
@@ -11347,6 +11353,7 @@ def _take_default(c: Candidate) -> Candidate:
 
 
 def rest_of_line(window: bytes, end: int) -> bytes:
+    """Return what follows on the line, up to 120 bytes."""
     return window[end : end + 120].partition(b"\n")[0]
 
 
@@ -11625,6 +11632,7 @@ def _features_of_value(kind: str, zeroed: bytes, distinct: int) -> tuple[str, ..
 
 
 def _cross(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
+    """Return the features of these facts, and for some groups those of the fact and the kind together."""
     both = [f"kind/{group} {kind}/{fact}" for group, fact in facts.items() if group in _WITH_KIND]
     return *map("{} {}".format, facts, facts.values()), *both
 
@@ -11643,6 +11651,7 @@ def _letter_pairs() -> dict[str, int]:
 
 
 def _marks(c: Candidate) -> list[str]:
+    """Return the features of what a value has, such as a made-up part, and of whether it looks random."""
     parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
     if c.kind == "pass" and not c.value.isdigit():
         parts.discard("123")  # which ends chosen words
