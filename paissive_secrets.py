@@ -9347,6 +9347,10 @@ class _Normal:
 
     def _normal_forms(self, text: bytes) -> set[bytes]:
         """Return what data has in its normal form where a text is, whatever is before it."""
+        if not _may_have_escapes(text) and not re.search(rb"[\x00-\x1f\x80-\xff]", text):
+            # As most are: only with what is before it, its beginning may be an escape.
+            first, *others = _beginnings_of(text)
+            return {first, *map(self._normal_form, others)}
         named = {char: bytes([letter]) for letter, char in _NAMED_ESCAPES.items()}
         with_letters = b"".join(named.get(byte, bytes([byte])) for byte in text)  # \n leaves an n
         forms = {text, with_letters, *_charsets(text)}
