@@ -9447,13 +9447,17 @@ class _Escaped:
         offset = text.find(anchor)
         known = {start + offset for start, end, _ in as_it_is if end - start == len(text)}
         following = text[offset + len(anchor) :][:1]
+        start = end = 0  # of what is decoded at once
         for at in _find_all(data, anchor):
-            end = at + len(anchor)
-            goes_on = not following or data[end : end + 1] in following + b"\\&%"
+            after = at + len(anchor)
+            goes_on = not following or data[after : after + 1] in following + b"\\&%"
             if goes_on and at not in known:
-                start = at - (offset + 1) * _MAX_ESCAPED
-                end += (len(text) - offset) * _MAX_ESCAPED
-                yield from self._find_between(data, start, end, text)
+                first = at - (offset + 1) * _MAX_ESCAPED
+                if first > end:
+                    yield from self._find_between(data, start, end, text)
+                    start = first
+                end = after + (len(text) - offset) * _MAX_ESCAPED
+        yield from self._find_between(data, start, end, text)
 
     def _find_between(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
         """Yield the matches of a text in a part of the data."""

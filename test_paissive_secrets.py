@@ -16149,6 +16149,27 @@ def test_masks_are_limited_as_readme_says_and_by_what_a_variable_can_hold():
     assert ps._MAX_ENCODED == 128 * 1024  # execve(2): MAX_ARG_STRLEN
 
 
+def test_masking_a_value_of_one_character_takes_steps_in_proportion_to_its_size():
+    def steps(size):
+        count = 0
+
+        def count_event(*_):
+            nonlocal count
+            count += 1
+
+        encodings = ps.Encodings(["a" * size])
+        encodings.mask("\\n%41")  # expressions are compiled once
+        sys.setprofile(count_event)
+        try:
+            shown = encodings.mask("a" * (size // 2) + "\\n%41")
+        finally:
+            sys.setprofile(None)
+        assert shown.startswith("aaa")
+        return count
+
+    assert steps(2000) < 3 * steps(1000)
+
+
 def test_mask_how_programs_escape_in_quotes():
     commands = ["LC_ALL=C bash -c 'printf %q \"$V\"'", "LC_ALL=C.UTF-8 bash -c 'declare -p V'"]
     values = ("pa$$w@rd-secret", "\"q\"-'secret'\\", "a b~secret")
