@@ -1077,10 +1077,12 @@ BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
 REFERENCE_PREFIX = "secret:"  # prefix of a text that is one reference
 EMBEDDED_REFERENCE = r"\$?\$\{(secret:[^{}]*)\}"  # $${secret:…} is the escaped form
-# Variables that this tool, `vault` and `bao` read. Others that begin so belong to the program.
+# Variables that this tool, `vault` and `bao` read. Others that begin so belong to the program. The record of
+# known stores is in XDG_STATE_HOME: a committed .env must not lead to another.
 _STORE_SETTING = (
-    r"PAISSIVE_\w*|(?:VAULT|BAO)_(?:ADDR|AGENT_ADDR|CACERT|CACERT_BYTES|CAPATH|CLIENT_CERT|CLIENT_KEY"
-    r"|CLIENT_TIMEOUT|CLI_NO_COLOR|DISABLE_REDIRECTS|FORMAT|HTTP_PROXY|LICENSE|LICENSE_PATH|LOG_LEVEL|MAX_RETRIES"
+    r"PAISSIVE_\w*|XDG_STATE_HOME"
+    r"|(?:VAULT|BAO)_(?:ADDR|AGENT_ADDR|CACERT|CACERT_BYTES|CAPATH|CLIENT_CERT|CLIENT_KEY|CLIENT_TIMEOUT"
+    r"|CLI_NO_COLOR|DISABLE_REDIRECTS|FORMAT|HTTP_PROXY|LICENSE|LICENSE_PATH|LOG_LEVEL|MAX_RETRIES"
     r"|MFA|NAMESPACE|PROXY_ADDR|RATE_LIMIT|REDIRECT_ADDR|SKIP_VERIFY|SRV_LOOKUP|TLS_SERVER_NAME"
     r"|TOKEN(?:_PATH|_FILE|_COMMAND)?|WRAP_TTL)"
 )
@@ -14031,7 +14033,7 @@ class Audit:
         self._check_paths()
         # "." is the default: all that git has, even from a subfolder.
         everywhere = self._in_git and self.paths in ([], ["."])
-        self._roots = {""} if everywhere else {shown_path(path, self.base) for path in self.paths}
+        self._roots = {""} if everywhere else set(map(self._path_of_root, self.paths))
         tree, settings, *_ = [*committed, "", ""]
         return tree, settings
 

@@ -18008,6 +18008,13 @@ def test_a_program_loads_what_run_gives_to_a_command(shop):
     assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
 
 
+def test_no_env_file_says_where_the_record_of_known_stores_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("XDG_STATE_HOME=/tmp/planted\nPORT=1\n")
+    (tmp_path / ".env").chmod(0o600)
+    assert provided(backend="env", override=True) == {"PORT": "1"}
+
+
 def test_a_program_loads_only_what_it_names(shop):
     assert provided("DB_PASSWORD", "db/port") == {"DB_PASSWORD": "p-w9", "DB_PORT": "5432"}
     assert type(failure(ps.load_env, "ABSENT", backend="file")) is ps.NotFound
