@@ -74,7 +74,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from operator import attrgetter
-from types import SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, SimpleNamespace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -10706,6 +10706,7 @@ def _handle_signal(
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
+_WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a report
 _MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is reported without them
 
 
@@ -10758,7 +10759,8 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     masked as well, as are new values after a rotation; settings never are.
     A warning names values that are too short. Tracebacks with local
     variables, as rich and cgitb show them, become plain ones if any of
-    these holds a value. Not covered: tracebacks that a program prints
+    these holds a value; where Python's own report is printed, no variable
+    is looked at. Not covered: tracebacks that a program prints
     itself, a `threading.excepthook` that is installed later, attributes of
     variables.
     """
@@ -10780,14 +10782,49 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 
 def _redact_logging(redacting: RedactingFilter) -> None:
     import logging
+    import threading
 
-    def wrap(pass_on: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, record: redacting.filter(record) and pass_on(self, record)
+    examined = threading.local()  # .record: whose variables this thread has looked at
+
+    def wrap(pass_on: Callable[..., Any], name: str) -> Callable[..., Any]:
+        is_own = isinstance(pass_on, FunctionType) and pass_on.__globals__ is vars(logging)
+
+        def redact_first(self: Any, record: Any) -> Any:
+            before = getattr(examined, "record", None)
+            # Others may have replaced the method, and show what is in the record after this.
+            is_last = getattr(type(self), name) is redact_first
+            is_plain = is_own and is_last and all(map(_is_plain, _handlers_of(self)))
+            redacting.redact_record(record, variables=not is_plain and before is not record)
+            if not is_plain:
+                examined.record = record
+            try:
+                return pass_on(self, record)
+            finally:
+                examined.record = before
+
+        return redact_first
 
     # A handler may replace `handle`, or get its records from a queue.
-    _replace_function(logging.Logger, "callHandlers", wrap)
-    _replace_function(logging.Handler, "handle", wrap)
+    for owner, name in ((logging.Logger, "callHandlers"), (logging.Handler, "handle")):
+        _replace_function(owner, name, partial(wrap, name=name))
     logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
+
+
+def _handlers_of(owner: Any) -> Iterator[Any]:
+    """Yield a handler itself, or the handlers that a logger's records reach."""
+    handlers = getattr(owner, "handlers", None)
+    if handlers is None:
+        yield owner
+        return
+    while owner is not None:
+        yield from owner.handlers
+        owner = owner.parent if owner.propagate else None
+
+
+def _is_plain(handler: Any) -> bool:
+    """Return whether a handler and its formatter are Python's own, which show no variables."""
+    parts = filter(None, (handler, handler.formatter))
+    return all(type(part).__module__ in ("logging", "logging.handlers") for part in parts)
 
 
 class _IsReported(RuntimeError):
@@ -10802,22 +10839,37 @@ def _redact_reports(redacting: RedactingFilter) -> None:
     """
     import threading
 
-    def report(error: Optional[BaseException], *context: object) -> bool:
-        """Return whether it wrote a report."""
-        text = "" if error is None else redacting.masked_report(error, context)
-        if text and sys.stderr:
-            sys.stderr.write(text)
+    def report(
+        hook: object, error: Optional[BaseException], *context: object, is_silent: bool = False
+    ) -> bool:
+        """Return whether it wrote a report in place of the hook's, or, if that is silent, nothing."""
+        if error is None:
+            return False
+        try:
+            # Python's own hooks are in C, and show no variables.
+            text = redacting.masked_report(error, *context, variables=type(hook) is not BuiltinFunctionType)
+        except KeyboardInterrupt:  # which must not let the hook go on
+            text = _WITHHELD
+        with suppress(Exception):  # nor must a closed stream
+            if text and sys.stderr and not is_silent:
+                sys.stderr.write(text)
         return text != ""
 
-    def wrap_hook(hook: Callable[..., object]) -> Callable[..., object]:
-        return lambda args: report(args.exc_value, args) or hook(args)
+    def wrap_hook(hook: Callable[..., object], ends_silently: bool) -> Callable[..., object]:
+        def report_first(args: Any) -> object:
+            thread = getattr(args, "thread", None)
+            shown = [getattr(thread, "name", None), *(getattr(args, n, None) for n in ("err_msg", "object"))]
+            is_silent = ends_silently and type(args.exc_value) is SystemExit
+            return report(hook, args.exc_value, *shown, is_silent=is_silent) or hook(args)
+
+        return report_first
 
     def audit_hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "sys.excepthook" and report(args[2]):
+        if event == "sys.excepthook" and report(args[0], args[2]):
             raise _IsReported
 
-    _replace_function(sys, "unraisablehook", wrap_hook)
-    _replace_function(threading, "excepthook", wrap_hook)
+    _replace_function(sys, "unraisablehook", partial(wrap_hook, ends_silently=False))
+    _replace_function(threading, "excepthook", partial(wrap_hook, ends_silently=True))
     sys.addaudithook(audit_hook)
 
 
@@ -10883,7 +10935,38 @@ class RedactingFilter:
         yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:
-        """Redact message, arguments, exception, stack and extra fields."""
+        """Redact message, arguments, exception, stack and extra fields.
+
+        An exception becomes its plain report: a filter doesn't know whether
+        a handler shows variables, and looking at them runs foreign code.
+        """
+        self.redact_record(record, keep_exception=False)
+        return True
+
+    def redact_record(self, record: Any, *, variables: bool = False, keep_exception: bool = True) -> None:
+        """Redact a record; with `variables`, those of its exception are for handlers to show, too.
+
+        Without `keep_exception`, only the exception's report stays. What
+        can't be redacted is withheld.
+        """
+        try:
+            self._redact_fields(record)
+            error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+            if error is None:
+                return
+            text = self.masked_report(error, variables=variables)
+            if text or not keep_exception:
+                # which formatters use
+                record.exc_text = (text or self.redact(_report_of(error))).rstrip("\n")
+                record.exc_info = None
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # of foreign code
+            hidden = dict.fromkeys(vars(record).keys() - self._usual, _HIDDEN)
+            vars(record).update(hidden, msg=_WITHHELD.rstrip(), args=(), exc_info=None)
+            vars(record).update(exc_text=None, stack_info=None)
+
+    def _redact_fields(self, record: Any) -> None:
         with suppress(Exception):  # a message that can't be made is for logging to report
             message = record.getMessage()
             redacted = self.redact(message)
@@ -10892,31 +10975,48 @@ class RedactingFilter:
         for name in vars(record).keys() - self._usual:
             examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
-        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        text = "" if error is None else self.masked_report(error)
-        if text:
-            record.exc_text = text.rstrip("\n")  # which formatters use
-            record.exc_info = None
-        return True
 
-    def masked_report(self, error: BaseException, *context: object) -> str:
+    def masked_report(self, error: BaseException, *context: object, variables: bool = True) -> str:
         """Return the report, masked, or "" if nothing in it can be a value.
 
-        The values in its frames and in `context` count as well.
+        What is in `context` counts as well, and with `variables`, so do
+        those in its frames. One that can't be searched is withheld.
         """
-        import traceback
+        try:
+            text = _report_of(error)
+            shown = [*context, text, *(_variables_of(error) if variables else ())]
+            is_harmless = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is shown
+            return "" if is_harmless else cast("str", self.redact(text))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # of foreign code
+            return _WITHHELD
 
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        shown = [*context, *lines]
-        errors = [error]
-        for cause in errors:  # which grows meanwhile
-            for frame, _ in traceback.walk_tb(cause.__traceback__):
-                shown += frame.f_locals.values()
-            group = getattr(cause, "exceptions", ())
-            related = (cause.__cause__, cause.__context__, *(group if isinstance(group, tuple) else ()))
-            errors += [one for one in related if isinstance(one, BaseException) and one not in errors]
-        is_harmless = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is shown
-        return "" if is_harmless else self.redact("".join(lines))
+
+def _report_of(error: BaseException) -> str:
+    """Return what Python prints about an exception."""
+    import traceback
+
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _variables_of(error: BaseException) -> list[object]:
+    """Return the variables in the frames of an exception and of those that are reported with it."""
+    import traceback
+
+    found: list[object] = []
+    errors = {id(error): error}  # by identity: exceptions may be equal, or refuse to be compared
+    left = [error]
+    while left:
+        one = left.pop()
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            found += frame.f_locals.values()
+        group = getattr(one, "exceptions", ())
+        related = (one.__cause__, one.__context__, *(group if isinstance(group, tuple) else ()))
+        new = [other for other in related if isinstance(other, BaseException) and id(other) not in errors]
+        errors.update((id(other), other) for other in new)
+        left += new
+    return found
 
 
 class _Redaction:

@@ -19652,6 +19652,140 @@ def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link, kind):
         assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
 
 
+class Foreign:
+    """An object whose text is not to be asked for."""
+
+    def __repr__(self):
+        raise AssertionError("its code ran")
+
+
+def test_a_plain_log_runs_no_code_of_the_variables_of_an_exception(log, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Foreign, "__repr__", lambda self: asked.append(1) or "text")
+    ps.redact_logs([SAFE])
+    log.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    log.error("no", exc_info=caught(Foreign()))
+    log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
+    log.error("no", exc_info=caught(Foreign()))
+    assert asked == [] and log.text().count("ValueError: no\n") == 2
+
+
+def test_the_variables_of_an_exception_are_looked_at_once_for_a_record(log, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Foreign, "__repr__", lambda self: asked.append(1) or "text")
+    ps.redact_logs([SAFE])
+    log.handlers[:] = [keeping(lambda record: record.exc_info)[0] for _ in range(3)]
+    log.error("no", exc_info=caught(Foreign()))
+    assert len(asked) == 2  # by str() and by repr()
+
+
+def test_a_filter_alone_leaves_the_plain_report_of_an_exception():
+    record = logging.makeLogRecord({"exc_info": (ValueError, caught(SAFE), None)})
+    ps.RedactingFilter([SAFE]).filter(record)
+    assert record.exc_info is None and record.exc_text.endswith("ValueError: no")
+
+
+@pytest.mark.parametrize("owner, name", [(logging.Logger, "callHandlers"), (logging.Handler, "handle")])
+@pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
+def test_redact_covers_what_replaces_a_function_of_logging(owner, name, order, log, monkeypatch):
+    seen = []
+
+    def replace():
+        function = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: (function(*args), seen.append(args[1].exc_info)))
+
+    for step in (replace, lambda: ps.redact_logs([SAFE]))[::order]:
+        step()
+    log.error("no", exc_info=caught(SAFE))
+    assert seen == [None]
+
+
+class Unequal(ValueError):
+    """It refuses to be compared."""
+
+    def __eq__(self, other):
+        raise RuntimeError("compared")
+
+    __hash__ = None
+
+
+class Alike(ValueError):
+    """All of its kind are equal."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("kind", [Unequal, Alike])
+def test_exceptions_in_a_chain_are_told_apart_by_identity(kind):
+    for value in ("harmless", SAFE):
+        later, earlier = caught("harmless", kind), caught("harmless", kind)
+        later.__cause__, later.__cause__.__cause__ = earlier, caught(value, kind)
+        assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
+
+
+class Failing(ValueError):
+    """What it consists of can't be read."""
+
+    @property
+    def exceptions(self):
+        raise SystemExit("its code ran")
+
+
+def test_a_report_that_can_not_be_searched_is_withheld(log):
+    log.addHandler(keeping(lambda record: record.exc_info)[0])
+    ps.redact_logs([SAFE])
+    log.error("no", exc_info=Failing(SAFE))
+    assert log.text() == "no\n[withheld: it can't be searched for secrets]\n"
+
+
+def test_a_record_that_can_not_be_searched_is_withheld(log):
+    class Message:
+        def __str__(self):
+            raise SystemExit(SAFE)
+
+    ps.redact_logs([SAFE])
+    log.error(Message(), extra={"token": SAFE})
+    assert log.text() == "[withheld: it can't be searched for secrets]\n"
+
+
+@pytest.mark.parametrize("fails", ["Exception()", "SystemExit()", "KeyboardInterrupt()"])
+def test_no_hook_gets_an_exception_that_can_not_be_searched(fails):
+    code = f"""
+import sys, paissive_secrets as ps
+class Failing(ValueError):
+    @property
+    def exceptions(self): raise {fails}
+sys.excepthook = lambda *args: print(args)
+ps.redact_logs(["{SAFE}"])
+raise Failing("{SAFE}")"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "[withheld: it can't be searched for secrets]\n")
+
+
+def test_an_uncaught_exception_is_not_shown_where_stderr_is_closed(log, monkeypatch):
+    seen, closed = [], io.StringIO()
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args))
+    ps.redact_logs([SAFE])
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(SAFE), None, None)))
+    assert seen == []
+
+
+def test_a_thread_that_ends_by_system_exit_prints_nothing(log, capsys):
+    def leave(token):
+        sys.exit(token)
+
+    ps.redact_logs([SAFE])
+    thread = threading.Thread(target=leave, args=[SAFE])
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == ""
+
+
 def test_redact_while_other_threads_log(log):
     redacting = ps.redact_logs([SAFE])
 
