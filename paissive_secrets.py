@@ -12833,6 +12833,9 @@ _JSON_ESCAPE = lazily(
 _JSON_LETTERS = {b"\\n": b"\n", b'\\"': b'"', b"\\\\": b"\\", b"\\t": b"\t", b"\\r": b"\r", b"\\/": b"/"}
 _CUT_ESCAPE = lazily(rb"(?<!\\)(?:\\\\){0,99}\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _JSON_KEY = lazily(rb'(?<!\\)"\s{0,9}:\s{0,9}\Z')
+_JSON_PIECE = lazily(rb'["\n]|(?:[^"\\\n]+|\\[^\n])+')  # a string never goes on after a line break
+_JSON_NAME = lazily(rb'[\w.:$ -]{1,40}"\s{0,9}:')  # none is longer than a line of a private key
+_JSON_LITERAL = lazily(rb"(?<![^\s,:\[\]{}])(?!(?:true|false|null)\b)[^\s,:\[\]{}]+")
 _MAX_JSON_DEPTH = 3  # JSON in a string of JSON in a string of JSON
 
 
@@ -12841,15 +12844,29 @@ def path_by_content(path: str, first: bytes) -> str:
     return "stdin.jsonl" if path == "-" and _JSON_BEGIN.match(first) else path
 
 
-def place_in_json(text: bytes, start: int, end: int) -> tuple[int, int, bytes]:
-    """Return what to replace by what to hide this place, so that JSON stays valid: a part of one string."""
+def mask_in_json(text: bytes, start: int, end: int) -> tuple[int, bytes, int]:
+    """Return where what hides this place begins, that mask, and where it ends, so that JSON stays valid.
+
+    A place may take in several strings, as a private key in a list of its lines does: between them, only
+    punctuation, short names and words like `null` stay.
+    """
     if _CUT_ESCAPE.search(text, max(0, start - 200), start):  # the place begins within an escape
         start = text.rindex(b"\\", 0, start)
-    part = _JSON_PART.match(text, start, end)
-    if not part:
-        return start, start, b""
-    is_number = _JSON_KEY.search(text, max(0, start - 40), start)
-    return start, part.end(), b'"***"' if is_number else b"***"
+    masked = b""
+    after = start
+    in_string = not _JSON_KEY.search(text, max(0, start - 40), start)  # else it is a number
+    for piece in _JSON_PIECE.finditer(text, start, end):
+        after = piece.end()
+        if piece[0] in (b'"', b"\n"):
+            in_string = not in_string and piece[0] == b'"'
+            masked += piece[0]
+        elif not in_string:
+            masked += _JSON_LITERAL.sub(b'"***"', piece[0])
+        elif masked and _JSON_NAME.match(text, piece.start()):
+            masked += piece[0]
+        else:
+            masked += b"***"
+    return start, masked, after
 
 
 def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Iterator[Span]:
@@ -13083,9 +13100,9 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
             wanted = span.confidence in levels and at <= span.start < window.until
             if not wanted or _allow_comment(text, span.start, span.end):
                 continue
-            start, end, mask = span.start, span.end, b"***"
+            start, mask, end = span.start, b"***", span.end
             if is_json:
-                start, end, mask = place_in_json(text, start, end)
+                start, mask, end = mask_in_json(text, start, end)
             yield text[at:start] + mask
             at = max(at, end)
         yield text[at : window.until]

@@ -28881,6 +28881,38 @@ def test_a_finding_in_a_string_of_json_has_the_column_and_the_sample_of_the_secr
     assert (match.column - 1, match.sample) == (line.index(token()), token()[:6] + "…")
 
 
+def key_in_strings(path):
+    """Return JSON with a private key as a list of lines, of a notebook or of a log, and how to read it."""
+    lines = PEM.splitlines(keepends=True)
+    if path == "a.jsonl":
+        rows = [{"level": 30, "line": line.strip(), "last": None} for line in lines]
+        return "".join(json.dumps(row) + "\n" for row in rows), lambda text: [
+            json.loads(row) for row in text.splitlines()
+        ]
+    cell = {"cell_type": "code", "source": lines, "metadata": {}, "execution_count": 1}
+    return json.dumps({"cells": [cell], "nbformat": 4}, indent=1 if path == "a.ipynb" else None), json.loads
+
+
+@pytest.mark.parametrize("path", ["a.ipynb", "a.jsonl", "-"])
+def test_nothing_of_a_private_key_in_several_strings_of_json_stays(path):
+    text, parse = key_in_strings(path)
+    masked = b"".join(ps.mask_found([text.encode()], path, ("high",))).decode()
+    for line in PEM.splitlines():
+        assert not [line[at : at + 8] for at in range(len(line) - 7) if line[at : at + 8] in masked], masked
+    before, after = parse(text), parse(masked)
+    if path == "a.jsonl":
+        assert [[*row] for row in after] == [[*row] for row in before]
+    else:
+        before["cells"][0]["source"] = ["***"] * (len(PEM.splitlines()) - 1) + ["***\n"]
+        assert after == before
+
+
+def test_a_key_whose_json_is_not_valid_is_masked_all_the_same():
+    for text in (f'{{"key": "{PEM}"}}', f'{{"key": [{PEM}]}}', f'["{PEM}", 123456789, "x"'):
+        masked = b"".join(ps.mask_found([text.encode()], "a.json", ("high",))).decode()
+        assert not [line for line in PEM.splitlines() if line[:8] in masked or line[-8:] in masked], masked
+
+
 def test_a_number_in_json_is_masked_as_a_string():
     line = '{"db_password": 84519273, "port": 1}'
     assert (
