@@ -9029,6 +9029,7 @@ class _Index:
             for offset in range(self._gap):
                 word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
                 self._words.setdefault(word, []).append((offset, text))
+        self._known = frozenset(self._words)  # which is looked up faster than the table
         # A text that begins earlier than this before the end of the data has a known word in it.
         self.reach = self._gap + self._size - 2
 
@@ -9037,11 +9038,11 @@ class _Index:
         whole = memoryview(data)[: len(data) // self._size * self._size]
         words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
         # In one step for all words, then in steps of some: most data has none or few of the words, by chance.
-        if self._words.keys().isdisjoint(words):
+        if self._known.isdisjoint(words):
             return
         for first in range(0, len(words), _BLOCK):
             block = words[first : first + _BLOCK]
-            if not self._words.keys().isdisjoint(block):
+            if not self._known.isdisjoint(block):
                 for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, block)):
                     yield from self._texts_at(data, (first + place) * self._gap, block[place])
 
@@ -9283,7 +9284,8 @@ _ESCAPE = _escape(rf"(?!{_UNFINISHED})(?:\\(?:{_NUMERIC}|[^\r\n])|&(?:{_ENTITY})
 def _escapes_of(chars: Iterable[int]) -> list[tuple[bytes, re.Pattern[bytes]]]:
     """Return expressions for numeric escapes of some ASCII characters, and what data with a match must have.
 
-    They begin with two fixed characters where that is possible, which makes them fast.
+    They begin with two fixed characters where that is possible, which makes them fast; each is a group, by
+    which data is split.
     """
     second: dict[str, str] = {}  # digits by the first digit
     for char in chars:
@@ -9293,19 +9295,19 @@ def _escapes_of(chars: Iterable[int]) -> list[tuple[bytes, re.Pattern[bytes]]]:
     number = "0*(?:" + "|".join(f"{first}[{digits}]".lstrip("0") for first, digits in second.items()) + ")"
     decimal = "0*(?:" + "|".join(map(str, chars)) + ")"
     return [
-        (b"%", _escape(f"%(?:25)*(?:{two_digits})")),
-        (b"\\", _escape(rf"\\u(?:00(?:{two_digits})|\{{{number}\}})")),
-        (b"\\", _escape(rf"\\x(?:{two_digits})")),
-        (b"#", _escape(f"&(?:amp;)*#(?:{decimal}|[xX]{number});")),
+        (b"%", _escape(f"(%(?:25)*(?:{two_digits}))")),
+        (b"\\", _escape(rf"(\\u(?:00(?:{two_digits})|\{{{number}\}}))")),
+        (b"\\", _escape(rf"(\\x(?:{two_digits}))")),
+        (b"#", _escape(f"(&(?:amp;)*#(?:{decimal}|[xX]{number});)")),
     ]
 
 
 _PARTS_OF_ESCAPES = b"\\&%#;{}"
-_NAMED_ENTITY = _escape("&[A-Za-z][0-9A-Za-z]{1,31};")
+_NAMED_ENTITY = _escape("(&[A-Za-z][0-9A-Za-z]{1,31};)")
 _ALL_ESCAPES = [
-    (b"%", _escape(f"%(?:25)*{_HEX}{{2}}")),
-    (b"\\", _escape(rf"\\(?:{_NUMERIC})")),
-    (b"#", _escape("&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});")),
+    (b"%", _escape(f"(%(?:25)*{_HEX}{{2}})")),
+    (b"\\", _escape(rf"(\\(?:{_NUMERIC}))")),
+    (b"#", _escape("(&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)")),
 ]
 
 
@@ -9359,19 +9361,15 @@ class _Normal:
         return {self._normal_form(_finished(known)) for form in forms for known in _beginnings_of(form)}
 
     def _normal_form(self, data: bytes) -> bytes:
-        decoded: set[bytes] = set()
-
-        def decode(match: re.Match[bytes]) -> bytes:
-            char = _decode_escape(match[0])
-            decoded.add(char)
-            return char
-
         for _ in range(_MAX_LAYERS):
-            decoded.clear()
             data = _decode_common_entities(data)
+            decoded: set[bytes] = set()
             for part, pattern in self._escapes:
                 if part in data:
-                    data = pattern.sub(decode, data)
+                    pieces = pattern.split(data)  # every second one is an escape
+                    pieces[1::2] = map(_decode_escape, pieces[1::2])
+                    decoded.update(pieces[1::2])
+                    data = b"".join(pieces)
             if decoded.isdisjoint((b"\\", b"&", b"%", b"#", b";", b"{")):  # which may belong to an escape
                 break
             data = re.sub(rb"\\+(?=[&%#;])", b"", data)
@@ -9382,10 +9380,7 @@ def _decode_common_entities(data: bytes) -> bytes:
     """Return data without the entities that most programs write, faster than an expression decodes them."""
     if b"&" not in data:
         return data
-    for _ in range(_MAX_LAYERS):
-        if b"&amp;" not in data:
-            break
-        data = data.replace(b"&amp;", b"&")
+    data = re.sub(b"&(?:amp;)+", b"&", data)
     if re.search(b"&(?:quot|lt|gt|#39);", data):
         for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
             data = data.replace(entity, char)
