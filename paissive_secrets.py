@@ -3482,7 +3482,7 @@ def credential_path(name: str) -> str:
 # credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
-_COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed, since it runs only once
+_COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed last
 _running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
 
 
@@ -3496,15 +3496,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def read_store_credential(variable: str) -> str:
-    """Return what opens a store, from the first of its sources that is set, or ""."""
+def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
+    """Return what opens a store, from the first of its sources that is set, or "".
+
+    The command runs again each time for what is valid only briefly, once in a process for the rest.
+    """
     text = os.environ.get(variable, "")
     if text:
         return text
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
         with _running:
-            if command not in _COMMAND_OUTPUTS:
+            if is_brief or command not in _COMMAND_OUTPUTS:
                 _COMMAND_OUTPUTS[command] = run_credential_command(variable + "_COMMAND", command)
             return _COMMAND_OUTPUTS[command]
     path = credential_path(variable)
@@ -6622,7 +6625,7 @@ class Session:
         login, value = VAULT_LOGINS[self.settings.login], str(getattr(self.settings, name))
         is_secret = name in login.secrets
         if is_secret and not value:
-            value = read_store_credential(login_variable(name)).strip()
+            value = read_store_credential(login_variable(name), is_brief=True).strip()
             if login.file and not value:
                 value = _read_login_file(login.file)
         if not value and name not in login.optional:

@@ -11457,6 +11457,22 @@ def test_what_a_command_printed_for_a_login_is_masked(stub, monkeypatch):
     assert set(store.credentials()) == {CANARY, TELLTALE}  # and the token that it got, but no name
 
 
+def test_a_login_asks_its_command_again_each_time(stub, here, monkeypatch):
+    Path("tokens").write_text("first-jwt second-jwt")
+    code = "from pathlib import Path; p = Path('tokens'); t, *r = p.read_text().split()"
+    code += "; p.write_text(' '.join(r)); print(t)"
+    monkeypatch.setenv("PAISSIVE_VAULT_JWT_COMMAND", shlex.join([sys.executable, "-c", code]))
+    server = stub(grants(100), http(), http(b"{}", 403), grants(100, "t2"), http())
+    server.about_token = http(b"{}", 403)
+    store = server.store(token="", login="jwt", role="r")
+    assert [store.get("a"), store.get("a")] == ["v", "v"]
+    logins = [request for request in server.requests if b"/login " in request.splitlines()[0]]
+    assert [json.loads(request.partition(b"\r\n\r\n")[2])["jwt"] for request in logins] == [
+        "first-jwt",
+        "second-jwt",
+    ]
+
+
 def test_a_vault_store_was_called_by_its_server_and_what_it_reads_there():
     store = ps.VaultStore(addr="http://a:1", namespace="team", mount="kv", prefix="app")
     assert store.former_location() == "vault http://a:1 team kv app"
