@@ -4954,7 +4954,7 @@ class FileStore(Store):
     # 1. the record has both fingerprints, so that whoever ran the rekey isn't refused at any step
     # 2. previous.age has the old identity, sealed to the new one, which nobody has yet
     # 3. identity.age has the new identity: with the password, previous.age opens what isn't sealed again
-    # 4. the leaver's files are gone
+    # 4. version.age says, to the old identity as well, that a member leaves; then the leaver's files are gone
     # 5. members' identity.age have the new identity: they open previous.age, too
     # 6. secrets, policies and version.age are sealed to the new identity
     # 7. members' recipient.age are
@@ -4983,6 +4983,8 @@ class FileStore(Store):
     def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
         """Take steps 4 to 8."""
         left = utc_now() if leavers else self._read_version(keys).get("left", "")
+        if leavers:  # whoever goes on after a kill doesn't see that somebody left
+            self._replace([self._seal_version(_Keys(keys.older[0]), left)])
         for name in leavers:
             self._delete_member(name)
         members = self._read_members(keys)

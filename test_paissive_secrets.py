@@ -8235,6 +8235,20 @@ def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monke
         files.trust(pin)
 
 
+def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_killed(files, team):
+    known, whole, pin = list(files.names()), shutil.copytree(STORE, "whole"), pin_of(files)
+    finished = 0
+    for _ in at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
+        ps.FileStore().set("NEW", "1")
+        if not (STORE / "members/bob").exists():
+            finished += 1
+            assert set(ps.FileStore().known_to_leavers()) >= set(known)
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        files.trust(pin)
+    assert finished > 5
+
+
 @pytest.mark.parametrize("leaver", [None, "bob"])
 def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
     leaver, files, team, monkeypatch
