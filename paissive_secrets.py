@@ -11910,7 +11910,7 @@ it is public
     + MII{B40}
     ~ begin, middle, end: the form of a public key, or the scope of a signature
 it is the name of an algorithm
-    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[a-z]{1,12}\d?[_-]?){0,3}(?:hmac|with|scram)-?sha-?\d{1,3}|sha-?\d{1,3}
+    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[a-z]{1,12}\d?[_-]?){0,3}(?:hmac|hkdf|with|scram)-?sha-?\d{1,3}|sha-?\d{1,3}
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}
     |pbkdf2(?:withhmacsha\d{1,3})?|[bs]crypt|argon2(?:i|d|id)?|aes-?\d{1,3}(?:-\w{1,6})?(?::\w{1,6})?
     |(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?|rsa)(?:[_-](?:[a-z]{1,12}\d{0,3}|\d{1,4})){1,8}
@@ -11919,7 +11919,7 @@ it is the name of an algorithm
     + sha{A16}
 it is a number or a date
     (?i)\A(?:-?0[xob][0-9a-f]{1,16}[lu]{0,3}|\d{1,20}[iu](?:\d+|size)
-    |#[0-9a-f]{3,8}|0{4,}\d{1,4}
+    |#[0-9a-f]{3,8}|0{4,}\d{1,4}|[ef](?=[a-f]{0,2}\d)[0-9a-f]{3}
     |\d{4}-\d\d-\d\d(?:[ T][\d:.]{5,18}(?:z|[+-][\d:]{4,5})?)?)\Z
     - 0xbe4ba423396cfeb8
     + 0x{h64}
@@ -11974,7 +11974,7 @@ it is an e-mail address
 it is put in later
     \A`|[$#{]\{|\{\$|\$\(|\(\(|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
     |\A%(?:[a-z_][\w.]{2,}%|[A-Z_]{3,}%|env\()|\A@@?[\w.-]+@@?\Z|\A__[A-Z_]+__\Z
-    |\A\.?(?:[$*&][A-Za-z_]+|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[])
+    |\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[])
     - ${DB_PASS}
     + k7$Q2{x
     ~ begin, middle, end: the syntax of a template
@@ -12066,7 +12066,23 @@ _TRANSLATION_FILE = lazily(
 _SETTINGS_FILE = lazily(
     r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
 )
-_TEXT = lazily(r"(?s).*\s|(?=\D*\d?\D*\Z)\(?[^\W_]+(?:[-.'’ʼ(]+[^\W_]+)*[.!?:…)]*\Z")  # of a translation
+_TEXT = lazily(  # of a translation
+    r"(?s).*\s|(?=\D*\d?\D*\Z)[(（]?[^\W_]+(?:[-.'’ʼ(：，、・（]+[^\W_]+)*[.!?:…)）：。！？]*\Z"
+)
+_TABLE_OF_TEXTS = lazily(
+    r"(?i)(?:\A|[^\w.])\$?(?:_?lang|(?:\w{1,20}_)?(?:labels|messages|texts|translations))\[[\"']\Z"
+)
+_KEY_OF_GNUPG = lazily(r"(?:0x)?(?:[0-9A-F]{8}|[0-9A-F]{16}|[0-9A-F]{40}|[0-9a-f]{40})!?\Z")
+_OBJECT_ID = lazily(r"(?:4[9a-f]|5[0-9a-f]|6[0-9a-c])[0-9a-f]{22}\Z")  # it begins with the time, from 2009 on
+_LOOKS_INTO = lazily(
+    r"(?i)(?:contains|includes|starts_?with|ends_?with|has_?(?:prefix|suffix)|index_?of|split|replace(?:all)?)\Z"
+)
+_IN_TAG = lazily(r"(?:<[\w-]+\s(?:.*\s)?|\A\s*)#\Z")
+_FIELD_NAME = lazily(r"[a-z]+(?:[_-][a-z]+|[A-Z][a-z]+)*\Z")
+_DESCRIPTION_FILE = lazily(  # of an interface
+    r"(?i)(?:\A|/)(?:(?:openapi|swagger)[\w.-]*|(?:openapi|swagger|api-reference)/(?:[^/]+/)*[^/]+)"
+    r"\.(?:ya?ml|json|sh)\Z"
+)
 _PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
     r"(?i)(?:\A|/)(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock"
     r"|Gemfile\.lock|Cargo\.lock|poetry\.lock|uv\.lock|Pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json"
@@ -12088,6 +12104,7 @@ class _FileKind(NamedTuple):
 
     is_translation: bool = False
     is_package: bool = False  # made by a package manager or a minifier
+    is_description: bool = False  # of an interface, such as OpenAPI's
 
 
 _NO_FILE = _FileKind()
@@ -12095,8 +12112,10 @@ _NO_FILE = _FileKind()
 
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
-    is_translation = bool(_TRANSLATION_FILE.search(path)) and not _SETTINGS_FILE.search(path)
-    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)))
+    is_settings = bool(_SETTINGS_FILE.search(path))
+    is_translation = bool(_TRANSLATION_FILE.search(path)) and not is_settings
+    is_description = bool(_DESCRIPTION_FILE.search(path)) and not is_settings
+    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)), is_description)
 
 
 def judge_candidate(candidate: Candidate, path: str = "") -> Span:
@@ -12267,6 +12286,51 @@ def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
 
 
+def _is_text_of_table(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is text in a table of texts, as in `$labels['password'] = 'Cyfrinair'`."""
+    if not _TABLE_OF_TEXTS.search(c.before) or looks_random(value):
+        return False
+    return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
+
+
+def _is_request_sample(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a weak password that the description of an interface shows as an example."""
+    return path.is_description and c.separator == ":" and is_weak_password(c)
+
+
+def _is_key_id(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it says which key of GnuPG or Twilio is meant, or is an ObjectId of MongoDB."""
+    if c.kind != "key":
+        return False
+    words = words_of(c.name)
+    if words[-1] == "sid":
+        return value.startswith("SK")
+    if _KEY_OF_GNUPG.match(value):
+        return not {"gpg", "pgp", "gnupg"}.isdisjoint(words) or c.name == "--default-key"
+    return words == ["key"] and bool(_OBJECT_ID.match(value))
+
+
+def _is_searched(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether a word is the argument of a method that looks into a text: password.contains("ada")."""
+    method = c.name.rpartition(".")[2]
+    return c.separator == "(" and bool(_LOOKS_INTO.match(method)) and not looks_random(value)
+
+
+def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether source has the name itself as its value, or two names in a list."""
+    if c.language != "source" or not c.quote or not _FIELD_NAME.match(value):
+        return False
+    if c.separator == ",":
+        is_pair = c.before.endswith(('["', "['")) and c.after[1:2] == "]"
+        return is_pair and bool(kind_of_name(value) or is_about_secret(value))
+    return words_of(value) == words_of(c.name) and not is_weak(value)
+
+
+def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is the directive that Angular's #password="ngModel" refers to."""
+    return c.language == "markup" and bool(_IN_TAG.search(c.before) and _FIELD_NAME.match(value))
+
+
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
     is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
     return is_public and c.name.lower().endswith("nonce")
@@ -12374,6 +12438,12 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
     ("it is an identifier", _is_identifier),
     ("its name isn't that of a secret", _is_named_otherwise),
     ("it is a translation", _is_translation),
+    ("it is a text in a table of texts", _is_text_of_table),
+    ("it is a sample of a request", _is_request_sample),
+    ("it is the id of a key", _is_key_id),
+    ("it is what a text is searched for", _is_searched),
+    ("it is the name of a field", _is_name_of_field),
+    ("it is a reference in a template", _is_reference_in_template),
     ("it is a nonce", _is_nonce),
     ("it is prose", _is_in_prose),
     ("it is a label", _is_label),
@@ -12392,6 +12462,7 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
+_NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 
 
@@ -12591,7 +12662,9 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     rule, found = prefixes().match_at(text, start, size) or (None, None)
     if not rule or not found:
         return None
-    span = judge_span(rule, found.span(), found[0])
+    # An API key of Twilio has a secret beside it, and an id.
+    is_id = rule.id == "twilio-key" and _NAMED_SID.search(text, max(0, start - 30), start)
+    span = judge_span(rule, found.span(), found[0], reason="it is an identifier" if is_id else "")
     doubt = doubt_about(rule.id, found[0]) if span.confidence in ("medium", "high") else ""
     return span._replace(confidence="medium", reason=doubt) if doubt else span
 

@@ -22217,6 +22217,60 @@ a.rst `Master Pass·word`:index:
 """
 
 
+# What looks like a setting of a secret and is none, above secrets that differ in what tells them apart.
+TEXTS_AND_IDS = r"""
+- program/localization/cy_GB/labels.inc.php $labels['pass·word'] = 'Cyfrinair';
+- fy.php $labels['newpass·wd']  = 'Nij wachtwurd:';
+- cs.php $labels['key4096'] = '4096 bitů - více bezpečné';
+- de.php $lang["pass·word"] = "Kennwort";
++ program/localization/cy_GB/labels.inc.php $labels['pass·word'] = '{A16}';
++ program/localization/cy_GB/labels.inc.php $config['db_pass·word'] = 'Cyfrinair';
++ de.php $labels['pass·word'] = 'Kiel27!Hafen-9';
++ localization/de_DE/labels.php $pass·word = 'tulip7harbor';
+- src/lang/zh-CN.json "OAuth2: Client Cred·entials": "OAuth2：客户端凭据",
++ src/lang/zh-CN.json "client_sec·ret": "{A32}",
++ src/lang/zh-CN.json "db_pass·word": "k7：Qx9vB2wLp4"
+- a.html <input [(ngModel)]="model.pass·word" #pass·word="ngModel" required />
++ a.html <input name="p" pass·word="tulip7harbor">
++ a.html <app-login #pass·word="tulip7harbor">
+- A.java assertTrue(pass·word.contains("john"));
++ A.java assertTrue(account.setPass·word("hunter22"));
++ A.java user.pass·word("hunter-22-kettle")
++ A.java if (pass·word.equals("hunter22"))
+- a.py SourceResult(NoneAuth("foo"), ["pass·word", "pubkey"])
+- a.go Passc·ode = "passc·ode"
++ a.go Passc·ode = "kettle77"
+- A.java SecretKey prk = kdf.deriveKey("HK·DF-SHA256", params);
+- a.yml test: mysqladmin ping --pass·word=$$MYSQL_PASS·WORD
++ a.yml test: mysqladmin ping --pass·word=$$9kQ!vB2w
+- a.json "wifi_pass·word": "EB6B",
++ a.json "wifi_pass·word": "EB6B77Qx2",
++ a.json "wifi_pass·word": "7321",
+- a.sh gpg_signing_k·ey=348FFC4C
+- a.yml   --default-k·ey 7D061A4AA61436B40713D42EFF054DACD908493A \
++ a.sh gpg_pass·word={h40}
++ a.sh DEFAULT_K·EY={h40}
+- a.js copies: { attachments: { k·ey: '507f1f77bcf86cd799439011', name: 'a.png' } }
++ a.js copies: { attachments: { api_k·ey: '507f1f77bcf86cd799439011', name: 'a.png' } }
+- a.js const keySid = "S·K{h32}";
+- a.env TWILIO_API_KEY_SID=S·K{h32}
++ a.js const keySecret = "{A32}";
++ a.js const apiKey = "S·K{h32}";
+- specs/openapi.full.yaml "pass·word": "supersecret"
+- www/api-reference/post.sh   "pass·word": "supersecret"
++ specs/openapi.full.yaml "pass·word": "{A20}"
++ www/api-reference/deploy.sh DB_PASS·WORD=supersecret
++ openapi/settings.yml db_pass·word: supersecret
++ openapi/.env DB_PASS·WORD=supersecret
+"""
+
+
+def test_texts_names_and_ids_are_told_from_secrets_by_grammar():
+    for row in rows_of(TEXTS_AND_IDS):
+        mark, path, line = row.split(" ", 2)
+        assert bool(reported(line + "\n", path)) is (mark == "+"), row
+
+
 def test_members_defaults_labels_and_samples_that_are_commented_out_are_no_literals():
     rows = [row.split(" ", 1) for row in rows_of(NO_LITERALS)]
     assert [line for path, line in rows if reported(line + "\n", path)] == []
