@@ -7060,7 +7060,7 @@ class VaultStore(Store):
             while not ended.wait(min(self.renew(), _IDLE_SECONDS)):
                 pass
 
-        thread = threading.Thread(target=renew, daemon=True)
+        thread = threading.Thread(target=renew, daemon=True, name="VaultStore.keep_alive")
         thread.start()
         try:
             yield

