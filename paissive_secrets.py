@@ -10766,13 +10766,13 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     """
     import logging
 
-    redacting: RedactingFilter | None = getattr(logging.Handler.handle, "redacting", None)
-    if redacting is None:
-        redacting = RedactingFilter()
+    installed: RedactingFilter | None = getattr(logging.Handler.handle, "redacting", None)
+    redacting = installed or RedactingFilter()
+    short = redacting.add(source)  # first: an error leaves no hooks that mask nothing
+    if installed is None:
         _redact_logging(redacting)
         _redact_reports(redacting)
         secret_listeners.append(redacting.add_value)
-    short = redacting.add(source)
     if short:
         logging.getLogger("paissive_secrets").warning(
             "not redacted (under %d characters): %s", MIN_MASKED, ", ".join(short)
@@ -11070,15 +11070,40 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclas
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return what to mask for each name that the store lists: its stages, and what its references lead to."""
     snapshot = Snapshot(manager, stages=True)
-    names = snapshot.load(store)
+    names = _load_each(snapshot, store)
     snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
     found = {}
     for name in names:
         resolver = Resolver(snapshot)
-        with suppress(NotFound):  # deleted meanwhile
-            resolver.text(REFERENCE_PREFIX + name, store, name)
-            found[name] = values_to_mask(resolver)
+        try:
+            resolver.secret(store, name)  # not by a reference: none leads to what opens a store
+        except (NotFound, Moved):  # deleted meanwhile, or a reference to nothing here
+            pass
+        except (BadName, BadValue) as error:
+            _warn_of_bad(name, error)
+        found[name] = values_to_mask(resolver) | set(snapshot.stages(store, name).values())
     return found
+
+
+def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
+    """Read all secrets of a store, but for those with a bad value; return their names."""
+    try:
+        return snapshot.load(store)
+    except (BadName, BadValue):
+        found = []
+    names = set(store.names())
+    for name in sorted(name for name in names if not is_stage(name, names)):
+        try:
+            found += snapshot.load(store, name)
+        except Moved:  # masked where it is
+            continue
+        except (BadName, BadValue) as error:
+            _warn_of_bad(name, error)
+    return found
+
+
+def _warn_of_bad(name: str, error: SecretsError) -> None:
+    warn_once(f"what {show(name)} leads to can't be masked: {error}")
 
 
 def _values_of(source: Any) -> dict[str, set[str]]:

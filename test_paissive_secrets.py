@@ -19608,8 +19608,45 @@ def test_redact_names_a_short_value_by_whatever_its_key_is(log, caplog):
 def test_redact_goes_on_after_a_reference_to_nothing(here):
     (here / ".env").write_text(f"A_TOKEN=secret:ABSENT\nB_TOKEN={SAFE}\n")
     assert ps.redact(SAFE, "env") == "***"
-    (here / ".env").write_text(f"A_TOKEN=secret:A_TOKEN\nB_TOKEN={SAFE}\n")
-    assert "references form a cycle" in refusal(ps.redact, SAFE, "env")
+
+
+def test_redact_goes_on_after_references_that_form_a_cycle(here, capsys):
+    Path(".env").write_text(f"A_TOKEN=${{secret:A_TOKEN}}\nB_TOKEN={SAFE}\n")
+    assert ps.redact(SAFE, "env") == "***"
+    assert "what 'A_TOKEN' leads to can't be masked: references form a cycle" in capsys.readouterr().err
+
+
+def test_redact_goes_on_after_a_value_that_can_not_be_read(capsys):
+    class Odd(ps.MemoryStore):
+        def get(self, name):
+            if name == "A_TOKEN":
+                raise ps.BadValue("odd")
+            return super().get(name)
+
+    store = Odd()
+    store.set_all({"A_TOKEN": "x", "B_TOKEN": SAFE, "B_TOKEN__PREVIOUS": f"{SAFE}-previous"})
+    assert ps.redact(f"{SAFE} {SAFE}-previous", store) == "*** ***"
+    assert "what 'A_TOKEN' leads to can't be masked: odd" in capsys.readouterr().err
+
+
+def test_what_opens_a_store_is_masked_like_any_value_of_the_environment(log, here, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", "")
+    monkeypatch.setenv("B_TOKEN", SAFE)
+    manager = ps.SecretsManager("env")
+    manager.set_secret("VAULT_TOKEN", CANARY)
+    ps.redact_logs(manager)
+    log.error("%s %s", CANARY, SAFE)
+    assert log.text() == "*** ***\n"
+
+
+def test_logs_are_left_alone_where_the_values_to_mask_can_not_be_read(log):
+    class Closed(ps.MemoryStore):
+        def names(self):
+            raise ps.Locked("closed")
+
+    handle = logging.Handler.handle
+    assert refusal(ps.redact_logs, Closed()) == "Locked: closed"
+    assert logging.Handler.handle is handle
 
 
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
