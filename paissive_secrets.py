@@ -9581,8 +9581,13 @@ def _decode_escape(escape: bytes) -> bytes:
 
 
 def _beginnings_of(text: bytes) -> Iterator[bytes]:
-    """Yield a text, and with what before it would make an escape of its beginning, such as % before 41."""
+    """Yield a text, and with what before it would make an escape of its beginning, such as % before 41.
+
+    After "%4", the first of its digits is lost.
+    """
     yield text
+    if len(text) > MIN_MASKED and re.match(_HEX.encode(), text):
+        yield text[1:]
     if re.match(rb"[0-9A-Fa-f]{2}", text):
         yield b"%" + text
     if re.match(rb"[uUx0-3abefnrtv]", text):
@@ -9598,7 +9603,7 @@ def _decodings(text: bytes) -> set[bytes]:
         for known in _beginnings_of(form):
             for is_cut in (False, True):
                 layers = [layer.text for layer in _layers(known, 0, len(known), is_cut=is_cut)]
-                found.update(layers[known != form :])
+                found.update(layers[len(known) > len(form) :])
     return {decoded for decoded in found if len(decoded) >= _MIN_DECODED}
 
 

@@ -16201,6 +16201,14 @@ def test_masking_a_value_of_one_character_takes_steps_in_proportion_to_its_size(
     assert steps(2000) < 3 * steps(1000)
 
 
+@pytest.mark.parametrize("before", ["%4", "\\x4", "\\u004", "%f"])
+def test_mask_a_value_whose_first_digit_ends_an_escape_that_began_before_it(before):
+    values = ['1mmpq-correct"horse', *(f'A"b{n}cd&efgh' for n in range(8))]
+    assert ps.Encodings(values).mask(f"{before}{values[0]}") == f"{before}***"
+    for encoded in (html.escape(values[0]), urllib.parse.quote(values[0])):
+        assert ps.Encodings(values).mask(f"{before}{encoded}") in (f"{before}***", f"{before}1***"), encoded
+
+
 def test_mask_how_programs_escape_in_quotes():
     commands = ["LC_ALL=C bash -c 'printf %q \"$V\"'", "LC_ALL=C.UTF-8 bash -c 'declare -p V'"]
     values = ("pa$$w@rd-secret", "\"q\"-'secret'\\", "a b~secret")
