@@ -13106,6 +13106,12 @@ _KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a pr
     rb"(?s)(?:0|\xfe\xed|\xce\xce).*?"
     rb"(?:\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01)"
 )
+_WIDE_ENCODINGS = {  # by byte order mark, the longer ones first
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
@@ -13160,9 +13166,9 @@ def scan(
     """
     first = next(chunks, b"")
     path = path_by_content(path, first)
-    is_utf16 = first.startswith((b"\xff\xfe", b"\xfe\xff"))
+    wide = next((encoding for mark, encoding in _WIDE_ENCODINGS.items() if first.startswith(mark)), "")
     kind = ""
-    if not is_utf16 and b"\0" in first[:8000]:  # what git takes for binary
+    if not wide and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if is_archive(first) else "binary"
         if skipped is not None:
             skipped[kind] += 1
@@ -13173,10 +13179,10 @@ def scan(
         if not known:
             return
     chunks = chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)
-    if is_utf16:
+    if wide:
         import codecs
 
-        decoded = codecs.iterdecode(chunks, "utf-16", "replace")
+        decoded = codecs.iterdecode(chunks, wide, "replace")
         chunks = map(str.encode, decoded)
     for window in _windows(chunks):
         spans = [] if kind else list(find_spans(window.text, path, custom))
@@ -14044,10 +14050,12 @@ def _size_of_zip_list(end: bytes) -> int:
 
 
 def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the regular files of a tar, and of those that are joined to it."""
     import tarfile
 
     archive: Any
     with tarfile.open(fileobj=_file_of(chunks), mode="r|", bufsize=1 << 18, tarinfo=_tar_header()) as archive:
+        archive.ignore_zeros = True  # else what is behind the end of a tar is never read
         while member := archive.next():
             archive.members = []  # else it collects them
             if member.isfile():
@@ -14055,12 +14063,21 @@ def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
 
 def _tar_header() -> type[Any]:
-    """Return a header that refuses what makes a small file large, or its own parsing slow."""
+    """Return a header that refuses damage, what makes a small file large, and what is slow to parse."""
     import tarfile
 
     base: Any = tarfile.TarInfo
 
     class Header(base):  # type: ignore[misc]
+        @classmethod
+        def frombuf(cls, block: bytes, *args: Any) -> Any:
+            try:
+                return super().frombuf(block, *args)
+            except tarfile.HeaderError as error:
+                if any(block):  # tarfile would take it for the end
+                    raise tarfile.ReadError(str(error)) from None
+                raise
+
         # Documented in tarfile as the method to override.
         def _proc_member(self, archive: tarfile.TarFile) -> Any:
             is_content = self.isreg() and self.type != tarfile.GNUTYPE_SPARSE
@@ -14756,11 +14773,11 @@ _READS = {
 
 
 class _Scanned:
-    def __init__(self, *errors: tuple[str, str]) -> None:
+    def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
         self.matches: list[tuple[Blob, list[Match]]] = []
-        self.errors = [*errors]
+        self.errors: list[tuple[str, str]] = []
         self.skipped = Counter[str]()
 
 
@@ -14771,21 +14788,28 @@ class _Scanner(NamedTuple):
     levels: Sequence[str]
 
     def scan_file(self, file: ListedFile) -> _Scanned:
+        """Scan a file; what was found stays if reading the rest fails."""
         path, shown = file
+        scanned = _Scanned()
         try:
             with open(0, "rb", closefd=False) if path == "-" else open_regular(path, follow=False) as data:
                 size = os.fstat(data.fileno()).st_size
-                return self.scan(Blob("", shown), chunks_of(data.read), size)
+                self._scan_into(scanned, Blob("", shown), chunks_of(data.read), size)
         except VANISHED:
             return _Scanned()
         except OSError as error:
-            return _Scanned((shown, str(error.strerror)))
+            scanned.errors.append((shown, str(error.strerror)))
+        return scanned
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
         scanned = _Scanned()
+        self._scan_into(scanned, blob, chunks, size)
+        return scanned
+
+    def _scan_into(self, scanned: _Scanned, blob: Blob, chunks: Iterator[bytes], size: int) -> None:
+        first = next(chunks, b"")
         scanned.files = 1
         scanned.bytes = size
-        first = next(chunks, b"")
         chunks = chain([first], chunks)
         if self.archives and is_archive(first):
             budget = ArchiveBudget()
@@ -14795,7 +14819,6 @@ class _Scanner(NamedTuple):
                 scanned.errors.append((blob.path, error.message))
         else:
             self._scan_one(blob, chunks, blob.path, scanned)
-        return scanned
 
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
@@ -14829,12 +14852,15 @@ class _Scanner(NamedTuple):
             known=self.known,
             levels=self.levels,
         )
-        found = list(islice(matches, _MAX_FINDINGS))
-        if next(matches, None):
-            why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
-            scanned.errors.append((blob.path, why))
-        if found:
-            scanned.matches.append((blob, found))
+        found: list[Match] = []
+        for match in matches:
+            if not found:
+                scanned.matches.append((blob, found))  # now: reading the rest may fail
+            if len(found) == _MAX_FINDINGS:
+                why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
+                scanned.errors.append((blob.path, why))
+                break
+            found.append(match)
 
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:

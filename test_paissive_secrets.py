@@ -24740,8 +24740,8 @@ def test_a_rule_of_a_project_may_have_any_token_for_a_prefix():
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16(encoding, mark):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16_and_32(encoding, mark):
     text = mark + "# a note\r\n" * 5 + f"x = '{GITHUB}'\r\n"
     expected = [("github-token", 6, 6, 6)] if mark or encoding == "utf-8" else []
     assert places(text.encode(encoding)) == expected
@@ -28375,6 +28375,49 @@ def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
     for name in ("a.zip", "b.tar"):
         assert f"can't read x.tar!{name}: it is damaged or encrypted\n" in said
     assert "can't read x.tar!c.zst: it is compressed with zstd, which can't be read here; " in said
+
+
+def test_a_damaged_header_in_a_tar_is_not_its_end(folder, say):
+    first, second = (
+        tar_of(**{name: f"A_TOKEN={token(n)}\n".encode()}) for n, name in enumerate(("a.env", "b.env"))
+    )
+    files = first[:1024]
+    for damaged in (b"x" + second[1:], second[:700], b"x" * 512):
+        for end in (b"", bytes(1024)):
+            Path("x.tar").write_bytes(files + end + damaged)
+            status, said = say("audit", "--archives", "--exit-code", "0")
+            assert (status, "x.tar!a.env:1:9: high: " in said) == (2, True)
+            assert "can't read x.tar: it is damaged or encrypted\n" in said
+
+
+def test_tars_that_are_joined_are_read_to_the_end(folder, say):
+    tars = [tar_of(**{f"{n}.env": f"A_TOKEN={token(n)}\n".encode()}) for n in range(2)]
+    Path("x.tar").write_bytes(b"".join(tars) + bytes(1 << 16))
+    assert leaks(archives=True) == {"x.tar!0.env", "x.tar!1.env"}
+    assert "unreadable" not in say("audit", "--archives")[1]
+
+
+def test_what_was_found_before_reading_fails_stays(folder, say):
+    lines = f"A_TOKEN={token()}\n" + "".join(f"{n:x} {n * n:x}\n" for n in range(200_000))
+    Path("a.env.gz").write_bytes(gzip.compress(lines.encode())[:-9])
+    status, said = say("audit", "--archives")
+    assert (status, "a.env.gz!a.env:1:9: high: " in said, "a.env.gz: it is cut off\n" in said) == (
+        1,
+        True,
+        True,
+    )
+
+
+def test_what_was_found_before_a_disk_fails_stays(folder, say, monkeypatch):
+    def failing(read):
+        yield f"A_TOKEN={token()}\n".encode()
+        yield b"x y\n" * 50_000
+        raise OSError(errno.EIO, "Input/output error")
+
+    Path("a.env").write_text("")
+    monkeypatch.setattr(ps, "chunks_of", failing)
+    status, said = say("audit")
+    assert (status, "a.env:1:9: high: " in said, "a.env: Input/output error\n" in said) == (1, True, True)
 
 
 def test_a_budget_holds_for_an_archive_with_all_that_is_in_it(folder, say, monkeypatch):
