@@ -12829,24 +12829,31 @@ def _web_key(text: bytes, at: int) -> Detected:
 
 # --- URLs ---
 
+_IN_USERINFO = rb"[^\s/?\"'<>`\\{}\[\]|]{0,200}"
+# RFC 3986, but people forget to encode # and @, and JSON may escape & and @. A number before # is a port.
 _USERINFO = lazily(
-    rb"://([A-Za-z0-9_.%+~-]{0,64}):([^\s/?#@\"'<>`\\{}\[\]|]{3,200})@([A-Za-z0-9.-]{0,80})"  # RFC 3986
+    rb"://([A-Za-z0-9_.%+~-]{0,64}(?:@[A-Za-z0-9.-]{1,80})?):(?!\d{1,5}#)"
+    rb"(" + _IN_USERINFO + rb"(?:\\u00[2-7][0-9A-Fa-f]" + _IN_USERINFO + rb"){0,9})"
+    rb"(?:@|\\u0040)([A-Za-z0-9.-]{0,80})"
 )
 _DSN_USERINFO = lazily(
-    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`@]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
+    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
 )  # of Go's MySQL driver
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
-    if b"@" not in text:
+    if b"@" not in text and b"\\u0040" not in text:
         return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text else iter(())
+    dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else iter(())
     for found in chain(_USERINFO.finditer(text), dsns):
         user, password, host = found.groups()
+        if not 3 <= len(password) <= 200:
+            continue
+        password = _undo_escapes(password)[0]
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         reason = "its user, its host or its password is an example" if is_sample else ""

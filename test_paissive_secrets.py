@@ -23593,7 +23593,11 @@ a.txt x://a b:§@h
 a.txt x://a:«b:§»@h
 a.txt x://a:§/x@h
 a.txt x://a:§?x@h
-a.txt x://a:§#x@h
+a.txt x://a:«§#x»@h
+a.txt x://a:«§@x»@h
+a.txt x://a:12345#§@h
+a.txt x://a@b.c:«§»@h
+a.json {"u": "x://a:«§\u0026x»\u0040h"}
 a.txt x://a:§"x@h
 a.txt x://a:§'x@h
 a.txt x://a:§<x@h
@@ -23611,7 +23615,7 @@ a.txt x:/a:§@h
 a.go me:«k3X»@tcp(h:1)/d
 a.go "a.b-c_d:«§»@tcp(h:1)/d"
 a.go x me:«§»@unix(/h)/d @tcp(h)
-a.go me:§@unix(/h)/d
+a.go me:«§»@unix(/h)/d
 a.go me:§@udp(h) @tcp(h)
 a.go a/me:«§»@tcp(h)
 a.go é:§@tcp(h)
@@ -23621,7 +23625,7 @@ a.go me:§'x@tcp(h)
 a.go me:§`x@tcp(h)
 a.go me:§:x@tcp(h)
 a.go me:§ x@tcp(h)
-a.txt x://a:@:§@h
+a.txt x://a:«@:§»@h
 a.txt x://:«§»@
 a.txt x://a.b/c%+~-d:§@h.i-j
 a.txt x://{d64}a:k3X@h
@@ -23631,7 +23635,7 @@ a.go a/{d64}me:§@tcp(h)
 a.go "a{d99}.b-c_d:§@tcp(h:1)/d"
 a.go "a.b{a99}-c_d:§@tcp(h:1)/d"
 a.go a/"e:«§»@tcp(h)
-a.go me:k@3X@tcp(h:1)/d
+a.go me:«k@3X»@tcp(h:1)/d
 a.go m{a63}e:k3X@tcp(h:1)/d
 a.go a/me{d62}:«§»@tcp(h)
 a.go me:k3X{d98}@tcp(h:1)/d
