@@ -5625,6 +5625,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 _MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
 _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
 _MAX_IDLE = 8  # connections to each place
+_DISTRUST_SECONDS = 600.0  # for which no connection is used twice, after a response that none asked for
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -5666,6 +5667,11 @@ def _is_older(index: str, other: str) -> bool:
 class Transport:
     """Requests from many threads to one server, over connections that are kept.
 
+    HTTP has nothing that ties a response to its request but their order. What breaks it is noticed only if it
+    comes before the next request, so all other connections to such a place may be off by one as well: for a
+    while none is used twice. The first response on a new connection can't be another's; a request that is
+    `fresh` gets that one.
+
     A standby node answers reads from its own copy. So each request names the newest state seen here, and a
     node that lags behind it asks the active one.
     https://developer.hashicorp.com/vault/docs/enterprise/consistency
@@ -5673,6 +5679,7 @@ class Transport:
 
     newest = ""  # X-Vault-Index of the newest state that any response named
     closed = False
+    _keeps_after = 0.0  # the monotonic clock's time until which no connection is kept
     _context: Any = None  # of TLS, once it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -5698,12 +5705,15 @@ class Transport:
         repeat: bool = True,
         deadline: float | None = None,
         outcome: str = NOT_DONE,
+        fresh: bool = False,
     ) -> Exchange:
         """Send a request for a quoted path, again where this may help; with `repeat`, twice does no harm.
 
-        `outcome` is that of the same request before, with another token.
+        `outcome` is that of the same request before, with another token. With `fresh`, each attempt has a new
+        connection.
         """
         exchange = Exchange(self, method, body, token, repeat)
+        exchange.fresh = fresh
         exchange.outcome = outcome
         exchange.deadline = deadline or self.new_deadline()
         for attempt in itertools.count():
@@ -5733,15 +5743,30 @@ class Transport:
         trusted = re.split("[ ,]+", self.settings.hosts.lower())
         return host != "" and (spelled in trusted or f"{spelled}:{port}" in trusted)
 
-    def take(self, place: str) -> Any:
-        """Return a connection to "scheme://host": one that is idle and alive, else a new one."""
+    def take(self, place: str, *, fresh: bool = False) -> Any:
+        """Return a connection to "scheme://host": a new one if `fresh`, or if none is idle and alive."""
         with self.lock:
-            idle = self._idle.setdefault(place, [])
-            while idle and _is_stale(idle[-1]):
-                idle.pop()
-            connection = idle.pop() if idle else self._new_connection(place)
+            connection = None if fresh else self._take_idle(place)
+            connection = connection or self._new_connection(place)
             self._busy.add(connection)
         return connection
+
+    def _take_idle(self, place: str) -> Any:
+        """Return an idle connection that may be used, or None."""
+        idle = self._idle.get(place, [])
+        while idle:
+            connection = idle.pop()
+            if not _is_stale(connection):
+                return connection
+            if _has_data(connection):
+                self._distrust()
+                return None
+        return None
+
+    def _distrust(self) -> None:
+        """Use no connection twice from now on, for a while."""
+        self._keeps_after = time.monotonic() + _DISTRUST_SECONDS
+        self._idle = {}
 
     def _new_connection(self, place: str) -> Any:
         """Return a connection that isn't open yet; its context of TLS is that of all others."""
@@ -5759,12 +5784,15 @@ class Transport:
                 connection.set_tunnel(f"{target}:{port}", headers=self.proxy_login)
         return connection
 
-    def give_back(self, connection: Any, *, reusable: bool) -> None:
-        """Keep a connection for the next request, or hang up."""
+    def give_back(self, connection: Any, *, reusable: bool, in_order: bool = True) -> None:
+        """Keep a connection for the next request, or hang up; unless it is `in_order`, keep no other."""
         with self.lock:
             self._busy.discard(connection)
+            if not in_order:
+                self._distrust()
             idle = self._idle.setdefault(connection.place, [])
-            if reusable and len(idle) < _MAX_IDLE and not self.closed:
+            is_trusted = time.monotonic() >= self._keeps_after
+            if reusable and is_trusted and len(idle) < _MAX_IDLE and not self.closed:
                 idle.append(connection)
                 return
         connection.hang_up()
@@ -5793,6 +5821,7 @@ class Exchange:
     may_pass: bool  # whether another attempt may succeed
     deadline: float  # of all attempts, on the monotonic clock
     outcome = NOT_DONE  # of all attempts; UNKNOWN if any of those that failed may have been carried out
+    fresh = False  # whether each attempt has a new connection
     _sent: bool  # whether this attempt may have reached a server
 
     def __init__(
@@ -5884,12 +5913,14 @@ class Exchange:
 
     def perform(self, request: Any) -> Any:
         """Send urllib's request over a connection of ours, and return http.client's response."""
+        from http.client import HTTPException
+
         target, fields = request.selector, {"Host": request.host, **self._fields}
         # For https, a proxy only opens a tunnel, and its login goes no further.
         if self.transport.proxy and request.type == "http":
             target, fields = request.full_url, {**fields, **self.transport.proxy_login}
-        connection = self.transport.take(f"{request.type}://{request.host}")
-        reusable = False
+        connection = self.transport.take(f"{request.type}://{request.host}", fresh=self.fresh)
+        reusable, in_order = False, True
         try:
             connection.deadline = self.deadline
             if connection.sock is None:
@@ -5899,9 +5930,12 @@ class Exchange:
             self._sent = True
             response = self._ask(connection, target, fields)
             raw = response.read()
-            reusable = _is_reusable(connection, response)
+            reusable, in_order = _is_reusable(connection, response), not connection.stream.has_rest
+        except (ValueError, HTTPException):  # it may be the rest of another response
+            in_order = False
+            raise
         finally:
-            self.transport.give_back(connection, reusable=reusable)
+            self.transport.give_back(connection, reusable=reusable, in_order=in_order)
         self.status, self.headers = response.status, response.headers
         self.body = _read_body(response.status, raw)
         return response
@@ -6052,7 +6086,7 @@ def _has_clear_end(headers: Any) -> bool:
 
 
 def _is_stale(connection: Any) -> bool:
-    """Return whether an idle connection has ended, is too old, or has bytes that nobody asked for."""
+    """Return whether an idle connection has ended, is too old, or has received anything."""
     import socket
 
     # Firewalls drop idle connections, and neither end notices.
@@ -6060,10 +6094,18 @@ def _is_stale(connection: Any) -> bool:
         return True
     try:
         connection.sock.settimeout(0)
-        socket.socket.recv(connection.sock, 1)  # below TLS
+        socket.socket.recv(connection.sock, 1, socket.MSG_PEEK)  # below TLS
     except OSError as error:
         return not isinstance(error, BlockingIOError)
     return True
+
+
+def _has_data(connection: Any) -> bool:
+    """Return whether an idle connection has a response that nobody asked for, and not only the end of TLS."""
+    with suppress(OSError):
+        connection.sock.settimeout(0)
+        return bool(connection.sock.recv(1))
+    return False
 
 
 class _Receiver(io.RawIOBase):
@@ -6447,13 +6489,16 @@ class Session:
             new.held, new._lease, new._is_looked_up = self.held, self._lease, self._is_looked_up
         return new
 
-    def call(self, method: str, path: str, body: Json | None = None, *, repeat: bool = True) -> Exchange:
+    def call(
+        self, method: str, path: str, body: Json | None = None, *, repeat: bool = True, fresh: bool = False
+    ) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
+        call = partial(self.transport.call, method, path, body, repeat=repeat, fresh=fresh)
         if self.held is None:
             self.token()  # which has a time of its own
         deadline = self.transport.new_deadline()
         token = self.token(deadline)
-        response = self.transport.call(method, path, body, token=token, repeat=repeat, deadline=deadline)
+        response = call(token=token, deadline=deadline)
         # By a policy, or for an unknown token; in both cases, it wasn't carried out.
         if response.status != 403:
             return response
@@ -6464,8 +6509,7 @@ class Session:
             if response.outcome == UNKNOWN:
                 raise doubtful_error(error) from None
             raise
-        outcome = response.outcome
-        return self.transport.call(method, path, body, token=self.token(), repeat=repeat, outcome=outcome)
+        return call(token=self.token(), outcome=response.outcome)
 
     def token(self, deadline: float | None = None) -> str:
         """Return the token; the first caller logs in, the first one once it is due renews it."""
@@ -7170,17 +7214,23 @@ class VaultStore(Store):
             self._mounts.asked_at = time.monotonic()
         return mounts
 
-    def _find(self, path: str, version: int | None = None, kv: int = 0) -> _Secret:
-        """Return a secret; before it counts as absent, ask for the mounts again."""
+    def _find(
+        self, path: str, version: int | None = None, kv: int = 0, fresh: Container[int] = ()
+    ) -> _Secret:
+        """Return a secret; before it counts as absent, ask for the mounts again.
+
+        It is read over a new connection if its version of KV is among `fresh`.
+        """
         kv = kv if version is None else 2
         place = self._locate(path, kv)
         mounts = self._mounts.versions
-        secret = self._fetch(place, version)
+        secret = self._fetch(place, version, fresh=place.kv in fresh)
         if (
             self._mounts.versions is not mounts and self._locate(path, kv) != place
             # `_call` forgets the mounts where they may have changed.
         ):
-            secret = self._fetch(self._locate(path, kv), version)
+            place = self._locate(path, kv)
+            secret = self._fetch(place, version, fresh=place.kv in fresh)
         return secret
 
     def _find_stage(self, path: str) -> tuple[str, int | None]:
@@ -7189,7 +7239,7 @@ class VaultStore(Store):
         base = base_of_stage(path)
         if path.endswith(STAGES["pending"]):
             return path, None
-        number = self._find(base).version - 1
+        number = self._find(base, fresh={2}).version - 1
         if number < 1:
             raise not_found_error(path, "Vault")
         return base, number
@@ -7219,15 +7269,18 @@ class VaultStore(Store):
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
-    def _fetch(self, place: _Path, version: int | None = None) -> _Secret:
-        """Read what is at a place, or a version of it; nothing there is no error yet."""
-        if self._documents is None or version is not None:
-            return self._fetch_now(place, version)
+    def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
+        """Read what is at a place, or a version of it; nothing there is no error yet.
+
+        A write that depends on what is read asks for it `fresh`, over a new connection.
+        """
+        if self._documents is None or version is not None or fresh:
+            return self._fetch_now(place, version, fresh=fresh)
         if place not in self._documents:
             self._documents[place] = self._fetch_now(place)
         return self._documents[place]
 
-    def _fetch_now(self, place: _Path, version: int | None = None) -> _Secret:
+    def _fetch_now(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read what is at a place from the server."""
         if not place.kv:
             return _Secret(self._read_leased(place.at("")), place)
@@ -7235,7 +7288,7 @@ class VaultStore(Store):
             raise BadValue("there is no such version", hint="they are counted from 1")
         query = {"version": version} if version else None
         # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
-        return _Secret(self._call("read", place.at("data"), query, ok=[404]), place)
+        return _Secret(self._call("read", place.at("data"), query, ok=[404], fresh=fresh), place)
 
     def _read_leased(self, path: str) -> Exchange:
         """Read a path once in two thirds of its lease: user and password belong together."""
@@ -7257,7 +7310,9 @@ class VaultStore(Store):
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
         revived: Json = {}  # what was written after others deleted it
         for attempt in range(_CAS_TRIES):
-            secret = self._find(path, kv=1)
+            # A PATCH copies no field, and depends on the version.
+            fresh = {1} if change.patch and self._may_patch else {1, 2}
+            secret = self._find(path, kv=1, fresh=fresh)
             old = {
                 key: value
                 for key, value in (secret.fields or {}).items()
@@ -7311,7 +7366,7 @@ class VaultStore(Store):
         """Return the version that a request has written; raise _Overtaken if it has written none."""
         if response.outcome == DONE:
             version = int(json_number(response.data.get("version")))
-            if version < 1:
+            if version < 1 or (cas and version != cas + 1):
                 raise doubtful_error(not_vault_error())
             return version
         if response.outcome == NOT_DONE:
@@ -7328,7 +7383,7 @@ class VaultStore(Store):
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Fetch after a write; an error says that this may have been carried out."""
         try:
-            return self._fetch(place, version)
+            return self._fetch(place, version, fresh=True)
         except SecretsError as error:
             raise doubtful_error(error) from None
 
@@ -7346,13 +7401,20 @@ class VaultStore(Store):
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         """Delete, undelete or destroy a version of a whole secret, whatever field the name has."""
-        secret = self._fetch(self._versioned(name), version)
+        secret = self._fetch(self._versioned(name), version, fresh=True)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
         self._call("update", secret.place.at(kind), {"versions": [secret.version]})
 
     def _call(
-        self, needs: str, path: str, sent: Json | None = None, *, repeat: bool = True, ok: Sequence[int] = ()
+        self,
+        needs: str,
+        path: str,
+        sent: Json | None = None,
+        *,
+        repeat: bool = True,
+        ok: Sequence[int] = (),
+        fresh: bool = False,
     ) -> Exchange:
         """Make a request that needs a capability; raise unless it succeeds, is `ok`, or `cas` was wrong."""
         method, target = _METHODS.get(needs, "POST"), url_path(path)
@@ -7362,7 +7424,7 @@ class VaultStore(Store):
         elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        response = self._session.call(method, target, sent, repeat=repeat)
+        response = self._session.call(method, target, sent, repeat=repeat, fresh=fresh)
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):

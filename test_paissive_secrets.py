@@ -10282,6 +10282,25 @@ def test_interim_responses_are_read_past_and_their_connection_is_used_no_more(st
     assert server.connections == 3
 
 
+UNASKED = [http(), http()]  # in two segments
+MISFRAMED = http(ANSWER, 200, "Content-Length: 1")
+
+
+@pytest.mark.parametrize("answer", [b"".join(UNASKED), UNASKED, MISFRAMED, b"nonsense\r\n\r\n"])
+def test_after_a_response_out_of_order_no_connection_is_used_twice_for_ten_minutes(stub, frozen, answer):
+    server = stub(http(), http(), answer, http())
+    store = server.store(max_retries=0)
+    assert (store.get("a"), store.get("a"), server.connections) == ("v", "v", 1)
+    with contextlib.suppress(ps.Unavailable):
+        store.get("a")
+    [idle] = store._session.transport._idle.values()
+    eventually(lambda: all(map(ps._is_stale, idle)))  # the second segment has come
+    for frozen.at, is_kept in ((0, False), (599, False), (601, True)):
+        store.get("a")  # which may also ask about the token
+        before = server.connections
+        assert (store.get("a"), server.connections == before) == ("v", is_kept)
+
+
 def test_interim_responses_count_towards_the_limits_of_size_and_time(stub, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_RESPONSE", 5000)
     endless = stub(lambda request: [b"".join(INTERIM) * 100, http()])
@@ -13673,6 +13692,33 @@ class Adversary:
 
     def second(self, whole):
         return whole + self.dice.choice(self.earlier)
+
+
+@pytest.mark.parametrize("kv", ["1", "2"])
+def test_a_secret_is_changed_from_what_it_held_even_if_a_connection_is_off_by_one(stub, kv):
+    previous = {}  # the answer on each connection
+
+    def answer(request):
+        fields = {"id": request.split()[1].decode()[-1]}
+        data = fields if kv == "1" else {"data": fields, "metadata": {"version": 1}}
+        late, previous[server.connections] = previous.get(server.connections), http_json({"data": data})
+        return late or previous[server.connections]
+
+    server = stub(answer)
+    server.kv, store = kv, server.store(max_retries=0)
+    store._may_patch = False  # or the server would merge the fields
+    assert store.get("a#id") == "a"
+    with contextlib.suppress(ps.Unavailable):
+        store.set("b#x", "y")
+    [written] = [
+        json.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests if b"POST" in request
+    ]
+    assert written.get("data", written) == {"id": "b", "x": "y"}
+
+
+def test_an_answer_that_names_another_version_acknowledges_no_write(stub):
+    store = stub(http_json({"data": {"version": 7}})).store(max_retries=0)
+    assert "unknown" in refusal(lambda: store.set_fields("app", {"a": "b"}, cas=1))
 
 
 @pytest.mark.slow
