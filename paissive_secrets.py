@@ -7925,8 +7925,10 @@ class Snapshot:
 class Resolver:
     """Put values in place of references; a step that is already on the trail is a cycle."""
 
-    def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None, escape: str = "$") -> None:
+        """What `$${` in texts that may hold references becomes begins with `escape`."""
         self._snapshot = snapshot
+        self._escape = escape
         self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
         self._resolved: dict[_Place, str] = {}
         self.values: set[str] = set()  # every value that was put in, for masking
@@ -7942,7 +7944,7 @@ class Resolver:
         def value(match: re.Match[str]) -> str:
             nonlocal size
             if match[0].startswith("$$"):
-                return match[0][1:]
+                return self._escape + match[0][2:]
             found = self._value(match[1], store, trail)
             size += len(found)
             if size > _MAX_RESOLVED:
@@ -7993,7 +7995,7 @@ class Resolver:
             stored = value
             if store.references_to_follow(name):
                 value = self.text(value, store, name, (*trail, step))
-            report_secret(store, name, stored, value)
+            report_secret(store, name, stored, value.replace(self._escape, "$"))
             self._resolved[step] = value
             self.values.add(value)
             self.sources.append((store, name))
@@ -10274,7 +10276,11 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 # === Provided environment ===
 # The variables that a command gets, and that load_env adds to this process: our own, those of the dotenv file
 # and the store's secrets. References are resolved in our own variables and in the dotenv file; what a store
-# holds is data.
+# holds is data. Escaped references stay escaped, since programs of ours resolve their own environment again.
+
+_KEPT_ESCAPE = (
+    "\ud800"  # in place of `$$`, until it is known that no other text looks like a reference; not UTF-8
+)
 
 
 def load_env(*names: str, backend: Source = None, override: bool = False) -> None:
@@ -10331,7 +10337,7 @@ def environment_with_secrets(
         if variable in plain:
             continue
         where = "the command line" if variable in secrets else variable
-        resolver = Resolver(snapshot, missing)
+        resolver = Resolver(snapshot, missing, _KEPT_ESCAPE)
         environment[variable] = resolver.text(text, store, where)
         masked[variable] = values_to_mask(resolver)
     raise_missing(missing)
@@ -10341,14 +10347,14 @@ def environment_with_secrets(
         known = {**environment, **(os.environ if keep_variables else {})}
         for variable, text in composed_values(store, manager, known).items():
             environment[variable] = text
-            masked[variable] = {text}
+            masked[variable] = _in_both_forms({text})
     for name, value in several.items():
         masked[variable_name(name)] = {value, *filter(maskable, store.credentials())}
         if not base_of_stage(name):  # which are only masked
             environment[variable_name(name)] = value
     for variable, text in environment.items():
         if variable not in plain:
-            _check_passable(text, variable)
+            environment[variable] = _passable(text, variable)
     return environment, masked
 
 
@@ -10424,19 +10430,25 @@ def composed_values(store: Store, manager: SecretsManager, environment: Mapping[
 
 def values_to_mask(resolver: Resolver) -> set[str]:
     """Return the values that it put in, their stages, and what opens their stores."""
-    values = resolver.values
+    values = _in_both_forms(resolver.values)
     for store, name in resolver.sources:
         values.update(resolver.stages(store, name).values(), filter(maskable, store.credentials()))
     return values
 
 
-def _check_passable(text: str, variable: str) -> None:
-    """Raise BadValue for a text that a command would not get as it is, or would follow."""
+def _in_both_forms(values: Iterable[str]) -> set[str]:
+    """Return values as a command gets them, and as a program of ours resolves them."""
+    return {value.replace(_KEPT_ESCAPE, form) for value in values for form in ("$", "$$")}
+
+
+def _passable(text: str, variable: str) -> str:
+    """Return the text for a command, or raise BadValue if it wouldn't get it as it is, or would follow it."""
     hint = "name the secrets that the command needs, without it"
     reject_reference(text, f"the value for {variable}", hint)
+    passed = text.replace(_KEPT_ESCAPE, "$$")
     with suppress(UnicodeEncodeError):
-        if b"\0" not in os.fsencode(text):
-            return
+        if b"\0" not in os.fsencode(passed):
+            return passed
     raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
 
 

@@ -18159,6 +18159,38 @@ def test_a_mounted_file_that_can_not_be_read_is_an_error_only_if_it_is_asked_for
     assert ps.redact("x", "env") == "x"
 
 
+ESCAPED = {  # what a command gets: the same text, which means the same to a program of ours
+    "$${secret:A}": "$${secret:A}",
+    "a$${secret:A}b${secret:B_TOKEN}": f"a$${{secret:A}}b{CANARY}",
+    "$$${secret:A}": "$$${secret:A}",
+    "$${secret:A}secret:B_TOKEN": "$${secret:A}secret:B_TOKEN",
+}
+
+
+@pytest.mark.parametrize("text", ESCAPED)
+@pytest.mark.parametrize("where", ["variable", "dotenv"])
+def test_an_escaped_reference_means_the_same_in_a_command(text, where, say, monkeypatch):
+    Path(".env").write_text(f"B_TOKEN={CANARY}\n" + (f"X_TOKEN='{text}'\n" if where == "dotenv" else ""))
+    if where == "variable":
+        monkeypatch.setenv("X_TOKEN", text)
+    environment, masked = ps.environment_with_secrets(ps.EnvironmentStore())
+    assert environment["X_TOKEN"] == ESCAPED[text]
+    meaning = ps.get_secret("X_TOKEN")
+    assert {meaning, ESCAPED[text]} <= masked["X_TOKEN"]
+    monkeypatch.setenv("X_TOKEN", environment["X_TOKEN"])
+    assert ps.get_secret("X_TOKEN") == meaning
+
+
+# ids: pytest puts them into a variable
+@pytest.mark.parametrize("value", ["$${secret:A}", "${secret:A}", "secret:A", "$"], ids=range(4))
+def test_a_value_that_a_command_would_take_for_a_reference_is_not_passed_on(value, monkeypatch):
+    store = ps.MemoryStore()
+    store.set_all({"B": value, "C": "{secret:E}"})
+    monkeypatch.setenv("X", "${secret:B}${secret:C}$${secret:D}")
+    said = "BadValue: the value for X would be followed as a reference"
+    assert refusal(ps.environment_with_secrets, store, ["C"]).startswith(said)
+
+
 # === Processes ===
 
 SAFE = "correct-horse-" + "battery"  # a value for commands, which no output may show
