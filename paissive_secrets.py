@@ -11023,10 +11023,10 @@ class RedactingFilter:
         return True
 
     def redact_record(self, record: Any, *, variables: bool = False, keep_exception: bool = True) -> None:
-        """Redact a record; with `variables`, those of its exception are for handlers to show, too.
+        """Redact a record, or withhold what can't be redacted.
 
-        Without `keep_exception`, only the exception's report stays. What
-        can't be redacted is withheld.
+        With `variables`, those of its exception count as well. Without
+        `keep_exception`, only the exception's report stays.
         """
         try:
             self._redact_fields(record)
