@@ -12943,8 +12943,10 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
 
 _KUBE_REACH = MAX_AHEAD // 2  # bytes of an object before its kind, and after it
 _KUBE_KIND = lazily(rb"""kind\\?["']?\s?:\s?\\?["']?Secret(?!\w)""")
+_KUBE_NO_ENTRY = rb"[ \t]{0,200}(?:#[^\n]{0,200}|\{\{[^\n]{0,200}|\r?)\n"  # but a comment or a line for Helm
 _KUBE_DATA = lazily(
-    rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?(?:(\{)|(?:#[^\n]{0,200}|\r?)\n([ \t]{1,200}))"""
+    rb"""(?<![\w.-])(data|stringData)\\?["']?\s?:[ \t]?"""
+    rb"(?:(\{)|(?:#[^\n]{0,200}|\r?)\n(?:" + _KUBE_NO_ENTRY + rb"){0,50}([ \t]{1,200})(?=[^\s#{]))"
 )
 _KUBE_ENTRY = (
     rb"""\\?["']?([\w.-]{1,253})\\?["']?:[ \t]{0,9}\\?["']?([^\s"'\\{}\[\],|>&*!%@`#<$][^\s"'\\,}]{3,})"""
@@ -12965,13 +12967,33 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return where the object begins and ends: at `---`, or at the `apiVersion` of the next."""
+    """Return where the object begins and ends, at most 8 KiB from its kind.
+
+    It begins at the last `---` or `apiVersion` before its kind, and ends at the first of them that isn't
+    nested in it.
+    """
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
     if version < 0:
         return begin, end
-    return version, find_or_end(text, b"apiVersion", kind, end)
+    return version, _next_version(text, version, kind, end)
+
+
+def _next_version(text: bytes, version: int, kind: int, end: int) -> int:
+    """Return where the next object's `apiVersion` is: one in more braces or columns is an owner's, say."""
+    column = version - text.rfind(b"\n", 0, version)
+    depth = 0
+    before = version
+    at = find_or_end(text, b"apiVersion", kind, end)
+    while at < end:
+        depth += text.count(b"{", before, at) - text.count(b"}", before, at)
+        line = text.rfind(b"\n", version, at)
+        if depth <= 0 and (line < 0 or at - line <= column):
+            break
+        before = at
+        at = find_or_end(text, b"apiVersion", at + 1, end)
+    return at
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
@@ -12982,7 +13004,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
     else:
         start = data.start(3)
         indent = len(data[3])
-        close = re.compile(rb"(?m)^[ \t]{0,%d}[^\s#]" % (indent - 1)).search(text, start, end)
+        close = re.compile(rb"(?m)^[ \t]{0,%d}(?!\{\{)[^\s#]" % (indent - 1)).search(text, start, end)
         end = close.start() if close else end
         begin = rb"(?m)^[ \t]{%d}(?=\S)" % indent
     return re.compile(begin + _KUBE_ENTRY).finditer(text, start, end), end

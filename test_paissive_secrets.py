@@ -24085,6 +24085,31 @@ def test_secrets_of_kubernetes_are_found_under_any_name():
         assert [(m.line, m.confidence) for m in matches] == [(line, "medium") for line in lines], text
 
 
+@pytest.mark.parametrize(
+    "between",
+    ["\n", "# a note\n", "{{- if .Values.x }}\n", "  {{- if .Values.x }}\n", "  # a note\n", " \r\n\n"],
+)
+def test_lines_that_are_no_entries_hide_none_of_a_secret_of_kubernetes(between):
+    entries = [f"  entry-{n}: {base64_of(LOGIN + str(n))}\n" for n in range(2)]
+    head = "apiVersion: v1\nkind: Secret\ndata:\n"
+    text = head + between + between.join(entries) + "metadata:\n  uid: " + base64_of(LOGIN)
+    assert found(text, "templates/a.yaml") == ["kubernetes-secret"] * 2
+
+
+def test_owners_of_a_secret_of_kubernetes_do_not_end_it():
+    owners = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name} for name in "ab"]
+    metadata = {"name": "x", "ownerReferences": owners}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"entry": base64_of(LOGIN)}}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"entry": base64_of(LOGIN)}}
+    for indent in (None, 1, 4):
+        assert found(json.dumps([secret, config], indent=indent), "a.json") == ["kubernetes-secret"], indent
+    owner = "    - apiVersion: apps/v1\n      kind: Deployment\n"
+    head = f"- apiVersion: v1\n  kind: Secret\n  metadata:\n    ownerReferences:\n{owner * 2}"
+    data = f"  data:\n    entry: {base64_of(LOGIN)}\n"
+    text = f"items:\n{head}{data}- apiVersion: v1\n  kind: ConfigMap\n{data}"
+    assert found(text, "a.yaml") == ["kubernetes-secret"]
+
+
 def test_a_word_in_a_secret_of_kubernetes_is_a_password_only_by_its_name():
     for name, confidence in (("project", "low"), ("password", "medium")):
         text = json.dumps(manifest("Secret", stringData={name: "postgres"}))
