@@ -12811,10 +12811,19 @@ _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
 _MIN_COLUMN = 16  # bytes of a key or a token in a row of SQL
-_ROW_BEGIN = lazily(rb"\s{0,40},?\s{0,40}\(")
+_REMARKS = rb"\s{0,40}(?:--[^\n]{0,300}\n\s{0,40}){0,9}"
+_ROW_BEGIN = lazily(_REMARKS + rb",?" + _REMARKS + rb"\(")
 _ITEM = lazily(  # of a row, with what follows it
-    rb"\s{0,40}(?:[NnEe]?'((?:[^'\\\n]|\\.|''){0,300})'|[^,()'\n]{0,200}(?:\([^()\n]{0,200}\))?)\s{0,40}[,)]"
+    rb"\s{0,40}(?:(?:[NnEe]|_\w{1,20})?'((?:[^'\\\n]|\\.|''){0,300})'(?:::[\w .]{1,40})?"
+    rb"|[^,()'\n]{0,200}(?:\([^()\n]{0,200}\))?)\s{0,40}[,)]"
 )
+_STRING = rb"'(?:[^'\\]|\\.){0,8000}'"  # of SQL; '' is the end of one and the beginning of the next
+_OTHER_ITEM = lazily(  # a long string or one of bytes, or a call, for instance
+    rb"(?s)(?:[^,()']|" + _STRING + rb"|\((?:[^()']|" + _STRING + rb"|\([^()]{0,200}\)){0,999}\)){0,999}[,)]"
+)
+_ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
+_MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
+_MAX_JUDGED = 1000  # values of a statement
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 
 
@@ -12869,22 +12878,42 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
     if not _INSERT.search(table[-120:]) or not any(map(kind_of_raw_name, names)):
         return (), at
     spans: list[Span] = []
+    sure = 0
     row = _ROW_BEGIN.match(text, at)
-    while row and len(spans) < MAX_ITEMS:
-        at = row.end()
-        for name in names:
-            item = _ITEM.match(text, at)
-            if not item:
-                return spans, at
-            at = item.end()
-            kind = kind_of_raw_name(name)
-            # Shorter ones are ids, of a token for instance.
-            if kind and item[1] and len(item[1]) >= (1 if kind == "pass" else _MIN_COLUMN):
-                after = latin1(rest_of_line(text, item.end(1)))
-                named = (kind, latin1(name), "=", "'", latin1(item[1]), "source")
-                spans.append(judge_candidate(Candidate(*item.span(1), *named, after=after)))
-        row = _ROW_BEGIN.match(text, at)
+    while row and sure < MAX_ITEMS and len(spans) < _MAX_JUDGED:
+        values, end = _row_values(text, row.end(), len(names))
+        found = [*filter(None, map(partial(_judge_in_row, text), names, values))]
+        spans += found
+        sure += sum(span.confidence in ("medium", "high") for span in found)
+        at = end or row.end()
+        row = _ROW_BEGIN.match(text, end) if end else None
     return spans, at
+
+
+def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]], int]:
+    """Return values of a row, with a group for what is in a plain string, and the row's end, or 0."""
+    values: list[re.Match[bytes]] = []
+    while len(values) < count:
+        value = _ITEM.match(text, at) or _OTHER_ITEM.match(text, at, at + _MAX_IN_ROW)
+        if not value:
+            break
+        values.append(value)
+        at = value.end()
+        if value[0].endswith(b")"):
+            return values, at
+    end = _ROW_END.search(text, at, at + _MAX_IN_ROW)
+    return values, end.end() if end and end[0] == b")" else 0
+
+
+def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | None:
+    kind = kind_of_raw_name(column)
+    string = value[1] if value.lastindex else b""
+    # Shorter ones are ids, of a token for instance.
+    if not kind or not string or len(string) < (1 if kind == "pass" else _MIN_COLUMN):
+        return None
+    after = latin1(rest_of_line(text, value.end(1)))
+    named = (kind, latin1(column), "=", "'", latin1(string), "source")
+    return judge_candidate(Candidate(*value.span(1), *named, after=after))
 
 
 def _web_key(text: bytes, at: int) -> Detected:

@@ -23635,15 +23635,15 @@ a.sql INSERT INTO t (pas·sword) VALUES ('«§»')⋯⋯ ,('§')
 a.sql INSERT INTO t (pas·sword) VALUES ('«§»'),⋯⋯ ('§')
 a.sql INSERT INTO t (a, pas·sword) VALUES (⋯⋯1⋯⋯,⋯⋯'«§»'⋯⋯)
 a.sql INSERT INTO t (a, pas·sword) VALUES ({d200}, '«§»')
-a.sql INSERT INTO t (a, pas·sword) VALUES ({d201}, '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES ({d201}, '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES (f({d200}), '«§»')
-a.sql INSERT INTO t (a, pas·sword) VALUES (f({d201}), '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (f({d201}), '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES (f(), '«§»')
-a.sql INSERT INTO t (a, pas·sword) VALUES (f(g()), '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (f(g()), '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES ('', '«§»')
 a.sql INSERT INTO t (a, pas·sword) VALUES ('{a300}', '«§»')
-a.sql INSERT INTO t (a, pas·sword) VALUES ('{a300}x', '§')
-a.sql INSERT INTO t (a, pas·sword) VALUES ('a¶b', '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES ('{a300}x', '«§»')
+a.sql INSERT INTO t (a, pas·sword) VALUES ('a¶b', '«§»')
 a.sql INSERT INTO t (pas·sword, a) VALUES ('«§»', NULL), (NULL, '§'), ('', 1), ('«§»', 'a')
 a.sql INSERT INTO t (pas·sword) x VALUES ('§')
 a.sql INSERT INTO t (pas·sword VALUES ('§')
@@ -23654,9 +23654,9 @@ a.sql INSERT INTO ¶users (id, [name], "pas·sword") VALUES (1, 'a', '«§»')
 a.sql INSERT INTO t{d80} (a, pas·sword) VALUES (1, '§') (2, '§')
 a.sql INSERT INTO t (pas·sword) VALUES (E'«§»'), (n'«§»'), (e'«§»')⇥, (N'«§»'), (x'§')
 a.sql INSERT INTO t (a, pas·sword) VALUES (1, '¶'); (2, '§')
-a.sql INSERT INTO t (a, pas·sword) VALUES (now(1, 2¶), '§'), (x + y, '§'), (, '§')
+a.sql INSERT INTO t (a, pas·sword) VALUES (now(1, 2¶), '«§»'), (x + y, '«§»'), (, '«§»')
 a.sql insert ignore into `users`(`pas·sword`) values (⋯⋯ '§')
-a.sql INSERT INTO t¶(a,¶ pas·sword)¶VALUES¶ (1, .'§'),¶ (2, '§')
+a.sql INSERT INTO t¶(a,¶ pas·sword)¶VALUES¶ (1, .'§'),¶ (2,'«§»')
 a.sql INSERT INTO t¶(a,¶ pas·sword)¶VALUES¶ (1, '«§»'),¶ ({a199}2, '«§»')
 a.sql INSERT INTO t (a, [pas·sword]) VALUES (1, '§'⋯⋯ )
 a.sql INSERT INTO t ({L300}, pas·sword) VALUES (1_ '§')
@@ -23904,7 +23904,7 @@ a.txt -----BEGIN PRIVATE KE·Y-----¶Abc: {d150}¶{B31}¶{B18}¶-----END PRIVATE
 a.sql INSERT INTO t (a, pass·word) VALUES ('a\', '§')
 a.sql INSERT INTO t (a, b, pass·word) VALUES (x, y, '«§»')
 a.sql INSERT INTO t (a, pass·word) VALUES (x), '§')
-a.sql INSERT INTO t (a, pass·word) VALUES (x¶y, '§')
+a.sql INSERT INTO t (a, pass·word) VALUES (x¶y, '«§»')
 a.sql INSERT INTO t (a, pass·word) VALUES (f(g(x), '§')
 = json-web-key
 a.json "{\\\"kty\\\":\\\"oct\\\",\\\"k\\\":\\\"«{W16}»\\\"}"
@@ -24188,6 +24188,42 @@ def test_rows_that_sql_inserts_have_the_names_of_their_columns():
         matches = scanned(head + rows + ";", "seed.sql")
         assert [m.line for m in matches if m.confidence != "low"] == lines, rows
     assert found(f"{head}('{LOGIN}!', '{LOGIN}?', NULL);", "seed.sql") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'{}'::jsonb",
+        "_utf8'x'",
+        "X'00ff'",
+        f"'{'x ' * 400}'",
+        "'it''s'",
+        "f(g(1), ')', 2)",
+        "",
+    ],
+)
+def test_a_value_of_sql_that_is_not_a_short_string_hides_no_other(value):
+    head = "INSERT INTO users (id, password, note) VALUES "
+    for rows in (f"({value}, '{LOGIN}!', 1)", f"(1, NULL, {value}), (2, '{LOGIN}!', {value})"):
+        assert found(f"{head}{rows};\n", "seed.sql") == ["password"], rows
+
+
+def test_neither_a_remark_nor_a_row_of_another_length_ends_what_sql_inserts():
+    head = "INSERT INTO users (id, password) VALUES\n"
+    for before in (
+        "-- the first\n",
+        "(1), ",
+        "(1, NULL, 'x', 2), ",
+        "(f(g(h(1))), 'x'), ",
+        "(1, NULL), -- one\n  -- two\n",
+    ):
+        assert found(f"{head}{before}(2, '{LOGIN}!');\n", "seed.sql") == ["password"], before
+
+
+def test_weak_values_that_sql_inserts_do_not_use_up_the_bound():
+    rows = ", ".join(f"('{value}')" for value in ["changeme"] * 2 * ps.MAX_ITEMS + [LOGIN + "!"])
+    findings = scanned(f"INSERT INTO users (password) VALUES {rows};\n", "seed.sql")
+    assert [match.rule.id for match in findings if match.confidence in ("medium", "high")] == ["password"]
 
 
 def test_a_value_that_sql_inserts_is_named_without_quotes_and_knows_what_follows_it():
