@@ -12360,7 +12360,7 @@ def _sets_value(c: Candidate) -> bool:
 
 
 def _counts_up(value: str) -> bool:
-    """Return whether more than half of it goes on from digit to digit, or from letter to letter."""
+    """Return whether runs of 12 that go on from digit to digit, or from letter to letter, are over half."""
     lowered = value.lower()
     by_turns = lowered[::2], lowered[1::2]  # as in 1a2b3c
     return any(2 * sum(map(len, _COUNTING.findall(text))) > len(text) for text in (lowered, *by_turns))
@@ -15597,11 +15597,10 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     for variable, backend in store.moved().items():
         if variable in map(variable_name, manager.list_secrets(backend=backend)):
             known.add(variable)
+    known.difference_update(name for name, value in os.environ.items() if not value)  # they hide the store's
     for name, value in os.environ.items():
         if value:
             known.update((name, name.removesuffix("_FILE")))
-        else:
-            known.discard(name)  # which hides the store's
     return known
 
 
