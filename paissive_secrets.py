@@ -9759,9 +9759,10 @@ class SecretRotation:
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
-        policies.store.get(name)  # it must exist
+        _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
+            _warn_of_dropped_steps(name, before, policy)
             # The same once more brings back the functions, with which a killed rotation is resumed.
             if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
                 if revoke is None:
@@ -9963,6 +9964,7 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             self._check_policy(current)
+            _check_replaceable_by(self.policy.get("generate"), self._name, current or "")
             value = self._run("generate", current)
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         self._known.add(value)
@@ -10206,6 +10208,25 @@ class _LastErrors:
             while data := file.read(1 << 16):
                 self._tail = (self._tail + self._masker.feed(data))[-_SHOWN_BYTES:]
         self._tail += self._masker.feed(b"", is_end=True)
+
+
+def _check_replaceable_by(generator: Any, name: str, current: str) -> None:
+    """Raise BadValue if a token would take the place of a value that holds more than that."""
+    if isinstance(generator, (list, dict)):  # it gets the current value
+        return
+    is_url = any(passwords_in(current)) or re.match(r"\w[\w+.-]*://", current)
+    if is_url or re.match(r"\s*\{", current) or "-----BEGIN " in current:
+        problem = f"a generated token can't replace {show(name)}, which is a URL, JSON or a key"
+        raise BadValue(problem, hint="use --generate command:CMD, which gets the current value on stdin")
+
+
+def _warn_of_dropped_steps(name: str, before: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+    """Warn if a new policy lacks a step of the one that it replaces."""
+    dropped = [kind for kind in ("apply", "verify", "revoke") if before.get(kind) and not policy[kind]]
+    if isinstance(before.get("generate"), (list, dict)) and not isinstance(policy["generate"], (list, dict)):
+        dropped.insert(0, "generate")
+    if dropped:
+        warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
 
 
 def _step(kind: str, step: Any) -> Any:

@@ -17459,6 +17459,36 @@ def test_rotate_rollback_swaps_the_values_and_rotate_drop_forgets_the_previous_o
     assert rotate("drop", "A_TOKEN")[0] == 1
 
 
+STRUCTURED = [
+    "postgres://db/app",
+    "Server=db;Password=" + CANARY,
+    '{"user": "a"}',
+    "-----BEGIN " + "X-----\nx",
+]
+
+
+@pytest.mark.parametrize("value", STRUCTURED)
+def test_no_token_takes_the_place_of_what_holds_more_than_a_token(rotate, say, value):
+    assert say("set", "A_TOKEN", stdin=value)[0] == 0
+    problem = "a generated token can't replace 'A_TOKEN', which is a URL, JSON or a key"
+    hint = "use --generate command:CMD, which gets the current value on stdin\n"
+    assert rotate("schedule", "A_TOKEN") == (2, f"{problem}; {hint}")
+    assert rotate("schedule", "A_TOKEN", "--generate", "command:cat; echo 2") == (0, "")
+
+
+def test_a_value_that_became_a_url_since_it_was_scheduled_is_not_replaced_by_a_token(rotate, say):
+    rotate("schedule", "A_TOKEN", "--every", "0s")
+    say("set", "A_TOKEN", stdin=STRUCTURED[0])
+    assert rotate("now", "A_TOKEN")[0] == 2
+    assert say("get", "A_TOKEN") == (0, STRUCTURED[0])
+
+
+def test_a_new_schedule_names_the_steps_that_it_drops(rotate):
+    rotate("schedule", "A_TOKEN", "--generate", "command:cat", "--apply", "true", "--revoke", "true")
+    dropped = "warning: the new policy of 'A_TOKEN' lacks what the old one had: generate, revoke\n"
+    assert rotate("schedule", "A_TOKEN", "--apply", "true", "--verify", "true") == (0, dropped)
+
+
 def test_rotate_unschedule_ends_what_rotate_schedule_began(rotate, clock):
     assert rotate("schedule", "A_TOKEN", "--keep-previous", "7d") == (0, "")
     assert rotate("unschedule", "A_TOKEN") == (0, "")
