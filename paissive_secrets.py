@@ -6051,6 +6051,8 @@ def _response_class() -> Any:
     from http.client import HTTPResponse
 
     class Response(HTTPResponse):
+        fp: Any = None  # until it has a stream: its destructor looks for one
+
         def begin(self) -> None:
             """Read the head of the response that isn't an interim one (RFC 9110, section 15.2)."""
             super().begin()
