@@ -10301,9 +10301,7 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 # and the store's secrets. References are resolved in our own variables and in the dotenv file; what a store
 # holds is data. Escaped references stay escaped, since programs of ours resolve their own environment again.
 
-_KEPT_ESCAPE = (
-    "\ud800"  # in place of `$$`, until it is known that no other text looks like a reference; not UTF-8
-)
+_KEPT_ESCAPE = "\udbff\ud800"  # in place of `$$`, until all else is checked; no text from UTF-8 has it
 
 
 def load_env(*names: str, backend: Source = None, override: bool = False) -> None:
