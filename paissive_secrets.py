@@ -15623,6 +15623,8 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     for variable, backend in store.moved().items():
         if variable in map(variable_name, manager.list_secrets(backend=backend)):
             known.add(variable)
+    with suppress(Moved):  # one of them needs what the store lacks
+        known.update(composed_values(store, manager, dict.fromkeys(known, "a value")))
     known.difference_update(name for name, value in os.environ.items() if not value)  # they hide the store's
     for name, value in os.environ.items():
         if value:

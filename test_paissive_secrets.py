@@ -29414,6 +29414,15 @@ def asking(folder):
     return folder
 
 
+def test_check_of_the_file_store_counts_what_run_composes_of_it_as_there(shop, say):
+    Path("app.py").write_text("import os\nos.environ['DB_URL'], os.environ['API_KEY'], os.environ['X_KEY']\n")
+    assert say("check", "app.py", "--backend", "file")[1].splitlines()[0].split() == [
+        "missing",
+        "X_KEY",
+        "app.py:2",
+    ]
+
+
 def test_check_counts_a_value_that_takes_in_a_moved_secret_as_there(shop, say):
     Path("app.py").write_text('import os\nos.environ["DB_URL"]\nos.environ["ABSENT_TOKEN"]\n')
     status, said = say("check", "app.py")
