@@ -4156,9 +4156,8 @@ PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is 
 class KnownStore(NamedTuple):
     """Which fingerprints a store may have, and how that is known: by "pin", "record", or "" if it isn't."""
 
-    fingerprints: tuple[
-        str, ...
-    ] = ()  # of a record, the newest last; two of them while a rekey is unfinished
+    # Of a record, the newest is the last; there are two while a rekey is unfinished.
+    fingerprints: tuple[str, ...] = ()
     how: str = ""
     member: str = ""  # whose file opened it when it was recorded, and is tried first
 
@@ -4239,9 +4238,8 @@ def _record_path() -> str:
 
 
 def _place_of(folder: str) -> str:
-    return os.fsencode(os.path.realpath(folder)).decode(
-        errors="backslashreplace"
-    )  # JSON holds no other bytes
+    # JSON holds no other bytes.
+    return os.fsencode(os.path.realpath(folder)).decode(errors="backslashreplace")
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
