@@ -14797,7 +14797,7 @@ def test_config_never_writes_what_it_could_not_read_again(config):
 
 
 # Levels of JSON that Python reads and can't walk through; from 3.12 on, it reads more and takes fewer frames.
-TOO_DEEP = 900 if sys.version_info < (3, 12) else 3000
+TOO_DEEP = 900 if sys.version_info < (3, 12) else 1200
 
 
 def test_config_says_that_its_file_is_nested_too_deep_to_resolve(config):
