@@ -1139,17 +1139,19 @@ _SECRET_WORDS = {
     r"|new|old|require|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
     "secret": r"\w*secrets?|salts?|dsns?",
     "token": r"\w*tokens?|pats?",
-    "key": r"[a-z]?keys?|(?:api|app|auth|access|account|admin|aes|client|consumer|cookie|crypt|encryption"
-    r"|hex|hmac|jwt|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh"
+    "key": r"[a-z]?keys?|psks?|(?:api|app|auth|access|account|admin|aes|client|consumer|cookie|crypt"
+    r"|encryption|hex|hmac|jwt|licen[cs]e|master|my|private|rsa|secret|server|service|session|sign|signing|ssh"
     r"|storage|subscription|user)keys?",
     "cred": r"creds?|\w*credentials?",
     "auth": r"(?:|o|basic|http|proxy|smtp)auth|authorization",
     "nonce": r"nonces?",
 }
+_CHAT_HOOK = r"\b(?:chat|discord|mattermost|slack|teams) (?:web ?)?hook"  # its URL holds a token
 # Words in a row that are a secret's together, and words that are a secret's at the end of a name.
 _SECRET_PHRASE = (
-    r"connection string|(?:database|db|redis|(?:mongo|postgres)\w{0,30}|mysql|amqp|broker) ur[il]\Z"
-    r"|\b(?:chat|discord|mattermost|slack|teams) (?:web ?)?hook|\bweb ?hook ur[il]s?\Z"  # with a token inside
+    r"connection string"
+    r"|(?:database|db|redis|(?:mongo|postgres)\w{0,30}|mysql|amqp|rabbit ?mq|broker) ur[il]\Z"
+    rf"|{_CHAT_HOOK}|\bweb ?hook ur[il]s?\Z"
     r"|\b(?:hotp|master|mfa|otp|totp|wallet) seed\Z|\bpepper\Z|\bservice account (?:json|b(?:ase)? 64)\Z"
     r"|\b(?:mnemonic|seed) phrase\b|\bssh key data\Z"
     r"|\b(?:auth code|jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
@@ -1157,26 +1159,29 @@ _SECRET_PHRASE = (
 )
 # Last words of names that are about a secret's place, owner or rules.
 _ABOUT_SECRET = (
-    r"address|after|age|alg|algorithm|as|at|attempts|audience|based|branch|broker|ca|checker|checksum"
-    r"|class|connector|count|crt|data|database|days|db|decimals|description|digest|dir|directory|domain"
-    r"|duration|email|enabled|encoding|encryption|endpoint|error|events?|exp|expir\w*|fields?|file"
-    r"|fingerprint|folder|format|grants?|hash|hasher|header|help|hint|hosts?|hours|identifier|ids?|in"
-    r"|interval|issuer|iterations|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login"
-    r"|manager|max|md|message|method|min|minutes|mode|msg|\w*name|namespace|path|pattern|period"
-    r"|placeholder|plugin|policy|port|prefix|project|prompt|protected|provider|rate|realm|ref|regex"
-    r"|region|required|reset|retries|rotation|rounds|schemes?|scopes?|seconds|servers?|service|sha"
-    r"|signature|size|slug|sock|socket|state|status|strategy|sub|suffix|symbol|table|target|text|through"
-    r"|thumbprint|time|timeout|title|ttl|type|g?uid|uri|url|user|uuid|validity|version|window|within"
-    r"|years"
+    r"address|after|age|alg|algorithm|arn|as|at|attempts|audience|authentication|based|branch|broker|ca"
+    r"|checker|checksum|class|complexity|connector|count|crt|data|database|days|db|decimals|description"
+    r"|digest|dir|directory|domain|driver|duration|email|enabled|encoder|encoding|encryption|endpoint"
+    r"|engine|error|events?|exp|expir\w*|fields?|file|fingerprint|folder|format|grants?|guard|handler"
+    r"|hash|hashers?|header|help|hint|history|hosts?|hours|identifier|ids?|in|interval|issuer|iterations"
+    r"|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message|method|min"
+    r"|minutes|mode|model|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
+    r"|prefix|project|prompt|protected|provider|rate|realm|ref|regex|region|required|requirements|reset"
+    r"|retries|rotation|rounds|rules|schemes?|scopes?|seconds|servers?|service|sha|signature|size|slug"
+    r"|sock|socket|state|status|strategy|strength|sub|suffix|symbol|table|target|text|through|thumbprint"
+    r"|time|timeout|title|ttl|type|g?uid|uri|url|user|uuid|validation|validators?|validity|version"
+    r"|window|within|years"
 )
+# Last words of a setting, or of a secret that is for one: TOKEN_STORE=redis, API_TOKEN_BACKEND=x7Fq….
+_ABOUT_OR_OF = r"backend|cache|storage|store"
 # Words that make it another thing: a public key, a page's token, the label of a field.
 _NO_SECRET_PHRASE = (
     r"\b(?:no|not|non(?! root)|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
     r"|\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)"
     r"|\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)"
     r"|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\b(?:public|publishable|pub|group|foreign|primary|partition|sort|shard|cache|crash|issue|lock|index"
-    r"|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
+    r"|\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary|partition"
+    r"|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
     r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
@@ -1289,6 +1294,8 @@ _PASSWORD_OF_SERVER = (
     r"(?<![^\s,;])(?![0-9a-fA-F:]+\Z)(?:[A-Za-z][\w.-]{0,60}:)?[\w.-]{1,60}:[0-9]{3,5}:[0-9]{1,2}"
     r":([^\s,;:/]{4,})"
 )
+# A user and a password, as lists of those who may log in have them. www-data:www-data names a group.
+_LOGIN = r"([\w.@+-]{1,60}):(?!//|\1(?:[\s,;]|\Z)|[0-9.:]+(?:[\s,;]|\Z))[^\s,;]{6,}"
 # Values that no secret has: flags and the absence of a value, numbers and durations, paths of words.
 _FLAG = r"(?i)true|false|yes|no|on|off|enabled?|disabled?|none|null|nil|undefined"
 _NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})\s?(?i:ms|[smhdwy]|[kmg]i?b?)?"
@@ -1321,6 +1328,8 @@ def is_secret(name: str, value: str = "") -> bool:
     if _is_read_by_browsers(name):
         return False
     if is_secret_name(name) and not _is_setting_of(name, value):
+        return True
+    if words_of(name)[-1:] in (["users"], ["accounts"]) and re.match(_LOGIN, value):
         return True
     return is_token(value) or any(passwords_in(value))  # last, since the table of tokens takes time to build
 
@@ -1355,11 +1364,14 @@ def _is_setting_of(name: str, value: str) -> bool:
         return len(re.sub("[^0-9]", "", value)) <= longest
     if re.fullmatch(_FLAG, value) or _is_path(value):
         return True
+    words = words_of(name)
     if "://" in value:  # without a password
         address = re.sub(r"://[^/@]{0,255}@", "://", value)
-        return not re.search(_RANDOM_PART, address)
+        return not re.search(_RANDOM_PART, address) and not re.search(_CHAT_HOOK, " ".join(words))
+    if re.fullmatch(_ABOUT_OR_OF, words[-1]):
+        return bool(re.fullmatch(r"[A-Za-z._]+", value))  # redis; package.module.Class
     is_word = value.isalpha() and len(value) < 16
-    return is_word and (kind == "auth" or words_of(name)[-1] == "dsn")  # login, plain; flock
+    return is_word and (kind == "auth" or words[-1] == "dsn")  # login, plain; flock
 
 
 def _is_path(value: str) -> bool:

@@ -2638,17 +2638,18 @@ def test_the_time_is_now():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "address after age alg algorithm as at attempts audience branch ca checker checksum class connector "
-    "count crt data database days db decimals description digest dir directory disabled domain duration "
-    "email enabled encoding encryption endpoint error event events exp expires expiry field fields file "
-    "filename fingerprint folder format grant grants guid hash hasher header help hint host hostname "
-    "hosts hours id identifier ids in interval issuer iterations kind label leeway len length lifespan "
-    "lifetime limit list login manager max md message method min minutes mode msg name namespace path "
-    "pattern period placeholder plugin policy port prefix prompt protected provider realm ref regex "
-    "region required reset retries rotation rounds scheme schemes scope scopes seconds server servers "
-    "service sha signature size slug sock socket state status strategy sub suffix symbol target text "
-    "through thumbprint time timeout title ttl type uid uri url user username uuid validity version "
-    "window within years"
+    "address after age alg algorithm arn as at attempts audience authentication branch ca checker "
+    "checksum class complexity connector count crt data database days db decimals description digest "
+    "dir directory disabled domain driver duration email enabled encoder encoding encryption endpoint "
+    "engine error event events exp expires expiry field fields file filename fingerprint folder format "
+    "grant grants guard guid handler hash hasher hashers header help hint history host hostname hosts "
+    "hours id identifier ids in interval issuer iterations kind label leeway len length lifespan "
+    "lifetime limit list login manager max md message method min minutes mode model msg name namespace "
+    "path pattern period placeholder plugin policy port prefix prompt protected provider realm ref "
+    "regex region required requirements reset retries rotation rounds rules scheme schemes scope scopes "
+    "seconds server servers service sha signature size slug sock socket state status strategy strength "
+    "sub suffix symbol target text through thumbprint time timeout title ttl type uid uri url user "
+    "username uuid validation validator validators validity version window within years"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -2708,7 +2709,9 @@ LOG_SLACK_WEBHOOK_URL=https://h.example/T/… GOOGLE_MAPS_API= APP_JWT_SECRET=31
 API_KEY=0123456789012345 KEY=/a/…/b DB_PASSWORD=postgres CACHE_DSN=redis://:pw@h DATABASE_URL=
 HOOK=https://h.example/?token=x REDIS_HOSTS=local:redis:6379:0:passwd DB=Server=d;Password=pw
 JDBC=jdbc:mysql://h/d?user=u&password=pw APP_PEPPER=… FIREBASE_SERVICE_ACCOUNT_JSON= MASTER_SEED=… AuthCode=
-COMPOSER_AUTH= BASIC_AUTH2=…
+COMPOSER_AUTH= BASIC_AUTH2=… WIFI_PSK=… RABBITMQ_URL= ENCRYPTION_PRIMARY_KEY=…
+SLACK_WEBHOOK_ID=https://h.example/x API_TOKEN_BACKEND=… SECRET_STORE=… JWT_SECRET_REFRESH=…
+BASIC_AUTH_USERS=admin:…,bob:… ACCOUNTS=eve@h.example:passwd
 """
 SETTINGS_OF_APPLICATIONS = """
 LOCK_DSN=flock
@@ -2720,7 +2723,10 @@ REDIS_PASSWORD=null GOOGLE_APPLICATION_CREDENTIALS=/run/keys/google.json SSH_PRI
 TLS_KEY=certs/server.key WEBHOOK_URL=http://localhost:5678/ SMTP_PASS=12345 API_KEY=012345678901234
 MAC=aa:bb:1234:55:66 ENABLE_SIGNUP_AUTH= REQUIRE_AUTH= TOKEN_ADDRESS=… JWT_SECRET_ROTATION=weekly
 AUTH_GUARD=web AUTH_MODEL=User AUTH_UNIFORM_ERRORS= MOCK_AUTH= AUTH_PASSWORD_BROKER=users TOKEN_TABLE=
-TOKEN_THROTTLE_RATE=
+TOKEN_THROTTLE_RATE= PASSWORD_STRENGTH_DRIVER=pwned PASSWORD_STRENGTH=medium basic_auth_body=…
+PASSWORD_RULES=strict-rules AUTH_PASSWORD_RESET_TOKEN_TABLE=tokens DB_SECRET_ARN=arn:aws:… AUTHORIZED_KEYS=…
+TOKEN_STORE=redis SECRETS_BACKEND=providers.vault.VaultBackend KEY_VAULT=my-vault PRIMARY_KEY=id
+USERS=alice,bob DOCKER_USERS=1000:1000 FILE_ACCOUNTS=www-data:www-data SERVICE_ACCOUNTS=https://h.example/a
 """
 
 
