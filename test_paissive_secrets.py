@@ -30442,10 +30442,9 @@ def test_the_overview_says_how_to_begin_and_lists_the_commands_in_a_column(say, 
     status, said = say()
     words = " ".join(said.split())
     assert (status, [line for line in OVERVIEW.splitlines() if line not in words]) == (0, [])
-    listed = re.findall(r"^  (\S.{16}) (\S.*)$", said, re.M)
-    assert [(f"{name:<17}", about.split("\n")[0]) for name, about in TEXT_OF.items()] == listed[
-        : len(TEXT_OF)
-    ]
+    listed = dict(re.findall(r"^  (\S.{16}) (\S.*)$", said, re.M))
+    summaries = {f"{words:<17}": say(*words.split(), "--help")[1].split("\n\n")[1] for words in ps._COMMANDS}
+    assert {name: listed.get(name) for name in summaries} == summaries
     assert "gh auth token" not in said  # which is in the help of that command
 
 
@@ -30487,253 +30486,55 @@ def test_help_and_messages_name_the_program_as_it_was_invoked(monkeypatch, capsy
     assert said == "keep: the following arguments are required: NAME; see: keep get --help\n"
 
 
-TEXT_OF = {  # the summary of a command, examples, in which $ is the program, and details
-    "set": """Store a secret; prompts twice, or reads stdin.
-        $ set DB_PASSWORD # prompts, twice
-        $ set API_TOKEN --generate # nobody sees it
-        gh auth token | $ set GH_TOKEN
-        $ set DEPLOY_KEY --from-file id_ed25519
-        $ set app/db --json --backend vault < fields.json
-        $ set app/db --json --patch --backend vault < some.json
-        Drops one newline at the end of piped input; --from-file keeps it. A password
-        of lud has lower case, upper case and digits; s stands for symbols.""",
-    "get": """Print the value of a secret.
-        $ get DB_PASSWORD --stage previous
-        $ get app/db#password --backend vault
-        Adds a newline only on a terminal.""",
-    "list": """List the names of secrets, never values.
-        $ list app/ --json --backend file
-        $ list --all # and settings such as DB_HOST
-        $ list --old 90d --backend file
-        $ list app/ --fields --backend vault""",
-    "delete": """Delete secrets, with their previous and pending values.
-        $ delete API_TOKEN DB_PASSWORD
-        $ delete app/db --metadata --backend vault""",
-    "run": """Run a command with secrets, masked in its output.
-        $ run -- ./server # with all secrets
-        $ run DB_PASSWORD -- psql app # with one
-        $ run app/db# --backend vault -- env # APP_DB_USER, …""",
-    "import": """Move the secrets of a .env file into a store.
-        $ import .env --backend file
-        sops -d secrets.json | $ import - --backend file
-        A comment takes the place of each secret: `run --backend file`, or load_env,
-        gives it to the program. With --references, that is a reference, for a .env
-        that only this tool reads. Settings such as DB_HOST stay. After an error,
-        repeat the import.""",
-    "export": """Print secrets for another program to read.
-        $ export DB_PASSWORD --format json
-        $ export --for node --for compose
-        A .env file is written so that all its readers get the same values, or not at
-        all. Without names, values of the .env here that take in moved secrets are
-        added.""",
-    "inject": """Put secrets into a template: ${secret:NAME}.
-        $ inject app.conf.in --output app.conf # mode 0600
-        $ inject app.conf.in | ssh web "cat > app.conf"
-        ${secret://vault/app/db#password} names a backend; $${secret: stands for
-        itself. In JSON, YAML, TOML, XML, .env, shell scripts and Java's properties,
-        values are escaped, and a reference without quotes becomes a quoted text. If a
-        secret is missing, or can't be written in its place, nothing is written.""",
-    "redact": """Replace the store's values in any text with ***.
-        $ redact < app.log > shared.log
-        $ redact --in-place --found app.log notes.txt
-        Masks all stages of all secrets, in every encoding that `run` masks.""",
-    "config get": """Print a setting; with --secret, resolve its references.
-        $ config get database.password # a reference
-        $ config get database.password --secret # its value""",
-    "config set": """Write a setting; with --secret, store its value.
-        $ config set database.host db1
-        $ config set database.port 5432 --json
-        $ config set database.password --secret # prompts""",
-    "config delete": "Remove a setting; a secret it refers to stays.",
-    "config explain": "Say where a setting comes from, never its value.",
-    "rotate schedule": """Rotate a secret regularly.
-        $ rotate schedule API_TOKEN --every 30d
-        $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
-        Let cron run `rotate now`. A new schedule replaces the old one. Commands run
-        in the folder that the store is in.""",
-    "rotate unschedule": "Forget the schedule of a secret.",
-    "rotate due": """List secrets that are due or half rotated; exit 1 if any.
-        Exit 2 if nothing is scheduled.""",
-    "rotate now": """Rotate these secrets, or all that are due.
-        $ rotate now # from cron
-        openssl rand -hex 20 | $ rotate now API_TOKEN --stdin""",
-    "rotate rollback": "Make the previous value current again.",
-    "rotate resume": "Finish a rotation that failed or was killed.",
-    "rotate abort": "Undo a rotation that failed or was killed.",
-    "rotate drop": "Revoke and delete the previous value of a secret.",
-    "audit": """Find secrets in files, git's index or its history.
-        $ audit src --exclude fixtures '*.min.js'
-        $ audit --staged # what git would commit
-        $ audit --history
-        $ audit --update-baseline # accept what is found now
-        $ audit --explain settings.py:12 # why or why not""",
-    "check": """Compare the names that code asks for with the store's.
-        $ check src --backend file --json
-        Looks at literals in code, such as os.environ["X"] and process.env.X, at
-        .env.example, at what CI, Compose, Ansible and others fill in, and at references
-        in config files. An empty value is missing, too. Code that reads .env by itself
-        is literal if that file has references, which it takes for values.""",
-    "hook install": """Have git audit what is staged before each commit.
-        $ hook install
-        $ hook install --pre-push # before each push
-        SKIP=paissive-audit git commit # skip it once
-        Before a push, also searches for the store's values, if it opens without a
-        prompt.""",
-    "status": """Describe the store and what is wrong with it; no values.
-        $ status --json --backend vault
-        $ status --trust 0123… # which another member sees, too""",
-    "password": "Change the master password; prompts, or reads stdin.",
-    "rekey": """Seal all secrets to a new identity.
-        After a leak of the old one, change the master password and the secrets too.
-        If a member's key leaked, use `member remove` instead: members keep access.""",
-    "identity": """Print the identity of the store, or make one of your own.
-        $ identity | gh secret set PAISSIVE_IDENTITY
-        $ identity --new # your own, as age-keygen does
-        To become a member, have somebody run `member add` with its public key.""",
-    "member add": """Let somebody open the encrypted files with their own key.
-        $ member add ada age1… # from: identity --new
-        Commit the new files.""",
-    "member list": "List who can open the encrypted files with their own key.",
-    "member remove": """Seal all secrets to a new identity, without a member.
-        $ member remove ada
-        Needs the master password, if there is one. Lists the secrets that the member
-        knew, and how to change each.""",
-    "versions": """List the versions of a Vault secret.
-        $ versions app/db --backend vault""",
-    "undelete": """Restore a deleted version of a Vault secret, all fields.
-        $ undelete app/db --backend vault""",
-    "destroy": """Remove a version of a Vault secret for good, all fields.
-        $ destroy app/db --version 2 --backend vault""",
+HELP_OF_GET = """
+Print the value of a secret.
+
+paissive_secrets.py get DB_PASSWORD --stage previous
+paissive_secrets.py get app/db#password --backend vault
+
+Adds a newline only on a terminal.
+
+positional arguments:
+  NAME                  a secret, such as DB_PASSWORD or app/db#password
+"""
+
+
+def test_help_has_a_summary_examples_details_and_what_a_command_takes(say):
+    status, said = say("get", "--help")
+    assert (status, said.startswith("usage: paissive_secrets.py get ")) == (0, True)
+    assert said.partition("\n\n")[2].startswith(HELP_OF_GET.lstrip("\n"))
+    assert "  --raw                 print a reference instead of what it points to\n" in said
+
+
+# What somebody who reads only the help of a command has to learn there.
+WARNINGS = {
+    "set": "unsafe: others can see it in ps and history",
+    "run": "leave the command's output as it is",
+    "import": "Settings such as DB_HOST stay.",
+    "delete": "remove a Vault secret with all its versions, for good",
+    "rotate schedule": "when to revoke and delete the previous value; default: never",
+    "rekey": "After a leak of the old one, change the master password and the secrets too.",
+    "member remove": "Lists the secrets that the member knew, and how to change each.",
+    "status": "confirm that the store here has this fingerprint",
 }
-NAME_HELP = "NAME a secret, such as DB_PASSWORD or app/db#password"
-SPEC_HELP = "use token:32, password:24, password:24:lud or hex:16"
-KEY_HELP = "KEY the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json"
-VERSION_HELP = "--version N a version of a Vault secret; default: the newest"
-HELP_OF = {  # what a command takes, but --help and --backend, which all have
-    "set": f"""{NAME_HELP}
-        --from-file F store what this file holds, byte for byte
-        --generate [SPEC] a new value, by default token:32; {SPEC_HELP}
-        --value V unsafe: others can see it in ps and history
-        --json all fields of a Vault secret, as a JSON object
-        --patch with --json: some fields; null removes one, others stay""",
-    "get": f"""{NAME_HELP}
-        --stage {{current,pending,previous}} previous: before the last rotation
-        {VERSION_HELP}
-        --raw print a reference instead of what it points to
-        --json all fields of a Vault secret""",
-    "list": """PREFIX how the names start
-        --all also settings of the .env file, such as DB_HOST
-        --fields the fields of Vault's secrets, which have to be read for that
-        --old TIME only secrets last set longer ago than this, such as 90d
-        --json print JSON""",
-    "delete": """NAME secrets
-        --version N delete a version of a Vault secret
-        --metadata remove a Vault secret with all its versions, for good""",
-    "run": """NAME secrets; default: all
-        -- CMD the command and its arguments
-        --no-mask leave the command's output as it is""",
-    "import": """FILE a .env file; - for stdin, which may also be JSON
-        --all move settings such as DB_HOST, too
-        --references leave references, for a .env that only this tool reads
-        --replace replace other values that the store has""",
-    "export": """NAME secrets; default: all
-        --format {env,shell,json} default: env
-        --for READER python-dotenv, node, next, phpdotenv, godotenv, ruby, compose; repeat it""",
-    "inject": """FILE the template; default: stdin
-        --output F write a file of mode 0600 instead of stdout
-        --escape HOW json, yaml, toml, xml, shell, properties, env, none; default: by FILE's name""",
-    "redact": """FILE text files, - for stdin; default: stdin
-        --in-place replace the files instead of printing them
-        --found also mask what an audit finds with high confidence
-        --confidence {low,medium,high} also mask what it finds with this and above""",
-    "config get": f"""{KEY_HELP}
-        --secret resolve references""",
-    "config set": f"""{KEY_HELP}
-        VALUE default: prompts, or reads stdin
-        --json VALUE is JSON: a number, true, a list
-        --secret store the value, and a reference in the file""",
-    "config delete": KEY_HELP,
-    "config explain": KEY_HELP,
-    "rotate schedule": f"""{NAME_HELP}
-        --every TIME 30d, 12h, 90m, 2w; default: 30d
-        --generate SPEC how to make values, by default token:32; {SPEC_HELP}, or command:CMD
-        --apply CMD puts the value, read from stdin, where it is used
-        --verify CMD fails if the value, read from stdin, doesn't work
-        --revoke CMD makes an old value, read from stdin, useless where it was issued
-        --timeout TIME for each of these; default: 60s
-        --keep-previous TIME when to revoke and delete the previous value; default: never""",
-    "rotate unschedule": NAME_HELP,
-    "rotate due": "--json print JSON",
-    "rotate now": f"""NAME secrets; default: all that are due
-        --stdin the new value comes from a prompt, or stdin
-        --generate SPEC a new value; {SPEC_HELP}""",
-    "rotate rollback": NAME_HELP,
-    "rotate resume": NAME_HELP,
-    "rotate abort": f"""{NAME_HELP}
-        --force give up the new value without --apply and --revoke""",
-    "rotate drop": f"""{NAME_HELP}
-        --force even if it can't be revoked""",
-    "audit": """PATH files, folders, - for stdin; default: this folder
-        --exclude D [D ...] files and folders to skip; patterns as in .gitignore
-        --confidence {low,medium,high} this and above; default: medium
-        --json print JSON
-        --sarif print SARIF 2.1.0, for code scanning
-        --baseline F accepted findings; default: .paissive-baseline
-        --output F write the report to a file
-        --update-baseline accept what is found now, too
-        --staged what git would commit
-        --history [REV ...] all of git's history, or what REV or A..B reaches
-        --pushed REMOTE what git tells a pre-push hook on stdin
-        --explain FILE:LINE why a line is reported or not
-        --no-gitignore also read what .gitignore names
-        --archives also read what is in zip, tar and gzip files
-        --disable RULE [RULE ...] rules to skip
-        --untrusted ignore .paissive-audit, .paissive-baseline and comments that allow findings
-        --exit-code N the exit code for findings; default: 1
-        --jobs N processes for a big tree; default: one per core
-        --list-rules list the rules
-        --known also search for the store's values""",
-    "check": """PATH files, folders; default: this folder
-        --json print JSON""",
-    "hook install": "--pre-push audit what is pushed, before each push",
-    "status": """--json print JSON
-        --trust FP confirm that the store here has this fingerprint""",
-    **dict.fromkeys(("password", "member list"), ""),
-    "rekey": "--post-quantum to one that a quantum computer doesn't break",
-    "identity": """--new a new key of your own
-        --post-quantum with --new: one for post-quantum stores""",
-    "member add": """NAME the member's name
-        AGE1… the public half of their key""",
-    "member remove": "NAME the member's name",
-    "versions": NAME_HELP,
-    "undelete": f"""{NAME_HELP}
-        {VERSION_HELP}""",
-    "destroy": f"""{NAME_HELP}
-        --version N the version to remove""",
-}
+
+
+def test_help_says_what_is_dangerous_or_can_not_be_undone(say):
+    said = {words: " ".join(say(*words.split(), "--help")[1].split()) for words in WARNINGS}
+    assert [words for words, text in WARNINGS.items() if text not in said[words]] == []
 
 
 @pytest.mark.parametrize("words", ps._COMMANDS)
-def test_the_help_of_a_command_begins_with_a_summary_and_its_examples_run(words, monkeypatch, capsys):
+def test_the_examples_in_the_help_of_a_command_run(words, monkeypatch, capsys):
     assert ps.main([*words.split(), "--help"]) == 0
     said = capsys.readouterr().out
-    assert not re.search("SUPPRESS|stray", said)
-    _, summary, *details = said.split("\n\n")
-    about = re.split(r"\n\n(?:positional arguments|optional arguments|options):\n", said)[0].split("\n\n", 1)[
-        1
-    ]
-    told = [" ".join(line.split()).replace(f"{MODULE.name} ", "$ ") for line in about.splitlines() if line]
-    assert told == [line.strip() for line in TEXT_OF[words].splitlines()]
-    lines = re.findall(r"paissive_secrets.py ([^|\n]+)", details[0].replace("\\\n", ""))
+    summary, *details = said.split("\n\n")[1:]
     assert len(summary) <= 60 and max(map(len, said.splitlines())) <= 80
-    listed = [" ".join(entry.split()) for entry in re.findall(r"^  (\S.*(?:\n {3,}.*)*)", said, re.M)]
-    takes = [entry for entry in listed if entry.partition(" ")[0] not in ("$", "-h,", "--backend")]
-    assert takes[-len(HELP_OF[words].splitlines()) or len(takes) :] == [
-        line.strip() for line in HELP_OF[words].splitlines()
-    ]
-    assert "--backend {env,file,memory,vault} where secrets are stored" in listed
+    assert re.findall("SUPPRESS|stray", said) == []
+    assert "--backend {env,file,memory,vault} where secrets are stored" in " ".join(said.split())
+    examples = re.findall(r"paissive_secrets.py ([^|\n]+)", details[0].replace("\\\n", ""))
     monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
-    assert {ps.main(shlex.split(line, comments=True)) for line in lines} <= {42}
+    assert {ps.main(shlex.split(line, comments=True)) for line in examples} <= {42}
 
 
 def test_an_option_that_takes_several_words_may_be_repeated(folder, say):
