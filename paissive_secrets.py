@@ -5547,6 +5547,7 @@ class _Setting(NamedTuple):
     default: str = ""
     parse: Callable[[str], object] = str  # returns None for what isn't valid
     hint: str = UNPRINTABLE_HINT
+    has_lines: bool = False  # whether the text may have several
 
 
 def _of_vault(*names: str) -> tuple[str, ...]:
@@ -5565,6 +5566,13 @@ _VAULT_SETTINGS = {
     "token": _Setting(_of_vault("TOKEN"), "", parse_header),
     "token_path": _Setting(_of_vault("TOKEN_PATH"), "~/.vault-token", os.path.expanduser),
     "cacert": _Setting(_of_vault("CACERT")),
+    "cacert_bytes": _Setting(  # `cacert` takes precedence
+        _of_vault("CACERT_BYTES"),
+        "",
+        lambda text: text if text.isascii() else None,
+        "it takes certificates in PEM",
+        has_lines=True,
+    ),
     "capath": _Setting(_of_vault("CAPATH")),
     "client_cert": _Setting(_of_vault("CLIENT_CERT")),
     "client_key": _Setting(_of_vault("CLIENT_KEY")),
@@ -5622,7 +5630,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
         value = os.environ.get(source, "")
     text = str(value) or row.default
     parsed = row.parse(text) if text else ""
-    if parsed is None or not text.isprintable():
+    if parsed is None or not (row.has_lines or text.isprintable()):
         raise BadValue(f"{source} isn't valid", hint=row.hint)
     return parsed
 
@@ -5637,6 +5645,7 @@ _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of me
 _MAX_IDLE = 8  # connections to each place
 _DISTRUST_SECONDS = 600.0  # for which no connection is used twice, after a response that none asked for
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
+_ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
 Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_BODY = {204, 304}
@@ -5729,7 +5738,10 @@ class Transport:
         for attempt in itertools.count():
             exchange.send(f"{self._base}/v1/{path}")
             may_try = exchange.may_pass and (repeat or exchange.outcome == NOT_DONE)
-            if not may_try or self.closed or attempt >= self.settings.max_retries:
+            retries = self.settings.max_retries
+            if retries and exchange.is_leaderless():
+                retries = max(retries, _ELECTION_RETRIES)
+            if not may_try or self.closed or attempt >= retries:
                 break
             # With jitter, so that not all clients come at once; more if the server asks for it.
             wait = _FIRST_WAIT * 2**attempt * (1 + os.urandom(1)[0] / 255)
@@ -5852,11 +5864,16 @@ class Exchange:
         fields["X-Vault-No-Request-Forwarding"] = "true" if self._is_direct else ""
         if self._data:
             fields["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
+            fields["Content-Length"] = str(len(self._data))
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
         """Return whether the server's errors have these words, which are in lower case."""
         return words in str(self.body.get("errors")).lower()
+
+    def is_leaderless(self) -> bool:
+        """Return whether a standby node knows no active one, or only one that it can't reach."""
+        return self.status in _REDIRECTS or self.says("active cluster node not found")
 
     def send(self, url: str) -> None:
         """Make one attempt, which may follow a redirect; a failure is recorded, not raised."""
@@ -5955,7 +5972,8 @@ class Exchange:
         all_sent = False
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(self.method, target, self._data, fields)
+            connection.body = self._data or b""
+            connection.request(self.method, target, headers=fields)
             all_sent = True
         response = connection.getresponse()
         if not all_sent:
@@ -6010,6 +6028,7 @@ def _connection_class() -> Any:
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline: float  # of the monotonic clock
         socket_path = server_name = context = place = None
+        body = b""  # of the next request, which is sent in one piece with its head
         stream: _Stream  # of the last response
 
         def connect(self) -> None:
@@ -6025,10 +6044,8 @@ def _connection_class() -> Any:
                 self.sock = _wrap_in_tls(self.context, self.sock, self.server_name)
 
         def send(self, data: Any) -> None:  # without the audit event of http.client, which has the token
-            rest = memoryview(data)
-            while rest:  # SSLSocket.sendall restarts the timeout with each record
-                self.sock.settimeout(_time_left(self.deadline))
-                rest = rest[self.sock.send(rest) :]
+            _send_all(self.sock, data + self.body, self.deadline)
+            self.body = b""
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             self.stream = _Stream(_Receiver(self))
@@ -6043,6 +6060,14 @@ def _connection_class() -> Any:
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
     return Connection
+
+
+def _send_all(sock: Any, data: bytes, deadline: float) -> None:
+    """Send data within the time; SSLSocket.sendall would restart the timeout with each record."""
+    rest = memoryview(data)
+    while rest:
+        sock.settimeout(_time_left(deadline))
+        rest = rest[sock.send(rest) :]
 
 
 def _connect_to_socket(path: str, timeout: float) -> Any:
@@ -6251,6 +6276,8 @@ def _tls_context(settings: VaultSettings) -> Any:
     try:
         if settings.cacert:
             context.load_verify_locations(settings.cacert)
+        elif settings.cacert_bytes:
+            context.load_verify_locations(cadata=settings.cacert_bytes)
         elif settings.capath:
             _load_folder(context, settings.capath)
         else:
@@ -6262,7 +6289,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         reason = error.strerror or ""
         if isinstance(error, ssl.SSLError):
             reason = "the key isn't that of the certificate" if "MISMATCH" in reason else "not PEM"
-        hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        hint = "check VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
         context.check_hostname = False
@@ -6391,12 +6418,13 @@ _LOCKED_SECONDS = 300  # before credentials that were refused are sent again, wh
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
 CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
-_FOREVER = float("inf")
+FOREVER = float("inf")
 # What a command that prints a token needs to reach the same server.
 _COMMAND_SETTINGS = (
     "addr",
     "namespace",
     "cacert",
+    "cacert_bytes",
     "capath",
     "client_cert",
     "client_key",
@@ -6410,7 +6438,7 @@ class Lease:
 
     is_ending = False  # whether it is known, and was said, that it can't be renewed any longer
 
-    def __init__(self, seconds: float = _FOREVER, response: Any = None) -> None:
+    def __init__(self, seconds: float = FOREVER, response: Any = None) -> None:
         self.response = response
         self.start(seconds)
 
@@ -6426,7 +6454,7 @@ class Lease:
 
     def put_off(self) -> None:
         """Don't try to renew for a tenth of the lease: others go on with it."""
-        pause = 0.0 if self.seconds == _FOREVER else self.seconds / 10
+        pause = 0.0 if self.seconds == FOREVER else self.seconds / 10
         self.renew_at = time.monotonic() + max(1.0, pause)
 
     def extend(self, about: Json) -> bool:
@@ -6440,7 +6468,7 @@ class Lease:
 
 def lease_seconds(about: Json) -> float:
     """Return how long a response's token or secret lasts; those that don't end have no seconds."""
-    return json_number(about.get("lease_duration")) or _FOREVER
+    return json_number(about.get("lease_duration")) or FOREVER
 
 
 class _Refusal:
@@ -6479,6 +6507,7 @@ class Session:
         self._is_looked_up = True  # whether that is known of a token that another program made
         self._refusal = _Refusal()  # of a login, or of the command for a token
         self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
+        self._closed = False  # for good: `close` sets it
         self.reset("")
 
     def reset(self, newest: str) -> None:
@@ -6489,22 +6518,14 @@ class Session:
         self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
         self._is_own = False  # whether this process got the token by logging in
-        self._closed = False
         self.pid = os.getpid()
-
-    def successor(self) -> Session:
-        """Return a session that goes on after this one is closed, with any token that isn't revoked then."""
-        new = Session(self.settings)
-        new.transport.newest = self.transport.newest
-        new.login_secrets = self.login_secrets
-        if not self._is_own:
-            new.held, new._lease, new._is_looked_up = self.held, self._lease, self._is_looked_up
-        return new
 
     def call(
         self, method: str, path: str, body: Json | None = None, *, repeat: bool = True, fresh: bool = False
     ) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
+        if self._closed:
+            raise _closed_error()
         call = partial(self.transport.call, method, path, body, repeat=repeat, fresh=fresh)
         if self.held is None:
             self.token()  # which has a time of its own
@@ -6536,7 +6557,7 @@ class Session:
     def renew(self) -> float:
         """Renew the token and leases that are due; return the seconds until the next one is."""
         if self.held is None:  # nothing was asked for yet, or the store was closed
-            return _FOREVER
+            return FOREVER
         with self._lock:
             if self._lease.is_due():
                 self._renew_token(self.held)
@@ -6547,20 +6568,41 @@ class Session:
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> None:
-        """Hang up, and revoke all leases and our own login; raise an error if that fails."""
+        """Hang up for good, and revoke all leases and our own login; raise an error if that fails.
+
+        A login or a lease that is under way is waited for, and revoked by the thread that gets it.
+        """
         deadline = time.monotonic() + CLOSE_SECONDS
-        is_locked = self._lock.acquire(timeout=CLOSE_SECONDS)  # for a login that is under way
         self._closed = True
-        if is_locked:
-            self._lock.release()
+        for lock in (self._lock, *list(self.lease_locks.values())):
+            if lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                lock.release()
         self.transport.close()
+        self._revoke()
+
+    def add_lease(self, path: str, lease: Lease) -> None:
+        """Take on the lease of a dynamic secret."""
+        self.leases[path] = lease
+        self._revoke_if_closed()
+
+    def _revoke_if_closed(self) -> None:
+        """Revoke what came too late for `close`, and raise an error."""
+        if self._closed:
+            self._revoke()
+            raise _closed_error()
+
+    def _revoke(self) -> None:
+        """Revoke all leases and our own login; raise an error if that fails."""
         path = "sys/leases/revoke"
         bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in self.leases.values()]
         if self._is_own:  # leases end with the token that acquired them
             path, bodies = "auth/token/revoke-self", [{}]
+        token = self.held or ""
+        self.held, self._is_own, self.leases = None, False, {}
         last = Transport(self.settings)
-        send = partial(last.call, "POST", path, token=self.held or "", deadline=deadline)
-        for response in list(map(send, bodies)):
+        deadline = time.monotonic() + CLOSE_SECONDS
+        responses = [last.call("POST", path, body, token=token, deadline=deadline) for body in bodies]
+        for response in responses:
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
 
@@ -6584,10 +6626,8 @@ class Session:
 
     def _log_in(self, stale: str | None = None) -> None:
         """Get a token other than the `stale` one that was refused, or "" if an agent may add its own."""
-        if self._closed:
-            raise Unavailable("the store was closed meanwhile", hint="close it when nothing uses it any more")
         token = str(self.settings.token)
-        seconds = _FOREVER
+        seconds = FOREVER
         if self._logs_in():
             token, seconds = self._request_token()
         elif self.uses_command():
@@ -6604,6 +6644,7 @@ class Session:
         self._lease = Lease(seconds)
         if token and not self._is_looked_up:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
+        self._revoke_if_closed()
 
     def _try_to_renew(self, token: str, deadline: float | None) -> None:
         """Renew the token, and let no error end the request that it is for."""
@@ -6639,7 +6680,7 @@ class Session:
         if about.data.get("renewable") and whole and not json_number(about.data.get("num_uses")):
             self._lease.start(whole, whole - numbers["ttl"])
         else:
-            self._lease.renew_at = _FOREVER
+            self._lease.renew_at = FOREVER
 
     def _renew_lease(self, path: str, lease: Lease) -> None:
         """Renew a dynamic secret's lease; warn once if it comes to its end."""
@@ -6652,7 +6693,7 @@ class Session:
             ends = f"in {int(granted)} seconds" if granted else "soon"
             warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or start anew")
         if not lease.extend(response.body) and not response.may_pass:
-            lease.renew_at = _FOREVER  # it is gone, or nears its maximum: the next read gets another
+            lease.renew_at = FOREVER  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
         """Log in, unless this was refused shortly before; return the token and its seconds."""
@@ -6722,6 +6763,12 @@ class Session:
             if value:
                 found["VAULT_" + name.upper()] = "true" if value is True else value
         return found
+
+
+def _closed_error() -> Unavailable:
+    return Unavailable(
+        "the store was closed", hint="open another, and close it when nothing uses it any more"
+    )
 
 
 def _check_token(token: str) -> str:
@@ -6812,6 +6859,7 @@ class VaultStore(Store):
         token_path: _Text = None,
         token_command: _Text = None,
         cacert: _Text = None,
+        cacert_bytes: _Text = None,
         capath: _Text = None,
         client_cert: _Text = None,
         client_key: _Text = None,
@@ -7125,11 +7173,14 @@ class VaultStore(Store):
             thread.join(CLOSE_SECONDS)  # it may wait for a silent server
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Revoke what this process acquired, and hang up; failures only warn."""
+        """Revoke what this process acquired, and hang up for good.
+
+        Failures only warn. What other threads still read or write ends with
+        an error.
+        """
         session = self._session
         if keep_leases and session.leases:  # they would end with the token
             return
-        self._any_session = session.successor()
         try:
             session.close()
         except SecretsError as error:
@@ -7314,8 +7365,8 @@ class VaultStore(Store):
             if response.body.get("lease_id"):
                 lease = Lease(lease_seconds(response.body), response)
                 if not response.body.get("renewable"):
-                    lease.renew_at = float("inf")
-                session.leases[path] = lease
+                    lease.renew_at = FOREVER
+                session.add_lease(path, lease)
             return response
 
     def _change(self, path: str, change: _Change) -> int:
@@ -7810,7 +7861,7 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
 def check_settable(store: Store, *names: str) -> None:
     """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
     for name in names:
-        if base_of_stage(check_name(name)):
+        if base_of_stage(store.stage_name(name, "current")):  # which knows what a name may be there
             raise BadName(f"{show(name)} ends like a stage of a rotation", hint="choose another name")
     for name, value in store.references_to_follow(*names).items():
         targets = existing_targets(value, store)
@@ -7843,13 +7894,14 @@ def _references_in(text: str) -> list[str]:
 
 def _parse_reference(reference: str) -> tuple[str, str]:
     """Return the backend, or "" for the same store, and the name."""
-    target = reference[len(REFERENCE_PREFIX) :]
-    if not target.startswith("//"):
-        return "", check_name(target)
-    backend, _, name = target[2:].partition("/")
-    if not backend:  # it would be a second spelling of secret:NAME
-        raise BadName("it names no backend", hint="write secret:NAME, or secret://BACKEND/NAME")
-    return backend, check_name(name)
+    backend, name = "", reference[len(REFERENCE_PREFIX) :]
+    if name.startswith("//"):
+        backend, _, name = name[2:].partition("/")
+        if not backend:  # it would be a second spelling of secret:NAME
+            raise BadName("it names no backend", hint="write secret:NAME, or secret://BACKEND/NAME")
+    # In Vault, a field follows '#', whose name may have slashes; any other store refuses that name.
+    check_name(name.partition("#")[0] if backend in ("", "vault") else name)
+    return backend, name
 
 
 _Place = tuple[int, str]  # id of a store, and a name in it; 0 and where a text is that no store holds
