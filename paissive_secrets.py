@@ -2735,7 +2735,8 @@ def _parse_policy(text: str, where: str) -> dict[str, Any]:
 # A .env file means what python-dotenv and bash agree on; where they differ, what most readers make of it:
 # ${NAME} and ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one
 # assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike. A comment
-# such as `# DB_PASSWORD: in the file store` says that an import moved the secret there.
+# such as `# DB_PASSWORD: in the file store` says that an import moved the secret there. An empty assignment
+# of that name only declares it, for loaders such as viper that take no other names from the environment.
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
@@ -2764,8 +2765,15 @@ class Dotenv:
             piece.is_torn = at < torn_until
             self._pieces.append(piece)
             at += len(piece.text)
+        moved = self._moved_by_comments()
+        for piece in self._pieces:
+            piece.is_declaration = piece.name in moved and not (piece.raw or piece.problem)
         # By name: the place of the last assignment, which wins.
-        self.assigned = {piece.name: place for place, piece in enumerate(self._pieces) if piece.name}
+        self.assigned = {
+            piece.name: place
+            for place, piece in enumerate(self._pieces)
+            if piece.name and not piece.is_declaration
+        }
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, or None; raise BadValue if it can't be read."""
@@ -2801,7 +2809,7 @@ class Dotenv:
             # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
                 found.pop(piece.name, None)
-            elif piece.name:
+            elif piece.name and not piece.is_declaration:
                 found[piece.name] = piece.value(look_up)
         return found
 
@@ -2820,10 +2828,15 @@ class Dotenv:
 
     def moved(self) -> dict[str, str]:
         """Return {name: backend} of the secrets that were moved to other stores, and aren't assigned here."""
+        moved = self._moved_by_comments()
+        return {name: backend for name, backend in moved.items() if name not in self.assigned}
+
+    def _moved_by_comments(self) -> dict[str, str]:
+        """Return {name: backend} of what the comments say was moved."""
         found = {}
         for piece in self._pieces:
             comment = re.fullmatch(_MOVED, piece.text.rstrip()) if " in the " in piece.text else None
-            if comment and comment[1] not in self.assigned:
+            if comment:
                 found[comment[1]] = comment[2]
         return found
 
@@ -2941,6 +2954,7 @@ class _Piece:
         self.problem = ""  # why there is no value
         self.torn_until = 0  # where its quote is closed, if that has text behind it
         self.is_torn = False  # whether some readers take it for a part of such a quote
+        self.is_declaration = False  # whether it only says that there is a moved name: it has no value
         match = re.match(_ASSIGNED, line)
         if not match:
             return

@@ -5869,6 +5869,16 @@ def test_comments_say_which_secrets_are_in_another_store():
         assert ps.Dotenv(other).moved() == {}
 
 
+@pytest.mark.parametrize("declared", ["DB_PASSWORD=\n", "export DB_PASSWORD='' # for viper\n"])
+def test_an_empty_assignment_of_a_moved_secret_only_declares_it(declared, moved, monkeypatch):
+    (moved / ".env").write_text(MOVED + declared)
+    assert ps.Dotenv(MOVED + declared).moved() == ps.Dotenv(MOVED).moved()
+    assert type(failure(ps.get_secret, "DB_PASSWORD")) is type(failure(ps.get_secret, "DB_URL")) is ps.Moved
+    monkeypatch.setenv("DB_PASSWORD", "pw")
+    assert ps.get_secret("DB_URL") == "postgres://app:pw@db/app"
+    assert ps.Dotenv(MOVED + declared + "DB_PASSWORD=new").moved() == {"api/key": "vault"}
+
+
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "db/password", "API_KEY", "DB_URL", "DSN"])
 def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(name, moved):
     for read in (ps.get_secret, ps.require_secret):
