@@ -4174,9 +4174,13 @@ def _corrupt(what: str) -> Corrupt:
 
 # === Known stores ===
 # Which store belongs at a path, as ssh knows hosts: the fingerprint of its identity, in the user's state
-# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens.
+# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens. What
+# nobody here was told of, git's history may show: that an identity was replaced, and is back.
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
+_GIT_SECONDS = 10  # for a question to git
+_MAX_CHANGES = 1000  # of a file, so that nobody hides one among many: a store has one for each rekey
+_HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 
 
 class KnownStore(NamedTuple):
@@ -4186,6 +4190,7 @@ class KnownStore(NamedTuple):
     fingerprints: tuple[str, ...] = ()
     how: str = ""
     member: str = ""  # whose file opened it when it was recorded, and is tried first
+    commit: str = ""  # which git had checked out when the store was last found to be the right one
 
     def fits(self, *found: str) -> bool:
         """Return whether one of these fingerprints is known to be right."""
@@ -4194,9 +4199,13 @@ class KnownStore(NamedTuple):
 
 def known_store(folder: str, cache: FileCache) -> KnownStore:
     """Return what is known about the store in a folder; raise BadValue for a damaged record."""
-    record = _recorded_stores(cache).get(_place_of(folder), KnownStore())
+    record = recorded_store(folder, cache)
     pinned = tuple(re.findall(r"[^\s,]+", os.environ.get(PIN, "")))
-    return KnownStore(pinned, "pin", record.member) if pinned else record
+    if not pinned:
+        return record
+    if len(record.fingerprints) > 1 and record.fits(*pinned):  # a rekey from here that was killed
+        pinned += record.fingerprints
+    return record._replace(fingerprints=pinned, how="pin")
 
 
 def recorded_store(folder: str, cache: FileCache) -> KnownStore:
@@ -4209,23 +4218,40 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str) -> bool:
 
     Raise Unavailable if something else is recorded, and can't be replaced.
     """
-    path = _record_path()
     place = _place_of(folder)
-    stores: dict[str, KnownStore] = {}
+    row = KnownStore(tuple(fingerprints), "record", member, checked_out_commit(folder, FileCache()))
     try:
-        if not path:
-            return False
-        with disk_errors(f"write {path}"):
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            with FileLock(path):
-                stores = _recorded_stores(FileCache())
-                stores[place] = KnownStore(tuple(fingerprints), "record", member)
-                rewrite(path, _dump_record(stores))
+        return _change_record(lambda stores: stores.update({place: row}))
     except (Denied, Unavailable):
         stores = _recorded_stores(FileCache())
-        if place in stores and stores[place].fingerprints != tuple(fingerprints):
+        if place in stores and stores[place].fingerprints != row.fingerprints:
             raise
         return False
+
+
+def record_commit(folder: str, commit: str) -> None:
+    """Record at which commit a store that is recorded was found to be the right one; it may fail."""
+    place = _place_of(folder)
+
+    def change(stores: dict[str, KnownStore]) -> None:
+        if place in stores:  # as it is by now: a rekey may have begun
+            stores[place] = stores[place]._replace(commit=commit)
+
+    with suppress(Denied, Unavailable):  # then it is found again the next time
+        _change_record(change)
+
+
+def _change_record(change: Callable[[dict[str, KnownStore]], None]) -> bool:
+    """Let `change` have what is recorded, and write that; return whether this user has a state folder."""
+    path = _record_path()
+    if not path:
+        return False
+    with disk_errors(f"write {path}"):
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with FileLock(path):
+            stores = _recorded_stores(FileCache())
+            change(stores)
+            rewrite(path, _dump_record(stores))
     return True
 
 
@@ -4289,19 +4315,90 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
     found = {}
     for place, row in stores.items() if isinstance(stores, dict) else [("", None)]:
         texts = row.get("fingerprints") if isinstance(row, dict) else None
-        member = row.get("member", "") if isinstance(row, dict) else ""
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in [*texts, member]):
+        more = [row.get(key, "") for key in ("member", "commit")] if isinstance(row, dict) else []
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in [*texts, *more]):
             raise BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
-        found[place] = KnownStore(tuple(texts), "record", member)
+        found[place] = KnownStore(tuple(texts), "record", *more)
     return found
 
 
 def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:
     rows = {
-        place: {"fingerprints": store.fingerprints, "member": store.member}
+        place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
         for place, store in sorted(stores.items())
     }
     return dump_json({"version": 1, "stores": rows}, "the record of known stores").encode() + b"\n"
+
+
+def checked_out_commit(folder: str, cache: FileCache) -> str:
+    """Return the commit that git has checked out around a folder, or "" if there is none."""
+    repository = find_above(os.path.realpath(folder), ".git")
+    if not repository:
+        return ""
+    with suppress(SecretsError, OSError):
+        if os.path.isfile(repository):  # of a worktree or a submodule (gitrepository-layout(5))
+            text = os.fsdecode(read_file(repository)).rstrip("\n").removeprefix("gitdir: ")
+            repository = os.path.join(os.path.dirname(repository), text)
+        # Without starting git, which takes longer than to open a secret.
+        commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
+        if commit:
+            return commit
+    return _ask_git(folder, "rev-parse", "--verify", "-q", "HEAD") or ""  # where it keeps no log
+
+
+def _last_in_log(log: bytes) -> str:
+    """Return the commit in the last line of a log of git's: "OLD NEW author time\tmessage"."""
+    found = re.match(rb"[0-9a-f]+ ([0-9a-f]{40,64}) ", log.rstrip(b"\n").rpartition(b"\n")[2])
+    return found[1].decode() if found else ""
+
+
+def last_commit(path: str) -> str:
+    """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
+    changes = _changes_of(*os.path.split(os.path.realpath(path)), "-1")
+    return changes[0][1] if changes else ""
+
+
+def committed_contents(folder: str, name: str, since: str) -> Iterator[tuple[str, bytes]]:
+    """Yield ("1234567 by Ada", what it held) of each commit that changed a file, the newest first.
+
+    They are those after the commit `since`, or all if git doesn't have that one. Raise Unsafe if there are
+    too many.
+    """
+    # On all sides of a merge: it may have taken the one on which nothing was changed.
+    options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order"]
+    changes = _changes_of(folder, name, *options, f"^{since}") if since else None
+    if changes is None:
+        changes = _changes_of(folder, name, *options) or []
+    if len(changes) == _MAX_CHANGES:
+        problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
+        raise Unsafe(problem, hint="see who wrote them: git log")
+    for commit, label in changes:
+        # A second object, which isn't there, since the end of what is printed may be cut off.
+        printed = _ask_git(folder, "cat-file", "--batch", text=f"{commit}:./{name}\n\n") or ""
+        header, _, rest = printed.encode(errors="surrogateescape").partition(b"\n")
+        size = re.search(rb" blob ([0-9]+)$", header)
+        if size:  # else it isn't in that commit
+            yield label, rest[: int(size[1])]
+
+
+def _changes_of(folder: str, name: str, *options: str) -> list[tuple[str, str]] | None:
+    """Return (commit, "1234567 by Ada") of the commits that changed a file; None if git can't say."""
+    options = ("--format=%h by %an", *options, "HEAD", "--", f":(literal){name}")
+    printed = _ask_git(folder, "rev-list", *options)
+    if printed is None:
+        return None
+    lines = printed.split("\n")
+    return [(line.removeprefix("commit "), label) for line, label in zip(lines[::2], lines[1::2])]
+
+
+def _ask_git(folder: str, *args: str, text: str | None = None) -> str | None:
+    """Return what git prints about the repository that a folder is in, or None if it fails."""
+    # A partial clone must not fetch what it lacks. A hook's variables are about its own repository.
+    git = ["git", "-c", "protocol.allow=never", "-C", folder, *args]
+    variables = {name: value for name, value in child_environment().items() if name not in _HOOK_VARIABLES}
+    with suppress(SecretsError):
+        return run_command(git, text, _GIT_SECONDS, environment=variables, capture=True)
+    return None
 
 
 # === Sealed files ===
@@ -4316,7 +4413,6 @@ _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _SAMPLE = 5  # secrets that show whether an identity is in use, so that an access costs the same in any store
 _MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
-_GIT_SECONDS = 10  # for a question to git
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
@@ -4351,6 +4447,7 @@ class _Access(NamedTuple):
     member: str = ""  # whose file it is
     opened: int = 0  # of the files that it was tried on, those that it opened
     failing: int = 0  # of these files, those that are sealed to another identity
+    known: KnownStore = KnownStore()  # about the store, when it was opened
 
 
 class _Opened:
@@ -4363,6 +4460,7 @@ class _Opened:
         self.own: tuple[Identity, ...] = ()  # which these are
         # What opened it last, and what led to that: as long as it is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
+        self.commit = ""  # the last one at which git's history was found to have no newer identity
         self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
         self.notes: list[str] = []  # what to tell whoever has made the store
 
@@ -4613,8 +4711,8 @@ class FileStore(Store):
     def _check_confirmed(self, access: _Access) -> None:
         """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
         self._check_in_use(access)
-        is_known = bool(known_store(self.folder, self._cache).how)
-        if is_known or access.how == "password" or self._password_opens(access.keys):
+        self._check_history(access)
+        if access.known.how or access.how == "password" or self._password_opens(access.keys):
             return
         found = _fingerprint(access.keys.seal_to)
         hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
@@ -4633,20 +4731,34 @@ class FileStore(Store):
         identity.age.
         """
         self._check_folders(name)
-        own = self._own_identities()
-        while True:
-            source = self._source()  # before it is used: what changes from here on is looked at again
-            last, found = self._opened.access or (None, None)
-            if found and last == source and self._bytes_of(found.path) == found.sealed:
-                break
-            found = self._try_files(self._find_access(own))
-            if found.failing <= found.opened:
-                self._opened.access = source, found
-                self._warn_if_unknown(found)
-            elif self._source() == source and self._bytes_of(found.path) == found.sealed:
-                raise self._not_in_use_error(found)
-        self._mask(*own, *found.keys.all())
+        # Before they are used: what changes from here on is looked at again.
+        source = self._own_identities() or self._password(), self._state()
+        last, found = self._opened.access or (None, None)
+        if not found or last != source or self._bytes_of(found.path) != found.sealed:
+            found = self._settled(self._access_in_use)
+            self._opened.access = source, found
+        self._mask(*self._own_identities(), *found.keys.all())
         return found
+
+    def _access_in_use(self) -> _Access:
+        """Return what opens the store, if it opens what is in it."""
+        access = self._try_files(self._find_access())
+        if access.failing > access.opened:
+            raise self._not_in_use_error(access)
+        if access.known.how:
+            self._check_history(access)
+        self._warn_if_unknown(access)
+        return access
+
+    def _settled(self, act: Callable[[], T]) -> T:
+        """Return what `act` does, which is tried again if there was a rekey meanwhile."""
+        while True:
+            state = self._state()
+            try:
+                return act()
+            except SecretsError:
+                if self._state() == state:
+                    raise
 
     def _mask(self, *keys: Identity) -> None:
         """Have what opens the store masked, like the password that was used."""
@@ -4660,10 +4772,16 @@ class FileStore(Store):
             self._opened.own_text = text
         return self._opened.own
 
-    def _source(self) -> object:
-        """Return what an access depends on, beside the file of the identity."""
+    def _state(self) -> object:
+        """Return what an access depends on, beside credentials and the file of the identity.
+
+        Each rekey changes some of it before it seals the first secret to the new identity.
+        """
+        files = [self._bytes_of(path) for path in (self._previous_file, self._version_file)]
         known = known_store(self.folder, self._cache)
-        return self._own_identities() or self._password(), self._bytes_of(self._previous_file), known
+        # Whoever has confirmed the store may find another one in it once git has checked out another commit.
+        commit = checked_out_commit(self.folder, self._cache) if known.how else ""
+        return files, known._replace(commit=""), commit
 
     def _bytes_of(self, path: str) -> bytes:
         """Return what a file holds, to see whether it has changed; b"" if it can't be read."""
@@ -4672,23 +4790,16 @@ class FileStore(Store):
         except (SecretsError, OSError):  # which is an error where the file is needed
             return b""
 
-    def _find_access(self, own: tuple[Identity, ...]) -> _Access:
+    def _find_access(self, *, by_password: bool = False) -> _Access:
         """Return what opens the store that is known here or, where none is, the one that is there."""
-        before: list[bytes] = []
-        while True:
-            found = self._all_access(own, known_store(self.folder, self._cache))
-            # Looked up after the files were read: a rekey records its identity before it is used.
-            known = known_store(self.folder, self._cache)
-            for access in found:
-                if known.fits(_fingerprint(access.keys.seal_to)):
-                    return access
-            texts = [access.keys.text() for access in found]
-            if texts == before or not known.how:
-                break
-            before = texts  # a rekey may have ended between the two
+        known = known_store(self.folder, self._cache)
+        found = self._all_access(() if by_password else self._own_identities(), known)
+        for access in found:
+            if known.fits(_fingerprint(access.keys.seal_to)):
+                return access._replace(known=known)
         if known.how:
             raise self._replaced_error(found[0], known)
-        if len(set(texts)) > 1:
+        if len({access.keys.text() for access in found}) > 1:
             # Somebody who knows the member's recipient put one there.
             problem = f"these members' files in {self._members} hold different identities"
             names = ", ".join(access.member for access in found)
@@ -4776,14 +4887,8 @@ class FileStore(Store):
         sealed = read_file(path, follow=False)
         key, text = _open_file(path, own, sealed)
         keys = self._with_previous(_parse_identities(decode_value(text, path), path))
-        try:
-            member = self._read_member(name, keys)
-        except WrongKey:
-            if read_file(path, follow=False) == sealed:
-                raise
-            return self._open_member(name, own)  # there was a rekey meanwhile
         # Only somebody who could open the store can have written who the member is.
-        if member.recipient != str(key.recipient()):
+        if self._read_member(name, keys).recipient != str(key.recipient()):
             raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
         return _Access(keys, "member", path, sealed, name)
 
@@ -4812,7 +4917,7 @@ class FileStore(Store):
         self._check_folders()
         self.check_exists()
         pinned = KnownStore((fingerprint,), "pin")
-        found = self._all_access(self._own_identities(), pinned)
+        found = self._settled(lambda: self._all_access(self._own_identities(), pinned))
         access = next((each for each in found if pinned.fits(_fingerprint(each.keys.seal_to))), None)
         if not access:
             other = _fingerprint(found[0].keys.seal_to)
@@ -4823,6 +4928,10 @@ class FileStore(Store):
         failing = sum(not isinstance(error, BadValue) for error in problems.values())
         if failing and failing >= opened:
             raise self._not_in_use_error(access)
+        try:
+            self._check_history(access)
+        except Unsafe as replaced:
+            problems[self._version_file] = replaced
         if not record_store(self.folder, [fingerprint], access.member):
             hint = f"set {PIN}={fingerprint} instead"
             raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
@@ -4839,7 +4948,7 @@ class FileStore(Store):
 
     def _warn_if_unknown(self, access: _Access) -> None:
         """Say which store this is if nobody has confirmed it, and no password shows it."""
-        if access.how != "password" and not known_store(self.folder, self._cache).how:
+        if access.how != "password" and not access.known.how:
             found = _fingerprint(access.keys.seal_to)
             hint = f"compare its fingerprint with another member's, then: status --trust {found}"
             warn_once(f"{self.folder} was never confirmed here; {hint}")
@@ -4855,11 +4964,45 @@ class FileStore(Store):
             hint = f"{brought}; ask whoever runs rekey here, and if it was meant: status --trust {found}"
         return Unsafe(problem, hint=f"somebody replaced its identity{hint}")
 
+    def _check_history(self, access: _Access) -> None:
+        """Raise Unsafe if git shows that this identity was replaced by another, and is back.
+
+        A leaver may put an older store back, which fits what those know whom nobody told of the removal.
+        """
+        commit = checked_out_commit(self.folder, self._cache)
+        if commit in (access.known.commit, self._opened.commit):  # "" if git doesn't know the store
+            return
+        newer = self._newer_identity(access)
+        if newer:
+            found = _fingerprint(access.keys.seal_to)
+            problem = f"{self.folder} is back at an identity that was replaced in commit {newer}"
+            hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
+            raise Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {found}")
+        self._opened.commit = commit
+        if access.known.how == "record":
+            record_commit(self.folder, commit)
+
+    def _newer_identity(self, access: _Access) -> str:
+        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or ""."""
+        newer = ""
+        for commit, sealed in committed_contents(self.folder, "version.age", access.known.commit):
+            try:
+                _open_file(self._version_file, access.keys.all(), sealed)
+            except WrongKey:
+                newer = newer or commit
+            except Corrupt:  # which tells nothing
+                continue
+            else:
+                if newer:
+                    return newer
+        # The store had this identity at the commit from which on git was asked; version.age never goes.
+        was_here = access.known.commit or not os.path.lexists(self._version_file)
+        return newer if was_here else ""
+
     def _check_in_use(self, access: _Access) -> None:
         """Raise WrongKey, before a write, if most files, or half in an unknown store, are another's."""
-        is_known = bool(known_store(self.folder, self._cache).how)
         is_tie = access.failing == access.opened > 0
-        if access.failing > access.opened or (is_tie and not is_known):
+        if access.failing > access.opened or (is_tie and not access.known.how):
             raise self._not_in_use_error(access)
 
     def _not_in_use_error(self, access: _Access) -> WrongKey:
@@ -5023,16 +5166,10 @@ class FileStore(Store):
 
     def _access_to_rekey(self) -> _Access:
         """Return access by the master password or, if there is none, by an identity."""
-        if not os.path.lexists(self._identity_file):
-            access = self._access()
-            self._check_confirmed(access)
-            return access
-        access = self._open_by_password()
-        known = known_store(self.folder, self._cache)
-        if not known.how:
-            self._check_hides_none(access)
-        elif not known.fits(*access.keys.fingerprints()):
-            raise self._replaced_error(access, known)
+        if os.path.lexists(self._identity_file):
+            return self._settled(partial(self._find_access, by_password=True))
+        access = self._access()
+        self._check_confirmed(access)
         return access
 
     def _check_all_open(self, access: _Access) -> None:
@@ -5189,8 +5326,9 @@ class FileStore(Store):
             yield "secrets", count_secrets(self.names())
             if self._is_new():
                 raise Unavailable(f"there is no store in {self.folder}", hint="the first set creates it")
-            access = self._find_access(self._own_identities())
-            known = known_store(self.folder, self._cache)
+            access = self._settled(self._find_access)
+            known = access.known
+            self._check_history(access)
             opened, problems = self._open_all(access.keys)
             failing = sum(isinstance(error, WrongKey) for error in problems.values())
             if failing > opened and not known.how:
@@ -5246,7 +5384,7 @@ class FileStore(Store):
         return access.how == "own" and not has_others
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        keys = self._find_access(self._own_identities()).keys
+        keys = self._settled(self._find_access).keys
         yield from self._open_all(keys)[1].items()
         for name in self._member_names():
             path = self._member_file(name, "recipient.age")
@@ -5347,16 +5485,6 @@ class _SealedPolicies(FileStore):
     def _stale_error(self, name: str) -> WrongKey:
         advice = f"rotate unschedule {name}, then schedule it again"
         return _sealed_to_another_error(self._path(name), advice)
-
-
-def last_commit(path: str) -> str:
-    """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
-    folder, name = os.path.split(os.path.realpath(path))
-    git = ["git", "-c", "protocol.allow=never", "-C", folder]  # a partial clone must not fetch what it lacks
-    git += ["rev-list", "-1", "--format=%h by %an", "HEAD", "--", f":(literal){name}"]
-    with suppress(SecretsError):
-        return run_command(git, None, _GIT_SECONDS).rpartition("\n")[2]
-    return ""
 
 
 def _sealed_to_another_error(path: str, advice: str) -> WrongKey:

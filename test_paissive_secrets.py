@@ -8823,7 +8823,7 @@ def test_no_store_is_begun_where_another_one_is_expected(store_folder, monkeypat
 
 
 def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", old := pin_of(files))
 
     def rekey(unlink=os.unlink):
         end = lambda path: os._exit(1) if path.endswith("previous.age") else unlink(path)  # noqa: E731
@@ -8831,9 +8831,14 @@ def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(fil
         ps.FileStore().rekey()
 
     assert ended(in_child(rekey)) == [256]
-    assert "has the fingerprint" in refusal(files.get, "DB")  # it is sealed to the new identity already
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", ps.FileStore().rekey())
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    assert files.get("DB") == "db-value"  # which is sealed to the new identity already
+    with monkeypatch.context() as patched:
+        forget_stores(patched)  # as on another machine
+        assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
+    new = ps.FileStore().rekey()
+    assert "has the fingerprint" in refusal(files.get, "DB")
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", new)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"} and new != old
 
 
 PLANTED = "planted-" + "value"
@@ -9034,6 +9039,166 @@ def test_whoever_has_made_a_store_is_told_of_another_in_its_place_even_by_passwo
 def committed(folder):
     git(folder, "init", "-q", "-b", "main")
     commit(folder)
+
+
+def replace_tree(theirs, ours):
+    shutil.rmtree(ours)
+    shutil.copytree(theirs, ours)
+
+
+def commit_older_store(team, theirs):
+    replace_tree(theirs, team.folder / ".paissive")
+    commit(team.folder)
+
+
+def commit_older_store_in_a_new_format(team, theirs):
+    """Each file is sealed anew, so that none is one that git has seen."""
+    with team.bob.at(theirs.parent) as store:
+        (own,) = ps._parse_identities(store.reveal_identity(), "")
+        keys = ps._Keys(own)
+        ada = ps.Member("ada", str(team.ada.key.recipient()), "2026-01-01T00:00:00Z")
+        with store._write_lock():
+            store._replace([store._seal_version(keys), store._seal_identity(ada, keys)])
+    commit_older_store(team, theirs)
+
+
+def merge_older_store(team, theirs):
+    """Merge a branch from before the removal, and take its side."""
+    git(team.folder, "checkout", "-qb", "old", "HEAD~")
+    replace_tree(theirs, team.folder / ".paissive")
+    commit(team.folder)
+    git(team.folder, "merge", "-q", "-s", "ours", "main", "-m", "Merge")
+    git(team.folder, "checkout", "-qB", "main", "old")
+
+
+def commit_older_store_without_version(team, theirs):
+    (theirs / "version.age").unlink()
+    commit_older_store(team, theirs)
+
+
+PUT_BACK = {
+    "by a commit": commit_older_store,
+    "sealed anew": commit_older_store_in_a_new_format,
+    "by a merge": merge_older_store,
+    "as of version 1": commit_older_store_without_version,
+}
+
+
+@pytest.fixture(params=PUT_BACK)
+def put_back(request, attacked):
+    """A repository in which a leaver has put an older store back; ada knows the store, not the removal."""
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    with attacked.owner.at(attacked.folder) as store:
+        old = pin_of(store)
+    theirs = remove_bob(attacked)
+    removal = commit(attacked.folder)[:7]
+    PUT_BACK[request.param](attacked, theirs)
+    for file in ("secrets/S1.age", "rotation/S1.age"):
+        assert (attacked.folder / ".paissive" / file).read_bytes() == (theirs / file).read_bytes()
+    attacked.old, attacked.removal = old, removal
+    return attacked
+
+
+def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_of_the_removal(put_back, say):
+    back = f"is back at an identity that was replaced in commit {put_back.removal} by "
+    with put_back.ada.at(put_back.folder) as store:
+        rotation = ps.SecretRotation(store)
+        acts = [lambda: store.get("S1"), rotation.rotate_due, lambda: rotation.rotate("S1")]
+        for act in (*acts, lambda: store.set("S1", "new"), store.members, store.reveal_identity):
+            assert back in refusal(act)
+        said = say("status", "--backend", "file")[1]
+        assert "opens      no" in said and back in said and f"status --trust {put_back.old}" in said
+    assert not os.path.exists(PWNED)
+
+
+@pytest.mark.parametrize("how", ["pinned", "new", "by password"])
+def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_recorded(how, put_back):
+    who = put_back.ada
+    if how == "by password":
+        who = put_back.owner
+    with who.at(put_back.folder) as store, pytest.MonkeyPatch.context() as patched:
+        forget_stores(patched)
+        if how == "pinned":
+            patched.setenv("PAISSIVE_STORE_FINGERPRINT", put_back.old)
+            assert "is back at an identity" in refusal(store.get, "S1")
+        for act in (ps.SecretRotation(store).rotate_due, lambda: store.set("S1", "new")):
+            assert "is back at an identity" in refusal(act)
+    assert not os.path.exists(PWNED)
+
+
+def test_who_confirms_an_older_store_that_was_put_back_is_warned_once_and_uses_it(put_back, say):
+    with put_back.ada.at(put_back.folder) as store:
+        status, said = say("status", "--trust", put_back.old, "--backend", "file")
+        assert (status, said.count("is back at an identity"), "known      yes" in said) == (0, 1, True)
+        assert ps.FileStore().get("S1") == PLANTED
+        (put_back.folder / "file").touch()
+        commit(put_back.folder)
+        store.set("S1", "new")
+
+
+def test_a_member_who_is_told_of_a_rekey_goes_on_and_git_is_asked_once_a_commit(attacked, monkeypatch):
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    with attacked.owner.at(attacked.folder) as store:
+        new = store.rekey(without="bob")
+    commit(attacked.folder)
+    with attacked.ada.at(attacked.folder) as store:
+        store.trust(new)
+    asked, ask_git = [], ps._ask_git
+    monkeypatch.setattr(ps, "_ask_git", lambda *args, **more: asked.append(args) or ask_git(*args, **more))
+    for _ in range(2):
+        (attacked.folder / str(len(asked))).touch()
+        commit(attacked.folder)
+        for _ in range(3):
+            with attacked.ada.at(attacked.folder) as store:
+                store.set("S2", store.get("S1"))
+    assert [args[1] for args in asked] == ["rev-list", "rev-list"]
+
+
+@pytest.mark.parametrize("layout", ["a worktree", "no log of HEAD", "a packed history"])
+def test_git_is_asked_in_every_layout_of_a_repository(layout, attacked):
+    committed(attacked.folder)
+    folder = attacked.folder
+    if layout == "a worktree":
+        folder = folder.parent / "worktree"
+        git(attacked.folder, "worktree", "add", "-q", folder, "-b", "other")
+    elif layout == "no log of HEAD":
+        git(folder, "config", "core.logAllRefUpdates", "false")
+        shutil.rmtree(folder / ".git/logs")
+    attacked.ada.confirm(folder)
+    older = shutil.copytree(folder / ".paissive", folder.parent / "older")
+    with attacked.owner.at(folder) as store:
+        store.rekey(without="bob")
+    commit(folder)
+    replace_tree(older, folder / ".paissive")
+    commit(folder)
+    if layout == "a packed history":
+        git(folder, "gc", "-q")
+    with attacked.ada.at(folder) as store:
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
+def test_what_git_can_not_tell_is_read_as_before(attacked, monkeypatch):
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    commit_older_store(attacked, remove_bob(attacked))  # a history in which there never was a removal
+    with attacked.ada.at(attacked.folder) as store:
+        assert store.get("S1") == PLANTED  # as the threat model says
+        monkeypatch.setenv("PATH", "")
+        (attacked.folder / ".git/logs/HEAD").unlink()
+        assert ps.FileStore().get("S1") == PLANTED
+
+
+def test_a_store_that_a_thousand_commits_changed_is_refused(attacked, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_CHANGES", 3)
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    for number in range(3):
+        (attacked.folder / ".paissive/version.age").write_text(str(number))
+        commit(attacked.folder)
+    with attacked.ada.at(attacked.folder) as store:
+        assert "3 commits or more changed version.age" in refusal(store.get, "S1")
 
 
 def on_two_branches(folder, mine, theirs):
