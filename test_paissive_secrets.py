@@ -802,6 +802,7 @@ def small_project(tmp_path, monkeypatch):
     """A function that writes a module and its test, and runs `.ci/mutate.py` on them."""
     mutate = load_mutate(monkeypatch, tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # to start quickly
+    monkeypatch.setattr(mutate, "measure", lambda *args: mutate.Measured({3: {"test_it"}}, {"test_it": 1}))
 
     def run(test, *options):
         (tmp_path / mutate.MODULE).write_text("# === Sums ===\ndef add(a, b):\n    return a + b\n")
@@ -820,11 +821,25 @@ def test_structure_a_mutant_that_no_test_notices_fails_the_gate(small_project, c
     assert "\n1 of 2 mutants killed" in said
 
 
-def test_structure_the_gate_fails_if_the_tests_fail_without_a_mutant(small_project, monkeypatch):
-    failed = subprocess.CompletedProcess([], 1, stdout=b"1 failed")
-    monkeypatch.setattr("mutate.run_pytest", lambda *args, **more: failed)
-    with pytest.raises(SystemExit, match="Sums: no tests, or they fail without any mutant"):
-        small_project("assert False")
+def test_structure_the_gate_fails_if_the_tests_fail_without_a_mutant(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    failed = subprocess.CompletedProcess([], 1, b"1 failed", b"")
+    monkeypatch.setattr(mutate, "run_pytest", lambda *args, **more: failed)
+    with pytest.raises(SystemExit, match="the tests fail without any mutant"):
+        mutate.measure(tmp_path, 1)
+
+
+def test_structure_the_gate_adds_up_what_each_process_has_measured(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+
+    def run_pytest(folder, *options):
+        for number, (test, seconds) in enumerate([("test_a", 2), ("test_b", 3)]):
+            part = {"seconds": {test: seconds}, "lines": {"7": [test]}}
+            Path(options[-1].partition("=")[2], f"{number}.json").write_text(json.dumps(part))
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(mutate, "run_pytest", run_pytest)
+    assert mutate.measure(tmp_path, 2) == ({7: {"test_a", "test_b"}}, {"test_a": 2, "test_b": 3})
 
 
 def test_structure_the_gate_passes_if_enough_mutants_are_drawn_and_killed(small_project, monkeypatch):
@@ -844,17 +859,39 @@ def test_structure_the_gate_draws_again_before_it_fails(small_project, monkeypat
     assert small_project("assert True", "--sample", "2", "--at-least", "2") == status
 
 
-def test_structure_a_survivor_has_to_pass_all_quick_tests(tmp_path, monkeypatch):
+def test_structure_tests_that_run_a_mutants_lines_come_first_and_those_of_its_section_before_the_fastest(
+    tmp_path, monkeypatch
+):
     mutate = load_mutate(monkeypatch, tmp_path)
-    runs = []
+    monkeypatch.setattr(mutate, "tests_of_section", lambda section: {"own", "far"})
+    seconds = {"own": 9, "wide": 2, "quick": 1, "far": 3, "other": 1}
+    measured = mutate.Measured({1: {"own", "wide"}, 2: {"quick"}, 3: {"other"}}, seconds)
+    node = ast.parse("f(\n1)").body[0]
+    mutant = mutate.Mutant("Sums", "constant", node, "f(2)")
+    assert mutate.near_tests(mutant, measured) == ["own", "quick", "wide"]
+    assert mutate.other_tests(mutant, measured) == ["far", "other"]
+    assert mutate.near_tests(mutant, mutate.Measured({}, seconds)) == ["far", "own"]
 
-    def run_tests(source, prepared, seconds, *tests):
-        runs.append(tests)
-        return subprocess.CompletedProcess([], int(tests == (mutate.TESTS,)))
 
-    monkeypatch.setattr(mutate, "run_tests", run_tests)
-    assert not mutate.survives("", mutate.Plan(["one"], 1), tmp_path)
-    assert runs == [("one",), (mutate.TESTS,)]
+@pytest.mark.parametrize(("needed", "killed", "runs"), [(0, 2, 5), (1, 1, 3), (2, 2, 4), (3, 2, 5)])
+def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome_depends_on_them(
+    tmp_path, monkeypatch, needed, killed, runs
+):
+    """Of three, tests that run its lines kill the first, others the second, and none the third."""
+    mutate = load_mutate(monkeypatch, tmp_path)
+    drawn = list(mutate.mutants(SMALL_MODULE, ["Sums"]))[:3]
+    asked = []
+
+    def survives(source, tests, *args):
+        asked.append(tests)
+        return (drawn.index(tests[0]), tests[1]) not in [(0, "near"), (1, "other")]
+
+    (tmp_path / mutate.MODULE).write_text(SMALL_MODULE)
+    monkeypatch.setattr(mutate, "survives", survives)
+    monkeypatch.setattr(mutate, "near_tests", lambda mutant, measured: (mutant, "near"))
+    monkeypatch.setattr(mutate, "other_tests", lambda mutant, measured: (mutant, "other"))
+    assert mutate.try_mutants(drawn, needed, 1, tmp_path, None) == killed
+    assert len(asked) == runs
 
 
 SECTIONS_OF_TESTS = """# === Sums ===

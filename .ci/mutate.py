@@ -4,8 +4,9 @@
     mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N]
 
 A mutant makes one change of one of the KINDS, anywhere in a section. It is killed if a quick test fails or
-hangs: the tests of its section come first (as `pytest --section` chooses them), then, for what survives
-these, all others. What survives all of them counts, including what no test could tell from the original.
+hangs: first come those that run its lines, as all have shown under coverage (the package), then the others,
+as long as the outcome depends on them. What survives all of them counts, including what no test could tell
+from the original.
 Left alone: the fitted weights, texts of errors and hints, annotations, docstrings, imports, blocks that only
 a type checker reads, and keywords and calls that can't be left out without an error of Python's.
 
@@ -27,6 +28,7 @@ import collections
 import concurrent.futures
 import copy
 import hashlib
+import json
 import os
 import random
 import re
@@ -34,8 +36,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,6 @@ import sections as tests_of_sections
 ROOT = Path(__file__).resolve().parent.parent
 MODULE, TESTS = "paissive_secrets.py", "test_paissive_secrets.py"
 FITTED = {"_WEIGHTS"}  # tables that are fitted to data: a test can't have an opinion on a row
-SECONDS = 240  # a longer test run of the unchanged module counts as hanging
 SECONDS_OF_ALL = 600  # a longer run of all quick tests counts as hanging
 PAIRS = (  # operators to swap
     (ast.Eq, ast.NotEq),
@@ -569,19 +569,56 @@ def draw(source: str, chosen: list[str], size: int, seed: int) -> list[Mutant]:
     return drawn
 
 
-def quick_tests(section: str) -> list[str]:
-    """The ids of the tests that a mutant of the section has to pass first."""
+class Measured(NamedTuple):
+    """What a run of all quick tests without any mutant has shown of each test function."""
+
+    runs: dict[int, set[str]]  # of each line of the module, the tests that run it
+    seconds: dict[str, float]  # that each test takes
+
+
+def measure(prepared: Path, jobs: int) -> Measured:
+    """Run all quick tests under coverage; they have to pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-m", "not slow", "-n", str(jobs), "--dist", "worksteal", f"--measure-lines={folder}"]
+        done = run_pytest(prepared, *options)
+        if done.returncode:
+            print((done.stdout + done.stderr).decode()[-2000:])
+            sys.exit("the tests fail without any mutant")
+        parts = [json.loads(path.read_bytes()) for path in Path(folder).iterdir()]
+    seconds: collections.Counter[str] = collections.Counter()
+    runs: dict[int, set[str]] = collections.defaultdict(set)
+    for part in parts:  # one of each process that ran tests
+        seconds.update(part["seconds"])
+        for line, tests in part["lines"].items():
+            runs[int(line)].update(tests)
+    return Measured(runs, seconds)
+
+
+def near_tests(mutant: Mutant, measured: Measured) -> list[str]:
+    """The tests that run a line of the mutant, or those of its section if none does, in the best order."""
+    lines = range(mutant.node.lineno, mutant.node.end_lineno + 1)
+    near = set().union(*(measured.runs.get(line, ()) for line in lines))
+    return in_order(near or tests_of_section(mutant.section), mutant, measured)
+
+
+def other_tests(mutant: Mutant, measured: Measured) -> list[str]:
+    """All tests but those of `near_tests`, in the best order."""
+    return in_order(measured.seconds.keys() - set(near_tests(mutant, measured)), mutant, measured)
+
+
+def in_order(tests: Iterable[str], mutant: Mutant, measured: Measured) -> list[str]:
+    """Those of the mutant's section first, then the fastest."""
+    own = tests_of_section(mutant.section)
+    known = measured.seconds.keys() & tests
+    return sorted(known, key=lambda test: (test not in own, measured.seconds[test]))
+
+
+def tests_of_section(section: str) -> set[str]:
+    """The test functions below the banner of a section."""
     text = (ROOT / TESTS).read_text(encoding="utf-8")
     span = sections(text).get(section, range(0))
-    elsewhere = {test for name, test in tests_of_sections.measured() if name == section}
-    names = [
-        node.name
-        for node in ast.parse(text).body
-        if isinstance(node, ast.FunctionDef)
-        and node.name.startswith("test")
-        and (node.lineno in span or node.name in elsewhere)
-    ]
-    return [f"{TESTS}::{name}" for name in names]
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {node.name for node in functions if node.lineno in span and node.name.startswith("test")}
 
 
 def prepare(folder: Path) -> None:
@@ -612,63 +649,59 @@ def run_tests(source: str, prepared: Path, seconds: float, *args: str) -> subpro
         return run_pytest(folder, "-x", "-m", "not slow", *args, seconds=seconds)
 
 
-def run_pytest(folder: Path, *args: str, seconds: float = SECONDS) -> subprocess.CompletedProcess:
+def run_pytest(folder: Path, *args: str, seconds: float = SECONDS_OF_ALL) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, env=env)
 
 
-def survives(source: str, plan: Plan, prepared: Path) -> bool:
-    """Whether the tests of the mutant's section pass with this module, and then all others."""
+def survives(source: str, tests: list[str], measured: Measured, prepared: Path) -> bool:
+    """Whether these tests pass with this module in the time that they may take; none do."""
+    seconds = min(30 + 4 * sum(measured.seconds[test] for test in tests), SECONDS_OF_ALL)
+    ids = [f"{TESTS}::{test}" for test in tests]
     try:
-        return all(
-            run_tests(source, prepared, seconds, *tests).returncode == 0
-            for tests, seconds in ((plan.tests, plan.seconds), ([TESTS], SECONDS_OF_ALL))
-        )
+        return not ids or run_tests(source, prepared, seconds, *ids).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
 
-class Plan(NamedTuple):
-    tests: list[str]  # fastest first, so that most mutants are killed early
-    seconds: float  # after which a run counts as hanging
+def try_mutants(drawn: list[Mutant], needed: int, jobs: int, prepared: Path, measured: Measured) -> int:
+    """Run the tests on each mutant and print the outcome; return how many were killed.
 
-
-def plan(section: str, prepared: Path) -> Plan:
-    """Run the tests of a section without any mutant, to know that they pass and how long they take."""
+    What survives the tests that run its lines has to pass the others as well, unless `needed` are killed
+    without it; 0: each has to.
+    """
     source = (ROOT / MODULE).read_text(encoding="utf-8")
-    tests = quick_tests(section)
-    started = time.monotonic()
-    clean = run_tests(source, prepared, SECONDS, "--durations=0", "--durations-min=0", *tests)
-    if not tests or clean.returncode:
-        print(clean.stdout.decode()[-2000:])
-        sys.exit(f"{section}: no tests, or they fail without any mutant")
-    taken: collections.Counter[str] = collections.Counter()
-    for seconds, test in re.findall(
-        r"^([0-9.]+)s (?:setup|call|teardown) +([^\s\[]+)", clean.stdout.decode(), re.M
-    ):
-        taken[test] += float(seconds)
-    return Plan(sorted(tests, key=lambda test: taken[test]), 30 + 4 * (time.monotonic() - started))
 
+    def find_survivors(
+        mutants: list[Mutant], choose: Callable[[Mutant, Measured], list[str]]
+    ) -> list[Mutant]:
+        def is_alive(mutant: Mutant) -> bool:
+            return survives(mutate(source, mutant), choose(mutant, measured), measured, prepared)
 
-def try_mutants(drawn: list[Mutant], jobs: int, prepared: Path) -> int:
-    """Run the tests on each mutant and print the survivors; return how many were killed."""
-    source = (ROOT / MODULE).read_text(encoding="utf-8")
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        names = sorted({mutant.section for mutant in drawn})
-        plans = dict(zip(names, pool.map(lambda name: plan(name, prepared), names)))
-        alive = pool.map(lambda one: survives(mutate(source, one), plans[one.section], prepared), drawn)
-        killed = 0
-        for mutant, survived in zip(drawn, alive):
-            killed += not survived
-            line = source.splitlines()[mutant.node.lineno - 1].strip()
-            outcome = "survives" if survived else "killed"
-            change = mutant.text if len(mutant.text) < 200 else f"a {mutant.kind} dropped"
-            print(
-                f"  {outcome}: {mutant.section}: {MODULE}:{mutant.node.lineno}: {line}  ->  {change}",
-                flush=True,
-            )
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            survivors = [mutant for mutant, alive in zip(mutants, pool.map(is_alive, mutants)) if alive]
+        report("killed", [mutant for mutant in mutants if mutant not in survivors], source)
+        return survivors
+
+    left = find_survivors(drawn, near_tests)
+    killed = len(drawn) - len(left)
+    while left and not 0 < needed <= killed:
+        batch, left = left[:jobs], left[jobs:]
+        survivors = find_survivors(batch, other_tests)
+        killed += len(batch) - len(survivors)
+        report("survives", survivors, source)
+    report("survives the tests that run its lines", left, source)
     return killed
+
+
+def report(outcome: str, mutants: list[Mutant], source: str) -> None:
+    for mutant in mutants:
+        line = source.splitlines()[mutant.node.lineno - 1].strip()
+        change = mutant.text if len(mutant.text) < 200 else f"a {mutant.kind} dropped"
+        print(
+            f"  {outcome}: {mutant.section}: {MODULE}:{mutant.node.lineno}: {line}  ->  {change}", flush=True
+        )
 
 
 def parse_arguments(source: str, argv: list[str]) -> argparse.Namespace:
@@ -679,10 +712,10 @@ def parse_arguments(source: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--at-least", type=int, default=0, metavar="N", help="how many must be killed")
     args = parser.parse_args(argv)
-    known = [name for name in sections(source) if quick_tests(name)]
+    known = list(sections(source))
     unknown = [name for name in args.section if name not in known]
     if unknown:
-        parser.error(f"no section with tests is called {unknown[0]!r}; there are {', '.join(known)}")
+        parser.error(f"no section is called {unknown[0]!r}; there are {', '.join(known)}")
     args.section = args.section or known
     return args
 
@@ -702,10 +735,11 @@ def main(argv: list[str]) -> int:
     killed = tried = needed = 0
     with tempfile.TemporaryDirectory() as prepared:
         prepare(Path(prepared))
+        measured = measure(Path(prepared), args.jobs)
         for mutants_of_round in rounds:
-            killed += try_mutants(mutants_of_round, args.jobs, Path(prepared))
-            tried += len(mutants_of_round)
             needed += args.at_least
+            killed += try_mutants(mutants_of_round, needed - killed, args.jobs, Path(prepared), measured)
+            tried += len(mutants_of_round)
             print(f"{killed} of {tried} mutants killed, {100 * killed / tried:.0f} %", flush=True)
             if killed >= needed:
                 return 0

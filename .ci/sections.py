@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import collections
 import functools
+import json
 import os
 import re
 import time
@@ -35,11 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--measure-sections", action="store_true", help="run all quick tests to see which sections they run"
     )
+    parser.addoption("--measure-lines", metavar="FOLDER", help="write here which lines each quick test runs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("measure_sections"):
         config.pluginmanager.register(Measurement())
+    if config.getoption("measure_lines"):
+        config.pluginmanager.register(LineMeasurement(Path(config.getoption("measure_lines"))))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -126,13 +130,17 @@ class Measurement:
             self.coverage.stop()
         self.seconds[name] += time.monotonic() - started
 
+    def tests_by_line(self) -> dict[int, list[str]]:
+        """The test functions that ran each line of the module."""
+        lines = self.coverage.get_data().contexts_by_lineno(str(MODULE))
+        return {line: [test for test in tests if test] for line, tests in lines.items()}
+
     def pytest_sessionfinish(self) -> None:
-        data = self.coverage.get_data()
         runs: dict[str, dict[int, list[str]]] = collections.defaultdict(dict)
-        for line, tests in data.contexts_by_lineno(str(MODULE)).items():
+        for line, tests in self.tests_by_line().items():
             section = section_at(MODULE, line)
             if section:
-                runs[section][line] = [test for test in tests if test]
+                runs[section][line] = tests
         rows = [f"{section}\t{test}\n" for section in banners(MODULE) for test in self.pick(section, runs)]
         new = MEASURED.with_suffix(".new")
         new.write_text("".join(rows), encoding="utf-8")
@@ -157,3 +165,15 @@ class Measurement:
             picked.append(best)
             missing.subtract(offers.pop(best))
         return sorted(picked)
+
+
+class LineMeasurement(Measurement):
+    """Writes which lines each quick test runs, for mutate.py: a file for each process of pytest-xdist."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def pytest_sessionfinish(self) -> None:
+        part = {"seconds": self.seconds, "lines": self.tests_by_line()}
+        (self.folder / f"{os.getpid()}.json").write_text(json.dumps(part), encoding="utf-8")
