@@ -657,6 +657,13 @@ def test_structure_the_test_file_imports_without_what_windows_lacks():
     assert ended(in_child(import_it)) == [0]
 
 
+def test_structure_a_section_of_more_than_600_lines_of_tests_has_subheadings():
+    text = Path(__file__).read_text(encoding="utf-8")
+    _, *parts = re.split(r"(?m)^# === (.+?) =+$", text.partition('\nCANARY = "')[2])
+    sections = zip(parts[::2], parts[1::2])
+    assert [name for name, body in sections if body.count("\n") > 600 and "\n# --- " not in body] == []
+
+
 def load_mutate(monkeypatch, folder):
     """.ci/mutate.py, at work on a small project in this folder."""
     spec = importlib.util.spec_from_file_location("mutate", ROOT / ".ci" / "mutate.py")
@@ -1018,6 +1025,9 @@ def test_an_error_is_also_the_more_general_one_of_its_kind_and_no_other():
 # === Rules ===
 
 
+# --- Helpers ---
+
+
 def scanned(text, path="notes.txt", **options):
     data = text if isinstance(text, bytes) else text.encode()
     return list(ps.scan(iter([data]), path, **options))
@@ -1066,6 +1076,9 @@ def proofs(rule):
     """(an input that must match, one that must not) of a rule with a prefix."""
     hit = ps.make_samples(rule.hit) or ps.rule_prefixes(rule.prefix)[0] + shape_sample(rule.shape)
     return hit, hit[:-1]
+
+
+# --- Tokens with a prefix ---
 
 
 def test_each_rule_finds_its_own_and_leaves_the_near_miss():
@@ -1194,6 +1207,9 @@ def test_the_letters_of_a_class_are_those_of_its_encoding():
     for letter, alphabet in alphabets.items():
         shape = re.compile(ps._shape_regex(f"{{{letter}1}}"))
         assert {c for c in map(chr, range(256)) if shape.fullmatch(c)} == {*alphabet}, letter
+
+
+# --- Values around a keyword ---
 
 
 def test_each_pattern_finds_its_own_and_leaves_a_reference():
@@ -2863,6 +2879,9 @@ def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
 # === Durable files ===
 
 
+# --- Replacing a file ---
+
+
 def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("v")
     (tmp_path / "link").symlink_to("file")
@@ -2965,6 +2984,9 @@ def test_nothing_is_written_by_way_of_a_folder_that_others_can_write(tmp_path):
     (tmp_path / "file.paissive-tmp").mkdir()
     (tmp_path / "file.paissive-tmp").chmod(0o777)
     assert refusal(rewrite, tmp_path / "file", b"new").startswith("Unsafe: others can write to ")
+
+
+# --- Locks ---
 
 
 @pytest.mark.parametrize("name", ["", "some.lock"])
@@ -3171,6 +3193,9 @@ def test_windows_locks_a_byte_and_has_neither_owners_nor_modes_nor_synced_folder
         assert "is not a file" in refusal(ps.read_file, str(tmp_path))
 
 
+# --- Who else can read or write ---
+
+
 def status_of(mode, uid, gid):
     return os.stat_result((mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
 
@@ -3249,6 +3274,9 @@ def test_a_link_to_a_secret_is_as_exposed_as_the_file_that_it_leads_to(closed, t
     assert ps.read_credential(str(link)) == "v"
     warning = f"paissive_secrets: warning: others can read {link}; chmod 600 {link}\n"
     assert capsys.readouterr().err == ("" if closed == "real" else warning)
+
+
+# --- Reading a file ---
 
 
 @pytest.mark.parametrize("modified, changed", [(10**12, 10**12), (10**9, 10**12 + 1), (10**12, 10**9)])
@@ -3351,6 +3379,9 @@ def test_a_small_file_is_read_in_one_step_without_room_for_the_largest():
     asked = []
     assert ps.read_bounded(File(b"v" * 10_000), "x") == b"v" * 10_000
     assert len(asked) == 1 and asked[0] < 1 << 18
+
+
+# --- Errors, modes and what a killed writer leaves ---
 
 
 def test_an_error_of_the_disk_says_what_failed_and_what_to_check():
@@ -3607,6 +3638,9 @@ def test_an_error_of_the_disk_without_a_number_is_one_as_well():
             raise OSError("odd")
 
     assert refusal(fail) == "Unavailable: can't read x: it failed"
+
+
+# --- The order of writes ---
 
 
 WRITES = {
@@ -5222,6 +5256,9 @@ def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
 # === Environment ===
 
 
+# --- Where a value comes from ---
+
+
 def test_a_credential_of_systemd_that_opens_a_store_is_not_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -5385,6 +5422,9 @@ def test_a_value_that_the_locale_can_not_encode_is_refused_before_anything_is_wr
     assert done.stderr == b"paissive_secrets: this locale can't encode the value of 'A_TOKEN'; use UTF-8\n"
 
 
+# --- Programs and their variables ---
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working directory that others may enter."""
@@ -5497,6 +5537,9 @@ def test_what_no_dotenv_file_holds_can_not_be_set_by_a_command(here, monkeypatch
     monkeypatch.setenv("PAISSIVE_ENV_FILE", "")
     refused = "this store doesn't outlive the command; use --backend file\n"
     assert say("set", "A_TOKEN", stdin="x") == (2, refused)
+
+
+# --- Files that are not trusted or not read ---
 
 
 def test_status_says_what_keeps_a_dotenv_file_from_being_read(here, monkeypatch, say):
@@ -5647,6 +5690,9 @@ def test_a_dotenv_file_that_may_hold_a_secret_must_not_be_read_by_others(text, h
     (here / ".env").write_text(text)
     (here / ".env").chmod(0o644)
     assert "warning: others can read .env; chmod 600 .env" in say("status")[1]
+
+
+# --- What a value is ---
 
 
 URLS = {
@@ -5876,6 +5922,9 @@ def test_a_reference_in_a_variable_is_followed_by_another_spelling_of_its_name_t
     assert env.references_to_follow("a-token") == {"a-token": "secret:B"}
 
 
+# --- Secrets that were moved to a store ---
+
+
 # A .env file whose secrets were moved, but for one.
 MOVED = """\
 DB_USER=app
@@ -5981,6 +6030,9 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
     env.set_all(dict.fromkeys(names, "v"))
     notes = [f"note: {note.format(file=here / '.env')}" for note in NOTES_ON_SET[names]]
     assert list(env.notes_on_set(*names)) == notes
+
+
+# --- Writing ---
 
 
 def test_an_error_of_the_disk_names_the_dotenv_file(env, here, monkeypatch):
@@ -7190,6 +7242,9 @@ TYPED = "c4n" + "ary-password"
 LINES_TYPED = "the master password has several lines; use a single line"
 
 
+# --- Helpers ---
+
+
 @pytest.fixture
 def store_folder(tmp_path, monkeypatch):
     """A working directory whose store a password opens, quickly."""
@@ -7226,6 +7281,9 @@ def type_answers(monkeypatch, *answers):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(getpass, "getpass", lambda prompt: prompts.append(prompt) or next(left))
     return prompts
+
+
+# --- The folder ---
 
 
 def test_sealed_files_lie_where_readme_says_and_only_the_owner_reads_them(files):
@@ -7340,6 +7398,9 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     argv = (tool("age"), "-o", DB, "-r", str(ps.Identity(files.reveal_identity()).recipient()))
     subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
     assert (files.get("DB"), len(files.rekey()), files.get("DB")) == ("theirs", 32, "theirs")
+
+
+# --- Passwords and identities ---
 
 
 @pytest.mark.parametrize("kind", ["variable", "file", "credential"])
@@ -7646,6 +7707,9 @@ def test_where_nothing_is_known_an_old_identity_opens_too_little(how, files, mon
     assert tree() == before
 
 
+# --- Writing, and what a store tells ---
+
+
 def test_of_several_values_all_are_stored_or_none(files):
     os.truncate(DB, 150)
     before = tree()
@@ -7758,6 +7822,9 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
     ):
         assert refusal(act, *more).startswith(f"Unsafe: others can write to {store_folder}; if it is yours: ")
     assert prompts == []
+
+
+# --- Kills at any step ---
 
 
 def changes_files(event, args):
@@ -7905,6 +7972,9 @@ def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, mon
     assert moments > 5
 
 
+# --- Work that is done once ---
+
+
 def test_what_was_read_to_see_whether_it_changed_is_what_is_opened(files, monkeypatch):
     monkeypatch.setattr(ps, "_SAMPLE", 0)
     read, read_file = [], ps.read_file
@@ -7925,6 +7995,9 @@ def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
 
 
 ADA = STORE / "members/ada/identity.age", STORE / "members/ada/recipient.age"
+
+
+# --- Members ---
 
 
 def opened_by_password(monkeypatch):
@@ -8294,6 +8367,9 @@ def test_what_needs_a_store_says_that_there_is_none(argv, who, store_folder, mon
     assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
 
 
+# --- Identities and versions of a store ---
+
+
 def adopt(store, key):
     """Make the store as older versions did: a member's key is its identity."""
     own = ps.Identity(store.reveal_identity())
@@ -8401,6 +8477,9 @@ def test_nothing_of_a_password_stays_once_the_store_is_gone(store_folder, tmp_pa
     assert (holders_of(text), holders_of(identity)) == ([], [])
 
 
+# --- Post-quantum stores ---
+
+
 @pytest.fixture
 def quantum_team(files, post_quantum):
     """A post-quantum store, and the keys of two members: ada's is post-quantum, bob's is not."""
@@ -8481,6 +8560,9 @@ def test_a_new_post_quantum_key_is_that_of_a_member(files, say, monkeypatch, pos
     assert opened_by(key, monkeypatch).get("DB") == "db-value"
     hint = "add --new; for the store's: rekey --post-quantum\n"
     assert say("identity", "--post-quantum") == (2, f"--post-quantum is for a new key; {hint}")
+
+
+# --- Who can write to the folder ---
 
 
 def swap(one, other):
@@ -8760,6 +8842,9 @@ def test_a_store_that_has_members_and_lost_all_else_gets_no_new_identity(files, 
     assert refusal(ps.FileStore().set, "A", "1") == said
 
 
+# --- Fingerprints ---
+
+
 def replace_store(team):
     """Make another store of somebody's who knows ada's recipient and wants her to use it."""
     theirs = ps.Identity.generate()
@@ -8880,6 +8965,9 @@ def test_a_rekey_under_a_fingerprint_that_was_killed_is_finished_by_the_next(fil
 
 PLANTED = "planted-" + "value"
 SIX_NAMES = [f"S{n}" for n in range(6)]
+
+
+# --- Attacks on a folder in git ---
 
 
 class Person:
@@ -9071,6 +9159,9 @@ def test_whoever_has_made_a_store_is_told_of_another_in_its_place_even_by_passwo
             expected = r"has the fingerprint|hides the store|does not open"
             assert re.search(expected, refusal(act))
         assert not os.path.exists(PWNED)
+
+
+# --- Stores in git ---
 
 
 def committed(folder):
@@ -9393,6 +9484,9 @@ def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_o
     assert (done.stdout, err(done)) == (b"db-value", f"warning: others can read {key}; chmod 600 {key}\n")
 
 
+# --- Damaged, planted and unreadable entries ---
+
+
 def all_that_is_shown(error):
     """The message, the traceback, and everything that the exceptions of its chain hold."""
     texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
@@ -9708,6 +9802,9 @@ def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
     assert not left.parent.exists()
 
 
+# --- Benchmarks ---
+
+
 @pytest.mark.benchmark(group="seal and unseal 1 KiB")
 @pytest.mark.parametrize("who", ["ours", "pyrage"])
 def test_benchmark_of_the_format_beside_pyrage(benchmark, who, identity):
@@ -9748,6 +9845,9 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, monke
     code = {"nothing": "pass", "the import": "import paissive_secrets", "python-dotenv": "import dotenv"}
     words = ["-c", code[who]] if who in code else ["-m", MODULE.stem, *GETTING]
     benchmark.pedantic(subprocess.check_output, args=([sys.executable, *words],), rounds=20)
+
+
+# --- Where no store opens ---
 
 
 def test_run_redact_and_audit_refuse_where_there_is_no_store_and_get_returns_the_default(say, tmp_path):
@@ -10165,6 +10265,9 @@ def test_a_store_can_not_be_pickled():
 # What a real server can't be made to do is done by a small one, which answers each request by a function.
 
 
+# --- Helpers ---
+
+
 class Stub:
     """A socket server on loopback, which repeats the last of its answers.
 
@@ -10278,6 +10381,9 @@ def record_requests(store, after=lambda method, path: None):
 def grants(lease, token="t"):
     """The answer to a login: a token for some seconds."""
     return http_json({"auth": {"client_token": token, "lease_duration": lease}})
+
+
+# --- Connections ---
 
 
 def test_connections_are_reused_unless_they_were_silent_for_long(stub, frozen):
@@ -10462,6 +10568,9 @@ def test_a_connection_is_used_no_more_after_a_body_that_should_not_be_there(stub
     assert [store.get(name) for name in "bc"] == ["value of b", "value of c"]
 
 
+# --- Odd answers ---
+
+
 @pytest.mark.parametrize("status", [204, 103])
 def test_no_field_of_one_secret_is_written_to_another(stub, status):
     secrets = {"aa": {"user": "a", "password": TELLTALE}, "bb": {"password": "b"}}
@@ -10570,6 +10679,9 @@ def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
 FAILED_FOR_NOW = [http(b'{"errors": []}', status) for status in (412, 429, 500, 502, 503, 504, 507, 520)]
 FAILED_FOR_GOOD = [http(b'{"errors": []}', status) for status in (400, 501)]
 CUT_OFF = http(ANSWER, 200, "Connection: close")[:-1]
+
+
+# --- Repeating a request ---
 
 
 @pytest.mark.parametrize("answer", [None, CUT_OFF, *FAILED_FOR_NOW, *FAILED_FOR_GOOD])
@@ -10771,6 +10883,9 @@ def test_a_request_is_sent_in_one_piece_with_its_body(monkeypatch):
     assert [piece.endswith(b'\r\n\r\n{"data": {"b": "v"}, "options": {}}') for piece in pieces] == [True]
 
 
+# --- Redirects ---
+
+
 def test_a_token_goes_to_another_server_only_if_its_host_is_trusted(stub):
     other = stub(http())
     standby = stub(http(b"", 307, f"Location: {other.address}/v1/secret/data/a"))
@@ -10857,6 +10972,9 @@ def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_h
     assert plain.trusts("http://a:8200/v1/a", "https://b/v1/a")
     anywhere = ps.VaultStore(addr="https://a:8200")._session.transport
     assert not anywhere.trusts("https://a:8200/v1/a", "https:///v1/a")
+
+
+# --- Hostile and endless responses ---
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -10971,6 +11089,9 @@ def test_a_body_ends_with_its_last_chunk_or_its_length_or_its_connection(stub):
     closing = b" 200 OK\r\nConnection: close\r\n\r\n" + ANSWER
     for raw in (b"HTTP/1.0" + closing, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1" + closing):
         assert stub(raw).store(client_timeout=5).get("a") == "v"
+
+
+# --- Connecting, TLS and proxies ---
 
 
 def resolve_to(monkeypatch, server, *hosts):
@@ -11361,6 +11482,9 @@ def test_an_unsupported_proxy_is_reported_without_its_password(monkeypatch, kind
     assert "no such host" in str(failure(new_store().get, "a"))
 
 
+# --- Errors ---
+
+
 def vault_errors(status, *errors, **more):
     return http_json({"errors": errors, **more}, status)
 
@@ -11516,6 +11640,9 @@ def test_token_and_value_show_nowhere_whatever_the_server_responds(stub, caplog,
 # === Vault logins ===
 
 READ_ALL = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
+
+
+# --- Logging in ---
 
 
 def login_store(login, **settings):
@@ -11933,6 +12060,9 @@ def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(
     assert server.tries("renew-self") == 1
 
 
+# --- Repeating a login or a write ---
+
+
 @pytest.mark.parametrize("answer", [None, http(b"Bad Gateway", 502)])
 def test_a_login_is_tried_again_like_a_read(stub, answer):
     server = stub(answer, grants(100), http())
@@ -12129,6 +12259,9 @@ def test_a_forked_process_goes_on_with_the_login_of_its_parent(stub):
 MOUNTS = {"data": {"secret": {"secret/": {"type": "kv", "options": {"version": "2"}}, "db/": {}}}}
 
 
+# --- Database users ---
+
+
 def dynamic(request):
     """What a server answers that makes users of a database, at db/creds/app."""
     if b"/creds/" in request:
@@ -12188,6 +12321,9 @@ def test_a_name_belongs_to_the_innermost_mount_that_it_leads_into(stub):
     server.kv = None
     assert server.store(mount="team").get("team/app/db") == "v"  # paths of mounts end with a slash
     assert server.tries("/v1/team/app/data/db ") == 1
+
+
+# --- Closing and revoking ---
 
 
 @pytest.mark.parametrize(("settings", "token"), [({}, TELLTALE), (AGENT, ""), (LDAP, "t")])
@@ -12439,6 +12575,9 @@ def test_a_token_for_few_uses_is_used_up_by_as_many_reads(uses):
     assert type(failure(store.get, "a")) is ps.Locked
 
 
+# --- Tokens from a command ---
+
+
 def printing(*tokens):
     """A command that prints the first of these tokens, the next time the next, and then fails."""
     Path("tokens").write_text("".join(f"{token}\n" for token in tokens))
@@ -12497,6 +12636,9 @@ def test_a_command_for_a_token_reaches_the_same_server_and_gets_no_other_key(stu
     assert (seen["VAULT_ADDR"], seen["VAULT_CLIENT_KEY"]) == (server.address, "k")
     absent = {"VAULT_NAMESPACE", "VAULT_CAPATH", "VAULT_TOKEN", "BAO_ADDR", "PAISSIVE_MASTER_PASSWORD"}
     assert "HARMLESS" in seen and not (absent | {"PAISSIVE_VAULT_TOKEN_COMMAND"}) & seen.keys()
+
+
+# --- Renewal in the background ---
 
 
 def test_an_idle_program_keeps_its_token_and_its_leases(stub, tmp_path):
@@ -12568,6 +12710,9 @@ def test_a_token_file_that_is_gone_with_its_token_is_reported_as_such(tmp_path):
 
 
 # === Vault store ===
+
+
+# --- Fields ---
 
 
 def test_setting_one_field_keeps_the_others_whoever_writes_them():
@@ -12810,6 +12955,9 @@ def test_some_fields_are_set_by_a_command(vault_env, say):
     assert say("set", "A", "--json", "--patch", "--backend", "memory", stdin="{}")[0] == 2
 
 
+# --- Versions, metadata and copies ---
+
+
 def test_a_stage_before_the_current_version_is_not_set_without_a_trace():
     store = bao().store()
     said = "BadValue: 'app__PREVIOUS' is the version before the current one; set 'app#', which makes"
@@ -12898,6 +13046,9 @@ def test_versions_can_be_listed_and_deleted_and_all_forgotten():
     assert type(failure(store.last_set, "empty")) is ps.NotFound
 
 
+# --- Commands ---
+
+
 @pytest.fixture
 def vault_env(monkeypatch):
     """A store, and the environment in which the command line has the same."""
@@ -12976,6 +13127,9 @@ def test_a_command_reads_each_secret_once_for_all_fields_and_stages(stub, argv, 
     status = cli(*argv, env=env).returncode if "--no-mask" in argv else say(*argv)[0]
     assert (status, server.tries("/data/"), server.tries("/metadata/")) == (0, 30, 1)
     assert server.connections <= 10
+
+
+# --- Many secrets, mounts and lists ---
 
 
 def test_eight_secrets_are_read_at_a_time(stub):
@@ -13383,6 +13537,9 @@ ACTS_ON_VERSIONS = {
 }
 
 
+# --- Versions and status ---
+
+
 @pytest.mark.parametrize("kind", ACTS_ON_VERSIONS)
 def test_what_is_done_to_versions_is_tried_again(stub, kind):
     left = [None]
@@ -13488,6 +13645,9 @@ def test_a_secret_that_may_be_listed_but_not_read_is_an_error_if_all_are_wanted(
     reader = limited(store, "metadata * list", "data a read")
     assert reader.get("a") == "1"
     assert type(failure(reader.get_stages)) is ps.Denied
+
+
+# --- Policies, namespaces and mounts ---
 
 
 def test_a_policy_that_may_read_but_not_list_reads():
@@ -13620,6 +13780,9 @@ def test_a_write_that_others_keep_overtaking_is_given_up(stub, monkeypatch):
     assert 40 < tries.call_count < 100
 
 
+# --- Nodes that lag behind ---
+
+
 def test_each_request_names_the_newest_state_that_was_seen_and_no_older_one_is_taken(stub):
     index = {n: base64.b64encode(b'{"cluster": "c", "value": "%d"}' % n) for n in (9, 10)}
 
@@ -13676,6 +13839,9 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, index):
     store = server.store()
     assert [store.get("a"), store.get("a")] == ["v", "v"]
     assert b"X-Vault-Index" not in server.requests[-1]  # it may be old
+
+
+# --- Limits and leases ---
 
 
 def test_a_secret_without_any_field_can_be_deleted():
@@ -13823,6 +13989,9 @@ def test_a_sealed_or_uninitialised_server_is_reported_and_works_once_unsealed(tm
     server.unseal(server.key)
     eventually(lambda: store.get("A_TOKEN") == "v")
     server.stop()
+
+
+# --- An adversary, and a cluster that is killed ---
 
 
 class Adversary:
@@ -13993,6 +14162,9 @@ def test_no_acknowledged_write_is_lost_when_the_active_node_is_killed(tmp_path):
     assert {name: store.get(name) for name in acknowledged} == acknowledged and len(acknowledged) > 25
     for node in others:
         node.stop()
+
+
+# --- Requests for many references ---
 
 
 @pytest.fixture
@@ -15158,6 +15330,9 @@ def test_a_config_that_is_nested_too_deeply_is_named(here):
 # === Import and export ===
 
 
+# --- Export ---
+
+
 def exported(values, form):
     """Those of the values that this form can hold, and their text."""
     held = {}
@@ -15343,6 +15518,9 @@ def test_an_export_of_a_store_has_what_the_dotenv_file_composes_of_its_secrets(t
     assert status == 2 and said.startswith("'DB_PASSWORD' is in the file store, as .env says; use --backend")
 
 
+# --- Import and export of text ---
+
+
 def test_import_refuses_an_impossible_name_of_a_setting_as_well():
     for text in (b"a/../b=1\nA_TOKEN=v\n", b'{"a/../b": "1", "A_TOKEN": "v"}'):
         assert "BadName: bad name 'a/../b'" in refusal(ps.parse_import, text, "it")
@@ -15419,6 +15597,9 @@ def test_import_refuses_a_file_that_is_not_all_right():
     for data, problem in problems.items():
         error = str(failure(ps.parse_import, data, "f"))
         assert (error.startswith(problem), "canary" in error) == (True, False)
+
+
+# --- Import of a .env file ---
 
 
 ENV_FILE = """\
@@ -15628,6 +15809,9 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     assert said.endswith(NEXT)
 
 
+# --- Programs before and after an import ---
+
+
 # What other programs read .env with, and print: all variables that they see then, as JSON.
 SHOW_NODE = "console.log(JSON.stringify(process.env))"
 LOADERS = {
@@ -15715,6 +15899,9 @@ def test_a_program_sees_the_same_after_an_import_and_no_secret_without_run(loade
     assert {name for name in before if before[name] != after.get(name)} == composed
     assert after["DATABASE_URL"] == f"postgres://app:{RANDOM}@db/app"
     assert before.keys() - seen({}).keys() == moved
+
+
+# --- Files, errors and kills ---
 
 
 @pytest.mark.parametrize(
@@ -16678,6 +16865,9 @@ def test_mask_the_lines_of_a_key_that_is_in_one_line():
 # outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
 # the others, SystemExit takes the place of the signal.
 
+# --- Steps, resume and abort ---
+
+
 OLD, NEW = "old-" + "value", CANARY
 # The number of the step after which a rotation by a policy with apply and verify has …
 PENDING, APPLIED, VERIFIED, KEPT, CURRENT, RECORDED = 2, 4, 6, 8, 9, 10
@@ -17032,6 +17222,9 @@ def test_in_vault_the_stages_are_fields_of_the_same_secret(tmp_path, name, field
     assert (ps.list_secrets(backend=store), sorted(store.field_names())) == (["app/db"], fields)
 
 
+# --- Failures ---
+
+
 def fail(value=CANARY):
     raise ValueError(f"no good: {value}")
 
@@ -17122,6 +17315,9 @@ def test_the_commands_for_what_failed_finish_or_undo_a_rotation(action, value, h
     assert ps.get_secret("A_TOKEN", backend="env") == value
 
 
+# --- When a secret is due ---
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A list whose first item is the time."""
@@ -17186,6 +17382,9 @@ def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
     rotation.schedule("DB_PASSWORD", "30d")
     clock[0] += 8 * 86400
     assert (rotation.rotate_due(), stages(rotation)[0]) == ([], NEW)
+
+
+# --- Failing writes ---
 
 
 class Unwritable(ps.MemoryStore):
@@ -17289,6 +17488,9 @@ def test_a_value_that_is_not_text_is_not_rotated(tmp_path):
     store.get = lambda name: CANARY + "\udcff"
     error = failure(ps.SecretRotation(store, tmp_path / "rotation.json").rotate, "ODD_TOKEN")
     assert (error.message, error.__context__) == ("the value is not UTF-8", None)
+
+
+# --- Generators, commands and options ---
 
 
 def test_a_new_value_comes_from_a_word_a_function_or_a_command(rotation):
@@ -17476,6 +17678,9 @@ def test_a_refused_schedule_changes_nothing(rotation, monkeypatch):
     assert (taken, rotation.scheduled()) == ([NEW], ["DB_PASSWORD"])
 
 
+# --- Stores, references and other processes ---
+
+
 def test_a_rotation_is_of_the_default_store_of_a_manager_that_it_is_given(tmp_path):
     manager = ps.SecretsManager("memory")
     ps.SecretRotation(manager, tmp_path / "rotation.json").rotate("A_TOKEN", NEW)
@@ -17584,6 +17789,9 @@ def test_a_pending_value_that_another_machine_replaces_is_not_promoted(tmp_path,
         [] if when == "at once" else ["apply", "verify"],
         (None, OLD, "theirs"),
     )
+
+
+# --- Commands ---
 
 
 @pytest.fixture
@@ -17714,6 +17922,9 @@ def test_rotate_schedule_refuses_what_is_no_interval(rotate):
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
 
 
+# --- Policies ---
+
+
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
@@ -17818,6 +18029,9 @@ def test_when_secrets_are_due_is_not_guessed_for_policies_that_are_sealed(tmp_pa
 # end of its policy, while a previous value has yet to be revoked.
 
 
+# --- What an unfinished rotation keeps others from ---
+
+
 @pytest.fixture(params=["env", "file", "memory", "shelve", "vault, KV 2, http"])
 def unfinished(request, tmp_path, monkeypatch):
     """A rotation of A_TOKEN that failed at apply, and its store."""
@@ -17896,6 +18110,9 @@ def test_a_set_waits_for_no_rotation_that_has_no_new_value_yet(rotation):
 
 
 # What revoke got, and the stages after it; "!" is a failure.
+
+
+# --- Revocation ---
 
 
 class Revoked:
@@ -18102,6 +18319,9 @@ def test_a_policy_of_a_newer_version_is_refused_by_name(files):
 # What a failing step says.
 
 
+# --- What a failing step says ---
+
+
 STDERR = [
     ("apply", "echo one >&2; echo two >&2; exit 3", "it ended with status 3: one / two"),
     ("apply", "seq 9 >&2; exit 3", "it ended with status 3: 7 / 8 / 9"),
@@ -18145,6 +18365,9 @@ COMMAND_FOLDERS = {
     "file": lambda folder: ps.FileStore(folder / "app/.paissive"),
     "memory": lambda folder: ps.MemoryStore(),
 }
+
+
+# --- Commands of a policy, and what is reported ---
 
 
 @pytest.mark.parametrize("kind", COMMAND_FOLDERS)
@@ -18437,6 +18660,9 @@ RUN = [sys.executable, "-m", MODULE.stem, "run"]
 
 
 NO_COMMAND = "no command to run; put it after two dashes: run -- CMD, or run NAME -- CMD\n"
+
+
+# --- Secrets and masks ---
 
 
 @pytest.fixture
@@ -18761,6 +18987,9 @@ def test_run_passes_on_the_token_that_is_named(run):
     assert run("VAULT_TOKEN", "--", *command, VAULT_TOKEN="let-me-in") == (b"", "", 0)
 
 
+# --- Starting a command ---
+
+
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
 def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
     (tmp_path / "text").write_text("not a program")
@@ -18833,6 +19062,9 @@ class started(subprocess.Popen):  # noqa: N801 - reads as a function
 def test_run_without_masking_becomes_the_command():
     with started("--no-mask", "APP_TOKEN", *sh("echo $$ $APP_TOKEN")) as process:
         assert process.communicate()[0].decode() == f"{process.pid} {SAFE}\n"
+
+
+# --- Signals, terminals and descriptors ---
 
 
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
@@ -18995,6 +19227,9 @@ def test_run_forwards_all_signals_that_come_before_the_command_has_started():
     assert (done.returncode, done.stderr) == (143, b"")
 
 
+# --- Output ---
+
+
 def waiting_in(pipe):
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
@@ -19019,6 +19254,9 @@ def test_run_does_not_wait_for_what_a_command_leaves_behind():
         left = int(process.stdout.readline())
         assert process.wait(60) == 3
         os.kill(left, signal.SIGKILL)
+
+
+# --- On a terminal ---
 
 
 def run_on_a_terminal(script):
@@ -19192,6 +19430,9 @@ def test_run_on_a_terminal_with_stdout_to_elsewhere_lets_the_command_read_from_i
     assert terminal.end() == 0
 
 
+# --- Closed outputs ---
+
+
 def test_run_with_closed_outputs():
     words = f"{shlex.join(RUN)} APP_TOKEN -- sh -c 'echo a; echo b >&2' >&-"
     done = subprocess.run(words, shell=True, capture_output=True, env={**os.environ, **SECRETS})
@@ -19265,6 +19506,9 @@ def test_bench_output_through(through, benchmark):
 
 
 # === Redaction ===
+
+
+# --- Logs ---
 
 
 @pytest.fixture
@@ -19513,6 +19757,9 @@ fail()"""
     assert SAFE not in printed
 
 
+# --- Values in objects ---
+
+
 def test_redact_text_bytes_and_what_holds_them():
     event = {"event": f"in {SAFE}", "tokens": [(SAFE.encode(), 7)], "n": None}
     secrets = ps.RedactingFilter([SAFE])
@@ -19583,6 +19830,9 @@ def test_redact_takes_no_longer_for_what_is_held_often():
     shared = functools.reduce(lambda value, _: [value, value], range(60), SAFE)
     found = ps.redact(shared, [SAFE])
     assert functools.reduce(lambda value, _: value[1], range(60), found) == "***"
+
+
+# --- The command ---
 
 
 def test_redact_from_stdin_and_files_to_stdout(tmp_path):
@@ -19786,6 +20036,9 @@ def test_redact_keeps_the_end_of_a_text_that_could_have_become_a_value(say, monk
     assert say("redact", "a.log") == (0, text)
     Path("b.log").write_text(f"{SAFE} {text}")
     assert (say("redact", "--in-place", "b.log"), Path("b.log").read_text()) == ((0, ""), f"*** {text}")
+
+
+# --- What is masked ---
 
 
 def test_redact_twice_adds_one_hook_and_new_values_of_all_stages_and_what_opens_the_store(log):
@@ -20005,6 +20258,9 @@ def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(
     assert is_revealing([[[]] for _ in range(6_000)])
 
 
+# --- Exceptions ---
+
+
 def caught(token, kind=ValueError):
     """Return an exception in whose frame the token is."""
     try:
@@ -20176,6 +20432,9 @@ def test_a_thread_that_ends_by_system_exit_prints_nothing(log, capsys):
     thread.start()
     thread.join()
     assert capsys.readouterr().err == ""
+
+
+# --- Threads, and streams that end ---
 
 
 def test_redact_while_other_threads_log(log):
@@ -21615,6 +21874,9 @@ a.py pass·word = a.config("«§»", "W¶7")
 # === Judgement ===
 
 
+# --- What is no secret ---
+
+
 def proofs_of(row, mark):
     """The values that a row of the table drops ("-"), or must not drop ("+")."""
     more = MORE_PROOFS.partition(f"\n{row.reason}\n")[2].split("\n")
@@ -21692,6 +21954,9 @@ def test_names_and_places_that_no_secret_has_say_why():
         elif reason and reported(row, path):
             wrong.append(row)
     assert wrong == []
+
+
+# --- Places ---
 
 
 @pytest.mark.parametrize("quotes", ["``", '""""""', "''''''"])
@@ -21850,6 +22115,9 @@ def test_a_key_that_is_called_no_more_than_that_is_a_secret_only_if_it_is_long()
         assert len(assigned(line, "a.json")) == 1, line
 
 
+# --- Whole lines ---
+
+
 def rows_of(table):
     """The rows of such a table."""
     return map(ps.make_samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
@@ -21871,6 +22139,9 @@ def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
         for span in ps.find_spans(start + data, path):
             assert 0 <= span.start < span.end <= len(start + data)
             assert span.confidence in ("high", "medium", "low", "")
+
+
+# --- Features ---
 
 
 def test_the_features_of_a_value_say_what_it_is_and_what_stands_around_it():
@@ -21932,6 +22203,9 @@ def test_the_shape_of_a_value_is_the_first_that_it_has_all_of():
         shape, values = row.split(": ", 1)
         for value in values.split("|"):
             assert f"shape {shape}" in ps.features(candidate._replace(value=value)), value
+
+
+# --- Confidence ---
 
 
 def test_each_confidence_begins_at_its_threshold():
@@ -22109,6 +22383,9 @@ def test_a_key_of_letters_and_symbols_needs_no_digit():
 def test_letter_pairs_tell_words_from_random_letters():
     assert int(ps.wordness("administration")) > 5 > int(ps.wordness("xqzvkjwqpxzg"))
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
+
+
+# --- Training and exams ---
 
 
 @pytest.fixture
@@ -23652,6 +23929,9 @@ PEM = "-----BEGIN " + "PRIVATE KEY-----\n" + PEM_BODY + "\n-----END " + "PRIVATE
 GITHUB = "gh" + "p_" + "A1b2C3d4E5f6" * 2 + "A1b2C3" + "3IQKxc"  # with its checksum
 
 
+# --- Private keys ---
+
+
 def places(text, path="notes.txt"):
     """[(rule, line, column, end line)] of what a scan finds."""
     return [(m.rule.id, m.line, m.column, m.end_line) for m in scanned(text, path)]
@@ -23689,6 +23969,9 @@ def test_a_private_key_in_the_old_format_says_in_its_headers_that_it_is_encrypte
     head = "-----BEGIN " + "RSA PRIVATE KEY-----\n"
     for header, rule in (("Proc-Type: 4,ENCRYPTED\n\n", "encrypted-key"), ("", "private-key")):
         assert found(PEM.replace("-----BEGIN " + "PRIVATE KEY-----\n", head + header)) == [rule]
+
+
+# --- Values by their form ---
 
 
 def test_each_detector_takes_what_is_marked_for_a_value_and_nothing_else():
@@ -23776,6 +24059,9 @@ def test_a_private_key_is_a_secret_of_the_environment_under_any_name(monkeypatch
 @pytest.mark.parametrize("escape", ["\\n", "\\r", "\\t"])
 def test_a_token_is_found_behind_an_escape(escape):
     assert found(f'x = "of the robot:{escape}{token()}"') == ["github-token"]
+
+
+# --- Kubernetes, registries and files named for what they hold ---
 
 
 LOGIN = "k3Xw" + "9vQz"
@@ -23941,6 +24227,9 @@ def test_a_value_that_kubernetes_does_not_decode_counts_as_it_is(value):
     text = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\nstringData:\n  any-entry: {value}\n"
     ((rule, confidence),) = [(match.rule.id, match.confidence) for match in scanned(text, "a.yml")]
     assert (rule, confidence) == ("kubernetes-secret", "medium")
+
+
+# --- SQL, URLs and logins ---
 
 
 def test_rows_that_sql_inserts_have_the_names_of_their_columns():
@@ -24141,6 +24430,9 @@ def test_what_stands_around_a_value_tells_what_it_is(text, rule):
     assert reported(text) == [rule] * bool(rule)
 
 
+# --- Keywords and versions ---
+
+
 @pytest.mark.parametrize("path", ["a.py", "a.yml"])
 def test_the_version_before_makes_no_difference(path):
     def found(text):
@@ -24177,6 +24469,9 @@ def test_every_keyword_is_found_by_a_letter_that_is_folded():
 
 
 CLOUDS = "clouds:\n  prod:\n    auth:\n      username: admin\n      password: " + "kX9-vuQ2" + "#mLw\n"
+
+
+# --- Values in base64, lists and strings ---
 
 
 def spots(text, path):
@@ -24467,6 +24762,9 @@ def test_base64_is_decoded_in_both_alphabets_padded_or_not():
     texts = {b"YQ": b"a", b"YQ==": b"a", b"YWI": b"ab", b"-_8": b"\xfb\xff", b"+/8=": b"\xfb\xff"}
     assert {text: ps.decode64(text) for text in texts} == texts
     assert [ps.decode64(text) for text in (b"a", b"abcde", b"")] == [b"", b"", b""]
+
+
+# --- Rules of a project, and checksums ---
 
 
 def test_a_project_defines_rules_in_the_notation_of_the_table():
@@ -25061,6 +25359,9 @@ a.go {a64}:«k3X»@tcp(h)
 # === Scan ===
 
 
+# --- Reading ---
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16_and_32(encoding, mark):
@@ -25145,6 +25446,9 @@ def test_a_surer_finding_is_not_hidden_by_one_that_begins_before_it():
 
 # What an input costs is counted in lines of Python that run, which no load of a machine changes: each is a
 # step over at least some bytes, and the C primitives between them are linear.
+
+
+# --- Costs ---
 
 
 def steps(data, path="a.py"):
@@ -25242,6 +25546,9 @@ def test_what_a_scan_has_read_and_judged_once_is_not_read_and_judged_again():
     text = "\n".join(lines).encode()
     for copies, most in ((1, 330), (20, 300)):
         assert steps(text * copies) < (most - 300) * len(lines) * copies
+
+
+# --- Places and duplicates ---
 
 
 def test_columns_are_right_wherever_a_long_line_is_cut():
@@ -25346,6 +25653,9 @@ def test_ten_thousand_hostile_inputs_never_make_a_scan_raise():
         data[draw.randrange(len(data))] = draw.randrange(256)
         for match in scanned(bytes(data), draw.choice(["a.py", "b.json", "c", "d.yml"])):
             assert 0 < match.line <= match.end_line and match.column > 0
+
+
+# --- Explanations ---
 
 
 def explained(text, line, path="settings.py"):
@@ -25466,6 +25776,9 @@ def test_explain_of_a_file_without_end_of_line_takes_little_memory(folder):
     (folder / "a.log").write_bytes(b"x " * 35_000_000)
     done, peak = measured("audit", "--explain", "a.log:1", cwd=folder)
     assert done.startswith(b"nothing here") and peak < 80e6
+
+
+# --- Masks, samples and comments ---
 
 
 def test_a_finding_that_begins_where_another_one_ends_is_reported():
@@ -25752,6 +26065,9 @@ other_thing = 'V'
 # Tokens are put together, so that this file holds none.
 
 
+# --- Helpers ---
+
+
 def token(n=0):
     """A GitHub token as they are issued, checksum and all, and a different one for each `n`."""
     alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -25780,6 +26096,9 @@ def plant(folder, *paths):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+# --- Reading from git ---
 
 
 def test_git_names_whole_files_wherever_a_read_ends():
@@ -25945,6 +26264,9 @@ def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
 GIT_SETTINGS = {"user.name": "A", "user.email": "a@b.example", "commit.gpgSign": "false"}
 GIT_SETTINGS.update({"gc.auto": "0", "maintenance.auto": "false"})  # which would start another process
 IDENTITY = [word for setting in GIT_SETTINGS.items() for word in ("-c", "=".join(setting))]
+
+
+# --- The index and the history ---
 
 
 def git(folder, *argv, **settings):
@@ -26304,6 +26626,9 @@ def test_a_real_path_has_no_link_and_ends_with_one_slash_if_it_is_a_folders(fold
     assert ps.real_path("/") == "/"
 
 
+# --- Odd and hostile repositories ---
+
+
 def test_git_is_asked_about_the_file_of_that_name_and_says_who_wrote_it(repository):
     plant(repository, "ab", "sub/c", "d")
     git(repository, "add", "ab", "sub")
@@ -26562,6 +26887,9 @@ def test_the_index_and_the_history_are_of_one_repository(repository, options):
     assert refusal(leaks, [".", "sub"], **options) == error
 
 
+# --- Hooks ---
+
+
 def refused(repository, *argv, **settings):
     """Whether a hook stops the commit, because of a finding."""
     try:
@@ -26698,6 +27026,9 @@ def test_another_hook_is_never_overwritten(repository, say, monkeypatch, link):
     assert (status, read(hook)) == (2, before)
     there = "there is a pre-commit hook already: .git/hooks/pre-commit"
     assert said == f"{there}; add to it: {sys.executable} {MODULE} audit --staged\n"
+
+
+# --- Before a push ---
 
 
 @pytest.fixture
@@ -26837,6 +27168,9 @@ def test_what_git_does_not_pass_to_a_pre_push_hook_is_an_error(repository, say):
     assert say("audit", "--pushed", "origin", stdin="x\n") == (2, error)
 
 
+# --- The installed hook ---
+
+
 def test_a_hook_finds_the_program_from_anywhere(repository, monkeypatch):
     monkeypatch.setattr(ps, "__file__", os.path.relpath(MODULE))
     before_commit = Path(ps.install_hook("pre-commit"))
@@ -26888,6 +27222,9 @@ def test_a_git_that_refuses_or_does_not_start_says_why(repository, monkeypatch):
         monkeypatch.setenv("PATH", path)
         said = f"Unavailable: git does not start: {why}; install git"
         assert refusal(ps.install_hook, "pre-commit") == said
+
+
+# --- Cost ---
 
 
 @pytest.fixture(scope="session")
@@ -27492,6 +27829,9 @@ def test_a_path_of_an_image_has_no_hashes_in_a_fingerprint():
 # === Audit ===
 
 
+# --- Paths and known values ---
+
+
 def measured(*argv, cwd):
     """(stdout, peak memory in bytes) of the command line."""
     needs("/proc", os.path.exists("/proc/self/status"))
@@ -27722,6 +28062,9 @@ def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
     os.unlink("pipe")
     status, said = say("audit", ".", "--disable", "github-token", "npm-token", "--exit-code", "3")
     assert (status, said.endswith("; silenced: 1 by `disabled rules`\n")) == (0, True)
+
+
+# --- Fingerprints and baselines ---
 
 
 def fingerprints():
@@ -28056,6 +28399,9 @@ def test_a_baseline_accepts_no_copy_wherever_an_audit_starts(folder, say):
     assert "\nb.py:1:6: " in "\n" + say("audit", "../there")[1]
 
 
+# --- Settings of a project ---
+
+
 SETTINGS_OF_PROJECT = """# what this project leaves out
 [exclude]
 fixtures
@@ -28256,6 +28602,9 @@ def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comm
     assert run.summary.silenced == {comment: 1, "pragma: allowlist nextline secret": 1}
 
 
+# --- Processes ---
+
+
 @pytest.fixture
 def forks():
     """A list that gets an item for each process that this one forks."""
@@ -28411,6 +28760,9 @@ def test_a_tree_full_of_secrets_takes_little_memory(folder):
         assert (bool(out), peak - least < limit) == ("--update-baseline" not in argv, True)
 
 
+# --- This project ---
+
+
 @pytest.mark.slow
 def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
     canaries = [*map(token, range(3)), "".join(random.Random(1).choices(string.ascii_letters, k=24))]
@@ -28449,6 +28801,9 @@ def test_a_copy_of_the_module_has_no_findings_of_its_own_in_a_project(tmp_path):
     shutil.copy(MODULE, tmp_path)
     done = cli("audit", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b""), done.stdout.decode()
+
+
+# --- Known values ---
 
 
 ENCODINGS = (
@@ -28620,6 +28975,9 @@ def test_an_archive_is_counted_and_what_is_known_is_found_in_any_file(folder, he
     assert len(list(run)) == 4 * len(said) and run.summary.skipped["archive"] == 3
     assert run.summary.skipped["binary"] == 1
     assert leaks() == set()
+
+
+# --- Archives and images ---
 
 
 def pack(path, **files):
@@ -28838,6 +29196,9 @@ def test_an_archive_that_is_damaged_encrypted_or_too_large_counts_as_unreadable(
     assert status == 2 and said.endswith("".join(f"can't read {name}: {why}\n" for name, why in whys.items()))
 
 
+# --- The store's own values, and replacements ---
+
+
 def test_short_and_plain_values_are_listed_by_name_and_the_stores_own_file_is_no_leak(repository, say):
     text = "A_KEY=abc\nB_DATABASE_URL=localhost:5432\nC_KEY='rE4l one+with'\nD_KEY=secret:C_KEY\n"
     (repository / ".env").write_text(text)
@@ -28932,6 +29293,9 @@ def test_a_replacement_never_has_a_part_of_a_value_for_a_name(folder):
 
 
 # === Reports ===
+
+
+# --- Text, JSON and SARIF ---
 
 
 class Reported(list):
@@ -29165,6 +29529,9 @@ def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, caps
     assert report["summary"]["errors"] == [{"path": r"\xfe", "why": why}]
 
 
+# --- Where a report goes ---
+
+
 def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, monkeypatch, say):
     for n in range(250):
         (folder / f"{n}").touch()
@@ -29231,6 +29598,9 @@ def test_what_git_holds_is_examined_even_where_the_report_goes(what, repository,
 def test_a_report_that_can_not_be_written_is_an_error(folder, say):
     error = f"there is no folder {folder}/absent; make it first, or name another file\n"
     assert say("audit", "--output", "absent/report") == (2, error)
+
+
+# --- SARIF in detail ---
 
 
 def sarif_of(said):
@@ -29343,6 +29713,9 @@ def test_the_strings_of_a_hooks_json_are_decoded_before_they_are_scanned(said):
         findings = scanned(text, "-")
         in_string = [escaped in text[finding.column - 1 :] for finding in findings]
         assert (findings != [], all(in_string)) == (True, True), text
+
+
+# --- Strings of JSON ---
 
 
 # What stands in the strings of JSON, with a value, and what is left of that.
@@ -29536,6 +29909,9 @@ def test_sarif_counts_columns_in_characters_and_says_so(folder, say):
 
 
 # === Check ===
+
+# --- The command ---
+
 
 ASKING = """import os
 from paissive_secrets import SecretsBackend, get_secret, require_secret
@@ -29749,6 +30125,9 @@ def test_check_sees_how_other_languages_read_variables(folder, say):
         "optional I_TOKEN compose.yaml:2",
         "11 names in 4 files, 6 missing",
     ]
+
+
+# --- Names in each kind of file ---
 
 
 # How a line asks for X_KEY in a file: "missing" if it needs it, "optional" if not, "" if it doesn't ask.
@@ -30163,6 +30542,9 @@ def test_an_empty_value_in_a_variable_or_a_dotenv_file_is_missing(variable, fold
     assert missing == (["A_KEY", "HOST_KEY"] if variable is None else ["A_KEY", "B_KEY", "HOST_KEY"])
 
 
+# --- Programs that read a .env file ---
+
+
 # How a program reads .env by itself.
 READS_DOTENV = [
     ("a.py", "load_dotenv()"),
@@ -30263,6 +30645,9 @@ def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say)
 
 
 # === Commands ===
+
+
+# --- Files and messages ---
 
 
 def test_set_get_list_and_delete_work_in_an_empty_folder(say):
@@ -30612,6 +30997,9 @@ def test_no_command_opens_a_socket_unless_it_is_for_vault(words, repository, mon
     assert SOCKET_EVENTS == before
 
 
+# --- Help ---
+
+
 HELP = {**dict.fromkeys(("", "help", "--help"), "  set  "), "help ls": "List the names"}
 HELP |= {**dict.fromkeys(("rotate", "help rotate"), "  rotate now  "), "run --help": "] [-- CMD ...]\n"}
 
@@ -30733,6 +31121,9 @@ def test_the_examples_in_the_help_of_a_command_run(words, monkeypatch, capsys):
     assert {ps.main(shlex.split(line, comments=True)) for line in examples} <= {42}
 
 
+# --- Arguments ---
+
+
 def test_an_option_that_takes_several_words_may_be_repeated(folder, say):
     leak(folder / "a.py")
     said = say(
@@ -30779,6 +31170,9 @@ def test_options_may_stand_anywhere(say, monkeypatch):
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     assert say("--backend", "file", "set", "A", stdin="v")[0] == 0
     assert say("get", "A", "--backend", "file") == (0, "v")
+
+
+# --- Status ---
 
 
 def test_status_sorts_what_is_not_merged(say, monkeypatch):
@@ -30852,6 +31246,9 @@ def test_status_begins_with_the_store_whichever_it_is(say):
         0,
         "store      <MemoryStore of 0 secrets>\ndue        none\n",
     )
+
+
+# --- Any arguments and input ---
 
 
 STRAY_WORDS = (
@@ -30968,6 +31365,9 @@ def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
     assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
 
 
+# --- Notes of other commands ---
+
+
 def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch):
     for name in ("B_TOKEN", "C_TOKEN"):
         monkeypatch.setenv(name, "other")
@@ -31044,6 +31444,9 @@ def test_the_name_of_a_folder_reaches_the_terminal_escaped(argv, say):
     Path(".paissive").symlink_to("nowhere")
     status, said = say(*argv, "--backend", "file")
     assert (status, "\33" in said, r"\x1b[2J\nline/.paissive is not a folder" in said) == (2, False, True)
+
+
+# --- Streams, terminals and signals ---
 
 
 def test_export_has_settings_and_secrets_unless_names_are_given(say):
@@ -31252,6 +31655,9 @@ def test_an_older_python_gets_one_line(monkeypatch):
     with pytest.raises(SystemExit, match=one_line), monkeypatch.context() as patched:
         patched.setattr(sys, "version_info", (3, 8))
         exec(program, {"__name__": "__main__"})
+
+
+# --- Wrong calls, and their messages ---
 
 
 def holding(names, value="a value"):
@@ -31685,6 +32091,9 @@ def test_a_variable_that_is_wrong_is_named_or_what_it_leads_to(
 ):
     monkeypatch.setenv(*variable.split("="))
     check_refusal(command, message)
+
+
+# --- Users' roads ---
 
 
 # What the tool's user asked for, each line in a process of its own, in one folder; Vault is a real server.
