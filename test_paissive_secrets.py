@@ -323,6 +323,12 @@ def say(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def trusted_times(monkeypatch):
+    """Trust the times of files that were written a moment ago, as if their clock had ticked since."""
+    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))
+
+
 @contextlib.contextmanager
 def piped_in(data):
     """Let commands in this process read these bytes as their input."""
@@ -381,10 +387,59 @@ def on_a_terminal(*argv, answers=(), **more):
     return terminal.end(), terminal.seen
 
 
+def changes_files(event, args):
+    """Whether an event of Python's audit hooks changes a file or a folder."""
+    if event == "open":
+        return bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
+
+
+def changes_the_store(event, args):
+    """Whether it changes what a reader of a store finds, and not only an unfinished file."""
+    is_unfinished = ".paissive-tmp" in str(args[:1]) and event != "os.rename"
+    return changes_files(event, args) and not is_unfinished
+
+
+def reads_files(event, args):
+    return event == "open" and not changes_files(event, args)
+
+
+def at_every_step(act, is_step=changes_files, interrupt=lambda: os.kill(os.getpid(), signal.SIGKILL)):
+    """Run `act` in children that are interrupted before the first, second, ... of their steps."""
+
+    def run(steps):
+        def hook(event, args):
+            if is_step(event, args) and next(left, None) is None and not interrupted:
+                interrupted.append(True)
+                interrupt()
+
+        left, interrupted = iter(range(steps)), []
+        sys.addaudithook(hook)
+        act()
+        os._exit(2 if interrupted else 0)
+
+    for steps in itertools.count():
+        status = ended(in_child(functools.partial(run, steps)))[0]
+        yield steps
+        if status == 0:
+            return
+        assert os.waitstatus_to_exitcode(status) in (2, -signal.SIGKILL)
+
+
+FAST = 4  # log N of scrypt where strength is not the point
+LEAST_LOG_N = "_MIN_LOG_N"  # the module's name for the least that it takes, which no setting lowers
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch):
+    """Let passwords of this process cost nothing."""
+    monkeypatch.setattr(ps, LEAST_LOG_N, FAST)
+
+
 @functools.cache
 def module_for_quick_passwords():
     """A copy of the module, compiled, that takes them from a log N of scrypt on where they cost nothing."""
-    text = SOURCE.replace("\n_MIN_LOG_N = 15", f"\n_MIN_LOG_N = {FAST}")
+    text = re.sub(rf"(?m)^{LEAST_LOG_N} = \d+", f"{LEAST_LOG_N} = {FAST}", SOURCE)
     assert text != SOURCE
     copy = Path(tempfile.mkdtemp()) / MODULE.name
     atexit.register(shutil.rmtree, copy.parent, ignore_errors=True)
@@ -2882,14 +2937,13 @@ def test_a_message_without_a_place_to_go_is_dropped(monkeypatch, capsys):
 # --- Replacing a file ---
 
 
-def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path, monkeypatch):
+def test_a_symlink_is_followed_only_where_that_was_asked_for(tmp_path, trusted_times):
     (tmp_path / "file").write_text("v")
     (tmp_path / "link").symlink_to("file")
     with ps.open_regular(str(tmp_path / "link")) as file:
         assert file.read() == b"v"
     assert "is not a file" in refusal(ps.open_regular, str(tmp_path / "link"), follow=False)
     assert ps.read_file(str(tmp_path / "link")) == b"v"
-    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
     cache = ps.FileCache()
     assert cache.load(str(tmp_path / "link"), bytes) == b"v"
     assert "is not a file" in refusal(cache.load, str(tmp_path / "link"), bytes, follow=False)
@@ -3293,10 +3347,9 @@ def test_a_file_rewritten_within_a_tick_of_its_clock_is_read_again(modified, cha
 
 
 @pytest.mark.parametrize("how", ["rewritten", "touched back", "replaced"])
-def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, monkeypatch):
+def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, trusted_times):
     file, cache = tmp_path / "file", ps.FileCache()
     file.write_bytes(b"old")
-    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
     cache.load(str(file), bytes)
     before = file.stat()
     while (tick := tmp_path / "tick").write_bytes(b"") or tick.stat().st_ctime_ns == before.st_ctime_ns:
@@ -3309,7 +3362,7 @@ def test_a_change_of_a_file_is_seen_at_once(how, tmp_path, monkeypatch):
     assert cache.load(str(file), bytes) == b"new"
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path, monkeypatch, trusted_times):
     def read_and_change(path, read=ps.read_file, **more):
         data = read(path, **more)
         file.write_bytes(b"another")
@@ -3317,7 +3370,6 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path, monkeypatc
 
     file, cache = tmp_path / "file", ps.FileCache()
     file.write_bytes(b"old")
-    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
     with monkeypatch.context() as patch:
         patch.setattr(ps, "read_file", read_and_change)
         assert cache.load(str(file), bytes) == b"old"
@@ -3688,6 +3740,22 @@ def test_each_step_of_a_write_is_on_the_disk_before_the_next(what, files, monkey
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git_nothing_else(store_folder):
+    git(".", "init", "-q")
+    Path(".env").write_text("A_TOKEN=old\n")
+    states = set()
+    for _ in at_every_step(WRITES["a .env"]):
+        assert Path(".env").read_text() in ("A_TOKEN=old\n", "A_TOKEN=new\n")
+        names = [str(path) for path in Path().rglob("*") if ".git" not in path.parts]
+        ignored = [path.read_bytes()[:2] for path in Path().rglob(".gitignore")]
+        state = re.sub("new-[0-9a-f]+", "new", repr((sorted(names), ignored)))
+        if state not in states:
+            found = git(".", "ls-files", "--others", "--exclude-standard").split("\n")
+            assert [path for path in found if b"new" in Path(path).read_bytes()] in ([], [".env"])
+            states.add(state)
+    assert Path(".env").read_text() == "A_TOKEN=new\n"
+
+
 def test_a_removed_member_is_gone_from_the_disk_before_anything_is_sealed_again(files, monkeypatch):
     files.add_member("al", str(ps.Identity.generate().recipient()))
     steps = []
@@ -6070,9 +6138,8 @@ def test_a_dotenv_file_behind_a_link_is_made_where_that_leads_and_keeps_its_mark
     assert (here / "real.env").read_text() == "\ufeffA=2\n"
 
 
-def test_a_dotenv_file_that_stays_as_it_is_is_read_once(env, here, monkeypatch):
+def test_a_dotenv_file_that_stays_as_it_is_is_read_once(env, here, monkeypatch, trusted_times):
     (here / ".env").write_text("A=1\nB=2\n")
-    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))  # so that its state is trusted
     assert env.get("A") == "1"
     monkeypatch.setattr(ps, "read_file", lambda *_, **__: pytest.fail("read again"))
     assert env.get("B") == "2" and {"A": "1", "B": "2"} == env.plain_settings()
@@ -6561,8 +6628,6 @@ def test_a_dotenv_file_of_references_and_settings_may_be_read_by_others(here, sa
 
 
 # === Age format ===
-
-FAST = 4  # log N of scrypt where strength is not the point
 
 
 @pytest.fixture(scope="session")
@@ -7246,12 +7311,11 @@ LINES_TYPED = "the master password has several lines; use a single line"
 
 
 @pytest.fixture
-def store_folder(tmp_path, monkeypatch):
+def store_folder(tmp_path, monkeypatch, quick_passwords):
     """A working directory whose store a password opens, quickly."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
-    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     return tmp_path / ".paissive"
 
 
@@ -7825,45 +7889,6 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
 
 
 # --- Kills at any step ---
-
-
-def changes_files(event, args):
-    """Whether an event of Python's audit hooks changes a file or a folder."""
-    if event == "open":
-        return bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-    return event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
-
-
-def changes_the_store(event, args):
-    """Whether it changes what a reader of a store finds, and not only an unfinished file."""
-    is_unfinished = ".paissive-tmp" in str(args[:1]) and event != "os.rename"
-    return changes_files(event, args) and not is_unfinished
-
-
-def reads_files(event, args):
-    return event == "open" and not changes_files(event, args)
-
-
-def at_every_step(act, is_step=changes_files, interrupt=lambda: os.kill(os.getpid(), signal.SIGKILL)):
-    """Run `act` in children that are interrupted before the first, second, ... of their steps."""
-
-    def run(steps):
-        def hook(event, args):
-            if is_step(event, args) and next(left, None) is None and not interrupted:
-                interrupted.append(True)
-                interrupt()
-
-        left, interrupted = iter(range(steps)), []
-        sys.addaudithook(hook)
-        act()
-        os._exit(2 if interrupted else 0)
-
-    for steps in itertools.count():
-        status = ended(in_child(functools.partial(run, steps)))[0]
-        yield steps
-        if status == 0:
-            return
-        assert os.waitstatus_to_exitcode(status) in (2, -signal.SIGKILL)
 
 
 def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_new_identity(files):
@@ -9778,22 +9803,6 @@ def test_a_canary_shows_in_no_error_of_what_was_passed(files, monkeypatch, caplo
     assert not re.search(f"c4nary|{own[20:40]}", "".join(shown))
 
 
-def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git_nothing_else(store_folder):
-    git(".", "init", "-q")
-    Path(".env").write_text("A_TOKEN=old\n")
-    states = set()
-    for _ in at_every_step(WRITES["a .env"]):
-        assert Path(".env").read_text() in ("A_TOKEN=old\n", "A_TOKEN=new\n")
-        names = [str(path) for path in Path().rglob("*") if ".git" not in path.parts]
-        ignored = [path.read_bytes()[:2] for path in Path().rglob(".gitignore")]
-        state = re.sub("new-[0-9a-f]+", "new", repr((sorted(names), ignored)))
-        if state not in states:
-            found = git(".", "ls-files", "--others", "--exclude-standard").split("\n")
-            assert [path for path in found if b"new" in Path(path).read_bytes()] in ([], [".env"])
-            states.add(state)
-    assert Path(".env").read_text() == "A_TOKEN=new\n"
-
-
 def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
     left = Path(files.folder, ".paissive-tmp/new-1")
     left.parent.mkdir(0o700)
@@ -9819,13 +9828,12 @@ def test_benchmark_of_the_format_beside_pyrage(benchmark, who, identity):
 
 @pytest.mark.benchmark(group="get, the file unchanged")
 @pytest.mark.parametrize("who", ["sealed", "env", "os.environ", "python-dotenv", "python-dotenv, read once"])
-def test_benchmark_of_a_get_beside_python_dotenv(benchmark, who, store_folder, monkeypatch):
+def test_benchmark_of_a_get_beside_python_dotenv(benchmark, who, store_folder, monkeypatch, trusted_times):
     dotenv = package("dotenv")
     (store_folder.parent / ".env").write_text("DB=v\n")
     manager = ps.SecretsManager(ps.FileStore(store_folder))
     manager.set_secret("DB", "v")
     monkeypatch.setenv("DB", "v")
-    monkeypatch.setattr(ps, "_TICK_NS", -(10**12))
     acts = {
         "sealed": lambda: manager.get_secret("DB"),
         "env": lambda: manager.get_secret("DB", backend="env"),
@@ -19976,31 +19984,6 @@ def test_redact_found_goes_by_the_name_of_the_file(tmp_path, say):
         assert Path(path).read_text() == line.format(shown)
 
 
-def test_a_baseline_that_leads_nowhere_is_an_error(folder, say):
-    Path(ps.BASELINE).symlink_to("nowhere")
-    assert say("audit", "--jobs", "-1") == (2, f"can't read {ps.BASELINE}: No such file or directory\n")
-    Path(ps.BASELINE).unlink()
-    assert say("audit", "--jobs", "-1")[0] == 0
-
-
-def test_what_is_accepted_in_the_history_alone_is_not_accepted_in_a_file(repository, say):
-    commit_leaks(repository, "a.py")
-    (repository / "a.py").unlink()
-    commit(repository)
-    assert say("audit", "--history", "--update-baseline")[0] == 0
-    assert say("audit")[0] == 0
-    leak(repository / "b.py")
-    assert say("audit")[0] == 1
-
-
-def test_a_baseline_adds_no_findings_of_a_lower_confidence(folder, say):
-    Path("a.log").write_text(f"postgres://app:{token()[4:16]}@db.internal/x\n")
-    leak(folder / "b.py")
-    say("audit", "b.py", "--update-baseline")
-    assert say("audit", "--confidence", "high")[0] == 0
-    assert say("audit", "--confidence", "medium")[0] == 1
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -28355,6 +28338,24 @@ def test_a_baseline_that_leads_nowhere_is_an_error_and_not_an_empty_one(folder, 
     assert refusal(leaks, baseline=ps.BASELINE) == f"Unavailable: {said.strip()}"
 
 
+def test_what_is_accepted_in_the_history_alone_is_not_accepted_in_a_file(repository, say):
+    commit_leaks(repository, "a.py")
+    (repository / "a.py").unlink()
+    commit(repository)
+    assert say("audit", "--history", "--update-baseline")[0] == 0
+    assert say("audit")[0] == 0
+    leak(repository / "b.py")
+    assert say("audit")[0] == 1
+
+
+def test_a_baseline_adds_no_findings_of_a_lower_confidence(folder, say):
+    Path("a.log").write_text(f"postgres://app:{token()[4:16]}@db.internal/x\n")
+    leak(folder / "b.py")
+    say("audit", "b.py", "--update-baseline")
+    assert say("audit", "--confidence", "high")[0] == 0
+    assert say("audit", "--confidence", "medium")[0] == 1
+
+
 def test_a_baseline_may_have_blank_lines_and_names_that_are_not_utf8(folder, say):
     leak(folder / os.fsdecode(b"\xff.py"))
     say("audit", "--update-baseline")
@@ -32125,7 +32126,7 @@ USERS_COMMANDS = [
 ]
 
 
-def test_every_example_of_the_tools_user_works(tmp_path, monkeypatch, capsys):
+def test_every_example_of_the_tools_user_works(tmp_path, monkeypatch, capsys, quick_passwords):
     def run(line):
         with open("out", "w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             exec(f"from paissive_secrets import *; config = SecretConfig(); {line}", {})
@@ -32133,7 +32134,6 @@ def test_every_example_of_the_tools_user_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     env = {"PAISSIVE_MASTER_PASSWORD": "four words of mine", "PAISSIVE_SCRYPT_LOG_N": str(FAST)}
     quick = {**env, "PYTHONPATH": str(module_for_quick_passwords().parent)}
-    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     for name, text in {**env, "VAULT_ADDR": bao().address, "VAULT_TOKEN": bao().root}.items():
         monkeypatch.setenv(name, text)
     leak_all(tmp_path, "tests/a.py", "temp/b.py")
@@ -32401,14 +32401,15 @@ def run_here(script, folder, env, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_messages_that_readme_explains_are_those_that_people_meet(tmp_path, monkeypatch, capsys):
+def test_the_messages_that_readme_explains_are_those_that_people_meet(
+    tmp_path, monkeypatch, capsys, quick_passwords
+):
     rows = re.search(r"^## Troubleshooting\n(.*?)^## ", README, re.M | re.S)[1]
     assert re.findall(r"^\| `([^`]+)`", rows, re.M) == list(TROUBLE)
     folder = tmp_path / "made"
     env = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     folder.mkdir()
     copy_module(folder, module_for_quick_passwords())
-    monkeypatch.setattr(ps, "_MIN_LOG_N", FAST)
     token = bao().new_token('path "sys/*" { capabilities = ["read"] }')
     env.update(VAULT_ADDR=bao().address, VAULT_TOKEN=token, ROOT=bao().root, HOME=str(tmp_path))
     env.update(PAISSIVE_VAULT_PREFIX=uuid.uuid4().hex, PAISSIVE_MASTER_PASSWORD="four random words")
