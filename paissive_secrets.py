@@ -428,6 +428,7 @@ MailerSend token  mlsn.  {h64}
 Telnyx key  KEY0  {A28}_{A22}
 Duffel token  duffel_(live|test)_  {X43}
 Nostr key  nsec1  {a58}
+TeamCity token  eyJ0eXAiOiAiVENWMiJ9.  {W36,40}\.{W48}
 = high high
 GitLab job token  glcbt-  {W20,99}
 GitLab trigger token  glptt-  {W40}
@@ -559,6 +560,12 @@ Adobe secret  p8e-  {W32}
 Adafruit IO key  aio_  {A28}
 Samsara token  samsara_api_  {A30}
 Rootly key  rootly_  {h64}
+FireHydrant token  fhb-  {h32}
+Liveblocks key  sk_dev_  {W60,70}
+UpCloud token  ucat_  {U26}
+EmailOctopus key  eo_  {h64}
+Kit key  kit_  {h32}
+RFC 8959 token  secret-token:  [\w.~%+/=-]{20,400}
 AfterShip key  asat_  {h32}
 Lob key  live_  {h35}
 Radar key  prj_(live|test)_sk_  {h40}
@@ -608,6 +615,8 @@ Modal token  a(k|s)-  {mixed}{A22}
 Voyage key  pa-|al-  {mixed}{W43}
 Nomic key  nk-  {mixed}{W43}
 Dify key  app-|dataset-  {mixed}{A24}
+Mandrill key  md-  {mixed}{W22}
+Jenkins token  11  (?=\d{0,31}[a-f]){h32}
 Brave Search key  BSA  {mixed}{W27,28}
 Statsig key  secret-|console-  {mixed}{A38,50}
 Beamer key  b_  {mixed}{X44}
@@ -628,7 +637,6 @@ Azure DevOps token  {A52}JQQJ99{A26}
 Azure AI key  {A52}JQQJ99{A22}
 Azure Functions key  {W44}AzFu{W6}={0,2}
 Azure search key  {A42}AzSe{A6}
-Azure registry key  {A42}\+ACR{A6}
 = high high
 Mailgun sending key  {h32}-{h8}-{h8}
 = medium high
@@ -646,6 +654,9 @@ AWS secret key
 Azure account key
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
     sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
+    acdb  ([A-Za-z0-9+/]{76}ACDb[A-Za-z0-9+/]{6}==)  {B76}ACDb{B6}==
+    apim  ([A-Za-z0-9+/]{76}APIM[A-Za-z0-9+/]{6}==)  {B76}APIM{B6}==
+Azure registry key
 Azure client secret
     q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
 PuTTY key
@@ -655,6 +666,11 @@ OpenVPN key
     static key v1  BEGIN OpenVPN Static key V1-----((?:\s+[0-9a-f]{32}){4,16})
         BEGIN OpenVPN Static key V1----- {h32} {h32} {h32} {h32}
 = high high
+JetBrains token
+    perm:|perm-  (?<![\w-])({name}[A-Za-z0-9+/]{4,80}={0,2}\.[A-Za-z0-9+/]{4,80}={0,2}\.[A-Za-z0-9]{30})(?!\w)
+        {name}{B8}.{B8}.{A30}
+PagerDuty key
+    u+  (?<![\w+/-])(u\+(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18})(?![\w+/=-])  u+{W18}
 LinkedIn secret
     wpl_ap1.  (WPL_AP1\.[A-Za-z0-9]{16}\.[A-Za-z0-9+/]{6,8}={0,2})(?![\w+/=-])  WPL_AP1.{A16}.{A6}==
 Stripe webhook secret
@@ -739,6 +755,9 @@ Slack webhook
         https://hooks.slack.com/services/T{U8}/B{U8}/{A24}
 = medium low
 weak password
+= low medium
+password hash
+    /.htpasswd  (?m)^[^:\n]{1,80}:(\{SHA\}[A-Za-z0-9+/]{27}=|[./A-Za-z0-9]{13})\r?$  me:{SHA}{B27}=
 = medium medium
 encrypted key
 """
@@ -977,6 +996,35 @@ def is_login(encoded: bytes) -> bool:
     if "\ufffd" in user or not (user + password).isprintable():
         return False
     return len(password) > 2 + 9 * password.count("\ufffd")
+
+
+# Hashes of passwords that their own prefix gives away; $ may be doubled, as in a compose file.
+PASSWORD_HASH = lazily(
+    rb"""(?x)\$\$?(?:
+    (?:1|apr1)\$\$?[^$\s:]{0,8}\$\$?[./A-Za-z0-9]{22}  # crypt(5): MD5, and Apache's
+    |2[abxy]?\$\$?\d\d\$\$?[./A-Za-z0-9]{53}  # bcrypt
+    |[56]\$\$?(?:rounds=\d{4,9}\$\$?)?[^$\s:]{0,16}\$\$?(?:[./A-Za-z0-9]{86}|[./A-Za-z0-9]{43})  # SHA-2
+    |g?y\$[./A-Za-z0-9]{1,20}\$[./A-Za-z0-9]{0,86}\$[./A-Za-z0-9]{43}  # yescrypt
+    |7\$[./A-Za-z0-9]{11,97}\$[./A-Za-z0-9]{43}  # scrypt
+    |[PH]\$[./A-Za-z0-9]{31}|S\$[./A-Za-z0-9]{52}  # phpass, and Drupal's
+    |argon2(?:id|i|d)\$\$?(?:v=\d{1,3}\$\$?)?m=\d{1,9},t=\d{1,9},p=\d{1,9}(?:\$\$?[A-Za-z0-9+/]{11,86}){2}
+    |(?:scrypt|pbkdf2(?:-sha\d{1,3})?)\$[\w=,.]{1,40}(?:\$[A-Za-z0-9./+]{11,86}={0,2}){2}  # PHC's format
+    |(?:(?<=pbkdf2_sha1\$)|(?<=pbkdf2_sha256\$)|(?<=pbkdf2_sha512\$))  # Django
+     \d{3,8}\$[^$\s]{1,64}\$[A-Za-z0-9+/]{27,86}={0,2}
+    |(?<=\d\$)[A-Za-z0-9]{8,22}\$(?:[0-9a-f]{64}|[0-9a-f]{128})(?![0-9a-f])  # Werkzeug
+    |(?<=SCRAM-SHA-256\$)\d{4,7}:[A-Za-z0-9+/]{11,64}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=
+    )"""
+)
+# Those that could be something else under another name than a password's: of RFC 2307, MySQL and PostgreSQL.
+_HASH_AS_VALUE = lazily(
+    rb"\{(?:CRYPT|(?:S?(?:SHA|MD5)|PBKDF2|ARGON2)[\w-]{0,8}|bcrypt|pbkdf2|scrypt|argon2)(?:@\w+)?\}\S"
+    rb"|\*[0-9A-F]{40}\Z|md5[0-9a-f]{32}\Z"
+)
+
+
+def is_password_hash(value: bytes) -> bool:
+    """Return whether the value of a password's name is its hash."""
+    return bool(PASSWORD_HASH.search(value) or _HASH_AS_VALUE.match(value))
 
 
 # Further checks on the matches of these rules.
@@ -11468,7 +11516,7 @@ _ASSIGNMENT = rb"""(?x)
          |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
       |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
-       (?:\*\*)?(?=(?P<outer>[ \t]{0,20}))(?P=outer)
+       (?=(?P<bold>(?:\*\*)?))(?P=bold)(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
     )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
@@ -11489,7 +11537,8 @@ _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 _ELSEWHERE = {
     b"or": b"",
     b"else": b"",
-    b"begin": rb"(?:[|>][-+]?[ \t]{0,9}\r?\n[ ]{1,40})?(?=" + _BARE_BEGIN
+    b"begin": rb"(?:(?:!!str[ ])?[|>][-+\d]{0,2}[ \t]{0,9}(?:\#[^\n]{0,99}|\r?)\n"
+    + rb"(?:[ ]{0,40}\r?\n){0,2}[ ]{1,40})?(?=" + _BARE_BEGIN
     + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(][\s\d])[^\s\"'`=>])",
 }  # fmt: skip
 # In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
@@ -12462,6 +12511,8 @@ def _judge_placeless(candidate: Candidate, path: _FileKind) -> Span:
 
 def _rule_of(c: Candidate) -> str:
     """Return the id of the rule for a candidate's value."""
+    if c.kind == "pass" and is_password_hash(c.value.encode("latin-1")):
+        return "password-hash"
     if c.kind in ("auth", "pass", "secret") and is_login(c.value.encode("latin-1")):
         return "registry-auth"
     if _UUID_VALUE.match(c.value):
@@ -12807,6 +12858,9 @@ def find_spans(
         if path.endswith((".jsonl", ".ndjson")):  # logs, transcripts, and what an agent passes to a hook
             yield from _spans_in_json(text, custom)
     yield from _urls(text, path)
+    yield from _password_hashes(text)
+    yield from _signed_keys(text)
+    yield from _values_in_text(text, path)
     name = os.path.basename(path).lower().encode(errors="replace")
     of_file = keyword_patterns().get(b"/" + name, ())
     for pattern in of_file:
@@ -12820,7 +12874,7 @@ def find_spans(
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if hit:
             for candidate in candidates_at(text, language, hit):
-                yield _judge_in_text(text, candidate, path)
+                yield _judge_in_text(text, _with_all_parts(text, candidate), path)
         elif start >= resume_at.get(word, 0):  # don't look at the same text twice
             spans, resume_at[word] = detectors[word](text, end)
             yield from spans
@@ -12962,6 +13016,20 @@ def _split_token(text: bytes, start: int) -> Span | None:
     return judge_span(rule, (begin, end), found[0])
 
 
+def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
+    """Return a candidate with the literals of source that its own is joined to: "k3Xw" + "9vQ2"."""
+    if c.language != "source" or not c.quote:
+        return c
+    value = c.value
+    end = c.end
+    while len(value) < MAX_VALUE and (rest := _LITERAL_AFTER.match(text, end)):
+        value += latin1(rest["part"])
+        end = rest.end("part")
+    if end == c.end or re.search(r"\s", value):  # a message may be in several parts, too
+        return c
+    return c._replace(end=end, value=value, after=latin1(rest_of_line(text, end)))
+
+
 def _token_around(text: bytes, start: int) -> Span | None:
     """Return the token that this run is in, but doesn't begin: other characters are before it."""
     if text[start - 21 : start - 1].translate(_TWO_CLASSES) == _RUN:  # the run before it has been looked at
@@ -13016,10 +13084,14 @@ def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...])
         plain = decode64(joined[: len(joined) // 4 * 4])
         spans = list(find_spans(_NO_TEXT.split(plain, 1)[0], "", custom, encoded=False))
         places = [begin + letter.start() for letter in re.finditer(rb"\S", run[0])] if spans else []
-        for span in spans:
-            first = span.start * 4 // 3
-            last = min(span.end * 4 // 3, len(places) - 1)
-            yield span._replace(start=places[first], end=places[last] + 1)
+        yield from (_in_base64(span, places) for span in spans)
+
+
+def _in_base64(span: Span, places: Sequence[int]) -> Span:
+    """Return a span of decoded text as one of the Base64, whose characters are at these places."""
+    first = span.start * 4 // 3
+    last = min(span.end * 4 // 3, len(places) - 1)
+    return span._replace(start=places[first], end=places[last] + 1)
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
@@ -13050,6 +13122,13 @@ _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
 _MAX_JUDGED = 1000  # values of a statement
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_SIGNED_KEY = lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43,86}={0,2}(?![\w+/=])")
+# Azure's signatures: the rule of the key that has it, and how many characters are before it and in all.
+_SIGNATURES = {
+    b"+ASt": ("azure-account-key", 76, 88),
+    b"+ASb": ("azure-account-key", 33, 44),
+    b"+ACR": ("azure-registry-key", 42, 52),
+}
 
 
 @cache
@@ -13153,6 +13232,110 @@ def _web_key(text: bytes, at: int) -> Detected:
     if not found:
         return (), end
     return [judge_span(pattern_rules()["json-web-key"], found.span(1), found[1])], end
+
+
+def _password_hashes(text: bytes) -> Iterator[Span]:
+    if b"$" in text:
+        rule = pattern_rules()["password-hash"]
+        yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
+
+
+def _signed_keys(text: bytes) -> Iterator[Span]:
+    """Yield keys of Azure, by the signature in them."""
+    at = text.find(b"+A")
+    while at >= 0:
+        rule, before, size = _SIGNATURES.get(text[at : at + 4], ("", 0, 0))
+        found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
+        if found and len(found[0]) == size:
+            yield judge_span(pattern_rules()[rule], found.span(), found[0])
+        at = text.find(b"+A", at + 1)
+
+
+# --- text ---
+# Secrets that are known by their place: below a label, in a column below a header, or in a row beside one.
+
+_LABEL_ENDS = (b":\n", b":\r\n", b":**\n", b":**\r\n")
+_LABEL = lazily(  # up to four words
+    rb"[\s>*_#`+-]{0,20}((?:[\w.'-]{1,40} ){0,3}[\w.-]{1,40})(?<! is)[*_`]{0,3}(?: is)?\Z"
+)
+_VALUE_BELOW = lazily(  # alone on its line, which may be in a list, a quotation or a block of code
+    rb"(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}[ \t>*+-]{0,12}(?:\*\*|__)?(?P<quote>[`\"']?)"
+    rb"(?P<value>[^\s`\"'][^\s`]{2,298}[^\s`\"':,*])(?P=quote)(?:\*\*|__)?[ \t]{0,9}(?:\r?\n|\Z)"
+)
+_TABLE_RULE = lazily(rb"(?m)^[ \t]{0,8}(?=[^\n]{0,400}[|+])[|+:=-][|+:= -]{2,400}\r?$")
+_CELL = lazily(rb"[^|\n]+")
+_CELL_TEXT = lazily(rb"[ \t]*[`*_]{0,3}([^\s`*_](?:[^`]{0,298}[^\s`*_])?)[`*_]{0,3}[ \t\r]*\Z")
+_MIN_CELL = 4  # bytes of a value in a table
+
+
+def _values_in_text(text: bytes, path: str) -> Iterator[Span]:
+    """Yield the values below labels in text and in YAML, and those in tables of Markdown and its like."""
+    language = language_of(path)
+    candidates: Iterable[Candidate] = ()
+    if language.kind in ("docs", "none") or language.ending == "scalar":
+        candidates = _values_below_labels(text, language.kind)
+    if language.kind in ("docs", "none") and b"|" in text:
+        candidates = chain(candidates, _values_in_tables(text))
+    for candidate in candidates:
+        span = judge_candidate(candidate, path)
+        if span.confidence and candidate.value.isalpha():
+            span = span._replace(confidence="low", reason="it is a word that only stands beside a label")
+        yield span
+
+
+def _values_below_labels(text: bytes, language: str) -> Iterator[Candidate]:
+    for end in _LABEL_ENDS:
+        at = text.find(end)
+        while at >= 0:
+            line = text.rfind(b"\n", max(0, at - 100), at) + 1
+            label = _LABEL.match(text, line, at)
+            below = _VALUE_BELOW.match(text, at + len(end)) if label else None
+            is_list = below and language == "config" and b"-" in text[at : below.start("value")]
+            if label and below and not is_list:
+                yield from _named_value(text, label[1], below.span("value"), latin1(below["quote"]), language)
+            at = text.find(end, at + len(end))
+
+
+def _named_value(
+    text: bytes, label: bytes, place: tuple[int, int], quote: str, language: str
+) -> Iterator[Candidate]:
+    name = latin1(label).replace(" ", "_")
+    kind = kind_of_name(name)
+    if kind:
+        yield Candidate(*place, kind, name, ":", quote, latin1(text[slice(*place)]), language)
+
+
+def _values_in_tables(text: bytes) -> Iterator[Candidate]:
+    done = 0  # where the rows of the last table end
+    for rule in _TABLE_RULE.finditer(text):
+        header = text.rfind(b"\n", 0, max(0, rule.start() - 1)) + 1
+        # A grid has a rule below each row, and one above its header.
+        if rule.start() < done or b"|" not in text[header : rule.start()]:
+            continue
+        labels = [text[slice(*cell)] for cell in _cells(text, header)]
+        done = rule.end()
+        while text[done + 1 : done + 2] == b"+" or b"|" in rest_of_line(text, done + 1):
+            cells = _cells(text, done + 1)
+            done = find_or_end(text, b"\n", done + 1, len(text))
+            yield from _values_in_row(text, labels, cells)
+
+
+def _cells(text: bytes, start: int) -> list[tuple[int, int]]:
+    """Return where the texts in the cells of a row begin and end, without what makes them bold or code."""
+    end = find_or_end(text, b"\n", start, len(text))
+    cells = (_CELL_TEXT.match(text, *cell.span()) for cell in _CELL.finditer(text, start, end))
+    return [cell.span(1) for cell in cells if cell]
+
+
+def _values_in_row(text: bytes, labels: Sequence[bytes], cells: list[tuple[int, int]]) -> Iterator[Candidate]:
+    """Yield the cells below a secret's name and, if the row begins with one, the cell behind it."""
+    named = list(zip(labels, cells))
+    if len(cells) > 1:
+        named.append((text[slice(*cells[0])], cells[1]))
+    for label, place in named:
+        value = text[slice(*place)]
+        if len(value) >= _MIN_CELL and len(value.split()) == 1 and _LABEL.match(label):
+            yield from _named_value(text, label, place, "`", "docs")
 
 
 # --- URLs ---
@@ -13270,22 +13453,32 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
+    """Yield what a member of `data` or `stringData` holds: the secrets in it, if it is a file, or itself."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return
     plain = decode64(value) if encoded else value
+    in_file = [span for span in _in_kube_file(latin1(entry[1]), plain) if span.confidence] if encoded else []
+    if in_file:
+        places = range(*entry.span(2))
+        yield from (_in_base64(span, places) for span in in_file)
+        return
     text = plain.decode("utf-8", "replace")
     is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
     is_random = len(set(plain)) * 4 > min(len(plain), 256)
     if len(plain) < 3 or b"BEGIN CERTIFICATE" in plain or not (is_readable or is_random):
         return
-    # What is found in a file is reported instead of the file.
-    if b"\n" in plain.strip() and any(span.confidence for span in find_spans(plain, "", encoded=False)):
-        return
     rule = pattern_rules()["kubernetes-secret"]
     place = entry.span(2)
     candidate = Candidate(*place, "secret", latin1(entry[1]), ":", "'", latin1(plain), "config")
     yield judge_span(rule, place, plain if is_readable else value, candidate)
+
+
+def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:
+    """Return what is in a member that is a file, of the kind that its name or its beginning says."""
+    if _JSON_BEGIN.match(plain):  # .dockerconfigjson, for instance
+        return find_spans(plain, f"{name}.json", encoded=False)
+    return find_spans(plain, name, encoded=False) if b"\n" in plain.strip() else ()
 
 
 # --- JSON ---

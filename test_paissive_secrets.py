@@ -1271,11 +1271,12 @@ def test_each_pattern_finds_its_own_and_leaves_a_reference():
     for keyword, pattern in [
         (keyword, pattern) for keyword, of in ps.keyword_patterns().items() for pattern in of
     ]:
-        path = ".pgpass" if keyword == b"/.pgpass" else "notes.txt"
+        path = keyword.decode().partition("/")[2] if keyword.startswith(b"/.") else "notes.txt"
         proof = pattern.proof()
         start, end = (match := pattern.regex.search(proof.encode())).span(match.lastindex)
         miss = proof[:start] + "${NAME}" + proof[end:]
-        assert [reported(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
+        finds = found if pattern.rule.confidence == "low" else reported
+        assert [finds(text, path) for text in (proof, miss)] == [[pattern.rule.id], []], pattern
 
 
 def test_every_keyword_is_found_with_all_that_may_stand_around_its_value():
@@ -24468,6 +24469,49 @@ def test_a_file_in_a_kubernetes_secret_is_scanned_like_any_file():
     assert spot == ("password", 4, encoded[CLOUDS.index("kX9") * 4 // 3 :])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "rules"),
+    [
+        (".env", "A=1\nDB_PASSWORD=tr0ub4dor&3\n", ["password"]),
+        ("app.properties", "db.url=x\ndb.password=tr0ub4dor&3\n", ["password"]),
+        ("settings.py", f"import os\nDB = {{'PASSWORD': '{GUESSED}'}}\n", ["password"]),
+        ("ca.key", PEM, ["private-key"]),
+        ("both.pem", PEM + PEM.replace("PRIVATE KEY", "CERTIFICATE"), ["private-key"]),
+        (
+            ".dockerconfigjson",
+            json.dumps({"auths": {"x": {"auth": base64_of(f"a:{GUESSED}")}}}),
+            ["registry-auth"],
+        ),
+        ("a.env", f"DB_PASSWORD={GUESSED}", ["kubernetes-secret"]),
+    ],
+)
+def test_a_file_in_a_kubernetes_secret_is_judged_by_its_name_or_its_beginning(name, text, rules):
+    for kind in ("yaml", "json"):
+        data = {"apiVersion": "v1", "kind": "Secret", "data": {name: base64_of(text)}}
+        written = (
+            json.dumps(data) if kind == "json" else f"kind: Secret\ndata:\n  {name}: {base64_of(text)}\n"
+        )
+        assert [(m.rule.id, m.confidence != "low") for m in scanned(written, f"a.{kind}")] == [
+            (rules[0], True)
+        ]
+
+
+def test_a_word_beside_a_label_is_of_low_confidence():
+    for text in ("Password:\nalice\n", "| User | Password |\n|---|---|\n| alice | alice |\n"):
+        assert {match.confidence for match in scanned(text, "a.md")} <= {"low"}
+        assert reported(text.replace("alice", "al1ce-7Q"), "a.md") == ["password"]
+
+
+def test_a_password_hash_is_low_whatever_names_it():
+    hashed = "$2y$10$" + ps.make_samples("{A53}")
+    for text in (
+        f"password = {hashed}",
+        f"'{hashed}'",
+        f"INSERT INTO u (a, password) VALUES (1, '{hashed}');",
+    ):
+        assert [(m.rule.id, m.confidence) for m in scanned(text, "a.sql")] == [("password-hash", "low")]
+
+
 def test_a_block_scalar_of_a_kubernetes_secret_is_scanned():
     login = '{"auths": {"x.local": {"username": "me", "password": "' + "kX9-vuQ2" + '#mLw"}}}'
     for kind, value in (("data", base64_of(login)), ("stringData", login)):
@@ -25336,6 +25380,73 @@ a.yml kind: Secre·t¶stringData:¶  : §¶
 a.txt x://{a64}:«k3X»@h
 a.py cloudinary://{d15}:«{A27}»@democloud
 a.go {a64}:«k3X»@tcp(h)
+= password
+a.txt Pass·word:¶«§»¶
+a.txt Pass·word:¶  «§»
+a.txt Your new pass·word is:¶¶«§»¶
+a.txt It is one new pass·word:¶§¶
+a.txt Pass·word:¶¶¶¶§¶
+a.txt Pass·word:¶§ is it¶
+a.txt Pass·word:¶§:¶
+a.txt Pass·words are here, so:¶§¶
+a.md **Pass·word:**¶`«§»`¶
+a.md - Pass·word:¶  - `«§»`¶
+a.md > Pass·word:¶> "«§»"¶
+a.md Pass·word:¶¶```sh¶«§»¶```¶
+a.md Pass·word:¶`§¶
+a.py Pass·word:¶§¶
+a.yml pass·word:¶  «§»¶
+a.yml pass·word:¶  "«§»"¶
+a.yml pass·words:¶  - §¶
+a.yml pass·word:¶  §: 1¶
+a.yml pass·word: |2-¶  «§»¶
+a.yml pass·word: > # x¶  «§»¶
+a.yml pass·word: >+¶¶  «§»¶
+a.yml pass·word: !!str |¶  «§»¶
+a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶| bob | `«§»` |¶¶| eve | §x |¶
+a.md User | Pass·word¶--- | :--¶ada | «§»¶
+a.md | Name | Value |¶|---|---|¶| **DB pass·word** | «§» | x |¶
+a.md | User | Pass·word |¶|---|---|¶| ada | §  x |¶| bob | k3X |¶
+a.md | User | Pass·word |¶| ada | §x |¶
+a.rst +---+---+¶| User | Pass·word |¶+===+===+¶| ada | «§» |¶+---+---+¶| bob | «§» |¶+---+---+¶
+a.js x | pass·word¶--- | ---¶ada | §¶
+a.py pass·word = "«k3Xw9v" + "Q2zR7m»"
+a.js pass·word = '«k3Xw9v»' + Q2zR7m
+a.go Pass·word: "«k3Xw9v" +¶  "Q2zR7m»",
+a.php $pass·word = '«k3Xw9v' . 'Q2zR7m»';
+a.exs pass·word = "«k3Xw9v" <> "Q2zR7m»"
+a.py pass·word = ("«k3Xw9v"¶  "Q2zR7m" "x8»")
+a.py pass·word = "«k3Xw9v»" + " is it"
+a.sh PASS·WORD="«k3Xw9v»" "Q2zR7m"
+= password-hash
+shadow root:«$6${A16}${A86}»:19000:0:99999:7:::
+shadow root:«$5$rounds=5000${A16}${A43}»:1:
+shadow root:«$1${A8}${A22}»:1:
+shadow root:$1${A8}${A21}:1:
+shadow root:«$y$j9T${A22}${A43}»:1:
+a.txt «$apr1${A8}${A22}» «$2y$10${A53}» $2y$10${A52}! «$P${A31}» «$S${A52}» «$7${A20}${A43}»
+a.txt «$argon2id$v=19$m=65536,t=3,p=4${A22}${A43}» «$scrypt$ln=16,r=8,p=1${A22}${A43}»
+a.yml - "ada:«$$apr1$${A8}$${A22}»"
+a.txt pbkdf2_sha256«$260000${A22}${B43}=» pbkdf2_md5$260000${A22}${B43}=
+a.txt pbkdf2:sha256:260000«${A16}${h64}» pbkdf2:sha256:x${A16}${h64}
+a.txt SCRAM-SHA-256«$4096:{B22}==${B43}=:{B43}=»
+.htpasswd ada:«{SHA}{B27}=»
+.htpasswd ada:«{A13}»
+a.ldif userPass·word: «{SSHA}{B38}==»
+a.sql IDENTIFIED BY PASS·WORD '«*{d40}»'
+= azure-account-key
+a.txt «{B76}+ASt{B6}==» {B77}+ASt{B6}== {B76}+ASt{B5}== {B76}+ASx{B6}==
+a.txt «{B33}+ASb{B6}=» {B33}+ASb{B6}==
+a.txt «{B76}ACDb{B6}==» «{B76}APIM{B6}==»
+= azure-registry-key
+a.txt «{B20}+/{B20}+ACR{A6}» {B41}+ACR{A6}
+= pagerduty-key
+a.py Token(token='«u+k3{L16}»')
+a.py x = u+k3{L17}
+= jetbrains-token
+a.txt «perm:YWRt.NTQt.{A30}» «perm-YWRtYQ==.NTQtMA==.{A30}» perm:YWRt.NTQt.{A29}
+= kubernetes-secret
+a.yml kind: Secre·t¶data:¶  a: «azNYdzl2UTI=»¶
 """
 
 
