@@ -14250,8 +14250,16 @@ def install_hook(name: str) -> str:
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(begin + os.fsencode(f"{command} || exit 1\n"))
+        file.write(begin + os.fsencode(f"{_refuse_if_missing(program[-1])}{command} || exit 1\n"))
     return path
+
+
+def _refuse_if_missing(path: str) -> str:
+    """Return a shell command that refuses if a file is gone: then a hook can't audit anything."""
+    import shlex
+
+    problem = f"paissive_secrets: {printable(path)} is gone; run `hook install` with the new one"
+    return f"[ -f {shlex.quote(path)} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}; "
 
 
 def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
@@ -15220,13 +15228,19 @@ class _AuditSettings:
 
 
 # How severe it is to find a value that a store holds or held, and what to do next.
-_REPLACE = "rotate now {0}, or change it where used, and set {0}"
 _VERDICTS = {
-    "current": ("critical", _REPLACE),
-    "pending": ("high", _REPLACE),
+    "current": ("critical", "change it where it is used, then: set {}"),
+    "pending": ("high", "undo its rotation, and start anew: rotate abort {0}, rotate now {0}"),
     "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
+
+
+def _scheduled_names(store: Store) -> list[str]:
+    """Return the secrets that have a policy, which says how to make and apply a new value."""
+    with suppress(SecretsError):  # policies that can't be read don't matter to an audit
+        return Policies(store).names()
+    return []
 
 
 class KnownValues:
@@ -15241,6 +15255,7 @@ class KnownValues:
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
         self._rules: dict[str, Rule] = {}  # by value
+        self._scheduled = _scheduled_names(store)
         references = set[str]()
         plain = set[str]()
         for name, verdict, value in self._collect(store):
@@ -15261,6 +15276,8 @@ class KnownValues:
 
     def _add(self, name: str, verdict: str, value: str) -> None:
         severity, fix = _VERDICTS[verdict]
+        if verdict == "current" and name in self._scheduled:
+            fix = "rotate now {}"
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
         self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name)}
         self._rules.setdefault(value, rule)
@@ -16301,7 +16318,7 @@ def _literal(node: object) -> str:
 
 
 # === Commands ===
-# One function per command, whose result is the exit code; None is 0. Results go to stdout, everything else to
+# One function per command, whose result is the exit code. Results go to stdout, everything else to
 # stderr. main() opens stores of its own, and so changes nothing about a program that calls it.
 
 
@@ -16310,7 +16327,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         args = _parse(list(sys.argv[1:] if argv is None else argv))
         try:
-            code: int = args.run(args) or 0
+            code: int = args.run(args)
             sys.stdout.flush()
         finally:
             args.manager.close(keep_leases=args.run is not cmd_run)  # what was printed has to work
@@ -16434,7 +16451,7 @@ def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentPa
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=78),
         allow_abbrev=False,
     )
-    for argument in (*arguments, _arg("--backend", "where secrets are stored", choices=STORES)):
+    for argument in (*arguments, _arg("--backend", _BACKENDS, choices=STORES)):
         place: Any = parser
         options = [argument]
         if isinstance(argument, list):
@@ -16509,6 +16526,7 @@ def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
 
 
 _flag = partial(_arg, action="store_true")
+_BACKENDS = "variables and .env (the default), sealed files, this process only, or Vault"
 _GROUP = (_flag("--version", "print the version, and git's id of this file"), _arg("words", "", nargs="..."))
 _NAME = _arg("name NAME", "a secret, such as DB_PASSWORD or app/db#password")
 _NAMES = _arg("names NAME", "secrets; default: all", nargs="*")
@@ -16517,10 +16535,10 @@ _VERSION = _arg("--version N", "a version of a Vault secret; default: the newest
 _KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_FILE or config.json")
 _SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 _MEMBER = _arg("name NAME", "the member's name")
-_SPEC_HELP = f"by default token:32; {SPEC_HINT}"
+_SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper case, digits, symbols"
 _ALIASES = {"ls": "list", "rm": "delete"}
 
-_Run = Callable[..., Optional[int]]
+_Run = Callable[..., int]
 # By what is typed, in the order of help: a function and its arguments. Only @_command adds to it.
 _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
@@ -16550,7 +16568,7 @@ def _command(*arguments: Any) -> Callable[[_Run], _Run]:
     _flag("--json", "all fields of a Vault secret, as a JSON object"),
     _flag("--patch", "with --json: some fields; null removes one, others stay"),
 )
-def cmd_set(args: Namespace) -> None:
+def cmd_set(args: Namespace) -> int:
     """Store a secret; prompts twice, or reads stdin.
 
     $ set DB_PASSWORD                  # prompts, twice
@@ -16560,8 +16578,7 @@ def cmd_set(args: Namespace) -> None:
     $ set app/db --json --backend vault < fields.json
     $ set app/db --json --patch --backend vault < some.json
 
-    Drops one newline at the end of piped input; --from-file keeps it. A password
-    of lud has lower case, upper case and digits; s stands for symbols.
+    Drops one newline at the end of piped input; --from-file keeps it.
     """
     # Of NAME=value, which some stores allow as a name, messages would show the value.
     if args.stray or "=" in args.name:
@@ -16570,27 +16587,28 @@ def cmd_set(args: Namespace) -> None:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
     name = store.name_of_fields(args.name) if args.json else args.name
-    if args.generate is not None:
-        value = generate(args.generate)
-    elif args.from_file is not None:
-        value = decode_value(_read_argument(args.from_file))
-    elif args.value is not None:
-        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-        value = args.value
-    else:
-        value = _read_value(f"Value of {args.name}", store)
+    value = _value_to_set(args, store)
     if args.patch:
-        _set_fields(store, name, parse_json(value, "the value"))
-        return
+        fields = parse_json(value, "the value")
+        check_settable(store, *(name + field for field in fields))
+        store.update_fields(name, fields)
+        return 0
     check_settable(store, name)
     store.set_unless_pending({name: value})
     _warn_after_set(store, name)
+    return 0
 
 
-def _set_fields(store: Store, name: str, fields: Mapping[str, Any]) -> None:
-    """Set some of the fields of a secret; `name` is that of all."""
-    check_settable(store, *(name + field for field in fields))
-    store.update_fields(name, fields)
+def _value_to_set(args: Namespace, store: Store) -> str:
+    """Return the value that the options of `set` name, or that is typed or piped in."""
+    if args.generate is not None:
+        return generate(args.generate)
+    if args.from_file is not None:
+        return decode_value(_read_argument(args.from_file))
+    if args.value is not None:
+        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        return str(args.value)
+    return _read_value(f"Value of {args.name}", store)
 
 
 def _persistent_store(args: Namespace) -> Store:
@@ -16640,16 +16658,18 @@ def _sealed_store(args: Namespace) -> Store:
 
 @_command(
     _NAME,
-    _arg("--stage", "previous: before the last rotation", choices=STAGES, default="current"),
+    _arg("--stage", "of a rotation; default: current", choices=STAGES, default="current"),
     _VERSION,
     _flag("--raw", "print a reference instead of what it points to"),
-    _flag("--json", "all fields of a Vault secret"),
+    _flag("--json", "all fields of a Vault secret, as a JSON object"),
 )
-def cmd_get(args: Namespace) -> None:
+def cmd_get(args: Namespace) -> int:
     """Print the value of a secret.
 
-    $ get DB_PASSWORD --stage previous
+    $ get DB_PASSWORD
+    $ get DB_PASSWORD --stage previous    # the one before
     $ get app/db#password --backend vault
+    $ get app/db --json --backend vault   # all its fields
 
     Adds a newline only on a terminal.
     """
@@ -16663,6 +16683,7 @@ def cmd_get(args: Namespace) -> None:
     else:
         value = args.manager.require_secret(args.name, stage=args.stage)
     _print_value(value)
+    return 0
 
 
 @_command(
@@ -16672,7 +16693,7 @@ def cmd_get(args: Namespace) -> None:
     _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
     _JSON,
 )
-def cmd_list(args: Namespace) -> None:
+def cmd_list(args: Namespace) -> int:
     """List the names of secrets, never values.
 
     $ list app/ --json --backend file
@@ -16686,19 +16707,19 @@ def cmd_list(args: Namespace) -> None:
     names = [name for name in found if not is_stage(name, found)]
     if args.all:
         names += [name for name in settings if name.startswith(args.prefix)]
-    names.sort()
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
     if not found:
         _say_if_missing(store)
     if args.json:
-        _print_value(names)
-        return
-    for name in names:
+        _print_value(sorted(names))
+        return 0
+    for name in sorted(names):
         print(name)
     if settings and not args.all:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
+    return 0
 
 
 def _say_if_missing(store: Store) -> None:
@@ -16712,15 +16733,20 @@ def _say_if_missing(store: Store) -> None:
 @_command(
     _arg("names NAME", "secrets", nargs="+"),
     [
-        _arg("--version N", "delete a version of a Vault secret", type=int),
-        _flag("--metadata", "remove a Vault secret with all its versions, for good"),
+        _arg("--version N", "only this version of a Vault secret", type=int),
+        _flag("--metadata", "a Vault secret with all its versions, for good"),
     ],
 )
 def cmd_delete(args: Namespace) -> int:
     """Delete secrets, with their previous and pending values.
 
     $ delete API_TOKEN DB_PASSWORD
+    $ delete app/db#old --backend vault   # one field
+    $ delete app/db# --backend vault      # all its fields
     $ delete app/db --metadata --backend vault
+
+    Their policies of rotation go, too. In Vault, `undelete` restores all fields,
+    but not after --metadata.
     """
     return _act_on_each(args.names, partial(_delete, args))
 
@@ -16738,28 +16764,32 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete(args: Namespace, name: str) -> None:
-    """Delete a secret, or what --version or --metadata say of it, and its rotation policy."""
+    """Delete a secret and its rotation policy, or what --version or --metadata say of it."""
     store = args.store().persistent_view()
     if args.version is not None:
         store.delete_version(name, args.version)
         return
     policies = Policies(store)
     if args.metadata:
-        # One for each field of the secret.
-        scheduled = [other for other in policies.names() if other.split("#")[0] == name.split("#")[0]]
-        for field in scheduled:
-            policies.check_settled(field)
-        with suppress(NotFound):  # its newest version may be deleted
-            store.check_not_pending(*store.expand(name.split("#")[0] + "#"))
-        store.delete_metadata(name)
-        for field in scheduled:
-            policies.delete(field)
+        _delete_metadata(store, name.partition("#")[0], policies)
         return
     shadow = store.overridden_by(name)
     if not delete_with_stages(store, name, policies):
         store.get_stored(name)  # says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
+
+
+def _delete_metadata(store: Store, path: str, policies: Policies) -> None:
+    """Delete a Vault secret with all versions, and the policies of all its fields."""
+    scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
+    for name in scheduled:
+        policies.check_settled(name)
+    with suppress(NotFound):  # its newest version may be deleted
+        store.check_not_pending(*store.expand(path + "#"))
+    store.delete_metadata(path)
+    for name in scheduled:
+        policies.delete(name)
 
 
 @_command(
@@ -16774,6 +16804,10 @@ def cmd_run(args: Namespace) -> int:
     $ run -- ./server                     # with all secrets
     $ run DB_PASSWORD -- psql app         # with one
     $ run app/db# --backend vault -- env  # APP_DB_USER, …
+
+    Each secret becomes a variable: app/db#user is APP_DB_USER. What the command
+    prints of a value becomes ***. Settings of the .env file are passed on as they
+    are; what opens a store, such as VAULT_TOKEN, is not passed on.
     """
     if not args.command_line:
         raise _no_command()
@@ -16788,6 +16822,7 @@ def cmd_run(args: Namespace) -> int:
 
 
 def _no_command() -> BadValue:
+    """Return the error for `run` without the dashes, or with nothing behind them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
 
 
@@ -16820,7 +16855,7 @@ def _warn_unmasked(names: Iterable[str]) -> None:
     _flag("--references", "leave references, for a .env that only this tool reads"),
     _flag("--replace", "replace other values that the store has"),
 )
-def cmd_import(args: Namespace) -> None:
+def cmd_import(args: Namespace) -> int:
     """Move the secrets of a .env file into a store.
 
     $ import .env --backend file
@@ -16834,16 +16869,8 @@ def cmd_import(args: Namespace) -> None:
     store = _persistent_store(args)
     path = args.file
     where = "stdin" if path == "-" else path
-    is_file = os.path.isfile(path)  # not stdin, or a pipe
-    if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
-        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
-    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
-        raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
+    leave = _what_import_leaves(args, store)
     data = _read_argument(path)
-    leave = ""
-    if is_file and not store.plaintext_file():
-        leave = "references" if args.references else "comments"
-        refuse_hard_links(path, os.stat(path))
     found = parse_import(data, where, leave)
     if args.all:
         found.take_settings(leave)
@@ -16851,9 +16878,27 @@ def cmd_import(args: Namespace) -> None:
     _warn_after_set(store, *found.secrets)
     if leave:
         _take_out_secrets(args, store, data, found)
-    elif is_file and found.secrets:
+    elif os.path.isfile(path) and found.secrets:
         _say(f"note: {path} still holds the secrets in plaintext; delete it")
     _say_what_is_left(args, found, leave)
+    return 0
+
+
+def _what_import_leaves(args: Namespace, store: Store) -> str:
+    """Return what takes the place of secrets in the file: "comments", "references", or "" to leave all.
+
+    Raise BadValue for a file that isn't a .env file, is the store's own, or has several names.
+    """
+    path = args.file
+    is_file = os.path.isfile(path)  # not stdin, or a pipe
+    if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
+        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
+    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
+        raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
+    if not is_file or store.plaintext_file():
+        return ""
+    refuse_hard_links(path, os.stat(path))
+    return "references" if args.references else "comments"
 
 
 def _take_out_secrets(args: Namespace, store: Store, data: bytes, found: Import) -> None:
@@ -16910,17 +16955,22 @@ def _backend_name(args: Namespace) -> str:
 @_command(
     _NAMES,
     _arg("--format", "default: env", choices=EXPORT_FORMS, default="env"),
-    _arg("--for READER", f"{', '.join(DOTENV_READERS)}; repeat it", choices=DOTENV_READERS, action="append"),
+    _arg(
+        "--for READER",
+        f"one of {', '.join(DOTENV_READERS)}; default: all",
+        choices=DOTENV_READERS,
+        action="append",
+    ),
 )
-def cmd_export(args: Namespace) -> None:
+def cmd_export(args: Namespace) -> int:
     """Print secrets for another program to read.
 
+    $ export > .env.local               # for any program
+    $ export --for node --for compose   # for these two
     $ export DB_PASSWORD --format json
-    $ export --for node --for compose
 
     A .env file is written so that all its readers get the same values, or not at
-    all. Without names, values of the .env here that take in moved secrets are
-    added.
+    all. Without names, it also has the settings of the .env file here.
     """
     readers = getattr(args, "for") or ()
     if readers and args.format != "env":
@@ -16928,6 +16978,16 @@ def cmd_export(args: Namespace) -> None:
     store = args.store()
     if not args.names:
         check_not_moved(store)
+    values = _values_to_export(args, store)
+    if not args.names:
+        variables = {variable_name(name): value for name, value in values.items()}
+        values.update(composed_values(store, args.manager, {**os.environ, **variables}))
+    print(export_secrets(values, args.format, readers), end="")
+    return 0
+
+
+def _values_to_export(args: Namespace, store: Store) -> dict[str, str]:
+    """Return the values of the secrets that are named, or of all and of the settings, in one snapshot."""
     snapshot = Snapshot(args.manager)
     names = args.names or [*snapshot.load(store), *store.plain_settings()]
     snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
@@ -16938,10 +16998,7 @@ def cmd_export(args: Namespace) -> None:
         if args.format != "json":
             reject_reference(value, f"the value of {show(name)}", "use --format json")
         values[name] = value
-    if not args.names:
-        variables = {variable_name(name): value for name, value in values.items()}
-        values.update(composed_values(store, args.manager, {**os.environ, **variables}))
-    print(export_secrets(values, args.format, readers), end="")
+    return values
 
 
 @_command(
@@ -16949,7 +17006,7 @@ def cmd_export(args: Namespace) -> None:
     _arg("--output F", "write a file of mode 0600 instead of stdout"),
     _arg("--escape HOW", f"{', '.join(ESCAPES)}; default: by FILE's name", choices=ESCAPES),
 )
-def cmd_inject(args: Namespace) -> None:
+def cmd_inject(args: Namespace) -> int:
     """Put secrets into a template: ${secret:NAME}.
 
     $ inject app.conf.in --output app.conf   # mode 0600
@@ -16970,19 +17027,20 @@ def cmd_inject(args: Namespace) -> None:
     data = filled.encode(errors="surrogateescape")
     if not args.output:
         sys.stdout.buffer.write(data)
-        return
+        return 0
     path = args.output
     with suppress(FileNotFoundError):
         file_state(path)  # raises Unsafe for a folder or a device, which must not be replaced
     with disk_errors(f"write {path}"), FileLock(path), replacing(path, 0o600, keep=False) as file:
         file.write(data)
+    return 0
 
 
 @_command(
     _arg("files FILE", "text files, - for stdin; default: stdin", nargs="*"),
     _flag("--in-place", "replace the files instead of printing them"),
     _flag("--found", "also mask what an audit finds with high confidence"),
-    _arg("--confidence", "also mask what it finds with this and above", choices=CONFIDENCES),
+    _arg("--confidence", "also mask what an audit finds with this or a higher one", choices=CONFIDENCES),
 )
 def cmd_redact(args: Namespace) -> int:
     """Replace the store's values in any text with ***.
@@ -17019,7 +17077,7 @@ def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[.
 
 
 @_command(_KEY, _flag("--secret", "resolve references"))
-def cmd_config_get(args: Namespace) -> None:
+def cmd_config_get(args: Namespace) -> int:
     """Print a setting; with --secret, resolve its references.
 
     $ config get database.password            # a reference
@@ -17032,6 +17090,7 @@ def cmd_config_get(args: Namespace) -> None:
             f"no setting {show(args.key)} in {config.path}", hint=f"see: config explain {args.key}"
         )
     _print_value(value)
+    return 0
 
 
 @_command(
@@ -17042,7 +17101,7 @@ def cmd_config_get(args: Namespace) -> None:
         _flag("--secret", "store the value, and a reference in the file"),
     ],
 )
-def cmd_config_set(args: Namespace) -> None:
+def cmd_config_set(args: Namespace) -> int:
     """Write a setting; with --secret, store its value.
 
     $ config set database.host db1
@@ -17052,16 +17111,10 @@ def cmd_config_set(args: Namespace) -> None:
     import json
 
     config = SecretConfig(backend=args.manager)
-    prompt = f"Value of {args.key}"
     if args.secret:
-        if args.value is not None:
-            raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
-        store = _persistent_store(args)
-        check_replaceable(store, args.key)  # before the value is typed
-        config.set(args.key, _read_value(prompt, store), use_secret=True)
-        _warn_after_set(store, args.key)
-        return
-    value: Any = _read_value(prompt) if args.value is None else args.value
+        _set_secret_setting(args, config)
+        return 0
+    value: Any = _read_value(f"Value of {args.key}") if args.value is None else args.value
     if args.json:
         try:
             value = json.loads(value)
@@ -17070,20 +17123,33 @@ def cmd_config_set(args: Namespace) -> None:
     config.set(args.key, value)
     if config.get(args.key) != value:
         _say(f"note: {config.explain(args.key)} comes before the file")
+    return 0
+
+
+def _set_secret_setting(args: Namespace, config: SecretConfig) -> None:
+    """Ask for the value of a setting, and put it into the store."""
+    if args.value is not None:
+        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
+    store = _persistent_store(args)
+    check_replaceable(store, args.key)  # before the value is typed
+    config.set(args.key, _read_value(f"Value of {args.key}", store), use_secret=True)
+    _warn_after_set(store, args.key)
 
 
 @_command(_KEY)
-def cmd_config_delete(args: Namespace) -> None:
+def cmd_config_delete(args: Namespace) -> int:
     """Remove a setting; a secret it refers to stays."""
     config = SecretConfig(backend=args.manager)
     if not config.delete(args.key):
         raise NotFound(f"no setting {show(args.key)} in {config.path}")
+    return 0
 
 
 @_command(_KEY)
-def cmd_config_explain(args: Namespace) -> None:
+def cmd_config_explain(args: Namespace) -> int:
     """Say where a setting comes from, never its value."""
     print(printable(SecretConfig(backend=args.manager).explain(args.key)))
+    return 0
 
 
 @_command(
@@ -17096,24 +17162,28 @@ def cmd_config_explain(args: Namespace) -> None:
     _arg("--timeout TIME", "for each of these; default: 60s", default=STEP_TIMEOUT),
     _arg("--keep-previous TIME", "when to revoke and delete the previous value; default: never"),
 )
-def cmd_rotate_schedule(args: Namespace) -> None:
-    """Rotate a secret regularly.
+def cmd_rotate_schedule(args: Namespace) -> int:
+    """Set when and how a secret is rotated: its policy.
 
     $ rotate schedule API_TOKEN --every 30d
     $ rotate schedule DB_PASSWORD --apply ./set --verify ./test
 
-    Let cron run `rotate now`. A new schedule replaces the old one. Commands run
-    in the folder that the store is in.
+    A rotation makes a new value, applies it, verifies it, and only then makes it
+    current; if a step fails, the old value stays. Nothing rotates by itself: let
+    cron run `rotate now`. A new policy replaces the old one. Commands run in the
+    folder that the store is in.
     """
     options = pick(args, "every", "generate", "apply", "verify", "revoke", "timeout", "keep_previous")
     _rotation(args).schedule(args.name, **options)
+    return 0
 
 
 @_command(_NAME)
-def cmd_rotate_unschedule(args: Namespace) -> None:
-    """Forget the schedule of a secret."""
+def cmd_rotate_unschedule(args: Namespace) -> int:
+    """Remove the policy of a secret, which stays as it is."""
     if not _rotation(args).unschedule(args.name):
         raise NotFound(f"{show(args.name)} isn't scheduled", hint="see: rotate due")
+    return 0
 
 
 @_command(_JSON)
@@ -17136,13 +17206,17 @@ def cmd_rotate_due(args: Namespace) -> int:
     else:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
-        for name, one in unfinished.items():
-            _say(
-                f"unfinished: {name}{_step_and_time(one)}; use: rotate resume {name}, or: rotate abort {name}"
-            )
-        if found["later"]:
-            _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
+        _say_what_is_scheduled(unfinished, found["later"])
     return 1 if found["due"] or unfinished else 0
+
+
+def _say_what_is_scheduled(unfinished: Mapping[str, UnfinishedRotation], later: Mapping[str, str]) -> None:
+    """Say which rotations are unfinished, and when others will be due."""
+    for name, one in unfinished.items():
+        ways = f"use: rotate resume {name}, or: rotate abort {name}"
+        _say(f"unfinished: {name}{_step_and_time(one)}; {ways}")
+    if later:
+        _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
 
 
 def _step_and_time(unfinished: UnfinishedRotation) -> str:
@@ -17168,78 +17242,117 @@ def cmd_rotate_now(args: Namespace) -> int:
     """Rotate these secrets, or all that are due.
 
     $ rotate now                       # from cron
+    $ rotate now API_TOKEN             # now, due or not
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
+
+    By its policy, a rotation that was left unfinished is resumed. A secret without
+    a policy needs --stdin or --generate: its value is nowhere changed but here.
     """
     rotation = _rotation(args)
     store = _persistent_store(args)
-    value: str | None = None
-    if args.stdin or args.generate is not None:
-        if len(args.names) != 1:
-            raise BadValue("--stdin and --generate are for one secret", hint="name it")
-        name = args.names[0]
-        store.get(name)  # it must exist: only `set` makes new ones
-        value = _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
-    rotated = []
+    value = _value_to_rotate_to(args, store)
+    done: list[str] = []
 
     def rotate(name: str) -> None:
         rotation.rotate(name, value)
         print(f"rotated {name}")
-        rotated.append(name)
+        done.append(name)
 
     code = 0
     if args.names:
         code = _act_on_each(args.names, rotate)
-    elif not rotation.scheduled():
-        raise _nothing_scheduled(rotation)
     else:
-        rotated = rotation.rotate_due()
-        for name in rotated:
-            print(f"rotated {name}")
-    if rotated and store.sealed_folder() and is_committable(store.sealed_folder()):
-        folder = os.path.dirname(store.sealed_folder())
-        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
+        done += _rotate_due(rotation)
+    if done:
+        _say_if_to_be_committed(store)
     return code
 
 
+def _rotate_due(rotation: SecretRotation) -> list[str]:
+    """Rotate all that is due, print the names and return them."""
+    if not rotation.scheduled():
+        raise _nothing_scheduled(rotation)
+    done = rotation.rotate_due()
+    for name in done:
+        print(f"rotated {name}")
+    return done
+
+
+def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
+    """Return the new value that --stdin or --generate ask for; None to make one by the policy."""
+    if not args.stdin and args.generate is None:
+        return None
+    if len(args.names) != 1:
+        raise BadValue("--stdin and --generate are for one secret", hint="name it")
+    name = args.names[0]
+    store.get(name)  # it must exist: only `set` makes new ones
+    return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
+
+
+def _say_if_to_be_committed(store: Store) -> None:
+    """Say that new values have to be committed, if the store is in git."""
+    secrets = store.sealed_folder()
+    if secrets and is_committable(secrets):
+        folder = os.path.dirname(secrets)
+        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
+
+
 @_command(_NAME)
-def cmd_rotate_rollback(args: Namespace) -> None:
-    """Make the previous value current again."""
+def cmd_rotate_rollback(args: Namespace) -> int:
+    """Make the previous value current again.
+
+    A rotation to it: the policy's steps run with the previous value.
+    """
     _rotation(args).rollback(args.name)
+    return 0
 
 
 @_command(_NAME)
-def cmd_rotate_resume(args: Namespace) -> None:
-    """Finish a rotation that failed or was killed."""
+def cmd_rotate_resume(args: Namespace) -> int:
+    """Finish a rotation that failed or was killed.
+
+    Goes on with its new value, from the step at which it ended; see: rotate due.
+    """
     _rotation(args).resume(args.name)
+    return 0
 
 
-@_command(_NAME, _flag("--force", "give up the new value without --apply and --revoke"))
-def cmd_rotate_abort(args: Namespace) -> None:
-    """Undo a rotation that failed or was killed."""
+@_command(_NAME, _flag("--force", "only forget the new value; run no step"))
+def cmd_rotate_abort(args: Namespace) -> int:
+    """Undo a rotation that failed or was killed.
+
+    Applies the old value again, and revokes the new one, as the policy says.
+    """
     _rotation(args).abort(args.name, force=args.force)
     if args.force:
         _say("note: the new value may be in use where it was applied; nothing was undone there")
+    return 0
 
 
-@_command(_NAME, _flag("--force", "even if it can't be revoked"))
-def cmd_rotate_drop(args: Namespace) -> None:
-    """Revoke and delete the previous value of a secret."""
+@_command(_NAME, _flag("--force", "delete it without revoking it"))
+def cmd_rotate_drop(args: Namespace) -> int:
+    """Revoke and delete the previous value of a secret.
+
+    Without --revoke in its policy, the value is only deleted here.
+    """
     if not _rotation(args).drop(args.name, force=args.force):
         raise NotFound(f"{show(args.name)} has no previous value", hint="nothing to do")
     if args.force:
         _say("note: the old value wasn't revoked, and still works where it was issued")
+    return 0
 
 
 def _rotation(args: Namespace) -> SecretRotation:
+    """Return the rotation of the chosen store."""
     return SecretRotation(_persistent_store(args))
 
 
 @_command(
     _arg("paths PATH", "files, folders, - for stdin; default: this folder", nargs="*"),
     _arg("--exclude D", "files and folders to skip; patterns as in .gitignore", **_SEVERAL),
-    _arg("--confidence", "this and above; default: medium", choices=CONFIDENCES, default="medium"),
+    _arg("--confidence", "report this and above; default: medium", choices=CONFIDENCES, default="medium"),
     [_JSON, _flag("--sarif", "print SARIF 2.1.0, for code scanning")],
-    _arg("--baseline F", f"accepted findings; default: {BASELINE}"),
+    _arg("--baseline F", f"the file of accepted findings; default: {BASELINE}"),
     [
         _arg("--output F", "write the report to a file"),
         _flag("--update-baseline", "accept what is found now, too"),
@@ -17247,13 +17360,13 @@ def _rotation(args: Namespace) -> SecretRotation:
     [
         _flag("--staged", "what git would commit"),
         _arg("--history REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
-        _arg("--pushed REMOTE", "what git tells a pre-push hook on stdin"),
+        _arg("--pushed REMOTE", "for a pre-push hook: what a push sends, as git says on stdin"),
         _arg("--explain FILE:LINE", "why a line is reported or not"),
     ],
     _flag("--no-gitignore", "also read what .gitignore names"),
     _flag("--archives", "also read what is in zip, tar and gzip files"),
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
-    _flag("--untrusted", f"ignore {AUDIT_SETTINGS}, {BASELINE} and comments that allow findings"),
+    _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE} and comments"),
     _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
     _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
     _flag("--list-rules", "list the rules"),
@@ -17264,9 +17377,12 @@ def cmd_audit(args: Namespace) -> int:
 
     $ audit src --exclude fixtures '*.min.js'
     $ audit --staged                   # what git would commit
-    $ audit --history
+    $ audit --history                  # what git ever had
     $ audit --update-baseline          # accept what is found now
     $ audit --explain settings.py:12   # why or why not
+
+    Needs no store. Exits with 1 if it finds anything, and with 2 if it couldn't
+    read everything. A comment `paissive: allow` on a line accepts what is there.
     """
     if args.explain:
         return _explain_line(args)
@@ -17282,21 +17398,29 @@ def cmd_audit(args: Namespace) -> int:
         run.baseline.update(run)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
     else:
-        report = report_text
-        if args.json:
-            report = report_json
-        elif args.sarif:
-            report = report_sarif
-        text = io.StringIO()
-        report(run, text if args.output else sys.stdout)
-        if args.output:  # only now, so that no error leaves half a report
-            _save_report(args.output, text.getvalue().encode())
+        _report(run, args)
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
 
 
+def _report(run: Audit, args: Namespace) -> None:
+    """Print a report in the chosen form, or write it to the file that --output names."""
+    report = report_text
+    if args.json:
+        report = report_json
+    elif args.sarif:
+        report = report_sarif
+    if not args.output:
+        report(run, sys.stdout)
+        return
+    text = io.StringIO()
+    report(run, text)
+    _save_report(args.output, text.getvalue().encode())  # only now, so that no error leaves half a report
+
+
 def _print_rules(as_json: bool) -> None:
+    """Print the rules of the audit, those of the project's settings included."""
     if as_json:
         _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in all_rules()])
         return
@@ -17342,10 +17466,12 @@ def _make_audit(args: Namespace) -> Audit:
 
 
 def _warn_unreadable(path: str, why: str) -> None:
+    """Say at once what an audit can't read."""
     _say(f"can't read {path}: {why}")
 
 
 def _print_progress(summary: Summary) -> None:
+    """Print how many files were read so far, over the last such line."""
     if summary.files % 100 == 0:  # seldom enough to cost nothing
         print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
@@ -17387,8 +17513,11 @@ def cmd_check(args: Namespace) -> int:
 
     Looks at literals in code, such as os.environ["X"] and process.env.X, at
     .env.example, at what CI, Compose, Ansible and others fill in, and at references
-    in config files. An empty value is missing, too. Code that reads .env by itself
-    is literal if that file has references, which it takes for values.
+    in config files.
+
+    missing    the store has no value, or an empty one
+    optional   likewise, but the code has a default
+    literal    code reads a .env file by itself, and takes its references for values
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
@@ -17410,6 +17539,7 @@ def cmd_check(args: Namespace) -> int:
 
 
 def _print_names(kind: str, names: Mapping[str, list[str]]) -> None:
+    """Print names of a kind, each with the first places that ask for it."""
     for name, places in names.items():
         if kind != "optional" or is_secret(name):  # PORT, for instance, is no secret
             print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
@@ -17428,7 +17558,7 @@ def _warn_of_readers(found: Comparison) -> None:
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))
-def cmd_hook_install(args: Namespace) -> None:
+def cmd_hook_install(args: Namespace) -> int:
     """Have git audit what is staged before each commit.
 
     $ hook install
@@ -17443,6 +17573,7 @@ def cmd_hook_install(args: Namespace) -> None:
     attributes = os.path.relpath(find_in_repository(".")[0] + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, by which git merges baselines: commit it")
+    return 0
 
 
 @_command(_JSON, _arg("--trust FP", "confirm that the store here has this fingerprint"))
@@ -17455,6 +17586,18 @@ def cmd_status(args: Namespace) -> int:
     store = args.store()
     if args.trust is not None:
         store.trust(args.trust)
+    rows, problems = _describe(store)
+    if args.json:
+        found = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
+        _print_value({**found, "problems": [problem._asdict() for problem in problems]})
+    else:
+        for label, value in (*rows, *(("problem", problem) for problem in problems)):
+            print(f"{label:<10} {printable(_status_text(value))}")
+    return 2 if problems else 0
+
+
+def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
+    """Return what is so about a store, by label, and what is wrong with it."""
     rows: list[tuple[str, Any]] = []
     problems = []
     for label, value in store.status():
@@ -17473,13 +17616,7 @@ def cmd_status(args: Namespace) -> int:
             hint = "change each: rotate now, or set; then rotate drop, or delete"
             problems.append(_Problem("known-to-former-member", message, hint))
     problems += _problems_with_files(store, is_open)
-    if args.json:
-        found: dict[str, Any] = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
-        _print_value({**found, "problems": [problem._asdict() for problem in problems]})
-    else:
-        for label, value in (*rows, *(("problem", problem) for problem in problems)):
-            print(f"{label:<10} {printable(_status_text(value))}")
-    return 2 if problems else 0
+    return rows, problems
 
 
 class _Problem(NamedTuple):
@@ -17497,6 +17634,7 @@ class _Problem(NamedTuple):
 
 
 def _status_text(value: Any) -> str:
+    """Return what `status` has found in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, _Problem):
@@ -17546,21 +17684,23 @@ def _path_for_shell(path: str) -> str:
 
 
 @_command()
-def cmd_password(args: Namespace) -> None:
+def cmd_password(args: Namespace) -> int:
     """Change the master password; prompts, or reads stdin."""
     store = _sealed_store(args)
     store.check_exists()
     store.unlock()  # asks for the old one first
     store.change_password(_read_value("New master password"))
     _say("the master password is changed; copies of the old identity.age still open with the old one")
+    return 0
 
 
 @_command(_flag("--post-quantum", "to one that a quantum computer doesn't break"))
-def cmd_rekey(args: Namespace) -> None:
+def cmd_rekey(args: Namespace) -> int:
     """Seal all secrets to a new identity.
 
-    After a leak of the old one, change the master password and the secrets too.
-    If a member's key leaked, use `member remove` instead: members keep access.
+    The identity is the key that opens the sealed files. After a leak of the old
+    one, change the master password and the secrets, too. Members keep access: if
+    the key of one leaked, use `member remove` instead.
     """
     store = _sealed_store(args)
     _warn_of_new_identity(store, store.rekey(post_quantum=args.post_quantum))
@@ -17569,6 +17709,7 @@ def cmd_rekey(args: Namespace) -> None:
         _say(f"these members keep access: {members}; if the key of one leaked: member remove NAME")
     if args.post_quantum:
         _warn_of_other_keys(store)
+    return 0
 
 
 def _warn_of_other_keys(store: Store) -> None:
@@ -17591,28 +17732,30 @@ def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
     _flag("--new", "a new key of your own"),
     _flag("--post-quantum", "with --new: one for post-quantum stores"),
 )
-def cmd_identity(args: Namespace) -> None:
+def cmd_identity(args: Namespace) -> int:
     """Print the identity of the store, or make one of your own.
 
     $ identity | gh secret set PAISSIVE_IDENTITY
     $ identity --new           # your own, as age-keygen does
 
-    To become a member, have somebody run `member add` with its public key.
+    The identity opens the sealed files without the master password. To become a
+    member with one of your own, have somebody run `member add` with its public key.
     """
     if args.new:
         key = Identity.generate(post_quantum=args.post_quantum)
         print(f"# created: {utc_now()}\n# public key: {key.recipient()}\n{key.reveal()}")
         _say(f"public key: {key.recipient()}")
-        return
+        return 0
     if args.post_quantum:
         raise BadValue(
             "--post-quantum is for a new key", hint="add --new; for the store's: rekey --post-quantum"
         )
     print(_sealed_store(args).reveal_identity())
+    return 0
 
 
 @_command(_MEMBER, _arg("recipient AGE1…", "the public half of their key"))
-def cmd_member_add(args: Namespace) -> None:
+def cmd_member_add(args: Namespace) -> int:
     """Let somebody open the encrypted files with their own key.
 
     $ member add ada age1…             # from: identity --new
@@ -17620,17 +17763,19 @@ def cmd_member_add(args: Namespace) -> None:
     Commit the new files.
     """
     _sealed_store(args).add_member(args.name, args.recipient)
+    return 0
 
 
 @_command()
-def cmd_member_list(args: Namespace) -> None:
+def cmd_member_list(args: Namespace) -> int:
     """List who can open the encrypted files with their own key."""
     for member in _sealed_store(args).members():
         print(printable("  ".join(member)))
+    return 0
 
 
 @_command(_MEMBER)
-def cmd_member_remove(args: Namespace) -> None:
+def cmd_member_remove(args: Namespace) -> int:
     """Seal all secrets to a new identity, without a member.
 
     $ member remove ada
@@ -17645,10 +17790,11 @@ def cmd_member_remove(args: Namespace) -> None:
         print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
+    return 0
 
 
 @_command(_NAME)
-def cmd_versions(args: Namespace) -> None:
+def cmd_versions(args: Namespace) -> int:
     """List the versions of a Vault secret.
 
     $ versions app/db --backend vault
@@ -17658,24 +17804,27 @@ def cmd_versions(args: Namespace) -> None:
         if version.destroyed:
             state = "destroyed"
         print(f"{version.number:>4}  {version.created}Z  {state}")
+    return 0
 
 
 @_command(_NAME, _VERSION)
-def cmd_undelete(args: Namespace) -> None:
+def cmd_undelete(args: Namespace) -> int:
     """Restore a deleted version of a Vault secret, all fields.
 
     $ undelete app/db --backend vault
     """
     args.store().undelete(args.name, args.version)
+    return 0
 
 
 @_command(_NAME, _arg("--version N", "the version to remove", type=int, required=True))
-def cmd_destroy(args: Namespace) -> None:
+def cmd_destroy(args: Namespace) -> int:
     """Remove a version of a Vault secret for good, all fields.
 
     $ destroy app/db --version 2 --backend vault
     """
     args.store().destroy(args.name, args.version)
+    return 0
 
 
 if __name__ == "__main__":

@@ -4498,8 +4498,8 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
 @pytest.mark.parametrize("name", ["app", "app#a"])
 def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(name, say, monkeypatch):
     store = bao().store()
-    monkeypatch.setitem(ps.STORES, "vault", lambda: store)
-    rotation = ps.SecretRotation("vault")
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    rotation = ps.SecretRotation(store)
     store.set_fields("app", {"a": OLD, "b": OLD})
     store.set("application", OLD)
     for scheduled in ("app#a", "app#b", "application"):
@@ -27010,6 +27010,15 @@ def test_the_hook_stops_a_commit_that_has_a_secret_and_SKIP_leaves_it_out(reposi
     assert not refused(repository, "-a")
 
 
+def test_a_hook_whose_program_is_gone_refuses_in_one_line(repository, tmp_path, monkeypatch):
+    program = shutil.copy(ps.__file__, tmp_path / "a b.py")
+    subprocess.run([sys.executable, program, "hook", "install"], check=True, capture_output=True)
+    os.unlink(program)
+    done = subprocess.run([".git/hooks/pre-commit"], capture_output=True, text=True)
+    said = f"paissive_secrets: {program} is gone; run `hook install` with the new one\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_hand_written_hook_reads_the_index_of_the_commit_below_a_path_too(repository):
     plant(repository, "sub/a.py", ".git/hooks/pre-commit")
     commit(repository)
@@ -28008,15 +28017,24 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
         store.set(store.stage_name("A", stage), f"rE4l {stage}+with")
     store.older_values = lambda name: iter(["rE4l retired+with"])
     (folder / "a.txt").write_text("".join(f"rE4l {verdict}+with\n" for verdict in (*ps.STAGES, "retired")))
-    replace = "rotate now A, or change it where used, and set A"
     run = ps.Audit("a.txt", known=ps.KnownValues(store))
     assert {(f.verdict, f.severity, f.fix) for f in run} == {
-        ("current", "critical", replace),
-        ("pending", "high", replace),
+        ("current", "critical", "change it where it is used, then: set A"),
+        ("pending", "high", "undo its rotation, and start anew: rotate abort A, rotate now A"),
         ("previous", "high", REVOKE.format("A")),
         ("retired", "low", "revoke it where it was issued, unless that was done"),
     }
     assert run.summary.skipped == {}
+
+
+def test_a_known_value_that_a_policy_can_replace_is_one_to_rotate(folder, say):
+    assert say("set", "A_TOKEN", stdin="rE4l current+with")[0] == 0
+    assert say("rotate", "schedule", "A_TOKEN", "--apply", "true")[0] == 0
+    (folder / "a.txt").write_text("rE4l current+with")
+    assert [f.fix for f in ps.audit("a.txt", known=ps.KnownValues("env"))] == ["rotate now A_TOKEN"]
+    (folder / "rotation.json").write_text("damaged")
+    fix = "change it where it is used, then: set A_TOKEN"
+    assert [f.fix for f in ps.audit("a.txt", known=ps.KnownValues("env"))] == [fix]
 
 
 @pytest.mark.parametrize(
@@ -28039,7 +28057,7 @@ def test_no_name_of_a_known_value_can_control_the_terminal(folder, capsys):
     known = ps.KnownValues(store)
     ps.report_text(ps.Audit("a.txt", known=known), sys.stdout)
     shown = capsys.readouterr().out + "".join(known.notes)
-    assert "\33" not in shown and shown.count("\\x1b") == 6
+    assert "\33" not in shown and shown.count("\\x1b") == 5
 
 
 def test_what_a_note_lists_is_sorted():
@@ -29040,7 +29058,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
     (repository / "leak.md").write_text(f"it is {secret} I think")
     commit(repository)
-    fix = "rotate now DB_PASSWORD, or change it where used, and set DB_PASSWORD"
+    fix = "change it where it is used, then: set DB_PASSWORD"
     assert audited() == (1, ["current"], [fix])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
@@ -31185,8 +31203,10 @@ def test_help_and_messages_name_the_program_as_it_was_invoked(monkeypatch, capsy
 HELP_OF_GET = """
 Print the value of a secret.
 
-paissive_secrets.py get DB_PASSWORD --stage previous
+paissive_secrets.py get DB_PASSWORD
+paissive_secrets.py get DB_PASSWORD --stage previous    # the one before
 paissive_secrets.py get app/db#password --backend vault
+paissive_secrets.py get app/db --json --backend vault   # all its fields
 
 Adds a newline only on a terminal.
 
@@ -31207,9 +31227,13 @@ WARNINGS = {
     "set": "unsafe: others can see it in ps and history",
     "run": "leave the command's output as it is",
     "import": "Settings such as DB_HOST stay.",
-    "delete": "remove a Vault secret with all its versions, for good",
-    "rotate schedule": "when to revoke and delete the previous value; default: never",
-    "rekey": "After a leak of the old one, change the master password and the secrets too.",
+    "delete": "a Vault secret with all its versions, for good",
+    "rotate schedule": "Nothing rotates by itself: let cron run `rotate now`.",
+    "rotate abort": "only forget the new value; run no step",
+    "rotate drop": "Without --revoke in its policy, the value is only deleted here.",
+    "audit": "Exits with 1 if it finds anything, and with 2 if it couldn't read everything.",
+    "rekey": "After a leak of the old one, change the master password and the secrets, too.",
+    "identity": "The identity opens the sealed files without the master password.",
     "member remove": "Lists the secrets that the member knew, and how to change each.",
     "status": "confirm that the store here has this fingerprint",
 }
@@ -31227,10 +31251,19 @@ def test_the_examples_in_the_help_of_a_command_run(words, monkeypatch, capsys):
     summary, *details = said.split("\n\n")[1:]
     assert len(summary) <= 60 and max(map(len, said.splitlines())) <= 80
     assert re.findall("SUPPRESS|stray", said) == []
-    assert "--backend {env,file,memory,vault} where secrets are stored" in " ".join(said.split())
+    assert "--backend {env,file,memory,vault} variables and .env (the default), sealed files, " in " ".join(
+        said.split()
+    )
     examples = re.findall(r"paissive_secrets.py ([^|\n]+)", details[0].replace("\\\n", ""))
     monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
     assert {ps.main(shlex.split(line, comments=True)) for line in examples} <= {42}
+
+
+@pytest.mark.parametrize("run", [run for run, _ in ps._COMMANDS.values()], ids=lambda run: run.__name__)
+def test_a_command_is_one_short_function_that_returns_its_exit_code(run):
+    source = inspect.getsource(run)
+    lines = source[source.index("def ") :].replace(run.__doc__, "").splitlines()
+    assert (run.__annotations__, len(lines) <= 21) == ({"args": "Namespace", "return": "int"}, True)
 
 
 # --- Arguments ---
