@@ -2567,20 +2567,12 @@ def test_a_value_that_would_be_a_reference_is_refused():
 
 # Words that make a name one of a secret, by the kind of secret that it is.
 WORDS_OF_KIND = {
-    "pass": "pass password passwords passwort passwd passwrd passphrase passfrase passcode dbpassword pwd"
-    " dbpwd pwds pw abcdepw rootpw pws pin pins passe kennwort senha dbpass lbpass mypass pypass"
-    " pgpass userpass usrpass rootpass adminpass supass sudopass testpass keypass storepass emailpass"
-    " mailpass smtppass imappass ftppass sshpass sqlpass mysqlpass ldappass newpass oldpass"
-    " requirepass workpass loginpass httppass httpspass proxypass authpass webpass apipass redispass"
-    " mongopass postgrespass",
-    "secret": "secret secrets clientsecret salt salts dsn dsns secret_key",
+    "pass": "pass password passwords Passwort passphrase pwd pws pw pin senha dbpass mysqlpass",
+    "secret": "secret secrets clientsecret salt dsn dsns secret_key",
     "token": "token tokens accesstoken pat pats",
-    "key": "auth_key keys xkey apikey apikeys appkey authkey accesskey accountkey adminkey aeskey clientkey"
-    " consumerkey cookiekey cryptkey encryptionkey hexkey hmackey jwtkey licensekey licencekey"
-    " masterkey mykey privatekey rsakey secretkey serverkey servicekey sessionkey signkey signingkey"
-    " sshkey storagekey subscriptionkey userkey",
+    "key": "auth_key keys xkey apikey apikeys appkey hmackey licencekey privatekey sshkey",
     "cred": "cred creds credential credentials awscredentials",
-    "auth": "auth oauth basicauth httpauth proxyauth smtpauth authorization",
+    "auth": "auth oauth basicauth authorization",
     "nonce": "nonce nonces",
     "": "compass monkey spin author keyboard tokenizer saltlake dsnx patch credits announce secretary"
     " passwordss pwdss pinss saltss tokenss patss apikeyss credentialss creedss"
@@ -2657,18 +2649,8 @@ def test_the_time_is_now():
 
 # Last words that make it a name of what is beside a secret.
 ABOUT = (
-    "address after age alg algorithm arn as at attempts audience authentication branch ca checker "
-    "checksum class complexity connector count crt data database days db decimals description digest "
-    "dir directory disabled domain driver duration email enabled encoder encoding encryption endpoint "
-    "engine error event events exp expires expiry field fields file filename fingerprint folder format "
-    "grant grants guard guid handler hash hasher hashers header help hint history host hostname hosts "
-    "hours id identifier ids in interval issuer iterations kind label leeway len length lifespan "
-    "lifetime limit list login manager max md message method min minutes mode model msg name namespace "
-    "path pattern period placeholder plugin policy port prefix prompt protected provider realm ref "
-    "regex region required requirements reset retries rotation rounds rules scheme schemes scope scopes "
-    "seconds server servers service sha signature size slug sock socket state status strategy strength "
-    "sub suffix symbol target text through thumbprint time timeout title ttl type uid uri url user "
-    "username uuid validation validator validators validity version window within years"
+    "address age algorithm as at count days dir enabled expiry file header host id interval kind length max "
+    "name path prefix provider ref size status time ttl type url user version"
 )
 # Names of what is no secret, though they end like one, and of secrets that look like these.
 NAMES_OF_NO_SECRETS = (
@@ -28649,22 +28631,7 @@ MISTAKES = [  # the line, what is wrong with it, and what to do
     ("[disable]\n\nany", 3, UNCLEAR, ID_HINT),
     ("[rules]\nx = acme_ {A32,5}", 2, UNCLEAR, RULE_HINT),
     ("[rules]\nx = acme_ {Y32}", 2, "rule 'x' has no shape, or two ranges", RULE_HINT),
-    ("[rules]\nx = acme_ (A+)+", 2, "rule 'x' has no shape, or two ranges", RULE_HINT),
-    ("[rules]\nx = acme_ xxxxx{A9}", 2, "rule 'x' doesn't find its own sample: it is crossed out", RULE_HINT),
-    ("[rules]\nx = {A32}", 2, "rule 'x' has no literal prefix", RULE_HINT),
     ("[rules]\njwt = acme_ {A32}", 2, "'jwt' can't be a rule's name, or is one already", RULE_HINT),
-    (
-        "[rules]\nbasic-auth = acme_ {A32}",
-        2,
-        "'basic-auth' can't be a rule's name, or is one already",
-        RULE_HINT,
-    ),
-    (
-        "[rules]\nknown-value = acme_ {A32}",
-        2,
-        "'known-value' can't be a rule's name, or is one already",
-        RULE_HINT,
-    ),
     ("[rules]\n= acme_ {A32}", 2, "'' can't be a rule's name, or is one already", RULE_HINT),
     ("[rules]\nmy key = acme_ {A32}", 2, "'my key' can't be a rule's name, or is one already", RULE_HINT),
     ("[allow]\ndocs", 2, UNCLEAR, ALLOW_HINT),
