@@ -2792,9 +2792,25 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
-# What readers of other languages take differently, by the quote: comments without a space before, escapes
-# other than \n, $NAME (dotenv-expand fills it in between single quotes, too), and values in backticks.
-_DOUBTFUL = {"": r"#|\\|\$[\w{($]|\A`", '"': r"\\(?!n)|\$[\w{($]", "'": r"\\|\$[\w{($]"}
+_BY_HAND = "store it with set, and delete the line"
+# What other readers than python-dotenv take differently, by the quote: the sign, and what a user reads of it.
+# Each was tried with the readers themselves.
+_DOUBTFUL = {
+    "": [
+        ("#", "Node, PHP and Ruby end it at #: quote it"),
+        (r"\\", f"Symfony takes \\ for an escape: {_BY_HAND}"),
+        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {_BY_HAND}"),
+        (r"\A`", f"for Node, backticks are quotes: {_BY_HAND}"),
+    ],
+    '"': [
+        (r"\\(?!n)", f"Node takes \\ in it as it is, and others for an escape: {_BY_HAND}"),
+        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {_BY_HAND}"),
+    ],
+    "'": [
+        (r"\\", f"Python takes \\ in it for an escape, and others as it is: {_BY_HAND}"),
+        (r"\$[\w{($]", f"dotenv-expand and Next.js expand its $: {_BY_HAND}"),
+    ],
+}
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -2935,8 +2951,8 @@ class Dotenv:
             return "taken in above its line"  # where it is empty for some readers
         if not for_others:
             return ""
-        if pieces[-1].is_doubtful():
-            return "read differently by other programs: quote it, or set it and delete the line"
+        if doubt := pieces[-1].doubt():
+            return doubt
         return "" if name == variable_name(name) else "not a name of variables"
 
     def with_comments(self, names: Container[str], backend: str) -> str:
@@ -3049,9 +3065,12 @@ class _Piece:
         """Return whether the value takes others in with ${NAME}."""
         return bool(self.referenced_variables())
 
-    def is_doubtful(self) -> bool:
-        """Return whether readers of other languages may read another value."""
-        return self.tail.startswith("#") or bool(re.search(_DOUBTFUL[self.quote], self.raw))
+    def doubt(self) -> str:
+        """Return why readers of other languages may read another value, and what to do, or ""."""
+        if self.tail.startswith("#"):
+            return "some readers take # right behind it for a part of it: put a space before"
+        reasons = (reason for sign, reason in _DOUBTFUL[self.quote] if re.search(sign, self.raw))
+        return next(reasons, "")
 
     def as_comment(self, backend: str) -> str:
         """Return the line that says where the secret is, with the comment that was behind it."""
@@ -3299,19 +3318,35 @@ class EnvironmentStore(Store):
                 found[variable] = values[name]
         return found
 
+    def compose(self, name: str, store: Store) -> str | None:
+        """Return what the dotenv file composes of moved secrets, or None.
+
+        These are from `store`; raise Moved if it lacks one of them.
+        """
+        dotenv = self._load()
+        key = variable_name(name) if variable_name(name) in dotenv.assigned else name
+        if key not in dotenv.assigned or not dotenv.referenced_variables(key):
+            return None
+        used = [moved for moved in dotenv.moved() if key in dotenv.names_using([moved])]
+        if not used or is_store_setting(variable_name(key)):
+            return None
+        environ = environment_now()
+        environ.update(store.get_all(used))
+        self._check_complete(dotenv, key, environ)
+        return dotenv.values(environ).get(key)
+
     def reserved_settings(self) -> list[str]:
         return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
 
     def layered_files(self) -> list[str]:
         path = self.plaintext_file()
-        if os.path.basename(path) != ".env":
-            return []
-        with suppress(OSError):
-            return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
-        return []
+        return layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
-        found = {variable_name(name): value for name, value in split_dotenv(self._load())[1].items()}
+        settings = split_dotenv(self._load())[1]
+        found = {variable_name(name): value for name, value in settings.items()}
+        # Of two lines for one variable, the one that has its very name counts, as in `get`.
+        found.update((name, value) for name, value in settings.items() if name in found)
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
@@ -3411,6 +3446,8 @@ class EnvironmentStore(Store):
             return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
+        if configured is None and (above := dotenv_above()):
+            return f"{above} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
         return "see: list"
 
     def _described(self) -> str:
@@ -3475,6 +3512,19 @@ class EnvironmentStore(Store):
 
 
 _NO_DOTENV = Dotenv("")
+
+
+def layers_beside(path: str) -> list[str]:
+    """Return the names of the files such as .env.local in the folder of a file."""
+    with suppress(OSError):
+        return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
+    return []
+
+
+def dotenv_above() -> str:
+    """Return the .env in a folder above, which isn't read; "" if one is here, or PAISSIVE_ENV_FILE is set."""
+    found = "" if "PAISSIVE_ENV_FILE" in os.environ else find_above(working_directory(), ".env")
+    return "" if os.path.lexists(".env") else found
 
 
 def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
@@ -7870,6 +7920,11 @@ def _secret_path(path: str) -> str:
 # A few variables could ask for endless work.
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
 _MAX_STEPS = 100  # from one reference to the next
+_MAX_COMPARED = 1000  # names of a store, for one that is similar
+_STAGE_HINTS = {
+    "pending": "it has one while a rotation is unfinished",
+    "previous": "it has one from a rotation until: rotate drop",
+}
 
 
 class SecretsBackend(str, enum.Enum):
@@ -7951,14 +8006,25 @@ class SecretsManager:
         try:
             value = store.get(stored)
         except NotFound:
-            return default
+            composed = self._composed(stored, store)
+            return default if composed is None else composed
         return self._follow(value, stored, store)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound."""
         store = self.store(backend)
         stored = store.stage_name(name, stage)
-        return self._follow(store.get(stored), stored, store)
+        try:
+            value = store.get(stored)
+        except NotFound as error:
+            if (composed := self._composed(stored, store)) is not None:
+                return composed
+            if type(error) is not NotFound:  # deleted, or moved, which it says
+                raise
+            if stage != "current":
+                raise NotFound(f"{show(name)} has no {stage} value", hint=_STAGE_HINTS[stage]) from None
+            raise NotFound(error.message, hint=_similar_name(name, store) or error.hint) from None
+        return self._follow(value, stored, store)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -8014,10 +8080,34 @@ class SecretsManager:
         report_secret(store, name, value, found)
         return found
 
+    def _composed(self, name: str, store: Store) -> str | None:
+        """Return what the dotenv file composes of secrets that this store has, as `run` does; None if not."""
+        dotenv = self.store("env")
+        if store is dotenv or not isinstance(dotenv, EnvironmentStore):
+            return None
+        composed = dotenv.compose(name, store)
+        if composed is not None:
+            for listener in secret_listeners:
+                listener(composed)
+        return composed
+
     def _resolve(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
         snapshot = Snapshot(self)
         snapshot.collect([(text, store)])
         return Resolver(snapshot).text(text, store, where, trail)
+
+
+def _similar_name(name: str, store: Store) -> str:
+    """Return the question whether a similar name is meant, "" if the store has none or is slow to list."""
+    import difflib
+
+    if not isinstance(store, (EnvironmentStore, FileStore)):
+        return ""
+    with suppress(SecretsError):
+        names = {found.lower(): found for found in islice(store.names(), _MAX_COMPARED)}
+        near = difflib.get_close_matches(name.lower(), names, 1, 0.8)
+        return f"did you mean {show(names[near[0]])}?" if near else ""
+    return ""
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
@@ -8227,7 +8317,7 @@ class Resolver:
                 raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
             value = self._snapshot.value(store, name)
         except SecretsError as error:
-            failure = _reference_error(error, name, trail)
+            failure = _reference_error(error, name, store, trail)
         if failure:
             if self._missing is None or not isinstance(failure, NotFound):
                 raise failure
@@ -8256,7 +8346,7 @@ class Resolver:
         return self._resolved[step]
 
 
-def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsError:
+def _reference_error(error: SecretsError, name: str, store: Store, trail: _Trail) -> SecretsError:
     """Return the error for a reference that leads nowhere, which says where the reference is."""
     where = trail[-1][1]
     # Don't repeat the text: it may be the value of a secret rather than a reference.
@@ -8266,7 +8356,7 @@ def _reference_error(error: SecretsError, name: str, trail: _Trail) -> SecretsEr
     if type(error) is not NotFound:
         return type(error)(f"{where}: {error.message}", hint=error.hint)
     problem = f"no secret named {show(name)}, which {where} refers to"
-    return NotFound(problem, hint=f"set it with: set {name}")
+    return NotFound(problem, hint=_similar_name(name, store) or f"set it with: set {name}")
 
 
 default_manager = SecretsManager()
@@ -8685,6 +8775,19 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
     return found
 
 
+def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return {file: names} of the layered files beside a .env that have other values for these names."""
+    found = {}
+    for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
+        with suppress(SecretsError, OSError):
+            file = os.path.join(os.path.dirname(path), name)
+            theirs = Dotenv(read_file(file).decode(errors="surrogateescape"), file).values(os.environ)
+            differing = [key for key, value in values.items() if theirs.get(key) not in (None, "", value)]
+            if differing:
+                found[file] = sorted(differing)
+    return found
+
+
 def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
     """Store values; raise Conflict if the store has another one for a name, unless `replace` allows it."""
     check_settable(store, *values)
@@ -8743,14 +8846,20 @@ def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
     """Return a .env file that these readers read alike, or raise BadValue with what they don't."""
     text = ""
     refused = []
+    suited = list(readers)
     for name, value in values.items():
         quoted, misreaders = quote_dotenv(value, readers)
         text += f"{name}={quoted}\n"
+        suited = [reader for reader in suited if reader not in misreaders]
         if misreaders:
-            refused.append(f"{show(name)} ({', '.join(misreaders)})")
+            refused.append(f"{show(name)} (not by {', '.join(misreaders)})")
     if refused:
-        problem = f"not read alike by all readers of .env files: {', '.join(refused)}"
-        raise BadValue(problem, hint="name the readers you have with --for, or use `run`, or --format json")
+        hint = "use `run`, or --format json"
+        if suited:
+            hint = f"if only {', '.join(suited)} will read it, say so with --for; or {hint}"
+        raise BadValue(
+            f"not all readers of .env files would take it as it is: {', '.join(refused)}", hint=hint
+        )
     return text
 
 
@@ -10563,18 +10672,39 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     without names, also values of .env that take in moved secrets. Variables
     that exist stay, unless `override` says that a store's values replace
     them; none is removed. Raise NotFound for a name that the store lacks,
-    and Moved for one that a .env says is in another store. Call it before
-    other threads read the environment.
+    and Moved for one that a .env says is in another store. Under `run`, which
+    passes on no key to the store, the variables are there already: that is no
+    error. Call it before other threads read the environment.
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
-    environment, secrets = environment_with_secrets(store, names, manager, keep_variables=not override)
+    try:
+        environment, secrets = environment_with_secrets(store, names, manager, keep_variables=not override)
+    except Locked:
+        environment = {} if override else provided_values(store, names)
+        if not environment:
+            raise
+        secrets = {variable: {text} for variable, text in environment.items()}
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
             listener(value)
     for variable, text in environment.items():
         if override or variable not in os.environ:
             os.environ[variable] = text
+
+
+def provided_values(store: Store, names: Sequence[str] = ()) -> dict[str, str]:
+    """Return what variables have for these secrets (default: all of a store that isn't open).
+
+    {} unless each has a variable, as under `run`.
+    """
+    wanted = list(names)
+    with suppress(SecretsError):
+        listed = set() if names else set(store.names())
+        wanted += [name for name in listed if not is_stage(name, listed)]
+    found = {variable: os.environ.get(variable) for variable in map(variable_name, wanted)}
+    values = {variable: text for variable, text in found.items() if text is not None}
+    return values if len(values) == len(found) else {}
 
 
 def environment_with_secrets(
@@ -11120,7 +11250,14 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 
     installed: RedactingFilter | None = getattr(logging.Handler.handle, "redacting", None)
     redacting = installed or RedactingFilter()
-    short = redacting.add(source)  # first: an error leaves no hooks that mask nothing
+    try:
+        short = redacting.add(source)  # first: an error leaves no hooks that mask nothing
+    except Locked:
+        manager, chosen = manager_and_backend(cast("Any", source))
+        provided = provided_values(manager.store(chosen))
+        if not provided:  # under `run`, which masks what is printed, variables have all that is used
+            raise
+        short = redacting.add(provided)
     if installed is None:
         _redact_logging(redacting)
         _redact_reports(redacting)
@@ -14354,9 +14491,16 @@ def _names_by_git(root: str, shown: str, accept: FileFilter) -> Iterator[str] | 
     return _files_of_git(names, root, shown, accept)
 
 
-def _is_ignored(folder: str) -> bool:
-    parent, name = os.path.split(os.path.realpath(folder))
+def _is_ignored(path: str) -> bool:
+    """Return whether git ignores a file or folder."""
+    parent, name = os.path.split(os.path.realpath(path))
     return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
+
+
+def is_unignored(path: str) -> bool:
+    """Return whether a file is in a repository of git's that doesn't ignore it."""
+    parent = os.path.dirname(os.path.realpath(path))
+    return bool(ask_git(parent, "rev-parse", "--git-dir", default="")) and not _is_ignored(path)
 
 
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -16814,6 +16958,8 @@ def cmd_run(args: Namespace) -> int:
     environment, values = environment_with_secrets(args.store(), args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
+    if not args.names:
+        _say_what_is_above(environment)
     _say_what_differs(args.store(), environment, {} if args.names else args.store().plain_settings())
     if args.no_mask:
         run_in_place(args.command_line, environment)
@@ -16824,6 +16970,20 @@ def cmd_run(args: Namespace) -> int:
 def _no_command() -> BadValue:
     """Return the error for `run` without the dashes, or with nothing behind them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
+
+
+def _say_what_is_above(environment: Mapping[str, str]) -> None:
+    """Say that the .env of a folder above isn't read, if the command lacks what it composes of secrets."""
+    path = dotenv_above()
+    if not path:
+        return
+    with suppress(SecretsError):
+        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
+        if missing:
+            names = ", ".join(map(printable, sorted(missing)))
+            _say(
+                f"note: not passed on: {names} of {printable(path)}; to read it, name it in PAISSIVE_ENV_FILE"
+            )
 
 
 def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
@@ -16874,6 +17034,8 @@ def cmd_import(args: Namespace) -> int:
     found = parse_import(data, where, leave)
     if args.all:
         found.take_settings(leave)
+    if is_file and (found.secrets or found.left):
+        warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
     if leave:
@@ -16942,6 +17104,12 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
+    elif (found.left or places) and is_unignored(path):
+        _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
+    for other, differing in sorted(other_values_beside(path, found.secrets).items()):
+        shown = ", ".join(map(show, differing))
+        hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
+        _say(f"note: {other} has other values for {shown}: {hint}")
     if found.secrets and leave == "comments":
         backend = _backend_name(args)
         _say(f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")')

@@ -6026,6 +6026,21 @@ def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(
     )
 
 
+def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(here, monkeypatch):
+    (here / ".env").write_text("A_TOKEN=v\n")
+    (here / "backend").mkdir()
+    monkeypatch.chdir(here / "backend")
+    isnt_read = f"{here / '.env'} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
+    assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == isnt_read
+    (here / "backend/.env").touch()
+    assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == "see: list"
+
+
+def test_of_two_settings_for_one_variable_the_one_with_its_very_name_counts(here):
+    (here / ".env").write_text("MY_PORT=2\nmy-port=1\nmy.host=h\n")
+    assert ps.EnvironmentStore().plain_settings() == {"MY_PORT": "2", "MY_HOST": "h"}
+
+
 def test_a_moved_secret_that_a_variable_or_a_mounted_file_has_is_no_error(moved, monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", "pw")
     (moved / "mounted").write_text("key")
@@ -14536,8 +14551,16 @@ def test_a_stage_of_a_secret_refers_to_others_as_the_secret_does(monkeypatch):
         monkeypatch.setenv(name, value)
     for read in (ps.get_secret, ps.require_secret):
         assert read("A_TOKEN", stage="previous") == "xb"
-    said = "NotFound: no secret named 'A_TOKEN__PENDING' in the environment; see: list"
+    said = "NotFound: 'A_TOKEN' has no pending value; it has one while a rotation is unfinished"
     assert refusal(ps.require_secret, "A_TOKEN", stage="pending") == said
+
+
+def test_a_name_that_is_missing_and_similar_to_another_is_answered_with_that(here, say):
+    (here / ".env").write_text("API_TOKEN=v\n")
+    (here / ".env").chmod(0o600)
+    assert failure(ps.require_secret, "api_tokn").hint == "did you mean 'API_TOKEN'?"
+    assert failure(ps.require_secret, "OTHER").hint == "see: list"
+    assert say("run", "API_TOKN", "--", "true")[1].endswith("refers to; did you mean 'API_TOKEN'?\n")
 
 
 @pytest.mark.parametrize(
@@ -15474,10 +15497,11 @@ def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(reader, f
 def test_an_export_that_readers_would_read_differently_names_the_secrets_and_the_readers(folder, say):
     (folder / ".env").write_text("A_TOKEN='a$b'\nB_TOKEN=b\nTLS_KEY=\"'1\n2\"\n")
     (folder / ".env").chmod(0o600)
-    hint = "name the readers you have with --for, or use `run`, or --format json"
-    refused = "not read alike by all readers of .env files: 'A_TOKEN' (node, next), 'TLS_KEY' (ruby)"
-    assert say("export") == (2, f"{refused}; {hint}\n")
-    assert say("export", "--for", "node")[0] == 2
+    refused = "not all readers of .env files would take it as it is: 'A_TOKEN' (not by node, next)"
+    hint = "if only python-dotenv, phpdotenv, godotenv, compose will read it, say so with --for; or "
+    otherwise = "use `run`, or --format json"
+    assert say("export") == (2, f"{refused}, 'TLS_KEY' (not by ruby); {hint}{otherwise}\n")
+    assert say("export", "--for", "node") == (2, f"{refused.replace(', next', '')}; {otherwise}\n")
     assert say("export", "--for", "python-dotenv", "--for", "compose") == (
         0,
         "A_TOKEN='a$b'\nB_TOKEN=b\nTLS_KEY=\"'1\n2\"\n",
@@ -15542,7 +15566,7 @@ def test_an_export_has_empty_values_too(say, tmp_path):
 def test_what_an_export_can_not_hold_is_refused_by_name():
     for form in ps.EXPORT_FORMS:
         assert "the value of 'A' is not UTF-8" in refusal(ps.export_secrets, {"A": "\udcff"}, form)
-    assert "'A' (python-dotenv, node" in refusal(ps.export_secrets, {"A": "it's ${x}"}, "env")
+    assert "'A' (not by python-dotenv, node" in refusal(ps.export_secrets, {"A": "it's ${x}"}, "env")
     for value, form in itertools.product("12", ("env", "shell")):  # even the same, for that may change
         twice = {"db/a": "1", "DB_A": value}
         refused = "BadName: 'DB_A' and 'db/a' are both variable DB_A"
@@ -15673,19 +15697,20 @@ def test_import_of_all_moves_settings_too(env_file, say):
     assert "\n# PORT: in the file store\n" in env_file.read_text()
 
 
-READ_DIFFERENTLY = "read differently by other programs: quote it, or set it and delete the line"
+STORE_BY_HAND = "store it with set, and delete the line"
+EXPANDED_BY_MOST = f"most readers expand its $, and Python's doesn't: {STORE_BY_HAND}"
 # Lines of a .env file, and what import makes of them.
 LINES_TO_IMPORT = {
     "A_TOKEN=older\nA_TOKEN=newer": "assigned twice",
     "A_TOKEN=same\nexport A_TOKEN=same": "",
-    "A_TOKEN=ab#cd": READ_DIFFERENTLY,
-    "A_TOKEN=#cd": READ_DIFFERENTLY,
-    "A_TOKEN=a$HOME": READ_DIFFERENTLY,
-    "A_TOKEN=`ab`": READ_DIFFERENTLY,
-    "A_TOKEN=ab\\\\": READ_DIFFERENTLY,
-    'A_TOKEN="a$HOME"': READ_DIFFERENTLY,
-    'A_TOKEN="a\\tb"': READ_DIFFERENTLY,
-    "A_TOKEN='a\\'b'": READ_DIFFERENTLY,
+    "A_TOKEN=ab#cd": "Node, PHP and Ruby end it at #: quote it",
+    "A_TOKEN=#cd": "Node, PHP and Ruby end it at #: quote it",
+    "A_TOKEN=a$HOME": EXPANDED_BY_MOST,
+    "A_TOKEN=`ab`": f"for Node, backticks are quotes: {STORE_BY_HAND}",
+    "A_TOKEN=ab\\\\": f"Symfony takes \\ for an escape: {STORE_BY_HAND}",
+    'A_TOKEN="a$HOME"': EXPANDED_BY_MOST,
+    'A_TOKEN="a\\tb"': f"Node takes \\ in it as it is, and others for an escape: {STORE_BY_HAND}",
+    "A_TOKEN='a\\'b'": f"Python takes \\ in it for an escape, and others as it is: {STORE_BY_HAND}",
     'A_TOKEN="a${HOME}"': "composed of others",
     "A_TOKEN=v\nA_TOKEN=v": "",
     "A_TOKEN='open": "has a quote that is never closed",
@@ -15697,8 +15722,8 @@ LINES_TO_IMPORT = {
     'A_TOKEN=3"x': "",
     "A_TOKEN=a`b": "",
     "A_TOKEN=a$": "",
-    "A_TOKEN='a$HOME'": READ_DIFFERENTLY,
-    "A_TOKEN='a\\$b'": READ_DIFFERENTLY,
+    "A_TOKEN='a$HOME'": f"dotenv-expand and Next.js expand its $: {STORE_BY_HAND}",
+    "A_TOKEN='a\\$b'": f"Python takes \\ in it for an escape, and others as it is: {STORE_BY_HAND}",
     "A_TOKEN='a#b$'": "",
     'A_TOKEN="a#b\\nc"': "",
     "A_TOKEN=ab # a note": "",
@@ -15777,6 +15802,31 @@ def test_an_audit_takes_no_comment_that_an_import_leaves_for_a_secret():
     for note in ("", " # ask Ada", " # on 2026-11-28"):
         for name in ("DB_PASSWORD", "API_KEY", "SECRET_KEY"):
             assert scanned(f"# {name}: in the file store{note}\n", ".env") == []
+
+
+def test_import_names_the_files_beside_that_have_other_values(env_file, say, tmp_path):
+    env_file.write_text("A_TOKEN=a\nB_TOKEN=same\nURL=x://${A_TOKEN}\n")
+    (tmp_path / ".env.local").write_text("A_TOKEN=\nB_TOKEN=same\n")
+    (tmp_path / ".env.production").write_text("A_TOKEN=other\nB_TOKEN=same\nURL=x://u:pw@h\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
+    assert f"note: .env.production has other values for 'A_TOKEN': {hint}\n" in said
+    assert ".env.local" not in said
+
+
+def test_import_warns_of_an_env_file_that_others_can_read_or_that_git_would_commit(env_file, say):
+    ps.warn_once.cache_clear()
+    git(".", "init", "-q")
+    env_file.write_text(f"A_TOKEN={RANDOM}#x\nB_TOKEN=v9x\n")
+    env_file.parent.chmod(0o755)
+    env_file.chmod(0o644)
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "warning: others can read .env; chmod 600 .env\n" in said
+    unignored = "warning: git doesn't ignore .env, which still holds secrets; add it to .gitignore\n"
+    assert unignored in said
+    env_file.with_name(".gitignore").write_text(".env\n")
+    env_file.write_text(f"A_TOKEN={RANDOM}#x\n")
+    assert unignored not in say("import", ".env", "--backend", "file")[1]
 
 
 def test_import_says_what_an_audit_finds_where_it_moves_nothing(env_file, say):
@@ -18543,6 +18593,37 @@ def test_a_program_loads_what_run_gives_to_a_command(shop):
         "run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=dict(os.environ)
     )
     assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
+
+
+def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
+    for name in ("DB_URL", "DSN", "DB_PASSWORD"):
+        assert ps.require_secret(name) == ps.get_secret(name) == ALL_OF_SHOP[name]
+    assert ps.get_secret("LITERAL", "none") == ps.get_secret("DB_USER", "none") == "none"
+    shop.delete("DB_PASSWORD")
+    assert "'DB_URL' takes in 'DB_PASSWORD'" in failure(ps.get_secret, "DB_URL", "default").message
+
+
+def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop):
+    code = "import os, paissive_secrets as ps; ps.load_env(backend='file')"
+    code += "; print(ps.redact_logs('file').redact(os.environ['DB_PASSWORD']))"
+    code += "; ps.load_env(backend='file', override=True)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = functools.partial(cli, "run", "--no-mask", env=environment)
+    done = run("--backend", "file", "--", sys.executable, "-c", code)
+    assert done.stdout == "***\n" and "Locked: the master password is needed" in done.stderr
+    done = run("DB_PASSWORD", "--backend", "file", "--", sys.executable, "-c", code)
+    assert done.stdout == "" and "Locked: the master password is needed" in done.stderr
+
+
+def test_run_says_which_values_of_an_env_file_above_it_does_not_pass_on(shop, say, monkeypatch):
+    above = Path(".env").absolute()
+    Path("backend").mkdir()
+    monkeypatch.chdir("backend")
+    said = f"note: not passed on: DB_URL, DSN of {above}; to read it, name it in PAISSIVE_ENV_FILE\n"
+    assert said in say("run", "--backend", "file", "--", "true")[1]
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", str(above))
+    assert "not passed on" not in say("run", "--backend", "file", "--", "true")[1]
 
 
 def test_no_env_file_says_where_the_record_of_known_stores_is(tmp_path, monkeypatch):
