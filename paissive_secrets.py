@@ -17034,7 +17034,7 @@ def cmd_import(args: Namespace) -> int:
     found = parse_import(data, where, leave)
     if args.all:
         found.take_settings(leave)
-    if is_file and (found.secrets or found.left):
+    if leave and (found.secrets or found.left):
         warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
