@@ -10672,8 +10672,8 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     without names, also values of .env that take in moved secrets. Variables
     that exist stay, unless `override` says that a store's values replace
     them; none is removed. Raise NotFound for a name that the store lacks,
-    and Moved for one that a .env says is in another store. Under `run`, which
-    passes on no key to the store, the variables are there already: that is no
+    and Moved for one that a .env says is in another store. Under `run`, the
+    variables are there already, and the key to the store isn't: that is no
     error. Call it before other threads read the environment.
     """
     manager, chosen = manager_and_backend(backend)
