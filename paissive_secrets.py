@@ -5763,10 +5763,12 @@ def parse_header(text: str) -> str | None:
 
 
 def _parse_count(text: str) -> int | None:
+    """Return a number of retries; None for anything else."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _parse_timeout(text: str) -> float | None:
+    """Return seconds; None if it isn't a duration."""
     # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
     number = text.removeprefix("-")
     seconds = parse_duration(number + "s" if number[-1:].isdigit() else number)
@@ -5796,6 +5798,7 @@ def _of_vault(*names: str) -> tuple[str, ...]:
 
 
 def _own(name: str) -> tuple[str, ...]:
+    """Return the one variable of a setting that those commands don't have."""
     return (login_variable(name),)
 
 
@@ -5879,6 +5882,10 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 # Requests to one server by urllib.request with a handler of ours, which keeps connections and follows one
 # redirect if the token may go there. A broken connection is a response with status 0. No message repeats what
 # the server sent or the library says: both may quote a secret.
+#
+# Four loops repeat a request, each for its own reason: Transport.call after a failure that may pass,
+# Session.call with a new token, VaultStore._find where mounts have changed, VaultStore._change over a version
+# that others have written.
 
 _MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
 _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
@@ -5961,23 +5968,21 @@ class Transport:
         body: Json | None = None,
         *,
         token: str = "",
-        repeat: bool = True,
+        idempotent: bool = True,
         deadline: float | None = None,
         outcome: str = NOT_DONE,
         fresh: bool = False,
     ) -> Exchange:
-        """Send a request for a quoted path, again where this may help; with `repeat`, twice does no harm.
+        """Send a request for a quoted path, and again after a failure that may pass.
 
-        `outcome` is that of the same request before, with another token. With `fresh`, each attempt has a new
-        connection.
+        One that isn't `idempotent` is sent again only if no server has carried it out. `outcome` is that of
+        the same request before, with another token. With `fresh`, each attempt has a new connection.
         """
-        exchange = Exchange(self, method, body, token, repeat)
-        exchange.fresh = fresh
-        exchange.outcome = outcome
+        exchange = Exchange(self, method, body, token, idempotent=idempotent, fresh=fresh, outcome=outcome)
         exchange.deadline = deadline or self.new_deadline()
         for attempt in itertools.count():
             exchange.send(f"{self._base}/v1/{path}")
-            may_try = exchange.may_pass and (repeat or exchange.outcome == NOT_DONE)
+            may_try = exchange.is_temporary and (idempotent or exchange.outcome == NOT_DONE)
             retries = self.settings.max_retries
             if retries and exchange.is_leaderless():
                 retries = max(retries, _ELECTION_RETRIES)
@@ -6080,21 +6085,31 @@ class Exchange:
     headers: Any
     body: Json
     data: Json  # an object in the body
-    may_pass: bool  # whether another attempt may succeed
+    is_temporary: bool  # whether it failed, and another attempt may succeed
     deadline: float  # of all attempts, on the monotonic clock
-    outcome = NOT_DONE  # of all attempts; UNKNOWN if any of those that failed may have been carried out
-    fresh = False  # whether each attempt has a new connection
+    outcome: str  # of all attempts; UNKNOWN if any of those that failed may have been carried out
     _sent: bool  # whether this attempt may have reached a server
 
     def __init__(
-        self, transport: Transport, method: str, body: Json | None, token: str, repeat: bool
+        self,
+        transport: Transport,
+        method: str,
+        body: Json | None,
+        token: str,
+        *,
+        idempotent: bool,
+        fresh: bool,
+        outcome: str,
     ) -> None:
         import json
 
-        self.transport, self.method, self.repeat = transport, method, repeat
+        self.transport, self.method = transport, method
+        self.outcome = outcome
+        self._idempotent = idempotent
+        self._fresh = fresh  # whether each attempt has a new connection
         # A standby that passes a request on also redirects when the active node's response is lost. What must
         # not happen twice isn't passed on, so that a redirect means that nothing was done.
-        self._is_direct = bool(not repeat and transport.settings.hosts)
+        self._is_direct = bool(not idempotent and transport.settings.hosts)
         self._data = None if body is None else json.dumps(body).encode()
         self._known = transport.newest
         # Browsers, and servers that fetch URLs for others, can't send X-Vault-Request.
@@ -6124,12 +6139,14 @@ class Exchange:
         except Exception as error:
             self.status = 0
             self.failure = _explain(error, self.transport.settings)
-            self.may_pass = self.failure is not error  # what we raise ourselves would come again
+            self.is_temporary = (
+                self.failure is not error
+            )  # an error that we raised ourselves would come again
         else:
             self._compare_states()
             # 501: it isn't implemented, and never will be.
             again = self.status in (412, 429, *_REDIRECTS) or self.status >= 500
-            self.may_pass = again and self.status != 501
+            self.is_temporary = again and self.status != 501
         ended = self._how_it_ended()
         if ended != NOT_DONE or self.outcome != UNKNOWN:
             self.outcome = ended
@@ -6153,7 +6170,7 @@ class Exchange:
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
-        if is_read and self.repeat and _is_older(index, self._known):
+        if is_read and self._idempotent and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
     def new_request(self, url: str) -> Any:
@@ -6168,8 +6185,8 @@ class Exchange:
     def may_follow(self, code: int, url: str, target: str) -> bool:
         """Return whether to go where a redirect leads, and note what that means for the outcome."""
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        asks_for_same = code in (307, 308) or (self.method == "GET" and self.repeat)
-        is_safe = self.repeat or self._is_direct
+        asks_for_same = code in (307, 308) or (self.method == "GET" and self._idempotent)
+        is_safe = self._idempotent or self._is_direct
         if not (is_safe and asks_for_same and self.transport.trusts(url, target)):
             return False
         if self._is_direct:
@@ -6186,7 +6203,7 @@ class Exchange:
         # For https, a proxy only opens a tunnel, and its login goes no further.
         if self.transport.proxy and request.type == "http":
             target, fields = request.full_url, {**fields, **self.transport.proxy_login}
-        connection = self.transport.take(f"{request.type}://{request.host}", fresh=self.fresh)
+        connection = self.transport.take(f"{request.type}://{request.host}", fresh=self._fresh)
         reusable, in_order = False, True
         try:
             connection.deadline = self.deadline
@@ -6237,10 +6254,10 @@ def _opener() -> Any:
     class Handler(urllib_request.HTTPRedirectHandler):
         max_redirections = 1
 
-        def http_open(self, req: Any) -> Any:
+        def http_open(self, req: Any) -> Any:  # of urllib's openers: sends a request
             return req.exchange.perform(req)
 
-        def http_response(self, req: Any, response: Any) -> Any:
+        def http_response(self, req: Any, response: Any) -> Any:  # likewise: what to do with a response
             if response.status in _REDIRECTS:
                 with suppress(HTTPError):  # a redirect to a third place, or to another scheme
                     self.http_error_302(req, response, response.status, "", response.headers)
@@ -6271,7 +6288,7 @@ def _connection_class() -> Any:
         body = b""  # of the next request, which is sent in one piece with its head
         stream: _Stream  # of the last response
 
-        def connect(self) -> None:
+        def connect(self) -> None:  # within the deadline, to the server or proxy; then begin TLS
             if self.socket_path:
                 self.sock = _connect_to_socket(self.socket_path, _time_left(self.deadline))
             else:
@@ -6344,13 +6361,9 @@ def _is_reusable(connection: Any, response: Any) -> bool:
     """Return whether the next bytes are certain to be of the next response."""
     if response.will_close or not connection.stream.is_plain or connection.stream.has_rest:
         return False
-    # Some servers send a body all the same.
-    return response.status not in _NO_BODY or not _has_framing(response.headers)
-
-
-def _has_framing(headers: Any) -> bool:
-    """Return whether headers say where a body ends (RFC 9112, section 6)."""
-    return "content-length" in headers or "transfer-encoding" in headers
+    # Headers that say where a body ends (RFC 9112, section 6): some servers send one all the same.
+    has_framing = "content-length" in response.headers or "transfer-encoding" in response.headers
+    return response.status not in _NO_BODY or not has_framing
 
 
 def _has_clear_end(headers: Any) -> bool:
@@ -6399,6 +6412,7 @@ class _Receiver(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Receive some bytes; raise an error at the deadline, the limit, or an end that comes too early."""
         if self.is_paused:
             return None
         self._sock.settimeout(_time_left(self._deadline))
@@ -6419,11 +6433,13 @@ class _Stream(io.BufferedReader):
     has_rest = False  # whether more was received than http.client has read at its end
 
     def makefile(self, _mode: str) -> _Stream:
+        """Return this stream, as a socket would return a file to read from."""
         # If only a part of that has come, the connection is used no more, which costs little.
         self.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.peek(10)))
         return self
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read as many bytes, or to the end of the connection where nothing says how many there are."""
         if size is None or size < 0:
             self.raw.may_end = True
         elif size > _MAX_RESPONSE:
@@ -6431,6 +6447,7 @@ class _Stream(io.BufferedReader):
         return super().read(size)
 
     def close(self) -> None:
+        """Note whether anything was received beyond the response."""
         if not self.closed:
             self.raw.is_paused = True
             self.has_rest = bool(self.peek(1))
@@ -6761,12 +6778,18 @@ class Session:
         self.pid = os.getpid()
 
     def call(
-        self, method: str, path: str, body: Json | None = None, *, repeat: bool = True, fresh: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        idempotent: bool = True,
+        fresh: bool = False,
     ) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         if self._closed:
             raise _closed_error()
-        call = partial(self.transport.call, method, path, body, repeat=repeat, fresh=fresh)
+        call = partial(self.transport.call, method, path, body, idempotent=idempotent, fresh=fresh)
         if self.held is None:
             self.token()  # which has a time of its own
         deadline = self.transport.new_deadline()
@@ -6911,7 +6934,7 @@ class Session:
         """Ask how long a token lasts, and how much of that is over."""
         path = "auth/token/lookup-self"
         about = self.transport.call("GET", path, token=token, deadline=deadline)
-        if about.may_pass:
+        if about.is_temporary:
             raise vault_error(about, "read", path)
         self._is_looked_up = True
         numbers = {name: json_number(about.data.get(name)) for name in ("ttl", "period", "creation_ttl")}
@@ -6928,11 +6951,11 @@ class Session:
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
         response = self.call("POST", "sys/leases/renew", body)
         granted = json_number(response.body.get("lease_duration"))
-        if not (response.may_pass or lease.is_ending) and granted < body["increment"]:
+        if not (response.is_temporary or lease.is_ending) and granted < body["increment"]:
             lease.is_ending = True
             ends = f"in {int(granted)} seconds" if granted else "soon"
             warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or start anew")
-        if not lease.extend(response.body) and not response.may_pass:
+        if not lease.extend(response.body) and not response.is_temporary:
             lease.renew_at = FOREVER  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
@@ -7006,6 +7029,7 @@ class Session:
 
 
 def _closed_error() -> Unavailable:
+    """Return the error for a call after `close`."""
     return Unavailable(
         "the store was closed", hint="open another, and close it when nothing uses it any more"
     )
@@ -7064,11 +7088,12 @@ class _Mounts:
 
 
 class _Overtaken(Exception):
-    """Others wrote a secret after it was read, or deleted it before fields of it were written again."""
+    """A change must be made again, to what the secret holds now: others have written or deleted it."""
 
     def __init__(self, revived: Json | None = None) -> None:
+        """`revived` are fields that were written again after others had deleted them."""
         super().__init__()
-        self.revived = revived or {}  # these
+        self.revived = revived or {}
 
 
 class _Change(NamedTuple):
@@ -7163,6 +7188,7 @@ class VaultStore(Store):
         return " ".join(filter(None, ["vault", mount, self.settings.prefix]))
 
     def former_location(self) -> str:
+        """Return what policies called this store before it had an id."""
         parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
         return " ".join(["vault", *filter(None, parts)])
 
@@ -7307,7 +7333,7 @@ class VaultStore(Store):
             else:
                 self.delete_version(base, version)
             return
-        fields = self._find(path, kv=1).fields_or_error(name)
+        fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
         change = _patch_change({field: None}) if field else _Change(lambda old: {}, ())
@@ -7477,9 +7503,12 @@ class VaultStore(Store):
         except SecretsError as error:
             yield "problem", error
 
-    def _locate(self, path: str, kv: int = 0, *, own: bool = False) -> _Path:
-        """Return where a secret is, `own` if not by the name of a mount; BadValue for an older KV version."""
-        mounts = self._visible_mounts(trusted=not kv)
+    def _locate(self, path: str, min_kv: int = 0, *, own: bool = False) -> _Path:
+        """Return where a secret is; raise BadValue if its mount has an older version of KV than that.
+
+        With `own`, it is in the configured mount, even if its path begins with the name of another.
+        """
+        mounts = self._visible_mounts(trusted=not min_kv)
         mount = max(filter(path.startswith, mounts), key=len, default="")
         if mount and not own:
             path = path[len(mount) :]
@@ -7490,9 +7519,9 @@ class VaultStore(Store):
             self._mounts.versions = None  # it may be created later
             hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
             raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
-        if kv and not mounts[mount]:
+        if min_kv and not mounts[mount]:
             raise BadValue(f"{mount} isn't a KV mount: it can only be read")
-        if mounts[mount] < kv:
+        if mounts[mount] < min_kv:
             raise BadValue(f"{mount} is KV version 1, which keeps no older versions")
         return _Path(mount[:-1], mounts[mount], path)
 
@@ -7518,23 +7547,23 @@ class VaultStore(Store):
         return mounts
 
     def _find(
-        self, path: str, version: int | None = None, kv: int = 0, fresh: Container[int] = ()
+        self, path: str, version: int | None = None, min_kv: int = 0, fresh: Container[int] = ()
     ) -> _Secret:
         """Return a secret; before it counts as absent, ask for the mounts again.
 
         It is read over a new connection if its version of KV is among `fresh`.
         """
-        kv = kv if version is None else 2
-        place = self._locate(path, kv)
+        min_kv = min_kv if version is None else 2
+        place = self._locate(path, min_kv)
         mounts = self._mounts.versions
         secret = self._fetch(place, version, fresh=place.kv in fresh)
-        if (
-            self._mounts.versions is not mounts and self._locate(path, kv) != place
-            # `_call` forgets the mounts where they may have changed.
-        ):
-            place = self._locate(path, kv)
-            secret = self._fetch(place, version, fresh=place.kv in fresh)
-        return secret
+        if self._mounts.versions is mounts:
+            return secret
+        # `_call` forgot the mounts, since they may have changed.
+        new_place = self._locate(path, min_kv)
+        if new_place == place:
+            return secret
+        return self._fetch(new_place, version, fresh=new_place.kv in fresh)
 
     def _find_stage(self, path: str) -> tuple[str, int | None]:
         """Return path and version of a stage of all fields: the previous one is the version before."""
@@ -7601,7 +7630,7 @@ class VaultStore(Store):
             if lease and time.monotonic() < lease.fresh_until:
                 return cast(Exchange, lease.response)
             # Each read makes a database user, say, so it isn't repeated.
-            response = self._call("read", path, repeat=False, ok=[404])
+            response = self._call("read", path, idempotent=False, ok=[404])
             if response.body.get("lease_id"):
                 lease = Lease(lease_seconds(response.body), response)
                 if not response.body.get("renewable"):
@@ -7611,16 +7640,15 @@ class VaultStore(Store):
 
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
-        revived: Json = {}  # what was written after others deleted it
+        revived: Json = {}  # fields that others deleted while we wrote them: they are as good as absent
         for attempt in range(_CAS_TRIES):
-            # A PATCH copies no field, and depends on the version.
+            # What is copied from one secret to the next version must be its own. A PATCH copies no field.
             fresh = {1} if change.patch and self._may_patch else {1, 2}
-            secret = self._find(path, kv=1, fresh=fresh)
-            old = {
-                key: value
-                for key, value in (secret.fields or {}).items()
-                if (key, value) not in revived.items()
-            }
+            secret = self._find(path, min_kv=1, fresh=fresh)
+            old = dict(secret.fields or {})
+            for field, value in revived.items():
+                if old.get(field) == value:
+                    del old[field]
             fields = change.apply(old)
             try:
                 if fields:
@@ -7648,17 +7676,23 @@ class VaultStore(Store):
         return written
 
     def _write(self, place: _Path, fields: Json, cas: int | None = None) -> int:
-        """Write all fields, and return the version, 0 in KV 1; with `cas`, only over that version."""
-        needs = "update" if cas else "create"  # 0: it is absent
+        """Write all fields, and return the version, 0 in KV 1.
+
+        With `cas`, only over that version, or for 0 where there is none: raise _Overtaken otherwise.
+        """
+        needs = "update" if cas else "create"
         if place.kv == 1:
-            self._call(needs, place.at("data"), fields, repeat=False)
+            self._call(needs, place.at("data"), fields, idempotent=False)
             return 0
         sent = {"data": fields, "options": {} if cas is None else {"cas": cas}}
-        response = self._call(needs, place.at("data"), sent, repeat=cas is not None)
+        response = self._call(needs, place.at("data"), sent, idempotent=cas is not None)
         return self._version_written(response, place, fields, cas or 0)
 
     def _patch(self, place: _Path, patch: Json, fields: Json, cas: int) -> int:
-        """Write the difference to a version, which makes it these fields; return the new version."""
+        """Write the difference to a version, after which it has these fields; return the new version.
+
+        Raise _Overtaken if it isn't the newest version any more, or the server takes no PATCH.
+        """
         sent = {"data": patch, "options": {"cas": cas}}
         response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
         if response.status in _PATCH_REFUSALS and not response.data:
@@ -7696,7 +7730,7 @@ class VaultStore(Store):
         if secret.fields is None:  # others deleted it
             return
         if place.kv == 1:
-            self._call("delete", place.at(""), repeat=False)
+            self._call("delete", place.at(""), idempotent=False)
             return
         self._call("update", place.at("delete"), {"versions": [secret.version]})
         if not secret.fields.keys().isdisjoint(self._read_back(place).fields or ()):
@@ -7715,11 +7749,14 @@ class VaultStore(Store):
         path: str,
         sent: Json | None = None,
         *,
-        repeat: bool = True,
+        idempotent: bool = True,
         ok: Sequence[int] = (),
         fresh: bool = False,
     ) -> Exchange:
-        """Make a request that needs a capability; raise unless it succeeds, is `ok`, or `cas` was wrong."""
+        """Make a request that needs a capability; return its response.
+
+        Raise an error unless it succeeds, its status is `ok`, or `cas` in it was wrong.
+        """
         method, target = _METHODS.get(needs, "POST"), url_path(path)
         accepted = {200, *ok}
         if method != "GET":
@@ -7727,7 +7764,7 @@ class VaultStore(Store):
         elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        response = self._session.call(method, target, sent, repeat=repeat, fresh=fresh)
+        response = self._session.call(method, target, sent, idempotent=idempotent, fresh=fresh)
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
@@ -15720,6 +15757,7 @@ _NEXT_STEPS = (
 
 
 def report_text(run: Audit, out: TextIO) -> None:
+    """Write a line for each finding, then what to do next, the counts, and what wasn't examined."""
     summary = run.summary
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in run:
@@ -15749,6 +15787,7 @@ def report_text(run: Audit, out: TextIO) -> None:
 
 
 def _other_lines(finding: Finding) -> str:
+    """Return the lines of a finding's other places in its file, for the end of its own line."""
     others = finding.locations[1:]
     if not others:
         return ""
@@ -15759,15 +15798,18 @@ def _other_lines(finding: Finding) -> str:
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
+    """Return `start` with "3 this, 1 that"; "" if every count is 0."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
     return start + text if text else ""
 
 
 def plural(count: int, what: str) -> str:
+    """Return "1 file" or "2 files"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def report_json(run: Audit, out: TextIO) -> None:
+    """Write an object with the version of the format, the findings, and a summary."""
     import json
 
     print('{"version": 1, "findings": [', file=out)
@@ -15777,11 +15819,13 @@ def report_json(run: Audit, out: TextIO) -> None:
 
 
 def _json_row(finding: Finding) -> dict[str, Any]:
+    """Return a finding without what it doesn't have, such as the date outside a history."""
     row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
     return {**row, "locations": [place._asdict() for place in finding.locations]}
 
 
 def _utf8_text(value: Any) -> Any:
+    """Return text with the bytes that aren't UTF-8 escaped, as in a file's name; anything else as it is."""
     if not isinstance(value, str):
         return value
     # JSON can't hold other bytes than UTF-8. Not os.fsencode: where names are in Latin-1, that can't encode
@@ -15790,6 +15834,7 @@ def _utf8_text(value: Any) -> Any:
 
 
 def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
+    """Write the rows of a JSON array, one a line, as they come."""
     import json
 
     for number, row in enumerate(rows):
@@ -15797,6 +15842,7 @@ def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
 
 
 def report_sarif(run: Audit, out: TextIO) -> None:
+    """Write SARIF 2.1.0, with the rules that found something, and what can't be read."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
@@ -15816,6 +15862,7 @@ def report_sarif(run: Audit, out: TextIO) -> None:
 
 
 def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
+    """Return a place in a file, below the root of the source."""
     from urllib.parse import quote
 
     # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
@@ -15823,11 +15870,8 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
     return {"physicalLocation": {"artifactLocation": artifact, **details}}
 
 
-def _sarif_region(at: Location) -> dict[str, int]:
-    return {"startLine": at.line, "startColumn": at.column, "endLine": at.end_line}
-
-
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
+    """Return a finding's rule, whose severity is a number, from 0 to 10, that GitHub sorts by."""
     if finding.secret:  # one rule stands for all known values
         finding = finding._replace(what="value of a secret in the store", severity="critical")
     return {
@@ -15842,8 +15886,13 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a finding, and add its rule to the rules, by id, if it isn't there yet."""
     rules.setdefault(finding.rule, _sarif_rule(finding))
-    first, *others = [_sarif_location(finding.path, region=_sarif_region(at)) for at in finding.locations]
+    places = []
+    for at in finding.locations:
+        region = {"startLine": at.line, "startColumn": at.column, "endLine": at.end_line}
+        places.append(_sarif_location(finding.path, region=region))
+    first, *others = places
     related = [{**place, "message": {"text": "the same value"}} for place in others]
     details = pick(finding, "confidence", "secret", "verdict", "commit", "date").items()
     message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
@@ -15861,6 +15910,7 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
 
 
 def pick(source: object, *names: str) -> dict[str, Any]:
+    """Return some attributes of an object, by name."""
     return {name: getattr(source, name) for name in names}
 
 
