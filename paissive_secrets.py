@@ -2340,16 +2340,16 @@ class Store:
         """
         raise _only("file")
 
-    def keys_not_post_quantum(self) -> list[str]:
-        """Return the members who open the store with another key."""
-        raise _only("file")
-
     def members(self) -> list[Member]:
         """Return who can open the store with a key of their own."""
         raise _only("file")
 
-    def add_member(self, name: str, recipient: str) -> None:
-        """Let whoever has the key to a recipient, "age1…", open the store."""
+    def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
+        """Let whoever has the key to a recipient, "age1…", open the store.
+
+        With `replace`, it takes the place of a member's key, which opens
+        the store until the next `rekey`.
+        """
         raise _only("file")
 
     def change_password(self, password: str) -> None:
@@ -2417,10 +2417,11 @@ class _UserStore(Store):
 
     def __init__(self, own: Any) -> None:
         self._own = own
-        for name in _further_methods(own.__class__) | _DELEGATED & getattr(own, "__dict__", {}).keys():
-            method = getattr(own, name)
-            if callable(method):
-                setattr(self, name, method)
+        for name in vars(Store).keys() - vars(_UserStore).keys():
+            # Not whatever __getattr__ makes of a name: a proxy has everything.
+            has_it = hasattr(type(own), name) or name in getattr(own, "__dict__", {})
+            if name[0] != "_" and has_it and callable(getattr(own, name)):
+                setattr(self, name, getattr(own, name))
 
     def __repr__(self) -> str:
         return repr(self._own)
@@ -2458,16 +2459,6 @@ class _UserStore(Store):
     @property
     def _class_name(self) -> str:
         return type(self._own).__name__
-
-
-# What an object may have of a Store beyond the four methods, and `location`, which _UserStore looks for.
-_DELEGATED = {name for name in vars(Store) if name[0] != "_"} - vars(_UserStore).keys()
-
-
-@lru_cache(maxsize=64)  # since an object is wrapped each time that it is used
-def _further_methods(kind: type) -> set[str]:
-    """Return which of these methods a class has."""
-    return {name for name in _DELEGATED if hasattr(kind, name)}
 
 
 def as_store(candidate: object) -> Store | None:
@@ -4524,15 +4515,22 @@ class _Keys(NamedTuple):
     seal_to: Identity
     older: tuple[Identity, ...] = ()
 
+    @classmethod
+    def parse(cls, plaintext: bytes, path: str) -> _Keys:
+        """Return the identities in a file that `text` wrote; raise BadValue if it has none."""
+        seal_to, *older = _parse_identities(decode_value(plaintext, path), path)
+        return cls(seal_to, tuple(older))
+
+    def text(self) -> bytes:
+        """Return what an identity file holds: one a line, the one to seal to first."""
+        return "".join(f"{key.reveal()}\n" for key in self.all()).encode()
+
     def all(self) -> tuple[Identity, ...]:
         return self.seal_to, *self.older
 
-    def fingerprints(self) -> list[str]:
-        return list(map(_fingerprint, self.all()))
-
-    def text(self) -> bytes:
-        """Return what an identity file holds: one a line."""
-        return "".join(f"{key.reveal()}\n" for key in self.all()).encode()
+    def fingerprint(self) -> str:
+        """Return what the store is known by."""
+        return _fingerprint(self.seal_to)
 
 
 class _Access(NamedTuple):
@@ -4653,20 +4651,33 @@ class FileStore(Store):
     def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
         """Store all of these, except `in_rotation` only if none of them is rotated."""
         # All names and values are checked before anything is asked or made.
-        texts = {}
-        for name, value in values.items():
-            text = _dump(name=self._title + name, value=check_value(value), updated=utc_now())
-            texts[self._path(name)] = text
+        paths = {name: self._path(name) for name in values}
+        for value in values.values():
+            check_value(value)
         with self._open_to_write() as keys:
             if not in_rotation:
                 self.check_not_pending(*values)
             for name in {name.rpartition("/")[0]: name for name in values}.values():  # once a folder
                 self._check_folders(name, make=True)
-            for name, path in zip(values, texts):
+            texts = {}
+            for name, path in paths.items():
                 with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
                     self._open_entry(name, path, keys)
+                updated = self._time_of(name, values[name], keys)
+                texts[path] = _dump(name=self._title + name, value=values[name], updated=updated)
             recipient = keys.seal_to.recipient()
             self._replace((path, seal(text, recipient)) for path, text in texts.items())
+
+    def _time_of(self, name: str, value: str, keys: _Keys) -> str:
+        """Return when a value was set, which is now, unless a rotation copies it from another stage."""
+        secret = base_of_stage(name) or name
+        for stage in STAGES:
+            with suppress(SecretsError, FileNotFoundError):
+                other = self.stage_name(secret, stage)
+                entry = self._open_entry(other, self._path(other), keys) if other != name else {}
+                if is_same(value, entry.get("value")):
+                    return entry.get("updated", "")
+        return utc_now()
 
     def delete(self, name: str) -> None:
         """Delete `name`, even if it is damaged; no key is needed."""
@@ -4812,7 +4823,7 @@ class FileStore(Store):
         self._check_history(access)
         if access.known.how or access.how == "password" or self._password_opens(access.keys):
             return
-        found = _fingerprint(access.keys.seal_to)
+        found = access.keys.fingerprint()
         hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
         raise Unsafe(f"{self.folder} was never confirmed, so nothing is changed or run", hint=hint)
 
@@ -4893,7 +4904,7 @@ class FileStore(Store):
         known = known_store(self.folder, self._cache)
         found = self._all_access(() if by_password else self._own_identities(), known)
         for access in found:
-            if known.fits(_fingerprint(access.keys.seal_to)):
+            if known.fits(access.keys.fingerprint()):
                 return access._replace(known=known)
         if known.how:
             raise self._replaced_error(found[0], known)
@@ -4912,13 +4923,13 @@ class FileStore(Store):
             return [self._open_by_password()]
         mine = tuple(key for key in own if known.fits(_fingerprint(key)))
         if mine:
-            return [self._own_access(mine) or _Access(self._with_previous(mine[:1]), "own")]
+            return [self._own_access(mine) or _Access(self._with_previous(_Keys(mine[0])), "own")]
         found = []
         names = sorted(self._member_names(), key=lambda name: name != known.member)
         for name in names:
             with suppress(SecretsError, OSError):  # of which others' files are full
                 access = self._open_member(name, own)
-                if known.fits(_fingerprint(access.keys.seal_to)):
+                if known.fits(access.keys.fingerprint()):
                     return [access]
                 found.append(access)
         own_access = None if found else self._own_access(own)
@@ -4942,7 +4953,7 @@ class FileStore(Store):
         for path in paths:
             with suppress(SecretsError, OSError):
                 key = _open_file(path, own)[0]
-                return _Access(self._with_previous((key,)), "own")
+                return _Access(self._with_previous(_Keys(key)), "own")
         return None
 
     def _open_by_password(self) -> _Access:
@@ -4959,7 +4970,7 @@ class FileStore(Store):
             with disk_errors(f"read {path}"):
                 sealed = self._cache.load(path, bytes, follow=False)
                 text = _open_file(path, [passphrase], sealed)[1]
-            keys = _parse_identities(decode_value(text, path), path)
+            keys = _Keys.parse(text, path)
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
@@ -4984,21 +4995,21 @@ class FileStore(Store):
         path = self._member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
         key, text = _open_file(path, own, sealed)
-        keys = self._with_previous(_parse_identities(decode_value(text, path), path))
+        keys = self._with_previous(_Keys.parse(text, path))
         # Only somebody who could open the store can have written who the member is.
-        if self._read_member(name, keys).recipient != str(key.recipient()):
+        listed = self._read_recipient(name, keys)
+        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
             raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
         return _Access(keys, "member", path, sealed, name)
 
-    def _with_previous(self, keys: Sequence[Identity]) -> _Keys:
+    def _with_previous(self, keys: _Keys) -> _Keys:
         """Return these and, while a rekey is unfinished, the identities from before it."""
         path = self._previous_file
-        older = tuple(keys[1:])
-        # WrongKey: the rekey was killed before it replaced the identity.
+        # WrongKey: the rekey was killed before these replaced the older ones.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
-            text = _open_file(path, keys)[1]
-            older += _parse_identities(decode_value(text, path), path)
-        return _Keys(keys[0], older)
+            previous = _Keys.parse(_open_file(path, keys.all())[1], path)
+            return keys._replace(older=(*keys.older, *previous.all()))
+        return keys
 
     def _password(self) -> str:
         """Return the master password that was typed or is set, or ""."""
@@ -5016,7 +5027,7 @@ class FileStore(Store):
         self.check_exists()
         pinned = KnownStore((fingerprint,), "pin")
         found = self._settled(lambda: self._all_access(self._own_identities(), pinned))
-        access = next((each for each in found if pinned.fits(_fingerprint(each.keys.seal_to))), None)
+        access = next((each for each in found if pinned.fits(each.keys.fingerprint())), None)
         if not access:
             other = _fingerprint(found[0].keys.seal_to)
             raise Unsafe(
@@ -5040,20 +5051,20 @@ class FileStore(Store):
         """Raise Unsafe for an unknown store that is found first, below the folder of one that is known."""
         above = known_store_above(self.folder, self._cache) if self._is_found else ""
         if above:
-            found = _fingerprint(access.keys.seal_to)
+            found = access.keys.fingerprint()
             hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
             raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
     def _warn_if_unknown(self, access: _Access) -> None:
         """Say which store this is if nobody has confirmed it, and no password shows it."""
         if access.how != "password" and not access.known.how:
-            found = _fingerprint(access.keys.seal_to)
+            found = access.keys.fingerprint()
             hint = f"compare its fingerprint with another member's, then: status --trust {found}"
             warn_once(f"{self.folder} was never confirmed here; {hint}")
 
     def _replaced_error(self, access: _Access, known: KnownStore) -> Unsafe:
         """Return the error about a store that has another fingerprint than the known one."""
-        found = _fingerprint(access.keys.seal_to)
+        found = access.keys.fingerprint()
         problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
         brought = self._commit_of(access)
         if known.how == "pin":
@@ -5072,7 +5083,7 @@ class FileStore(Store):
             return
         newer = self._newer_identity(access)
         if newer:
-            found = _fingerprint(access.keys.seal_to)
+            found = access.keys.fingerprint()
             problem = f"{self.folder} is back at an identity that was replaced in commit {newer}"
             hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
             raise Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {found}")
@@ -5179,17 +5190,35 @@ class FileStore(Store):
         self._warn_of_stale_members(keys)
         return self._read_members(keys)
 
-    def add_member(self, name: str, recipient: str) -> None:
+    def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
+        key = str(Recipient(recipient))
+        seal(b"", Recipient(key))  # refuses a key of low order before anything is written
         _check_member(name)
-        key = Recipient(recipient)
-        seal(b"", key)  # refuses a key of low order before anything is written
         with self._open_to_write() as keys:
-            for member in self._read_members(keys):
-                is_complete = os.path.lexists(self._member_file(member.name, "identity.age"))
-                if is_complete and (member.name == name or member.recipient == str(key)):
-                    raise _taken_error(member, name)
+            former = self._check_addition(name, key, keys, replace)
             self._write_attributes()
-            self._add_member(Member(name, str(key), utc_now()), keys)
+            self._add_member(Member(name, key, utc_now()), keys, former)
+
+    def _check_addition(self, name: str, key: str, keys: _Keys, replace: bool) -> str:
+        """Return the key of a member to replace, or ""; raise Conflict if the name or the key is taken."""
+        members = [
+            member
+            for member in self._read_members(keys)
+            if os.path.lexists(self._member_file(member.name, "identity.age"))  # else an addition was killed
+        ]
+        for member in members:
+            if member.name != name and member.recipient == key:
+                hint = "each key has one name, so that its removal is complete"
+                raise Conflict(f"{show(member.name)} is the member with this key", hint=hint)
+        former = next((member.recipient for member in members if member.name == name), "")
+        if former and not replace:
+            hint = "choose another name or, for another key of the same person: --replace"
+            raise Conflict(f"there is a member {show(name)}", hint=hint)
+        if replace and not former:
+            raise _no_member_error(name)
+        if former == key:  # a replacement was killed, and is repeated
+            return self._read_recipient(name, keys).get("former", "")
+        return former
 
     def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
         leaver = "" if without is None else _check_member(without)
@@ -5197,7 +5226,7 @@ class FileStore(Store):
         self.check_exists()
         # If the member is gone and previous.age is there, a removal was killed.
         if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
-            raise NotFound(f"no member named {show(leaver)}", hint="see: member list")
+            raise _no_member_error(leaver)
         self._access_to_rekey()  # don't prompt while holding the lock
         with self._write_lock():
             access = self._access_to_rekey()
@@ -5207,60 +5236,71 @@ class FileStore(Store):
             leavers = self._entries_of_member(leaver, access.keys)
             if access.keys.older:  # a rekey was killed
                 self._finish_rekey(access.keys, leavers)
-            keys = _Keys(access.keys.seal_to)
+            old = access.keys.seal_to
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            self._begin_rekey(new, access._replace(keys=keys), leavers)
-            self._finish_rekey(_Keys(new, keys.all()), leavers)
-            self._record([_fingerprint(new)])
+            self._begin_rekey(new, access._replace(keys=_Keys(old)), leavers)
+            self._finish_rekey(_Keys(new, (old,)), leavers)
         return _fingerprint(new)
 
-    # What is on the disk after each step. Each can be the last, and the next rekey goes on from there:
-    # 1. the record has both fingerprints, so that whoever ran the rekey isn't refused at any step
-    # 2. previous.age has the old identity, sealed to the new one, which nobody has yet
-    # 3. identity.age has the new identity: with the password, previous.age opens what isn't sealed again
-    # 4. version.age says, to the old identity as well, that a member leaves; then the leaver's files are gone
-    # 5. members' identity.age have the new identity: they open previous.age, too
-    # 6. secrets, policies and version.age are sealed to the new identity
-    # 7. members' recipient.age are
-    # 8. there is no previous.age
-    # 9. the record has only the new fingerprint
+    # A rekey takes the steps of the next two functions. It may be killed after each: the comment of a step
+    # says what is on the disk by then. The next write, or rekey, by who has the new identity takes the rest.
 
     def _begin_rekey(self, new: Identity, access: _Access, leavers: Sequence[str]) -> None:
-        """Take steps 1 to 3."""
+        """Add a new identity, which by previous.age opens what is sealed to the old one."""
         old = access.keys
         members = [member for member in self._read_members(old) if member.name not in leavers]
         by_password = access.how == "password" or (access.how == "own" and bool(self._password()))
-        if not by_password and not members and access.how != "own":
-            raise Conflict(
-                "nobody could open the store any more", hint="set a master password first: password"
-            )
-        self._record([*old.fingerprints(), _fingerprint(new)])
+        # In version 1, the store's identity may have been a person's, who becomes a member.
+        is_personal = access.how == "own" and not os.path.lexists(self._version_file)
+        if not (by_password or is_personal or (members and access.how == "member")):
+            hint = "set a master password first: password"
+            raise Conflict("nobody could open the store any more", hint=hint)
+        # 1. The record has both fingerprints: at no step is this user refused.
+        self._record([old.fingerprint(), _fingerprint(new)])
+        if os.path.lexists(self._previous_file):
+            # 2. A killed rekey, by somebody who had no time to give its identity to this user, is undone:
+            # every member has the old identity again, and needs that previous.age no more.
+            self._replace(self._seal_identity(member, old) for member in members)
+        # 3. previous.age has the old identity, sealed to the new one, which nobody has yet.
         self._replace([(self._previous_file, seal(old.text(), new.recipient()))])
         if by_password:
+            # 4. The password opens the new identity.
             self._replace([self._seal_by_password(_Keys(new), self._password())])
-        if access.how == "own":  # which isn't the store's any more
-            owner = str(old.seal_to.recipient())
-            if owner not in [member.recipient for member in members]:
-                name = _free_name([member.name for member in members])
-                self._add_member(Member(name, owner, utc_now()), _Keys(new))
+        owner = str(old.seal_to.recipient())
+        if is_personal and owner not in [member.recipient for member in members]:
+            # 5. The person who was the store's identity is a member, who opens the new one.
+            name = _login_name([member.name for member in members])
+            self._add_member(Member(name, owner, utc_now()), _Keys(new))
 
     def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
-        """Take steps 4 to 8."""
-        left = utc_now() if leavers else self._read_version(keys).get("left", "")
-        if leavers:  # whoever goes on after a kill doesn't see that somebody left
+        """Seal everything to the new identity, and forget the older ones."""
+        new = _Keys(keys.seal_to)
+        left = self._read_version(keys).get("left", "")
+        if leavers:
+            # 6. version.age says, to the old identity as well, that somebody left: if another user goes on
+            # after a kill, the secrets are still listed as known to a leaver.
+            left = utc_now()
             self._replace([self._seal_version(_Keys(keys.older[0]), left)])
         for name in leavers:
+            # 7. The leaver has no file any more.
             self._delete_member(name)
         members = self._read_members(keys)
-        new = _Keys(keys.seal_to)
+        # 8. Each member's key opens the new identity. (If not all have it, those who don't open everything.)
         self._replace(self._seal_identity(member, new) for member in members)
-        self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
+        # 9. version.age is sealed to the new identity. Before that, nothing else is, so that readers who have
+        # the old one see by this file that they have to look again.
         self._replace([self._seal_version(new, left)])
+        # 10. Secrets and policies are, each file in its old state or in its new one.
+        self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
+        # 11. So is who the members are.
         self._replace(self._seal_recipient(member, new) for member in members)
         with suppress(FileNotFoundError):  # in stores of version 1, identity.age may have had both
             os.unlink(self._previous_file)
+        # 12. There is no previous.age: the older identities open nothing.
         sync_folder(self.folder, "the store has a new identity")
+        # 13. The record has only the new fingerprint.
+        self._record([new.fingerprint()])
 
     def _access_to_rekey(self) -> _Access:
         """Return access by the master password or, if there is none, by an identity."""
@@ -5331,12 +5371,13 @@ class FileStore(Store):
         if os.path.isdir(self._members):
             sync_folder(self._members, f"the member {show(name)} is removed")
 
-    def _add_member(self, member: Member, keys: _Keys) -> None:
-        """Write the two files that let somebody open the store, and list them."""
+    def _add_member(self, member: Member, keys: _Keys, former: str = "") -> None:
+        """Write the two files that let somebody open the store, and list them; `former` is their old key."""
         make_folder(self._members)
         make_folder(os.path.join(self._members, member.name))
-        # The recipient first: if this is killed, nobody can open the store without being listed.
-        self._replace([self._seal_recipient(member, keys)])
+        # The recipient first: if this is killed, nobody can open the store without being listed. The former
+        # one is listed as well, so that it opens the store until the new one does.
+        self._replace([self._seal_recipient(member, keys, former)])
         self._replace([self._seal_identity(member, keys)])
 
     def _member_file(self, name: str, file: str) -> str:
@@ -5346,9 +5387,9 @@ class FileStore(Store):
         """Return the file, and what it holds, that a member's key opens: the store's identity."""
         return self._member_file(member.name, "identity.age"), seal(keys.text(), Recipient(member.recipient))
 
-    def _seal_recipient(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
-        """Return the file, and what it holds, that says who a member is."""
-        text = _dump(member=member.name, recipient=member.recipient, updated=member.added)
+    def _seal_recipient(self, member: Member, keys: _Keys, former: str = "") -> tuple[str, bytes]:
+        """Return the file, and what it holds, that says who a member is, and by which key they were."""
+        text = _dump(member=member.name, recipient=member.recipient, updated=member.added, former=former)
         return self._member_file(member.name, "recipient.age"), seal(text, keys.seal_to.recipient())
 
     def _seal_by_password(self, keys: _Keys, password: str) -> tuple[str, bytes]:
@@ -5404,12 +5445,17 @@ class FileStore(Store):
 
     def _read_member(self, name: str, keys: _Keys) -> Member:
         """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
+        found = self._read_recipient(name, keys)
+        return Member(name, found["recipient"], found["updated"])
+
+    def _read_recipient(self, name: str, keys: _Keys) -> dict[str, str]:
+        """Return what is written about a member: name, recipient, time, and the recipient before, if any."""
         path = self._member_file(name, "recipient.age")
         with disk_errors(f"read {path}"):
             found = _parse_texts(_open_file(path, keys.all())[1], path, "member", "recipient", "updated")
         if found["member"] != name:
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
-        return Member(name, found["recipient"], found["updated"])
+        return found
 
     def _stale_member_error(self, name: str) -> WrongKey:
         advice = f"member add {name} age1…, or else: member remove {name}"
@@ -5433,7 +5479,7 @@ class FileStore(Store):
                 raise self._not_in_use_error(access)
             yield "opens", True
             yield "password", os.path.lexists(self._identity_file)
-            yield "pin", f"{PIN}={_fingerprint(access.keys.seal_to)}"
+            yield "pin", f"{PIN}={access.keys.fingerprint()}"
             yield "known", bool(known.how)
             if not known.how:
                 yield "note", self._advice_to_know(access)
@@ -5454,24 +5500,15 @@ class FileStore(Store):
         problem = record_problem()
         if problem:
             return f"it can't be remembered here: {problem}; set {PIN}"
-        found = _fingerprint(access.keys.seal_to)
+        found = access.keys.fingerprint()
         return f"compare the pin with another member's, then: status --trust {found}"
 
     def _describe_keys(self, keys: _Keys) -> str:
         """Return of what kind the keys of the store and its members are."""
-        weak = self._keys_not_post_quantum(keys)
         if not keys.seal_to.is_post_quantum:
             return "X25519"
+        weak = not_post_quantum(self._read_members(keys))
         return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
-
-    def keys_not_post_quantum(self) -> list[str]:
-        """Return the members whose keys aren't post-quantum."""
-        return self._keys_not_post_quantum(self._keys())
-
-    def _keys_not_post_quantum(self, keys: _Keys) -> list[str]:
-        """Return the members whose keys aren't post-quantum, for whoever has opened the store."""
-        members = self._read_members(keys)
-        return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
 
     def _is_personal(self, access: _Access) -> bool:
         """Return whether the store's identity is a person's, as in version 1 it could be."""
@@ -5510,13 +5547,14 @@ class FileStore(Store):
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             keys = self._create() if self._is_new() else self._keys_to_write()
-            if keys.older and os.path.lexists(self._previous_file):
+            if keys.older:
                 # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
                 self._finish_rekey(keys, ())
                 keys = self._keys_to_write()
-            is_finished = not os.path.lexists(self._previous_file)
-            if is_finished and len(recorded_store(self.folder, self._cache).fingerprints) > 1:
-                self._record([_fingerprint(keys.seal_to)])
+            elif not os.path.lexists(self._previous_file):
+                recorded = recorded_store(self.folder, self._cache)
+                if len(recorded.fingerprints) > 1:  # it was killed before its last step
+                    self._record([keys.fingerprint()])
             yield keys
 
     def _create(self) -> _Keys:
@@ -5524,7 +5562,7 @@ class FileStore(Store):
         own = self._own_identities()
         keys = _Keys(Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum))
         owner = _login_name() if own else ""
-        record_store(self.folder, keys.fingerprints(), owner)  # first: if this is killed, it isn't refused
+        record_store(self.folder, [keys.fingerprint()], owner)  # first: if this is killed, it isn't refused
         self._write_attributes()
         self._replace([self._seal_version(keys)])
         password = self._password()
@@ -5592,31 +5630,27 @@ def _sealed_to_another_error(path: str, advice: str) -> WrongKey:
     return WrongKey(f"{path} was sealed to another identity{by}", hint=f"if it was meant: {advice}")
 
 
-def _taken_error(member: Member, name: str) -> Conflict:
-    """Return the error about adding somebody who is a member, under this name or another."""
-    if member.name != name:
-        problem = f"{show(member.name)} is the member with this key"
-        return Conflict(problem, hint="each key has one name, so that its removal is complete")
-    hint = "choose another name, or remove that one first: member remove"
-    return Conflict(f"there is a member {show(name)}", hint=hint)
+def not_post_quantum(members: Iterable[Member]) -> list[str]:
+    """Return the names of the members whose keys aren't post-quantum."""
+    return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
 
 
-def _login_name() -> str:
-    """Return this user's name, if a member can have it."""
+def _no_member_error(name: str) -> NotFound:
+    return NotFound(f"no member named {show(name)}", hint="see: member list")
+
+
+def _login_name(taken: Container[str] = ()) -> str:
+    """Return this user's name, if a member can have it, or a similar one that isn't taken."""
     import getpass
 
+    login = "owner"
     # KeyError and OSError: in a container, a user may have only a number.
     with suppress(KeyError, OSError, ImportError, BadName):
-        return _check_member(getpass.getuser())
-    return "owner"
-
-
-def _free_name(taken: Container[str]) -> str:
-    """Return this user's name or, if it is another member's, a similar one."""
-    name = _login_name()
+        login = _check_member(getpass.getuser())
+    name = login
     number = 2
     while name in taken:
-        name = f"{_login_name()}-{number}"
+        name = f"{login}-{number}"
         number += 1
     return name
 
@@ -10454,6 +10488,10 @@ class _Rotation:
         if previous is None or "revoke" not in self.policy:
             return
         if not is_same(previous, self.value("current")) and not is_same(previous, pending):
+            if pending is not None and "keep_previous" in self.policy:
+                end = _end_of("keep_previous", self._name, self.policy)
+                if end > utc_now():  # there is one place for a previous value
+                    warn_once(f"the previous value of {self._shown} is revoked now, not after {end}")
             self._run("revoke", previous)
             self.delete("previous")
 
@@ -17811,7 +17849,8 @@ def cmd_status(args: Namespace) -> int:
     else:
         for label, value in (*rows, *(("problem", problem) for problem in problems)):
             print(f"{label:<10} {printable(_status_text(value))}")
-    return 2 if problems else 0
+    # With --trust, whether the store is the right one, whatever else is wrong with it.
+    return 2 if problems and args.trust is None else 0
 
 
 def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
@@ -17861,11 +17900,11 @@ def _status_text(value: Any) -> str:
 
 
 def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
-    """Return the names that are due for rotation, and the rotations that are unfinished."""
+    """Return the names to rotate or to resume, and as problems the rotations that are unfinished."""
     rotation = SecretRotation(store)
     try:
         unfinished = rotation.unfinished()
-        due = [name for name in rotation.due() if name not in unfinished]
+        due = sorted({*rotation.due(), *unfinished})
     except SecretsError as error:
         return [], [_Problem.of(error)]
     problems = []
@@ -17932,9 +17971,9 @@ def cmd_rekey(args: Namespace) -> int:
 
 def _warn_of_other_keys(store: Store) -> None:
     """Say what of a post-quantum store isn't post-quantum."""
-    weak = ", ".join(store.keys_not_post_quantum())
+    weak = ", ".join(not_post_quantum(store.members()))
     if weak:
-        again = "identity --new --post-quantum, then member remove and member add"
+        again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
         _say(f"not post-quantum yet are the keys of {weak}; for each: {again}")
     _say("git's history has copies that are not post-quantum, so set or rotate each secret")
 
@@ -17972,7 +18011,11 @@ def cmd_identity(args: Namespace) -> int:
     return 0
 
 
-@_command(_MEMBER, _arg("recipient AGE1…", "the public half of their key"))
+@_command(
+    _MEMBER,
+    _arg("recipient AGE1…", "the public half of their key"),
+    _flag("--replace", "in place of a member's key"),
+)
 def cmd_member_add(args: Namespace) -> int:
     """Let somebody open the encrypted files with their own key.
 
@@ -17980,7 +18023,9 @@ def cmd_member_add(args: Namespace) -> int:
 
     Commit the new files.
     """
-    _sealed_store(args).add_member(args.name, args.recipient)
+    _sealed_store(args).add_member(args.name, args.recipient, replace=args.replace)
+    if args.replace:
+        _say(f"the key that {show(args.name)} had still opens the store, until: rekey")
     return 0
 
 

@@ -8162,7 +8162,7 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     keys = {**team, "eve": eve}
     assert [line.split()[:2] for line in said.splitlines()] == [[n, str(keys[n].recipient())] for n in keys]
     assert re.fullmatch(r"(.+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n){3}", said) and status == 0
-    again = "there is a member 'eve'; choose another name, or remove that one first: member remove"
+    again = "there is a member 'eve'; choose another name or, for another key of the same person: --replace"
     assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
 
@@ -8530,7 +8530,7 @@ def test_a_post_quantum_store_opens_by_password_and_by_members_of_either_kind(
 def test_status_and_rekey_name_who_keeps_a_store_from_being_post_quantum(quantum_team, files, say):
     assert "\nkeys       post-quantum, but X25519 of bob\n" in say("status", "--backend", "file")[1]
     said = say("rekey", "--post-quantum", "--backend", "file")[1]
-    again = "identity --new --post-quantum, then member remove and member add"
+    again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
     assert f"not post-quantum yet are the keys of bob; for each: {again}\n" in said
     assert "git's history has copies that are not post-quantum" in said
     assert "these members keep access: ada, bob; " in said
@@ -9452,7 +9452,115 @@ def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files,
     files.set("DB", "new-value")
     assert known() == ["somebody who was removed knew 'app/db'"]
     ps.SecretRotation(files).rotate("app/db", "new-value")
+    assert known() == ["somebody who was removed knew 'app/db__PREVIOUS'"]
+    ps.SecretRotation(files).rollback("app/db")
+    assert known() == ["somebody who was removed knew 'app/db'"]
+    clock[0] += 1
+    for value in ("one", "two"):
+        ps.SecretRotation(files).rotate("app/db", value)
     assert known() == []
+
+
+def test_what_a_member_knew_is_known_whatever_stage_it_has(files, team, clock):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1d", apply=lambda value: value != "refused")
+    files.rekey(without="bob")
+    clock[0] += 1
+    assert "RotationFailed" in refusal(rotation.rotate, "DB", "refused")
+    assert files.known_to_leavers() == ["DB", "app/db"]
+    rotation.abort("DB", force=True)
+    rotation.rotate("DB", "new-value")
+    assert files.known_to_leavers() == ["DB__PREVIOUS", "app/db"]
+    assert files.last_set("DB") > files.last_set("DB__PREVIOUS")
+    rotation.drop("DB")
+    assert files.known_to_leavers() == ["app/db"]
+
+
+def test_a_member_gets_another_key_while_the_old_one_opens_the_store_until_a_rekey(
+    files, team, say, monkeypatch
+):
+    new, pin = ps.Identity.generate(), pin_of(files)
+    add = ["member", "add", "bob", str(new.recipient())]
+    assert "for another key of the same person: --replace" in say(*add)[1]
+    said = "the key that 'bob' had still opens the store, until: rekey\n"
+    for _ in range(2):
+        assert say(*add, "--replace") == (0, said)
+    assert (pin_of(files), [one.name for one in files.members()]) == (pin, ["ada", "bob"])
+    with monkeypatch.context() as patched:
+        assert "opens no member's file" in refusal(opened_by(team["bob"], patched).get, "DB")
+        assert opened_by(new, patched).get("DB") == "db-value"
+    files.rekey()
+    assert [one.recipient for one in files.members()][1] == str(new.recipient())
+    assert opened_by(new, monkeypatch).get("DB") == "db-value"
+
+
+def test_only_a_members_key_is_replaced_and_by_no_other_members(files, team, say):
+    recipient = str(team["ada"].recipient())
+    said = say("member", "add", "eve", str(ps.Identity.generate().recipient()), "--replace")
+    assert said == (1, "no member named 'eve'; see: member list\n")
+    assert "'ada' is the member with this key" in say("member", "add", "bob", recipient, "--replace")[1]
+
+
+def test_a_replacement_of_a_key_killed_at_any_step_leaves_one_that_opens_and_can_be_repeated(
+    files, team, post_quantum, monkeypatch
+):
+    whole, recipient = shutil.copytree(STORE, "whole"), str(post_quantum.recipient())
+    keys = (team["bob"], post_quantum)
+    for _ in at_every_step(
+        lambda: ps.FileStore().add_member("bob", recipient, replace=True), changes_the_store
+    ):
+        opened = []
+        for key in keys:
+            with monkeypatch.context() as patched, contextlib.suppress(ps.WrongKey):
+                opened.append(opened_by(key, patched).get("DB"))
+        assert opened == ["db-value"]
+        ps.FileStore().add_member("bob", recipient, replace=True)
+        with monkeypatch.context() as patched:
+            assert opened_by(post_quantum, patched).get("DB") == "db-value"
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+
+
+def test_two_rekeys_of_different_members_that_are_killed_shut_nobody_out(files, team, monkeypatch):
+    KEY_FILE.unlink()
+    opened_by(team["ada"], monkeypatch)
+    before = {name: (STORE / "members" / name / "identity.age").read_bytes() for name in team}
+
+    def rekey(is_last):
+        """Break off once a member's file, or with `is_last` previous.age, is written."""
+        replace = os.replace
+
+        def replace_and_end(old, new):
+            replace(old, new)
+            if new.endswith("previous.age" if is_last else "/identity.age"):
+                os._exit(1)
+
+        os.replace = replace_and_end
+        ps.FileStore().rekey()
+
+    assert ended(in_child(functools.partial(rekey, is_last=False))) == [256]
+    changed = [
+        name for name in team if (STORE / "members" / name / "identity.age").read_bytes() != before[name]
+    ]
+    assert len(changed) == 1
+    opened_by(team[({*team} - {*changed}).pop()], monkeypatch)
+    assert ended(in_child(functools.partial(rekey, is_last=True))) == [256]
+    for name in ("ada", "bob"):
+        opened_by(team[name], monkeypatch)
+        assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    ps.FileStore().rekey()
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
+def test_a_leaked_identity_of_the_store_becomes_no_member_by_a_rekey(files, team, monkeypatch):
+    KEY_FILE.unlink()
+    own = ps.Identity(opened_by(team["ada"], monkeypatch).reveal_identity())
+    before = tree()
+    assert "nobody could open the store any more" in refusal(opened_by(own, monkeypatch).rekey)
+    assert tree() == before
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    ps.FileStore().rekey()
+    assert [member.name for member in opened_by_password(monkeypatch).members()] == ["ada", "bob"]
 
 
 def test_status_quotes_the_path_of_a_file_to_restore_for_a_shell(files, say, tmp_path):
@@ -18084,6 +18192,23 @@ def unfinished(request, tmp_path, monkeypatch):
     rotation.schedule("A_TOKEN", "1d", apply=lambda value: False)
     assert "apply of 'A_TOKEN' failed" in refusal(rotation.rotate, "A_TOKEN", NEW)
     return rotation
+
+
+def test_a_previous_value_that_the_next_one_displaces_before_its_time_is_revoked_with_a_warning(
+    rotation, clock, capsys
+):
+    revoked = []
+    rotation.schedule("DB_PASSWORD", "30d", keep_previous="1h", revoke=revoked.append)
+    rotation.rotate("DB_PASSWORD", "one")
+    assert (revoked, capsys.readouterr().err) == ([], "")
+    clock[0] += 3599
+    rotation.rotate("DB_PASSWORD", "two")
+    said = "the previous value of 'DB_PASSWORD' is revoked now, not after 2027-01-15T09:00:00Z"
+    assert (revoked, capsys.readouterr().err) == ([OLD], f"paissive_secrets: warning: {said}\n")
+    clock[0] += 3600
+    rotation.rotate("DB_PASSWORD", "three")
+    rotation.drop("DB_PASSWORD")
+    assert (revoked, capsys.readouterr().err) == ([OLD, "one", "two"], "")
 
 
 UNFINISHED = (
@@ -31406,7 +31531,8 @@ def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinishe
     clock[0] += 3600
     status, said = say("status", "--json", "--backend", "file")
     found = json.loads(said)
-    wanted = {"secrets": 2, "opens": True, "password": True, "known": True, "due": ["DB"]}
+    wanted = {"secrets": 2, "opens": True, "password": True, "known": True}
+    wanted["due"] = ["DB", "app/db"]
     assert {key: found[key] for key in wanted} == wanted
     message = "a rotation of 'app/db' was left unfinished, at apply since 2027-01-15T08:00:00Z"
     hint = "use: rotate resume app/db, or: rotate abort app/db"
@@ -31414,7 +31540,19 @@ def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinishe
         2,
         [{"code": "unfinished-rotation", "message": message, "hint": hint}],
     )
-    assert say("status", "--backend", "file")[1].endswith(f"due        DB\nproblem    {message}; {hint}\n")
+    assert say("status", "--backend", "file")[1].endswith(
+        f"due        DB, app/db\nproblem    {message}; {hint}\n"
+    )
+
+
+def test_a_store_that_is_confirmed_is_a_success_whatever_else_is_wrong_with_it(files, say, monkeypatch):
+    os.truncate(DB, 100)
+    pin = pin_of(files)
+    forget_stores(monkeypatch)
+    status, said = say("status", "--trust", pin, "--backend", "file")
+    assert (status, "known      yes" in said, "problem " in said) == (0, True, True)
+    assert say("status", "--backend", "file")[0] == 2
+    assert say("status", "--trust", "0" * 32, "--backend", "file")[0] == 2
 
 
 @pytest.mark.parametrize(
