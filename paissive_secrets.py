@@ -8580,59 +8580,61 @@ class SecretConfig:
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what is at a path, or ABSENT; `use_secret` resolves all references in it, read together."""
+        """Return what is at a path, or ABSENT, with variables in place of leaves; see `get` for the secrets."""
         found = _look_up(self._tree(), path, self.path)
         if not use_secret:
-            return self._fill_in(found, path, None)
-        store = self._store()
-        texts: list[str] = []
-        self._fill_in(found, path, lambda text, _: texts.append(text), mounted=True)
-        snapshot = Snapshot(self._manager)
-        snapshot.collect((text, store) for text in texts)
-        missing: list[NotFound] = []
-        resolver = Resolver(snapshot, missing)
-        found = self._fill_in(
-            found, path, lambda text, where: resolver.text(text, store, where), mounted=True
-        )
-        raise_missing(missing)
-        return found
+            return _map_leaves(found, path, self._setting)
+        # Within an object, NAME_FILE replaces only references, since other members are settings.
+        mounted = not isinstance(found, (dict, list))
+        return self._resolve(_map_leaves(found, path, partial(self._secret, mounted=mounted)))
 
-    def _fill_in(
-        self,
-        found: Any,
-        path: tuple[str, ...],
-        resolve: Callable[[str, str], Any] | None,
-        *,
-        mounted: bool = False,
-    ) -> Any:
-        """Return `found` with variables in place of leaves.
-
-        References become what `resolve` returns for their text and key, if it is passed. With `mounted`,
-        NAME_FILE may replace a leaf; within an object it replaces only references, since other members are
-        settings.
-        """
-        if isinstance(found, dict):
-            return {key: self._fill_in(value, (*path, key), resolve) for key, value in found.items()}
-        if isinstance(found, list):
-            return [self._fill_in(value, (*path, str(n)), resolve) for n, value in enumerate(found)]
-        is_reference = isinstance(found, str) and looks_like_reference(found)
-        if is_reference and not resolve:
-            return found
-        # Only leaves, also those of lists (HOSTS_0): no text could replace a whole object.
+    def _setting(self, value: Any, path: tuple[str, ...]) -> Any:
+        """Return a leaf, or the text of its variable; a reference stays one."""
+        if _is_reference(value):
+            return value
         variable = self._variable(path)
+        text = self._get_variable(variable, mounted=False)
+        if text is None:
+            return value
+        report_secret(self._environment, variable, text, text)
+        return text
+
+    def _secret(self, value: Any, path: tuple[str, ...], *, mounted: bool) -> Any:
+        """Return a leaf, or the text of its variable or, if `mounted`, of NAME_FILE; a _Reference for one."""
+        variable = self._variable(path)
+        where = ".".join(path)
         text = None
         try:
-            text = self._get_variable(variable, mounted=mounted or is_reference)
+            text = self._get_variable(variable, mounted=mounted or _is_reference(value))
         except Moved as error:
-            if resolve and not is_reference:
+            if not _is_reference(value):
                 return self._get_moved(error, variable)
-            if not is_reference:
-                raise
-        if text is not None:
-            report_secret(self._environment, variable, text, text)
-            found = text
-            is_reference = bool(self._environment.references_to_follow(variable))
-        return resolve(found, ".".join(path)) if resolve and is_reference else found
+        if text is None:
+            return _Reference(value, where) if _is_reference(value) else value
+        report_secret(self._environment, variable, text, text)
+        return _Reference(text, where) if self._environment.references_to_follow(variable) else text
+
+    def _resolve(self, found: Any) -> Any:
+        """Return `found` with values in place of its references, which are read together."""
+        store = self._store()
+        references: list[_Reference] = []
+
+        def collect(value: Any, _: tuple[str, ...]) -> None:
+            if isinstance(value, _Reference):
+                references.append(value)
+
+        _map_leaves(found, (), collect)
+        snapshot = Snapshot(self._manager)
+        snapshot.collect((reference.text, store) for reference in references)
+        missing: list[NotFound] = []
+        resolver = Resolver(snapshot, missing)
+
+        def resolve(value: Any, _: tuple[str, ...]) -> Any:
+            return resolver.text(value.text, store, value.where) if isinstance(value, _Reference) else value
+
+        resolved = _map_leaves(found, (), resolve)
+        raise_missing(missing)
+        return resolved
 
     def _tree(self) -> dict[str, Any]:
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
@@ -8666,7 +8668,13 @@ class SecretConfig:
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
-        tree = parse_json(before, self.path, parse_float=_Number)
+        numbers: list[str] = []  # those with a fraction or an exponent, as they are written
+
+        def parse_float(text: str) -> float:
+            numbers.append(text)
+            return float(text)
+
+        tree = parse_json(before, self.path, parse_float)
         if _look_up(tree, path, self.path) is ABSENT and value is ABSENT:
             return ""
         _set_member(tree, path, value)
@@ -8675,41 +8683,32 @@ class SecretConfig:
             first = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
             indent = first[1] if first else ""
         line_end = "\r\n" if "\r\n" in before else "\n"
-        text = dump_json(tree, self.path, indent).replace("\n", line_end)
-        bom = before[: before.startswith("\ufeff")]
-        text = bom + text + before[len(before.rstrip()) :]
+        text = dump_json(tree, self.path, indent).replace("\n", line_end) + before[len(before.rstrip()) :]
         parse_json(text, self.path)  # never write what can't be read again
-        if not all(number.is_written_alike() for number in _numbers_in(tree)):
+        if any(repr(float(number)) != number for number in numbers):  # 1e999 would be Infinity
             problem = f"{self.path} has a number that would be written in another way"
             raise BadValue(problem, hint="put it into quotes, or edit the file by hand")
         return text
 
 
-class _Number(float):
-    """A number of a JSON file with a fraction or an exponent, and its text."""
+class _Reference(NamedTuple):
+    """A leaf that refers to a secret, and its key."""
 
     text: str
-
-    def __new__(cls, text: str) -> _Number:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    def is_written_alike(self) -> bool:
-        """Return whether json.dumps writes the same text: 1e999 would be Infinity."""
-        return float.__repr__(self) == self.text
+    where: str
 
 
-def _numbers_in(tree: Any) -> Iterator[_Number]:
-    """Yield the numbers of a JSON file, at any depth."""
-    rest = [tree]
-    for value in rest:  # which grows meanwhile
-        if isinstance(value, _Number):
-            yield value
-        elif isinstance(value, dict):
-            rest += value.values()
-        elif isinstance(value, list):
-            rest += value
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and looks_like_reference(value)
+
+
+def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
+    """Return what is at a path, with `change(leaf, its path)` in place of each leaf, also in lists."""
+    if isinstance(found, dict):
+        return {key: _map_leaves(value, (*path, key), change) for key, value in found.items()}
+    if isinstance(found, list):
+        return [_map_leaves(value, (*path, str(n)), change) for n, value in enumerate(found)]
+    return change(found, path)
 
 
 def _set_member(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -15167,7 +15167,7 @@ def test_config_keeps_order_and_indent(config):
     config.set("log.level", "naïve")
     config.set("z.b", None)
     assert config.delete("café") and not config.delete("café") and not config.delete("a.b")
-    text = '\ufeff{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}'
+    text = '{\n\t"z": {\n\t\t"b": null\n\t},\n\t"log": {\n\t\t"level": "naïve"\n\t}\n}'
     assert file.read_bytes().decode() == text.replace("\n", "\r\n")
     ps.SecretConfig("fresh.json").set("a.b", 1)
     assert Path("fresh.json").read_text() == '{\n  "a": {\n    "b": 1\n  }\n}\n'
@@ -15187,8 +15187,6 @@ def test_config_writes_no_file_in_which_another_number_would_change(config, numb
     )
     assert refusal(config.set, "a", 1).startswith(refused)
     assert refusal(config.delete, "e").startswith(refused) and file.read_text() == before
-    config.set("x", 0.5)
-    assert file.read_text() == '{"e": {}, "x": 0.5}\n'
     file.write_text(before := '{"x": 1e999}')
     assert "would hold what JSON can't" in refusal(config.set, "a", 1) and file.read_text() == before
 
