@@ -8580,7 +8580,7 @@ class SecretConfig:
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what is at a path, or ABSENT, with variables in place of leaves; see `get` for the secrets."""
+        """Return what is at a path, or ABSENT, with variables in place of leaves, and secrets if wanted."""
         found = _look_up(self._tree(), path, self.path)
         if not use_secret:
             return _map_leaves(found, path, self._setting)
@@ -10794,45 +10794,72 @@ def environment_with_secrets(
     `keep_variables`, values that take secrets in get them from our variables first.
     """
     store.check_exists()
-    manager = manager or default_manager
-    snapshot = Snapshot(manager, stages=True)
-    single, several = _read_several(snapshot.view(store), names)
     if not names:
         check_not_moved(store)
+    manager = manager or default_manager
+    snapshot = Snapshot(manager, stages=True)
+    single, as_they_are = _read_several(snapshot.view(store), names)
     secrets = _names_by_variable(snapshot.load(store, *single) if single or not names else ())
-    plain = _plain_variables(snapshot.view(store), secrets, set(map(variable_name, names)))
-    # From the weakest source to the strongest; no setting has the name of a variable.
+    literal = _literal_variables(snapshot.view(store), secrets, set(map(variable_name, names)))
+    # What may hold references, from the weakest source to the strongest: our variables, settings of the
+    # dotenv file (none of which has the name of a variable), and the secrets.
     texts = child_environment()
     if not names:
         texts.update(store.plain_settings())
     texts.update({variable: REFERENCE_PREFIX + name for variable, name in secrets.items()})
-    environment = dict(plain)
-    masked = {variable: {text, text[len(REFERENCE_PREFIX) :]} for variable, text in plain.items()}
-    missing: list[NotFound] = []
-    snapshot.collect((text, store) for variable, text in texts.items() if variable not in plain)
-    for variable, text in texts.items():
-        if variable in plain:
-            continue
-        where = "the command line" if variable in secrets else variable
-        resolver = Resolver(snapshot, missing, _KEPT_ESCAPE)
-        environment[variable] = resolver.text(text, store, where)
-        masked[variable] = values_to_mask(resolver)
-    raise_missing(missing)
+    for variable in literal:
+        del texts[variable]
+    found = _Environment()
+    found.add_resolved(texts, store, secrets, snapshot)
     if not names:
-        for variable in filter(partial(_is_from_file, store), secrets):
-            del environment[variable]  # masked, but passed on as NAME_FILE only
-        known = {**environment, **(os.environ if keep_variables else {})}
+        found.leave_out(filter(partial(_is_from_file, store), secrets))  # passed on as NAME_FILE only
+        known = {**literal, **found.texts, **(os.environ if keep_variables else {})}
         for variable, text in composed_values(store, manager, known).items():
-            environment[variable] = text
-            masked[variable] = _in_both_forms({text})
-    for name, value in several.items():
-        masked[variable_name(name)] = {value, *filter(maskable, store.credentials())}
-        if not base_of_stage(name):  # which are only masked
-            environment[variable_name(name)] = value
-    for variable, text in environment.items():
-        if variable not in plain:
-            environment[variable] = _passable(text, variable)
-    return environment, masked
+            found.add(variable, text, _in_both_forms({text}))
+    for name, value in as_they_are.items():
+        passed = None if base_of_stage(name) else value  # a stage is only masked
+        found.add(variable_name(name), passed, {value, *filter(maskable, store.credentials())})
+    environment = found.passable()
+    for variable, text in literal.items():
+        environment[variable] = text
+        found.masked[variable] = {text, text[len(REFERENCE_PREFIX) :]}
+    return environment, found.masked
+
+
+class _Environment:
+    """The variables of a command while they are put together: what is added later wins."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}  # by variable, with _KEPT_ESCAPE for escapes
+        self.masked: dict[str, set[str]] = {}  # by variable, also those that are left out
+
+    def add(self, variable: str, text: str | None, masked: set[str]) -> None:
+        """Set a variable, unless its text is None, and what to mask for it."""
+        if text is not None:
+            self.texts[variable] = text
+        self.masked[variable] = masked
+
+    def add_resolved(
+        self, texts: Mapping[str, str], store: Store, secrets: Container[str], snapshot: Snapshot
+    ) -> None:
+        """Add these texts of the store, resolved; NotFound names all references that lead nowhere."""
+        missing: list[NotFound] = []
+        snapshot.collect((text, store) for text in texts.values())
+        for variable, text in texts.items():
+            where = "the command line" if variable in secrets else variable
+            resolver = Resolver(snapshot, missing, _KEPT_ESCAPE)
+            resolved = resolver.text(text, store, where)
+            self.add(variable, resolved, values_to_mask(resolver))
+        raise_missing(missing)
+
+    def leave_out(self, variables: Iterable[str]) -> None:
+        """Mask these variables' values, and don't pass them on."""
+        for variable in variables:
+            del self.texts[variable]
+
+    def passable(self) -> dict[str, str]:
+        """Return the texts as a command gets them; BadValue for one that it wouldn't get as it is."""
+        return {variable: _passable(text, variable) for variable, text in self.texts.items()}
 
 
 def check_not_moved(store: Store) -> None:
@@ -10869,7 +10896,7 @@ def _names_by_variable(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _plain_variables(store: Store, secrets: Container[str], asked: Container[str]) -> dict[str, str]:
+def _literal_variables(store: Store, secrets: Container[str], asked: Container[str]) -> dict[str, str]:
     """Return the variables, other than those asked for, that begin like a reference and name no secret.
 
     One may hold the login of a user called `secret`, so it is passed on as it is, unless the store holds a
