@@ -17296,8 +17296,9 @@ def cmd_inject(args: Namespace) -> int:
 
     ${secret://vault/app/db#password} names a backend; $${secret: stands for
     itself. In JSON, YAML, TOML, XML, .env, shell scripts and Java's properties,
-    values are escaped, and a reference without quotes becomes a quoted text. If a
-    secret is missing, or can't be written in its place, nothing is written.
+    values are escaped, and a reference without quotes becomes a quoted text; on
+    stdin, a template is none of these without --escape. If a secret is missing, or
+    can't be written in its place, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
     where = "stdin" if args.file == "-" else args.file
