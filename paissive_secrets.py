@@ -6749,7 +6749,10 @@ class Lease:
         self.renew_at = time.monotonic() + max(1.0, pause)
 
     def extend(self, about: Json) -> bool:
-        """Start again if the lease was renewed for over half of its time: otherwise it nears its end."""
+        """Start again if it was renewed for over half of its time; return whether it was.
+
+        Otherwise it is gone, or nears its maximum.
+        """
         longer = json_number(about.get("lease_duration"))
         renewed = longer > self.seconds / 2
         if renewed:
@@ -6795,7 +6798,9 @@ class Session:
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
         self._lease = Lease()  # the token's
-        self._is_looked_up = True  # whether that is known of a token that another program made
+        self._is_looked_up = (
+            True  # whether that lease is known; not at first if another program made the token
+        )
         self._refusal = _Refusal()  # of a login, or of the command for a token
         self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
         self._closed = False  # for good: `close` sets it
@@ -17069,12 +17074,15 @@ def cmd_run(args: Namespace) -> int:
     """
     if not args.command_line:
         raise _no_command()
-    environment, values = environment_with_secrets(args.store(), args.names, args.manager)
+    store = args.store()
+    environment, values = environment_with_secrets(store, args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
+    settings = {}
     if not args.names:
         _say_what_is_above(environment)
-    _say_what_differs(args.store(), environment, {} if args.names else args.store().plain_settings())
+        settings = store.plain_settings()
+    _say_what_differs(store, environment, settings)
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
