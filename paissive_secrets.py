@@ -11814,6 +11814,9 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
     rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\r\n]|->\w| [+?]\s)"
     rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
 )
+_TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cases
+    rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
+)
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(
     rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no)[,;]*\Z"
@@ -11833,6 +11836,7 @@ _BARE_VALUES = {
     "scalar": lazily(rb"[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))|[^\n]{300}"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"(?!:)[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "said": lazily(rb"[^\s\"'`<>\\]{1,299}?(?=[.,;:?)]{0,2}(?:[\s\"'`<>\\]|\Z))"),  # the password is …
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
@@ -12010,7 +12014,11 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and bare.lower() in (b"", b"is", b"|") and _is_prose(name, before, value, ending):
+    if (
+        not quote
+        and bare.lower() in (b"", b"is", b"|")
+        and _is_prose(name, bare.lower(), before, value, ending)
+    ):
         return None
     if bare == b"|" and before[:1] != b"|":  # not in a table
         return None
@@ -12062,12 +12070,14 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     is_mention = not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")  # of `--password`
     if is_mention or _CALL.match(window, start):
         return None
-    return _BARE_VALUES["word"].match(window, start)
+    return _BARE_VALUES["said" if bare.lower() == b"is" else "word"].match(window, start)
 
 
-def _is_prose(name: bytes, before: bytes, value: bytes, ending: str) -> bool:
-    """Return whether a space between a name and a word, as in `the password works`, assigns nothing."""
+def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
+    """Return whether a space, `is` or a bar between a name and a word assigns nothing: the password works."""
     if name[:1] == b"-" and b"$" not in name:
+        return False
+    if separator == b"is" and _TYPED.match(value):  # the password is hunter2!x
         return False
     # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
     is_command = name.lower() == b"by" or _SETTING.search(before[-20:]) or (ending == "line" and not before)

@@ -30174,6 +30174,145 @@ def test_a_hook_of_a_coding_agent_blocks_what_holds_a_secret(say):
         assert (code, token() in said) == (status, False)
 
 
+# Lines of transcripts, and what hooks get, by the agents' documentation; {v} is a value, {t} a token.
+AGENTS = {
+    "what Claude Code keeps": [
+        {"type": "user", "message": {"role": "user", "content": "The db password is {v}, please deploy"}},
+        {
+            "message": {
+                "content": [{"type": "thinking", "thinking": "The user gave me the password: {v}\nI use it"}]
+            }
+        },
+        {
+            "message": {
+                "content": [{"type": "tool_use", "input": {"command": "export PGPASSWORD='{v}'\npsql"}}]
+            }
+        },
+        {
+            "message": {
+                "content": [{"type": "tool_result", "content": "API_TOKEN={t}\nDB_PASSWORD={v}\nDEBUG=1"}]
+            }
+        },
+        {
+            "toolUseResult": {
+                "stdout": "API_TOKEN={t}\nDB_PASSWORD={v}\nDEBUG=1",
+                "stderr": "",
+                "interrupted": False,
+            }
+        },
+        {
+            "message": {
+                "content": [{"content": "     1\u2192# a\n     2\u2192DB_PASSWORD={v}\n     3\u2192A=1\n"}]
+            }
+        },
+        {
+            "message": {
+                "content": [
+                    {"content": [{"type": "text", "text": "     2\tsmtp:\n     3\t  password: {v}\n"}]}
+                ]
+            }
+        },
+        {
+            "toolUseResult": {
+                "structuredPatch": [{"lines": [" import os", '+PASSWORD = "{v}"', "-TOKEN = '{t}'"]}]
+            }
+        },
+        {
+            "toolUseResult": {
+                "originalFile": "import os\nMAIL_PASSWORD = '{v}'\n",
+                "newString": 'PASSWORD = "{v}"',
+            }
+        },
+        {"message": {"content": [{"content": json.dumps({"db": {"password": "{v}"}, "n": "a\nb"})}]}},
+        {"message": {"content": [{"text": "| User | Password |\n|---|---|\n| ada | {v} |\n"}]}},
+        {
+            "type": "queue-operation",
+            "operation": "enqueue",
+            "content": "curl -u admin:{v} https://x.local/api",
+        },
+    ],
+    "what Codex keeps": [
+        {
+            "payload": {
+                "role": "user",
+                "content": [{"type": "input_text", "text": "set DB_PASSWORD={v} and go"}],
+            }
+        },
+        {
+            "payload": {
+                "name": "shell",
+                "arguments": json.dumps({"command": ["bash", "-lc", "PGPASSWORD='{v}'\nls"]}),
+            }
+        },
+        {
+            "payload": {
+                "output": json.dumps(
+                    {"output": 'TOKEN={t}\nMAIL_PASSWORD="{v}"\n', "metadata": {"exit_code": 0}}
+                )
+            }
+        },
+        {
+            "payload": {
+                "type": "exec_command_end",
+                "stdout": "A={t}\nDB_PASSWORD={v}\n",
+                "aggregated_output": "A={t}",
+            }
+        },
+        {"payload": {"input": "*** Begin Patch\n*** Add File: .env\n+DB_PASSWORD={v}\n-SMTP_PASS={v}\n"}},
+        {"payload": {"summary": [{"text": "**Using password**\n\nThe password is `{v}`"}]}},
+        {"session_id": "019ad40c-81f1-7742-a72c-309a06f8f860", "ts": 1764494465, "text": "my api key is {t}"},
+    ],
+    "what Cursor keeps": [
+        {
+            "role": "user",
+            "message": {"content": [{"text": "<user_query>\nuse DB_PASSWORD={v}\n</user_query>"}]},
+        },
+        {
+            "role": "assistant",
+            "message": {"content": [{"name": "Shell", "input": {"command": "PGPASSWORD={v} psql"}}]},
+        },
+    ],
+    "what Claude Code passes to a hook": [
+        {"hook_event_name": "UserPromptSubmit", "prompt": "the db password is {v}"},
+        {"hook_event_name": "UserPromptSubmit", "prompt": "Password:\n{v}"},
+        {
+            "hook_event_name": "PreToolUse",
+            "tool_name": "Bash",
+            "tool_input": {"command": "mysql -u me -p{v} shop"},
+        },
+        {"tool_name": "Write", "tool_input": {"file_path": "/a/.env", "content": "A=1\nDB_PASSWORD={v}\n"}},
+        {"tool_name": "Edit", "tool_input": {"old_string": "", "new_string": 'password = "{v}"'}},
+        {
+            "hook_event_name": "PostToolUse",
+            "tool_response": {"stdout": "A=1\nDB_PASSWORD={v}\n", "stderr": ""},
+        },
+        {
+            "tool_response": {
+                "file": {"filePath": "x.yml", "content": "db:\n  password: {v}\n", "numLines": 2}
+            }
+        },
+        {"tool_response": [{"type": "text", "text": json.dumps({"password": "{v}", "a": "x\ny"})}]},
+    ],
+    "what Cursor passes to a hook": [
+        {"hook_event_name": "beforeSubmitPrompt", "prompt": "use DB_PASSWORD={v}", "attachments": []},
+        {"hook_event_name": "beforeShellExecution", "command": "export PGPASSWORD='{v}'; psql", "cwd": "/x"},
+        {
+            "hook_event_name": "afterFileEdit",
+            "edits": [{"old_string": "a", "new_string": "PASSWORD = '{v}'"}],
+        },
+        {"hook_event_name": "beforeReadFile", "file_path": "/a/.env", "content": "DB_PASSWORD={v}\nA=1\n"},
+    ],
+}
+
+
+@pytest.mark.parametrize("lines", AGENTS.values(), ids=AGENTS)
+def test_secrets_are_found_and_masked_wherever_an_agent_writes_them(lines):
+    for line in map(json.dumps, lines):
+        said = line.replace("{v}", "k3Xw9v" + "Q2!zR").replace("{t}", token())
+        masked = b"".join(ps.mask_found([said.encode()], "-", ("medium", "high"))).decode()
+        assert json.loads(masked) == json.loads(line.replace("{v}", "***").replace("{t}", "***"))
+
+
 def test_transcripts_of_a_coding_agent_are_searched_and_masked_as_readme_says(folder, say, monkeypatch):
     assert "audit --known ~/.claude/projects\n" in README
     assert "redact --in-place --confidence medium ~/.claude/projects/*/*.jsonl\n" in README
