@@ -11757,7 +11757,7 @@ _ASSIGNMENT = rb"""(?x)
        (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
        (?![ \t\r\n]  # or it closes a string
          |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
-      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|\|(?=\ )|(?<=\ )[iI][sS](?=\ )
+      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|(?<=\ )[iI][sS](?=\ )
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?=(?P<bold>(?:\*\*)?))(?P=bold)(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
@@ -12014,13 +12014,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if (
-        not quote
-        and bare.lower() in (b"", b"is", b"|")
-        and _is_prose(name, bare.lower(), before, value, ending)
-    ):
-        return None
-    if bare == b"|" and before[:1] != b"|":  # not in a table
+    if not quote and _is_prose(name, bare.lower(), before, value, ending):
         return None
     if _NULL.match(value):
         return None
@@ -12074,7 +12068,9 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
-    """Return whether a space, `is` or a bar between a name and a word assigns nothing: the password works."""
+    """Return whether a space or `is` between a name and a word assigns nothing: the password works."""
+    if separator not in (b"", b"is"):
+        return False
     if name[:1] == b"-" and b"$" not in name:
         return False
     if separator == b"is" and _TYPED.match(value):  # the password is hunter2!x
@@ -13516,6 +13512,7 @@ _VALUE_BELOW = lazily(  # alone on its line, which may be in a list, a quotation
     rb"(?P<value>[^\s`\"'][^\s`]{2,298}[^\s`\"':,*])(?P=quote)(?:\*\*|__)?[ \t]{0,9}(?:\r?\n|\Z)"
 )
 _TABLE_RULE = lazily(rb"(?m)^[ \t]{0,8}(?=[^\n]{0,400}[|+])[|+:=-][|+:= -]{2,400}\r?$")
+_TABLE_ROW = lazily(rb"(?m)^[ \t]{0,8}\|")
 _CELL = lazily(rb"[^|\n]+")
 _CELL_TEXT = lazily(rb"[ \t]*[`*_]{0,3}([^\s`*_](?:[^`]{0,298}[^\s`*_])?)[`*_]{0,3}[ \t\r]*\Z")
 _MIN_CELL = 4  # bytes of a value in a table
@@ -13559,18 +13556,23 @@ def _named_value(
 
 
 def _values_in_tables(text: bytes) -> Iterator[Candidate]:
+    """Yield the cells beside labels, in rows that begin with a bar, and those below headers."""
+    for row in _TABLE_ROW.finditer(text):
+        cells = _cells(text, row.start())
+        if len(cells) > 1:
+            yield from _named_cell(text, cells[0], cells[1])
     done = 0  # where the rows of the last table end
     for rule in _TABLE_RULE.finditer(text):
         header = text.rfind(b"\n", 0, max(0, rule.start() - 1)) + 1
         # A grid has a rule below each row, and one above its header.
         if rule.start() < done or b"|" not in text[header : rule.start()]:
             continue
-        labels = [text[slice(*cell)] for cell in _cells(text, header)]
+        labels = _cells(text, header)
         done = rule.end()
         while text[done + 1 : done + 2] == b"+" or b"|" in rest_of_line(text, done + 1):
-            cells = _cells(text, done + 1)
+            for label, cell in zip(labels, _cells(text, done + 1)):
+                yield from _named_cell(text, label, cell)
             done = find_or_end(text, b"\n", done + 1, len(text))
-            yield from _values_in_row(text, labels, cells)
 
 
 def _cells(text: bytes, start: int) -> list[tuple[int, int]]:
@@ -13580,15 +13582,12 @@ def _cells(text: bytes, start: int) -> list[tuple[int, int]]:
     return [cell.span(1) for cell in cells if cell]
 
 
-def _values_in_row(text: bytes, labels: Sequence[bytes], cells: list[tuple[int, int]]) -> Iterator[Candidate]:
-    """Yield the cells below a secret's name and, if the row begins with one, the cell behind it."""
-    named = list(zip(labels, cells))
-    if len(cells) > 1:
-        named.append((text[slice(*cells[0])], cells[1]))
-    for label, place in named:
-        value = text[slice(*place)]
-        if len(value) >= _MIN_CELL and len(value.split()) == 1 and _LABEL.match(label):
-            yield from _named_value(text, label, place, "`", "docs")
+def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Iterator[Candidate]:
+    """Yield what a cell holds, if it is one word and its label or header is a secret's name."""
+    if cell[1] - cell[0] >= _MIN_CELL and len(text[slice(*cell)].split()) == 1:
+        named = _LABEL.match(text, *label)
+        if named:
+            yield from _named_value(text, named[1], cell, "`", "docs")
 
 
 # --- URLs ---

@@ -20927,9 +20927,9 @@ a.sh [ "$TOKE·N" = §k3Xw ]
 a.php $pas·sword = "«§»";
 a.ps1 $pas·sword = "«§»"
 a.ps1 $pas·sword = §
-a.md | pas·sword | summer-rain |
+a.md | pas·sword | «summer-rain» |
 a.md | pas·sword | «§-§7» |
-a.md | a | pas·sword | «§-§7» |
+a.md | a | pas·sword | §-§7 |
 a.md the pas·sword is summer-rain
 a.md the pas·sword is «§-§7»
 a.md the pas·sword IS summer-rain
@@ -21510,7 +21510,7 @@ a.md $pas·sword=«§»
 a.txt if "$pas·sword" = "«§»"
 a.yml pas·sword: |¶  «a b: c7»¶
 a.md pas·sword: |¶  «a b c7»¶
-a.md the pas·sword is §-k3Xw9
+a.md the pas·sword is «§-k3Xw9»
 a.md the pas·sword is «§-k3Xw9x7»
 a.md pas·sword = Get-Secre·t name7
 a.md pas·sword = Read-Host name7
@@ -21808,7 +21808,7 @@ a.py pass·word ! "§"
 a.sh set pass·word⇥"«§»"
 a.sh set pass·word⇥§
 a.py pass·word = "¶§"
-a.md | pass·word |§-§7 |
+a.md | pass·word |«§-§7» |
 a.md the pass·word «is§-§§»
 a.md the pass·wordis §-§§
 a.xml <pass·word>⋯⋯«§»</pass·word>
