@@ -5801,6 +5801,18 @@ def _parse_count(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
+def _parse_flag(text: str) -> bool | None:
+    return _FLAGS.get(text.lower())
+
+
+def _parse_login(text: str) -> str | None:
+    return text if text in VAULT_LOGINS else None
+
+
+def _parse_ascii(text: str) -> str | None:
+    return text if text.isascii() else None
+
+
 def _parse_timeout(text: str) -> float | None:
     """Return seconds; None if it isn't a duration."""
     # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
@@ -5819,64 +5831,48 @@ UNPRINTABLE_HINT = "look for a space or a line break at its end"
 class _Setting(NamedTuple):
     """A setting of a store: the first of its variables that is set counts, even if it is empty."""
 
-    variables: tuple[str, ...]
     default: str = ""
     parse: Callable[[str], object] = str  # returns None for what isn't valid
     hint: str = UNPRINTABLE_HINT
+    other_name: str = ""  # of its variable, which comes second
     has_lines: bool = False  # whether the text may have several
 
 
-def _of_vault(*names: str) -> tuple[str, ...]:
-    """Return the variables of the `bao` and `vault` commands; `names` in the order of precedence."""
-    return tuple(brand + name for name in names for brand in ("BAO_", "VAULT_"))
-
-
-def _own(name: str) -> tuple[str, ...]:
-    """Return the one variable of a setting that those commands don't have."""
-    return (login_variable(name),)
-
-
-_VAULT_SETTINGS = {
-    "addr": _Setting(_of_vault("ADDR"), "https://127.0.0.1:8200", _parse_address, _ADDRESS),
-    "agent_addr": _Setting(_of_vault("AGENT_ADDR"), "", _parse_address, _ADDRESS),
-    "namespace": _Setting(_of_vault("NAMESPACE"), "", parse_header),
-    "token": _Setting(_of_vault("TOKEN"), "", parse_header),
-    "token_path": _Setting(_of_vault("TOKEN_PATH"), "~/.vault-token", os.path.expanduser),
-    "cacert": _Setting(_of_vault("CACERT")),
-    "cacert_bytes": _Setting(  # `cacert` takes precedence
-        _of_vault("CACERT_BYTES"),
-        "",
-        lambda text: text if text.isascii() else None,
-        "it takes certificates in PEM",
-        has_lines=True,
-    ),
-    "capath": _Setting(_of_vault("CAPATH")),
-    "client_cert": _Setting(_of_vault("CLIENT_CERT")),
-    "client_key": _Setting(_of_vault("CLIENT_KEY")),
-    "tls_server_name": _Setting(_of_vault("TLS_SERVER_NAME")),
-    "skip_verify": _Setting(
-        _of_vault("SKIP_VERIFY"),
-        "false",
-        lambda text: _FLAGS.get(text.lower()),
-        f"use one of: {', '.join(_FLAGS)}",
-    ),
-    "client_timeout": _Setting(
-        _of_vault("CLIENT_TIMEOUT"), "60", _parse_timeout, "use seconds, or a duration such as 1m30s"
-    ),
-    "max_retries": _Setting(_of_vault("MAX_RETRIES"), "2", _parse_count, "use 0 or more"),
-    "proxy_addr": _Setting(_of_vault("PROXY_ADDR", "HTTP_PROXY")),
-    "token_command": _Setting(_own("token_command")),
-    "mount": _Setting(_own("mount"), "secret", _parse_folder, _FOLDER),
-    "prefix": _Setting(_own("prefix"), "", _parse_folder, _FOLDER),
-    "hosts": _Setting(_own("hosts")),
-    "login": _Setting(
-        _own("login"),
-        "token",
-        lambda text: text if text in VAULT_LOGINS else None,
-        f"use one of: {', '.join(VAULT_LOGINS)}",
-    ),
-    "login_mount": _Setting(_own("login_mount"), "", _parse_folder, _FOLDER),
+# Those of the `vault` and `bao` commands: a setting's variables are BAO_X and VAULT_X.
+_SHARED_SETTINGS = {
+    "addr": _Setting("https://127.0.0.1:8200", _parse_address, _ADDRESS),
+    "agent_addr": _Setting("", _parse_address, _ADDRESS),
+    "namespace": _Setting("", parse_header),
+    "token": _Setting("", parse_header),
+    "token_path": _Setting("~/.vault-token", os.path.expanduser),
+    "cacert": _Setting(),
+    "cacert_bytes": _Setting("", _parse_ascii, "it takes certificates in PEM", has_lines=True),
+    "capath": _Setting(),
+    "client_cert": _Setting(),
+    "client_key": _Setting(),
+    "tls_server_name": _Setting(),
+    "skip_verify": _Setting("false", _parse_flag, f"use one of: {', '.join(_FLAGS)}"),
+    "client_timeout": _Setting("60", _parse_timeout, "use seconds, or a duration such as 1m30s"),
+    "max_retries": _Setting("2", _parse_count, "use 0 or more"),
+    "proxy_addr": _Setting(other_name="HTTP_PROXY"),
 }
+# Our own, beside those of logins, which Names has: PAISSIVE_VAULT_X.
+_OWN_SETTINGS = {
+    "token_command": _Setting(),
+    "mount": _Setting("secret", _parse_folder, _FOLDER),
+    "prefix": _Setting("", _parse_folder, _FOLDER),
+    "hosts": _Setting(),
+    "login": _Setting("token", _parse_login, f"use one of: {', '.join(VAULT_LOGINS)}"),
+    "login_mount": _Setting("", _parse_folder, _FOLDER),
+}
+
+
+def _setting_variables(name: str) -> list[str]:
+    """Return the variables of a setting, in the order of precedence."""
+    if name not in _SHARED_SETTINGS:
+        return [login_variable(name)]
+    names = filter(None, [name.upper(), _SHARED_SETTINGS[name].other_name])
+    return [brand + each for each in names for brand in ("BAO_", "VAULT_")]
 
 
 class VaultSettings(SimpleNamespace):
@@ -5887,7 +5883,7 @@ class VaultSettings(SimpleNamespace):
     def __init__(self, keywords: Mapping[str, object]) -> None:
         """Read the settings from keywords or, where one is absent or None, from its variable."""
         logins = chain.from_iterable(login.settings() for login in VAULT_LOGINS.values())
-        settings = {**_VAULT_SETTINGS, **{name: _Setting(_own(name)) for name in logins}}
+        settings = {**_SHARED_SETTINGS, **_OWN_SETTINGS, **dict.fromkeys(logins, _Setting())}
         unknown = keywords.keys() - settings.keys()
         if unknown:
             raise TypeError(f"no keyword {min(unknown)}; there are {', '.join(settings)}")
@@ -5903,7 +5899,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
     """Return a setting from its keyword's value or, if that is None, from a variable; raise BadValue."""
     source = name
     if value is None:
-        source = next(filter(os.environ.__contains__, row.variables), "")
+        source = next(filter(os.environ.__contains__, _setting_variables(name)), "")
         value = os.environ.get(source, "")
     text = str(value) or row.default
     parsed = row.parse(text) if text else ""
@@ -6826,13 +6822,12 @@ class Session:
         fresh: bool = False,
     ) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
-        if self._closed:
-            raise _closed_error()
+        self._check_open()
         call = partial(self.transport.call, method, path, body, idempotent=idempotent, fresh=fresh)
         if self.held is None:
             self.token()  # which has a time of its own
-        deadline = self.transport.new_deadline()
-        token = self.token(deadline)
+        deadline = self.transport.new_deadline()  # of this request, and of a renewal before it
+        token = self.token()
         response = call(token=token, deadline=deadline)
         # By a policy, or for an unknown token; in both cases, it wasn't carried out.
         if response.status != 403:
@@ -6846,14 +6841,16 @@ class Session:
             raise
         return call(token=self.token(), outcome=response.outcome)
 
-    def token(self, deadline: float | None = None) -> str:
+    def token(self) -> str:
         """Return the token; the first caller logs in, the first one once it is due renews it."""
-        if self.held is None or self._lease.is_due():
-            with self._lock:
-                if self.held is None:
-                    self._log_in()
-                elif self._lease.is_due():
-                    self._try_to_renew(self.held, deadline)
+        if self.held is not None and not self._lease.is_due():
+            return self.held
+        with self._lock:
+            if self.held is None:
+                self._log_in()
+            elif self._lease.is_due():
+                with suppress(SecretsError):  # it is good for another third of its lease
+                    self._renew_token(self.held)
         return self.held or ""
 
     def renew(self) -> float:
@@ -6885,13 +6882,14 @@ class Session:
     def add_lease(self, path: str, lease: Lease) -> None:
         """Take on the lease of a dynamic secret."""
         self.leases[path] = lease
-        self._revoke_if_closed()
+        self._check_open()
 
-    def _revoke_if_closed(self) -> None:
-        """Revoke what came too late for `close`, and raise an error."""
+    def _check_open(self) -> None:
+        """Raise an error after `close`, and revoke what came too late for it."""
         if self._closed:
             self._revoke()
-            raise _closed_error()
+            hint = "open another, and close it when nothing uses it any more"
+            raise Unavailable("the store was closed", hint=hint)
 
     def _revoke(self) -> None:
         """Revoke all leases and our own login; raise an error if that fails."""
@@ -6946,22 +6944,17 @@ class Session:
         self._lease = Lease(seconds)
         if token and not self._is_looked_up:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
-        self._revoke_if_closed()
+        self._check_open()
 
-    def _try_to_renew(self, token: str, deadline: float | None) -> None:
-        """Renew the token, and let no error end the request that it is for."""
-        with suppress(SecretsError):  # it is good for another third of its lease
-            self._renew_token(token, deadline)
-
-    def _renew_token(self, token: str, deadline: float | None = None) -> None:
+    def _renew_token(self, token: str) -> None:
         """Renew the token, whose lease is first looked up if it isn't known; raise an error if that fails."""
         self._lease.put_off()
         if not self._is_looked_up:
-            self._look_up(token, deadline)
+            self._look_up(token)
             if not self._lease.is_due():
                 return
         path = "auth/token/renew-self"
-        response = self.transport.call("POST", path, {}, token=token, deadline=deadline)
+        response = self.transport.call("POST", path, {}, token=token)
         if self._lease.extend(child_object(response.body, "auth")):
             return
         if self._logs_in():
@@ -6969,10 +6962,10 @@ class Session:
         elif response.status != 200:
             raise vault_error(response, "update", path)
 
-    def _look_up(self, token: str, deadline: float | None) -> None:
+    def _look_up(self, token: str) -> None:
         """Ask how long a token lasts, and how much of that is over."""
         path = "auth/token/lookup-self"
-        about = self.transport.call("GET", path, token=token, deadline=deadline)
+        about = self.transport.call("GET", path, token=token)
         if about.is_temporary:
             raise vault_error(about, "read", path)
         self._is_looked_up = True
@@ -7065,13 +7058,6 @@ class Session:
             if value:
                 found["VAULT_" + name.upper()] = "true" if value is True else value
         return found
-
-
-def _closed_error() -> Unavailable:
-    """Return the error for a call after `close`."""
-    return Unavailable(
-        "the store was closed", hint="open another, and close it when nothing uses it any more"
-    )
 
 
 def _check_token(token: str) -> str:

@@ -10339,7 +10339,8 @@ def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(monkeyp
 
 
 def test_no_dotenv_file_supplies_a_setting_of_vault():
-    variables = {variable for row in ps._VAULT_SETTINGS.values() for variable in row.variables}
+    names = [*ps._SHARED_SETTINGS, *ps._OWN_SETTINGS]
+    variables = {variable for name in names for variable in ps._setting_variables(name)}
     variables |= {ps.login_variable(name) for row in ps.VAULT_LOGINS.values() for name in row.settings()}
     assert [variable for variable in variables if not ps.is_store_setting(variable)] == []
 
