@@ -4610,7 +4610,8 @@ class FileStore(Store):
         A warning names each.
         """
         found = {}
-        self._check_opens()
+        if next(self.names(), ""):
+            self._keys()  # raises what keeps all of it closed
         for name in self.names():
             try:
                 found[name] = self.get(name)
@@ -4621,11 +4622,6 @@ class FileStore(Store):
             except SecretsError as error:
                 warn_once(f"left out: {error}")
         return found
-
-    def _check_opens(self) -> None:
-        """Raise what keeps the store closed, if it has anything in it: not about one of its secrets."""
-        if next(self.names(), ""):
-            self._keys()
 
     def last_set(self, name: str) -> str:
         return str(self._load(name).get("updated", "")).rstrip("Z")
@@ -4812,10 +4808,14 @@ class FileStore(Store):
 
     def _keys_to_write(self) -> _Keys:
         """Return the identities, if this store may be written to, by this version and by this user."""
-        access = self._access()
-        self._check_confirmed(access)
-        self._check_version(access.keys)
-        return access.keys
+
+        def check() -> _Keys:
+            access = self._access()
+            self._check_confirmed(access)
+            self._check_version(access.keys)
+            return access.keys
+
+        return self._settled(check)
 
     def _check_confirmed(self, access: _Access) -> None:
         """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
@@ -4850,13 +4850,16 @@ class FileStore(Store):
         return found
 
     def _access_in_use(self) -> _Access:
-        """Return what opens the store, if it opens what is in it."""
+        """Return what opens the store, if it opens what is in it; say which store it is if nobody knows."""
         access = self._try_files(self._find_access())
         if access.failing > access.opened:
             raise self._not_in_use_error(access)
         if access.known.how:
             self._check_history(access)
-        self._warn_if_unknown(access)
+        elif access.how != "password":  # which only this store's owner and members have
+            found = access.keys.fingerprint()
+            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
+            warn_once(f"{self.folder} was never confirmed here; {hint}")
         return access
 
     def _settled(self, act: Callable[[], T]) -> T:
@@ -5055,23 +5058,14 @@ class FileStore(Store):
             hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
             raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
-    def _warn_if_unknown(self, access: _Access) -> None:
-        """Say which store this is if nobody has confirmed it, and no password shows it."""
-        if access.how != "password" and not access.known.how:
-            found = access.keys.fingerprint()
-            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
-            warn_once(f"{self.folder} was never confirmed here; {hint}")
-
     def _replaced_error(self, access: _Access, known: KnownStore) -> Unsafe:
         """Return the error about a store that has another fingerprint than the known one."""
         found = access.keys.fingerprint()
         problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
-        brought = self._commit_of(access)
+        advice = f"ask whoever runs rekey here, and if it was meant: status --trust {found}"
         if known.how == "pin":
-            hint = f"{brought}; after a rekey, ask whoever ran it for the new one, and set {PIN} to it"
-        else:
-            hint = f"{brought}; ask whoever runs rekey here, and if it was meant: status --trust {found}"
-        return Unsafe(problem, hint=f"somebody replaced its identity{hint}")
+            advice = f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it"
+        return Unsafe(problem, hint=f"somebody replaced its identity{self._commit_of(access)}; {advice}")
 
     def _check_history(self, access: _Access) -> None:
         """Raise Unsafe if git shows that this identity was replaced by another, and is back.
@@ -5233,7 +5227,7 @@ class FileStore(Store):
             self._check_all_open(access)
             self._check_version(access.keys)
             self._warn_of_stale_members(access.keys)
-            leavers = self._entries_of_member(leaver, access.keys)
+            leavers = self._names_of_leaver(leaver, access.keys)
             if access.keys.older:  # a rekey was killed
                 self._finish_rekey(access.keys, leavers)
             old = access.keys.seal_to
@@ -5259,8 +5253,8 @@ class FileStore(Store):
         # 1. The record has both fingerprints: at no step is this user refused.
         self._record([old.fingerprint(), _fingerprint(new)])
         if os.path.lexists(self._previous_file):
-            # 2. A killed rekey, by somebody who had no time to give its identity to this user, is undone:
-            # every member has the old identity again, and needs that previous.age no more.
+            # 2. Somebody's rekey was killed before this user had its identity, and is undone: every member
+            # has the old identity again, so nobody needs that previous.age.
             self._replace(self._seal_identity(member, old) for member in members)
         # 3. previous.age has the old identity, sealed to the new one, which nobody has yet.
         self._replace([(self._previous_file, seal(old.text(), new.recipient()))])
@@ -5286,10 +5280,10 @@ class FileStore(Store):
             # 7. The leaver has no file any more.
             self._delete_member(name)
         members = self._read_members(keys)
-        # 8. Each member's key opens the new identity. (If not all have it, those who don't open everything.)
+        # 8. Members have the new identity. Until all do, the others go on with the old one, which opens all.
         self._replace(self._seal_identity(member, new) for member in members)
-        # 9. version.age is sealed to the new identity. Before that, nothing else is, so that readers who have
-        # the old one see by this file that they have to look again.
+        # 9. version.age is sealed to the new identity. No secret is before it, so that readers who found the
+        # old identity see by this file that they have to look again.
         self._replace([self._seal_version(new, left)])
         # 10. Secrets and policies are, each file in its old state or in its new one.
         self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
@@ -5304,9 +5298,8 @@ class FileStore(Store):
 
     def _access_to_rekey(self) -> _Access:
         """Return access by the master password or, if there is none, by an identity."""
-        if os.path.lexists(self._identity_file):
-            return self._settled(partial(self._find_access, by_password=True))
-        access = self._access()
+        by_password = os.path.lexists(self._identity_file)
+        access = self._settled(partial(self._find_access, by_password=by_password))
         self._check_confirmed(access)
         return access
 
@@ -5353,7 +5346,7 @@ class FileStore(Store):
         """Return the error about an entry that is sealed to another identity than the store's."""
         return _sealed_to_another_error(self._path(name), f"delete {name}, then set it again")
 
-    def _entries_of_member(self, leaver: str, keys: _Keys) -> list[str]:
+    def _names_of_leaver(self, leaver: str, keys: _Keys) -> list[str]:
         """Return the names under which a member's key is listed, the member's own last: it shows the key."""
         if not leaver:
             return []

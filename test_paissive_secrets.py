@@ -7982,6 +7982,11 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
     assert moments > 1
 
 
+def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files):
+    *_, moments = at_every_step(lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey())
+    assert moments > 5
+
+
 def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, monkeypatch):
     def get():
         assert ps.FileStore().get("DB") == "db-value"
@@ -9273,7 +9278,8 @@ def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_re
         if how == "pinned":
             patched.setenv("PAISSIVE_STORE_FINGERPRINT", put_back.old)
             assert "is back at an identity" in refusal(store.get, "S1")
-        for act in (ps.SecretRotation(store).rotate_due, lambda: store.set("S1", "new")):
+        acts = [ps.SecretRotation(store).rotate_due, lambda: store.set("S1", "new")]
+        for act in acts + [store.rekey] * (how == "by password"):
             assert "is back at an identity" in refusal(act)
     assert not os.path.exists(PWNED)
 
@@ -9298,6 +9304,8 @@ def test_a_member_who_is_told_of_a_rekey_goes_on_and_git_is_asked_once_a_commit(
         store.trust(new)
     asked, ask_git = [], ps._ask_git
     monkeypatch.setattr(ps, "_ask_git", lambda *args, **more: asked.append(args) or ask_git(*args, **more))
+    assert ps.last_commit(str(attacked.folder / "absent")) == ""
+    asked.clear()
     for _ in range(2):
         (attacked.folder / str(len(asked))).touch()
         commit(attacked.folder)
