@@ -6151,7 +6151,7 @@ class Exchange:
 
     def is_leaderless(self) -> bool:
         """Return whether a standby node knows no active one, or only one that it can't reach."""
-        return self.status in _REDIRECTS or self.says("active cluster node not found")
+        return self.status == 307 or self.says("active cluster node not found")
 
     def send(self, url: str) -> None:
         """Make one attempt, which may follow a redirect; a failure is recorded, not raised."""
@@ -6162,13 +6162,13 @@ class Exchange:
         except Exception as error:
             self.status = 0
             self.failure = _explain(error, self.transport.settings)
-            self.is_temporary = (
-                self.failure is not error
-            )  # an error that we raised ourselves would come again
+            # An error that we raised ourselves would come again.
+            self.is_temporary = self.failure is not error
         else:
             self._compare_states()
-            # 501: it isn't implemented, and never will be.
-            again = self.status in (412, 429, *_REDIRECTS) or self.status >= 500
+            # 307: from a standby node that can't reach the active one. Other redirects are for good, as from
+            # http to https, and so is 501: it isn't implemented.
+            again = self.status in (307, 412, 429) or self.status >= 500
             self.is_temporary = again and self.status != 501
         ended = self._how_it_ended()
         if ended != NOT_DONE or self.outcome != UNKNOWN:
@@ -8086,7 +8086,7 @@ class SecretsManager:
         return min((store.renew() for store in self._stores.values()), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close the stores that it opened: Vault revokes leases and logins."""
+        """Close the stores that it opened, for good: Vault revokes leases and logins."""
         for store in self._stores.values():
             store.close(keep_leases=keep_leases)
 

@@ -11005,6 +11005,13 @@ ELECTIONS = [http(b"", 307, "Location: http://127.0.0.1:1/v1/secret/data/a")]
 ELECTIONS += [http_json({"errors": ["local node not active but active cluster node not found"]}, 500)]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 308])
+def test_a_redirect_for_good_is_reported_at_once(stub, status):
+    server = stub(http(b"", status, "Location: https://elsewhere.invalid/v1/secret/data/a"))
+    assert "redirects to another node, where the token must not go" in refusal(server.store().get, "a")
+    assert server.tries() == 1
+
+
 @pytest.mark.parametrize("answer", ELECTIONS)
 def test_an_election_is_waited_for_unless_retries_are_off(stub, answer):
     server = stub(*[answer] * 4, http())
