@@ -9372,21 +9372,26 @@ ESCAPES = {  # what --escape takes
 # === Masking ===
 # Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value has fixed
 # forms: as it is, between quotes, in hex and in base64. Beyond that, any of its characters may be escaped in
-# any style, even twice, so data with escapes is decoded around what may be a value.
+# any style, even twice. So the data is searched in its bare form, without line breaks and backslashes, which
+# finds what JSON and programs quote; and the data is decoded around parts of a value that nothing there
+# escapes.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _LONG = 31  # bytes; in texts this long, words of eight are looked up nearly as rarely as words of four
+_MIN_INDEXED = 7  # bytes; wherever these are, there is a word of four at a multiple of four
+# Texts under so many bytes, and how many of them are searched for one by one: the shortest text of an index
+# decides how often words are looked up for all of them.
+_FEW = ((11, 10), (19, 8), (_LONG, 7))
 _MANY = 100  # texts; beyond this, words of four bytes of long ones match too often by chance
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
-_MAX_REACH = _MAX_GAP + 8 - 2  # bytes, with words of eight
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
-_FORMATS: dict[int, Any] = {1: "B", 4: "I", 8: "Q"}  # by a word's size
+_FORMATS: dict[int, Any] = {4: "I", 8: "Q"}  # by a word's size
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 # Too common to be masked as a part of a value: host names, words, numbers.
 TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
@@ -9408,32 +9413,35 @@ class Encodings:
         for value in filter(maskable, values):
             plain, encoded = _texts_of(value)
             for text in plain:
-                # Where one begins is found by a word.
+                # What begins with line breaks can't be found by its bare form.
                 forms.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
             for text in encoded:
                 for form in _wrappable(text):
                     wrappable.setdefault(form, value)
                 for form in _in_spaced_hex(text):
                     forms.setdefault(form, value)
-                escapable.setdefault(_to_bytes(text), value)
-        self._forms = _Forms(forms, wrappable)
+                escapable.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
+        self._forms = _Forms(forms, wrappable, escapable)
         self._escaped = _Escaped(escapable)
 
-    @cached_property
-    def _normal(self) -> _Normal:
-        return _Normal(self._forms.values, self._escaped.values)
+    def find(self, data: bytes) -> set[_Match]:
+        r"""Return the matches; one that is cut off ends after the data.
 
-    def find(self, data: bytes) -> list[_Match]:
-        """Return the matches, in any order; one that is cut off ends after the data."""
-        if not _may_have_escapes(data):
-            return list(self._forms.find(data))
-        if self._escaped.are_few and not _escapes_letters(data):
-            found = list(self._forms.find(data))
-            texts = Counter(dict.fromkeys(self._escaped.special, 0))
-        else:
-            texts = self._normal.find(data)
-            found = list(self._forms.find_some(data, texts))
-        return found + list(self._escaped.find(data, texts, found))
+        Say that the value is `it"s&secret`, and the data is this line:
+
+            {"it\"s&secret": "it&quot;s&amp;secret it
+
+        Its bare form, without the backslash, has the value at 2. What is there in the data is decoded, and
+        that is the value: a match from 2 to 14. The data has entities, so the value may also be around what
+        these don't stand for, the longest part of which is "secret". Decoding what is around that finds a
+        match from 18 to 38. The last two letters may begin another one: their place, 39, is what `find_cut`
+        returns, and that match is found when more data has come.
+        """
+        bare = _bare(data)
+        found, likely = self._forms.find(data, bare)
+        if _may_have_escapes(data):
+            found.update(self._escaped.find(data, bare, likely))
+        return found
 
     def find_cut(self, data: bytes) -> int:
         """Return where a value that the data cuts off may begin, or the data's end."""
@@ -9502,11 +9510,9 @@ class _Index:
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
-        shortest = min(map(len, texts), default=_LONG)
-        self._size = 8
-        if shortest < _LONG:
-            self._size = 4 if shortest >= MIN_MASKED - 1 else 1  # with many line breaks
-        entries = self._size * len(texts) or 1  # for each word in a gap
+        shortest = min(map(len, texts))
+        self._size = 8 if shortest >= _LONG else 4
+        entries = self._size * len(texts)  # for each word in a gap
         gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
         self._gap = max(gap_words, 1) * self._size
         # {word: the texts that have it, and at which offsets}
@@ -9543,103 +9549,140 @@ class _Index:
 
 
 class _Indexes:
-    """One index or, of many texts, one of long and one of short ones."""
+    """Texts, found in data by one index or, of many texts, by one of long and one of short ones.
 
-    def __init__(self, texts: Collection[bytes]) -> None:
+    Those that are too short or too few for that are searched for one by one.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        indexed = {*texts}
+        self._single = {text for text in indexed if len(text) < _MIN_INDEXED}
+        indexed -= self._single
+        for size, few in _FEW:
+            shorter = {text for text in indexed if len(text) < size}
+            if len(shorter) > few:
+                break
+            self._single |= shorter
+            indexed -= shorter
         long: set[bytes] = set()
-        if len(texts) > _MANY:
-            long.update(text for text in texts if len(text) >= _LONG)
-        self._indexes = [_Index(group) for group in (long, {*texts} - long) if group]
-        self.reach = max((index.reach for index in self._indexes), default=0)
+        if len(indexed) > _MANY:
+            long.update(text for text in indexed if len(text) >= _LONG)
+        self._indexes = [_Index(group) for group in (long, indexed - long) if group]
+        # What begins earlier than this before the end of the data is found even if it is cut off.
+        self.reach = max([0, *(index.reach for index in self._indexes), *map(len, self._single)])
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where a text begins, and the text; some are found twice."""
         for index in self._indexes:
             yield from index.find(data)
+        for text in self._single:
+            for at in _find_all(data, text):
+                yield at, text
+
+
+def _find_all(data: bytes, text: bytes) -> Iterator[int]:
+    """Yield the places of a text; they may overlap."""
+    at = data.find(text)
+    while at >= 0:
+        yield at
+        at = data.find(text, at + 1)
+
+
+class _Beginnings:
+    """Texts, one of which may begin where data ends."""
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        self._sorted = sorted(texts)
+        self._first = {text[:size] for text in self._sorted for size in (1, 2)}  # by which most places are no
+
+    def has(self, data: bytes, at: int) -> bool:
+        """Return whether all that follows a place is the beginning of a text, which is longer."""
+        import bisect
+
+        if data[at : at + 2] not in self._first:
+            return False
+        rest = data[at:]
+        next_one = bisect.bisect(self._sorted, rest)
+        return next_one < len(self._sorted) and self._sorted[next_one].startswith(rest)
 
 
 class _Forms:
-    """Fixed texts: values as they are, in hex, and in base64, which line breaks may interrupt."""
+    """Texts that are found by their bare form: values as they are, in hex, and in base64."""
 
-    def __init__(self, forms: dict[bytes, str], wrappable: dict[bytes, str]) -> None:
-        self.values = {**wrappable, **forms}  # by form
-        self._wrapped = wrappable.keys()
-        self._sorted = sorted(self.values)
-        self._sorted_wrapped = sorted(wrappable)
-        self._forms: dict[bytes, list[bytes]] = {}  # by their text without its line breaks
-        for form in self._sorted:
-            self._forms.setdefault(_without_breaks(form), []).append(form)
-        self._sorted_texts = sorted(self._forms)
-        self._index = _Indexes(self._forms)
+    def __init__(
+        self, forms: dict[bytes, str], wrappable: dict[bytes, str], escapable: dict[bytes, str]
+    ) -> None:
+        self.values = {**wrappable, **escapable, **forms}  # by form
+        self._wrappable = wrappable.keys()  # which line breaks may interrupt
+        self._escapable = escapable.keys()
+        self._by_bare: dict[bytes, list[bytes]] = {}  # forms
+        for form in self.values:
+            self._by_bare.setdefault(_bare(form), []).append(form)
+        for form in self._escapable:
+            with_letters = _bare(form.translate(_LETTERS_OF_CONTROLS))  # of an escaped \n, the n is left
+            if with_letters != _bare(form):
+                self._by_bare.setdefault(with_letters, []).append(form)
+        self._without_bare = self._by_bare.pop(b"", [])  # nothing but backslashes
+        self._index = _Indexes(self._by_bare)
+        self._bare_beginnings = _Beginnings(self._by_bare)
+        self._wrappable_beginnings = _Beginnings(wrappable)
+        self._beginnings = _Beginnings(self.values)
 
-    def find(self, data: bytes) -> Iterator[_Match]:
-        """Yield the matches; one that is cut off ends after the data."""
+    def find(self, data: bytes, bare: bytes) -> tuple[set[_Match], list[tuple[int, bytes]]]:
+        """Return the matches, and which forms may be escaped at which places; both may be cut off."""
+        found: set[_Match] = set()
+        likely: list[tuple[int, bytes]] = []
         ends: list[int] = []
-        for at, text in self._index.find(_without_breaks(data)):
-            ends = ends or _line_ends(data)
-            yield from self._matches(data, ends, at, text)
-
-    def find_some(self, data: bytes, forms: Iterable[bytes]) -> Iterator[_Match]:
-        """Yield the matches of some forms, and of others that differ only in line breaks."""
-        texts = set(map(_without_breaks, forms)) & self._forms.keys()
-        joined = _without_breaks(data) if texts else b""
-        ends = _line_ends(data) if texts else []
-        for text in texts:
-            # Of one that is cut off, this much is there; of a shorter one, `find_cut` knows.
-            for at in _find_all(joined, text[: self._index.reach + 1]):
-                if joined.startswith(text[: len(joined) - at], at):
-                    yield from self._matches(data, ends, at, text)
-
-    def _matches(self, data: bytes, ends: list[int], at: int, text: bytes) -> Iterator[_Match]:
-        """Yield each form of a text that is at a place of the data without its line breaks."""
-        start = _place(ends, at)
-        for form in self._forms[text]:
-            if data.startswith(form[: len(data) - start], start):
-                yield start, start + len(form), self.values[form]
-            elif form in self._wrapped:
-                yield start, _place(ends, at + len(text) - 1) + 1, self.values[form]
+        for at, text in self._index.find(bare):
+            ends = ends or _ends_of_pieces(data)
+            start = _place(ends, at)
+            for form in self._by_bare[text]:
+                is_there = data.startswith(form[: len(data) - start], start)
+                if is_there:
+                    found.add((start, start + len(form), self.values[form]))
+                elif form in self._wrappable:
+                    found.add((start, _place(ends, at + len(text) - 1) + 1, self.values[form]))
+                if form in self._escapable and not (is_there and _is_complete(form)):
+                    likely.append((start, form))
+        for form in self._without_bare:
+            found.update((start, start + len(form), self.values[form]) for start in _find_all(data, form))
+        return found, likely
 
     def find_cut(self, data: bytes) -> int:
         """Return where a form that the data cuts off may begin, or the data's end.
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
-        one, so the place is 4. Ends that are longer than the reach are left out: `find` yields such a form.
+        one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
         """
-        reach = _MAX_REACH if _may_have_escapes(data) else self._index.reach
+        reach = self._index.reach
         tail = data[-4 * reach :]
-        if len(_without_breaks(tail)) < reach:
+        if len(_bare(tail)) < reach:
             tail = data
-        joined = _without_breaks(tail)
-        for at in range(max(len(joined) - reach, 0), len(joined)):
-            rest = joined[at:]
-            if _is_beginning(rest, self._sorted_texts):
-                start = _place(_line_ends(tail), at)
-                if _is_beginning(rest, self._sorted_wrapped) or _is_beginning(tail[start:], self._sorted):
+        bare = _bare(tail)
+        for at in range(max(len(bare) - reach, 0), len(bare)):
+            if self._bare_beginnings.has(bare, at):
+                start = _place(_ends_of_pieces(tail), at)
+                if self._wrappable_beginnings.has(bare, at) or self._beginnings.has(tail, start):
                     return len(data) - len(tail) + start
         return len(data)
 
 
-def _without_breaks(data: bytes) -> bytes:
-    return data.replace(b"\r", b"").replace(b"\n", b"")
+def _bare(data: bytes) -> bytes:
+    """Return data without line breaks, which may be anywhere in base64, and without backslashes."""
+    return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
 
 
-def _line_ends(data: bytes) -> list[int]:
-    """Return where line breaks were in the text without them."""
-    return list(accumulate(map(len, data.replace(b"\r", b"\n").split(b"\n"))))
+def _ends_of_pieces(data: bytes) -> list[int]:
+    """Return where the bare form goes on after something was left out."""
+    pieces = data.replace(b"\r", b"\n").replace(b"\\", b"\n").split(b"\n")
+    return list(accumulate(map(len, pieces)))
 
 
 def _place(ends: list[int], at: int) -> int:
-    """Return where a byte of the text without line breaks is in the data."""
+    """Return where a byte of the bare form is in the data."""
     import bisect
 
     return at + bisect.bisect(ends, at)
-
-
-def _is_beginning(text: bytes, texts: list[bytes]) -> bool:
-    """Return whether one of the sorted texts begins with a text, and is longer."""
-    import bisect
-
-    at = bisect.bisect(texts, text)
-    return at < len(texts) and texts[at].startswith(text)
 
 
 def _texts_of(value: str) -> tuple[set[str], set[str]]:
@@ -9740,11 +9783,13 @@ def _in_spaced_hex(text: str) -> Iterator[bytes]:
 
 _MAX_LAYERS = 6  # of escapes in escapes
 _MAX_ESCAPED = 16  # bytes that one byte usually takes, escaped twice
-_HEAD = 64  # leading bytes of a text by which it is found
+_HEAD = 64  # leading bytes of a text, in which its anchor is
+_MIN_ANCHOR = 4  # bytes; fewer would be found everywhere
+_MAX_REMEMBERED = 32  # sets of anchors
+_MAX_DIGITS = 4  # of hex, which a value may lose to an escape before it
 _MIN_DECODED = 6  # bytes; of "%41", one is left
-_MAX_FEW = 4  # texts that are searched for one by one
-_LETTERS = lazily(rb"[0-9A-Za-z_.~-]+")  # no program escapes only these (RFC 3986, 2.3)
-_NAMED_ESCAPES = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))
+_CONTROLS = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))  # by the letter after a backslash
+_LETTERS_OF_CONTROLS = bytes.maketrans(bytes(_CONTROLS.values()), bytes(_CONTROLS))
 _HEX = "[0-9A-Fa-f]"
 _ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
 _NUMERIC = (
@@ -9766,195 +9811,169 @@ _UNFINISHED_ESCAPE = _escape(_UNFINISHED)
 # An escape of JSON, JavaScript, Python, C or a shell; of HTML or XML; of a URL.
 _ESCAPE = _escape(rf"(?!{_UNFINISHED})(?:\\(?:{_NUMERIC}|[^\r\n])|&(?:{_ENTITY});|%{_HEX}{{2}})")
 
-
-def _escapes_of(chars: Iterable[int]) -> list[tuple[bytes, re.Pattern[bytes]]]:
-    """Return expressions for numeric escapes of some ASCII characters, and what data with a match must have.
-
-    They begin with two fixed characters where that is possible, which makes them fast; each is a group, by
-    which data is split.
-    """
-    second: dict[str, str] = {}  # digits by the first digit
-    for char in chars:
-        code = f"{char:02x}"
-        second[code[0]] = second.get(code[0], "") + code[1] + code[1].upper()
-    two_digits = "|".join(f"{first}[{digits}]" for first, digits in second.items())
-    number = "0*(?:" + "|".join(f"{first}[{digits}]".lstrip("0") for first, digits in second.items()) + ")"
-    decimal = "0*(?:" + "|".join(map(str, chars)) + ")"
-    return [
-        (b"%", _escape(f"(%(?:25)*(?:{two_digits}))")),
-        (b"\\", _escape(rf"(\\u(?:00(?:{two_digits})|\{{{number}\}}))")),
-        (b"\\", _escape(rf"(\\x(?:{two_digits}))")),
-        (b"#", _escape(f"(&(?:amp;)*#(?:{decimal}|[xX]{number});)")),
-    ]
-
-
-_PARTS_OF_ESCAPES = b"\\&%#;{}"
-_NAMED_ENTITY = _escape("(&[A-Za-z][0-9A-Za-z]{1,31};)")
-_ALL_ESCAPES = [
-    (b"%", _escape(f"(%(?:25)*{_HEX}{{2}})")),
-    (b"\\", _escape(rf"(\\(?:{_NUMERIC}))")),
-    (b"#", _escape("(&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});)")),
-]
-
-
-@cache
-def _escapes_of_letters() -> list[tuple[bytes, re.Pattern[bytes]]]:
-    letters = b"".join(_LETTERS.findall(bytes(range(128))))
-    return _escapes_of(letters + _PARTS_OF_ESCAPES)
+# Escapes of ASCII characters. Text that is full of escapes is searched for these, so each begins with one
+# fixed byte. Left out are a backslash before a character, and what all HTML has.
+_ASCII_BACKSLASH = _escape(
+    rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7][0-7])"
+)
+_ASCII_PERCENT = _escape(f"%(?:25)*[0-7]{_HEX}")
+_ANY_ENTITY = _escape(f"&(?:{_ENTITY});")
+_USUAL_ENTITY = "(?:quot|lt|gt|nbsp|#39|#x27|#34);|amp;(?!#|[A-Za-z]{2,};)"
+_RARE_ENTITY = _escape(f"&(?!{_USUAL_ENTITY})(?:amp;)*(?:{_ENTITY});")
+_IN_ALL_HTML = b"&\"'<>"  # what the usual entities stand for, beside a space that isn't ASCII
+_NOT_ASCII = frozenset(range(0x80, 0x100))
+_PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_PARTS_OF_ESCAPES = frozenset(b"\\&%#;{}") | (frozenset(range(ord("0"), ord("z") + 1)) - _PUNCTUATION)
 
 
 def _may_have_escapes(data: bytes) -> bool:
     return b"\\" in data or b"&" in data or b"%" in data
 
 
-def _escapes_letters(data: bytes) -> bool:
-    return any(part in data and pattern.search(data) for part, pattern in _escapes_of_letters())
+def _is_complete(text: bytes) -> bool:
+    r"""Return whether a text that is there as it is ends there; one that ends with & may go on with amp;."""
+    return not text.endswith((b"\\", b"&", b"%"))
 
 
-class _Normal:
-    """Finds out which of many texts there may be in data with escapes, all at once.
+def _escaped_bytes(data: bytes, bare: bytes) -> set[int]:
+    """Return the bytes that some escape in the data may stand for, even if that is escaped itself.
 
-    Data and texts are compared in a normal form: escapes decoded, no backslashes, no line breaks.
+    A character with only a backslash before it isn't counted: the bare form has it as it is.
     """
-
-    def __init__(self, forms: Iterable[bytes], escapable: Iterable[bytes]) -> None:
-        chars = {*b"".join(escapable), *_PARTS_OF_ESCAPES}
-        numeric = _escapes_of(chars) if max(chars) < 128 else _ALL_ESCAPES
-        self._escapes = [(b"&", _NAMED_ENTITY), *numeric]
-        self._texts: dict[bytes, list[bytes]] = {}  # by normal form; those with a short one are under b""
-        for text in {*forms, *escapable}:
-            for form in self._normal_forms(text[:_HEAD]):
-                key = form if len(form) >= MIN_MASKED - 1 else b""
-                self._texts.setdefault(key, []).append(text)
-        self._index = _Indexes(self._texts.keys() - {b""})
-
-    def find(self, data: bytes) -> Counter[bytes]:
-        """Return which texts there may be, and at how many places."""
-        places = set(self._index.find(self._normal_form(data)))
-        found = Counter(text for _, form in places for text in self._texts[form])
-        found.update(self._texts.get(b"", ()))
-        return found
-
-    def _normal_forms(self, text: bytes) -> set[bytes]:
-        """Return what data has in its normal form where a text is, whatever is before it."""
-        if not _may_have_escapes(text) and not re.search(rb"[\x00-\x1f\x80-\xff]", text):
-            # As most are: only with what is before it, its beginning may be an escape.
-            first, *others = _beginnings_of(text)
-            return {first, *map(self._normal_form, others)}
-        named = {char: bytes([letter]) for letter, char in _NAMED_ESCAPES.items()}
-        with_letters = b"".join(named.get(byte, bytes([byte])) for byte in text)  # \n leaves an n
-        forms = {text, with_letters, *_charsets(text)}
-        return {self._normal_form(_finished(known)) for form in forms for known in _beginnings_of(form)}
-
-    def _normal_form(self, data: bytes) -> bytes:
-        for _ in range(_MAX_LAYERS):
-            data = _decode_common_entities(data)
-            decoded: set[bytes] = set()
-            for part, pattern in self._escapes:
-                if part in data:
-                    pieces = pattern.split(data)  # every second one is an escape
-                    pieces[1::2] = map(_decode_escape, pieces[1::2])
-                    decoded.update(pieces[1::2])
-                    data = b"".join(pieces)
-            if decoded.isdisjoint((b"\\", b"&", b"%", b"#", b";", b"{")):  # which may belong to an escape
-                break
-            data = re.sub(rb"\\+(?=[&%#;])", b"", data)
-        return data.translate(None, b"\r\n\\")
+    found = set(_NOT_ASCII)
+    for _ in range(_MAX_LAYERS):
+        escapes: set[bytes] = set()
+        if b"\\" in data:
+            escapes.update(_ASCII_BACKSLASH.findall(data))
+        if b"%" in bare:
+            escapes.update(_ASCII_PERCENT.findall(bare))
+        if b"&" in bare and _ANY_ENTITY.search(bare):
+            found.update(_IN_ALL_HTML)
+            escapes.update(_RARE_ENTITY.findall(bare))
+        before = data
+        for escape in escapes:
+            stands_for = _all_that_is_decoded(escape)
+            found.update(stands_for)
+            if not _PARTS_OF_ESCAPES.isdisjoint(stands_for[-1:]):
+                data = data.replace(escape, stands_for[-1:])
+            if b"\\" in stands_for:  # which may be before any of these, and isn't left out of the bare form
+                found.update(_PUNCTUATION)
+        if data == before:
+            break
+        bare = _bare(data)
+    return found
 
 
-def _decode_common_entities(data: bytes) -> bytes:
-    """Return data without the entities that most programs write, faster than an expression decodes them."""
-    if b"&" not in data:
-        return data
-    data = re.sub(b"&(?:amp;)+", b"&", data)
-    if re.search(b"&(?:quot|lt|gt|#39);", data):
-        for entity, char in ((b"&quot;", b'"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&#39;", b"'")):
-            data = data.replace(entity, char)
-    return data
+@lru_cache(4096)
+def _all_that_is_decoded(escape: bytes) -> bytes:
+    """Return the characters that an escape stands for, of "%2541" the percent sign and the A."""
+    _, *decoded = _layers(escape, 0, len(escape))
+    return b"".join(layer.text[:1] for layer in decoded[:-1]) + decoded[-1].text
+
+
+class _Anchors(NamedTuple):
+    """How to find texts in data that escapes some characters: each by a part that has none of these."""
+
+    searched: _Indexes
+    texts: dict[bytes, list[tuple[int, bytes]]]  # by anchor: at which offset it is in which texts
+    has_all: bool  # whether each text has an anchor
+
+
+class _Decoded:
+    """What decoding makes of texts, wherever they are."""
+
+    def __init__(self, values: dict[bytes, str]) -> None:
+        # By what is left of a text: what of its beginning is lost, and its value.
+        self.texts: dict[bytes, list[tuple[bytes, str]]] = {}
+        for text, value in values.items():
+            for lost, left in _decodings(text):
+                self.texts.setdefault(left, []).append((lost, value))
+        self.index = _Indexes(self.texts)
+        self.beginnings = _Beginnings(self.texts)
+        self.lost = {lost for texts in self.texts.values() for lost, _ in texts}
 
 
 class _Escaped:
     """Texts, found wherever any of their characters are escaped, in any style, even more than once.
 
-    Few programs escape letters, digits, and -_.~. So a text can only be where its longest run of those, its
-    anchor, is; the data around that is decoded. For "a'correct&horse", the anchor is "correct".
+    Where a text is, there is its longest part of characters that nothing in the data escapes, its anchor; the
+    data around that is decoded. In HTML, the anchor of "a'correct&horse" is "correct". Only if too much is
+    escaped, all data is decoded.
     """
 
     def __init__(self, values: dict[bytes, str]) -> None:
-        self.values = values  # by text
+        self._values = values  # by text
+        self._bytes = frozenset(b"".join(values))
         self._longest = min(_HEAD, max(map(len, values), default=0))
         self._has_breaks = any(b"\n" in text for text in values)
+        self._anchors: dict[frozenset[int], _Anchors] = {}  # by which of their bytes the data escapes
 
     @cached_property
-    def special(self) -> list[bytes]:
-        """The texts that have characters to escape."""
-        return [text for text in self.values if not _LETTERS.fullmatch(text)]
+    def _decoded(self) -> _Decoded:
+        """Built on demand: most data has no escapes."""
+        return _Decoded(self._values)
 
-    @cached_property
-    def are_few(self) -> bool:
-        return len(self.special) <= _MAX_FEW and all(map(self._anchor, self.special))
+    def find(self, data: bytes, bare: bytes, likely: list[tuple[int, bytes]]) -> Iterator[_Match]:
+        """Yield the matches, which include those of the texts that are `likely` at some places."""
+        anchors = self._anchors_without(self._bytes & _escaped_bytes(data, bare))
+        around = [(0, len(data))]
+        if anchors.has_all:
+            around = [_around(start, 0, text) for start, text in likely]
+            around += self._find_anchors(data, bare, anchors)
+        for start, end in _merged(around):
+            yield from self._find_between(data, max(start, 0), min(end, len(data)))
 
-    @cached_property
-    def _decoded(self) -> dict[bytes, set[bytes]]:
-        """What decoding makes of each text, since it may have what looks like an escape."""
-        return {text: _decodings(text) for text in self.values}
+    def _anchors_without(self, escaped: frozenset[int]) -> _Anchors:
+        """Return the anchors of the texts that have any of these bytes, which are made once."""
+        if escaped in self._anchors:
+            return self._anchors[escaped]
+        # Control characters are left out of the bare form, or are letters in it.
+        unusable = escaped.union(range(32), b"\\")
+        split = bytes(0 if byte in unusable else byte for byte in range(256))
+        texts: dict[bytes, list[tuple[int, bytes]]] = {}
+        for text in self._values:
+            if not escaped.isdisjoint(text):
+                anchor = max(text[:_HEAD].translate(split).split(b"\0"), key=len)
+                texts.setdefault(anchor, []).append((text.find(anchor), text))
+        has_all = all(len(anchor) >= _MIN_ANCHOR for anchor in texts)
+        if len(self._anchors) == _MAX_REMEMBERED:
+            self._anchors.clear()
+        self._anchors[escaped] = _Anchors(_Indexes(texts if has_all else ()), texts, has_all)
+        return self._anchors[escaped]
 
-    @cached_property
-    def _sorted(self) -> list[bytes]:
-        return sorted(set[bytes]().union(*self._decoded.values()))
+    def _find_anchors(self, data: bytes, bare: bytes, anchors: _Anchors) -> Iterator[tuple[int, int]]:
+        """Yield from where to where to decode, around each anchor of a text that isn't there as it is."""
+        ends: list[int] = []
+        for at, anchor in anchors.searched.find(bare):
+            ends = ends or _ends_of_pieces(data)
+            place = _place(ends, at)
+            after = _place(ends, at + len(anchor) - 1) + 1
+            for offset, text in anchors.texts[anchor]:
+                following = text[offset + len(anchor) :][:1]
+                goes_on = not following or data[after : after + 1] in following + b"\\&%"
+                is_there = place >= offset and data.startswith(text, place - offset)
+                if goes_on and not (is_there and _is_complete(text)):
+                    yield _around(place, offset, text)
 
-    @cached_property
-    def _beginnings(self) -> set[bytes]:
-        return {text[:size] for text in self._sorted for size in (1, 2)}
-
-    def _anchor(self, text: bytes) -> bytes:
-        return max(_LETTERS.findall(text[:_HEAD]), key=len, default=b"")
-
-    def find(self, data: bytes, texts: Counter[bytes], found: list[_Match]) -> Iterator[_Match]:
-        """Yield the matches of some texts, at that many places or more; `found` are those as they are."""
-        known: dict[str, list[_Match]] = {}
-        for match in found:
-            known.setdefault(match[2], []).append(match)
-        for text in texts.keys() & self.values.keys():
-            as_it_is = known.get(self.values[text], [])
-            anchor = self._anchor(text)
-            matches = set(self._find_by_anchor(data, text, anchor, as_it_is) if anchor else ())
-            yield from matches
-            has_more = len(matches.union(as_it_is)) < texts[text]
-            if not anchor or (has_more and _escapes_letters(data)):
-                yield from self._find_between(data, 0, len(data), text)
-
-    def _find_by_anchor(
-        self, data: bytes, text: bytes, anchor: bytes, as_it_is: list[_Match]
-    ) -> Iterator[_Match]:
-        offset = text.find(anchor)
-        known = {start + offset for start, end, _ in as_it_is if end - start == len(text)}
-        following = text[offset + len(anchor) :][:1]
-        start = end = 0  # of what is decoded at once
-        for at in _find_all(data, anchor):
-            after = at + len(anchor)
-            goes_on = not following or data[after : after + 1] in following + b"\\&%"
-            if goes_on and at not in known:
-                first = at - (offset + 1) * _MAX_ESCAPED
-                if first > end:
-                    yield from self._find_between(data, start, end, text)
-                    start = first
-                end = after + (len(text) - offset) * _MAX_ESCAPED
-        yield from self._find_between(data, start, end, text)
-
-    def _find_between(self, data: bytes, start: int, end: int, text: bytes) -> Iterator[_Match]:
-        """Yield the matches of a text in a part of the data."""
-        for layer in _layers(data, max(start, 0), min(end, len(data))):
-            for decoded in self._decoded[text]:
-                for first, last in _places_in(layer, decoded, len(data)):
-                    yield first, last, self.values[text]
+    def _find_between(self, data: bytes, start: int, end: int) -> Iterator[_Match]:
+        """Yield the matches in a part of the data."""
+        for layer in _layers(data, start, end):
+            for at, text in self._decoded.index.find(layer.text):
+                first = layer.place(at)
+                last = layer.place(at + len(text))
+                if last > end and end < len(data):  # only the data's end may cut one off
+                    continue
+                texts = self._decoded.texts[text]
+                yield from (
+                    (first - len(lost), last, value) for lost, value in texts if data.endswith(lost, 0, first)
+                )
 
     def find_cut(self, data: bytes) -> int:
         """Return where a text that the data cuts off may begin, or the data's end."""
         first = 0 if self._has_breaks else data.rfind(b"\n") + 1
-        if not self.values or not _may_have_escapes(data[first:]):
+        if not self._values or not _may_have_escapes(data[first:]):
             return len(data)
-        size = 4 * self._longest
+        size = 2 * self._longest
         start = len(data)
         layers: list[_Layer] = []
         # The part may begin within an escape.
@@ -9962,21 +9981,30 @@ class _Escaped:
             start = max(len(data) - size, first)
             size *= 2
             layers = list(_layers(data, start, len(data), is_cut=True))
-        return min(self._cut_of_layer(*layer) for layer in layers)
+        cut = min(map(self._cut_of_layer, layers))
+        return cut - max((len(lost) for lost in self._decoded.lost if data.endswith(lost, 0, cut)), default=0)
 
-    def _cut_of_layer(self, text: bytes, places: Sequence[int]) -> int:
-        for at in range(len(text)):
-            if text[at : at + 2] in self._beginnings and _is_beginning(text[at:], self._sorted):
-                return places[at]
-        return places[-1]
+    def _cut_of_layer(self, layer: _Layer) -> int:
+        for at in range(max(len(layer.text) - self._longest, 0), len(layer.text)):
+            if self._decoded.beginnings.has(layer.text, at):
+                return layer.places[at]
+        return layer.places[-1]
 
 
-def _find_all(data: bytes, text: bytes) -> Iterator[int]:
-    """Yield the places of a text; they may overlap."""
-    at = data.find(text)
-    while at >= 0:
-        yield at
-        at = data.find(text, at + 1)
+def _around(place: int, offset: int, text: bytes) -> tuple[int, int]:
+    """Return from where to where a text may be if what it has at an offset is at a place."""
+    return place - (offset + 1) * _MAX_ESCAPED, place + (len(text) - offset) * _MAX_ESCAPED
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges with those in one that overlap."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            start, last = merged.pop()
+            end = max(end, last)
+        merged.append((start, end))
+    return merged
 
 
 class _Layer(NamedTuple):
@@ -9985,17 +10013,9 @@ class _Layer(NamedTuple):
     text: bytes
     places: Sequence[int]
 
-
-def _places_in(layer: _Layer, text: bytes, size: int) -> Iterator[tuple[int, int]]:
-    """Yield where a text begins and ends in data of this size, which may cut off a long one at its end.
-
-    Of a shorter one, `find_cut` knows.
-    """
-    for at in _find_all(layer.text, text[:_HEAD]):
-        if layer.text.startswith(text, at):
-            yield layer.places[at], layer.places[at + len(text)]
-        elif layer.places[-1] == size and text.startswith(layer.text[at:]):
-            yield layer.places[at], size + 1
+    def place(self, at: int) -> int:
+        """Return where a byte of the text is; one behind its end is behind the part's end."""
+        return self.places[at] if at < len(self.places) else self.places[-1] + 1
 
 
 def _layers(data: bytes, start: int, end: int, *, is_cut: bool = False) -> Iterator[_Layer]:
@@ -10036,11 +10056,6 @@ def _decode(
     return bytes(decoded + text[at:]), new_places
 
 
-def _finished(text: bytes) -> bytes:
-    """Return a text without an escape that its end cuts off."""
-    return next(_layers(text, 0, len(text), is_cut=True)).text
-
-
 @lru_cache(4096)
 def _decode_escape(escape: bytes) -> bytes:
     """Return what an escape stands for, in UTF-8; one byte for two digits of hex, which may be of UTF-8."""
@@ -10054,38 +10069,37 @@ def _decode_escape(escape: bytes) -> bytes:
         return bytes([int(escape[1:], 8)])
     numbers = [int(number, 16) for number in re.findall(rb"\\[uU]\{?([0-9A-Fa-f]+)", escape)]
     if not numbers:
-        return bytes([_NAMED_ESCAPES.get(escape[1], escape[1])])
+        return bytes([_CONTROLS.get(escape[1], escape[1])])
     chars = "".join(chr(min(number, sys.maxunicode)) for number in numbers)
     if len(numbers) == 2:  # of UTF-16
         chars = chars.encode("utf-16", "surrogatepass").decode("utf-16")
     return chars.encode(errors="surrogatepass")
 
 
-def _beginnings_of(text: bytes) -> Iterator[bytes]:
-    """Yield a text, and with what before it would make an escape of its beginning, such as % before 41.
+def _decodings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what of a text is lost, and what is left of it, whatever is before and after the text.
 
-    After "%4", the first of its digits is lost.
+    Of "41's" after a "%", it is "A's". After "%4", the 1 is lost, and "'s" is left.
     """
-    yield text
-    if len(text) > MIN_MASKED and re.match(_HEX.encode(), text):
-        yield text[1:]
+    for lost, known in chain.from_iterable(map(_beginnings_of, _charsets(text))):
+        for layer in (*_layers(known, 0, len(known)), *_layers(known, 0, len(known), is_cut=True)):
+            is_only_longer = layer.text == known and len(known) > len(text)
+            if not is_only_longer and len(layer.text) >= _MIN_DECODED:
+                yield lost, layer.text
+
+
+def _beginnings_of(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what of a text may be lost to an escape before it, and the rest, with what may escape that."""
+    yield b"", text
     if re.match(rb"[0-9A-Fa-f]{2}", text):
-        yield b"%" + text
+        yield b"", b"%" + text
     if re.match(rb"[uUx0-3abefnrtv]", text):
-        yield b"\\" + text
+        yield b"", b"\\" + text
     if b";" in text[:34]:
-        yield b"&" + text
-
-
-def _decodings(text: bytes) -> set[bytes]:
-    """Return a text and what decoding makes of it, whatever is before and after it."""
-    found: set[bytes] = set()
-    for form in _charsets(text):
-        for known in _beginnings_of(form):
-            for is_cut in (False, True):
-                layers = [layer.text for layer in _layers(known, 0, len(known), is_cut=is_cut)]
-                found.update(layers[len(known) > len(form) :])
-    return {decoded for decoded in found if len(decoded) >= _MIN_DECODED}
+        yield b"", b"&" + text
+    for size in range(1, _MAX_DIGITS + 1):
+        if re.match(rb"[0-9A-Fa-f]{%d}" % size, text):
+            yield text[:size], text[size:]
 
 
 def _charsets(text: bytes) -> Iterator[bytes]:

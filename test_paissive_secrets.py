@@ -16978,6 +16978,34 @@ def test_mask_what_encoders_make_of_a_value_even_one_of_what_another_has_made(va
             assert masked(pieces, encodings=encodings) == b"<***>", (first, data, pieces)
 
 
+def test_mask_the_example_that_the_search_explains():
+    encodings = ps.Encodings(['it"s&secret'])
+    data = b'{"it\\"s&secret": "it&quot;s&amp;secret it'
+    assert encodings.find(data) == {(2, 14, 'it"s&secret'), (18, 38, 'it"s&secret')}
+    assert encodings.find_cut(data) == 39
+
+
+@pytest.mark.parametrize("before", ["\\u00", "\\x", "\\u", "%"])
+def test_mask_all_of_a_value_whose_first_digits_end_an_escape_before_it(before):
+    value = "41" + "ce&correct'horse"
+    for encode in (html.escape, in_json, lambda text: urllib.parse.quote(text, "")):
+        data = f"{before}{encode(value)}".encode()
+        for at in range(len(data)):
+            shown = masked([data[:at], data[at:]], value)
+            assert shown.endswith(b"***") and b"ce" not in shown and b"41" not in shown, (data, at)
+
+
+def test_mask_a_value_of_backslashes_and_one_that_ends_with_what_begins_an_escape():
+    for value in ("\\" * 9, "correct-horse\\", "correct-horse&", "correct-horse%"):
+        for encode in (str, in_json, html.escape, lambda text: urllib.parse.quote(text, "")):
+            assert ps.Encodings([value]).mask(f"<{encode(value)}>") == "<***>", (value, encode(value))
+
+
+def test_mask_a_character_before_which_another_style_has_put_an_escaped_backslash():
+    for before in ("%5C", "&#92;", "\\u005c", "&bsol;"):
+        assert ps.Encodings(["correct/horse"]).mask(f"correct{before}/horse") == "***", before
+
+
 def test_mask_each_character_escaped_alone_in_every_style():
     styles = (
         "\\u{:04x}",
