@@ -2895,6 +2895,14 @@ class Dotenv:
                 found[comment[1]] = comment[2]
         return found
 
+    def moved_in(self, name: str) -> dict[str, str]:
+        """Return those of `moved` that the value of a name takes in, also through another."""
+        if name not in self.assigned or not self.referenced_variables(name):
+            return {}
+        return {
+            moved: backend for moved, backend in self.moved().items() if name in self.names_using([moved])
+        }
+
     def names_using(self, names: Iterable[str]) -> list[str]:
         """Return the names whose values take in one of `names` with ${NAME}, also through another."""
         used = set(names)
@@ -3316,13 +3324,10 @@ class EnvironmentStore(Store):
         """
         dotenv = self._load()
         key = variable_name(name) if variable_name(name) in dotenv.assigned else name
-        if key not in dotenv.assigned or not dotenv.referenced_variables(key):
-            return None
-        used = [moved for moved in dotenv.moved() if key in dotenv.names_using([moved])]
+        used = dotenv.moved_in(key)
         if not used or is_store_setting(variable_name(key)):
             return None
-        environ = environment_now()
-        environ.update(store.get_all(used))
+        environ = {**environment_now(), **store.get_all(used)}
         self._check_complete(dotenv, key, environ)
         return dotenv.values(environ).get(key)
 
@@ -3423,10 +3428,8 @@ class EnvironmentStore(Store):
 
     def _check_complete(self, dotenv: Dotenv, name: str, environ: Mapping[str, str] = os.environ) -> None:
         """Raise Moved if a value takes in a moved secret that `environ` doesn't have."""
-        if not dotenv.referenced_variables(name):
-            return
-        for used, backend in dotenv.moved().items():
-            if variable_name(used) not in environ and name in dotenv.names_using([used]):
+        for used, backend in dotenv.moved_in(name).items():
+            if variable_name(used) not in environ:
                 problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
                 raise _moved_error(problem, backend)
 
@@ -10810,14 +10813,15 @@ def environment_with_secrets(
     found = _Environment()
     found.add_resolved(texts, store, secrets, snapshot)
     if not names:
-        found.leave_out(filter(partial(_is_from_file, store), secrets))  # passed on as NAME_FILE only
+        for variable in filter(partial(_is_from_file, store), secrets):
+            del found.texts[variable]  # masked, but passed on as NAME_FILE only
         known = {**literal, **found.texts, **(os.environ if keep_variables else {})}
         for variable, text in composed_values(store, manager, known).items():
             found.add(variable, text, _in_both_forms({text}))
     for name, value in as_they_are.items():
         passed = None if base_of_stage(name) else value  # a stage is only masked
         found.add(variable_name(name), passed, {value, *filter(maskable, store.credentials())})
-    environment = found.passable()
+    environment = {variable: _passable(text, variable) for variable, text in found.texts.items()}
     for variable, text in literal.items():
         environment[variable] = text
         found.masked[variable] = {text, text[len(REFERENCE_PREFIX) :]}
@@ -10849,15 +10853,6 @@ class _Environment:
             resolved = resolver.text(text, store, where)
             self.add(variable, resolved, values_to_mask(resolver))
         raise_missing(missing)
-
-    def leave_out(self, variables: Iterable[str]) -> None:
-        """Mask these variables' values, and don't pass them on."""
-        for variable in variables:
-            del self.texts[variable]
-
-    def passable(self) -> dict[str, str]:
-        """Return the texts as a command gets them; BadValue for one that it wouldn't get as it is."""
-        return {variable: _passable(text, variable) for variable, text in self.texts.items()}
 
 
 def check_not_moved(store: Store) -> None:
