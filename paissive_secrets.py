@@ -2802,6 +2802,28 @@ _DOUBTFUL = {
         (r"\$[\w{($]", f"dotenv-expand and Next.js expand its $: {_BY_HAND}"),
     ],
 }
+# Ways to write a value, in order of preference: quotes, and what gets a backslash in them.
+_DOTENV_STYLES = {
+    "single": ("'", ""),
+    "double": ('"', ""),
+    "escaped": ('"', r'[\\"]'),
+    "dollar": ('"', r'[\\"$]'),
+    "backtick": ("`", ""),
+}
+# By reader, the values that it misreads in a style; a style that isn't here, it misreads altogether. Each was
+# tried with the readers themselves. "node" is dotenv, with and without dotenv-expand, Next.js and Node.js
+# itself. Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
+_MISREAD = {
+    "bash": {"single": "'", "escaped": "[$`]", "dollar": "`"},
+    "python-dotenv": {"single": r"'|\\\\|\\\Z|\$\{", "double": r'["\\`]|\$\{', "escaped": r"\$\{|\\\Z"},
+    "node": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
+    "phpdotenv": {"single": r"""['\n]|=\"""", "double": r'["\\`]|\$\{', "dollar": r"\n(?s:.*)\\\Z"},
+    "godotenv": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": r'["\\]\Z'},
+    "ruby": {"single": r"['\n]", "double": r'["\\$`\n]', "dollar": r"\n|\\[nr]|\$\("},
+    "compose": {"single": r"'|\\\Z", "double": r'["\\$`]', "escaped": r"\$", "dollar": "(?!)"},
+}
+DOTENV_READERS = [reader for reader in _MISREAD if reader != "bash"]  # `export --format shell` is for bash
+_PORTABLE = ["bash", "python-dotenv", "compose"]  # a rewrite suits these
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -3103,23 +3125,31 @@ class _Piece:
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
     """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do."""
-    for mark in (quote, "'", '"'):
-        if _fits(value, mark):
-            written = value.replace("\\", "\\\\").replace('"', '\\"') if mark == '"' else value
-            return f"{name}={mark}{written}{mark}"
-    hint = "use --backend file, or export with --format json"
-    raise BadValue(f"a .env file can't hold {show(name)} so that every reader agrees", hint=hint)
+    written, misreaders = quote_dotenv(value, _PORTABLE, quote)
+    if misreaders:
+        hint = "use --backend file, or export with --format json"
+        raise BadValue(f"a .env file can't hold {show(name)} so that every reader agrees", hint=hint)
+    return f"{name}={written}"
 
 
-def _fits(value: str, quote: str) -> bool:
-    """Return whether bash, python-dotenv and Docker Compose read a value alike in these quotes."""
-    if not quote:
-        return bool(re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value))
-    if quote == "'":  # python-dotenv removes a backslash and fills in variables, bash doesn't
-        has_variable = re.search(_VARIABLE, value[: value.rfind("}") + 1])
-        return not has_variable and not re.search(r"['\r]|\\\\|\\\Z", value)
-    # Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
-    return not re.search(r"[\r$`]|\\\Z", value)
+def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[str, list[str]]:
+    """Return a value as most of these readers read it, in `quote` if that does, and those that misread it."""
+    if not quote and re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
+        return value, []
+    misreaders = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
+    style = min(misreaders, key=lambda style: (len(misreaders[style]), _DOTENV_STYLES[style][0] != quote))
+    mark, escaped = _DOTENV_STYLES[style]
+    inner = re.sub(escaped, r"\\\g<0>", value) if escaped else value
+    return mark + inner + mark, misreaders[style]
+
+
+def _misreaders(value: str, style: str, readers: Iterable[str]) -> list[str]:
+    """Return the readers that take a value for another one if it is written in a style."""
+    found = []
+    for reader in readers:
+        if "\r" in value or re.search(_MISREAD[reader].get(style, ""), value):
+            found.append(reader)
+    return found
 
 
 # === Environment ===
@@ -8752,25 +8782,6 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 # needs.
 
 EXPORT_FORMS = ("env", "shell", "json")
-# Ways to write a value in a .env file, in order of preference: quotes, and what gets a backslash in them.
-_DOTENV_STYLES = {
-    "single": ("'", ""),
-    "double": ('"', ""),
-    "escaped": ('"', r'[\\"]'),
-    "dollar": ('"', r'[\\"$]'),
-    "backtick": ("`", ""),
-}
-# By reader, the values that it misreads in a style; a style that isn't here, it misreads altogether. Each was
-# tried with the readers themselves. "node" is dotenv, with and without dotenv-expand, and Node.js itself.
-DOTENV_READERS = {
-    "python-dotenv": {"single": r"'|\\\\|\\\Z|\$\{", "double": r'["\\`]|\$\{', "escaped": r"\$\{|\\\Z"},
-    "node": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
-    "next": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
-    "phpdotenv": {"single": r"""['\n]|=\"""", "double": r'["\\`]|\$\{', "dollar": r"\n(?s:.*)\\\Z"},
-    "godotenv": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": r'["\\]\Z'},
-    "ruby": {"single": r"['\n]", "double": r'["\\$`\n]', "dollar": r"\n|\\[nr]|\$\("},
-    "compose": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": "(?!)"},
-}
 DOTENV_NAME = r"(?i)(?:.*[._-])?env(?:[._-].*)?"  # of a file that is a .env, as .env.local and prod.env are
 
 
@@ -8918,26 +8929,6 @@ def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
             f"not all readers of .env files would take it as it is: {', '.join(refused)}", hint=hint
         )
     return text
-
-
-def quote_dotenv(value: str, readers: Iterable[str] = DOTENV_READERS) -> tuple[str, list[str]]:
-    """Return a value as most of these readers of .env files read it, and those that don't."""
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
-        return value, []
-    misreaders = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
-    style = min(misreaders, key=lambda style: len(misreaders[style]))
-    quote, escaped = _DOTENV_STYLES[style]
-    inner = re.sub(escaped, r"\\\g<0>", value) if escaped else value
-    return quote + inner + quote, misreaders[style]
-
-
-def _misreaders(value: str, style: str, readers: Iterable[str]) -> list[str]:
-    """Return the readers that take a value for another one if it is written in a style."""
-    found = []
-    for reader in readers:
-        if "\r" in value or re.search(DOTENV_READERS[reader].get(style, ""), value):
-            found.append(reader)
-    return found
 
 
 def escape_single_quotes(value: str) -> str:
@@ -9094,7 +9085,7 @@ def _escape_in_double_quotes(value: str) -> str:
 
 def _write_dotenv(value: str) -> str:
     """Quote a value so that all readers of .env files read it alike."""
-    quoted, misreaders = quote_dotenv(value)
+    quoted, misreaders = quote_dotenv(value, DOTENV_READERS)
     if misreaders:
         raise _CannotWrite(f"so that {' and '.join(misreaders)} would read it")
     return quoted
