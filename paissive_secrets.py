@@ -4614,6 +4614,7 @@ class FileStore(Store):
         folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
         self.folder = absolute_path(folder)
         self._secrets = self._entries = os.path.join(self.folder, "secrets")
+        self._policies = os.path.join(self.folder, "rotation")
         self._members = os.path.join(self.folder, "members")
         self._identity_file = os.path.join(self.folder, "identity.age")
         self._previous_file = os.path.join(self.folder, "previous.age")
@@ -5319,7 +5320,7 @@ class FileStore(Store):
         # old identity see by this file that they have to look again.
         self._replace([self._seal_version(new, left)])
         # 10. Secrets and policies are, each file in its old state or in its new one.
-        self._replace(chain(self._seal_again(keys), self.policy_store()._seal_again(keys)))
+        self._replace(chain(self._seal_again(self._secrets, keys), self._seal_again(self._policies, keys)))
         # 11. So is who the members are.
         self._replace(self._seal_recipient(member, new) for member in members)
         with suppress(FileNotFoundError):  # in stores of version 1, identity.age may have had both
@@ -5428,12 +5429,12 @@ class FileStore(Store):
         text = _dump(version=str(_FORMAT_VERSION), left=left)
         return self._version_file, seal(text, keys.seal_to.recipient())
 
-    def _seal_again(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
+    def _seal_again(self, folder: str, keys: _Keys) -> Iterator[tuple[str, bytes]]:
         """Yield the file of each entry, sealed to the first of these, except for those that none opens."""
         recipient = keys.seal_to.recipient()
         older_first = keys.all()[::-1]  # since that opens nearly all
-        for name in list(self.names()):
-            path = os.path.join(self._entries, f"{name}.age")  # faster than _path
+        for name in list(_names_under(folder)):
+            path = os.path.join(folder, f"{name}.age")
             with suppress(WrongKey):
                 entry = _parse_texts(_open_file(path, older_first)[1], path, "name", "value")
                 yield path, seal(_dump(**entry), recipient)
@@ -5564,7 +5565,7 @@ class FileStore(Store):
             os.path.lexists(self._identity_file)
             or any(os.path.lexists(self._member_file(name, "identity.age")) for name in self._member_names())
             or any(_names_under(self._secrets))
-            or any(_names_under(os.path.join(self.folder, "rotation")))
+            or any(_names_under(self._policies))
         )
 
     @contextmanager
@@ -5634,7 +5635,7 @@ class _SealedPolicies(FileStore):
         self._configured = store._configured
         self._opened = store._opened
         self._cache = store._cache
-        self._entries = os.path.join(self.folder, "rotation")
+        self._entries = self._policies
         self._title = "/rotation/"  # no secret has such a name, so neither file passes for the other
 
     def names(self) -> Iterator[str]:

@@ -8356,8 +8356,9 @@ def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
         ps.FileStore().trust(pin)
 
 
+@pytest.mark.parametrize("what", ["a secret", "a policy"])
 def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_identity(
-    files, team, monkeypatch
+    what, files, team, monkeypatch
 ):
     def rekey():
         monkeypatch.setattr(ps.FileStore, "_finish_rekey", lambda *_: os._exit(1))
@@ -8365,9 +8366,13 @@ def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_ide
 
     assert ended(in_child(rekey)) == [256]
     assert dict(ps.FileStore().status())["problem"].message == "a rekey was not finished"
-    ps.FileStore().set("NEW", "1")
-    assert opened_by(team["ada"], monkeypatch).get("NEW") == "1"
+    if what == "a secret":
+        ps.FileStore().set("DB", "db-value")
+    else:
+        ps.SecretRotation(ps.FileStore()).schedule("DB", "30d")
     assert not (STORE / "previous.age").exists()
+    opened_by(team["ada"], monkeypatch)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
 
 
 @pytest.mark.slow
