@@ -16275,20 +16275,23 @@ def _is_empty(store: Store, name: str) -> bool:
 
 
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
-    """Return the variables that the store or the environment has, but for empty ones.
+    """Return the variables that the store, the environment or the .env here has, but for empty ones.
 
-    Of a store where that takes reading, only those that are `asked` for.
+    The lines of the .env that aren't in the store are the program's to read. Of a store where that takes
+    reading, only those that are `asked` for.
     """
-    store = manager.store()
-    found = set(store.names_for(asked))
-    names = [name for name in found if not is_stage(name, found)]
-    if store.plaintext_file():  # where an empty value is a form to fill in
-        names = [name for name in names if not _is_empty(store, name)]
-    names += [name for name, value in store.plain_settings().items() if value]
-    known = {variable_name(name) for name in names}
-    for variable, backend in store.moved().items():
-        if variable in map(variable_name, manager.list_secrets(backend=backend)):
-            known.add(variable)
+    store, environment = manager.store(), manager.store("env")
+    known: set[str] = set()
+    for source in [store] if store is environment else [store, environment]:
+        found = set(source.names_for(asked))
+        names = [name for name in found if not is_stage(name, found)]
+        if source.plaintext_file():  # where an empty value is a form to fill in
+            names = [name for name in names if not _is_empty(source, name)]
+        names += [name for name, value in source.plain_settings().items() if value]
+        known.update(map(variable_name, names))
+        for variable, backend in source.moved().items():
+            if variable in map(variable_name, manager.list_secrets(backend=backend)):
+                known.add(variable)
     with suppress(Moved):  # one of them needs what the store lacks
         known.update(composed_values(store, manager, dict.fromkeys(known, "a value")))
     known.difference_update(name for name, value in os.environ.items() if not value)  # they hide the store's

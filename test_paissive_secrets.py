@@ -31151,6 +31151,15 @@ def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, 
     assert say("check", "a.js") == (1, "missing   B_KEY  a.js:1\n2 names in 1 file, 1 missing\n")
 
 
+def test_what_an_import_left_in_the_env_file_is_there_for_any_backend(tmp_path, say, monkeypatch):
+    sealed_store(tmp_path, monkeypatch)
+    Path("a.js").write_text("process.env.A_KEY; process.env.MONGO_URL; process.env.B_KEY\n")
+    Path(".env").write_text("A_KEY=a$B\nMONGO_URL=mongodb://127.0.0.1/x\nB_KEY=\n")
+    Path(".env").chmod(0o600)
+    missing = (1, "missing   B_KEY  a.js:1\n3 names in 1 file, 1 missing\n")
+    assert say("check", "a.js", "--backend", "file") == missing
+
+
 def test_an_env_file_is_read_by_code_beside_and_below_it_only(folder, say):
     for place in ("api", "web"):
         (folder / place).mkdir()
