@@ -5987,6 +5987,19 @@ def _is_older(index: str, other: str) -> bool:
     return found[0] == known[0] and found[1] < known[1]
 
 
+class ApiRequest(NamedTuple):
+    """What to ask a server; its repr doesn't show the body, which may hold a secret."""
+
+    method: str
+    path: str  # as it stands in a URL
+    body: Json | None = None
+    idempotent: bool = True  # whether it may be carried out twice
+    fresh: bool = False  # whether it needs a connection on which nothing came before
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
+
+
 class Transport:
     """Requests from many threads to one server, over connections that are kept.
 
@@ -6019,27 +6032,19 @@ class Transport:
         return time.monotonic() + float(self.settings.client_timeout)
 
     def call(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        token: str = "",
-        idempotent: bool = True,
-        deadline: float | None = None,
-        outcome: str = NOT_DONE,
-        fresh: bool = False,
+        self, request: ApiRequest, *, token: str = "", deadline: float | None = None, outcome: str = NOT_DONE
     ) -> Exchange:
-        """Send a request for a quoted path, and again after a failure that may pass.
+        """Send a request, and again after a failure that may pass.
 
-        One that isn't `idempotent` is sent again only if no server has carried it out. `outcome` is that of
-        the same request before, with another token. With `fresh`, each attempt has a new connection.
+        One that isn't idempotent is sent again only if no server has carried it out. `outcome` is that of the
+        same request before, with another token.
         """
-        exchange = Exchange(self, method, body, token, idempotent=idempotent, fresh=fresh, outcome=outcome)
+        exchange = Exchange(self, request, token)
+        exchange.outcome = outcome
         exchange.deadline = deadline or self.new_deadline()
         for attempt in itertools.count():
-            exchange.send(f"{self._base}/v1/{path}")
-            may_try = exchange.is_temporary and (idempotent or exchange.outcome == NOT_DONE)
+            exchange.send(f"{self._base}/v1/{request.path}")
+            may_try = exchange.is_temporary and (request.idempotent or exchange.outcome == NOT_DONE)
             retries = self.settings.max_retries
             if retries and exchange.is_leaderless():
                 retries = max(retries, _ELECTION_RETRIES)
@@ -6147,27 +6152,14 @@ class Exchange:
     outcome: str  # of all attempts; UNKNOWN if any of those that failed may have been carried out
     _sent: bool  # whether this attempt may have reached a server
 
-    def __init__(
-        self,
-        transport: Transport,
-        method: str,
-        body: Json | None,
-        token: str,
-        *,
-        idempotent: bool,
-        fresh: bool,
-        outcome: str,
-    ) -> None:
+    def __init__(self, transport: Transport, request: ApiRequest, token: str) -> None:
         import json
 
-        self.transport, self.method = transport, method
-        self.outcome = outcome
-        self._idempotent = idempotent
-        self._fresh = fresh  # whether each attempt has a new connection
+        self.transport, self.request = transport, request
         # A standby that passes a request on also redirects when the active node's response is lost. What must
         # not happen twice isn't passed on, so that a redirect means that nothing was done.
-        self._is_direct = bool(not idempotent and transport.settings.hosts)
-        self._data = None if body is None else json.dumps(body).encode()
+        self._is_direct = bool(not request.idempotent and transport.settings.hosts)
+        self._data = None if request.body is None else json.dumps(request.body).encode()
         self._known = transport.newest
         # Browsers, and servers that fetch URLs for others, can't send X-Vault-Request.
         fields = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Index": self._known}
@@ -6175,7 +6167,7 @@ class Exchange:
         fields["X-Vault-Namespace"] = transport.settings.namespace
         fields["X-Vault-No-Request-Forwarding"] = "true" if self._is_direct else ""
         if self._data:
-            fields["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
+            fields["Content-Type"] = f"application/{'merge-patch+' if request.method == 'PATCH' else ''}json"
             fields["Content-Length"] = str(len(self._data))
         self._fields = {name: value for name, value in fields.items() if value}
 
@@ -6221,13 +6213,13 @@ class Exchange:
 
     def _compare_states(self) -> None:
         """Note the state that a response names; an older one than was seen before makes it a 412."""
-        is_read = self.method == "GET"
+        is_read = self.request.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # an unreadable one may be old
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
-        if is_read and self._idempotent and _is_older(index, self._known):
+        if is_read and self.request.idempotent and _is_older(index, self._known):
             self.status = 412  # this node was active, and doesn't know yet that it isn't now
 
     def new_request(self, url: str) -> Any:
@@ -6235,15 +6227,15 @@ class Exchange:
         from urllib.request import Request
 
         # Without headers and data: audit hooks see those of urllib's requests, and may log them.
-        request: Any = Request(url, method=self.method)  # noqa: S310 - the address is http or https
+        request: Any = Request(url, method=self.request.method)  # noqa: S310 - the address is http or https
         request.exchange = self
         return request
 
     def may_follow(self, code: int, url: str, target: str) -> bool:
         """Return whether to go where a redirect leads, and note what that means for the outcome."""
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        asks_for_same = code in (307, 308) or (self.method == "GET" and self._idempotent)
-        is_safe = self._idempotent or self._is_direct
+        asks_for_same = code in (307, 308) or (self.request.method == "GET" and self.request.idempotent)
+        is_safe = self.request.idempotent or self._is_direct
         if not (is_safe and asks_for_same and self.transport.trusts(url, target)):
             return False
         if self._is_direct:
@@ -6252,15 +6244,15 @@ class Exchange:
             self.outcome = UNKNOWN
         return True
 
-    def perform(self, request: Any) -> Any:
+    def perform(self, req: Any) -> Any:
         """Send urllib's request over a connection of ours, and return http.client's response."""
         from http.client import HTTPException
 
-        target, fields = request.selector, {"Host": request.host, **self._fields}
+        target, fields = req.selector, {"Host": req.host, **self._fields}
         # For https, a proxy only opens a tunnel, and its login goes no further.
-        if self.transport.proxy and request.type == "http":
-            target, fields = request.full_url, {**fields, **self.transport.proxy_login}
-        connection = self.transport.take(f"{request.type}://{request.host}", fresh=self._fresh)
+        if self.transport.proxy and req.type == "http":
+            target, fields = req.full_url, {**fields, **self.transport.proxy_login}
+        connection = self.transport.take(f"{req.type}://{req.host}", fresh=self.request.fresh)
         reusable, in_order = False, True
         try:
             connection.deadline = self.deadline
@@ -6287,7 +6279,7 @@ class Exchange:
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.body = self._data or b""
-            connection.request(self.method, target, headers=fields)
+            connection.request(self.request.method, target, headers=fields)
             all_sent = True
         response = connection.getresponse()
         if not all_sent:
@@ -6730,6 +6722,7 @@ _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a serv
 _LOOK_UP_AFTER = 5.0
 _LOCKED_SECONDS = 300  # before credentials that were refused are sent again, where that locks accounts
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
+LOOK_UP = ApiRequest("GET", "auth/token/lookup-self")  # what the server knows about a token
 CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 FOREVER = float("inf")
@@ -6839,18 +6832,10 @@ class Session:
         self._is_own = False  # whether this process got the token by logging in
         self.pid = os.getpid()
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        idempotent: bool = True,
-        fresh: bool = False,
-    ) -> Exchange:
+    def call(self, request: ApiRequest) -> Exchange:
         """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
         self._check_open()
-        call = partial(self.transport.call, method, path, body, idempotent=idempotent, fresh=fresh)
+        call = partial(self.transport.call, request)
         if self.held is None:
             self.token()  # which has a time of its own
         deadline = self.transport.new_deadline()  # of this request, and of a renewal before it
@@ -6928,7 +6913,8 @@ class Session:
         self.held, self._is_own, self.leases = None, False, {}
         last = Transport(self.settings)
         deadline = time.monotonic() + CLOSE_SECONDS
-        responses = [last.call("POST", path, body, token=token, deadline=deadline) for body in bodies]
+        requests = [ApiRequest("POST", path, body) for body in bodies]
+        responses = [last.call(request, token=token, deadline=deadline) for request in requests]
         for response in responses:
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
@@ -6938,7 +6924,7 @@ class Session:
         with self._lock:
             if self.held == stale:
                 # An agent may add a token. A policy that refuses even this says "1 error occurred".
-                response = self.transport.call("GET", "auth/token/lookup-self", token=stale)
+                response = self.transport.call(LOOK_UP, token=stale)
                 if response.status == 403 and not response.says("1 error occurred"):
                     self._log_in(stale)
             return self.held != stale
@@ -6981,7 +6967,7 @@ class Session:
             if not self._lease.is_due():
                 return
         path = "auth/token/renew-self"
-        response = self.transport.call("POST", path, {}, token=token)
+        response = self.transport.call(ApiRequest("POST", path, {}), token=token)
         if self._lease.extend(child_object(response.body, "auth")):
             return
         if self._logs_in():
@@ -6991,10 +6977,9 @@ class Session:
 
     def _look_up(self, token: str) -> None:
         """Ask how long a token lasts, and how much of that is over."""
-        path = "auth/token/lookup-self"
-        about = self.transport.call("GET", path, token=token)
+        about = self.transport.call(LOOK_UP, token=token)
         if about.is_temporary:
-            raise vault_error(about, "read", path)
+            raise vault_error(about, "read", LOOK_UP.path)
         self._is_looked_up = True
         numbers = {name: json_number(about.data.get(name)) for name in ("ttl", "period", "creation_ttl")}
         whole = max(numbers.values())
@@ -7008,7 +6993,7 @@ class Session:
         """Renew a dynamic secret's lease; warn once if it comes to its end."""
         lease.put_off()
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
-        response = self.call("POST", "sys/leases/renew", body)
+        response = self.call(ApiRequest("POST", "sys/leases/renew", body))
         granted = json_number(response.body.get("lease_duration"))
         if not (response.is_temporary or lease.is_ending) and granted < body["increment"]:
             lease.is_ending = True
@@ -7026,7 +7011,7 @@ class Session:
             where += "/" + url_path(self._login_value(login.user), safe="")
         body = {member: self._login_value(setting) for member, setting in login.body.items()}
         self._refusal.check(body)
-        response = self.transport.call("POST", where, body)
+        response = self.transport.call(ApiRequest("POST", where, body))
         auth = child_object(response.body, "auth")
         if auth.get("mfa_requirement"):
             raise Locked(f"the {name} login needs a second factor", hint=_LOGIN_HINT)
@@ -7546,7 +7531,7 @@ class VaultStore(Store):
             yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
         yield "login", "a command" if self._session.uses_command() else settings.login
         try:
-            ttl = self._session.call("GET", "auth/token/lookup-self").data.get("ttl")
+            ttl = self._session.call(LOOK_UP).data.get("ttl")
             if ttl:  # 0: it has no end
                 yield "seconds left", int(json_number(ttl))
             place = self._locate("", 1)
@@ -7591,7 +7576,7 @@ class VaultStore(Store):
             own = self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, but this is refused, which leads to a login.
-                self._session.call("GET", f"{where}/{url_path(own)}")
+                self._session.call(ApiRequest("GET", f"{where}/{url_path(own)}"))
                 found = child_object(self._call("read", where).data, "secret")
             mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
             self._mounts.versions = mounts
@@ -7816,7 +7801,7 @@ class VaultStore(Store):
         elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        response = self._session.call(method, target, sent, idempotent=idempotent, fresh=fresh)
+        response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
@@ -8120,7 +8105,7 @@ class SecretsManager:
         return min((store.renew() for store in self._stores.values()), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close the stores that it opened, for good: Vault revokes leases and logins."""
+        """Close what it opened for good: Vault revokes leases and logins."""
         for store in self._stores.values():
             store.close(keep_leases=keep_leases)
 

@@ -10520,10 +10520,10 @@ def record_requests(store, after=lambda method, path: None):
     """[(method, path)] of the requests that the store makes from now on; calls `after` after each."""
     seen, call = [], store._session.transport.call
 
-    def recording(method, path, *args, **more):
-        response = call(method, path, *args, **more)
-        seen.append((method, path))
-        after(method, path)
+    def recording(request, **more):
+        response = call(request, **more)
+        seen.append((request.method, request.path))
+        after(request.method, request.path)
         return response
 
     store._session.transport.call = recording
@@ -11762,6 +11762,10 @@ def test_an_error_does_not_hold_the_body_that_could_not_be_read(stub):
         while error:
             assert WRITTEN_VALUE not in repr(vars(error)) + repr(error)
             error = error.__context__
+
+
+def test_no_request_shows_what_it_sends():
+    assert TELLTALE not in repr([ps.ApiRequest("POST", "a", {"value": TELLTALE})])
 
 
 @pytest.mark.slow
