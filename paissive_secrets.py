@@ -11331,7 +11331,7 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
         short = redacting.add(provided)
     if installed is None:
         _redact_logging(redacting)
-        _redact_reports(redacting)
+        _ReportGuard(redacting).install()
         secret_listeners.append(redacting.add_value)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -11341,33 +11341,46 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 
 
 def _redact_logging(redacting: RedactingFilter) -> None:
+    """Redact each record before a logger passes it to its handlers, and again before a handler takes it.
+
+    A handler may replace `handle`, so that only its logger is seen; or get its records from a queue.
+    """
     import logging
     import threading
 
-    examined = threading.local()  # .record: whose variables this thread has looked at
-
-    def wrap(pass_on: Callable[..., Any], name: str) -> Callable[..., Any]:
-        is_own = isinstance(pass_on, FunctionType) and pass_on.__globals__ is vars(logging)
-
-        def redact_first(self: Any, record: Any) -> Any:
-            before = getattr(examined, "record", None)
-            # Others may have replaced the method, and show what is in the record after this.
-            is_last = getattr(type(self), name) is redact_first
-            is_plain = is_own and is_last and all(map(_is_plain, _handlers_of(self)))
-            redacting.redact_record(record, variables=not is_plain and before is not record)
-            if not is_plain:
-                examined.record = record
-            try:
-                return pass_on(self, record)
-            finally:
-                examined.record = before
-
-        return redact_first
-
-    # A handler may replace `handle`, or get its records from a queue.
+    searched = threading.local()  # .record: the one that a thread passes on, once its variables were searched
     for owner, name in ((logging.Logger, "callHandlers"), (logging.Handler, "handle")):
-        _replace_function(owner, name, partial(wrap, name=name))
+        _replace_function(owner, name, partial(_redact_records_of, redacting, name, searched))
     logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
+
+
+def _redact_records_of(
+    redacting: RedactingFilter, name: str, searched: threading.local, pass_on: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a method of a logger or a handler that redacts a record and passes it on.
+
+    Where something else than Python's own handlers may show variables, those of its exception count, too.
+    """
+    import logging
+
+    is_own = isinstance(pass_on, FunctionType) and pass_on.__globals__ is vars(logging)
+
+    def redact_first(self: Any, record: Any) -> Any:
+        before = getattr(searched, "record", None)
+        # Others may have replaced the method since, and show what is in the record after this.
+        is_last = getattr(type(self), name) is redact_first
+        shows_no_variables = is_own and is_last and all(map(_is_plain, _handlers_of(self)))
+        if shows_no_variables:
+            redacting.redact_record(record)
+        else:
+            redacting.redact_record(record, variables=record is not before)
+            searched.record = record
+        try:
+            return pass_on(self, record)
+        finally:
+            searched.record = before
+
+    return redact_first
 
 
 def _handlers_of(owner: Any) -> Iterator[Any]:
@@ -11391,46 +11404,61 @@ class _IsReported(RuntimeError):
     """An audit hook raises this to say that sys.excepthook needn't be called."""
 
 
-def _redact_reports(redacting: RedactingFilter) -> None:
-    """Write reports of uncaught exceptions that show a value here, masked, and leave all others to the hooks.
+class _ReportGuard:
+    """Writes reports of uncaught exceptions that show a value, masked; the hooks get all others.
 
-    A program may replace sys.excepthook at any time, so the audit event before its call is what counts. As
-    Python documents it, an audit hook that raises a RuntimeError suppresses the call.
+    A program may replace sys.excepthook at any time, so the audit event before its call is what counts: as
+    Python documents it, an audit hook that raises a RuntimeError suppresses the call. The hooks for threads
+    and for what can't be raised are wrapped.
     """
-    import threading
 
-    def report(
-        hook: object, error: Optional[BaseException], *context: object, is_silent: bool = False
+    def __init__(self, redacting: RedactingFilter) -> None:
+        self._redacting = redacting
+
+    def install(self) -> None:
+        import threading
+
+        _replace_function(sys, "unraisablehook", self._before_hook)
+        _replace_function(threading, "excepthook", self._before_hook)
+        sys.addaudithook(self._before_excepthook)
+
+    def _before_excepthook(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "sys.excepthook" and self._replace_report(args[0], args[2]):
+            raise _IsReported
+
+    def _before_hook(self, hook: Callable[..., object]) -> Callable[..., object]:
+        def report_or_call(args: Any) -> object:
+            # What they show beside the exception: a thread, or an object and a message.
+            thread = getattr(args, "thread", None)
+            context = [
+                getattr(thread, "name", None),
+                getattr(args, "err_msg", None),
+                getattr(args, "object", None),
+            ]
+            is_exit = hasattr(args, "thread") and type(args.exc_value) is SystemExit  # which ends silently
+            return self._replace_report(hook, args.exc_value, *context, is_silent=is_exit) or hook(args)
+
+        return report_or_call
+
+    def _replace_report(
+        self, hook: object, error: Optional[BaseException], *context: object, is_silent: bool = False
     ) -> bool:
-        """Return whether it wrote a report in place of the hook's, or, if that is silent, nothing."""
+        """Write the masked report of an exception that shows a value, and return whether it is one.
+
+        With `is_silent`, nothing is written, since the hook would not write anything either.
+        """
         if error is None:
             return False
         try:
             # Python's own hooks are in C, and show no variables.
-            text = redacting.masked_report(error, *context, variables=type(hook) is not BuiltinFunctionType)
+            shows_variables = type(hook) is not BuiltinFunctionType
+            text = self._redacting.replacement_report(error, *context, variables=shows_variables)
         except KeyboardInterrupt:  # which must not let the hook go on
             text = _WITHHELD
         with suppress(Exception):  # nor must a closed stream
             if text and sys.stderr and not is_silent:
                 sys.stderr.write(text)
         return text != ""
-
-    def wrap_hook(hook: Callable[..., object], ends_silently: bool) -> Callable[..., object]:
-        def report_first(args: Any) -> object:
-            thread = getattr(args, "thread", None)
-            shown = [getattr(thread, "name", None), *(getattr(args, n, None) for n in ("err_msg", "object"))]
-            is_silent = ends_silently and type(args.exc_value) is SystemExit
-            return report(hook, args.exc_value, *shown, is_silent=is_silent) or hook(args)
-
-        return report_first
-
-    def audit_hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "sys.excepthook" and report(args[0], args[2]):
-            raise _IsReported
-
-    _replace_function(sys, "unraisablehook", partial(wrap_hook, ends_silently=False))
-    _replace_function(threading, "excepthook", partial(wrap_hook, ends_silently=True))
-    sys.addaudithook(audit_hook)
 
 
 def _replace_function(owner: object, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -11514,10 +11542,11 @@ class RedactingFilter:
             error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
             if error is None:
                 return
-            text = self.masked_report(error, variables=variables)
-            if text or not keep_exception:
-                # which formatters use
-                record.exc_text = (text or self.redact(_report_of(error))).rstrip("\n")
+            report = self.replacement_report(error, variables=variables)
+            if not report and not keep_exception:
+                report = self.redact(_report_of(error))
+            if report:
+                record.exc_text = report.rstrip("\n")  # which formatters use
                 record.exc_info = None
         except KeyboardInterrupt:
             raise
@@ -11536,17 +11565,18 @@ class RedactingFilter:
             examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
 
-    def masked_report(self, error: BaseException, *context: object, variables: bool = True) -> str:
-        """Return the report, masked, or "" if nothing in it can be a value.
+    def replacement_report(self, error: BaseException, *context: object, variables: bool = True) -> str:
+        """Return what to show in place of an exception's report, or "" if that shows no value.
 
-        What is in `context` counts as well, and with `variables`, so do
-        those in its frames. One that can't be searched is withheld.
+        It is Python's report, masked. What is in `context` is shown as well,
+        and so are the variables in its frames unless `variables` is false.
+        What can't be searched is withheld.
         """
         try:
-            text = _report_of(error)
-            shown = [*context, text, *(_variables_of(error) if variables else ())]
-            is_harmless = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is shown
-            return "" if is_harmless else cast("str", self.redact(text))
+            report = _report_of(error)
+            shown = [*context, report, *(_variables_of(error) if variables else ())]
+            shows_value = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is not shown
+            return cast("str", self.redact(report)) if shows_value else ""
         except KeyboardInterrupt:
             raise
         except BaseException:  # of foreign code

@@ -20420,8 +20420,8 @@ def test_redact_says_what_it_takes():
 
 def test_a_report_counts_as_revealing_for_what_comes_with_it():
     secrets = ps.RedactingFilter([SAFE])
-    assert secrets.masked_report(ValueError("no"), "harmless") == ""
-    assert secrets.masked_report(ValueError("no"), "harmless", ("in", SAFE)) == "ValueError: no\n"
+    assert secrets.replacement_report(ValueError("no"), "harmless") == ""
+    assert secrets.replacement_report(ValueError("no"), "harmless", ("in", SAFE)) == "ValueError: no\n"
 
 
 @pytest.mark.parametrize("method", ["__str__", "__repr__"])
@@ -20494,7 +20494,7 @@ def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold()
         try:
             raise ValueError(text + SAFE[len(text) :])
         except ValueError:
-            return ps.RedactingFilter([SAFE]).masked_report(sys.exc_info()[1])
+            return ps.RedactingFilter([SAFE]).replacement_report(sys.exc_info()[1])
 
     assert shown(SAFE[:3])
     assert not shown("harmless" * 9)
@@ -20505,7 +20505,7 @@ def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing(
         try:
             raise ValueError(len(held))
         except ValueError as error:
-            return bool(ps.RedactingFilter([SAFE]).masked_report(error))
+            return bool(ps.RedactingFilter([SAFE]).replacement_report(error))
 
     assert (is_revealing([""] * 9_900), is_revealing([""] * 10_001)) == (False, True)
     assert is_revealing([[[]] for _ in range(6_000)])
@@ -20528,19 +20528,19 @@ def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
     for value in ("harmless", SAFE):
         group.exceptions = (caught("harmless"), "not an exception", caught(value))
         for shown in (group, error):
-            assert bool(ps.RedactingFilter([SAFE]).masked_report(shown)) == (value == SAFE)
+            assert bool(ps.RedactingFilter([SAFE]).replacement_report(shown)) == (value == SAFE)
 
 
 def test_an_exception_may_have_exceptions_that_are_no_group():
     error = ValueError("no")
     for error.exceptions in (5, caught(SAFE)):
-        assert ps.RedactingFilter([SAFE]).masked_report(error) == ""
+        assert ps.RedactingFilter([SAFE]).replacement_report(error) == ""
 
 
 def test_an_exception_reveals_what_any_of_those_before_it_has_in_its_frames():
     error = KeyError("no")
     error.__cause__, error.__context__ = caught("harmless"), caught(SAFE)
-    assert ps.RedactingFilter([SAFE]).masked_report(error)
+    assert ps.RedactingFilter([SAFE]).replacement_report(error)
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
@@ -20550,7 +20550,7 @@ def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link, kind):
     for value in ("harmless", SAFE):
         setattr(later, link, caught(value, kind))
         setattr(getattr(later, link), link, later)  # one is the cause of the other
-        assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
+        assert bool(ps.RedactingFilter([SAFE]).replacement_report(later)) == (value == SAFE)
 
 
 class Foreign:
@@ -20624,7 +20624,7 @@ def test_exceptions_in_a_chain_are_told_apart_by_identity(kind):
     for value in ("harmless", SAFE):
         later, earlier = caught("harmless", kind), caught("harmless", kind)
         later.__cause__, later.__cause__.__cause__ = earlier, caught(value, kind)
-        assert bool(ps.RedactingFilter([SAFE]).masked_report(later)) == (value == SAFE)
+        assert bool(ps.RedactingFilter([SAFE]).replacement_report(later)) == (value == SAFE)
 
 
 class Failing(ValueError):
