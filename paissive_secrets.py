@@ -10927,9 +10927,15 @@ def _passable(text: str, variable: str) -> str:
 
 
 # === Processes ===
-# A command gets secrets in its environment, and a thread masks each of its outputs. Its input and its signals
-# are as they would be without us. On a terminal, the command gets one of its own, since pagers, shells and
-# editors read keys from the terminal that they write to; else, its outputs are pipes.
+# A command gets secrets in its environment, and a thread, a relay, masks each of its outputs. Its input and
+# its signals are as they would be without us. Its outputs are pipes, unless somebody uses it on a terminal:
+# pagers, shells and editors read keys from the terminal that they write to, so it gets one of its own.
+#
+#     pipes:     command -> pipe -> relay, masks -> our stdout (and the same for stderr)
+#     terminal:  command -> its terminal -> relay, masks -> our terminal
+#                keys -> our terminal, raw -> relay -> its terminal -> command
+#
+# Between us and the command is then one more process, the leader of the session of that terminal.
 
 _FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIGCONT"
 _IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
@@ -11060,44 +11066,57 @@ def _start(
 
 
 def _lead_session() -> None:
-    """Fork, and return in the child. The parent stays: ^Z doesn't stop an orphaned process group."""
+    """Fork, and return in the child, which becomes the command; the parent stays as the session's leader.
+
+    It is what we wait for: it stops when the command does, and ends as the command does. Without a parent in
+    its session, the command's process group would be orphaned, which ^Z doesn't stop.
+    """
+    import signal
+
+    os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session's leader opens is its own
+    command = os.fork()
+    if command:
+        try:
+            _stand_by(command)
+        finally:
+            os._exit(2)
+    os.setpgid(0, 0)
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # who isn't in the foreground yet would get it
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, before)
+
+
+def _stand_by(command: int) -> NoReturn:
+    """Forward signals to the command, stop and go on with it, and exit with its status."""
     import signal
 
     def forward(number: int, _: object) -> None:
         with suppress(ProcessLookupError):  # it has just ended
             os.kill(command, number)
 
-    os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session's leader opens is its own
-    command = os.fork()
-    if not command:
-        os.setpgid(0, 0)
-        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        os.tcsetpgrp(0, os.getpid())
-        signal.signal(signal.SIGTTOU, before)
-        return
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in _forwarded_signals():
-            signal.signal(number, forward)
-        os.closerange(0, 1 << 16)  # Popen and the relays wait until nobody holds the other ends
-        while os.WIFSTOPPED(status := os.waitpid(command, os.WUNTRACED)[1]):
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os.killpg(command, signal.SIGCONT)
-        status = os.waitstatus_to_exitcode(status)
-        os._exit(status if status >= 0 else 128 - status)
-    finally:
-        os._exit(2)
+    signal.set_wakeup_fd(-1)
+    for number in _forwarded_signals():
+        signal.signal(number, forward)
+    os.closerange(0, 1 << 16)  # Popen and the relays wait until nobody holds the other ends
+    while os.WIFSTOPPED(status := os.waitpid(command, os.WUNTRACED)[1]):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.killpg(command, signal.SIGCONT)  # once we have sent it to this process
+    status = os.waitstatus_to_exitcode(status)
+    os._exit(status if status >= 0 else 128 - status)
 
 
 class _Relay:
-    """A thread that copies, masked; that of what is typed ends its peer, the output, with itself."""
+    """A thread that copies from one descriptor to another, masked.
+
+    That of what is typed has a peer, the output of the same terminal, which ends when it does.
+    """
 
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
         import threading
 
         self.source = source
         self.target = target
-        self.stop_when_quiet = False
+        self.stop_when_quiet = False  # set when the command has ended, whose children may still write
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._masker = masker
