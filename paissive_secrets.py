@@ -16014,9 +16014,13 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # `#[` begins an attribute in Rust and PHP, and `//registry/:_authToken=` a setting in .npmrc.
 _COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//(?!\S*/:_)|\*[\s/]|--[\s\[]|;|<!--)")
-# What the expressions below may refer to. @NAME is for places where names in lower case are others, such as
-# Spring's properties. Behind a name, `|| "x"` is a default, and `|| raise "set it"` isn't.
+# What the expressions below may refer to, and what that may refer to. @call is what follows a function,
+# ("X", "a default"), and @item what follows a mapping, ["X"] or {X}. @NAME is for places where names in lower
+# case are others, such as Spring's properties. Behind a name, `|| "x"` is a default, and `|| raise "set it"`
+# isn't.
 _PARTS = {
+    "@call": r"""\(\s*["'`]@name(?P<default>["'`](?:\s*,|\)@or))?""",
+    "@item": r"""[\[{]["']?@name(?P<default>["']?[\]}]@or)?""",
     "@name": r"(?P<name>[A-Za-z_]\w*)",
     "@NAME": r"(?P<name>[A-Z][A-Z0-9_]+)",
     "@or": r"\s*(?:\|\||\?\?|\?:|=(?![=~>]))(?!\s*(?:abort|die|exit|fail|halt|panic|raise|throw)\b)",
@@ -16080,7 +16084,7 @@ _WAYS = (
         within=r"\{[^{}]*\}(?=\s*=\s*(?:process|import\.meta|Bun)\.env\b(?!\.))",
     ),
     _Way("@script", "__ENV", r"\b__ENV\.@name(?P<default>@or)?"),  # k6
-    _Way("@script", "Deno.env", r"""\bDeno\.env\.get\(["'`]@name(?P<default>["'`]\)@or)?"""),
+    _Way("@script", "Deno.env", r"\bDeno\.env\.get@call"),
     _Way(
         r"(?:@script|\.prisma|\.hcl)",
         "env(",
@@ -16094,12 +16098,8 @@ _WAYS = (
         r"""(?P<default>["'](?:\s*,|\)\s*(?:\{|do\b)|[\])](?:\.presence)?@or))?""",
     ),
     # PHP: Laravel, Symfony and the language.
-    _Way(
-        "@php",
-        "env(",
-        r"""(?<![\w>$])(?<!function )(?:get)?env\(\s*["']@name(?P<default>["'](?:\s*,|\)@or))?""",
-    ),
-    _Way("@php", "$_ENV", r"""\$_ENV\[["']@name(?P<default>["']\]@or)?"""),
+    _Way("@php", "env(", r"(?<![\w>$])(?<!function )(?:get)?env@call"),
+    _Way("@php", "$_ENV", r"\$_ENV@item"),
     _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:){0,6}@name\)%"),
     _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
     _Way(r"\.php", "env:", r"""env:\s*["'](?:\w+:)*@name["']""", within=r"#\[Autowire\([^)]{0,200}\)"),
@@ -16155,28 +16155,26 @@ _WAYS = (
     _Way(r"\.exs?", ":system", r"""\{:system,\s*"@name(?P<default>",)?"""),
     # Functions and mappings of other languages, and .NET's.
     _Way(
-        r"(?:@script|@jvm|\.(?:c|cc|cpp|cxx|h|hpp|m|mm|go|lua|dart|nim|zig|d|swift))",
+        r"(?:@script|@jvm|\.(?:c|cc|cpp|cxx|h|hpp|m|mm|go|lua|dart|nim|zig|d|swift|[rR]))",
         "etenv",
-        r"""(?<![\w>])[gG]etenv\(\s*["'`]@name(?P<default>["'`](?:\s*,|\)@or))?""",
+        r"(?<![\w>])[gG]etenv@call",
     ),
-    _Way(r"\.go", "LookupEnv", r"""\bLookupEnv\(\s*["`]@name"""),
+    _Way(r"\.go", "LookupEnv", r"\bLookupEnv@call"),
     _Way(
         r"\.(?:cs|vb|fs|fsx|ps1|psm1|cshtml|razor)",
         "GetEnvironmentVariable",
         r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
     ),
     _Way(r"\.(?:ps1|psm1)", "$env:", r"\$env:@name(?P<default>@or)?"),
-    _Way(r"\.(?:swift|dart)", "nvironment", r"""\benvironment\[["']@name(?P<default>["']\]@or)?"""),
-    _Way(r"\.(?:pl|pm|t)", "$ENV", r"""\$ENV\{["']?@name(?P<default>["']?\}@or)?"""),
-    _Way(r"\.[rR]", "Sys.getenv", r"""\bSys\.getenv\(["']@name(?P<default>["']\s*,)?"""),
+    _Way(r"\.(?:swift|dart)", "nvironment", r"\benvironment@item"),
+    _Way(r"\.(?:pl|pm|t)", "$ENV", r"\$ENV@item"),
     _Way(r"\.hs", "Env", r"""\b(?:lookupEnv|getEnv) +"@name"""),
     _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
     _Way(r"(?:\.(?:sh|bash)|/[\w-]*entrypoint[\w-]*)", "file_env", r"""\bfile_env\s+["']?@name"""),
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
-    _Way("@compose", "environment", r"""(?m)^[ \t]+-[ \t]+["']?@NAME["']?[ \t]*$"""),
-    _Way("@compose", "environment", r"""(?m)^[ \t]+environment:[ \t]+["']?@name["']?[ \t]*$"""),
+    _Way("@compose", "environment", r"""(?m)^[ \t]+(?:-|environment:)[ \t]+["']?@NAME["']?[ \t]*$"""),
     # GitHub Actions; GITHUB_TOKEN is always there.
     _Way(
         "@yaml",
@@ -16218,7 +16216,8 @@ _WAYS = (
 )
 
 # Where a program reads .env by itself: the files, a word in them, and an expression that may have a group
-# `path`. Others read what stands beside or above their code.
+# `path`. Others read what stands beside or above their code. To add one, add a row, and a line that reads so
+# to the tests.
 _DOTENV_READERS = (
     (r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
     (r"\.py", "read_env", r"(?<!def )\bread_env\("),
@@ -16372,7 +16371,7 @@ def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
 @cache
 def _compile(pattern: str) -> re.Pattern[str]:
     """Compile an expression of the tables above."""
-    for part, meaning in _PARTS.items():
+    for part, meaning in _PARTS.items():  # the first of which refer to others
         pattern = pattern.replace(part, meaning)
     return re.compile(pattern)
 
