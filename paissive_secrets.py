@@ -12693,6 +12693,7 @@ _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 _FILE_NAME = lazily(r"(?i)\.(?:png|jpe?g|gif|svg|webp|ico|css|[cm]?[jt]sx?|html?|woff2?|map|md|py|java)\Z")
 _WORDS_FOR_SECRET = lazily(r"(?i)(?:[a-z]+ ){1,3}(?:password|passphrase|secret|token|key)\Z")
+_COMMENT = lazily(r"(?i)\s*(?:#|//|/?\*|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
 _COMMENTED_OUT = lazily(r"\s*(?:#|;|//)+[\s-]*(?:export\s)?[\"']?\Z")
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][A-Za-z ]* \Z")  # "OAuth client secret": …
 _LOCALE = lazily(r"[a-z]{2,3}[_-][A-Z]{2}\Z")  # PW is Palau
@@ -12797,8 +12798,8 @@ def judge_span(
     span = Span(*place, rule, rule.confidence, candidate, reason)
     if candidate and is_scored(span):
         confidence = level(_score(candidate))
-        if candidate.kind == "nonce" and confidence == "high":
-            confidence = "medium"  # few of them are secret
+        if confidence == "high" and not _is_certain(candidate):
+            confidence = "medium"
         span = span._replace(confidence=confidence)
     if not span.confidence:
         return span
@@ -12813,6 +12814,22 @@ def judge_span(
     if not reason and is_password and is_weak(body) and not _TWO_DIGITS.search(body):
         reason = "it is a word for a password"
     return span._replace(confidence="low", reason=reason) if reason else span
+
+
+def _is_certain(c: Candidate) -> bool:
+    """Return whether it is of a class that has hardly anything but secrets, so that it may be high.
+
+    These are values that look random, and passwords: with a digit, or any word where a file sets one. What is
+    in a comment, in prose, or an argument may be a sample. Nonces are seldom secret.
+    """
+    if c.kind == "nonce" or c.language == "docs" or c.separator in ("(", ",", "_"):
+        return False
+    if _COMMENT.match(c.before):
+        return False
+    if looks_random(c.value):
+        return True
+    has_digit = bool(re.search("[0-9]", c.value))
+    return c.kind == "pass" and (has_digit or c.language in ("config", "shell"))
 
 
 def _reason_against_token(body: str) -> str:
