@@ -332,9 +332,7 @@ age key  AGE-SECRET-KEY-1  {Q58}
 age post-quantum key  AGE-SECRET-KEY-PQ-1  {Q58}
 SendGrid key  SG.  {X20,24}\.{X39,50}
 Brevo key  x(key|smtp)sib-  {h64}-{A16}
-Mailgun key  key-  {h32}
 Resend key  re_  {A8}_{A24}
-Twilio key  SK  {h32}
 Shopify token  shp(at|ca|pa|ss|ua|tka)_  {A32,64}
 Square token  sq0(atp|csp)-  {W22,60}
 Square access token  EAAA  [lE]{W59,60}
@@ -606,6 +604,8 @@ Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
 Stellar seed  S(A|B|C|D)  {K54}
 NKEY seed  S(A|C|N|O|P|U|X)  {K56}
 = medium high
+Mailgun key  key-  {h32}
+Twilio key  SK  {h32}
 NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
 Azure SAS  sig=  {A20,60}(?:%2[BbFf]{A0,60}){0,9}%3[Dd]
 DeepSeek key  sk-  {h32}
@@ -986,8 +986,11 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
-    header, payload, *signature = token.split(b".")
-    return b'"alg"' in decode64(header) and (any(signature) or decode64(payload).strip()[-1:] == b"}")
+    head, payload, *signature = token.split(b".")
+    header = decode64(head)
+    if b"ed25519-nkey" in header:  # of NATS: public, as a certificate is
+        return False
+    return b'"alg"' in header and (any(signature) or decode64(payload).strip()[-1:] == b"}")
 
 
 def is_login(encoded: bytes) -> bool:
@@ -11759,7 +11762,7 @@ _ASSIGNMENT = rb"""(?x)
        (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>])  # a type, which holds no keyword
     )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|>|&gt;|;s:\d{1,5}:
+    (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|(?<!-)>|&gt;|;s:\d{1,5}:
           |(?<=\ )[iI][sS](?=\ )|(?<=[ \t])%(or)s)
        (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
        (?:[\[{(]\s{0,40}(?=["'])  # a list
@@ -11831,6 +11834,7 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cases
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
 )
+_OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(
     rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no)[,;]*\Z"
@@ -11853,6 +11857,7 @@ _BARE_VALUES = {
     "said": lazily(rb"[^\s\"'`<>\\]{1,299}?(?=[.,;:?)]{0,2}(?:[\s\"'`<>\\]|\Z))"),  # the password is …
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
+_REMARK = lazily(rb"#[ \t]?[a-z]+(?!\S)")  # where a value is missing
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
@@ -11893,7 +11898,7 @@ class Span(NamedTuple):
     rule: Rule
     confidence: str  # "high", "medium", "low", or "" for no finding
     candidate: Candidate | None = None
-    reason: str = ""  # what says that it is no secret, so that its confidence is low
+    reason: str = ""  # what says that it is no secret, or may be none, so that its confidence is lower
 
 
 def keyword_hits(
@@ -12007,24 +12012,18 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
 
 def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
     """Return the value that one match leads up to, unless it is a comparison, a mention or a reference."""
-    at = match.start()
-    quote, bare, separator = match.group("quote", "bare", "separator")
-    ahead = window[max(0, at - 40) : at]
-    begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
-    if window[begin - 1 : begin] == b"\\" and _CODE_POINT.match(window, begin):  # \u0026token=
-        begin += 5
+    begin = _start_of_name(window, match.start())
     name = window[begin : match.end("name")]
     kind = kind_of_raw_name(name)
-    if not kind:
+    if not kind or _is_compared(name, language, match):
+        return None
+    if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
     ending = "word" if name[:1] == b"-" else language.ending  # an option
-    if language.kind == "shell" and name[:1] == b"$" and (not quote or match["rest"][-1:] == b'"'):
-        return None  # a comparison
+    quote, bare, separator = match.group("quote", "bare", "separator")
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
-        return None
-    if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
@@ -12046,6 +12045,23 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     )
 
 
+def _start_of_name(window: bytes, at: int) -> int:
+    """Return where the name begins that has a telltale fragment, whose end is at `at`."""
+    ahead = window[max(0, at - 40) : at]
+    begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
+    if window[begin - 1 : begin] == b"\\" and _CODE_POINT.match(window, begin):  # \u0026token=
+        return begin + 5
+    return begin
+
+
+def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bool:
+    """Return whether the name is an operand: of a test in a shell, or beside what a call returns."""
+    if match["call"] and match["separator"] in _OPERATORS:
+        return True
+    is_variable = language.kind == "shell" and name[:1] == b"$"
+    return is_variable and (not match["quote"] or match["rest"][-1:] == b'"')
+
+
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
     """Match the quoted text, or its beginning, unless a call reads a name: then its default, or None."""
     value = _quote_regex(match["quote"]).match(window, match.end(), match.end() + MAX_VALUE)
@@ -12063,6 +12079,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     """Match a value without quotes: what its line, element or word has, by the language; None for a call."""
     start = match.end()
     bare = match["bare"]
+    if window[start - 1 : start] in (b" ", b"\t") and _REMARK.match(window, start):
+        return None
     if match.end("outer") < start:  # a block of YAML
         return _BARE_VALUES["line"].match(window, start)
     if bare[:1] == b">":
@@ -12159,7 +12177,7 @@ config line conf config ini cfg properties env cnf ldif
 config scalar yml yaml
 config word toml tf hcl tfvars
 json word json ipynb har cast jsonl ndjson json5 webmanifest
-docs word md mdx rst txt adoc markdown org tex csv
+docs word md mdx rst txt adoc markdown org tex csv readme changelog changes install contributing
 log word log tokens
 markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
 shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
@@ -12196,6 +12214,7 @@ def language_of(path: str) -> _Language:
 # value and of its place have weights, made by .training/train.py, that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
+_MIN_KEY_IN_SOURCE = 60  # most other things that programs call a key have less
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
@@ -12230,6 +12249,8 @@ _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files 
 _LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
 _MIXTURE = lazily(r"(?=\D{0,99}\d)[^A-Za-z]{0,99}[A-Za-z]")
 _HEX_RUN = lazily(r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16}|(?=\d*[A-F])(?=[A-F]*\d)[0-9A-F]{16}")
+_CAMEL_NAME = lazily(r"(?=\w*[a-z][A-Z]|\w*_)[A-Za-z_]\w*\Z")
+_CAMEL_CASE = lazily(r"[A-Z][a-z]{2,}|(?<![A-Za-z0-9])[a-z]{3,}(?=[A-Z_])")  # the words of GetUserName2
 _ONE_WORD = lazily(r"(?:[A-Z]?[a-z]*|[A-Z]+)\Z")
 _LONG_WORD = lazily(r"[a-z]{6,}|[A-Z]{6,}")
 _SPACE = lazily(r"\s")
@@ -12445,6 +12466,11 @@ def _is_mixture(part: str) -> bool:
         return True
     pieces = re.split("[_-]", part)
     drawn = "".join(piece for piece in pieces if not _ONE_WORD.match(piece))  # without acme_test_
+    in_camel_case = sum(map(len, _CAMEL_CASE.findall(drawn)))
+    if 10 * in_camel_case > 7 * len(drawn) and wordness(drawn) in "456789":
+        return False
+    if drawn.isdigit() and len(pieces) > 4:  # words_with_a_number_at_the_end_7
+        return False
     letters = wordness(drawn if len(drawn) > 15 else part)
     if not _MIXTURE.match(part):
         return letters in "0 1 2 3" and not part.islower() and not part.isupper()
@@ -12470,8 +12496,9 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample of the documents
-    EXAMPLE(?:KEY)?\Z|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
-    |\AyourStrong\(!\)Password\Z|\A(?:(?:JBSWY3DPEHPK3PXP){1,2}|GEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?)\Z
+    EXAMPLE(?:KEY)?\d?\Z|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN|yVALUE)|\AJBSWY3DPEHPK3PX
+    |eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
+    |\AyourStrong\(!\)Password\Z|\AGEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?\Z
     |\A(?:sk_test_)?(?:4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2|tR3PYbcVNZZ796tH88S4VQ2u)\Z
     |\AdGhlIHNhbXBsZSBub25jZQ==\Z|\AEby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq
     - {U9}EXAMPLE
@@ -12485,12 +12512,13 @@ it is text in another script
     + schönesWetter
     ~ begin: a terminal's escape sequence begins so
 it is a URL or an ARN
-    \A[a-z][a-z0-9+]{1,15}(?:://|%3A%2F)|\Aarn:
+    \A[a-z][a-z0-9+]{1,15}(?:://|%3A%2F)|\Aarn:|\A<[^<>@\s]+@[\w.-]+>\Z
     - https://me.local/token
     + k7Q://x9v2
     ~ begin: a scheme; a password in a URL has a rule of its own
 it is a file
-    \A[\w/.-]+\.(?:py|[jt]s|json|ya?ml|txt|pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
+    \A[\w/.-]+\.(?:py|[jt]s|c|cc|cpp|cs|kt|swift|rs|json|ya?ml|txt
+    |pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - keys/server.pem
     + k7/Q2x9v.Js3
@@ -12505,10 +12533,10 @@ it is a version of a module of Go
     - v0.0.0-20200107190931-bf48bf16ab8d/go.mod
     + v0.0.0-{h24}
 it goes on elsewhere
-    (?:[$#]\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z
+    (?:[$#]\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z|\A\[\][\w.*]+\{\Z|\$\{\{[^{}]{1,80}\}\}
     - app-k7-${{
     + k7${x
-    ~ end: the syntax of a template, or an ellipsis for the rest
+    ~ begin, middle, end: the syntax of a template, or an ellipsis for the rest
 it is filled up
     (?!A)(.)\1{9}
     - k7qqqqqqqqqq9
@@ -12525,7 +12553,7 @@ it is PEM, which has a rule of its own
     + LS0{A20}
     ~ begin, middle, end: the first line of RFC 7468
 it is a hash
-    \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt)[\w-]*)\$
+    \A(?:(?:\w+:)?\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt|p-sha)[\w-]*)\$
     |\*[0-9A-F]{40}\Z|(?:\w{1,16}:)?\{(?!noop|plain)[A-Za-z0-9-]{3,12}(?:@\w+)?\}\S|md5[0-9a-f]{32}\Z
     |SCRAM-SHA-\d|(?:\w{1,12}-)?SHA\d+:|(?:pbkdf2|bcrypt|argon2|scrypt)\w*[$:=]|grub\.pbkdf2
     |(?:md5|sha\d+)[$:=])
@@ -12539,19 +12567,23 @@ it is encrypted
     \A(?:\$ANSIBLE_VAULT|\$encrypted|ENC(?:\[[A-Z]|\()|EJ\[\d:|Ag[A-D][A-Za-z0-9+/]{290}|gAAAAA
     |(?:CiQA|AQICAH)[A-Za-z0-9+/]{60}|YWdlLWVuY3J5cHRpb24
     |(?:AES|enc|cipher|sealed|vault|kms)[\w.]{0,12}:[\w+/=:.-]{40}
-    |age1[a-z0-9]{50}|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
+    |age1[a-z0-9]{50}|\{[A-Za-z0-9+/]{42,}=*\}\Z|eyJ(?:pdiI6|[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+\Z))
     - ENC[AES256_GCM,data:{A12}]
     + Ag{A40}
     ~ begin: who encrypted it
 it is public
-    \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
+    \A(?:eyJ(?:hbGci|0eXAi)[\w-]+\Z|eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5|(?:\\x00){3}\\x07ssh-
+    |p(?:hc|k_(?:live|test))_|MFkwEw|MHYwEA|MII[BC][Ia]jANBgkq|MIGfMA0G
     |MCowBQYDK2Vw|[UAO][A-Z2-7]{55}\Z|(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|(?:[0-9A-F]{4} {1,2}){4}
-    |(?:\S+ Credential=)?[\w%-]+/\d{8}/[a-z]+-[a-z]+|AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
+    |(?:\S+ Credential=)?[\w%-]+/\d{8}/[a-z]+-[a-z]+|[\w%-]+%2Faws4_request
+    |AAAA(?:B3NzaC1|E2VjZHNh|C3Nza))
     - ssh-rsa AAAA{B40}
     + MII{B40}
     ~ begin, middle, end: the form of a public key, or the scope of a signature
 it is the name of an algorithm
-    (?i)\A(?:ascii|nfk?[cd]|base64|(?:[a-z]{1,12}\d?[_-]?){0,3}(?:hmac|hkdf|with|scram)-?sha-?\d{1,3}|sha-?\d{1,3}
+    (?i)\A(?:ascii|(?:aes|des|desede|rsa|blowfish)/\w{1,9}/\w{1,40}|aws4-hmac-sha256 ?
+    |nfk?[cd]|base64
+    |(?:[a-z]{1,12}\d?[_-]?){0,3}(?:hmac|hkdf|with|scram)-?sha-?\d{1,3}|sha-?\d{1,3}
     |[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}
     |pbkdf2(?:withhmacsha\d{1,3})?|[bs]crypt|argon2(?:i|d|id)?|aes-?\d{1,3}(?:-\w{1,6})?(?::\w{1,6})?
     |(?:(?:tls|ssl|ec)[_-]?)?(?:dhe?|rsa)(?:[_-](?:[a-z]{1,12}\d{0,3}|\d{1,4})){1,8}
@@ -12566,8 +12598,9 @@ it is a number or a date
     + 0x{h64}
 = plain value
 it is a placeholder
-    (?i)your(?:[_ -]|pass|key|token|secret)|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
-    |example|foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z|\Aauto.?generated
+    (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|filtered|\Ahidden\Z|dummy|\bfake
+    |example|foo.?bar|[_-]here(?![a-z])|\Achang\w{0,3}me|\A.\Z|\A\?{1,9}\Z
+    |\Ax-(?:oauth-basic|access-token)\Z|\Aauto.?generated
     |(?:change|replace|fill)[_ -]?(?:me|this|with)|\A(?:todo|fixme|tbd|replace|#)(?!\w)
     |\b(?:choose|enter|put|fill|set|use|add)[_ -](?:an?|the|in|my|your)[_ -](?:\w+[_ -]){0,2}
     (?:key|secret|token|pass\w*|value|string|code|credentials?|x)\b
@@ -12576,7 +12609,7 @@ it is a placeholder
     - your-password-here
     + {A20}
 it is crossed out
-    (?i)x{5}|\*{4}|\A\*\*.*\*\*\Z|[_-]x{2,}\Z|\.{3}|(?:(\w)\1\1[-.]){2}
+    (?i)x{5}|\Ax{3,}(?![a-z])|\*{4}|\A\*\*.*\*\*\Z|[_-]x{2,}\Z|\.{3}|(?:(\w)\1\1[-.]){2}
     |\A(?:(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4}|([a-z])\4+)\Z|(?:\xe2\x80\xa2|\xe2\x97\x8f){3}
     - XXXXXXXX
     + k7xxQ.9v..2
@@ -12592,19 +12625,22 @@ it is a path
     + /{B40}
     ~ begin: how a path begins; the name of a file may be drawn
 it is a package and its version
-    \A[\w./@:-]*[:-][\^~]?v?\d+\.\d[\w.-]*\Z
+    \A[\w./@:-]*[:@-][\^~]?v?\d+\.\d[\w.-]*\Z
     |\A[\w.,\[\]-]{0,60} ?\(?(?:[\^<>~]|[<>=!~]=) ?v?\d+(?:\.\d|[ |,])|\s\|\|\s
     - npm:^7.0.4
     + k7Q1.2
 it is a type, a state or a rule for a field
     \A\d{1,4}/[a-z]+\Z|\A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
+    |(?i:(?:var)?(?:char|binary)\(\d+\).*\Z)
     |nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|undefined|null
     |(?:mis|no)?match|values?[A-Z\d]?|(?:in)?valid(?:[A-Z]\w*)?)(?!\w|-\S*\d)
     - String!
     + stringK7
 it is what a test expects to fail
-    (?i)\A(?:(?:wrong|incorrect)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?
+    (?i)\A(?:(?:non|not|mis)[_ -]?match(?:ing|es)?|should[_-]not[_-]\w+|default[_-]?value
+    |does_?not_?matter|bad[_-]default
+    |(?:wrong|incorrect|invalid|bad)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?
     |[a-z]+(?:[_ -][a-z]+){0,3}[_ -]?hash)\d{0,4}\Z
     - wrong-password
     + wrongK7pass9x
@@ -12613,9 +12649,11 @@ it is an e-mail address
     - ada.l+x@mail.example.org
     + root@123
 it is put in later
-    \A`|[$#{]\{|\{\$|\$\(|\(\(|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*)?s(?![A-Za-z])
+    \A`|[$#{]\{|\{\$|\$\(|\(\(|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])
+    |\A\$\w+ ?\. ?[$"']
     |\A%(?:[a-z_][\w.]{2,}%|[A-Z_]{3,}%|env\()|\A@@?[\w.-]+@@?\Z|\A__[A-Z_]+__\Z
     |\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[])
+    |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)
     - ${DB_PASS}
     + k7$Q2{x
     ~ begin, middle, end: the syntax of a template
@@ -12623,25 +12661,26 @@ it is the name of a variable, a type, a header or an option
     \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
     |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
-    |\A\.[A-Za-z-]+\Z
+    |\A\.[A-Za-z-]+\Z|\A(?:[A-Z]\w*\\)*[A-Z]\w*Controller@\w+\Z
     - PG_LOGIN_NAME
     + K7_QX
 it is a call or a template
-    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z
+    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A[\w.]+ required;
     |\A(?:\.\w+\(|<[\w +,=-]+>)|\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
     - getPassword()
     + k7(Q2)x9Kv!
     ~ begin, middle, end: the syntax of a call, or of a template
 = before
 no name follows
-    /etc/\Z|://\Z|\btype(?:of)? \Z|[=:]<\Z|\[type=["']?\Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
+    /etc/\Z|://\Z|\btype(?:of)? \Z|[=:]<\Z|\[(?:type|name|id)=["']?\Z
+    |\b(?:class|interface|struct|enum|trait|protocol) \Z|\?\s?["']\Z|\$\((?:shell )?\Z|\{\{[^}]*\Z
     |[?&]e=\d{10}&(?:amp;)?\Z|\b(?i:public|gpg|pgp|using rsa) ?\Z|\b[au]rn:\S*\Z
     |(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
 it is cut off
-    \A(?::[ `]| to v?\d|\.\.\.| \(\) =>|\{\{| \{| = |\[["']|["'](?: in \w| [+.] [$\w]))
+    \A(?::[ `)]| to v?\d|\.\.\.| \(\) =>|\{\{| \{| = |\[["']|["'](?: in \w| [+.] [$\w]| ?[!=]==?[^=]| ?=>))
     - ...
     + # comment
 """
@@ -12680,8 +12719,11 @@ _CHOSEN = lazily(
 _IDENTIFIED = lazily(r"(?i)(?:\A|\b(?:user|role|grant)\b.*\s|[\"'])identified\s\Z")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
+_SAMPLE_LOGIN = lazily(r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):")  # RFC 7617 has Aladdin
+_DIGEST = lazily(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\Z")  # which databases hold
 _TWO_DIGITS = lazily(r"\D\d\d")
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _WORDS = lazily(
     r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
 )
@@ -12689,13 +12731,25 @@ _NAME_OF_SECRET = lazily(
     r"[a-z][\w.-]{0,40}[_-](?:keys?|ca|certs?|secrets?|tokens?|tls|creds?)\Z|(?:[a-z]{2,20}\.){2,9}[a-z]+\Z"
     r"|[a-z]\w{1,30}Key\d{0,3}\Z"
 )
+_NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
+_NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
+_SLUG = lazily(r"[a-z]{2,12}(?:-[a-z]{2,12}){1,5}-\d{1,3}\Z")
 _FILE_NAME = lazily(r"(?i)\.(?:png|jpe?g|gif|svg|webp|ico|css|[cm]?[jt]sx?|html?|woff2?|map|md|py|java)\Z")
 _WORDS_FOR_SECRET = lazily(r"(?i)(?:[a-z]+ ){1,3}(?:password|passphrase|secret|token|key)\Z")
-_COMMENT = lazily(r"(?i)\s*(?:#|//|/?\*|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
-_COMMENTED_OUT = lazily(r"\s*(?:#|;|//)+[\s-]*(?:export\s)?[\"']?\Z")
-_KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][A-Za-z ]* \Z")  # "OAuth client secret": …
+_TEXT_OF_ERROR = lazily(
+    r"(?i)(?=.*\b(?:can't|cannot|must|should|isn't|is|are|not|too|required|invalid)\b)[a-z', ]+[.!]?\Z"
+)
+_COMMENT = lazily(r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
+_COMMENTED_OUT = lazily(r"(?i)\s*(?:#|;|//|rem\s)+[\s-]*(?:export\s|set\s)?[\"']?\Z")
+_EXAMPLE_BEFORE = lazily(r"(?i)\b(?:example|e\.g\.)[:,]?\s")
+_KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
+# What may follow "password" in the name of a password.
+_VARIANTS = (
+    *("dev", "development", "test", "testing", "stage", "staging", "prod", "production", "local", "live"),
+    *("old", "new", "default", "value"),
+)
 _LOCALE = lazily(r"[a-z]{2,3}[_-][A-Z]{2}\Z")  # PW is Palau
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
 # What the path of a file says about the words in it; never about a value that looks random.
@@ -12705,6 +12759,7 @@ _TRANSLATION_FILE = lazily(
     r"(?:/[a-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
     r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
 )
+_TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page
 _SETTINGS_FILE = lazily(
     r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
 )
@@ -12719,8 +12774,10 @@ _OBJECT_ID = lazily(r"(?:4[9a-f]|5[0-9a-f]|6[0-9a-c])[0-9a-f]{22}\Z")  # it begi
 _LOOKS_INTO = lazily(
     r"(?i)(?:contains|includes|starts_?with|ends_?with|has_?(?:prefix|suffix)|index_?of|split|replace(?:all)?)\Z"
 )
+_IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
 _IN_TAG = lazily(r"(?:<[\w-]+\s(?:.*\s)?|\A\s*)#\Z")
 _FIELD_NAME = lazily(r"[a-z]+(?:[_-][a-z]+|[A-Z][a-z]+)*\Z")
+_NO_PASSWORD = lazily(r"(?i)(?:secret|my|new|old|some)?[_-]?(?:password|passwd|pwd|pass)\Z|abc\Z|123\Z|\.{3}")
 _DESCRIPTION_FILE = lazily(  # of an interface
     r"(?i)(?:\A|/)(?:(?:openapi|swagger)[\w.-]*|(?:openapi|swagger|api-reference)/(?:[^/]+/)*[^/]+)"
     r"\.(?:ya?ml|json|sh)\Z"
@@ -12755,7 +12812,9 @@ _NO_FILE = _FileKind()
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
     is_settings = bool(_SETTINGS_FILE.search(path))
-    is_translation = bool(_TRANSLATION_FILE.search(path)) and not is_settings
+    is_translation = bool(_TRANSLATION_FILE.search(path)) and (
+        not is_settings or bool(_TRANSLATED_SETTINGS.search(path))
+    )
     is_description = bool(_DESCRIPTION_FILE.search(path)) and not is_settings
     return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)), is_description)
 
@@ -12797,23 +12856,41 @@ def judge_span(
     """Return a span with its rule's or score's confidence, low if there is a reason against it."""
     span = Span(*place, rule, rule.confidence, candidate, reason)
     if candidate and is_scored(span):
-        confidence = level(_score(candidate))
-        if confidence == "high" and not _is_certain(candidate):
-            confidence = "medium"
-        span = span._replace(confidence=confidence)
+        confidence, doubt = _earned_confidence(candidate)
+        span = span._replace(confidence=confidence, reason=reason or doubt)
     if not span.confidence:
         return span
     # All values of a rule share its prefix.
     public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
-    if rule.prefix:
-        reason = reason or _reason_against_token(body)
-    else:
-        reason = reason or reason_against(body, candidate, path)
-    is_password = candidate is None and not rule.prefix
-    if not reason and is_password and is_weak(body) and not _TWO_DIGITS.search(body):
-        reason = "it is a word for a password"
+    if not reason:
+        reason = _reason_against_token(body) if rule.prefix else reason_against(body, candidate, path)
+    if not reason and not candidate and not rule.prefix:
+        reason = _reason_against_match(rule, body)
     return span._replace(confidence="low", reason=reason) if reason else span
+
+
+def _earned_confidence(c: Candidate) -> tuple[str, str]:
+    """Return the confidence of a candidate's score, at most what its class has earned; and why it is less."""
+    score = _score(c)
+    confidence = level(score)
+    if confidence == "high" and not _is_certain(c):
+        return "medium", "many such values are samples"
+    is_clear = is_secret_name(c.name) and looks_random(c.value)
+    if c.kind == "key" and c.language == "source" and score < _MIN_KEY_IN_SOURCE and not is_clear:
+        return confidence and "low", "it looks too little like a key"
+    return confidence, ""
+
+
+def _reason_against_match(rule: Rule, value: str) -> str:
+    """Return why what the pattern of a rule has found can't be a secret."""
+    if is_weak(value) and not _TWO_DIGITS.search(value):
+        return "it is a word for a password"
+    if rule.id == "bearer-token" and not looks_random(value):
+        return "it doesn't look random"
+    if rule.id == "basic-auth" and _SAMPLE_LOGIN.match(latin1(decode64(value.encode("latin-1")))):
+        return "its user is an example"
+    return ""
 
 
 def _is_certain(c: Candidate) -> bool:
@@ -12827,7 +12904,7 @@ def _is_certain(c: Candidate) -> bool:
     if _COMMENT.match(c.before):
         return False
     if looks_random(c.value):
-        return True
+        return c.kind != "pass" or c.language in ("config", "shell") or not _DIGEST.match(c.value)
     has_digit = bool(re.search("[0-9]", c.value))
     return c.kind == "pass" and (has_digit or c.language in ("config", "shell"))
 
@@ -12927,6 +13004,8 @@ def _counts_up(value: str) -> bool:
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
+    if c.name.lower() == "key" and len(value) > 36 and _WITH_UUID.search(value):
+        return True
     if not _UUID_VALUE.match(value):
         return False
     is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
@@ -12940,7 +13019,33 @@ def _is_named_otherwise(value: str, c: Candidate, path: _FileKind) -> bool:
     )
 
 
+def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether source says something else about a password, as in `password_driver = "ldap"`."""
+    words = words_of(c.name)
+    if c.kind != "pass":
+        return False
+    if c.separator == "(":
+        return "without" in words
+    if words[0] in ("err", "error"):
+        return True
+    if _ends_telltale(c.name) or words[-1] in _VARIANTS:
+        return False
+    return not looks_random(value)
+
+
+def _is_sample_by_name(value: str, c: Candidate, path: _FileKind) -> bool:
+    return words_of(c.name)[0] in ("example", "sample", "dummy", "fake") and not looks_random(value)
+
+
+def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is the salt of one row, which is no secret; that of an application is longer."""
+    return words_of(c.name)[-1] == "salt" and len(value) < 16
+
+
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
+    if "\\u" in value:  # a letter in JSON
+        value = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), value)
+        return path.is_translation and bool(_TEXT.match(value))
     if not path.is_translation or looks_random(value):
         return False
     return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
@@ -12954,8 +13059,9 @@ def _is_text_of_table(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_request_sample(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a weak password that the description of an interface shows as an example."""
-    return path.is_description and c.separator == ":" and is_weak_password(c)
+    """Return whether it is a weak password that a document shows as an example."""
+    is_general = c.language == "docs" and bool(_NO_PASSWORD.match(value))
+    return is_general or (path.is_description and c.separator == ":" and is_weak_password(c))
 
 
 def _is_key_id(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -12971,9 +13077,11 @@ def _is_key_id(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_searched(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a word is the argument of a method that looks into a text: password.contains("ada")."""
+    """Return whether it is the argument of a method that looks at a text: password.contains("ada")."""
     method = c.name.rpartition(".")[2]
-    return c.separator == "(" and bool(_LOOKS_INTO.match(method)) and not looks_random(value)
+    if c.separator != "(":
+        return False
+    return bool(_IS_VALID.match(method)) or bool(_LOOKS_INTO.match(method) and not looks_random(value))
 
 
 def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -12983,7 +13091,16 @@ def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.separator == ",":
         is_pair = c.before.endswith(('["', "['")) and c.after[1:2] == "]"
         return is_pair and bool(kind_of_name(value) or is_about_secret(value))
-    return words_of(value) == words_of(c.name) and not is_weak(value)
+    if is_weak(value):
+        return False
+    is_method = len(re.findall("[A-Z]", value)) > 2 and value.isalpha()
+    return words_of(value) == words_of(c.name) or is_method or (value.isalpha() and _ends_in_kind(value))
+
+
+def _ends_in_kind(value: str) -> bool:
+    """Return whether it is camelCase and ends in a word for a secret, as trustPwd does."""
+    words = words_of(value)
+    return len(words) > 1 and not value.islower() and bool(kind_of_name(words[-1]))
 
 
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -12993,7 +13110,7 @@ def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
     is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
-    return is_public and c.name.lower().endswith("nonce")
+    return is_public and "nonce" in words_of(c.name)
 
 
 def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13002,7 +13119,9 @@ def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.language == "docs" and not c.quote and c.after[:1] == ":":  # `master password`:index:
         return True
     if c.separator == ":" and not c.quote:
-        more = " [A-Za-z]+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
+        if _NAME_IN_STRING.search(c.before) and c.after[:1] == c.before.rstrip(_NAME_CHARACTERS)[-1:]:
+            return value.isalpha() and value.islower()  # "account:password:change"
+        more = r" [A-Za-z]\w+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
         return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
     if c.separator != "_":
         return False
@@ -13019,23 +13138,39 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     text = value.encode("latin-1").decode("utf-8", "replace")
     if _WORDS_FOR_SECRET.match(text if c.quote else f"{text}{c.after}".rstrip()):
         return True
-    is_entry = c.separator in ("=>", ":") and c.before[-1:] in ("'", '"')
+    is_entry = c.separator in ("=>", ":") and (c.before[-1:] in ("'", '"') or c.language == "source")
+    if is_entry and c.quote and " " in text and not text.isascii() and not re.search(r"\d", text):
+        return True
+    if c.quote and " " in text and _TEXT_OF_ERROR.match(text):
+        return True
     is_element = c.separator in (">", "=") and "<" in c.before
     return (is_entry or is_element) and text.isalpha() and text.istitle() and len(text) < 20
 
 
 def _is_commented_out(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a sample: a setting in a comment, whose value no generator has drawn."""
-    is_setting = c.language in _SETTINGS and c.separator in "=:"
-    return is_setting and bool(_COMMENTED_OUT.match(c.before)) and not looks_random(value)
+    """Return whether it is a sample: in a comment, and no generator has drawn its value."""
+    if looks_random(value):
+        return False
+    if _EXAMPLE_BEFORE.search(c.before):
+        return True
+    if c.language in _SETTINGS and c.separator in "=:":
+        return bool(_COMMENTED_OUT.match(c.before))
+    if c.separator == "_":
+        return bool(_COMMENT.match(c.before))
+    return c.language == "source" and bool(re.match(r"\s*\*\s", c.before))
 
 
-def _is_first_argument(value: str, c: Candidate, path: _FileKind) -> bool:
-    return c.separator == "(" and c.after[1:4] in (', "', ", '", ", $")
+def _is_other_argument(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether others follow it, or its function is about authentication."""
+    if c.separator != "(":
+        return False
+    return (c.kind == "auth" and not looks_random(value)) or c.after[1:4] in (', "', ", '", ", $")
 
 
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a bare value in source is no literal."""
+    if c.language == "markup" and not c.quote and c.after[:1] == ";":  # in its script
+        return bool(_MEMBERS.match(value))
     if c.language != "source" or c.quote:
         return False
     if c.separator == ":=" or len(value) < (5 if value.isdigit() else 3):  # too short for a secret
@@ -13044,7 +13179,11 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
         return True
     if c.before.count('"') % 2 or c.before.count("'") % 2:  # in a string: a literal, or password_based:http
         return c.separator == ":" and not _ends_telltale(c.name)
+    if c.kind != "pass" and (value.isdigit() or (_CAMEL_NAME.match(value) and not looks_random(value))):
+        return True  # a number of tokens, or a name
     if c.after.lstrip()[:1] in ("(", "<", "{"):
+        return True
+    if c.separator == ":" and value.isidentifier() and c.after[:1] in (",", "}"):
         return True
     if not _MEMBERS.match(value):
         return False
@@ -13055,7 +13194,8 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
-    return c.quote == "`" and (c.language == "shell" or (c.language == "docs" and " " in value))
+    is_command = c.language == "docs" and (" " in value or value[0] == "#")  # or a remark
+    return c.quote == "`" and (c.language == "shell" or is_command)
 
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13082,7 +13222,8 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_numbered_key(value: str, name: str) -> bool:
     """Return whether it is a short word under a name that only says "key", as in key1 = "counter1"."""
-    if words_of(name) in (["key"], ["keys"]) and len(value) < 20 and not looks_random(value):
+    is_short = len(value) < 20 and not looks_random(value)
+    if words_of(name) in (["key"], ["keys"]) and (is_short or _SLUG.match(value)):
         return True
     bare = name.rstrip("0123456789")
     ends = words_of(bare)[-2:]
@@ -13097,18 +13238,21 @@ def _is_numbered_key(value: str, name: str) -> bool:
 _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...] = (
     ("it is an identifier", _is_identifier),
     ("its name isn't that of a secret", _is_named_otherwise),
+    ("its name is about a password", _is_about_password),
+    ("its name is that of a sample", _is_sample_by_name),
+    ("it is a salt", _is_salt),
     ("it is a translation", _is_translation),
     ("it is a text in a table of texts", _is_text_of_table),
     ("it is a sample of a request", _is_request_sample),
     ("it is the id of a key", _is_key_id),
-    ("it is what a text is searched for", _is_searched),
+    ("it is what a method looks at or for", _is_searched),
     ("it is the name of a field", _is_name_of_field),
     ("it is a reference in a template", _is_reference_in_template),
     ("it is a nonce", _is_nonce),
     ("it is prose", _is_in_prose),
     ("it is a label", _is_label),
     ("it is a sample that is commented out", _is_commented_out),
-    ("it is the first of several arguments", _is_first_argument),
+    ("it is another argument", _is_other_argument),
     ("it is an expression", _is_expression),
     ("it is the output of a command", _is_output),
     ("it is a name in generated code", _is_made_by_tool),
@@ -13387,6 +13531,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
+_HASH_IN_ROW = lazily(rb"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})")
 _MIN_COLUMN = 16  # bytes of a key or a token in a row of SQL
 _REMARKS = rb"\s{0,40}(?:--[^\n]{0,300}\n\s{0,40}){0,9}"
 _ROW_BEGIN = lazily(_REMARKS + rb",?" + _REMARKS + rb"\(")
@@ -13497,7 +13642,10 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
         return None
     after = latin1(rest_of_line(text, value.end(1)))
     named = (kind, latin1(column), "=", "'", latin1(string), "source")
-    return judge_candidate(Candidate(*value.span(1), *named, after=after))
+    span = judge_candidate(Candidate(*value.span(1), *named, after=after))
+    if kind == "pass" and _HASH_IN_ROW.fullmatch(string):
+        return span._replace(confidence="low", reason="it is a hash")
+    return span
 
 
 def _web_key(text: bytes, at: int) -> Detected:
@@ -13637,13 +13785,14 @@ _DSN_USERINFO = lazily(
     rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
 )  # of Go's MySQL driver
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
-_PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*")
+_PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
     if b"@" not in text and b"\\u0040" not in text:
         return
     rule = pattern_rules()["url-password"]
+    kind = about_path(path)
     language = language_of(path).kind
     dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else iter(())
     is_escaped = b"\\" in text and b"\\u00" in text  # one byte is found much faster
@@ -13655,6 +13804,8 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         password = _undo_escapes(password)[0]
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
+        if (kind.is_translation or kind.is_package) and not looks_random(latin1(password)):
+            is_sample = True
         reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)
         candidate = Candidate(*place, "pass", "password", ":", "", latin1(password), language)

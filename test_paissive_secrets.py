@@ -23250,7 +23250,7 @@ PasswordErrorMessage = "{A8}", password_encryption = "x7c9d"
 label_password: {A8}, keyid: "{A43}"
 sec_websocket_key = "{A16}"
 "hashedToken": "{A32}"
-nonceMd5 = "{h32}", keystorePasswd.protected: "aes/gcm/256", EncryptedUserKey = "{A16}", atl_token = "{A20}"
+nonceMd5 = "{h32}", keystorePasswd.protected: "a/gcm/256", EncryptedUserKey = "{A16}", atl_token = "{A20}"
 encodedPassword = "{h64}"
 findPassword("{a16}")
 "allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
@@ -23261,7 +23261,7 @@ api_key = "9f-ABCDEFGHIJKLMN-x7"
 === it is a name or a word, a.py
 mapping_ke·y = "Node20_229-1"
 secret = "administration", token = "3600s", auth_token: 45m
-MasterPasswordSalt = "stored-salt", 'passwords' => 'customers'
+MasterPasswordSalt = "the-stored-salt-of", 'passwords' => 'customers'
 x.Token = "changed-answer-2", x.accessKey = "accessKey2", 'auth' => [ 'vendor.auth#scheme4', ]
 === , a.py
 client_secret = "8361947205812", token = "k8361947205812", api_token: "s3600"
@@ -23385,7 +23385,7 @@ pas·sword: sel3ctor7 of.
 === , a.log
 the pas·sword {A30}
 pas·sword: sel3ctor7 of it
-=== it is the first of several arguments, a.js
+=== it is another argument, a.js
 f(toke·n("k3Xw9vQz", "a"))
 f(toke·n("k3Xw9vQzk3", 'a'))
 f(toke·n("k3Xw9vQzk3", $a))
@@ -23584,7 +23584,7 @@ x.Pas·sword = b.c7
 x.Pas·sword = b7.C7
 x.Pas·sword = b7._c7
 x.Pas·sword = b7.c_7
-x.Pas·sword = b7.c
+x.Pas·sword = b7.x
 x.Pas·sword = b7.c.d7
 === , a.go
 x.Pas·sword = b7$x
@@ -23662,6 +23662,47 @@ TEXTS_AND_IDS = r"""
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
+- a.php $config['pass·word_driver'] = 'modoboa'; // use modoboa as driver
+- a.php $pass·word->addChild('type', 'plain');
++ a.sh DB_PASS·WORD_STAGING=modoboa
+- a.java if (text.contains("pass·word") || text.contains("answer")) {
++ a.js const pass·word = process.env.DB_PASS·WORD || "hunter22";
+- a_test.go assert.True(t, IsAuthToke·n("{h48}"))
++ a_test.go assert.True(t, user.VerifyPass·word("Photoprism77"))
+- a.yml   toke·n_salt: iC1Qbpf7H1
++ a.php define('AUTH_SALT', '{A64}');
+- a.hcl   example_sec·ret = "xyzzy7"
+- a.php  * $config['pass·word'] = 'modoboa7';
+- a.xml          Example: <pass·word>qwerty</pass·word>.
+- a.bat REM SET OAUTH2_SEC·RET=54321abcde
+- a.md - PASS·WORD= #optional
+- a.md   -e PASS·WORD= `#optional` \
++ a.ini pass·word = #Tulip-77
+- a.ts pass·word: ["can't be blank"]
+- a.js   rePass·word: 'Repeat',
+- a.js "Access Key e2 Sec·ret":"Tajny klucz dostępu"
+- locales/fi.json "access_toke·ns": "Henkil\u00f6kohtaiset K\u00e4ytt\u00f6oikeudet",
+- locales/cs-CZ/settings.json "Sec·ret": "Tajný klíč",
+- a.php ['invite_toke·n' => 'VARCHAR(191) DEFAULT null']
+- a.php $f['passw·d'] = array('type'=>'string', 'required'=>1);
+- a.cs public partial class Au·th : IEndpointV1
+- a.vue this.mailPass·word = newValue;
+- a.js $('.modal input[name=currentPass·word]:visible')
+- a.swift authenticate(username:pass·word:persistence:)
+- a.yml pass·word: ??
+- a.go netrc.Pass·word = "x-oauth-basic"
+- a.py PassWordChange = "account:pass·word:change"
+- a.php $updater->setAccessWithoutCurrentPass·word('superuser', true);
+- a.php $api->resetTwoFactorAu·th('mylogin1');
+- a.sql INSERT INTO users (name, pass·word) VALUES ('ada', '{h32}');
++ a.sql INSERT INTO users (name, pass·word) VALUES ('ada', 'tulip-Harbor-19');
+- a.json "k·ey": "Q-9c46ab77-5c46-4e72-8a50-40be0a9275ea-0",
+- a.php $translationK·eys[] = 'GeoIp2_UpdaterHasNotBeenRun';
+- a.md -e MAIL_PASS·WORD=password
++ a.env MAIL_PASS·WORD=password
+- po/fr.po "drime://utilisateur:MotDePasse@dossier"
++ po/fr.po "drime://utilisateur:k7Qx9Vb2Lw3Zr8Tn@dossier"
+- a.js const header = "Bearer my-master-token-number-1";
 - a.md pass·word: params[:pass·word],
 + a.py "pass·word_confirm": "MyStr0ng!shPass·word",
 - a.py "pass·word_confirm": "mismatch",
