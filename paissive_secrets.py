@@ -12899,7 +12899,7 @@ def _is_certain(c: Candidate) -> bool:
     These are values that look random, and passwords: with a digit, or any word where a file sets one. What is
     in a comment, in prose, or an argument may be a sample. Nonces are seldom secret.
     """
-    if c.kind == "nonce" or c.language == "docs" or c.separator in ("(", ",", "_"):
+    if c.kind == "nonce" or c.language == "docs" or c.separator in ("(", ",", "_", "is"):
         return False
     if _COMMENT.match(c.before):
         return False
