@@ -1481,6 +1481,7 @@ def words_of(name: str) -> list[str]:
 
 @lru_cache(1024)
 def _kind_of_word(word: str) -> str:
+    """Return the kind of secret that a word names alone, a key of _SECRET_WORDS; "" for none."""
     return next((kind for kind, words in _SECRET_WORDS.items() if re.fullmatch(words, word)), "")
 
 
@@ -2873,6 +2874,7 @@ class Dotenv:
         room = MAX_FILE_BYTES
 
         def look_up(name: str) -> str:
+            """Return what takes the place of ${NAME}; BadValue if that becomes too much text in all."""
             nonlocal room
             text = found.get(name)
             # A stranger's file must not expose a key to our stores under another name.
@@ -2997,6 +2999,7 @@ class Dotenv:
         """Return the text with references in place of values, also of those that other values take in."""
 
         def refer(match: re.Match[str]) -> str:
+            """Return ${NAME} as a reference in a longer text, if it has become one."""
             return f"${{{references[match['name']]}}}" if match["name"] in references else match[0]
 
         texts = []
@@ -3019,6 +3022,7 @@ class Dotenv:
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _error(self, place: int) -> BadValue:
+        """Return the error about the piece at a place, with the number of its line."""
         before = "".join(piece.text for piece in self._pieces[:place])
         number = 1 + len(re.findall(_LINE_END, before))
         piece = self._pieces[place]
@@ -3074,6 +3078,7 @@ class _Piece:
             self.tail = tail[0]
 
     def is_comment(self) -> bool:
+        """Return whether it is a comment, or empty lines."""
         return bool(re.match(r"\s*(#|\Z)", self.text))
 
     def goes_on(self) -> bool:
@@ -3081,6 +3086,7 @@ class _Piece:
         return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
 
     def referenced_variables(self) -> set[str]:
+        """Return the names in ${NAME} that the value takes in."""
         if self.quote == "'":
             return set()
         return {match["name"] for match in re.finditer(_VARIABLE, self.raw)}
@@ -3114,6 +3120,7 @@ class _Piece:
         """Return the value as python-dotenv reads it, with ${NAME} from `look_up`."""
 
         def fill_in(match: re.Match[str]) -> str:
+            """Return what an escape or a ${NAME:-default} stands for."""
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
             return look_up(match["name"]) or match["default"] or ""
@@ -3449,6 +3456,7 @@ class EnvironmentStore(Store):
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
     def _moved(self) -> dict[str, str]:
+        """Return {variable: backend} of all that was moved, also of what a variable has."""
         return {variable_name(name): backend for name, backend in self._load().moved().items()}
 
     def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
@@ -3508,6 +3516,7 @@ class EnvironmentStore(Store):
         return _NO_DOTENV
 
     def _parse(self, data: bytes) -> Dotenv:
+        """Return the dotenv file, with warnings about its lines and its mode; it must be trusted."""
         path = self.plaintext_file()
         self._check_trusted()
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
@@ -7998,10 +8007,6 @@ def _secret_path(path: str) -> str:
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
 _MAX_STEPS = 100  # from one reference to the next
 _MAX_COMPARED = 1000  # names of a store, for one that is similar
-_STAGE_HINTS = {
-    "pending": "it has one while a rotation is unfinished",
-    "previous": "it has one from a rotation until: rotate drop",
-}
 
 
 class SecretsBackend(str, enum.Enum):
@@ -8099,7 +8104,7 @@ class SecretsManager:
             if type(error) is not NotFound:  # deleted, or moved, which it says
                 raise
             if stage != "current":
-                raise NotFound(f"{show(name)} has no {stage} value", hint=_STAGE_HINTS[stage]) from None
+                raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
             raise NotFound(error.message, hint=_similar_name(name, store) or error.hint) from None
         return self._follow(value, stored, store)
 
@@ -8169,6 +8174,7 @@ class SecretsManager:
         return composed
 
     def _resolve(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
+        """Return `text` with its references resolved; `trail` is how it was reached."""
         snapshot = Snapshot(self)
         snapshot.collect([(text, store)])
         return Resolver(snapshot).text(text, store, where, trail)
@@ -8268,7 +8274,7 @@ _Trail = tuple[_Place, ...]  # each step so far
 class Snapshot:
     """What one operation reads: each secret once, several at a time, however many references lead to it.
 
-    Fields of one document in Vault are from one version of it. Several documents are read one by one.
+    Fields of one document in Vault are from one version of it; different documents may not be of one moment.
     """
 
     def __init__(self, manager: SecretsManager, *, stages: bool = False) -> None:
@@ -8297,7 +8303,9 @@ class Snapshot:
         """
         left = list(texts)
         seen: set[_Place] = set()
-        wanted: dict[int, tuple[Store, list[str]]] = {}
+        wanted: dict[
+            int, tuple[Store, list[str]]
+        ] = {}  # stores and names, by id: not all stores are hashable
         while left:
             text, store = left.pop()
             for target, name in self._targets(text, store):

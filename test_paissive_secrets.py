@@ -14710,7 +14710,7 @@ def test_a_stage_of_a_secret_refers_to_others_as_the_secret_does(monkeypatch):
         monkeypatch.setenv(name, value)
     for read in (ps.get_secret, ps.require_secret):
         assert read("A_TOKEN", stage="previous") == "xb"
-    said = "NotFound: 'A_TOKEN' has no pending value; it has one while a rotation is unfinished"
+    said = "NotFound: 'A_TOKEN' has no pending value; a rotation makes one"
     assert refusal(ps.require_secret, "A_TOKEN", stage="pending") == said
 
 
