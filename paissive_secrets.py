@@ -6826,9 +6826,8 @@ class Session:
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
         self._lease = Lease()  # the token's
-        self._is_looked_up = (
-            True  # whether that lease is known; not at first if another program made the token
-        )
+        # Whether that lease is known; not at first if another program made the token.
+        self._is_looked_up = True
         self._refusal = _Refusal()  # of a login, or of the command for a token
         self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
         self._closed = False  # for good: `close` sets it
@@ -6879,7 +6878,7 @@ class Session:
 
     def renew(self) -> float:
         """Renew the token and leases that are due; return the seconds until the next one is."""
-        if self.held is None:  # nothing was asked for yet, or the store was closed
+        if self.held is None or self._closed:  # nothing was asked for yet, or nothing will be
             return FOREVER
         with self._lock:
             if self._lease.is_due():
@@ -6917,12 +6916,14 @@ class Session:
 
     def _revoke(self) -> None:
         """Revoke all leases and our own login; raise an error if that fails."""
-        path = "sys/leases/revoke"
-        bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in self.leases.values()]
-        if self._is_own:  # leases end with the token that acquired them
+        token, path = self.held, "sys/leases/revoke"
+        bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in list(self.leases.values())]
+        self.leases = {}
+        if token is None:  # our own is revoked already, and leases end with the token that acquired them
+            return
+        if self._is_own:
             path, bodies = "auth/token/revoke-self", [{}]
-        token = self.held or ""
-        self.held, self._is_own, self.leases = None, False, {}
+            self.held, self._is_own = None, False
         last = Transport(self.settings)
         deadline = time.monotonic() + CLOSE_SECONDS
         requests = [ApiRequest("POST", path, body) for body in bodies]

@@ -12698,6 +12698,26 @@ def test_a_login_that_closing_does_not_wait_for_is_revoked_once_it_has_succeeded
     assert server.tries("/revoke-self") == 1
 
 
+@pytest.mark.parametrize(("settings", "revoked"), [({}, "leases/revoke"), (LDAP, "revoke-self")])
+def test_a_lease_that_closing_does_not_wait_for_is_revoked_or_ends_with_its_token(
+    stub, monkeypatch, settings, revoked
+):
+    server, seconds = stub(dynamic), ps.lease_seconds
+    store = server.store(**settings)
+    store._session.token()
+    leased, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(ps, "lease_seconds", lambda b: leased.set() or (go_on.wait(20) and seconds(b)))
+    monkeypatch.setattr(ps, "CLOSE_SECONDS", 0.1)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(refusal, store.get, "db/creds/app#user")
+        assert leased.wait(20)
+        store.close()
+        monkeypatch.setattr(ps, "CLOSE_SECONDS", 20)
+        go_on.set()
+        assert "the store was closed" in reading.result(20)
+    assert (server.tries("/revoke"), server.tries(revoked)) == (1, 1)
+
+
 def test_an_operation_of_several_requests_that_is_closed_leaves_no_token(stub):
     server = stub(http())
     asked, go_on = paused(server, b"/data/b")
