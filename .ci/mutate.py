@@ -614,11 +614,12 @@ def in_order(tests: Iterable[str], mutant: Mutant, measured: Measured) -> list[s
 
 
 def tests_of_section(section: str) -> set[str]:
-    """The test functions below the banner of a section."""
+    """The tests below the banner of a section, and those from elsewhere that were measured for it."""
     text = (ROOT / TESTS).read_text(encoding="utf-8")
     span = sections(text).get(section, range(0))
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return {node.name for node in functions if node.lineno in span and node.name.startswith("test")}
+    own = {node.name for node in functions if node.lineno in span and node.name.startswith("test")}
+    return own | {test for name, test in tests_of_sections.measured() if name == section}
 
 
 def prepare(folder: Path) -> None:
