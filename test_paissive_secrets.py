@@ -21014,8 +21014,8 @@ WHERE_A_BARE_VALUE_ENDS = (
 )
 
 
-# A file, and a text in which « and » are around each value that is assigned to a name. It says again what the
-# expressions say, so that no change drops an alternative or a letter of a class unseen.
+# A file, and a text in which « and » are around each value that is assigned to a name. Each row is there for
+# an alternative, a letter or a bound of an expression that few or no other rows show.
 WHERE_VALUES_ARE = r"""
 a.py ke·y = "a word"
 app.log GET ke·y=cmxkkq aut·h=revgbz size=12
