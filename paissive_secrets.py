@@ -2793,7 +2793,7 @@ _BY_HAND = "store it with set, and delete the line"
 _DOUBTFUL = {
     "": [
         ("#", "Node, PHP and Ruby end it at #: quote it"),
-        (r"\\", f"Symfony takes \\ for an escape: {_BY_HAND}"),
+        (r"\\(?:[\\\"'$]|\Z)", f"some readers take \\ for an escape: {_BY_HAND}"),
         (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {_BY_HAND}"),
         (r"\A`", f"for Node, backticks are quotes: {_BY_HAND}"),
     ],
