@@ -2610,6 +2610,10 @@ def test_a_word_says_what_kind_of_secret_has_the_name():
         assert {word: ps.kind_of_name(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
 
 
+def test_a_name_looks_like_a_stage_by_its_end_alone():
+    assert {name: ps.base_of_stage(name) for name in BASES_OF_STAGES} == BASES_OF_STAGES
+
+
 def test_a_long_name_is_looked_at_only_so_far():
     """As far as any name of a secret goes: all of it would take a time that grows with its square."""
     some, more = "X" * 30, "X" * 31
@@ -4096,10 +4100,6 @@ def test_what_ends_like_a_stage_is_one_only_beside_its_secret():
 
 BASES_OF_STAGES = {"DB__PREVIOUS": "DB", "DB__PENDING#": "DB#", "a/b#c__PENDING": "a/b#c"}
 BASES_OF_STAGES |= dict.fromkeys(["DB", "DB__PREVIOUS_KEY", "DB__CURRENT", "DB__PENDING#c", "DB_PENDING"], "")
-
-
-def test_a_name_looks_like_a_stage_by_its_end_alone():
-    assert {name: ps.base_of_stage(name) for name in BASES_OF_STAGES} == BASES_OF_STAGES
 
 
 def test_a_command_says_which_backend_can_do_what_a_new_one_cannot(shelf):
@@ -20782,6 +20782,32 @@ def test_a_bare_value_ends_as_its_language_says():
         assert values == [value.strip()] * bool(value), line
 
 
+# Paths, with the kind of the file and where a bare value ends in it: the last known extension says so.
+LANGUAGES_OF_PATHS = (
+    ("a.py", ("source", "triple")),
+    ("x/a.js", ("source", "back")),
+    ("a.c", ("source", "literal")),
+    ("a.sh", ("shell", "shell")),
+    ("a.json", ("json", "word")),
+    ("a.xml", ("markup", "word")),
+    ("a.log", ("log", "word")),
+    ("a.toml", ("config", "word")),
+    ("Dockerfile", ("shell", "shell")),
+    (".env", ("config", "line")),
+    ("A.PY", ("source", "triple")),
+    ("a.py.orig", ("source", "triple")),
+    ("a.yml.md", ("docs", "word")),
+    ("notes", ("none", "line")),
+    ("py.xyz", ("none", "line")),
+    ("locales/de.yml", ("config", "scalar")),
+    ("lang/de_AT/a.php", ("source", "literal")),
+)
+
+
+def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
+    assert [row for row in LANGUAGES_OF_PATHS if ps.language_of(row[0]) != row[1]] == []
+
+
 def test_values_are_where_they_are_marked():
     assert marked_otherwise(WHERE_VALUES_ARE) == []
 
@@ -22254,26 +22280,6 @@ def test_a_string_of_several_lines_is_read_as_a_file(quotes):
     assert not scanned(f"x = 1\nload({begin}{config}{end})\n", "a.rb")  # which has no such string
 
 
-# Paths, with the kind of the file and where a bare value ends in it: the last known extension says so.
-LANGUAGES_OF_PATHS = (
-    ("a.py", ("source", "triple")),
-    ("x/a.js", ("source", "back")),
-    ("a.c", ("source", "literal")),
-    ("a.sh", ("shell", "shell")),
-    ("a.json", ("json", "word")),
-    ("a.xml", ("markup", "word")),
-    ("a.log", ("log", "word")),
-    ("a.toml", ("config", "word")),
-    ("Dockerfile", ("shell", "shell")),
-    (".env", ("config", "line")),
-    ("A.PY", ("source", "triple")),
-    ("a.py.orig", ("source", "triple")),
-    ("a.yml.md", ("docs", "word")),
-    ("notes", ("none", "line")),
-    ("py.xyz", ("none", "line")),
-    ("locales/de.yml", ("config", "scalar")),
-    ("lang/de_AT/a.php", ("source", "literal")),
-)
 TRANSLATIONS = """
 a.po a.pot a.xlf a.xliff a.strings a.stringsdict a.arb a.ftl a.resx a.lang x/a.PO
 locales/de.yml messages.properties i18n.yml I18N/de/a/b/c.yml lang/pt-br/a.json lang/srp/a.ini lang/.yml
@@ -22285,10 +22291,6 @@ prod/eu-DE.tf lang/settings.yml locales/config.json messages/docker-compose.yml 
 lang/values.yaml messages/application.properties lang/german/a.php lang.d/app.py a/de_AT.d/b/c.py i18n
 de_AT.json a_de_AUT.json a_deu_AT.json a_de-at.json a/de-DE/b/c.json slang.json locales/secrets.json
 """
-
-
-def test_the_kind_of_a_file_is_that_of_its_last_known_extension():
-    assert [row for row in LANGUAGES_OF_PATHS if ps.language_of(row[0]) != row[1]] == []
 
 
 def test_a_translation_is_a_file_of_a_format_for_them_and_never_of_settings_or_source():
