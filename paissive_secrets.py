@@ -4347,18 +4347,23 @@ def recorded_store(folder: str, cache: FileCache) -> KnownStore:
     return _recorded_stores(cache).get(_place_of(folder), KnownStore())
 
 
-def record_store(folder: str, fingerprints: Sequence[str], member: str) -> bool:
-    """Record which store is in a folder; return whether that could be done.
+def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> bool:
+    """Record which store is in a folder, and whose file opens it, if that is new; return whether it worked.
 
     Raise Unavailable if something else is recorded, and can't be replaced.
     """
     place = _place_of(folder)
-    row = KnownStore(tuple(fingerprints), "record", member, checked_out_commit(folder, FileCache()))
+    commit = checked_out_commit(folder, FileCache())
+
+    def change(stores: dict[str, KnownStore]) -> None:
+        opener = member or stores.get(place, KnownStore()).member
+        stores[place] = KnownStore(tuple(fingerprints), "record", opener, commit)
+
     try:
-        return _change_record(lambda stores: stores.update({place: row}))
+        return _change_record(change)
     except (Denied, Unavailable):
         stores = _recorded_stores(FileCache())
-        if place in stores and stores[place].fingerprints != row.fingerprints:
+        if place in stores and stores[place].fingerprints != tuple(fingerprints):
             raise
         return False
 
@@ -4403,16 +4408,16 @@ def record_problem() -> str:
 
 def known_store_above(folder: str, cache: FileCache) -> str:
     """Return the nearest .paissive that is recorded, in a folder above the one that holds this, or ""."""
-    stores = _recorded_stores(cache)
-    found = folder
-    while stores:
-        holder = os.path.dirname(found)
-        if holder == os.path.dirname(holder):  # the root folder
-            break
-        found = find_above(os.path.dirname(holder), ".paissive")
-        if not found or _place_of(found) in stores:
-            return found
-    return ""
+    place = _place_of(folder)
+    above = [
+        path
+        for path in _recorded_stores(cache)
+        if path != place
+        and os.path.basename(path) == ".paissive"
+        and place.startswith(path.removesuffix(".paissive"))
+        and os.path.lexists(path)
+    ]
+    return max(above, key=len, default="")
 
 
 def _record_path() -> str:
@@ -4836,13 +4841,11 @@ class FileStore(Store):
             problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
             raise Unsafe(problem, hint="is it the right folder? see: status")
         require_cryptography()  # before creating anything
-        if self._own_identities():
-            _configured_log_n()  # refuses a bad one now
-            if not self._password():
-                return
-        elif not self._password():
+        if not self._own_identities() and not self._password():
             self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
-        _new_passphrase(self._password())  # refuses a bad one now
+        _configured_log_n()  # this and the next refuse a bad one now
+        if self._password():
+            _new_passphrase(self._password())
 
     def check_known(self) -> None:
         if not self._is_new():
@@ -4996,7 +4999,6 @@ class FileStore(Store):
         Never merely because there are no members: without their files, a member's would pass for it.
         """
         paths = [self._previous_file, self._version_file]
-        paths += [self._member_file(name, "recipient.age") for name in self._member_names()]
         if not os.path.lexists(self._version_file):  # as in version 1
             paths += self._sample()
         for path in paths:
@@ -5009,7 +5011,8 @@ class FileStore(Store):
         """Return access by the master password, which is asked for if it isn't set."""
         path = self._identity_file
         if not os.path.lexists(path):
-            raise self._no_password_error()
+            hint = "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one"
+            raise Locked(f"{self.folder} has no master password", hint=hint)
         log_n = _configured_log_n()
         password = self._password()
         if not password:
@@ -5029,15 +5032,6 @@ class FileStore(Store):
         self._opened.passphrase = passphrase
         self._opened.credentials[password] = None
         return _Access(self._with_previous(keys), "password", path, sealed)
-
-    def _no_password_error(self) -> SecretsError:
-        """Return why no master password opens the store: there is no identity.age."""
-        self.check_exists()
-        if self._member_names():
-            hint = "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one"
-            return Locked(f"{self.folder} has no master password", hint=hint)
-        hint = "restore it from a copy, or set PAISSIVE_IDENTITY to the store's"
-        return Locked(f"there is no {self._identity_file}", hint=hint)
 
     def _open_member(self, name: str, own: tuple[Identity, ...]) -> _Access:
         """Return access by the file of a member whose key is one of `own`."""
@@ -5156,14 +5150,12 @@ class FileStore(Store):
 
     def _not_in_use_error(self, access: _Access) -> WrongKey:
         """Return the error about an identity that opens too little of the store."""
+        file = (
+            os.path.relpath(access.path, os.path.dirname(self.folder)) if access.path else "PAISSIVE_IDENTITY"
+        )
         problem = f"the store's identity does not open most of {self._secrets}"
-        if access.how == "own":
-            hint = "if a rekey replaced it, use what `identity` prints now"
-            return WrongKey(problem, hint=f"{hint}; else see who wrote them: git log")
-        file = os.path.relpath(access.path, os.path.dirname(self.folder))
-        brought = self._commit_of(access)
-        hint = f"somebody put an older or another identity into {file}{brought}, or secrets; see: status"
-        return WrongKey(problem, hint=hint)
+        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
+        return WrongKey(problem, hint=f"{hint}; see: status")
 
     def _commit_of(self, access: _Access) -> str:
         """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
@@ -5202,12 +5194,9 @@ class FileStore(Store):
     def _read_version(self, keys: _Keys) -> dict[str, str]:
         """Return what version.age says, {} in a store of version 1."""
         path = self._version_file
-        try:
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError):
             return _parse_texts(_open_file(path, keys.all())[1], path, "version")
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise disk_error(f"read {path}", error) from None
+        return {}
 
     def known_to_leavers(self) -> list[str]:
         left = self._read_version(self._keys()).get("left", "")
@@ -5250,6 +5239,8 @@ class FileStore(Store):
             if member.name != name and member.recipient == key:
                 hint = "each key has one name, so that its removal is complete"
                 raise Conflict(f"{show(member.name)} is the member with this key", hint=hint)
+        if key == str(keys.seal_to.recipient()):
+            raise Conflict("that is the store's own key", hint="a member has another: identity --new")
         former = next((member.recipient for member in members if member.name == name), "")
         if former and not replace:
             hint = "choose another name or, for another key of the same person: --replace"
@@ -5297,7 +5288,7 @@ class FileStore(Store):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
         # 1. The record has both fingerprints: at no step is this user refused.
-        self._record([old.fingerprint(), _fingerprint(new)])
+        record_store(self.folder, [old.fingerprint(), _fingerprint(new)])
         if os.path.lexists(self._previous_file):
             # 2. Somebody's rekey was killed before this user had its identity, and is undone: every member
             # has the old identity again, so nobody needs that previous.age.
@@ -5309,8 +5300,10 @@ class FileStore(Store):
             self._replace([self._seal_by_password(_Keys(new), self._password())])
         owner = str(old.seal_to.recipient())
         if is_personal and owner not in [member.recipient for member in members]:
-            # 5. The person who was the store's identity is a member, who opens the new one.
-            name = _login_name([member.name for member in members])
+            # 5. The person whose key was the store's identity is a member, and opens the new one.
+            name = _login_name()
+            while name in [member.name for member in members]:
+                name += "-2"
             self._add_member(Member(name, owner, utc_now()), _Keys(new))
 
     def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
@@ -5340,7 +5333,7 @@ class FileStore(Store):
         # 12. There is no previous.age: the older identities open nothing.
         sync_folder(self.folder, "the store has a new identity")
         # 13. The record has only the new fingerprint.
-        self._record([new.fingerprint()])
+        record_store(self.folder, [new.fingerprint()])
 
     def _access_to_rekey(self) -> _Access:
         """Return access by the master password or, if there is none, by an identity."""
@@ -5527,9 +5520,10 @@ class FileStore(Store):
                 yield "problem", Conflict("a rekey was not finished", hint="rekey again")
             if failing > opened:
                 yield "problem", self._not_in_use_error(access)
-            if self._is_personal(access):
-                problem = "the store's identity is somebody's own key, which opens it even after a removal"
-                yield "problem", Unsafe(problem, hint="rekey gives it one of its own")
+            if not os.path.lexists(self._version_file):
+                problem = "this store of version 1 may have somebody's own key for an identity"
+                error = Unsafe(f"{problem}, which no removal shuts out", hint="rekey gives it another")
+                yield "problem", error
         except SecretsError as error:
             yield "opens", False
             yield "problem", error
@@ -5548,14 +5542,6 @@ class FileStore(Store):
             return "X25519"
         weak = not_post_quantum(self._read_members(keys))
         return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
-
-    def _is_personal(self, access: _Access) -> bool:
-        """Return whether the store's identity is a person's, as in version 1 it could be."""
-        own = str(access.keys.seal_to.recipient())
-        if own in [member.recipient for member in self._read_members(access.keys)]:
-            return True
-        has_others = os.path.lexists(self._identity_file) or os.path.lexists(self._version_file)
-        return access.how == "own" and not has_others
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
         keys = self._settled(self._find_access).keys
@@ -5593,7 +5579,7 @@ class FileStore(Store):
             elif not os.path.lexists(self._previous_file):
                 recorded = recorded_store(self.folder, self._cache)
                 if len(recorded.fingerprints) > 1:  # it was killed before its last step
-                    self._record([keys.fingerprint()])
+                    record_store(self.folder, [keys.fingerprint()])
             yield keys
 
     def _create(self) -> _Keys:
@@ -5614,10 +5600,6 @@ class FileStore(Store):
             self._opened.credentials[password] = None
         self._mask(*own, keys.seal_to)
         return keys
-
-    def _record(self, fingerprints: Sequence[str]) -> None:
-        """Record which store this is from now on; Unavailable if a record of it can't be changed."""
-        record_store(self.folder, fingerprints, recorded_store(self.folder, self._cache).member)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
@@ -5678,20 +5660,14 @@ def _no_member_error(name: str) -> NotFound:
     return NotFound(f"no member named {show(name)}", hint="see: member list")
 
 
-def _login_name(taken: Container[str] = ()) -> str:
-    """Return this user's name, if a member can have it, or a similar one that isn't taken."""
+def _login_name() -> str:
+    """Return this user's name, if a member can have it."""
     import getpass
 
-    login = "owner"
     # KeyError and OSError: in a container, a user may have only a number.
     with suppress(KeyError, OSError, ImportError, BadName):
-        login = _check_member(getpass.getuser())
-    name = login
-    number = 2
-    while name in taken:
-        name = f"{login}-{number}"
-        number += 1
-    return name
+        return _check_member(getpass.getuser())
+    return "owner"
 
 
 @lru_cache(maxsize=4096)
