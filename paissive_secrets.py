@@ -12090,7 +12090,7 @@ def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending
         return False
     if name[:1] == b"-" and b"$" not in name:
         return False
-    if separator == b"is" and _TYPED.match(value):  # the password is hunter2!x
+    if separator == b"is" and _TYPED.match(value):  # as a sentence names it
         return False
     # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
     is_command = name.lower() == b"by" or _SETTING.search(before[-20:]) or (ending == "line" and not before)
