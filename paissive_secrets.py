@@ -11573,11 +11573,11 @@ class RedactingFilter:
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
 
     def replacement_report(self, error: BaseException, *context: object, variables: bool = True) -> str:
-        """Return what to show in place of an exception's report, or "" if that shows no value.
+        """Return what to show in place of an exception's report.
 
-        It is Python's report, masked. What is in `context` is shown as well,
-        and so are the variables in its frames unless `variables` is false.
-        What can't be searched is withheld.
+        It is Python's report, masked, or "" if no value would be shown: not
+        in the report, not in `context`, and with `variables`, not in those
+        of the frames. What can't be searched is withheld.
         """
         try:
             report = _report_of(error)
@@ -17494,6 +17494,8 @@ def cmd_inject(args: Namespace) -> int:
     resolve = partial(Resolver(snapshot).text, store=args.store(), where=where)
     filled = fill_template(template, escape, where, resolve)
     data = filled.encode(errors="surrogateescape")
+    if args.file == "-" and not args.escape and filled != template:
+        _say("values are written as they are; for JSON, YAML and others, see --escape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return 0

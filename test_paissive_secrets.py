@@ -31287,7 +31287,7 @@ def test_inject_puts_secrets_into_a_template_and_scans_none_of_them(store_folder
     Path("in").write_text(TEMPLATE)
     wanted = "a=${secret:B_TOKEN} $HOME ${HOME} ${secret:A_TOKEN} $${x}\\1\n"
     assert say("inject", "in", "--backend", "file") == (0, wanted)
-    assert say("inject", "--backend", "file", stdin=TEMPLATE) == (0, wanted)
+    assert say("inject", "--backend", "file", "--escape", "none", stdin=TEMPLATE) == (0, wanted)
     Path("out").touch(0o644)
     assert say("inject", "in", "--output", "out", "--backend", "file") == (0, "")
     assert (Path("out").read_text(), Path("out").stat().st_mode & 0o777) == (wanted, 0o600)
@@ -31311,12 +31311,23 @@ def test_inject_writes_nothing_if_a_value_can_not_be_written_in_its_place(say):
     assert not Path("a.toml").exists()
 
 
+def test_inject_says_that_values_on_stdin_are_not_escaped_unless_it_is_told_how(say):
+    assert say("set", "A_TOKEN", stdin='"')[0] == 0
+    said = "values are written as they are; for JSON, YAML and others, see --escape\n"
+    assert say("inject", stdin="a=${secret:A_TOKEN}\n") in ((0, f'a="\n{said}'), (0, f'{said}a="\n'))
+    assert say("inject", "--escape", "none", stdin="a=${secret:A_TOKEN}\n") == (0, 'a="\n')
+    assert say("inject", stdin="no reference\n") == (0, "no reference\n")
+
+
 def test_inject_takes_any_number_of_references(say):
     names = [f"A{number}_TOKEN" for number in range(1000)]
     Path(".env").write_text("".join(f"{name}={name}\n" for name in names))
     Path(".env").chmod(0o600)
     template = "".join(f"${{secret:{name}}} ${{secret:A0_TOKEN}}\n" for name in names)
-    assert say("inject", stdin=template) == (0, "".join(f"{name} A0_TOKEN\n" for name in names))
+    assert say("inject", "--escape", "none", stdin=template) == (
+        0,
+        "".join(f"{name} A0_TOKEN\n" for name in names),
+    )
 
 
 def test_inject_writes_nothing_if_a_secret_is_missing(say):
