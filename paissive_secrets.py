@@ -9352,7 +9352,7 @@ _MIN_INDEXED = 7  # bytes; wherever these are, there is a word of four at a mult
 # Texts under so many bytes, and how many of them are searched for one by one: the shortest text of an index
 # decides how often words are looked up for all of them.
 _FEW = ((11, 10), (19, 8), (_LONG, 7))
-_MANY = 100  # texts; beyond this, words of four bytes of long ones match too often by chance
+_MANY = 500  # texts; beyond this, words of four bytes of long ones match too often by chance
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
