@@ -8912,7 +8912,9 @@ def escape_single_quotes(value: str) -> str:
 # === Templates ===
 # Put values into a file so that whoever parses it gets them unchanged. What a value becomes depends on where
 # its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Where it can't be
-# written, it is refused. Each format has a function that yields the stretches of a text that it understands.
+# written, it is refused. Each format has a function that yields the stretches of a text that it understands,
+# with how to write values there. Of {"a": "x ${secret:b}"}, JSON yields "a" and "x ${secret:b}", in which
+# quotes and backslashes are escaped; elsewhere, only a reference that stands alone is written, as a string.
 
 _Write = Callable[[str], str]  # makes the text to write from a value, or raises _CannotWrite
 _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
@@ -8923,7 +8925,10 @@ class _CannotWrite(Exception):
 
 
 class _Escape(NamedTuple):
-    """How values are escaped in a format; `mark` stands for each reference in a text."""
+    """How values are escaped in a format; a character, `mark`, stands for each reference in a text.
+
+    To add a format, add a row to ESCAPES, and templates to the tests that a parser of the format reads.
+    """
 
     endings: str  # of the names of its templates
     stretches: Callable[[str, str], _Stretches]  # of a text, from it and the mark
@@ -9089,7 +9094,8 @@ _write_in_literal = _unless(r"['\x00-\x08\x0a-\x1f\x7f]", "in single quotes")
 
 # --- JSON, TOML, XML and properties ---
 
-# How values are written in the groups of an expression; @ is the mark, and `alone` one that stands alone.
+# The groups of these expressions say how values are written: they are keys of the tables below. @ is the
+# mark, and `alone` one that stands alone.
 _JSON_PARTS = (
     r"""(?P<double>"(?:\\[\s\S]|[^"\\])*")|(?P<json5>'(?:\\[\s\S]|[^'\\])*')|(?P<comment>//.*)"""
     r"|(?P<block>/\*[\s\S]*?\*/)|(?P<alone>(?<![^\s:,\[{/])@(?![^\s:,\]}/]))"
@@ -9185,7 +9191,10 @@ def _in_yaml(text: str, mark: str) -> _Stretches:
 
 
 def _quote_plain_scalars(text: str, mark: str) -> str:
-    """Return a YAML text with double quotes around plain scalars of one line that have marks."""
+    """Return a YAML text with double quotes around plain scalars of one line that have marks.
+
+    Of `a: x ${secret:b}`, it is `a: "x ${secret:b}"`.
+    """
     pieces = []
     end = 0
     for part in _parts_of_yaml(text):
@@ -9231,7 +9240,10 @@ def _end_of_plain(text: str, start: int, end: int) -> int:
 
 
 def _column_of_parent(text: str, at: int) -> int:
-    """Return where the key or the `- ` that a scalar belongs to begins, or less than its own column."""
+    """Return where the key or the `- ` that a scalar belongs to begins, or less than its own column.
+
+    For what follows `- a: ` it is 2, where the key is; for what follows `- ` it is 0.
+    """
     line = text[text.rfind("\n", 0, at) + 1 : at]
     markers = re.match(" *(?:[-?] +)*", line)
     column = markers.end() if markers else 0
@@ -9288,7 +9300,11 @@ _IN_QUOTES = lazily(r"""(?P<open>"|`|\$\{|\$?\(\(|\$\()|\\[\s\S]|[\w ./:=,;-]+|[
 
 
 def _in_shell(text: str, mark: str) -> _Stretches:
-    """Yield what stands in commands and their quotes; in anything more intricate, no value is written."""
+    """Yield what stands in commands and their quotes; in anything more intricate, no value is written.
+
+    Of `a="$(b ${secret:c})"`, what is in the parentheses is a command again. Expansions, arithmetic and what
+    this function may misread, such as `case` in parentheses, are left out.
+    """
     opened: list[tuple[str, int]] = []  # quotes and substitutions that are open, and where each begins
     at = 0
     while at < len(text):
@@ -9806,7 +9822,8 @@ def _is_complete(text: bytes) -> bool:
 def _escaped_bytes(data: bytes, bare: bytes) -> set[int]:
     """Return the bytes that some escape in the data may stand for, even if that is escaped itself.
 
-    A character with only a backslash before it isn't counted: the bare form has it as it is.
+    Of "%41 &amp;#66;", these are A, B, what is usual in HTML, and all that isn't ASCII. A character with
+    only a backslash before it isn't counted: the bare form has it as it is.
     """
     found = set(_NOT_ASCII)
     for _ in range(_MAX_LAYERS):
