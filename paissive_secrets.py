@@ -13309,12 +13309,13 @@ def find_spans(
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
+    """Yield all that a file such as db_password.txt holds, if it is one value; pw.py holds code."""
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
     name = os.path.basename(path)
     kind = kind_of_name(name)
-    if kind:
+    if kind and language_of(path).kind != "source":
         start = text.find(value)
         candidate = Candidate(start, start + len(value), kind, name, "=", "", latin1(value), "config")
         yield judge_candidate(candidate, path)

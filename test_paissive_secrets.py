@@ -24364,6 +24364,11 @@ def test_a_finding_in_base64_takes_all_characters_that_hold_a_part_of_it():
     assert len(list(ps.find_spans(wrapped, "a.txt"))) == 1
 
 
+def test_a_source_file_called_like_a_secret_holds_code():
+    for text in (RANDOM, f"login({RANDOM})"):
+        assert (scanned(text, "pw.py"), len(scanned(text, "pw.txt"))) == ([], 1)
+
+
 def test_a_weak_password_is_one_in_a_string_in_a_test_and_as_a_whole_file():
     text = "load('''\n  a: 1\n  password: admin" + "7\n''')\n"
     assert found(text, "a.py") == found(text, "tests/a.py") == ["weak-password"]
