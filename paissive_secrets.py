@@ -2846,9 +2846,10 @@ class Dotenv:
             piece.is_torn = at < torn_until
             self._pieces.append(piece)
             at += len(piece.text)
-        moved = self._moved_by_comments()
+        # By name: the store that has it, as a comment says.
+        self._moved = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
         for piece in self._pieces:
-            piece.is_declaration = piece.name in moved and not (piece.raw or piece.problem)
+            piece.is_declaration = piece.name in self._moved and not (piece.raw or piece.problem)
         # By name: the place of the last assignment, which wins.
         self.assigned = {
             piece.name: place
@@ -2910,17 +2911,7 @@ class Dotenv:
 
     def moved(self) -> dict[str, str]:
         """Return {name: backend} of the secrets that were moved to other stores, and aren't assigned here."""
-        moved = self._moved_by_comments()
-        return {name: backend for name, backend in moved.items() if name not in self.assigned}
-
-    def _moved_by_comments(self) -> dict[str, str]:
-        """Return {name: backend} of what the comments say was moved."""
-        found = {}
-        for piece in self._pieces:
-            comment = re.fullmatch(_MOVED, piece.text.rstrip()) if " in the " in piece.text else None
-            if comment:
-                found[comment[1]] = comment[2]
-        return found
+        return {name: backend for name, backend in self._moved.items() if name not in self.assigned}
 
     def moved_in(self, name: str) -> dict[str, str]:
         """Return those of `moved` that the value of a name takes in, also through another."""
@@ -2986,8 +2977,7 @@ class Dotenv:
         texts = []
         commented = set()
         for piece in self._pieces:
-            comment = re.fullmatch(_MOVED, piece.text.rstrip())
-            name = comment[1] if comment else piece.name
+            name = piece.moved_name or piece.name
             if name not in names:
                 texts.append(piece.text)
             elif name not in commented:
@@ -3047,6 +3037,10 @@ class _Piece:
         self.torn_until = 0  # where its quote is closed, if that has text behind it
         self.is_torn = False  # whether some readers take it for a part of such a quote
         self.is_declaration = False  # whether it only says that there is a moved name: it has no value
+        self.moved_name = self.backend = ""  # what it says was moved, if it is a comment that an import left
+        comment = re.fullmatch(_MOVED, line.rstrip()) if " in the " in line else None
+        if comment:
+            self.moved_name, self.backend = comment.groups()
         match = re.match(_ASSIGNED, line)
         if not match:
             return
