@@ -1016,6 +1016,16 @@ def test_structure_what_runs_a_section_is_picked_by_what_it_adds(sections_of_tes
     assert measurement.pick("Sums", runs) == ["narrow", "wide"]
 
 
+def test_structure_each_process_writes_which_lines_its_tests_run(sections_of_tests, tmp_path, monkeypatch):
+    measurement = sections_of_tests.LineMeasurement(tmp_path / "lines")
+    measurement.folder.mkdir()
+    measurement.seconds["test_a"] = 2
+    monkeypatch.setattr(measurement, "tests_by_line", lambda: {7: ["test_a"]})
+    measurement.pytest_sessionfinish()
+    (file,) = measurement.folder.iterdir()
+    assert json.loads(file.read_text()) == {"seconds": {"test_a": 2}, "lines": {"7": ["test_a"]}}
+
+
 # === Errors ===
 
 

@@ -3,7 +3,8 @@
 A section is what stands below a banner, `# === Vault store ===`, in the module or in the test file. Its tests
 are those below the same banner in the test file, and those from elsewhere that ran its lines when it was last
 measured: `pytest --measure-sections` runs all quick tests under coverage (the package), in one process, and
-writes the result to sections.tsv. What a test runs in a child process isn't seen.
+writes the result to sections.tsv. What a test runs in a child process isn't seen. `--measure-lines FOLDER`
+writes there which lines each test runs, for mutate.py.
 """
 
 from __future__ import annotations
