@@ -797,6 +797,7 @@ class Rule(NamedTuple):
     hit: str = ""
 
 
+@cache
 def _prefixed_rules() -> tuple[Rule, ...]:
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
@@ -898,7 +899,11 @@ class _Literal(NamedTuple):
     text: bytes
     offset: int  # bytes of it before the run of token characters
     rule: Rule
-    regex: re.Pattern[bytes]  # matches a whole token at its first byte
+    behind: bytes = b""  # what must be before it, as an expression
+
+    def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
+        """Match a whole token that begins here."""
+        return token_regex(self.text, self.rule.shape, self.behind).match(text, at)
 
 
 class _Prefixes:
@@ -912,7 +917,7 @@ class _Prefixes:
                 offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
                 # A run, and what begins with a sign, needs nothing before it.
                 behind = rb"(?<![A-Za-z0-9])" if offset and text[:1].isalnum() else b""
-                literal = _Literal(text, offset, rule, token_regex(text, rule.shape, behind))
+                literal = _Literal(text, offset, rule, behind)
                 self.literals.setdefault(text, []).append(literal)
                 for lead in _leads(text[:offset]):
                     self.joints.setdefault(lead, []).append(literal)
@@ -924,17 +929,16 @@ class _Prefixes:
         for rule in _shaped_rules():
             sample = make_samples(rule.hit or rule.shape.replace("\\", ""))
             first_run = re.split(r"[^\w-]", sample)[0]
-            literal = _Literal(b"", 0, rule, token_regex(b"", rule.shape, b""))
-            self.sized.setdefault(len(first_run), []).append(literal)
+            self.sized.setdefault(len(first_run), []).append(_Literal(b"", 0, rule))
 
     def match_at(self, text: bytes, start: int, size: int = 0) -> tuple[Rule, re.Match[bytes]] | None:
         """Return the first rule that matches a token which, or whose run of this size, begins at `start`."""
         for at, literal in self._literals_at(text, start):
-            found = literal.regex.match(text, at)
+            found = literal.match(text, at)
             if found and CHECKS.get(literal.rule.id, bool)(found[0]):
                 return literal.rule, found
         for literal in self.sized.get(size, ()):
-            found = literal.regex.match(text, start)
+            found = literal.match(text, start)
             if found:
                 return literal.rule, found
         return None
@@ -958,10 +962,11 @@ def _leads(lead: bytes) -> Iterable[bytes]:
     return [b"%02d" % n + lead for n in range(100)] if lead else []  # a number is before it
 
 
+@cache  # compiled when a literal is first met: most never are
 def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
     """Return an expression for a whole token of a rule, and what must be before it."""
     shape_regex = _shape_regex(shape).encode()
-    return lazily(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(prefix), shape_regex))
+    return re.compile(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(prefix), shape_regex))
 
 
 @cache
