@@ -11775,7 +11775,7 @@ _ASSIGNMENT = rb"""(?x)
        (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
        (?![ \t\r\n]  # or it closes a string
          |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
-      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|(?<=\ )[iI][sS](?=\ )
+      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|(?<=\ )[iI][sS](?:(?=\ )|:(?=\s))
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?=(?P<bold>(?:\*\*)?))(?P=bold)(?=(?P<outer>[ \t]{0,20}))(?P=outer)
        %(begin)s
@@ -11793,13 +11793,21 @@ _NO_WORD = lazily(
     |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:\S{0,9}?[!#$%^*?~@|&;,+<]){2}"""
 )
 _BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
-# Where a value has its line or its element to itself, it begins with any character. In YAML, it may begin on
-# the next line.
+# In YAML, a value may begin on the next line, and in any text below its label, on a line of its own that may
+# be in a quotation or a block of code.
+_YAML_BLOCK = (
+    rb"(?:!!str[ ])?[|>][-+\d]{0,2}[ \t]{0,9}(?:\#[^\n]{0,99}|\r?)\n(?:[ ]{0,40}\r?\n){0,2}[ ]{1,40}"
+)
+_BELOW_LABEL = (
+    rb"(?:(?<=[:*])|(?<=[:*][ ]))\r?\n(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}"
+    rb"[ \t>]{0,40}(?:\*\*)?(?P<mark>[`\"']?)"
+    rb"(?=[^\s`\"'][^\s`\"']{2,298}(?<![:,*])(?P=mark)(?:\*\*)?[ \t]{0,9}\r?(?:\n|\Z))"
+)
+# Where a value has its line or its element to itself, it begins with any character.
 _ELSEWHERE = {
     b"or": b"",
     b"else": b"",
-    b"begin": rb"(?:(?:!!str[ ])?[|>][-+\d]{0,2}[ \t]{0,9}(?:\#[^\n]{0,99}|\r?)\n"
-    + rb"(?:[ ]{0,40}\r?\n){0,2}[ ]{1,40})?(?=" + _BARE_BEGIN
+    b"begin": rb"(?:" + _YAML_BLOCK + rb"|" + _BELOW_LABEL + rb")?(?=" + _BARE_BEGIN
     + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(][\s\d])[^\s\"'`=>])",
 }  # fmt: skip
 # In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
@@ -11855,6 +11863,7 @@ _BARE_VALUES = {
     "scalar": lazily(rb"[^\n]{1,299}?(?=[ \t]+#|:\s|,[ ]\w{1,30}:[ ]|[ \t\r]*(?:\n|\Z))|[^\n]{300}"),
     "shell": lazily(rb"(?:[^\s\"'`;<>()&|\\]|\\[^\n]){1,300}"),
     "word": lazily(rb"(?!:)[^\s\"'`,;<>(){}&|\\\[\]]{1,300}(?<![.:])"),
+    "alone": lazily(rb"[^\s`\"']{3,299}(?<!\*)"),  # on its line
     "said": lazily(rb"[^\s\"'`<>\\]{1,299}?(?=[.,;:?)]{0,2}(?:[\s\"'`<>\\]|\Z))"),  # the password is …
     "element": lazily(rb"[^\n<]{1,300}?(?=\s{0,20}(?:</|\]\]>))"),
 }
@@ -12082,8 +12091,9 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     bare = match["bare"]
     if window[start - 1 : start] in (b" ", b"\t") and _REMARK.match(window, start):
         return None
-    if match.end("outer") < start:  # a block of YAML
-        return _BARE_VALUES["line"].match(window, start)
+    if match.end("outer") < start:  # below its name
+        is_block = window[match.end("outer")] in b"|>!"
+        return _BARE_VALUES["line" if is_block else "alone"].match(window, start)
     if bare[:1] == b">":
         return _BARE_VALUES["element"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
@@ -12097,7 +12107,7 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     is_mention = not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")  # of `--password`
     if is_mention or _CALL.match(window, start):
         return None
-    return _BARE_VALUES["said" if bare.lower() == b"is" else "word"].match(window, start)
+    return _BARE_VALUES["said" if bare[:2].lower() == b"is" else "word"].match(window, start)
 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
@@ -13283,9 +13293,7 @@ def find_spans(
         if path.endswith((".jsonl", ".ndjson")):  # logs, transcripts, and what an agent passes to a hook
             yield from _spans_in_json(text, custom)
     yield from _urls(text, path)
-    yield from _password_hashes(text)
     yield from _signed_keys(text)
-    yield from _values_in_text(text, path)
     name = os.path.basename(path).lower().encode(errors="replace")
     of_file = keyword_patterns().get(b"/" + name, ())
     for pattern in of_file:
@@ -13296,6 +13304,10 @@ def find_spans(
     resume_at: dict[bytes, int] = {}
     if language.kind == "source":
         yield from _literal_spans(text, path)
+    elif language.kind != "log":
+        yield from _password_hashes(text)
+    if language.kind in ("docs", "none"):
+        yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if hit:
             for candidate in candidates_at(text, language, hit):
@@ -13334,10 +13346,18 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
     span = judge_candidate(c, path)
+    if span.confidence and c.value.isalpha() and _is_apart(text, c):
+        return span._replace(confidence="low", reason="it is a word below or beside a label")
     if not _HEX_KEY.match(c.value) or not _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
         return span
     confidence = "low" if span.confidence else ""
     return span._replace(confidence=confidence, reason="it is beside what it encrypts, in a test vector")
+
+
+def _is_apart(text: bytes, c: Candidate) -> bool:
+    """Return whether a value is in a table, or on a line below its name."""
+    before = text[max(0, c.start - MAX_VALUE) : c.start]
+    return c.quote == "`" or (not c.quote and b"\n" in before[len(before.rstrip(b" \t\r\n>*`\"'")) :])
 
 
 # --- tokens ---
@@ -13672,103 +13692,64 @@ def _password_hashes(text: bytes) -> Iterator[Span]:
 
 def _signed_keys(text: bytes) -> Iterator[Span]:
     """Yield keys of Azure, by the signature in them."""
-    at = text.find(b"+A")
+    at = text.find(b"+")  # one byte is found much faster than two
     while at >= 0:
         rule, before, size = _SIGNATURES.get(text[at : at + 4], ("", 0, 0))
         found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
         if found and len(found[0]) == size:
             yield judge_span(pattern_rules()[rule], found.span(), found[0])
-        at = text.find(b"+A", at + 1)
+        at = text.find(b"+", at + 1)
 
 
-# --- text ---
-# Secrets that are known by their place: below a label, in a column below a header, or in a row beside one.
+# --- tables ---
 
-_LABEL_ENDS = (b":\n", b":\r\n", b":**\n", b":**\r\n")
-_LABEL = lazily(  # up to four words
-    rb"[\s>*_#`+-]{0,20}((?:[\w.'-]{1,40} ){0,3}[\w.-]{1,40})(?<! is)[*_`]{0,3}(?: is)?\Z"
-)
-_VALUE_BELOW = lazily(  # alone on its line, which may be in a list, a quotation or a block of code
-    rb"(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}[ \t>*+-]{0,12}(?:\*\*|__)?(?P<quote>[`\"']?)"
-    rb"(?P<value>[^\s`\"'][^\s`]{2,298}[^\s`\"':,*])(?P=quote)(?:\*\*|__)?[ \t]{0,9}(?:\r?\n|\Z)"
-)
-_TABLE_RULE = lazily(rb"(?m)^[ \t]{0,8}(?=[^\n]{0,400}[|+])[|+:=-][|+:= -]{2,400}\r?$")
-_TABLE_ROW = lazily(rb"(?m)^[ \t]{0,8}\|")
 _CELL = lazily(rb"[^|\n]+")
 _CELL_TEXT = lazily(rb"[ \t]*[`*_]{0,3}([^\s`*_](?:[^`]{0,298}[^\s`*_])?)[`*_]{0,3}[ \t\r]*\Z")
+_TABLE_RULE = b"|+:=- \t\r\n"  # what is in the line below a header
+_LABEL = lazily(rb"[\w.' -]{2,60}\Z")
 _MIN_CELL = 4  # bytes of a value in a table
 
 
-def _values_in_text(text: bytes, path: str) -> Iterator[Span]:
-    """Yield the values below labels in text and in YAML, and those in tables of Markdown and its like."""
-    language = language_of(path)
-    candidates: Iterable[Candidate] = ()
-    if language.kind in ("docs", "none") or language.ending == "scalar":
-        candidates = _values_below_labels(text, language.kind)
-    if language.kind in ("docs", "none") and b"|" in text:
-        candidates = chain(candidates, _values_in_tables(text))
-    for candidate in candidates:
-        span = judge_candidate(candidate, path)
-        if span.confidence and candidate.value.isalpha():
-            span = span._replace(confidence="low", reason="it is a word that only stands beside a label")
-        yield span
-
-
-def _values_below_labels(text: bytes, language: str) -> Iterator[Candidate]:
-    for end in _LABEL_ENDS:
-        at = text.find(end)
-        while at >= 0:
-            line = text.rfind(b"\n", max(0, at - 100), at) + 1
-            label = _LABEL.match(text, line, at)
-            below = _VALUE_BELOW.match(text, at + len(end)) if label else None
-            is_list = below and language == "config" and b"-" in text[at : below.start("value")]
-            if label and below and not is_list:
-                yield from _named_value(text, label[1], below.span("value"), latin1(below["quote"]), language)
-            at = text.find(end, at + len(end))
-
-
-def _named_value(
-    text: bytes, label: bytes, place: tuple[int, int], quote: str, language: str
-) -> Iterator[Candidate]:
-    name = latin1(label).replace(" ", "_")
-    kind = kind_of_name(name)
-    if kind:
-        yield Candidate(*place, kind, name, ":", quote, latin1(text[slice(*place)]), language)
-
-
-def _values_in_tables(text: bytes) -> Iterator[Candidate]:
-    """Yield the cells beside labels, in rows that begin with a bar, and those below headers."""
-    for row in _TABLE_ROW.finditer(text):
-        cells = _cells(text, row.start())
-        if len(cells) > 1:
-            yield from _named_cell(text, cells[0], cells[1])
-    done = 0  # where the rows of the last table end
-    for rule in _TABLE_RULE.finditer(text):
-        header = text.rfind(b"\n", 0, max(0, rule.start() - 1)) + 1
-        # A grid has a rule below each row, and one above its header.
-        if rule.start() < done or b"|" not in text[header : rule.start()]:
+def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
+    """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
+    labels: list[tuple[int, int]] = []  # the header's cells
+    cells: list[tuple[int, int]] = []  # of the row before
+    end = 0
+    next_row = 0 if text.startswith(b"|") else text.find(b"\n|")
+    while next_row >= 0:
+        start = text.index(b"|", next_row)
+        between = text[end + 1 : start]
+        end = find_or_end(text, b"\n", start, len(text))
+        next_row = text.find(b"\n|", end)
+        if not text[start:end].strip(_TABLE_RULE):
+            labels = cells
             continue
-        labels = _cells(text, header)
-        done = rule.end()
-        while text[done + 1 : done + 2] == b"+" or b"|" in rest_of_line(text, done + 1):
-            for label, cell in zip(labels, _cells(text, done + 1)):
-                yield from _named_cell(text, label, cell)
-            done = find_or_end(text, b"\n", done + 1, len(text))
+        if between.startswith(b"+="):  # a rule of a grid
+            labels = cells
+        elif between and not between.startswith(b"+"):  # it is another table
+            labels = []
+        cells = _cells(text, start, end)
+        for label, cell in [*zip(labels, cells), *zip(cells[:1], cells[1:])]:
+            candidate = _named_cell(text, label, cell)
+            if candidate:
+                yield _judge_in_text(text, candidate, path)
 
 
-def _cells(text: bytes, start: int) -> list[tuple[int, int]]:
+def _cells(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """Return where the texts in the cells of a row begin and end, without what makes them bold or code."""
-    end = find_or_end(text, b"\n", start, len(text))
     cells = (_CELL_TEXT.match(text, *cell.span()) for cell in _CELL.finditer(text, start, end))
     return [cell.span(1) for cell in cells if cell]
 
 
-def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Iterator[Candidate]:
-    """Yield what a cell holds, if it is one word and its label or header is a secret's name."""
-    if cell[1] - cell[0] >= _MIN_CELL and len(text[slice(*cell)].split()) == 1:
-        named = _LABEL.match(text, *label)
-        if named:
-            yield from _named_value(text, named[1], cell, "`", "docs")
+def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Candidate | None:
+    """Return what a cell holds, if it is one word and its label or header is a secret's name."""
+    value = text[slice(*cell)]
+    named = _LABEL.match(text, *label)
+    if not named or len(value) < _MIN_CELL or len(value.split()) > 1:
+        return None
+    name = latin1(named[0]).replace(" ", "_")
+    kind = kind_of_name(name)
+    return Candidate(*cell, kind, name, ":", "`", latin1(value), "docs") if kind else None
 
 
 # --- URLs ---
@@ -13791,13 +13772,13 @@ _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
-    if b"@" not in text and b"\\u0040" not in text:
+    is_escaped = b"\\" in text and b"\\u00" in text  # one byte is found much faster
+    if b"@" not in text and not is_escaped:
         return
     rule = pattern_rules()["url-password"]
     kind = about_path(path)
     language = language_of(path).kind
     dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else iter(())
-    is_escaped = b"\\" in text and b"\\u00" in text  # one byte is found much faster
     userinfo = _USERINFO_IN_JSON if is_escaped else _USERINFO
     for found in chain(userinfo.finditer(text), dsns):
         user, password, host = found.groups()

@@ -25741,16 +25741,13 @@ a.go {a64}:«k3X»@tcp(h)
 a.txt Pass·word:¶«§»¶
 a.txt Pass·word:¶  «§»
 a.txt Your new pass·word is:¶¶«§»¶
-a.txt It is one new pass·word:¶§¶
 a.txt Pass·word:¶¶¶¶§¶
 a.txt Pass·word:¶§ is it¶
 a.txt Pass·word:¶§:¶
 a.txt Pass·words are here, so:¶§¶
 a.md **Pass·word:**¶`«§»`¶
-a.md - Pass·word:¶  - `«§»`¶
 a.md > Pass·word:¶> "«§»"¶
 a.md Pass·word:¶¶```sh¶«§»¶```¶
-a.md Pass·word:¶`§¶
 a.py Pass·word:¶§¶
 a.yml pass·word:¶  «§»¶
 a.yml pass·word:¶  "«§»"¶
@@ -25761,12 +25758,11 @@ a.yml pass·word: > # x¶  «§»¶
 a.yml pass·word: >+¶¶  «§»¶
 a.yml pass·word: !!str |¶  «§»¶
 a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶| bob | `«§»` |¶¶| eve | §x |¶
-a.md User | Pass·word¶--- | :--¶ada | «§»¶
 a.md | Name | Value |¶|---|---|¶| **DB pass·word** | «§» | x |¶
 a.md | User | Pass·word |¶|---|---|¶| ada | §  x |¶| bob | k3X |¶
 a.md | User | Pass·word |¶| ada | §x |¶
 a.rst +---+---+¶| User | Pass·word |¶+===+===+¶| ada | «§» |¶+---+---+¶| bob | «§» |¶+---+---+¶
-a.js x | pass·word¶--- | ---¶ada | §¶
+a.js | x | pass·word |¶|---|---|¶| ada | § |¶
 a.py pass·word = "«k3Xw9v" + "Q2zR7m»"
 a.js pass·word = '«k3Xw9v»' + Q2zR7m
 a.go Pass·word: "«k3Xw9v" +¶  "Q2zR7m»",
