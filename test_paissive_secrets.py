@@ -24861,12 +24861,14 @@ def test_a_word_beside_a_label_is_of_low_confidence():
 
 def test_a_password_hash_is_low_whatever_names_it():
     hashed = "$2y$10$" + ps.make_samples("{A53}")
-    for text in (
-        f"password = {hashed}",
-        f"'{hashed}'",
-        f"INSERT INTO u (a, password) VALUES (1, '{hashed}');",
+    for path, text in (
+        ("a.conf", f"password = {hashed}"),
+        ("a.json", f'["{hashed}"]'),
+        ("a.sql", f"INSERT INTO u (a, password) VALUES (1, '{hashed}');"),
+        ("a.py", f"password = '{hashed}'"),
     ):
-        assert [(m.rule.id, m.confidence) for m in scanned(text, "a.sql")] == [("password-hash", "low")]
+        assert [(m.rule.id, m.confidence) for m in scanned(text, path)] == [("password-hash", "low")]
+    assert scanned(f"x = '{hashed}'", "a.py") == []  # only in source it needs a name
 
 
 def test_a_block_scalar_of_a_kubernetes_secret_is_scanned():
