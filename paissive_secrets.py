@@ -7383,7 +7383,8 @@ class VaultStore(Store):
             keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
             for key in keys:
                 name = self._name_at(key) if own else key
-                if key.startswith(prefix) and not key.endswith("/") and _is_whole(name):
+                # What has a '#' in its path would be read as a field.
+                if key.startswith(prefix) and "#" not in name and not name_problem(name):
                     yield name
             # No name reaches below some folders, and a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
@@ -7616,7 +7617,7 @@ class VaultStore(Store):
         for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
             for field, value in fields.items():
                 name = path if field == _FIELD else f"{path}#{field}"
-                if _is_field(name, path, field):  # others may write what no name can reach
+                if field and _is_field(field):  # others may write what no name can reach
                     yield name, value
 
     def _readable_fields(self, path: str) -> Json:
@@ -7912,9 +7913,7 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
 def _path_and_field(name: str) -> tuple[str, str]:
     """Return the path and the field of a name; the field of `app/db#` is "", for all."""
     path, mark, field = name.partition("#") if isinstance(name, str) else (name, "", "")
-    # A field is no path: it may have slashes, and backslashes.
-    is_field = field.isprintable() and len(field.encode()) <= MAX_NAME_BYTES
-    if mark and (not path or path != path.strip("/ ") or not is_field):
+    if mark and (not path or path != path.strip("/ ") or not _is_field(field)):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     check_name(path)
     return path, field if mark else _FIELD
@@ -7952,18 +7951,9 @@ def _merge_patch(old: Any, patch: Json) -> Json:
     return merged
 
 
-def _is_field(name: str, path: str, field: str) -> bool:
-    """Return whether a name is that of a field."""
-    with suppress(BadName):
-        return bool(field) and _path_and_field(name) == (path, field)
-    return False
-
-
-def _is_whole(name: str) -> bool:
-    """Return whether a name is a secret's, and not that of one field."""
-    with suppress(BadName):
-        return _path_and_field(name)[0] == name
-    return False
+def _is_field(field: str) -> bool:
+    """Return whether a name can hold this field, which is no path: it may have slashes, and backslashes."""
+    return field.isprintable() and len(field.encode()) <= MAX_NAME_BYTES
 
 
 def _secret_path(path: str) -> str:
