@@ -9600,6 +9600,7 @@ class _Forms:
         self._bare_beginnings = _Beginnings(self._by_bare)
         self._wrappable_beginnings = _Beginnings(wrappable)
         self._beginnings = _Beginnings(self.values)
+        self._most_backslashes = max(map(_leading_backslashes, self.values), default=0)
 
     def find(self, data: bytes, bare: bytes) -> tuple[set[_Match], list[tuple[int, bytes]]]:
         """Return the matches, and which forms may be escaped at which places; both may be cut off."""
@@ -9608,14 +9609,15 @@ class _Forms:
         ends: list[int] = []
         for at, text in self._index.find(bare):
             ends = ends or _ends_of_pieces(data)
-            start = _place(ends, at)
+            place = _place(ends, at)
             for form in self._by_bare[text]:
-                is_there = data.startswith(form[: len(data) - start], start)
+                start = place - _leading_backslashes(form)
+                is_there = start >= 0 and data.startswith(form[: len(data) - start], start)
                 if is_there:
                     found.add((start, start + len(form), self.values[form]))
                 elif form in self._wrappable:
                     found.add((start, _place(ends, at + len(text) - 1) + 1, self.values[form]))
-                if form in self._escapable and not (is_there and _is_complete(form)):
+                if form in self._escapable and not (is_there and _is_all(data, start, form)):
                     likely.append((start, form))
         for form in self._without_bare:
             found.update((start, start + len(form), self.values[form]) for start in _find_all(data, form))
@@ -9634,15 +9636,21 @@ class _Forms:
         bare = _bare(tail)
         for at in range(max(len(bare) - reach, 0), len(bare)):
             if self._bare_beginnings.has(bare, at):
-                start = _place(_ends_of_pieces(tail), at)
-                if self._wrappable_beginnings.has(bare, at) or self._beginnings.has(tail, start):
-                    return len(data) - len(tail) + start
+                place = _place(_ends_of_pieces(tail), at)
+                places = range(max(place - self._most_backslashes, 0), place + 1)
+                starts = [start for start in places if self._beginnings.has(tail, start)]
+                if starts or self._wrappable_beginnings.has(bare, at):
+                    return len(data) - len(tail) + min(starts, default=place)
         return len(data)
 
 
 def _bare(data: bytes) -> bytes:
     """Return data without line breaks, which may be anywhere in base64, and without backslashes."""
     return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
+
+
+def _leading_backslashes(form: bytes) -> int:
+    return len(form) - len(form.lstrip(b"\\"))
 
 
 def _ends_of_pieces(data: bytes) -> list[int]:
@@ -9803,9 +9811,12 @@ def _may_have_escapes(data: bytes) -> bool:
     return b"\\" in data or b"&" in data or b"%" in data
 
 
-def _is_complete(text: bytes) -> bool:
-    r"""Return whether a text that is there as it is ends there; one that ends with & may go on with amp;."""
-    return not text.endswith((b"\\", b"&", b"%"))
+def _is_all(data: bytes, start: int, text: bytes) -> bool:
+    r"""Return whether a text that is in the data as it is, is all that there is of it.
+
+    Of \\", a backslash may be an escape's; one that ends with & may go on with amp;.
+    """
+    return data[start - 1 : start] != b"\\" and not text.endswith((b"\\", b"&", b"%"))
 
 
 def _escaped_bytes(data: bytes, bare: bytes) -> set[int]:
@@ -9925,8 +9936,9 @@ class _Escaped:
             for offset, text in anchors.texts[anchor]:
                 following = text[offset + len(anchor) :][:1]
                 goes_on = not following or data[after : after + 1] in following + b"\\&%"
-                is_there = place >= offset and data.startswith(text, place - offset)
-                if goes_on and not (is_there and _is_complete(text)):
+                start = place - offset
+                is_there = start >= 0 and data.startswith(text, start)
+                if goes_on and not (is_there and _is_all(data, start, text)):
                     yield _around(place, offset, text)
 
     def _find_between(self, data: bytes, start: int, end: int) -> Iterator[_Match]:

@@ -17050,6 +17050,15 @@ def test_mask_a_value_of_backslashes_and_one_that_ends_with_what_begins_an_escap
             assert ps.Encodings([value]).mask(f"<{encode(value)}>") == "<***>", (value, encode(value))
 
 
+def test_mask_a_value_that_begins_with_backslashes_wherever_writes_end():
+    value = "\\\\it's-a'secret"
+    for encode in (str, shlex.quote, in_json, repr, lambda text: text.replace("'", "''")):
+        data = f"<{encode(value)}>".encode()
+        for at in range(len(data)):
+            shown = masked([data[:at], data[at:]], value)
+            assert re.fullmatch(rb"<['\"]?\*\*\*['\"]?>", shown), (encode(value), at, shown)
+
+
 def test_mask_a_character_before_which_another_style_has_put_an_escaped_backslash():
     for before in ("%5C", "&#92;", "\\u005c", "&bsol;"):
         assert ps.Encodings(["correct/horse"]).mask(f"correct{before}/horse") == "***", before
