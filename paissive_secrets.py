@@ -10270,7 +10270,10 @@ class SecretRotation:
         done = []
         failed = []
         policies = self._policies()
-        for name in policies.names():
+        names = policies.names()
+        if names:
+            policies.store.check_known()  # else each would fail, for the same reason
+        for name in names:
             try:
                 if self._rotate_if_due(name, policies.get(name)):
                     done.append(name)
