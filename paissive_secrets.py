@@ -1501,6 +1501,7 @@ def reject_reference(value: str, what: str, hint: str) -> None:
         raise BadValue(f"{what} would be followed as a reference", hint=hint)
 
 
+@lru_cache(1024)
 def is_store_credential(variable: str) -> bool:
     """Return whether a variable opens our stores: the commands that we start must not get it."""
     variable = variable.upper()  # Windows takes any case
@@ -3212,7 +3213,8 @@ class EnvironmentStore(Store):
             if value is not None:
                 self._check_complete(dotenv, variable if variable in dotenv.assigned else name)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
-            self._check_not_moved(name, self.moved())
+            if dotenv.moved() and not self._is_provided(variable_name(base_of_stage(name) or name)):
+                self._check_not_moved(name, self._moved())
         raise not_found_error(name, self._described(), self._hint_if_missing())
 
     def set(self, name: str, value: str) -> None:
@@ -3558,8 +3560,9 @@ def layers_beside(path: str) -> list[str]:
 
 def dotenv_above() -> str:
     """Return the .env in a folder above, which isn't read; "" if one is here, or PAISSIVE_ENV_FILE is set."""
-    found = "" if "PAISSIVE_ENV_FILE" in os.environ else find_above(working_directory(), ".env")
-    return "" if os.path.lexists(".env") else found
+    if os.path.lexists(".env") or "PAISSIVE_ENV_FILE" in os.environ:
+        return ""
+    return find_above(working_directory(), ".env")
 
 
 def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
