@@ -9359,7 +9359,7 @@ _LONG = 31  # bytes; in texts this long, words of eight are looked up nearly as 
 _MIN_INDEXED = 7  # bytes; wherever these are, there is a word of four at a multiple of four
 # Texts under so many bytes, and how many of them are searched for one by one: the shortest text of an index
 # decides how often words are looked up for all of them.
-_FEW = ((11, 10), (19, 8), (_LONG, 7))
+_FEW = ((11, 10), (15, 5), (19, 3), (_LONG, 7))
 _MANY = 500  # texts; beyond this, words of four bytes of long ones match too often by chance
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
