@@ -13784,7 +13784,6 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
     if b"@" not in text and not is_escaped:
         return
     rule = pattern_rules()["url-password"]
-    kind = about_path(path)
     language = language_of(path).kind
     dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else iter(())
     userinfo = _USERINFO_IN_JSON if is_escaped else _USERINFO
@@ -13795,7 +13794,8 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         password = _undo_escapes(password)[0]
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
-        if (kind.is_translation or kind.is_package) and not looks_random(latin1(password)):
+        file = about_path(path)
+        if (file.is_translation or file.is_package) and not looks_random(latin1(password)):
             is_sample = True
         reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)
