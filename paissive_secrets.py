@@ -11772,8 +11772,8 @@ _ASSIGNMENT = rb"""(?x)
     )?
     (?=(?P<space>[ \t]{0,20}))(?P=space)
     (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|(?<!-)>|&gt;|;s:\d{1,5}:
-          |(?<=\ )[iI][sS](?=\ )|(?<=[ \t])%(or)s)
-       (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(else)s
+          |(?<=\ )[iI][sS](?=\ )|(?<=[ \t])%(more_separators)s)
+       (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(first_operand)s
        (?:[\[{(]\s{0,40}(?=["'])  # a list
          |\[\]byte\(
          |(?:(?:new|await)\ )?(?:\(  # calls
@@ -11786,7 +11786,7 @@ _ASSIGNMENT = rb"""(?x)
       |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|(?<=\ )[iI][sS](?:(?=\ )|:(?=\s))
           |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
        (?=(?P<bold>(?:\*\*)?))(?P=bold)(?=(?P<outer>[ \t]{0,20}))(?P=outer)
-       %(begin)s
+       %(value_ahead)s
     )
     (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
 # The value of a name that says less must not begin like a word. This only spares work: what is random, and
@@ -11813,18 +11813,19 @@ _BELOW_LABEL = (
 )
 # Where a value has its line or its element to itself, it begins with any character.
 _ELSEWHERE = {
-    b"or": b"",
-    b"else": b"",
-    b"begin": rb"(?:" + _YAML_BLOCK + rb"|" + _BELOW_LABEL + rb")?(?=" + _BARE_BEGIN
+    b"more_separators": b"",
+    b"first_operand": b"",
+    b"value_ahead": rb"(?:" + _YAML_BLOCK + rb"|" + _BELOW_LABEL + rb")?(?=" + _BARE_BEGIN
     + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(][\s\d])[^\s\"'`=>])",
 }  # fmt: skip
 # In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
 # ends where a string or a part of one does.
 _IN_SOURCE = {
-    b"or": rb"|(?<=[)\]\w]\ )\?:|(?<=[)\]]\ )or",
-    b"else": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
+    b"more_separators": rb"|(?<=[)\]\w]\ )\?:|(?<=[)\]]\ )or",
+    b"first_operand": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
     rb"(?P=first)\ (?:\|\||\?\?|\?:|or)\ )?",
-    b"begin": rb"(?=" + _BARE_BEGIN[:-1] + rb"0-9]{0,299}(?:[0-9]|(?<=" + _BARE_BEGIN + rb")(?:[\"'`&]|;\S))"
+    b"value_ahead": rb"(?=" + _BARE_BEGIN[:-1] + rb"0-9]{0,299}"
+    + rb"(?:[0-9]|(?<=" + _BARE_BEGIN + rb")(?:[\"'`&]|;\S))"
     + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
 }  # fmt: skip
 # What can follow a name in an assignment; most keywords are in paths or Base64.
@@ -11984,6 +11985,7 @@ _keyword_search = cache(_KeywordSearch)
 
 @cache
 def _assignment(source: bool) -> re.Pattern[bytes]:
+    """Return the expression from the end of a keyword to its value, in source or elsewhere."""
     return re.compile(_ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE))
 
 
@@ -12146,6 +12148,7 @@ def rest_of_line(window: bytes, end: int) -> bytes:
 
 
 def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
+    """Return where a part is in a text, or the end of the search if it isn't there."""
     found = text.find(part, start, end)
     return found if found >= 0 else end
 
@@ -12170,11 +12173,13 @@ def kind_of_raw_name(name: bytes) -> str:
 
 
 def latin1(part: bytes) -> str:
+    """Return text with one character for each byte, whatever the bytes encode."""
     return part.decode("latin-1")
 
 
 @cache
 def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
+    """Return the expression of the text up to this closing quote; what is escaped belongs to it."""
     if quote.startswith(b"\\"):  # in a string
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
     if quote.startswith(b"&"):  # &quot;
@@ -12206,12 +12211,15 @@ _LONG_QUOTES = {"triple": (b"'''", b'"""'), "back": (b"`",)}  # of strings of se
 
 
 class _Language(NamedTuple):
+    """What kind of file an extension stands for, and how a bare value ends in it."""
+
     kind: str  # or "none"
     ending: str
 
 
 @cache
 def _languages() -> dict[str, _Language]:
+    """Return the language of each file extension."""
     rows = map(str.split, re.split(r"\n(?! )", _LANGUAGES.strip()))
     return {ending: _Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
@@ -12238,10 +12246,12 @@ _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key"
 
 
 def is_scored(span: Span) -> bool:
+    """Return whether its confidence comes from a score, and not from its rule."""
     return span.rule.id in (*_RULE_OF_KIND.values(), "credential")
 
 
 def level(score: int) -> str:
+    """Return the confidence of a score; "" for no finding."""
     return next((name for name, least in THRESHOLDS if score >= least), "")
 
 
@@ -12359,6 +12369,7 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 
 def features(c: Candidate) -> list[str]:
+    """Return what has a weight: facts about the place, the name and the value, as "GROUP FACT"."""
     after = c.after[len(c.quote) :].lstrip()[:1]
     is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
     called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
@@ -12455,6 +12466,7 @@ def _marks(c: Candidate) -> list[str]:
 
 
 def _ends_telltale(name: str) -> bool:
+    """Return whether the last word of a name says that its value is a secret."""
     words = words_of(_CONFIRMING.sub("", name))
     return bool(words) and (words[-1] == "by" or bool(kind_of_name(words[-1])))
 
@@ -12468,6 +12480,7 @@ def looks_random(value: str) -> bool:
 
 
 def _has_mixed_symbols(value: str) -> bool:
+    """Return whether it has symbols among letters that make no words, as generated passwords do."""
     rest = _LONG_WORD.sub("", value)
     symbols = _SYMBOLS.intersection(rest[1:])  # the first may only mark a name
     of_passwords = symbols - _SYMBOLS_OF_CODE
@@ -12498,6 +12511,7 @@ def _is_mixture(part: str) -> bool:
 
 @cache
 def load_weights() -> dict[str, int]:
+    """Return the weight of each feature, in hundredths of log odds."""
     weights: dict[str, int] = {}
     for row in re.split(r"\n(?! )", _WEIGHTS.strip()):
         group, *items = row.split()
@@ -12706,6 +12720,8 @@ it is cut off
 
 
 class _Property(NamedTuple):
+    """A row of the table of what is no secret."""
+
     reason: str  # as --explain prints it
     where: str  # "value", "before", …
     regex: re.Pattern[str]
@@ -12714,6 +12730,7 @@ class _Property(NamedTuple):
 
 @cache
 def properties() -> list[_Property]:
+    """Return the rows of the table of what is no secret."""
     found: list[_Property] = []
     for part in _PROPERTIES.strip().split("\n= "):
         where, *rows = re.split(r"\n(?! )", part.removeprefix("= "))
@@ -12830,6 +12847,7 @@ _NO_FILE = _FileKind()
 
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
+    """Return what the path of a file says about the words in it."""
     is_settings = bool(_SETTINGS_FILE.search(path))
     is_translation = bool(_TRANSLATION_FILE.search(path)) and (
         not is_settings or bool(_TRANSLATED_SETTINGS.search(path))
@@ -12847,6 +12865,7 @@ def judge_candidate(candidate: Candidate, path: str = "") -> Span:
 
 @lru_cache(1 << 12)
 def _judge_placeless(candidate: Candidate, path: _FileKind) -> Span:
+    """Judge a candidate whose place is (0, 0), so that equal ones share a verdict."""
     rule = pattern_rules()[_rule_of(candidate)]
     return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, path=path)
 
@@ -12950,6 +12969,7 @@ def reason_against(value: str, candidate: Candidate | None = None, path: _FileKi
 
 @lru_cache(1 << 12)
 def _reason_against_value(value: str) -> str:
+    """Return why a value can't be a secret, or what it holds in Base64; "" if it can."""
     texts = texts_to_search(value)
     for row in properties():
         if row.where in texts and row.regex.search(texts[row.where]):
@@ -12993,6 +13013,7 @@ def is_weak_password(c: Candidate) -> bool:
 
 
 def _is_likely(score: int) -> bool:
+    """Return whether a score is enough for a report by default."""
     return level(score) in ("high", "medium")
 
 
@@ -13023,6 +13044,7 @@ def _counts_up(value: str) -> bool:
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is, or holds, a UUID under a name that doesn't say secret."""
     if c.name.lower() == "key" and len(value) > 36 and _WITH_UUID.search(value):
         return True
     if not _UUID_VALUE.match(value):
@@ -13032,6 +13054,7 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_named_otherwise(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether its name is that of a file, of a locale, or of what is about a secret."""
     is_file = c.before.endswith("/") and bool(_FILE_NAME.search(c.name))
     return (
         is_file or bool(_LOCALE.match(c.name)) or (is_about_secret(c.name) and not _UUID_VALUE.match(value))
@@ -13053,6 +13076,7 @@ def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_sample_by_name(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether its name says that it is an example."""
     return words_of(c.name)[0] in ("example", "sample", "dummy", "fake") and not looks_random(value)
 
 
@@ -13062,19 +13086,19 @@ def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
-    if "\\u" in value:  # a letter in JSON
-        value = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), value)
-        return path.is_translation and bool(_TEXT.match(value))
-    if not path.is_translation or looks_random(value):
+    """Return whether it is text in a file or a table of texts, as in `$labels['password'] = 'Cyfrinair'`."""
+    if not path.is_translation and not _TABLE_OF_TEXTS.search(c.before):
         return False
-    return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
+    text = _as_text(value)
+    plain = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)  # JSON's letters
+    if plain == text and looks_random(value):
+        return False
+    return bool(_TEXT.match(plain))
 
 
-def _is_text_of_table(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is text in a table of texts, as in `$labels['password'] = 'Cyfrinair'`."""
-    if not _TABLE_OF_TEXTS.search(c.before) or looks_random(value):
-        return False
-    return bool(_TEXT.match(value.encode("latin-1").decode("utf-8", "replace")))
+def _as_text(value: str) -> str:
+    """Return the characters of a value, which has one for each byte."""
+    return value.encode("latin-1").decode("utf-8", "replace")
 
 
 def _is_request_sample(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13128,11 +13152,13 @@ def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool
 
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a nonce that everybody may see: in source, in a page or of a protocol."""
     is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
 
 def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a word of a sentence, or of a name in a string."""
     if c.name.lower() == "by" and not _IDENTIFIED.search(c.before):
         return True
     if c.language == "docs" and not c.quote and c.after[:1] == ":":  # `master password`:index:
@@ -13154,7 +13180,7 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is what a form shows: for a key in words, or a word with a capital."""
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
         return not looks_random(value)
-    text = value.encode("latin-1").decode("utf-8", "replace")
+    text = _as_text(value)
     if _WORDS_FOR_SECRET.match(text if c.quote else f"{text}{c.after}".rstrip()):
         return True
     is_entry = c.separator in ("=>", ":") and (c.before[-1:] in ("'", '"') or c.language == "source")
@@ -13213,6 +13239,7 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a command between backticks, whose output is the value."""
     is_command = c.language == "docs" and (" " in value or value[0] == "#")  # or a remark
     return c.quote == "`" and (c.language == "shell" or is_command)
 
@@ -13261,7 +13288,6 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
     ("its name is that of a sample", _is_sample_by_name),
     ("it is a salt", _is_salt),
     ("it is a translation", _is_translation),
-    ("it is a text in a table of texts", _is_text_of_table),
     ("it is a sample of a request", _is_request_sample),
     ("it is the id of a key", _is_key_id),
     ("it is what a method looks at or for", _is_searched),
@@ -15183,6 +15209,7 @@ def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
 
 
 def _as_list(one_or_more: _OneOrMore) -> list[str]:
+    """Return the words of an option that takes one or several."""
     several = [one_or_more] if isinstance(one_or_more, (str, os.PathLike)) else one_or_more
     return [os.fspath(word) for word in several]
 
@@ -15225,32 +15252,36 @@ class Audit:
         if confidence not in CONFIDENCES:
             raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
         self.jobs = jobs or os.cpu_count() or 1
-        self.summary = Summary()
-        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]
+        self.summary = Summary()  # counted as files are read
+        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]  # those to report
         self._archives = archives
         self._untrusted = untrusted
         self._known = known
         self._find_known = known.find if known else None
         self._on_error = on_error
         self._on_progress = on_progress
-        self._unread = set[str]()
-        self._begun = False
+        self._unread = set[str]()  # paths of files that weren't read to their end
+        self._begun = False  # whether it has been iterated over
         self.paths = _as_list(paths)
         self.staged = staged
-        self.history = None if history is None else _as_list(history)
+        self.history = None if history is None else _as_list(history)  # revisions
         self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
         self._in_git = staged or history is not None
         committed_tree, committed_settings = self._find_places()
-        self._staged: list[Blob] = []
+        self._staged: list[Blob] = []  # what the index has that the last commit hasn't
         if staged:
             self._staged += staged_blobs(self._folder, committed_tree)
         self.settings = _AuditSettings() if untrusted else self._read_settings(committed_settings)
-        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in _as_list(exclude)]  # as a shell completes them
-        self._excluded = IgnorePatterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
-        self._disabled = {*_as_list(disable), *self.settings.disabled}
+        self._choose_files(_as_list(exclude), gitignore)
+        self._disabled = {*_as_list(disable), *self.settings.disabled}  # ids of rules
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+
+    def _choose_files(self, exclude: Sequence[str], gitignore: bool) -> None:
+        """Set what files are left out: by options, settings and .gitignore, as binary or as vendored."""
+        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in exclude]  # as a shell completes them
+        self._excluded = IgnorePatterns(map(os.fsencode, words))
+        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
 
     def _find_places(self) -> tuple[str, str]:
         """Set what paths are relative to and what is audited; return the ids of git's last tree and settings.
@@ -15326,6 +15357,7 @@ class Audit:
             yield f"nothing here reads as a long enough value assigned to a secret's name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
+        """Return what becomes of a match in a report, for an explanation."""
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
@@ -15367,6 +15399,7 @@ class Audit:
         return finding._replace(fix=_replacement(blob.path, match.name))
 
     def _silenced_by(self, path: str, match: Match) -> str:
+        """Return what keeps a match out of the report, but for the baseline; "" if nothing does."""
         if match.rule.id in self._disabled:
             return "disabled rules"
         if any(self.settings.allows(path, name) for name in _accepting(match.rule.id)):
@@ -15377,6 +15410,7 @@ class Audit:
         return "" if self._untrusted else match.silenced
 
     def _read_settings(self, committed: str = "") -> _AuditSettings:
+        """Read the project's .paissive-audit: from the index if that is audited."""
         if self.staged:
             # Not from the index: a large one takes long to read.
             changed = {blob.path: blob.oid for blob in self._staged}
@@ -15391,6 +15425,7 @@ class Audit:
             return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def _excludes(self, path: str) -> bool:
+        """Return whether the options or the settings leave a file out."""
         return self._excluded.match(path) or self.settings.excludes(path)
 
     def add_unreadable(self, path: str, why: str) -> None:
@@ -15402,9 +15437,11 @@ class Audit:
             self._on_error(path or ".", why)
 
     def _path_of_root(self, path: str) -> str:
+        """Return a PATH as files below it are shown."""
         return _path_in_git(path, self.base) if self._in_git else shown_path(path, self.base)
 
     def _check_paths(self) -> None:
+        """Raise BadValue unless each PATH is there, or was in git."""
         for path in self.paths:
             if os.path.lexists(path) or (path == "-" and not self._in_git):
                 continue
@@ -15416,6 +15453,7 @@ class Audit:
             raise BadValue(f"no file or folder called {show(path)}")
 
     def _matches_of(self, scanned: _Scanned) -> _Matches:
+        """Yield the matches of what was scanned, and count it in the summary."""
         for path, why in scanned.errors:
             self.add_unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
@@ -15435,6 +15473,7 @@ class Audit:
                 seen.add(shown)
 
     def _files_at(self, start: str) -> Iterator[ListedFile]:
+        """Yield the files at a PATH: it alone, or those below a folder."""
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
             yield from files_below(start, shown and shown + "/", self._accept)
@@ -15448,6 +15487,7 @@ class Audit:
             self.add_unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
+        """Yield what versions of files have for the first time."""
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
         # A range doesn't reach what a shallow clone lacks.
         if not is_range and ask_git(self._folder, "rev-parse", "--is-shallow-repository") == "true":
@@ -15467,6 +15507,7 @@ class Audit:
                 yield blob, new
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
+        """Yield the known values in the messages of commits and tags."""
         messages = object_ids(self._folder, "commit tag", revisions or None)
         for oid, size, chunks in read_objects(self._folder, messages):
             text = b"".join(chunks)
@@ -15476,6 +15517,7 @@ class Audit:
                     yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
+        """Yield the matches in blobs, which are read in batches; a missing one counts as unreadable."""
         missing = 0
         wanted = filter(self._wants, blobs)
         while batch := list(islice(wanted, _GIT_BATCH)):
@@ -15493,6 +15535,7 @@ class Audit:
             self.add_unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
 
     def _wants(self, blob: Blob) -> bool:
+        """Return whether a blob is to be scanned, and count it if not."""
         if not blob.oid or not _is_within(blob.path, self._roots):
             return False
         if not VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
@@ -15527,6 +15570,7 @@ def _accepting(rule: str) -> tuple[str, ...]:
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
+    """Return whether a path is one of the roots, or below one."""
     return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
@@ -15561,6 +15605,7 @@ def _folder_to_ask(path: str) -> str:
 
 
 def _common_folder(paths: Iterable[str]) -> str:
+    """Return the folder that all paths are in; "" if there is none."""
     folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_path(os.path.commonpath(folders))
@@ -15650,12 +15695,15 @@ class _AuditSettings:
             self._allowed.append((IgnorePatterns([os.fsencode(pattern)]), rules))
 
     def excludes(self, path: str) -> bool:
+        """Return whether the section [exclude] has a pattern for a path."""
         return self._matches(self._exclude, path)
 
     def allows(self, path: str, rule: str) -> bool:
+        """Return whether the section [allow] has a line for a rule at a path."""
         return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
 
     def _matches(self, patterns: IgnorePatterns, path: str) -> bool:
+        """Return whether a path matches, as seen from the folder of the settings."""
         return patterns.match((self._base + path).removeprefix(self._top))
 
 
@@ -15721,6 +15769,7 @@ class KnownValues:
         return [Span(start, end, self._rules[value], "high") for start, end, value in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, verdict, value) for all that the store holds and, as far as it can, held."""
         stages = store.get_stages()
         for verdict in ("current", "pending", "previous"):
             for name, values in stages.items():
@@ -15737,6 +15786,7 @@ class KnownValues:
                 self.without_history = []
 
     def _values_in_git(self, store: Store, secrets: str) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, verdict, value) for older versions of encrypted files in git."""
         folder = os.path.dirname(secrets)
         try:
             top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
@@ -15777,6 +15827,8 @@ _READS = {
 
 
 class _Scanned:
+    """What a file has, with the files in it, and what could not be read."""
+
     def __init__(self) -> None:
         self.files = 0
         self.bytes = 0
@@ -15786,6 +15838,8 @@ class _Scanned:
 
 
 class _Scanner(NamedTuple):
+    """What files are scanned for, and how."""
+
     custom: tuple[Rule, ...]
     known: Callable[[bytes], list[Span]] | None
     archives: bool
@@ -15806,11 +15860,13 @@ class _Scanner(NamedTuple):
         return scanned
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
+        """Scan the content of a blob."""
         scanned = _Scanned()
         self._scan_into(scanned, blob, chunks, size)
         return scanned
 
     def _scan_into(self, scanned: _Scanned, blob: Blob, chunks: Iterator[bytes], size: int) -> None:
+        """Add what a content has to what was scanned; with `archives`, also what is in an archive."""
         first = next(chunks, b"")
         scanned.files = 1
         scanned.bytes = size
@@ -15878,6 +15934,7 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
 
 
 def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+    """Yield what each file has, in order, from several processes."""
     import multiprocessing
     import signal
     import threading
@@ -15908,6 +15965,7 @@ _helper: _Scanner  # of a helper process, which gets it once: known values take 
 
 
 def _start_helper(scanner: _Scanner) -> None:
+    """Make this process a helper, which scans files with this scanner."""
     import signal
 
     global _helper
@@ -15916,6 +15974,7 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_in_helper(file: ListedFile) -> _Scanned:
+    """Scan a file in a helper."""
     return _helper.scan_file(file)
 
 
@@ -15944,6 +16003,7 @@ class Baseline:
                 self._load(read_file(self.path))
 
     def _load(self, data: bytes) -> None:
+        """Read the lines of a baseline."""
         import json
 
         try:
