@@ -13327,7 +13327,6 @@ def find_spans(
         if path.endswith((".jsonl", ".ndjson")):  # logs, transcripts, and what an agent passes to a hook
             yield from _spans_in_json(text, custom)
     yield from _urls(text, path)
-    yield from _signed_keys(text)
     name = os.path.basename(path).lower().encode(errors="replace")
     of_file = keyword_patterns().get(b"/" + name, ())
     for pattern in of_file:
@@ -13340,6 +13339,8 @@ def find_spans(
         yield from _literal_spans(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
+    if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
+        yield from _signed_keys(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
@@ -13792,28 +13793,24 @@ def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> C
 _URL_USER = rb"://([A-Za-z0-9_.%+~@-]{0,64}):"  # or an e-mail address
 _IN_USERINFO = rb"[^\s/?\"'<>`\\{}\[\]|]"
 _URL_HOST = rb"([A-Za-z0-9.-]{0,80})"
-_USERINFO = lazily(_URL_USER + rb"(" + _IN_USERINFO + rb"{3,200})@" + _URL_HOST)
-_USERINFO_IN_JSON = lazily(
+_USERINFO = lazily(
     _URL_USER + rb"(" + _IN_USERINFO + rb"{0,200}(?:\\u00[2-7][0-9A-Fa-f]" + _IN_USERINFO + rb"{0,200}){0,9})"
     rb"(?:@|\\u0040)" + _URL_HOST
 )
 _PORT = lazily(rb"\d{1,5}#")  # of a URL with a fragment
-_DSN_USERINFO = lazily(
-    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
-)  # of Go's MySQL driver
+_DSN_USERINFO = lazily(rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})")
+_MAX_LOGIN = 200  # bytes of it on either side of its @
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
-    is_escaped = b"\\" in text and b"\\u00" in text  # one byte is found much faster
-    if b"@" not in text and not is_escaped:
+    # One byte is found much faster than several.
+    if b"@" not in text and not (b"\\" in text and b"\\u0040" in text):
         return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    dsns = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else iter(())
-    userinfo = _USERINFO_IN_JSON if is_escaped else _USERINFO
-    for found in chain(userinfo.finditer(text), dsns):
+    for found in chain(_USERINFO.finditer(text), _go_dsns(text)):
         user, password, host = found.groups()
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
@@ -13830,6 +13827,16 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
             yield judge_candidate(candidate, path)
         else:
             yield judge_span(rule, place, password, reason=reason)
+
+
+def _go_dsns(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield logins of Go's MySQL driver: user:password@tcp(host)."""
+    at = text.find(b"@")
+    while at >= 0:
+        if text.startswith((b"tcp(", b"unix("), at + 1):
+            logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
+            yield from (login for login in logins if login.end(2) == at)
+        at = text.find(b"@", at + 1)
 
 
 # --- Kubernetes ---
