@@ -2371,7 +2371,7 @@ class Store:
         raise _only("file")
 
     def known_to_leavers(self) -> list[str]:
-        """Return the names that weren't set since a member was removed."""
+        """Return the names, and stages, whose values a removed member knew."""
         return []
 
     def sealed_folder(self) -> str:
@@ -18157,8 +18157,12 @@ def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
         problems += unfinished
         known = store.known_to_leavers()
         if known:
-            message = f"somebody who was removed knew {', '.join(map(show, known))}"
-            hint = "change each: rotate now, or set; then rotate drop, or delete"
+            values = [show(name) for name in known if not base_of_stage(name)]
+            values += [
+                f"an older value of {show(base_of_stage(name))}" for name in known if base_of_stage(name)
+            ]
+            message = f"somebody who was removed knew {', '.join(values)}"
+            hint = "change each: rotate now, or set; of what has an older value: rotate drop"
             problems.append(_Problem("known-to-former-member", message, hint))
     problems += _problems_with_files(store, is_open)
     return rows, problems

@@ -9500,7 +9500,7 @@ def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files,
     files.set("DB", "new-value")
     assert known() == ["somebody who was removed knew 'app/db'"]
     ps.SecretRotation(files).rotate("app/db", "new-value")
-    assert known() == ["somebody who was removed knew 'app/db__PREVIOUS'"]
+    assert known() == ["somebody who was removed knew an older value of 'app/db'"]
     ps.SecretRotation(files).rollback("app/db")
     assert known() == ["somebody who was removed knew 'app/db'"]
     clock[0] += 1
