@@ -9143,6 +9143,7 @@ def _in_xml(text: str, mark: str) -> _Stretches:
 
 
 def _everywhere(write: _Write, text: str, _: str) -> _Stretches:
+    """Yield all of a text, where values are written in one way."""
     yield 0, len(text), write
 
 
@@ -9375,6 +9376,7 @@ _Match = tuple[int, int, str]  # start, end, value
 
 
 def maskable(value: str) -> bool:
+    """Return whether a value is long enough to be masked."""
     return len(value.strip()) >= MIN_MASKED
 
 
@@ -9758,6 +9760,7 @@ def _wrappable(text: str) -> Iterator[bytes]:
 
 
 def _in_spaced_hex(text: str) -> Iterator[bytes]:
+    """Yield hex with spaces or colons between bytes, as od and OpenSSL write it."""
     spaced = _to_bytes(text).hex(" ")
     for between in (" ", ":"):
         yield from (spaced.replace(" ", between).encode(), spaced.upper().replace(" ", between).encode())
@@ -9783,6 +9786,7 @@ _NUMERIC = (
 
 
 def _escape(pattern: str) -> re.Pattern[bytes]:
+    """Return an expression for bytes, made of the parts above."""
     return lazily(pattern.encode())
 
 
@@ -9800,10 +9804,10 @@ _ESCAPE = _escape(rf"(?!{_UNFINISHED})(?:\\(?:{_NUMERIC}|[^\r\n])|&(?:{_ENTITY})
 _ASCII_BACKSLASH = _escape(
     rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7][0-7])"
 )
-_ASCII_PERCENT = _escape(f"%(?:25)*[0-7]{_HEX}")
+_ASCII_PERCENT = _escape(f"%(?:25){{0,{_MAX_LAYERS}}}[0-7]{_HEX}")
 _ANY_ENTITY = _escape(f"&(?:{_ENTITY});")
 _USUAL_ENTITY = "(?:quot|lt|gt|nbsp|#39|#x27|#34);|amp;(?!#|[A-Za-z]{2,};)"
-_RARE_ENTITY = _escape(f"&(?!{_USUAL_ENTITY})(?:amp;)*(?:{_ENTITY});")
+_RARE_ENTITY = _escape(f"&(?!{_USUAL_ENTITY})(?:amp;){{0,{_MAX_LAYERS}}}(?:{_ENTITY});")
 _IN_ALL_HTML = b"&\"'<>"  # what the usual entities stand for, beside a space that isn't ASCII
 _NOT_ASCII = frozenset(range(0x80, 0x100))
 _PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
@@ -9974,6 +9978,7 @@ class _Escaped:
         return cut - max((len(lost) for lost in self._decoded.lost if data.endswith(lost, 0, cut)), default=0)
 
     def _cut_of_layer(self, layer: _Layer) -> int:
+        """Return the place in the data where a text begins that this layer cuts off, or the layer's end."""
         for at in range(max(len(layer.text) - self._longest, 0), len(layer.text)):
             if self._decoded.beginnings.has(layer.text, at):
                 return layer.places[at]
@@ -10969,6 +10974,7 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
+    """Return the error for a program that can't be started, with the exit code that shells use for it."""
     failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
     failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -11018,6 +11024,7 @@ def run_masked(
 
 
 def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
+    """Renew, and again after as many seconds as that returns, until the command has ended."""
     while not ended.wait(min(renew(), MAX_DURATION)):
         pass
 
@@ -11167,6 +11174,7 @@ class _Relay:
         return not self.stop_when_quiet
 
     def _write(self, data: bytes) -> bool:
+        """Write all of it; return False, and say why in `failure`, if nobody takes any more."""
         rest = memoryview(data)
         while rest:
             try:
@@ -11196,6 +11204,7 @@ class _Terminal:
         self._modes: list[Any] | None = None  # before it was made raw
 
     def make_raw(self) -> None:
+        """Pass every key on as it is typed, unless that is so already, or somebody else has the terminal."""
         import termios
         import tty
 
@@ -11204,6 +11213,7 @@ class _Terminal:
             tty.setraw(0, termios.TCSANOW)
 
     def restore(self) -> None:
+        """Undo `make_raw`, unless somebody else has the terminal."""
         import termios
 
         if self._modes is not None and _in_foreground():
@@ -11587,6 +11597,7 @@ class RedactingFilter:
             vars(record).update(exc_text=None, stack_info=None)
 
     def _redact_fields(self, record: Any) -> None:
+        """Redact what a record has beside its exception: its message, or the parts of that, and the rest."""
         with suppress(Exception):  # a message that can't be made is for logging to report
             message = record.getMessage()
             redacted = self.redact(message)
@@ -11662,6 +11673,7 @@ class _Redaction:
         return self._done[id(value)][0]
 
     def _redact_object(self, value: Any) -> Any:
+        """Return what isn't text, if neither its parts nor its own text show a value; see `redact`."""
         parts: list[Any] = []
         if isinstance(value, (Mapping, *_CONTAINERS)):
             if len(value) + len(self._done) > self._limit:
@@ -11678,6 +11690,7 @@ class _Redaction:
         return _HIDDEN if kind is dict and len(copy) < len(parts) else copy  # keys that became the same
 
     def _shows_value(self, item: Any) -> bool:
+        """Return whether the text of an object shows a value, or can't be relied on."""
         if not self._examine:
             return False
         if isinstance(item, (Iterator, memoryview)):  # whose text says nothing about what is in it
@@ -16484,6 +16497,8 @@ _DOTENV_READERS = (
 
 
 class _Use(NamedTuple):
+    """A place that asks for a name."""
+
     name: str
     line: int
     # It "requires" the name, "reads" it and gets None without, has a "default", or "provides" it to the rest.
@@ -16527,6 +16542,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
 
 
 def _is_empty(store: Store, name: str) -> bool:
+    """Return whether a store has an empty value for a name."""
     try:
         return store.get_stages(name)[name].get("current") == ""
     except Moved:  # it takes in a secret that is in another store
