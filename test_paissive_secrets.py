@@ -6898,7 +6898,7 @@ def holders_of(text):
 
 
 def test_age_forgets_a_passphrase_with_the_object():
-    words = "".join(["correct", " horse"])
+    words = uuid.uuid4().hex  # which no cache holds since another test
     passphrase = ps.Passphrase(words, FAST)
     ps.seal(b"v", passphrase)
     assert holders_of(words) != []
@@ -18845,6 +18845,7 @@ def test_a_program_loads_what_run_gives_to_a_command(shop):
     done = cli(
         "run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=dict(os.environ)
     )
+    assert done.returncode == 0, err(done)
     assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
 
 
