@@ -13420,6 +13420,7 @@ _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
 _LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
 _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token, on either side
+_HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what is before most runs of lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 _WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -13459,6 +13460,8 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             if last not in marks:
                 continue
             is_inside = last in _IN_TOKENS and (last != ord(".") or end - start >= 32)  # not a dot of names
+            if is_inside and text[start:end].translate(None, b"_-").isalpha() and text[start:end].islower():
+                is_inside = False  # nor words of a path
             if last in _QUOTES_OF_LITERALS:
                 is_inside = text[start - 2] in _JOINS and _is_joined(text, start)
             if not is_inside and text[max(0, start - 3) : start] not in joints:
@@ -13526,6 +13529,8 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 
 def _token_around(text: bytes, start: int) -> Span | None:
     """Return the token that this run is in, but doesn't begin: other characters are before it."""
+    if text.endswith(_HASH_NAMES, 0, start):
+        return None
     if text[start - 21 : start - 1].translate(_TWO_CLASSES) == _RUN:  # the run before it has been looked at
         return None
     before = text[max(0, start - _REACH_OF_PREFIX) : start]
@@ -13753,6 +13758,7 @@ def _signed_keys(text: bytes) -> Iterator[Span]:
 
 _CELL = lazily(rb"[^|\n]+")
 _CELL_TEXT = lazily(rb"[ \t]*[`*_]{0,3}([^\s`*_](?:[^`]{0,298}[^\s`*_])?)[`*_]{0,3}[ \t\r]*\Z")
+_TELLTALE = lazily(rb"(?i)pass|pw|secret|token|key|cred|auth")  # what the names of secrets have
 _TABLE_RULE = b"|+:=- \t\r\n"  # what is in the line below a header
 _LABEL = lazily(rb"[\w.' -]{2,60}\Z")
 _MIN_CELL = 4  # bytes of a value in a table
@@ -13760,22 +13766,21 @@ _MIN_CELL = 4  # bytes of a value in a table
 
 def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
-    labels: list[tuple[int, int]] = []  # the header's cells
-    cells: list[tuple[int, int]] = []  # of the row before
-    end = 0
+    labels: list[tuple[int, int]] = []  # the header's cells, if one may be a secret's name
+    start = end = 0  # of the row before
     next_row = 0 if text.startswith(b"|") else text.find(b"\n|")
     while next_row >= 0:
+        before, between = (start, end), text[end + 1 : next_row + 1]
         start = text.index(b"|", next_row)
-        between = text[end + 1 : start]
         end = find_or_end(text, b"\n", start, len(text))
         next_row = text.find(b"\n|", end)
-        if not text[start:end].strip(_TABLE_RULE):
-            labels = cells
-            continue
-        if between.startswith(b"+="):  # a rule of a grid
-            labels = cells
+        is_rule = not text[start:end].strip(_TABLE_RULE)
+        if is_rule or between.startswith(b"+="):  # of Markdown, or of a grid
+            labels = _cells(text, *before) if _TELLTALE.search(text, *before) else []
         elif between and not between.startswith(b"+"):  # it is another table
             labels = []
+        if is_rule or not (labels or _TELLTALE.search(text, start, end)):
+            continue
         cells = _cells(text, start, end)
         for label, cell in [*zip(labels, cells), *zip(cells[:1], cells[1:])]:
             candidate = _named_cell(text, label, cell)
