@@ -4723,8 +4723,10 @@ class FileStore(Store):
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
                 other = self.stage_name(secret, stage)
-                entry = self._open_entry(other, self._path(other), keys) if other != name else {}
-                if is_same(value, entry.get("value")):
+                if other == name or not os.path.lexists(self._path(other)):
+                    continue
+                entry = self._open_entry(other, self._path(other), keys)
+                if is_same(value, entry["value"]):
                     return entry.get("updated", "")
         return utc_now()
 
