@@ -7159,6 +7159,19 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
+def test_where_no_state_may_be_written_a_store_is_used_all_the_same(store_folder, tmp_path, monkeypatch):
+    def refuse(path, *args, **more):
+        if "closed" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        make(path, *args, **more)
+
+    make = os.makedirs
+    monkeypatch.setattr(os, "makedirs", refuse)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "closed"))
+    ps.FileStore().set("DB", "1")
+    assert (ps.FileStore().get("DB"), dict(ps.FileStore().status())["known"]) == ("1", False)
+
+
 def test_where_no_state_can_be_written_an_identity_begins_a_store_that_has_to_be_pinned(
     no_state, store_folder, monkeypatch
 ):
@@ -15873,6 +15886,12 @@ def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say
     nothing = "note: 2 settings left out; --all imports settings, too\nnote: .env holds no secrets to move\n"
     assert say("import", ".env", "--backend", "file") == (0, LEFT + nothing)
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
+
+
+def test_a_name_that_moves_again_has_one_comment(env_file, say):
+    Path(".env").write_text("# B_TOKEN: in the file store\nB_TOKEN=new-value-7\n")
+    assert say("import", ".env", "--backend", "file")[0] == 0
+    assert Path(".env").read_text() == "# B_TOKEN: in the file store\n"
 
 
 def test_import_leaves_references_only_on_request_and_a_later_one_turns_them_into_comments(env_file, say):
