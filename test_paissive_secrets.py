@@ -7159,6 +7159,18 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
+def test_the_commit_of_a_store_is_that_of_the_repository_that_a_link_to_its_folder_leads_to(
+    repository, tmp_path_factory
+):
+    (repository / "below").mkdir()
+    (repository / "a").touch()
+    commit(repository)
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(repository / "below")
+    head = git(repository, "rev-parse", "HEAD").strip()
+    assert ps.checked_out_commit(str(link), ps.FileCache()) == head
+
+
 def test_where_no_state_may_be_written_a_store_is_used_all_the_same(store_folder, tmp_path, monkeypatch):
     def refuse(path, *args, **more):
         if "closed" in str(path):
