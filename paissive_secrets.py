@@ -11893,7 +11893,7 @@ _BARE_VALUES = {
 }
 _REMARK = lazily(rb"#[ \t]?[a-z]+(?!\S)")  # where a value is missing
 _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
-_LINE_BEGIN = lazily(rb"[ \t]*(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
+_LINE_BEGIN = lazily(rb"[ \t]*%?(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
@@ -12287,7 +12287,7 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or E
     r"""|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
 )
 _LINE_OF_ITS_OWN = lazily(
-    r"[\s{<,\"'#-]*(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
+    r"[\s{<,\"'#%-]*(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
 )
 _SETTINGS = ("config", "json", "none", "shell", "markup")  # languages of files that set values
 _LONG_PART = lazily(r"[A-Za-z0-9_-]{16,}")
@@ -12544,7 +12544,7 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample of the documents
-    EXAMPLE(?:KEY)?\d?\Z|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN|yVALUE)|\AJBSWY3DPEHPK3PX
+    EXAMPLE(?:KEY)?\d?\Z|\A(?:sample|example|dummy)[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN|yVALUE)|\AJBSWY3DPEHPK3PX
     |eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
     |\AyourStrong\(!\)Password\Z|\AGEZDGNBVGY3TQOJQ(?:GEZDGNBVGY3TQOJQ)?\Z
     |\A(?:sk_test_)?(?:4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2|tR3PYbcVNZZ796tH88S4VQ2u)\Z
@@ -12555,7 +12555,7 @@ it is a sample of the documents
 it is text in another script
     \A\D*(?:[\xcd-\xe0\xe3-\xf4]|\xe1(?![\xb8-\xbb])|\xe2(?!\x82))\D*\Z
     |\A(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\\u(?!00|0[12][0-4])[0-9a-fA-F]{4}(?:[^\\\d]|\\[ux][0-9a-fA-F]{2,4})*\Z
-    |\A\\(?:x1b|033|e\[)
+    |\A\\(?:x1b|033|e\[)|\A(?:\\{1,2}u[0-9a-fA-F]{4}){2,}\Z
     - пароль
     + schönesWetter
     ~ begin: a terminal's escape sequence begins so
@@ -12566,7 +12566,7 @@ it is a URL or an ARN
     ~ begin: a scheme; a password in a URL has a rule of its own
 it is a file
     \A[\w/.-]+\.(?:py|[jt]s|c|cc|cpp|cs|kt|swift|rs|json|ya?ml|txt
-    |pem|key|crt|p12|jks|conf|cfg|env|sh|rb|go|java|php|xml|html|md
+    |pem|key|crt|p12|jks|zip|t?gz|jar|war|conf|cfg|env|sh|rb|go|java|php|xml|html|md
     |png|jpg|svg|pdf)(?::\d+)?\Z
     - keys/server.pem
     + k7/Q2x9v.Js3
@@ -12678,7 +12678,7 @@ it is a package and its version
     - npm:^7.0.4
     + k7Q1.2
 it is a type, a state or a rule for a field
-    \A\d{1,4}/[a-z]+\Z|\A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function
+    \A\d{1,4}/[a-z]+\Z|\A(?:[01]|option(?:s|al)?|flags?|[sS]tring|text|digest|bool(?:ean)?|int(?:eger)?|number|function|Boolean|[A-Z]\w*Type
     |(?i:(?:var)?(?:char|binary)\(\d+\).*\Z)
     |nullable|required\w*|sometimes
     |confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|disabled|enabled|r[ow]|undefined|null
@@ -12686,7 +12686,8 @@ it is a type, a state or a rule for a field
     - String!
     + stringK7
 it is what a test expects to fail
-    (?i)\A(?:(?:non|not|mis)[_ -]?match(?:ing|es)?|should[_-]not[_-]\w+|default[_-]?value
+    (?i)\A(?:(?:non|not|mis)[_ -]?match(?:ing|es)?|should[_-]?not[_-]?\w+|not[_-]?right
+    |(?:too[_-]?)?short|default[_-]?value
     |does_?not_?matter|bad[_-]default
     |(?:wrong|incorrect|invalid|bad)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?
     |[a-z]+(?:[_ -][a-z]+){0,3}[_ -]?hash)\d{0,4}\Z
@@ -12700,20 +12701,21 @@ it is put in later
     \A`|[$#{]\{|\{\$|\$\(|\(\(|\{%|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])
     |\A\$\w+ ?\. ?[$"']
     |\A%(?:[a-z_][\w.]{2,}%|[A-Z_]{3,}%|env\()|\A@@?[\w.-]+@@?\Z|\A__[A-Z_]+__\Z
-    |\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[])
+    |\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)
     - ${DB_PASS}
     + k7$Q2{x
     ~ begin, middle, end: the syntax of a template
 it is the name of a variable, a type, a header or an option
-    \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
+    \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD?|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
     |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
     |\A\*?[a-z]\w{2,}\.(?:[A-Z][a-z]+)+\Z|\AX(?:-[A-Z][a-z]+)+\Z|\A--[a-z][a-z-]+(?:=|\Z)
     |\A\.[A-Za-z-]+\Z|\A(?:[A-Z]\w*\\)*[A-Z]\w*Controller@\w+\Z
     - PG_LOGIN_NAME
     + K7_QX
 it is a call or a template
-    \A\+[\w.]*[();+]|\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A[\w.]+ required;
+    \A\+[\w.]*[();+]|\A(?:Dir|File|os|process|window|document|this|self)\.[\w.]+\Z
+    |\A[\w.]{2,40}\(.{0,200}\);?\Z|\A\S+ \w+=\Z|\A[\w.]+ required;
     |\A(?:\.\w+\(|<[\w +,=-]+>)|\{(?!")[\w.: \[\]()'"]*\}|\{\w+[.(]|\A[a-z-]+="
     - getPassword()
     + k7(Q2)x9Kv!
@@ -12786,6 +12788,7 @@ _NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
 _NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
+_NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 _SLUG = lazily(r"[a-z]{2,12}(?:-[a-z]{2,12}){1,5}-\d{1,3}\Z")
 _FILE_NAME = lazily(r"(?i)\.(?:png|jpe?g|gif|svg|webp|ico|css|[cm]?[jt]sx?|html?|woff2?|map|md|py|java)\Z")
 _WORDS_FOR_SECRET = lazily(r"(?i)(?:[a-z]+ ){1,3}(?:password|passphrase|secret|token|key)\Z")
@@ -12825,6 +12828,7 @@ _OBJECT_ID = lazily(r"(?:4[9a-f]|5[0-9a-f]|6[0-9a-c])[0-9a-f]{22}\Z")  # it begi
 _LOOKS_INTO = lazily(
     r"(?i)(?:contains|includes|starts_?with|ends_?with|has_?(?:prefix|suffix)|index_?of|split|replace(?:all)?)\Z"
 )
+_FETCHES = lazily(r"(?:get|require|read|fetch|load|find)[A-Z_]")
 _IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
 _IN_TAG = lazily(r"(?:<[\w-]+\s(?:.*\s)?|\A\s*)#\Z")
 _FIELD_NAME = lazily(r"[a-z]+(?:[_-][a-z]+|[A-Z][a-z]+)*\Z")
@@ -12944,6 +12948,11 @@ def _reason_against_match(rule: Rule, value: str) -> str:
     if rule.id == "basic-auth" and _SAMPLE_LOGIN.match(latin1(decode64(value.encode("latin-1")))):
         return "its user is an example"
     return ""
+
+
+def is_comment(before: str) -> bool:
+    """Return whether a line that begins so is a comment."""
+    return bool(_COMMENT.match(before)) and not before.lstrip().lower().startswith("echo")
 
 
 def _is_certain(c: Candidate) -> bool:
@@ -13139,7 +13148,9 @@ def _is_searched(value: str, c: Candidate, path: _FileKind) -> bool:
     method = c.name.rpartition(".")[2]
     if c.separator != "(":
         return False
-    return bool(_IS_VALID.match(method)) or bool(_LOOKS_INTO.match(method) and not looks_random(value))
+    if _IS_VALID.match(method) or method == "pass":
+        return True
+    return bool(_LOOKS_INTO.match(method) or _FETCHES.match(method)) and not looks_random(value)
 
 
 def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13168,7 +13179,7 @@ def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is a nonce that everybody may see: in source, in a page or of a protocol."""
-    is_public = c.language == "source" or "<" in c.before or "realm=" in c.before or value.isdigit()
+    is_public = c.language in ("source", "markup") or "realm=" in c.before or value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
 
@@ -13176,11 +13187,19 @@ def _is_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is a word of a sentence, or of a name in a string."""
     if c.name.lower() == "by" and not _IDENTIFIED.search(c.before):
         return True
+    if c.language == "docs" and c.separator == "(":
+        return True
+    if (
+        c.name == "--password" and c.separator == "_" and re.search(r"\bmysql\w* ", c.before)
+    ):  # which asks for it
+        return True
     if c.language == "docs" and not c.quote and c.after[:1] == ":":  # `master password`:index:
         return True
     if c.separator == ":" and not c.quote:
         if _NAME_IN_STRING.search(c.before) and c.after[:1] == c.before.rstrip(_NAME_CHARACTERS)[-1:]:
             return value.isalpha() and value.islower()  # "account:password:change"
+        if c.before.endswith("=") and value.isalpha() and value.islower():  # DEBUG=pw:browser
+            return True
         more = r" [A-Za-z]\w+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
         return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
     if c.separator != "_":
@@ -13229,7 +13248,7 @@ def _is_other_argument(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a bare value in source is no literal."""
-    if c.language == "markup" and not c.quote and c.after[:1] == ";":  # in its script
+    if c.language == "markup" and not c.quote and c.after[:1] in (";", ","):  # in its script
         return bool(_MEMBERS.match(value))
     if c.language != "source" or c.quote:
         return False
@@ -13277,6 +13296,12 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     if len(word) > 2 and word in c.name.lower():
         return True
     if _NAME_OF_SECRET.match(value) or _is_numbered_key(value, c.name):
+        return True
+    if c.kind == "token" and _NUMBERED_WORDS.match(value) and wordness(value) in "456789":  # tomcat9
+        return True
+    if c.kind == "key" and "." in value and _MEMBERS.match(value):  # k8sApi.port
+        return True
+    if c.kind != "pass" and re.match(re.escape(c.name) + "[a-z]{4}", value):  # "secret1": "secret1value"
         return True
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
@@ -13838,7 +13863,9 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         file = about_path(path)
-        if (file.is_translation or file.is_package) and not looks_random(latin1(password)):
+        begin = text.rfind(b"\n", max(0, found.start() - 200), found.start()) + 1
+        is_text = file.is_translation or file.is_package or is_comment(latin1(text[begin : found.start()]))
+        if is_text and not looks_random(latin1(password)):
             is_sample = True
         reason = "its user, its host or its password is an example" if is_sample else ""
         place = found.span(2)

@@ -23744,6 +23744,25 @@ TEXTS_AND_IDS = r"""
 # An exam: lines as people write them, + secret or - none, behind the name of their file. A dot inside a word
 # keeps audits from it; {A32} and the like are filled in.
 EXAM = r"""
+- a.yml toke·n: ["tomcat9", "glassfish5", "jetty12-ee8"]
+- a.md "sec·ret1":"sec·ret1value"
+- a.json "S3K·ey": "{h64}.zip"
+- a.sh curl -u DOMAIN_ADMIN_UNAME:DOMAIN_ADMIN_PW https://x.local
+- a.env API_K·EY=sample-{A24}
+- a.yml #   DATABASE_URL="mysql2://myuser:mypass@localhost/shop"
++ a.yml #   DATABASE_URL="mysql2://myuser:k7Qx9Vb2Lw3Zr8Tn@db.local/shop"
+- test ENV["RAILS_TEST_PW·D"] = Dir.pwd
+- a.yaml   proxy_pass       $api_backend:3100$request_uri;
+- a.ts const url = config.requireSec·ret("slackWebhookUrl");
++ a.ts client.setSec·ret("k7Qx9Vb2Lw3Zr8Tn")
+- a.ts return pass('unauthenticated', false);
+- a.gql pass·word: PasswordLimitsType!
+- a.json "e2e": "DEBUG=pw:browser yarn playwright test"
+- a.vue pass·word: password,
+- a.md This corrects RefreshToke·ns (`0006_auto_20171214_2232`).
+- a.md mysql --user=admin --pass·word mysql_prod
++ a.md mycli --user=admin --pass·word mysqlpw77
++ application.properties %prod.datasource.pass·word=quarkus_test
 - a.php $config['pass·word_driver'] = 'modoboa'; // use modoboa as driver
 - a.php $pass·word->addChild('type', 'plain');
 + a.sh DB_PASS·WORD_STAGING=modoboa
