@@ -776,6 +776,8 @@ def lazily(pattern: AnyStr) -> re.Pattern[AnyStr]:
 
 
 class _Lazy:
+    """Stands for an expression, and compiles it when a method is first looked up."""
+
     def __init__(self, pattern: str | bytes) -> None:
         self._pattern = pattern
 
@@ -799,10 +801,12 @@ class Rule(NamedTuple):
 
 @cache
 def _prefixed_rules() -> tuple[Rule, ...]:
+    """Return the rules of tokens with a literal prefix, in the table's order."""
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
 def _shaped_rules() -> tuple[Rule, ...]:
+    """Return the rules of tokens without a prefix."""
     return tuple(Rule(*rule[:4], "", *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_SHAPED))
 
 
@@ -836,6 +840,7 @@ def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
 
 
 def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
+    """Yield the pattern of each keyword of a form, as a line of the table has it."""
     keywords, *parts, hit = re.split(r"\s{2,}", form)
     text = "".join(parts)
     for macro, meaning in _MACROS.items():
@@ -849,10 +854,12 @@ def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
 
 @cache
 def pattern_rules() -> dict[str, Rule]:
+    """Return {id: rule} of the rules for values in a certain context."""
     return {rule.id: rule for rule, _ in _table_rows(_PATTERNS)}
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
+    """Yield (rule without its patterns, the rest of its row) for each row of a table."""
     levels = ""
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
@@ -863,22 +870,26 @@ def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
 
 
 def all_rules() -> list[Rule]:
+    """Return every built-in rule, in the order in which they are listed."""
     return [*_prefixed_rules(), *_shaped_rules(), *pattern_rules().values()]
 
 
 def make_samples(text: str) -> str:
+    """Return a text with letters in place of classes such as {A36}, the same ones each time."""
     text = text.replace("{u}", "{h8}-{h4}-{h4}-{h4}-{h12}").replace("{mixed}", "").replace("¦", "|")
     return re.sub(r"\{([A-Za-z])(\d+)(?:,\d+)?\}", lambda m: _sample(m[1])[: int(m[2])], text)
 
 
 @cache
 def _sample(letter: str) -> str:
+    """Return 999 letters of a class, in an order that doesn't count up."""
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
     step = 11 if len(letters) % 11 else 7  # one that reaches all letters
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
 
 
 def _shape_regex(shape: str) -> str:
+    """Return the expression of a shape."""
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").replace("{mixed}", _MIXED).replace("¦", r"\|")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
@@ -971,6 +982,7 @@ def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
 
 @cache
 def prefixes() -> _Prefixes:
+    """Return the literals of all built-in rules; they are put together when first needed."""
     return _Prefixes()
 
 
@@ -991,6 +1003,7 @@ def decode64(encoded: bytes) -> bytes:
 
 
 def _is_web_token(token: bytes) -> bool:
+    """Return whether this is a JWT: a header with an algorithm, and a signature or a whole payload."""
     head, payload, *signature = token.split(b".")
     header = decode64(head)
     if b"ed25519-nkey" in header:  # of NATS: public, as a certificate is
@@ -1073,14 +1086,17 @@ def _has_base62(token: bytes) -> bool:
 
 
 def _has_hex(token: bytes) -> bool:
+    """Return whether a token ends with the sum of all before it."""
     return int(token[-8:], 16) == _crc(token[:-8])
 
 
 def _has_hex_of_body(token: bytes) -> bool:
+    """Return whether a token ends with the sum of what is between its prefix and that."""
     return int(token[-8:], 16) == _crc(token.partition(b"_")[2][:-8])
 
 
 def _has_little_endian_hex(token: bytes) -> bool:
+    """Return whether a token ends with _ and the sum of what is before, lowest byte first."""
     return bytes.fromhex(token[-8:].decode()) == _crc(token[:-9]).to_bytes(4, "little")
 
 
@@ -1096,6 +1112,7 @@ def _is_macaroon(token: bytes) -> bool:
 
 
 def _is_expired(token: bytes) -> bool:
+    """Return whether a JWT says that its time is over; not if it can't be read."""
     import json
 
     with suppress(ValueError, TypeError, LookupError, RecursionError):
@@ -13408,6 +13425,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
+    """Yield what strings of several lines in source set, judged, at its place in the whole text."""
     for begin, literal in literals(text, language_of(path)):
         hits = keyword_hits(literal, "config")
         found = (
@@ -13420,6 +13438,7 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
+    """Return the verdict on a candidate, low if what stands around it says that it is uncertain."""
     span = judge_candidate(c, path)
     if span.confidence and c.value.isalpha() and _is_apart(text, c):
         return span._replace(confidence="low", reason="it is a word below or beside a label")
@@ -13621,6 +13640,7 @@ def _in_base64(span: Span, places: Sequence[int]) -> Span:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
+    """Yield what may be the secret of an AWS key id, at most 200 bytes away from it."""
     rule = pattern_rules()["aws-secret-key"]
     begin = max(0, key.start - _BESIDE_ID)
     for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
@@ -13660,6 +13680,7 @@ _SIGNATURES = {
 
 @cache
 def _keyword_detectors() -> dict[bytes, Detector]:
+    """Return {keyword: what looks at the text around it}."""
     detectors: dict[bytes, Detector] = {
         keyword: partial(_match_patterns, patterns)
         for keyword, patterns in keyword_patterns().items()
@@ -13674,6 +13695,7 @@ def _keyword_detectors() -> dict[bytes, Detector]:
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
+    """Return the value of the first pattern that matches around a keyword that ends here."""
     for pattern in patterns:
         found = pattern.regex.match(text, at - len(pattern.keyword) - bytes_before_keyword(pattern))
         if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
@@ -13701,6 +13723,7 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
+    """Return values under secret columns, of the rows after an SQL VALUES that ends here."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -13737,6 +13760,7 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
 
 
 def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | None:
+    """Return the verdict on a value of SQL in this column; None if that isn't a secret's."""
     kind = kind_of_raw_name(column)
     string = value[1] if value.lastindex else b""
     # Shorter ones are ids, of a token for instance.
@@ -13765,6 +13789,7 @@ def _web_key(text: bytes, at: int) -> Detected:
 
 
 def _password_hashes(text: bytes) -> Iterator[Span]:
+    """Yield hashes of passwords that nothing names."""
     if b"$" in text:
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
@@ -13850,6 +13875,7 @@ _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
+    """Yield passwords in URLs and in the logins of Go's MySQL driver."""
     # One byte is found much faster than several.
     if b"@" not in text and not (b"\\" in text and b"\\u0040" in text):
         return
@@ -13901,6 +13927,7 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> Detected:
+    """Return what is in a Kubernetes Secret whose `kind` ends here."""
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -13944,6 +13971,7 @@ def _next_version(text: bytes, version: int, kind: int, end: int) -> int:
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
+    """Return the members of a `data`, in braces or indented, and where it ends."""
     if data[2]:
         start = data.start(2)
         end = find_or_end(text, b"}", data.end(), end)
@@ -14055,6 +14083,7 @@ _Places = list[
 
 
 def _undo_escape(escape: bytes) -> bytes:
+    """Return the character that an escape of JSON stands for; itself if it is none."""
     import json
 
     try:
@@ -14065,6 +14094,7 @@ def _undo_escape(escape: bytes) -> bytes:
 
 
 def _undo_escapes(text: bytes) -> tuple[bytes, _Places]:
+    """Return a text without its escapes of JSON, and where they were."""
     plain = bytearray()
     places = [(0, 0)]
     at = 0
@@ -14205,6 +14235,7 @@ class _Window(NamedTuple):
 
 
 def chunks_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yield what a file has, READ_SIZE bytes at a time."""
     return iter(lambda: read(READ_SIZE), b"")
 
 
@@ -14284,6 +14315,7 @@ def is_archive(first: bytes) -> bool:
 
 
 def is_tar(first: bytes) -> bool:
+    """Return whether a file with this beginning is a tar of POSIX or GNU."""
     return first[257:262] == b"ustar"
 
 
@@ -14313,12 +14345,14 @@ def _line_start(text: bytes, near: int) -> int:
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
+    """Return the line and column after a text that begins at these."""
     begin = text.rfind(b"\n") + 1
     width = len(text[begin:].decode("utf-8", "replace"))
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
 
 
 def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
+    """Yield what spans of a window are, once for each line, value and rule, without the values."""
     text = window.text
     at = 0
     line, column = window.line, window.column
@@ -14355,6 +14389,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
 
 
 def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
+    """Yield spans that aren't shown; those that another one hides say so."""
     for span in spans:
         if span in shown:
             continue
@@ -14392,6 +14427,7 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
+    """Return spans that don't overlap, in order: the more certain and more special ones."""
     import bisect
 
     def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
@@ -14409,6 +14445,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 
 def _mask_sample(rule: Rule, value: bytes) -> str:
+    """Return a rule's public prefix, and two characters of the rest if that is long enough, then "…"."""
     text = value.decode("utf-8", "replace")
     public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), default="")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
@@ -14416,6 +14453,7 @@ def _mask_sample(rule: Rule, value: bytes) -> str:
 
 
 def _name_before(text: bytes, at: int) -> str:
+    """Return the secret's name that a value here is assigned to; "" for none."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, len(line) - 200)
     name = match[match.lastindex or 0].decode() if match else ""
@@ -14424,6 +14462,7 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int) -> str:
+    """Return the comment that allows a finding on this line, or above it; "" for none."""
     above = max(text.rfind(b"\n", 0, start), 0)
     before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
     below = find_or_end(text, b"\n", end, end + _BEHIND)
@@ -14435,6 +14474,7 @@ def _allow_comment(text: bytes, start: int, end: int) -> str:
 
 
 def _reasons(span: Span) -> Iterator[str]:
+    """Yield lines that explain a verdict, without the value or its name."""
     if span.reason:
         outcome = f"{span.confidence} at most" if span.confidence else "no finding"
         yield f"  {outcome}: {span.reason}"
@@ -14538,6 +14578,7 @@ def run_git(
 def _start_git(
     folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
 ) -> subprocess.Popen[bytes]:
+    """Start git with nothing of the environment but what it needs; raise Unavailable if it doesn't start."""
     from subprocess import PIPE, Popen
 
     names = _GIT_READS
@@ -14552,6 +14593,7 @@ def _start_git(
 
 
 def _scratch_file() -> IO[bytes]:
+    """Open an unnamed file, in memory where that is possible."""
     if hasattr(os, "memfd_create"):  # importing tempfile takes longer than git does
         return open(os.memfd_create("paissive"), "w+b")
     import tempfile
@@ -14571,6 +14613,7 @@ def ask_git(folder: str, *args: str, default: str | None = None) -> str:
 
 
 def split_records(out: IO[bytes]) -> Iterator[str]:
+    """Yield the records of git's -z output, which end with a NUL."""
     rest = b""
     for chunk in chunks_of(out.read):
         *records, rest = (rest + chunk).split(b"\0")
@@ -14633,12 +14676,14 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, I
 
 
 def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yield the next `size` bytes of a file in chunks."""
     while chunk := file.read(min(size, READ_SIZE)):  # b"" if git left the rest out
         size -= len(chunk)
         yield chunk
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
+    """Yield the ids that these revisions or, for none, all refs and reflogs reach."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().strip("?\n") for line in out)  # "?" is before a missing one
@@ -14693,6 +14738,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
+    """Yield the versions of files that commits add or change."""
     # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
@@ -14700,15 +14746,18 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 
 def ask_about_file(path: str, *args: str) -> str:
+    """Return what a git command says of a file; "" outside of a repository."""
     folder, name = os.path.split(os.path.realpath(path))
     return ask_git(folder, *args, "--", f":(literal){name}", default="")
 
 
 def is_committable(path: str) -> bool:
+    """Return whether git tracks a file or would add it, so that it may be committed."""
     return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
 def unmerged_paths(folder: str) -> set[str]:
+    """Return the absolute paths below a folder that a merge left in conflict."""
     listed = ask_git(folder, "ls-files", "-uz", default="")
     paths = re.findall(r"\t([^\0]+)", listed)
     return {os.path.join(os.path.realpath(folder), path) for path in paths}
@@ -14818,6 +14867,8 @@ VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter(NamedTuple):
+    """Which files to read, and where to count those that are left out."""
+
     excludes: Callable[[str], bool]  # whether to leave out a path, as shown
     gitignore: bool  # whether to leave out what git ignores
     on_error: Callable[[str, str], None]
@@ -14872,6 +14923,7 @@ def is_unignored(path: str) -> bool:
 
 
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield what git lists below a folder: tracked files, and others that aren't ignored."""
     report = partial(accept.on_error, shown.rstrip("/"))
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times.
@@ -14879,6 +14931,7 @@ def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+    """Yield those of git's files to read: none in vendored folders or behind a link."""
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for above, group in groupby(names, lambda name: name.rpartition("/")[0]):
         folders = above.split("/")
@@ -14971,6 +15024,7 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
 
 
 def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
+    """Return the expression of a pattern's atoms, which takes linear time for each star."""
     # Each star is a non-greedy atomic group, written as a lookahead and a back-reference, because `re` has
     # atomic groups only from 3.11. The shortest match is always enough here, so nothing is tried twice.
     expression = end_of_star = end_of_folders = b""
@@ -15092,11 +15146,13 @@ def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield chunks in pieces of at most this size."""
     for chunk in chunks:
         yield from (chunk[start : start + size] for start in range(0, len(chunk), size))
 
 
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the files of a zip, which is held in memory since its list is at its end."""
     import zipfile
 
     packed = io.BytesIO()
@@ -15169,6 +15225,7 @@ def _tar_header() -> type[Any]:
 
 
 def _file_of(chunks: Iterable[bytes]) -> IO[bytes]:
+    """Return a file to read chunks from."""
     return io.BufferedReader(_Chunks(chunks), 1 << 18)
 
 
