@@ -1273,6 +1273,7 @@ def test_the_letters_of_a_class_are_those_of_its_encoding():
     for letter, alphabet in alphabets.items():
         shape = re.compile(ps._shape_regex(f"{{{letter}1}}"))
         assert {c for c in map(chr, range(256)) if shape.fullmatch(c)} == {*alphabet}, letter
+        assert {*ps.make_samples(f"{{{letter}300}}")} == {*alphabet}, letter
 
 
 # --- Values around a keyword ---
@@ -15917,6 +15918,12 @@ def test_import_leaves_references_only_on_request_and_a_later_one_turns_them_int
     assert "# DB_PASSWORD: in the file store # ask Ada\nURL=" in env_file.read_text()
 
 
+def test_settings_that_are_moved_are_no_settings_any_more():
+    found = ps.parse_import(b"HOST=db\nEMPTY=\n", ".env")
+    found.take_settings("")
+    assert (found.secrets, found.settings) == ({"HOST": "db"}, {"EMPTY": ""})
+
+
 def test_import_of_all_moves_settings_too(env_file, say):
     assert say("import", ".env", "--all", "--backend", "file")[0] == 0
     assert ps.FileStore().get("PORT") == "8000"
@@ -17646,6 +17653,14 @@ def test_what_is_due_is_rotated_and_then_due_an_interval_later(rotation, clock):
     assert rotation.due() == ["API_TOKEN", "DB_PASSWORD"]
     assert rotation.unschedule("API_TOKEN") and not rotation.unschedule("API_TOKEN")
     assert rotation.rotate_due() == ["DB_PASSWORD"]
+
+
+def test_the_same_schedule_once_more_puts_no_rotation_off(files, clock):
+    rotation = ps.SecretRotation(files)
+    rotation.schedule("DB", "1h")
+    clock[0] += 3600
+    ps.SecretRotation(files).schedule("DB", "1h")  # as a program does whenever it starts
+    assert rotation.due() == ["DB"]
 
 
 def test_what_is_due_does_not_depend_on_the_time_zone(rotation, clock, monkeypatch):
