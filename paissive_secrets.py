@@ -9798,8 +9798,8 @@ _CONTROLS = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))  # by the letter after
 _LETTERS_OF_CONTROLS = bytes.maketrans(bytes(_CONTROLS.values()), bytes(_CONTROLS))
 _HEX = "[0-9A-Fa-f]"
 _ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
-_NUMERIC = (
-    rf"(?:u[dD][89abAB]{_HEX}{{2}}\\{{1,4}})?u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
+_NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
+    rf"u[dD][89abAB]{_HEX}{{2}}\\{{1,4}}u[dD][c-fC-F]{_HEX}{{2}}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
 )
 

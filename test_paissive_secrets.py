@@ -17150,6 +17150,29 @@ def test_random_values_leave_no_part_and_settings_stay_wherever_writes_end(seed)
         )
 
 
+@pytest.mark.parametrize("pair", ["\\ud83d\\u0041", "\\ud83d\\ud83d", "\\uD83D\\\\\\uD83D", "\\ud83d\\u00e9"])
+def test_mask_beside_two_escapes_that_are_no_surrogate_pair(pair):
+    value = "it's-a-secret"
+    for before, after in ((pair, ""), ("", pair), (f"{pair} \\u0061", pair)):
+        data = f"{before}{in_json(value, chr(39))}{after}".encode()
+        for at in range(len(data)):
+            assert masked([data[:at], data[at:]], value) == f"{before}***{after}".encode(), (data, at)
+
+
+PARTS_OF_ESCAPES = [b"\\", b"\\\\", b"\\ud83d", b"\\ude00", b"\\u0041", b"u", b"U00110000", b"x", b"{", b"}"]
+PARTS_OF_ESCAPES += [b"&", b"#", b"&#x110000;", b"&#xd83d;", b"amp;", b"lt", b";", b"%", b"%25", b"%4", b"41"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_that_looks_like_escapes_stops_the_mask(seed):
+    rng = random.Random(seed)
+    for _ in range(300):
+        parts = [*rng.choices(PARTS_OF_ESCAPES, k=12), rng.randbytes(2), rng.randbytes(3)]
+        rng.shuffle(parts)
+        values = [rng.choice(["41's-secret", "&Tr0ubador9", os.fsdecode(b"".join(parts))])]
+        assert isinstance(masked(parts, *values), bytes), (parts, values)
+
+
 def test_mask_the_password_inside_a_url_or_a_connection_string():
     password = "kX9-vu" + "Q2mL/wZ"
     url = f"postgres://app:{urllib.parse.quote(password, '')}@db.test/app"
