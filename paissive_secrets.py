@@ -11038,7 +11038,7 @@ def run_masked(
             output.thread.join()
     failure = max(output.failure for output in outputs)
     if failure:
-        raise Unavailable(f"the command's output can't be written: {failure.lower()}")
+        raise Unavailable(f"the command's output can't be written: {failure}")
     return status if status >= 0 else 128 - status
 
 
@@ -11146,7 +11146,7 @@ def _stand_by(command: int) -> NoReturn:
 class _Relay:
     """A thread that copies from one descriptor to another, masked.
 
-    That of what is typed has a peer, the output of the same terminal, which ends when it does.
+    That of what is typed has a peer, the output of the same terminal; each ends when the other does.
     """
 
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
@@ -11167,15 +11167,23 @@ class _Relay:
         self.source = -1
 
     def _run(self) -> None:
-        while self._pass_on():
-            pass
-        self._write(self._masker.feed(b"", is_end=True))
-        self.close()
-        if self._peer:
-            self._peer.stop_when_quiet = True
+        """Relay until the end; of what can't be masked, nothing is written."""
+        try:
+            while self._pass_on():
+                pass
+            self._write(self._masker.feed(b"", is_end=True))
+        # Whatever it is, the command must not wait for a reader.
+        except Exception as error:
+            self.failure = f"masking failed with {type(error).__name__}; please report it (leave out secrets)"
+        finally:
+            self.close()
+            if self._peer:
+                self._peer.stop_when_quiet = True
 
     def _pass_on(self) -> bool:
         """Write what has come, or what may be a prompt; return whether there may be more."""
+        if self._peer and self._peer.source == -1:  # the command's terminal is closed once both have left it
+            return False
         has_prompt = self._masker.has_prompt
         patience = _QUIET_SECONDS if has_prompt else _GRACE_SECONDS
         # On Windows, only a read can wait for a pipe.
@@ -11202,7 +11210,7 @@ class _Relay:
                 _is_ready(self.target, MAX_DURATION, to_write=True)
             except OSError as error:
                 gone = (errno.EPIPE, errno.EIO)  # a reader that has left, a terminal that is closed
-                self.failure = "" if error.errno in gone else error.strerror or "it failed"
+                self.failure = "" if error.errno in gone else (error.strerror or "it failed").lower()
                 return False
         return True
 

@@ -19860,6 +19860,30 @@ def test_run_says_that_errors_could_not_be_written():
     assert said == "Unavailable: the command's output can't be written: no space left on device"
 
 
+FAILED_MASKING = "the command's output can't be written: masking failed with ValueError; "
+FAILED_MASKING += "please report it (leave out secrets)\n"
+FAILS_TO_MASK = f"""
+import sys, {MODULE.stem} as ps
+sys.argv[0] = "{MODULE.stem}"
+def fail(*_): raise ValueError("{SAFE}")
+ps.Encodings.find, ps._IS_PROGRAM = fail, True
+ps.run_as_program()
+"""
+
+
+def test_run_writes_nothing_and_ends_where_masking_fails():
+    for script in ("yes $APP_TOKEN", "yes $APP_TOKEN >&2", "echo $APP_TOKEN; yes >&2"):
+        words = [sys.executable, "-c", FAILS_TO_MASK, "run", "APP_TOKEN", *sh(script)]
+        done = subprocess.run(words, capture_output=True, env={**os.environ, **SECRETS}, timeout=30)
+        assert (done.stdout, err(done), done.returncode) == (b"", FAILED_MASKING, 2), script
+
+
+def test_run_on_a_terminal_writes_nothing_and_ends_where_masking_fails():
+    words = [sys.executable, "-c", FAILS_TO_MASK, "run", "APP_TOKEN", *sh("yes $APP_TOKEN")]
+    code, seen = on_a_terminal(*words, env={**os.environ, **SECRETS})
+    assert (seen.decode().replace("\r\n", "\n"), code) == (f"paissive_secrets: {FAILED_MASKING}", 2)
+
+
 def test_run_says_nothing_of_a_terminal_that_was_closed():
     master, slave = os.openpty()
     os.close(master)
