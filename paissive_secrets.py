@@ -670,7 +670,6 @@ JetBrains token
     perm:|perm-  (?<![\w-])({name}[A-Za-z0-9+/]{4,80}={0,2}\.[A-Za-z0-9+/]{4,80}={0,2}\.[A-Za-z0-9]{30})(?!\w)
         {name}{B8}.{B8}.{A30}
 PagerDuty key
-    u+  (?<![\w+/-])(u\+(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18})(?![\w+/=-])  u+{W18}
 LinkedIn secret
     wpl_ap1.  (WPL_AP1\.[A-Za-z0-9]{16}\.[A-Za-z0-9+/]{6,8}={0,2})(?![\w+/=-])  WPL_AP1.{A16}.{A6}==
 Stripe webhook secret
@@ -13406,6 +13405,7 @@ def find_spans(
         yield from _password_hashes(text)
     if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
         yield from _signed_keys(text)
+    yield from _pagerduty_keys(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
@@ -13677,6 +13677,9 @@ _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
 _MAX_JUDGED = 1000  # values of a statement
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_PAGERDUTY_KEY = lazily(
+    rb"u\+(?<![\w+/-]u\+)(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"
+)
 _SIGNED_KEY = lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43,86}={0,2}(?![\w+/=])")
 # Azure's signatures: the rule of the key that has it, and how many characters are before it and in all.
 _SIGNATURES = {
@@ -13801,6 +13804,12 @@ def _password_hashes(text: bytes) -> Iterator[Span]:
     if b"$" in text:
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
+
+
+def _pagerduty_keys(text: bytes) -> Iterator[Span]:
+    """Yield keys of PagerDuty; as a keyword, their prefix of two bytes would match most of minified code."""
+    rule = pattern_rules()["pagerduty-key"]
+    yield from (judge_span(rule, found.span(), found[0]) for found in _PAGERDUTY_KEY.finditer(text))
 
 
 def _signed_keys(text: bytes) -> Iterator[Span]:
