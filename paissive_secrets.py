@@ -1459,7 +1459,7 @@ def _is_path(value: str) -> bool:
 
 def base_of_stage(name: str) -> str:
     """Return the secret whose stage, other than current, a name looks like, or ""."""
-    base = re.sub("__(PENDING|PREVIOUS)(?=#?$)", "", name)  # in Vault, # is for all fields
+    base = re.sub("__(PENDING|PREVIOUS)$", "", name)
     return "" if base == name else base
 
 
@@ -2210,15 +2210,22 @@ class Store:
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
         """Return values by name and stage, {} if absent; default: of all."""
         if names:
-            values = self.get_all(self.stage_name(name, stage) for name in names for stage in STAGES)
+            values = self.get_all(chain.from_iterable(self._names_of_stages(name).values() for name in names))
         else:
             values = self.get_everything()
             names = tuple(sorted(name for name in values if not is_stage(name, values)))
         found = {}
         for name in names:
-            stored = {stage: self.stage_name(name, stage) for stage in STAGES}
+            stored = self._names_of_stages(name)
             found[name] = {stage: values[key] for stage, key in stored.items() if key in values}
         return found
+
+    def _names_of_stages(self, name: str) -> dict[str, str]:
+        """Return the names under which a secret's stages are stored; not every secret has more than one."""
+        stored = {"current": self.stage_name(name, "current")}
+        with suppress(BadName):
+            stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
+        return stored
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
         """Set all of these, or raise Conflict while one of them is rotated.
@@ -7249,8 +7256,6 @@ class VaultStore(Store):
     def get(self, name: str, version: Optional[int] = None) -> str:
         """Return the value of a field, now or in a version of a KV 2 secret."""
         path, field = _path_and_field(name)
-        if not field and base_of_stage(path):
-            path, version = self._find_stage(path)
         fields = self._find(path, version).fields_or_error(name, version)
         value = _value_in(fields, field)
         if value is None:
@@ -7298,13 +7303,13 @@ class VaultStore(Store):
         self._set(name, value, lambda change: change)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        # For one field, what is read for the write is enough. For all fields, another document has it.
-        if len(values) > 1 or any(name.endswith("#") for name in values):
+        if len(values) > 1:  # for one, what is read for the write is enough
             self.check_not_pending(*values)
         set_each(values, lambda name, value: self._set(name, value, partial(_refuse_pending, name)))
 
     def check_not_pending(self, *names: str) -> None:
-        stages = {self.stage_name(name, "pending"): name for name in names}
+        fields = [name for name in names if _path_and_field(name)[1]]  # a write of all fields sees theirs
+        stages = {self.stage_name(name, "pending"): name for name in fields}
         for stage in self.get_all(stages):
             raise unfinished_error(stages[stage])
 
@@ -7316,25 +7321,12 @@ class VaultStore(Store):
             self._change(path, guard(_patch_change({field: value})))
             return
         fields = _parse_fields(value)
-        if path.endswith(STAGES["previous"]):
-            self._check_previous(path, fields)
-            return
 
         def replace_fields(old: Json) -> Json:
             # What a rotation of one of them needs stays.
             return {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
 
         self._change(path, guard(_Change(replace_fields, fields.keys())))
-
-    def _check_previous(self, path: str, fields: Json) -> None:
-        """Raise BadValue unless these are the fields of a version that KV 2 has already."""
-        base = base_of_stage(path)
-        for name in (base + "#", path + "#"):
-            with suppress(NotFound):
-                if _value_in(fields, "") == self.get(name):
-                    return
-        hint = f"set {show(base + '#')}, which makes a version before it"
-        raise BadValue(f"{show(path)} is the version before the current one", hint=hint)
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -7371,14 +7363,6 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        if not field and base_of_stage(path):
-            self.get(name)  # it must exist
-            base, version = self._find_stage(path)
-            if version is None:
-                self.delete_metadata(base)
-            else:
-                self.delete_version(base, version)
-            return
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
@@ -7519,12 +7503,15 @@ class VaultStore(Store):
         self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return another field or, of all fields, another secret."""
+        """Return the name of another field; BadName for all fields, which have no stages."""
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
         if not suffix:
             return name
-        return f"{path}#{field}{suffix}" if field else f"{path}{suffix}#"
+        if not field:
+            hint = f"such as {path}#password, or JSON in one field"
+            raise BadName(f"{show(name)} is all fields of a secret, and only one is rotated", hint=hint)
+        return f"{path}#{field}{suffix}"
 
     def credentials(self) -> Iterator[str]:
         keys = ("token", "proxy_addr", *login_secrets())  # a proxy may have a password in its address
@@ -7612,17 +7599,6 @@ class VaultStore(Store):
             return secret
         return self._fetch(new_place, version, fresh=new_place.kv in fresh)
 
-    def _find_stage(self, path: str) -> tuple[str, int | None]:
-        """Return path and version of a stage of all fields: the previous one is the version before."""
-        self._locate(path, 2)
-        base = base_of_stage(path)
-        if path.endswith(STAGES["pending"]):
-            return path, None
-        number = self._find(base, fresh={2}).version - 1
-        if number < 1:
-            raise not_found_error(path, "Vault")
-        return base, number
-
     def _name_at(self, path: str) -> str:
         """Return the name of what is at a path below the prefix."""
         place = self._locate(path, own=True)
@@ -7633,8 +7609,6 @@ class VaultStore(Store):
     def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
         """Yield the fields of secrets with their values, or Denied if the token may not read it."""
         listed = list(paths)
-        # In a rotation, a secret has a pending one beside it.
-        listed = [path for path in listed if base_of_stage(path) not in listed]
         for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
             for field, value in fields.items():
                 name = path if field == _FIELD else f"{path}#{field}"
@@ -10202,6 +10176,7 @@ class SecretRotation:
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
         policy.update((kind, _step(kind, step)) for kind, step in steps.items())
         policies = self._policies()
+        policies.store.stage_name(name, "pending")  # which not every secret has
         _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)

@@ -4101,7 +4101,6 @@ def test_what_ends_like_a_stage_is_one_only_beside_its_secret():
         "DB__PREVIOUS",
         "DB__PENDING",
         "app/db#key__PREVIOUS",
-        "app/db__PENDING#",
         "app/db#a#b__PENDING",
     ):
         assert ps.is_stage(stage, names)
@@ -4109,8 +4108,8 @@ def test_what_ends_like_a_stage_is_one_only_beside_its_secret():
         assert not ps.is_stage(other, names)
 
 
-BASES_OF_STAGES = {"DB__PREVIOUS": "DB", "DB__PENDING#": "DB#", "a/b#c__PENDING": "a/b#c"}
-BASES_OF_STAGES |= dict.fromkeys(["DB", "DB__PREVIOUS_KEY", "DB__CURRENT", "DB__PENDING#c", "DB_PENDING"], "")
+BASES_OF_STAGES = {"DB__PREVIOUS": "DB", "a/b#c__PENDING": "a/b#c"}
+BASES_OF_STAGES |= dict.fromkeys(["DB", "DB__PREVIOUS_KEY", "DB__CURRENT", "DB__PENDING#", "DB_PENDING"], "")
 
 
 def test_a_command_says_which_backend_can_do_what_a_new_one_cannot(shelf):
@@ -13186,15 +13185,6 @@ def test_some_fields_are_set_by_a_command(vault_env, say):
 # --- Versions, metadata and copies ---
 
 
-def test_a_stage_before_the_current_version_is_not_set_without_a_trace():
-    store = bao().store()
-    said = "BadValue: 'app__PREVIOUS' is the version before the current one; set 'app#', which makes"
-    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
-    store.set("app#", '{"a": "1"}')
-    store.set("app__PREVIOUS#", '{"a": "1"}')  # as a rotation does, before it makes a new version
-    assert refusal(store.set, "app__PREVIOUS#", '{"a": "x"}').startswith(said)
-
-
 def test_a_field_may_have_any_printable_name():
     store, fields = bao().store(), {"a//b": "1", "c\\d": "2", "e/": "3", "..": "4", "f#g": "5"}
     store.set_fields("odd", fields)
@@ -13393,8 +13383,6 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     wanted = ["app#a", "app#b", "app#c", "gone#a", "nowhere#a", "app#"]
     assert store.get_all(wanted) == {"app#a": "1", "app#b": "", "app#": '{"a": "1", "b": ""}'}
     assert store.get("app#b") == ""
-    said = "NotFound: no secret named 'app__PREVIOUS' in Vault; see: list"
-    assert refusal(store.get, "app__PREVIOUS#") == said  # it has one version
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
 
@@ -13485,41 +13473,25 @@ def test_another_thread_may_forget_the_mounts_at_any_moment(stub, monkeypatch):
     assert store.get("a") == "v"
 
 
-def test_all_fields_of_a_secret_are_rotated_and_rolled_back_by_versions(vault_env, say):
-    old, new = {"password": "old-password", "user": "ada"}, {"password": "new-password"}
-    vault_env.set_fields("w", old)
-    rotated = say("rotate", "now", "w#", "--stdin", stdin='{"password":"new-password"}')
-    assert rotated == (0, "rotated w#\n")
-    assert json.loads(say("get", "w#")[1]) == new == vault_env.get_fields("w")
-    assert json.loads(say("get", "w#", "--stage", "previous")[1]) == old == vault_env.get_fields("w", 1)
-    assert (say("list")[1], say("list", "--fields")[1]) == ("w\n", "w#password\n")
-    assert say("rotate", "rollback", "w#")[0] == 0
-    assert (vault_env.get_fields("w"), len(vault_env.versions("w"))) == (old, 3)
-    assert (say("rotate", "drop", "w#")[0], say("rotate", "drop", "w#")[0]) == (0, 1)
-    assert "has no previous value" in say("rotate", "rollback", "w#")[1]
-    assert (vault_env.get_fields("w"), vault_env.get_fields("w", 1)) == (old, old)
-    place = f"secret/metadata/{vault_env.settings.prefix}?list=true"
-    assert bao().ask("GET", place)["data"]["keys"] == ["w"]  # nothing of the rotation is left
+def test_all_fields_are_not_rotated_as_one_since_revoking_them_may_end_a_password_in_use(vault_env, say):
+    vault_env.set_fields("w", {"host": "a", "password": "p"})
+    vault_env.set("w#host", "b")  # the version before has the same password
+    said = (
+        "'w#' is all fields of a secret, and only one is rotated; such as w#password, or JSON in one field\n"
+    )
+    assert say("rotate", "now", "w#", "--stdin", stdin='{"password": "new"}') == (2, said)
+    assert say("rotate", "schedule", "w#", "--every", "1d", "--revoke", "false") == (2, said)
+    assert (say("rotate", "drop", "w#"), say("get", "w#", "--stage", "previous")) == ((2, said), (2, said))
+    assert vault_env.get_stages("w#") == {"w#": {"current": '{"host": "b", "password": "p"}'}}
 
 
-def test_all_fields_of_a_secret_on_kv_1_are_not_rotated(vault_env, say, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_VAULT_MOUNT", "kv1")
-    bao().store(mount="kv1", prefix=vault_env.settings.prefix).set_fields("w", {"a": "old"})
-    refused = (2, "kv1/ is KV version 1, which keeps no older versions\n")
-    assert say("rotate", "now", "w#", "--stdin", stdin='{"a": "new"}') == refused
-    assert say("get", "w#") == (0, '{"a": "old"}')
-    assert (say("delete", "w#")[0], say("get", "w#")[0]) == (0, 1)
-
-
-def test_a_pending_secret_is_not_listed_and_goes_with_all_its_versions(vault_env, say):
-    vault_env.set_fields("w", {"p": "old"})
-    argv = ("rotate", "schedule", "w#", "--every", "1d", "--generate", 'command:echo \'{"p": "new"}\'')
-    assert (say(*argv, "--apply", "false")[0], say("rotate", "now", "w#")[0]) == (0, 2)
-    assert say("list", "--fields")[1] == "w#p\n" and vault_env.get_fields("w") == {"p": "old"}
-    assert say("get", "w#", "--stage", "pending")[1] == '{"p": "new"}'
-    assert say("set", "w__PENDING#", stdin="{}")[0] == 2
-    assert (say("rotate", "abort", "w#")[0], say("rotate", "abort", "w#", "--force")[0]) == (2, 0)
-    assert type(failure(vault_env.versions, "w__PENDING")) is ps.NotFound
+def test_a_policy_for_all_fields_that_an_older_copy_wrote_is_refused_until_it_is_deleted(vault_env, say):
+    vault_env.set("w#a", "v")
+    policies = ps.SecretRotation(vault_env)._policies()
+    policies.change("w#", {"every": "1d", "generate": ["sh", "-c", "echo {}"], "scheduled": TIME})
+    status, said = say("rotate", "now")
+    assert (status, "'w#' is all fields of a secret, and only one is rotated" in said) == (2, True)
+    assert (say("rotate", "unschedule", "w#")[0], policies.names()) == (0, [])
 
 
 def test_setting_all_fields_keeps_what_a_rotation_of_one_of_them_needs():
@@ -17527,19 +17499,6 @@ def test_deleting_a_secret_deletes_its_policy(rotated, monkeypatch):
     assert rotated.rotation.scheduled() == [rotated.name]
     assert ps.delete_secret(rotated.name, backend=rotated.store)
     assert rotated.rotation.scheduled() == []
-
-
-@pytest.mark.parametrize("action", ["resume", "abort"])
-def test_a_killed_rotation_of_all_fields_loses_none_however_they_are_spelled(tmp_path, action):
-    old, new = '{"a": 1, "p": "old"}', '{"a": 1, "p": "new"}'
-    for n in range(1, 5):  # set pending, keep previous, set current, delete pending
-        rotated = Rotated(tmp_path, bao().store(), "app#")
-        rotated.store.set("app#", old)
-        assert rotated.act(lambda rotation: rotation.rotate("app#", '{"p":"new","a":1}'), n)
-        with contextlib.suppress(ps.NotFound):  # nothing is unfinished
-            getattr(rotated.rotation, action)("app#")
-        undone = (None, old, None) if n < 3 else (new, old, None)
-        assert rotated.stages() == ((old, new, None) if action == "resume" or n == 4 else undone)
 
 
 def test_a_secret_that_is_gone_is_not_created_by_its_policy(rotation):
