@@ -23718,6 +23718,7 @@ TEXTS_AND_IDS = r"""
 - program/localization/cy_GB/labels.inc.php $labels['pass·word'] = 'Cyfrinair';
 - fy.php $labels['newpass·wd']  = 'Nij wachtwurd:';
 - cs.php $labels['key4096'] = '4096 bitů - více bezpečné';
+- es.php $labels['pass·word'] = 'Contraseña';
 - de.php $lang["pass·word"] = "Kennwort";
 + program/localization/cy_GB/labels.inc.php $labels['pass·word'] = '{A16}';
 + program/localization/cy_GB/labels.inc.php $config['db_pass·word'] = 'Cyfrinair';
@@ -26428,6 +26429,11 @@ def test_a_comment_allows_all_lines_of_a_value_from_its_first_or_its_last():
         assert match.silenced
     (match,) = scanned("\n".join([first, *rest]) + " # paissive: allow\n", "a.pem")
     assert match.silenced == "paissive: allow"
+
+
+def test_a_fingerprint_tells_capitals_from_small_letters():
+    (capital,), (small,) = (scanned(f"{word}: x = '{token()}'\n") for word in ("Robot", "robot"))
+    assert capital.mark != small.mark
 
 
 def test_a_fingerprint_depends_on_100_bytes_on_either_side_of_a_value_on_its_lines_and_on_no_space():
