@@ -4575,6 +4575,7 @@ def _ask_git(folder: str, *args: str, text: str | None = None) -> str | None:
 _FORMAT_VERSION = 2  # 1, of stores without version.age, may have a member's key for an identity
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _SAMPLE = 5  # secrets that show whether an identity is in use, so that an access costs the same in any store
+_LEAVER = "# without the member "  # of a line in previous.age, which is a comment for age
 _MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 _Key = TypeVar("_Key", Identity, Passphrase)
@@ -5293,12 +5294,12 @@ class FileStore(Store):
             self._warn_of_stale_members(access.keys)
             leavers = self._names_of_leaver(leaver, access.keys)
             if access.keys.older:  # a rekey was killed
-                self._finish_rekey(access.keys, leavers)
+                self._finish_rekey(access.keys)
             old = access.keys.seal_to
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
             self._begin_rekey(new, access._replace(keys=_Keys(old)), leavers)
-            self._finish_rekey(_Keys(new, (old,)), leavers)
+            self._finish_rekey(_Keys(new, (old,)))
         return _fingerprint(new)
 
     # A rekey takes the steps of the next two functions. It may be killed after each: the comment of a step
@@ -5320,8 +5321,9 @@ class FileStore(Store):
             # 2. Somebody's rekey was killed before this user had its identity, and is undone: every member
             # has the old identity again, so nobody needs that previous.age.
             self._replace(self._seal_identity(member, old) for member in members)
-        # 3. previous.age has the old identity, sealed to the new one, which nobody has yet.
-        self._replace([(self._previous_file, seal(old.text(), new.recipient()))])
+        # 3. previous.age has the old identity and who leaves, sealed to the new one, which nobody has yet.
+        text = old.text() + "".join(f"{_LEAVER}{name}\n" for name in leavers).encode()
+        self._replace([(self._previous_file, seal(text, new.recipient()))])
         if by_password:
             # 4. The password opens the new identity.
             self._replace([self._seal_by_password(_Keys(new), self._password())])
@@ -5333,9 +5335,10 @@ class FileStore(Store):
                 name += "-2"
             self._add_member(Member(name, owner, utc_now()), _Keys(new))
 
-    def _finish_rekey(self, keys: _Keys, leavers: Sequence[str]) -> None:
-        """Seal everything to the new identity, and forget the older ones."""
+    def _finish_rekey(self, keys: _Keys) -> None:
+        """Seal everything to the new identity, and forget the older ones and the members who leave."""
         new = _Keys(keys.seal_to)
+        leavers = self._read_leavers(keys)
         left = self._read_version(keys).get("left", "")
         if leavers:
             # 6. version.age says, to the old identity as well, that somebody left: if another user goes on
@@ -5361,6 +5364,14 @@ class FileStore(Store):
         sync_folder(self.folder, "the store has a new identity")
         # 13. The record has only the new fingerprint.
         record_store(self.folder, [new.fingerprint()])
+
+    def _read_leavers(self, keys: _Keys) -> list[str]:
+        """Return the members without whom the rekey was begun that is to be finished."""
+        path = self._previous_file
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # as in stores of version 1
+            lines = decode_value(_open_file(path, keys.all())[1], path).splitlines()
+            return [_check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
+        return []
 
     def _access_to_rekey(self) -> _Access:
         """Return access by the master password or, if there is none, by an identity."""
@@ -5601,7 +5612,7 @@ class FileStore(Store):
             keys = self._create() if self._is_new() else self._keys_to_write()
             if keys.older:
                 # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
-                self._finish_rekey(keys, ())
+                self._finish_rekey(keys)
                 keys = self._keys_to_write()
             elif not os.path.lexists(self._previous_file):
                 recorded = recorded_store(self.folder, self._cache)

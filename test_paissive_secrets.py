@@ -8363,6 +8363,7 @@ def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_kill
     finished = 0
     for _ in at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
         ps.FileStore().set("NEW", "1")
+        assert (STORE / "members/bob").exists() == (pin_of(ps.FileStore()) == pin)  # the new one isn't his
         if not (STORE / "members/bob").exists():
             finished += 1
             assert set(ps.FileStore().known_to_leavers()) >= set(known)
