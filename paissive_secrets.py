@@ -9288,7 +9288,13 @@ _SHELL_PART = lazily(
     r"""(?x)
     (?P<comment>(?<![^\s;&|()])\#.*)
     | (?P<single>'[^']*')
-    | <<-?[ \t]*["'\\]?(?P<end>[A-Za-z_]\w*)(?P<here>[\s\S]*?\n\t*(?P=end)(?=\n|\Z))?
+    | <<< | (?P<document><<)(?P<whole>  # or, in arithmetic, a shift
+        (?P<tabs>-)?[ \t]*(?:(?P<quote>["'])|(?P<escaped>\\))?
+        (?P<end>[A-Za-z_]\w*)(?(quote)(?P=quote))(?=[ \t\n;|&>)])
+        (?:[^\n"'\\`(){<]|"[^\n"\\`(){]*"|'[^\n']*')*(?=\n)  # the rest of the line
+        (?:[^\\]|(?(quote)\\|(?(escaped)\\|\\[\s\S])))*?  # in a quoted one, a backslash joins no lines
+        \n(?(tabs)\t*)(?P=end)(?=\n|\Z)
+    )?
     | (?P<open>"|`|\$\{|\$?\(\(|[$<>]?\()
     | \\[\s\S] | \$'(?:\\[\s\S]|[^'\\])*' | (?P<unclosed>') | [\w ./:=,;-]+ | [\s\S]"""
 )
@@ -9316,8 +9322,11 @@ def _in_shell(text: str, mark: str) -> _Stretches:
                 return  # its patterns end with ")", too
         elif groups["open"]:
             opened += [(groups["open"], at)] * (1 + groups["open"].endswith("(("))
-        elif groups.get("unclosed") or (groups.get("end") and not groups["here"]):
-            return  # a quote or a here-document that doesn't end
+        elif groups.get("document") and not groups["whole"]:
+            yield at, len(text), _refuse("after a here-document whose end isn't certain")
+            return
+        elif groups.get("unclosed"):
+            return  # a quote that doesn't end
         elif groups.get("single") and [kind for kind, _ in opened[-2:]] == ['"', "${"]:
             return  # in these, an apostrophe is no quote
         at = part.end()

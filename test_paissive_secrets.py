@@ -16388,7 +16388,18 @@ PLACES = [
     ("shell", "A='@'", read_by_shells),
     ("shell", "# it's\nA=x@ # it's\nA=${A#x}", read_by_shells),
     ("shell", "A=$(printf %s. @); A=${A%.}", read_by_shells),
-    ("shell", "cat >/dev/null <<EOF\nit's\nEOF\nA=@", read_by_shells),
+    *(
+        ("shell", f"cat >/dev/null {document}\nA=@", read_by_shells)
+        for document in (
+            "<<EOF\nit's\nEOF",
+            "<<'EOF'; B='it is'\nit's \\\nEOF",
+            '<< "EOF"\n\tEOF\nit\'s\nEOF',
+            "<<\\EOF\nit's \\\nEOF",
+            "<<-EOF\n\tit's\n\tEOF",
+            "<<EOF >\"$HOME/../dev/null\" || true\nit's\\\nEOF\nit's\nEOF",
+            "<<EOF\nEOF",
+        )
+    ),
     ("none", "@", str),
 ]
 # Each refuses what its quotes can't hold.
@@ -16535,6 +16546,48 @@ def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused
     assert re.match("BadValue: line [2-4] of in: 'secret:X' can't be written ", refused)
     assert "horse" not in refused and refused.endswith(
         "put the reference in double quotes, or see: help inject"
+    )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(
+            "<<!\n@\n!",
+            "<<123\n@\n123",
+            "<<A <<B\nA\n@\nB",
+            "<<E-F\nE\n@\nE-F",
+            "<<A\n\tA\n@\nA",
+            "<<'A B'\n@\nA B",
+        ),
+        *(
+            "<<E$F\nE\n@\nE$F",
+            "<<A;<<B\nA\n@\nB",
+            '<<A "\nA\n";\n@\nA',
+            "<<A\nx\\\nA\n@\nA",
+            "<<A\r\nA\n@\nA\r\n",
+        ),
+        *(
+            "<<A $(\nA\n)\n@\nA",
+            "<<A \\\nA\n@\nA",
+            "<<A\\\nB\n@\nAB",
+            "<<\u00e9\n@\n\u00e9",
+            "<<'A'B\nA\n@\nAB",
+        ),
+    ],
+)
+def test_no_value_is_written_into_a_here_document_however_it_ends(document):
+    refused = refusal(filled, f"cat {document}\n", "shell", "a$(touch /tmp/x)b")
+    assert (
+        re.match("BadValue: line [2-5] of in: 'secret:X' can't be written ", refused)
+        and "touch" not in refused
+    )
+
+
+def test_the_text_after_three_signs_is_no_here_document():
+    assert (
+        filled("cat <<<@\ncat <<<A\necho @", "shell", "it's")
+        == "cat <<<'it'\\''s'\ncat <<<A\necho 'it'\\''s'"
     )
 
 
