@@ -9437,6 +9437,11 @@ class Encodings:
         """Return where a value that the data cuts off may begin, or the data's end."""
         return min(self._forms.find_cut(data), self._escaped.find_cut(data))
 
+    def find_bare_cut(self, data: bytes) -> int:
+        """Return the same for values that are there as they are, not escaped."""
+        found, _ = self._forms.find(data, _bare(data))
+        return min([self._forms.find_cut(data), *(start for start, end, _ in found if end > len(data))])
+
     def mask(self, text: AnyStr) -> AnyStr:
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
@@ -9477,9 +9482,15 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
-        """Return whether what is held back hardly shows anything: a few bytes, or an escape that goes on."""
-        shown = len(self._tail) <= _MAX_SHOWN or bool(_UNFINISHED_ESCAPE.fullmatch(self._tail))
-        return self._done < len(self._tail) and shown
+        """Return whether what is held back hardly shows anything of a value.
+
+        That is a few bytes, beside what only begins an escape: of "&copyright", which may become an entity,
+        all is shown unless a value begins with it or with one of its ends.
+        """
+        may_be_value = self._tail
+        if _UNFINISHED_ESCAPE.fullmatch(self._tail):
+            may_be_value = self._tail[self._encodings.find_bare_cut(self._tail) :]
+        return self._done < len(self._tail) and len(may_be_value) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
         """Return what is held back; if it begins a value, the rest is masked."""

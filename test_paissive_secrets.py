@@ -16892,6 +16892,28 @@ def test_mask_shows_at_once_what_cannot_be_a_value_and_three_bytes_of_what_can()
     assert shown == b"Tr0*** and out"
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["&Tr0ubador9", "Tr0ubador9", "&correctHorseBatteryStaple1234567", "%4Tr0ubador9", "\\u00Tr0ubador9"],
+)
+@pytest.mark.parametrize("before", ["", "&", "&amp", "%", "\\", "\\ud83d\\"])
+def test_a_pause_within_a_value_shows_three_bytes_of_it_whatever_escape_may_go_on(value, before):
+    for size in range(4, len(value)):
+        masker = ps.Masker(ps.Encodings([value]))
+        shown = b"".join(
+            masker.feed(bytes([byte])) + (masker.pause() if masker.has_prompt else b"")
+            for byte in (before + value[:size]).encode()
+        )
+        assert len(shown) <= len(before) + 3, (size, shown)
+
+
+def test_what_is_typed_after_the_sign_of_an_escape_is_shown_at_once():
+    masker, shown = ps.Masker(ps.Encodings(["correct-horse"])), b""
+    for byte in b"fg &background":
+        shown += masker.feed(bytes([byte])) + (masker.pause() if masker.has_prompt else b"")
+    assert shown == b"fg &background"
+
+
 def test_mask_what_real_tools_make_of_a_long_value():
     for command in ("base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60", "od -An -tx1 -w300"):
         name, *options = command.split()
