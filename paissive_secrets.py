@@ -11458,8 +11458,9 @@ def _redact_records_of(
 
 def _handlers_of(owner: Any) -> Iterator[Any]:
     """Yield a handler itself, or the handlers that a logger's records reach."""
-    handlers = getattr(owner, "handlers", None)
-    if handlers is None:
+    import logging
+
+    if not isinstance(owner, logging.Logger):
         yield owner
         return
     while owner is not None:
@@ -11469,7 +11470,7 @@ def _handlers_of(owner: Any) -> Iterator[Any]:
 
 def _is_plain(handler: Any) -> bool:
     """Return whether a handler and its formatter are Python's own, which show no variables."""
-    parts = filter(None, (handler, handler.formatter))
+    parts = filter(None, (handler, getattr(handler, "formatter", None)))
     return all(type(part).__module__ in ("logging", "logging.handlers") for part in parts)
 
 

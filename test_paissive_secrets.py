@@ -20097,6 +20097,24 @@ def test_redact_covers_handlers_that_keep_records(log):
     assert (log.text(), seen) == ("in *** ***\n5\n", [("in *** ***", ()), ("5", {"n": 5, "token": "***"})])
 
 
+@pytest.mark.parametrize("handlers", [[logging.NullHandler()], "some", {}, 3], ids=str)
+def test_redact_takes_a_handler_that_has_handlers_of_its_own_for_no_logger(log, handlers):
+    ps.redact_logs([SAFE])
+    handler, seen = keeping(lambda record: record.getMessage())
+    handler.handlers = handlers
+    log.addHandler(handler)
+    log.error("in %s", SAFE)
+    assert (log.text(), seen) == ("in ***\n", ["in ***"])
+
+
+def test_redact_covers_what_only_behaves_like_a_handler(log):
+    ps.redact_logs([SAFE])
+    seen = []
+    log.addHandler(types.SimpleNamespace(level=0, handle=lambda record: seen.append(record.getMessage())))
+    log.error("in %s", SAFE)
+    assert (log.text(), seen) == ("in ***\n", ["in ***"])
+
+
 def test_redact_covers_handlers_that_replace_handle(log):
     seen = []
     log.handlers[:] = [own(logging.Handler, "handle", lambda record: seen.append(vars(record)))]
