@@ -16881,6 +16881,9 @@ def test_mask_what_belongs_to_a_value():
         assert ps.Encodings(values).mask(text) == expected
 
 
+# --- Pauses, tools and many values ---
+
+
 def test_mask_shows_at_once_what_cannot_be_a_value_and_three_bytes_of_what_can():
     masker, shown = ps.Masker(ps.Encodings(["Tr0ub4dor&3"])), b""
     assert masker.feed(b"Password: ") == b"Password: "
@@ -17062,6 +17065,8 @@ def test_the_lines_of_every_secret_in_json_are_masked():
     encodings = ps.Encodings([json.dumps(leaves)])
     assert {encodings.mask(line) for leaf in leaves.values() for line in leaf.split("\n")} == {"***"}
 
+
+# --- Escapes ---
 
 ESCAPABLE = "p/ss+w\"rd\\=<&>'x!ü`h6"  # which each of the encoders below changes
 
