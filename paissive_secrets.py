@@ -7698,7 +7698,7 @@ class VaultStore(Store):
         place, version = secret.place, secret.version
         if place.kv == 1:
             return self._write(place, fields)
-        copies = any(field not in change.sets for field in fields)
+        copies = any(field in (secret.fields or {}) and field not in change.sets for field in fields)
         if copies and change.patch and self._may_patch:
             return self._patch(place, change.patch, fields, version)
         written = self._write(place, fields, version)

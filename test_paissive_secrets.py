@@ -13148,6 +13148,17 @@ def test_several_fields_are_set_without_the_capability_patch_too():
     assert store.get_fields("app") == {"a": "2", "b": {"c": 1, "e": 2}}
 
 
+def test_an_object_is_set_once_in_a_secret_that_is_absent_or_deleted_and_by_no_patch():
+    store = bao().store()
+    user, seen = limited(store, *WITHOUT_PATCH), record_requests(store)
+    assert user.update_fields("app", {"a": {"b": "1"}}) == 1
+    store.delete("app#")
+    assert user.update_fields("app", {"a": {"c": "2"}}) == 2
+    assert user.get_fields("app") == {"a": {"c": "2"}}
+    assert store.update_fields("new", {"a": {"b": "1"}}) == 1
+    assert "PATCH" not in [method for method, _ in seen]  # a 404 would count as a server that knows none
+
+
 @pytest.mark.parametrize("version", range(1, 4))
 def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub, version):
     history = [{"a": "1", "b": {"c": "1"}}]
