@@ -10343,10 +10343,10 @@ class SecretRotation:
     def abort(self, name: str, *, force: bool = False) -> None:
         """Undo a rotation that failed or was killed, or raise NotFound.
 
-        The old value is applied again. A new one that was current already
-        becomes the previous one, any other is revoked. If that fails, raise
-        RotationFailed; abort can be repeated. With `force`, only give up
-        the pending value: nothing is applied or revoked.
+        The old value is applied again. A new one that was current, or about
+        to be, becomes the previous one, any other is revoked. If that fails,
+        raise RotationFailed; abort can be repeated. With `force`, only give
+        up the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
             # A rotation that was killed before it had a value left only its record.
@@ -10493,12 +10493,11 @@ class _Rotation:
             self._run("apply", before)
         if promoted and before is not None:
             self._set("current", before)
-            self._set("previous", pending)  # what has been current is never lost
-            return
-        if not is_same(pending, previous):  # it is, if this was a rollback
+        if before is not None and is_same(before, previous):
+            # It was current or, since a kill may have come just before this, could have been: it isn't lost.
+            self._set("previous", pending)
+        elif not is_same(pending, previous):  # it is, if this was a rollback
             self._run("revoke", pending)
-        if before is not None and is_same(before, previous):  # the copy that this rotation made
-            self.delete("previous")
 
     def revoke_previous(self, pending: str | None = None) -> None:
         """Revoke and delete the previous value, if a policy says how, unless it is in use or about to be."""
