@@ -17602,7 +17602,7 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"note: {'stdin' if path == '-' else path} holds no secrets to move")
     if not leave:
         return
-    places = [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
+    places = _places_left(path)
     if places:
         _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
     if found.secrets and last_commit(path):
@@ -17616,6 +17616,15 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
     if found.secrets and leave == "comments":
         backend = _backend_name(args)
         _say(f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")')
+
+
+def _places_left(path: str) -> list[str]:
+    """Return where an audit finds more in a file; one that fails is no error: the import has succeeded."""
+    try:
+        return [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
+    except (SecretsError, OSError) as error:
+        _say(f"warning: what is left in {path} can't be audited: {error}")
+        return []
 
 
 def _backend_name(args: Namespace) -> str:

@@ -16069,6 +16069,17 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     assert said.endswith(NEXT)
 
 
+def test_an_import_has_succeeded_even_if_the_rest_of_the_file_cannot_be_audited(env_file, say):
+    git(".", "init", "-q")
+    git(".", "add", "-f", ".env")
+    git(".", "commit", "-qm", "x")
+    Path(".paissive-audit").write_text("[nonsense]\nx\n")
+    status, said = say("import", ".env", "--backend", "file")
+    assert status == 0 and "warning: what is left in .env can't be audited: line 2 of .paissive-audit" in said
+    assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
+    assert said.endswith(NEXT)
+
+
 # --- Programs before and after an import ---
 
 
