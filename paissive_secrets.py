@@ -16826,8 +16826,9 @@ def _dotenv_files_above(folder: str, base: str) -> list[str]:
     with suppress(OSError):
         for name in sorted(os.listdir(folder)):
             if re.fullmatch(r"\.env(?:\.(?!example|sample|template|dist)\w+)*", name):
-                found.append(f"{folder}/{name}")
-    if f"{folder}/".startswith(base) and f"{folder}/" != base:
+                found.append(os.path.join(folder, name))
+    prefix = os.path.join(folder, "")  # of the root folder, which ends with a slash, itself
+    if prefix.startswith(base) and prefix != base:
         found += _dotenv_files_above(os.path.dirname(folder), base)
     return found
 

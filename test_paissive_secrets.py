@@ -31476,6 +31476,14 @@ def test_an_env_file_is_read_by_code_beside_and_below_it_only(folder, say):
     assert say("check")[1].startswith("literal   api/a.py:1  api/.env.production\n")
 
 
+def test_env_files_are_looked_for_up_to_the_root_folder(folder, say, monkeypatch):
+    (folder / "a.py").write_text("load_dotenv()\n")
+    (folder / ".env").write_text("A_KEY=x${secret:B}\n")
+    monkeypatch.chdir("/")
+    path = str(folder).lstrip("/")
+    assert say("check", f"{path}/a.py")[1].startswith(f"literal   {path}/a.py:1  {path}/.env\n")
+
+
 def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say):
     (folder / "a.py").write_text("from vendor import get_secret\nget_secret('VENDOR_KEY')\n")
     assert say("check") == (0, "0 names in 1 file, 0 missing\n")
