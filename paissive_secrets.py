@@ -7514,7 +7514,10 @@ class VaultStore(Store):
         self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return the name of another field; BadName for all fields, which have no stages."""
+        """Return the name of another field.
+
+        BadName for all fields, which have no stages.
+        """
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
         if not suffix:
@@ -10344,9 +10347,9 @@ class SecretRotation:
         """Undo a rotation that failed or was killed, or raise NotFound.
 
         The old value is applied again. A new one that was current, or about
-        to be, becomes the previous one, any other is revoked. If that fails,
-        raise RotationFailed; abort can be repeated. With `force`, only give
-        up the pending value: nothing is applied or revoked.
+        to be, becomes the previous one, any other is revoked. If that
+        fails, raise RotationFailed; abort can be repeated. With `force`,
+        only give up the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
             # A rotation that was killed before it had a value left only its record.
