@@ -7437,6 +7437,7 @@ class VaultStore(Store):
         return [_read_version(number, child_object(found, str(number))) for number in numbers]
 
     def last_set(self, name: str) -> str:
+        """Return when a secret was set, whichever of its fields was."""
         return self.versions(name)[-1].created
 
     def older_values(self, name: str) -> Iterator[str]:
@@ -17337,8 +17338,10 @@ def cmd_get(args: Namespace) -> int:
 @_command(
     _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
     _flag("--all", "also settings of the .env file, such as DB_HOST"),
-    _flag("--fields", "the fields of Vault's secrets, which have to be read for that"),
-    _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
+    [  # versions in Vault are of a whole secret, and don't say when a field was set
+        _flag("--fields", "the fields of Vault's secrets, which have to be read for that"),
+        _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
+    ],
     _JSON,
 )
 def cmd_list(args: Namespace) -> int:

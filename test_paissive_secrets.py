@@ -32267,6 +32267,11 @@ def test_config_set_asks_for_no_value_that_it_could_not_store(say, monkeypatch):
     assert say("config", "set", "a.key", "--secret") == (2, refused)
 
 
+def test_a_field_is_not_called_old_by_the_time_of_its_whole_secret(say):
+    status, said = say("list", "--fields", "--old", "90d")
+    assert (status, "--old" in said and "--fields" in said) == (2, True)
+
+
 def test_a_secret_is_old_if_it_was_last_set_longer_ago(say, monkeypatch, clock):
     store = holding(["A", "B"])
     times = {"A": "2027-01-14T07:59:59Z", "B": "2027-01-14T08:00:00Z"}
