@@ -10616,8 +10616,9 @@ class _Rotation:
         """Return what to do once a step has failed."""
         if kind == "generate":
             return ""
-        if kind == "revoke" and self.value("pending") is None:
-            return f"then repeat it, or give it up: rotate drop {self._name} --force"
+        with suppress(SecretsError):  # of the store: that the step has failed matters more
+            if kind == "revoke" and self.value("pending") is None:
+                return f"then repeat it, or give it up: rotate drop {self._name} --force"
         return f"then {self._hint}"
 
 

@@ -17534,6 +17534,17 @@ def test_what_is_due_is_rotated_to_no_value_that_is_left_of_a_rotation_or_an_abo
     assert in_memory.stages() == ("older", OLD, NEW)
 
 
+def test_a_step_that_failed_is_named_even_if_the_store_can_not_be_reached_since(in_memory, monkeypatch):
+    def revoke(value):
+        monkeypatch.setattr(ps.MemoryStore, "get", unittest.mock.Mock(side_effect=ps.Unavailable("gone")))
+        return False
+
+    in_memory.begin()
+    in_memory.rotation.schedule("DB_PASSWORD", "30d", revoke=revoke)
+    said = "RotationFailed: revoke of 'DB_PASSWORD' failed: it returned False; then use: rotate resume"
+    assert refusal(in_memory.rotation.drop, "DB_PASSWORD").startswith(said)
+
+
 def test_a_killed_abort_loses_no_value_that_was_current(in_memory):
     for n in itertools.count(1):
         in_memory.begin((None, OLD))
