@@ -10831,7 +10831,7 @@ def environment_with_secrets(
         texts.update(store.plain_settings())
     texts.update({variable: REFERENCE_PREFIX + name for variable, name in secrets.items()})
     for variable in literal:
-        del texts[variable]
+        texts.pop(variable, None)  # another thread may have removed it
     found = _Environment()
     found.add_resolved(texts, store, secrets, snapshot)
     if not names:

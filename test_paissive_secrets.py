@@ -18992,6 +18992,12 @@ ALL_OF_SHOP = {
 }
 
 
+def test_a_variable_that_looks_like_a_reference_may_go_while_an_environment_is_made(monkeypatch):
+    seen = iter([{"LOGIN": "secret:x"}, {}])
+    monkeypatch.setattr(ps, "child_environment", lambda: dict(next(seen)))
+    assert ps.environment_with_secrets(ps.MemoryStore())[0] == {"LOGIN": "secret:x"}
+
+
 def test_a_program_loads_what_run_gives_to_a_command(shop):
     assert provided() == ALL_OF_SHOP
     code = "import json, os; print(json.dumps(dict(os.environ)))"
