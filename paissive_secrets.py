@@ -8601,8 +8601,10 @@ class SecretConfig:
                 return self._get_moved(error, variable)
         if text is None:
             return _Reference(value, where) if _is_reference(value) else value
+        if self._environment.references_to_follow(variable):
+            return _Reference(text, where)
         report_secret(self._environment, variable, text, text)
-        return _Reference(text, where) if self._environment.references_to_follow(variable) else text
+        return text
 
     def _resolve(self, found: Any) -> Any:
         """Return `found` with values in place of its references, which are read together."""

@@ -15048,6 +15048,14 @@ CONFIG = b"""{"name": "shop", "port":  8000.0, "caf\\u00e9": true, "tags": ["a",
     "url": "postgres://app:${secret:DB_PASSWORD}@db/app"}"""
 
 
+def test_a_reference_in_a_variable_of_a_config_is_no_value_to_mask(tmp_path, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "secret:A_TOKEN")
+    monkeypatch.setenv("A_TOKEN", CANARY)
+    monkeypatch.setattr(ps, "secret_listeners", [(reported := []).append])
+    config = ps.SecretConfig(tmp_path / "config.json")
+    assert (config.get("db.password", use_secret=True), reported) == (CANARY, [CANARY])
+
+
 def test_config_finds_dotted_keys(config, monkeypatch):
     wanted = {"name": "shop", "database.host": "db", "café": True, "port": 8000, "database.no": None}
     assert {key: config.get(key) for key in wanted} == wanted
