@@ -17717,7 +17717,7 @@ def cmd_inject(args: Namespace) -> int:
     filled = fill_template(template, escape, where, resolve)
     data = filled.encode(errors="surrogateescape")
     if args.file == "-" and not args.escape and filled != template:
-        _say("values are written as they are; for JSON, YAML and others, see --escape")
+        _say("note: values are written as they are; for JSON, YAML and others, see --escape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return 0

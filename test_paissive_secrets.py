@@ -31578,7 +31578,7 @@ def test_inject_writes_nothing_if_a_value_can_not_be_written_in_its_place(say):
 
 def test_inject_says_that_values_on_stdin_are_not_escaped_unless_it_is_told_how(say):
     assert say("set", "A_TOKEN", stdin='"')[0] == 0
-    said = "values are written as they are; for JSON, YAML and others, see --escape\n"
+    said = "note: values are written as they are; for JSON, YAML and others, see --escape\n"
     assert say("inject", stdin="a=${secret:A_TOKEN}\n") in ((0, f'a="\n{said}'), (0, f'{said}a="\n'))
     assert say("inject", "--escape", "none", stdin="a=${secret:A_TOKEN}\n") == (0, 'a="\n')
     assert say("inject", stdin="no reference\n") == (0, "no reference\n")
