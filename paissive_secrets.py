@@ -17466,7 +17466,10 @@ def cmd_run(args: Namespace) -> int:
     if not args.command_line:
         raise _no_command()
     store = args.store()
-    environment, values = environment_with_secrets(store, args.names, args.manager)
+    try:
+        environment, values = environment_with_secrets(store, args.names, args.manager)
+    except Locked as error:
+        raise _explain_locked(error, store, args.names) from None
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
@@ -17478,6 +17481,18 @@ def cmd_run(args: Namespace) -> int:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
+
+
+def _explain_locked(error: Locked, store: Store, names: list[str]) -> Locked:
+    """Return the error for a store that isn't open, which says if that seems to be so under another `run`."""
+    with suppress(SecretsError):
+        if any(variable_name(name) in os.environ for name in chain(names, store.names())):
+            problem = (
+                "this seems to be under another `run`, which passes on secrets, but no key to their store"
+            )
+            hint = f"if so, name all secrets in that one, and leave out this; if not, {error.hint}"
+            return Locked(f"{error.message}; {problem}", hint=hint)
+    return error
 
 
 def _no_command() -> BadValue:

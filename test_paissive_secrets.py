@@ -19038,6 +19038,23 @@ def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop
     assert done.stdout == b"" and b"Locked: " in done.stderr
 
 
+@pytest.mark.parametrize("outer", [["DB_PASSWORD"], []])
+@pytest.mark.parametrize("inner", [["DB_PASSWORD"], []])
+def test_run_within_run_says_what_to_do(shop, outer, inner):
+    shop.set("DB_PASSWORD", RANDOM)
+    words = ["run", *outer, "--backend", "file", "--", *RUN, *inner, "--backend", "file", "--", "true"]
+    done = cli(*words, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    said = f"{shop.folder} has no master password; this seems to be under another `run`, which passes on "
+    said += "secrets, but no key to their store; if so, name all secrets in that one, and leave out this; "
+    assert done.returncode == 2 and said in err(done)
+
+
+def test_run_says_nothing_of_another_run_where_no_secret_has_a_variable(shop, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    done = cli("run", "--backend", "file", "--", "true", env=dict(os.environ))
+    assert done.returncode == 2 and "another" not in err(done)
+
+
 def test_run_says_which_values_of_an_env_file_above_it_does_not_pass_on(shop, say, monkeypatch):
     above = Path(".env").absolute()
     Path("backend").mkdir()
