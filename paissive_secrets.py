@@ -2816,23 +2816,23 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
-_BY_HAND = "store it with set, and delete the line"
+BY_HAND = "store it by hand"
 # What other readers than python-dotenv take differently, by the quote: the sign, and what a user reads of it.
 # Each was tried with the readers themselves.
 _DOUBTFUL = {
     "": [
         ("#", "Node, PHP and Ruby end it at #: quote it"),
-        (r"\\(?:[\\\"'$]|\Z)", f"some readers take \\ for an escape: {_BY_HAND}"),
-        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {_BY_HAND}"),
-        (r"\A`", f"for Node, backticks are quotes: {_BY_HAND}"),
+        (r"\\(?:[\\\"'$]|\Z)", f"some readers take \\ for an escape: {BY_HAND}"),
+        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
+        (r"\A`", f"for Node, backticks are quotes: {BY_HAND}"),
     ],
     '"': [
-        (r"\\(?!n)", f"Node takes \\ in it as it is, and others for an escape: {_BY_HAND}"),
-        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {_BY_HAND}"),
+        (r"\\(?!n)", f"Node takes \\ in it as it is, and others for an escape: {BY_HAND}"),
+        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
     ],
     "'": [
-        (r"\\", f"Python takes \\ in it for an escape, and others as it is: {_BY_HAND}"),
-        (r"\$[\w{($]", f"dotenv-expand and Next.js expand its $: {_BY_HAND}"),
+        (r"\\", f"Python takes \\ in it for an escape, and others as it is: {BY_HAND}"),
+        (r"\$[\w{($]", f"dotenv-expand and Next.js expand its $: {BY_HAND}"),
     ],
 }
 # Ways to write a value, in order of preference: quotes, and what gets a backslash in them.
@@ -3375,7 +3375,7 @@ class EnvironmentStore(Store):
             variable = variable_name(name)
             if self._is_provided(variable) or is_store_setting(variable):
                 continue
-            self._check_complete(dotenv, name, environ)
+            self._check_has_parts(dotenv, name, environ)
             values = values or dotenv.values(environ)
             if name in values:
                 found[variable] = values[name]
@@ -3392,7 +3392,7 @@ class EnvironmentStore(Store):
         if not used or is_store_setting(variable_name(key)):
             return None
         environ = {**environment_now(), **store.get_all(used)}
-        self._check_complete(dotenv, key, environ)
+        self._check_has_parts(dotenv, key, environ)
         return dotenv.values(environ).get(key)
 
     def reserved_settings(self) -> list[str]:
@@ -3491,12 +3491,22 @@ class EnvironmentStore(Store):
             problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
             raise _moved_error(problem, backend)
 
-    def _check_complete(self, dotenv: Dotenv, name: str, environ: Mapping[str, str] = os.environ) -> None:
-        """Raise Moved if a value takes in a moved secret that `environ` doesn't have."""
+    def _check_complete(self, dotenv: Dotenv, name: str) -> None:
+        """Raise Moved if a value takes in a moved secret that no variable has."""
         for used, backend in dotenv.moved_in(name).items():
-            if variable_name(used) not in environ:
+            if variable_name(used) not in os.environ:
                 problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
                 raise _moved_error(problem, backend)
+
+    def _check_has_parts(self, dotenv: Dotenv, name: str, environ: Mapping[str, str]) -> None:
+        """Raise Moved if a value takes in a moved secret that `environ`, with those of a store, lacks."""
+        for used, backend in dotenv.moved_in(name).items():
+            if variable_name(used) not in environ:
+                problem = (
+                    f"{show(name)} in {dotenv.where} takes in {show(used)}, which the chosen store lacks"
+                )
+                hint = f"set {used} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
+                raise Moved(problem, hint=hint, backend=backend)
 
     def _hint_if_missing(self) -> str:
         """Return what the user may not know about the dotenv file, or where to look."""
@@ -3918,6 +3928,9 @@ class Recipient:
     """
 
     def __init__(self, text: str) -> None:
+        if text.upper().startswith("AGE-SECRET-KEY-"):
+            hint = "its owner makes another, identity --new, and gives away only the public key, age1…"
+            raise BadValue("that is a private key, which counts as exposed now", hint=hint)
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_RECIPIENT + "1")
         if self.is_post_quantum:
@@ -17333,9 +17346,20 @@ def cmd_get(args: Namespace) -> int:
     elif args.raw or args.json:
         value = store.get(name)
     else:
-        value = args.manager.require_secret(args.name, stage=args.stage)
+        try:
+            value = args.manager.require_secret(args.name, stage=args.stage)
+        except NotFound:
+            _say_if_files_are_here(args)
+            raise
     _print_value(value)
     return 0
+
+
+def _say_if_files_are_here(args: Namespace) -> None:
+    """Say that this folder has encrypted files, if the environment was searched because nobody chose."""
+    is_default = not (args.backend or os.environ.get("PAISSIVE_BACKEND"))
+    if is_default and find_above(working_directory(), ".paissive"):
+        _say("note: this folder also has a store in .paissive: --backend file")
 
 
 @_command(
@@ -17365,7 +17389,7 @@ def cmd_list(args: Namespace) -> int:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
     if not found:
-        _say_if_missing(store)
+        _say_why_none(args, store)
     if args.json:
         _print_value(sorted(names))
         return 0
@@ -17376,8 +17400,9 @@ def cmd_list(args: Namespace) -> int:
     return 0
 
 
-def _say_if_missing(store: Store) -> None:
-    """Say that there is no store: nobody should take that for an empty one."""
+def _say_why_none(args: Namespace, store: Store) -> None:
+    """Say that there is no store, or one elsewhere: nobody should take that for an empty one."""
+    _say_if_files_are_here(args)
     try:
         store.check_exists()
     except Unavailable as error:
@@ -17615,7 +17640,7 @@ def _take_out_secrets(args: Namespace, store: Store, data: bytes, found: Import)
 
 
 def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
-    """Name what an import left and why, what else an audit finds in the file, and the next step."""
+    """Name what an import left and why, what else an audit finds in the file, and the next steps."""
     path = args.file
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
     for reason in sorted(set(reasons.values())):
@@ -17624,7 +17649,8 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
     if found.settings and (not leave or not found.secrets):
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not found.secrets:
-        _say(f"note: {'stdin' if path == '-' else path} holds no secrets to move")
+        other = "other " if found.left else ""
+        _say(f"note: {'stdin' if path == '-' else path} holds no {other}secrets to move")
     if not leave:
         return
     places = _places_left(path)
@@ -17638,9 +17664,31 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         shown = ", ".join(map(show, differing))
         hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
         _say(f"note: {other} has other values for {shown}: {hint}")
+    _say_what_is_next(args, found, leave)
+
+
+def _say_what_is_next(args: Namespace, found: Import, leave: str) -> None:
+    """Say how to store by hand what was left, and how a program gets what was moved."""
+    backend = _backend_name(args)
+    if any(reason.endswith(BY_HAND) for reason in found.left.values()):
+        line = f"# NAME: in the {backend} store"
+        _say(f"by hand: set NAME --backend {backend}, then replace its line by: {line}")
     if found.secrets and leave == "comments":
-        backend = _backend_name(args)
-        _say(f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")')
+        settings = _settings_for_run(args.file)
+        advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
+        _say(f"{advice}, with {settings}" if settings else advice)
+
+
+def _settings_for_run(path: str) -> str:
+    """Return the variables, as a shell takes them, with which `run` finds this .env file and its store."""
+    import shlex
+
+    found = {}
+    if folder := os.environ.get("PAISSIVE_SECRETS_DIR"):
+        found["PAISSIVE_SECRETS_DIR"] = folder
+    if "PAISSIVE_ENV_FILE" in os.environ or os.path.abspath(path) != os.path.abspath(".env"):
+        found["PAISSIVE_ENV_FILE"] = path
+    return " ".join(f"{name}={shlex.quote(text)}" for name, text in found.items())
 
 
 def _places_left(path: str) -> list[str]:

@@ -6930,6 +6930,13 @@ def test_age_recipients_have_one_spelling(identity):
     assert str(ps.Recipient(text)) == text
 
 
+def test_a_private_key_given_for_a_public_one_is_called_exposed_and_is_not_repeated():
+    for key in (str(ps.Identity.generate()._text), "age-secret-key-1abc"):
+        refused = refusal(ps.Recipient, key)
+        assert refused.startswith("BadValue: that is a private key, which counts as exposed now; its owner")
+        assert key[-20:] not in refused
+
+
 def test_age_keys_are_revealed_only_when_asked_for(identity):
     words = "correct " + "horse"
     for key, text in ((identity, identity.reveal()), (ps.Passphrase(words, FAST), words)):
@@ -15888,7 +15895,8 @@ def test_import_leaves_comments_in_place_of_secrets_and_nothing_else_changes(env
 
 def test_import_of_a_file_that_was_imported_before_changes_nothing(env_file, say):
     env_file.write_text(ENV_FILE_AFTER_IMPORT)
-    nothing = "note: 2 settings left out; --all imports settings, too\nnote: .env holds no secrets to move\n"
+    nothing = "note: 2 settings left out; --all imports settings, too\n"
+    nothing += "note: .env holds no other secrets to move\n"
     assert say("import", ".env", "--backend", "file") == (0, LEFT + nothing)
     assert env_file.read_text() == ENV_FILE_AFTER_IMPORT
 
@@ -15922,7 +15930,7 @@ def test_import_of_all_moves_settings_too(env_file, say):
     assert "\n# PORT: in the file store\n" in env_file.read_text()
 
 
-STORE_BY_HAND = "store it with set, and delete the line"
+STORE_BY_HAND = "store it by hand"
 EXPANDED_BY_MOST = f"most readers expand its $, and Python's doesn't: {STORE_BY_HAND}"
 # Lines of a .env file, and what import makes of them.
 LINES_TO_IMPORT = {
@@ -15967,6 +15975,43 @@ def test_import_leaves_and_names_what_readers_read_differently(lines, reason, en
         assert f"left: '{lines.partition('=')[0]}' ({reason})\n" in said
     else:
         assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
+
+
+def test_what_import_left_is_stored_by_hand_as_it_says(env_file, say):
+    env_file.write_text("DB_PASSWORD=a$HOME\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "by hand: set NAME --backend file, then replace its line by: # NAME: in the file store\n" in said
+    assert say("set", "DB_PASSWORD", "--backend", "file", stdin="a$HOME") == (0, "")
+    env_file.write_text("# DB_PASSWORD: in the file store\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
+    assert provided() == {"DB_PASSWORD": "a$HOME", "DB_URL": "pg://u:a$HOME@h"}
+
+
+def test_after_an_import_into_another_folder_the_next_step_names_all_that_it_needs(
+    env_file, say, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_SECRETS_DIR", "of prod")
+    Path(".env.production").write_text("A_TOKEN=red-hill\nA_URL=pg://u:${A_TOKEN}@h\n")
+    said = say("import", ".env.production", "--backend", "file")[1]
+    settings = "PAISSIVE_SECRETS_DIR='of prod' PAISSIVE_ENV_FILE=.env.production"
+    assert said.endswith(f"{NEXT[:-1]}, with {settings}\n")
+    env_file.write_text("# DB_PASSWORD: in the file store\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
+    problem = "'DB_URL' in .env takes in 'DB_PASSWORD', which the chosen store lacks"
+    hint = "set DB_PASSWORD --backend file, or name the .env of this store in PAISSIVE_ENV_FILE"
+    assert say("run", "--backend", "file", "--", "true") == (2, f"{problem}; {hint}\n")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env.production")
+    assert provided() == {"A_TOKEN": "red-hill", "A_URL": "pg://u:red-hill@h"}
+
+
+def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_chosen(
+    env_file, say, monkeypatch
+):
+    ps.FileStore().set("B_TOKEN", "red-hill")
+    env_file.unlink()
+    note = "note: this folder also has a store in .paissive: --backend file\n"
+    assert say("get", "B_TOKEN")[1].startswith(note) and say("list") == (0, note)
+    assert note not in say("get", "B_TOKEN", "--backend", "env")[1]
+    monkeypatch.setenv("PAISSIVE_BACKEND", "env")
+    assert say("list") == (0, "")
 
 
 def test_import_leaves_what_a_value_above_takes_in_before_it_is_assigned(env_file, say):
@@ -19022,7 +19067,7 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
         assert ps.require_secret(name) == ps.get_secret(name) == ALL_OF_SHOP[name]
     assert ps.get_secret("LITERAL", "none") == ps.get_secret("DB_USER", "none") == "none"
     shop.delete("DB_PASSWORD")
-    assert "'DB_URL' takes in 'DB_PASSWORD'" in failure(ps.get_secret, "DB_URL", "default").message
+    assert "'DB_URL' in .env takes in 'DB_PASSWORD'" in failure(ps.get_secret, "DB_URL", "default").message
 
 
 def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop):
@@ -19103,7 +19148,7 @@ def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     )
     shop.delete("DB_PASSWORD")
     error = failure(ps.load_env, backend="file")
-    assert error.message == "'DB_URL' takes in 'DB_PASSWORD', which is in the file store"
+    assert error.message == "'DB_URL' in .env takes in 'DB_PASSWORD', which the chosen store lacks"
 
 
 def test_a_mounted_file_is_passed_on_as_it_is_and_read_only_if_its_name_is_asked_for(here, monkeypatch):
