@@ -3411,11 +3411,10 @@ class EnvironmentStore(Store):
         return {name: value for name, value in found.items() if name not in left_out}
 
     def persistent_view(self) -> EnvironmentStore:
-        view = EnvironmentStore(self._dotenv)
-        view._folder = self._folder
+        import copy
+
+        view = copy.copy(self)  # of its class, which may be a user's
         view._persists = True
-        view._set_here = self._set_here
-        view._deleted_here = self._deleted_here
         return view
 
     def outlives_process(self) -> bool:
@@ -7241,16 +7240,17 @@ class VaultStore(Store):
 
         So its fields belong together.
         """
-        view = object.__new__(VaultStore)
-        view.settings, view._any_session, view._mounts = self.settings, self._any_session, self._mounts
-        view._may_patch = self._may_patch
+        import copy
+
+        view = copy.copy(self)  # of its class, which may be a user's
         view._documents = {}
         return view
 
     def __deepcopy__(self, memo: object) -> VaultStore:
         """Return a store with the same settings, and a session of its own."""
-        other = object.__new__(VaultStore)
-        other.settings = self.settings
+        import copy
+
+        other = copy.copy(self)
         other._open()
         return other
 

@@ -4094,6 +4094,14 @@ def test_a_store_of_ours_is_used_as_it_is_and_any_other_object_is_wrapped():
     assert ps.as_store(ps.MemoryStore) is ps.as_store("env") is None
 
 
+def test_views_and_copies_of_a_store_have_its_class_and_what_that_keeps():
+    environment = type("Mine", (ps.EnvironmentStore,), {})()
+    vault = type("Mine", (ps.VaultStore,), {})(addr="http://127.0.0.1:1", token="t")
+    environment.mine = vault.mine = "kept"
+    for view in (environment.persistent_view(), vault.reading_view(), copy.deepcopy(vault)):
+        assert (type(view).__name__, view.mine) == ("Mine", "kept")
+
+
 def test_what_ends_like_a_stage_is_one_only_beside_its_secret():
     names = ["DB", "app/db", "x#y"]
     for stage in (
