@@ -9341,9 +9341,11 @@ def _in_shell(text: str, mark: str) -> _Stretches:
                 return  # its patterns end with ")", too
         elif groups["open"]:
             opened += [(groups["open"], at)] * (1 + groups["open"].endswith("(("))
-        elif groups.get("document") and not groups["whole"]:
-            yield at, len(text), _refuse("after a here-document whose end isn't certain")
-            return
+        elif groups.get("document"):
+            end = part.end() if groups["whole"] else len(text)  # all may belong to one without a certain end
+            yield at, end, _refuse("where a here-document is or may go on: set a variable above it")
+            if not groups["whole"]:
+                return
         elif groups.get("unclosed"):
             return  # a quote that doesn't end
         elif groups.get("single") and [kind for kind, _ in opened[-2:]] == ['"', "${"]:

@@ -16661,6 +16661,7 @@ def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused
 )
 def test_no_value_is_written_into_a_here_document_however_it_ends(document):
     refused = refusal(filled, f"cat {document}\n", "shell", "a$(touch /tmp/x)b")
+    assert "here-document is or may go on: set a variable above it; " in refused
     assert (
         re.match("BadValue: line [2-5] of in: 'secret:X' can't be written ", refused)
         and "touch" not in refused
