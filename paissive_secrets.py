@@ -5256,8 +5256,10 @@ class FileStore(Store):
 
     def members(self) -> list[Member]:
         keys = self._keys()
-        self._warn_of_stale_members(keys)
-        return self._read_members(keys)
+        found = self._read_members(keys)
+        for name, error in self._sort_members(keys)[1].items():
+            warn_once(str(self._member_error(name, error)))
+        return found
 
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
         key = str(Recipient(recipient))
@@ -5303,7 +5305,6 @@ class FileStore(Store):
             access = self._access_to_rekey()
             self._check_all_open(access)
             self._check_version(access.keys)
-            self._warn_of_stale_members(access.keys)
             leavers = self._names_of_leaver(leaver, access.keys)
             if access.keys.older:  # a rekey was killed
                 self._finish_rekey(access.keys)
@@ -5361,6 +5362,8 @@ class FileStore(Store):
             # 7. The leaver has no file any more.
             self._delete_member(name)
         members = self._read_members(keys)
+        for name, error in self._sort_members(keys)[1].items():
+            warn_once(f"{show(name)} gets no new identity: {self._member_error(name, error)}")
         # 8. Members have the new identity. Until all do, the others go on with the old one, which opens all.
         self._replace(self._seal_identity(member, new) for member in members)
         # 9. version.age is sealed to the new identity. No secret is before it, so that readers who found the
@@ -5446,8 +5449,10 @@ class FileStore(Store):
     def _delete_member(self, name: str) -> None:
         """Remove a member's two files, and the folder unless something else is in it."""
         for file in _MEMBER_FILES:
-            with suppress(FileNotFoundError):
-                os.unlink(self._member_file(name, file))
+            path = self._member_file(name, file)
+            is_folder = os.path.isdir(path) and not os.path.islink(path)  # which opens nothing
+            if os.path.lexists(path) and not is_folder:
+                os.unlink(path)
         with suppress(OSError):  # a file of somebody else's is in it
             os.rmdir(os.path.join(self._members, name))
         if os.path.isdir(self._members):
@@ -5511,37 +5516,61 @@ class FileStore(Store):
         ]
 
     def _read_members(self, keys: _Keys) -> list[Member]:
-        """Return the members, without those whom nobody who can open the store has added."""
-        found = []
-        for name in self._member_names():
-            with suppress(WrongKey):
-                found.append(self._read_member(name, keys))
+        """Return the members whose files say who they are, or raise if some can't be read now.
+
+        Nobody else's files stop what others do: whoever can write to the folder can damage or add some.
+        """
+        found, problems = self._sort_members(keys)
+        for error in problems.values():
+            if isinstance(error, (Denied, Unavailable)):  # for which nobody may lose access
+                raise error
         return found
 
-    def _warn_of_stale_members(self, keys: _Keys) -> None:
-        """Warn of members whom nobody who can open the store has added."""
-        members = [member.name for member in self._read_members(keys)]
+    def _sort_members(self, keys: _Keys) -> tuple[list[Member], dict[str, SecretsError]]:
+        """Return the members and, by name, what is wrong with the files of others."""
+        found = []
+        problems: dict[str, SecretsError] = {}
         for name in self._member_names():
-            if name not in members:
-                warn_once(str(self._stale_member_error(name)))
+            try:
+                found.append(self._read_member(name, keys))
+            except SecretsError as error:
+                problems[name] = error
+        return found, problems
+
+    def _member_error(self, name: str, error: SecretsError) -> SecretsError:
+        """Return what is wrong with a member's files, and what to do about it."""
+        advice = f"or else: member remove {name}"
+        if isinstance(error, WrongKey):
+            path = self._member_file(name, "recipient.age")
+            return _sealed_to_another_error(path, f"member add {name} age1…, {advice}")
+        return type(error)(error.message, hint=f"{error.hint}, {advice}")
 
     def _read_member(self, name: str, keys: _Keys) -> Member:
-        """Return who a member is, or raise WrongKey if nobody who can open the store wrote it."""
+        """Return who a member is, whose files can be sealed anew.
+
+        Raise WrongKey if nobody who can open the store wrote it, Corrupt if it is damaged.
+        """
         found = self._read_recipient(name, keys)
+        path = self._member_file(name, "identity.age")
+        if os.path.isdir(path):
+            raise Corrupt(f"{path} is a folder", hint="remove it")
+        try:
+            seal(b"", Recipient(found["recipient"]))  # a key of low order is refused only here
+        except BadValue as error:
+            path = self._member_file(name, "recipient.age")
+            raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
         return Member(name, found["recipient"], found["updated"])
 
     def _read_recipient(self, name: str, keys: _Keys) -> dict[str, str]:
         """Return what is written about a member: name, recipient, time, and the recipient before, if any."""
         path = self._member_file(name, "recipient.age")
+        if not os.path.lexists(path):
+            raise Corrupt(f"{path} is missing", hint="restore it from a copy")
         with disk_errors(f"read {path}"):
             found = _parse_texts(_open_file(path, keys.all())[1], path, "member", "recipient", "updated")
         if found["member"] != name:
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
-
-    def _stale_member_error(self, name: str) -> WrongKey:
-        advice = f"member add {name} age1…, or else: member remove {name}"
-        return _sealed_to_another_error(self._member_file(name, "recipient.age"), advice)
 
     # What is wrong with it.
 
@@ -5596,14 +5625,8 @@ class FileStore(Store):
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
         keys = self._settled(self._find_access).keys
         yield from self._open_all(keys)[1].items()
-        for name in self._member_names():
-            path = self._member_file(name, "recipient.age")
-            try:
-                self._read_member(name, keys)
-            except WrongKey:
-                yield path, self._stale_member_error(name)
-            except SecretsError as error:
-                yield path, error
+        for name, error in self._sort_members(keys)[1].items():
+            yield self._member_file(name, "recipient.age"), self._member_error(name, error)
 
     # Changes.
 
