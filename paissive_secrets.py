@@ -13090,7 +13090,7 @@ def texts_to_search(value: str) -> dict[str, str]:
 def is_weak_password(c: Candidate) -> bool:
     """Return whether it sets a password to words that anybody would try, or to a variation on them."""
     words = words_of(c.name)
-    is_pass = kind_of_name(words[-1]) == "pass"
+    is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
     is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
     if not _sets_value(c) or not (is_pass or is_secret):
@@ -13176,12 +13176,13 @@ def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_sample_by_name(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether its name says that it is an example."""
-    return words_of(c.name)[0] in ("example", "sample", "dummy", "fake") and not looks_random(value)
+    names_sample = not {"example", "sample", "dummy", "fake"}.isdisjoint(words_of(c.name)[:1])
+    return names_sample and not looks_random(value)
 
 
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is the salt of one row, which is no secret; that of an application is longer."""
-    return words_of(c.name)[-1] == "salt" and len(value) < 16
+    return words_of(c.name)[-1:] == ["salt"] and len(value) < 16
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -16057,7 +16058,13 @@ class _Scanner(NamedTuple):
             except ArchiveTooLarge as error:
                 scanned.errors.append((blob.path, error.message))
         else:
-            self._scan_one(blob, chunks, blob.path, scanned)
+            try:
+                self._scan_one(blob, chunks, blob.path, scanned)
+            except (OSError, SecretsError):
+                raise
+            except Exception as error:  # a defect that one file brings out must not hide what others have
+                why = f"internal error: {type(error).__name__}; please report it (leave out secrets)"
+                scanned.errors.append((blob.path, why))
 
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1

@@ -24877,6 +24877,13 @@ def test_lines_that_are_no_entries_hide_none_of_a_secret_of_kubernetes(between):
     assert found(text, "templates/a.yaml") == ["kubernetes-secret"] * 2
 
 
+@pytest.mark.parametrize("name", ["_", "-", ".", "__", "..."])
+def test_the_name_of_an_entry_of_kubernetes_may_have_no_word(name):
+    for value in ("word", LOGIN):
+        text = f"apiVersion: v1\nkind: Secret\ndata:\n  {name}: {base64_of(value)}\n"
+        assert found(text, "a.yaml") == ["kubernetes-secret"], value
+
+
 def test_owners_of_a_secret_of_kubernetes_do_not_end_it():
     owners = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name} for name in "ab"]
     metadata = {"name": "x", "ownerReferences": owners}
@@ -28704,6 +28711,22 @@ def test_paths_are_one_or_several_as_text_or_as_paths(folder):
     leak(folder / "src" / "a.py")
     for paths in ("src", ["src"], Path("src"), [Path("src")], iter(["src"])):
         assert leaks(paths, exclude="tests") == {"src/a.py"}
+
+
+def test_a_file_that_brings_out_a_defect_is_unreadable_and_hides_no_other(folder, monkeypatch, say):
+    scan = ps.scan
+
+    def fail(chunks, path, **options):
+        return iter([][0]) if path == "b.py" else scan(chunks, path, **options)
+
+    monkeypatch.setattr(ps, "scan", fail)
+    for name in ("a.py", "b.py", "c.py"):
+        leak(folder / name)
+    errors = []
+    run = ps.Audit(on_error=lambda *error: errors.append(error))
+    assert [found.path for found in run] == ["a.py", "c.py"]
+    assert errors == [("b.py", "internal error: IndexError; please report it (leave out secrets)")]
+    assert (say("audit", ".")[0], say("audit", "b.py")[0]) == (1, 2)
 
 
 @pytest.mark.parametrize("in_git", [False, True])
