@@ -3738,9 +3738,10 @@ def can_ask() -> bool:
 def ask(prompt: str, *, twice: bool = False) -> str:
     """Return what is typed; raise BadValue for nothing, Locked without a terminal, as for a password."""
     if not can_ask():
-        hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
-        if not read_store_credential("PAISSIVE_IDENTITY"):
-            hint += ", or PAISSIVE_IDENTITY"
+        variable = "PAISSIVE_MASTER_PASSWORD"
+        hint = f"set {variable}, {variable}_FILE or {variable}_COMMAND"
+        has_identity = read_store_credential("PAISSIVE_IDENTITY") != ""
+        hint += "; if nobody knows it, choose another: password" if has_identity else ", or PAISSIVE_IDENTITY"
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
@@ -4808,7 +4809,7 @@ class FileStore(Store):
 
     def check_exists(self) -> None:
         if self._is_new() and not os.path.lexists(self._secrets):
-            hint = "mount or copy it, or let the first set create it"
+            hint = "go to its folder, mount or copy it, or let the first set create it"
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:
@@ -7097,8 +7098,9 @@ class Session:
             if login.file and not value:
                 value = _read_login_file(login.file)
         if not value and name not in login.optional:
-            sources = ", …_FILE or …_COMMAND" if is_secret else ""
-            raise Locked(f"no {name} to log in with", hint=f"set {login_variable(name)}{sources}")
+            variable = login_variable(name)
+            sources = f", {variable}_FILE or {variable}_COMMAND" if is_secret else ""
+            raise Locked(f"no {name} to log in with", hint=f"set {variable}{sources}")
         if is_secret:
             self.login_secrets.add(value)
         return value
@@ -16247,7 +16249,7 @@ _LEVELS = {  # of SARIF, and of GitHub
 }
 _MAX_OTHER_LINES = 20  # of a finding's other places, in text
 _NEXT_STEPS = (
-    "next: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
+    "next: revoke each secret where it was issued, since everyone with the file knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
     "      comment on its line, or accept it with --update-baseline."
 )

@@ -7515,7 +7515,7 @@ def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, 
     assert refusal(ps.FileStore().get, "X") == absent
     assert read_sealed() == {} and list(ps.FileStore("absent").names()) == [] and not STORE.exists()
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
-    problem = f"Unavailable: there is no store in {store_folder}; mount or copy it, or let the first"
+    problem = f"Unavailable: there is no store in {store_folder}; go to its folder,"
     for act in (lambda s: s.get("X"), lambda s: s.delete("X"), lambda s: list(s.names())):
         assert refusal(act, ps.FileStore()).startswith(problem)
     Path("some.env").write_text("A_TOKEN=a1\nB_TOKEN=b2\n")
@@ -7596,7 +7596,8 @@ def test_whose_key_has_begun_a_store_does_not_open_it_after_a_removal(store_fold
 
 def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND, or PAISSIVE_IDENTITY"
+    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
+    hint += ", or PAISSIVE_IDENTITY"
     assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
     monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
@@ -7609,7 +7610,8 @@ def test_who_has_the_identity_and_needs_the_password_is_not_told_to_set_the_iden
     Path("key").write_text(files.reveal_identity())
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    hint = "set PAISSIVE_MASTER_PASSWORD, …_FILE or …_COMMAND"
+    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
+    hint += "; if nobody knows it, choose another: password"
     assert refusal(ps.FileStore().rekey) == f"Locked: the master password is needed; {hint}"
 
 
@@ -10137,7 +10139,8 @@ def test_benchmark_of_a_process_beside_an_empty_one(benchmark, who, files, monke
 
 
 def test_run_redact_and_audit_refuse_where_there_is_no_store_and_get_returns_the_default(say, tmp_path):
-    refused = f"there is no store in {tmp_path}/.paissive; mount or copy it, or let the first set create it"
+    refused = f"there is no store in {tmp_path}/.paissive; "
+    refused += "go to its folder, mount or copy it, or let the first set create it"
     (tmp_path / "started").touch()
     for argv in (
         ["run", "--", "rm", "started"],
@@ -12069,7 +12072,8 @@ def test_a_login_is_added_by_one_row_of_a_table(stub, here, monkeypatch):
     assert {"PAISSIVE_VAULT_REALM", "PAISSIVE_VAULT_NEW_KEY_COMMAND"} & environment.keys() == {
         "PAISSIVE_VAULT_REALM"
     }
-    said = "Locked: no new_key to log in with; set PAISSIVE_VAULT_NEW_KEY, …_FILE or …_COMMAND"
+    said = "Locked: no new_key to log in with; set PAISSIVE_VAULT_NEW_KEY, "
+    said += "PAISSIVE_VAULT_NEW_KEY_FILE or PAISSIVE_VAULT_NEW_KEY_COMMAND"
     monkeypatch.delenv("PAISSIVE_VAULT_NEW_KEY_COMMAND")
     assert refusal(server.store(token="", tenant="k").get, "a") == said
 
@@ -12140,10 +12144,22 @@ def test_a_login_that_fails_says_why(stub, answer):
     ("login", "config", "hint"),
     [
         ("approle", {"secret_id": "x"}, "set PAISSIVE_VAULT_ROLE_ID"),
-        ("approle", {"role_id": "x"}, "set PAISSIVE_VAULT_SECRET_ID, …_FILE or …_COMMAND"),
+        (
+            "approle",
+            {"role_id": "x"},
+            "set PAISSIVE_VAULT_SECRET_ID, PAISSIVE_VAULT_SECRET_ID_FILE or PAISSIVE_VAULT_SECRET_ID_COMMAND",
+        ),
         ("userpass", {"password": "x"}, "set PAISSIVE_VAULT_USERNAME"),
-        ("userpass", {"username": "x"}, "set PAISSIVE_VAULT_PASSWORD, …_FILE or …_COMMAND"),
-        ("jwt", {"role": "x"}, "set PAISSIVE_VAULT_JWT, …_FILE or …_COMMAND"),
+        (
+            "userpass",
+            {"username": "x"},
+            "set PAISSIVE_VAULT_PASSWORD, PAISSIVE_VAULT_PASSWORD_FILE or PAISSIVE_VAULT_PASSWORD_COMMAND",
+        ),
+        (
+            "jwt",
+            {"role": "x"},
+            "set PAISSIVE_VAULT_JWT, PAISSIVE_VAULT_JWT_FILE or PAISSIVE_VAULT_JWT_COMMAND",
+        ),
         ("kubernetes", {"jwt": "x"}, "set PAISSIVE_VAULT_ROLE"),
     ],
 )
@@ -30106,7 +30122,8 @@ def test_the_values_of_a_store_that_is_named_are_searched_for_and_one_that_is_ab
     Path("a.txt").write_text("rE4l one+with")
     assert say("audit", "a.txt")[0] == 0
     assert say("audit", "a.txt", "--backend", "env")[1].startswith("a.txt:1:1: high: value of A_KEY, current")
-    absent = f"there is no store in {here}/.paissive; mount or copy it, or let the first set create it\n"
+    absent = f"there is no store in {here}/.paissive; "
+    absent += "go to its folder, mount or copy it, or let the first set create it\n"
     assert say("audit", "a.txt", "--backend", "file") == (2, absent)
 
 
@@ -30252,7 +30269,7 @@ def test_the_text_ends_with_all_counts_in_a_fixed_order():
 
 def test_the_text_says_what_to_do_about_findings():
     assert report(ps.report_text, findings=1).startswith(
-        "\nnext: revoke each secret where it was issued, since everyone with the code knows it; store its\n"
+        "\nnext: revoke each secret where it was issued, since everyone with the file knows it; store its\n"
         "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in "
         "a\n      comment on its line, or accept it with --update-baseline.\n\n1 finding"
     )
@@ -32215,7 +32232,7 @@ def test_no_option_is_suggested_that_is_like_another_only_by_its_dashes(say):
 
 
 def test_list_says_that_there_is_no_store(say, tmp_path):
-    hint = "mount or copy it, or let the first set create it"
+    hint = "go to its folder, mount or copy it, or let the first set create it"
     said = f"note: there is no store in {tmp_path / '.paissive'}; {hint}\n"
     assert say("list", "--backend", "file") == (0, said)
 
@@ -32876,7 +32893,8 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.VaultStore(login="jwt").get("a"),
-        "no jwt to log in with; set PAISSIVE_VAULT_JWT, …_FILE or …_COMMAND",
+        "no jwt to log in with; set PAISSIVE_VAULT_JWT, "
+        "PAISSIVE_VAULT_JWT_FILE or PAISSIVE_VAULT_JWT_COMMAND",
     ),
     (
         lambda: ps.SecretsManager("nope").get_secret("A"),
