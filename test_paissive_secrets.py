@@ -12733,6 +12733,26 @@ def test_closing_revokes_all_leases_though_the_server_refuses_the_first(stub, ca
     assert (server.tries("/revoke"), capsys.readouterr().err.count("could not be revoked")) == (2, 1)
 
 
+def test_what_is_under_way_when_a_store_is_closed_ends_before_leases_are_revoked(stub, monkeypatch):
+    monkeypatch.setattr(ps, "CLOSE_SECONDS", 20)
+    ended_before, go_on, asked = [], threading.Event(), threading.Event()
+
+    def answer(request):
+        if b"/revoke" in request:
+            ended_before.append(type(reading.exception(5)))
+        if b"/data/b" in request:
+            asked.set(), go_on.wait(20)
+        return dynamic(request) if b"/db/" in request else http(b"{}")
+
+    store = stub(answer).store()
+    store.get("db/creds/app#user")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(store.get, "b")
+        assert asked.wait(20)
+        store.close(), go_on.set()
+    assert ended_before == [ps.Unavailable]
+
+
 class Database:
     """A stub that lends users of a database for four seconds, renews that, and counts what is asked."""
 
@@ -17302,6 +17322,13 @@ def test_mask_the_example_that_the_search_explains():
     assert encodings.find_cut(data) == 39
 
 
+def test_mask_a_value_of_which_nothing_stays_unescaped_far_from_one_with_a_backslash():
+    values = ['correct-horse"battery', "<&>'<&>'<&>"]
+    for encode in (html.escape, lambda text: urllib.parse.quote(text, "")):
+        data = in_json(values[0]) + "\n" * 9999 + encode(values[1])
+        assert masked([data.encode()], *values).split() == [b"***"] * 2
+
+
 @pytest.mark.parametrize("before", ["\\u00", "\\x", "\\u", "%"])
 def test_mask_all_of_a_value_whose_first_digits_end_an_escape_before_it(before):
     value = "41" + "ce&correct'horse"
@@ -18505,6 +18532,16 @@ def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
 def test_rotate_schedule_refuses_what_is_no_interval(rotate):
     refused = "every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
+
+
+def test_each_command_of_which_help_says_so_reads_the_value_from_stdin(rotate, say):
+    said = " ".join(rotate("schedule", "--help")[1].split())
+    steps = re.findall(r"--(\w+) CMD [^-]*read from stdin", said)
+    options = [word for step in steps for word in (f"--{step}", f"cat > {step}")]
+    assert rotate("schedule", "A_TOKEN", *options) == (0, "")
+    rotate("now", "A_TOKEN", "--stdin", stdin="second"), rotate("drop", "A_TOKEN")
+    read = {step: Path(step).read_text() for step in steps}
+    assert read == {"apply": "second", "verify": "second", "revoke": "first"}
 
 
 # --- Policies ---
@@ -20862,6 +20899,12 @@ def test_redact_goes_on_after_a_reference_to_nothing(here):
     assert ps.redact(SAFE, "env") == "***"
 
 
+def test_other_stages_of_a_reference_to_nothing_are_masked(here):
+    text = f"A_TOKEN=secret:ABSENT\nA_TOKEN__PREVIOUS={SAFE}\nA_TOKEN__PENDING={CANARY}\n"
+    (here / ".env").write_text(text)
+    assert ps.redact(f"{SAFE} {CANARY}", "env") == "*** ***"
+
+
 def test_redact_goes_on_after_references_that_form_a_cycle(here, capsys):
     Path(".env").write_text(f"A_TOKEN=${{secret:A_TOKEN}}\nB_TOKEN={SAFE}\n")
     assert ps.redact(SAFE, "env") == "***"
@@ -21006,6 +21049,15 @@ def test_a_filter_alone_leaves_the_plain_report_of_an_exception():
     record = logging.makeLogRecord({"exc_info": (ValueError, caught(SAFE), None)})
     ps.RedactingFilter([SAFE]).filter(record)
     assert record.exc_info is None and record.exc_text.endswith("ValueError: no")
+
+
+def test_no_handler_gets_an_exception_whose_report_another_has_written_before(log):
+    handler, seen = keeping(lambda record: (record.exc_info, record.exc_text))
+    log.addHandler(handler)
+    ps.redact_logs([SAFE])
+    record = {**PLAIN, "exc_info": (ValueError, ValueError(SAFE), None), "exc_text": f"in short: {SAFE}"}
+    log.handle(logging.makeLogRecord(record))
+    assert seen == [(None, "ValueError: ***")] and log.text() == "no\nValueError: ***\n"
 
 
 @pytest.mark.parametrize("owner, name", [(logging.Logger, "callHandlers"), (logging.Handler, "handle")])
@@ -25050,6 +25102,12 @@ def test_a_word_is_the_password_of_a_url_unless_its_user_is_one_that_examples_ha
     users = "root admin Shop user USER username usr foo me a u name login scott"
     lines = [f"see postgres://{user}:sunny-beach@db.internal/x" for user in users.split()]
     assert [line for line in lines if reported(line)] == lines[:3]
+
+
+def test_the_password_of_an_example_user_is_reported_only_if_it_is_hardly_like_a_word():
+    words = ["sunny-beach", "foxglove", "zebra-jazz"]
+    lines = [f"see postgres://user:{word}@db.internal/x" for word in words]
+    assert [line for line in lines if reported(line)] == lines[2:]
 
 
 def test_only_a_literal_of_source_is_a_weak_password():
@@ -29146,6 +29204,16 @@ def test_a_baseline_in_which_a_merge_has_repeated_lines_is_accepted(folder, say)
     assert say("audit")[0] == 0
 
 
+def test_a_baseline_that_was_committed_long_ago_is_accepted_and_written_again_as_it_was(folder, say):
+    leak(folder / "a.py")
+    row = '{"path": "a.py", "rule": "github-token", "fingerprint": "f36b91fcc89c97fd"}'
+    (folder / ps.BASELINE).write_text(f'{{"version": 2}}\n{row}\n')
+    assert leaks(baseline=ps.BASELINE) == set()
+    (folder / ps.BASELINE).unlink()
+    say("audit", "--update-baseline")
+    assert (folder / ps.BASELINE).read_text().splitlines()[1:] == [row]
+
+
 def test_a_baseline_accepts_a_finding_whatever_other_value_is_in_its_line(folder, say):
     for n in (1, 2):
         Path("a.py").write_text(f"x = '{token()}', '{token(n)}'\n")
@@ -30695,6 +30763,15 @@ def test_a_number_in_json_is_masked_as_a_string():
     )
 
 
+@pytest.mark.parametrize("said", ["\\n", "\u00e9", "\\", '"'])
+def test_what_is_masked_from_within_an_escape_in_json_leaves_no_half_of_it(said):
+    text = json.dumps(["\\" + said + "A1b2C3d4"]).encode()
+    end = text.rindex(b'"')
+    for start in range(2, end):
+        at, mask, after = ps.mask_in_json(text, start, end)
+        assert json.loads(text[:at] + mask + text[after:])[0].endswith("***"), start
+
+
 def test_a_long_line_of_json_is_searched_to_its_end():
     for filler in ("word " * 40_000, 'a "b"\n' * 9_000, "\\" * 29_999):
         line = json.dumps({"content": f"{filler}\nDB_PASSWORD={IN_STRING}\n{filler}"})
@@ -31697,6 +31774,14 @@ def test_env_files_are_looked_for_up_to_the_root_folder(folder, say, monkeypatch
     assert say("check", f"{path}/a.py")[1].startswith(f"literal   {path}/a.py:1  {path}/.env\n")
 
 
+def test_the_env_files_of_a_project_elsewhere_are_read_there(folder, say, tmp_path_factory, monkeypatch):
+    (folder / "a.py").write_text("load_dotenv()\n")
+    (folder / ".env").write_text("A_KEY=secret://file/A_KEY\n")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    status, said = say("check", str(folder))
+    assert (status, said.splitlines()[0]) == (1, "literal   a.py:1  .env")
+
+
 def test_check_leaves_out_what_another_librarys_get_secret_asks_for(folder, say):
     (folder / "a.py").write_text("from vendor import get_secret\nget_secret('VENDOR_KEY')\n")
     assert say("check") == (0, "0 names in 1 file, 0 missing\n")
@@ -32470,6 +32555,15 @@ def test_import_says_which_variables_come_before_what_it_stored(say, monkeypatch
         monkeypatch.setenv(name, "other")
     said = say("import", "-", stdin="A_TOKEN=a\nB_TOKEN=b\nC_TOKEN=c\n")[1]
     assert re.findall("warning: variable (.*) comes before .env", said) == ["B_TOKEN", "C_TOKEN"]
+
+
+def test_import_says_all_that_is_in_plaintext_and_what_will_pass_as_a_setting(say):
+    git(".", "init", "-q")
+    note, warning, _ = say("import", "-", "--all", stdin="A_TOKEN=a\nHOST=c\nB_TOKEN=b\nPORT=1\n")[
+        1
+    ].splitlines()
+    assert note.startswith("note: 'HOST', 'PORT' will pass as a setting")
+    assert warning == "note: .env holds 2 secrets in plaintext; --backend file would encrypt it"
 
 
 def test_config_set_asks_for_no_value_that_it_could_not_store(say, monkeypatch):
