@@ -33538,6 +33538,8 @@ TROUBLE = {
     "the command gets no secrets": "ps run -- true",
     "no command to run": "ps run env",
     "the master password is needed": "PAISSIVE_IDENTITY= ps get A --backend file",
+    "this seems to be under another": "ps run --backend file -- sh -c"
+    " 'python3 -m paissive_secrets run --backend file -- true'",
     "has no master password": "rm .paissive/identity.age; ps member list --backend file",
     "the master password does not open": "PAISSIVE_MASTER_PASSWORD=another ps get A --backend file",
     "not an age key of the form": "PAISSIVE_IDENTITY=AGE-SECRET-KEY-1 ps get A --backend file",
@@ -33548,6 +33550,10 @@ TROUBLE = {
     "opens no member's file": "umask 77; ps member add ada $(ps identity --new 2> key | grep -o 'age1.*')"
     " --backend file; ps identity --new > key; PAISSIVE_IDENTITY_FILE=key ps get A --backend file",
     "has the fingerprint": "PAISSIVE_STORE_FINGERPRINT=0123 ps get A --backend file",
+    "is back at an identity": "git init -q; git config user.name a; git config user.email a@b.c"
+    "; commit() { git add .paissive; git commit -qm x; }; cp -r .paissive old; commit"
+    "; ps rekey --backend file; commit; rm -r .paissive; mv old .paissive; commit"
+    "; export XDG_STATE_HOME=$PWD; ps set A --generate --backend file",
     "was never confirmed": "PAISSIVE_STORE_FINGERPRINT= ps get A --backend file",
     "was written by a newer version": 'umask 77; echo \'{"version": "9"}\' | age -r $OWN'
     " > .paissive/version.age; ps set A --generate --backend file",
