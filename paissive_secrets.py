@@ -14900,8 +14900,8 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         revisions.append(new)
         if ask_git(".", "cat-file", "-t", f"{old}^{{commit}}", default=""):
             revisions.append(f"^{old}")
-        else:  # a new branch sends what no remote has, another one what this remote doesn't have
-            where = f"refs/remotes/{remote}" if old.strip("0") else "refs/remotes"
+        else:  # what this remote has: another one may be private; nothing is known about a URL
+            where = f"refs/remotes/{remote}"
             revisions += set(ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
     return revisions
 

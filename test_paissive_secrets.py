@@ -28025,7 +28025,18 @@ def test_a_push_over_a_commit_that_is_not_here_audits_all_that_the_remote_did_no
     assert pushed(repository, "-f", "origin", "main") == ""
 
 
-def test_a_new_branch_sends_what_no_remote_has(repository):
+def test_a_push_to_a_second_remote_audits_what_only_the_first_one_has(repository, remote, tmp_path_factory):
+    leak(repository / "a.py")
+    commit(repository)
+    git(repository, "push", "-q", "--no-verify", "origin", "main")
+    public = tmp_path_factory.mktemp("public")
+    git(public, "init", "-q", "--bare")
+    git(repository, "remote", "add", "public", str(public))
+    for to in ("public", str(public)):
+        assert "a.py:1:6" in pushed(repository, to, "main"), to
+
+
+def test_a_new_branch_sends_what_this_remote_lacks(repository):
     plant(repository, "a.txt")
     commit(repository)
     first = git(repository, "rev-parse", "HEAD")
@@ -28033,9 +28044,11 @@ def test_a_new_branch_sends_what_no_remote_has(repository):
     head, zeros = commit(repository), "0" * 40
     for name, oid in (("main", first), ("other", head), ("copy", head)):
         git(repository, "update-ref", f"refs/remotes/origin/{name}", oid)
+        git(repository, "update-ref", f"refs/remotes/private/{name}-2", head)
     new = f"refs/heads/x {head} refs/heads/x {zeros}"
-    revisions = ps.pushed_revisions("fork", [f"(delete) {zeros} refs/heads/y {first}", new])
+    revisions = ps.pushed_revisions("origin", [f"(delete) {zeros} refs/heads/y {first}", new])
     assert (revisions[0], sorted(revisions[1:])) == (head, sorted([f"^{first}", f"^{head}"]))
+    assert ps.pushed_revisions("fork", [new]) == [head]
     blob = git(repository, "rev-parse", "HEAD:a.txt")
     git(repository, "update-ref", "refs/remotes/fork/main", first)
     for old, excluded in (
