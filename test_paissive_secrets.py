@@ -33393,7 +33393,10 @@ STORED = {
 }
 CHAPTERS = {  # and what the reader has in the environment
     **dict.fromkeys(["Get it", "Copies", "Find secrets", "Where a value comes from"], {}),
-    "A service": {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": str(FAST)},
+    **dict.fromkeys(
+        ["Adopt it in an existing application", "A service"],
+        {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": str(FAST)},
+    ),
     "A team": {
         **STORED,
         **{f"GIT_{who}_{what}": "ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
