@@ -3381,7 +3381,7 @@ class EnvironmentStore(Store):
                 found[variable] = values[name]
         return found
 
-    def compose(self, name: str, store: Store) -> str | None:
+    def compose(self, name: str, store: Store) -> Optional[str]:
         """Return what the dotenv file composes of moved secrets, or None.
 
         These are from `store`; raise Moved if it lacks one of them.
