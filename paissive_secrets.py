@@ -18581,8 +18581,9 @@ def cmd_member_remove(args: Namespace) -> int:
 
     $ member remove ada
 
-    Needs the master password, if there is one. Lists the secrets that the member
-    knew, and how to change each.
+    Needs the master password, if there is one. If the member knows it, change it
+    first, with `password`: the new identity is sealed to it. Lists the secrets
+    that the member knew, and how to change each.
     """
     store = _sealed_store(args)
     fingerprint = store.rekey(without=args.name)
@@ -18590,7 +18591,7 @@ def cmd_member_remove(args: Namespace) -> int:
     for name in args.manager.list_secrets(backend=store):
         print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
     _warn_of_new_identity(store, fingerprint)
-    _say(f"{show(args.name)} knew the values above; if the master password, too, change it next: password")
+    _say(f"{show(args.name)} knew the values above; if the master password, too: password, then rekey")
     return 0
 
 

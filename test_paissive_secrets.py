@@ -8319,7 +8319,7 @@ def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(file
     shown = f"""DB: rotate now\napp/db: set
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
 its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {pin_of(ps.FileStore())}
-'bob' knew the values above; if the master password, too, change it next: password\n"""
+'bob' knew the values above; if the master password, too: password, then rekey\n"""
     assert (status, said) == (0, shown)
     assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
     assert ps.SecretRotation(files).scheduled() == ["DB"]
