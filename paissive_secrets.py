@@ -15405,7 +15405,8 @@ class Audit:
     working tree, `history` what these revisions reach, or everything for
     []. `gitignore=False` also reads ignored files, `archives=True` what is
     in zip, tar and gzip files. `untrusted=True` ignores the project's
-    `.paissive-audit` and comments that allow a finding. `known` are values
+    `.paissive-audit` and comments that allow a finding, and reads ignored
+    files unless `gitignore=True`. `known` are values
     to search for as well. `jobs` limits the processes; 0 is one per core.
     `on_error(path, why)` is called for what can't be read,
     `on_progress(summary)` as files are read. Raises BadValue for a bad path
@@ -15423,7 +15424,7 @@ class Audit:
         baseline: Union[Baseline, StrPath, None] = None,
         staged: bool = False,
         history: Optional[_OneOrMore] = None,
-        gitignore: bool = True,
+        gitignore: Optional[bool] = None,
         archives: bool = False,
         untrusted: bool = False,
         known: Optional[KnownValues] = None,
@@ -15454,7 +15455,8 @@ class Audit:
         if staged:
             self._staged += staged_blobs(self._folder, committed_tree)
         self.settings = _AuditSettings() if untrusted else self._read_settings(committed_settings)
-        self._choose_files(_as_list(exclude), gitignore)
+        # A stranger's .git/info/exclude may name every file.
+        self._choose_files(_as_list(exclude), not untrusted if gitignore is None else gitignore)
         self._disabled = {*_as_list(disable), *self.settings.disabled}  # ids of rules
         if not self.settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -18156,7 +18158,7 @@ def _rotation(args: Namespace) -> SecretRotation:
     _flag("--no-gitignore", "also read what .gitignore names"),
     _flag("--archives", "also read what is in zip, tar and gzip files"),
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
-    _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE} and comments"),
+    _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE}, .gitignore, comments"),
     _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
     _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
     _flag("--list-rules", "list the rules"),
@@ -18242,7 +18244,7 @@ def _make_audit(args: Namespace) -> Audit:
         paths,
         **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
         **pick(args, "untrusted", "jobs"),
-        gitignore=not args.no_gitignore,
+        gitignore=False if args.no_gitignore else None,
         known=_known_values(args),
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
@@ -18310,7 +18312,7 @@ def cmd_check(args: Namespace) -> int:
     literal    code reads a .env file by itself, and takes its references for values
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
-    audit = Audit(args.paths or ".", untrusted=True, on_error=_warn_unreadable)
+    audit = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
     found = compare_names(audit, args.manager, _backend_name(args))
     kinds = pick(found, "missing", "optional", "literal", "moved")
     if args.json:

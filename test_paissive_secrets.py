@@ -28800,6 +28800,15 @@ def test_paths_are_one_or_several_as_text_or_as_paths(folder):
         assert leaks(paths, exclude="tests") == {"src/a.py"}
 
 
+def test_ignore_files_of_strangers_hide_nothing(repository, say):
+    leak(repository / "a.py")
+    (repository / ".git" / "info" / "exclude").write_text("*\n")
+    assert leaks() == set()
+    assert leaks(untrusted=True) == {"a.py"}
+    assert "a.py:1:" in say("audit", "--untrusted")[1]
+    assert leaks(untrusted=True, gitignore=True) == set()
+
+
 def test_a_file_that_brings_out_a_defect_is_unreadable_and_hides_no_other(folder, monkeypatch, say):
     scan = ps.scan
 
