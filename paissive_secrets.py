@@ -9660,8 +9660,10 @@ class _Forms:
         self, forms: dict[bytes, str], wrappable: dict[bytes, str], escapable: dict[bytes, str]
     ) -> None:
         self.values = {**wrappable, **escapable, **forms}  # by form
-        self._wrappable = wrappable.keys()  # which line breaks may interrupt
-        self._escapable = escapable.keys()
+        self._wrappable = (
+            wrappable  # not keys(), which can't be sent to a helper; which line breaks may interrupt
+        )
+        self._escapable = escapable
         self._by_bare: dict[bytes, list[bytes]] = {}  # forms
         for form in self.values:
             self._by_bare.setdefault(_bare(form), []).append(form)

@@ -17455,6 +17455,13 @@ def test_mask_the_lines_of_a_key_that_is_in_one_line():
     assert ps.redact("1: abcDefghij\n2: klm/opqrst", [key]) == "1: ***\n2: ***"
 
 
+def test_known_values_can_be_sent_to_a_helper_that_is_spawned():
+    store = ps.MemoryStore()
+    store.set("A", "rE4l current+with")
+    find = pickle.loads(pickle.dumps(ps.KnownValues(store).find))
+    assert [span.rule.what for span in find(b"x rE4l current+with")] == ["value of A, current"]
+
+
 # === Rotation ===
 # A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
 # outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
