@@ -4531,36 +4531,51 @@ def _last_in_log(log: bytes) -> str:
 
 def last_commit(path: str) -> str:
     """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
-    changes = _changes_of(*os.path.split(os.path.realpath(path)), "-1")
+    changes = _changes_of(*os.path.split(os.path.realpath(path)), "-1", "HEAD")
     return changes[0][1] if changes else ""
 
 
-def committed_contents(folder: str, name: str, since: str) -> Iterator[tuple[str, bytes]]:
-    """Yield ("1234567 by Ada", what it held) of each commit that changed a file, the newest first.
+def changes_since(folder: str, name: str, since: str) -> tuple[list[tuple[str, str]], bool]:
+    """Return the commits since another that changed a file, as `changes_until` does, and if git has that one.
 
-    They are those after the commit `since`, or all if git doesn't have that one. Raise Unsafe if there are
-    too many.
+    If it hasn't, as after a rebase, they are all there are.
     """
+    changes = _bounded_changes(folder, name, f"^{since}", "HEAD") if since else None
+    if changes is not None:
+        return changes, True
+    return changes_until(folder, name, "HEAD"), False
+
+
+def changes_until(folder: str, name: str, commit: str) -> list[tuple[str, str]]:
+    """Return (commit, "1234567 by Ada") of a commit and those below it that changed a file, newest first.
+
+    Raise Unsafe if there are too many.
+    """
+    return _bounded_changes(folder, name, commit) or []
+
+
+def _bounded_changes(folder: str, name: str, *revisions: str) -> list[tuple[str, str]] | None:
     # On all sides of a merge: it may have taken the one on which nothing was changed.
-    options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order"]
-    changes = _changes_of(folder, name, *options, f"^{since}") if since else None
-    if changes is None:
-        changes = _changes_of(folder, name, *options) or []
-    if len(changes) == _MAX_CHANGES:
+    options = (f"-{_MAX_CHANGES}", "--full-history", "--topo-order")
+    changes = _changes_of(folder, name, *options, *revisions)
+    if changes and len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
-    for commit, label in changes:
-        # A second object, which isn't there, since the end of what is printed may be cut off.
-        printed = _ask_git(folder, "cat-file", "--batch", text=f"{commit}:./{name}\n\n") or ""
-        header, _, rest = printed.encode(errors="surrogateescape").partition(b"\n")
-        size = re.search(rb" blob ([0-9]+)$", header)
-        if size:  # else it isn't in that commit
-            yield label, rest[: int(size[1])]
+    return changes
+
+
+def committed_content(folder: str, name: str, commit: str) -> bytes | None:
+    """Return what a file held in a commit, or None if it wasn't in it."""
+    # A second object, which isn't there, since the end of what is printed may be cut off.
+    printed = _ask_git(folder, "cat-file", "--batch", text=f"{commit}:./{name}\n\n") or ""
+    header, _, rest = printed.encode(errors="surrogateescape").partition(b"\n")
+    size = re.search(rb" blob ([0-9]+)$", header)
+    return rest[: int(size[1])] if size else None
 
 
 def _changes_of(folder: str, name: str, *options: str) -> list[tuple[str, str]] | None:
     """Return (commit, "1234567 by Ada") of the commits that changed a file; None if git can't say."""
-    options = ("--format=%h by %an", *options, "HEAD", "--", f":(literal){name}")
+    options = ("--format=%h by %an", *options, "--", f":(literal){name}")
     printed = _ask_git(folder, "rev-list", *options)
     if printed is None:
         return None
@@ -5168,20 +5183,30 @@ class FileStore(Store):
 
     def _newer_identity(self, access: _Access) -> str:
         """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or ""."""
-        newer = ""
-        for commit, sealed in committed_contents(self.folder, "version.age", access.known.commit):
+
+        @lru_cache(maxsize=1024)
+        def opens(commit: str) -> bool | None:
+            """Return whether this identity opens version.age of a commit; None if that tells nothing."""
+            sealed = committed_content(self.folder, "version.age", commit)
             try:
-                _open_file(self._version_file, access.keys.all(), sealed)
+                _open_file(self._version_file, access.keys.all(), sealed or b"")
             except WrongKey:
-                newer = newer or commit
-            except Corrupt:  # which tells nothing
-                continue
-            else:
-                if newer:
-                    return newer
+                return False
+            except Corrupt:
+                return None
+            return True
+
+        changes, is_since = changes_since(self.folder, "version.age", access.known.commit)
         # The store had this identity at the commit from which on git was asked; version.age never goes.
-        was_here = access.known.commit or not os.path.lexists(self._version_file)
-        return newer if was_here else ""
+        was_here = is_since or not os.path.lexists(self._version_file)
+        for commit, label in changes:
+            if opens(commit) is not False:
+                continue
+            # Which one it replaced: on a branch that was merged, it may have been a third one.
+            below = {opens(older) for older, _ in changes_until(self.folder, "version.age", commit)[1:]}
+            if True in below or (was_here and False not in below):
+                return label
+        return ""
 
     def _check_in_use(self, access: _Access) -> None:
         """Raise WrongKey, before a write, if most files, or half in an unknown store, are another's."""
@@ -5241,6 +5266,8 @@ class FileStore(Store):
 
     def known_to_leavers(self) -> list[str]:
         left = self._read_version(self._keys()).get("left", "")
+        if not left:
+            return []
         found = []
         for name in sorted(self.names()):
             with suppress(SecretsError):  # what doesn't open is named elsewhere

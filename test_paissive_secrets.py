@@ -9509,6 +9509,37 @@ def test_what_git_can_not_tell_is_read_as_before(attacked, monkeypatch):
         assert ps.FileStore().get("S1") == PLANTED
 
 
+def test_a_store_whose_recorded_commit_is_gone_is_not_taken_for_an_older_one(attacked):
+    committed(attacked.folder)
+    with attacked.owner.at(attacked.folder) as store:
+        store.rekey(without="bob")
+        commit(attacked.folder)
+        store.trust(pin_of(store))
+        state = Path(attacked.owner.state, "paissive/known_stores")
+        state.write_text(re.sub('"commit": *"[0-9a-f]+"', f'"commit": "{"1" * 40}"', state.read_text()))
+        assert ps.FileStore().get("S1") == "value of S1"
+
+
+def test_a_rekey_on_a_branch_that_was_merged_but_not_taken_is_no_older_store(attacked):
+    committed(attacked.folder)
+    with attacked.owner.at(attacked.folder) as store:
+        pin = pin_of(store)
+        git(attacked.folder, "checkout", "-qb", "side")
+        store.rekey()
+        commit(attacked.folder)
+        git(attacked.folder, "checkout", "-q", "main")
+        store.trust(pin)
+        pin = store.rekey(without="bob")
+        commit(attacked.folder)
+        store.trust(pin)
+        git(attacked.folder, "merge", "-q", "-s", "ours", "side", "-m", "Merge")
+        assert ps.FileStore().get("S1") == "value of S1"
+        with pytest.MonkeyPatch.context() as patched:
+            forget_stores(patched)
+            patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
+            assert ps.FileStore().get("S1") == "value of S1"
+
+
 def test_a_store_that_a_thousand_commits_changed_is_refused(attacked, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_CHANGES", 3)
     committed(attacked.folder)
@@ -9627,6 +9658,11 @@ def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files,
     for value in ("one", "two"):
         ps.SecretRotation(files).rotate("app/db", value)
     assert known() == []
+
+
+def test_nobody_knew_a_value_without_a_time_in_a_store_that_nobody_left(files):
+    sealing('{"name": "DB", "value": "x"}', ours)(DB)
+    assert files.known_to_leavers() == []
 
 
 def test_what_a_member_knew_is_known_whatever_stage_it_has(files, team, clock):
