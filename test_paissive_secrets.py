@@ -19235,10 +19235,9 @@ def test_a_variable_that_looks_like_a_reference_may_go_while_an_environment_is_m
 
 def test_a_program_loads_what_run_gives_to_a_command(shop):
     assert provided() == ALL_OF_SHOP
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    done = cli(
-        "run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=dict(os.environ)
-    )
+    done = cli("run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=environment)
     assert done.returncode == 0, err(done)
     assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
 
@@ -19278,7 +19277,7 @@ def test_run_within_run_says_what_to_do(shop, outer, inner):
 
 def test_run_says_nothing_of_another_run_where_no_secret_has_a_variable(shop, monkeypatch):
     monkeypatch.delenv("PAISSIVE_IDENTITY")
-    done = cli("run", "--backend", "file", "--", "true", env=dict(os.environ))
+    done = cli("run", "--backend", "file", "--", "true", env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 2 and "another" not in err(done)
 
 
