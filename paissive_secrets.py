@@ -12357,9 +12357,10 @@ def language_of(path: str) -> _Language:
 
 
 # === Judgement ===
-# Whether a span is a secret. Every span passes one gate, `judge_span`: a table of what no secret is or has
-# caps its confidence at low. A value under a telltale name gets its confidence from a score: features of the
-# value and of its place have weights, made by .training/train.py, that add up to log odds in hundredths.
+# Whether a span is a secret. Every span passes one gate, `judge_span`, and nobody changes its verdict later:
+# a table of what no secret is or has caps its confidence at low. A value under a telltale name gets its
+# confidence from a score: features of the value and of its place have weights, made by .training/train.py,
+# that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
 _MIN_KEY_IN_SOURCE = 60  # most other things that programs call a key have less
@@ -12981,18 +12982,21 @@ def about_path(path: str) -> _FileKind:
     return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)), is_description)
 
 
-def judge_candidate(candidate: Candidate, path: str = "") -> Span:
-    """Return a span with the verdict on a value under a telltale name, in the file at `path`."""
+def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
+    """Return a span with the verdict on a value under a telltale name, in the file at `path`.
+
+    It is low at most if the detector has a reason against it.
+    """
     # Cached without its place: versions of a file repeat most lines.
-    span = _judge_placeless(candidate._replace(start=0, end=0), about_path(path))
+    span = _judge_placeless(candidate._replace(start=0, end=0), reason, about_path(path))
     return span._replace(start=candidate.start, end=candidate.end, candidate=candidate)
 
 
 @lru_cache(1 << 12)
-def _judge_placeless(candidate: Candidate, path: _FileKind) -> Span:
+def _judge_placeless(candidate: Candidate, reason: str, path: _FileKind) -> Span:
     """Judge a candidate whose place is (0, 0), so that equal ones share a verdict."""
     rule = pattern_rules()[_rule_of(candidate)]
-    return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, path=path)
+    return judge_span(rule, (0, 0), candidate.value.encode("latin-1"), candidate, reason, path=path)
 
 
 def _rule_of(c: Candidate) -> str:
@@ -13014,23 +13018,38 @@ def judge_span(
     value: bytes,
     candidate: Candidate | None = None,
     reason: str = "",
+    at_most: str = "low",
     path: _FileKind = _NO_FILE,
 ) -> Span:
-    """Return a span with its rule's or score's confidence, low if there is a reason against it."""
+    """Return a span with its rule's or score's confidence, low if there is a reason against it.
+
+    A detector may have a reason of its own, which leaves the confidence `at_most`.
+    """
     span = Span(*place, rule, rule.confidence, candidate, reason)
     if candidate and is_scored(span):
         confidence, doubt = _earned_confidence(candidate)
         span = span._replace(confidence=confidence, reason=reason or doubt)
     if not span.confidence:
         return span
+    if not reason or at_most != "low":
+        against = _reason_against_span(rule, value, candidate, path)
+        if against:
+            reason, at_most = against, "low"
+    if not reason:
+        return span
+    confidence = at_most if span.confidence != "low" else "low"
+    return span._replace(confidence=confidence, reason=reason)
+
+
+def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
+    """Return why a value that a rule has found can't be a secret; "" if it can."""
     # All values of a rule share its prefix.
     public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
-    if not reason:
-        reason = _reason_against_token(body) if rule.prefix else reason_against(body, candidate, path)
-    if not reason and not candidate and not rule.prefix:
-        reason = _reason_against_match(rule, body)
-    return span._replace(confidence="low", reason=reason) if reason else span
+    if rule.prefix:
+        return _reason_against_token(body)
+    reason = reason_against(body, candidate, path)
+    return reason or ("" if candidate else _reason_against_match(rule, body))
 
 
 def _earned_confidence(c: Candidate) -> tuple[str, str]:
@@ -13530,13 +13549,12 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
     """Return the verdict on a candidate, low if what stands around it says that it is uncertain."""
-    span = judge_candidate(c, path)
-    if span.confidence and c.value.isalpha() and _is_apart(text, c):
-        return span._replace(confidence="low", reason="it is a word below or beside a label")
-    if not _HEX_KEY.match(c.value) or not _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
-        return span
-    confidence = "low" if span.confidence else ""
-    return span._replace(confidence=confidence, reason="it is beside what it encrypts, in a test vector")
+    reason = ""
+    if c.value.isalpha() and _is_apart(text, c):
+        reason = "it is a word below or beside a label"
+    elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
+        reason = "it is beside what it encrypts, in a test vector"
+    return judge_candidate(c, path, reason)
 
 
 def _is_apart(text: bytes, c: Candidate) -> bool:
@@ -13691,15 +13709,15 @@ def _is_in_base64(text: bytes, span: Span) -> bool:
 
 
 def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
-    """Return the token here, judged; one that nobody issued, or that has expired, is of medium confidence."""
+    """Return the token here, judged; one that nobody issued, or that has expired, is medium at most."""
     rule, found = prefixes().match_at(text, start, size) or (None, None)
     if not rule or not found:
         return None
     # An API key of Twilio has a secret beside it, and an id.
-    is_id = rule.id == "twilio-key" and _NAMED_SID.search(text, max(0, start - 30), start)
-    span = judge_span(rule, found.span(), found[0], reason="it is an identifier" if is_id else "")
-    doubt = doubt_about(rule.id, found[0]) if span.confidence in ("medium", "high") else ""
-    return span._replace(confidence="medium", reason=doubt) if doubt else span
+    if rule.id == "twilio-key" and _NAMED_SID.search(text, max(0, start - 30), start):
+        return judge_span(rule, found.span(), found[0], reason="it is an identifier")
+    doubt = doubt_about(rule.id, found[0])
+    return judge_span(rule, found.span(), found[0], reason=doubt, at_most="medium")
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
@@ -13743,6 +13761,10 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
+_KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a private key in it
+    rb"(?s)(?:0|\xfe\xed|\xce\xce).*?"
+    rb"(\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01)"
+)
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
 _HASH_IN_ROW = lazily(rb"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})")
 _MIN_COLUMN = 16  # bytes of a key or a token in a row of SQL
@@ -13816,6 +13838,14 @@ def _private_key(text: bytes, at: int) -> Detected:
     return [judge_span(rule, (head.start(), end), body)], at
 
 
+def find_key_store(first: bytes, path: str) -> Span | None:
+    """Return a store of private keys that a binary file begins with; not Android's, which everybody has."""
+    found = _KEY_STORE.match(first)
+    if not found or path.endswith("debug.keystore"):
+        return None
+    return judge_span(pattern_rules()["encrypted-key"], found.span(1), found[1])
+
+
 def _inserted_rows(text: bytes, at: int) -> Detected:
     """Return values under secret columns, of the rows after an SQL VALUES that ends here."""
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
@@ -13860,12 +13890,11 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
     # Shorter ones are ids, of a token for instance.
     if not kind or not string or len(string) < (1 if kind == "pass" else _MIN_COLUMN):
         return None
+    if kind == "pass" and _HASH_IN_ROW.fullmatch(string):
+        return judge_span(pattern_rules()["password-hash"], value.span(1), string)
     after = latin1(rest_of_line(text, value.end(1)))
     named = (kind, latin1(column), "=", "'", latin1(string), "source")
-    span = judge_candidate(Candidate(*value.span(1), *named, after=after))
-    if kind == "pass" and _HASH_IN_ROW.fullmatch(string):
-        return span._replace(confidence="low", reason="it is a hash")
-    return span
+    return judge_candidate(Candidate(*value.span(1), *named, after=after))
 
 
 def _web_key(text: bytes, at: int) -> Detected:
@@ -14292,10 +14321,6 @@ _ASSIGNED_NAME = lazily(
     |[(\[]\ ?["']([A-Za-z_][\w.-]*)["'](?:\]\ ?=|,)\ ?(?:default=)?["'`]\Z  # env("NAME", "value")
     """
 )
-_KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a private key in it
-    rb"(?s)(?:0|\xfe\xed|\xce\xce).*?"
-    rb"(?:\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01)"
-)
 _WIDE_ENCODINGS = {  # by byte order mark, the longer ones first
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -14363,10 +14388,9 @@ def scan(
         kind = "archive" if is_archive(first) else "binary"
         if skipped is not None:
             skipped[kind] += 1
-        rule = pattern_rules()["encrypted-key"]
-        is_sample = path.endswith("debug.keystore")  # Android's: everybody has it
-        if rule.confidence in levels and not is_sample and _KEY_STORE.match(first):
-            yield Match(rule, rule.confidence, 1, 1, 1, "…", hash(first), _mark("", b"", first), "")
+        store = find_key_store(first, path)
+        if store and store.confidence in levels:
+            yield Match(store.rule, store.confidence, 1, 1, 1, "…", hash(first), _mark("", b"", first), "")
         if not known:
             return
     chunks = chain([first.removeprefix(b"\xef\xbb\xbf")], chunks)

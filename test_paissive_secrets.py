@@ -25427,6 +25427,17 @@ def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
     assert found(f'{{"kty":"RSA","n":"{long}","e":"AQAB"}}') == []
 
 
+@pytest.mark.parametrize("size", [32, 40, 64, 128])
+def test_a_digest_in_a_column_of_passwords_is_a_password_hash(size):
+    row = f"INSERT INTO u (id, password) VALUES (1, '{ps.make_samples(f'{{h{size}}}')}');"
+    assert [(m.rule.id, m.confidence) for m in scanned(row, "a.sql")] == [("password-hash", "low")]
+
+
+def test_no_detector_changes_a_verdict():
+    detectors = dict(zip(SECTIONS[::2], SECTIONS[1::2]))["Detectors"]
+    assert "judge_span(" in detectors and "confidence=" not in detectors
+
+
 def test_the_values_of_a_list_are_found_up_to_fifty():
     values = [
         ps.make_samples("{A24}")[n % 24 :] + f"{n:02}" + ps.make_samples("{A24}")[: n % 24] for n in range(52)
