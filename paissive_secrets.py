@@ -3672,41 +3672,46 @@ def credential_path(name: str) -> str:
 
 
 # === Store credentials ===
-# What opens a store is the variable X, the text of the file X_FILE, what the command X_COMMAND prints, the
-# credential X of systemd or, in the end, what a user types. No command that we start gets any of it.
+# What opens a store: the variable X, else the file that X_FILE names, else what the command X_COMMAND prints,
+# else systemd's credential X, else what a user types. No command that we start gets any of it.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
-_COMMAND_OUTPUTS: dict[str, str] = {}  # by command: what it printed last
-_running = allocate_lock()  # one thread runs such a command, the others wait for what it prints
+MAX_ERRORS = 1 << 16  # bytes held of what a command writes to stderr: the end of it
+_ERRORS_SECONDS = 0.5  # for the last of them to arrive if the command leaves a process behind
 
+# What each command printed, until `forget_store_credential` says that it opens nothing.
+_command_outputs: dict[str, str] = {}
+# By command: one thread runs it, others wait for what it prints.
+_command_locks: dict[str, Any] = {}
 
-def _renew_lock() -> None:
-    """Leave no child waiting for a thread that only its parent has."""
-    global _running
-    _running = allocate_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+if hasattr(os, "register_at_fork"):  # a child has none of the threads that would release a lock
+    os.register_at_fork(after_in_child=_command_locks.clear)
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
-    """Return what opens a store, from the first of its sources that is set, or "".
+    """Return what opens a store, from the first of its sources that is set; "" if none is.
 
-    The command runs again each time for what is valid only briefly, once in a process for the rest.
+    These are the variable, its file, its command and systemd's credential. The command runs once in a
+    process, but each time for what `is_brief`: valid only for a short time. Raise BadValue for what can't be
+    run, Locked if the command fails, Denied or Unavailable if the file can't be read.
     """
     text = os.environ.get(variable, "")
     if text:
         return text
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
-        with _running:
-            if is_brief or command not in _COMMAND_OUTPUTS:
-                _COMMAND_OUTPUTS[command] = run_credential_command(variable + "_COMMAND", command)
-            return _COMMAND_OUTPUTS[command]
+        with _command_locks.setdefault(command, allocate_lock()):
+            if is_brief or command not in _command_outputs:
+                _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
+            return _command_outputs[command]
     path = credential_path(variable)
     with disk_errors(f"read {variable} from {path}"):
         return read_credential(path) if path else ""
+
+
+def forget_store_credential(variable: str) -> None:
+    """Run the variable's command again next time: what it printed, as after a mistyped PIN, opens nothing."""
+    _command_outputs.pop(os.environ.get(variable + "_COMMAND", ""), None)
 
 
 def run_credential_command(what: str, command: str, environment: dict[str, str] | None = None) -> str:
@@ -3731,6 +3736,11 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
     raise Locked(f"{what} {problem}", hint="run it by hand to see why")
 
 
+def credential_sources(variable: str) -> str:
+    """Return how to set what opens a store, with names that can be copied."""
+    return f"set {variable}, {variable}_FILE or {variable}_COMMAND"
+
+
 def can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
@@ -3738,8 +3748,7 @@ def can_ask() -> bool:
 def ask(prompt: str, *, twice: bool = False) -> str:
     """Return what is typed; raise BadValue for nothing, Locked without a terminal, as for a password."""
     if not can_ask():
-        variable = "PAISSIVE_MASTER_PASSWORD"
-        hint = f"set {variable}, {variable}_FILE or {variable}_COMMAND"
+        hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
         has_identity = read_store_credential("PAISSIVE_IDENTITY") != ""
         hint += "; if nobody knows it, choose another: password" if has_identity else ", or PAISSIVE_IDENTITY"
         raise Locked("the master password is needed", hint=hint)
@@ -3764,16 +3773,15 @@ def run_command(
     lock: FileLock | None = None,
     session: bool = True,
     folder: str | None = None,
-    stderr: int | None = None,
     environment: dict[str, str] | None = None,
     capture: bool = False,
-    explain: Callable[[bytes], str] = lambda printed: "",
+    explain: Callable[[bytes, bytes], str] | None = None,
 ) -> str:
     """Run a command with `text` on stdin and return "", or with `capture` or without text what it prints.
 
-    It runs in `folder`, by default ours, and its errors go to the file descriptor `stderr`, by default
-    nowhere. No variable holds the text. Raise Unavailable if the command fails or takes too long, with what
-    `explain` then makes of what it has printed.
+    It runs in `folder`, by default ours. No variable holds the text. Raise Unavailable if the command fails,
+    takes longer than `timeout` seconds or prints more than a file may hold; the message ends with what
+    `explain` makes of its output and the end of its stderr.
     """
     import signal
     import subprocess
@@ -3787,7 +3795,7 @@ def run_command(
             argv,
             stdin=pipe,
             stdout=pipe if text is None or capture else none,  # whatever else it prints may hold the value
-            stderr=none if stderr is None else stderr,
+            stderr=pipe if explain else none,
             cwd=folder,
             env=environment or child_environment(text),
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
@@ -3795,30 +3803,81 @@ def run_command(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
-    printed = None
+    output, errors = _Output(child.stdout), _Output(child.stderr, is_tail=True)
+    child.stdout = child.stderr = None  # `communicate` would hold any amount of them
+    ended = _wait(child, output, (text or "").encode(), timeout, lock, session)
+    problem = _problem_with(child, output) if ended else f"it took longer than {timeout:g} s"
+    if problem:
+        errors.wait(_ERRORS_SECONDS)
+        cause = explain(bytes(output.data), bytes(errors.data)) if explain else ""
+        raise Unavailable(f"{problem}: {cause}" if cause else problem)
+    return without_newline(output.data.decode(errors="surrogateescape"))
+
+
+def _wait(
+    child: subprocess.Popen[bytes],
+    output: _Output,
+    text: bytes,
+    timeout: float,
+    lock: FileLock | None,
+    session: bool,
+) -> bool:
+    """Write the text and wait for a command and its output; return whether both ended, or kill it."""
+    import subprocess
+
+    ended = False
+    deadline = time.monotonic() + timeout
     try:
         if lock:
             lock.record_holder(child.pid)
-        printed = child.communicate((text or "").encode(), timeout)[0] or b""
-    except subprocess.TimeoutExpired:
-        pass  # it runs, or what it left running in the background has the pipe open
+        with suppress(subprocess.TimeoutExpired):
+            child.communicate(text, timeout)
+            # What it left running in the background may have the pipe open.
+            ended = output.wait(deadline - time.monotonic())
     finally:
-        if printed is None:
+        if not ended:
             _kill(child, session)
     if lock:
         lock.record_holder(os.getpid())
-    problem = f"it took longer than {timeout:g} s" if printed is None else _problem_with(child, printed)
-    if problem or printed is None:
-        raise Unavailable(": ".join(filter(None, (problem, explain(printed or b"")))))
-    return without_newline(printed.decode(errors="surrogateescape"))
+    return ended
 
 
-def _problem_with(child: subprocess.Popen[bytes], printed: bytes) -> str:
+class _Output:
+    """What a command writes to a pipe, read by a thread: up to a limit or, of a `tail`, its last bytes."""
+
+    def __init__(self, pipe: IO[bytes] | None, *, is_tail: bool = False) -> None:
+        import threading
+
+        self.data = bytearray()  # only the thread changes it
+        self._is_tail = is_tail
+        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        if pipe:
+            self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end of the data; return whether it has come."""
+        if self._thread.ident:  # it was started
+            self._thread.join(max(0.0, seconds))
+        return not self._thread.is_alive()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while piece := os.read(pipe.fileno(), 1 << 16):
+                self.data += piece
+                if self._is_tail:
+                    del self.data[:-MAX_ERRORS]
+                elif len(self.data) > MAX_FILE_BYTES:
+                    return  # with the pipe closed, the command can't write more
+
+
+def _problem_with(child: subprocess.Popen[bytes], output: _Output) -> str:
     """Return why a command that has ended counts as failed, or ""."""
+    if len(output.data) > MAX_FILE_BYTES:  # which may have ended it
+        return "it printed too much"
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
         return f"it ended with {how} {abs(child.returncode)}"
-    return "it printed too much" if len(printed) > MAX_FILE_BYTES else ""
+    return ""
 
 
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
@@ -5044,6 +5103,7 @@ class FileStore(Store):
         if own_access:
             found.append(own_access)
         if not found:
+            forget_store_credential("PAISSIVE_IDENTITY")
             problem = f"this identity opens no member's file in {self._members}"
             hint = "somebody who can open the store adds you: member add NAME age1…"
             raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
@@ -5081,6 +5141,7 @@ class FileStore(Store):
             keys = _Keys.parse(text, path)
         except WrongKey:
             self._opened.password = ""  # what was typed may have been right once
+            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
             hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except BadValue as error:
@@ -10211,8 +10272,8 @@ def _charsets(text: bytes) -> Iterator[bytes]:
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _SHOWN_LINES = 3  # of what a failing command writes to stderr
-_SHOWN_BYTES = 2000  # of which these lines are the end
-_ERRORS_SECONDS = 0.5  # for its last lines to arrive if it leaves a process behind, which holds the pipe
+_SHOWN_CHARACTERS = 2000  # of which these lines are the end
+_LONGEST_CUT = 1000  # characters of a value that may be cut off: of its encodings, nothing comes that far
 
 _Interval = Union[str, float]
 _Step = Union[Callable[[str], object], str, Sequence[str], None]
@@ -10655,17 +10716,15 @@ class _Rotation:
     def _run_command(self, argv: list[str], value: str | None, *, capture: bool) -> str:
         """Run a step that is a command, in the store's folder; errors end with what it wrote to stderr."""
         timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
-        with _LastErrors([*self._known, *self._store.credentials()]) as errors:
-            return run_command(
-                argv,
-                value,
-                timeout,
-                lock=self._lock,
-                folder=self._policies.command_folder(),
-                stderr=errors.fd,
-                capture=capture,
-                explain=errors.text,
-            )
+        return run_command(
+            argv,
+            value,
+            timeout,
+            lock=self._lock,
+            folder=self._policies.command_folder(),
+            capture=capture,
+            explain=partial(_last_lines, [*self._known, *self._store.credentials()]),
+        )
 
     def _call(self, kind: str, value: str | None) -> Any:
         """Call a step that is a function; raise RotationFailed, without its text, for any exception."""
@@ -10693,52 +10752,20 @@ class _Rotation:
         return f"then {self._hint}"
 
 
-class _LastErrors:
-    """The last lines of what a command writes to stderr, without any of `values`.
+def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
+    """Return the last lines of what a command wrote to stderr, with neither a value nor a word it printed.
 
-    They come through a pipe of our own, since a process that the command leaves behind may never close it.
+    That is "" where one of them can't be masked.
     """
-
-    def __init__(self, values: Iterable[str]) -> None:
-        values = set(values)
-        self._masker = Masker(Encodings(values))
-        self._can_mask = all(maskable(value) or not value.strip() for value in values)
-        self._tail = b""  # masked; only the thread that reads the pipe changes it
-
-    def __enter__(self) -> _LastErrors:
-        import threading
-
-        pipe, self.fd = os.pipe()
-        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
-        self._reader.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._close()
-
-    def text(self, printed: bytes) -> str:
-        """Return the last lines, without what the command has printed either, which may be a value."""
-        self._close()
-        if not self._can_mask:
-            return ""
-        words = {word.decode(errors="surrogateescape") for word in (printed, *printed.split())}
-        if not all(map(maskable, filter(str.strip, words))):
-            return ""
-        text = Encodings(words).mask(self._tail).decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return printable(" / ".join(lines[-_SHOWN_LINES:]))
-
-    def _close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            self._reader.join(_ERRORS_SECONDS)
-
-    def _read(self, pipe: int) -> None:
-        with open(pipe, "rb", buffering=0) as file:
-            while data := file.read(1 << 16):
-                self._tail = (self._tail + self._masker.feed(data))[-_SHOWN_BYTES:]
-        self._tail += self._masker.feed(b"", is_end=True)
+    words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
+    hidden = {text for text in (*values, *words) if text.strip()}
+    # Of a value whose beginning was cut off with that of the errors, the rest would show.
+    longest = 0 if len(errors) < MAX_ERRORS else max(map(len, hidden), default=0)
+    if longest > _LONGEST_CUT or not all(map(maskable, hidden)):
+        return ""
+    text = Encodings(hidden).mask(errors).decode(errors="replace")
+    lines = [line.strip() for line in text[-_SHOWN_CHARACTERS:].splitlines() if line.strip()]
+    return printable(" / ".join(lines[-_SHOWN_LINES:]))
 
 
 def _check_replaceable_by(generator: Any, name: str, current: str) -> None:

@@ -6306,7 +6306,7 @@ WRITTEN = "c4n" + "ary-entry"  # a value that must show nowhere
 def by_command(files, monkeypatch, tmp_path):
     """Let a shell command line print the master password; it appends a line to the file `runs`."""
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    ps._COMMAND_OUTPUTS.clear()
+    ps._command_outputs.clear()
 
     def use(line, variable="PAISSIVE_MASTER_PASSWORD"):
         argv = ["sh", "-c", f"echo {variable} >> {tmp_path}/runs; {line}"]
@@ -6379,6 +6379,37 @@ def test_a_command_may_not_print_more_than_a_file_may_hold(monkeypatch):
     assert ps.read_store_credential("X") == "7".zfill(1000)
 
 
+@pytest.mark.skipif(not shutil.which("yes"), reason="needs yes")
+def test_a_command_that_prints_without_end_is_stopped_at_the_limit(monkeypatch):
+    monkeypatch.setenv("X_COMMAND", "yes")
+    said = "Locked: X_COMMAND failed: it printed too much; run it by hand to see why"
+    assert refusal(ps.read_store_credential, "X") == said
+
+
+def test_a_command_runs_again_after_what_it_printed_has_opened_nothing(by_command, monkeypatch, tmp_path):
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    runs = by_command(f'[ "$(wc -l < "$RUNS")" -gt 1 ] && echo "{PASSWORD}" || echo mistyped')
+    assert refusal(ps.FileStore().get, "DB").startswith("WrongKey: the master password does not open")
+    assert ps.FileStore().get("DB") == "db-value"
+    assert ps.FileStore().get("DB") == "db-value"
+    assert len(runs.read_text().split()) == 2
+
+
+def test_an_identity_command_runs_again_after_what_it_printed_has_opened_nothing(by_command):
+    runs = by_command(f"echo {ps.Identity.generate().reveal()}", "PAISSIVE_IDENTITY")
+    for _ in range(2):
+        assert refusal(ps.FileStore().get, "DB").startswith("WrongKey: this identity opens no member's file")
+    assert len(runs.read_text().split()) == 2
+
+
+def test_two_commands_do_not_wait_for_each_other(monkeypatch, tmp_path):
+    make_fifo(tmp_path / "fifo")
+    monkeypatch.setenv("X_COMMAND", f"sh -c 'echo x > {tmp_path}/fifo; echo x'")
+    monkeypatch.setenv("Y_COMMAND", f"cat {tmp_path}/fifo")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ps.read_store_credential, "XY")) == ["x", "x"]
+
+
 def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
     given = []
     monkeypatch.setattr(ps, "run_command", lambda *args, **more: given.append((args[2], more)) or "v")
@@ -6434,7 +6465,7 @@ def test_what_a_command_leaves_running_in_a_session_of_its_own_has_no_more_time_
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_does_not_wait_for_a_command_that_a_thread_of_its_parent_waits_for(monkeypatch):
     monkeypatch.setenv("X_COMMAND", "echo value")
-    with ps._running:
+    with ps._command_locks.setdefault("echo value", threading.Lock()):
         child = os.fork()
         if not child:
             signal.alarm(5)
