@@ -7187,8 +7187,8 @@ class Session:
                 value = _read_login_file(login.file)
         if not value and name not in login.optional:
             variable = login_variable(name)
-            sources = f", {variable}_FILE or {variable}_COMMAND" if is_secret else ""
-            raise Locked(f"no {name} to log in with", hint=f"set {variable}{sources}")
+            hint = credential_sources(variable) if is_secret else f"set {variable}"
+            raise Locked(f"no {name} to log in with", hint=hint)
         if is_secret:
             self.login_secrets.add(value)
         return value
