@@ -15007,10 +15007,10 @@ def set_merge_driver(path: str) -> bool:
 # regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
-VENDORED_FOLDERS = {  # third-party or generated
-    *("node_modules", "bower_components", ".venv", "venv", ".eggs", "__pycache__", ".cache", ".mypy_cache"),
-    *(".pytest_cache", ".ruff_cache", ".tox", ".nox", ".gradle", ".next"),
-}
+_VENDORED_FOLDER = lazily(  # third-party or generated
+    r"(?:\A|/)(?:node_modules|bower_components|\.venv|venv|\.eggs|__pycache__|\.tox|\.nox|\.gradle|\.next"
+    r"|\.cache|\.mypy_cache|\.pytest_cache|\.ruff_cache)/"
+)
 
 ListedFile = tuple[str, str]  # path to open, path to show
 # Errors on opening a listed file that has since vanished, or become a link or a FIFO.
@@ -15024,12 +15024,22 @@ class FileFilter(NamedTuple):
     gitignore: bool  # whether to leave out what git ignores
     on_error: Callable[[str, str], None]
     skipped: Counter[str]  # what is left out, by kind
+    vendored: set[str]  # folders that are left out since others wrote what is in them, as shown
 
     def takes(self, shown: str) -> bool:
+        """Return whether to read a file, or to look into a folder; count it if not."""
         if not self.excludes(shown):
             return True
         self.skipped["excluded"] += 1
         return False
+
+    def is_vendored(self, path: str, above: str = "") -> bool:
+        """Return whether a path leads through a vendored folder, and count that; `above` is before both."""
+        found = _VENDORED_FOLDER.search(path)
+        if found:
+            self.vendored.add(above + path[: found.end()])
+            self.skipped["vendored"] = len(self.vendored)
+        return bool(found)
 
 
 def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFile]:
@@ -15067,15 +15077,13 @@ def _is_ignored(path: str) -> bool:
     return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
 
 
-def is_unignored(path: str) -> bool:
-    """Return whether a file is in a repository of git's that doesn't ignore it."""
-    parent = os.path.dirname(os.path.realpath(path))
-    return bool(ask_git(parent, "rev-parse", "--git-dir", default="")) and not _is_ignored(path)
-
-
 def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
     """Yield what git lists below a folder: tracked files, and others that aren't ignored."""
-    report = partial(accept.on_error, shown.rstrip("/"))
+
+    def report(line: str) -> None:
+        if "could not open directory" in line:  # git lists the rest; other warnings don't mean a file
+            accept.on_error(shown.rstrip("/"), line)
+
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times.
         yield from (name.rstrip("/") for name, _ in groupby(split_records(out)))
@@ -15090,10 +15098,8 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
         linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
         if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
             continue
-        if not VENDORED_FOLDERS.isdisjoint(folders):
-            accept.skipped["vendored"] += len(list(group))
-            continue
-        yield from (name for name in group if accept.takes(shown + name))
+        if not accept.is_vendored(above + "/", shown):
+            yield from (name for name in group if accept.takes(shown + name))
 
 
 def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
@@ -15115,11 +15121,11 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = f"{folder}{name}/" if is_folder else folder + name
-            if is_folder and name in VENDORED_FOLDERS:
-                accept.skipped["vendored"] += 1
-            elif (is_folder and name in _HISTORY_FOLDERS) or not accept.takes(shown + path):
+            if is_folder and (name in _HISTORY_FOLDERS or accept.is_vendored(path, shown)):
                 continue
-            elif is_folder:
+            if not accept.takes(shown + path):
+                continue
+            if is_folder:
                 below.append(path)
             else:
                 yield path
@@ -15127,10 +15133,21 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 
 
 class IgnorePatterns:
-    """Lines of a .gitignore, or of --exclude, matched as git does (gitignore(5))."""
+    """Patterns as in a .gitignore, matched as git does (gitignore(5)).
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self._rules = [rule for rule in map(_parse_pattern, lines) if rule]
+    Raise BadValue for a pattern that git can't read, and would never match.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self._rules: list[tuple[bool, bool, re.Pattern[bytes]]] = []  # as `_parse_pattern` returns them
+        for pattern in patterns:
+            self.add(pattern)
+
+    def add(self, pattern: str) -> None:
+        """Add a line, which comes before those that are there; an empty one or a comment does nothing."""
+        rule = _parse_pattern(os.fsencode(pattern))
+        if rule:
+            self._rules.insert(0, rule)
 
     def match(self, path: str) -> bool:
         """Return whether a path, or a folder that it is in, is left out. A folder's path ends with "/"."""
@@ -15142,18 +15159,38 @@ class IgnorePatterns:
 
     def _leaves_out(self, path: bytes) -> bool:
         name = path[path.rfind(b"/", 0, -1) + 1 :]
-        for is_negated, has_folders, expression in reversed(self._rules):
+        for is_negated, has_folders, expression in self._rules:
             if expression.match(path if has_folders else name):
                 return not is_negated
         return False
 
 
 _ATOM = lazily(
-    rb"""(?sx)(?P<folders>(?<![^/])(?:\*\*+\\?/)+) | (?P<inside>(?<![^/])\*\*+\Z) | (?P<stars>\*+)
-    | (?P<any>\?) | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
-    | \\(?P<escaped>.) | (?P<wrong>[\\\[]) | ."""
+    rb"""(?sx)
+    (?P<folders>(?<![^/])(?:\*\*+\\?/)+)  # **/
+    | (?P<inside>(?<![^/])\*\*+\Z)        # /** at the end
+    | (?P<stars>\*+)
+    | (?P<any>\?)
+    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|\[:[a-z]+:\]|(?!\[:)[^\]\\])*)\]
+    | \\(?P<escaped>.)
+    | (?P<wrong>[\\\[])                   # a set without an end, or an escape at the end
+    | ."""
 )
-_SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
+_SET_ITEM = lazily(rb"(?s)\[:(?P<name>[a-z]+):\]|\\?(?P<low>.)(?:-\\?(?P<high>.))?")
+_CHARACTER_CLASSES = {  # those of POSIX, in ASCII as git has them
+    b"alnum": rb"0-9A-Za-z",
+    b"alpha": rb"A-Za-z",
+    b"blank": rb" \t",
+    b"cntrl": rb"\0-\x1f\x7f",
+    b"digit": rb"0-9",
+    b"graph": rb"!-~",
+    b"lower": rb"a-z",
+    b"print": rb" -~",
+    b"punct": rb"!-/:-@\[-`{-~",
+    b"space": rb" \t\n\r",
+    b"upper": rb"A-Z",
+    b"xdigit": rb"0-9A-Fa-f",
+}
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
@@ -15161,17 +15198,18 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     # A "/" at the end means folders only, one elsewhere that the pattern is for a whole path (gitignore(5)).
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     is_negated = line.startswith(b"!")
-    line = line.removeprefix(b"!")
-    if not line or (line.startswith(b"#") and not is_negated):
+    rest = line.removeprefix(b"!")
+    if not rest or (rest.startswith(b"#") and not is_negated):
         return None
-    end = rb"/\Z" if line.endswith(b"/") else rb"(?<!/)/?\Z"
-    line = line.removesuffix(b"/")
-    has_folders = b"/" in line
-    line = line.removeprefix(b"/")
-    atoms = list(_ATOM.finditer(line))
-    if any(atom["wrong"] or atom["set"] == b"" for atom in atoms):  # git ignores it
-        return None
-    return is_negated, has_folders, re.compile(rb"(?s)" + _translate(atoms, end))
+    end = rb"/\Z" if rest.endswith(b"/") else rb"(?<!/)/?\Z"
+    rest = rest.removesuffix(b"/")
+    has_folders = b"/" in rest
+    try:
+        expression = b"(?s)" + _translate(_ATOM.finditer(rest.removeprefix(b"/")), end)
+    except LookupError:
+        problem = f"git can't read the pattern {show(os.fsdecode(line))}"
+        raise BadValue(problem, hint=r"write \[ or \\ for the character itself") from None
+    return is_negated, has_folders, re.compile(expression)
 
 
 def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
@@ -15182,6 +15220,8 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
     for number, atom in enumerate(atoms):
         start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
         literal = atom["escaped"] or atom[0]
+        if atom["wrong"] or atom["set"] == b"":
+            raise LookupError
         if atom["folders"]:
             expression += end_of_folders + start_group + rb"(?:.*?/)??"
             end_of_folders = end_group
@@ -15193,17 +15233,21 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
         elif atom["any"]:
             expression += rb"[^/]"
         elif atom["set"]:
-            items = (
-                re.escape(low) + b"-" + re.escape(max(low, high))
-                for low, high in _SET_ITEM.findall(atom["set"])
-            )
-            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
+            items = b"".join(map(_translate_item, _SET_ITEM.finditer(atom["set"])))
+            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + items + b"]"
         elif literal == b"/":
             expression += b"/" + end_of_star
             end_of_star = b""
         else:
             expression += re.escape(literal)
     return expression + end + end_of_star + end_of_folders
+
+
+def _translate_item(item: re.Match[bytes]) -> bytes:
+    """Return what an item of a set is in an expression: a class, a range or a character."""
+    if item["name"]:
+        return _CHARACTER_CLASSES[item["name"]]
+    return re.escape(item["low"]) + b"-" + re.escape(max(item["low"], item["high"] or b""))
 
 
 # --- archives ---
@@ -15306,14 +15350,12 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
     """Yield the files of a zip, which is held in memory since its list is at its end."""
     import zipfile
 
-    packed = io.BytesIO()
+    packed = _ZipFile()
     try:
         for chunk in chunks:
             budget.held += packed.write(chunk)
             if budget.held > _MAX_HELD:
                 raise BadValue("it is a zip that is too large for memory")
-        if _size_of_zip_list(packed.getvalue()[-70_000:]) > _MAX_ZIP_LIST:
-            raise BadValue("it has too many files")
         zipped = zipfile.ZipFile(packed)
         for info in zipped.infolist():
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -15323,12 +15365,13 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
         budget.held -= len(packed.getbuffer())
 
 
-def _size_of_zip_list(end: bytes) -> int:
-    """Return the bytes of the central directory (APPNOTE.TXT 4.3.16, and 4.3.14 of large files)."""
-    record = end.rfind(b"PK\5\6")
-    if end[max(0, record - 20) : record].startswith(b"PK\6\7"):
-        return int.from_bytes(end[record - 36 : record - 28], "little")
-    return int.from_bytes(end[record + 12 : record + 16], "little")
+class _ZipFile(io.BytesIO):
+    """A zip in memory, of which zipfile may read only a list of files of a usual size at once."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size and size > _MAX_ZIP_LIST:
+            raise BadValue("it has too many files")
+        return super().read(size)
 
 
 def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -15457,7 +15500,8 @@ class Summary:
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
-        self.skipped = Counter[str]()  # files that were not examined, by reason
+        self.skipped = Counter[str]()  # files that were not examined, and vendored folders, by reason
+        self.vendored = set[str]()  # these folders
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -15544,8 +15588,10 @@ class Audit:
     def _choose_files(self, exclude: Sequence[str], gitignore: bool) -> None:
         """Set what files are left out: by options, settings and .gitignore, as binary or as vendored."""
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in exclude]  # as a shell completes them
-        self._excluded = IgnorePatterns(map(os.fsencode, words))
-        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, self.summary.skipped)
+        self._excluded = IgnorePatterns(words)
+        self._accept = FileFilter(
+            self._excludes, gitignore, self.add_unreadable, self.summary.skipped, self.summary.vendored
+        )
 
     def _find_places(self) -> tuple[str, str]:
         """Set what paths are relative to and what is audited; return the ids of git's last tree and settings.
@@ -15802,10 +15848,7 @@ class Audit:
         """Return whether a blob is to be scanned, and count it if not."""
         if not blob.oid or not _is_within(blob.path, self._roots):
             return False
-        if not VENDORED_FOLDERS.isdisjoint(blob.path.split("/")):
-            self.summary.skipped["vendored"] += 1
-            return False
-        return self._accept.takes(blob.path)
+        return not self._accept.is_vendored(blob.path) and self._accept.takes(blob.path)
 
 
 def _replacement(path: str, name: str) -> str:
@@ -15922,7 +15965,8 @@ class _AuditSettings:
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
-        self._allowed: list[tuple[IgnorePatterns, list[str]]] = []
+        self._excluded = IgnorePatterns()
+        self._allowed: list[tuple[IgnorePatterns, list[str]]] = []  # where these rules find nothing
         if len(text) > _MAX_SETTINGS:
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
         section = ""
@@ -15940,7 +15984,6 @@ class _AuditSettings:
                 why = getattr(error, "message", "can't be understood")
                 hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
-        self._exclude = IgnorePatterns(os.fsencode(line) for _, name, line in entries if name == "exclude")
 
     def _add(self, section: str, line: str) -> None:
         if len(line) > 1000:  # some patterns take the square of their length
@@ -15952,15 +15995,17 @@ class _AuditSettings:
             self.rule_ids.add(rule.id)
         elif section == "disable" and line in self.rule_ids:
             self.disabled.add(line)
-        elif section != "exclude":
+        elif section == "exclude":
+            self._excluded.add(line)
+        else:
             pattern, *rules = re.split(r"(?<!\\)\s+", line)
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
                 raise KeyError(section)
-            self._allowed.append((IgnorePatterns([os.fsencode(pattern)]), rules))
+            self._allowed.append((IgnorePatterns([pattern]), rules))
 
     def excludes(self, path: str) -> bool:
         """Return whether the section [exclude] has a pattern for a path."""
-        return self._matches(self._exclude, path)
+        return self._matches(self._excluded, path)
 
     def allows(self, path: str, rule: str) -> bool:
         """Return whether the section [allow] has a line for a rule at a path."""
@@ -16329,7 +16374,7 @@ _LEVELS = {  # of SARIF, and of GitHub
     "medium": ("warning", "5.5"),
     "low": ("note", "3.0"),
 }
-_MAX_OTHER_LINES = 20  # of a finding's other places, in text
+_MAX_LISTED = 20  # other places of a finding, and vendored folders, in text
 _NEXT_STEPS = (
     "next: revoke each secret where it was issued, since everyone with the file knows it; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -16361,10 +16406,13 @@ def report_text(run: Audit, out: TextIO) -> None:
         found = plural(summary.findings, "finding")
         found += _list_counts(" (", summary.by_confidence.items()) + ")"
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
-    skipped = sorted({**summary.skipped, "unreadable": summary.unreadable}.items())
+    skipped = {**summary.skipped, "unreadable": summary.unreadable}
+    vendored = skipped.pop("vendored", 0)
+    if vendored:
+        skipped[f"vendored ({_list_some(sorted(summary.vendored))})"] = vendored
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
-    print(found + _list_counts("; not examined: ", skipped), file=out)
+    print(found + _list_counts("; not examined: ", sorted(skipped.items())), file=out)
 
 
 def _other_lines(finding: Finding) -> str:
@@ -16372,10 +16420,14 @@ def _other_lines(finding: Finding) -> str:
     others = finding.locations[1:]
     if not others:
         return ""
-    lines = ", ".join(str(place.line) for place in others[:_MAX_OTHER_LINES])
-    if len(others) > _MAX_OTHER_LINES:
-        lines += ", …"
+    lines = _list_some([str(place.line) for place in others])
     return f" and in {plural(len(others), 'other place')}: {'line' if len(others) == 1 else 'lines'} {lines}"
+
+
+def _list_some(words: list[str]) -> str:
+    """Return words for a line of text, or the first of them."""
+    more = ["…"] if len(words) > _MAX_LISTED else []
+    return printable(", ".join(words[:_MAX_LISTED] + more))
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -16396,7 +16448,12 @@ def report_json(run: Audit, out: TextIO) -> None:
     print('{"version": 1, "findings": [', file=out)
     _print_rows(map(_json_row, run), out)
     errors = [{"path": _utf8_text(path), "why": why} for path, why in run.summary.errors]
-    print(f'], "summary": {json.dumps({**vars(run.summary), "errors": errors})}}}', file=out)
+    summary = {
+        **vars(run.summary),
+        "vendored": sorted(map(_utf8_text, run.summary.vendored)),
+        "errors": errors,
+    }
+    print(f'], "summary": {json.dumps(summary)}}}', file=out)
 
 
 def _json_row(finding: Finding) -> dict[str, Any]:
@@ -17774,7 +17831,7 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
-    elif (found.left or places) and is_unignored(path):
+    elif (found.left or places) and is_committable(path):
         _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
     for other, differing in sorted(other_values_beside(path, found.secrets).items()):
         shown = ", ".join(map(show, differing))

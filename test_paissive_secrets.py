@@ -27540,7 +27540,7 @@ def test_history_includes_what_was_copied_from_a_folder_that_is_left_out(reposit
     commit(repository)
     run = ps.Audit(history=[], exclude=["tests"])
     assert {finding.path for finding in run} == {"a.py", "b.py"}
-    assert run.summary.skipped == {"vendored": 2, "excluded": 2}
+    assert run.summary.skipped == {"vendored": 1, "excluded": 2}
 
 
 @pytest.mark.parametrize("revisions", [[], ["HEAD"]])
@@ -27663,13 +27663,21 @@ def test_git_outside_of_a_repository_is_an_error_in_one_line(say, tmp_path, monk
         assert said.startswith("git says: fatal: not a git repository")
 
 
-def test_what_git_can_not_read_counts_as_unreadable(repository, say):
-    git(repository, "init", "-q", "inner")
-    for place in (repository, repository / "inner"):
-        (place / ".gitignore").symlink_to("nowhere")
-    status, said = say("audit")
-    for place in (".", "inner"):
-        assert (status, f"can't read {place}: warning: unable to access '.gitignore'" in said) == (2, True)
+def test_only_a_folder_that_git_can_not_open_counts_as_unreadable(repository, say, monkeypatch):
+    leak(repository / "a.py")
+    (repository / ".gitignore").symlink_to("nowhere")  # of which git warns, and lists everything
+    assert leaks(on_error=pytest.fail) == {"a.py"}
+    run_git = ps.run_git
+
+    @contextlib.contextmanager
+    def warn(folder, *args, on_error, **how):
+        with run_git(folder, *args, **how) as out:
+            yield out
+        on_error("warning: could not open directory 'sub/': Permission denied")
+
+    monkeypatch.setattr(ps, "run_git", warn)
+    status, said = say("audit", "--exit-code", "0")
+    assert (status, "can't read .: warning: could not open directory 'sub/': Perm" in said) == (2, True)
 
 
 def test_a_revision_is_never_an_option(repository):
@@ -27881,7 +27889,7 @@ def test_versions_are_asked_for_by_path_and_those_that_lack_are_counted_in_one_l
     monkeypatch.setattr(ps, "file_versions", file_versions)
     monkeypatch.setattr(ps, "read_objects", read_objects)
     run = ps.Audit(history=[], on_error=lambda *error: errors.append(error))
-    assert list(run) == [] and run.summary.skipped == {"vendored": 2}
+    assert list(run) == [] and run.summary.vendored == {"venv/"}
     assert asked[:1000] == sorted(asked[:1000]) and len({*asked}) == 6000
     assert errors == [(".", "missing or broken objects in its history: 6,000")]
 
@@ -28317,12 +28325,8 @@ def test_pre_commit_can_run_this_repository(repository):
 
 def listing(folder, lines=()):
     """The files that an audit reads below a folder, without those that match patterns."""
-    everything = ps.FileFilter(patterns(lines).match, True, lambda path, why: None, Counter())
+    everything = ps.FileFilter(ps.IgnorePatterns(lines).match, True, lambda *error: None, Counter(), set())
     return sorted(shown for _, shown in ps.files_below(str(folder), "", everything))
-
-
-def patterns(lines):
-    return ps.IgnorePatterns(map(os.fsencode, lines))
 
 
 IGNORES = [
@@ -28341,23 +28345,12 @@ IGNORES = [
     ["**/p/**/p/r", "/a[!q]z", "e//"],
     ["[q\\]]q", "[\\^a]x", "o/*/**/p/r", "b*/**/x"],
     ["*", "!*/", "!!bang"],
-    ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/", "[", "a\\"],
-    ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[x", "[[:none:]]", "[]-a]y", "[--0]z"],
-    ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é[z", "é", "!é.w"],  # where git counts bytes
+    ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/"],
+    ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[]-a]y", "[--0]z"],
+    ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é", "!é.w"],  # where git counts bytes
     ["a?b/c", "o/p?q", "s*/b.py", "d*/f/*", "a/*b*/c/d", "/*/*/p", "b*d/x"],
-    [
-        "*[a-\\c]x",
-        "b[z",
-        "q\\\\ ",
-        "x.lo[",
-        "[!]",
-        "bz\\",
-        "*.\\p[y-]",
-        "[[:a:]",
-        "q**",
-        "**/p/**/q/**/r",
-        "**/**z",
-    ],
+    ["*[a-\\c]x", "q\\\\ ", "*.\\p[y-]", "q**", "**/p/**/q/**/r", "**/**z"],
+    ["[[:digit:]x][[:digit:]x]", "[^[:alnum:]]q", "[[:punct:]]x", "q[![:lower:]]"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
@@ -28390,33 +28383,84 @@ ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 
 @settings(max_examples=150)
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
-def test_no_pattern_and_no_path_raises(lines, path):
-    assert patterns(lines).match(path) in (True, False)
+def test_a_pattern_is_one_that_git_can_not_read_or_raises_for_no_path(lines, path):
+    with contextlib.suppress(ps.BadValue):
+        assert ps.IgnorePatterns(lines).match(path) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "name", "alnum alpha blank cntrl digit graph lower print punct space upper xdigit".split()
+)
+def test_a_class_of_characters_in_a_pattern_is_that_of_git(folder, name):
+    codes = {*range(1, 256)} - {*b"./\n"}
+    names = ["./" + os.fsdecode(bytes([code, code])) for code in sorted(codes)]
+    git(folder, "init", "-q")
+    (folder / ".git/info/exclude").write_text(f"[[:{name}:]][[:{name}:]]\n")
+    listed = subprocess.run(
+        ["git", "check-ignore", "-z", "--stdin"], input=os.fsencode("\0".join(names)), stdout=subprocess.PIPE
+    )
+    ignored = {*os.fsdecode(listed.stdout).split("\0")} - {""}
+    own = ps.IgnorePatterns([f"[[:{name}:]]?"])
+    assert {path for path in names if own.match(path[2:])} == ignored
+
+
+@pytest.mark.parametrize("pattern", ["[", "a\\", "[x", "é[z", "[!]", "b[z", "[[:a:]", "[[:none:]]", "!a["])
+def test_a_pattern_that_git_can_not_read_is_refused(folder, pattern):
+    hint = r"write \[ or \\ for the character itself"
+    refused = f"git can't read the pattern {ps.show(pattern)}"
+    assert refusal(ps.Audit, exclude=pattern) == f"BadValue: {refused}; {hint}"
+
+
+def test_a_pattern_that_git_can_not_read_is_an_error_in_the_settings(folder):
+    for line in ("[exclude]\na[", "[allow]\na[ password"):
+        (folder / ".paissive-audit").write_text(f"{line}\n")
+        refused = "BadValue: line 2 of .paissive-audit: git can't read the pattern 'a['; write a pattern"
+        assert refusal(ps.Audit).startswith(refused)
 
 
 def test_a_hostile_pattern_takes_no_time():
-    known = patterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
+    known = ps.IgnorePatterns(["*a" * 60 + "b", "**/a/" * 60 + "b"])
     assert not known.match("a" * 255)
     assert not known.match("a/" * 300 + "c")
     assert known.match("a/" * 300 + "b") and known.match("x" + "a" * 200 + "b/c")
-    for piece in ("[", "[[:", "[[:a:]", "\\[", " ", "\\ ", "*[a", "[]", "?*", "a/[", "*a*"):
-        assert not patterns([piece * 400 + "x"]).match("a" * 255)
+    for piece in (
+        "[",
+        "[[:",
+        "[[:a:]",
+        "\\[",
+        " ",
+        "\\ ",
+        "*[a",
+        "[]",
+        "?*",
+        "a/[",
+        "*a*",
+        "[[:alnum:]",
+        "*[[:alnum:]]",
+    ):
+        with contextlib.suppress(ps.BadValue):
+            assert not ps.IgnorePatterns([piece * 400 + "-"]).match("a" * 255)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_pattern_is_a_line_without_its_end(end):
-    assert patterns([f"build{end}"]).match("build/a.py")
+    assert ps.IgnorePatterns([f"build{end}"]).match("build/a.py")
 
 
 def test_two_stars_beside_a_letter_match_no_slash():
-    assert not patterns(["o**/r"]).match("o/p/r") and not patterns(["/o**", "!/o/"]).match("o/p")
+    assert not ps.IgnorePatterns(["o**/r"]).match("o/p/r") and not ps.IgnorePatterns(["/o**", "!/o/"]).match(
+        "o/p"
+    )
 
 
 def test_a_pattern_matches_names_with_newlines():
-    assert patterns(["x/**/b"]).match("x/a\n/b") and patterns(["d/**"]).match("d/e\nf")
+    assert ps.IgnorePatterns(["x/**/b"]).match("x/a\n/b") and ps.IgnorePatterns(["d/**"]).match("d/e\nf")
     for pattern in ("a\nb", "a[\n]b"):
-        assert (patterns([pattern]).match("a\nb"), patterns([pattern]).match("ab")) == (True, False)
-    assert patterns(["a?b", "c*d"]).match("a\nb") and patterns(["c*[!x]d"]).match("c\n\nd")
+        assert (ps.IgnorePatterns([pattern]).match("a\nb"), ps.IgnorePatterns([pattern]).match("ab")) == (
+            True,
+            False,
+        )
+    assert ps.IgnorePatterns(["a?b", "c*d"]).match("a\nb") and ps.IgnorePatterns(["c*[!x]d"]).match("c\n\nd")
 
 
 def test_what_git_ignores_is_read_when_asked_for(repository):
@@ -28499,7 +28543,8 @@ def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(fol
     leak_all(folder, "node_modules/x/y/a.py", "node_modules/x/y/b.py", *names.split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
-    assert run.summary.skipped == {"vendored": 2 if in_git else 1, "excluded": 4}  # files, or folders
+    assert run.summary.skipped == {"vendored": 1, "excluded": 4}
+    assert run.summary.vendored == {"node_modules/"}
     assert leaks("node_modules") == {"node_modules/x/y/a.py", "node_modules/x/y/b.py"}
 
 
@@ -28584,7 +28629,7 @@ def test_unreadable_files_are_reported_and_counted(say, tmp_path):
 def test_files_are_read_in_order_and_those_of_a_folder_before_what_is_below_it(folder, monkeypatch):
     plant(folder, "b/x", "a/z/x", "a/y/x", "a/x", "d", "c")
     monkeypatch.setattr(ps, "run_git", lambda *args, **how: pytest.fail("there is no repository"))
-    everything = ps.FileFilter(lambda path: False, True, lambda *error: None, Counter())
+    everything = ps.FileFilter(lambda path: False, True, lambda *error: None, Counter(), set())
     shown = [shown for _, shown in ps.files_below(".", "", everything)]
     assert shown == ["c", "d", "a/x", "a/y/x", "a/z/x", "b/x"]
 
@@ -28600,7 +28645,9 @@ def test_a_folder_that_can_not_be_listed_is_reported_as_it_is_shown(folder, monk
 
     monkeypatch.setattr(os, "scandir", scandir)
     errors = []
-    everything = ps.FileFilter(lambda path: False, False, lambda *error: errors.append(error), Counter())
+    everything = ps.FileFilter(
+        lambda path: False, False, lambda *error: errors.append(error), Counter(), set()
+    )
     assert list(ps.files_below(".", "x/", everything)) == [("./open/b", "x/open/b")]
     assert errors == [("x/closed", "Permission denied")]
     os.chdir("closed")
@@ -28731,7 +28778,14 @@ VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache 
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
     plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
     assert listing(folder) == sorted([*VENDORED, ".svn"])
-    assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB; not examined: {len(VENDORED)} vendored\n")
+    ending = (
+        f"; not examined: {len(VENDORED)} vendored ({', '.join(f'a/{name}/' for name in sorted(VENDORED))})\n"
+    )
+    for _ in range(2):
+        assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB{ending}")
+        git(folder, "init", "-q")
+        git(folder, "add", ".")
+    assert say("audit", "a", "--staged")[1].endswith(f"in 0 files, 0.0 MB{ending}")
 
 
 def unpacked(data, name="a", read=1):
@@ -28806,6 +28860,15 @@ def test_a_zip_is_refused_if_it_or_its_list_of_files_takes_too_much_memory(monke
         monkeypatch.undo()
     monkeypatch.setattr(ps, "_MAX_HELD", len(data) - 1)
     assert "BadValue: it is a zip that is too large for memory" in refusal(unpacked, data)
+
+
+@pytest.mark.slow
+def test_a_zip_is_refused_even_if_the_size_of_its_list_reads_as_another_end_of_a_zip():
+    size = b"PK\5\6"  # 101 MB
+    packed = bytearray(int.from_bytes(size, "little"))
+    packed[:2] = b"PK"
+    packed += struct.pack("<4s4H4sIH", size, 0, 0, 1, 1, size, 0, 0)
+    assert "BadValue: it has too many files" in refusal(unpacked, bytes(packed))
 
 
 def test_memory_that_a_zip_took_is_free_for_the_next(monkeypatch):
@@ -30438,9 +30501,11 @@ def test_the_text_ends_with_all_counts_in_a_fixed_order():
     counts = {"findings": 1234, "by_confidence": {"high": 1000, "medium": 200, "low": 34}}
     counts |= {"files": 5678, "bytes": 12_345_678, "baseline": 4, "unreadable": 2}
     counts |= {"silenced": Counter(z=2, a=1, b=0), "skipped": Counter(vendored=3, archive=1)}
+    counts |= {"vendored": {"a/venv/", ".tox/", "b\n/venv/"}}
     assert report(ps.report_text, **counts).splitlines()[-1] == (
         "1,234 findings (1000 high, 200 medium, 34 low) in 5,678 files, 12.3 MB"
-        "; silenced: 1 by `a`, 2 by `z`, 4 in the baseline; not examined: 1 archive, 2 unreadable, 3 vendored"
+        "; silenced: 1 by `a`, 2 by `z`, 4 in the baseline"
+        "; not examined: 1 archive, 2 unreadable, 3 vendored (.tox/, a/venv/, b\\n/venv/)"
     )
 
 
@@ -30518,7 +30583,7 @@ def test_json_has_all_of_a_summary():
     counts = {"files": 3, "bytes": 9, "findings": 1, "unreadable": 1, "baseline": 2}
     counts |= {"silenced": {"a": 1}, "skipped": {"b": 2}, "by_confidence": {"high": 1, "medium": 0, "low": 0}}
     said = report(ps.report_json, OLD_LEAK, **counts, errors=[("x", "why")])
-    lists = {"errors": [{"path": "x", "why": "why"}]}
+    lists = {"errors": [{"path": "x", "why": "why"}], "vendored": []}
     found = {name: value for name, value in OLD_LEAK._asdict().items() if value}
     found["locations"] = [{"line": 7, "end_line": 9, "column": 5, "fingerprint": "0123456789abcdef"}]
     assert json.loads(said) == {"version": 1, "findings": [found], "summary": {**counts, **lists}}
