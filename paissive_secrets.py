@@ -7253,8 +7253,6 @@ _IDLE_SECONDS = 5.0  # between looks at what is due: other threads may have read
 _MOUNTS_SECONDS = {"read": 60.0, "write": 1.0}
 # Methods by the capability that a request needs; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
-# By policies, old servers and firewalls. A 404 for a deleted version has data.
-_PATCH_REFUSALS = (403, 404, 405, 415, 501)
 
 
 class _Path(NamedTuple):
@@ -7276,21 +7274,39 @@ class _Mounts:
     asked_at = 0.0
 
 
-class _Overtaken(Exception):
-    """A change must be made again, to what the secret holds now: others have written or deleted it."""
-
-    def __init__(self, revived: Json | None = None) -> None:
-        """`revived` are fields that were written again after others had deleted them."""
-        super().__init__()
-        self.revived = revived or {}
-
-
 class _Change(NamedTuple):
     """How to change the fields of a secret."""
 
     apply: Callable[[Json], Json]  # returns the new fields for the old ones; none means to delete the secret
-    sets: Container[str]  # fields that don't depend on what was read
+    replaces: Container[str]  # fields whose new value doesn't depend on the old one
     patch: Json | None = None  # the same change as a merge patch, if it is one
+
+
+# What a write that depends on the version before it came to (check-and-set), and what _change then does:
+#
+#   the server's answer                              result         next
+#   200 and the next version                         WRITTEN        return it
+#   400: check-and-set did not match                 OVERTAKEN      read again, and change that
+#   404 for a PATCH of a deleted version             OVERTAKEN      the same
+#   200, but that version was deleted meanwhile      OVERTAKEN      delete what this brought back; the same
+#   403, 404, 405, 415 or 501 for any other PATCH    PATCH_REFUSED  the same, and use POST from now on
+#
+# If an earlier attempt may have been carried out, although its answer was lost, the next version decides:
+#
+#   it has the new fields                            WRITTEN
+#   it has others, or doesn't exist                  as above
+#   it was deleted                                   raise Unavailable: it may have been ours
+#
+# All other answers are errors, which _call raises.
+_WRITTEN, _OVERTAKEN, _PATCH_REFUSED = "written", "overtaken", "patch refused"
+_PATCH_REFUSALS = (403, 404, 405, 415, 501)  # of policies, old servers and firewalls
+
+
+class _Written(NamedTuple):
+    """What a write came to, by the table above."""
+
+    result: str
+    version: int = 0  # the new one; 0 in KV 1, or if the secret was deleted
 
 
 class VaultStore(Store):
@@ -7473,8 +7489,9 @@ class VaultStore(Store):
         """
         place = self._locate(_secret_path(path), 1 if cas is None else 2)
         _check_fields(fields)
-        with suppress(_Overtaken):
-            return self._write(place, dict(fields), cas)
+        written = self._post(place, dict(fields), cas)
+        if written.result == _WRITTEN:
+            return written.version
         hint = "read it again before you decide what to write"
         raise Conflict(f"version {cas} of {show(path)} did not match the current version", hint=hint)
 
@@ -7722,23 +7739,19 @@ class VaultStore(Store):
         return mounts
 
     def _find(
-        self, path: str, version: int | None = None, min_kv: int = 0, fresh: Container[int] = ()
+        self, path: str, version: int | None = None, min_kv: int = 0, *, fresh: bool = False
     ) -> _Secret:
-        """Return a secret; before it counts as absent, ask for the mounts again.
-
-        It is read over a new connection if its version of KV is among `fresh`.
-        """
-        min_kv = min_kv if version is None else 2
+        """Return a secret; before it counts as absent, ask for the mounts again."""
+        if version is not None:
+            min_kv = 2
         place = self._locate(path, min_kv)
         mounts = self._mounts.versions
-        secret = self._fetch(place, version, fresh=place.kv in fresh)
+        secret = self._fetch(place, version, fresh=fresh)
         if self._mounts.versions is mounts:
             return secret
         # `_call` forgot the mounts, since they may have changed.
         new_place = self._locate(path, min_kv)
-        if new_place == place:
-            return secret
-        return self._fetch(new_place, version, fresh=new_place.kv in fresh)
+        return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
 
     def _name_at(self, path: str) -> str:
         """Return the name of what is at a path below the prefix."""
@@ -7766,23 +7779,24 @@ class VaultStore(Store):
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read what is at a place, or a version of it; nothing there is no error yet.
 
-        A write that depends on what is read asks for it `fresh`, over a new connection.
+        What a write depends on is read `fresh`, over a new connection: what one secret holds must never be
+        written to another. In a view for one operation, all else is read once.
         """
-        if self._documents is None or version is not None or fresh:
-            return self._fetch_now(place, version, fresh=fresh)
-        if place not in self._documents:
-            self._documents[place] = self._fetch_now(place)
-        return self._documents[place]
-
-    def _fetch_now(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
-        """Read what is at a place from the server."""
-        if not place.kv:
-            return _Secret(self._read_leased(place.at("")), place)
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
-        query = {"version": version} if version else None
-        # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
-        return _Secret(self._call("read", place.at("data"), query, ok=[404], fresh=fresh), place)
+        is_shared = self._documents is not None and version is None and not fresh
+        if self._documents is not None and is_shared and place in self._documents:
+            return self._documents[place]
+        if place.kv:
+            query = {"version": version} if version else None
+            # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
+            response = self._call("read", place.at("data"), query, ok=[404], fresh=fresh)
+        else:
+            response = self._read_leased(place.at(""))
+        secret = _Secret(response, place)
+        if self._documents is not None and is_shared:
+            self._documents[place] = secret
+        return secret
 
     def _read_leased(self, path: str) -> Exchange:
         """Read a path once in two thirds of its lease: user and password belong together."""
@@ -7802,101 +7816,96 @@ class VaultStore(Store):
 
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
-        revived: Json = {}  # fields that others deleted while we wrote them: they are as good as absent
         for attempt in range(_CAS_TRIES):
-            # What is copied from one secret to the next version must be its own. A PATCH copies no field.
-            fresh = {1} if change.patch and self._may_patch else {1, 2}
-            secret = self._find(path, min_kv=1, fresh=fresh)
-            old = dict(secret.fields or {})
-            for field, value in revived.items():
-                if old.get(field) == value:
-                    del old[field]
-            fields = change.apply(old)
-            try:
-                if fields:
-                    return self._write_over(secret, fields, change)
-                self._remove(secret)
-            except _Overtaken as overtaken:
-                revived = overtaken.revived or revived
-                time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
-            else:
-                return 0
+            written = self._write_over(self._find(path, min_kv=1, fresh=True), change)
+            if written.result == _WRITTEN:
+                return written.version
+            if written.result == _PATCH_REFUSED:
+                self._may_patch = False
+            time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
-    def _write_over(self, secret: _Secret, fields: Json, change: _Change) -> int:
-        """Write new fields over the version that was read, and return the new version, 0 in KV 1."""
-        place, version = secret.place, secret.version
+    def _write_over(self, secret: _Secret, change: _Change) -> _Written:
+        """Make a change to the version of a secret that was read, unless others have written another."""
+        place, old = secret.place, secret.fields or {}
+        fields = change.apply(dict(old))
+        if not fields:
+            return self._remove(secret)
         if place.kv == 1:
-            return self._write(place, fields)
-        copies = any(field in (secret.fields or {}) and field not in change.sets for field in fields)
+            return self._post(place, fields)
+        copies = any(field in old and field not in change.replaces for field in fields)
         if copies and change.patch and self._may_patch:
-            return self._patch(place, change.patch, fields, version)
-        written = self._write(place, fields, version)
-        # Unlike a PATCH, this succeeds after others deleted the version from which fields were copied.
-        if copies and self._read_back(place, version).deleted:
-            raise _Overtaken(fields)
+            return self._patch(secret, change.patch, fields)
+        written = self._post(place, fields, secret.version)
+        if copies and written.result == _WRITTEN:
+            return self._check_base(secret, written)
         return written
 
-    def _write(self, place: _Path, fields: Json, cas: int | None = None) -> int:
-        """Write all fields, and return the version, 0 in KV 1.
-
-        With `cas`, only over that version, or for 0 where there is none: raise _Overtaken otherwise.
-        """
+    def _post(self, place: _Path, fields: Json, cas: int | None = None) -> _Written:
+        """Write all fields; with `cas`, only over that version, or for 0 where there is none."""
         needs = "update" if cas else "create"
         if place.kv == 1:
             self._call(needs, place.at("data"), fields, idempotent=False)
-            return 0
-        sent = {"data": fields, "options": {} if cas is None else {"cas": cas}}
+            return _Written(_WRITTEN)
+        options = {} if cas is None else {"cas": cas}
+        sent = {"data": fields, "options": options}
         response = self._call(needs, place.at("data"), sent, idempotent=cas is not None)
-        return self._version_written(response, place, fields, cas or 0)
+        if cas is None:
+            return _Written(_WRITTEN, _version_written(response))
+        return self._result_of(response, place, fields, cas)
 
-    def _patch(self, place: _Path, patch: Json, fields: Json, cas: int) -> int:
-        """Write the difference to a version, after which it has these fields; return the new version.
+    def _patch(self, secret: _Secret, patch: Json, fields: Json) -> _Written:
+        """Have the server make a change to the version that was read, which then has these fields."""
+        sent = {"data": patch, "options": {"cas": secret.version}}
+        response = self._call("patch", secret.place.at("data"), sent, ok=_PATCH_REFUSALS)
+        return self._result_of(response, secret.place, fields, secret.version)
 
-        Raise _Overtaken if it isn't the newest version any more, or the server takes no PATCH.
-        """
-        sent = {"data": patch, "options": {"cas": cas}}
-        response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
-        if response.status in _PATCH_REFUSALS and not response.data:
-            self._may_patch = False
-        return self._version_written(response, place, fields, cas)
-
-    def _version_written(self, response: Exchange, place: _Path, fields: Json, cas: int) -> int:
-        """Return the version that a request has written; raise _Overtaken if it has written none."""
+    def _result_of(self, response: Exchange, place: _Path, fields: Json, cas: int) -> _Written:
+        """Return what a request to write these fields over a version came to."""
         if response.outcome == DONE:
-            version = int(json_number(response.data.get("version")))
-            if version < 1 or (cas and version != cas + 1):
+            version = _version_written(response)
+            if version != cas + 1:
                 raise doubtful_error(not_vault_error())
-            return version
+            return _Written(_WRITTEN, version)
+        is_refused = response.status in _PATCH_REFUSALS and not response.data  # a deleted version has data
+        again = _Written(_PATCH_REFUSED if is_refused else _OVERTAKEN)
         if response.outcome == NOT_DONE:
-            raise _Overtaken
-        # An attempt whose response was lost may have written it.
+            return again
         found = self._read_back(place, cas + 1)
         if found.fields == fields:
-            return cas + 1
-        if found.fields is None and (response.status == 400 or response.data):
+            return _Written(_WRITTEN, cas + 1)
+        if found.deleted or found.destroyed:
             hint = "others wrote or deleted the secret since; read it"
             raise Unavailable("whether the write was carried out is unknown", hint=hint)
-        raise _Overtaken
+        return again
 
-    def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
-        """Fetch after a write; an error says that this may have been carried out."""
-        try:
-            return self._fetch(place, version, fresh=True)
-        except SecretsError as error:
-            raise doubtful_error(error) from None
+    def _check_base(self, secret: _Secret, written: _Written) -> _Written:
+        """Delete what was written if others had deleted the version from which fields were copied.
 
-    def _remove(self, secret: _Secret) -> None:
-        """Delete a secret; raise _Overtaken if a newer version has some of its fields."""
+        Unlike a PATCH, a POST over that version succeeds, and so brings these fields back.
+        """
+        if not self._read_back(secret.place, secret.version).deleted:
+            return written
+        with _doubts():
+            self._call("update", secret.place.at("delete"), {"versions": [written.version]})
+        return _Written(_OVERTAKEN)
+
+    def _remove(self, secret: _Secret) -> _Written:
+        """Delete the version that was read, unless a newer one has some of its fields."""
         place = secret.place
         if secret.fields is None:  # others deleted it
-            return
+            return _Written(_WRITTEN)
         if place.kv == 1:
             self._call("delete", place.at(""), idempotent=False)
-            return
+            return _Written(_WRITTEN)
         self._call("update", place.at("delete"), {"versions": [secret.version]})
-        if not secret.fields.keys().isdisjoint(self._read_back(place).fields or ()):
-            raise _Overtaken
+        newest = self._read_back(place).fields or {}
+        return _Written(_WRITTEN if secret.fields.keys().isdisjoint(newest) else _OVERTAKEN)
+
+    def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
+        """Read a version after a write; an error says that the write may have been carried out."""
+        with _doubts():
+            return self._fetch(place, version, fresh=True)
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
         """Delete, undelete or destroy a version of a whole secret, whatever field the name has."""
@@ -8011,6 +8020,23 @@ def _read_version(number: int, about: Json) -> SecretVersion:
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
+def _version_written(response: Exchange) -> int:
+    """Return the version that a response to a write names."""
+    version = int(json_number(response.data.get("version")))
+    if version < 1:
+        raise doubtful_error(not_vault_error())
+    return version
+
+
+@contextmanager
+def _doubts() -> Iterator[None]:
+    """Add to errors in this block that the write before it may have been carried out."""
+    try:
+        yield
+    except SecretsError as error:
+        raise doubtful_error(error) from None
+
+
 def _value_text(value: object) -> str:
     """Return a field's value as text: what isn't text is JSON."""
     if isinstance(value, Denied):  # the token may list it, but not read it
@@ -8072,8 +8098,8 @@ def _refuse_pending(name: str, change: _Change) -> _Change:
 
 def _patch_change(patch: Json) -> _Change:
     """Return the change that a merge patch makes."""
-    sets = [field for field, value in patch.items() if not isinstance(value, dict)]
-    return _Change(lambda old: _merge_patch(old, patch), sets, patch)
+    replaces = [field for field, value in patch.items() if not isinstance(value, dict)]
+    return _Change(lambda old: _merge_patch(old, patch), replaces, patch)
 
 
 def _merge_patch(old: Any, patch: Json) -> Json:
