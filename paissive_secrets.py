@@ -7779,7 +7779,7 @@ class VaultStore(Store):
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read what is at a place, or a version of it; nothing there is no error yet.
 
-        What a write depends on is read `fresh`, over a new connection: what one secret holds must never be
+        What a write copies is read `fresh`, over a new connection: what one secret holds must never be
         written to another. In a view for one operation, all else is read once.
         """
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
@@ -7817,7 +7817,10 @@ class VaultStore(Store):
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
         for attempt in range(_CAS_TRIES):
-            written = self._write_over(self._find(path, min_kv=1, fresh=True), change)
+            # Where the server copies what stays from one version to the next, any connection will do.
+            is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
+            secret = self._find(path, min_kv=1, fresh=not is_copied_there)
+            written = self._write_over(secret, change)
             if written.result == _WRITTEN:
                 return written.version
             if written.result == _PATCH_REFUSED:
