@@ -2255,10 +2255,6 @@ class Store:
         """Return KIND or KIND PLACE, by which policies know their store."""
         return type(self).__name__
 
-    def former_location(self) -> str:
-        """Return what `location` was in older versions of this class, or ""."""
-        return ""
-
     # How long it lives, and how it opens.
 
     def persistent_view(self) -> Store:
@@ -2589,8 +2585,11 @@ def is_same(value: str, other: str | None) -> bool:
 
 # === Policies ===
 # When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
-# other stores it is in one file, where each policy belongs to one store and never rotates another. A policy
-# with `revoke` is of version 2, which older copies of this file refuse: they would drop values unrevoked.
+# other stores it is in one file, where each policy belongs to one store and never rotates another.
+
+# Of the file, and of a sealed policy, whose first line says so. Version 1 is read, too. It has no
+# `revoke`: copies of this module that know only version 1 would drop values unrevoked.
+_POLICY_VERSION = 2
 
 
 class Policies:
@@ -2711,7 +2710,7 @@ class Policies:
         if self._sealed is None:
             self._write_file(name, policy)
         elif policy:
-            self._sealed.set(name, _dump_policy(policy, name))
+            self._sealed.set(name, f"version {_POLICY_VERSION}\n{dump_json(policy, name)}")
         else:
             with suppress(NotFound):
                 self._sealed.delete(name)
@@ -2720,18 +2719,14 @@ class Policies:
         """Write all policies of all stores, with this one in its place; the lock is held."""
         stores = self._load()
         policies = self._own_policies()
-        stores.pop(self.store.former_location(), None)
         stores[self._location] = policies
         if policy:
             policies[name] = policy
         else:
             policies.pop(name, None)
         self._read = None  # the write may fail
-        version = max(
-            map(_version_of, chain.from_iterable(found.values() for found in stores.values())), default=1
-        )
         with disk_errors(f"write {self.path}"):
-            text = dump_json({"version": version, "stores": stores}, self.path)
+            text = dump_json({"version": _POLICY_VERSION, "stores": stores}, self.path)
             rewrite(self.path, text.encode() + b"\n")
 
     def _own_policies(self) -> dict[str, dict[str, Any]]:
@@ -2739,7 +2734,7 @@ class Policies:
         stores = self._load()
         if not stores:  # don't ask where the store is
             return {}
-        return {**stores.get(self.store.former_location(), {}), **stores.get(self._location, {})}
+        return stores.get(self._location, {})
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return what the file holds, {} if there is none, for all stores."""
@@ -2768,16 +2763,11 @@ def _maps_to_dicts(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
-def _version_of(policy: dict[str, Any]) -> int:
-    """Return the oldest version of policies that can hold this one."""
-    return 2 if "revoke" in policy else 1
-
-
 def _check_version(version: Any, where: str) -> None:
     """Raise BadValue unless this copy knows the version of what is read."""
-    if type(version) is int and version > 2:
+    if type(version) is int and version > _POLICY_VERSION:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
-    if version not in (1, 2):
+    if version not in (1, _POLICY_VERSION):
         raise _no_policies_error(where)
 
 
@@ -2785,13 +2775,6 @@ def _no_policies_error(where: str) -> BadValue:
     """Return the error for what another tool, or a much older copy, has written."""
     hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
     return BadValue(f"{where} has no policies of version 1 or 2", hint=hint)
-
-
-def _dump_policy(policy: dict[str, Any], name: str) -> str:
-    """Return the text of a sealed policy: JSON, from version 2 on below a line that older copies refuse."""
-    text = dump_json(policy, name)
-    version = _version_of(policy)
-    return text if version == 1 else f"version {version}\n{text}"
 
 
 def _parse_policy(text: str, where: str) -> dict[str, Any]:
@@ -7388,15 +7371,11 @@ class VaultStore(Store):
 
         An address can be spelled in several ways.
         """
-        mount = self._call("read", f"sys/internal/ui/mounts/{self.settings.mount}").data.get("uuid")
+        settings = self.settings
+        mount = self._call("read", f"sys/internal/ui/mounts/{settings.mount}").data.get("uuid")
         if not isinstance(mount, str):  # not every proxy and old server says it
-            return self.former_location()
-        return " ".join(filter(None, ["vault", mount, self.settings.prefix]))
-
-    def former_location(self) -> str:
-        """Return what policies called this store before it had an id."""
-        parts = [getattr(self.settings, name) for name in ("addr", "namespace", "mount", "prefix")]
-        return " ".join(["vault", *filter(None, parts)])
+            mount = " ".join(filter(None, (settings.addr, settings.namespace, settings.mount)))
+        return " ".join(filter(None, ["vault", mount, settings.prefix]))
 
     @property
     def _session(self) -> Session:
