@@ -104,6 +104,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "AuditOptions",
     "BadName",
     "BadValue",
     "Baseline",
@@ -15451,16 +15452,21 @@ class _Chunks(io.RawIOBase):
 
 
 # === Audit ===
-# A finding says where a secret is and of what kind, never its value. Accepted findings are kept in a
-# baseline that can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses
-# and confirm none.
+# A finding says where a secret is and of what kind, never its value. An audit goes this way:
+#
+#   Audit(paths, …)  checks the options, finds the scope (the folder that paths are relative to, or git's
+#                    repository), and reads there what the project has decided: settings, then baseline
+#   iter(audit)      lists files, staged blobs or versions in git's history, and scans each for matches
+#   _findings        drops the matches that something silences, and groups the others by rule and value
+#   Reports          write the findings as they come, and at the end the summary
+#
+# A baseline can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses and
+# confirm none.
 
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
-_BATCH = 16  # files that a process scans at a time
-_ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
 _Matches = Iterator[tuple[Blob, list[Match]]]  # of each version of a file that has any
 
@@ -15517,8 +15523,34 @@ class Summary:
 _OneOrMore = Union[StrPath, Iterable[StrPath]]
 
 
+class AuditOptions(NamedTuple):
+    """What to look for, and where: the options of an audit, which never change."""
+
+    exclude: _OneOrMore = ()  # what not to read: patterns as in gitignore(5)
+    confidence: str = "medium"  # the lowest to report
+    disable: _OneOrMore = ()  # ids of rules that find nothing
+    baseline: Optional[StrPath] = None  # the file of accepted findings; by default, the project's
+    staged: bool = False  # read git's index instead of the working tree
+    history: Optional[_OneOrMore] = None  # read what these revisions of git's reach, or everything for []
+    gitignore: Optional[bool] = None  # whether to skip what git ignores; by default, unless `untrusted`
+    archives: bool = False  # also read what is in zip, tar and gzip files
+    untrusted: bool = False  # ignore the project's settings and baseline, and comments that allow a finding
+    known: Optional[KnownValues] = None  # also search for these values
+    jobs: int = 1  # processes at most; 0 is one per core
+    on_error: Optional[Callable[[str, str], None]] = None  # called with a path, and why it can't be read
+    on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
+
+    def check(self) -> None:
+        """Raise BadValue for options that can't be, or can't be together."""
+        if self.confidence not in CONFIDENCES:
+            hint = f"use one of {', '.join(CONFIDENCES)}"
+            raise BadValue(f"bad confidence {show(self.confidence)}", hint=hint)
+        if self.staged and self.history is not None:
+            raise BadValue("staged and history can't be combined", hint="audit one after the other")
+
+
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in files and folders; options are those of Audit."""
+    """Yield the secrets left in files and folders; options are those of AuditOptions."""
     return iter(Audit(paths, **options))
 
 
@@ -15531,106 +15563,85 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 class Audit:
     """One audit: iterate over its findings, once, then look at its `summary`.
 
-    `exclude` holds patterns as in gitignore(5), `confidence` is the lowest
-    to report, `disable` the ids of rules to skip, `baseline` the accepted
-    findings or their file. `staged` reads git's index instead of the
-    working tree, `history` what these revisions reach, or everything for
-    []. `gitignore=False` also reads ignored files, `archives=True` what is
-    in zip, tar and gzip files. `untrusted=True` ignores the project's
-    `.paissive-audit` and comments that allow a finding, and reads ignored
-    files unless `gitignore=True`. `known` are values
-    to search for as well. `jobs` limits the processes; 0 is one per core.
-    `on_error(path, why)` is called for what can't be read,
-    `on_progress(summary)` as files are read. Raises BadValue for a bad path
-    or option, Unavailable if git fails, Unsafe if it hangs, Conflict if
+    The options are those of AuditOptions, by name. Raises BadValue for a bad
+    path or option, Unavailable if git fails, Unsafe if it hangs, Conflict if
     iterated over twice.
     """
 
-    def __init__(
-        self,
-        paths: _OneOrMore = ".",
-        *,
-        exclude: _OneOrMore = (),
-        confidence: str = "medium",
-        disable: _OneOrMore = (),
-        baseline: Union[Baseline, StrPath, None] = None,
-        staged: bool = False,
-        history: Optional[_OneOrMore] = None,
-        gitignore: Optional[bool] = None,
-        archives: bool = False,
-        untrusted: bool = False,
-        known: Optional[KnownValues] = None,
-        jobs: int = 1,
-        on_error: Optional[Callable[[str, str], None]] = None,
-        on_progress: Optional[Callable[[Summary], None]] = None,
-    ) -> None:
-        if confidence not in CONFIDENCES:
-            raise BadValue(f"bad confidence {show(confidence)}", hint=f"use one of {', '.join(CONFIDENCES)}")
-        self.jobs = jobs or os.cpu_count() or 1
-        self.summary = Summary()  # counted as files are read
-        self._confidences = CONFIDENCES[CONFIDENCES.index(confidence) :]  # those to report
-        self._archives = archives
-        self._untrusted = untrusted
-        self._known = known
-        self._find_known = known.find if known else None
-        self._on_error = on_error
-        self._on_progress = on_progress
-        self._unread = set[str]()  # paths of files that weren't read to their end
-        self._begun = False  # whether it has been iterated over
+    def __init__(self, paths: _OneOrMore = ".", **options: Any) -> None:
+        self.options = AuditOptions(**options)
+        self.options.check()
         self.paths = _as_list(paths)
-        self.staged = staged
-        self.history = None if history is None else _as_list(history)  # revisions
-        self.baseline = Baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-        self._in_git = staged or history is not None
-        committed_tree, committed_settings = self._find_places()
-        self._staged: list[Blob] = []  # what the index has that the last commit hasn't
-        if staged:
-            self._staged += staged_blobs(self._folder, committed_tree)
-        self.settings = _AuditSettings() if untrusted else self._read_settings(committed_settings)
-        # A stranger's .git/info/exclude may name every file.
-        self._choose_files(_as_list(exclude), not untrusted if gitignore is None else gitignore)
-        self._disabled = {*_as_list(disable), *self.settings.disabled}  # ids of rules
-        if not self.settings.rule_ids.issuperset(self._disabled):
+        self.summary = Summary()  # counted as files are read
+        self._begun = False  # whether it has been iterated over
+        self._scope = _find_scope(self.paths, self.options)
+        self.base = self._scope.base
+        # What the index has that the last commit hasn't.
+        self._staged = list(staged_blobs(self._scope.folder, self._scope.tree)) if self.options.staged else []
+        self._settings = _AuditSettings() if self.options.untrusted else self._read_settings()
+        self.baseline = self._find_baseline()
+        self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
+        if not self._settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
-
-    def _choose_files(self, exclude: Sequence[str], gitignore: bool) -> None:
-        """Set what files are left out: by options, settings and .gitignore, as binary or as vendored."""
-        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in exclude]  # as a shell completes them
-        self._excluded = IgnorePatterns(words)
+        words = _as_list(self.options.exclude)
+        self._excluded = IgnorePatterns(
+            re.sub(r"^(!?)\./", r"\1/", word) for word in words
+        )  # a shell adds ./
+        gitignore = self.options.gitignore
+        if gitignore is None:
+            gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
         self._accept = FileFilter(
-            self._excludes, gitignore, self.add_unreadable, self.summary.skipped, self.summary.vendored
+            excludes=self._excludes,
+            gitignore=gitignore,
+            on_error=self.add_unreadable,
+            skipped=self.summary.skipped,
+            vendored=self.summary.vendored,
+        )
+        known = self.options.known
+        self._scanner = _Scanner(
+            custom=self._settings.rules,
+            known=known.find if known else None,
+            archives=self.options.archives,
+            levels=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
         )
 
-    def _find_places(self) -> tuple[str, str]:
-        """Set what paths are relative to and what is audited; return the ids of git's last tree and settings.
+    def _read_settings(self) -> _AuditSettings:
+        """Read the project's .paissive-audit: from the index if that is audited."""
+        scope = self._scope
+        if self.options.staged:
+            # Not from the index: a large one takes long to read.
+            changed = {blob.path: blob.oid for blob in self._staged}
+            oid = changed.get(AUDIT_SETTINGS, scope.settings)
+            return _AuditSettings(oid and ask_git(scope.folder, "cat-file", "blob", oid, default=""))
+        start = self.base if scope.folder else _common_folder(self.paths)
+        top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
+        path = top + AUDIT_SETTINGS
+        if not os.path.lexists(path):
+            return _AuditSettings()
+        with disk_errors(f"read {path}"):
+            return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
-        Both are "" outside of git, and where nothing is committed.
-        """
-        committed: list[str] = []
-        if self._in_git:
-            self._folder, self.base, *committed = _find_repository(self.paths)
-        else:
-            self.base = _shown_from(self.paths, self.baseline)
-        self._check_paths()
-        # "." is the default: all that git has, even from a subfolder.
-        everywhere = self._in_git and self.paths in ([], ["."])
-        self._roots = {""} if everywhere else set(map(self._path_of_root, self.paths))
-        tree, settings, *_ = [*committed, "", ""]
-        return tree, settings
+    def _find_baseline(self) -> Baseline | None:
+        """Return the accepted findings: those of the option or, unless they aren't trusted, the project's."""
+        if self.options.baseline is not None:
+            return Baseline(self.options.baseline)
+        if self.options.untrusted:
+            return None
+        return Baseline((self.base + BASELINE).removeprefix(real_path("")))
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
-        if self._known and self._known.without_history:
-            self.summary.skipped["secrets' older values"] = len(self._known.without_history)
-        self._scanner = _Scanner(self.settings.rules, self._find_known, self._archives, self._confidences)
-        if self.history is not None:
-            matches = self._scan_history(self.history)
-        elif self.staged:
+        options = self.options
+        if options.known and options.known.without_history:
+            self.summary.skipped["secrets' older values"] = len(options.known.without_history)
+        if options.history is not None:
+            matches = self._scan_history(_as_list(options.history))
+        elif options.staged:
             matches = self._scan_blobs(iter(self._staged))
         else:
-            scans = _scan_all(self.files(), self._scanner, self.jobs)
+            scans = _scan_all(self.files(), self._scanner, options.jobs or os.cpu_count() or 1)
             matches = chain.from_iterable(map(self._matches_of, scans))
         for blob, of_file in matches:
             for finding in self._findings(blob, of_file):
@@ -15652,7 +15663,47 @@ class Audit:
         findings = [self._finding(blob, places) for places in groups.values()]
         yield from sorted(findings, key=attrgetter("line", "column"))
 
+    def _finding(self, blob: Blob, places: list[Match]) -> Finding:
+        """Return one finding for the places of a value, which are in order."""
+        match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
+        rule = match.rule
+        locations = tuple(
+            Location(at.line, at.end_line, at.column, _fingerprint_at(blob.path, rule.id, at.mark))
+            for at in [match, *(place for place in places if place is not match)]
+        )
+        known = self.options.known.about.get(rule) if self.options.known else None
+        details = known or {"sample": match.sample, "fix": _replacement(blob.path, match.name)}
+        return Finding(
+            path=blob.path,
+            **locations[0]._asdict(),
+            rule=rule.id,
+            what=rule.what,
+            severity=rule.severity,
+            confidence=match.confidence,
+            commit=blob.commit,
+            date=blob.date,
+            locations=locations,
+            **details,
+        )
+
+    def _silenced_by(self, path: str, match: Match) -> str:
+        """Return what keeps a match out of the report, but for the baseline; "" if nothing does."""
+        if match.rule.id in self._disabled:
+            return "disabled rules"
+        if any(self._settings.allows(path, name) for name in _accepting(match.rule.id)):
+            return AUDIT_SETTINGS
+        known = self.options.known
+        if (
+            known
+            and match.rule in known.about
+            and known.own_file == self.base + path
+            and not self._scope.folder
+        ):
+            return "the store's own file"
+        return "" if self.options.untrusted else match.silenced
+
     def _is_accepted(self, path: str, match: Match) -> bool:
+        """Return whether the baseline has a match."""
         return bool(self.baseline and self.baseline.accepts(path, match.rule.id, match.mark))
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
@@ -15661,9 +15712,8 @@ class Audit:
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
         is_empty = True
-        rules = self.settings.rules
-        known = self._find_known
-        for match in scan(chunks, path, custom=rules, skipped=skipped, known=known, explain=True):
+        custom, known = self._scanner.custom, self._scanner.known
+        for match in scan(chunks, path, custom=custom, known=known, skipped=skipped, explain=True):
             if match.line <= line <= match.end_line:
                 is_empty = False
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
@@ -15679,96 +15729,24 @@ class Audit:
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
-        if match.confidence not in self._confidences:
+        if match.confidence not in self._scanner.levels:
             return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
         if not silenced and self._is_accepted(path, match):
             silenced = "the baseline"
         return f"{outcome}, silenced by {silenced}" if silenced else outcome
 
-    def _finding(self, blob: Blob, places: list[Match]) -> Finding:
-        """Return one finding for the places of a value, which are in order."""
-        match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
-        rule = match.rule
-        locations = tuple(
-            Location(
-                place.line, place.end_line, place.column, _fingerprint_at(blob.path, rule.id, place.mark)
-            )
-            for place in [match, *(place for place in places if place is not match)]
-        )
-        finding = Finding(
-            path=blob.path,
-            line=match.line,
-            end_line=match.end_line,
-            column=match.column,
-            rule=rule.id,
-            what=rule.what,
-            severity=rule.severity,
-            confidence=match.confidence,
-            sample=match.sample,
-            fingerprint=locations[0].fingerprint,
-            commit=blob.commit,
-            date=blob.date,
-            locations=locations,
-        )
-        known = self._known.about.get(rule) if self._known else None
-        if known:
-            return finding._replace(sample="…", **known)
-        return finding._replace(fix=_replacement(blob.path, match.name))
-
-    def _silenced_by(self, path: str, match: Match) -> str:
-        """Return what keeps a match out of the report, but for the baseline; "" if nothing does."""
-        if match.rule.id in self._disabled:
-            return "disabled rules"
-        if any(self.settings.allows(path, name) for name in _accepting(match.rule.id)):
-            return AUDIT_SETTINGS
-        known = self._known
-        if known and match.rule in known.about and self.base + path == known.own_file and not self._in_git:
-            return "the store's own file"
-        return "" if self._untrusted else match.silenced
-
-    def _read_settings(self, committed: str = "") -> _AuditSettings:
-        """Read the project's .paissive-audit: from the index if that is audited."""
-        if self.staged:
-            # Not from the index: a large one takes long to read.
-            changed = {blob.path: blob.oid for blob in self._staged}
-            oid = changed.get(AUDIT_SETTINGS, committed)
-            return _AuditSettings(oid and ask_git(self._folder, "cat-file", "blob", oid, default=""))
-        start = self.base if self._in_git else _common_folder(self.paths)
-        top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
-        path = top + AUDIT_SETTINGS
-        if not os.path.lexists(path):
-            return _AuditSettings()
-        with disk_errors(f"read {path}"):
-            return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
-
     def _excludes(self, path: str) -> bool:
         """Return whether the options or the settings leave a file out."""
-        return self._excluded.match(path) or self.settings.excludes(path)
+        return self._excluded.match(path) or self._settings.excludes(path)
 
     def add_unreadable(self, path: str, why: str) -> None:
         """Count and report a file that isn't read to its end."""
+        path = path or "."
         self.summary.unreadable += 1
-        self.summary.errors.append((path or ".", why))
-        self._unread.add(path)
-        if self._on_error:
-            self._on_error(path or ".", why)
-
-    def _path_of_root(self, path: str) -> str:
-        """Return a PATH as files below it are shown."""
-        return _path_in_git(path, self.base) if self._in_git else shown_path(path, self.base)
-
-    def _check_paths(self) -> None:
-        """Raise BadValue unless each PATH is there, or was in git."""
-        for path in self.paths:
-            if os.path.lexists(path) or (path == "-" and not self._in_git):
-                continue
-            if self._in_git:
-                there = f":(top,literal){self._path_of_root(path)}"
-                ask = partial(ask_git, self._folder)
-                if ask("ls-files", "--", there) or ask("rev-list", "-1", "--all", "--reflog", "--", there):
-                    continue
-            raise BadValue(f"no file or folder called {show(path)}")
+        self.summary.errors.append((path, why))
+        if self.options.on_error:
+            self.options.on_error(path, why)
 
     def _matches_of(self, scanned: _Scanned) -> _Matches:
         """Yield the matches of what was scanned, and count it in the summary."""
@@ -15777,18 +15755,19 @@ class Audit:
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += scanned.files
         self.summary.bytes += scanned.bytes
-        if self._on_progress:
-            self._on_progress(self.summary)
+        if self.options.on_progress:
+            self.options.on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[ListedFile]:
         """Yield (path to open, path to show) for each file below the PATHs."""
         seen = set[str]()
-        for path, shown in chain.from_iterable(map(self._files_at, self.paths)):
-            if shown not in seen:
-                yield path, shown
-            if len(self.paths) > 1:
-                seen.add(shown)
+        for start in self.paths:
+            for path, shown in self._files_at(start):
+                if shown not in seen:
+                    yield path, shown
+                if len(self.paths) > 1:
+                    seen.add(shown)
 
     def _files_at(self, start: str) -> Iterator[ListedFile]:
         """Yield the files at a PATH: it alone, or those below a folder."""
@@ -15806,15 +15785,16 @@ class Audit:
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield what versions of files have for the first time."""
+        folder = self._scope.folder
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
         # A range doesn't reach what a shallow clone lacks.
-        if not is_range and ask_git(self._folder, "rev-parse", "--is-shallow-repository") == "true":
+        if not is_range and ask_git(folder, "rev-parse", "--is-shallow-repository") == "true":
             why = "a shallow clone lacks older commits; get them with: git fetch --unshallow"
-            self.add_unreadable(self._folder, why)
-        if self._known:
-            yield from self._scan_messages(self._known, revisions)
+            self.add_unreadable(folder, why)
+        if self.options.known:
+            yield from self._scan_messages(self.options.known, revisions)
         first: dict[tuple[str, str, int, bool], Blob] = {}  # the version that was reported, by what it has
-        for blob, matches in self._scan_blobs(file_versions(self._folder, revisions)):
+        for blob, matches in self._scan_blobs(file_versions(folder, revisions)):
             new = []
             for match in matches:
                 # Once as reported, even if an older version of the line is silenced.
@@ -15826,13 +15806,17 @@ class Audit:
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         """Yield the known values in the messages of commits and tags."""
-        messages = object_ids(self._folder, "commit tag", revisions or None)
-        for oid, size, chunks in read_objects(self._folder, messages):
-            text = b"".join(chunks)
-            if known.find(text):
-                scanned = self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), iter([text]), size)
-                for blob, matches in scanned.matches:
-                    yield blob, [match for match in matches if match.rule in known.about]
+        messages = object_ids(self._scope.folder, "commit tag", revisions or None)
+        for oid, size, chunks in read_objects(self._scope.folder, messages):
+            first = next(chunks, b"")
+            # Most have none, which a search finds out faster. Memory must not hold all of a large one.
+            if size <= len(first) and not known.find(first):
+                continue
+            scanned = self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), chain([first], chunks), size)
+            for path, why in scanned.errors:
+                self.add_unreadable(path, why)
+            for blob, matches in scanned.matches:
+                yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
         """Yield the matches in blobs, which are read in batches; a missing one counts as unreadable."""
@@ -15841,28 +15825,32 @@ class Audit:
         while batch := list(islice(wanted, _GIT_BATCH)):
             # Versions of a file together: git stores them as differences.
             batch.sort(key=lambda blob: blob.path)
-            contents = read_objects(self._folder, (blob.oid for blob in batch))
+            contents = read_objects(self._scope.folder, (blob.oid for blob in batch))
             for blob, (_, size, chunks) in zip(batch, contents):
                 if size >= 0:
                     yield from self._matches_of(self._scanner.scan(blob, chunks, size))
-                elif self.staged:
+                elif self.options.staged:
                     self.add_unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
                     missing += 1
         if missing:  # in one line: a partial clone may lack most of them
-            self.add_unreadable(self._folder, f"missing or broken objects in its history: {missing:,}")
+            why = f"missing or broken objects in its history: {missing:,}"
+            self.add_unreadable(self._scope.folder, why)
 
     def _wants(self, blob: Blob) -> bool:
         """Return whether a blob is to be scanned, and count it if not."""
-        if not blob.oid or not _is_within(blob.path, self._roots):
+        if not blob.oid or not _is_within(blob.path, self._scope.roots):
             return False
         return not self._accept.is_vendored(blob.path) and self._accept.takes(blob.path)
 
 
 def _replacement(path: str, name: str) -> str:
     """Return what to do with a value in this file, which it assigns to `name` or, for "", to nothing."""
-    end = os.path.splitext(path)[1] or os.path.basename(path)
-    reads = next((text for ends, text in _READS.items() if end in ends.split()), "")
+    name_of_file = os.path.basename(path)
+    if name_of_file.startswith(".env.") or name_of_file.endswith(".env"):
+        return "move it to a store: import this file with --backend file"
+    ending = os.path.splitext(name_of_file)[1]
+    reads = next((text for endings, text in _READS.items() if ending in endings.split()), "")
     if not reads:
         return ""
     if not name:
@@ -15889,8 +15877,45 @@ def _is_within(path: str, roots: Container[str]) -> bool:
     return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
+class _Scope(NamedTuple):
+    """Where to look."""
+
+    base: str  # the folder that paths are relative to, with "/" at its end; in git, the repository's top
+    folder: str = ""  # to run git in; "" if files are read, not git's index or history
+    roots: Container[str] = ()  # in git, the PATHs as it has them, "" for everything
+    tree: str = ""  # the id of git's last tree, and
+    settings: str = ""  # of the settings in it; "" where nothing is committed
+
+
+def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
+    """Return where to look; raise BadValue for a PATH that isn't there, and never was in git."""
+    if not options.staged and options.history is None:
+        for path in paths:
+            if path != "-" and not os.path.lexists(path):
+                raise BadValue(f"no file or folder called {show(path)}")
+        return _Scope(_shown_from(paths, options.baseline))
+    folder, top, *committed = _find_repository(paths)
+    roots = [_path_in_git(path, top) for path in paths]
+    for path, root in zip(paths, roots):
+        if not (os.path.lexists(path) or _is_in_git(folder, root)):
+            raise BadValue(f"no file or folder called {show(path)}")
+    if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
+        roots = [""]
+    return _Scope(top, folder, {*roots}, *committed)
+
+
+def _is_in_git(folder: str, path: str) -> bool:
+    """Return whether git's index has a path, or its history had it."""
+    there = f":(top,literal){path}"
+    listed = ask_git(folder, "ls-files", "--", there)
+    return bool(listed or ask_git(folder, "rev-list", "-1", "--all", "--reflog", "--", there))
+
+
 def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return a folder to run git in, the repository's top, and the ids of its committed tree and settings."""
+    """Return a folder to run git in, the repository's top, and the ids of its last tree and of the settings.
+
+    These are left out where they aren't committed.
+    """
     tops = {}
     for path in paths or ["."]:
         if path != ".":
@@ -15928,14 +15953,14 @@ def _common_folder(paths: Iterable[str]) -> str:
         return ""
 
 
-def _shown_from(paths: Iterable[str], baseline: Baseline | None = None) -> str:
+def _shown_from(paths: Iterable[str], baseline: StrPath | None) -> str:
     """Return the folder that paths are shown relative to: this one, or one above that has the baseline.
 
     If one of the paths is outside of it, return the folder that all are in.
     """
     here = real_path("")
-    if baseline:  # so that names don't depend on where below it an audit starts
-        above = real_path(os.path.dirname(baseline.path))
+    if baseline is not None:  # so that names don't depend on where below it an audit starts
+        above = real_path(os.path.dirname(os.fspath(baseline)))
         here = above if here.startswith(above) else here
     common = _common_folder(paths)
     return here if common.startswith(here) else common
@@ -16076,7 +16101,7 @@ class KnownValues:
         if verdict == "current" and name in self._scheduled:
             fix = "rotate now {}"
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
-        self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name)}
+        self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name), "sample": "…"}
         self._rules.setdefault(value, rule)
 
     def find(self, text: bytes) -> list[Span]:
@@ -16138,8 +16163,7 @@ _READS = {
     ".cs": 'Environment.GetEnvironmentVariable("{}")',
     ".rs": 'std::env::var("{}")',
     ".sh .bash .zsh .yml .yaml .properties": "${{{}}}",
-    ".json .toml": "secret:{}",
-    ".env": "secret://file/{}",
+    ".json .toml": "secret:{} if SecretConfig reads this file",
 }
 
 
@@ -16244,6 +16268,10 @@ class _Scanner(NamedTuple):
                 scanned.errors.append((blob.path, why))
                 break
             found.append(match)
+
+
+_BATCH = 16  # files that a process scans at a time
+_ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
 
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
@@ -16384,7 +16412,7 @@ _LEVELS = {  # of SARIF, and of GitHub
 }
 _MAX_LISTED = 20  # other places of a finding, and vendored folders, in text
 _NEXT_STEPS = (
-    "next: revoke each secret where it was issued, since everyone with the file knows it; store its\n"
+    "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
     "      comment on its line, or accept it with --update-baseline."
 )
@@ -18331,14 +18359,21 @@ def cmd_audit(args: Namespace) -> int:
         if not args.history:
             return 0
     run = _make_audit(args)
-    if args.update_baseline and run.baseline:
-        run.baseline.update(run)
-        _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
+    if args.update_baseline:
+        _update_baseline(run)
     else:
         _report(run, args)
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
+
+
+def _update_baseline(run: Audit) -> None:
+    """Accept what an audit finds."""
+    if not run.baseline:
+        raise BadValue("--untrusted reads no baseline that it could update", hint="name one with --baseline")
+    run.baseline.update(run)
+    _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
 
 
 def _report(run: Audit, args: Namespace) -> None:
@@ -18379,13 +18414,13 @@ def _explain_line(args: Namespace) -> int:
 
 
 def _make_audit(args: Namespace) -> Audit:
-    """Return the audit that the options describe, with a baseline if there is one."""
+    """Return the audit that the options describe."""
     paths = args.paths or ["."]
     if args.exclude:  # which may have swallowed a PATH
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
-    audit = Audit(
+    return Audit(
         paths,
         **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
         **pick(args, "untrusted", "jobs"),
@@ -18394,12 +18429,6 @@ def _make_audit(args: Namespace) -> Audit:
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
-    if not args.baseline:
-        path = (audit.base + BASELINE).removeprefix(real_path(""))
-        # With --untrusted, one that the code brings along doesn't count. A dangling link is an error.
-        if args.update_baseline or (os.path.lexists(path) and not args.untrusted):
-            audit.baseline = Baseline(path)
-    return audit
 
 
 def _warn_unreadable(path: str, why: str) -> None:
