@@ -4394,6 +4394,8 @@ def _corrupt(what: str) -> Corrupt:
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
 _GIT_SECONDS = 10  # for a question to git
+# What git's folder has while a merge is unfinished, of a branch, a commit or a series of them.
+_UNFINISHED_MERGES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 _MAX_CHANGES = 1000  # of a file, so that nobody hides one among many: a store has one for each rekey
 _HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 
@@ -4552,18 +4554,38 @@ def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:
 
 def checked_out_commit(folder: str, cache: FileCache) -> str:
     """Return the commit that git has checked out around a folder, or "" if there is none."""
-    repository = find_above(os.path.realpath(folder), ".git")
+    repository = _repository_of(folder)
     if not repository:
         return ""
     with suppress(SecretsError, OSError):
-        if os.path.isfile(repository):  # of a worktree or a submodule (gitrepository-layout(5))
-            text = os.fsdecode(read_file(repository)).rstrip("\n").removeprefix("gitdir: ")
-            repository = os.path.join(os.path.dirname(repository), text)
         # Without starting git, which takes longer than to open a secret.
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
             return commit
     return _ask_git(folder, "rev-parse", "--verify", "-q", "HEAD") or ""  # where it keeps no log
+
+
+def merge_conflicts(folder: str) -> set[str]:
+    """Return what `unmerged_paths` does if git is merging; if not, which is nearly always, don't start it."""
+    repository = _repository_of(folder)
+    is_merging = any(os.path.lexists(os.path.join(repository, name)) for name in _UNFINISHED_MERGES)
+    return unmerged_paths(folder) if repository and is_merging else set()
+
+
+def unmerged_paths(folder: str) -> set[str]:
+    """Return the absolute paths below a folder that a merge left in conflict."""
+    listed = (folder and _ask_git(folder, "ls-files", "-uz")) or ""
+    return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
+
+
+def _repository_of(folder: str) -> str:
+    """Return git's folder for the repository or worktree that a folder is in, or ""."""
+    path = find_above(os.path.realpath(folder), ".git")
+    with suppress(SecretsError, OSError):
+        if os.path.isfile(path):  # of a worktree or a submodule (gitrepository-layout(5))
+            text = os.fsdecode(read_file(path)).rstrip("\n").removeprefix("gitdir: ")
+            return os.path.join(os.path.dirname(path), text)
+    return path
 
 
 def _last_in_log(log: bytes) -> str:
@@ -4643,67 +4665,112 @@ def _ask_git(folder: str, *args: str, text: str | None = None) -> str | None:
 # recipient isn't stored, so only those who can open it can add to it. During a rekey, previous.age has the
 # old identity, sealed to the new.
 
-_FORMAT_VERSION = 2  # 1, of stores without version.age, may have a member's key for an identity
+_FORMAT_VERSION = 2  # as version.age says; stores of version 1 have no such file
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
 _SAMPLE = 5  # secrets that show whether an identity is in use, so that an access costs the same in any store
 _LEAVER = "# without the member "  # of a line in previous.age, which is a comment for age
 _MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
+_POLICY_TITLE = (
+    "/rotation/"  # before a policy's name: no secret has such a one, so neither passes for the other
+)
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
+# The verdicts on what opens a store, and what each one permits. Reading and writing try a few files, rekey,
+# --trust and status try all. "Change" is to write, to rekey, and to run the commands of policies.
+#
+#               read (run, export)      change                       --trust           status
+# CONFIRMED     yes                     yes                          yes               opens, known
+# UNCONFIRMED   yes, with a warning     if the password opens it     yes               opens, how to confirm
+# TOO_FEW       no                      no                           no                opens if it is known
+# OLDER         no                      no                           yes, a warning    why not
+# ANOTHER       no                      no                           no                why not
+_CONFIRMED = "confirmed"  # it has the fingerprint that is pinned or recorded
+_UNCONFIRMED = "unconfirmed"  # nothing is pinned or recorded, and nothing speaks against it
+_TOO_FEW = "too few"  # files open: somebody restored an old identity, or planted another
+_OLDER = (
+    "older"  # git shows that another identity replaced this one; not looked for where unconfirmed is read
+)
+_ANOTHER = "another"  # than the one that is known here, or an unknown one below the folder of a known one
+# By how the right one is known.
+_ADVICE_ON_ANOTHER = {
+    "pin": "somebody replaced its identity{commit}; "
+    f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it",
+    "record": "somebody replaced its identity{commit}; "
+    "ask whoever runs rekey here, and if it was meant: status --trust {found}",
+    "argument": "compare again",
+}
+
+
+class _Rekey(NamedTuple):
+    """A rekey that isn't finished, as previous.age describes it."""
+
+    old: Identity  # it opens what isn't sealed to the new identity yet
+    leavers: tuple[str, ...] = ()  # the members who don't get the new one
+
 
 class _Keys(NamedTuple):
-    """A store's identities: the one to seal to, and older ones, while a rekey is unfinished."""
+    """The store's identity, to which everything is sealed, and the rekey that is about to make it so."""
 
     seal_to: Identity
-    older: tuple[Identity, ...] = ()
-
-    @classmethod
-    def parse(cls, plaintext: bytes, path: str) -> _Keys:
-        """Return the identities in a file that `text` wrote; raise BadValue if it has none."""
-        seal_to, *older = _parse_identities(decode_value(plaintext, path), path)
-        return cls(seal_to, tuple(older))
-
-    def text(self) -> bytes:
-        """Return what an identity file holds: one a line, the one to seal to first."""
-        return "".join(f"{key.reveal()}\n" for key in self.all()).encode()
+    rekey: Optional[_Rekey] = None  # None if it is finished
 
     def all(self) -> tuple[Identity, ...]:
-        return self.seal_to, *self.older
+        """Return what opens the store's files."""
+        return (self.seal_to, self.rekey.old) if self.rekey else (self.seal_to,)
 
     def fingerprint(self) -> str:
         """Return what the store is known by."""
         return _fingerprint(self.seal_to)
 
 
+class _Files(NamedTuple):
+    """Which of a store's files an identity opens."""
+
+    opened: int = 0
+    problems: tuple[tuple[str, SecretsError], ...] = ()  # by path; WrongKey for what is sealed to another
+
+    def are_too_few(self, is_confirmed: bool) -> bool:
+        """Return whether more are sealed to another identity, or as many if this one isn't confirmed.
+
+        Not all need open: whoever can write to the folder can add some, sealed to anything. What is damaged
+        tells nothing.
+        """
+        others = sum(isinstance(error, WrongKey) for _, error in self.problems)
+        return others > self.opened or (others == self.opened > 0 and not is_confirmed)
+
+
 class _Access(NamedTuple):
-    """What opens a store, and how."""
+    """What opens a store, how, and what that is worth."""
 
     keys: _Keys
-    how: str  # "password", "member", or "own": PAISSIVE_IDENTITY holds the store's identity
+    how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY holds the store's
     path: str = ""  # of the file that holds the identity, unless PAISSIVE_IDENTITY does
     sealed: bytes = b""  # which that file held
     member: str = ""  # whose file it is
-    opened: int = 0  # of the files that it was tried on, those that it opened
-    failing: int = 0  # of these files, those that are sealed to another identity
+    # What follows is so once `_open_store` has judged it.
     known: KnownStore = KnownStore()  # about the store, when it was opened
+    files: _Files = _Files()  # which it was tried on
+    verdict: str = ""
+    problem: Optional[SecretsError] = None  # None if it is confirmed or unconfirmed
 
 
-class _Opened:
+class _Unlocked:
     """What a store, with its policies, has used to open itself; copies and pickles have none of it."""
 
     def __init__(self) -> None:
         self.password = ""  # typed at a prompt, or set since
         self.passphrase: Passphrase | None = None  # the last, which has what scrypt made of it
-        self.own_text = ""  # of PAISSIVE_IDENTITY, as it was last
-        self.own: tuple[Identity, ...] = ()  # which these are
+        self.identity_text = ""  # of PAISSIVE_IDENTITY, as it was last
+        self.identities: tuple[Identity, ...] = ()  # which these are
         # What opened it last, and what led to that: as long as it is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
         self.commit = ""  # the last one at which git's history was found to have no newer identity
+        self.conflicts: set[str] = set()  # paths that a merge left in conflict when it was opened
         self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
         self.notes: list[str] = []  # what to tell whoever has made the store
 
@@ -4733,7 +4800,7 @@ class FileStore(Store):
         self._identity_file = os.path.join(self.folder, "identity.age")
         self._previous_file = os.path.join(self.folder, "previous.age")
         self._version_file = os.path.join(self.folder, "version.age")
-        self._opened = _Opened()
+        self._unlocked = _Unlocked()
         self._title = ""  # what comes before a name inside an entry
         self._cache = FileCache()
 
@@ -4741,15 +4808,17 @@ class FileStore(Store):
         return f"<FileStore {self.folder}>"
 
     def location(self) -> str:
+        """Return "file FOLDER", which symlinks don't change."""
         return f"file {os.path.realpath(self.folder)}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave values, and what opens the store, out of pickles and copies."""
-        return {**vars(self), "_opened": _Opened(), "_cache": FileCache()}
+        return {**vars(self), "_unlocked": _Unlocked(), "_cache": FileCache()}
 
     # Secrets.
 
     def get(self, name: str) -> str:
+        """Return the value; raise NotFound, WrongKey if it is sealed to another identity, or Corrupt."""
         return self._load(name)["value"]
 
     def get_everything(self) -> dict[str, str]:
@@ -4765,13 +4834,12 @@ class FileStore(Store):
                 found[name] = self.get(name)
             except NotFound:  # it was deleted meanwhile
                 continue
-            except WrongKey:
-                warn_once(f"left out: {self._stale_error(name)}")
             except SecretsError as error:
-                warn_once(f"left out: {error}")
+                warn_once(f"left out: {self._explain(self._path(name), error)}")
         return found
 
     def last_set(self, name: str) -> str:
+        """Return when the value was set, in UTC; raises what `get` raises."""
         return str(self._load(name).get("updated", "")).rstrip("Z")
 
     def _load(self, name: str) -> dict[str, str]:
@@ -4783,6 +4851,7 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
+        """Store a value; raise WrongKey or Corrupt rather than replace a file that doesn't open."""
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -4790,6 +4859,7 @@ class FileStore(Store):
         self._set_all(values)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        """Store all of these, or raise Conflict, under the store's lock, while one of them is rotated."""
         self._set_all(values, in_rotation=False)
 
     def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
@@ -4813,14 +4883,15 @@ class FileStore(Store):
             self._replace((path, seal(text, recipient)) for path, text in texts.items())
 
     def _time_of(self, name: str, value: str, keys: _Keys) -> str:
-        """Return when a value was set, which is now, unless a rotation copies it from another stage."""
+        """Return since when a secret has had a value in one of its stages: now, if it is new.
+
+        So a value that is set again, or that a rotation copies, is still known to members who left.
+        """
         secret = base_of_stage(name) or name
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
-                other = self.stage_name(secret, stage)
-                if other == name or not os.path.lexists(self._path(other)):
-                    continue
-                entry = self._open_entry(other, self._path(other), keys)
+                stored = self.stage_name(secret, stage)
+                entry = self._open_entry(stored, self._path(stored), keys)
                 if is_same(value, entry["value"]):
                     return entry.get("updated", "")
         return utc_now()
@@ -4854,27 +4925,33 @@ class FileStore(Store):
                     raise unfinished_error(name)
 
     def sealed_folder(self) -> str:
+        """Return the folder with a file for each secret."""
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
+        """Return the value in another copy of a secret's file; raise WrongKey or Corrupt."""
         return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
+        """Yield the names; raise Unavailable if PAISSIVE_SECRETS_DIR names a folder without a store."""
         self._check_folders()
         if self._configured:
             self.check_exists()
         yield from _names_under(self._entries)
 
     def check_exists(self) -> None:
-        if self._is_new() and not os.path.lexists(self._secrets):
+        """Raise Unavailable if there is no store yet."""
+        if self._is_new():
             hint = "go to its folder, mount or copy it, or let the first set create it"
             raise Unavailable(f"there is no store in {self.folder}", hint=hint)
 
     def policy_store(self) -> FileStore:
+        """Return the policies as a store, sealed to the same identity."""
         return _SealedPolicies(self)
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
-        notes, self._opened.notes = self._opened.notes, []
+        """Return, once, what the user should know about a store that a set has made."""
+        notes, self._unlocked.notes = self._unlocked.notes, []
         return notes
 
     def _path(self, name: str) -> str:
@@ -4905,33 +4982,31 @@ class FileStore(Store):
         """Return an entry from these bytes of its file, or from newer ones if there was a rekey meanwhile."""
         keys = self._keys(name)
         try:
-            return self._open_entry(name, path, keys, sealed)
+            entry = self._open_entry(name, path, keys, sealed)
         except WrongKey:
             newer = read_file(path, follow=False)
             if newer == sealed and self._keys(name) is keys:
                 raise
-        return self._open(name, path, newer)
-
-    def _open_entry(self, name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
-        """Return an entry, if it is that of `name`; no exception with the text in it escapes."""
-        title = self._title + name
-        entry = _parse_texts(_open_file(path, keys.all(), sealed)[1], path, "name", "value")
-        # Another secret's file was copied here, or the file system took DB for db.
-        if entry["name"] != title:
-            hint = "use that name, or move it back"
-            raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
-        check_value(entry["value"])  # which other tools may have written
+            return self._open(name, path, newer)
+        if self._unlocked.conflicts and os.path.realpath(path) in self._unlocked.conflicts:
+            warn_once(f"{path} has a merge conflict, and holds one side's value; see: status")
         return entry
 
-    # What opens the store.
+    def _open_entry(self, name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
+        return _open_entry(self._title + name, path, keys, sealed)
+
+    # What opens the store, and whether it is the right one.
 
     def credentials(self) -> Iterable[str]:
-        return tuple(self._opened.credentials)
+        """Return passwords and identities that have opened the store."""
+        return tuple(self._unlocked.credentials)
 
     def reveal_identity(self) -> str:
-        return self._keys().text().decode().rstrip("\n")
+        """Return the store's identity and, during a rekey, the old one in a second line."""
+        return "\n".join(key.reveal() for key in self._keys().all())
 
     def unlock(self) -> None:
+        """Ask for the password, or check it; raise what a write would raise."""
         self._check_folders()
         if not self._is_new():
             self._keys_to_write()
@@ -4940,15 +5015,16 @@ class FileStore(Store):
             problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
             raise Unsafe(problem, hint="is it the right folder? see: status")
         require_cryptography()  # before creating anything
-        if not self._own_identities() and not self._password():
-            self._opened.password = ask(f"New master password for {self.folder}: ", twice=True)
+        if not self._configured_identities() and not self._password():
+            self._unlocked.password = ask(f"New master password for {self.folder}: ", twice=True)
         _configured_log_n()  # this and the next refuse a bad one now
         if self._password():
             _new_passphrase(self._password())
 
     def check_known(self) -> None:
+        """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
         if not self._is_new():
-            self._check_confirmed(self._access())
+            self._check_may_change(self._access())
 
     def _keys(self, name: str = "") -> _Keys:
         """Check the folders, and return the identities that open the store."""
@@ -4959,78 +5035,37 @@ class FileStore(Store):
 
         def check() -> _Keys:
             access = self._access()
-            self._check_confirmed(access)
+            self._check_may_change(access)
             self._check_version(access.keys)
             return access.keys
 
-        return self._settled(check)
-
-    def _check_confirmed(self, access: _Access) -> None:
-        """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
-        self._check_in_use(access)
-        self._check_history(access)
-        if access.known.how or access.how == "password" or self._password_opens(access.keys):
-            return
-        found = access.keys.fingerprint()
-        hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
-        raise Unsafe(f"{self.folder} was never confirmed, so nothing is changed or run", hint=hint)
-
-    def _password_opens(self, keys: _Keys) -> bool:
-        """Return whether a master password that is set, and not asked for, opens the same store."""
-        if not self._password() or not os.path.lexists(self._identity_file):
-            return False
-        return self._open_by_password().keys.seal_to.reveal() == keys.seal_to.reveal()
+        return self._settle(check)
 
     def _access(self, name: str = "") -> _Access:
-        """Check the folders, and return what opens the store, if it is the one that is known here.
-
-        PAISSIVE_IDENTITY holds a member's identity, or the store's own; without it, the password opens
-        identity.age.
-        """
+        """Check the folders, and return what opens the store to read it."""
         self._check_folders(name)
         # Before they are used: what changes from here on is looked at again.
-        source = self._own_identities() or self._password(), self._state()
-        last, found = self._opened.access or (None, None)
-        if not found or last != source or self._bytes_of(found.path) != found.sealed:
-            found = self._settled(self._access_in_use)
-            self._opened.access = source, found
-        self._mask(*self._own_identities(), *found.keys.all())
-        return found
-
-    def _access_in_use(self) -> _Access:
-        """Return what opens the store, if it opens what is in it; say which store it is if nobody knows."""
-        access = self._try_files(self._find_access())
-        if access.failing > access.opened:
-            raise self._not_in_use_error(access)
-        if access.known.how:
-            self._check_history(access)
-        elif access.how != "password":  # which only this store's owner and members have
-            found = access.keys.fingerprint()
-            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
-            warn_once(f"{self.folder} was never confirmed here; {hint}")
+        source = self._configured_identities() or self._password(), self._state()
+        last, access = self._unlocked.access or (None, None)
+        if not access or last != source or self._bytes_of(access.path) != access.sealed:
+            access = self._settle(self._open_to_read)
+            self._unlocked.access = source, access
+            self._unlocked.conflicts = merge_conflicts(self.folder)
+        self._mask(*self._configured_identities(), *access.keys.all())
         return access
 
-    def _settled(self, act: Callable[[], T]) -> T:
-        """Return what `act` does, which is tried again if there was a rekey meanwhile."""
+    def _settle(self, act: Callable[[], T]) -> T:
+        """Return or raise what `act` does, again if there was a rekey meanwhile."""
         while True:
             state = self._state()
             try:
-                return act()
+                result = act()
             except SecretsError:
                 if self._state() == state:
                     raise
-
-    def _mask(self, *keys: Identity) -> None:
-        """Have what opens the store masked, like the password that was used."""
-        self._opened.credentials.update(dict.fromkeys(key.reveal() for key in keys))
-
-    def _own_identities(self) -> tuple[Identity, ...]:
-        """Return those of PAISSIVE_IDENTITY, a member's or the store's own; () if it isn't set."""
-        text = read_store_credential("PAISSIVE_IDENTITY")
-        if text != self._opened.own_text:
-            self._opened.own = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
-            self._opened.own_text = text
-        return self._opened.own
+            else:
+                if self._state() == state:
+                    return result
 
     def _state(self) -> object:
         """Return what an access depends on, beside credentials and the file of the identity.
@@ -5050,116 +5085,48 @@ class FileStore(Store):
         except (SecretsError, OSError):  # which is an error where the file is needed
             return b""
 
-    def _find_access(self, *, by_password: bool = False) -> _Access:
-        """Return what opens the store that is known here or, where none is, the one that is there."""
-        known = known_store(self.folder, self._cache)
-        found = self._all_access(() if by_password else self._own_identities(), known)
-        for access in found:
-            if known.fits(access.keys.fingerprint()):
-                return access._replace(known=known)
-        if known.how:
-            raise self._replaced_error(found[0], known)
-        if len({access.keys.text() for access in found}) > 1:
-            # Somebody who knows the member's recipient put one there.
-            problem = f"these members' files in {self._members} hold different identities"
-            names = ", ".join(access.member for access in found)
-            raise Unsafe(f"{problem}: {names}", hint="see who wrote them: git log")
-        self._check_hides_none(found[0])
-        return found[0]
+    def _mask(self, *keys: Identity) -> None:
+        """Have what opens the store masked, like the password that was used."""
+        self._unlocked.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
-    def _all_access(self, own: tuple[Identity, ...], known: KnownStore) -> list[_Access]:
-        """Return everything that opens the store by what is set, or only the one that is known."""
-        self.check_exists()
-        if not own:
-            return [self._open_by_password()]
-        mine = tuple(key for key in own if known.fits(_fingerprint(key)))
-        if mine:
-            return [self._own_access(mine) or _Access(self._with_previous(_Keys(mine[0])), "own")]
-        found = []
-        names = sorted(self._member_names(), key=lambda name: name != known.member)
-        for name in names:
-            with suppress(SecretsError, OSError):  # of which others' files are full
-                access = self._open_member(name, own)
-                if known.fits(access.keys.fingerprint()):
-                    return [access]
-                found.append(access)
-        own_access = None if found else self._own_access(own)
-        if own_access:
-            found.append(own_access)
-        if not found:
-            forget_store_credential("PAISSIVE_IDENTITY")
-            problem = f"this identity opens no member's file in {self._members}"
-            hint = "somebody who can open the store adds you: member add NAME age1…"
-            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
-        return found
+    # The verdict, and what it permits.
 
-    def _own_access(self, own: tuple[Identity, ...]) -> _Access | None:
-        """Return access by one of these if it is the store's identity: what only that opens shows it.
+    def _open_to_read(self) -> _Access:
+        """Return what opens the store, or raise what forbids to read it; warn if nobody confirmed it."""
+        access = self._open_store()
+        if access.problem:
+            raise access.problem
+        if access.verdict == _UNCONFIRMED and access.how != "password":
+            found = access.keys.fingerprint()
+            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
+            warn_once(f"{self.folder} was never confirmed here; {hint}")
+        return access
 
-        Never merely because there are no members: without their files, a member's would pass for it.
-        """
-        paths = [self._previous_file, self._version_file]
-        if not os.path.lexists(self._version_file):  # as in version 1
-            paths += self._sample()
-        for path in paths:
-            with suppress(SecretsError, OSError):
-                key = _open_file(path, own)[0]
-                return _Access(self._with_previous(_Keys(key)), "own")
-        return None
+    def _check_may_change(self, access: _Access) -> None:
+        """Raise what forbids to change a store that may be read, and to run commands of its policies."""
+        if access.verdict == _CONFIRMED:
+            return
+        error = self._find_newer_identity(access)
+        if error:
+            raise error
+        if access.how == "password" or self._password_opens(access.keys):
+            return
+        found = access.keys.fingerprint()
+        hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
+        raise Unsafe(f"{self.folder} was never confirmed, so nothing is changed or run", hint=hint)
 
-    def _open_by_password(self) -> _Access:
-        """Return access by the master password, which is asked for if it isn't set."""
-        path = self._identity_file
-        if not os.path.lexists(path):
-            hint = "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one"
-            raise Locked(f"{self.folder} has no master password", hint=hint)
-        log_n = _configured_log_n()
-        password = self._password()
-        if not password:
-            self._opened.password = password = ask(f"Master password of {self.folder}: ")
-        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
-        try:
-            with disk_errors(f"read {path}"):
-                sealed = self._cache.load(path, bytes, follow=False)
-                text = _open_file(path, [passphrase], sealed)[1]
-            keys = _Keys.parse(text, path)
-        except WrongKey:
-            self._opened.password = ""  # what was typed may have been right once
-            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
-            raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
-        except BadValue as error:
-            raise Corrupt(error.message, hint="restore it from a copy") from None
-        self._opened.passphrase = passphrase
-        self._opened.credentials[password] = None
-        return _Access(self._with_previous(keys), "password", path, sealed)
+    def _password_opens(self, keys: _Keys) -> bool:
+        """Return whether a master password that is set, and not asked for, opens the same store."""
+        if not self._password() or not os.path.lexists(self._identity_file):
+            return False
+        return self._open_by_password().keys.fingerprint() == keys.fingerprint()
 
-    def _open_member(self, name: str, own: tuple[Identity, ...]) -> _Access:
-        """Return access by the file of a member whose key is one of `own`."""
-        path = self._member_file(name, "identity.age")
-        sealed = read_file(path, follow=False)
-        key, text = _open_file(path, own, sealed)
-        keys = self._with_previous(_Keys.parse(text, path))
-        # Only somebody who could open the store can have written who the member is.
-        listed = self._read_recipient(name, keys)
-        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
-            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
-        return _Access(keys, "member", path, sealed, name)
-
-    def _with_previous(self, keys: _Keys) -> _Keys:
-        """Return these and, while a rekey is unfinished, the identities from before it."""
-        path = self._previous_file
-        # WrongKey: the rekey was killed before these replaced the older ones.
-        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
-            previous = _Keys.parse(_open_file(path, keys.all())[1], path)
-            return keys._replace(older=(*keys.older, *previous.all()))
-        return keys
-
-    def _password(self) -> str:
-        """Return the master password that was typed or is set, or ""."""
-        return self._opened.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
-
-    # Which store it is.
+    def _access_to_examine(self, *, try_all: bool = True) -> _Access:
+        """Return what opens the store, even if it opens too few files of one that is known, to name them."""
+        access = self._settle(partial(self._open_store, try_all=try_all))
+        if access.problem and not (access.verdict == _TOO_FEW and access.known.how):
+            raise access.problem
+        return access
 
     def trust(self, fingerprint: str) -> None:
         """Record that the store here is the one with this fingerprint.
@@ -5168,65 +5135,81 @@ class FileStore(Store):
         warning names the rest.
         """
         self._check_folders()
-        self.check_exists()
-        pinned = KnownStore((fingerprint,), "pin")
-        found = self._settled(lambda: self._all_access(self._own_identities(), pinned))
-        access = next((each for each in found if pinned.fits(each.keys.fingerprint())), None)
-        if not access:
-            other = _fingerprint(found[0].keys.seal_to)
-            raise Unsafe(
-                f"{self.folder} has the fingerprint {other}, not {fingerprint}", hint="compare again"
-            )
-        opened, problems = self._open_all(access.keys)
-        failing = sum(not isinstance(error, BadValue) for error in problems.values())
-        if failing and failing >= opened:
-            raise self._not_in_use_error(access)
-        try:
-            self._check_history(access)
-        except Unsafe as replaced:
-            problems[self._version_file] = replaced
+        asked = KnownStore((fingerprint,), "argument")
+        access = self._settle(partial(self._open_store, asked, try_all=True))
+        if access.problem and access.verdict != _OLDER:
+            raise access.problem
         if not record_store(self.folder, [fingerprint], access.member):
             hint = f"set {PIN}={fingerprint} instead"
             raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
-        for error in problems.values():
-            warn_once(str(error))
+        for path, error in access.files.problems:
+            warn_once(str(self._explain(path, error)))
+        if access.problem:
+            warn_once(str(access.problem))
 
-    def _check_hides_none(self, access: _Access) -> None:
-        """Raise Unsafe for an unknown store that is found first, below the folder of one that is known."""
+    def _open_store(
+        self, known: Optional[KnownStore] = None, *, by_password: bool = False, try_all: bool = False
+    ) -> _Access:
+        """Return what opens the store, with a verdict: all else depends on that.
+
+        It is measured by what is `known` about the store, by default by pin and record, and by a few of its
+        files or by all. Raise WrongKey, Locked or Corrupt if nothing opens it.
+        """
+        known = known or known_store(self.folder, self._cache)
+        candidates = self._candidates(known, by_password)
+        fitting = [access for access in candidates if known.fits(access.keys.fingerprint())]
+        access = (fitting or candidates)[0]
+        files = self._try_files(access.keys, None if try_all else _SAMPLE)
+        access = access._replace(known=known, files=files, verdict=_CONFIRMED if fitting else _UNCONFIRMED)
+        error: Optional[SecretsError] = None if fitting else self._find_other_store(candidates, known)
+        if error:
+            return access._replace(verdict=_ANOTHER, problem=error)
+        if files.are_too_few(known.how in ("pin", "record")):
+            return access._replace(verdict=_TOO_FEW, problem=self._too_few_error(access))
+        if known.how or try_all:
+            error = self._find_newer_identity(access)
+        if error:
+            return access._replace(verdict=_OLDER, problem=error)
+        return access
+
+    def _find_other_store(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
+        """Return the error if these belong to another store than the known one, or may do so."""
+        found = candidates[0].keys.fingerprint()
+        if known.how:
+            problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
+            hint = _ADVICE_ON_ANOTHER[known.how].format(commit=self._commit_of(candidates[0]), found=found)
+            return Unsafe(problem, hint=hint)
+        if len({access.keys.fingerprint() for access in candidates}) > 1:
+            # Somebody who knows the member's recipient put one there.
+            names = ", ".join(access.member for access in candidates)
+            problem = f"these members' files in {self._members} hold different identities: {names}"
+            return Unsafe(problem, hint="see who wrote them: git log")
         above = known_store_above(self.folder, self._cache) if self._is_found else ""
-        if above:
-            found = access.keys.fingerprint()
-            hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
-            raise Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
+        if not above:
+            return None
+        hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
+        return Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
-    def _replaced_error(self, access: _Access, known: KnownStore) -> Unsafe:
-        """Return the error about a store that has another fingerprint than the known one."""
-        found = access.keys.fingerprint()
-        problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
-        advice = f"ask whoever runs rekey here, and if it was meant: status --trust {found}"
-        if known.how == "pin":
-            advice = f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it"
-        return Unsafe(problem, hint=f"somebody replaced its identity{self._commit_of(access)}; {advice}")
+    def _find_newer_identity(self, access: _Access) -> Unsafe | None:
+        """Return the error if git shows that another identity replaced this one, which is back.
 
-    def _check_history(self, access: _Access) -> None:
-        """Raise Unsafe if git shows that this identity was replaced by another, and is back.
-
-        A leaver may put an older store back, which fits what those know whom nobody told of the removal.
+        A leaver may put an older store back, which fits the record of those who didn't hear of the removal.
         """
         commit = checked_out_commit(self.folder, self._cache)
-        if commit in (access.known.commit, self._opened.commit):  # "" if git doesn't know the store
-            return
-        newer = self._newer_identity(access)
+        if commit in (access.known.commit, self._unlocked.commit):  # "" if git doesn't know the store
+            return None
+        newer = self._commit_of_newer_identity(access)
         if newer:
             found = access.keys.fingerprint()
             problem = f"{self.folder} is back at an identity that was replaced in commit {newer}"
             hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
-            raise Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {found}")
-        self._opened.commit = commit
+            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {found}")
+        self._unlocked.commit = commit
         if access.known.how == "record":
             record_commit(self.folder, commit)
+        return None
 
-    def _newer_identity(self, access: _Access) -> str:
+    def _commit_of_newer_identity(self, access: _Access) -> str:
         """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or ""."""
 
         @lru_cache(maxsize=1024)
@@ -5241,29 +5224,22 @@ class FileStore(Store):
                 return None
             return True
 
-        changes, is_since = changes_since(self.folder, "version.age", access.known.commit)
-        # The store had this identity at the commit from which on git was asked; version.age never goes.
-        was_here = is_since or not os.path.lexists(self._version_file)
+        # If git has the commit `since`, the store had this identity in it.
+        changes, has_since = changes_since(self.folder, "version.age", access.known.commit)
         for commit, label in changes:
             if opens(commit) is not False:
                 continue
             # Which one it replaced: on a branch that was merged, it may have been a third one.
             below = {opens(older) for older, _ in changes_until(self.folder, "version.age", commit)[1:]}
-            if True in below or (was_here and False not in below):
+            if True in below or (has_since and False not in below):
                 return label
         return ""
 
-    def _check_in_use(self, access: _Access) -> None:
-        """Raise WrongKey, before a write, if most files, or half in an unknown store, are another's."""
-        is_tie = access.failing == access.opened > 0
-        if access.failing > access.opened or (is_tie and not access.known.how):
-            raise self._not_in_use_error(access)
-
-    def _not_in_use_error(self, access: _Access) -> WrongKey:
-        """Return the error about an identity that opens too little of the store."""
-        file = (
-            os.path.relpath(access.path, os.path.dirname(self.folder)) if access.path else "PAISSIVE_IDENTITY"
-        )
+    def _too_few_error(self, access: _Access) -> WrongKey:
+        """Return the error about an identity that opens too few files of the store."""
+        file = "PAISSIVE_IDENTITY"
+        if access.path:
+            file = os.path.relpath(access.path, os.path.dirname(self.folder))
         problem = f"the store's identity does not open most of {self._secrets}"
         hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
         return WrongKey(problem, hint=f"{hint}; see: status")
@@ -5273,81 +5249,225 @@ class FileStore(Store):
         commit = last_commit(access.path or self._version_file)
         return f" in commit {commit}" if commit else ""
 
-    def _try_files(self, access: _Access) -> _Access:
-        """Return an access with how many of a few files it opens, and how many are sealed to something else.
-
-        Nothing may be read from, or sealed to, an old identity that somebody restored. Not all need open:
-        whoever can write to the folder can add some, sealed to anything.
-        """
-        opened = failing = 0
-        for path in (self._version_file, *self._sample()):
+    def _try_files(self, keys: _Keys, at_most: int | None = None) -> _Files:
+        """Open version.age and a few secrets or, without `at_most`, all secrets and policies."""
+        opened = 0
+        problems: list[tuple[str, SecretsError]] = []
+        for path, open_file in self._openers(keys, at_most):
             try:
-                _open_file(path, access.keys.all())
-                opened += 1
-            except WrongKey:
-                failing += 1
-            except (SecretsError, OSError):  # what is damaged or gone tells nothing
-                continue
-        return access._replace(opened=opened, failing=failing)
+                with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
+                    open_file()
+                    opened += 1
+            except SecretsError as error:
+                problems.append((path, error))
+        return _Files(opened, tuple(problems))
 
-    def _sample(self) -> list[str]:
-        """Return the files of a few secrets."""
-        names = islice(_names_under(self._secrets), _SAMPLE)
-        return [os.path.join(self._secrets, f"{name}.age") for name in names]
+    def _openers(self, keys: _Keys, at_most: int | None) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Yield the path of each file to try, and what opens it."""
+        yield self._version_file, partial(_open_file, self._version_file, keys.all())
+        for folder, title in {self._secrets: "", self._policies: _POLICY_TITLE}.items():
+            if folder == self._secrets or not at_most:
+                for name in islice(_names_under(folder), at_most):
+                    path = os.path.join(folder, f"{name}.age")
+                    yield path, partial(_open_entry, title + name, path, keys)
+
+    def _explain(self, path: str, error: SecretsError) -> SecretsError:
+        """Return the error about a file of the store, with advice if it is sealed to another identity."""
+        if not isinstance(error, WrongKey):
+            return error
+        folder, _, file = os.path.relpath(path, self.folder).partition(os.sep)
+        name = file.replace(os.sep, "/").removesuffix(".age")
+        hints = {
+            "secrets": f"if it was meant: delete {name}, then set it again",
+            "rotation": f"if it was meant: rotate unschedule {name}, then schedule it again",
+        }
+        return _sealed_to_another_error(path, hints.get(folder, "restore it from a copy"))
+
+    # What may open it: the identities that PAISSIVE_IDENTITY holds, else the password.
+
+    def _candidates(self, known: KnownStore, by_password: bool) -> list[_Access]:
+        """Return what opens the store by what is set, or only what opens the known one.
+
+        There are several if one key opens several members' files. Raise WrongKey, Locked or Corrupt if
+        nothing opens it.
+        """
+        self.check_exists()
+        self._check_has_version()
+        identities = () if by_password else self._configured_identities()
+        if not identities:
+            return [self._open_by_password()]
+        direct = self._open_directly(identities)
+        if direct and known.fits(direct.keys.fingerprint()):
+            return [direct]
+        found = []
+        for name in sorted(self._member_names(), key=lambda name: name != known.member):
+            with suppress(SecretsError, OSError):  # of which others' files are full
+                access = self._open_member(name, identities)
+                if known.fits(access.keys.fingerprint()):
+                    return [access]
+                found.append(access)
+        if found:
+            return found
+        if direct:
+            return [direct]
+        forget_store_credential("PAISSIVE_IDENTITY")
+        problem = f"this identity opens no member's file in {self._members}"
+        hint = "somebody who can open the store adds you: member add NAME age1…"
+        raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+
+    def _check_has_version(self) -> None:
+        """Raise Conflict for a store of version 1, whose identity may be the key of whoever has made it."""
+        if not os.path.lexists(self._version_file):
+            problem = f"{self._version_file} is missing, as in stores of version 1, which this copy refuses"
+            hint = "restore it; or export --format json with the copy that made the store, "
+            raise Conflict(problem, hint=f"{hint}then elsewhere import - --all")
+
+    def _configured_identities(self) -> tuple[Identity, ...]:
+        """Return those of PAISSIVE_IDENTITY, a member's or the store's; () if it isn't set."""
+        text = read_store_credential("PAISSIVE_IDENTITY")
+        if text != self._unlocked.identity_text:
+            self._unlocked.identities = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
+            self._unlocked.identity_text = text
+        return self._unlocked.identities
+
+    def _password(self) -> str:
+        """Return the master password that was typed or is set, or ""."""
+        return self._unlocked.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
+
+    def _open_directly(self, identities: tuple[Identity, ...]) -> _Access | None:
+        """Return access by one of these if it is the store's: what only that opens shows it.
+
+        Never merely because there are no members: without their files, a member's would pass for it.
+        """
+        for path in (self._previous_file, self._version_file):
+            with suppress(SecretsError, OSError):
+                identity = _open_file(path, identities)[0]
+                return _Access(self._with_rekey(identity), "identity")
+        return None
+
+    def _open_by_password(self) -> _Access:
+        """Return access by the master password, which is asked for if it isn't set.
+
+        Raise Locked if the store has none, or nobody can be asked; WrongKey; Corrupt.
+        """
+        path = self._identity_file
+        if not os.path.lexists(path):
+            hint = (
+                "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one; who isn't a member yet: "
+            )
+            hint += "identity --new, then a member runs member add NAME age1…"
+            raise Locked(f"{self.folder} has no master password", hint=hint)
+        log_n = _configured_log_n()
+        password = self._password()
+        if not password:
+            self._unlocked.password = password = ask(f"Master password of {self.folder}: ")
+        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
+        try:
+            with disk_errors(f"read {path}"):
+                sealed = self._cache.load(path, bytes, follow=False)
+                text = _open_file(path, [passphrase], sealed)[1]
+            identity = _parse_identity(text, path)
+        except WrongKey:
+            self._unlocked.password = ""  # somebody else may have changed it since it was typed
+            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
+            hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
+            raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
+        except BadValue as error:
+            raise Corrupt(error.message, hint="restore it from a copy") from None
+        self._unlocked.passphrase = passphrase
+        self._unlocked.credentials[password] = None
+        return _Access(self._with_rekey(identity), "password", path, sealed)
+
+    def _open_member(self, name: str, identities: tuple[Identity, ...]) -> _Access:
+        """Return access by the file of a member whose key is one of these.
+
+        Raise WrongKey if it is somebody else's, Corrupt if nobody who can open the store wrote it.
+        """
+        path = self._member_file(name, "identity.age")
+        sealed = read_file(path, follow=False)
+        key, text = _open_file(path, identities, sealed)
+        keys = self._with_rekey(_parse_identity(text, path))
+        # Only somebody who could open the store can have written who the member is.
+        listed = self._read_recipient(name, keys)
+        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
+            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
+        return _Access(keys, "member", path, sealed, name)
+
+    def _with_rekey(self, identity: Identity) -> _Keys:
+        """Return the store's identity with the rekey that previous.age describes, if this opens it."""
+        path = self._previous_file
+        # WrongKey: the rekey was killed before anybody, or this user, had the new identity.
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
+            text = _open_file(path, [identity])[1]
+            lines = decode_value(text, path).splitlines()
+            leavers = [_check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
+            return _Keys(identity, _Rekey(_parse_identity(text, path), tuple(leavers)))
+        return _Keys(identity)
+
+    # What version.age says.
 
     def _check_version(self, keys: _Keys) -> None:
         """Raise Conflict if this copy is too old to write to the store."""
-        text = self._read_version(keys).get("version", "1")
-        if text not in map(str, range(1, _FORMAT_VERSION + 1)):
+        text = self._read_version(keys)["version"]
+        if text != str(_FORMAT_VERSION):
             problem = f"{self.folder} was written by a newer version of this program"
             raise Conflict(f"{problem}: format {show(text)}", hint="update this copy to change it")
 
     def _read_version(self, keys: _Keys) -> dict[str, str]:
-        """Return what version.age says, {} in a store of version 1."""
+        """Return what version.age says; raise WrongKey or Corrupt if it doesn't open."""
         path = self._version_file
-        with disk_errors(f"read {path}"), suppress(FileNotFoundError):
+        with disk_errors(f"read {path}"):
             return _parse_texts(_open_file(path, keys.all())[1], path, "version")
-        return {}
 
     def known_to_leavers(self) -> list[str]:
-        left = self._read_version(self._keys()).get("left", "")
-        if not left:
+        """Return the names, and stages, of the values that were set before a member last left."""
+        keys = self._access_to_examine(try_all=False).keys
+        removal_time = self._read_version(keys).get("left", "")
+        if not removal_time:
             return []
         found = []
         for name in sorted(self.names()):
-            with suppress(SecretsError):  # what doesn't open is named elsewhere
-                if self._load(name).get("updated", "") <= left:
+            with suppress(SecretsError, OSError):  # what doesn't open is named elsewhere
+                if self._open_entry(name, self._path(name), keys).get("updated", "") <= removal_time:
                     found.append(name)
         return found
 
-    # Members, and changes of what opens the store.
+    # Members.
 
     def change_password(self, password: str) -> None:
+        """Seal the identity to a new master password; raise BadValue for one with several lines."""
         with self._open_to_write() as keys:
-            self._replace([self._seal_by_password(keys, password)])
-            self._opened.password = password
+            self._replace([self._seal_by_password(keys.seal_to, password)])
+            self._unlocked.password = password
 
     def members(self) -> list[Member]:
-        keys = self._keys()
-        found = self._read_members(keys)
-        for name, error in self._sort_members(keys)[1].items():
+        """Return the members; a warning names each whose files are damaged or planted."""
+        self._check_folders()
+        found, problems = self._settle(lambda: self._read_members(self._keys()))
+        for name, error in problems.items():
             warn_once(str(self._member_error(name, error)))
         return found
 
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
+        """Let whoever has the key to a recipient, "age1…", open the store.
+
+        With `replace`, it takes the place of a member's key. Conflict if
+        the name or the key is taken, NotFound if there is nobody to replace,
+        BadName or BadValue for a bad name or recipient.
+        """
         key = str(Recipient(recipient))
         seal(b"", Recipient(key))  # refuses a key of low order before anything is written
         _check_member(name)
         with self._open_to_write() as keys:
             former = self._check_addition(name, key, keys, replace)
             self._write_attributes()
-            self._add_member(Member(name, key, utc_now()), keys, former)
+            self._add_member(Member(name, key, utc_now()), keys.seal_to, former)
 
     def _check_addition(self, name: str, key: str, keys: _Keys, replace: bool) -> str:
         """Return the key of a member to replace, or ""; raise Conflict if the name or the key is taken."""
         members = [
             member
-            for member in self._read_members(keys)
+            for member in self._readable_members(keys)
             if os.path.lexists(self._member_file(member.name, "identity.age"))  # else an addition was killed
         ]
         for member in members:
@@ -5366,158 +5486,14 @@ class FileStore(Store):
             return self._read_recipient(name, keys).get("former", "")
         return former
 
-    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
-        leaver = "" if without is None else _check_member(without)
-        self._check_folders()
-        self.check_exists()
-        # If the member is gone and previous.age is there, a removal was killed.
-        if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
-            raise _no_member_error(leaver)
-        self._access_to_rekey()  # don't prompt while holding the lock
-        with self._write_lock():
-            access = self._access_to_rekey()
-            self._check_all_open(access)
-            self._check_version(access.keys)
-            leavers = self._names_of_leaver(leaver, access.keys)
-            if access.keys.older:  # a rekey was killed
-                self._finish_rekey(access.keys)
-            old = access.keys.seal_to
-            is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
-            new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            self._begin_rekey(new, access._replace(keys=_Keys(old)), leavers)
-            self._finish_rekey(_Keys(new, (old,)))
-        return _fingerprint(new)
-
-    # A rekey takes the steps of the next two functions. It may be killed after each: the comment of a step
-    # says what is on the disk by then. The next write, or rekey, by who has the new identity takes the rest.
-
-    def _begin_rekey(self, new: Identity, access: _Access, leavers: Sequence[str]) -> None:
-        """Add a new identity, which by previous.age opens what is sealed to the old one."""
-        old = access.keys
-        members = [member for member in self._read_members(old) if member.name not in leavers]
-        by_password = access.how == "password" or (access.how == "own" and bool(self._password()))
-        # In version 1, the store's identity may have been a person's, who becomes a member.
-        is_personal = access.how == "own" and not os.path.lexists(self._version_file)
-        if not (by_password or is_personal or (members and access.how == "member")):
-            hint = "set a master password first: password"
-            raise Conflict("nobody could open the store any more", hint=hint)
-        # 1. The record has both fingerprints: at no step is this user refused.
-        record_store(self.folder, [old.fingerprint(), _fingerprint(new)])
-        if os.path.lexists(self._previous_file):
-            # 2. Somebody's rekey was killed before this user had its identity, and is undone: every member
-            # has the old identity again, so nobody needs that previous.age.
-            self._replace(self._seal_identity(member, old) for member in members)
-        # 3. previous.age has the old identity and who leaves, sealed to the new one, which nobody has yet.
-        text = old.text() + "".join(f"{_LEAVER}{name}\n" for name in leavers).encode()
-        self._replace([(self._previous_file, seal(text, new.recipient()))])
-        if by_password:
-            # 4. The password opens the new identity.
-            self._replace([self._seal_by_password(_Keys(new), self._password())])
-        owner = str(old.seal_to.recipient())
-        if is_personal and owner not in [member.recipient for member in members]:
-            # 5. The person whose key was the store's identity is a member, and opens the new one.
-            name = _login_name()
-            while name in [member.name for member in members]:
-                name += "-2"
-            self._add_member(Member(name, owner, utc_now()), _Keys(new))
-
-    def _finish_rekey(self, keys: _Keys) -> None:
-        """Seal everything to the new identity, and forget the older ones and the members who leave."""
-        new = _Keys(keys.seal_to)
-        leavers = self._read_leavers(keys)
-        left = self._read_version(keys).get("left", "")
-        if leavers:
-            # 6. version.age says, to the old identity as well, that somebody left: if another user goes on
-            # after a kill, the secrets are still listed as known to a leaver.
-            left = utc_now()
-            self._replace([self._seal_version(_Keys(keys.older[0]), left)])
-        for name in leavers:
-            # 7. The leaver has no file any more.
-            self._delete_member(name)
-        members = self._read_members(keys)
-        for name, error in self._sort_members(keys)[1].items():
-            warn_once(f"{show(name)} gets no new identity: {self._member_error(name, error)}")
-        # 8. Members have the new identity. Until all do, the others go on with the old one, which opens all.
-        self._replace(self._seal_identity(member, new) for member in members)
-        # 9. version.age is sealed to the new identity. No secret is before it, so that readers who found the
-        # old identity see by this file that they have to look again.
-        self._replace([self._seal_version(new, left)])
-        # 10. Secrets and policies are, each file in its old state or in its new one.
-        self._replace(chain(self._seal_again(self._secrets, keys), self._seal_again(self._policies, keys)))
-        # 11. So is who the members are.
-        self._replace(self._seal_recipient(member, new) for member in members)
-        with suppress(FileNotFoundError):  # in stores of version 1, identity.age may have had both
-            os.unlink(self._previous_file)
-        # 12. There is no previous.age: the older identities open nothing.
-        sync_folder(self.folder, "the store has a new identity")
-        # 13. The record has only the new fingerprint.
-        record_store(self.folder, [new.fingerprint()])
-
-    def _read_leavers(self, keys: _Keys) -> list[str]:
-        """Return the members without whom the rekey was begun that is to be finished."""
-        path = self._previous_file
-        with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # as in stores of version 1
-            lines = decode_value(_open_file(path, keys.all())[1], path).splitlines()
-            return [_check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
-        return []
-
-    def _access_to_rekey(self) -> _Access:
-        """Return access by the master password or, if there is none, by an identity."""
-        by_password = os.path.lexists(self._identity_file)
-        access = self._settled(partial(self._find_access, by_password=by_password))
-        self._check_confirmed(access)
-        return access
-
-    def _check_all_open(self, access: _Access) -> None:
-        """Raise, before anything is changed, if a file is damaged or most are sealed to another identity.
-
-        Others that are sealed to another stay as they are: whoever can write to the folder can add some.
-        """
-        opened, problems = self._open_all(access.keys)
-        stale = [error for error in problems.values() if isinstance(error, WrongKey)]
-        self._check_in_use(access._replace(opened=opened, failing=len(stale)))
-        for error in problems.values():
-            if not isinstance(error, WrongKey):
-                raise error
-            warn_once(f"left as it is: {error}")
-
-    def _open_all(self, keys: _Keys) -> tuple[int, dict[str, SecretsError]]:
-        """Return how many files open, and what is wrong with others of secrets and policies, by path."""
-        opened = 0
-        problems: dict[str, SecretsError] = {}
-        with suppress(SecretsError, OSError):
-            _open_file(self._version_file, keys.all())
-            opened += 1
-        for store in (self, self.policy_store()):
-            try:
-                names = list(store.names())
-            except BadValue as error:  # a file of an older version
-                problems[store._entries] = error
-                continue
-            for name in names:
-                path = store._path(name)
-                try:
-                    store._open_entry(name, path, keys)
-                    opened += 1
-                except WrongKey:
-                    problems[path] = store._stale_error(name)
-                except FileNotFoundError:  # it was deleted meanwhile
-                    continue
-                except SecretsError as error:
-                    problems[path] = error
-        return opened, problems
-
-    def _stale_error(self, name: str) -> WrongKey:
-        """Return the error about an entry that is sealed to another identity than the store's."""
-        return _sealed_to_another_error(self._path(name), f"delete {name}, then set it again")
-
-    def _names_of_leaver(self, leaver: str, keys: _Keys) -> list[str]:
-        """Return the names under which a member's key is listed, the member's own last: it shows the key."""
-        if not leaver:
-            return []
-        recipients = {member.name: member.recipient for member in self._read_members(keys)}
-        key = recipients.pop(leaver, "")
-        return [*(name for name, recipient in recipients.items() if recipient == key), leaver]
+    def _add_member(self, member: Member, identity: Identity, former: str = "") -> None:
+        """Write the two files that let somebody open the store, and list them; `former` is their old key."""
+        make_folder(self._members)
+        make_folder(os.path.join(self._members, member.name))
+        # The recipient first: if this is killed, nobody can open the store without being listed. The former
+        # one is listed as well, so that it opens the store until the new one does.
+        self._replace([self._seal_recipient(member, identity, former)])
+        self._replace([self._seal_identity(member, identity)])
 
     def _delete_member(self, name: str) -> None:
         """Remove a member's two files, and the folder unless something else is in it."""
@@ -5531,46 +5507,8 @@ class FileStore(Store):
         if os.path.isdir(self._members):
             sync_folder(self._members, f"the member {show(name)} is removed")
 
-    def _add_member(self, member: Member, keys: _Keys, former: str = "") -> None:
-        """Write the two files that let somebody open the store, and list them; `former` is their old key."""
-        make_folder(self._members)
-        make_folder(os.path.join(self._members, member.name))
-        # The recipient first: if this is killed, nobody can open the store without being listed. The former
-        # one is listed as well, so that it opens the store until the new one does.
-        self._replace([self._seal_recipient(member, keys, former)])
-        self._replace([self._seal_identity(member, keys)])
-
     def _member_file(self, name: str, file: str) -> str:
         return os.path.join(self._members, name, file)
-
-    def _seal_identity(self, member: Member, keys: _Keys) -> tuple[str, bytes]:
-        """Return the file, and what it holds, that a member's key opens: the store's identity."""
-        return self._member_file(member.name, "identity.age"), seal(keys.text(), Recipient(member.recipient))
-
-    def _seal_recipient(self, member: Member, keys: _Keys, former: str = "") -> tuple[str, bytes]:
-        """Return the file, and what it holds, that says who a member is, and by which key they were."""
-        text = _dump(member=member.name, recipient=member.recipient, updated=member.added, former=former)
-        return self._member_file(member.name, "recipient.age"), seal(text, keys.seal_to.recipient())
-
-    def _seal_by_password(self, keys: _Keys, password: str) -> tuple[str, bytes]:
-        """Return the file, and what it holds, that a master password opens."""
-        passphrase = self._opened.passphrase = _new_passphrase(password)
-        return self._identity_file, seal(keys.text(), passphrase)
-
-    def _seal_version(self, keys: _Keys, left: str = "") -> tuple[str, bytes]:
-        """Return the file that says the version of the format, and when a member last left, UTC or ""."""
-        text = _dump(version=str(_FORMAT_VERSION), left=left)
-        return self._version_file, seal(text, keys.seal_to.recipient())
-
-    def _seal_again(self, folder: str, keys: _Keys) -> Iterator[tuple[str, bytes]]:
-        """Yield the file of each entry, sealed to the first of these, except for those that none opens."""
-        recipient = keys.seal_to.recipient()
-        older_first = keys.all()[::-1]  # since that opens nearly all
-        for name in list(_names_under(folder)):
-            path = os.path.join(folder, f"{name}.age")
-            with suppress(WrongKey):
-                entry = _parse_texts(_open_file(path, older_first)[1], path, "name", "value")
-                yield path, seal(_dump(**entry), recipient)
 
     def _member_names(self) -> list[str]:
         """Return the folders that have a member's file, whatever else lies there."""
@@ -5588,19 +5526,11 @@ class FileStore(Store):
             if any(os.path.lexists(self._member_file(name, file)) for file in _MEMBER_FILES)
         ]
 
-    def _read_members(self, keys: _Keys) -> list[Member]:
-        """Return the members whose files say who they are, or raise if some can't be read now.
+    def _read_members(self, keys: _Keys) -> tuple[list[Member], dict[str, SecretsError]]:
+        """Return the members and, by name, what is wrong with the files of others.
 
-        Nobody else's files stop what others do: whoever can write to the folder can damage or add some.
+        Those stop nobody: whoever can write to the folder can damage or add some.
         """
-        found, problems = self._sort_members(keys)
-        for error in problems.values():
-            if isinstance(error, (Denied, Unavailable)):  # for which nobody may lose access
-                raise error
-        return found
-
-    def _sort_members(self, keys: _Keys) -> tuple[list[Member], dict[str, SecretsError]]:
-        """Return the members and, by name, what is wrong with the files of others."""
         found = []
         problems: dict[str, SecretsError] = {}
         for name in self._member_names():
@@ -5610,18 +5540,26 @@ class FileStore(Store):
                 problems[name] = error
         return found, problems
 
+    def _readable_members(self, keys: _Keys) -> list[Member]:
+        """Return the members, or raise if a file can't be read now, for which nobody may lose access."""
+        found, problems = self._read_members(keys)
+        for error in problems.values():
+            if isinstance(error, (Denied, Unavailable)):
+                raise error
+        return found
+
     def _member_error(self, name: str, error: SecretsError) -> SecretsError:
         """Return what is wrong with a member's files, and what to do about it."""
         advice = f"or else: member remove {name}"
         if isinstance(error, WrongKey):
             path = self._member_file(name, "recipient.age")
-            return _sealed_to_another_error(path, f"member add {name} age1…, {advice}")
+            return _sealed_to_another_error(path, f"if it was meant: member add {name} age1…, {advice}")
         return type(error)(error.message, hint=f"{error.hint}, {advice}")
 
     def _read_member(self, name: str, keys: _Keys) -> Member:
-        """Return who a member is, whose files can be sealed anew.
+        """Return who a member is.
 
-        Raise WrongKey if nobody who can open the store wrote it, Corrupt if it is damaged.
+        Raise WrongKey if nobody who can open the store wrote it, Corrupt if a file of theirs is damaged.
         """
         found = self._read_recipient(name, keys)
         path = self._member_file(name, "identity.age")
@@ -5645,40 +5583,178 @@ class FileStore(Store):
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
 
+    # Rekey: an identity OLD is replaced by a new one, NEW. Whoever opens the store by password, as a member
+    # who stays, or as one who leaves has these identities once a step is done. previous.age gives OLD to
+    # whoever has NEW, so that they open all files, sealed to either.
+    #
+    #       what is on the disk by then                             by password   who stays    who leaves
+    #   1   the record of known stores has both fingerprints        OLD           OLD          OLD
+    #   2   previous.age has OLD and who leaves, sealed to NEW      OLD           OLD          OLD
+    #   3   the password opens NEW, if the store has one            NEW, OLD      OLD          OLD
+    #   4   members' files have NEW                                 NEW, OLD      NEW, OLD     OLD
+    #   5   those who leave have no files                           NEW, OLD      NEW, OLD     -
+    #   6   version.age is sealed to NEW, and says when they left   NEW, OLD      NEW, OLD     -
+    #   7   so are secrets and policies                             NEW, OLD      NEW, OLD     -
+    #   8   so is who the members are                               NEW, OLD      NEW, OLD     -
+    #   9   there is no previous.age                                NEW           NEW          -
+    #  10   the record has the fingerprint of NEW only              NEW           NEW          -
+    #
+    # It may be killed between two steps, or amid the files of one. Whoever has NEW by then takes the rest
+    # before they write or rekey. Who only has OLD (a member, until 4 is done) still opens everything, and
+    # goes on sealing to OLD. If they rekey, as they may in a store without a password, they give OLD to all
+    # members again, so that nobody has NEW, and begin at 1.
+    #
+    # 6 comes before 7, so that readers who have OLD see by that file that they have to look again.
+
+    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
+        """Seal everything to a new identity, and return its fingerprint.
+
+        `without` leaves, under all names of that key. Conflict if nobody
+        could open the store any more; before anything is changed, also
+        Corrupt for a damaged file, and NotFound for who is no member.
+        """
+        leaver = "" if without is None else _check_member(without)
+        self._check_folders()
+        self.check_exists()
+        # If the member is gone and previous.age is there, a removal was killed.
+        if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
+            raise _no_member_error(leaver)
+        self._access_to_rekey()  # don't prompt while holding the lock
+        with self._write_lock():
+            access = self._access_to_rekey(try_all=True)
+            self._check_all_open(access)
+            self._check_version(access.keys)
+            leavers = self._names_of_leaver(leaver, access.keys)
+            is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
+            old = self._continue_rekey(access.keys).seal_to
+            new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
+            rekey = self._begin_rekey(access, old, new, leavers)
+            return self._finish_rekey(new, rekey).fingerprint()
+
+    def _access_to_rekey(self, *, try_all: bool = False) -> _Access:
+        """Return access by the master password or, if there is none, by an identity; or raise why not."""
+        by_password = os.path.lexists(self._identity_file)
+        access = self._settle(partial(self._open_store, by_password=by_password, try_all=try_all))
+        if access.problem:
+            raise access.problem
+        self._check_may_change(access)
+        return access
+
+    def _check_all_open(self, access: _Access) -> None:
+        """Raise if a file is damaged; one that is sealed to another identity stays as it is."""
+        for path, error in access.files.problems:
+            if not isinstance(error, WrongKey):
+                raise error
+            warn_once(f"left as it is: {self._explain(path, error)}")
+
+    def _names_of_leaver(self, leaver: str, keys: _Keys) -> tuple[str, ...]:
+        """Return the names under which a member's key is listed, the member's own last: it shows the key."""
+        if not leaver:
+            return ()
+        recipients = {member.name: member.recipient for member in self._readable_members(keys)}
+        key = recipients.pop(leaver, "")
+        return (*(name for name, recipient in recipients.items() if recipient == key), leaver)
+
+    def _begin_rekey(self, access: _Access, old: Identity, new: Identity, leavers: tuple[str, ...]) -> _Rekey:
+        """Take steps 1 to 3, or raise Conflict if nobody could open the store any more."""
+        staying = [member for member in self._readable_members(_Keys(old)) if member.name not in leavers]
+        by_password = access.how == "password" or (access.how == "identity" and bool(self._password()))
+        if not by_password and not (staying and access.how == "member"):
+            hint = "set a master password first: password"
+            raise Conflict("nobody could open the store any more", hint=hint)
+        record_store(self.folder, [_fingerprint(old), _fingerprint(new)])  # 1
+        if os.path.lexists(self._previous_file):  # of a rekey whose identity this user doesn't have
+            self._replace(self._seal_identity(member, old) for member in staying)
+        lines = [old.reveal(), *(f"{_LEAVER}{name}" for name in leavers)]
+        text = "".join(f"{line}\n" for line in lines).encode()
+        self._replace([(self._previous_file, seal(text, new.recipient()))])  # 2
+        if by_password:
+            self._replace([self._seal_by_password(new, self._password())])  # 3
+        return _Rekey(old, leavers)
+
+    def _continue_rekey(self, keys: _Keys) -> _Keys:
+        """Finish a rekey that was killed, if these have its new identity, and return what is left of them."""
+        if keys.rekey:
+            return self._finish_rekey(keys.seal_to, keys.rekey)
+        recorded = recorded_store(self.folder, self._cache)
+        if len(recorded.fingerprints) > 1 and not os.path.lexists(self._previous_file):
+            record_store(self.folder, [keys.fingerprint()])  # 10
+        return keys
+
+    def _finish_rekey(self, new: Identity, rekey: _Rekey) -> _Keys:
+        """Take steps 4 to 10, of which some may be done, and return the new identity alone."""
+        keys = _Keys(new, rekey)
+        staying = [member for member in self._readable_members(keys) if member.name not in rekey.leavers]
+        for name, error in self._read_members(keys)[1].items():
+            if name not in rekey.leavers:
+                warn_once(f"{show(name)} gets no new identity: {self._member_error(name, error)}")
+        removal_time = utc_now() if rekey.leavers else self._read_version(keys).get("left", "")
+        self._replace(self._seal_identity(member, new) for member in staying)  # 4
+        for name in rekey.leavers:
+            self._delete_member(name)  # 5
+        self._replace([self._seal_version(new, removal_time)])  # 6
+        self._replace(self._seal_entries(keys))  # 7
+        self._replace(self._seal_recipient(member, new) for member in staying)  # 8
+        os.unlink(self._previous_file)  # 9
+        sync_folder(self.folder, "the store has a new identity")
+        record_store(self.folder, [_fingerprint(new)])  # 10
+        return _Keys(new)
+
+    def _seal_identity(self, member: Member, identity: Identity) -> tuple[str, bytes]:
+        """Return the file, and what it holds, that a member's key opens: the store's identity."""
+        text = f"{identity.reveal()}\n".encode()
+        return self._member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
+
+    def _seal_recipient(self, member: Member, identity: Identity, former: str = "") -> tuple[str, bytes]:
+        """Return the file, and what it holds, that says who a member is, and by which key they were."""
+        text = _dump(member=member.name, recipient=member.recipient, updated=member.added, former=former)
+        return self._member_file(member.name, "recipient.age"), seal(text, identity.recipient())
+
+    def _seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
+        """Return the file, and what it holds, that a master password opens."""
+        passphrase = self._unlocked.passphrase = _new_passphrase(password)
+        return self._identity_file, seal(f"{identity.reveal()}\n".encode(), passphrase)
+
+    def _seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
+        """Return the file that says the version of the format, and when a member last left, UTC or ""."""
+        text = _dump(version=str(_FORMAT_VERSION), left=removal_time)
+        return self._version_file, seal(text, identity.recipient())
+
+    def _seal_entries(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of secrets and policies, sealed to the new identity, but for what none opens."""
+        recipient = keys.seal_to.recipient()
+        old_first = keys.all()[::-1]  # since that opens nearly all
+        for folder in (self._secrets, self._policies):
+            for name in list(_names_under(folder)):
+                path = os.path.join(folder, f"{name}.age")
+                with suppress(WrongKey):
+                    entry = _parse_texts(_open_file(path, old_first)[1], path, "name", "value")
+                    yield path, seal(_dump(**entry), recipient)
+
     # What is wrong with it.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
+        """Yield what is so about the store; "opens" says whether its identity is the right one."""
         yield "store", "encrypted files"
         yield "folder", self.folder
         try:
             yield "secrets", count_secrets(self.names())
-            if self._is_new():
-                raise Unavailable(f"there is no store in {self.folder}", hint="the first set creates it")
-            access = self._settled(self._find_access)
-            known = access.known
-            self._check_history(access)
-            opened, problems = self._open_all(access.keys)
-            failing = sum(isinstance(error, WrongKey) for error in problems.values())
-            if failing > opened and not known.how:
-                raise self._not_in_use_error(access)
-            yield "opens", True
-            yield "password", os.path.lexists(self._identity_file)
-            yield "pin", f"{PIN}={access.keys.fingerprint()}"
-            yield "known", bool(known.how)
-            if not known.how:
-                yield "note", self._advice_to_know(access)
-            yield "keys", self._describe_keys(access.keys)
-            if access.keys.older:
-                yield "problem", Conflict("a rekey was not finished", hint="rekey again")
-            if failing > opened:
-                yield "problem", self._not_in_use_error(access)
-            if not os.path.lexists(self._version_file):
-                problem = "this store of version 1 may have somebody's own key for an identity"
-                error = Unsafe(f"{problem}, which no removal shuts out", hint="rekey gives it another")
-                yield "problem", error
+            access = self._access_to_examine()
         except SecretsError as error:
             yield "opens", False
             yield "problem", error
+            return
+        yield "opens", True
+        yield "password", os.path.lexists(self._identity_file)
+        yield "pin", f"{PIN}={access.keys.fingerprint()}"
+        yield "known", bool(access.known.how)
+        if not access.known.how:
+            yield "note", self._advice_to_know(access)
+        yield "keys", self._describe_keys(access.keys)
+        if access.keys.rekey:
+            yield "problem", Conflict("a rekey was not finished", hint="rekey again")
+        if access.problem:
+            yield "problem", access.problem
 
     def _advice_to_know(self, access: _Access) -> str:
         """Return what makes this store known on this machine."""
@@ -5692,13 +5768,15 @@ class FileStore(Store):
         """Return of what kind the keys of the store and its members are."""
         if not keys.seal_to.is_post_quantum:
             return "X25519"
-        weak = not_post_quantum(self._read_members(keys))
+        weak = not_post_quantum(self._read_members(keys)[0])
         return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        keys = self._settled(self._find_access).keys
-        yield from self._open_all(keys)[1].items()
-        for name, error in self._sort_members(keys)[1].items():
+        """Yield each file of secrets, policies and members that doesn't open, and why."""
+        access = self._access_to_examine()
+        for path, error in access.files.problems:
+            yield path, self._explain(path, error)
+        for name, error in self._read_members(access.keys)[1].items():
             yield self._member_file(name, "recipient.age"), self._member_error(name, error)
 
     # Changes.
@@ -5714,38 +5792,34 @@ class FileStore(Store):
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
-        """Lock the store, made if there is none, and yield its keys."""
+        """Lock the store, made if there is none, and yield its keys; no rekey is unfinished by then."""
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
-            keys = self._create() if self._is_new() else self._keys_to_write()
-            if keys.older:
-                # A rekey was killed. Members may lack the new identity, and would lack what is sealed to it.
-                self._finish_rekey(keys)
-                keys = self._keys_to_write()
-            elif not os.path.lexists(self._previous_file):
-                recorded = recorded_store(self.folder, self._cache)
-                if len(recorded.fingerprints) > 1:  # it was killed before its last step
-                    record_store(self.folder, [keys.fingerprint()])
-            yield keys
+            if self._is_new():
+                yield self._create()
+            else:
+                # Members may lack the new identity of a rekey, and would lack what is sealed to it.
+                yield self._continue_rekey(self._keys_to_write())
 
     def _create(self) -> _Keys:
         """Make a store with an identity of its own; the password opens it, and the identity that is set."""
-        own = self._own_identities()
-        keys = _Keys(Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum))
+        own = self._configured_identities()
+        new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
         owner = _login_name() if own else ""
-        record_store(self.folder, [keys.fingerprint()], owner)  # first: if this is killed, it isn't refused
+        # First: if this is killed, the store isn't refused.
+        record_store(self.folder, [_fingerprint(new)], owner)
         self._write_attributes()
-        self._replace([self._seal_version(keys)])
+        self._replace([self._seal_version(new)])
         password = self._password()
         if own:
-            self._add_member(Member(owner, str(own[0].recipient()), utc_now()), keys)
+            self._add_member(Member(owner, str(own[0].recipient()), utc_now()), new)
             note = f"note: made {self.folder}, whose first member is {show(owner)}"
-            self._opened.notes = [note if password else f"{note}; `password` adds a master password"]
+            self._unlocked.notes = [note if password else f"{note}; `password` adds a master password"]
         if password or not own:
-            self._replace([self._seal_by_password(keys, password)])
-            self._opened.credentials[password] = None
-        self._mask(*own, keys.seal_to)
-        return keys
+            self._replace([self._seal_by_password(new, password)])
+            self._unlocked.credentials[password] = None
+        self._mask(*own, new)
+        return _Keys(new)
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
@@ -5773,28 +5847,17 @@ class _SealedPolicies(FileStore):
         super().__init__(store.folder)
         self._is_found = store._is_found
         self._configured = store._configured
-        self._opened = store._opened
+        self._unlocked = store._unlocked
         self._cache = store._cache
         self._entries = self._policies
-        self._title = "/rotation/"  # no secret has such a name, so neither file passes for the other
-
-    def names(self) -> Iterator[str]:
-        older = os.path.join(self.folder, "rotation.age")
-        if os.path.lexists(older):
-            hint = "schedule them again, then remove it"
-            raise BadValue(f"{older} holds policies of an older version of this program", hint=hint)
-        return super().names()
-
-    def _stale_error(self, name: str) -> WrongKey:
-        advice = f"rotate unschedule {name}, then schedule it again"
-        return _sealed_to_another_error(self._path(name), advice)
+        self._title = _POLICY_TITLE
 
 
-def _sealed_to_another_error(path: str, advice: str) -> WrongKey:
+def _sealed_to_another_error(path: str, hint: str) -> WrongKey:
     """Return the error about a file that is older than a rekey, or was planted, with who wrote it."""
     commit = last_commit(path)
     by = f" in commit {commit}" if commit else ""
-    return WrongKey(f"{path} was sealed to another identity{by}", hint=f"if it was meant: {advice}")
+    return WrongKey(f"{path} was sealed to another identity{by}", hint=hint)
 
 
 def not_post_quantum(members: Iterable[Member]) -> list[str]:
@@ -5838,6 +5901,17 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
         raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
     hint = "it was written for another identity; see: status"
     raise WrongKey(f"the store's identity does not open {path}", hint=hint)
+
+
+def _open_entry(title: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
+    """Return an entry, if it has this title; no exception with the text in it escapes."""
+    entry = _parse_texts(_open_file(path, keys.all(), sealed)[1], path, "name", "value")
+    # Another secret's file was copied here, or the file system took DB for db.
+    if entry["name"] != title:
+        hint = "use that name, or move it back"
+        raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
+    check_value(entry["value"])  # which other tools may have written
+    return entry
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
@@ -5895,6 +5969,14 @@ def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
     if not found:
         raise BadValue(f"{where} has no age identity")
     return found
+
+
+def _parse_identity(plaintext: bytes, path: str) -> Identity:
+    """Return the identity that a file of a store holds; raise BadValue if it has none, or several."""
+    found = _parse_identities(decode_value(plaintext, path), path)
+    if len(found) > 1:
+        raise BadValue(f"{path} has several identities")
+    return found[0]
 
 
 def _configured_log_n() -> int:
@@ -14916,13 +14998,6 @@ def is_committable(path: str) -> bool:
     return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
-def unmerged_paths(folder: str) -> set[str]:
-    """Return the absolute paths below a folder that a merge left in conflict."""
-    listed = ask_git(folder, "ls-files", "-uz", default="")
-    paths = re.findall(r"\t([^\0]+)", listed)
-    return {os.path.join(os.path.realpath(folder), path) for path in paths}
-
-
 BASELINE = ".paissive-baseline"  # accepted findings, read unless another file is chosen
 # pre-commit reads SKIP too, with the id from .pre-commit-hooks.yaml.
 _HOOK_BEGIN = """#!/bin/sh
@@ -18577,7 +18652,9 @@ def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
         due, unfinished = _rotation_status(store)
         rows.append(("due", due))
         problems += unfinished
-        known = store.known_to_leavers()
+        known = []
+        with suppress(SecretsError):  # the file that says who left doesn't open, which is a problem below
+            known = store.known_to_leavers()
         if known:
             values = [show(name) for name in known if not base_of_stage(name)]
             values += [
