@@ -11987,47 +11987,68 @@ _ANY_VALUE_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values o
 _RANDOM_VALUE_WORDS = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
 _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
-# From the end of a keyword to where its value begins. `(?=(?P<x>…))(?P=x)` is an atomic group, which `re`
-# has only from 3.11.
-_ASSIGNMENT = rb"""(?x)
-    (?P<rest>
-      (?=(?P<name>[\w.$-]{0,40}))(?P=name)  # the rest of the name, then its quote or what
-      (?:\\{0,3}["'`]                                  # comes between a name that is a value and its own
-          (?:[\s,{]{1,40}
-              (?:(?:type|description)\ {0,9}=[^\n]{1,200}\s{1,9}){0,2}
-              \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
-            |(?:\ [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)  # name="X"> <value>
-          )?
-        |\*\*|&quot;|&\#3[94];
-        |\r?\n\s{1,40}value(?=:)
-        |>\s{0,40}<[vV]alue(?=>)
-        |</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  # <key>X</key> <string>
-        |\ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  # an attribute of the element
-      )?\]?\)?(?:\[\d{0,5}\])?
-    )
-    (?:\ \{\ get;[\w\ ;]{1,20}\}(?=\ =)  # a property
-      |(?<!["'`])(?::\ ?|\ (?:As\ )?(?=[^\ =\n]{1,24}\ =)(?!\w{0,20}(?:pass|secret|token)))
-       (?=(?P<type>[\w\[*&][\w.<>\[\]*&?]{0,23}))(?P=type)(?=\ ?=[^=>])  # a type, which holds no keyword
-    )?
-    (?=(?P<space>[ \t]{0,20}))(?P=space)
-    (?:(?P<separator>=>|:=|[?.+]=|={1,3}|!={1,2}|\|\|=?|\?\?=?|:-|::?|,|\(|\{|(?<!-)>|&gt;|;s:\d{1,5}:
-          |(?<=\ )[iI][sS](?=\ )|(?<=[ \t])%(more_separators)s)
-       (?=(?P<inner>[ \t]{0,20}))(?P=inner)%(first_operand)s
-       (?:[\[{(]\s{0,40}(?=["'])  # a list
-         |\[\]byte\(
-         |(?:(?:new|await)\ )?(?:\(  # calls
-           |[A-Za-z_](?=(?P<call>[\w.:(]{0,40}))(?P=call)(?:(?<=\()|(?<=\([bBfFuUrRlL])))
-       )?
-       (?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?  # a prefix of the string
-       (?P<quote>\\{0,3}(?:\"""|''''?|``|["'`])|&quot;|&\#3[94];)
-       (?![ \t\r\n]  # or it closes a string
-         |[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))
-      |(?P<bare>=>|:=|[?.]=|:-|=|:(?!//|\?)|(?<=\ )[iI][sS](?:(?=\ )|:(?=\s))
-          |>(?=(?P<lines>\s{0,20}))(?P=lines)(?:<!\[CDATA\[)?|(?<=\ ))
-       (?=(?P<bold>(?:\*\*)?))(?P=bold)(?=(?P<outer>[ \t]{0,20}))(?P=outer)
-       %(value_ahead)s
-    )
-    (?!(?:[^\\\n]|\\.){0,3}?(?P=quote))"""
+# What stands between a telltale fragment of a name and its value, in steps that `_assignment` puts together.
+# To add a form, add a row to its step: an expression, and a line in which it takes what is between « and »
+# (¶ ends a line). An expression may go on in lines that begin with four spaces. {bare} is what a bare value
+# may begin with.
+_FORMS = r"""
+= after the name
+\\{0,3}["'`][\s,{]{1,40}(?:(?:type|description) {0,9}=[^\n]{1,200}\s{1,9}){0,2}
+    \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
+    {"name": "pass«", "value"»: "V"}
+["'`](?: [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)
+    <entry name="pass«" type="x"><value»>V</value>
+\\{0,3}["'`]  {"pass«"»: "V"}
+\*\*  **pass«**»: V
+&quot;|&#3[94];  {&quot;pass«&quot;»: &quot;V&quot;}
+\r?\n\s{1,40}value(?=:)  - name: PASS«¶ value»: V
+>\s{0,40}<[vV]alue(?=>)  <pass«><value»>V</value>
+</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  <key>pass«</key><string»>V</string>
+ [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  <pass« encrypted="no"»>V</pass>
+= type
+ \{ get;[\w ;]{1,20}\}(?= =)  string Pass« { get; set; }» = "V"
+(?<!["'`])(?:: ?| (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token)))
+    [\w\[*&][\w.<>\[\]*&?]{0,23}(?= ?=[^=>])
+    var pass«: String» = "V"
+= separator before a quote
+=>|:=|[?.+]=|={1,3}  pass «=» "V"
+!={1,2}  pass «!==» "V"
+\|\|=?|\?\?=?|:-  pass «??» "V"
+(?<=[)\]\w] )\?:  getenv("PASS") «?:» "V"
+(?<=[)\]] )or  getenv("PASS") «or» "V"
+::?|,|\(|\{  setPass«(»"V")
+;s:\d{1,5}:  s:4:"pass"«;s:1:»"V"
+(?<!-)>|&gt;  <pass«>»"V"
+(?<= )[iI][sS](?= )  the pass «is» "V"
+(?<=[ \t])  set pass «»"V"
+= before a quote
+[\[{(]\s{0,40}(?=["'])  pass = «[»"V", "W"]
+\[\]byte\(  pass := «[]byte(»"V")
+(?:(?:new|await) )?\(  pass = «(»"V")
+(?:(?:new|await) )?[A-Za-z_](?P<call>[\w.:(]{0,40})(?<=\()  pass = «new Pass(»"V")
+= separator before a bare value
+=>|:=|[?.]=|:-|=|:(?!//|\?)  pass «=» V
+(?<= )[iI][sS](?:(?= )|:(?=\s))  the pass «is» V
+>\s{0,20}(?:<!\[CDATA\[)?  <pass«>»V</pass>
+(?<= )  --pass «»V
+= above a bare value
+(?:!!str )?[|>][-+\d]{0,2}[ \t]{0,9}(?:#[^\n]{0,99}|\r?)\n(?: {0,40}\r?\n){0,2} {1,40}  pass: «>-¶ »V
+(?:(?<=[:*])|(?<=[:*] ))\r?\n(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}
+    [ \t>]{0,40}(?:\*\*)?(?P<mark>[`"']?)
+    (?=[^\s`"'][^\s`"']{2,298}(?<![:,*])(?P=mark)(?:\*\*)?[ \t]{0,9}\r?(?:\n|\Z))
+    Pass:«¶> »VALUE
+= begin of a bare value
+(?={bare})  pass: «»V
+(?:(?<=[=:>\[])|(?<=[=:] ))(?![{\[(][\s\d])(?=[^\s"'`=>])  pass=«»[V
+= begin of a bare value in source
+(?={bare}{0,299}(?:[0-9]|(?<={bare})(?:["'`&]|;\S)))  f("a=b;pass=«»V")
+(?={bare}{1,99} (?:host|port|dbname|sslmode|user)=)  connect("pass=«»V user=a")
+"""
+_BARE = r"[^\s\"'`,;<>(){}&|\\\[\]=:]"
+_STRING_PREFIX = r"(?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?"
+_QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`])|&quot;|&#3[94];)"""
+# A quote closes a string if white space follows it or, but for a value that looks random, a mark.
+_OPENS = r"""(?![ \t\r\n]|[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))"""
 # The value of a name that says less must not begin like a word. This only spares work: what is random, and
 # what a word, is for Judgement to say.
 _NO_WORD = lazily(
@@ -12039,45 +12060,20 @@ _NO_WORD = lazily(
     # Or it has symbols that code without spaces doesn't mix with both cases.
     |(?=[^\s"']{12})(?=\S{0,9}?[a-z])(?=\S{0,9}?[A-Z])(?:\S{0,9}?[!#$%^*?~@|&;,+<]){2}"""
 )
-_BARE_BEGIN = rb"[^\s\"'`,;<>(){}&|\\\[\]=:]"
-# In YAML, a value may begin on the next line, and in any text below its label, on a line of its own that may
-# be in a quotation or a block of code.
-_YAML_BLOCK = (
-    rb"(?:!!str[ ])?[|>][-+\d]{0,2}[ \t]{0,9}(?:\#[^\n]{0,99}|\r?)\n(?:[ ]{0,40}\r?\n){0,2}[ ]{1,40}"
-)
-_BELOW_LABEL = (
-    rb"(?:(?<=[:*])|(?<=[:*][ ]))\r?\n(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}"
-    rb"[ \t>]{0,40}(?:\*\*)?(?P<mark>[`\"']?)"
-    rb"(?=[^\s`\"'][^\s`\"']{2,298}(?<![:,*])(?P=mark)(?:\*\*)?[ \t]{0,9}\r?(?:\n|\Z))"
-)
-# Where a value has its line or its element to itself, it begins with any character.
-_ELSEWHERE = {
-    b"more_separators": b"",
-    b"first_operand": b"",
-    b"value_ahead": rb"(?:" + _YAML_BLOCK + rb"|" + _BELOW_LABEL + rb")?(?=" + _BARE_BEGIN
-    + rb"|(?:(?<=[=:>\[])|(?<=[=:][ ]))(?![{\[(][\s\d])[^\s\"'`=>])",
-}  # fmt: skip
-# In source, another expression may precede the value, and a bare value is a literal if it has a digit, or
-# ends where a string or a part of one does.
-_IN_SOURCE = {
-    b"more_separators": rb"|(?<=[)\]\w]\ )\?:|(?<=[)\]]\ )or",
-    b"first_operand": rb"(?:(?=(?P<first>[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])?))"
-    rb"(?P=first)\ (?:\|\||\?\?|\?:|or)\ )?",
-    b"value_ahead": rb"(?=" + _BARE_BEGIN[:-1] + rb"0-9]{0,299}"
-    + rb"(?:[0-9]|(?<=" + _BARE_BEGIN + rb")(?:[\"'`&]|;\S))"
-    + rb"|" + _BARE_BEGIN + rb"{1,99}[ ](?:host|port|dbname|sslmode|user)=)",  # a connection string
-}  # fmt: skip
-# What can follow a name in an assignment; most keywords are in paths or Base64.
+# What may follow a fragment of a name: the rest of the name, and what begins an assignment.
 _NAME_AHEAD = rb"(?=[\w.$-]{0,40}[\\\"'`*&<\])\[ \t\r\n:=?+|,({>!])"
-# Behind a name whose value has to look random: a short word, as in a query.
+# Behind one whose value has to look random: no short word, as in a query. Logs take 11 times as long without.
 _NO_WORD_AHEAD = rb"(?![\w.$-]{0,40}=[a-z]{0,15}[\s&])"
 # A key that is called no more than that, in a mapping or a query, is a secret only if it is long.
 _LONG_AHEAD = (
     rb"(?:(?<=[\w.$-]key)|(?<=\w key)"
     rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
 )
-# In source, a value begins before the line ends, or on the next line after "value", whose u is folded.
-_NO_VALUE_AHEAD = rb"(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{1,40}va))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
+_AHEAD = {
+    **dict.fromkeys(_ANY_VALUE_WORDS, _NAME_AHEAD),
+    **dict.fromkeys(_RANDOM_VALUE_WORDS, _NAME_AHEAD + _NO_WORD_AHEAD),
+    b"key": _LONG_AHEAD + _NAME_AHEAD + _NO_WORD_AHEAD,
+}
 # What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
@@ -12099,7 +12095,6 @@ _NULL = lazily(
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
-_Hit = tuple[int, int, bytes]  # where a rare letter of a word is, where that ends, and the word
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
 _NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
@@ -12164,11 +12159,11 @@ def keyword_hits(
 ) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
     """Yield (fragment, start, end, match up to the value) for each assignment to a name with a telltale
     fragment, and (keyword, start, end, None) for `keywords` and, since the text is folded, similar words."""
-    search = _keyword_search(language == "source", keywords)
+    search = _keyword_search(keywords)
     assignment = _assignment(language == "source").match
     is_no_word = _NO_WORD.match
     resume_at = 0
-    for start, stop, word in search.find_words(window):
+    for word, start, stop in search.find_words(window):
         if start < resume_at:
             continue
         if word in search.keywords:
@@ -12186,37 +12181,44 @@ def keyword_hits(
 
 
 class _KeywordSearch:
-    """Finds all keywords and name fragments of a kind of text with one expression; it keeps no text."""
+    """Finds all keywords and name fragments with one expression; it keeps no text.
 
-    def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
+    `re` is quick at skipping to one letter. Each word has a letter that is rare, so a copy of the text has
+    `k` in place of all of these, and the expression looks for words at each k. An expression that looks for
+    the words themselves takes seven to nine times as long.
+    """
+
+    def __init__(self, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
         rare = set(_RARE)
         # A word without one makes its own rarest letter rare.
         rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
         self._fold = fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
-        ahead = dict.fromkeys(keywords, b"")
-        for fragment in fragments:
-            ahead[fragment] = _NAME_AHEAD + (_NO_VALUE_AHEAD if source else b"")
-            if fragment in _RANDOM_VALUE_WORDS:
-                ahead[fragment] += _NO_WORD_AHEAD
-        ahead[b"key"] = _LONG_AHEAD + ahead[b"key"]
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
-        groups = ((group, word.translate(fold), ahead[word]) for group, word in self._words.items())
-        self._search = re.compile(_trie_regex(groups)).search
+        branches: dict[bytes, list[bytes]] = {}  # the words by the letter behind their first k
+        for group, word in self._words.items():
+            folded = word.translate(fold)
+            rest = folded[folded.index(b"k") + 1 :]
+            whole = re.escape(rest[1:]) + b"(?<=%s)" % re.escape(folded)
+            found = whole + _AHEAD.get(word, b"") + b"(?P<%s>)" % group.encode()
+            branches.setdefault(re.escape(rest[:1]), []).append(found)
+        choices = (letter + b"(?:%s)" % b"|".join(found) for letter, found in branches.items())
+        self._search = re.compile(b"k(?:%s)" % b"|".join(choices)).search
         self.keywords = frozenset(keywords)  # of detectors
         self.fragments = {  # of names in each word, and how many bytes are after them
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
 
-    def find_words(self, text: bytes) -> Iterator[_Hit]:
-        """Yield the words of a text, in order; one may begin inside another."""
+    def find_words(self, text: bytes) -> Iterator[tuple[bytes, int, int]]:
+        """Yield (word, start, end) of the words of a text, in order; one may begin inside another."""
         folded = text.translate(self._fold)
         start = -1
         while hit := self._search(folded, start + 1):
             start = hit.start()
-            yield start, hit.end(), self._words[hit.lastgroup or ""]
+            end = hit.end()
+            yield self._words[hit.lastgroup or ""], start, end
 
 
 _keyword_search = cache(_KeywordSearch)
@@ -12224,27 +12226,37 @@ _keyword_search = cache(_KeywordSearch)
 
 @cache
 def _assignment(source: bool) -> re.Pattern[bytes]:
-    """Return the expression from the end of a keyword to its value, in source or elsewhere."""
-    return re.compile(_ASSIGNMENT % (_IN_SOURCE if source else _ELSEWHERE))
+    """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
 
-
-def _trie_regex(words: Iterable[tuple[str, bytes, bytes]]) -> bytes:
-    """Return an expression that finds (group, folded word, what follows it) in folded text.
-
-    Few k's belong to a word, so it branches on the next two letters before it compares a whole word. Each
-    branch costs time at every k, so words share them.
+    In source, a bare value is a literal if it has a digit, or ends where a string or a part of one does, and
+    another operand may precede a quoted one: `password = a || "V"`. Elsewhere, a value may be below its name.
     """
-    branches: dict[bytes, dict[bytes, list[bytes]]] = {}
-    for group, word, ahead in words:
-        at = word.index(b"k") + 1  # the first, so that a word is found before a shorter one in it
-        second, third, rest = map(re.escape, (word[at : at + 1], word[at + 1 : at + 2], word[at + 2 :]))
-        whole = b"%s(?<=%s)%s(?P<%s>)" % (rest, re.escape(word), ahead, group.encode())
-        branches.setdefault(second, {}).setdefault(third, []).append(whole)
-    tails = {
-        second: b"|".join(third + b"(?:%s)" % b"|".join(wholes) for third, wholes in thirds.items())
-        for second, thirds in branches.items()
-    }
-    return b"k(?:%s)" % b"|".join(second + b"(?:%s)" % tail for second, tail in tails.items())
+    form = {step: "|".join(regex for regex, _ in rows) for step, rows in _assignment_forms().items()}
+    operand = r"[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])? (?:\|\||\?\?|\?:|or) "
+    name = r"(?=(?P<name>[\w.$-]{0,40}))(?P=name)"  # gives nothing back: a name ends where its letters end
+    begin = form["begin of a bare value in source" if source else "begin of a bare value"]
+    above = "" if source else f"(?:{form['above a bare value']})?"
+    steps = (
+        rf"(?P<rest>{name}(?:{form['after the name']})?\]?\)?(?:\[\d{{0,5}}\])?)",
+        rf"(?:{form['type']})?[ \t]{{0,20}}",
+        rf"(?:(?P<separator>{form['separator before a quote']})[ \t]{{0,20}}",
+        rf"(?:{operand})?(?:{form['before a quote']})?{_STRING_PREFIX}{_QUOTE}{_OPENS}",
+        rf"|(?P<bare>{form['separator before a bare value']})(?:\*\*)?(?P<outer>[ \t]{{0,20}})",
+        rf"{above}(?:{begin}))",
+        r"(?!(?:[^\\\n]|\\.){0,3}?(?P=quote))",  # the value has four characters or more
+    )
+    return re.compile("".join(steps).encode())
+
+
+@cache
+def _assignment_forms() -> dict[str, list[tuple[str, str]]]:
+    """Return the rows of each step of an assignment: an expression, and a line with a part that it takes."""
+    forms: dict[str, list[tuple[str, str]]] = {}
+    for step, table in re.findall(r"^= (.*)\n((?:(?!= ).*\n)+)", _FORMS, re.M):
+        for row in re.split(r"\n(?! {4})", table.rstrip("\n")):
+            *parts, example = re.split(r" {2,}|\n {4}", row)
+            forms.setdefault(step, []).append(("".join(parts).replace("{bare}", _BARE), example))
+    return forms
 
 
 def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:

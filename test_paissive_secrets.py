@@ -21262,6 +21262,15 @@ def assigned(line, path="a.py"):
     return [(c.name, c.separator, c.value) for c in candidates(line, path)]
 
 
+def test_each_form_of_an_assignment_takes_what_its_line_marks():
+    forms = [form for rows in ps._assignment_forms().values() for form in rows]
+    assert len(forms) > 30
+    for regex, line in forms:
+        before, taken, after = re.split("[«»]", line.replace("¶", "\n"))
+        match = re.compile(regex).match(before + taken + after, len(before))
+        assert match and match[0] == taken, line
+
+
 def test_a_value_is_found_in_every_way_to_give_one():
     for line, path, name, separator in WAYS_TO_GIVE_A_VALUE:
         assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
@@ -22568,8 +22577,8 @@ a.yml ke·y: «{A20}»
 a.yml ke·y:{A19}
 a.yml ke·y : {A19}
 a.yml ke·y  : «{A19}»
-a.py pass·words = [¶ "§"]
-a.py pass·word = (¶ "§")
+a.py pass·words = [¶ "«§»"]
+a.py pass·word = (¶ "«§»")
 a.py pass·word =¶ "§"
 a.py f(pass·word,¶ "§")
 a.py f(pass·word,¶ "°")
