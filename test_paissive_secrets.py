@@ -906,7 +906,7 @@ def test_structure_the_gate_adds_up_what_each_process_has_measured(tmp_path, mon
 
 def test_structure_the_gate_passes_if_enough_mutants_are_drawn_and_killed(small_project, monkeypatch):
     monkeypatch.setattr("mutate.prepare", lambda folder: None)
-    monkeypatch.setattr("mutate.try_mutants", lambda drawn, *args: len(drawn))
+    monkeypatch.setattr("mutate.Gate.try_mutants", lambda self, drawn, needed: len(drawn))
     assert small_project("assert m.add(2, 1) == 3", "--sample", "2", "--at-least", "2") == 0
     assert small_project("assert m.add(2, 1) == 3", "--sample", "16", "--at-least", "1") == 1
 
@@ -917,7 +917,7 @@ def test_structure_the_gate_draws_again_before_it_fails(small_project, monkeypat
     killed = iter([1, killed_later])
     monkeypatch.setattr("mutate.prepare", lambda folder: None)
     monkeypatch.setattr("mutate.draw", lambda *args: list("abcd"))
-    monkeypatch.setattr("mutate.try_mutants", lambda drawn, *args: next(killed))
+    monkeypatch.setattr("mutate.Gate.try_mutants", lambda self, drawn, needed: next(killed))
     assert small_project("assert True", "--sample", "2", "--at-least", "2") == status
 
 
@@ -935,7 +935,7 @@ def test_structure_tests_that_run_a_mutants_lines_come_first_and_those_of_its_se
     assert mutate.near_tests(mutant, mutate.Measured({}, seconds)) == ["far", "own"]
 
 
-@pytest.mark.parametrize(("needed", "killed", "runs"), [(0, 2, 5), (1, 1, 3), (2, 2, 4), (3, 2, 5)])
+@pytest.mark.parametrize(("needed", "killed", "runs"), [(0, 2, 5), (1, 1, 1), (2, 2, 4), (3, 2, 5)])
 def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome_depends_on_them(
     tmp_path, monkeypatch, needed, killed, runs
 ):
@@ -948,12 +948,51 @@ def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome
         asked.append(tests)
         return (drawn.index(tests[0]), tests[1]) not in [(0, "near"), (1, "other")]
 
-    (tmp_path / mutate.MODULE).write_text(SMALL_MODULE)
     monkeypatch.setattr(mutate, "survives", survives)
     monkeypatch.setattr(mutate, "near_tests", lambda mutant, measured: (mutant, "near"))
     monkeypatch.setattr(mutate, "other_tests", lambda mutant, measured: (mutant, "other"))
-    assert mutate.try_mutants(drawn, needed, 1, tmp_path, None) == killed
+    gate = mutate.Gate(SMALL_MODULE, mutate.Measured({}, defaultdict(int)), tmp_path, 1)
+    assert gate.try_mutants(drawn, needed) == killed
     assert len(asked) == runs
+
+
+def test_structure_a_run_of_tests_is_ended_once_enough_mutants_are_killed(tmp_path, monkeypatch, capsys):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    first, second = list(mutate.mutants(SMALL_MODULE, ["Sums"]))[:2]
+    monkeypatch.setattr(
+        mutate, "near_tests", lambda mutant, measured: ["quick" if mutant is first else "slow"]
+    )
+    under_way = threading.Event()
+
+    def survives(source, tests, measured, folder):
+        if tests == ["quick"]:
+            return not under_way.wait(60)
+        with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+            mutate.RUNNING.add(process)
+            under_way.set()
+            return process.wait(60) == 0
+
+    monkeypatch.setattr(mutate, "survives", survives)
+    gate = mutate.Gate(SMALL_MODULE, mutate.Measured({}, {"quick": 1, "slow": 2}), tmp_path, 2)
+    assert gate.try_mutants([first, second], 1) == 1
+    assert "stopped, as enough are killed: Sums" in capsys.readouterr().out
+
+
+def test_structure_a_mutants_test_may_take_five_times_what_it_takes_otherwise(tmp_path, monkeypatch):
+    mutate = load_mutate(monkeypatch, tmp_path)
+    asked = []
+
+    def run_tests(*args):
+        asked.append(args)
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(mutate, "run_tests", run_tests)
+    assert mutate.survives(
+        "", ["test_a", "test_b"], mutate.Measured({}, {"test_a": 2, "test_b": 3}), tmp_path
+    )
+    (_, _, seconds, limit, *tests) = asked[0]
+    assert (seconds, limit) == (30 + 4 * 5, "--override-ini=timeout=35")
+    assert tests == [f"{mutate.TESTS}::test_a", f"{mutate.TESTS}::test_b"]
 
 
 SECTIONS_OF_TESTS = """# === Sums ===

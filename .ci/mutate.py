@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Break the module one small step at a time, and count how many of the breaks the tests notice.
 
-    mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N]
+    mutate.py [SECTION ...] [--sample N] [--seed N] [--jobs N] [--at-least N] [--measured FOLDER]
 
 A mutant makes one change of one of the KINDS, anywhere in a section. It is killed if a quick test fails or
 hangs: first come those that run its lines, as all have shown under coverage (the package), then the others,
@@ -13,9 +13,10 @@ a type checker reads, and keywords and calls that can't be left out without an e
 --sample draws N mutants: a section at random, a kind of change that it has, and one such change; no section
 is drawn twice before each was drawn once. The seed comes from the module's text unless given, so another run
 on the same commit is no second chance. If fewer than --at-least mutants are killed, N more are drawn, and
-twice as many have to be killed in all, since a small sample misleads. Exit status 1: too few were killed,
-fewer than N could be drawn, or the tests fail without a mutant. Run it with the Python that has the test
-packages.
+twice as many have to be killed in all, since a small sample misleads. It ends as soon as enough are killed.
+Exit status 1: too few were killed, fewer than N could be drawn, or the tests fail without a mutant. Run it
+with the Python that has the test packages. --measured spares a run of all quick tests that shows which lines
+each test runs: FOLDER has what `pytest --measure-lines FOLDER` wrote for this version.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import builtins
 import codecs
 import collections
 import concurrent.futures
+import contextlib
 import copy
 import hashlib
 import json
@@ -33,6 +35,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +49,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULE, TESTS = "paissive_secrets.py", "test_paissive_secrets.py"
 FITTED = {"_WEIGHTS"}  # tables that are fitted to data: a test can't have an opinion on a row
 SECONDS_OF_ALL = 600  # a longer run of all quick tests counts as hanging
+SECONDS_OF_ONE = 20  # so does a test that takes longer than this and five times what it takes otherwise
+RUNNING: set[subprocess.Popen] = set()  # runs of tests that are under way
 PAIRS = (  # operators to swap
     (ast.Eq, ast.NotEq),
     (ast.In, ast.NotIn),
@@ -584,10 +589,15 @@ def measure(prepared: Path, jobs: int) -> Measured:
         if done.returncode:
             print((done.stdout + done.stderr).decode()[-2000:])
             sys.exit("the tests fail without any mutant")
-        parts = [json.loads(path.read_bytes()) for path in Path(folder).iterdir()]
+        return read_measured(Path(folder))
+
+
+def read_measured(folder: Path) -> Measured:
+    """What `pytest --measure-lines` wrote to a folder, a file for each process that ran tests."""
     seconds: collections.Counter[str] = collections.Counter()
     runs: dict[int, set[str]] = collections.defaultdict(set)
-    for part in parts:  # one of each process that ran tests
+    for path in folder.iterdir():
+        part = json.loads(path.read_bytes())
         seconds.update(part["seconds"])
         for line, tests in part["lines"].items():
             runs[int(line)].update(tests)
@@ -653,47 +663,103 @@ def run_tests(source: str, prepared: Path, seconds: float, *args: str) -> subpro
 def run_pytest(folder: Path, *args: str, seconds: float = SECONDS_OF_ALL) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, env=env)
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **outputs) as process:
+        RUNNING.add(process)
+        try:
+            out, errors = process.communicate(timeout=seconds)
+        finally:
+            RUNNING.remove(process)
+            end(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill a run of tests, and the servers that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def survives(source: str, tests: list[str], measured: Measured, prepared: Path) -> bool:
     """Whether these tests pass with this module in the time that they may take; none do."""
-    seconds = min(30 + 4 * sum(measured.seconds[test] for test in tests), SECONDS_OF_ALL)
-    ids = [f"{TESTS}::{test}" for test in tests]
+    if not tests:
+        return True
+    seconds = [measured.seconds[test] for test in tests]
+    limit = SECONDS_OF_ONE + 5 * max(seconds)
     try:
-        return not ids or run_tests(source, prepared, seconds, *ids).returncode == 0
+        done = run_tests(
+            source,
+            prepared,
+            min(30 + 4 * sum(seconds), SECONDS_OF_ALL),
+            f"--override-ini=timeout={limit:.0f}",
+            *(f"{TESTS}::{test}" for test in tests),
+        )
+        return done.returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
 
-def try_mutants(drawn: list[Mutant], needed: int, jobs: int, prepared: Path, measured: Measured) -> int:
-    """Run the tests on each mutant and print the outcome; return how many were killed.
+class Gate(NamedTuple):
+    """What is needed to try mutants."""
 
-    What survives the tests that run its lines has to pass the others as well, unless `needed` are killed
-    without it; 0: each has to.
-    """
-    source = (ROOT / MODULE).read_text(encoding="utf-8")
+    source: str
+    measured: Measured
+    prepared: Path
+    jobs: int
 
-    def find_survivors(
-        mutants: list[Mutant], choose: Callable[[Mutant, Measured], list[str]]
-    ) -> list[Mutant]:
-        def is_alive(mutant: Mutant) -> bool:
-            return survives(mutate(source, mutant), choose(mutant, measured), measured, prepared)
+    def try_mutants(self, drawn: list[Mutant], needed: int) -> int:
+        """Run the tests on each mutant and print the outcome; return how many were killed.
 
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            survivors = [mutant for mutant, alive in zip(mutants, pool.map(is_alive, mutants)) if alive]
-        report("killed", [mutant for mutant in mutants if mutant not in survivors], source)
-        return survivors
+        The tests that run its lines come first; what survives them has to pass the others as well. It ends
+        as soon as `needed` are killed; 0: when each was tried.
+        """
+        killed, survivors = self.run_near_or_others(near_tests, drawn, needed)
+        report(
+            "stopped, as enough are killed", [m for m in drawn if m not in killed + survivors], self.source
+        )
+        while survivors and not 0 < needed <= len(killed):
+            batch, survivors = survivors[: self.jobs], survivors[self.jobs :]
+            more, left = self.run_near_or_others(other_tests, batch, max(0, needed - len(killed)))
+            killed += more
+            report("survives", left, self.source)
+        report("survives the tests that run its lines", survivors, self.source)
+        return len(killed)
 
-    left = find_survivors(drawn, near_tests)
-    killed = len(drawn) - len(left)
-    while left and not 0 < needed <= killed:
-        batch, left = left[:jobs], left[jobs:]
-        survivors = find_survivors(batch, other_tests)
-        killed += len(batch) - len(survivors)
-        report("survives", survivors, source)
-    report("survives the tests that run its lines", left, source)
-    return killed
+    def run_near_or_others(
+        self, choose: Callable[[Mutant, Measured], list[str]], drawn: list[Mutant], needed: int
+    ) -> tuple[list[Mutant], list[Mutant]]:
+        """The mutants that these tests kill, and those that pass them; once `needed` are killed, the rest
+        is stopped, and is in neither."""
+        tests = [choose(mutant, self.measured) for mutant in drawn]
+        seconds = [sum(self.measured.seconds[test] for test in run) for run in tests]
+        killed: list[Mutant] = []
+        survivors: list[Mutant] = []
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            runs = {
+                pool.submit(self.is_alive, drawn[index], tests[index]): drawn[index]
+                for index in sorted(range(len(drawn)), key=seconds.__getitem__)  # which decides soonest
+            }
+            for run in concurrent.futures.as_completed(runs):
+                outcome = survivors if run.result() else killed
+                outcome.append(runs[run])
+                if outcome is killed:
+                    report("killed", [runs[run]], self.source)
+                if 0 < needed <= len(killed):
+                    stop(runs)
+                    break
+        return killed, survivors
+
+    def is_alive(self, mutant: Mutant, tests: list[str]) -> bool:
+        return survives(mutate(self.source, mutant), tests, self.measured, self.prepared)
+
+
+def stop(runs: Iterable[concurrent.futures.Future]) -> None:
+    """End what has not ended yet."""
+    for run in runs:
+        run.cancel()
+    while concurrent.futures.wait(runs, timeout=0.2).not_done:  # one that starts meanwhile, too
+        for process in list(RUNNING):
+            end(process)
 
 
 def report(outcome: str, mutants: list[Mutant], source: str) -> None:
@@ -712,6 +778,7 @@ def parse_arguments(source: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(hashlib.sha256(source.encode()).hexdigest()[:8], 16))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--at-least", type=int, default=0, metavar="N", help="how many must be killed")
+    parser.add_argument("--measured", type=Path, metavar="FOLDER", help="default: measure the tests first")
     args = parser.parse_args(argv)
     known = list(sections(source))
     unknown = [name for name in args.section if name not in known]
@@ -736,10 +803,11 @@ def main(argv: list[str]) -> int:
     killed = tried = needed = 0
     with tempfile.TemporaryDirectory() as prepared:
         prepare(Path(prepared))
-        measured = measure(Path(prepared), args.jobs)
+        measured = read_measured(args.measured) if args.measured else measure(Path(prepared), args.jobs)
+        gate = Gate(source, measured, Path(prepared), args.jobs)
         for mutants_of_round in rounds:
             needed += args.at_least
-            killed += try_mutants(mutants_of_round, needed - killed, args.jobs, Path(prepared), measured)
+            killed += gate.try_mutants(mutants_of_round, needed - killed)
             tried += len(mutants_of_round)
             print(f"{killed} of {tried} mutants killed, {100 * killed / tried:.0f} %", flush=True)
             if killed >= needed:

@@ -4,7 +4,7 @@ A section is what stands below a banner, `# === Vault store ===`, in the module 
 are those below the same banner in the test file, and those from elsewhere that ran its lines when it was last
 measured: `pytest --measure-sections` runs all quick tests under coverage (the package), in one process, and
 writes the result to sections.tsv. What a test runs in a child process isn't seen. `--measure-lines FOLDER`
-writes there which lines each test runs, for mutate.py.
+writes there which lines each quick test runs, for mutate.py; slow tests run as always.
 """
 
 from __future__ import annotations
@@ -174,6 +174,16 @@ class LineMeasurement(Measurement):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Run all tests."""
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
+        if item.get_closest_marker("slow"):
+            yield
+        else:
+            yield from super().pytest_runtest_protocol(item)
 
     def pytest_sessionfinish(self) -> None:
         part = {"seconds": self.seconds, "lines": self.tests_by_line()}
