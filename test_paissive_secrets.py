@@ -33609,7 +33609,7 @@ STORED = {
     "PAISSIVE_SCRYPT_LOG_N": str(FAST),
 }
 CHAPTERS = {  # and what the reader has in the environment
-    **dict.fromkeys(["Get it", "Copies", "Find secrets", "Where a value comes from"], {}),
+    **dict.fromkeys(["Get it", "Copies", "Find secrets", "Where a value comes from", "What check sees"], {}),
     **dict.fromkeys(
         ["Adopt it in an existing application", "A service"],
         {"PAISSIVE_MASTER_PASSWORD": "four random words", "PAISSIVE_SCRYPT_LOG_N": str(FAST)},
