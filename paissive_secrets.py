@@ -703,7 +703,7 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|credential(|credentials(|authentication(|auth=(|loginasync(|.login(|wifi.begin(
+    basicauth(|credential(|credentials(|authentication(|passwordtoken(|authenticationtoken(|auth=(|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
     mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
         \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
@@ -719,6 +719,8 @@ command password
     echo  echo(?: -\w)? ["']?[\w.-]{1,32}:([^\s"'$<{:]{4,60})["']? {0,9}\| {0,9}(?:sudo )?chpasswd
         echo 'me:{p}' | chpasswd
     psk=  psk="([^"\n]{8,63})"  psk="{p}"
+    config set
+        config set (?:--secret [\w.:-]{1,60}|[\w.:-]{1,60} --secret) {typed}  config set --secret x {p}
     sshpass|docker login|az login|psexec
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
@@ -1257,7 +1259,8 @@ _NO_SECRET_PHRASE = (
     r"|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
     r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
     r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
-    r"|\b(?:error|status) code\b|\b(?:hashed|salted|encoded) (?:pass\w*|token|secret|key)\b"
+    r"|\b(?:error|status) code\b|\b(?:hashed|salted) (?:pass\w*|token|secret|key)\b"
+    r"|\bencoded (?:pass\w*|token)\b"
     r"|\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
     r"|\blast (?:two|four|six|eight|\d)\Z|\Aupdate pass\w*|\bsentry dsn\b"
     r"|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
@@ -12021,6 +12024,7 @@ _FORMS = r"""
 (?<!-)>|&gt;  <pass«>»"V"
 (?<= )[iI][sS](?= )  the pass «is» "V"
 (?<=[ \t])  set pass «»"V"
+\r?\n {0,40}-(?= )  - "--pass"«¶ -» "V"
 = before a quote
 [\[{(]\s{0,40}(?=["'])  pass = «[»"V", "W"]
 \[\]byte\(  pass := «[]byte(»"V")
@@ -12031,6 +12035,7 @@ _FORMS = r"""
 (?<= )[iI][sS](?:(?= )|:(?=\s))  the pass «is» V
 >\s{0,20}(?:<!\[CDATA\[)?  <pass«>»V</pass>
 (?<= )  --pass «»V
+\r?\n {0,40}-(?= )  - --pass«¶ -» V
 = above a bare value
 (?:!!str )?[|>][-+\d]{0,2}[ \t]{0,9}(?:#[^\n]{0,99}|\r?)\n(?: {0,40}\r?\n){0,2} {1,40}  pass: «>-¶ »V
 (?:(?<=[:*])|(?<=[:*] ))\r?\n(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}
@@ -12291,8 +12296,10 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
-    ending = "word" if name[:1] == b"-" else language.ending  # an option
-    quote, bare, separator = match.group("quote", "bare", "separator")
+    is_option = name[:1] == b"-"
+    ending = "word" if is_option else language.ending
+    quote, bare = match.group("quote", "bare")
+    separator = (match["separator"] or bare or b"").strip()
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
@@ -12302,12 +12309,16 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     if _NULL.match(value):
         return None
+    if separator == b"-" or (is_option and separator == b","):  # they are in a list
+        if not _is_argument(name, value, before):
+            return None
+        separator = b"="
     return Candidate(
         start=start,
         end=end,
         kind=kind,
         name=latin1(name),
-        separator=latin1((separator or bare or b"").strip()) or "_",
+        separator=latin1(separator) or "_",
         quote=latin1(quote or b""),
         value=latin1(value),
         language=language.kind,
@@ -12331,6 +12342,16 @@ def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bo
         return True
     is_variable = language.kind == "shell" and name[:1] == b"$"
     return is_variable and (not match["quote"] or match["rest"][-1:] == b'"')
+
+
+def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
+    """Return whether two items of a list are an option and its value, as in ["--password", "V"].
+
+    Elsewhere, an option is defined: `add_argument("--token", "-t")`, ["--token", "what it opens"].
+    """
+    is_item = before.rstrip(b"\"' \t")[-1:] in (b"[", b"{", b",", b"-", b"")
+    is_value = value[:1] != b"-" and b" " not in value and value.lower() != name.strip(b"-").lower()
+    return name[:1] == b"-" and is_item and is_value
 
 
 def _quoted_at(window: bytes, match: re.Match[bytes]) -> re.Match[bytes] | None:
@@ -12357,6 +12378,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         return _BARE_VALUES["line" if is_block else "alone"].match(window, start)
     if bare[:1] == b">":
         return _BARE_VALUES["element"].match(window, start)
+    if b"\n" in bare:  # an item of a list
+        return _BARE_VALUES["scalar"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]  # without the name's quote

@@ -1733,9 +1733,11 @@ hex-private-key  PRIVATE_KEY={h64}  privateKey: '0x{h64}'  "private_key_of_app":
 basic-auth  basic bWU{A0}6azNYdzl2UXo=  -Basic bWU{A0}6azNYdzl2UXo=
 bearer-token  "Bearer {h40}"  'bearer {h40}='  \"Bearer {h40}\"  Authorization: Token {h40}
     authorization=Bearer {h20}  headers['Authorization'] = 'Token token={h40}'  Authorization: {h40}
-login-arguments  x.basicAuth("me", "{p}")  credential('me', '{p}')  Credentials("me", "{p}")
+login-arguments  new UsernamePasswordToken("me", "{p}")  x.basicAuth("me", "{p}")
+    credential('me', '{p}')  Credentials("me", "{p}")
     Authentication("me", "{p}")  auth=("me", "{p}")  LoginAsync("me", "{p}")
-command-password  sshpass -p '{p}' ssh x  docker login -u me --password {p} x  az login -u me -p {p}
+command-password  pulumi config set --secret dbLogin {p}  config set db-login --secret '{p}'
+    sshpass -p '{p}' ssh x  docker login -u me --password {p} x  az login -u me -p {p}
     psexec.exe \\x.local -u me -p {p}  redis-cli -h x.local -a "{p}"  run -u me.you@x:{p} x  sqlcmd -S x -P{p}
     ldapsearch -x -w {p}  ldapadd -x -w {p}  ldapmodify -x -w{p}  htpasswd -b users me {p}
     htpasswd -cbB users me {p}  openssl enc -pass pass:{p}  mysql -u me -p{p} shop  mysqldump -p{p} shop
@@ -21389,6 +21391,36 @@ def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to
         assert reported(line, "a.yml") == [], line
 
 
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("a.py", 'run(["app", "--password", "V"])'),
+        ("a.py", 'run([\n    "--db-password", "V",\n])'),
+        ("a.json", '{"args": ["--password", "V"]}'),
+        ("a.yml", "args:\n  - --password\n  - V\n"),
+        ("a.yml", 'args:\n- "--password"\n- "V"\n'),
+    ],
+)
+def test_an_option_and_the_item_behind_it_are_a_name_and_its_value(path, text):
+    assert [c.value for c in candidates(text.replace("V", GUESSED), path)] == [GUESSED]
+    assert reported(text.replace("V", GUESSED), path) == ["password"]
+
+
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("a.py", 'parser.add_argument("--password", "§")'),
+        ("a.py", 'parser.add_argument("-p", "--password", "--pw9")'),
+        ("a.py", 'HELP = [["--password", "§ of the database"]]'),
+        ("a.py", 'options = ["--password", "Password"]'),
+        ("a.yml", "- --password\n- --user9\n"),
+        ("a.yml", "- password\n- §\n"),
+    ],
+)
+def test_an_option_that_is_defined_has_no_value(path, text):
+    assert candidates(text.replace("§", GUESSED), path) == []
+
+
 @pytest.mark.parametrize("mark", [",", ";", ":", ")", "]"])
 def test_a_quote_before_a_mark_opens_a_random_value_or_closes_a_string(mark):
     drawn = mark + "k3Xw9vQz,L2)p"
@@ -24461,6 +24493,7 @@ EXAM = r"""
 + ca.go givenPass·word := "x7k9Qw2p"
 - gen.php 'JWT_SEC·RET='.$k·ey, file_get_contents($path)
 - a.tokens PASS·WORD=470
++ notes.yml x: getenv("pass·word") or "hunter2x9"
 - errors.py # there is no need to pass 'message'
 + worker.py client_k·ey = b"x3JJHMbDL1EzLkh9GBhXDw=="
 - worker.py ws_k·ey = b"x3JJHMbDL1EzLkh9GBhXDw=="
@@ -25367,6 +25400,11 @@ def test_a_digest_in_a_column_of_passwords_is_a_password_hash(size):
 def test_no_detector_changes_a_verdict():
     detectors = dict(zip(SECTIONS[::2], SECTIONS[1::2]))["Detectors"]
     assert "judge_span(" in detectors and "confidence=" not in detectors
+
+
+def test_an_encoded_key_is_a_secret():
+    line = f'static final String DEFAULT_ENCODED_SECRET_KEY = "{ps.make_samples("{B43}")}=";'
+    assert [match.confidence for match in scanned(line, "a.java")] == ["high"]
 
 
 def test_the_values_of_a_list_are_found_up_to_fifty():
