@@ -6166,7 +6166,6 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 _MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
 _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
 _MAX_IDLE = 8  # connections to each place
-_DISTRUST_SECONDS = 600.0  # for which no connection is used twice, after a response that none asked for
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 _ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
 Json = dict[str, Any]
@@ -6222,10 +6221,9 @@ class ApiRequest(NamedTuple):
 class Transport:
     """Requests from many threads to one server, over connections that are kept.
 
-    HTTP has nothing that ties a response to its request but their order. What breaks it is noticed only if it
-    comes before the next request, so all other connections to such a place may be off by one as well: for a
-    while none is used twice. The first response on a new connection can't be another's; a request that is
-    `fresh` gets that one.
+    HTTP has nothing that ties a response to its request but their order. Something in between that once sends
+    a response too many may do so on other connections, where nobody has noticed it yet: from then on, none is
+    used twice. The first response on a new connection can't be another's; a request that is `fresh` gets it.
 
     A standby node answers reads from its own copy. So each request names the newest state seen here, and a
     node that lags behind it asks the active one.
@@ -6234,7 +6232,7 @@ class Transport:
 
     newest = ""  # X-Vault-Index of the newest state that any response named
     closed = False
-    _keeps_after = 0.0  # the monotonic clock's time until which no connection is kept
+    _keeps_connections = True  # until a response comes that none asked for, or that isn't HTTP
     _context: Any = None  # of TLS, once it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -6304,16 +6302,18 @@ class Transport:
         idle = self._idle.get(place, [])
         while idle:
             connection = idle.pop()
-            if not _is_stale(connection):
+            state = _state_of_idle(connection)
+            if state == _READY:
                 return connection
-            if _has_data(connection):
-                self._distrust()
+            connection.hang_up()
+            if state == _ANSWERED:
+                self._keep_none()
                 return None
         return None
 
-    def _distrust(self) -> None:
-        """Use no connection twice from now on, for a while."""
-        self._keeps_after = time.monotonic() + _DISTRUST_SECONDS
+    def _keep_none(self) -> None:
+        """Use no connection twice from now on."""
+        self._keeps_connections = False
         self._idle = {}
 
     def _new_connection(self, place: str) -> Any:
@@ -6337,10 +6337,9 @@ class Transport:
         with self.lock:
             self._busy.discard(connection)
             if not in_order:
-                self._distrust()
+                self._keep_none()
             idle = self._idle.setdefault(connection.place, [])
-            is_trusted = time.monotonic() >= self._keeps_after
-            if reusable and is_trusted and len(idle) < _MAX_IDLE and not self.closed:
+            if reusable and self._keeps_connections and len(idle) < _MAX_IDLE and not self.closed:
                 idle.append(connection)
                 return
         connection.hang_up()
@@ -6387,7 +6386,6 @@ class Exchange:
         fields["X-Vault-No-Request-Forwarding"] = "true" if self._is_direct else ""
         if self._data:
             fields["Content-Type"] = f"application/{'merge-patch+' if request.method == 'PATCH' else ''}json"
-            fields["Content-Length"] = str(len(self._data))
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
@@ -6497,8 +6495,7 @@ class Exchange:
         all_sent = False
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.body = self._data or b""
-            connection.request(self.request.method, target, headers=fields)
+            connection.send_as_one(self.request.method, target, self._data, fields)
             all_sent = True
         response = connection.getresponse()
         if not all_sent:
@@ -6545,20 +6542,27 @@ def _opener() -> Any:
 
 @cache
 def _connection_class() -> Any:
-    """Return our class of connections."""
+    """Return http.client's connection, but for what it can't do.
+
+    That is a deadline for all that is sent and received, TLS with our errors, Unix sockets, responses whose
+    end is certain, and silence: it shows the token neither to a debugger's output nor to audit hooks.
+    """
     import socket
     from http.client import HTTPConnection
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
-        deadline: float  # of the monotonic clock
-        socket_path = server_name = context = place = None
-        body = b""  # of the next request, which is sent in one piece with its head
+        deadline: float  # of the monotonic clock; `perform` sets it for each request
+        socket_path = server_name = context = place = None  # of the server; `_new_connection` sets them
+        parts: list[bytes] | None = None  # of a request that `send_as_one` collects
         stream: _Stream  # of the last response
 
-        def connect(self) -> None:  # within the deadline, to the server or proxy; then begin TLS
+        def connect(self) -> None:
+            """Connect to the server, or by a tunnel through a proxy, before the deadline; then begin TLS."""
             if self.socket_path:
-                self.sock = _connect_to_socket(self.socket_path, _time_left(self.deadline))
+                self.sock = socket.socket(socket.AF_UNIX)
+                self.sock.settimeout(_time_left(self.deadline))
+                self.sock.connect(self.socket_path)
             else:
                 # This takes no deadline: how long it takes is up to resolv.conf.
                 found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
@@ -6568,9 +6572,26 @@ def _connection_class() -> Any:
                 self.sock.settimeout(_time_left(self.deadline))
                 self.sock = _wrap_in_tls(self.context, self.sock, self.server_name)
 
-        def send(self, data: Any) -> None:  # without the audit event of http.client, which has the token
-            _send_all(self.sock, data + self.body, self.deadline)
-            self.body = b""
+        def send(self, data: Any) -> None:
+            """Send a part of a request, or add it to those that `send_as_one` collects.
+
+            There is no audit event, unlike http.client's, which has the token.
+            """
+            if self.parts is not None:
+                self.parts.append(data)
+                return
+            rest = memoryview(data)
+            while rest:  # SSLSocket.sendall would restart the timeout with each record
+                self.sock.settimeout(_time_left(self.deadline))
+                rest = rest[self.sock.send(rest) :]
+
+        def send_as_one(self, method: str, target: str, body: bytes | None, fields: dict[str, str]) -> None:
+            """Send a request whose head and body are one piece: each more costs both ends time."""
+            self.parts = []
+            self.request(method, target, body, fields)
+            whole = b"".join(self.parts)
+            self.parts = None
+            self.send(whole)
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             self.stream = _Stream(_Receiver(self))
@@ -6587,27 +6608,9 @@ def _connection_class() -> Any:
     return Connection
 
 
-def _send_all(sock: Any, data: bytes, deadline: float) -> None:
-    """Send data within the time; SSLSocket.sendall would restart the timeout with each record."""
-    rest = memoryview(data)
-    while rest:
-        sock.settimeout(_time_left(deadline))
-        rest = rest[sock.send(rest) :]
-
-
-def _connect_to_socket(path: str, timeout: float) -> Any:
-    """Return a connection to a Unix socket."""
-    import socket
-
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(timeout)
-    sock.connect(path)
-    return sock
-
-
 @cache
 def _response_class() -> Any:
-    """Return our class of responses."""
+    """Return http.client's response, but for interim ones: it would take 103 for the response itself."""
     from http.client import HTTPResponse
 
     class Response(HTTPResponse):
@@ -6619,7 +6622,7 @@ def _response_class() -> Any:
             while 100 <= self.status < 200:
                 if self.status == 101:
                     raise ValueError  # from here on, it would speak another protocol
-                self.headers = cast("Any", None)  # by which http.client knows where it is
+                self.headers = cast("Any", None)  # or http.client's `begin` would do nothing
                 super().begin()
 
     return Response
@@ -6643,27 +6646,24 @@ def _has_clear_end(headers: Any) -> bool:
     return not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]
 
 
-def _is_stale(connection: Any) -> bool:
-    """Return whether an idle connection has ended, is too old, or has received anything."""
-    import socket
+# What an idle connection is: usable, closed or too old, or one with a response that nobody asked for.
+_READY, _ENDED, _ANSWERED = "ready", "ended", "answered"
+
+
+def _state_of_idle(connection: Any) -> str:
+    """Return what has become of an idle connection."""
+    import ssl
 
     # Firewalls drop idle connections, and neither end notices.
     if time.monotonic() > connection.deadline:
-        return True
+        return _ENDED
+    connection.sock.settimeout(0)
     try:
-        connection.sock.settimeout(0)
-        socket.socket.recv(connection.sock, 1, socket.MSG_PEEK)  # below TLS
-    except OSError as error:
-        return not isinstance(error, BlockingIOError)
-    return True
-
-
-def _has_data(connection: Any) -> bool:
-    """Return whether an idle connection has a response that nobody asked for, and not only the end of TLS."""
-    with suppress(OSError):
-        connection.sock.settimeout(0)
-        return bool(connection.sock.recv(1))
-    return False
+        return _ANSWERED if connection.sock.recv(1) else _ENDED
+    except (BlockingIOError, ssl.SSLWantReadError):  # nothing, or only TLS's own messages
+        return _READY
+    except OSError:
+        return _ENDED
 
 
 class _Receiver(io.RawIOBase):
@@ -6726,7 +6726,6 @@ def _too_large_error() -> Unavailable:
     return not_vault_error("the response is too large to be Vault's")
 
 
-@lru_cache(256)
 def url_path(path: str, safe: str = "/") -> str:
     """Return a path as it stands in a URL."""
     from urllib.parse import quote
@@ -10359,9 +10358,21 @@ def _charsets(text: bytes) -> Iterator[bytes]:
 
 # === Rotation ===
 # A new value is stored as pending, applied where it is used, verified, and only then made current; the old
-# one stays as previous until it is revoked, if its policy can do that, and dropped. These stages are the
-# whole state: a process killed between any two steps leaves a valid current value and all that resume and
-# abort need. So apply and revoke may run twice with the same value.
+# one stays as previous until it is revoked, if its policy can do that, and dropped. A process killed between
+# any two steps leaves a valid current value and all that resume and abort need: the stages and, in a policy,
+# when the rotation was started. So apply and revoke may run twice with the same value.
+#
+# What each command does, by the state that is found:
+#
+#   state       pending value       policy        rotate    resume    abort     drop      set, schedule, …
+#   SETTLED     none                not started   starts    NotFound  NotFound  drops     go ahead
+#   BEGUN       none                started       starts    NotFound  forgets   drops     go ahead
+#   UNFINISHED  any but DONE's      any or none   Conflict  finishes  undoes    Conflict  Conflict
+#   DONE        is the current one  not started   starts    finishes  undoes    drops     Conflict
+#
+# BEGUN was killed before it had a value, DONE before its pending value was deleted. Without a policy, nothing
+# records that a rotation is done. `rotate now` without names finishes what a policy started.
+_SETTLED, _BEGUN, _UNFINISHED, _DONE = "settled", "begun", "unfinished", "done"
 
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
@@ -10430,12 +10441,11 @@ class SecretRotation:
         unless this is its policy.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify, "revoke": revoke}
-        parse_interval(every, "every")
-        parse_interval(timeout, "timeout")
-        if keep_previous is not None:
-            parse_interval(keep_previous, "keep_previous")
-        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous, "scheduled": utc_now()}
-        policy.update((kind, _step(kind, step)) for kind, step in steps.items())
+        policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous}
+        for what, interval in policy.items():
+            if interval is not None or what != "keep_previous":
+                parse_interval(interval, what)
+        policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
         policies.store.stage_name(name, "pending")  # which not every secret has
         _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
@@ -10579,11 +10589,10 @@ class SecretRotation:
         only give up the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
-            # A rotation that was killed before it had a value left only its record.
-            has_begun = "started" in rotation.policy
-            pending = rotation.value("pending") if has_begun else rotation.require_pending()
-            if pending is not None and not force:
-                rotation.undo(pending)
+            if rotation.state() != _BEGUN:
+                pending = rotation.require_pending()
+                if not force:
+                    rotation.undo(pending)
             rotation.record(started=None, step=None)
             rotation.delete("pending")
 
@@ -10629,11 +10638,11 @@ class _Rotation:
 
     def start_or_resume(self) -> None:
         """Rotate to what the policy generates, or finish the rotation that is unfinished."""
-        pending = self.value("pending") if "started" in self.policy else None
-        if pending is None:
-            self.start(None)
-        else:
+        pending = self.value("pending")
+        if pending is not None and "started" in self.policy:
             self.finish(pending)
+        else:
+            self.start(None)
 
     def start(self, value: str | None, kind: str = "new") -> None:
         """Store a value as pending, the policy's if it is None, and finish; errors call it the `kind` value.
@@ -10693,7 +10702,7 @@ class _Rotation:
             self._make_current(pending)
         except SecretsError as error:
             problem = f"rotation of {self._shown} failed after apply: {error.message}"
-            raise type(error)(problem, hint=f"then {self._hint}") from None
+            raise type(error)(problem, hint=self._hint_after("store")) from None
 
     def _make_current(self, pending: str) -> None:
         """Let the verified value take the place of the current one, which becomes previous."""
@@ -10749,14 +10758,19 @@ class _Rotation:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
         return pending
 
-    def check_finished(self) -> None:
-        """Raise Conflict if there is a pending value, unless it is the current one of a finished rotation."""
+    def state(self) -> str:
+        """Return the state of the rotation, a row of the table at the beginning of this section."""
         pending = self.value("pending")
+        was_started = "started" in self.policy
         if pending is None:
-            return
-        # Only its policy records that one is done; if it isn't, the next would displace the old value.
-        is_done = self.policy and "started" not in self.policy
-        if not is_done or not is_same(pending, self.value("current")):
+            return _BEGUN if was_started else _SETTLED
+        if self.policy and not was_started and is_same(pending, self.value("current")):
+            return _DONE
+        return _UNFINISHED
+
+    def check_finished(self) -> None:
+        """Raise Conflict in the state in which another rotation would displace a value that is in use."""
+        if self.state() == _UNFINISHED:
             raise unfinished_error(self._name)
 
     def _check_pending(self, value: str) -> None:
@@ -10800,7 +10814,7 @@ class _Rotation:
             elif kind == "generate":
                 result = generate(step) if step else generate()
             if kind == "generate" and result == "":
-                raise RotationFailed("it returned nothing")
+                problem = "it returned nothing"
         except (RotationFailed, Unavailable) as error:
             problem = error.message
         if problem:  # without that exception as its context
@@ -10832,10 +10846,6 @@ class _Rotation:
             raise RotationFailed("it returned False")
         return result
 
-    @property
-    def _hint(self) -> str:
-        return unfinished_error(self._name).hint
-
     def _hint_after(self, kind: str) -> str:
         """Return what to do once a step has failed."""
         if kind == "generate":
@@ -10843,7 +10853,7 @@ class _Rotation:
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
                 return f"then repeat it, or give it up: rotate drop {self._name} --force"
-        return f"then {self._hint}"
+        return f"then {unfinished_error(self._name).hint}"
 
 
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
