@@ -6055,10 +6055,6 @@ def _parse_login(text: str) -> str | None:
     return text if text in VAULT_LOGINS else None
 
 
-def _parse_ascii(text: str) -> str | None:
-    return text if text.isascii() else None
-
-
 def _parse_timeout(text: str) -> float | None:
     """Return seconds; None if it isn't a duration."""
     # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
@@ -6081,7 +6077,6 @@ class _Setting(NamedTuple):
     parse: Callable[[str], object] = str  # returns None for what isn't valid
     hint: str = UNPRINTABLE_HINT
     other_name: str = ""  # of its variable, which comes second
-    has_lines: bool = False  # whether the text may have several
 
 
 # Those of the `vault` and `bao` commands: a setting's variables are BAO_X and VAULT_X.
@@ -6092,7 +6087,6 @@ _SHARED_SETTINGS = {
     "token": _Setting("", parse_header),
     "token_path": _Setting("~/.vault-token", os.path.expanduser),
     "cacert": _Setting(),
-    "cacert_bytes": _Setting("", _parse_ascii, "it takes certificates in PEM", has_lines=True),
     "capath": _Setting(),
     "client_cert": _Setting(),
     "client_key": _Setting(),
@@ -6149,7 +6143,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
         value = os.environ.get(source, "")
     text = str(value) or row.default
     parsed = row.parse(text) if text else ""
-    if parsed is None or not (row.has_lines or text.isprintable()):
+    if parsed is None or not text.isprintable():
         raise BadValue(f"{source} isn't valid", hint=row.hint)
     return parsed
 
@@ -6800,8 +6794,6 @@ def _tls_context(settings: VaultSettings) -> Any:
     try:
         if settings.cacert:
             context.load_verify_locations(settings.cacert)
-        elif settings.cacert_bytes:
-            context.load_verify_locations(cadata=settings.cacert_bytes)
         elif settings.capath:
             _load_folder(context, settings.capath)
         else:
@@ -6813,7 +6805,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         reason = error.strerror or ""
         if isinstance(error, ssl.SSLError):
             reason = "the key isn't that of the certificate" if "MISMATCH" in reason else "not PEM"
-        hint = "check VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        hint = "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
         raise BadValue(f"certificates can't be loaded: {reason}", hint=hint) from None
     if settings.skip_verify:
         context.check_hostname = False
@@ -6949,7 +6941,6 @@ _COMMAND_SETTINGS = (
     "addr",
     "namespace",
     "cacert",
-    "cacert_bytes",
     "capath",
     "client_cert",
     "client_key",
@@ -7046,6 +7037,7 @@ class Session:
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
         self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
+        self._revoking = allocate_lock()  # `close` waits for a thread that revokes what came too late for it
         self._is_own = False  # whether this process got the token by logging in
         self.pid = os.getpid()
 
@@ -7122,18 +7114,19 @@ class Session:
 
     def _revoke(self) -> None:
         """Revoke all leases and our own login; raise an error if that fails."""
-        token, path = self.held, "sys/leases/revoke"
-        bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in list(self.leases.values())]
-        self.leases = {}
-        if token is None:  # our own is revoked already, and leases end with the token that acquired them
-            return
-        if self._is_own:
-            path, bodies = "auth/token/revoke-self", [{}]
-            self.held, self._is_own = None, False
-        last = Transport(self.settings)
-        deadline = time.monotonic() + CLOSE_SECONDS
-        requests = [ApiRequest("POST", path, body) for body in bodies]
-        responses = [last.call(request, token=token, deadline=deadline) for request in requests]
+        with self._revoking:
+            token, path = self.held, "sys/leases/revoke"
+            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in list(self.leases.values())]
+            self.leases = {}
+            if token is None:  # our own is revoked already, and leases end with the token that acquired them
+                return
+            if self._is_own:
+                path, bodies = "auth/token/revoke-self", [{}]
+                self.held, self._is_own = None, False
+            last = Transport(self.settings)
+            deadline = time.monotonic() + CLOSE_SECONDS
+            requests = [ApiRequest("POST", path, body) for body in bodies]
+            responses = [last.call(request, token=token, deadline=deadline) for request in requests]
         for response in responses:
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
@@ -7185,6 +7178,7 @@ class Session:
             self._look_up(token)
             if not self._lease.is_due():
                 return
+            self._lease.put_off()
         path = "auth/token/renew-self"
         response = self.transport.call(ApiRequest("POST", path, {}), token=token)
         if self._lease.extend(child_object(response.body, "auth")):
@@ -7317,8 +7311,7 @@ _FIELD = "value"
 _Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
 _IDLE_SECONDS = 5.0  # between looks at what is due: other threads may have read a dynamic secret meanwhile
-# Seconds for which known mounts are trusted: others may add or upgrade one.
-_MOUNTS_SECONDS = {"read": 60.0, "write": 1.0}
+_MOUNTS_SECONDS = 5.0  # for which known mounts are trusted: others may add or upgrade one
 # Methods by the capability that a request needs; any other is POST.
 _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
 
@@ -7397,7 +7390,6 @@ class VaultStore(Store):
         token_path: _Text = None,
         token_command: _Text = None,
         cacert: _Text = None,
-        cacert_bytes: _Text = None,
         capath: _Text = None,
         client_cert: _Text = None,
         client_key: _Text = None,
@@ -7600,7 +7592,7 @@ class VaultStore(Store):
         if name_problem(top + "x"):
             return
         # A prefix that begins with a mount lists that mount.
-        own = not top.startswith(tuple(self._visible_mounts(trusted=False)))
+        own = not top.startswith(tuple(self._visible_mounts()))
         folders = [top]
         while folders:
             keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
@@ -7764,7 +7756,7 @@ class VaultStore(Store):
 
         With `own`, it is in the configured mount, even if its path begins with the name of another.
         """
-        mounts = self._visible_mounts(trusted=not min_kv)
+        mounts = self._visible_mounts()
         mount = max(filter(path.startswith, mounts), key=len, default="")
         if mount and not own:
             path = path[len(mount) :]
@@ -7785,12 +7777,11 @@ class VaultStore(Store):
         """Return where a secret is, or raise BadValue if no versions are kept there."""
         return self._locate(_path_and_field(name)[0], 2)
 
-    def _visible_mounts(self, *, trusted: bool = True) -> dict[str, int]:
-        """Return the KV versions of the mounts that the token may see; older ones, if they are `trusted`."""
+    def _visible_mounts(self) -> dict[str, int]:
+        """Return the KV versions, or 0, of the mounts that the token may see, by paths that end with "/"."""
         where = "sys/internal/ui/mounts"  # open to any token
         mounts = self._mounts.versions  # other threads may forget it meanwhile
-        age = time.monotonic() - self._mounts.asked_at
-        if mounts is None or age >= _MOUNTS_SECONDS["read" if trusted else "write"]:
+        if mounts is None or time.monotonic() - self._mounts.asked_at >= _MOUNTS_SECONDS:
             found = child_object(self._call("read", where).data, "secret")
             own = self.settings.mount
             if own + "/" not in found:
@@ -10367,12 +10358,12 @@ def _charsets(text: bytes) -> Iterator[bytes]:
 #   state       pending value       policy        rotate    resume    abort     drop      set, schedule, …
 #   SETTLED     none                not started   starts    NotFound  NotFound  drops     go ahead
 #   BEGUN       none                started       starts    NotFound  forgets   drops     go ahead
-#   UNFINISHED  any but DONE's      any or none   Conflict  finishes  undoes    Conflict  Conflict
+#   INCOMPLETE  any but DONE's      any or none   Conflict  finishes  undoes    Conflict  Conflict
 #   DONE        is the current one  not started   starts    finishes  undoes    drops     Conflict
 #
 # BEGUN was killed before it had a value, DONE before its pending value was deleted. Without a policy, nothing
 # records that a rotation is done. `rotate now` without names finishes what a policy started.
-_SETTLED, _BEGUN, _UNFINISHED, _DONE = "settled", "begun", "unfinished", "done"
+_SETTLED, _BEGUN, _INCOMPLETE, _DONE = "settled", "begun", "unfinished", "done"
 
 _CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
@@ -10766,11 +10757,11 @@ class _Rotation:
             return _BEGUN if was_started else _SETTLED
         if self.policy and not was_started and is_same(pending, self.value("current")):
             return _DONE
-        return _UNFINISHED
+        return _INCOMPLETE
 
     def check_finished(self) -> None:
         """Raise Conflict in the state in which another rotation would displace a value that is in use."""
-        if self.state() == _UNFINISHED:
+        if self.state() == _INCOMPLETE:
             raise unfinished_error(self._name)
 
     def _check_pending(self, value: str) -> None:
@@ -17497,7 +17488,7 @@ def _warn_after_set(store: Store, *names: str) -> None:
     if path and is_committable(path):
         _say(f"warning: git does not ignore {path}; add it to .gitignore before you commit")
     for shadow in filter(None, map(store.overridden_by, names)):
-        _say(f"warning: {shadow} comes before {path}, so `get` returns its value")
+        _say(f"warning: {shadow} comes before {path or 'the store'}, so `get` returns its value")
 
 
 def _sealed_store(args: Namespace) -> Store:
@@ -17676,10 +17667,7 @@ def cmd_run(args: Namespace) -> int:
     if not args.command_line:
         raise _no_command()
     store = args.store()
-    try:
-        environment, values = environment_with_secrets(store, args.names, args.manager)
-    except Locked as error:
-        raise _explain_locked(error, store, args.names) from None
+    environment, values = environment_with_secrets(store, args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
@@ -17691,18 +17679,6 @@ def cmd_run(args: Namespace) -> int:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
-
-
-def _explain_locked(error: Locked, store: Store, names: list[str]) -> Locked:
-    """Return the error for a store that isn't open, which says if that seems to be so under another `run`."""
-    with suppress(SecretsError):
-        if any(variable_name(name) in os.environ for name in chain(names, store.names())):
-            problem = (
-                "this seems to be under another `run`, which passes on secrets, but no key to their store"
-            )
-            hint = f"if so, name all secrets in that one, and leave out this; if not, {error.hint}"
-            return Locked(f"{error.message}; {problem}", hint=hint)
-    return error
 
 
 def _no_command() -> BadValue:
@@ -18607,29 +18583,17 @@ def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
 
 
 def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
-    """Yield the files of a store that aren't merged or don't open, each with what repairs it."""
-    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
-    damaged = {os.path.realpath(path): error for path, error in store.damaged_files()} if is_open else {}
-    for path in sorted(conflicts):
-        choice = f"choose a side: git checkout --ours -- {_path_for_shell(path)} (or --theirs)"
-        hint = f"{choice}, then: git add {_path_for_shell(path)}"
-        yield _Problem("merge-conflict", f"{_path_for_shell(path)} has a merge conflict", hint)
-    for path, error in damaged.items():
-        if path in conflicts:
-            continue
-        commit = last_commit(path) if isinstance(error, Corrupt) else ""
-        if commit:
-            hint = f"git checkout HEAD -- {_path_for_shell(path)} (or {commit.split()[0]}~) restores it"
-            yield _Problem.of(error)._replace(hint=hint)
-        else:
-            yield _Problem.of(error)
-
-
-def _path_for_shell(path: str) -> str:
-    """Return a path, from the working directory, as a shell reads it."""
+    """Yield the files of a store that aren't merged or don't open."""
     import shlex
 
-    return shlex.quote(real_path(path).removeprefix(real_path("")))
+    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
+    for path in sorted(conflicts):
+        shown = shlex.quote(real_path(path).removeprefix(real_path("")))
+        hint = f"choose a side: git checkout --ours -- {shown} (or --theirs), then: git add {shown}"
+        yield _Problem("merge-conflict", f"{shown} has a merge conflict", hint)
+    for path, error in store.damaged_files() if is_open else ():
+        if os.path.realpath(path) not in conflicts:
+            yield _Problem.of(error)
 
 
 @_command()
