@@ -6489,7 +6489,7 @@ class Exchange:
         all_sent = False
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send_as_one(self.request.method, target, self._data, fields)
+            _send_as_one(connection, self.request.method, target, self._data, fields)
             all_sent = True
         response = connection.getresponse()
         if not all_sent:
@@ -6541,51 +6541,24 @@ def _connection_class() -> Any:
     That is a deadline for all that is sent and received, TLS with our errors, Unix sockets, responses whose
     end is certain, and silence: it shows the token neither to a debugger's output nor to audit hooks.
     """
-    import socket
     from http.client import HTTPConnection
 
     class Connection(HTTPConnection):
         debuglevel = 0  # whatever a program sets for all: it would print the token
         deadline: float  # of the monotonic clock; `perform` sets it for each request
         socket_path = server_name = context = place = None  # of the server; `_new_connection` sets them
-        parts: list[bytes] | None = None  # of a request that `send_as_one` collects
+        parts: list[bytes] | None = None  # of a request that `_send_as_one` collects
         stream: _Stream  # of the last response
 
         def connect(self) -> None:
-            """Connect to the server, or by a tunnel through a proxy, before the deadline; then begin TLS."""
-            if self.socket_path:
-                self.sock = socket.socket(socket.AF_UNIX)
-                self.sock.settimeout(_time_left(self.deadline))
-                self.sock.connect(self.socket_path)
-            else:
-                # This takes no deadline: how long it takes is up to resolv.conf.
-                found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-                self.timeout = _time_left(self.deadline) / len(found)  # each address gets a share
-                super().connect()
-            if self.context:
-                self.sock.settimeout(_time_left(self.deadline))
-                self.sock = _wrap_in_tls(self.context, self.sock, self.server_name)
+            _connect(self, super().connect)
 
         def send(self, data: Any) -> None:
-            """Send a part of a request, or add it to those that `send_as_one` collects.
-
-            There is no audit event, unlike http.client's, which has the token.
-            """
-            if self.parts is not None:
+            """Send or collect a part of a request, without an audit event: http.client's has the token."""
+            if self.parts is None:
+                _send_all(self.sock, data, self.deadline)
+            else:
                 self.parts.append(data)
-                return
-            rest = memoryview(data)
-            while rest:  # SSLSocket.sendall would restart the timeout with each record
-                self.sock.settimeout(_time_left(self.deadline))
-                rest = rest[self.sock.send(rest) :]
-
-        def send_as_one(self, method: str, target: str, body: bytes | None, fields: dict[str, str]) -> None:
-            """Send a request whose head and body are one piece: each more costs both ends time."""
-            self.parts = []
-            self.request(method, target, body, fields)
-            whole = b"".join(self.parts)
-            self.parts = None
-            self.send(whole)
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             self.stream = _Stream(_Receiver(self))
@@ -6600,6 +6573,43 @@ def _connection_class() -> Any:
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
     return Connection
+
+
+def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
+    """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS."""
+    import socket
+
+    if connection.socket_path:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(_time_left(connection.deadline))
+        connection.sock.connect(connection.socket_path)
+    else:
+        # This takes no deadline: how long it takes is up to resolv.conf.
+        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+        connection.timeout = _time_left(connection.deadline) / len(found)  # each address gets a share
+        connect_to_host()
+    if connection.context:
+        connection.sock.settimeout(_time_left(connection.deadline))
+        connection.sock = _wrap_in_tls(connection.context, connection.sock, connection.server_name)
+
+
+def _send_as_one(
+    connection: Any, method: str, target: str, body: bytes | None, fields: dict[str, str]
+) -> None:
+    """Send a request whose head and body are one piece, since each piece costs both ends time."""
+    connection.parts = []
+    connection.request(method, target, body, fields)
+    whole = b"".join(connection.parts)
+    connection.parts = None
+    connection.send(whole)
+
+
+def _send_all(sock: Any, data: bytes, deadline: float) -> None:
+    """Send data before the deadline; SSLSocket.sendall would restart the timeout with each record."""
+    rest = memoryview(data)
+    while rest:
+        sock.settimeout(_time_left(deadline))
+        rest = rest[sock.send(rest) :]
 
 
 @cache
@@ -15572,6 +15582,10 @@ class Audit:
             levels=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
         )
 
+    def rules(self) -> list[Rule]:
+        """Return the built-in rules, and those of the project's settings."""
+        return [*all_rules(), *self._settings.rules]
+
     def _read_settings(self) -> _AuditSettings:
         """Read the project's .paissive-audit: from the index if that is audited."""
         scope = self._scope
@@ -18304,7 +18318,7 @@ def cmd_audit(args: Namespace) -> int:
     if args.explain:
         return _explain_line(args)
     if args.list_rules:
-        _print_rules(args.json)
+        _print_rules(args)
         return 0
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
@@ -18343,12 +18357,13 @@ def _report(run: Audit, args: Namespace) -> None:
     _save_report(args.output, text.getvalue().encode())  # only now, so that no error leaves half a report
 
 
-def _print_rules(as_json: bool) -> None:
-    """Print the rules of the audit, those of the project's settings included."""
-    if as_json:
-        _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in all_rules()])
+def _print_rules(args: Namespace) -> None:
+    """Print the rules of an audit, those of the project's settings included."""
+    rules = Audit(args.paths or ["."], untrusted=args.untrusted).rules()
+    if args.json:
+        _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in rules])
         return
-    for rule in all_rules():
+    for rule in rules:
         print(f"{rule.id:32} {rule.confidence:6} {rule.severity:8} {rule.what}")
 
 
@@ -18679,6 +18694,9 @@ def cmd_member_add(args: Namespace) -> int:
 
     Commit the new files.
     """
+    if args.recipient.upper().startswith("AGE-SECRET-KEY-"):
+        hint = "make another: identity --new; and give its public key, age1…"
+        raise BadValue("that is a private key, which the shell's history and ps have shown now", hint=hint)
     _sealed_store(args).add_member(args.name, args.recipient, replace=args.replace)
     if args.replace:
         _say(f"the key that {show(args.name)} had still opens the store, until: rekey")

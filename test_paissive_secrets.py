@@ -9811,6 +9811,23 @@ def test_a_leaked_identity_of_the_store_becomes_no_member_by_a_rekey(files, team
     assert [member.name for member in opened_by_password(monkeypatch).members()] == ["ada", "bob"]
 
 
+def test_a_private_key_that_is_given_for_a_members_public_one_is_said_to_be_exposed(files, say):
+    status, said = say("member", "add", "bob", ps.Identity.generate().reveal(), "--backend", "file")
+    assert (status, files.members()) == (2, [])
+    assert said.startswith(
+        "that is a private key, which the shell's history and ps have shown now; make another"
+    )
+
+
+def test_a_member_who_removes_another_is_sent_to_password_where_nobody_knows_it(files, monkeypatch, say):
+    key = ps.Identity.generate()
+    files.add_member("ada", str(key.recipient()))
+    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    said = say("member", "remove", "ada", "--backend", "file")[1]
+    assert "choose another: password" in said
+
+
 def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, say):
     os.truncate(DB, 100)
     status, said = say("status", "--backend", "file")
@@ -12817,6 +12834,27 @@ def test_what_is_under_way_when_a_store_is_closed_ends_before_leases_are_revoked
         assert asked.wait(20)
         store.close(), go_on.set()
     assert ended_before == [ps.Unavailable]
+
+
+def test_close_waits_for_the_revocation_that_another_thread_has_begun(stub):
+    ended, go_on, asked = [], threading.Event(), threading.Event()
+
+    def answer(request):
+        if b"/revoke" in request:
+            asked.set(), go_on.wait(20), ended.append("revoked")
+        return dynamic(request) if b"/db/" in request else http(b"{}")
+
+    store = stub(answer).store()
+    store.get("db/creds/app#user")
+    store._session._closed = True  # `close` begins, and another thread comes before it revokes
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(store.get, "b")
+        assert asked.wait(20)
+        closing = pool.submit(lambda: [store.close(), ended.append("closed")])
+        time.sleep(0.3)  # it could return too early now
+        go_on.set()
+        assert (type(reading.exception(20)), closing.exception(20)) == (ps.Unavailable, None)
+    assert ended == ["revoked", "closed"]
 
 
 class Database:
@@ -30781,6 +30819,12 @@ def test_every_rule_is_listed_by_a_name_of_its_own(say):
     lines = say("audit", "--list-rules")[1].splitlines()
     assert [line.split()[0] for line in lines] == names
     assert "github-token                     high   critical GitHub token" in lines
+
+
+def test_the_rules_of_a_project_are_listed_unless_it_is_untrusted(here, say):
+    (here / ".paissive-audit").write_text("[rules]\nacme-key = acmw_(live|test)_ {A32}\n")
+    assert say("audit", "--list-rules")[1].splitlines()[-1].split()[0] == "acme-key"
+    assert "acme-key" not in say("audit", "--list-rules", "--untrusted")[1]
 
 
 def test_the_rules_in_json_say_what_each_finds_how_severe_that_is_and_how_sure(say):
