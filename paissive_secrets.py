@@ -180,6 +180,10 @@ class SecretsError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def seen_in(self, where: str) -> SecretsError:
+        """Return the same error, whose message begins with where it was seen."""
+        return type(self)(f"{where}: {self.message}", hint=self.hint)
+
 
 class NotFound(SecretsError, KeyError):
     """The store was reached and has no such secret."""
@@ -217,6 +221,9 @@ class Moved(SecretsError, RuntimeError):
     def __init__(self, message: str, *, hint: str = "", backend: str = "") -> None:
         super().__init__(message, hint=hint)
         self.backend = backend
+
+    def seen_in(self, where: str) -> Moved:
+        return Moved(f"{where}: {self.message}", hint=self.hint, backend=self.backend)
 
 
 class RotationFailed(SecretsError, RuntimeError):
@@ -2853,25 +2860,21 @@ class Dotenv:
     def __init__(self, text: str, where: str = ".env") -> None:
         self.where = where
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self._pieces: list[_Piece] = []
+        self._pieces: list[_Piece] = []  # whose texts make up the file
         at = len(self._bom)
-        torn_until = 0
         while at < len(text):
-            piece = _Piece(text, at)
-            torn_until = max(torn_until, piece.torn_until)
-            piece.is_torn = at < torn_until
+            piece = _read_piece(text, at)
             self._pieces.append(piece)
             at += len(piece.text)
         # By name: the store that has it, as a comment says.
         self._moved = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
-        for piece in self._pieces:
-            piece.is_declaration = piece.name in self._moved and not (piece.raw or piece.problem)
         # By name: the place of the last assignment, which wins.
-        self.assigned = {
-            piece.name: place
-            for place, piece in enumerate(self._pieces)
-            if piece.name and not piece.is_declaration
-        }
+        self.assigned = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
+
+    def _has_value(self, piece: _Piece) -> bool:
+        """Return whether a piece assigns a value; an empty one of a moved name only declares it."""
+        is_declaration = piece.name in self._moved and not piece.raw and not piece.problem
+        return piece.name != "" and not is_declaration
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, or None; raise BadValue if it can't be read."""
@@ -2908,15 +2911,16 @@ class Dotenv:
             # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
                 found.pop(piece.name, None)
-            elif piece.name and not piece.is_declaration:
+            elif self._has_value(piece):
                 found[piece.name] = piece.value(look_up)
         return found
 
     def check_lines(self, *, strict: bool) -> None:
         """Raise BadValue for a line that assigns nothing or, if `strict`, has no value that all agree on."""
+        unclear = self._places_in_quotes()
         for place, piece in enumerate(self._pieces):
-            is_unclear = piece.is_torn or piece.problem != ""
-            if (strict and is_unclear) or not (piece.name or is_unclear or piece.is_comment()):
+            is_clear = piece.name or piece.is_comment() or place in unclear
+            if (piece.problem and strict) or not is_clear:
                 raise self._error(place)
 
     def problems(self) -> Iterator[BadValue]:
@@ -2929,27 +2933,49 @@ class Dotenv:
         """Return {name: backend} of the secrets that were moved to other stores, and aren't assigned here."""
         return {name: backend for name, backend in self._moved.items() if name not in self.assigned}
 
-    def moved_in(self, name: str) -> dict[str, str]:
-        """Return those of `moved` that the value of a name takes in, also through another."""
-        if name not in self.assigned or not self.referenced_variables(name):
-            return {}
-        return {
-            moved: backend for moved, backend in self.moved().items() if name in self.names_using([moved])
-        }
+    def lacking(self, available: Container[str] = ()) -> dict[str, str]:
+        """Return {name: moved secret} for each value that takes in one which isn't in `available`.
 
-    def names_using(self, names: Iterable[str]) -> list[str]:
-        """Return the names whose values take in one of `names` with ${NAME}, also through another."""
-        used = set(names)
-        found = []
-        for name, _ in sorted(self.assigned.items(), key=lambda item: item[1]):
-            if used and not used.isdisjoint(self.referenced_variables(name)):
-                used.add(name)
-                found.append(name)
+        A value takes in ${NAME} itself, or through another one above it.
+        """
+        moved = self.moved()
+        found: dict[str, str] = {}
+        for name in self._names_in_order() if moved else ():
+            for used in self.referenced_variables(name):
+                if used in moved and used not in available:
+                    found[name] = used
+                elif used in found:
+                    found[name] = found[used]
         return found
+
+    def _names_in_order(self) -> list[str]:
+        """Return the assigned names in the order of the lines that count."""
+        return sorted(self.assigned, key=self.assigned.__getitem__)
 
     def referenced_variables(self, name: str) -> set[str]:
         """Return the names in ${NAME} that the value of a name takes in."""
         return self._pieces[self.assigned[name]].referenced_variables()
+
+    def split(self, environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the secrets, and the settings beside them.
+
+        A value that takes in a secret with ${NAME}, here or moved, is one, as is one that can't be read: "".
+        """
+        values = self.values(environ)
+        using_moved = self.lacking()
+        secrets: dict[str, str] = {}
+        settings: dict[str, str] = {}
+        for name in self._names_in_order():
+            variable = variable_name(name)
+            used = self.referenced_variables(name)
+            takes_in_secret = name in using_moved or not used.isdisjoint(secrets)
+            if name not in values:
+                secrets[name] = ""
+            elif is_secret(variable, values[name]) or (takes_in_secret and not is_store_setting(variable)):
+                secrets[name] = values[name]
+            else:
+                settings[name] = values[name]
+        return secrets, settings
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
@@ -2968,14 +2994,38 @@ class Dotenv:
                 texts.append(f"{line_end}{_dotenv_assignment(name, value)}\n")
         return self._bom + "".join(texts)
 
+    def without(self, *names: str) -> str:
+        """Return the text without these assignments; BadValue if a line above the last one goes on."""
+        self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
+        return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
+
+    def _check_until(self, end: int) -> None:
+        """Raise BadValue if a reader might take what follows for a part of these."""
+        for place, piece in enumerate(self._pieces[:end]):
+            if piece.problem or piece.goes_on():
+                raise self._error(place)
+
+    def _places_in_quotes(self) -> set[int]:
+        """Return the places of pieces that some readers take for a part of a quoted value above."""
+        found = set()
+        at = len(self._bom)
+        quoted_until = 0
+        for place, piece in enumerate(self._pieces):
+            if at < quoted_until:
+                found.add(place)
+            quoted_until = max(quoted_until, piece.torn_at)
+            at += len(piece.text)
+        return found
+
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
         """Return why this tool or any program would not see a value that is moved as before, or ""."""
         pieces = [piece for piece in self._pieces if piece.name == name]
-        if pieces[-1].problem:
-            return pieces[-1].problem
-        if any(piece.is_torn for piece in pieces):
+        last = pieces[-1]
+        if last.problem:
+            return last.problem
+        if any(self._pieces[place].name == name for place in self._places_in_quotes()):
             return "behind a quote that isn't closed in its line"
-        if pieces[-1].is_composed():
+        if last.referenced_variables():
             return "composed of others"
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
             return "assigned twice"  # values in between may take in the first
@@ -2984,9 +3034,9 @@ class Dotenv:
             return "taken in above its line"  # where it is empty for some readers
         if not for_others:
             return ""
-        if doubt := pieces[-1].doubt():
-            return doubt
-        return "" if name == variable_name(name) else "not a name of variables"
+        if name != variable_name(name):
+            return "not a name of variables"
+        return last.doubt()
 
     def with_comments(self, names: Container[str], backend: str) -> str:
         """Return the text with a comment in place of the lines of these names, which another store has."""
@@ -3011,21 +3061,11 @@ class Dotenv:
         texts = []
         for place, piece in enumerate(self._pieces):
             if piece.name not in references:
-                texts.append(re.sub(_VARIABLE, refer, piece.text) if piece.is_composed() else piece.text)
+                is_composed = bool(piece.referenced_variables())
+                texts.append(re.sub(_VARIABLE, refer, piece.text) if is_composed else piece.text)
             elif place == self.assigned[piece.name]:  # earlier ones hold older values
                 texts.append(piece.with_value(references[piece.name]))
         return self._bom + "".join(texts)
-
-    def _check_until(self, end: int) -> None:
-        """Raise BadValue if a reader might take what follows for a part of these."""
-        for place, piece in enumerate(self._pieces[:end]):
-            if piece.problem or piece.goes_on():
-                raise self._error(place)
-
-    def without(self, *names: str) -> str:
-        """Return the text without these assignments; BadValue if a line above the last one goes on."""
-        self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
-        return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _error(self, place: int) -> BadValue:
         """Return the error about the piece at a place, with the number of its line."""
@@ -3040,52 +3080,14 @@ class Dotenv:
 class _Piece:
     """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
 
-    def __init__(self, text: str, at: int) -> None:
-        # Empty lines in a row are one piece, however many.
-        line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
-        self.text = line  # with its line end; its parts follow, without "="
-        self.head = ""  # blanks and `export`
-        self.name = ""  # "" if nothing is assigned
-        self.quote = ""
-        self.raw = ""  # the value as it is written, between the quotes
-        self.tail = ""  # blanks, a comment and the line end
-        self.problem = ""  # why there is no value
-        self.torn_until = 0  # where its quote is closed, if that has text behind it
-        self.is_torn = False  # whether some readers take it for a part of such a quote
-        self.is_declaration = False  # whether it only says that there is a moved name: it has no value
-        self.moved_name = self.backend = ""  # what it says was moved, if it is a comment that an import left
-        comment = re.fullmatch(_MOVED, line.rstrip()) if " in the " in line else None
-        if comment:
-            self.moved_name, self.backend = comment.groups()
-        match = re.match(_ASSIGNED, line)
-        if not match:
-            return
-        self.head, self.name, blanks = match.groups()
-        rest = line[match.end() :]
-        if rest[:1] in ("'", '"'):
-            self._parse_quoted(text, at, at + match.end())
-        else:
-            # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-            comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
-            self.raw = (rest[: comment.start()] if comment else rest).rstrip()
-            self.tail = rest[len(self.raw) :]
-
-    def _parse_quoted(self, text: str, at: int, start: int) -> None:
-        """Read a value in quotes, which may be on several lines."""
-        quote = text[start]
-        # Step by step: one expression for the whole value would keep each step in memory.
-        steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
-        end = next((step.start() for step in steps if step[0] == quote), -1)
-        if end < 0:
-            self.problem = "has a quote that is never closed"
-        elif not (tail := re.compile(_TAIL).match(text, end + 1)):
-            self.problem = "has text after a closing quote"
-            self.torn_until = end
-        else:
-            self.text = text[at : tail.end()]
-            self.quote = quote
-            self.raw = text[start + 1 : end]
-            self.tail = tail[0]
+    def __init__(self, text: str) -> None:
+        self.text = text  # with its line end
+        # What makes up an assignment: the head, which has blanks and `export`, the name ("" if nothing is
+        # assigned), "=", the value between its quotes, and the tail: blanks, a comment and the line end.
+        self.head = self.name = self.quote = self.raw = self.tail = ""
+        self.problem = ""  # why an assignment has no value
+        self.torn_at = 0  # where its quote is closed, if that has text behind it
+        self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
 
     def is_comment(self) -> bool:
         """Return whether it is a comment, or empty lines."""
@@ -3097,13 +3099,9 @@ class _Piece:
 
     def referenced_variables(self) -> set[str]:
         """Return the names in ${NAME} that the value takes in."""
-        if self.quote == "'":
+        if self.quote == "'" or "${" not in self.raw:
             return set()
         return {match["name"] for match in re.finditer(_VARIABLE, self.raw)}
-
-    def is_composed(self) -> bool:
-        """Return whether the value takes others in with ${NAME}."""
-        return bool(self.referenced_variables())
 
     def doubt(self) -> str:
         """Return why readers of other languages may read another value, and what to do, or ""."""
@@ -3128,6 +3126,11 @@ class _Piece:
 
     def value(self, look_up: Callable[[str], str]) -> str:
         """Return the value as python-dotenv reads it, with ${NAME} from `look_up`."""
+        if not self.quote and "${" not in self.raw:
+            return self.raw
+        raw = re.sub(_LINE_END, "\n", self.raw)
+        if self.quote == "'":  # python-dotenv's only escape there
+            return raw.replace("\\'", "'")
 
         def fill_in(match: re.Match[str]) -> str:
             """Return what an escape or a ${NAME:-default} stands for."""
@@ -3135,12 +3138,49 @@ class _Piece:
                 return _ESCAPES.get(match[0][1], match[0])
             return look_up(match["name"]) or match["default"] or ""
 
-        raw = re.sub(_LINE_END, "\n", self.raw)
-        if self.quote == "'":  # python-dotenv's only escape there
-            return raw.replace("\\'", "'")
         escape = r"\\." if self.quote else r"(?!)"
         end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
+
+
+def _read_piece(text: str, at: int) -> _Piece:
+    """Return the piece that begins at a place in a .env file."""
+    # Empty lines in a row are one piece, however many.
+    line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
+    piece = _Piece(line)
+    assignment = re.match(_ASSIGNED, line)
+    if assignment:
+        piece.head, piece.name, blanks = assignment.groups()
+        start = at + assignment.end()
+        if text[start : start + 1] in ("'", '"'):
+            _read_quoted(piece, text, at, start)
+        else:
+            rest = line[assignment.end() :]
+            # The lookbehind makes a long run of spaces one attempt instead of one for each space.
+            comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
+            piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
+            piece.tail = rest[len(piece.raw) :]
+    elif " in the " in line and (comment := re.fullmatch(_MOVED, line.rstrip())):
+        piece.moved_name, piece.backend = comment.groups()
+    return piece
+
+
+def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
+    """Read the value of a piece at a place, which may be on several lines, from its opening quote on."""
+    quote = text[start]
+    # Step by step: one expression for the whole value would keep each step in memory.
+    steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
+    end = next((step.start() for step in steps if step[0] == quote), -1)
+    if end < 0:
+        piece.problem = "has a quote that is never closed"
+    elif not (tail := re.compile(_TAIL).match(text, end + 1)):
+        piece.problem = "has text after a closing quote"
+        piece.torn_at = end
+    else:
+        piece.text = text[at : tail.end()]
+        piece.quote = quote
+        piece.raw = text[start + 1 : end]
+        piece.tail = tail[0]
 
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
@@ -3198,6 +3238,7 @@ class EnvironmentStore(Store):
         # What `set` and `delete` did to variables of this process; the persistent view shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()  # hidden, also where the file has them
+        self._replaced: set[str] = set()  # names whose variable had another value before the last `set`
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -3218,13 +3259,13 @@ class EnvironmentStore(Store):
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
-            # The file may have names that no variable can have.
-            value = dotenv.get(variable if variable in dotenv.assigned else name, os.environ)
+            key = _key_in(dotenv, name)
+            value = dotenv.get(key, os.environ)
             if value is not None:
-                self._check_complete(dotenv, variable if variable in dotenv.assigned else name)
+                self._check_complete(dotenv, key)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
-            if dotenv.moved() and not self._is_provided(variable_name(base_of_stage(name) or name)):
-                self._check_not_moved(name, self._moved())
+            if dotenv.moved():
+                self._check_not_moved(name, self.moved())
         raise not_found_error(name, self._described(), self._hint_if_missing())
 
     def set(self, name: str, value: str) -> None:
@@ -3232,50 +3273,48 @@ class EnvironmentStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these or, after any error, none."""
-        self._set_all(values, lambda _: None)
+        self._set_all(values, check_pending=False)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
         """Set all of these, or none; Conflict while one of them is rotated."""
-        self._set_all(values, lambda dotenv: _check_not_pending(dotenv, *values))
+        self._set_all(values, check_pending=True)
 
     def check_not_pending(self, *names: str) -> None:
         if self._writes_file():  # if not, there is no rotation that this process could disturb
             _check_not_pending(self._load(), *names)
 
-    def _set_all(self, values: Mapping[str, str], check: Callable[[Dotenv], None]) -> None:
-        """Set all of these, unless `check` raises an error about the file, which is locked."""
+    def _set_all(self, values: Mapping[str, str], *, check_pending: bool) -> None:
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names map to one variable", hint="import them into another store")
-        writes_file = self._writes_file()
         for variable, value in changes.items():
-            what = f"the value of {show(variable)}"
-            reject_reference(value, what, "use another store, such as --backend file")
-            if not is_encodable(value, sys.getfilesystemencoding()):
-                raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
-            if writes_file and is_store_setting(variable):
-                raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
-            if writes_file:
-                self._check_not_moved(variable, self._moved())
+            self._check_settable(variable, value)
+
+        def change(dotenv: Dotenv) -> str:
+            if check_pending:
+                _check_not_pending(dotenv, *values)
+            self._replaced = {name for name in values if variable_name(name) in dotenv.assigned}
+            return dotenv.with_values(_lines_to_set(dotenv, values))
+
         here = changes
-        if writes_file:
-
-            def change(dotenv: Dotenv) -> str:
-                check(dotenv)
-                lines = {}
-                for name, value in values.items():
-                    variable = checked_variable(name)
-                    # Under both spellings, if both are there: other programs may read the other line.
-                    found = {variable, name} & dotenv.assigned.keys()
-                    lines.update(dict.fromkeys(found or {variable}, value))
-                return dotenv.with_values(lines)
-
+        if self._writes_file():
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
         os.environ.update(here)
         self._set_here.update(here)
         self._deleted_here.difference_update(changes)
+
+    def _check_settable(self, variable: str, value: str) -> None:
+        """Raise an error if a variable can't have a value, or its line in the file no value at all."""
+        what = f"the value of {show(variable)}"
+        reject_reference(value, what, "use another store, such as --backend file")
+        if not is_encodable(value, sys.getfilesystemencoding()):
+            raise BadValue(f"this locale can't encode {what}", hint="use UTF-8")
+        if self._writes_file():
+            if is_store_setting(variable):
+                raise BadName(f"a dotenv file can't set {variable}, a setting", hint="export it instead")
+            self._check_not_moved(variable, self._moved())
 
     def delete(self, name: str) -> None:
         variable = checked_variable(name)
@@ -3302,7 +3341,7 @@ class EnvironmentStore(Store):
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
-        found = set(split_dotenv(self._load())[0])
+        found = set(self._load().split(os.environ)[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
             credentials = os.listdir(folder) if folder else []
@@ -3356,30 +3395,34 @@ class EnvironmentStore(Store):
         each of them.
         """
         dotenv = self._load()
+        names = {variable_name(name): name for name in dotenv.lacking()}
+        lacking = dotenv.lacking(environ)
+        values = dotenv.values(environ) if names else {}
         found = {}
-        values: dict[str, str] = {}
-        for name in dotenv.names_using(dotenv.moved()):
-            variable = variable_name(name)
+        for variable, name in names.items():
             if self._is_provided(variable) or is_store_setting(variable):
                 continue
-            self._check_has_parts(dotenv, name, environ)
-            values = values or dotenv.values(environ)
+            if name in lacking:
+                raise self._lacking_error(name, lacking[name])
             if name in values:
                 found[variable] = values[name]
         return found
 
-    def compose(self, name: str, store: Store) -> Optional[str]:
+    def composed_value(self, name: str, store: Store) -> Optional[str]:
         """Return what the dotenv file composes of moved secrets, or None.
 
         These are from `store`; raise Moved if it lacks one of them.
         """
         dotenv = self._load()
-        key = variable_name(name) if variable_name(name) in dotenv.assigned else name
-        used = dotenv.moved_in(key)
-        if not used or is_store_setting(variable_name(key)):
+        key = _key_in(dotenv, name)
+        if key not in dotenv.lacking() or is_store_setting(variable_name(key)):
             return None
-        environ = {**environment_now(), **store.get_all(used)}
-        self._check_has_parts(dotenv, key, environ)
+        environ = environment_now()
+        while lacked := dotenv.lacking(environ).get(key):
+            held = store.get_all([lacked])
+            if not held:
+                raise self._lacking_error(key, lacked)
+            environ.update(held)
         return dotenv.values(environ).get(key)
 
     def reserved_settings(self) -> list[str]:
@@ -3390,7 +3433,7 @@ class EnvironmentStore(Store):
         return layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
-        settings = split_dotenv(self._load())[1]
+        settings = self._load().split(os.environ)[1]
         found = {variable_name(name): value for name, value in settings.items()}
         # Of two lines for one variable, the one that has its very name counts, as in `get`.
         found.update((name, value) for name, value in settings.items() if name in found)
@@ -3439,6 +3482,9 @@ class EnvironmentStore(Store):
         if settings:
             shown = ", ".join(map(show, settings))
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
+        for name in sorted(self._replaced & set(names)):
+            if name != variable_name(name):  # my-token and my.token are both MY_TOKEN
+                yield f"note: {show(name)} replaced what {variable_name(name)} had"
         secrets = [name for name in names if name not in settings]
         if not secrets:
             return
@@ -3479,20 +3525,19 @@ class EnvironmentStore(Store):
 
     def _check_complete(self, dotenv: Dotenv, name: str) -> None:
         """Raise Moved if a value takes in a moved secret that no variable has."""
-        for used, backend in dotenv.moved_in(name).items():
-            if variable_name(used) not in os.environ:
-                problem = f"{show(name)} takes in {show(used)}, which is in the {backend} store"
-                raise _moved_error(problem, backend)
+        lacked = dotenv.referenced_variables(name) and dotenv.lacking(os.environ).get(name)
+        if lacked:
+            backend = dotenv.moved()[lacked]
+            problem = f"{show(name)} takes in {show(lacked)}, which is in the {backend} store"
+            raise _moved_error(problem, backend)
 
-    def _check_has_parts(self, dotenv: Dotenv, name: str, environ: Mapping[str, str]) -> None:
-        """Raise Moved if a value takes in a moved secret that `environ`, with those of a store, lacks."""
-        for used, backend in dotenv.moved_in(name).items():
-            if variable_name(used) not in environ:
-                problem = (
-                    f"{show(name)} in {dotenv.where} takes in {show(used)}, which the chosen store lacks"
-                )
-                hint = f"set {used} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
-                raise Moved(problem, hint=hint, backend=backend)
+    def _lacking_error(self, name: str, lacked: str) -> Moved:
+        """Return the error for a value that takes in a secret which the chosen store should have."""
+        dotenv = self._load()
+        backend = dotenv.moved()[lacked]
+        problem = f"{show(name)} in {dotenv.where} takes in {show(lacked)}, which the chosen store lacks"
+        hint = f"set {lacked} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
+        return Moved(problem, hint=hint, backend=backend)
 
     def _hint_if_missing(self) -> str:
         """Return what the user may not know about the dotenv file, or where to look."""
@@ -3591,6 +3636,25 @@ def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
             raise unfinished_error(name)
 
 
+def _key_in(dotenv: Dotenv, name: str) -> str:
+    """Return the name of a secret's line: its variable's, or its own, which needn't be one of a variable."""
+    variable = variable_name(name)
+    return variable if variable in dotenv.assigned else name
+
+
+def _lines_to_set(dotenv: Dotenv, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values by the names of their lines: a value's variable and its own name, if both are there.
+
+    Other programs may read the one or the other.
+    """
+    lines = {}
+    for name, value in values.items():
+        variable = variable_name(name)
+        found = {variable, name} & dotenv.assigned.keys()
+        lines.update(dict.fromkeys(found or {variable}, value))
+    return lines
+
+
 def _moved_error(problem: str, backend: str) -> Moved:
     hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
     return Moved(problem, hint=hint, backend=backend)
@@ -3615,33 +3679,11 @@ def _has_variable(name: str) -> bool:
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
-def split_dotenv(dotenv: Dotenv) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the secrets in a dotenv file, and the settings beside them.
-
-    A value that takes in a secret of the file with ${NAME} is one, too, as is one that can't be read: "".
-    """
-    values = dotenv.values(os.environ)
-    using_moved = dotenv.names_using(dotenv.moved())
-    secrets: dict[str, str] = {}
-    settings: dict[str, str] = {}
-    for name in sorted(dotenv.assigned, key=dotenv.assigned.__getitem__):
-        variable, value = variable_name(name), values.get(name)
-        takes_in_secret = name in using_moved
-        takes_in_secret = takes_in_secret or not secrets.keys().isdisjoint(dotenv.referenced_variables(name))
-        if value is None:
-            secrets[name] = ""
-        elif is_secret(variable, value) or (takes_in_secret and not is_store_setting(variable)):
-            secrets[name] = value
-        else:
-            settings[name] = value
-    return secrets, settings
-
-
 def _holds_plaintext(dotenv: Dotenv) -> bool:
     """Return whether a dotenv file has a secret that others must not read, or can't be read itself."""
     try:
-        secrets = split_dotenv(dotenv)[0]
-        for name in dotenv.names_using(dotenv.moved()):  # which take in what is elsewhere
+        secrets = dotenv.split(os.environ)[0]
+        for name in dotenv.lacking():  # which take in what is elsewhere
             secrets.pop(name, None)
         return not all(map(looks_like_reference, secrets.values()))
     except BadValue:
@@ -8202,7 +8244,6 @@ def _secret_path(path: str) -> str:
 # A few variables could ask for endless work.
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
 _MAX_STEPS = 100  # from one reference to the next
-_MAX_COMPARED = 1000  # names of a store, for one that is similar
 
 
 class SecretsBackend(str, enum.Enum):
@@ -8286,7 +8327,7 @@ class SecretsManager:
         except NotFound:
             composed = self._composed(stored, store)
             return default if composed is None else composed
-        return self._follow(value, stored, store)
+        return self._followed(value, stored, store)
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound."""
@@ -8295,14 +8336,13 @@ class SecretsManager:
         try:
             value = store.get(stored)
         except NotFound as error:
-            if (composed := self._composed(stored, store)) is not None:
+            composed = self._composed(stored, store)
+            if composed is not None:
                 return composed
-            if type(error) is not NotFound:  # deleted, or moved, which it says
+            if type(error) is not NotFound or stage == "current":  # one that was deleted says how to undo it
                 raise
-            if stage != "current":
-                raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
-            raise NotFound(error.message, hint=_similar_name(name, store) or error.hint) from None
-        return self._follow(value, stored, store)
+            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
+        return self._followed(value, stored, store)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -8347,46 +8387,30 @@ class SecretsManager:
 
     def resolve_text(self, text: str, backend: Backend = None, where: str = "the text") -> str:
         """Return `text` with its references resolved; `where` is for errors."""
-        return self._resolve(text, self.store(backend), where)
+        store = self.store(backend)
+        snapshot = Snapshot(self)
+        snapshot.collect([(text, store)])
+        return Resolver(snapshot).text(text, store, where)
 
-    def _follow(self, value: str, name: str, store: Store) -> str:
-        """Return a value with its references resolved, if the store follows any there."""
-        found = value
-        # The cheap test first: it settles nearly every value.
-        if REFERENCE_PREFIX in value and store.references_to_follow(name):
-            found = self._resolve(value, store, name, ((id(store), name),))
-        report_secret(store, name, value, found)
-        return found
+    def _followed(self, value: str, name: str, store: Store) -> str:
+        """Return the value of a secret with its references resolved, if the store follows any there."""
+        if REFERENCE_PREFIX not in value:  # nearly always
+            report_secret(store, name, value, value)
+            return value
+        snapshot = Snapshot(self)
+        snapshot.collect((text, store) for text in store.references_to_follow(name).values())
+        return Resolver(snapshot).follow(value, store, name)
 
     def _composed(self, name: str, store: Store) -> str | None:
         """Return what the dotenv file composes of secrets that this store has, as `run` does; None if not."""
         dotenv = self.store("env")
         if store is dotenv or not isinstance(dotenv, EnvironmentStore):
             return None
-        composed = dotenv.compose(name, store)
+        composed = dotenv.composed_value(name, store)
         if composed is not None:
             for listener in secret_listeners:
                 listener(composed)
         return composed
-
-    def _resolve(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
-        """Return `text` with its references resolved; `trail` is how it was reached."""
-        snapshot = Snapshot(self)
-        snapshot.collect([(text, store)])
-        return Resolver(snapshot).text(text, store, where, trail)
-
-
-def _similar_name(name: str, store: Store) -> str:
-    """Return the question whether a similar name is meant, "" if the store has none or is slow to list."""
-    import difflib
-
-    if not isinstance(store, (EnvironmentStore, FileStore)):
-        return ""
-    with suppress(SecretsError):
-        names = {found.lower(): found for found in islice(store.names(), _MAX_COMPARED)}
-        near = difflib.get_close_matches(name.lower(), names, 1, 0.8)
-        return f"did you mean {show(names[near[0]])}?" if near else ""
-    return ""
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
@@ -8451,6 +8475,11 @@ def _references_in(text: str) -> list[str]:
     return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
 
 
+def has_references(text: str) -> bool:
+    """Return whether a text in configuration has a reference to follow."""
+    return bool(_references_in(text))
+
+
 def _parse_reference(reference: str) -> tuple[str, str]:
     """Return the backend, or "" for the same store, and the name."""
     backend, name = "", reference[len(REFERENCE_PREFIX) :]
@@ -8478,7 +8507,7 @@ class Snapshot:
         self._manager = manager
         self._with_stages = stages
         self._views: dict[int, tuple[Store, Store]] = {}  # stores and their views, by id of the store
-        self._read: dict[_Place, dict[str, str]] = {}  # values by stage
+        self._found: dict[_Place, dict[str, str]] = {}  # values by stage
 
     def view(self, store: Store) -> Store:
         """Return a store's view, which reads no document twice."""
@@ -8487,36 +8516,51 @@ class Snapshot:
         return self._views[id(store)][1]
 
     def load(self, store: Store, *names: str) -> list[str]:
-        """Read these secrets (default: all of the store) with their stages; return their names."""
-        found = self.view(store).get_stages(*names)
-        self._read.update({(id(store), name): stages for name, stages in found.items()})
+        """Read secrets (default: all of the store) and what their references lead to; return their names."""
+        found = self._read(store, names)
+        self.collect(self._configured_texts(store, found))
         return list(found)
 
     def collect(self, texts: Iterable[tuple[str, Store]]) -> None:
         """Read what the references in texts of stores lead to, directly or not.
 
-        A reference to no secret is left to the resolver, which knows where it stands.
+        A reference that leads nowhere is left to the resolver, which knows where it stands.
         """
-        left = list(texts)
-        seen: set[_Place] = set()
-        wanted: dict[
-            int, tuple[Store, list[str]]
-        ] = {}  # stores and names, by id: not all stores are hashable
-        while left:
-            text, store = left.pop()
-            for target, name in self._targets(text, store):
-                if (id(target), name) not in seen:
-                    seen.add((id(target), name))
-                    wanted.setdefault(id(target), (target, []))[1].append(name)
-                    left += [(value, target) for value in target.references_to_follow(name).values()]
-        for store, names in wanted.values():
-            self._read_together(store, [name for name in names if (id(store), name) not in self._read])
+        texts = list(texts)
+        while texts:
+            wanted: dict[int, tuple[Store, set[str]]] = {}  # by id, since not all stores are hashable
+            for text, store in texts:
+                for target, name in self._unread_targets(text, store):
+                    wanted.setdefault(id(target), (target, set()))[1].add(name)
+            texts = []
+            for store, names in wanted.values():
+                with suppress(BadName, BadValue, Moved):
+                    texts += self._configured_texts(store, self._read(store, sorted(names)))
 
-    def _targets(self, text: str, store: Store) -> Iterator[tuple[Store, str]]:
-        """Yield the stores and names that a text refers to, but for those that can't be."""
+    def _unread_targets(self, text: str, store: Store) -> Iterator[tuple[Store, str]]:
+        """Yield the stores and names that a text refers to, but for those that can't be or were read."""
         for reference in _references_in(text):
             with suppress(SecretsError):
-                yield self.target(reference, store)
+                target, name = self.target(reference, store)
+                if (id(target), name) not in self._found:
+                    yield target, name
+
+    def _read(self, store: Store, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Read these secrets, or all of the store, and return their values by name and stage."""
+        if names and not self._with_stages:
+            values = self.view(store).get_all(names)
+            found = {name: {"current": value} for name, value in values.items()}
+        else:
+            found = self.view(store).get_stages(*names)
+        self._found.update({(id(store), name): stages for name, stages in found.items()})
+        return found
+
+    def _configured_texts(
+        self, store: Store, found: Mapping[str, Mapping[str, str]]
+    ) -> list[tuple[str, Store]]:
+        """Return those of the values whose references the store follows."""
+        names = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
+        return [(text, store) for text in store.references_to_follow(*names).values()]
 
     def target(self, reference: str, store: Store) -> tuple[Store, str]:
         """Return the store and the name that a reference in a text of `store` leads to."""
@@ -8527,41 +8571,34 @@ class Snapshot:
 
     def value(self, store: Store, name: str) -> str:
         """Return a secret's value, or raise NotFound."""
-        value = self._read.get((id(store), name), {}).get("current")
+        value = self._found.get((id(store), name), {}).get("current")
         return self.view(store).get(name) if value is None else value
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return a secret's values by stage, {} if it has none."""
-        found = self._read.get((id(store), name))
+        found = self._found.get((id(store), name))
         return self.view(store).get_stages(name)[name] if found is None else found
-
-    def _read_together(self, store: Store, names: list[str]) -> None:
-        """Read secrets of one store."""
-        if not names:
-            return
-        with suppress(BadName, BadValue):  # the resolver says which
-            if self._with_stages:
-                self.load(store, *names)
-                return
-            for name, value in self.view(store).get_all(names).items():
-                self._read[id(store), name] = {"current": value}
 
 
 class Resolver:
     """Put values in place of references; a step that is already on the trail is a cycle."""
 
-    def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None, escape: str = "$") -> None:
-        """What `$${` in texts that may hold references becomes begins with `escape`."""
-        self._snapshot = snapshot
-        self._escape = escape
+    def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None) -> None:
+        self.snapshot = snapshot
         self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
         self._resolved: dict[_Place, str] = {}
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
-    def text(self, text: str, store: Store, where: str, trail: _Trail = ()) -> str:
-        """Return `text` with values in place of its references; `where` names the text in errors."""
-        trail = trail or ((0, where),)
+    def text(self, text: str, store: Store, where: str, *, held: bool = False) -> str:
+        """Return `text` with values in place of its references.
+
+        `where` names the text in errors, which don't show what a text that is `held` under a name refers to.
+        """
+        return self._text(text, store, ((id(store) if held else 0, where),))
+
+    def _text(self, text: str, store: Store, trail: _Trail) -> str:
+        """Return `text`, the end of a trail, with values in place of its references."""
         if text.startswith(REFERENCE_PREFIX):
             return self._value(text, store, trail)
         size = 0
@@ -8569,75 +8606,80 @@ class Resolver:
         def value(match: re.Match[str]) -> str:
             nonlocal size
             if match[0].startswith("$$"):
-                return self._escape + match[0][2:]
+                return match[0][1:]
             found = self._value(match[1], store, trail)
             size += len(found)
             if size > _MAX_RESOLVED:
-                raise BadValue(f"the references in {where} lead to too much text", hint="let it hold a value")
+                problem = f"the references in {trail[-1][1]} lead to too much text"
+                raise BadValue(problem, hint="let it hold a value")
             return found
 
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def secret(self, store: Store, name: str) -> str:
-        """Return a secret's value with its references resolved, or raise NotFound."""
-        return self._follow(self._snapshot.value(store, name), store, name, ())
-
-    def stages(self, store: Store, name: str) -> dict[str, str]:
-        return self._snapshot.stages(store, name)
+        """Return a secret's value with its references resolved."""
+        try:
+            value = self.snapshot.value(store, name)
+        except NotFound as error:
+            return self._without_value(error)
+        return self.follow(value, store, name)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
-        """Return the value that a reference leads to; "" for a missing secret whose error is collected."""
-        name = value = ""
+        """Return the value that a reference in a text of a store leads to."""
         failure = None
         try:
-            name = _parse_reference(reference)[1]
-            store, name = self._snapshot.target(reference, store)
-            # The author of a reference may not know the key, and must not get it under another name. Keys
-            # are variables or mounted files, which override a store's own values.
-            if is_store_credential(variable_name(name)) and store.overridden_by(name):
-                raise BadValue("references can't lead to a key to a store", hint="name the variable itself")
-            value = self._snapshot.value(store, name)
+            target, name = self.snapshot.target(reference, store)
+            value = self.snapshot.value(target, name)
         except SecretsError as error:
-            failure = _reference_error(error, name, store, trail)
-        if failure:
-            if self._missing is None or not isinstance(failure, NotFound):
-                raise failure
-            self._missing.append(failure)
-            return ""
-        return self._follow(value, store, name, trail)
+            failure = _reference_error(error, reference, trail)
+        if failure:  # raised here, since the other one may have the text of a value
+            return self._without_value(failure)
+        # The author of a reference may not know the key, and must not get it under another name. Keys are
+        # variables or mounted files, which override a store's own values.
+        if is_store_credential(variable_name(name)) and target.overridden_by(name):
+            problem = f"{trail[-1][1]}: references can't lead to a key to a store"
+            raise BadValue(problem, hint="name the variable itself")
+        return self.follow(value, target, name, trail)
 
-    def _follow(self, value: str, store: Store, name: str, trail: _Trail) -> str:
+    def _without_value(self, error: SecretsError) -> str:
+        """Return "" for a missing secret whose error is collected; raise any other error."""
+        if self._missing is None or not isinstance(error, NotFound):
+            raise error
+        self._missing.append(error)
+        return ""
+
+    def follow(self, value: str, store: Store, name: str, trail: _Trail = ()) -> str:
         """Return a secret's value with its own references resolved, once for all that lead to it."""
         step = (id(store), name)
         if step in trail:
             way = " -> ".join(name for _, name in (*trail, step))
             raise BadValue(f"references form a cycle: {way}", hint="let one of them hold a value")
         if len(trail) > _MAX_STEPS:
-            raise BadValue(
-                f"{trail[0][1]} leads through too many references", hint="let one of them hold a value"
-            )
+            problem = f"{trail[0][1]} leads through too many references"
+            raise BadValue(problem, hint="let one of them hold a value")
         if step not in self._resolved:
             stored = value
-            if store.references_to_follow(name):
-                value = self.text(value, store, name, (*trail, step))
-            report_secret(store, name, stored, value.replace(self._escape, "$"))
+            # The cheap test first: it settles nearly every value.
+            if REFERENCE_PREFIX in value and store.references_to_follow(name):
+                value = self._text(value, store, (*trail, step))
+            report_secret(store, name, stored, value)
             self._resolved[step] = value
             self.values.add(value)
             self.sources.append((store, name))
         return self._resolved[step]
 
 
-def _reference_error(error: SecretsError, name: str, store: Store, trail: _Trail) -> SecretsError:
+def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> SecretsError:
     """Return the error for a reference that leads nowhere, which says where the reference is."""
-    where = trail[-1][1]
-    # Don't repeat the text: it may be the value of a secret rather than a reference.
-    if len(trail) > 1:
+    place, where = trail[-1]
+    # What a store holds may be the value of a secret rather than a reference: no message may repeat it.
+    if place and type(error) in (BadName, BadValue, NotFound):
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(problem, hint="set the secret that it names, or write $${secret: if it isn't one")
     if type(error) is not NotFound:
-        return type(error)(f"{where}: {error.message}", hint=error.hint)
-    problem = f"no secret named {show(name)}, which {where} refers to"
-    return NotFound(problem, hint=_similar_name(name, store) or f"set it with: set {name}")
+        return error.seen_in(where)
+    name = _parse_reference(reference)[1]
+    return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=f"set it with: set {name}")
 
 
 default_manager = SecretsManager()
@@ -8699,7 +8741,8 @@ class SecretConfig:
         dotenv file (which give text), or what the config file says. With
         `use_secret`, it may also be the file that DATABASE_HOST_FILE names,
         a systemd credential or, if there is nothing else, the secret
-        `database.host`.
+        `database.host`. Moved: the dotenv file says that DATABASE_HOST is
+        in another store.
         """
         found = self._get_at(_key_path(key), use_secret)
         if found is not ABSENT:
@@ -8741,7 +8784,7 @@ class SecretConfig:
         source = self.path
         variable = self._variable(path)
         text = self._get_variable(variable, mounted=True)
-        if text is not None and not isinstance(value, (dict, list)):
+        if variable and text is not None and not isinstance(value, (dict, list)):
             value = text
             source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
             if source == credential_path(variable):
@@ -8762,26 +8805,21 @@ class SecretConfig:
     def _environment(self) -> Store:
         return self._manager.store("env")
 
-    def _variable(self, path: tuple[str, ...]) -> str:
-        """Return the variable that may replace a setting, or ""."""
+    def _variable(self, path: tuple[str, ...]) -> str | None:
+        """Return the variable that may replace a setting; None if it is one that POSIX reserves."""
         variable = variable_name(self._prefix + "_".join(path)).upper()
         is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
-        return "" if is_reserved else variable
+        return None if is_reserved else variable
 
-    def _get_variable(self, variable: str, *, mounted: bool) -> str | None:
-        """Return a variable's text, also from the dotenv file and, with `mounted`, NAME_FILE; None for ""."""
-        with suppress(NotFound, BadName):
+    def _get_variable(self, variable: str | None, *, mounted: bool) -> str | None:
+        """Return the text of a variable, its line in .env or, if `mounted`, of NAME_FILE or a credential."""
+        if variable is None:
+            return None
+        with suppress(NotFound, BadName):  # not every key can be a variable
             if mounted or variable in os.environ:
                 return self._environment.get(variable)
             return self._environment.get_stored(variable)
         return None
-
-    def _get_moved(self, error: Moved, variable: str) -> str:
-        """Return a secret that was moved to the store of this config; raise the error for any other."""
-        if error.backend in STORES and self._manager.store(error.backend) is self._store():
-            with suppress(NotFound):
-                return self._manager.require_secret(variable, backend=self._backend)
-        raise error
 
     def _get_at(self, path: tuple[str, ...], use_secret: bool) -> Any:
         """Return what is at a path, or ABSENT; BadValue if it is nested deeper than Python can follow."""
@@ -8790,63 +8828,81 @@ class SecretConfig:
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what is at a path, or ABSENT, with variables in place of leaves, and secrets if wanted."""
+        """Return what is at a path, or ABSENT, with each leaf as `_choose` says and references resolved."""
         found = _look_up(self._tree(), path, self.path)
-        if not use_secret:
-            return _map_leaves(found, path, self._setting)
         # Within an object, NAME_FILE replaces only references, since other members are settings.
         mounted = not isinstance(found, (dict, list))
-        return self._resolve(_map_leaves(found, path, partial(self._secret, mounted=mounted)))
-
-    def _setting(self, value: Any, path: tuple[str, ...]) -> Any:
-        """Return a leaf, or the text of its variable; a reference stays one."""
-        if _is_reference(value):
-            return value
-        variable = self._variable(path)
-        text = self._get_variable(variable, mounted=False)
-        if text is None:
-            return value
-        report_secret(self._environment, variable, text, text)
-        return text
-
-    def _secret(self, value: Any, path: tuple[str, ...], *, mounted: bool) -> Any:
-        """Return a leaf, or the text of its variable or, if `mounted`, of NAME_FILE; a _Reference for one."""
-        variable = self._variable(path)
-        where = ".".join(path)
-        text = None
-        try:
-            text = self._get_variable(variable, mounted=mounted or _is_reference(value))
-        except Moved as error:
-            if not _is_reference(value):
-                return self._get_moved(error, variable)
-        if text is None:
-            return _Reference(value, where) if _is_reference(value) else value
-        if self._environment.references_to_follow(variable):
-            return _Reference(text, where)
-        report_secret(self._environment, variable, text, text)
-        return text
-
-    def _resolve(self, found: Any) -> Any:
-        """Return `found` with values in place of its references, which are read together."""
-        store = self._store()
         references: list[_Reference] = []
 
-        def collect(value: Any, _: tuple[str, ...]) -> None:
-            if isinstance(value, _Reference):
-                references.append(value)
+        def choose(leaf: Any, path: tuple[str, ...]) -> Any:
+            chosen = self._choose(leaf, path, use_secret, mounted)
+            if isinstance(chosen, _Reference):
+                references.append(chosen)
+            return chosen
 
-        _map_leaves(found, (), collect)
+        found = _map_leaves(found, path, choose)
+        return self._resolve(found, references) if references else found
+
+    def _resolve(self, found: Any, references: Iterable[_Reference]) -> Any:
+        """Return `found` with values in place of its references, which are read together."""
+        store = self._store()
         snapshot = Snapshot(self._manager)
         snapshot.collect((reference.text, store) for reference in references)
         missing: list[NotFound] = []
         resolver = Resolver(snapshot, missing)
 
-        def resolve(value: Any, _: tuple[str, ...]) -> Any:
-            return resolver.text(value.text, store, value.where) if isinstance(value, _Reference) else value
+        def resolve(leaf: Any, _: tuple[str, ...]) -> Any:
+            if isinstance(leaf, _Reference):
+                return resolver.text(leaf.text, store, leaf.key, held=leaf.is_variable)
+            return leaf
 
         resolved = _map_leaves(found, (), resolve)
         raise_missing(missing)
         return resolved
+
+    def _choose(self, leaf: Any, path: tuple[str, ...], use_secret: bool, mounted: bool) -> Any:
+        """Return what counts for a leaf of the file: itself, the text of its variable, or a _Reference.
+
+        The first of these that there is:
+
+            without use_secret                        with use_secret
+            the file's text, if that is a reference   the variable, or its line in .env
+            the variable, or its line in .env         NAME_FILE or a credential, if the leaf is a reference,
+                                                      or is not in an object (`mounted`)
+            Moved, if .env says so                    the file's reference
+                                                      the store's secret, if .env says that it moved there
+                                                      Moved, if it moved elsewhere
+            the leaf                                  the leaf
+
+        What is resolved later, only with use_secret, is a _Reference.
+        """
+        is_reference = isinstance(leaf, str) and looks_like_reference(leaf)
+        if is_reference and not use_secret:
+            return leaf
+        variable = self._variable(path)
+        key = ".".join(path)
+        text = None
+        try:
+            text = self._get_variable(variable, mounted=use_secret and (mounted or is_reference))
+        except Moved as error:
+            if not use_secret:
+                raise
+            if not is_reference:
+                return self._moved_secret(error, variable)
+        if variable is None or text is None:
+            return _Reference(leaf, key, is_variable=False) if is_reference else leaf
+        if not self._environment.references_to_follow(variable):
+            report_secret(self._environment, variable, text, text)
+        elif use_secret:
+            return _Reference(text, key, is_variable=True)
+        return text
+
+    def _moved_secret(self, error: Moved, variable: str | None) -> str:
+        """Return a secret that was moved to the store of this config; raise the error for any other."""
+        if error.backend in STORES and self._manager.store(error.backend) is self._store():
+            with suppress(NotFound):
+                return self._manager.require_secret(str(variable), backend=self._backend)
+        raise error
 
     def _tree(self) -> dict[str, Any]:
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
@@ -8904,14 +8960,11 @@ class SecretConfig:
 
 
 class _Reference(NamedTuple):
-    """A leaf that refers to a secret, and its key."""
+    """A text that refers to a secret, the key that it is for, and whether a variable has it or the file."""
 
     text: str
-    where: str
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and looks_like_reference(value)
+    key: str
+    is_variable: bool
 
 
 def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
@@ -9030,7 +9083,7 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
     else:
         found.dotenv = Dotenv(text, where)
         found.dotenv.check_lines(strict=not leave)
-        secrets, found.settings = split_dotenv(found.dotenv)
+        secrets, found.settings = found.dotenv.split(os.environ)
         for name, value in secrets.items():
             found.add_secret(name, value, leave)
     for name in (*found.secrets, *found.settings):
@@ -10958,11 +11011,10 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 
 
 # === Provided environment ===
-# The variables that a command gets, and that load_env adds to this process: our own, those of the dotenv file
-# and the store's secrets. References are resolved in our own variables and in the dotenv file; what a store
-# holds is data. Escaped references stay escaped, since programs of ours resolve their own environment again.
+# The variables that a command gets, and that load_env adds to this process: our own, the settings of the
+# dotenv file and the store's secrets. Each is a row of a list; one loop puts values in place of references.
 
-_KEPT_ESCAPE = "\udbff\ud800"  # in place of `$$`, until all else is checked; no text from UTF-8 has it
+_HINT_TO_LEAVE_OUT = "name the secrets that the command needs, without it"
 
 
 def load_env(*names: str, backend: Source = None, override: bool = False) -> None:
@@ -10998,10 +11050,12 @@ def provided_values(store: Store, names: Sequence[str] = ()) -> dict[str, str]:
 
     {} unless each has a variable, as under `run`.
     """
-    wanted = list(names)
-    with suppress(SecretsError):
-        listed = set() if names else set(store.names())
-        wanted += [name for name in listed if not is_stage(name, listed)]
+    wanted = names
+    if not names:
+        listed = set[str]()
+        with suppress(SecretsError):
+            listed.update(store.names())
+        wanted = [name for name in listed if not is_stage(name, listed)]
     found = {variable: os.environ.get(variable) for variable in map(variable_name, wanted)}
     values = {variable: text for variable, text in found.items() if text is not None}
     return values if len(values) == len(found) else {}
@@ -11024,89 +11078,80 @@ def environment_with_secrets(
         check_not_moved(store)
     manager = manager or default_manager
     snapshot = Snapshot(manager, stages=True)
-    single, as_they_are = _read_several(snapshot.view(store), names)
-    secrets = _names_by_variable(snapshot.load(store, *single) if single or not names else ())
-    literal = _literal_variables(snapshot.view(store), secrets, set(map(variable_name, names)))
-    # What may hold references, from the weakest source to the strongest: our variables, settings of the
-    # dotenv file (none of which has the name of a variable), and the secrets.
-    texts = child_environment()
+    rows = _rows(store, names, snapshot)
+    snapshot.collect((row.text, store) for row in rows)
+    environment: dict[str, str] = {}
+    masked: dict[str, set[str]] = {}
+    missing: list[NotFound] = []
+    for row in rows:
+        text = row.text
+        if row.secret or has_references(text):
+            resolver = Resolver(snapshot, missing)
+            text = row.resolve(store, resolver)
+            masked[row.variable] = values_to_mask(resolver)
+            if row.is_passed and looks_like_reference(text):
+                text = _escaped_text(row, store)
+                masked[row.variable].add(text)
+        if row.is_passed:
+            environment[row.variable] = text
+    raise_missing(missing)
     if not names:
-        texts.update(store.plain_settings())
-    texts.update({variable: REFERENCE_PREFIX + name for variable, name in secrets.items()})
-    for variable in literal:
-        texts.pop(variable, None)  # another thread may have removed it
-    found = _Environment()
-    found.add_resolved(texts, store, secrets, snapshot)
-    if not names:
-        for variable in filter(partial(_is_from_file, store), secrets):
-            del found.texts[variable]  # masked, but passed on as NAME_FILE only
-        known = {**literal, **found.texts, **(os.environ if keep_variables else {})}
+        known = {**environment, **(os.environ if keep_variables else {})}
         for variable, text in composed_values(store, manager, known).items():
-            found.add(variable, text, _in_both_forms({text}))
-    for name, value in as_they_are.items():
-        passed = None if base_of_stage(name) else value  # a stage is only masked
-        found.add(variable_name(name), passed, {value, *filter(maskable, store.credentials())})
-    environment = {variable: _passable(text, variable) for variable, text in found.texts.items()}
-    for variable, text in literal.items():
-        environment[variable] = text
-        found.masked[variable] = {text, text[len(REFERENCE_PREFIX) :]}
-    return environment, found.masked
+            reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
+            environment[variable] = text
+            masked[variable] = {text}
+    _check_encodable(environment)
+    return environment, masked
 
 
-class _Environment:
-    """The variables of a command while they are put together: what is added later wins."""
+class _Row:
+    """A variable of a command, and where its text comes from. Its repr shows no value."""
 
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}  # by variable, with _KEPT_ESCAPE for escapes
-        self.masked: dict[str, set[str]] = {}  # by variable, also those that are left out
+    def __init__(self, variable: str, text: str = "", *, secret: str = "", is_passed: bool = True) -> None:
+        self.variable = variable
+        self.text = text  # of our own variable, or of a setting in the dotenv file
+        self.secret = secret  # or the name of a secret of the store
+        self.is_passed = is_passed  # if not, it is only masked
 
-    def add(self, variable: str, text: str | None, masked: set[str]) -> None:
-        """Set a variable, unless its text is None, and what to mask for it."""
-        if text is not None:
-            self.texts[variable] = text
-        self.masked[variable] = masked
-
-    def add_resolved(
-        self, texts: Mapping[str, str], store: Store, secrets: Container[str], snapshot: Snapshot
-    ) -> None:
-        """Add these texts of the store, resolved; NotFound names all references that lead nowhere."""
-        missing: list[NotFound] = []
-        snapshot.collect((text, store) for text in texts.values())
-        for variable, text in texts.items():
-            where = "the command line" if variable in secrets else variable
-            resolver = Resolver(snapshot, missing, _KEPT_ESCAPE)
-            resolved = resolver.text(text, store, where)
-            self.add(variable, resolved, values_to_mask(resolver))
-        raise_missing(missing)
+    def resolve(self, store: Store, resolver: Resolver) -> str:
+        """Return the text with values in place of its references."""
+        if self.secret:
+            return resolver.secret(store, self.secret)
+        return resolver.text(self.text, store, self.variable, held=True)
 
 
-def check_not_moved(store: Store) -> None:
-    """Raise an error if any secret of the store's is in another one by now."""
-    for name in store.moved():
-        store.get(name)  # which says where it is
+def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
+    """Return a row for each variable, with the strongest source that it has; read the secrets among them.
+
+    From the weakest to the strongest, these are our variables, the settings of the dotenv file (none of which
+    has the name of a variable), and the store's secrets.
+    """
+    rows = {variable: _Row(variable, text) for variable, text in child_environment().items()}
+    if not names:
+        rows.update((variable, _Row(variable, text)) for variable, text in store.plain_settings().items())
+    asked = [field for name in names for field in _fields_of(snapshot.view(store), name)]
+    for variable, name in _names_by_variable(snapshot.load(store, *asked), asked).items():
+        # What is in the file that NAME_FILE names is passed on only if its name is asked for.
+        path = os.environ.get(variable + "_FILE")
+        is_mounted = bool(path) and store.overridden_by(name) == path
+        rows[variable] = _Row(variable, secret=name, is_passed=bool(names) or not is_mounted)
+    return list(rows.values())
 
 
-def _read_several(store: Store, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the names of single secrets, and the values by name of keys to stores and of several fields."""
-    single = []
-    values: dict[str, str] = {}
-    for name in names:
-        if is_store_credential(variable_name(name)):  # no reference leads to it, but the user may name it
-            values[name] = store.get(name)
-        elif fields := store.expand(name):
-            values.update(fields)
-        else:
-            single.append(name)
-    return single, values
+def _fields_of(store: Store, name: str) -> list[str]:
+    """Return the names of the secrets that a name stands for: those of all fields, for `app/db#`."""
+    fields = store.expand(name)
+    return [field for field in fields if not is_stage(field, fields)] or [name]
 
 
-def _names_by_variable(names: Iterable[str]) -> dict[str, str]:
+def _names_by_variable(names: Iterable[str], asked: Container[str]) -> dict[str, str]:
     """Return the name of the secret for each variable, which no two may share."""
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(name)
-        # Not even if the store holds it: a child could open everything with it.
-        if is_store_credential(variable):
+        # Not even if the store holds it: a child could open everything with it. But the user may name it.
+        if is_store_credential(variable) and name not in asked:
             continue
         if found.setdefault(variable, name) != name:
             both = f"{show(found[variable])} and {show(name)}"
@@ -11114,28 +11159,32 @@ def _names_by_variable(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _literal_variables(store: Store, secrets: Container[str], asked: Container[str]) -> dict[str, str]:
-    """Return the variables, other than those asked for, that begin like a reference and name no secret.
+def _escaped_text(row: _Row, store: Store) -> str:
+    """Return what a row has for a command if all its references are escaped: they stay so.
 
-    One may hold the login of a user called `secret`, so it is passed on as it is, unless the store holds a
-    secret for it. No message shows the text.
+    Raise BadValue for any other text that a program which resolves its environment would follow.
     """
-    found = {}
-    for variable, text in child_environment().items():
-        begins = re.match(REFERENCE_PREFIX + "(?!//)", text)
-        if not begins or variable in asked or existing_targets(text, store):
-            continue
-        if variable in secrets and not store.overridden_by(variable):
-            continue
-        warn_once(f"{variable} looks like a reference, and names no secret: it is passed on as it is")
-        found[variable] = text
-    return found
+    text = store.references_to_follow(row.secret).get(row.secret, "") if row.secret else row.text
+    if not text or has_references(text):
+        raise BadValue(
+            f"the value for {row.variable} would be followed as a reference", hint=_HINT_TO_LEAVE_OUT
+        )
+    return text
 
 
-def _is_from_file(store: Store, variable: str) -> bool:
-    """Return whether the store has a variable's value from the file that NAME_FILE names."""
-    path = os.environ.get(variable + "_FILE")
-    return bool(path) and store.overridden_by(variable) == path
+def _check_encodable(environment: Mapping[str, str]) -> None:
+    """Raise BadValue if a command wouldn't get a text as it is."""
+    for variable, text in environment.items():
+        with suppress(UnicodeEncodeError):
+            if b"\0" not in os.fsencode(text):
+                continue
+        raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
+
+
+def check_not_moved(store: Store) -> None:
+    """Raise an error if any secret of the store's is in another one by now."""
+    for name in store.moved():
+        store.get(name)  # which says where it is
 
 
 def composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
@@ -11152,26 +11201,10 @@ def composed_values(store: Store, manager: SecretsManager, environment: Mapping[
 
 def values_to_mask(resolver: Resolver) -> set[str]:
     """Return the values that it put in, their stages, and what opens their stores."""
-    values = _in_both_forms(resolver.values)
+    values = set(resolver.values)
     for store, name in resolver.sources:
-        values.update(resolver.stages(store, name).values(), filter(maskable, store.credentials()))
+        values.update(resolver.snapshot.stages(store, name).values(), filter(maskable, store.credentials()))
     return values
-
-
-def _in_both_forms(values: Iterable[str]) -> set[str]:
-    """Return values as a command gets them, and as a program of ours resolves them."""
-    return {value.replace(_KEPT_ESCAPE, form) for value in values for form in ("$", "$$")}
-
-
-def _passable(text: str, variable: str) -> str:
-    """Return the text for a command, or raise BadValue if it wouldn't get it as it is, or would follow it."""
-    hint = "name the secrets that the command needs, without it"
-    reject_reference(text, f"the value for {variable}", hint)
-    passed = text.replace(_KEPT_ESCAPE, "$$")
-    with suppress(UnicodeEncodeError):
-        if b"\0" not in os.fsencode(passed):
-            return passed
-    raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
 
 
 # === Processes ===

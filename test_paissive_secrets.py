@@ -6184,6 +6184,13 @@ def test_the_user_is_told_what_is_in_plaintext_and_what_will_pass_as_a_setting(n
     assert list(env.notes_on_set(*names)) == notes
 
 
+def test_a_name_that_replaces_the_value_of_another_spelling_says_so(here, say):
+    assert "replaced" not in say("set", "my-token", stdin="one")[1]
+    said = say("set", "my.token", stdin="two")[1]
+    assert "note: 'my.token' replaced what MY_TOKEN had\n" in said
+    assert "replaced" not in say("set", "MY_TOKEN", stdin="three")[1]
+
+
 # --- Writing ---
 
 
@@ -14994,14 +15001,6 @@ def test_a_stage_of_a_secret_refers_to_others_as_the_secret_does(monkeypatch):
     assert refusal(ps.require_secret, "A_TOKEN", stage="pending") == said
 
 
-def test_a_name_that_is_missing_and_similar_to_another_is_answered_with_that(here, say):
-    (here / ".env").write_text("API_TOKEN=v\n")
-    (here / ".env").chmod(0o600)
-    assert failure(ps.require_secret, "api_tokn").hint == "did you mean 'API_TOKEN'?"
-    assert failure(ps.require_secret, "OTHER").hint == "see: list"
-    assert say("run", "API_TOKN", "--", "true")[1].endswith("refers to; did you mean 'API_TOKEN'?\n")
-
-
 @pytest.mark.parametrize(
     "backend, what",
     [
@@ -15069,7 +15068,7 @@ def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
     (here / ".env").write_text(f"A_TOKEN={target}\n")
     get = functools.partial(ps.SecretConfig().get, use_secret=True)
     for read, *asked in ((ps.get_secret, "A_TOKEN", 1), (ps.require_secret, "A_TOKEN"), (get, "a.token", 1)):
-        assert refusal(read, *asked).startswith("NotFound: no secret named 'ABSENT', which ")
+        assert "looks like a reference, and leads to no secret" in refusal(read, *asked)
 
 
 def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(here, monkeypatch):
@@ -15125,7 +15124,7 @@ def test_what_was_read_in_one_go_is_not_read_again():
     value, snapshot = store.get("A"), ps.Snapshot(ps.default_manager)
     assert snapshot.load(store) == ["A"]
     store.get = store.get_stages = lambda *names: pytest.fail("read again")
-    assert ps.Resolver(snapshot).stages(store, "A") == {"current": value}
+    assert snapshot.stages(store, "A") == {"current": value}
     assert ps.Resolver(snapshot).text("${secret:A}", store, "x") == value
 
 
@@ -15191,7 +15190,8 @@ D=secret:NOPE
         "A": "BadValue: references form a cycle: A -> B -> A; let one of them hold a value",
         "C": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
         "set the secret that it names, or write $${secret: if it isn't one",
-        "D": "NotFound: no secret named 'NOPE', which D refers to; set it with: set NOPE",
+        "D": "NotFound: the value of 'D' looks like a reference, and leads to no secret; "
+        "set the secret that it names, or write $${secret: if it isn't one",
     }.items(),
 )
 def test_a_reference_that_leads_nowhere_says_which_and_what_to_do(name, said, here):
@@ -19297,12 +19297,6 @@ ALL_OF_SHOP = {
 }
 
 
-def test_a_variable_that_looks_like_a_reference_may_go_while_an_environment_is_made(monkeypatch):
-    seen = iter([{"LOGIN": "secret:x"}, {}])
-    monkeypatch.setattr(ps, "child_environment", lambda: dict(next(seen)))
-    assert ps.environment_with_secrets(ps.MemoryStore())[0] == {"LOGIN": "secret:x"}
-
-
 def test_a_program_loads_what_run_gives_to_a_command(shop):
     assert provided() == ALL_OF_SHOP
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -19374,6 +19368,16 @@ def test_what_is_masked_leaves_out_values_that_take_in_moved_secrets(shop):
     assert ps.EnvironmentStore().get_everything() == {"OLD_TOKEN": "t0k3n"}
 
 
+def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
+    Path(".env").write_text("# B: in the file store\nA_TOKEN=secret:B\nC_TOKEN=t0k3n-and-more\n")
+    assert ps.redact("t0k3n-and-more", "env") == "***"
+    error = failure(ps.get_secret, "A_TOKEN")
+    assert (str(error).partition(";")[0], error.backend) == (
+        "A_TOKEN: 'B' is in the file store, as .env says",
+        "file",
+    )
+
+
 def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     assert failure(ps.load_env).message == "'DB_PASSWORD' is in the file store, as .env says"
     assert (
@@ -19410,12 +19414,8 @@ def test_a_mounted_file_that_can_not_be_read_is_an_error_only_if_it_is_asked_for
     assert ps.redact("x", "env") == "x"
 
 
-ESCAPED = {  # what a command gets: the same text, which means the same to a program of ours
-    "$${secret:A}": "$${secret:A}",
-    "a$${secret:A}b${secret:B_TOKEN}": f"a$${{secret:A}}b{CANARY}",
-    "$$${secret:A}": "$$${secret:A}",
-    "$${secret:A}secret:B_TOKEN": "$${secret:A}secret:B_TOKEN",
-}
+# A command gets the same text, which means the same to a program of ours.
+ESCAPED = ["$${secret:A}", "$$${secret:A}", "$${secret:A}secret:B_TOKEN"]
 
 
 @pytest.mark.parametrize("text", ESCAPED)
@@ -19425,11 +19425,14 @@ def test_an_escaped_reference_means_the_same_in_a_command(text, where, say, monk
     if where == "variable":
         monkeypatch.setenv("X_TOKEN", text)
     environment, masked = ps.environment_with_secrets(ps.EnvironmentStore())
-    assert environment["X_TOKEN"] == ESCAPED[text]
-    meaning = ps.get_secret("X_TOKEN")
-    assert {meaning, ESCAPED[text]} <= masked["X_TOKEN"]
-    monkeypatch.setenv("X_TOKEN", environment["X_TOKEN"])
-    assert ps.get_secret("X_TOKEN") == meaning
+    assert environment["X_TOKEN"] == text
+    assert {ps.get_secret("X_TOKEN"), text} <= masked["X_TOKEN"]
+
+
+def test_a_text_with_an_escaped_reference_and_another_one_is_not_passed_on(monkeypatch):
+    monkeypatch.setenv("X_TOKEN", "$${secret:A}${secret:B_TOKEN}")
+    monkeypatch.setenv("B_TOKEN", CANARY)
+    assert "X_TOKEN would be followed" in refusal(ps.environment_with_secrets, ps.EnvironmentStore())
 
 
 # ids: pytest puts them into a variable
@@ -19632,15 +19635,15 @@ def test_run_refuses_a_value_that_a_command_would_not_get_as_it_is(value, proble
 
 
 def test_run_says_what_refers_to_nothing(run):
-    absent = "no secret named 'ABSENT', which URL refers to; "
+    nothing = "the value of 'URL' looks like a reference, and leads to no secret; "
     for names, url, printed in (
-        ([], "x ${secret: A}", "URL: bad name ' A': it begins or ends with a space; use "),
-        ([], "secret://nowhere/A", "URL: no backend called 'nowhere'; use "),
-        (["B"], "${secret:ABSENT}", absent + "no secret named 'B', which the command line refers to; "),
+        ([], "x ${secret: A}", nothing),
+        ([], "secret://nowhere/A", nothing),
+        ([], "secret:Tr0ub4dor&3", nothing),
+        (["B"], "${secret:ABSENT}", nothing + "no secret named 'B' in "),
     ):
         out, err, code = run("APP_TOKEN", *names, "--", "echo", "started", URL=url)
-        assert (out, err[: len(printed)], err.count("\n")) == (b"", printed, 1)
-        assert code == (1 if "no secret" in printed else 2)
+        assert (out, err[: len(printed)], err.count("\n"), code) == (b"", printed, 1, 1)
 
 
 def test_run_leaves_no_descriptor_open_and_no_thread(run):
@@ -19718,24 +19721,14 @@ def test_run_masks_what_opens_the_store_that_all_fields_of_a_secret_are_of():
     store.set_fields("app", {"a": "v", "b": "w", "a__PREVIOUS": SAFE})
     environment, values = ps.environment_with_secrets(store, ["app#"])
     assert {environment[name] for name in ("APP_A", "APP_B")} == {"v", "w"}
-    assert store.settings.token in values["APP_A"] & values["APP_B"] & values["APP_A__PREVIOUS"]
-    assert ("APP_A__PREVIOUS" in environment, SAFE in values["APP_A__PREVIOUS"]) == (False, True)
+    assert store.settings.token in values["APP_A"] & values["APP_B"]
+    assert ("APP_A__PREVIOUS" in environment, SAFE in values["APP_A"]) == (False, True)
 
 
 def test_run_masks_a_setting_that_it_is_given_by_name(tmp_path):
     (tmp_path / ".env").write_text("DB_HOST=database-1.internal\n")
     done = cli("run", "DB_HOST", "--", "sh", "-c", "echo $DB_HOST", cwd=tmp_path)
     assert done.stdout == b"***\n"
-
-
-@pytest.mark.parametrize("names", [["APP_TOKEN"], []])
-def test_run_passes_on_a_login_that_looks_like_a_reference(run, names):
-    login = "secret:Tr0ub4dor&3"
-    out, err, code = run(*names, "--", "printenv", "BASIC_AUTH", BASIC_AUTH=login)
-    note = "warning: BASIC_AUTH looks like a reference, and names no secret: it is passed on as it is\n"
-    assert (out, err, code) == (b"***\n", note, 0)
-    assert run(*names, *sh("echo ${BASIC_AUTH#secret:}"), BASIC_AUTH=login)[0] == b"***\n"
-    assert run(*names, "--", "sh", "-c", f'[ "$BASIC_AUTH" = "{login}" ]', BASIC_AUTH=login)[2] == 0
 
 
 def test_run_refuses_a_variable_that_it_was_asked_for_and_that_refers_to_no_secret(run):
