@@ -15573,9 +15573,9 @@ def _as_list(one_or_more: _OneOrMore) -> list[str]:
 class Audit:
     """One audit: iterate over its findings, once, then look at its `summary`.
 
-    The options are those of AuditOptions, by name. Raises BadValue for a bad
-    path or option, Unavailable if git fails, Unsafe if it hangs, Conflict if
-    iterated over twice.
+    The options are those of AuditOptions, by name. Raises BadValue for a
+    bad path or option, Unavailable if git fails, Unsafe if it hangs, and
+    Conflict if iterated over twice.
     """
 
     def __init__(self, paths: _OneOrMore = ".", **options: Any) -> None:
