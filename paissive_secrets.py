@@ -15534,7 +15534,7 @@ _OneOrMore = Union[StrPath, Iterable[StrPath]]
 
 
 class AuditOptions(NamedTuple):
-    """What to look for, and where: the options of an audit, which never change."""
+    """What to look for, and where: the options of an audit."""
 
     exclude: _OneOrMore = ()  # what not to read: patterns as in gitignore(5)
     confidence: str = "medium"  # the lowest to report
