@@ -914,16 +914,19 @@ def rule_prefixes(prefix: str) -> list[str]:
 
 # --- prefixes ---
 
+_RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 
 class _Literal(NamedTuple):
     text: bytes
-    offset: int  # bytes of it before the run of token characters
+    lead: int  # how many bytes of it are before its last run of letters, digits, _ and -: 3 of SG.
     rule: Rule
-    behind: bytes = b""  # what must be before it, as an expression
 
     def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
         """Match a whole token that begins here."""
-        return token_regex(self.text, self.rule.shape, self.behind).match(text, at)
+        # A run, and what begins with a sign, needs nothing before it.
+        behind = rb"(?<![A-Za-z0-9])" if self.lead and self.text[:1].isalnum() else b""
+        return token_regex(self.text, self.rule.shape, behind).match(text, at)
 
 
 class _Prefixes:
@@ -931,20 +934,19 @@ class _Prefixes:
 
     def __init__(self) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[_Literal]] = {}  # by the three bytes before a run
+        self.joints: dict[bytes, list[_Literal]] = {}  # those with a lead, by the two bytes before a run
+        self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for rule in _prefixed_rules():
             for text in map(str.encode, rule_prefixes(rule.prefix)):
-                offset = len(text) - len(re.split(rb"[^A-Za-z0-9_-]", text)[-1])
-                # A run, and what begins with a sign, needs nothing before it.
-                behind = rb"(?<![A-Za-z0-9])" if offset and text[:1].isalnum() else b""
-                literal = _Literal(text, offset, rule, behind)
+                lead = text.rstrip(_RUN_LETTERS)
+                literal = _Literal(text, len(lead), rule)
+                if text not in self.literals:
+                    self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.literals.setdefault(text, []).append(literal)
-                for lead in _leads(text[:offset]):
-                    self.joints.setdefault(lead, []).append(literal)
-        self.marks = {*b"\\+/%.:$|\"'", *(lead[-1] for lead in self.joints)}  # before a run to look at
-        self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
-        for text in self.literals:
-            self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
+                # A number is before a lead of one byte.
+                ends = [b"%d%s" % (digit, lead) for digit in range(10)] if len(lead) == 1 else [lead[-2:]]
+                for end in filter(None, ends):
+                    self.joints.setdefault(end, []).append(literal)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
         for rule in _shaped_rules():
             sample = make_samples(rule.hit or rule.shape.replace("\\", ""))
@@ -953,33 +955,21 @@ class _Prefixes:
 
     def match_at(self, text: bytes, start: int, size: int = 0) -> tuple[Rule, re.Match[bytes]] | None:
         """Return the first rule that matches a token which, or whose run of this size, begins at `start`."""
-        for at, literal in self._literals_at(text, start):
+        for at, literal in self._literals_at(text, start, size):
             found = literal.match(text, at)
             if found and CHECKS.get(literal.rule.id, bool)(found[0]):
                 return literal.rule, found
-        for literal in self.sized.get(size, ()):
-            found = literal.match(text, start)
-            if found:
-                return literal.rule, found
         return None
 
-    def _literals_at(self, text: bytes, start: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (start, literal) for each literal that begins, or whose run begins, at `start`."""
+    def _literals_at(self, text: bytes, start: int, size: int) -> Iterator[tuple[int, _Literal]]:
+        """Yield (where its token begins, literal) for each that begins, or whose run does, at `start`."""
         for prefix in self.texts.get(text[start : start + 2], ()):
             if text.startswith(prefix, start):
                 yield from ((start, literal) for literal in self.literals[prefix])
-        for literal in self.joints.get(text[max(0, start - 3) : start], ()):
-            if text.startswith(literal.text, start - literal.offset):
-                yield start - literal.offset, literal
-
-
-def _leads(lead: bytes) -> Iterable[bytes]:
-    """Return the three bytes before a run of a token: the last ones of this, or others before it as well."""
-    if len(lead) > 2:
-        return [lead[-3:]]
-    if len(lead) == 2:  # at the beginning of a text, or behind what isn't a letter
-        return [lead, *(bytes([n]) + lead for n in b"\t\n\r !\"#$%&'()*+,-/:;<=>?@[\\]^_`{|}~")]
-    return [b"%02d" % n + lead for n in range(100)] if lead else []  # a number is before it
+        for literal in self.joints.get(text[max(0, start - 2) : start], ()):
+            if text.startswith(literal.text, start - literal.lead):
+                yield start - literal.lead, literal
+        yield from ((start, literal) for literal in self.sized.get(size, ()))
 
 
 @cache  # compiled when a literal is first met: most never are
@@ -13619,9 +13609,10 @@ def _is_apart(text: bytes, c: Candidate) -> bool:
 # --- tokens ---
 
 _RUN = b"a" * 20
-_IN_TOKENS = b"\\+/%.:$|"  # what else tokens have, before a run of theirs
 _TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
-_QUOTES_OF_LITERALS = b"\"'"
+_QUOTES_OF_LITERALS = (b'"', b"'")
+# Before a run that isn't the first of its token: what else tokens have, or a quote.
+_BEFORE_PARTS = frozenset((*_QUOTES_OF_LITERALS, *(b"\\", b"+", b"/", b"%", b".", b":", b"$", b"|")))
 _JOINS = b" \t\r\n\\+.<>&\"'"  # what can be between two literals
 _JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\.|<>|&)[ \t]{0,9})?"
 _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
@@ -13656,25 +13647,26 @@ def _token_runs(text: bytes) -> list[tuple[int, int]]:
 def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     """Yield tokens of known forms, in a loop that sees each run, so every step counts."""
     known = prefixes()
-    texts = known.texts
-    joints = known.joints
-    marks = known.marks
-    sized = known.sized
-    done = 0
+    texts, joints, sized = known.texts, known.joints, known.sized
+    done = 0  # where the last token ends
+    searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
+        if start < done:
+            continue
+        last = text[start - 1 : start]
+        if last == b"\\" and text[start] in b"nrt":  # which is a part of an escape
+            start += 1
+        span = None
         found = texts.get(text[start : start + 2])
-        if not (found and text.startswith(found, start)) and end - start not in sized:
-            last = text[start - 1]
-            if last not in marks:
-                continue
-            is_inside = last in _IN_TOKENS and (last != ord(".") or end - start >= 32)  # not a dot of names
-            if is_inside and text[start:end].translate(None, b"_-").isalpha() and text[start:end].islower():
-                is_inside = False  # nor words of a path
+        begins = found and text.startswith(found, start)
+        if begins or end - start in sized or text[start - 2 : start] in joints:
+            span = _token_at(text, start, end - start)
+        if not span and last in _BEFORE_PARTS:
             if last in _QUOTES_OF_LITERALS:
-                is_inside = text[start - 2] in _JOINS and _is_joined(text, start)
-            if not is_inside and text[max(0, start - 3) : start] not in joints:
-                continue
-        span = _token_of_run(text, start, end) if start >= done else None
+                span = _split_token(text, start) if begins or _is_joined(text, start) else None
+            elif _may_go_on(text[start:end], last):
+                span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
+                searched = start
         if span and not _is_in_base64(text, span):
             done = span.end
             yield span
@@ -13682,22 +13674,17 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
                 yield from _aws_secrets(text, span)
 
 
-def _token_of_run(text: bytes, start: int, end: int) -> Span | None:
-    """Return the token that begins with this run or, for one of several parts, that the run is in."""
-    last = text[start - 1 : start]
-    if last == b"\\" and text[start] in b"nrt":  # which is a part of an escape
-        span = _token_at(text, start + 1)
-    elif last in _IN_TOKENS and (last != b"." or end - start >= 32):
-        span = _token_around(text, start)
-    elif last in _QUOTES_OF_LITERALS:
-        span = _split_token(text, start)
-    else:
-        span = None
-    return span or _token_at(text, start, end - start)
+def _may_go_on(run: bytes, last: bytes) -> bool:
+    """Return whether a run behind this sign may be a later part of a token: no member, no word of a path."""
+    if last == b".":
+        return len(run) >= 32
+    return not (run.islower() and run.translate(None, b"_-").isalpha())
 
 
 def _is_joined(text: bytes, start: int) -> bool:
     """Return whether a literal ends shortly before the one that begins here."""
+    if text[start - 2] not in _JOINS:
+        return False
     before = text[max(0, start - 60) : start - 1].rstrip(b" \t\r\n\\+.<>&")
     return before[-1:] == text[start - 1 : start]
 
@@ -13735,14 +13722,12 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
     return c._replace(end=end, value=value, after=latin1(rest_of_line(text, end)))
 
 
-def _token_around(text: bytes, start: int) -> Span | None:
-    """Return the token that this run is in, but doesn't begin: other characters are before it."""
+def _token_around(text: bytes, begin: int, start: int) -> Span | None:
+    """Return the token that this run is in and that begins before it, at `begin` or later."""
     if text.endswith(_HASH_NAMES, 0, start):
         return None
-    if text[start - 21 : start - 1].translate(_TWO_CLASSES) == _RUN:  # the run before it has been looked at
-        return None
-    before = text[max(0, start - _REACH_OF_PREFIX) : start]
-    begin = start - len(before) + len(before.rstrip(_TOKEN_LETTERS))
+    before = text[begin:start]
+    begin += len(before.rstrip(_TOKEN_LETTERS))
     texts = prefixes().texts
     for word in _WORD_BEGIN.finditer(text, begin, start):
         at = word.start()
