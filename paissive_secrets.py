@@ -71,7 +71,7 @@ from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, cached_property, lru_cache, partial, wraps
+from functools import cache, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, SimpleNamespace
@@ -9630,11 +9630,14 @@ ESCAPES = {  # what --escape takes
 
 
 # === Masking ===
-# Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value has fixed
-# forms: as it is, between quotes, in hex and in base64. Beyond that, any of its characters may be escaped in
-# any style, even twice. So the data is searched in its bare form, without line breaks and backslashes, which
-# finds what JSON and programs quote; and the data is decoded around parts of a value that nothing there
-# escapes.
+# Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value is written
+# in many forms: as it is, between quotes, in hex, in base64, as HTML has it. All forms are searched for at
+# once in the data's bare text, which has no line breaks and no backslashes, so what JSON and programs quote
+# is found, too. Beyond that, any character may be escaped in any style, even twice: around escapes that are
+# in no form, the data is decoded, and searched in the same way.
+#
+# A value is a secret, as text; a form is the bytes that somebody writes for it; a place is where in the data
+# a form is; an escape is a few bytes in the data that stand for a character, such as &lt; and %3C.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
@@ -9651,11 +9654,38 @@ _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
+_MAX_MARKUP = 1 << 20  # bytes of all forms of a text in HTML
+_MAX_ESCAPED = 16  # bytes that one byte takes at most, escaped twice
 _FORMATS: dict[int, Any] = {4: "I", 8: "Q"}  # by a word's size
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
+_CONTROLS = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))  # by the letter after a backslash
+_LETTERS_OF_CONTROLS = bytes.maketrans(bytes(_CONTROLS.values()), bytes(_CONTROLS))
+# How HTML and XML are usually written. Data may be full of these escapes, so they are in the forms.
+_MARKUP = {
+    b"&": (b"&amp;",),
+    b"<": (b"&lt;",),
+    b">": (b"&gt;",),
+    b'"': (b"&quot;", b"&#34;"),
+    b"'": (b"&#39;", b"&#x27;", b"&#039;", b"&apos;"),
+}
 # Too common to be masked as a part of a value: host names, words, numbers.
 TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
-_Match = tuple[int, int, str]  # start, end, value
+
+
+class _Found(NamedTuple):
+    """A place where some data has a value."""
+
+    start: int
+    end: int
+    value: str
+
+
+class _Form(NamedTuple):
+    """A way to write a value."""
+
+    text: bytes
+    value: str
+    is_wrappable: bool  # line breaks may be anywhere in it
 
 
 def maskable(value: str) -> bool:
@@ -9667,51 +9697,52 @@ class Encodings:
     """Values to mask, in every encoding; values under 8 characters are left out."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms: dict[bytes, str] = {}
-        wrappable: dict[bytes, str] = {}
-        escapable: dict[bytes, str] = {}
+        forms: dict[bytes, _Form] = {}
+        escapable: set[bytes] = set()
         # What two values have in common belongs to the first.
         for value in filter(maskable, values):
-            plain, encoded = _texts_of(value)
-            for text in plain:
-                # What begins with line breaks can't be found by its bare form.
-                forms.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
-            for text in encoded:
-                for form in _wrappable(text):
-                    wrappable.setdefault(form, value)
-                for form in _in_spaced_hex(text):
-                    forms.setdefault(form, value)
-                escapable.setdefault(_to_bytes(text).lstrip(b"\r\n"), value)
-        self._forms = _Forms(forms, wrappable, escapable)
-        self._escaped = _Escaped(escapable)
+            for text, is_wrappable in _forms_of(value, escapable):
+                text = text.strip(b"\r\n")  # bare text says nothing about these
+                forms.setdefault(text, _Form(text, value, is_wrappable))
+        self._search = _BareSearch(forms.values())
+        self._escapes = _EscapeSearch(escapable)
 
-    def find(self, data: bytes) -> set[_Match]:
-        r"""Return the matches; one that is cut off ends after the data.
+    def find(self, data: bytes) -> list[_Found]:
+        r"""Return the places of values, in order.
 
         Say that the value is `it"s&secret`, and the data is this line:
 
-            {"it\"s&secret": "it&quot;s&amp;secret it
+            {"it\"s&secret": "it&quot;s&amp;secret", "it%22s&secret"
 
-        Its bare form, without the backslash, has the value at 2. What is there in the data is decoded, and
-        that is the value: a match from 2 to 14. The data has entities, so the value may also be around what
-        these don't stand for, the longest part of which is "secret". Decoding what is around that finds a
-        match from 18 to 38. The last two letters may begin another one: their place, 39, is what `find_cut`
-        returns, and that match is found when more data has come.
+        Its bare text, without the backslash, has `it"s&secret` and `it&quot;s&amp;secret`, which are forms:
+        the places are from 2 to 14 and from 18 to 38. No form has %22. It stands for what the value has, a
+        quote, so what is around it is decoded, which has the value from 42 to 55.
         """
-        bare = _bare(data)
-        found, likely = self._forms.find(data, bare)
-        if _may_have_escapes(data):
-            found.update(self._escaped.find(data, bare, likely))
-        return found
+        places, _ = self._find(data, more_follows=False)
+        return places
 
-    def find_cut(self, data: bytes) -> int:
-        """Return where a value that the data cuts off may begin, or the data's end."""
-        return min(self._forms.find_cut(data), self._escaped.find_cut(data))
+    def find_in_part(self, data: bytes) -> tuple[list[_Found], int]:
+        """Return the same if more data will follow, and where a value that may go on there begins.
 
-    def find_bare_cut(self, data: bytes) -> int:
-        """Return the same for values that are there as they are, not escaped."""
-        found, _ = self._forms.find(data, _bare(data))
-        return min([self._forms.find_cut(data), *(start for start, end, _ in found if end > len(data))])
+        That is the end of the data if none does. What begins later is left out.
+        """
+        places, cut = self._find(_without_unfinished(data), more_follows=True)
+        return [place for place in places if place.start < cut], cut
+
+    def _find(self, data: bytes, more_follows: bool) -> tuple[list[_Found], int]:
+        """Return the places, also those that only begin where the next data decides; see `find_in_part`."""
+        places, cut = self._search.find(data, more_follows)
+        for layer in self._escapes.decoded_parts(data, more_follows):
+            decoded, decoded_cut = self._search.find(layer.text, layer.is_last and more_follows)
+            for start, end, value in decoded:
+                places.append(_Found(layer.places[start], layer.places[end], value))
+            if decoded_cut < len(layer.text):
+                cut = min(cut, layer.places[decoded_cut])
+        return sorted({*places}), cut
+
+    def find_beginning(self, data: bytes) -> int:
+        """Return where a value that isn't escaped may begin in an end of data, or the data's end."""
+        return self._search.find(data, more_follows=True)[1]
 
     def mask(self, text: AnyStr) -> AnyStr:
         data = text if isinstance(text, bytes) else _to_bytes(text)
@@ -9733,14 +9764,12 @@ class Masker:
     def feed(self, data: bytes, is_end: bool = False) -> bytes:
         """Return what can be written of the stream so far; at its end, all of it."""
         data = self._tail + data
-        matches = sorted(self._encodings.find(data))
-        cut = len(data) if is_end else self._encodings.find_cut(data)
-        if not is_end:  # the next data decides about what matches up to the end of this
-            cut = min([cut, *(start for start, end, _ in matches if end > len(data))])
+        if is_end:
+            places, cut = self._encodings.find(data), len(data)
+        else:
+            places, cut = self._encodings.find_in_part(data)
         written = []
-        for start, end, _ in matches:
-            if start >= cut or end > len(data):
-                continue
+        for start, end, _ in places:
             # One that overlaps what was masked last needs no mask of its own.
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], MASK]
@@ -9759,8 +9788,8 @@ class Masker:
         all is shown unless a value begins with it or with one of its ends.
         """
         may_be_value = self._tail
-        if _UNFINISHED_ESCAPE.fullmatch(self._tail):
-            may_be_value = self._tail[self._encodings.find_bare_cut(self._tail) :]
+        if _UNFINISHED.fullmatch(self._tail):
+            may_be_value = self._tail[self._encodings.find_beginning(self._tail) :]
         return self._done < len(self._tail) and len(may_be_value) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
@@ -9771,200 +9800,26 @@ class Masker:
         return shown
 
 
-class _Index:
-    """Texts, found in data by a few of its words.
+# --- the forms of a value ---
 
-    The table has the words of `size` bytes at the first `gap` offsets of each text. In the data, one word is
-    looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
-    With a size of 4 and a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In
-    "a correct-horse", only "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the
-    text begins at 2.
+
+def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield the forms of a value, and whether line breaks may be anywhere in them.
+
+    Add to `escapable` the texts whose characters may be escaped.
     """
-
-    def __init__(self, texts: Collection[bytes]) -> None:
-        shortest = min(map(len, texts))
-        self._size = 8 if shortest >= _LONG else 4
-        entries = self._size * len(texts)  # for each word in a gap
-        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
-        self._gap = max(gap_words, 1) * self._size
-        # {word: the texts that have it, and at which offsets}
-        self._words: dict[int, list[tuple[int, bytes]]] = {}
-        for text in texts:
-            for offset in range(self._gap):
-                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
-                self._words.setdefault(word, []).append((offset, text))
-        self._known = frozenset(self._words)  # which is looked up faster than the table
-        # A text that begins earlier than this before the end of the data has a known word in it.
-        self.reach = self._gap + self._size - 2
-
-    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
-        whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
-        # In one step for all words, then in steps of some: most data has none or few of the words, by chance.
-        if self._known.isdisjoint(words):
-            return
-        for first in range(0, len(words), _BLOCK):
-            block = words[first : first + _BLOCK]
-            if not self._known.isdisjoint(block):
-                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, block)):
-                    yield from self._texts_at(data, (first + place) * self._gap, block[place])
-
-    def _texts_at(self, data: bytes, place: int, word: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the texts that have a word at a place of the data."""
-        for offset, text in self._words[word]:
-            at = place - offset
-            # The part with the word first: to cut a long text takes long.
-            is_likely = at >= 0 and text.startswith(data[at : at + self._gap])
-            if is_likely and data.startswith(text[: len(data) - at], at):
-                yield at, text
-
-
-class _Indexes:
-    """Texts, found in data by one index or, of many texts, by one of long and one of short ones.
-
-    Those that are too short or too few for that are searched for one by one.
-    """
-
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        indexed = {*texts}
-        self._single = {text for text in indexed if len(text) < _MIN_INDEXED}
-        indexed -= self._single
-        for size, few in _FEW:
-            shorter = {text for text in indexed if len(text) < size}
-            if len(shorter) > few:
-                break
-            self._single |= shorter
-            indexed -= shorter
-        long: set[bytes] = set()
-        if len(indexed) > _MANY:
-            long.update(text for text in indexed if len(text) >= _LONG)
-        self._indexes = [_Index(group) for group in (long, indexed - long) if group]
-        # What begins earlier than this before the end of the data is found even if it is cut off.
-        self.reach = max([0, *(index.reach for index in self._indexes), *map(len, self._single)])
-
-    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a text begins, and the text; some are found twice."""
-        for index in self._indexes:
-            yield from index.find(data)
-        for text in self._single:
-            for at in _find_all(data, text):
-                yield at, text
-
-
-def _find_all(data: bytes, text: bytes) -> Iterator[int]:
-    """Yield the places of a text; they may overlap."""
-    at = data.find(text)
-    while at >= 0:
-        yield at
-        at = data.find(text, at + 1)
-
-
-class _Beginnings:
-    """Texts, one of which may begin where data ends."""
-
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        self._sorted = sorted(texts)
-        self._first = {text[:size] for text in self._sorted for size in (1, 2)}  # by which most places are no
-
-    def has(self, data: bytes, at: int) -> bool:
-        """Return whether all that follows a place is the beginning of a text, which is longer."""
-        import bisect
-
-        if data[at : at + 2] not in self._first:
-            return False
-        rest = data[at:]
-        next_one = bisect.bisect(self._sorted, rest)
-        return next_one < len(self._sorted) and self._sorted[next_one].startswith(rest)
-
-
-class _Forms:
-    """Texts that are found by their bare form: values as they are, in hex, and in base64."""
-
-    def __init__(
-        self, forms: dict[bytes, str], wrappable: dict[bytes, str], escapable: dict[bytes, str]
-    ) -> None:
-        self.values = {**wrappable, **escapable, **forms}  # by form
-        self._wrappable = (
-            wrappable  # not keys(), which can't be sent to a helper; which line breaks may interrupt
-        )
-        self._escapable = escapable
-        self._by_bare: dict[bytes, list[bytes]] = {}  # forms
-        for form in self.values:
-            self._by_bare.setdefault(_bare(form), []).append(form)
-        for form in self._escapable:
-            with_letters = _bare(form.translate(_LETTERS_OF_CONTROLS))  # of an escaped \n, the n is left
-            if with_letters != _bare(form):
-                self._by_bare.setdefault(with_letters, []).append(form)
-        self._without_bare = self._by_bare.pop(b"", [])  # nothing but backslashes
-        self._index = _Indexes(self._by_bare)
-        self._bare_beginnings = _Beginnings(self._by_bare)
-        self._wrappable_beginnings = _Beginnings(wrappable)
-        self._beginnings = _Beginnings(self.values)
-        self._most_backslashes = max(map(_leading_backslashes, self.values), default=0)
-
-    def find(self, data: bytes, bare: bytes) -> tuple[set[_Match], list[tuple[int, bytes]]]:
-        """Return the matches, and which forms may be escaped at which places; both may be cut off."""
-        found: set[_Match] = set()
-        likely: list[tuple[int, bytes]] = []
-        ends: list[int] = []
-        for at, text in self._index.find(bare):
-            ends = ends or _ends_of_pieces(data)
-            place = _place(ends, at)
-            for form in self._by_bare[text]:
-                start = place - _leading_backslashes(form)
-                is_there = start >= 0 and data.startswith(form[: len(data) - start], start)
-                if is_there:
-                    found.add((start, start + len(form), self.values[form]))
-                elif form in self._wrappable:
-                    found.add((start, _place(ends, at + len(text) - 1) + 1, self.values[form]))
-                if form in self._escapable and not (is_there and _is_all(data, start, form)):
-                    likely.append((start, form))
-        for form in self._without_bare:
-            found.update((start, start + len(form), self.values[form]) for start in _find_all(data, form))
-        return found, likely
-
-    def find_cut(self, data: bytes) -> int:
-        """Return where a form that the data cuts off may begin, or the data's end.
-
-        In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
-        one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
-        """
-        reach = self._index.reach
-        tail = data[-4 * reach :]
-        if len(_bare(tail)) < reach:
-            tail = data
-        bare = _bare(tail)
-        for at in range(max(len(bare) - reach, 0), len(bare)):
-            if self._bare_beginnings.has(bare, at):
-                place = _place(_ends_of_pieces(tail), at)
-                places = range(max(place - self._most_backslashes, 0), place + 1)
-                starts = [start for start in places if self._beginnings.has(tail, start)]
-                if starts or self._wrappable_beginnings.has(bare, at):
-                    return len(data) - len(tail) + min(starts, default=place)
-        return len(data)
-
-
-def _bare(data: bytes) -> bytes:
-    """Return data without line breaks, which may be anywhere in base64, and without backslashes."""
-    return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
-
-
-def _leading_backslashes(form: bytes) -> int:
-    return len(form) - len(form.lstrip(b"\\"))
-
-
-def _ends_of_pieces(data: bytes) -> list[int]:
-    """Return where the bare form goes on after something was left out."""
-    pieces = data.replace(b"\r", b"\n").replace(b"\\", b"\n").split(b"\n")
-    return list(accumulate(map(len, pieces)))
-
-
-def _place(ends: list[int], at: int) -> int:
-    """Return where a byte of the bare form is in the data."""
-    import bisect
-
-    return at + bisect.bisect(ends, at)
+    plain, encoded = _texts_of(value)
+    for text in plain:
+        yield _to_bytes(text), False
+    for text in encoded:
+        raw = _to_bytes(text)
+        latin_1 = _with_latin_1(text)
+        escapable.update((raw, latin_1))
+        yield latin_1, False
+        for form in (raw, raw.translate(_LETTERS_OF_CONTROLS)):  # of an escaped \n, the n is left
+            yield from ((written, False) for written in _in_markup(form))
+        yield from ((form, False) for form in _in_spaced_hex(raw))
+        yield from ((form, True) for form in _in_hex_and_base64(raw))
 
 
 def _texts_of(value: str) -> tuple[set[str], set[str]]:
@@ -10040,11 +9895,9 @@ def _to_bytes(text: str) -> bytes:
         return text.encode(errors="surrogatepass")
 
 
-def _wrappable(text: str) -> Iterator[bytes]:
-    """Yield hex and base64, which may have line breaks anywhere."""
+def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
     import base64
 
-    raw = _to_bytes(text)
     yield from (raw.hex().encode(), raw.hex().upper().encode())
     encoded = [base64.b64encode(raw), base64.b64encode(raw + b"\n")]
     # The part that neighbours don't change, since three bytes make four characters (RFC 4648).
@@ -10055,349 +9908,409 @@ def _wrappable(text: str) -> Iterator[bytes]:
         yield from (form, form.translate(_URL_ALPHABET))
 
 
-def _in_spaced_hex(text: str) -> Iterator[bytes]:
+def _in_spaced_hex(raw: bytes) -> Iterator[bytes]:
     """Yield hex with spaces or colons between bytes, as od and OpenSSL write it."""
-    spaced = _to_bytes(text).hex(" ")
+    spaced = raw.hex(" ")
     for between in (" ", ":"):
         yield from (spaced.replace(" ", between).encode(), spaced.upper().replace(" ", between).encode())
 
 
+def _in_markup(text: bytes) -> set[bytes]:
+    """Return how HTML and XML may have a text: each of their characters as it is, or escaped in one way."""
+    written = {text}
+    for character, escapes in _MARKUP.items():
+        if len(text) * len(written) < _MAX_MARKUP:
+            written |= {form.replace(character, escape) for form in written for escape in escapes}
+    return written
+
+
+def _with_latin_1(text: str) -> bytes:
+    r"""Return a text in which each character that Python's ascii() writes as \xfc is one byte."""
+    return b"".join(char.encode("latin-1") if char <= "\xff" else _to_bytes(char) for char in text)
+
+
+# --- search in bare text ---
+
+
+class _BareSearch:
+    """Forms, found by their bare text."""
+
+    def __init__(self, forms: Collection[_Form]) -> None:
+        self._forms: dict[bytes, list[_Form]] = {}  # by their bare text
+        for form in forms:
+            self._forms.setdefault(_bare(form.text), []).append(form)
+        self._forms.pop(b"", None)  # a value of backslashes is no secret
+        self._index = _Indexes(self._forms)
+        self._bare_beginnings = _Beginnings(self._forms)
+        self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
+        self._beginnings = _Beginnings(_without_backslashes(form.text) for form in forms)
+        self._may_begin_with_backslash = any(form.text[:1] == b"\\" for form in forms)
+
+    def find(self, data: bytes, more_follows: bool) -> tuple[list[_Found], int]:
+        """Return the places of forms, and if more data follows, where one begins that may go on there.
+
+        That is the end of the data if none does.
+        """
+        places: list[_Found] = []
+        cut = self._find_cut(data) if more_follows else len(data)
+        ends: list[int] = []
+        for at, bare in self._index.find(_bare(data)):
+            ends = ends or _ends_of_pieces(data)
+            start = _place(ends, at)
+            end = _place(ends, at + len(bare) - 1) + 1
+            written = _without_backslashes(data[start:end])
+            for text, value, is_wrappable in self._forms[bare]:
+                if not is_wrappable and not _without_backslashes(text).startswith(written):
+                    continue
+                place = _with_outer_backslashes(data, _Found(start, end, value), text)
+                if end <= len(data):
+                    places.append(place)
+                elif more_follows:
+                    cut = min(cut, place.start)
+        return places, cut
+
+    def _find_cut(self, data: bytes) -> int:
+        """Return where a form begins of which the data has only the first bytes, or the data's end.
+
+        In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
+        one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
+        """
+        reach = self._index.reach
+        tail = data[-4 * reach :]
+        if len(_bare(tail)) < reach:
+            tail = data
+        bare = _bare(tail)
+        cut = len(tail)
+        for at in range(max(len(bare) - reach, 0), len(bare)):
+            if self._bare_beginnings.has(bare, at):
+                start = _place(_ends_of_pieces(tail), at)
+                if self._wrapped_beginnings.has(bare, at) or self._beginnings.has(
+                    _without_backslashes(tail[start:]), 0
+                ):
+                    cut = start
+                    break
+        if self._may_begin_with_backslash:
+            cut = len(tail[:cut].rstrip(b"\\"))
+        return len(data) - len(tail) + cut
+
+
+def _without_backslashes(data: bytes) -> bytes:
+    return data.replace(b"\\", b"")
+
+
+def _with_outer_backslashes(data: bytes, place: _Found, text: bytes) -> _Found:
+    """Return a form's place with the backslashes around it, if the form begins or ends with one."""
+    start, end, value = place
+    if text[:1] == b"\\":
+        start = len(data[:start].rstrip(b"\\"))
+    if text[-1:] == b"\\":
+        end = len(data) - len(data[end:].lstrip(b"\\"))
+    return _Found(start, end, value)
+
+
+def _bare(data: bytes) -> bytes:
+    """Return data without line breaks, which may be anywhere in base64, and without backslashes."""
+    return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
+
+
+def _ends_of_pieces(data: bytes) -> list[int]:
+    """Return where the bare text goes on after something was left out."""
+    pieces = data.replace(b"\r", b"\n").replace(b"\\", b"\n").split(b"\n")
+    return list(accumulate(map(len, pieces)))
+
+
+def _place(ends: list[int], at: int) -> int:
+    """Return where a byte of the bare text is in the data."""
+    import bisect
+
+    return at + bisect.bisect(ends, at)
+
+
+class _Index:
+    """Texts, found in data by a few of its words.
+
+    The table has the words of `size` bytes at the first `gap` offsets of each text. In the data, one word is
+    looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
+    With a size of 4 and a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In
+    "a correct-horse", only "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the
+    text begins at 2.
+    """
+
+    def __init__(self, texts: Collection[bytes]) -> None:
+        shortest = min(map(len, texts))
+        self._size = 8 if shortest >= _LONG else 4
+        entries = self._size * len(texts)  # for each word in a gap
+        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
+        self._gap = max(gap_words, 1) * self._size
+        self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
+        self._offsets: dict[int, set[int]] = {}  # of a word, in any text
+        for text in texts:
+            self._texts.setdefault(text[: self._gap], []).append(text)
+            for offset in range(self._gap):
+                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+                self._offsets.setdefault(word, set()).add(offset)
+        self._words = frozenset(self._offsets)  # which is looked up faster than the table
+        # A text that begins earlier than this before the end of the data has a known word in it.
+        self.reach = self._gap + self._size - 2
+
+    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
+        whole = memoryview(data)[: len(data) // self._size * self._size]
+        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
+        # In steps of some words: most data has none or few of them, by chance.
+        for first in range(0, len(words), _BLOCK):
+            block = words[first : first + _BLOCK]
+            if not self._words.isdisjoint(block):
+                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, block)):
+                    yield from self._texts_at(data, (first + place) * self._gap, block[place])
+
+    def _texts_at(self, data: bytes, place: int, word: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the texts that have a word at a place of the data."""
+        for offset in self._offsets[word]:
+            at = place - offset
+            # By the part with the word first: to cut a long text takes long.
+            for text in self._texts.get(data[at : at + self._gap], ()) if at >= 0 else ():
+                if data.startswith(text[: len(data) - at], at):
+                    yield at, text
+
+
+class _Indexes:
+    """Texts, found in data by one index or, of many texts, by one of long and one of short ones.
+
+    Those that are too short or too few for that are searched for one by one.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        indexed = {*texts}
+        self._single = {text for text in indexed if len(text) < _MIN_INDEXED}
+        indexed -= self._single
+        for size, few in _FEW:
+            shorter = {text for text in indexed if len(text) < size}
+            if len(shorter) > few:
+                break
+            self._single |= shorter
+            indexed -= shorter
+        long: set[bytes] = set()
+        if len(indexed) > _MANY:
+            long.update(text for text in indexed if len(text) >= _LONG)
+        self._indexes = [_Index(group) for group in (long, indexed - long) if group]
+        # What begins earlier than this before the end of the data is found even if it is cut off.
+        self.reach = max([0, *(index.reach for index in self._indexes), *map(len, self._single)])
+
+    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where a text begins, and the text; some are found twice."""
+        for index in self._indexes:
+            yield from index.find(data)
+        for text in self._single:
+            for at in _find_all(data, text):
+                yield at, text
+
+
+def _find_all(data: bytes, text: bytes) -> Iterator[int]:
+    """Yield the places of a text; they may overlap."""
+    at = data.find(text)
+    while at >= 0:
+        yield at
+        at = data.find(text, at + 1)
+
+
+class _Beginnings:
+    """Texts, one of which may begin where data ends."""
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        self._sorted = sorted(texts)
+        self._first = {text[:size] for text in self._sorted for size in (1, 2)}  # by which most places are no
+
+    def has(self, data: bytes, at: int) -> bool:
+        """Return whether all that follows a place is the beginning of a text, which is longer."""
+        import bisect
+
+        if data[at : at + 2] not in self._first:
+            return False
+        rest = data[at:]
+        next_one = bisect.bisect(self._sorted, rest)
+        return next_one < len(self._sorted) and self._sorted[next_one].startswith(rest)
+
+
 # --- escapes ---
 
-_MAX_LAYERS = 6  # of escapes in escapes
-_MAX_ESCAPED = 16  # bytes that one byte usually takes, escaped twice
-_HEAD = 64  # leading bytes of a text, in which its anchor is
-_MIN_ANCHOR = 4  # bytes; fewer would be found everywhere
-_MAX_REMEMBERED = 32  # sets of anchors
-_MAX_DIGITS = 4  # of hex, which a value may lose to an escape before it
-_MIN_DECODED = 6  # bytes; of "%41", one is left
-_CONTROLS = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))  # by the letter after a backslash
-_LETTERS_OF_CONTROLS = bytes.maketrans(bytes(_CONTROLS.values()), bytes(_CONTROLS))
 _HEX = "[0-9A-Fa-f]"
 _ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
+_LOW_SURROGATE = rf"\\u[dD][c-fC-F]{_HEX}{{2}}"
+_ASCII_ENTITY = f"#0{{0,5}}1?[0-9]?[0-9]|#[xX]0{{0,5}}[0-7]?{_HEX}|[A-Za-z][0-9A-Za-z]{{1,31}}"
 _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
-    rf"u[dD][89abAB]{_HEX}{{2}}\\{{1,4}}u[dD][c-fC-F]{_HEX}{{2}}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
+    rf"u[dD][89abAB]{_HEX}{{2}}{_LOW_SURROGATE}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
 )
+_IN_MARKUP = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
 
 
-def _escape(pattern: str) -> re.Pattern[bytes]:
-    """Return an expression for bytes, made of the parts above."""
-    return lazily(pattern.encode())
+def _decode_backslash(escape: bytes) -> bytes:
+    r"""Return what an escape of JSON, JavaScript, Python, C or a shell stands for.
+
+    \n is a line break, \/ a slash, \u00e9, \u{e9} and \U000000e9 are "é" in UTF-8, \ud83d\ude00 is one
+    character, too; \xe9 and \351 are one byte, which may be a part of a character.
+    """
+    numbers = [int(number, 16) for number in re.findall(rb"\\[uU]\{?([0-9A-Fa-f]+)", escape)]
+    if len(numbers) == 2:  # RFC 8259, 7
+        high, low = numbers
+        numbers = [0x10000 + ((high - 0xD800) << 10) + low - 0xDC00]
+    if numbers:
+        return chr(min(numbers[0], sys.maxunicode)).encode(errors="surrogatepass")
+    if len(escape) == 4:
+        return bytes([int(escape[2:], 16) if escape[1:2] == b"x" else int(escape[1:], 8)])
+    return bytes([_CONTROLS.get(escape[1], escape[1])])
 
 
-# An escape that the end of the text cuts off.
-_UNFINISHED = (
-    rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}|U{_HEX}{{0,7}}"
-    rf"|x{_HEX}?|[0-3][0-7]?)?|&(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%{_HEX}?)\Z"
+def _decode_entity(escape: bytes) -> bytes:
+    """Return the characters that an escape of HTML or XML stands for; an unknown name stands for itself."""
+    import html
+
+    return html.unescape(escape.decode()).encode(errors="surrogatepass")
+
+
+def _decode_percent(escape: bytes) -> bytes:
+    """Return the byte that an escape of a URL stands for."""
+    return bytes.fromhex(escape[1:].decode())
+
+
+class _Style(NamedTuple):
+    """A style of escapes."""
+
+    decode: Callable[[bytes], bytes]  # takes any match of `escape`
+    escape: re.Pattern[bytes]
+    rare: re.Pattern[bytes]  # all escapes but those that bare text or _MARKUP takes care of
+    rare_ascii: re.Pattern[bytes]  # of these, the ones that may stand for ASCII
+
+
+def _style(decode: Callable[[bytes], bytes], escape: str, rare: str, rare_ascii: str) -> _Style:
+    """Return a row of the table below."""
+    expressions = [lazily(pattern.encode()) for pattern in (escape, rare, rare_ascii)]
+    return _Style(lru_cache(4096)(decode), *expressions)
+
+
+# By the byte with which each escape begins, so that most data is searched for that only.
+_STYLES = {
+    b"\\": _style(
+        _decode_backslash,
+        escape=rf"\\(?:{_NUMERIC}|[^\r\n])",
+        rare=rf"\\(?:{_NUMERIC})",
+        rare_ascii=rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}})",
+    ),
+    b"&": _style(
+        _decode_entity,
+        escape=f"&(?:{_ENTITY});",
+        rare=f"&(?:(?!{_IN_MARKUP})|amp;)(?:{_ENTITY});",
+        rare_ascii=f"&(?:(?!{_IN_MARKUP}|nbsp;)|amp;)(?:{_ASCII_ENTITY});",
+    ),
+    b"%": _style(
+        _decode_percent,
+        escape=f"%{_HEX}{{2}}",
+        rare=f"%{_HEX}{{2}}",
+        rare_ascii=f"%[0-7]{_HEX}",
+    ),
+}
+_UNFINISHED = lazily(  # one of these that the end of the data cuts off
+    rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
+    rf"|U{_HEX}{{0,7}}|x{_HEX}?|[0-3][0-7]?)?"
+    rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
-_UNFINISHED_ESCAPE = _escape(_UNFINISHED)
-# An escape of JSON, JavaScript, Python, C or a shell; of HTML or XML; of a URL.
-_ESCAPE = _escape(rf"(?!{_UNFINISHED})(?:\\(?:{_NUMERIC}|[^\r\n])|&(?:{_ENTITY});|%{_HEX}{{2}})")
-
-# Escapes of ASCII characters. Text that is full of escapes is searched for these, so each begins with one
-# fixed byte. Left out are a backslash before a character, and what all HTML has.
-_ASCII_BACKSLASH = _escape(
-    rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7][0-7])"
-)
-_ASCII_PERCENT = _escape(f"%(?:25){{0,{_MAX_LAYERS}}}[0-7]{_HEX}")
-_ANY_ENTITY = _escape(f"&(?:{_ENTITY});")
-_USUAL_ENTITY = "(?:quot|lt|gt|nbsp|#39|#x27|#34);|amp;(?!#|[A-Za-z]{2,};)"
-_RARE_ENTITY = _escape(f"&(?!{_USUAL_ENTITY})(?:amp;){{0,{_MAX_LAYERS}}}(?:{_ENTITY});")
-_IN_ALL_HTML = b"&\"'<>"  # what the usual entities stand for, beside a space that isn't ASCII
-_NOT_ASCII = frozenset(range(0x80, 0x100))
-_PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-_PARTS_OF_ESCAPES = frozenset(b"\\&%#;{}") | (frozenset(range(ord("0"), ord("z") + 1)) - _PUNCTUATION)
-
-
-def _may_have_escapes(data: bytes) -> bool:
-    return b"\\" in data or b"&" in data or b"%" in data
-
-
-def _is_all(data: bytes, start: int, text: bytes) -> bool:
-    r"""Return whether a text that is in the data as it is, is all that there is of it.
-
-    Of \\", a backslash may be an escape's; one that ends with & may go on with amp;.
-    """
-    return data[start - 1 : start] != b"\\" and not text.endswith((b"\\", b"&", b"%"))
-
-
-def _escaped_bytes(data: bytes, bare: bytes) -> set[int]:
-    """Return the bytes that some escape in the data may stand for, even if that is escaped itself.
-
-    Of "%41 &amp;#66;", these are A, B, what is usual in HTML, and all that isn't ASCII. A character with
-    only a backslash before it isn't counted: the bare form has it as it is.
-    """
-    found = set(_NOT_ASCII)
-    for _ in range(_MAX_LAYERS):
-        escapes: set[bytes] = set()
-        if b"\\" in data:
-            escapes.update(_ASCII_BACKSLASH.findall(data))
-        if b"%" in bare:
-            escapes.update(_ASCII_PERCENT.findall(bare))
-        if b"&" in bare and _ANY_ENTITY.search(bare):
-            found.update(_IN_ALL_HTML)
-            escapes.update(_RARE_ENTITY.findall(bare))
-        before = data
-        for escape in escapes:
-            stands_for = _all_that_is_decoded(escape)
-            found.update(stands_for)
-            if not _PARTS_OF_ESCAPES.isdisjoint(stands_for[-1:]):
-                data = data.replace(escape, stands_for[-1:])
-            if b"\\" in stands_for:  # which may be before any of these, and isn't left out of the bare form
-                found.update(_PUNCTUATION)
-        if data == before:
-            break
-        bare = _bare(data)
-    return found
-
-
-@lru_cache(4096)
-def _all_that_is_decoded(escape: bytes) -> bytes:
-    """Return the characters that an escape stands for, of "%2541" the percent sign and the A."""
-    _, *decoded = _layers(escape, 0, len(escape))
-    return b"".join(layer.text[:1] for layer in decoded[:-1]) + decoded[-1].text
-
-
-class _Anchors(NamedTuple):
-    """How to find texts in data that escapes some characters: each by a part that has none of these."""
-
-    searched: _Indexes
-    texts: dict[bytes, list[tuple[int, bytes]]]  # by anchor: at which offset it is in which texts
-    has_all: bool  # whether each text has an anchor
-
-
-class _Decoded:
-    """What decoding makes of texts, wherever they are."""
-
-    def __init__(self, values: dict[bytes, str]) -> None:
-        # By what is left of a text: what of its beginning is lost, and its value.
-        self.texts: dict[bytes, list[tuple[bytes, str]]] = {}
-        for text, value in values.items():
-            for lost, left in _decodings(text):
-                self.texts.setdefault(left, []).append((lost, value))
-        self.index = _Indexes(self.texts)
-        self.beginnings = _Beginnings(self.texts)
-        self.lost = {lost for texts in self.texts.values() for lost, _ in texts}
-
-
-class _Escaped:
-    """Texts, found wherever any of their characters are escaped, in any style, even more than once.
-
-    Where a text is, there is its longest part of characters that nothing in the data escapes, its anchor; the
-    data around that is decoded. In HTML, the anchor of "a'correct&horse" is "correct". Only if too much is
-    escaped, all data is decoded.
-    """
-
-    def __init__(self, values: dict[bytes, str]) -> None:
-        self._values = values  # by text
-        self._bytes = frozenset(b"".join(values))
-        self._longest = min(_HEAD, max(map(len, values), default=0))
-        self._has_breaks = any(b"\n" in text for text in values)
-        self._anchors: dict[frozenset[int], _Anchors] = {}  # by which of their bytes the data escapes
-
-    @cached_property
-    def _decoded(self) -> _Decoded:
-        """Built on demand: most data has no escapes."""
-        return _Decoded(self._values)
-
-    def find(self, data: bytes, bare: bytes, likely: list[tuple[int, bytes]]) -> Iterator[_Match]:
-        """Yield the matches, which include those of the texts that are `likely` at some places."""
-        anchors = self._anchors_without(self._bytes & _escaped_bytes(data, bare))
-        around = [(0, len(data))]
-        if anchors.has_all:
-            around = [_around(start, 0, text) for start, text in likely]
-            around += self._find_anchors(data, bare, anchors)
-        for start, end in _merged(around):
-            yield from self._find_between(data, max(start, 0), min(end, len(data)))
-
-    def _anchors_without(self, escaped: frozenset[int]) -> _Anchors:
-        """Return the anchors of the texts that have any of these bytes, which are made once."""
-        if escaped in self._anchors:
-            return self._anchors[escaped]
-        # Control characters are left out of the bare form, or are letters in it.
-        unusable = escaped.union(range(32), b"\\")
-        split = bytes(0 if byte in unusable else byte for byte in range(256))
-        texts: dict[bytes, list[tuple[int, bytes]]] = {}
-        for text in self._values:
-            if not escaped.isdisjoint(text):
-                anchor = max(text[:_HEAD].translate(split).split(b"\0"), key=len)
-                texts.setdefault(anchor, []).append((text.find(anchor), text))
-        has_all = all(len(anchor) >= _MIN_ANCHOR for anchor in texts)
-        if len(self._anchors) == _MAX_REMEMBERED:
-            self._anchors.clear()
-        self._anchors[escaped] = _Anchors(_Indexes(texts if has_all else ()), texts, has_all)
-        return self._anchors[escaped]
-
-    def _find_anchors(self, data: bytes, bare: bytes, anchors: _Anchors) -> Iterator[tuple[int, int]]:
-        """Yield from where to where to decode, around each anchor of a text that isn't there as it is."""
-        ends: list[int] = []
-        for at, anchor in anchors.searched.find(bare):
-            ends = ends or _ends_of_pieces(data)
-            place = _place(ends, at)
-            after = _place(ends, at + len(anchor) - 1) + 1
-            for offset, text in anchors.texts[anchor]:
-                following = text[offset + len(anchor) :][:1]
-                goes_on = not following or data[after : after + 1] in following + b"\\&%"
-                start = place - offset
-                is_there = start >= 0 and data.startswith(text, start)
-                if goes_on and not (is_there and _is_all(data, start, text)):
-                    yield _around(place, offset, text)
-
-    def _find_between(self, data: bytes, start: int, end: int) -> Iterator[_Match]:
-        """Yield the matches in a part of the data."""
-        for layer in _layers(data, start, end):
-            for at, text in self._decoded.index.find(layer.text):
-                first = layer.place(at)
-                last = layer.place(at + len(text))
-                if last > end and end < len(data):  # only the data's end may cut one off
-                    continue
-                texts = self._decoded.texts[text]
-                yield from (
-                    (first - len(lost), last, value) for lost, value in texts if data.endswith(lost, 0, first)
-                )
-
-    def find_cut(self, data: bytes) -> int:
-        """Return where a text that the data cuts off may begin, or the data's end."""
-        first = 0 if self._has_breaks else data.rfind(b"\n") + 1
-        if not self._values or not _may_have_escapes(data[first:]):
-            return len(data)
-        size = 2 * self._longest
-        start = len(data)
-        layers: list[_Layer] = []
-        # The part may begin within an escape.
-        while start > first and (not layers or len(layers[-1].text) < self._longest + _MAX_ESCAPED):
-            start = max(len(data) - size, first)
-            size *= 2
-            layers = list(_layers(data, start, len(data), is_cut=True))
-        cut = min(map(self._cut_of_layer, layers))
-        return cut - max((len(lost) for lost in self._decoded.lost if data.endswith(lost, 0, cut)), default=0)
-
-    def _cut_of_layer(self, layer: _Layer) -> int:
-        """Return the place in the data where a text begins that this layer cuts off, or the layer's end."""
-        for at in range(max(len(layer.text) - self._longest, 0), len(layer.text)):
-            if self._decoded.beginnings.has(layer.text, at):
-                return layer.places[at]
-        return layer.places[-1]
-
-
-def _around(place: int, offset: int, text: bytes) -> tuple[int, int]:
-    """Return from where to where a text may be if what it has at an offset is at a place."""
-    return place - (offset + 1) * _MAX_ESCAPED, place + (len(text) - offset) * _MAX_ESCAPED
-
-
-def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ranges with those in one that overlap."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if merged and start <= merged[-1][1]:
-            start, last = merged.pop()
-            end = max(end, last)
-        merged.append((start, end))
-    return merged
+_MAX_UNFINISHED = 40  # bytes
 
 
 class _Layer(NamedTuple):
-    """A part of some data, decoded so many times; `places` of its bytes and its end are those in the data."""
+    """A part of some data, decoded or not, and the places in the data of its bytes and of its end.
+
+    Of "x%26quot;a" at 0, the layers are, with _ for the places of one byte each:
+
+        data                x%26quot;a    _ 0 to 10
+        URL                 x&quot;a      0 1 4 5 6 7 8 9 10
+        URL, then HTML      x"a           0 1 9 10
+    """
 
     text: bytes
     places: Sequence[int]
-
-    def place(self, at: int) -> int:
-        """Return where a byte of the text is; one behind its end is behind the part's end."""
-        return self.places[at] if at < len(self.places) else self.places[-1] + 1
+    is_last: bool  # whether it ends where the data ends; then an escape that this cuts off may be left out
 
 
-def _layers(data: bytes, start: int, end: int, *, is_cut: bool = False) -> Iterator[_Layer]:
-    r"""Yield a part of the data as it is, decoded, decoded again, and so on.
+class _EscapeSearch:
+    """Finds the escapes that may belong to a value, and decodes what is around them."""
 
-    For "\\u0026quot;a" at 0, it yields that with its places from 0 to 12, then "&quot;a" with
-    [0, 6, 7, 8, 9, 10, 11, 12], and '"a' with [0, 11, 12]. If more data will follow, an escape that `is_cut`
-    off is left out.
-    """
-    text = data[start:end]
-    places: Sequence[int] = range(start, end + 1)
-    for _ in range(_MAX_LAYERS):
-        escapes = list(_ESCAPE.finditer(text))
-        last = escapes[-1].end() if escapes else 0
-        unfinished = _UNFINISHED_ESCAPE.search(text, max(len(text) - 2 * _MAX_ESCAPED, last))
-        if unfinished and is_cut:
-            text = text[: unfinished.start()]
-        yield _Layer(text, places[: len(text) + 1])
-        if not escapes:
-            break
-        text, places = _decode(text, escapes, places)
+    def __init__(self, texts: Collection[bytes]) -> None:
+        self._longest = max(map(len, texts), default=0)
+        # What an escape has to stand for to be of interest: a part of a value, or the beginning of an escape.
+        self._bytes = frozenset(b"".join([*texts, *_STYLES]))
+        self._is_ascii = all(text.isascii() for text in texts)
+
+    def decoded_parts(self, data: bytes, more_follows: bool) -> Iterator[_Layer]:
+        """Yield the parts of the data where a value may have one of the rare escapes, decoded."""
+        reach = self._longest * _MAX_ESCAPED
+        for start, end in _merged(reach, self._escapes(data)):
+            start, end = max(start, 0), min(end, len(data))
+            layer = _Layer(data[start:end], range(start, end + 1), is_last=end == len(data))
+            for once in _decoded_in_each_style(layer, more_follows):
+                yield once
+                yield from _decoded_in_each_style(once, more_follows)
+
+    def _escapes(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield the places of rare escapes that stand for a byte of interest."""
+        for sign, style in _STYLES.items():
+            if sign not in data or not self._longest:
+                continue
+            rare = style.rare_ascii if self._is_ascii else style.rare
+            # Data may be full of escapes, but of few different ones.
+            escapes = set(filter(self._is_of_interest, {*rare.findall(data)}))
+            if escapes:
+                yield from (match.span() for match in rare.finditer(data) if match[0] in escapes)
+
+    def _is_of_interest(self, escape: bytes) -> bool:
+        # &amp;lt; is one match, of what HTML has twice.
+        return not self._bytes.isdisjoint(_STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&")))
 
 
-def _decode(
-    text: bytes, escapes: list[re.Match[bytes]], places: Sequence[int]
-) -> tuple[bytes, Sequence[int]]:
-    """Return a text with these escapes decoded, and the places of its bytes and of its end."""
+def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ranges that reach so far around some places, with those in one that overlap."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if merged and start - reach <= merged[-1][1]:
+            merged[-1] = merged[-1][0], end + reach
+        else:
+            merged.append((start - reach, end + reach))
+    return merged
+
+
+def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer]:
+    """Yield a layer, decoded in each style of which it has escapes; see `_Layer`."""
+    for sign, style in _STYLES.items():
+        escapes = list(style.escape.finditer(layer.text)) if sign in layer.text else []
+        if escapes:
+            text, places = _decode(layer, escapes, style)
+            if layer.is_last and more_follows:
+                text = _without_unfinished(text)
+            yield _Layer(text, places, layer.is_last)
+
+
+def _decode(layer: _Layer, escapes: list[re.Match[bytes]], style: _Style) -> tuple[bytes, list[int]]:
+    """Return the text of a layer with these escapes decoded, and the places of its bytes and of its end."""
+    text, places, _ = layer
     decoded = bytearray()
     new_places: list[int] = []
     at = 0
     for escape in escapes:
-        char = _decode_escape(escape[0])
-        decoded += text[at : escape.start()] + char
-        new_places += places[at : escape.start()]
-        new_places += [places[escape.start()]] * len(char)
+        start = escape.start()
+        stands_for = style.decode(escape[0])
+        decoded += text[at:start] + stands_for
+        new_places += places[at:start]
+        new_places += [places[start]] * len(stands_for)
         at = escape.end()
     new_places += places[at : len(text) + 1]
     return bytes(decoded + text[at:]), new_places
 
 
-@lru_cache(4096)
-def _decode_escape(escape: bytes) -> bytes:
-    """Return what an escape stands for, in UTF-8; one byte for two digits of hex, which may be of UTF-8."""
-    if escape[:1] == b"&":
-        import html
-
-        return html.unescape(escape.decode()).encode(errors="surrogatepass")
-    if escape[:1] == b"%" or (escape[:2] == b"\\x" and len(escape) == 4):
-        return bytes.fromhex(escape[-2:].decode())
-    if re.fullmatch(rb"\\[0-3][0-7]{2}", escape):
-        return bytes([int(escape[1:], 8)])
-    numbers = [int(number, 16) for number in re.findall(rb"\\[uU]\{?([0-9A-Fa-f]+)", escape)]
-    if not numbers:
-        return bytes([_CONTROLS.get(escape[1], escape[1])])
-    chars = "".join(chr(min(number, sys.maxunicode)) for number in numbers)
-    if len(numbers) == 2:  # of UTF-16
-        chars = chars.encode("utf-16", "surrogatepass").decode("utf-16")
-    return chars.encode(errors="surrogatepass")
-
-
-def _decodings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what of a text is lost, and what is left of it, whatever is before and after the text.
-
-    Of "41's" after a "%", it is "A's". After "%4", the 1 is lost, and "'s" is left.
-    """
-    for lost, known in chain.from_iterable(map(_beginnings_of, _charsets(text))):
-        for layer in (*_layers(known, 0, len(known)), *_layers(known, 0, len(known), is_cut=True)):
-            is_only_longer = layer.text == known and len(known) > len(text)
-            if not is_only_longer and len(layer.text) >= _MIN_DECODED:
-                yield lost, layer.text
-
-
-def _beginnings_of(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what of a text may be lost to an escape before it, and the rest, with what may escape that."""
-    yield b"", text
-    if re.match(rb"[0-9A-Fa-f]{2}", text):
-        yield b"", b"%" + text
-    if re.match(rb"[uUx0-3abefnrtv]", text):
-        yield b"", b"\\" + text
-    if b";" in text[:34]:
-        yield b"", b"&" + text
-    for size in range(1, _MAX_DIGITS + 1):
-        if re.match(rb"[0-9A-Fa-f]{%d}" % size, text):
-            yield text[:size], text[size:]
-
-
-def _charsets(text: bytes) -> Iterator[bytes]:
-    r"""Yield a text, and the bytes that are left of it where ü is escaped as \xfc or %FC."""
-    yield text
-    if not text.isascii():
-        chars = text.decode(errors="surrogateescape")
-        yield b"".join(c.encode("latin-1") if c <= "\xff" else _to_bytes(c) for c in chars)
+def _without_unfinished(data: bytes) -> bytes:
+    """Return data without an escape that its end cuts off, even one of an escape's character."""
+    unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
+    return data[: unfinished.start()] if unfinished else data
 
 
 # === Rotation ===
@@ -16105,8 +16018,7 @@ class KnownValues:
 
     def find(self, text: bytes) -> list[Span]:
         """Return the spans of values, longer ones first."""
-        found = (match for match in self._encodings.find(text) if match[1] <= len(text))
-        matches = sorted(found, key=lambda match: match[0] - match[1])
+        matches = sorted(self._encodings.find(text), key=lambda place: place.start - place.end)
         return [Span(start, end, self._rules[value], "high") for start, end, value in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
