@@ -3420,7 +3420,7 @@ class EnvironmentStore(Store):
 
     def layered_files(self) -> list[str]:
         path = self.plaintext_file()
-        return layers_beside(path) if os.path.basename(path) == ".env" else []
+        return _layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
         settings = self._load().split(os.environ)[1]
@@ -3536,7 +3536,7 @@ class EnvironmentStore(Store):
             return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
-        if configured is None and (above := dotenv_above()):
+        if configured is None and (above := _dotenv_above()):
             return f"{above} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
         return "see: list"
 
@@ -3605,14 +3605,14 @@ class EnvironmentStore(Store):
 _NO_DOTENV = Dotenv("")
 
 
-def layers_beside(path: str) -> list[str]:
+def _layers_beside(path: str) -> list[str]:
     """Return the names of the files such as .env.local in the folder of a file."""
     with suppress(OSError):
         return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
     return []
 
 
-def dotenv_above() -> str:
+def _dotenv_above() -> str:
     """Return the .env in a folder above, which isn't read; "" if one is here, or PAISSIVE_ENV_FILE is set."""
     if os.path.lexists(".env") or "PAISSIVE_ENV_FILE" in os.environ:
         return ""
@@ -7350,7 +7350,6 @@ def _read_login_file(path: str) -> str:
 # https://openbao.org/api-docs/secret/kv/kv-v2/
 
 _FIELD = "value"
-_Text = Optional[str]
 _CAS_TRIES = 50  # of a write while others write the same secret
 _IDLE_SECONDS = 5.0  # between looks at what is due: other threads may have read a dynamic secret meanwhile
 _MOUNTS_SECONDS = 5.0  # for which known mounts are trusted: others may add or upgrade one
@@ -7415,48 +7414,26 @@ class _Written(NamedTuple):
 class VaultStore(Store):
     """Secrets in HashiCorp Vault or OpenBao, KV version 1 or 2.
 
-    Each keyword takes precedence over its variable: BAO_X, VAULT_X or,
-    for `token_command` and from `mount` on, PAISSIVE_VAULT_X. Readable
-    paths other than KV work as well: `database/creds/app#password`. Many
-    threads can share a store. Errors: NotFound, Deleted (see its hint),
+    Each setting is a keyword, or else a variable: BAO_X or VAULT_X for
+
+        addr, agent_addr, namespace, token, token_path, cacert, capath,
+        client_cert, client_key, tls_server_name, skip_verify (True),
+        client_timeout (seconds, or "1m30s"), max_retries, proxy_addr
+
+    and PAISSIVE_VAULT_X for
+
+        token_command, mount, prefix, hosts, login, login_mount, and those
+        of logins: role, role_id, secret_id, jwt, username, password,
+        github_token
+
+    Readable paths other than KV work as well: `database/creds/app#password`.
+    Many threads can share a store. Errors: NotFound, Deleted (see its hint),
     Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
-    def __init__(
-        self,
-        *,
-        addr: _Text = None,
-        agent_addr: _Text = None,
-        namespace: _Text = None,
-        token: _Text = None,
-        token_path: _Text = None,
-        token_command: _Text = None,
-        cacert: _Text = None,
-        capath: _Text = None,
-        client_cert: _Text = None,
-        client_key: _Text = None,
-        tls_server_name: _Text = None,
-        skip_verify: Union[bool, _Text] = None,
-        client_timeout: Union[float, _Text] = None,
-        max_retries: Union[int, _Text] = None,
-        proxy_addr: _Text = None,
-        mount: _Text = None,
-        prefix: _Text = None,
-        hosts: _Text = None,
-        login: _Text = None,
-        login_mount: _Text = None,
-        role: _Text = None,
-        role_id: _Text = None,
-        secret_id: _Text = None,
-        jwt: _Text = None,
-        username: _Text = None,
-        password: _Text = None,
-        github_token: _Text = None,
-        **more: NoReturn,
-    ) -> None:
-        """`more` are the settings of logins that have no keyword here."""
-        keywords = {name: value for name, value in locals().items() if name not in ("self", "more")}
-        self.settings = VaultSettings({**keywords, **more})
+    def __init__(self, **settings: Union[str, bool, float, None]) -> None:
+        """Read the settings, but connect only when something is asked for."""
+        self.settings = VaultSettings(settings)
         self._open()
 
     def _open(self) -> None:
@@ -9081,19 +9058,6 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
     return found
 
 
-def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return {file: names} of the layered files beside a .env that have other values for these names."""
-    found = {}
-    for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
-        with suppress(SecretsError, OSError):
-            file = os.path.join(os.path.dirname(path), name)
-            theirs = Dotenv(read_file(file).decode(errors="surrogateescape"), file).values(os.environ)
-            differing = [key for key, value in values.items() if theirs.get(key) not in (None, "", value)]
-            if differing:
-                found[file] = sorted(differing)
-    return found
-
-
 def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
     """Store values; raise Conflict if the store has another one for a name, unless `replace` allows it."""
     check_settable(store, *values)
@@ -10331,7 +10295,6 @@ def _without_unfinished(data: bytes) -> bytes:
 # records that a rotation is done. `rotate now` without names finishes what a policy started.
 _SETTLED, _BEGUN, _INCOMPLETE, _DONE = "settled", "begun", "unfinished", "done"
 
-_CLOCK_SKEW_SECONDS = 300  # how far the clocks of two machines may differ without a warning
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _SHOWN_LINES = 3  # of what a failing command writes to stderr
 _SHOWN_CHARACTERS = 2000  # of which these lines are the end
@@ -10408,7 +10371,6 @@ class SecretRotation:
         _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
-            _warn_of_dropped_steps(name, before, policy)
             # The same once more brings back the functions, with which a killed rotation is resumed.
             if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
                 if revoke is None:
@@ -10839,15 +10801,6 @@ def _check_replaceable_by(generator: Any, name: str, current: str) -> None:
         raise BadValue(problem, hint="use --generate command:CMD, which gets the current value on stdin")
 
 
-def _warn_of_dropped_steps(name: str, before: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
-    """Warn if a new policy lacks a step of the one that it replaces."""
-    dropped = [kind for kind in ("apply", "verify", "revoke") if before.get(kind) and not policy[kind]]
-    if isinstance(before.get("generate"), (list, dict)) and not isinstance(policy["generate"], (list, dict)):
-        dropped.insert(0, "generate")
-    if dropped:
-        warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
-
-
 def _step(kind: str, step: Any) -> Any:
     """Return a step as policies hold it: an argument list, a generator, a function's name or None."""
     if step is None or isinstance(step, dict):
@@ -10908,8 +10861,6 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
         start = calendar.timegm(time.strptime(text, TIME_FORMAT))
     except ValueError:
         raise BadValue(f"{what} has no valid time", hint="schedule it again") from None
-    if start > time.time() + _CLOCK_SKEW_SECONDS:
-        warn_once(f"{what} has a time in the future, {text}; once the clock is right: rotate now {name}")
     return format_time(start + parse_interval(policy.get(interval), f"{interval} in {what}"))
 
 
@@ -17616,7 +17567,6 @@ def cmd_run(args: Namespace) -> int:
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
     if not args.names:
-        _say_what_is_above(environment)
         settings = store.plain_settings()
     _say_what_differs(store, environment, settings)
     if args.no_mask:
@@ -17628,20 +17578,6 @@ def cmd_run(args: Namespace) -> int:
 def _no_command() -> BadValue:
     """Return the error for `run` without the dashes, or with nothing behind them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
-
-
-def _say_what_is_above(environment: Mapping[str, str]) -> None:
-    """Say that the .env of a folder above isn't read, if the command lacks what it composes of secrets."""
-    path = dotenv_above()
-    if not path:
-        return
-    with suppress(SecretsError):
-        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
-        if missing:
-            names = ", ".join(map(printable, sorted(missing)))
-            _say(
-                f"note: not passed on: {names} of {printable(path)}; to read it, name it in PAISSIVE_ENV_FILE"
-            )
 
 
 def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
@@ -17765,10 +17701,6 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
     elif (found.left or places) and is_committable(path):
         _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
-    for other, differing in sorted(other_values_beside(path, found.secrets).items()):
-        shown = ", ".join(map(show, differing))
-        hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
-        _say(f"note: {other} has other values for {shown}: {hint}")
     _say_what_is_next(args, found, leave)
 
 
@@ -17889,12 +17821,16 @@ def cmd_inject(args: Namespace) -> int:
     if not args.output:
         sys.stdout.buffer.write(data)
         return 0
-    path = args.output
+    _write_output(args.output, data, 0o600, keep=False)
+    return 0
+
+
+def _write_output(path: str, data: bytes, mode: int, *, keep: bool) -> None:
+    """Write a file that --output names, all of it or nothing; with `keep`, with the mode that it has."""
     with suppress(FileNotFoundError):
         file_state(path)  # raises Unsafe for a folder or a device, which must not be replaced
-    with disk_errors(f"write {path}"), FileLock(path), replacing(path, 0o600, keep=False) as file:
+    with disk_errors(f"write {path}"), FileLock(path), replacing(path, mode, keep=keep) as file:
         file.write(data)
-    return 0
 
 
 @_command(
@@ -18284,7 +18220,8 @@ def _report(run: Audit, args: Namespace) -> None:
         return
     text = io.StringIO()
     report(run, text)
-    _save_report(args.output, text.getvalue().encode())  # only now, so that no error leaves half a report
+    # Only now, so that no error leaves half a report. It holds no values, and others may read it.
+    _write_output(args.output, text.getvalue().encode(), 0o644, keep=True)
 
 
 def _print_rules(args: Namespace) -> None:
@@ -18354,18 +18291,6 @@ def _known_values(args: Namespace) -> KnownValues | None:
         for note in known.notes:
             _say(f"note: {note}")
     return known
-
-
-def _save_report(path: str, data: bytes) -> None:
-    """Write a report, with the mode that any new file gets, or into a pipe."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
-        with disk_errors(f"save {path}"), open(path, "wb") as pipe:
-            pipe.write(data)
-        return
-    umask = os.umask(0)  # the only way to read it
-    os.umask(umask)
-    with disk_errors(f"save {path}"), FileLock(path), replacing(path, 0o666 & ~umask, keep=True) as file:
-        file.write(data)
 
 
 @_command(_arg("paths PATH", "files, folders; default: this folder", nargs="*"), _JSON)
