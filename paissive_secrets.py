@@ -14731,35 +14731,36 @@ def object_ids(folder: str, kinds: str, revisions: Sequence[str] | None = None) 
 
 
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
-    """Yield each version of each file with the commit that added it, oldest first; dangling ones have none.
+    """Yield each version of each file with the commit that added it, oldest first, then blobs without a name.
 
-    If the revisions leave out some commits, a version of theirs comes before the one that replaces it. If git
-    can't walk them, none has a commit.
+    Revisions such as A..B leave out some commits. A version of theirs that is replaced comes right before the
+    one that replaces it, with `is_older`. If git can't walk the commits, no blob has a name.
     """
-    known = set[int]()  # hashes of commits, blobs, and blobs with a path, since there may be millions
+    # Hashes, since there may be millions of each; keyed per process (PEP 456), so nobody can make two collide.
+    commits, versions, blobs = set[int](), set[int](), set[int]()
 
-    def is_new(item: object) -> bool:
+    def is_new(item: object, known: set[int]) -> bool:
         size = len(known)
-        known.add(hash(item))  # keyed per process (PEP 456), so nobody can make two of them collide
+        known.add(hash(item))
         return len(known) > size
 
-    commits = _rev_list(folder, revisions, "--reverse", "--topo-order")
+    reached = _rev_list(folder, revisions, "--reverse", "--topo-order")
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
-        commits = chain(commits, object_ids(folder, "commit"))
-    for blob in changed_blobs(folder, filter(is_new, commits)):
-        replaced = blob.replaces if revisions else ()
-        for oid in replaced:
-            if is_new((oid, blob.path)):
-                yield Blob(oid, blob.path, is_older=True)
-        if is_new((blob.oid, blob.path)):
-            known.add(hash(blob.oid))
+        reached = chain(reached, object_ids(folder, "commit"))
+    for blob in changed_blobs(folder, (commit for commit in reached if is_new(commit, commits))):
+        if revisions:
+            for oid in blob.replaces:
+                if is_new((oid, blob.path), versions):
+                    yield Blob(oid, blob.path, is_older=True)
+        if is_new((blob.oid, blob.path), versions):
+            blobs.add(hash(blob.oid))
             yield blob
     listed = object_ids(folder, "blob missing", revisions or None)
     if not revisions and ask_git(folder, "config", "--get-regexp", "promisor", default=""):
-        listed = chain(listed, object_ids(folder, "missing", ()))
+        listed = chain(listed, object_ids(folder, "missing", ()))  # what a partial clone hasn't fetched
     for oid in listed:
-        if is_new(oid):
+        if is_new(oid, blobs):
             yield Blob(oid, f"blob {oid[:12]}")
 
 
@@ -14953,7 +14954,7 @@ def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
             accept.on_error(shown.rstrip("/"), line)
 
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
-        # A conflict lists a name three times.
+        # A conflict lists a name three times. A repository in this one ends with "/".
         yield from (name.rstrip("/") for name, _ in groupby(split_records(out)))
 
 
@@ -15535,7 +15536,7 @@ class Audit:
             for at in [match, *(place for place in places if place is not match)]
         )
         known = self.options.known.about.get(rule) if self.options.known else None
-        details = known or {"sample": match.sample, "fix": _replacement(blob.path, match.name)}
+        details = known or {"sample": match.sample, "fix": _advice_for(blob.path, match.name)}
         return Finding(
             path=blob.path,
             **locations[0]._asdict(),
@@ -15707,8 +15708,11 @@ class Audit:
         return not self._accept.is_vendored(blob.path) and self._accept.takes(blob.path)
 
 
-def _replacement(path: str, name: str) -> str:
-    """Return what to do with a value in this file, which it assigns to `name` or, for "", to nothing."""
+def _advice_for(path: str, name: str) -> str:
+    """Return what to do next about a value that this file assigns to `name` or, for "", to nothing.
+
+    "" if nothing is known that would be right for this kind of file.
+    """
     name_of_file = os.path.basename(path)
     if name_of_file.startswith(".env.") or name_of_file.endswith(".env"):
         return "move it to a store: import this file with --backend file"
@@ -15914,18 +15918,11 @@ class _AuditSettings:
 
 # How severe it is to find a value that a store holds or held, and what to do next.
 _VERDICTS = {
-    "current": ("critical", "change it where it is used, then: set {}"),
+    "current": ("critical", "change it where it is used, then: set {0} (with a policy: rotate now {0})"),
     "pending": ("high", "undo its rotation, and start anew: rotate abort {0}, rotate now {0}"),
     "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }
-
-
-def _scheduled_names(store: Store) -> list[str]:
-    """Return the secrets that have a policy, which says how to make and apply a new value."""
-    with suppress(SecretsError):  # policies that can't be read don't matter to an audit
-        return Policies(store).names()
-    return []
 
 
 class KnownValues:
@@ -15940,7 +15937,6 @@ class KnownValues:
         if ask_about_file(self.own_file, "ls-files"):
             self.own_file = os.devnull  # what git tracks is a leak like any other
         self._rules: dict[str, Rule] = {}  # by value
-        self._scheduled = _scheduled_names(store)
         references = set[str]()
         plain = set[str]()
         for name, verdict, value in self._collect(store):
@@ -15961,8 +15957,6 @@ class KnownValues:
 
     def _add(self, name: str, verdict: str, value: str) -> None:
         severity, fix = _VERDICTS[verdict]
-        if verdict == "current" and name in self._scheduled:
-            fix = "rotate now {}"
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
         self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name), "sample": "…"}
         self._rules.setdefault(value, rule)
@@ -16049,7 +16043,10 @@ class _Scanner(NamedTuple):
     levels: Sequence[str]
 
     def scan_file(self, file: ListedFile) -> _Scanned:
-        """Scan a file; what was found stays if reading the rest fails."""
+        """Scan a file, or stdin for "-"; what was found stays if reading the rest fails.
+
+        A file that has vanished since it was listed has nothing, and isn't counted.
+        """
         path, shown = file
         scanned = _Scanned()
         try:

@@ -28967,22 +28967,12 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     (folder / "a.txt").write_text("".join(f"rE4l {verdict}+with\n" for verdict in (*ps.STAGES, "retired")))
     run = ps.Audit("a.txt", known=ps.KnownValues(store))
     assert {(f.verdict, f.severity, f.fix) for f in run} == {
-        ("current", "critical", "change it where it is used, then: set A"),
+        ("current", "critical", "change it where it is used, then: set A (with a policy: rotate now A)"),
         ("pending", "high", "undo its rotation, and start anew: rotate abort A, rotate now A"),
         ("previous", "high", REVOKE.format("A")),
         ("retired", "low", "revoke it where it was issued, unless that was done"),
     }
     assert run.summary.skipped == {}
-
-
-def test_a_known_value_that_a_policy_can_replace_is_one_to_rotate(folder, say):
-    assert say("set", "A_TOKEN", stdin="rE4l current+with")[0] == 0
-    assert say("rotate", "schedule", "A_TOKEN", "--apply", "true")[0] == 0
-    (folder / "a.txt").write_text("rE4l current+with")
-    assert [f.fix for f in ps.audit("a.txt", known=ps.KnownValues("env"))] == ["rotate now A_TOKEN"]
-    (folder / "rotation.json").write_text("damaged")
-    fix = "change it where it is used, then: set A_TOKEN"
-    assert [f.fix for f in ps.audit("a.txt", known=ps.KnownValues("env"))] == [fix]
 
 
 @pytest.mark.parametrize(
@@ -30011,7 +30001,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
     (repository / "leak.md").write_text(f"it is {secret} I think")
     commit(repository)
-    fix = "change it where it is used, then: set DB_PASSWORD"
+    fix = "change it where it is used, then: set DB_PASSWORD (with a policy: rotate now DB_PASSWORD)"
     assert audited() == (1, ["current"], [fix])
     assert ps.main(["rotate", "schedule", "DB_PASSWORD", "--every", "30d", "--apply", "cat >/dev/null"]) == 0
     assert ps.main(["rotate", "now", "DB_PASSWORD"]) == 0
