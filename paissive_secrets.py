@@ -134,6 +134,7 @@ __all__ = [
     "SecretsError",
     "SecretsManager",
     "Store",
+    "Summary",
     "Unavailable",
     "UnfinishedRotation",
     "Unsafe",
@@ -14736,7 +14737,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     Revisions such as A..B leave out some commits. A version of theirs that is replaced comes right before the
     one that replaces it, with `is_older`. If git can't walk the commits, no blob has a name.
     """
-    # Hashes, since there may be millions of each; keyed per process (PEP 456), so nobody can make two collide.
+    # Hashes, since there may be millions. They are keyed per process (PEP 456): nobody can make two collide.
     commits, versions, blobs = set[int](), set[int](), set[int]()
 
     def is_new(item: object, known: set[int]) -> bool:
@@ -14749,10 +14750,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         reached = chain(reached, object_ids(folder, "commit"))
     for blob in changed_blobs(folder, (commit for commit in reached if is_new(commit, commits))):
-        if revisions:
-            for oid in blob.replaces:
-                if is_new((oid, blob.path), versions):
-                    yield Blob(oid, blob.path, is_older=True)
+        replaced = blob.replaces if revisions else ()
+        for oid in replaced:
+            if is_new((oid, blob.path), versions):
+                yield Blob(oid, blob.path, is_older=True)
         if is_new((blob.oid, blob.path), versions):
             blobs.add(hash(blob.oid))
             yield blob
@@ -14816,6 +14817,8 @@ def install_hook(name: str) -> str:
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
     command = f"{shlex.join(program)} {_HOOKS[name]}"
+    problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
+    refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     with suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
@@ -14824,16 +14827,8 @@ def install_hook(name: str) -> str:
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
-        file.write(begin + os.fsencode(f"{_refuse_if_missing(program[-1])}{command} || exit 1\n"))
+        file.write(begin + os.fsencode(f"{refuse_if_gone}; {command} || exit 1\n"))
     return path
-
-
-def _refuse_if_missing(path: str) -> str:
-    """Return a shell command that refuses if a file is gone: then a hook can't audit anything."""
-    import shlex
-
-    problem = f"paissive_secrets: {printable(path)} is gone; run `hook install` with the new one"
-    return f"[ -f {shlex.quote(path)} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}; "
 
 
 def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
@@ -15004,7 +14999,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
 class IgnorePatterns:
     """Patterns as in a .gitignore, matched as git does (gitignore(5)).
 
-    Raise BadValue for a pattern that git can't read, and would never match.
+    Raise BadValue for one that git can't read, or that has a class such as [[:digit:]].
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -15040,26 +15035,12 @@ _ATOM = lazily(
     | (?P<inside>(?<![^/])\*\*+\Z)        # /** at the end
     | (?P<stars>\*+)
     | (?P<any>\?)
-    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|\[:[a-z]+:\]|(?!\[:)[^\]\\])*)\]
+    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
     | \\(?P<escaped>.)
-    | (?P<wrong>[\\\[])                   # a set without an end, or an escape at the end
+    | (?P<wrong>[\\\[])  # a set without an end or with a class of characters, or an escape at the end
     | ."""
 )
-_SET_ITEM = lazily(rb"(?s)\[:(?P<name>[a-z]+):\]|\\?(?P<low>.)(?:-\\?(?P<high>.))?")
-_CHARACTER_CLASSES = {  # those of POSIX, in ASCII as git has them
-    b"alnum": rb"0-9A-Za-z",
-    b"alpha": rb"A-Za-z",
-    b"blank": rb" \t",
-    b"cntrl": rb"\0-\x1f\x7f",
-    b"digit": rb"0-9",
-    b"graph": rb"!-~",
-    b"lower": rb"a-z",
-    b"print": rb" -~",
-    b"punct": rb"!-/:-@\[-`{-~",
-    b"space": rb" \t\n\r",
-    b"upper": rb"A-Z",
-    b"xdigit": rb"0-9A-Fa-f",
-}
+_SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
@@ -15076,8 +15057,8 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
     try:
         expression = b"(?s)" + _translate(_ATOM.finditer(rest.removeprefix(b"/")), end)
     except LookupError:
-        problem = f"git can't read the pattern {show(os.fsdecode(line))}"
-        raise BadValue(problem, hint=r"write \[ or \\ for the character itself") from None
+        hint = r"write [0-9] for [[:digit:]], and \[ or \\ for the character itself"
+        raise BadValue(f"the pattern {show(os.fsdecode(line))} can't be read", hint=hint) from None
     return is_negated, has_folders, re.compile(expression)
 
 
@@ -15102,21 +15083,17 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
         elif atom["any"]:
             expression += rb"[^/]"
         elif atom["set"]:
-            items = b"".join(map(_translate_item, _SET_ITEM.finditer(atom["set"])))
-            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + items + b"]"
+            items = (
+                re.escape(low) + b"-" + re.escape(max(low, high))
+                for low, high in _SET_ITEM.findall(atom["set"])
+            )
+            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
         elif literal == b"/":
             expression += b"/" + end_of_star
             end_of_star = b""
         else:
             expression += re.escape(literal)
     return expression + end + end_of_star + end_of_folders
-
-
-def _translate_item(item: re.Match[bytes]) -> bytes:
-    """Return what an item of a set is in an expression: a class, a range or a character."""
-    if item["name"]:
-        return _CHARACTER_CLASSES[item["name"]]
-    return re.escape(item["low"]) + b"-" + re.escape(max(item["low"], item["high"] or b""))
 
 
 # --- archives ---
@@ -15398,7 +15375,6 @@ class AuditOptions(NamedTuple):
     known: Optional[KnownValues] = None  # also search for these values
     jobs: int = 1  # processes at most; 0 is one per core
     on_error: Optional[Callable[[str, str], None]] = None  # called with a path, and why it can't be read
-    on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
 
     def check(self) -> None:
         """Raise BadValue for options that can't be, or can't be together."""
@@ -15619,8 +15595,6 @@ class Audit:
         self.summary.skipped.update(scanned.skipped)
         self.summary.files += scanned.files
         self.summary.bytes += scanned.bytes
-        if self.options.on_progress:
-            self.options.on_progress(self.summary)
         yield from scanned.matches
 
     def files(self) -> Iterator[ListedFile]:
@@ -15764,18 +15738,17 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
     folder, top, *committed = _find_repository(paths)
     roots = [_path_in_git(path, top) for path in paths]
     for path, root in zip(paths, roots):
-        if not (os.path.lexists(path) or _is_in_git(folder, root)):
+        there = ("--", f":(top,literal){root}")
+        is_in_git = partial(ask_git, folder)  # which may have what is gone
+        if not (
+            os.path.lexists(path)
+            or is_in_git("ls-files", *there)
+            or is_in_git("rev-list", "-1", "--all", "--reflog", *there)
+        ):
             raise BadValue(f"no file or folder called {show(path)}")
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
         roots = [""]
     return _Scope(top, folder, {*roots}, *committed)
-
-
-def _is_in_git(folder: str, path: str) -> bool:
-    """Return whether git's index has a path, or its history had it."""
-    there = f":(top,literal){path}"
-    listed = ask_git(folder, "ls-files", "--", there)
-    return bool(listed or ask_git(folder, "rev-list", "-1", "--all", "--reflog", "--", there))
 
 
 def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
@@ -18258,19 +18231,12 @@ def _make_audit(args: Namespace) -> Audit:
         gitignore=False if args.no_gitignore else None,
         known=_known_values(args),
         on_error=_warn_unreadable,
-        on_progress=_print_progress if sys.stderr.isatty() else None,
     )
 
 
 def _warn_unreadable(path: str, why: str) -> None:
     """Say at once what an audit can't read."""
     _say(f"can't read {path}: {why}")
-
-
-def _print_progress(summary: Summary) -> None:
-    """Print how many files were read so far, over the last such line."""
-    if summary.files % 100 == 0:  # seldom enough to cost nothing
-        print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:

@@ -28253,7 +28253,6 @@ IGNORES = [
     ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é", "!é.w"],  # where git counts bytes
     ["a?b/c", "o/p?q", "s*/b.py", "d*/f/*", "a/*b*/c/d", "/*/*/p", "b*d/x"],
     ["*[a-\\c]x", "q\\\\ ", "*.\\p[y-]", "q**", "**/p/**/q/**/r", "**/**z"],
-    ["[[:digit:]x][[:digit:]x]", "[^[:alnum:]]q", "[[:punct:]]x", "q[![:lower:]]"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
@@ -28286,38 +28285,24 @@ ODD = "ab/*?[]!-^\\# z\n~&|\0é\udcff"
 
 @settings(max_examples=150)
 @given(st.lists(st.text(ODD), max_size=3), st.text(ODD, max_size=12))
-def test_a_pattern_is_one_that_git_can_not_read_or_raises_for_no_path(lines, path):
+def test_a_pattern_is_refused_or_raises_for_no_path(lines, path):
     with contextlib.suppress(ps.BadValue):
         assert ps.IgnorePatterns(lines).match(path) in (True, False)
 
 
 @pytest.mark.parametrize(
-    "name", "alnum alpha blank cntrl digit graph lower print punct space upper xdigit".split()
+    "pattern", ["[", "a\\", "[x", "é[z", "[!]", "b[z", "[[:a:]", "[[:digit:]]", "[^x[:alpha:]]", "!a["]
 )
-def test_a_class_of_characters_in_a_pattern_is_that_of_git(folder, name):
-    codes = {*range(1, 256)} - {*b"./\n"}
-    names = ["./" + os.fsdecode(bytes([code, code])) for code in sorted(codes)]
-    git(folder, "init", "-q")
-    (folder / ".git/info/exclude").write_text(f"[[:{name}:]][[:{name}:]]\n")
-    listed = subprocess.run(
-        ["git", "check-ignore", "-z", "--stdin"], input=os.fsencode("\0".join(names)), stdout=subprocess.PIPE
-    )
-    ignored = {*os.fsdecode(listed.stdout).split("\0")} - {""}
-    own = ps.IgnorePatterns([f"[[:{name}:]]?"])
-    assert {path for path in names if own.match(path[2:])} == ignored
-
-
-@pytest.mark.parametrize("pattern", ["[", "a\\", "[x", "é[z", "[!]", "b[z", "[[:a:]", "[[:none:]]", "!a["])
-def test_a_pattern_that_git_can_not_read_is_refused(folder, pattern):
-    hint = r"write \[ or \\ for the character itself"
-    refused = f"git can't read the pattern {ps.show(pattern)}"
+def test_a_pattern_that_can_not_be_read_is_refused(folder, pattern):
+    hint = r"write [0-9] for [[:digit:]], and \[ or \\ for the character itself"
+    refused = f"the pattern {ps.show(pattern)} can't be read"
     assert refusal(ps.Audit, exclude=pattern) == f"BadValue: {refused}; {hint}"
 
 
-def test_a_pattern_that_git_can_not_read_is_an_error_in_the_settings(folder):
+def test_a_pattern_that_can_not_be_read_is_an_error_in_the_settings(folder):
     for line in ("[exclude]\na[", "[allow]\na[ password"):
         (folder / ".paissive-audit").write_text(f"{line}\n")
-        refused = "BadValue: line 2 of .paissive-audit: git can't read the pattern 'a['; write a pattern"
+        refused = "BadValue: line 2 of .paissive-audit: the pattern 'a[' can't be read; write a pattern"
         assert refusal(ps.Audit).startswith(refused)
 
 
@@ -28995,7 +28980,7 @@ def test_no_name_of_a_known_value_can_control_the_terminal(folder, capsys):
     known = ps.KnownValues(store)
     ps.report_text(ps.Audit("a.txt", known=known), sys.stdout)
     shown = capsys.readouterr().out + "".join(known.notes)
-    assert "\33" not in shown and shown.count("\\x1b") == 5
+    assert "\33" not in shown and shown.count("\\x1b") == 6
 
 
 def test_what_a_note_lists_is_sorted():
@@ -29052,10 +29037,8 @@ def test_each_language_reads_a_secret_in_its_own_way(folder):
 
 def test_an_audit_is_run_once(folder):
     sizes = [leak(folder / f"{n}.py", n).stat().st_size for n in range(2)]
-    seen = []
-    run = ps.Audit(on_progress=lambda summary: seen.append((summary.files, summary.bytes)))
+    run = ps.Audit()
     assert len(list(run)) == run.summary.findings == run.summary.files == 2
-    assert seen == [(1, sizes[0]), (2, sum(sizes))]
     assert (run.summary.by_confidence["high"], run.summary.bytes) == (2, sum(sizes))
     hint = "keep its findings, or make another Audit"
     assert refusal(list, run) == f"Conflict: this audit has already run; {hint}"
@@ -30603,17 +30586,6 @@ def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, caps
 
 
 # --- Where a report goes ---
-
-
-def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, monkeypatch, say):
-    for n in range(250):
-        (folder / f"{n}").touch()
-    assert "read" not in say("audit", "--jobs", "1")[1]
-    terminal = io.TextIOWrapper(io.BytesIO(), line_buffering=True)
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert ps.main(["audit", "--jobs", "1"]) == 0
-    assert terminal.buffer.getvalue() == b"100 files read\r200 files read\r"  # at once
 
 
 def test_an_audit_that_fails_or_does_not_fit_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
