@@ -1604,8 +1604,7 @@ _SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for 
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
-# A .gitignore, so that git ignores the folder. The host tells the processes of several containers apart.
-_LOCK_TEXT = "*\n# locked by process {:<10} on {:<64.64}\n"
+_LOCK_TEXT = "*\n# locked by process {:<10}\n"  # of a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -1799,7 +1798,6 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
-        _check_can_lock()
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
@@ -1825,7 +1823,7 @@ class FileLock:
         """Write into the locked file which process holds it, for the notices of those who wait."""
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
-            os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
+            os.write(self.fd, _LOCK_TEXT.format(pid).encode())
 
     def is_held(self) -> bool:
         """Return whether a process has the lock now."""
@@ -1869,13 +1867,10 @@ class FileLock:
             time.sleep(0.01)
 
     def _holder(self) -> str:
-        """Return " (process 123)" or, from another container, " (process 2 on web-1)"; "" if nobody knows."""
+        """Return " (process 123)", of the machine or container that it runs in; "" if nobody knows."""
         os.lseek(self.fd, 0, os.SEEK_SET)
-        found = re.match(rb"\*\n# locked by process (\d+) +on ([\w.-]*)", os.read(self.fd, 200))
-        if not found:
-            return ""
-        host = found[2].decode(errors="replace")
-        return f" (process {found[1].decode()}{f' on {host}' if host != _host() else ''})"
+        found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 200))
+        return f" (process {found[1].decode()})" if found else ""
 
     def _remove_leftovers(self) -> None:
         """Remove the unfinished files of writers that were killed."""
@@ -1893,22 +1888,6 @@ class FileLock:
             import fcntl
 
             fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
-
-
-def _host() -> str:
-    """Return this machine's or container's name, as far as a lock's text has room for it."""
-    return re.sub(r"[^\w.-]", "", os.uname().nodename, flags=re.A)[:64] if hasattr(os, "uname") else ""
-
-
-def _check_can_lock() -> None:
-    """Raise Unavailable where Python can't lock files, in a browser for instance."""
-    if sys.platform == "win32":
-        return
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
-        hint = "use a Python that has fcntl"
-        raise Unavailable("this Python can't lock files, so it writes none", hint=hint) from None
 
 
 def _try_lock(fd: int) -> bool:
@@ -2140,9 +2119,11 @@ class Store:
     default. A store that is locked, denied or unreachable must not look
     empty: it raises an error other than NotFound. BadName and BadValue are
     for what a store can't hold. `location` tells the policies of several
-    stores of one class apart. An object of another class is used with
-    whatever it has of these methods; its KeyErrors count as NotFound.
+    stores of one class apart. Of an object of another class, only the four
+    methods are used; its KeyErrors count as NotFound.
     """
+
+    # Secrets. The first four are a store's own; the others work by means of them.
 
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
@@ -2444,52 +2425,42 @@ def _only(backend: str) -> BadValue:
 
 
 class _UserStore(Store):
-    """An object with the four methods, as a Store; what else of a Store's it defines is used as well."""
+    """An object that has the four methods, as a Store; its KeyErrors count as NotFound."""
 
-    def __init__(self, own: Any) -> None:
-        self._own = own
-        for name in vars(Store).keys() - vars(_UserStore).keys():
-            # Not whatever __getattr__ makes of a name: a proxy has everything.
-            has_it = hasattr(type(own), name) or name in getattr(own, "__dict__", {})
-            if name[0] != "_" and has_it and callable(getattr(own, name)):
-                setattr(self, name, getattr(own, name))
+    def __init__(self, methods: Any) -> None:
+        self._methods = methods
 
     def __repr__(self) -> str:
-        return repr(self._own)
+        return repr(self._methods)
 
     def get(self, name: str) -> str:
-        try:
-            value = self._own.get(name)
-        except NotFound:
-            raise
-        except KeyError:  # as of a dict
-            raise not_found_error(name, self._class_name) from None
+        """Return the value; raise BadValue if the object returns anything but text."""
+        value = self._call(self._methods.get, name)
         if isinstance(value, str):
             return value
-        problem = f"{self._class_name}.get returned {type(value).__name__} for {show(name)}, not text"
+        problem = f"{self.location()}.get returned {type(value).__name__} for {show(name)}, not text"
         raise BadValue(problem, hint="have it raise NotFound or KeyError where there is no such secret")
 
     def set(self, name: str, value: str) -> None:
-        self._own.set(name, value)
+        self._methods.set(name, value)
 
     def delete(self, name: str) -> None:
-        try:
-            self._own.delete(name)
-        except NotFound:
-            raise
-        except KeyError:
-            raise not_found_error(name, self._class_name) from None
+        self._call(self._methods.delete, name)
 
     def names(self) -> Iterator[str]:
-        return iter(self._own.names())
+        return iter(self._methods.names())
+
+    def _call(self, method: Callable[[str], object], name: str) -> object:
+        try:
+            return method(name)
+        except NotFound:
+            raise
+        except KeyError:  # as of a dict
+            raise not_found_error(name, self.location()) from None
 
     def location(self) -> str:
-        own = getattr(self._own, "location", None)
-        return own() if callable(own) else self._class_name
-
-    @property
-    def _class_name(self) -> str:
-        return type(self._own).__name__
+        """Return the name of the object's class."""
+        return type(self._methods).__name__
 
 
 def as_store(candidate: object) -> Store | None:
@@ -4377,33 +4348,30 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # the digits of Bech32 (BIP 173), 
 _BECH32_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
-@lru_cache(maxsize=1)
-def _bech32_steps() -> list[int]:
-    """Return what each top digit adds to the checksum; cached, for the 2,000 digits of hybrid recipients."""
-    steps = []
-    for top in range(32):
-        step = 0
-        for bit, generator in enumerate(_BECH32_GENERATORS):
-            if top >> bit & 1:
-                step ^= generator
-        steps.append(step)
-    return steps
-
-
 def _bech32(prefix: str, data: bytes) -> str:
-    """Return bytes in Bech32, of any length, in the case of `prefix`."""
+    """Return bytes in Bech32 (BIP 173, "Bech32"), of any length, in the case of `prefix`."""
     bits = 8 * len(data)
     padding = -bits % 5
     number = int.from_bytes(data, "big") << padding
     digits = [number >> place & 31 for place in range(bits + padding - 5, -1, -5)]
     name = prefix.lower().encode()
-    steps = _bech32_steps()
-    state = 1
-    for digit in [*(c >> 5 for c in name), 0, *(c & 31 for c in name), *digits, *bytes(6)]:
-        state = (state & 0x1FFFFFF) << 5 ^ digit ^ steps[state >> 25]
-    checksum = [(state ^ 1) >> 5 * place & 31 for place in reversed(range(6))]
+    expanded = [*(char >> 5 for char in name), 0, *(char & 31 for char in name)]
+    residue = _bech32_residue([*expanded, *digits, *bytes(6)]) ^ 1
+    checksum = [residue >> 5 * place & 31 for place in reversed(range(6))]
     text = "1" + "".join(_BECH32[digit] for digit in digits + checksum)
     return prefix + (text.upper() if prefix.isupper() else text)
+
+
+def _bech32_residue(digits: Iterable[int]) -> int:
+    """Return what BIP 173 calls bech32_polymod, by which it makes and verifies checksums."""
+    residue = 1
+    for digit in digits:
+        top = residue >> 25
+        residue = (residue & 0x1FFFFFF) << 5 ^ digit
+        for bit, generator in enumerate(_BECH32_GENERATORS):
+            if top >> bit & 1:
+                residue ^= generator
+    return residue
 
 
 def _bech32_decode(prefix: str, text: str, size: int) -> bytes:
@@ -4425,8 +4393,8 @@ def _corrupt(what: str) -> Corrupt:
 
 # === Known stores ===
 # Which store belongs at a path, as ssh knows hosts: the fingerprint of its identity, in the user's state
-# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens. What
-# nobody here was told of, git's history may show: that an identity was replaced, and is back.
+# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens. If
+# nobody on this machine has confirmed the newest store, git's history may show that an older one is back.
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
 _GIT_SECONDS = 10  # for a question to git
@@ -4570,14 +4538,20 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
     if not is_trusted(os.stat(path)):
         raise Unsafe(f"others can write {path}", hint=f"see what is in it, then: chmod go-w {path}")
     stores = parse_json(decode_value(data, path), path).get("stores")
-    found = {}
-    for place, row in stores.items() if isinstance(stores, dict) else [("", None)]:
-        texts = row.get("fingerprints") if isinstance(row, dict) else None
-        more = [row.get(key, "") for key in ("member", "commit")] if isinstance(row, dict) else []
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in [*texts, *more]):
-            raise BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
-        found[place] = KnownStore(tuple(texts), "record", *more)
-    return found
+    if not isinstance(stores, dict) or not all(map(_is_row, stores.values())):
+        raise BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
+    return {
+        place: KnownStore(tuple(row["fingerprints"]), "record", row.get("member", ""), row.get("commit", ""))
+        for place, row in stores.items()
+    }
+
+
+def _is_row(row: object) -> bool:
+    """Return whether this is what `_dump_record` writes about a store."""
+    texts = row.get("fingerprints") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(texts, list):
+        return False
+    return all(isinstance(text, str) for text in (*texts, row.get("member", ""), row.get("commit", "")))
 
 
 def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:

@@ -3843,25 +3843,6 @@ def test_a_removed_member_is_gone_from_the_disk_before_anything_is_sealed_again(
     assert steps[steps.index("removed al") + 1] == "members"
 
 
-def test_where_files_can_not_be_locked_nothing_is_written(here, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    said = "Unavailable: this Python can't lock files, so it writes none; use a Python that has fcntl"
-    assert refusal(ps.EnvironmentStore(".env").set, "A_TOKEN", "v") == said
-    assert os.listdir() == []
-
-
-def test_whoever_waits_for_a_process_of_another_container_is_told_which(tmp_path, monkeypatch):
-    def said(host):
-        monkeypatch.setattr(ps, "_host", lambda: host)
-        return refusal(ps.FileLock(tmp_path / "f", wait=False).__enter__)
-
-    monkeypatch.setattr(ps, "_host", lambda: "web-1")
-    with ps.FileLock(tmp_path / "f"):
-        pid = os.getpid()
-        assert f"is under way (process {pid} on web-1); " in said("web-2")
-        assert f"is under way (process {pid}); " in said("web-1")
-
-
 # === Generators ===
 
 
@@ -4359,10 +4340,15 @@ def test_an_object_that_returns_no_text_is_named(value):
     assert "DictStore.get returned" in refusal(ps.resolve_text, "${secret:A_TOKEN}", own)
 
 
-def test_what_an_object_defines_of_a_store_is_used():
-    own = DictStore(location=lambda: "prod", get_all=lambda names: {"A": "at once"}, plaintext_file=7)
-    store = ps.as_store(own)
-    assert (store.location(), store.get_all(["A"]), store.plaintext_file()) == ("prod", {"A": "at once"}, "")
+def test_of_an_object_only_the_four_methods_are_used():
+    def fail(*_):
+        raise AssertionError
+
+    store = ps.as_store(DictStore(expand=fail, get_all=fail, close=fail, location=fail))
+    store.set("A_TOKEN", "v")
+    store.close()
+    assert (store.get_all(["A_TOKEN"]), store.expand("A_TOKEN")) == ({"A_TOKEN": "v"}, {})
+    assert store.location() == "DictStore"
 
 
 def test_an_empty_store_that_is_false_is_a_store():
@@ -4376,7 +4362,12 @@ def test_an_empty_store_that_is_false_is_a_store():
 
 
 def test_two_stores_of_one_class_have_two_policies(here):
-    staging, prod = (DictStore(location=lambda place=place: place) for place in ("staging", "prod"))
+    class Placed(ps.MemoryStore):
+        def __init__(self, place):
+            super().__init__()
+            self.location = lambda: place
+
+    staging, prod = Placed("staging"), Placed("prod")
     for one, other in ((ps.MemoryStore(), ps.MemoryStore()), (staging, prod)):
         one.set("A_TOKEN", OLD)
         ps.SecretRotation(one).schedule("A_TOKEN", "1d")
