@@ -2335,13 +2335,14 @@ class Store:
         """Return what the store itself holds, or raise NotFound."""
         return self.get(name)
 
-    # Sealed files.
+    # Sealed files. In other stores, what has no default raises BadValue.
 
     def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
         """Encrypt all to a new identity, and return its fingerprint.
 
-        The member `without` isn't a member any more. A post-quantum store
-        stays one.
+        The key of the member `without` opens nothing any more, whatever
+        other names it has. The identity is post-quantum if that is asked
+        for, or if the one before was.
         """
         raise _only("file")
 
@@ -2384,7 +2385,7 @@ class Store:
         """Return the value in another copy of a secret's file."""
         raise _only("file")
 
-    # Versions, and secrets with several fields.
+    # Vault: versions, and secrets with several fields. In other stores, these raise BadValue.
 
     def name_of_fields(self, name: str) -> str:
         """Return the name of all fields, `app/db#`: a JSON object."""
@@ -4717,17 +4718,17 @@ _ADVICE_ON_ANOTHER = {
 
 
 class _Rekey(NamedTuple):
-    """A rekey that isn't finished, as previous.age describes it."""
+    """An unfinished rekey, as previous.age describes it."""
 
     old: Identity  # it opens what isn't sealed to the new identity yet
     leavers: tuple[str, ...] = ()  # the members who don't get the new one
 
 
 class _Keys(NamedTuple):
-    """The store's identity, to which everything is sealed, and the rekey that is about to make it so."""
+    """The store's identity, to which everything is sealed, and the rekey that brings it, if unfinished."""
 
     seal_to: Identity
-    rekey: Optional[_Rekey] = None  # None if it is finished
+    rekey: Optional[_Rekey] = None
 
     def all(self) -> tuple[Identity, ...]:
         """Return what opens the store's files."""
@@ -4898,11 +4899,12 @@ class FileStore(Store):
         So a value that is set again, or that a rotation copies, is still known to members who left.
         """
         secret = base_of_stage(name) or name
+        digest = sha256(value.encode())  # no comparison of digests shows a value by the time it takes
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
                 stored = self.stage_name(secret, stage)
                 entry = self._open_entry(stored, self._path(stored), keys)
-                if is_same(value, entry["value"]):
+                if sha256(entry["value"].encode()) == digest:
                     return entry.get("updated", "")
         return utc_now()
 
@@ -5275,11 +5277,13 @@ class FileStore(Store):
     def _openers(self, keys: _Keys, at_most: int | None) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield the path of each file to try, and what opens it."""
         yield self._version_file, partial(_open_file, self._version_file, keys.all())
-        for folder, title in {self._secrets: "", self._policies: _POLICY_TITLE}.items():
-            if folder == self._secrets or not at_most:
-                for name in islice(_names_under(folder), at_most):
-                    path = os.path.join(folder, f"{name}.age")
-                    yield path, partial(_open_entry, title + name, path, keys)
+        titles = {self._secrets: ""}
+        if not at_most:
+            titles[self._policies] = _POLICY_TITLE
+        for folder, title in titles.items():
+            for name in islice(_names_under(folder), at_most):
+                path = os.path.join(folder, f"{name}.age")
+                yield path, partial(_open_entry, title + name, path, keys)
 
     def _explain(self, path: str, error: SecretsError) -> SecretsError:
         """Return the error about a file of the store, with advice if it is sealed to another identity."""
@@ -5329,8 +5333,8 @@ class FileStore(Store):
         """Raise Conflict for a store of version 1, whose identity may be the key of whoever has made it."""
         if not os.path.lexists(self._version_file):
             problem = f"{self._version_file} is missing, as in stores of version 1, which this copy refuses"
-            hint = "restore it; or export --format json with the copy that made the store, "
-            raise Conflict(problem, hint=f"{hint}then elsewhere import - --all")
+            hint = "restore it; or export --format json with the copy that made the store, then elsewhere "
+            raise Conflict(problem, hint=f"{hint}import - --all")
 
     def _configured_identities(self) -> tuple[Identity, ...]:
         """Return those of PAISSIVE_IDENTITY, a member's or the store's; () if it isn't set."""
@@ -5362,10 +5366,8 @@ class FileStore(Store):
         """
         path = self._identity_file
         if not os.path.lexists(path):
-            hint = (
-                "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one; who isn't a member yet: "
-            )
-            hint += "identity --new, then a member runs member add NAME age1…"
+            hint = "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
+            hint += "identity --new, and somebody who is one runs: member add NAME age1…"
             raise Locked(f"{self.folder} has no master password", hint=hint)
         log_n = _configured_log_n()
         password = self._password()
@@ -5593,9 +5595,9 @@ class FileStore(Store):
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
 
-    # Rekey: an identity OLD is replaced by a new one, NEW. Whoever opens the store by password, as a member
-    # who stays, or as one who leaves has these identities once a step is done. previous.age gives OLD to
-    # whoever has NEW, so that they open all files, sealed to either.
+    # A rekey replaces the identity OLD by NEW. The table says which of them opens the store after each step,
+    # by password, for a member who stays, and for one who leaves. previous.age has OLD for whoever has NEW,
+    # so that they open all files, whichever these are sealed to.
     #
     #       what is on the disk by then                             by password   who stays    who leaves
     #   1   the record of known stores has both fingerprints        OLD           OLD          OLD
@@ -5609,10 +5611,10 @@ class FileStore(Store):
     #   9   there is no previous.age                                NEW           NEW          -
     #  10   the record has the fingerprint of NEW only              NEW           NEW          -
     #
-    # It may be killed between two steps, or amid the files of one. Whoever has NEW by then takes the rest
-    # before they write or rekey. Who only has OLD (a member, until 4 is done) still opens everything, and
-    # goes on sealing to OLD. If they rekey, as they may in a store without a password, they give OLD to all
-    # members again, so that nobody has NEW, and begin at 1.
+    # It may be killed between two steps, or within one. Whoever has NEW by then takes the rest before they
+    # write or rekey. Members who only have OLD, until 4 is done, open everything, and go on sealing to OLD.
+    # In a store without a password, they may also rekey: they seal OLD to all members again, so that nobody
+    # has NEW, and start at 1.
     #
     # 6 comes before 7, so that readers who have OLD see by that file that they have to look again.
 

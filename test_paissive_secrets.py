@@ -8785,8 +8785,8 @@ ADVICE = {  # on all others: restore it from a copy
     "swapped": "use that name, or move it back",
     "huge": "is it the right one?",
     "forged": "it was written for another identity; see: status",
-    "no identity": "set PAISSIVE_IDENTITY to a member's; with it, `password` sets one; "
-    "who isn't a member yet: identity --new, then a member runs member add NAME age1…",
+    "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
+    "identity --new, and somebody who is one runs: member add NAME age1…",
     "their identity": "check PAISSIVE_MASTER_PASSWORD, or try again",
 }
 
