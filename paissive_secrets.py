@@ -3785,7 +3785,7 @@ def run_command(
     try:
         child = subprocess.Popen(
             argv,
-            stdin=pipe,
+            stdin=pipe if text else none,
             stdout=pipe if text is None or capture else none,  # whatever else it prints may hold the value
             stderr=pipe if explain else none,
             cwd=folder,
@@ -3823,9 +3823,12 @@ def _wait(
         if lock:
             lock.record_holder(child.pid)
         with suppress(subprocess.TimeoutExpired):
-            child.communicate(text, timeout)
+            if text:
+                child.communicate(text, timeout)
             # What it left running in the background may have the pipe open.
-            ended = output.wait(deadline - time.monotonic())
+            if output.wait(deadline - time.monotonic()):
+                child.wait(max(0.0, deadline - time.monotonic()))
+                ended = True
     finally:
         if not ended:
             _kill(child, session)
@@ -6904,8 +6907,7 @@ def _explain(error: Exception, settings: VaultSettings) -> SecretsError:
 
 def doubtful_error(error: SecretsError) -> SecretsError:
     """Return an error which also says that a write may have been carried out."""
-    problem = f"{error.message}; whether the write was carried out is unknown"
-    return type(error)(problem, hint=error.hint)
+    return type(error)(f"{error.message}; whether the write was carried out is unknown", hint=error.hint)
 
 
 # What the server says, and what that means to a user.
@@ -7493,7 +7495,7 @@ class VaultStore(Store):
             try:
                 found[place] = next(reads)
             except SecretsError as error:
-                raise type(error)(f"{show(names[path])}: {error.message}", hint=error.hint) from None
+                raise error.seen_in(show(names[path])) from None
         return {path: found[place] for path, place in places.items()}
 
     def get_everything(self) -> dict[str, str]:
@@ -7624,6 +7626,7 @@ class VaultStore(Store):
         return (name for name, _ in self._named_values(paths))
 
     def versions(self, name: str) -> list[SecretVersion]:
+        """Return the versions of a whole secret, oldest first; NotFound if there are none."""
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
@@ -7748,9 +7751,10 @@ class VaultStore(Store):
             yield "problem", error
 
     def _locate(self, path: str, min_kv: int = 0, *, own: bool = False) -> _Path:
-        """Return where a secret is; raise BadValue if its mount has an older version of KV than that.
+        """Return where a secret is: in the mount that its path begins with, or in the configured one.
 
-        With `own`, it is in the configured mount, even if its path begins with the name of another.
+        With `own`, it is in the configured mount, whatever its path begins with. Raise Denied if there is no
+        such mount, or the token may not see it; BadValue if its version of KV is below `min_kv`.
         """
         mounts = self._visible_mounts()
         mount = max(filter(path.startswith, mounts), key=len, default="")
@@ -8012,13 +8016,16 @@ class VaultStore(Store):
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
-    """Yield what `read` returns for each place, in their order; several are read at once."""
+    """Yield what `read` returns for each place, in their order; several are read at once.
+
+    The first error is raised in its turn, and ends the rest.
+    """
     from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(max_workers=8)
     try:
         for future in [pool.submit(read, place) for place in places]:
-            while not future.done():  # a signal just before a wait is noticed at its end
+            while not future.done():  # Ctrl-C is noticed only between two waits
                 wait([future], timeout=1)
             yield future.result()
     finally:
