@@ -959,7 +959,8 @@ def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome
     monkeypatch.setattr(mutate, "other_tests", lambda mutant, measured: (mutant, "other"))
     gate = mutate.Gate(SMALL_MODULE, mutate.Measured({}, defaultdict(int)), tmp_path, 1)
     assert gate.try_mutants(drawn, needed) == killed
-    assert len(asked) == runs
+    at_once = 3 if needed == 1 else runs  # others may have begun before the first is seen to have ended
+    assert runs <= len(asked) <= at_once
 
 
 def test_structure_a_run_of_tests_is_ended_once_enough_mutants_are_killed(tmp_path, monkeypatch, capsys):
