@@ -1363,13 +1363,6 @@ _PASSWORD_PARAMETER = (
     r"|(?<=[?&])(?:\w{0,20}token|api_?key|client_secret|sig))[ ]?=[ ]?"
     r"""(?:"([^"]+)"|'([^']+)'|([^\s;&"']+))"""
 )
-# In `host:port:database:password`, after a label or not; Redis has databases 0 to 15.
-_PASSWORD_OF_SERVER = (
-    r"(?<![^\s,;])(?![0-9a-fA-F:]+\Z)(?:[A-Za-z][\w.-]{0,60}:)?[\w.-]{1,60}:[0-9]{3,5}:[0-9]{1,2}"
-    r":([^\s,;:/]{4,})"
-)
-# A user and a password, as lists of those who may log in have them. www-data:www-data names a group.
-_LOGIN = r"([\w.@+-]{1,60}):(?!//|\1(?:[\s,;]|\Z)|[0-9.:]+(?:[\s,;]|\Z))[^\s,;]{6,}"
 # Values that no secret has: flags and the absence of a value, numbers and durations, paths of words.
 _FLAG = r"(?i)true|false|yes|no|on|off|enabled?|disabled?|none|null|nil|undefined"
 _NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})\s?(?i:ms|[smhdwy]|[kmg]i?b?)?"
@@ -1399,11 +1392,9 @@ def is_secret(name: str, value: str = "") -> bool:
     if looks_like_reference(value):
         return True
     name = base_of_stage(name) or name
-    if _is_read_by_browsers(name):
+    if re.match(_BROWSER_NAME, name):
         return False
     if is_secret_name(name) and not _is_setting_of(name, value):
-        return True
-    if words_of(name)[-1:] in (["users"], ["accounts"]) and re.match(_LOGIN, value):
         return True
     return is_token(value) or any(passwords_in(value))  # last, since the table of tokens takes time to build
 
@@ -1413,14 +1404,9 @@ def is_store_setting(variable: str) -> bool:
     return bool(re.fullmatch(_STORE_SETTING, variable, re.I))  # Windows takes any case
 
 
-def _is_read_by_browsers(name: str) -> bool:
-    """Return whether build tools put a variable into what they serve, as they do VITE_KEY."""
-    return bool(re.match(_BROWSER_NAME, name))
-
-
 def passwords_in(value: str) -> Iterator[str]:
     """Yield the passwords of URLs and connection strings in a value, as they stand."""
-    for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER, _PASSWORD_OF_SERVER):
+    for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER):
         for match in re.finditer(pattern, value):
             yield next(filter(None, match.groups()))
 
@@ -2879,11 +2865,14 @@ class Dotenv:
         return found
 
     def check_lines(self, *, strict: bool) -> None:
-        """Raise BadValue for a line that assigns nothing or, if `strict`, has no value that all agree on."""
-        unclear = self._places_in_quotes()
+        """Raise BadValue for a line that assigns nothing or, if `strict`, has no value that all agree on.
+
+        One whose quote is closed in another line, with text behind it, is an error as well: some readers take
+        all of that for its value.
+        """
         for place, piece in enumerate(self._pieces):
-            is_clear = piece.name or piece.is_comment() or place in unclear
-            if (piece.problem and strict) or not is_clear:
+            is_clear = piece.name or piece.is_comment()
+            if piece.is_torn or not is_clear or (piece.problem and strict):
                 raise self._error(place)
 
     def problems(self) -> Iterator[BadValue]:
@@ -2968,26 +2957,12 @@ class Dotenv:
             if piece.problem or piece.goes_on():
                 raise self._error(place)
 
-    def _places_in_quotes(self) -> set[int]:
-        """Return the places of pieces that some readers take for a part of a quoted value above."""
-        found = set()
-        at = len(self._bom)
-        quoted_until = 0
-        for place, piece in enumerate(self._pieces):
-            if at < quoted_until:
-                found.add(place)
-            quoted_until = max(quoted_until, piece.torn_at)
-            at += len(piece.text)
-        return found
-
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
         """Return why this tool or any program would not see a value that is moved as before, or ""."""
         pieces = [piece for piece in self._pieces if piece.name == name]
         last = pieces[-1]
         if last.problem:
             return last.problem
-        if any(self._pieces[place].name == name for place in self._places_in_quotes()):
-            return "behind a quote that isn't closed in its line"
         if last.referenced_variables():
             return "composed of others"
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
@@ -3049,7 +3024,7 @@ class _Piece:
         # assigned), "=", the value between its quotes, and the tail: blanks, a comment and the line end.
         self.head = self.name = self.quote = self.raw = self.tail = ""
         self.problem = ""  # why an assignment has no value
-        self.torn_at = 0  # where its quote is closed, if that has text behind it
+        self.is_torn = False  # whether its quote is closed in another line, and has text behind it
         self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
 
     def is_comment(self) -> bool:
@@ -3138,7 +3113,7 @@ def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
         piece.problem = "has a quote that is never closed"
     elif not (tail := re.compile(_TAIL).match(text, end + 1)):
         piece.problem = "has text after a closing quote"
-        piece.torn_at = end
+        piece.is_torn = bool(re.search(r"[\r\n]", text[start:end]))
     else:
         piece.text = text[at : tail.end()]
         piece.quote = quote
@@ -3201,7 +3176,7 @@ class EnvironmentStore(Store):
         # What `set` and `delete` did to variables of this process; the persistent view shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
         self._deleted_here: set[str] = set()  # hidden, also where the file has them
-        self._replaced: set[str] = set()  # names whose variable had another value before the last `set`
+        self._replaced: set[str] = set()  # names of the last `set` for which another spelling had a value
         self._files = FileCache()
 
     def __repr__(self) -> str:
@@ -3256,8 +3231,9 @@ class EnvironmentStore(Store):
         def change(dotenv: Dotenv) -> str:
             if check_pending:
                 _check_not_pending(dotenv, *values)
-            self._replaced = {name for name in values if variable_name(name) in dotenv.assigned}
-            return dotenv.with_values(_lines_to_set(dotenv, values))
+            keys = {name: _key_in(dotenv, name) for name in values}
+            self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
+            return dotenv.with_values({keys[name]: value for name, value in values.items()})
 
         here = changes
         if self._writes_file():
@@ -3398,8 +3374,6 @@ class EnvironmentStore(Store):
     def plain_settings(self) -> dict[str, str]:
         settings = self._load().split(os.environ)[1]
         found = {variable_name(name): value for name, value in settings.items()}
-        # Of two lines for one variable, the one that has its very name counts, as in `get`.
-        found.update((name, value) for name, value in settings.items() if name in found)
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
@@ -3445,9 +3419,8 @@ class EnvironmentStore(Store):
         if settings:
             shown = ", ".join(map(show, settings))
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
-        for name in sorted(self._replaced & set(names)):
-            if name != variable_name(name):  # my-token and my.token are both MY_TOKEN
-                yield f"note: {show(name)} replaced what {variable_name(name)} had"
+        for name in sorted(self._replaced.intersection(names)):  # my-token and my.token are both MY_TOKEN
+            yield f"note: {show(name)} replaced what {variable_name(name)} had"
         secrets = [name for name in names if name not in settings]
         if not secrets:
             return
@@ -3600,22 +3573,10 @@ def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
 
 
 def _key_in(dotenv: Dotenv, name: str) -> str:
-    """Return the name of a secret's line: its variable's, or its own, which needn't be one of a variable."""
+    """Return the name of a secret's line: its variable's or, if only that is there, its own."""
     variable = variable_name(name)
-    return variable if variable in dotenv.assigned else name
-
-
-def _lines_to_set(dotenv: Dotenv, values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values by the names of their lines: a value's variable and its own name, if both are there.
-
-    Other programs may read the one or the other.
-    """
-    lines = {}
-    for name, value in values.items():
-        variable = variable_name(name)
-        found = {variable, name} & dotenv.assigned.keys()
-        lines.update(dict.fromkeys(found or {variable}, value))
-    return lines
+    is_under_own_name = name in dotenv.assigned and variable not in dotenv.assigned
+    return name if is_under_own_name else variable
 
 
 def _moved_error(problem: str, backend: str) -> Moved:
@@ -8467,34 +8428,28 @@ class Snapshot:
         return self._views[id(store)][1]
 
     def load(self, store: Store, *names: str) -> list[str]:
-        """Read secrets (default: all of the store) and what their references lead to; return their names."""
+        """Read secrets (default: all of the store) and what they refer to; return their names."""
         found = self._read(store, names)
-        self.collect(self._configured_texts(store, found))
+        suspects = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
+        self.collect((text, store) for text in store.references_to_follow(*suspects).values())
         return list(found)
 
     def collect(self, texts: Iterable[tuple[str, Store]]) -> None:
-        """Read what the references in texts of stores lead to, directly or not.
+        """Read what texts of stores refer to; what that refers to in turn is read one by one.
 
         A reference that leads nowhere is left to the resolver, which knows where it stands.
         """
-        texts = list(texts)
-        while texts:
-            wanted: dict[int, tuple[Store, set[str]]] = {}  # by id, since not all stores are hashable
-            for text, store in texts:
-                for target, name in self._unread_targets(text, store):
+        wanted: dict[int, tuple[Store, set[str]]] = {}  # by id, since not all stores are hashable
+        for text, store in texts:
+            for reference in _references_in(text):
+                with suppress(SecretsError):
+                    target, name = self.target(reference, store)
                     wanted.setdefault(id(target), (target, set()))[1].add(name)
-            texts = []
-            for store, names in wanted.values():
-                with suppress(BadName, BadValue, Moved):
-                    texts += self._configured_texts(store, self._read(store, sorted(names)))
-
-    def _unread_targets(self, text: str, store: Store) -> Iterator[tuple[Store, str]]:
-        """Yield the stores and names that a text refers to, but for those that can't be or were read."""
-        for reference in _references_in(text):
-            with suppress(SecretsError):
-                target, name = self.target(reference, store)
-                if (id(target), name) not in self._found:
-                    yield target, name
+        for store, names in wanted.values():
+            unread = sorted(name for name in names if (id(store), name) not in self._found)
+            with suppress(BadName, BadValue, Moved):
+                if unread:
+                    self._read(store, unread)
 
     def _read(self, store: Store, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """Read these secrets, or all of the store, and return their values by name and stage."""
@@ -8505,13 +8460,6 @@ class Snapshot:
             found = self.view(store).get_stages(*names)
         self._found.update({(id(store), name): stages for name, stages in found.items()})
         return found
-
-    def _configured_texts(
-        self, store: Store, found: Mapping[str, Mapping[str, str]]
-    ) -> list[tuple[str, Store]]:
-        """Return those of the values whose references the store follows."""
-        names = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
-        return [(text, store) for text in store.references_to_follow(*names).values()]
 
     def target(self, reference: str, store: Store) -> tuple[Store, str]:
         """Return the store and the name that a reference in a text of `store` leads to."""
@@ -11816,7 +11764,6 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return what to mask for each name that the store lists: its stages, and what its references lead to."""
     snapshot = Snapshot(manager, stages=True)
     names = _load_each(snapshot, store)
-    snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
     found = {}
     for name in names:
         resolver = Resolver(snapshot)
