@@ -2760,6 +2760,7 @@ _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 BY_HAND = "store it by hand"
+COMPOSED = "composed of others"
 # What other readers than python-dotenv take differently, by the quote: the sign, and what a user reads of it.
 # Each was tried with the readers themselves.
 _DOUBTFUL = {
@@ -2964,7 +2965,7 @@ class Dotenv:
         if last.problem:
             return last.problem
         if last.referenced_variables():
-            return "composed of others"
+            return COMPOSED
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
             return "assigned twice"  # values in between may take in the first
         above = self._pieces[: self._pieces.index(pieces[0])]
@@ -17222,17 +17223,22 @@ def cmd_get(args: Namespace) -> int:
         try:
             value = args.manager.require_secret(args.name, stage=args.stage)
         except NotFound:
-            _say_if_files_are_here(args)
+            _say_if_files_are_here(args, args.name)
             raise
     _print_value(value)
     return 0
 
 
-def _say_if_files_are_here(args: Namespace) -> None:
-    """Say that this folder has encrypted files, if the environment was searched because nobody chose."""
+def _say_if_files_are_here(args: Namespace, name: str = "") -> None:
+    """Say that encrypted files are here, and have a name, if nobody chose where to search."""
     is_default = not (args.backend or os.environ.get("PAISSIVE_BACKEND"))
-    if is_default and find_above(working_directory(), ".paissive"):
-        _say("note: this folder also has a store in .paissive: --backend file")
+    if not is_default or not find_above(working_directory(), ".paissive"):
+        return
+    what = "this folder also has a store"
+    with suppress(SecretsError):
+        if name in args.store("file").names():
+            what = f"{show(name)} is"
+    _say(f"note: {what} in .paissive: --backend file")
 
 
 @_command(
@@ -17498,10 +17504,11 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         return
     places = _places_left(path)
     if places:
-        _say(f"note: an audit finds more in line {', '.join(places)} of {path}; for secrets, use: set NAME")
+        _say(f"note: an audit finds more in line {', '.join(places)} of {path}")
+    is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
-    elif (found.left or places) and is_committable(path):
+    elif is_plaintext_left and is_committable(path):
         _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
     _say_what_is_next(args, found, leave)
 
@@ -17509,9 +17516,10 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
 def _say_what_is_next(args: Namespace, found: Import, leave: str) -> None:
     """Say how to store by hand what was left, and how a program gets what was moved."""
     backend = _backend_name(args)
-    if any(reason.endswith(BY_HAND) for reason in found.left.values()):
-        line = f"# NAME: in the {backend} store"
-        _say(f"by hand: set NAME --backend {backend}, then replace its line by: {line}")
+    for name, reason in found.left.items():
+        if reason.endswith(BY_HAND):
+            line = f"# {name}: in the {backend} store"
+            _say(f"by hand: set {name} --backend {backend}, then replace its line by: {line}")
     if found.secrets and leave == "comments":
         settings = _settings_for_run(args.file)
         advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
@@ -18135,8 +18143,10 @@ def _warn_of_readers(found: Comparison) -> None:
         _say(
             f"what is literal reads the references in {files} as text; import {files} takes them out; {start}"
         )
-    for place, moved in found.moved.items():
-        _say(f"note: {place} reads {', '.join(moved)}, whose secrets are in a store; {start}")
+    if found.moved:
+        files = " and ".join(sorted(set(chain(*found.moved.values()))))
+        places = ", ".join(found.moved)
+        _say(f"note: there are no secrets in {files} any more for what reads it ({places}); {start}")
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))

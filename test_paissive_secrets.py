@@ -16195,7 +16195,8 @@ def test_import_leaves_and_names_what_readers_read_differently(lines, reason, en
 def test_what_import_left_is_stored_by_hand_as_it_says(env_file, say):
     env_file.write_text("DB_PASSWORD=a$HOME\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
     said = say("import", ".env", "--backend", "file")[1]
-    assert "by hand: set NAME --backend file, then replace its line by: # NAME: in the file store\n" in said
+    line = "# DB_PASSWORD: in the file store"
+    assert f"by hand: set DB_PASSWORD --backend file, then replace its line by: {line}\n" in said
     assert say("set", "DB_PASSWORD", "--backend", "file", stdin="a$HOME") == (0, "")
     env_file.write_text("# DB_PASSWORD: in the file store\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
     assert provided() == {"DB_PASSWORD": "a$HOME", "DB_URL": "pg://u:a$HOME@h"}
@@ -16223,8 +16224,9 @@ def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_ch
     ps.FileStore().set("B_TOKEN", "red-hill")
     env_file.unlink()
     note = "note: this folder also has a store in .paissive: --backend file\n"
-    assert say("get", "B_TOKEN")[1].startswith(note) and say("list") == (0, note)
-    assert note not in say("get", "B_TOKEN", "--backend", "env")[1]
+    assert say("get", "OTHER")[1].startswith(note) and say("list") == (0, note)
+    assert say("get", "B_TOKEN")[1].startswith("note: 'B_TOKEN' is in .paissive: --backend file\n")
+    assert "in .paissive" not in say("get", "B_TOKEN", "--backend", "env")[1]
     monkeypatch.setenv("PAISSIVE_BACKEND", "env")
     assert say("list") == (0, "")
 
@@ -16305,12 +16307,17 @@ def test_import_warns_of_an_env_file_that_others_can_read_or_that_git_would_comm
     assert unignored not in say("import", ".env", "--backend", "file")[1]
 
 
+def test_import_does_not_warn_of_git_where_only_composed_values_are_left(env_file, say):
+    git(".", "init", "-q")
+    env_file.write_text("A_TOKEN=v9x\nURL=x://u:${A_TOKEN}@h\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "left: 'URL' (composed of others)\n" in said and "git doesn't ignore" not in said
+
+
 def test_import_says_what_an_audit_finds_where_it_moves_nothing(env_file, say):
     env_file.write_text(f"HOOK=https://hooks.slack.com/services/T01AB2CD3/B01AB2CD3/{RANDOM}{RANDOM[:9]}\n")
     said = say("import", ".env", "--backend", "file")[1]
-    assert said.endswith(
-        "an audit finds more in line 1 (Slack webhook) of .env; for secrets, use: set NAME\n"
-    )
+    assert said.endswith("an audit finds more in line 1 (Slack webhook) of .env\n")
 
 
 def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(env_file, say):
@@ -16321,7 +16328,7 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     git(".", "add", "-f", ".env")
     git(".", "commit", "-qm", "x")
     said = say("import", ".env", "--backend", "file")[1]
-    assert "note: an audit finds more in line 2 (Slack webhook) of .env; for secrets, use: set NAME\n" in said
+    assert "note: an audit finds more in line 2 (Slack webhook) of .env\n" in said
     assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
     assert said.endswith(NEXT)
 
@@ -31679,10 +31686,12 @@ def test_what_does_not_read_the_file_with_references_is_no_finding(name, line, f
 
 def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder, say):
     (folder / "sub").mkdir()
-    (folder / "sub/a.py").write_text("load_dotenv()\n")
+    for name in ("a", "b"):
+        (folder / f"sub/{name}.py").write_text("load_dotenv()\n")
     (folder / ".env").write_text("# A_KEY: in the file store\nPORT=3000\n")
     status, said = say("check")
-    assert status == 0 and said.startswith("note: sub/a.py:1 reads .env, whose secrets are in a store; start")
+    note = "note: there are no secrets in .env any more for what reads it (sub/a.py:1, sub/b.py:1); start"
+    assert status == 0 and said.startswith(note) and said.count("note: ") == 1
 
 
 def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, monkeypatch):
