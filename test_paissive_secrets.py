@@ -776,8 +776,8 @@ def test_structure_mutants_change_tables_expressions_defaults_and_handlers_but_n
 
 
 MUTANTS = {  # kind: a line, and its mutants
-    "constant": ["f(1, True, 'a', None)", "f((2), True, 'a', None)", "f(1, False, 'a', None)"]
-    + ["f(1, True, 'a?', None)"],
+    "constant": ["f(1, True, 'a', cast('b', 0))", "f((2), True, 'a', cast('b', 0))"]
+    + ["f(1, False, 'a', cast('b', 0))", "f(1, True, 'a?', cast('b', 0))", "f(1, True, 'a', cast('b', (1)))"],
     "expression": [r"x = r'^(one|\|)'", r"x = '^(\\|)'", "x = '^(one)'", r"x = '(one|\\|)'"],
     "row": ["f([a, b, c], {d: 1})", "f(([b, c]), {d: 1})", "f(([a, c]), {d: 1})", "f(([a, b]), {d: 1})"],
     "statement": ["while a: f(); break", "while a: pass; break", "while a: f(); pass"],
@@ -791,7 +791,7 @@ MUTANTS = {  # kind: a line, and its mutants
     + ["def f(): return [a is None for b in c if d and not (e.f is not None)]"],
     "except": ["try: a\nexcept (KeyError, B): c", "try: a\nexcept (B,): c", "try: a\nexcept (KeyError,): c"]
     + ["try: a\nexcept (LookupError, B): c"],
-    "slice": ["a[1:b]", "a[:b]", "a[1:]"],
+    "slice": ["cast('int', a[1:b])", "cast('int', a[:b])", "cast('int', a[1:])"],
     "end": ["a[0], a[-1], a[1]", "a[-1], a[-1], a[1]", "a[0], a[0], a[1]"],
     "name": ["min(a.rfind(b))", "max(a.rfind(b))", "min(a.find(b))"],
 }
@@ -941,7 +941,7 @@ def test_structure_tests_that_run_a_mutants_lines_come_first_and_those_of_its_se
     assert mutate.near_tests(mutant, mutate.Measured({}, seconds)) == ["far", "own"]
 
 
-@pytest.mark.parametrize(("needed", "killed", "runs"), [(0, 2, 5), (1, 1, 1), (2, 2, 4), (3, 2, 5)])
+@pytest.mark.parametrize(("needed", "killed", "runs"), [(0, 2, 2), (1, 1, 0), (2, 2, 1), (3, 2, 2)])
 def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome_depends_on_them(
     tmp_path, monkeypatch, needed, killed, runs
 ):
@@ -951,7 +951,8 @@ def test_structure_survivors_have_to_pass_all_other_tests_as_long_as_the_outcome
     asked = []
 
     def survives(source, tests, *args):
-        asked.append(tests)
+        if tests[1] == "other":
+            asked.append(tests)
         return (drawn.index(tests[0]), tests[1]) not in [(0, "near"), (1, "other")]
 
     monkeypatch.setattr(mutate, "survives", survives)
@@ -33500,7 +33501,6 @@ TROUBLE = {
     "was never confirmed": "PAISSIVE_STORE_FINGERPRINT= ps get A --backend file",
     "as in stores of version 1": "rm .paissive/version.age; ps get A --backend file",
     "not what was sealed": "echo '<<<<<<< ours' > .paissive/secrets/A.age; ps get A --backend file",
-    "and names no secret": "X=secret:b ps run -- true",
     "and leads to no secret": "echo X=secret://file/B > .env; ps run -- true",
     "is under way": "mkfifo pipe; ps rotate schedule A --apply 'cat pipe' --backend file"
     "; ps rotate now A --backend file & exec 8> pipe; ps rotate now A --backend file; exec 8>&-; wait",

@@ -205,6 +205,8 @@ def parts(node: ast.AST) -> list[ast.AST]:
         return [*without_docstring(node), *defaults, *node.decorator_list]
     if isinstance(node, ast.AnnAssign):
         return [node.value] if node.value else []
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "cast":
+        return node.args[1:]  # the first is an annotation
     if isinstance(node, (ast.Raise, ast.JoinedStr)):
         return []
     return list(ast.iter_child_nodes(node))
