@@ -435,7 +435,7 @@ MailerSend token  mlsn.  {h64}
 Telnyx key  KEY0  {A28}_{A22}
 Duffel token  duffel_(live|test)_  {X43}
 Nostr key  nsec1  {a58}
-TeamCity token  eyJ0eXAiOiAiVENWMiJ9.  {W36,40}\.{W48}
+TeamCity token  eyJ0eXAi  OiAiVENWMiJ9\.{W36,40}\.{W48}
 = high high
 GitLab job token  glcbt-  {W20,99}
 GitLab trigger token  glptt-  {W40}
@@ -664,8 +664,11 @@ Azure account key
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
     sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
     acdb  ([A-Za-z0-9+/]{76}ACDb[A-Za-z0-9+/]{6}==)  {B76}ACDb{B6}==
+    +ast  (?<![\w+/])([A-Za-z0-9+/]{76}\+ASt[A-Za-z0-9+/]{6}==)  {B76}+ASt{B6}==
+    +asb  (?<![\w+/])([A-Za-z0-9+/]{33}\+ASb[A-Za-z0-9+/]{6}=)(?!=)  {B33}+ASb{B6}=
     apim  ([A-Za-z0-9+/]{76}APIM[A-Za-z0-9+/]{6}==)  {B76}APIM{B6}==
 Azure registry key
+    +acr  (?<![\w+/])([A-Za-z0-9+/]{42}\+ACR[A-Za-z0-9+/]{6})(?![\w+/=])  {B42}+ACR{A6}
 Azure client secret
     q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
 PuTTY key
@@ -11818,7 +11821,7 @@ def _values_of(source: Any) -> dict[str, set[str]]:
 _RARE = b"bcpuq"
 _ANY_VALUE_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
 _RANDOM_VALUE_WORDS = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
-_RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
+_RAREST_FIRST = b"+qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What stands between a telltale fragment of a name and its value, in steps that `_assignment` puts together.
 # To add a form, add a row to its step: an expression, and a line in which it takes what is between « and »
@@ -13344,8 +13347,6 @@ def find_spans(
         yield from _literal_spans(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
-    if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
-        yield from _signed_keys(text)
     yield from _pagerduty_keys(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
@@ -13602,15 +13603,10 @@ _KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a pr
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
 _HASH_IN_ROW = lazily(rb"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})")
 _MIN_COLUMN = 16  # bytes of a key or a token in a row of SQL
-_REMARKS = rb"\s{0,40}(?:--[^\n]{0,300}\n\s{0,40}){0,9}"
-_ROW_BEGIN = lazily(_REMARKS + rb",?" + _REMARKS + rb"\(")
-_ITEM = lazily(  # of a row, with what follows it
-    rb"\s{0,40}(?:(?:[NnEe]|_\w{1,20})?'((?:[^'\\\n]|\\.|''){0,300})'(?:::[\w .]{1,40})?"
-    rb"|[^,()'\n]{0,200}(?:\([^()\n]{0,200}\))?)\s{0,40}[,)]"
-)
-_STRING = rb"'(?:[^'\\]|\\.){0,8000}'"  # of SQL; '' is the end of one and the beginning of the next
-_OTHER_ITEM = lazily(  # a long string or one of bytes, or a call, for instance
-    rb"(?s)(?:[^,()']|" + _STRING + rb"|\((?:[^()']|" + _STRING + rb"|\([^()]{0,200}\)){0,999}\)){0,999}[,)]"
+_ROW_BEGIN = lazily(rb"[\s,]{0,99}(?:--[^\n]{0,300}\n[\s,]{0,99}){0,9}\(")
+_ITEM = lazily(  # of a row, with what follows it: a plain string, or anything else
+    rb"(?s)\s{0,40}(?:(?:[NnEe]|_\w{1,20})?'((?:[^'\\]|\\.|''){0,8000})'(?:::[\w .]{1,40})?"
+    rb"|[^,()']{0,200}(?:'[^']{0,8000}'|\((?:[^()]|\([^()]{0,99}\)){0,200}\))?)\s{0,40}[,)]"
 )
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
@@ -13619,13 +13615,6 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 _PAGERDUTY_KEY = lazily(
     rb"u\+(?<![\w+/-]u\+)(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"
 )
-_SIGNED_KEY = lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43,86}={0,2}(?![\w+/=])")
-# Azure's signatures: the rule of the key that has it, and how many characters are before it and in all.
-_SIGNATURES = {
-    b"+ASt": ("azure-account-key", 76, 88),
-    b"+ASb": ("azure-account-key", 33, 44),
-    b"+ACR": ("azure-registry-key", 42, 52),
-}
 
 
 @cache
@@ -13706,7 +13695,7 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
     """Return values of a row, with a group for what is in a plain string, and the row's end, or 0."""
     values: list[re.Match[bytes]] = []
     while len(values) < count:
-        value = _ITEM.match(text, at) or _OTHER_ITEM.match(text, at, at + _MAX_IN_ROW)
+        value = _ITEM.match(text, at)
         if not value:
             break
         values.append(value)
@@ -13722,7 +13711,8 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
     kind = kind_of_raw_name(column)
     string = value[1] if value.lastindex else b""
     # Shorter ones are ids, of a token for instance.
-    if not kind or not string or len(string) < (1 if kind == "pass" else _MIN_COLUMN):
+    least = 1 if kind == "pass" else _MIN_COLUMN
+    if not kind or b"\n" in string or not least <= len(string) <= MAX_VALUE:
         return None
     if kind == "pass" and _HASH_IN_ROW.fullmatch(string):
         return judge_span(pattern_rules()["password-hash"], value.span(1), string)
@@ -13758,17 +13748,6 @@ def _pagerduty_keys(text: bytes) -> Iterator[Span]:
     yield from (judge_span(rule, found.span(), found[0]) for found in _PAGERDUTY_KEY.finditer(text))
 
 
-def _signed_keys(text: bytes) -> Iterator[Span]:
-    """Yield keys of Azure, by the signature in them."""
-    at = text.find(b"+")  # one byte is found much faster than two
-    while at >= 0:
-        rule, before, size = _SIGNATURES.get(text[at : at + 4], ("", 0, 0))
-        found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
-        if found and len(found[0]) == size:
-            yield judge_span(pattern_rules()[rule], found.span(), found[0])
-        at = text.find(b"+", at + 1)
-
-
 # --- tables ---
 
 _CELL = lazily(rb"[^|\n]+")
@@ -13790,9 +13769,9 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
         end = find_or_end(text, b"\n", start, len(text))
         next_row = text.find(b"\n|", end)
         is_rule = not text[start:end].strip(_TABLE_RULE)
-        if is_rule or between.startswith(b"+="):  # of Markdown, or of a grid
+        if is_rule:
             labels = _cells(text, *before) if _TELLTALE.search(text, *before) else []
-        elif between and not between.startswith(b"+"):  # it is another table
+        elif between:  # it is another table
             labels = []
         if is_rule or not (labels or _TELLTALE.search(text, start, end)):
             continue
@@ -13831,20 +13810,21 @@ _USERINFO = lazily(
     rb"(?:@|\\u0040)" + _URL_HOST
 )
 _PORT = lazily(rb"\d{1,5}#")  # of a URL with a fragment
-_DSN_USERINFO = lazily(rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})")
-_MAX_LOGIN = 200  # bytes of it on either side of its @
+_DSN_USERINFO = lazily(  # of Go's MySQL driver: user:password@tcp(host)
+    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
+)
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
     """Yield passwords in URLs and in the logins of Go's MySQL driver."""
-    # One byte is found much faster than several.
-    if b"@" not in text and not (b"\\" in text and b"\\u0040" in text):
+    if b"@" not in text and b"\\u0040" not in text:
         return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    for found in chain(_USERINFO.finditer(text), _go_dsns(text)):
+    logins = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else ()
+    for found in chain(_USERINFO.finditer(text), logins):
         user, password, host = found.groups()
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
@@ -13863,16 +13843,6 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
             yield judge_candidate(candidate, path)
         else:
             yield judge_span(rule, place, password, reason=reason)
-
-
-def _go_dsns(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Yield logins of Go's MySQL driver: user:password@tcp(host)."""
-    at = text.find(b"@")
-    while at >= 0:
-        if text.startswith((b"tcp(", b"unix("), at + 1):
-            logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
-            yield from (login for login in logins if login.end(2) == at)
-        at = text.find(b"@", at + 1)
 
 
 # --- Kubernetes ---
