@@ -14423,10 +14423,7 @@ def _reasons(span: Span) -> Iterator[str]:
 
 _GIT_CONFIG = (
     "core.fsmonitor=false",
-    "core.deltaBaseCacheLimit=16m",  # this and the next three keep git's memory flat
-    "core.packedGitLimit=32m",
-    "core.packedGitWindowSize=4m",
-    "core.bigFileThreshold=4m",
+    "core.bigFileThreshold=4m",  # git streams what is larger, instead of holding it in memory
     "advice.graftFileDeprecated=false",  # which would hide the real error
 )
 _GIT = ("git", *(word for setting in _GIT_CONFIG for word in ("-c", setting)))
@@ -15308,37 +15305,33 @@ class Audit:
     """
 
     def __init__(self, paths: _OneOrMore = ".", **options: Any) -> None:
+        self.paths = _as_list(paths)
         self.options = AuditOptions(**options)
         self.options.check()
-        self.paths = _as_list(paths)
         self.summary = Summary()  # counted as files are read
         self._begun = False  # whether it has been iterated over
         self._scope = _find_scope(self.paths, self.options)
-        self.base = self._scope.base
-        # What the index has that the last commit hasn't.
-        self._staged = list(staged_blobs(self._scope.folder, self._scope.tree)) if self.options.staged else []
+        self.base = self._scope.base  # the folder that paths are relative to, with "/" at its end
+        self._staged: list[Blob] = []  # what the index has that the last commit hasn't
+        if self.options.staged:
+            self._staged += staged_blobs(self._scope.folder, self._scope.tree)
         self._settings = _AuditSettings() if self.options.untrusted else self._read_settings()
-        self.baseline = self._find_baseline()
+        self.baseline = self._find_baseline()  # accepted findings, or None
         self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
         if not self._settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
+        self._levels = CONFIDENCES[CONFIDENCES.index(self.options.confidence) :]  # those to report
+        known = self.options.known
+        # What to find beside built-in rules: arguments of `scan`.
+        self._search: dict[str, Any] = {"custom": self._settings.rules, "known": known and known.find}
         words = _as_list(self.options.exclude)
-        self._excluded = IgnorePatterns(
-            re.sub(r"^(!?)\./", r"\1/", word) for word in words
-        )  # a shell adds ./
+        words = [re.sub(r"^(!?)\./", r"\1/", word) for word in words]  # as a shell completes them
+        self._excluded = IgnorePatterns(words)  # by options
         gitignore = self.options.gitignore
         if gitignore is None:
             gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
-        self._accept = FileFilter(
-            excludes=self._excludes,
-            gitignore=gitignore,
-            on_error=self.add_unreadable,
-            skipped=self.summary.skipped,
-            vendored=self.summary.vendored,
-        )
-        self._levels = CONFIDENCES[CONFIDENCES.index(self.options.confidence) :]  # those to report
-        known = self.options.known
-        self._search: dict[str, Any] = {"custom": self._settings.rules, "known": known and known.find}
+        skipped, vendored = self.summary.skipped, self.summary.vendored
+        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, skipped, vendored)
 
     def rules(self) -> list[Rule]:
         """Return the built-in rules, and those of the project's settings."""
@@ -15703,40 +15696,26 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
         return _Scope(_shown_from(paths, options.baseline))
-    folder, top, *committed = _find_repository(paths)
-    roots = [_path_in_git(path, top) for path in paths]
-    for path, root in zip(paths, roots):
-        there = ("--", f":(top,literal){root}")
-        is_in_git = partial(ask_git, folder)  # which may have what is gone
-        if not (
-            os.path.lexists(path)
-            or is_in_git("ls-files", *there)
-            or is_in_git("rev-list", "-1", "--all", "--reflog", *there)
-        ):
-            raise BadValue(f"no file or folder called {show(path)}")
+    ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # printed in this order, without those that aren't there
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
-        roots = [""]
-    return _Scope(top, folder, {*roots}, *committed)
-
-
-def _find_repository(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return a folder to run git in, the repository's top, and the ids of its last tree and of the settings.
-
-    These are left out where they aren't committed.
-    """
-    tops = {}
-    for path in paths or ["."]:
-        if path != ".":
-            path = _folder_to_ask(path)
-        tops[path] = tuple(find_in_repository(path, "HEAD:", f"HEAD:{AUDIT_SETTINGS}"))
-    found, *others = {*tops.values()}
+        top, *committed = find_in_repository(".", *ids)
+        return _Scope(top, ".", {""}, *committed)
+    found, *others = {tuple(find_in_repository(_folder_to_ask(path), *ids)) for path in paths}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
+    top, *committed = found
+    folder = top
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
-        if "." in tops or find_in_repository(".")[0] == found[0]:
-            return ".", *found
-    return found[0], *found
+        if find_in_repository(".")[0] == top:
+            folder = "."
+    roots = {_path_in_git(path, top): path for path in paths}
+    for root, path in roots.items():
+        there = ("--", f":(top,literal){root}")
+        is_there = os.path.lexists(path) or ask_git(folder, "ls-files", *there)
+        if not (is_there or ask_git(folder, "rev-list", "-1", "--all", "--reflog", *there)):
+            raise BadValue(f"no file or folder called {show(path)}")
+    return _Scope(top, folder, roots, *committed)
 
 
 def _folder_to_ask(path: str) -> str:
