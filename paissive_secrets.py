@@ -4575,33 +4575,20 @@ def _last_in_log(log: bytes) -> str:
 
 def last_commit(path: str) -> str:
     """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
-    changes = _changes_of(*os.path.split(os.path.realpath(path)), "-1", "HEAD")
+    changes = _list_changes(*os.path.split(os.path.realpath(path)), "-1", "HEAD")
     return changes[0][1] if changes else ""
 
 
-def changes_since(folder: str, name: str, since: str) -> tuple[list[tuple[str, str]], bool]:
-    """Return the commits since another that changed a file, as `changes_until` does, and if git has that one.
+def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[tuple[str, str]] | None:
+    """Return (commit, "1234567 by Ada") of what changed a file up to a commit, but for what `since` has.
 
-    If it hasn't, as after a rebase, they are all there are.
+    The newest is first. None: git doesn't have one of the two. Raise Unsafe if there are too many.
     """
-    changes = _bounded_changes(folder, name, f"^{since}", "HEAD") if since else None
-    if changes is not None:
-        return changes, True
-    return changes_until(folder, name, "HEAD"), False
-
-
-def changes_until(folder: str, name: str, commit: str) -> list[tuple[str, str]]:
-    """Return (commit, "1234567 by Ada") of a commit and those below it that changed a file, newest first.
-
-    Raise Unsafe if there are too many.
-    """
-    return _bounded_changes(folder, name, commit) or []
-
-
-def _bounded_changes(folder: str, name: str, *revisions: str) -> list[tuple[str, str]] | None:
     # On all sides of a merge: it may have taken the one on which nothing was changed.
-    options = (f"-{_MAX_CHANGES}", "--full-history", "--topo-order")
-    changes = _changes_of(folder, name, *options, *revisions)
+    options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
+    if since:
+        options.append(f"^{since}")
+    changes = _list_changes(folder, name, *options)
     if changes and len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
@@ -4617,8 +4604,8 @@ def committed_content(folder: str, name: str, commit: str) -> bytes | None:
     return rest[: int(size[1])] if size else None
 
 
-def _changes_of(folder: str, name: str, *options: str) -> list[tuple[str, str]] | None:
-    """Return (commit, "1234567 by Ada") of the commits that changed a file; None if git can't say."""
+def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]] | None:
+    """Return what `changes_of` does, of the commits that these options of git rev-list choose."""
     options = ("--format=%h by %an", *options, "--", f":(literal){name}")
     printed = _ask_git(folder, "rev-list", *options)
     if printed is None:
@@ -4797,7 +4784,10 @@ class FileStore(Store):
     # Secrets.
 
     def get(self, name: str) -> str:
-        """Return the value; raise NotFound, WrongKey if it is sealed to another identity, or Corrupt."""
+        """Return the value, or raise NotFound, WrongKey or Corrupt.
+
+        WrongKey: it is sealed to another identity.
+        """
         return self._load(name)["value"]
 
     def get_everything(self) -> dict[str, str]:
@@ -4830,7 +4820,10 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store a value; raise WrongKey or Corrupt rather than replace a file that doesn't open."""
+        """Store a value.
+
+        WrongKey or Corrupt: there is one that doesn't open.
+        """
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
@@ -4838,7 +4831,7 @@ class FileStore(Store):
         self._set_all(values)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        """Store all of these, or raise Conflict, under the store's lock, while one of them is rotated."""
+        """Store all of these, or raise Conflict while one is rotated."""
         self._set_all(values, in_rotation=False)
 
     def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
@@ -4909,11 +4902,14 @@ class FileStore(Store):
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
-        """Return the value in another copy of a secret's file; raise WrongKey or Corrupt."""
+        """Return the value in a copy of a file; WrongKey, Corrupt."""
         return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
-        """Yield the names; raise Unavailable if PAISSIVE_SECRETS_DIR names a folder without a store."""
+        """Yield the names.
+
+        Unavailable: PAISSIVE_SECRETS_DIR names no store.
+        """
         self._check_folders()
         if self._configured:
             self.check_exists()
@@ -4930,7 +4926,7 @@ class FileStore(Store):
         return _SealedPolicies(self)
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
-        """Return, once, what the user should know about a store that a set has made."""
+        """Return, once, advice about a store that a set has made."""
         notes, self._unlocked.notes = self._unlocked.notes, []
         return notes
 
@@ -4982,7 +4978,7 @@ class FileStore(Store):
         return tuple(self._unlocked.credentials)
 
     def reveal_identity(self) -> str:
-        """Return the store's identity and, during a rekey, the old one in a second line."""
+        """Return the identity; during a rekey, the old one follows."""
         return "\n".join(key.reveal() for key in self._keys().all())
 
     def unlock(self) -> None:
@@ -5002,7 +4998,7 @@ class FileStore(Store):
             _new_passphrase(self._password())
 
     def check_known(self) -> None:
-        """Raise Unsafe unless a record, a pin or the password shows that this is the right store."""
+        """Raise Unsafe unless this is known to be the right store."""
         if not self._is_new():
             self._check_may_change(self._access())
 
@@ -5204,13 +5200,18 @@ class FileStore(Store):
                 return None
             return True
 
-        # If git has the commit `since`, the store had this identity in it.
-        changes, has_since = changes_since(self.folder, "version.age", access.known.commit)
-        for commit, label in changes:
+        def changes_up_to(commit: str, since: str = "") -> list[tuple[str, str]] | None:
+            return changes_of(self.folder, "version.age", commit, since)
+
+        # In this commit, the store had this identity. It may be gone, after a rebase for instance.
+        since = access.known.commit
+        changes = changes_up_to("HEAD", since) if since else None
+        has_since = changes is not None
+        for commit, label in changes if changes is not None else changes_up_to("HEAD") or []:
             if opens(commit) is not False:
                 continue
             # Which one it replaced: on a branch that was merged, it may have been a third one.
-            below = {opens(older) for older, _ in changes_until(self.folder, "version.age", commit)[1:]}
+            below = {opens(older) for older, _ in (changes_up_to(commit) or [])[1:]}
             if True in below or (has_since and False not in below):
                 return label
         return ""
@@ -5400,7 +5401,7 @@ class FileStore(Store):
             return _parse_texts(_open_file(path, keys.all())[1], path, "version")
 
     def known_to_leavers(self) -> list[str]:
-        """Return the names, and stages, of the values that were set before a member last left."""
+        """Return what was set before a member last left."""
         keys = self._access_to_examine(try_all=False).keys
         removal_time = self._read_version(keys).get("left", "")
         if not removal_time:
@@ -5415,13 +5416,16 @@ class FileStore(Store):
     # Members.
 
     def change_password(self, password: str) -> None:
-        """Seal the identity to a new master password; raise BadValue for one with several lines."""
+        """Seal the identity to a new master password.
+
+        BadValue: it has several lines.
+        """
         with self._open_to_write() as keys:
             self._replace([self._seal_by_password(keys.seal_to, password)])
             self._unlocked.password = password
 
     def members(self) -> list[Member]:
-        """Return the members; a warning names each whose files are damaged or planted."""
+        """Return the members; a warning names each damaged file."""
         self._check_folders()
         found, problems = self._settle(lambda: self._read_members(self._keys()))
         for name, error in problems.items():
@@ -5431,9 +5435,9 @@ class FileStore(Store):
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
         """Let whoever has the key to a recipient, "age1…", open the store.
 
-        With `replace`, it takes the place of a member's key. Conflict if
-        the name or the key is taken, NotFound if there is nobody to replace,
-        BadName or BadValue for a bad name or recipient.
+        With `replace`, it takes the place of a member's key. Conflict: the
+        name or the key is taken. NotFound: there is nobody to replace.
+        BadName, BadValue: nobody can have that name, or that recipient.
         """
         key = str(Recipient(recipient))
         seal(b"", Recipient(key))  # refuses a key of low order before anything is written
@@ -5714,7 +5718,7 @@ class FileStore(Store):
     # What is wrong with it.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
-        """Yield what is so about the store; "opens" says whether its identity is the right one."""
+        """Yield what is so about the store, and what is wrong with it."""
         yield "store", "encrypted files"
         yield "folder", self.folder
         try:
@@ -5752,7 +5756,7 @@ class FileStore(Store):
         return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
 
     def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield each file of secrets, policies and members that doesn't open, and why."""
+        """Yield the path of each file that doesn't open, and why."""
         access = self._access_to_examine()
         for path, error in access.files.problems:
             yield path, self._explain(path, error)
@@ -7370,9 +7374,9 @@ class VaultStore(Store):
         of logins: role, role_id, secret_id, jwt, username, password,
         github_token
 
-    Readable paths other than KV work as well: `database/creds/app#password`.
-    Many threads can share a store. Errors: NotFound, Deleted (see its hint),
-    Denied, VaultSealed, Locked (no login), Unavailable.
+    Readable paths other than KV work, too: `database/creds/app#password`.
+    Many threads can share a store. Errors: NotFound, Deleted (see its
+    hint), Denied, VaultSealed, Locked (no login), Unavailable.
     """
 
     def __init__(self, **settings: Union[str, bool, float, None]) -> None:

@@ -18987,18 +18987,20 @@ def test_policies_of_an_older_copy_are_read(path, files, monkeypatch):
 
 
 @pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
-def test_a_store_and_a_config_of_an_older_copy_are_read(commit, here, monkeypatch):
+def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(commit, here, monkeypatch, say):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
     module = older_module(commit)
     old = module.FileStore(here / ".paissive")
     old.set("app/db", OLD)
     module.SecretConfig("config.json", old).set("database.password", NEW, use_secret=True)
-    store = ps.FileStore(here / ".paissive")
-    assert store.get("app/db") == OLD
-    assert ps.SecretConfig("config.json", store).resolve() == {"database": {"password": NEW}}
-    store.set("app/db", NEW)
-    assert old.get("app/db") == NEW
+    assert "as in stores of version 1, which this copy refuses" in refusal(ps.FileStore().get, "app/db")
+    exported = json.dumps({name: old.get(name) for name in old.names()})  # what export --format json prints
+    (here / ".paissive").rename("older")
+    status, said = say("import", "-", "--all", "--backend", "file", stdin=exported)
+    assert (status, said) == (0, "") and ps.FileStore().get("app/db") == OLD
+    config = ps.SecretConfig("config.json", ps.FileStore())
+    assert config.resolve() == {"database": {"password": NEW}}
 
 
 def test_policies_in_a_file_of_a_much_older_copy_are_refused_by_name(files):
