@@ -74,7 +74,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from operator import attrgetter
-from types import BuiltinFunctionType, FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -11361,13 +11361,13 @@ def _handle_signal(
 
 # === Redaction ===
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
-# handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes,
-# and those that report uncaught exceptions.
+# handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes.
+# What handlers and hooks show of an exception can't be known, variables in its frames for example, so none
+# gets it: its plain report, masked, takes its place.
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
 _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a report
-_MAX_EXAMINED = 10_000  # objects in a traceback's frames; one with more is reported without them
 
 
 def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
@@ -11417,12 +11417,10 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     The source is as for `redact`. From then on, each secret that the
     functions of this module, a manager, a config or `load_env` return is
     masked as well, as are new values after a rotation; settings never are.
-    A warning names values that are too short. Tracebacks with local
-    variables, as rich and cgitb show them, become plain ones if any of
-    these holds a value; where Python's own report is printed, no variable
-    is looked at. Not covered: tracebacks that a program prints
-    itself, a `threading.excepthook` that is installed later, attributes of
-    variables.
+    A warning names values that are too short. Each exception is reported by
+    its plain traceback, masked: handlers and hooks, which may show variables,
+    as rich and cgitb do, don't get it. Not covered: tracebacks that a program
+    prints itself, a `threading.excepthook` that is installed later.
     """
     import logging
 
@@ -11437,8 +11435,8 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
             raise
         short = redacting.add(provided)
     if installed is None:
-        _redact_logging(redacting)
-        _ReportGuard(redacting).install()
+        _redact_records(redacting)
+        _redact_uncaught(redacting)
         secret_listeners.append(redacting.add_value)
     if short:
         logging.getLogger("paissive_secrets").warning(
@@ -11447,132 +11445,64 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     return redacting
 
 
-def _redact_logging(redacting: RedactingFilter) -> None:
+def _redact_records(redacting: RedactingFilter) -> None:
     """Redact each record before a logger passes it to its handlers, and again before a handler takes it.
 
     A handler may replace `handle`, so that only its logger is seen; or get its records from a queue.
     """
     import logging
-    import threading
 
-    searched = threading.local()  # .record: the one that a thread passes on, once its variables were searched
-    for owner, name in ((logging.Logger, "callHandlers"), (logging.Handler, "handle")):
-        _replace_function(owner, name, partial(_redact_records_of, redacting, name, searched))
-    logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
-
-
-def _redact_records_of(
-    redacting: RedactingFilter, name: str, searched: threading.local, pass_on: Callable[..., Any]
-) -> Callable[..., Any]:
-    """Return a method of a logger or a handler that redacts a record and passes it on.
-
-    Where something else than Python's own handlers may show variables, those of its exception count, too.
-    """
-    import logging
-
-    is_own = isinstance(pass_on, FunctionType) and pass_on.__globals__ is vars(logging)
-
-    def redact_first(self: Any, record: Any) -> Any:
-        before = getattr(searched, "record", None)
-        # Others may have replaced the method since, and show what is in the record after this.
-        is_last = getattr(type(self), name) is redact_first
-        shows_no_variables = is_own and is_last and all(map(_is_plain, _handlers_of(self)))
-        if shows_no_variables:
-            redacting.redact_record(record)
-        else:
-            redacting.redact_record(record, variables=record is not before)
-            searched.record = record
-        try:
+    def redacting_first(pass_on: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(pass_on)
+        def redact_and_pass_on(self: Any, record: Any) -> Any:
+            redacting.filter(record)
             return pass_on(self, record)
-        finally:
-            searched.record = before
 
-    return redact_first
+        return redact_and_pass_on
 
-
-def _handlers_of(owner: Any) -> Iterator[Any]:
-    """Yield a handler itself, or the handlers that a logger's records reach."""
-    import logging
-
-    if not isinstance(owner, logging.Logger):
-        yield owner
-        return
-    while owner is not None:
-        yield from owner.handlers
-        owner = owner.parent if owner.propagate else None
-
-
-def _is_plain(handler: Any) -> bool:
-    """Return whether a handler and its formatter are Python's own, which show no variables."""
-    parts = filter(None, (handler, getattr(handler, "formatter", None)))
-    return all(type(part).__module__ in ("logging", "logging.handlers") for part in parts)
+    logging.Logger.callHandlers = redacting_first(logging.Logger.callHandlers)  # type: ignore[method-assign]
+    logging.Handler.handle = redacting_first(logging.Handler.handle)  # type: ignore[method-assign]
+    logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
 
 
 class _IsReported(RuntimeError):
     """An audit hook raises this to say that sys.excepthook needn't be called."""
 
 
-class _ReportGuard:
-    """Writes reports of uncaught exceptions that show a value, masked; the hooks get all others.
+def _redact_uncaught(redacting: RedactingFilter) -> None:
+    """Write the masked report of each exception that nobody catches, in place of Python's hooks.
 
     A program may replace sys.excepthook at any time, so the audit event before its call is what counts: as
-    Python documents it, an audit hook that raises a RuntimeError suppresses the call. The hooks for threads
-    and for what can't be raised are wrapped.
+    Python documents it, an audit hook that raises a RuntimeError suppresses the call.
     """
+    import threading
 
-    def __init__(self, redacting: RedactingFilter) -> None:
-        self._redacting = redacting
+    def write(error: BaseException, about: str = "") -> None:
+        try:
+            text = redacting.redact(about) + redacting.report(error)
+        except KeyboardInterrupt:  # which must not let a hook go on
+            text = _WITHHELD
+        with suppress(Exception):  # a closed stream
+            if sys.stderr:
+                sys.stderr.write(text)
 
-    def install(self) -> None:
-        import threading
-
-        _replace_function(sys, "unraisablehook", self._before_hook)
-        _replace_function(threading, "excepthook", self._before_hook)
-        sys.addaudithook(self._before_excepthook)
-
-    def _before_excepthook(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "sys.excepthook" and self._replace_report(args[0], args[2]):
+    def before_excepthook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "sys.excepthook" and args[2] is not None:
+            write(args[2])
             raise _IsReported
 
-    def _before_hook(self, hook: Callable[..., object]) -> Callable[..., object]:
-        def report_or_call(args: Any) -> object:
-            # What they show beside the exception: a thread, or an object and a message.
-            thread = getattr(args, "thread", None)
-            context = [
-                getattr(thread, "name", None),
-                getattr(args, "err_msg", None),
-                getattr(args, "object", None),
-            ]
-            is_exit = hasattr(args, "thread") and type(args.exc_value) is SystemExit  # which ends silently
-            return self._replace_report(hook, args.exc_value, *context, is_silent=is_exit) or hook(args)
+    def report_in_thread(args: Any) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            name = args.thread.name if args.thread else "without a name"
+            write(args.exc_value, f"Exception in thread {name}:\n")
 
-        return report_or_call
+    def report_unraisable(args: Any) -> None:
+        if args.exc_value is not None:
+            write(args.exc_value, f"{args.err_msg or 'Exception ignored'}:\n")  # without the object's repr
 
-    def _replace_report(
-        self, hook: object, error: Optional[BaseException], *context: object, is_silent: bool = False
-    ) -> bool:
-        """Write the masked report of an exception that shows a value, and return whether it is one.
-
-        With `is_silent`, nothing is written, since the hook would not write anything either.
-        """
-        if error is None:
-            return False
-        try:
-            # Python's own hooks are in C, and show no variables.
-            shows_variables = type(hook) is not BuiltinFunctionType
-            text = self._redacting.replacement_report(error, *context, variables=shows_variables)
-        except KeyboardInterrupt:  # which must not let the hook go on
-            text = _WITHHELD
-        with suppress(Exception):  # nor must a closed stream
-            if text and sys.stderr and not is_silent:
-                sys.stderr.write(text)
-        return text != ""
-
-
-def _replace_function(owner: object, name: str, wrap: Callable[[Any], Any]) -> None:
-    """Put what `wrap` makes of a function in its place."""
-    before = getattr(owner, name)
-    setattr(owner, name, wraps(before)(wrap(before)))
+    sys.addaudithook(before_excepthook)
+    threading.excepthook = report_in_thread
+    sys.unraisablehook = report_unraisable
 
 
 class RedactingFilter:
@@ -11633,28 +11563,13 @@ class RedactingFilter:
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and extra fields.
 
-        An exception becomes its plain report: a filter doesn't know whether
-        a handler shows variables, and looking at them runs foreign code.
-        """
-        self.redact_record(record, keep_exception=False)
-        return True
-
-    def redact_record(self, record: Any, *, variables: bool = False, keep_exception: bool = True) -> None:
-        """Redact a record, or withhold what can't be redacted.
-
-        With `variables`, those of its exception count as well. Without
-        `keep_exception`, only the exception's report stays.
+        An exception becomes its plain report. What can't be redacted is
+        withheld.
         """
         try:
             self._redact_fields(record)
-            error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-            if error is None:
-                return
-            report = self.replacement_report(error, variables=variables)
-            if not report and not keep_exception:
-                report = self.redact(_report_of(error))
-            if report:
-                record.exc_text = report.rstrip("\n")  # which formatters use
+            if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+                record.exc_text = self.report(record.exc_info[1]).rstrip("\n")  # which formatters use
                 record.exc_info = None
         except KeyboardInterrupt:
             raise
@@ -11662,6 +11577,7 @@ class RedactingFilter:
             hidden = dict.fromkeys(vars(record).keys() - self._usual, _HIDDEN)
             vars(record).update(hidden, msg=_WITHHELD.rstrip(), args=(), exc_info=None)
             vars(record).update(exc_text=None, stack_info=None)
+        return True
 
     def _redact_fields(self, record: Any) -> None:
         """Redact what a record has beside its exception: its message, or the parts of that, and the rest."""
@@ -11674,57 +11590,25 @@ class RedactingFilter:
             examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
 
-    def replacement_report(self, error: BaseException, *context: object, variables: bool = True) -> str:
-        """Return what to show in place of an exception's report.
+    def report(self, error: BaseException) -> str:
+        """Return what Python prints about an exception, masked; what can't be made is withheld."""
+        import traceback
 
-        It is Python's report, masked, or "" if no value would be shown: not
-        in the report, not in `context`, and with `variables`, not in those
-        of the frames. What can't be searched is withheld.
-        """
         try:
-            report = _report_of(error)
-            shown = [*context, report, *(_variables_of(error) if variables else ())]
-            shows_value = _Redaction(self._encodings, limit=_MAX_EXAMINED).redact(shown) is not shown
-            return cast("str", self.redact(report)) if shows_value else ""
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            return cast("str", self.redact("".join(lines)))
         except KeyboardInterrupt:
             raise
         except BaseException:  # of foreign code
             return _WITHHELD
 
 
-def _report_of(error: BaseException) -> str:
-    """Return what Python prints about an exception."""
-    import traceback
-
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-
-
-def _variables_of(error: BaseException) -> list[object]:
-    """Return the variables in the frames of an exception and of those that are reported with it."""
-    import traceback
-
-    found: list[object] = []
-    errors = {id(error): error}  # by identity: exceptions may be equal, or refuse to be compared
-    left = [error]
-    while left:
-        one = left.pop()
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            found += frame.f_locals.values()
-        group = getattr(one, "exceptions", ())
-        related = (one.__cause__, one.__context__, *(group if isinstance(group, tuple) else ()))
-        new = [other for other in related if isinstance(other, BaseException) and id(other) not in errors]
-        errors.update((id(other), other) for other in new)
-        left += new
-    return found
-
-
 class _Redaction:
     """One value, redacted with all that it holds; an object that isn't text only with `examine`."""
 
-    def __init__(self, encodings: Encodings, examine: bool = True, limit: float = float("inf")) -> None:
+    def __init__(self, encodings: Encodings, examine: bool) -> None:
         self._mask = encodings.mask
         self._examine = examine
-        self._limit = limit  # objects that may be examined
         self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
@@ -11743,8 +11627,6 @@ class _Redaction:
         """Return what isn't text, if neither its parts nor its own text show a value; see `redact`."""
         parts: list[Any] = []
         if isinstance(value, (Mapping, *_CONTAINERS)):
-            if len(value) + len(self._done) > self._limit:
-                return _HIDDEN
             parts += value.items() if isinstance(value, Mapping) else value
         redacted = [self.redact(part) for part in parts]
         kind = type(value)

@@ -20330,26 +20330,20 @@ def test_a_report_of_an_uncaught_exception_keeps_what_caused_it(log, monkeypatch
 
 
 def test_an_uncaught_exception_is_no_error_where_there_is_no_stderr(log, monkeypatch):
-    seen = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(str(args.exc_value)))
     ps.redact_logs([SAFE])
     monkeypatch.setattr(sys, "stderr", None)
-    for error in (ValueError(SAFE), ValueError("harmless"), None):
+    for error in (ValueError(SAFE), None):
         threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, None)))
-    assert seen == ["harmless", "None"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(threading, "excepthook"), (sys, "unraisablehook")])
-def test_a_report_shows_no_value_in_what_comes_with_an_exception(owner, name, log, monkeypatch, capsys):
-    seen = []
-    monkeypatch.setattr(owner, name, seen.append)
+def test_reports_of_threads_and_of_what_can_not_be_raised_say_where_but_show_no_object(log, capsys):
     ps.redact_logs([SAFE])
-    harmless, revealing = (
-        types.SimpleNamespace(exc_value=ValueError("no"), object=text) for text in ("a", SAFE)
-    )
-    for args in (harmless, revealing):
-        getattr(owner, name)(args)
-    assert (seen, capsys.readouterr().err) == ([harmless], "ValueError: no\n")
+    thread = types.SimpleNamespace(name=f"worker-{SAFE}")
+    threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError("no"), None, thread)))
+    odd = types.SimpleNamespace(exc_value=ValueError("no"), err_msg=f"Ignored in {SAFE}", object=Foreign())
+    sys.unraisablehook(odd)
+    expected = "Exception in thread worker-***:\nValueError: no\nIgnored in ***:\nValueError: no\n"
+    assert capsys.readouterr().err == expected
 
 
 LOGGED = {
@@ -20447,8 +20441,8 @@ def show_variables(kind, error, trace):
     sys.stdout.write("".join(report.format()))
 
 
-@pytest.mark.parametrize("value, printed", [(SAFE, "ValueError: no\n"), ("harmless", "token = 'harmless'")])
-def test_redact_covers_handlers_that_show_variables(log, value, printed, capsys):
+@pytest.mark.parametrize("value", [SAFE, "harmless"])
+def test_handlers_that_show_variables_get_the_plain_report(log, value, capsys):
     def fail(token):
         raise ValueError("no")
 
@@ -20465,12 +20459,13 @@ def test_redact_covers_handlers_that_show_variables(log, value, printed, capsys)
     except ValueError:
         log.exception("failed")
     shown = capsys.readouterr().out
-    assert "failed" in shown and "fail(value)" in shown and printed in shown and SAFE not in shown
+    assert "failed" in shown and "fail(value)" in shown and shown.endswith("ValueError: no\n")
+    assert "token" not in shown.replace("def fail(token)", "") and SAFE not in shown
 
 
 @pytest.mark.parametrize("order", ["steps", "reversed(steps)"], ids=["later", "before"])
-@pytest.mark.parametrize("value, printed", [(SAFE, "ValueError: no"), ("harmless", "token = 'harmless'")])
-def test_redact_covers_hooks_that_show_variables(order, value, printed):
+@pytest.mark.parametrize("value", [SAFE, "harmless"])
+def test_hooks_that_show_variables_get_no_exception(order, value):
     code = f"""
 import sys, traceback, paissive_secrets as ps
 {inspect.getsource(show_variables)}
@@ -20480,16 +20475,15 @@ for call, *arguments in {order}: call(*arguments)
 del steps, call, arguments
 fail({value!r})"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert printed in done.stdout + done.stderr and SAFE not in done.stdout + done.stderr
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "ValueError: no") and SAFE not in done.stderr
 
 
-def test_redact_covers_formatters_of_exceptions(log):
+def test_formatters_of_exceptions_get_none(log):
     ps.redact_logs([SAFE])
     log.handlers[0].setFormatter(own(logging.Formatter, "formatException", lambda info: f"own {info[1]}"))
     log.error("no", exc_info=ValueError(SAFE))
     log.error("yes", exc_info=ValueError("harmless"))
-    assert "ValueError: ***" in log.text() and SAFE not in log.text()
-    assert log.text().endswith("yes\nown harmless\n")
+    assert log.text() == "no\nValueError: ***\nyes\nValueError: harmless\n"
 
 
 def test_redact_leaves_objects_in_a_message_alone_if_it_shows_no_value(log):
@@ -20919,12 +20913,6 @@ def test_redact_says_what_it_takes():
         assert refusal(ps.redact, "", bad) == values
 
 
-def test_a_report_counts_as_revealing_for_what_comes_with_it():
-    secrets = ps.RedactingFilter([SAFE])
-    assert secrets.replacement_report(ValueError("no"), "harmless") == ""
-    assert secrets.replacement_report(ValueError("no"), "harmless", ("in", SAFE)) == "ValueError: no\n"
-
-
 @pytest.mark.parametrize("method", ["__str__", "__repr__"])
 def test_redact_hides_an_object_that_shows_a_value_in_either_way(method):
     texts = {"__str__": lambda self: "text", "__repr__": lambda self: "text", method: lambda self: SAFE}
@@ -20996,28 +20984,6 @@ def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log
     assert log.text() == "***\n"
 
 
-def test_an_exception_that_shows_a_value_is_revealing_whatever_its_frames_hold():
-    def shown(text):
-        try:
-            raise ValueError(text + SAFE[len(text) :])
-        except ValueError:
-            return ps.RedactingFilter([SAFE]).replacement_report(sys.exc_info()[1])
-
-    assert shown(SAFE[:3])
-    assert not shown("harmless" * 9)
-
-
-def test_an_exception_whose_frames_hold_too_much_to_examine_counts_as_revealing():
-    def is_revealing(held):
-        try:
-            raise ValueError(len(held))
-        except ValueError as error:
-            return bool(ps.RedactingFilter([SAFE]).replacement_report(error))
-
-    assert (is_revealing([""] * 9_900), is_revealing([""] * 10_001)) == (False, True)
-    assert is_revealing([[[]] for _ in range(6_000)])
-
-
 # --- Exceptions ---
 
 
@@ -21027,37 +20993,6 @@ def caught(token, kind=ValueError):
         raise kind("no")
     except kind as error:
         return error
-
-
-def test_an_exception_reveals_what_those_in_its_group_have_in_their_frames():
-    error, group = KeyError("no"), ValueError("several")
-    error.__cause__ = group
-    for value in ("harmless", SAFE):
-        group.exceptions = (caught("harmless"), "not an exception", caught(value))
-        for shown in (group, error):
-            assert bool(ps.RedactingFilter([SAFE]).replacement_report(shown)) == (value == SAFE)
-
-
-def test_an_exception_may_have_exceptions_that_are_no_group():
-    error = ValueError("no")
-    for error.exceptions in (5, caught(SAFE)):
-        assert ps.RedactingFilter([SAFE]).replacement_report(error) == ""
-
-
-def test_an_exception_reveals_what_any_of_those_before_it_has_in_its_frames():
-    error = KeyError("no")
-    error.__cause__, error.__context__ = caught("harmless"), caught(SAFE)
-    assert ps.RedactingFilter([SAFE]).replacement_report(error)
-
-
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
-@pytest.mark.parametrize("link", ["__cause__", "__context__"])
-def test_an_exception_reveals_what_an_earlier_one_has_in_its_frames(link, kind):
-    later = KeyError("no")
-    for value in ("harmless", SAFE):
-        setattr(later, link, caught(value, kind))
-        setattr(getattr(later, link), link, later)  # one is the cause of the other
-        assert bool(ps.RedactingFilter([SAFE]).replacement_report(later)) == (value == SAFE)
 
 
 class Foreign:
@@ -21076,15 +21011,6 @@ def test_a_plain_log_runs_no_code_of_the_variables_of_an_exception(log, monkeypa
     log.handlers[0].addFilter(ps.RedactingFilter([SAFE]))
     log.error("no", exc_info=caught(Foreign()))
     assert asked == [] and log.text().count("ValueError: no\n") == 2
-
-
-def test_the_variables_of_an_exception_are_looked_at_once_for_a_record(log, monkeypatch):
-    asked = []
-    monkeypatch.setattr(Foreign, "__repr__", lambda self: asked.append(1) or "text")
-    ps.redact_logs([SAFE])
-    log.handlers[:] = [keeping(lambda record: record.exc_info)[0] for _ in range(3)]
-    log.error("no", exc_info=caught(Foreign()))
-    assert len(asked) == 2  # by str() and by repr()
 
 
 def test_a_filter_alone_leaves_the_plain_report_of_an_exception():
@@ -21135,19 +21061,11 @@ class Alike(ValueError):
     __hash__ = None
 
 
-@pytest.mark.parametrize("kind", [Unequal, Alike])
-def test_exceptions_in_a_chain_are_told_apart_by_identity(kind):
-    for value in ("harmless", SAFE):
-        later, earlier = caught("harmless", kind), caught("harmless", kind)
-        later.__cause__, later.__cause__.__cause__ = earlier, caught(value, kind)
-        assert bool(ps.RedactingFilter([SAFE]).replacement_report(later)) == (value == SAFE)
-
-
 class Failing(ValueError):
-    """What it consists of can't be read."""
+    """What caused it can't be read."""
 
     @property
-    def exceptions(self):
+    def __cause__(self):
         raise SystemExit("its code ran")
 
 
@@ -21174,7 +21092,7 @@ def test_no_hook_gets_an_exception_that_can_not_be_searched(fails):
 import sys, paissive_secrets as ps
 class Failing(ValueError):
     @property
-    def exceptions(self): raise {fails}
+    def __cause__(self): raise {fails}
 sys.excepthook = lambda *args: print(args)
 ps.redact_logs(["{SAFE}"])
 raise Failing("{SAFE}")"""
@@ -21183,13 +21101,11 @@ raise Failing("{SAFE}")"""
 
 
 def test_an_uncaught_exception_is_not_shown_where_stderr_is_closed(log, monkeypatch):
-    seen, closed = [], io.StringIO()
-    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args))
+    closed = io.StringIO()
     ps.redact_logs([SAFE])
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
     threading.excepthook(threading.ExceptHookArgs((ValueError, ValueError(SAFE), None, None)))
-    assert seen == []
 
 
 def test_a_thread_that_ends_by_system_exit_prints_nothing(log, capsys):
