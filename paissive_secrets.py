@@ -9079,8 +9079,8 @@ def escape_single_quotes(value: str) -> str:
 
 # === Templates ===
 # Put values into a file so that whoever parses it gets them unchanged. What a value becomes depends on where
-# its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Where it can't be
-# written, it is refused. Each format has a function that yields the stretches of a text that it understands,
+# its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Anywhere else, as in
+# comments, it is refused. Each format has a function that yields the stretches of a text that it understands,
 # with how to write values there. Of {"a": "x ${secret:b}"}, JSON yields "a" and "x ${secret:b}", in which
 # quotes and backslashes are escaped; elsewhere, only a reference that stands alone is written, as a string.
 
@@ -9155,20 +9155,7 @@ def _writes(text: str, mark: str, escape: str) -> Iterator[_Write]:
         at = match.start()
         while end <= at:
             start, end, write = next(stretches, (len(text), len(text) + 1, write))
-        if start > at:
-            yield _refuse("in this place")
-        elif write in _WITH_BACKSLASHES and _is_escaped(text, at):
-            yield _refuse("behind a backslash")
-        else:
-            yield write
-
-
-def _is_escaped(text: str, at: int) -> bool:
-    """Return whether a backslash belongs to what follows it here."""
-    start = at
-    while text[start - 1 : start] == "\\":
-        start -= 1
-    return bool((at - start) % 2)
+        yield write if start <= at else _refuse("in this place")
 
 
 # --- how to write a value ---
@@ -9203,11 +9190,6 @@ def _quote_json(value: str) -> str:
 
 def _escape_json(value: str) -> str:
     return _quote_json(value)[1:-1]
-
-
-def _escape_json5(value: str) -> str:
-    """Escape a value for single quotes, which JSON5 has."""
-    return _escape_json(value).replace("'", "\\u0027")
 
 
 def _escape_xml(value: str) -> str:
@@ -9251,76 +9233,65 @@ def _escape_properties(value: str) -> str:
     return re.sub(r"[\\:=#! ]|[^\x20-\x7e]", escape, value)
 
 
-# What a backslash before it would spoil.
-_WITH_BACKSLASHES = (_escape_json, _escape_json5, _escape_in_double_quotes, _quote_shell, _escape_properties)
-# Line breaks, too.
+# Including line breaks.
 _UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]"
-_write_in_comment = _unless(_UNPRINTABLE, "in a comment")
-# In quotes that know no escapes, a value stands as it is.
-_write_in_literal = _unless(r"['\x00-\x08\x0a-\x1f\x7f]", "in single quotes")
 
 
 # --- JSON, TOML, XML and properties ---
 
-# The groups of these expressions say how values are written: they are keys of the tables below. @ is the
-# mark, and `alone` one that stands alone.
+# The groups of these expressions say how values are written: they are keys of _WRITES. @ is the mark, and
+# `alone` one that stands alone. What has no group, such as a comment, is skipped. No string has a mark behind
+# a backslash, which a value would end.
 _JSON_PARTS = (
-    r"""(?P<double>"(?:\\[\s\S]|[^"\\])*")|(?P<json5>'(?:\\[\s\S]|[^'\\])*')|(?P<comment>//.*)"""
-    r"|(?P<block>/\*[\s\S]*?\*/)|(?P<alone>(?<![^\s:,\[{/])@(?![^\s:,\]}/]))"
+    r"""(?P<double>"(?:\\[^@]|[^"\\])*")|'(?:\\[\s\S]|[^'\\])*'|//.*|/\*[\s\S]*?\*/"""
+    r"|(?P<alone>(?<![^\s:,\[{/])@(?![^\s:,\]}/]))"
 )
 _TOML_PARTS = (
-    r'''(?P<double>"""(?:\\[\s\S]|"{1,2}(?!")|[^"\\])*"""|"(?:\\.|[^"\\\n])*")'''
-    r"""|(?P<long>'''(?:'{1,2}(?!')|[^'])*''')|(?P<single>'[^'\n]*')|(?P<comment>\#.*)"""
+    r'''(?P<double>"""(?:\\[^@]|"{1,2}(?!")|[^"\\])*"""|"(?:\\[^@\n]|[^"\\\n])*")'''
+    r"""|'''(?:'{1,2}(?!')|[^'])*'''|'[^'\n]*'|\#.*"""
     r"|(?P<alone>(?<![^\s=,\[{.])@(?![^\s=,\]}.\#]))"
 )
 _XML_PARTS = (
-    r"(?P<remark><!--[\s\S]*?-->)|(?P<cdata><!\[CDATA\[[\s\S]*?\]\]>)|<[?!][^>]*>"
+    r"<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>|<[?!][^>]*>"
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
-_XML_ATTRIBUTE = r"""(?P<quoted>"[^"]*"|'[^']*')|(?<==)(?P<alone>@)(?=[\s/>])"""
-_DOTENV_PARTS = r"(?m)(?P<comment>^[ \t]*#.*)|(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
+_XML_ATTRIBUTE = r"""(?P<text>"[^"]*"|'[^']*')|(?<==)(?P<attribute>@)(?=[\s/>])"""
+_NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_DOTENV_PARTS = r"(?m)^[ \t]*#.*|(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
+_PROPERTIES_PARTS = r"\\[\s\S]|(?P<property>@)"
 _WRITES = {
+    "property": _escape_properties,
+    "double": _escape_json,
+    "alone": _quote_json,
+    "text": _escape_xml,
+    "attribute": _quote_xml,
     "value": _write_dotenv,
     "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "beside other text, or in quotes"),
-    "double": _escape_json,
-    "json5": _escape_json5,
-    "alone": _quote_json,
-    "comment": _write_in_comment,
-    "block": _unless(r"\*/?\Z|\*/|\A/", "in this comment"),
-    "single": _write_in_literal,
-    "long": _unless(r"['\x00-\x08\x0b-\x1f\x7f]|\A\n", "in single quotes"),
-}
-_NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-_XML_WRITES = {
-    "text": _escape_xml,
-    "quoted": _escape_xml,
-    "alone": _quote_xml,
-    "remark": _unless(rf"--|\A[->]|-\Z|{_NOT_IN_XML}", "in this comment"),
-    "cdata": _unless(rf"\]\]|\A[\]>]|\]\Z|\r|{_NOT_IN_XML}", "in CDATA"),
+    "word": _quote_shell,
+    "string": _escape_in_double_quotes,
 }
 
 
-def _stretches_of(pattern: str, writes: Mapping[str, _Write], text: str, mark: str) -> _Stretches:
+def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
     """Yield what an expression matches; its groups say how values are written."""
     for match in re.finditer(pattern.replace("@", mark), text):
-        yield (*match.span(), writes[match.lastgroup or ""])
+        if match.lastgroup:
+            yield (*match.span(), _WRITES[match.lastgroup])
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
-    """Yield text, comments and CDATA, and the attributes of tags."""
-    attribute = re.compile(_XML_ATTRIBUTE.replace("@", mark))
+    """Yield text, and the attributes of tags."""
     for match in re.finditer(_XML_PARTS, text):
-        matches = [match]
-        if match.lastgroup == "tag":
-            matches = list(attribute.finditer(text, *match.span()))
-        for part in matches:
-            if part.lastgroup:
-                yield (*part.span(), _XML_WRITES[part.lastgroup])
+        if match.lastgroup == "text":
+            yield (*match.span(), _escape_xml)
+        elif match.lastgroup == "tag":
+            for start, end, write in _stretches_of(_XML_ATTRIBUTE, match[0], mark):
+                yield match.start() + start, match.start() + end, write
 
 
-def _everywhere(write: _Write, text: str, _: str) -> _Stretches:
-    """Yield all of a text, where values are written in one way."""
-    yield 0, len(text), write
+def _everywhere(text: str, _: str) -> _Stretches:
+    """Yield all of a text, where values are written as they are."""
+    yield 0, len(text), str
 
 
 # --- YAML ---
@@ -9425,11 +9396,9 @@ def _column_of_parent(text: str, at: int) -> int:
 def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
     """Return how to write values in a part; a plain scalar that is left goes on for several lines."""
     is_folded = "\n" in content  # then spaces at the ends of lines don't count
-    if part.kind == "comment":
-        return _write_in_comment
     if part.kind == "block":
         return _write_in_block(content, part.indent, mark)
-    if part.kind == "double" and is_folded and f"\\{mark}" in content:
+    if part.kind == "double" and f"\\{mark}" in content:
         return _refuse("behind a backslash")
     if part.kind == "double" and is_folded:
         return _unless(r"\A\s|\s\Z", "in quotes of several lines", _escape_json)
@@ -9443,93 +9412,55 @@ def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
 def _write_in_block(block: str, indent: int, mark: str) -> _Write:
     """Return how to write values in a block scalar, whose lines are indented (YAML 1.2.2, 8.1)."""
     header, _, body = block.partition("\n")
-    if mark in header or re.search("[1-9]", header):
+    if mark in header or re.search("[>1-9]", header):  # of several lines, > makes one
         return _refuse("in this block")
     refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"
-    if header[0] == ">":
-        refused += "|\n"  # which would become a space
-    elif body.rstrip().endswith(mark):
+    if body.rstrip().endswith(mark):
         refused += r"|\n\Z" if header[1:2] == "-" else r"|\n\n\Z"  # which the block's end drops
     return _unless(refused, "in this block", lambda value: value.replace("\n", "\n" + " " * indent))
 
 
 # --- shell ---
 
-_CLOSES = {'"': '"', "`": "`", "${": "}", "(": ")", "$(": ")", "<(": ")", ">(": ")", "((": ")", "$((": ")"}
-_COMMANDS_IN_IT = ("(", "$(", "<(", ">(")  # where words are quoted as outside
-_SHELL_PART = lazily(
-    r"""(?x)
-    (?P<comment>(?<![^\s;&|()])\#.*)
-    | (?P<single>'[^']*')
-    | <<< | (?P<document><<)(?P<whole>  # or, in arithmetic, a shift
-        (?P<tabs>-)?[ \t]*(?:(?P<quote>["'])|(?P<escaped>\\))?
-        (?P<end>[A-Za-z_]\w*)(?(quote)(?P=quote))(?=[ \t\n;|&>)])
-        (?:[^\n"'\\`(){<]|"[^\n"\\`(){]*"|'[^\n']*')*(?=\n)  # the rest of the line
-        (?:[^\\]|(?(quote)\\|(?(escaped)\\|\\[\s\S])))*?  # in a quoted one, a backslash joins no lines
-        \n(?(tabs)\t*)(?P=end)(?=\n|\Z)
-    )?
-    | (?P<open>"|`|\$\{|\$?\(\(|[$<>]?\()
-    | \\[\s\S] | \$'(?:\\[\s\S]|[^'\\])*' | (?P<unclosed>') | [\w ./:=,;-]+ | [\s\S]"""
+# A variable, but not one whose name a value after it would make longer; a command in parentheses that has
+# none itself, nor references, such as $(dirname "$0"). The parentheses of `case` end nothing.
+_EXPANSION = r"(?: \$\w+(?![\w@]) | \$\{\w+\} | \$[\@*\#?!$-] )"
+_COMMAND = (
+    rf"""\$\((?![^)]*\bcase\b)(?: [^()"'`\\$<\#@] | {_EXPANSION} | "(?:[^"`\\$@] | {_EXPANSION})*" )*\)"""
 )
-_IN_QUOTES = lazily(r"""(?P<open>"|`|\$\{|\$?\(\(|\$\()|\\[\s\S]|[\w ./:=,;-]+|[\s\S]""")
+# What is written in "…" or as a word; the rest is skipped, up to what isn't one of these, such as `…`, <<,
+# ((, ${a:-b} and a quote that doesn't end, after which a shell may read anything.
+_SHELL_PART = rf"""(?x)
+    (?P<string>"(?: \\[^@] | [^"\\`$] | {_EXPANSION} | {_COMMAND} | \$(?![\w({{@]) )*")
+    | (?P<word>(?<![^\s=])@(?![^\s;&|)]))
+    | (?<![^\s;&|()])\#.*
+    | '[^']*' | \$'(?:\\[\s\S]|[^'\\])*' | \\[\s\S]
+    | {_EXPANSION} | {_COMMAND} | <<<
+    | (?!<<|\(\()[^"'`$\\]
+"""
 
 
 def _in_shell(text: str, mark: str) -> _Stretches:
-    """Yield what stands in commands and their quotes; in anything more intricate, no value is written.
-
-    Of `a="$(b ${secret:c})"`, what is in the parentheses is a command again. Expansions, arithmetic and what
-    this function may misread, such as `case` in parentheses, are left out.
-    """
-    opened: list[tuple[str, int]] = []  # quotes and substitutions that are open, and where each begins
+    """Yield strings in double quotes and words that stand alone, up to what this function may misread."""
+    # In the expression, \@ is a variable.
+    parts = re.compile(re.sub(r"(?<!\\)@", mark, _SHELL_PART))
     at = 0
-    while at < len(text):
-        top, start = opened[-1] if opened else ("", 0)
-        part: Any = (_IN_QUOTES if top == '"' else _SHELL_PART).match(text, at)
-        groups = part.groupdict()
-        write = _write_in_shell(part[0] == mark, groups, [kind for kind, _ in opened])
-        if write:
-            yield at, part.end(), write
-        if part[0] == _CLOSES.get(top):
-            opened.pop()
-            if top in _COMMANDS_IN_IT and re.search(r"\bcase\b", text[start:at]):
-                return  # its patterns end with ")", too
-        elif groups["open"]:
-            opened += [(groups["open"], at)] * (1 + groups["open"].endswith("(("))
-        elif groups.get("document"):
-            end = part.end() if groups["whole"] else len(text)  # all may belong to one without a certain end
-            yield at, end, _refuse("where a here-document is or may go on: set a variable above it")
-            if not groups["whole"]:
-                return
-        elif groups.get("unclosed"):
-            return  # a quote that doesn't end
-        elif groups.get("single") and [kind for kind, _ in opened[-2:]] == ['"', "${"]:
-            return  # in these, an apostrophe is no quote
+    while part := parts.match(text, at):
+        if part.lastgroup:
+            yield at, part.end(), _WRITES[part.lastgroup]
         at = part.end()
-
-
-def _write_in_shell(is_mark: bool, groups: Mapping[str, str | None], opened: list[str]) -> _Write | None:
-    """Return how to write a value in a part of a shell script, or None if that isn't known."""
-    in_quotes = opened[-1:] == ['"']
-    if not all(kind in _COMMANDS_IN_IT for kind in opened[: len(opened) - in_quotes]):
-        return None
-    if groups.get("comment"):
-        return _write_in_comment
-    if groups.get("single"):
-        return escape_single_quotes
-    if is_mark:
-        return _escape_in_double_quotes if in_quotes else _quote_shell
-    return None
+    yield at, len(text), _refuse("after what may be a here-document or open quotes: set a variable above it")
 
 
 ESCAPES = {  # what --escape takes
-    "json": _Escape("json jsonc json5 webmanifest", partial(_stretches_of, _JSON_PARTS, _WRITES)),
+    "json": _Escape("json jsonc json5 webmanifest", partial(_stretches_of, _JSON_PARTS)),
     "yaml": _Escape("yaml yml", _in_yaml, _quote_plain_scalars),
-    "toml": _Escape("toml", partial(_stretches_of, _TOML_PARTS, _WRITES)),
+    "toml": _Escape("toml", partial(_stretches_of, _TOML_PARTS)),
     "xml": _Escape("xml config csproj plist props xhtml", _in_xml),
     "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
-    "properties": _Escape("properties", partial(_everywhere, _escape_properties)),
-    "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS, _WRITES)),
-    "none": _Escape("", partial(_everywhere, str)),
+    "properties": _Escape("properties", partial(_stretches_of, _PROPERTIES_PARTS)),
+    "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS)),
+    "none": _Escape("", _everywhere),
 }
 
 
