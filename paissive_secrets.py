@@ -3373,7 +3373,7 @@ class EnvironmentStore(Store):
 
     def layered_files(self) -> list[str]:
         path = self.plaintext_file()
-        return _layers_beside(path) if os.path.basename(path) == ".env" else []
+        return layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
         settings = self._load().split(os.environ)[1]
@@ -3486,7 +3486,7 @@ class EnvironmentStore(Store):
             return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
-        if configured is None and (above := _dotenv_above()):
+        if configured is None and (above := dotenv_above()):
             return f"{above} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
         return "see: list"
 
@@ -3555,14 +3555,14 @@ class EnvironmentStore(Store):
 _NO_DOTENV = Dotenv("")
 
 
-def _layers_beside(path: str) -> list[str]:
+def layers_beside(path: str) -> list[str]:
     """Return the names of the files such as .env.local in the folder of a file."""
     with suppress(OSError):
         return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
     return []
 
 
-def _dotenv_above() -> str:
+def dotenv_above() -> str:
     """Return the .env in a folder above, which isn't read; "" if one is here, or PAISSIVE_ENV_FILE is set."""
     if os.path.lexists(".env") or "PAISSIVE_ENV_FILE" in os.environ:
         return ""
@@ -8998,6 +8998,19 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
     return found
 
 
+def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return {file: names} of the layered files beside a .env that have other values for these names."""
+    found = {}
+    for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
+        with suppress(SecretsError, OSError):
+            file = os.path.join(os.path.dirname(path), name)
+            theirs = Dotenv(read_file(file).decode(errors="surrogateescape"), file).values(os.environ)
+            differing = [key for key, value in values.items() if theirs.get(key) not in (None, "", value)]
+            if differing:
+                found[file] = sorted(differing)
+    return found
+
+
 def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
     """Store values; raise Conflict if the store has another one for a name, unless `replace` allows it."""
     check_settable(store, *values)
@@ -10242,6 +10255,7 @@ class SecretRotation:
         _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
+            _warn_of_dropped_steps(name, before, policy)
             # The same once more brings back the functions, with which a killed rotation is resumed.
             if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
                 if revoke is None:
@@ -10670,6 +10684,15 @@ def _check_replaceable_by(generator: Any, name: str, current: str) -> None:
     if is_url or re.match(r"\s*\{", current) or "-----BEGIN " in current:
         problem = f"a generated token can't replace {show(name)}, which is a URL, JSON or a key"
         raise BadValue(problem, hint="use --generate command:CMD, which gets the current value on stdin")
+
+
+def _warn_of_dropped_steps(name: str, before: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+    """Warn if a new policy lacks a step of the one that it replaces."""
+    dropped = [kind for kind in ("apply", "verify", "revoke") if before.get(kind) and not policy[kind]]
+    if isinstance(before.get("generate"), (list, dict)) and not isinstance(policy["generate"], (list, dict)):
+        dropped.insert(0, "generate")
+    if dropped:
+        warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
 
 
 def _step(kind: str, step: Any) -> Any:
@@ -17141,6 +17164,7 @@ def cmd_run(args: Namespace) -> int:
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
     if not args.names:
+        _say_what_is_above(environment)
         settings = store.plain_settings()
     _say_what_differs(store, environment, settings)
     if args.no_mask:
@@ -17152,6 +17176,20 @@ def cmd_run(args: Namespace) -> int:
 def _no_command() -> BadValue:
     """Return the error for `run` without the dashes, or with nothing behind them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
+
+
+def _say_what_is_above(environment: Mapping[str, str]) -> None:
+    """Say that the .env of a folder above isn't read, if the command lacks what it composes of secrets."""
+    path = dotenv_above()
+    if not path:
+        return
+    with suppress(SecretsError):
+        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
+        if missing:
+            names = ", ".join(map(printable, sorted(missing)))
+            _say(
+                f"note: not passed on: {names} of {printable(path)}; to read it, name it in PAISSIVE_ENV_FILE"
+            )
 
 
 def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
@@ -17276,6 +17314,10 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
     elif is_plaintext_left and is_committable(path):
         _say(f"warning: git doesn't ignore {path}, which still holds secrets; add it to .gitignore")
+    for other, differing in sorted(other_values_beside(path, found.secrets).items()):
+        shown = ", ".join(map(show, differing))
+        hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
+        _say(f"note: {other} has other values for {shown}: {hint}")
     _say_what_is_next(args, found, leave)
 
 

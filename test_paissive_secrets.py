@@ -16293,6 +16293,16 @@ def test_an_audit_takes_no_comment_that_an_import_leaves_for_a_secret():
             assert scanned(f"# {name}: in the file store{note}\n", ".env") == []
 
 
+def test_import_names_the_files_beside_that_have_other_values(env_file, say, tmp_path):
+    env_file.write_text("A_TOKEN=a\nB_TOKEN=same\nURL=x://${A_TOKEN}\n")
+    (tmp_path / ".env.local").write_text("A_TOKEN=\nB_TOKEN=same\n")
+    (tmp_path / ".env.production").write_text("A_TOKEN=other\nB_TOKEN=same\nURL=x://u:pw@h\n")
+    said = say("import", ".env", "--backend", "file")[1]
+    hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
+    assert f"note: .env.production has other values for 'A_TOKEN': {hint}\n" in said
+    assert ".env.local" not in said
+
+
 def test_import_warns_of_an_env_file_that_others_can_read_or_that_git_would_commit(env_file, say):
     ps.warn_once.cache_clear()
     git(".", "init", "-q")
@@ -19279,6 +19289,16 @@ def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop
     assert done.stdout == b"***\n" and b"Locked: " in done.stderr
     done = run("DB_PASSWORD", "--backend", "file", "--", sys.executable, "-c", code)
     assert done.stdout == b"" and b"Locked: " in done.stderr
+
+
+def test_run_says_which_values_of_an_env_file_above_it_does_not_pass_on(shop, say, monkeypatch):
+    above = Path(".env").absolute()
+    Path("backend").mkdir()
+    monkeypatch.chdir("backend")
+    said = f"note: not passed on: DB_URL, DSN of {above}; to read it, name it in PAISSIVE_ENV_FILE\n"
+    assert said in say("run", "--backend", "file", "--", "true")[1]
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", str(above))
+    assert "not passed on" not in say("run", "--backend", "file", "--", "true")[1]
 
 
 def test_no_env_file_says_where_the_record_of_known_stores_is(tmp_path, monkeypatch):
