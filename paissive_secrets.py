@@ -7415,11 +7415,10 @@ class VaultStore(Store):
 
         An address can be spelled in several ways.
         """
-        settings = self.settings
-        mount = self._call("read", f"sys/internal/ui/mounts/{settings.mount}").data.get("uuid")
-        if not isinstance(mount, str):  # not every proxy and old server says it
-            mount = " ".join(filter(None, (settings.addr, settings.namespace, settings.mount)))
-        return " ".join(filter(None, ["vault", mount, settings.prefix]))
+        mount = self._call("read", f"sys/internal/ui/mounts/{self.settings.mount}").data.get("uuid")
+        if not isinstance(mount, str):
+            raise not_vault_error()
+        return " ".join(filter(None, ["vault", mount, self.settings.prefix]))
 
     @property
     def _session(self) -> Session:
