@@ -1093,11 +1093,6 @@ def _has_hex(token: bytes) -> bool:
     return int(token[-8:], 16) == _crc(token[:-8])
 
 
-def _has_hex_of_body(token: bytes) -> bool:
-    """Return whether a token ends with the sum of what is between its prefix and that."""
-    return int(token[-8:], 16) == _crc(token.partition(b"_")[2][:-8])
-
-
 def _has_little_endian_hex(token: bytes) -> bool:
     """Return whether a token ends with _ and the sum of what is before, lowest byte first."""
     return bytes.fromhex(token[-8:].decode()) == _crc(token[:-9]).to_bytes(4, "little")
@@ -1129,7 +1124,6 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
     "github-token": _has_base62,
     "npm-token": _has_base62,
     "gitlab-token": _has_base36,
-    "cloudflare-token": _has_hex_of_body,
     "atlassian-token": _has_hex,
     "grafana-service-token": _has_little_endian_hex,
     "pypi-token": _is_macaroon,
@@ -11968,8 +11962,7 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
-    is_option = name[:1] == b"-"
-    ending = "word" if is_option else language.ending
+    ending = "word" if name[:1] == b"-" else language.ending  # an option
     quote, bare = match.group("quote", "bare")
     separator = (match["separator"] or bare or b"").strip()
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
@@ -11977,11 +11970,9 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if not quote and _is_prose(name, bare.lower(), before, value, ending):
+    if (not quote and _is_prose(name, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
-    if _NULL.match(value):
-        return None
-    if separator == b"-" or (is_option and separator == b","):  # they are in a list
+    if separator == b"-" or (separator == b"," and name[:1] == b"-"):  # they are in a list
         if not _is_argument(name, value, before):
             return None
         separator = b"="
@@ -12048,10 +12039,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     if match.end("outer") < start:  # below its name
         is_block = window[match.end("outer")] in b"|>!"
         return _BARE_VALUES["line" if is_block else "alone"].match(window, start)
-    if bare[:1] == b">":
-        return _BARE_VALUES["element"].match(window, start)
-    if b"\n" in bare:  # an item of a list
-        return _BARE_VALUES["scalar"].match(window, start)
+    if bare[:1] in (b">", b"\r", b"\n"):  # of an element, or of an item of a list
+        return _BARE_VALUES["element" if bare[:1] == b">" else "scalar"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]  # without the name's quote
@@ -13157,9 +13146,7 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
 # around them, and the few kinds that need a parser. A detector looks at a few thousand bytes.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
-_HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
 _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
-_KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 
 
 def find_spans(
@@ -13227,12 +13214,9 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
-    """Return the verdict on a candidate, low if what stands around it says that it is uncertain."""
-    reason = ""
-    if c.value.isalpha() and _is_apart(text, c):
-        reason = "it is a word below or beside a label"
-    elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
-        reason = "it is beside what it encrypts, in a test vector"
+    """Return the verdict on a candidate, low if it is a word in a table or below its name."""
+    is_apart = c.value.isalpha() and _is_apart(text, c)
+    reason = "it is a word below or beside a label" if is_apart else ""
     return judge_candidate(c, path, reason)
 
 
@@ -13667,7 +13651,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         user, password, host = found.groups()
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
-        password = _undo_escapes(password)[0]
+        password = _JSON_ESCAPE.sub(_undo_escape, password)
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         file = about_path(path)
@@ -13713,33 +13697,13 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return where the object begins and ends, at most 8 KiB from its kind.
-
-    It begins at the last `---` or `apiVersion` before its kind, and ends at the first of them that isn't
-    nested in it.
-    """
+    """Return where the object begins and ends: at `---` or an `apiVersion`, at most 8 KiB from its kind."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
-    if version < 0:
-        return begin, end
-    return version, _next_version(text, version, kind, end)
-
-
-def _next_version(text: bytes, version: int, kind: int, end: int) -> int:
-    """Return where the next object's `apiVersion` is: one in more braces or columns is an owner's, say."""
-    column = version - text.rfind(b"\n", 0, version)
-    depth = 0
-    before = version
-    at = find_or_end(text, b"apiVersion", kind, end)
-    while at < end:
-        depth += text.count(b"{", before, at) - text.count(b"}", before, at)
-        line = text.rfind(b"\n", version, at)
-        if depth <= 0 and (line < 0 or at - line <= column):
-            break
-        before = at
-        at = find_or_end(text, b"apiVersion", at + 1, end)
-    return at
+    if version < 0:  # it is below its kind
+        return begin, find_or_end(text, b"apiVersion", find_or_end(text, b"apiVersion", kind, end) + 1, end)
+    return version, find_or_end(text, b"apiVersion", kind, end)
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
@@ -13793,6 +13757,7 @@ _JSON_PART = lazily(rb'(?:[^"\\\n]+|\\.)+')  # what is in a string, or between t
 _JSON_ESCAPE = lazily(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)"  # RFC 8259, 7
 )
+# What most escapes are, since transcripts are full of them.
 _JSON_LETTERS = {b"\\n": b"\n", b'\\"': b'"', b"\\\\": b"\\", b"\\t": b"\t", b"\\r": b"\r", b"\\/": b"/"}
 _CUT_ESCAPE = lazily(rb"(?<!\\)(?:\\\\){0,99}\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _JSON_KEY = lazily(rb'(?<!\\)"\s{0,9}:\s{0,9}\Z')
@@ -13840,51 +13805,35 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
     for part in _JSON_PART.finditer(text):
         if b"\\" not in part[0]:
             continue
-        plain, places = _undo_escapes(part[0])
-        spans = find_spans(plain, "", custom, encoded=False)
+        plain = _JSON_ESCAPE.sub(_undo_escape, part[0])
+        spans = list(find_spans(plain, "", custom, encoded=False))
         if depth < _MAX_JSON_DEPTH and b"\\" in plain:
-            spans = chain(spans, _spans_in_json(plain, custom, depth + 1))
+            spans += _spans_in_json(plain, custom, depth + 1)
+        places = _places_with_escapes(part[0]) if spans else []
         for span in spans:
-            first = part.start() + _place_before(places, span.start)
-            yield span._replace(start=first, end=part.start() + _place_before(places, span.end))
+            first, end = places[span.start], places[span.end]
+            yield span._replace(start=part.start() + first, end=part.start() + end)
 
 
-_Places = list[
-    tuple[int, int]
-]  # of the beginnings and ends of escapes: in the plain text, and in that with them
-
-
-def _undo_escape(escape: bytes) -> bytes:
+def _undo_escape(escape: re.Match[bytes]) -> bytes:
     """Return the character that an escape of JSON stands for; itself if it is none."""
     import json
 
     try:
-        text: str = json.loads(b'"%s"' % escape)
-    except ValueError:  # no escape of JSON
-        return escape
-    return text.encode(errors="replace")
+        return _JSON_LETTERS.get(escape[0]) or json.loads(b'"%s"' % escape[0]).encode(errors="replace")
+    except ValueError:
+        return escape[0]
 
 
-def _undo_escapes(text: bytes) -> tuple[bytes, _Places]:
-    """Return a text without its escapes of JSON, and where they were."""
-    plain = bytearray()
-    places = [(0, 0)]
+def _places_with_escapes(text: bytes) -> list[int]:
+    """Return where each byte of a text without its escapes of JSON is in it, and the text's end."""
+    places: list[int] = []
     at = 0
     for escape in _JSON_ESCAPE.finditer(text):
-        plain += text[at : escape.start()]
-        places.append((len(plain), escape.start()))
-        plain += _JSON_LETTERS.get(escape[0]) or _undo_escape(escape[0])
+        places += range(at, escape.start())
+        places += [escape.start()] * len(_undo_escape(escape))
         at = escape.end()
-        places.append((len(plain), at))
-    return bytes(plain + text[at:]), places
-
-
-def _place_before(places: _Places, position: int) -> int:
-    """Return where a place of the plain text is in that with escapes."""
-    import bisect
-
-    plain, escaped = places[bisect.bisect(places, (position, sys.maxsize)) - 1]
-    return escaped + position - plain
+    return [*places, *range(at, len(text) + 1)]
 
 
 # --- rules of a project ---

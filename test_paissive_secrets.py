@@ -24842,20 +24842,6 @@ def test_the_name_of_an_entry_of_kubernetes_may_have_no_word(name):
         assert found(text, "a.yaml") == ["kubernetes-secret"], value
 
 
-def test_owners_of_a_secret_of_kubernetes_do_not_end_it():
-    owners = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name} for name in "ab"]
-    metadata = {"name": "x", "ownerReferences": owners}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"entry": base64_of(LOGIN)}}
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"entry": base64_of(LOGIN)}}
-    for indent in (None, 1, 4):
-        assert found(json.dumps([secret, config], indent=indent), "a.json") == ["kubernetes-secret"], indent
-    owner = "    - apiVersion: apps/v1\n      kind: Deployment\n"
-    head = f"- apiVersion: v1\n  kind: Secret\n  metadata:\n    ownerReferences:\n{owner * 2}"
-    data = f"  data:\n    entry: {base64_of(LOGIN)}\n"
-    text = f"items:\n{head}{data}- apiVersion: v1\n  kind: ConfigMap\n{data}"
-    assert found(text, "a.yaml") == ["kubernetes-secret"]
-
-
 def test_a_word_in_a_secret_of_kubernetes_is_a_password_only_by_its_name():
     for name, confidence in (("project", "low"), ("password", "medium")):
         text = json.dumps(manifest("Secret", stringData={name: "postgres"}))
@@ -25298,46 +25284,6 @@ def test_the_values_of_a_list_are_found_up_to_fifty():
         assert len(scanned(line, path)) == 50, path
 
 
-# A rest of a line beside a key in hexadecimal, and one that only looks like it.
-BESIDE_WHAT_IT_ENCRYPTS = """
-"aad": 1; "ct": 1; "pt": 1; 'pt' : 1; CT=1; aad⇥=⇥1; cipher_text: x; plain_text: x; ciphertext = x
-Plaintext":x; pt         : 1
-"""
-BESIDE_OTHERS = """
-"ctx": 1; act: 1; "apt": 1; ct 1; ct, 1; cipher: x; text: x; "plain-text": x; ct"'= 1; aads: 1
-pt          : 1
-"""
-
-
-def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
-    key = ps.make_samples('"key": "{h32}"')
-    why = "  low at most: it is beside what it encrypts, in a test vector"
-    for rests, is_low in ((BESIDE_WHAT_IT_ENCRYPTS, True), (BESIDE_OTHERS, False)):
-        for rest in re.split(r"; |\n", rests.replace("⇥", "\t").strip()):
-            for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
-                (match,) = scanned(text, "a.json", explain=True)
-                assert (match.confidence == "low", why in match.why) == (is_low, is_low), text
-
-
-def test_only_hexadecimal_of_16_to_64_bytes_is_a_key_beside_what_it_encrypts():
-    for key, is_low in (
-        *((f"{{h{size}}}", size in (32, 34, 128)) for size in (30, 32, 33, 34, 128, 130)),
-        ("0x{h32}", True),
-        ("0X{h32}", True),
-        ("A7" + "{h10}" + "F1{h18}", True),
-        ("x{h32}", False),
-        ("{A32}", False),
-    ):
-        text = ps.make_samples(f'"api_key": "{key}", "ct": 1\n')
-        (match,) = [match for match in scanned(text, "a.json") if match.rule.id == "key"]
-        assert (match.confidence == "low") == is_low, key
-    assert found('"key": "' + "0" * 32 + '", "ct": 1\n', "a.json") == []  # which is no key at all
-    for between, confidence in ((" " * 380, "low"), (" " * 410, "medium")):
-        for text in ('"key": "{h32}"' + between + "ct=1\n", "ct=1" + between + '"key": "{h32}"\n'):
-            ((rule, level),) = [(m.rule.id, m.confidence) for m in scanned(ps.make_samples(text), "a.json")]
-            assert (rule, level) == ("key", confidence)
-
-
 def test_a_value_is_known_with_its_name_and_what_stands_around_it():
     value = GUESSED[:8]
     (found,) = candidates(f"x = 1\ny = 2; db.password := '{value}';  # z\nz", "a.py")
@@ -25586,16 +25532,13 @@ def issued_tokens():
         "github-token": token(),
         "npm-token": "npm_" + token()[4:],
         "gitlab-token": routable + base36(zlib.crc32(routable.encode())),
-        "cloudflare-token": f"cf·ut_{letters[:40]}{zlib.crc32(letters[:40].encode()):08x}".replace(
-            "\N{MIDDLE DOT}", ""
-        ),
         "atlassian-token": f"{atlassian}{zlib.crc32(atlassian.encode()):08X}",
         "grafana-service-token": f"{grafana}_{crc}",
         "pypi-token": "py" + "pi-" + base64.urlsafe_b64encode(packets).decode().rstrip("="),
     }
 
 
-CHECKSUMS = """github-token npm-token gitlab-token cloudflare-token atlassian-token grafana-service-token
+CHECKSUMS = """github-token npm-token gitlab-token atlassian-token grafana-service-token
     pypi-token""".split()
 
 
