@@ -1174,6 +1174,11 @@ def path_and_text(row):
     return path, text
 
 
+def rows_of(table):
+    """The rows of a table of texts, in which {A20} stands for 20 letters or digits, and · for nothing."""
+    return map(ps.make_samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
+
+
 def shape_sample(shape):
     """A text of this shape: without its optional parts, with the first of each choice."""
     optional = r"(?:\(\?:[^()]*\)|=|\[0-9\])(?:\?|\{0,\d+\})"
@@ -10578,12 +10583,14 @@ HINTS = {
 }
 
 
-def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(monkeypatch):
-    for setting, hint in HINTS.items():
-        variable, _, text = setting.partition("=")
-        with monkeypatch.context() as patched:
-            patched.setenv(variable, text)
-            assert refusal(ps.VaultStore) == f"BadValue: {variable} isn't valid; {hint}"
+@pytest.mark.parametrize(("setting", "hint"), HINTS.items())
+def test_an_invalid_setting_is_called_by_its_name_and_says_what_is_valid(setting, hint, monkeypatch):
+    variable, _, text = setting.partition("=")
+    monkeypatch.setenv(variable, text)
+    assert refusal(ps.VaultStore) == f"BadValue: {variable} isn't valid; {hint}"
+
+
+def test_an_invalid_keyword_is_called_by_its_name():
     assert refusal(ps.VaultStore, mount="..") == "BadValue: mount isn't valid; write it as team/app"
 
 
@@ -12076,6 +12083,20 @@ FILES_OF_LOGINS = [
     ("kubernetes", "JWT", {"role": "r", "jwt": "from a file"}),
     ("github", "GITHUB_TOKEN", {"token": "from a file"}),
 ]
+
+
+def test_each_login_has_a_row_in_readme_with_what_it_needs_and_each_of_its_secrets_one_here():
+    table = re.search(r"^\| login \| needs \|\n(.*?)\n\n", README, re.M | re.S)[1]
+    rows = re.findall(r"^\| (`.+?) \| (.+) \|$", table, re.M)
+    needs = {
+        name: set(re.findall(r"`([A-Z_]+)`", text))
+        for names, text in rows
+        for name in re.findall(r"\w+", names)
+    }
+    wanted = {name: set(map(str.upper, row.settings())) for name, row in ps.VAULT_LOGINS.items()}
+    assert {"token": set(), **needs} == wanted
+    secrets = [(name, one.upper()) for name, row in ps.VAULT_LOGINS.items() for one in row.secrets]
+    assert sorted(row[:2] for row in FILES_OF_LOGINS) == sorted(secrets)
 
 
 @pytest.mark.parametrize(("login", "variable", "body"), FILES_OF_LOGINS)
@@ -22848,11 +22869,6 @@ def test_a_key_that_is_called_no_more_than_that_is_a_secret_only_if_it_is_long()
 # --- Whole lines ---
 
 
-def rows_of(table):
-    """The rows of such a table."""
-    return map(ps.make_samples, table.strip().replace("\N{MIDDLE DOT}", "").split("\n"))
-
-
 def test_lines_that_people_write_are_judged_rightly():
     wrong = []
     for row in rows_of(EXAM.replace("{basic}", base64_of("svc:" + TOKEN))):
@@ -32721,7 +32737,7 @@ WRONG_CALLS = [
     (lambda: ps.VaultStore(max_retries="many"), "max_retries isn't valid; use 0 or more"),
     (
         lambda: ps.VaultStore(login="magic"),
-        "login isn't valid; use one of: token, approle, kubernetes, jwt, userpass, ldap, cert, github",
+        f"login isn't valid; use one of: {', '.join(ps.VAULT_LOGINS)}",
     ),
     (
         lambda: ps.VaultStore(token="t").get("a/#b"),
