@@ -2862,21 +2862,15 @@ class Dotenv:
                 found[piece.name] = piece.value(look_up)
         return found
 
-    def check_lines(self, *, strict: bool) -> None:
-        """Raise BadValue for a line that assigns nothing or, if `strict`, has no value that all agree on.
+    def problems(self, *, strict: bool = True) -> Iterator[BadValue]:
+        """Yield an error for each line that is neither a comment nor an assignment.
 
-        One whose quote is closed in another line, with text behind it, is an error as well: some readers take
-        all of that for its value.
+        If `strict`, also for one that can't be read. One whose quote is closed in another line, with text
+        behind it, is always an error: some readers take all of that for its value.
         """
         for place, piece in enumerate(self._pieces):
             is_clear = piece.name or piece.is_comment()
             if piece.is_torn or not is_clear or (piece.problem and strict):
-                raise self._error(place)
-
-    def problems(self) -> Iterator[BadValue]:
-        """Yield an error for each line that is neither a comment nor an assignment that can be read."""
-        for place, piece in enumerate(self._pieces):
-            if piece.problem or not (piece.name or piece.is_comment()):
                 yield self._error(place)
 
     def moved(self) -> dict[str, str]:
@@ -8982,7 +8976,8 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
             (found.secrets if value and is_secret(name, value) else found.settings)[name] = value
     else:
         found.dotenv = Dotenv(text, where)
-        found.dotenv.check_lines(strict=not leave)
+        for problem in found.dotenv.problems(strict=not leave):
+            raise problem
         secrets, found.settings = found.dotenv.split(os.environ)
         for name, value in secrets.items():
             found.add_secret(name, value, leave)
