@@ -12171,7 +12171,7 @@ def language_of(path: str) -> _Language:
 # confidence from a score: features of the value and of its place have weights, made by .training/train.py,
 # that add up to log odds in hundredths.
 
-THRESHOLDS = (("high", 170), ("medium", -120), ("low", -170))  # log odds in hundredths
+THRESHOLDS = (("high", 170), ("medium", -10), ("low", -60))  # log odds in hundredths
 _MIN_KEY_IN_SOURCE = 60  # most other things that programs call a key have less
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
@@ -12196,7 +12196,6 @@ _SHAPE = lazily(
 )
 _MADE_UP_PARTS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
-_WITH_KIND = ("language", "quote", "separator", "shape", "length", "letters", "digits", "classes", "ends")
 _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or Erlang's {
     r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
     r"""|set\w{0,20}|put|add\w{0,12}|append|define|entry|field|header|pair(?:<[^<>]{1,40}>)?|property|login"""
@@ -12227,36 +12226,25 @@ _SYMBOLS = frozenset("!\"#$%&'()*+;<=>?@[]^`{|}~")  # those that names, numbers 
 _SYMBOLS_OF_CODE = frozenset("\"'()[]{}<>=;`+")
 # Made by .training/train.py: each group of features, then its values and their weights.
 _WEIGHTS = r"""
-after: end 51 ; 45 word -141
-bias: - 22
-classes: aA0- 158 aA0 123 a0 90 aA 66 0 -68 0- -181 A- -222
-digits: many 113 some 18 two -12 none -97
-distinct: 8 56 7 54 10 -34 2 -81
-drawn: token 170 key 77 - -392
-ends: - -184
-first: access 154 x 128 token -105 key -135
-has: token -99 test -135 secret -247 abc -273 123 -296 pass -362
-kind: key -66
-kind/classes: pass/0 176 pass/a 108
-kind/digits: pass/many 54 pass/two 4 key/two -41 pass/some -70 token/two -76 pass/none -81 auth/two -143
-kind/language: key/source -47 pass/json -126
-kind/length: pass/5 180 pass/9 153 pass/7 141 pass/16 129 pass/12 56 pass/63 -100 token/7 -146
-  pass/300 -322
-kind/letters: pass/6 89 pass/few 18 pass/3 -118 key/6 -131
-kind/quote: secret/single 44
-kind/separator: pass/= 37 pass/: 27 pass/( -80 key/_ -271
-kind/shape: pass/lower 108 pass/spaces -96
-language: config 17 json -33 source -43
-last: base 148 password 64
-length: 39 98 31 60 12 56 16 30 20 -9 3 -182 5 -221
-letters: 3 261 2 213 1 145 4 128 5 -62 7 -175 few -185 6 -195
-name: set 206 secret 31 check -210
-quote: double 20 bare -52
-separator: = 23 : 20 _ -73 ( -111 , -503
-shape: marked 125 base36 29 spaces -47 symbols -64 - -130
-symbols: 3 136 1 97 0 59 0s -160 4 -160
-weak: token -154 pass -309
-words: 1 44 2 35 3 10 4 -67
+bias: - -16
+classes: aA0- 122 aA0 99 aA 78 a 58 a0 50 aA- -4 0- -163 - -189 A- -275
+digits: many 58 some 40 two -20 none -95
+drawn: token 262 key 250 secret 239 cred 234 auth 229 - -107 nonce -144
+ends: - -146
+first: postgres 165 mysql 136 access 131 x 72 password 36 client -37 token -71 key -149
+has: test -32 token -89 123 -90 abc -99 secret -103 foo -136 pass -182
+kind: pass 79 key -135
+language: config 86 shell 84 source 13 json -38
+last: str 284 time 234 password 89 pass 26 secret 16 key -52 nonce -199
+length: 9 118 12 109 16 84 7 54 31 39 20 27 63 -28 5 -85 300 -98 2 -151 1 -178 100 -216 3 -290
+letters: 3 173 2 145 1 95 4 60 5 -49 6 -104 few -114 7 -137
+name: private 135 authorization 111 api 104 set 94 access 49 client -15 auth -32 token -71 2 -133
+  forgot -151 public -162 label -171 check -183 keys -191
+quote: double 37 bare -20 back -51
+separator: = 43 : 7 _ -84 ( -129 , -369
+shape: marked 72 lower 58 base36 57 numbered 35 symbols -78 - -124 spaces -156
+symbols: 3 73 1 54 4 -149 0s -169
+weak: token -139 pass -150
 """
 # Made by .training/train.py: a row for each first letter, a column for each second.
 _PAIRS = r"""
@@ -12300,7 +12288,6 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 def features(c: Candidate) -> list[str]:
     """Return what has a weight: facts about the place, the name and the value, as "GROUP FACT"."""
-    after = c.after[len(c.quote) :].lstrip()[:1]
     is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
     called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
@@ -12310,8 +12297,8 @@ def features(c: Candidate) -> list[str]:
     if c.quote and c.language != "source" and _is_passphrase(c.value):
         value = value.replace(b" ", b"-")
     return [
-        *_features_of_place(c.kind, c.name, separator, c.quote, c.language, after),
-        *_features_of_value(c.kind, value.translate(_DIGITS_TO_0), len(set(value))),
+        *_features_of_place(c.kind, c.name, separator, c.quote, c.language),
+        *_features_of_value(value.translate(_DIGITS_TO_0)),
         *_marks(c),
     ]
 
@@ -12323,26 +12310,25 @@ def _is_passphrase(value: str) -> bool:
 
 
 @lru_cache(4096)
-def _features_of_place(
-    kind: str, name: str, separator: str, quote: str, language: str, after: str
-) -> tuple[str, ...]:
+def _features_of_place(kind: str, name: str, separator: str, quote: str, language: str) -> tuple[str, ...]:
+    """Return the features of a name, and of how its line and file assign a value to it."""
     words = words_of(name)
-    facts = {
-        "kind": kind,
-        "language": language,
-        "quote": _QUOTES.get(quote, "escaped"),
-        "separator": separator,
-        "after": "word" if after.isalnum() else after or "end",
-        "words": str(min(len(words), 4)),
-        "ends": "telltale" if _ends_telltale(name) else "-",
-    }
-    named = [f"name {word}" for word in sorted(set(words))]
-    return "bias -", *_cross(kind, facts), *named, f"first {words[0]}", f"last {words[-1]}"
+    return (
+        "bias -",
+        f"kind {kind}",
+        f"language {language}",
+        f"quote {_QUOTES.get(quote, 'escaped')}",
+        f"separator {separator}",
+        f"ends {'telltale' if _ends_telltale(name) else '-'}",
+        *(f"name {word}" for word in sorted(set(words))),
+        f"first {words[0]}",
+        f"last {words[-1]}",
+    )
 
 
 @lru_cache(4096)
-def _features_of_value(kind: str, zeroed: bytes, distinct: int) -> tuple[str, ...]:
-    """Return the features of a value in which each digit is 0, and which had `distinct` characters."""
+def _features_of_value(zeroed: bytes) -> tuple[str, ...]:
+    """Return the features of a value in which each digit is 0."""
     value = latin1(zeroed)
     size = len(value)
     shape = _SHAPE.match(value)
@@ -12351,22 +12337,14 @@ def _features_of_value(kind: str, zeroed: bytes, distinct: int) -> tuple[str, ..
     how_many = "some" if digits < 0.3 * size else "many"
     if digits < 3:
         how_many = "two" if digits else "none"
-    facts = {
-        "shape": (shape and shape.lastgroup) or "-",
-        "length": str(next(length for length in _LENGTHS if length >= min(size, MAX_VALUE))),
-        "letters": wordness(value),
-        "digits": how_many,
-        "classes": latin1(bytes(sorted(set(classes), reverse=True))),
-        "symbols": str(min(len(_SYMBOLS.intersection(value)), 5)) + ("s" if " " in value else ""),
-        "distinct": str(10 * distinct // size),
-    }
-    return _cross(kind, facts)
-
-
-def _cross(kind: str, facts: dict[str, str]) -> tuple[str, ...]:
-    """Return the features of these facts, and for some groups those of the fact and the kind together."""
-    both = [f"kind/{group} {kind}/{fact}" for group, fact in facts.items() if group in _WITH_KIND]
-    return *map("{} {}".format, facts, facts.values()), *both
+    return (
+        f"shape {(shape and shape.lastgroup) or '-'}",
+        f"length {next(length for length in _LENGTHS if length >= min(size, MAX_VALUE))}",
+        f"letters {wordness(value)}",
+        f"digits {how_many}",
+        f"classes {latin1(bytes(sorted(set(classes), reverse=True)))}",
+        f"symbols {min(len(_SYMBOLS.intersection(value)), 5)}{'s' if ' ' in value else ''}",
+    )
 
 
 def wordness(value: str) -> str:

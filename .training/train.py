@@ -4,14 +4,17 @@
 # ///
 """Fit the weights of the judgement, and print the table that paissive_secrets.py holds.
 
-    train.py [EVALUATE.PY DATA …] [--clean DIR …] [--passwords FILE] [--planted N] [--labelled N] [--rows]
-             [--write]
+    train.py [EVALUATE.PY DATA …] [--exams EXAM …] [--clean DIR …] [--passwords FILE] [--planted N]
+             [--labelled N] [--rows] [--write]
 
 Without other data, as in a clone, `train.py --planted 3 --labelled 3` fits the table to lines of planted.py.
 EVALUATE.PY scores findings on labelled lines. A DATA folder is one variant of CredData: `meta/*.csv` with
 labelled lines, `data/REPOSITORY/…` with files. First, six-fold cross-validation over the repositories
 estimates and prints the accuracy; then the table is fitted on everything: logistic regression with an L1
 penalty chooses the features, and one with an L2 penalty fits their weights.
+
+--exams adds the judged lines of earlier exams (see exam.py), whose checkouts are still there. One repository
+counts only so much, however many findings it has.
 
 --planted adds secrets as generators and people make them, N of each kind in each place (planted.py);
 --labelled adds the lines of labelled.tsv, each with N values. --rows
@@ -20,9 +23,9 @@ alone saves, by weights that were fitted without the repository; rows that save 
 
 The weights must not learn artefacts of the data. Its true values were replaced by random letters, which
 never hold "pass" or "123" as real ones do, so each true password is also tried with some of --passwords,
-which people chose. --clean is for code without secrets. The table in use was fitted with --planted 3 and
-three such folders: CPython 3.12's library, SymPy, and what `npm install axios express jquery lodash moment
-react react-dom typescript vue webpack` installs. No feature names a file, a repository or a secret.
+which people chose. --clean is for code without secrets. The table in use was fitted with --planted 3,
+--labelled 3, the exams of 109 repositories, and three such folders: CPython 3.12's library, the packages that
+this project's tests install for Python, and those for npm. No feature names a file, a repository or a secret.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import collections
 import csv
 import functools
 import importlib.util
+import json
 import math
 import multiprocessing
 import random
@@ -51,9 +55,10 @@ FOLDS = 6
 CHOOSING, FITTING = 0.1, 0.5  # inverse strength of the penalty: C of scikit-learn
 KEPT = 110  # features in the table
 UNLABELLED, CLEAN = 0.5, 0.5  # weight of a line that nobody labelled, and of one of clean code
+MOST_OF_EXAM = 150  # weight of all secrets of one repository in an exam, or of all that is none
 PLANTED, CHOSEN = 0.4, 0.7  # weight of a planted line, and of a true value as if chosen by a person
 CAPPED = 0.5  # weight of what the table of what is no secret drops anyway
-RARE = (6, 3)  # features with fewer examples, or in fewer repositories, are not used
+RARE = (10, 5)  # features with fewer examples, or in fewer repositories, are not used
 WIDTH = 106  # columns of a printed line
 
 
@@ -164,6 +169,27 @@ def clean_examples(folders):
                 yield from examples_of(
                     text, ("clean", f"data/{folder.name}-{part}/{path.name}"), (), [], (), CLEAN
                 )
+
+
+def exam_examples(paths):
+    """Every candidate on a judged line of these exams; "n" is the verdict on what is no secret."""
+    verdicts = collections.defaultdict(dict)
+    for row in (json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()):
+        if row["verdict"]:
+            verdicts[row["folder"], row["path"]][row["line"]] = row["verdict"]
+    found = []
+    for (folder, path), of_line in sorted(verdicts.items()):
+        file = Path(folder, path)
+        text = file.read_bytes() if file.is_file() else b""
+        for span in ps.find_spans(text, path):
+            line = text.count(b"\n", 0, span.start) + 1
+            if line in of_line and span.candidate and ps.is_scored(span):
+                place = ("exam", f"data/{Path(folder).name}/{path}", line)
+                found.append(Example(place, of_line[line] != "n", 1.0, span.candidate))
+    counts = collections.Counter((example.repository, example.truth) for example in found)
+    for example in found:
+        example.weight = min(1, MOST_OF_EXAM / counts[example.repository, example.truth])
+    return found
 
 
 # --- model --------------------------------------------------------------------------------------------------
@@ -316,6 +342,7 @@ def main():
     )
     parser.add_argument("evaluate", type=Path, nargs="?")
     parser.add_argument("data", nargs="*", type=Path)
+    parser.add_argument("--exams", nargs="*", type=Path, default=())
     parser.add_argument("--clean", nargs="*", type=Path, default=())
     parser.add_argument("--passwords", type=Path)
     parser.add_argument("--planted", type=int, default=0, metavar="N")
@@ -338,6 +365,7 @@ def main():
         parts = pool.map(functools.partial(examples, passwords=passwords), options.data, 1)
     data, other = [e for part, _ in parts for e in part], [s for _, part in parts for s in part]
     data += clean_examples(options.clean)
+    data += exam_examples(options.exams)
     if options.planted:
         data += planted_examples(planted.lines(options.seed, options.planted, list(passwords)))
     if options.labelled:
