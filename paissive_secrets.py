@@ -15032,7 +15032,9 @@ class AuditOptions(NamedTuple):
     archives: bool = False  # also read what is in zip, tar and gzip files
     untrusted: bool = False  # ignore the project's settings and baseline, and comments that allow a finding
     known: Optional[KnownValues] = None  # also search for these values
+    jobs: int = 1  # processes at most; 0 is one per core
     on_error: Optional[Callable[[str, str], None]] = None  # called with a path, and why it can't be read
+    on_progress: Optional[Callable[[Summary], None]] = None  # called as files are read
 
     def check(self) -> None:
         """Raise BadValue for options that can't be, or can't be together."""
@@ -15044,10 +15046,7 @@ class AuditOptions(NamedTuple):
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in files and folders.
-
-    The options are those of AuditOptions, by name.
-    """
+    """Yield the secrets left in files and folders; options are those of AuditOptions."""
     return iter(Audit(paths, **options))
 
 
@@ -15081,10 +15080,13 @@ class Audit:
         self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
         if not self._settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
-        self._levels = CONFIDENCES[CONFIDENCES.index(self.options.confidence) :]  # those to report
         known = self.options.known
-        # What to find beside built-in rules: arguments of `scan`.
-        self._search: dict[str, Any] = {"custom": self._settings.rules, "known": known and known.find}
+        self._scanner = _Scanner(
+            custom=self._settings.rules,
+            known=known.find if known else None,
+            archives=self.options.archives,
+            levels=CONFIDENCES[CONFIDENCES.index(self.options.confidence) :],
+        )
         words = _as_list(self.options.exclude)
         words = [re.sub(r"^(!?)\./", r"\1/", word) for word in words]  # as a shell completes them
         self._excluded = IgnorePatterns(words)  # by options
@@ -15134,7 +15136,8 @@ class Audit:
         elif options.staged:
             matches = self._scan_blobs(iter(self._staged))
         else:
-            matches = chain.from_iterable(map(self._scan_file, self.files()))
+            scans = _scan_all(self.files(), self._scanner, options.jobs or os.cpu_count() or 1)
+            matches = chain.from_iterable(map(self._matches_of, scans))
         for blob, of_file in matches:
             for finding in self._findings(blob, of_file):
                 self.summary.findings += 1
@@ -15204,7 +15207,8 @@ class Audit:
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
         is_empty = True
-        for match in scan(chunks, path, **self._search, skipped=skipped, explain=True):
+        custom, known = self._scanner.custom, self._scanner.known
+        for match in scan(chunks, path, custom=custom, known=known, skipped=skipped, explain=True):
             if match.line <= line <= match.end_line:
                 is_empty = False
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
@@ -15220,7 +15224,7 @@ class Audit:
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
-        if match.confidence not in self._levels:
+        if match.confidence not in self._scanner.levels:
             return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
         if not silenced and self._is_accepted(path, match):
@@ -15238,6 +15242,17 @@ class Audit:
         self.summary.errors.append((path, why))
         if self.options.on_error:
             self.options.on_error(path, why)
+
+    def _matches_of(self, scanned: _Scanned) -> _Matches:
+        """Yield the matches of what was scanned, and count it in the summary."""
+        for path, why in scanned.errors:
+            self.add_unreadable(path, why)
+        self.summary.skipped.update(scanned.skipped)
+        self.summary.files += scanned.files
+        self.summary.bytes += scanned.bytes
+        if self.options.on_progress:
+            self.options.on_progress(self.summary)
+        yield from scanned.matches
 
     def files(self) -> Iterator[ListedFile]:
         """Yield (path to open, path to show) for each file below the PATHs."""
@@ -15292,8 +15307,10 @@ class Audit:
             # Most have none, which a search finds out faster. Memory must not hold all of a large one.
             if size <= len(first) and not known.find(first):
                 continue
-            message = Blob(oid, f"commit {oid[:12]}", oid)
-            for blob, matches in self._scan(message, chain([first], chunks)):
+            scanned = self._scanner.scan(Blob(oid, f"commit {oid[:12]}", oid), chain([first], chunks), size)
+            for path, why in scanned.errors:
+                self.add_unreadable(path, why)
+            for blob, matches in scanned.matches:
                 yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
@@ -15306,8 +15323,7 @@ class Audit:
             contents = read_objects(self._scope.folder, (blob.oid for blob in batch))
             for blob, (_, size, chunks) in zip(batch, contents):
                 if size >= 0:
-                    self._count(size)
-                    yield from self._scan(blob, chunks)
+                    yield from self._matches_of(self._scanner.scan(blob, chunks, size))
                 elif self.options.staged:
                     self.add_unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
@@ -15321,87 +15337,6 @@ class Audit:
         if not blob.oid or not _is_within(blob.path, self._scope.roots):
             return False
         return not self._accept.is_vendored(blob.path) and self._accept.takes(blob.path)
-
-    def _scan_file(self, file: ListedFile) -> _Matches:
-        """Yield the matches in a file, or in stdin for "-"; one that has vanished isn't counted."""
-        path, shown = file
-        try:
-            with open(0, "rb", closefd=False) if path == "-" else open_regular(path, follow=False) as data:
-                self._count(os.fstat(data.fileno()).st_size)
-                yield from self._scan(Blob("", shown), chunks_of(data.read))
-        except VANISHED:
-            return
-        except OSError as error:
-            self.add_unreadable(shown, str(error.strerror))
-
-    def _count(self, size: int) -> None:
-        """Count a file of this many bytes."""
-        self.summary.files += 1
-        self.summary.bytes += size
-
-    def _scan(self, blob: Blob, chunks: Iterator[bytes]) -> _Matches:
-        """Yield the matches in a content; with the option for it, those in each file of an archive."""
-        first = next(chunks, b"")
-        chunks = chain([first], chunks)
-        if self.options.archives and is_archive(first):
-            budget = ArchiveBudget()
-            try:
-                yield from self._scan_archive(blob, budget.count_read(chunks), budget)
-            except ArchiveTooLarge as error:
-                self.add_unreadable(blob.path, error.message)
-            return
-        try:
-            yield from self._scan_one(blob, chunks, blob.path)
-        except (OSError, SecretsError):
-            raise
-        except Exception as error:  # a defect that one file brings out must not hide what others have
-            why = f"internal error: {type(error).__name__}; please report it (leave out secrets)"
-            self.add_unreadable(blob.path, why)
-
-    def _scan_archive(
-        self, blob: Blob, chunks: Iterator[bytes], budget: ArchiveBudget, level: int = 1
-    ) -> _Matches:
-        """Yield the matches in what is in an archive and in those in it; the first of these has level 2."""
-        if level > MAX_ARCHIVE_LEVELS:
-            self.add_unreadable(blob.path, "it is in too many archives that are in one another")
-            return
-        try:
-            for name, content in unpack(chunks, os.path.basename(blob.path), budget):
-                inner = blob._replace(path=f"{blob.path}!{name}")
-                first = next(content, b"")
-                content = chain([first], content)
-                if is_archive(first):
-                    yield from self._scan_archive(inner, content, budget, level + 1)
-                else:
-                    yield from self._scan_one(inner, content, name)
-        except ArchiveTooLarge:
-            raise
-        except Exception as error:  # of any kind: it may be hostile
-            why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
-            self.add_unreadable(blob.path, why)
-
-    def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str) -> _Matches:
-        """Yield the matches in a file, if any, even if reading it to its end fails; raise the error then.
-
-        `name` is its path or, in an archive, its name there.
-        """
-        found: list[Match] = []
-        problem = None
-        try:
-            for match in scan(
-                chunks, name, **self._search, skipped=self.summary.skipped, levels=self._levels
-            ):
-                if len(found) == _MAX_FINDINGS:
-                    why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
-                    self.add_unreadable(blob.path, why)
-                    break
-                found.append(match)
-        except Exception as error:
-            problem = error
-        if found:
-            yield blob, found
-        if problem:
-            raise problem
 
 
 def _advice_for(path: str, name: str) -> str:
@@ -15702,6 +15637,171 @@ _READS = {
     ".sh .bash .zsh .yml .yaml .properties": "${{{}}}",
     ".json .toml": "secret:{} if SecretConfig reads this file",
 }
+
+
+class _Scanned:
+    """What a file has, with the files in it, and what could not be read."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.matches: list[tuple[Blob, list[Match]]] = []
+        self.errors: list[tuple[str, str]] = []
+        self.skipped = Counter[str]()
+
+
+class _Scanner(NamedTuple):
+    """What files are scanned for, and how."""
+
+    custom: tuple[Rule, ...]
+    known: Callable[[bytes], list[Span]] | None
+    archives: bool
+    levels: Sequence[str]
+
+    def scan_file(self, file: ListedFile) -> _Scanned:
+        """Scan a file, or stdin for "-"; what was found stays if reading the rest fails.
+
+        A file that has vanished since it was listed has nothing, and isn't counted.
+        """
+        path, shown = file
+        scanned = _Scanned()
+        try:
+            with open(0, "rb", closefd=False) if path == "-" else open_regular(path, follow=False) as data:
+                size = os.fstat(data.fileno()).st_size
+                self._scan_into(scanned, Blob("", shown), chunks_of(data.read), size)
+        except VANISHED:
+            return _Scanned()
+        except OSError as error:
+            scanned.errors.append((shown, str(error.strerror)))
+        return scanned
+
+    def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
+        """Scan the content of a blob."""
+        scanned = _Scanned()
+        self._scan_into(scanned, blob, chunks, size)
+        return scanned
+
+    def _scan_into(self, scanned: _Scanned, blob: Blob, chunks: Iterator[bytes], size: int) -> None:
+        """Add what a content has to what was scanned; with `archives`, also what is in an archive."""
+        first = next(chunks, b"")
+        scanned.files = 1
+        scanned.bytes = size
+        chunks = chain([first], chunks)
+        if self.archives and is_archive(first):
+            budget = ArchiveBudget()
+            try:
+                self._scan_archive(blob, budget.count_read(chunks), scanned, budget)
+            except ArchiveTooLarge as error:
+                scanned.errors.append((blob.path, error.message))
+        else:
+            try:
+                self._scan_one(blob, chunks, blob.path, scanned)
+            except (OSError, SecretsError):
+                raise
+            except Exception as error:  # a defect that one file brings out must not hide what others have
+                why = f"internal error: {type(error).__name__}; please report it (leave out secrets)"
+                scanned.errors.append((blob.path, why))
+
+    def _scan_archive(
+        self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
+    ) -> None:
+        """Scan what is in an archive and in those in it; the first of these has level 2."""
+        if level > MAX_ARCHIVE_LEVELS:
+            scanned.errors.append((blob.path, "it is in too many archives that are in one another"))
+            return
+        try:
+            for name, content in unpack(chunks, os.path.basename(blob.path), budget):
+                inner = blob._replace(path=f"{blob.path}!{name}")
+                first = next(content, b"")
+                content = chain([first], content)
+                if is_archive(first):
+                    self._scan_archive(inner, content, scanned, budget, level + 1)
+                else:
+                    self._scan_one(inner, content, name, scanned)
+        except ArchiveTooLarge:
+            raise
+        except Exception as error:  # of any kind: it may be hostile
+            why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
+            scanned.errors.append((blob.path, why))
+
+    def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str, scanned: _Scanned) -> None:
+        """Scan a file by its path or, in an archive, its name there."""
+        matches = scan(
+            chunks,
+            name,
+            custom=self.custom,
+            skipped=scanned.skipped,
+            known=self.known,
+            levels=self.levels,
+        )
+        found: list[Match] = []
+        for match in matches:
+            if not found:
+                scanned.matches.append((blob, found))  # now: reading the rest may fail
+            if len(found) == _MAX_FINDINGS:
+                why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
+                scanned.errors.append((blob.path, why))
+                break
+            found.append(match)
+
+
+_BATCH = 16  # files that a process scans at a time
+_ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth of that
+
+
+def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+    """Scan here at first and, after a while, the rest in `jobs` processes: a small tree starts none."""
+    until = time.monotonic() + _ALONE_SECONDS
+    for file in files:
+        if jobs > 1 and time.monotonic() > until:
+            yield from _scan_in_processes([file, *files], scanner, jobs)
+            return
+        yield scanner.scan_file(file)
+
+
+def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
+    """Yield what each file has, in order, from several processes."""
+    import multiprocessing
+    import signal
+    import threading
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    # Forking is faster, but a lock that another thread holds stays locked. Windows can't fork.
+    can_fork = hasattr(os, "fork") and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    # Windows can't wait for more than 61.
+    pool = ProcessPoolExecutor(min(jobs, 61), context, _start_helper, (scanner,))
+    try:
+        # Hold Ctrl-C back meanwhile: a half-started pool would never end.
+        mask = getattr(signal, "pthread_sigmask", lambda how, signals: signals)  # not on Windows
+        before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            results = pool.map(_scan_in_helper, files, chunksize=_BATCH)
+        finally:
+            mask(signal.SIG_SETMASK, before)
+        yield from results
+    except BrokenProcessPool:
+        raise Unavailable("a process of the audit was killed", hint="try --jobs 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_helper: _Scanner  # of a helper process, which gets it once: known values take long to send
+
+
+def _start_helper(scanner: _Scanner) -> None:
+    """Make this process a helper, which scans files with this scanner."""
+    import signal
+
+    global _helper
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _helper = scanner
+
+
+def _scan_in_helper(file: ListedFile) -> _Scanned:
+    """Scan a file in a helper."""
+    return _helper.scan_file(file)
 
 
 class _Entry(NamedTuple):
@@ -17704,6 +17804,7 @@ def _rotation(args: Namespace) -> SecretRotation:
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
     _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE}, .gitignore, comments"),
     _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
+    _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
     _flag("--list-rules", "list the rules"),
     _flag("--known", "also search for the store's values"),
 )
@@ -17795,16 +17896,23 @@ def _make_audit(args: Namespace) -> Audit:
     return Audit(
         paths,
         **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
-        untrusted=args.untrusted,
+        **pick(args, "untrusted", "jobs"),
         gitignore=False if args.no_gitignore else None,
         known=_known_values(args),
         on_error=_warn_unreadable,
+        on_progress=_print_progress if sys.stderr.isatty() else None,
     )
 
 
 def _warn_unreadable(path: str, why: str) -> None:
     """Say at once what an audit can't read."""
     _say(f"can't read {path}: {why}")
+
+
+def _print_progress(summary: Summary) -> None:
+    """Print how many files were read so far, over the last such line."""
+    if summary.files % 100 == 0:  # seldom enough to cost nothing
+        print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:

@@ -28493,7 +28493,7 @@ def test_a_folder_of_4000_files_takes_little_memory_with_and_without_git(tmp_pat
     for n in range(4000):
         os.close(os.open(tmp_path / f"{n}.py", os.O_CREAT))
     for _ in range(2):
-        done, peak = measured("audit", "--json", cwd=tmp_path)
+        done, peak = measured("audit", "--json", "--jobs", "1", cwd=tmp_path)
         summary = json.loads(done)["summary"]
         assert (summary["files"], summary["findings"], peak - least < 2e6) == (4001, 1, True)
         git(tmp_path, "init", "-q")
@@ -28893,8 +28893,10 @@ def test_each_language_reads_a_secret_in_its_own_way(folder):
 
 def test_an_audit_is_run_once(folder):
     sizes = [leak(folder / f"{n}.py", n).stat().st_size for n in range(2)]
-    run = ps.Audit()
+    seen = []
+    run = ps.Audit(on_progress=lambda summary: seen.append((summary.files, summary.bytes)))
     assert len(list(run)) == run.summary.findings == run.summary.files == 2
+    assert seen == [(1, sizes[0]), (2, sum(sizes))]
     assert (run.summary.by_confidence["high"], run.summary.bytes) == (2, sum(sizes))
     hint = "keep its findings, or make another Audit"
     assert refusal(list, run) == f"Conflict: this audit has already run; {hint}"
@@ -29504,7 +29506,87 @@ def test_a_comment_silences_the_line_or_the_next_one_and_is_counted(folder, comm
     assert run.summary.silenced == {comment: 1, "pragma: allowlist nextline secret": 1}
 
 
-# --- Limits ---
+# --- Processes ---
+
+
+@pytest.fixture
+def forks():
+    """A list that gets an item for each process that this one forks."""
+    made = []
+    os.register_at_fork(before=lambda: made.append(1))
+    return made
+
+
+def test_a_program_that_has_threads_is_not_forked(folder, monkeypatch, forks):
+    leak(folder / "a.py")
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(done.wait)
+        assert leaks(jobs=2) == {"a.py"}
+        done.set()
+    assert forks == []
+
+
+def test_no_process_is_started_at_first_or_for_one_job(folder, monkeypatch, forks):
+    for n in range(3):
+        leak(folder / f"{n}.py", n)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    for seconds, jobs, is_forked in ((0.05, 2, False), (0.6, 1, False), (0.6, 2, True)):
+        with monkeypatch.context() as clock:  # on which each file takes so long
+            clock.setattr(ps.time, "monotonic", itertools.count(0, seconds).__next__)
+            assert (len(leaks(jobs=jobs)), forks != []) == (3, is_forked)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # held back while they start
+
+
+def test_a_process_that_is_killed_is_an_error(folder, monkeypatch):
+    leak(folder / "a.py")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
+    here = os.getpid()
+    monkeypatch.setattr(ps, "scan", lambda *args, **how: os.getpid() == here or os.kill(os.getpid(), SIGKILL))
+    assert refusal(leaks, jobs=2).startswith("Unavailable: a process of the audit was killed; try --jobs 1")
+
+
+def test_at_most_61_processes_help_and_an_interrupt_waits_until_they_have_started(folder, monkeypatch):
+    class Pool:
+        def __init__(self, jobs, context, *more):
+            asked.append(jobs)
+            started.append(context.get_start_method())
+
+        def map(self, *args, chunksize):
+            assert 4 < chunksize < 100  # so that few files are left when one process has no more
+            asked.append(signal.SIGINT in mask(signal.SIG_BLOCK, ()))
+            return iter([])
+
+        def shutdown(self, **how):
+            asked.append(how)
+
+    asked, started, mask = [], [], signal.pthread_sigmask
+    leak(folder / "a.py")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", -1)
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", Pool)
+    assert leaks(jobs=1000) == set()
+    assert asked == [61, True, {"cancel_futures": True}]
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    for argv in (["audit"], ["audit", "--jobs", "5"], ["audit", "--jobs", "1"]):
+        ps.main(argv)
+    assert asked[3::3] == [7, 5]
+    monkeypatch.delattr(os, "fork")  # as on Windows
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    assert (leaks(jobs=2), started) == (set(), ["fork", "fork", "fork", "spawn"])
+    assert signal.SIGINT not in mask(signal.SIG_BLOCK, ())
+
+
+def test_zero_jobs_are_as_many_as_there_are_cores(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ps, "_scan_all", lambda files, scanner, jobs: asked.append(jobs) or [])
+    for cores in (4, None):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        for options in ({"jobs": 0}, {"jobs": 2}, {}):
+            assert list(ps.audit(**options)) == []
+    assert asked == [4, 2, 1, 1, 2, 1]
 
 
 def test_a_path_on_another_drive_is_audited_and_accepted(folder, say, monkeypatch):
@@ -29520,6 +29602,41 @@ def test_paths_on_several_drives_are_shown_in_full(repository, monkeypatch):
     monkeypatch.chdir("sub")
     monkeypatch.setattr(os.path, "commonpath", lambda paths: exec("raise ValueError"))
     assert leaks(["a.py", "b.py"]) == {os.path.realpath("a.py")}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+def test_an_interrupt_is_left_to_the_process_that_was_started(folder):
+    (folder / "0").write_bytes(b"word = 1 and another\n" * 20_000)
+    for n in range(1, 500):
+        os.link("0", str(n))
+    code = "import paissive_secrets as ps, sys; ps._ALONE_SECONDS = 0; sys.exit(ps.main(sys.argv[1:]))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-c", code, "audit", "--jobs", "2"]
+    run = subprocess.Popen(argv, env=env, stderr=-1, start_new_session=True)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+
+    def both_are_deaf():
+        found = [Path(f"/proc/{child}/status").read_text() for child in children.read_text().split()]
+        return sum(bool(re.search(r"SigIgn:\s*\w*[2367abef]\n", status)) for status in found) == 2
+
+    eventually(both_are_deaf)  # SIGINT is bit 2
+    os.killpg(run.pid, signal.SIGINT)
+    assert (run.communicate(timeout=60)[1], run.returncode) == (b"", 130)
+
+
+def test_more_processes_find_the_same_in_the_same_order(folder, monkeypatch):
+    for n in range(60):
+        leak(folder / f"{n:03}.py", n)
+    pack(folder / "a.zip", a=f"A_TOKEN={token()}\n")
+    (folder / "b.txt").write_text("rE4l one+with\nacmw_" + "Q7xv" * 8)
+    (folder / "c.txt").write_text("AGE-SECRET-" + "KEY-1" + "X" * 58)
+    (folder / ".paissive-audit").write_text("[rules]\nacme = acmw_ {A32}\n")
+    monkeypatch.setattr(ps, "_ALONE_SECONDS", 0)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    known = ps.KnownValues(holding(["A"], "rE4l one+with"))
+    found = [[*ps.audit(jobs=jobs, archives=True, confidence="low", known=known)] for jobs in (2, 1)]
+    others = [finding.rule for finding in found[0] if not finding.path.endswith("py")]
+    assert (others, found[0]) == (["github-token", "known-value", "acme", "age-key"], found[1])
 
 
 @pytest.mark.parametrize("where", [[], ["--staged"], ["--history"]], ids=["tree", "index", "history"])
@@ -29546,7 +29663,7 @@ def test_a_tree_full_of_secrets_takes_little_memory(folder):
         keys = ("".join(random.choices(string.ascii_letters, k=36)) for _ in range(999))
         (folder / f"{n}.py").write_text("".join("x = 'gh" + f"p_{key}'\n" for key in keys))
     _, least = measured("audit", "0.py", cwd=folder)
-    for argv, limit in ((["--sarif"], 2.2e6), *[(["--update-baseline"], 7e6)] * 2):
+    for argv, limit in ((["--sarif", "--jobs", "1"], 2.2e6), *[(["--update-baseline"], 7e6)] * 2):
         out, peak = measured("audit", *argv, cwd=folder)
         assert (bool(out), peak - least < limit) == ("--update-baseline" not in argv, True)
 
@@ -30327,6 +30444,17 @@ def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, caps
 
 
 # --- Where a report goes ---
+
+
+def test_a_long_audit_shows_a_terminal_how_far_it_is_and_nobody_else(folder, monkeypatch, say):
+    for n in range(250):
+        (folder / f"{n}").touch()
+    assert "read" not in say("audit", "--jobs", "1")[1]
+    terminal = io.TextIOWrapper(io.BytesIO(), line_buffering=True)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert ps.main(["audit", "--jobs", "1"]) == 0
+    assert terminal.buffer.getvalue() == b"100 files read\r200 files read\r"  # at once
 
 
 def test_an_audit_that_fails_or_does_not_fit_leaves_the_report_of_an_earlier_one(folder, say, monkeypatch):
@@ -32905,6 +33033,7 @@ WRONG_COMMANDS = [
             ("delete X --version", "delete", "--version", "int value"),
             ("undelete X --version", "undelete", "--version", "int value"),
             ("destroy X --version", "destroy", "--version", "int value"),
+            ("audit --jobs", "audit", "--jobs", "int value"),
             ("audit --exit-code", "audit", "--exit-code", "int value"),
             ("audit --confidence", "audit", "--confidence", "choice"),
             ("redact --confidence", "redact", "--confidence", "choice"),
