@@ -17649,8 +17649,7 @@ def cmd_rotate_due(args: Namespace) -> int:
 def _say_what_is_scheduled(unfinished: Mapping[str, UnfinishedRotation], later: Mapping[str, str]) -> None:
     """Say which rotations are unfinished, and when others will be due."""
     for name, one in unfinished.items():
-        ways = f"use: rotate resume {name}, or: rotate abort {name}"
-        _say(f"unfinished: {name}{_step_and_time(one)}; {ways}")
+        _say(f"unfinished: {name}{_step_and_time(one)}; {unfinished_error(name).hint}")
     if later:
         _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
 

@@ -17688,6 +17688,39 @@ def in_memory(tmp_path):
     return Rotated(tmp_path, ps.MemoryStore(), "DB_PASSWORD")
 
 
+NEWER, GOES, NONE, CLASH = NEW + "er", "goes ahead", "NotFound", "Conflict"
+# By state (the pending value, and whether its policy says when it began): what is current after each command,
+# or why it is refused. The previous value is "older", the current one OLD.
+FOUND = {
+    "settled": (None, False, {"rotate": NEWER, "resume": NONE, "abort": NONE, "drop": OLD, "set": GOES}),
+    "begun": (None, True, {"rotate": NEWER, "resume": NONE, "abort": OLD, "drop": OLD, "set": GOES}),
+    "incomplete": (NEW, True, {"rotate": CLASH, "resume": NEW, "abort": OLD, "drop": CLASH, "set": CLASH}),
+    "done": (OLD, False, {"rotate": NEWER, "resume": OLD, "abort": "older", "drop": OLD, "set": CLASH}),
+}
+COMMANDS = {
+    "rotate": lambda secret: secret.rotation.rotate(secret.name, NEWER),
+    "resume": lambda secret: secret.rotation.resume(secret.name),
+    "abort": lambda secret: secret.rotation.abort(secret.name),
+    "drop": lambda secret: secret.rotation.drop(secret.name),
+    "set": lambda secret: secret.store.set_unless_pending({secret.name: GOES}),
+}
+
+
+@pytest.mark.parametrize("state", FOUND)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_does_in_each_state_of_a_rotation_what_it_is_for(in_memory, state, command):
+    pending, has_begun, outcomes = FOUND[state]
+    in_memory.begin(("older", OLD, *filter(None, [pending])))
+    policies = ps.Policies(in_memory.store, in_memory.rotation.path)
+    policies.change(in_memory.name, {"started": ps.utc_now() if has_begun else None})
+    try:
+        COMMANDS[command](in_memory)
+    except ps.SecretsError as error:
+        assert type(error).__name__ == outcomes[command]
+    else:
+        assert in_memory.stages()[1:] == (outcomes[command], None)
+
+
 @pytest.fixture
 def rotation(tmp_path):
     memory = ps.MemoryStore()
