@@ -12474,10 +12474,10 @@ it is filled up
     + uZQAAAAAAAAAAB{A20}
     ~ begin, middle, end: nothing drawn has ten equal characters in a row, or three runs of four
 it is a pattern
-    \[\^?(?:a-z|A-Z|0-9)
-    - ^[a-z]{8,32}$
+    \[\^?(?:a-z|A-Z|0-9)|\\[dsw][{*+]|\(\?[:=!i<]
+    - \s{0,9}x - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
-    ~ begin, middle, end: a range in brackets
+    ~ begin, middle, end: the syntax of an expression
 it is PEM, which has a rule of its own
     \ALS0tLS1CRUdJTi|-----BEGIN
     - -----BEGIN PUBLIC KEY-----
@@ -13048,7 +13048,7 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
 
 
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is the directive that Angular's #password="ngModel" refers to."""
+    """Return whether it is the directive that Angular's #name="ngModel" refers to."""
     return c.language == "markup" and c.before.endswith("#") and bool(_FIELD_NAME.match(value))
 
 
