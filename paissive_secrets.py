@@ -16069,8 +16069,8 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 # store; no value is shown. Code that reads .env itself is named, since it doesn't get what `run` supplies.
 
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
-# `#[` begins an attribute in Rust and PHP, and `//registry/:_authToken=` a setting in .npmrc.
-_COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//(?!\S*/:_)|\*[\s/]|--[\s\[]|;|<!--)")
+# `#[` begins an attribute in Rust and PHP.
+_COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//|\*[\s/]|--[\s\[]|;|<!--)")
 # What the expressions below may refer to, and what that may refer to. @call is what follows a function,
 # ("X", "a default"), and @item what follows a mapping, ["X"] or {X}. @NAME is for places where names in lower
 # case are others, such as Spring's properties. Behind a name, `|| "x"` is a default, and `|| raise "set it"`
@@ -16090,7 +16090,7 @@ _PARTS = {
     "@compose": r"/(?:docker-)?compose[\w.-]*\.ya?ml",
     "@ruby": r"(?:\.(?:rb|rake|ru|erb|gemspec)|/(?:Gem|Rake|Guard|Cap)file)",
     "@php": r"\.(?:php|phtml)",
-    "@jvm": r"\.(?:java|kts?|groovy|gradle|scala|clj)",
+    "@jvm": r"\.(?:java|kts?|groovy|gradle)",
 }
 
 
@@ -16143,7 +16143,7 @@ _WAYS = (
     _Way("@script", "__ENV", r"\b__ENV\.@name(?P<default>@or)?"),  # k6
     _Way("@script", "Deno.env", r"\bDeno\.env\.get@call"),
     _Way(
-        r"(?:@script|\.prisma|\.hcl)",
+        r"(?:@script|\.prisma)",
         "env(",
         r"""(?<![\w.>$])(?:get_)?env\(["'`]@NAME(?:(?P<default>["'`](?:\s*,|\)@or))|["'`])""",
     ),
@@ -16159,30 +16159,22 @@ _WAYS = (
     _Way("@php", "$_ENV", r"\$_ENV@item"),
     _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:){0,6}@name\)%"),
     _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
-    _Way(r"\.php", "env:", r"""env:\s*["'](?:\w+:)*@name["']""", within=r"#\[Autowire\([^)]{0,200}\)"),
-    # Go: tags of structs, and options of command-line libraries.
+    # Go: tags of structs.
     _Way(
         r"\.go",
         "env",
         r"""\b(?:env|envconfig|environ):"@name(?P<default>[^`]{0,200}?[dD]efault:")?""",
         within="`[^`\n]*`",
     ),
-    _Way(
-        r"\.go",
-        "EnvVar",
-        '"@name"',
-        within=r"""\bEnvVars?:\s*(?:"[^"\n]*"|\[\]string\{[^}]{0,500}\})|\bcli\.EnvVars\([^)]{0,500}""",
-    ),
-    # Java, Kotlin, Scala, and Spring.
+    # Java, Kotlin and Spring.
     _Way("@jvm", "getenv", r"""\bgetenv\(\)(?:\.get(?P<default>OrDefault)?\(|\[)"@name"""),
-    _Way("@jvm", "sys.env", r"""\bsys\.env(?:\.get(?P<default>OrElse)?)?\("@name"""),
     _Way("@jvm", "@Value", r"\$\{@NAME(?P<default>:)?", within=r"@Value\([^)]{0,500}\)"),
     _Way(
         r"(?:\.properties|(?:/resources/.*|/(?:application|bootstrap)[\w-]*)@yaml)",
         "${",
         r"(?<!\$)\$\{@NAME(?P<default>:)?",
     ),
-    # Rust: the standard library, macros, and clap, which may take the variable's name from a field's.
+    # Rust: the standard library, macros, and clap.
     _Way(
         r"\.rs",
         "env",
@@ -16195,39 +16187,21 @@ _WAYS = (
         r"""\benv\s*=\s*"@name(?P<default>[^\]]{0,200}\bdefault_value)?""",
         within=r"#\[(?:arg|clap|structopt)\([^\]]{0,500}\]",
     ),
-    _Way(
-        r"\.rs",
-        "env",
-        r"#\[(?:arg|clap|structopt)\((?:[^\]]{0,200},)?\s*env\s*"
-        r"(?:,(?P<default>[^\]]{0,200}default_value)?[^\]]{0,200})?\)\]"
-        r"(?:\s|//.*\n|#\[[^\]]{0,200}\]){0,200}(?:pub(?:\(\w{0,20}\))?\s+)?@name\s*:",
-        variable=str.upper,
-    ),
     # Elixir.
     _Way(
         r"\.exs?",
         "nv",
         r"""\b(?:System\.(?:get_env|fetch_env!?)|Env\.get\w*)[( ]\s*"@name(?P<default>"(?:\s*,|\)@or))?""",
     ),
-    _Way(r"\.exs?", ":system", r"""\{:system,\s*"@name(?P<default>",)?"""),
-    # Functions and mappings of other languages, and .NET's.
-    _Way(
-        r"(?:@script|@jvm|\.(?:c|cc|cpp|cxx|h|hpp|m|mm|go|lua|dart|nim|zig|d|swift|[rR]))",
-        "etenv",
-        r"(?<![\w>])[gG]etenv@call",
-    ),
+    # Functions of several languages, and .NET's.
+    _Way(r"(?:@jvm|\.(?:go|c|cc|cpp|h))", "etenv", r"(?<![\w>])[gG]etenv@call"),
     _Way(r"\.go", "LookupEnv", r"\bLookupEnv@call"),
     _Way(
         r"\.(?:cs|vb|fs|fsx|ps1|psm1|cshtml|razor)",
         "GetEnvironmentVariable",
         r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
     ),
-    _Way(r"\.(?:ps1|psm1)", "$env:", r"\$env:@name(?P<default>@or)?"),
-    _Way(r"\.(?:swift|dart)", "nvironment", r"\benvironment@item"),
-    _Way(r"\.(?:pl|pm|t)", "$ENV", r"\$ENV@item"),
-    _Way(r"\.hs", "Env", r"""\b(?:lookupEnv|getEnv) +"@name"""),
     _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
-    _Way(r"(?:\.(?:sh|bash)|/[\w-]*entrypoint[\w-]*)", "file_env", r"""\bfile_env\s+["']?@name"""),
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
@@ -16241,13 +16215,8 @@ _WAYS = (
         is_secret=True,
     ),
     _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.{0,500}?\}\}"),
-    # Other CI services, whose own variables begin with their names.
-    _Way(
-        r"/(?:\.travis|\.gitlab-ci|bitbucket-pipelines)@yaml|/\.circleci/config@yaml",
-        "$",
-        r"(?<!\$)\$\{?(?!CI_|GITLAB_|TRAVIS_|BITBUCKET_|CIRCLE_)@NAME",
-    ),
-    # Ansible, Terraform, editors, templates in Go's form, and package managers.
+    _Way(r"\.conf", "${", r"\$\{@NAME"),  # Apache
+    # Ansible and Terraform.
     _Way(
         r"(?:@yaml|\.j2|\.jinja2?)",
         "env",
@@ -16260,16 +16229,6 @@ _WAYS = (
         r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^[ \t]*default\s*=)?""",
         variable="TF_VAR_{}".format,
     ),
-    _Way(r"(?:\.json|\.jsonc|\.toml|@yaml)", "nv:", r"\$\{(?:env|localEnv):@name(?P<default>\s*[,:])?"),
-    _Way(
-        r"(?:\.(?:conf|ctmpl|gotmpl|hcl|json|tmpl|toml|tpl)|@yaml)",
-        "{{",
-        r"""\{\{-?\s*(?:env|mustEnv|must_env|requiredEnv)\s+["'`]@name""",
-    ),
-    # Configuration of Apache, nginx's templates, HOCON, and Supabase.
-    _Way(r"\.conf(?:\.template)?", "${", r"\$\{(?P<default>\?)?@NAME"),
-    _Way(r"\.toml", "env(", r"""["']env\(@NAME\)"""),
-    _Way(r"/\.(?:npmrc|yarnrc|yarnrc\.yml)", "${", r"\$\{@name(?P<default>:?-)?"),
 )
 
 # Where a program reads .env by itself: the files, a word in them, and an expression that may have a group
@@ -16286,7 +16245,6 @@ _DOTENV_READERS = (
         r"""\bdotenv\.config\(|["']dotenv["']\)\.config\(|["']dotenv(?:-\w+)?/config["']""",
     ),
     ("@script", "loadEnv", r"(?<!function )\bloadEnv(?:File|Config)?\("),
-    ("@script", "ConfigModule", r"\bConfigModule\.forRoot\("),
     (r"/package\.json", "dotenv", r"\bdotenv(?:/config| -e\b| --)"),
     (
         r"/package\.json",
@@ -16299,10 +16257,6 @@ _DOTENV_READERS = (
     ("@php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
     (r"\.go", "godotenv", r"\bgodotenv\.(?:Load|Overload|Read)\(|/godotenv/autoload"),
     (r"\.rs", "dotenv", r"\bdotenvy?::(?:dotenv|from_\w+|load)\w*|\bdotenv\(\)"),
-    (r"\.exs?", "Dotenvy", r"\bDotenvy\.source"),
-    ("@jvm", "Dotenv", r"\bDotenv\.(?:load|configure)\("),
-    (r"\.cs", "nv.", r"\b(?:DotNetEnv\.)?Env\.(?:Load|TraversePath)\(|\bDotEnv\.(?:Config|Load)\("),
-    (r"(?:\.properties|@yaml)", "file:", r"\bfile:(?P<path>[^\s\[]{0,200}\.env)\b"),
     ("@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<path>[^\s"',\[\]#]+)"""),
     (
         r"(?:\.(?:sh|bash|zsh|mk|ya?ml)|/package\.json|/[\w-]*(?:Makefile|entrypoint|justfile)[\w.-]*)",
@@ -16310,7 +16264,6 @@ _DOTENV_READERS = (
         r"""--env-file[ =]["']?(?P<path>[\w./-]*\.env[\w.-]*)"""
         r"|(?m:^[ \t]*(?:source|include|\.) [\w./-]*\.env\b|^set dotenv-load)",
     ),
-    (r"/\.envrc", "dotenv", r"(?m)^[ \t]*dotenv\b"),
 )
 
 
@@ -16636,18 +16589,8 @@ def _uses_in_settings(settings: ast.ClassDef) -> Iterator[_Use]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             name = field.target.id
             if name[0] != "_" and name != "model_config":
-                how = _how_needed(name.upper(), _is_default(field.value))
+                how = _how_needed(name.upper(), field.value is not None)
                 yield _Use(name.upper(), field.lineno, how)
-
-
-def _is_default(value: ast.expr | None) -> bool:
-    """Return whether what a field is assigned gives it a default; Field(...) and Field(alias="x") don't."""
-    call: Any = value
-    if _last_name(getattr(call, "func", None)) != "Field":
-        return value is not None
-    options = {keyword.arg for keyword in call.keywords}
-    has_value = call.args and getattr(call.args[0], "value", None) is not ...
-    return bool(has_value or options & {"default", "default_factory"})
 
 
 def _how_needed(name: str, has_default: bool) -> str:
