@@ -8569,7 +8569,9 @@ def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> Secr
     # What a store holds may be the value of a secret rather than a reference: no message may repeat it.
     if place and type(error) in (BadName, BadValue, NotFound):
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
-        return NotFound(problem, hint="set the secret that it names, or write $${secret: if it isn't one")
+        return NotFound(
+            problem, hint="set the secret that it names; if it isn't one, write $${secret: or unset it"
+        )
     if type(error) is not NotFound:
         return error.seen_in(where)
     name = _parse_reference(reference)[1]
