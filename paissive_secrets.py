@@ -7582,7 +7582,7 @@ class VaultStore(Store):
         return (name for name, _ in self._named_values(paths))
 
     def versions(self, name: str) -> list[SecretVersion]:
-        """Return the versions of a whole secret, oldest first; NotFound if there are none."""
+        """Return the versions of a whole secret, oldest first, or NotFound."""
         response = self._call("read", self._versioned(name).at("metadata"), ok=[404])
         found = child_object(response.data, "versions")
         numbers = sorted(int(key) for key in found if re.fullmatch("[0-9]{1,15}", key))
@@ -11361,10 +11361,11 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     The source is as for `redact`. From then on, each secret that the
     functions of this module, a manager, a config or `load_env` return is
     masked as well, as are new values after a rotation; settings never are.
-    A warning names values that are too short. Each exception is reported by
-    its plain traceback, masked: handlers and hooks, which may show variables,
-    as rich and cgitb do, don't get it. Not covered: tracebacks that a program
-    prints itself, a `threading.excepthook` that is installed later.
+    A warning names values that are too short. Each exception is reported
+    by its plain traceback, masked: handlers and hooks, which may show
+    variables, as rich and cgitb do, don't get it. Not covered: tracebacks
+    that a program prints itself, a `threading.excepthook` that is installed
+    later.
     """
     import logging
 
@@ -11535,7 +11536,10 @@ class RedactingFilter:
             setattr(record, name, self.redact(getattr(record, name), examine=examine))
 
     def report(self, error: BaseException) -> str:
-        """Return what Python prints about an exception, masked; what can't be made is withheld."""
+        """Return what Python prints about an exception, masked.
+
+        What can't be made is withheld.
+        """
         import traceback
 
         try:
@@ -15048,7 +15052,7 @@ class AuditOptions(NamedTuple):
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in files and folders; options are those of AuditOptions."""
+    """Yield the secrets left in files; options are those of AuditOptions."""
     return iter(Audit(paths, **options))
 
 
