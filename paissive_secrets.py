@@ -17646,17 +17646,21 @@ def cmd_rotate_now(args: Namespace) -> int:
     if args.names:
         code = _act_on_each(args.names, rotate)
     else:
-        done += _rotate_due(rotation)
+        done += _rotate_due(rotation, store)
     if done:
         _say_if_to_be_committed(store)
     return code
 
 
-def _rotate_due(rotation: SecretRotation) -> list[str]:
+def _rotate_due(rotation: SecretRotation, store: Store) -> list[str]:
     """Rotate all that is due, print the names and return them."""
     if not rotation.scheduled():
         raise _nothing_scheduled(rotation)
-    done = rotation.rotate_due()
+    try:
+        done = rotation.rotate_due()
+    except RotationFailed:
+        _say_if_to_be_committed(store)  # others may be rotated, and the one that failed is pending
+        raise
     for name in done:
         print(f"rotated {name}")
     return done

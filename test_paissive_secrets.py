@@ -19268,6 +19268,18 @@ def test_rotate_now_says_that_a_store_in_git_has_to_be_committed(repository, say
     assert say("rotate", "now", "A_TOKEN", "--generate", "hex:16") == (0, "rotated A_TOKEN\n")
 
 
+def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(repository, say, monkeypatch):
+    monkeypatch.chdir(repository)
+    store = sealed_store(repository, monkeypatch)
+    rotation = ps.SecretRotation(store)
+    for name, apply in {"A_TOKEN": "true", "B_TOKEN": "false"}.items():
+        store.set(name, OLD)
+        rotation.schedule(name, "1s", apply=apply)
+    monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
+    code, said = say("rotate", "now", "--backend", "file")
+    assert (code, "note: commit " in said, "rotated: A_TOKEN" in said) == (2, True, True)
+
+
 def test_force_says_what_it_leaves_undone(rotate):
     rotate("schedule", "A_TOKEN", "--apply", "false", "--revoke", "false")
     rotate("now", "A_TOKEN")
