@@ -9574,7 +9574,7 @@ class Encodings:
             decoded, decoded_cut = self._search.find(layer.text, layer.is_last and more_follows)
             for start, end, value in decoded:
                 places.append(_Found(layer.places[start], layer.places[end], value))
-            if decoded_cut < len(layer.text):
+            if layer.is_last:  # perhaps without an escape that the end cuts off
                 cut = min(cut, layer.places[decoded_cut])
         return sorted({*places}), cut
 
@@ -9980,6 +9980,7 @@ _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
     rf"u[dD][89abAB]{_HEX}{{2}}{_LOW_SURROGATE}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
 )
+_ESCAPE_WITH_BACKSLASH = rf"\\(?:{_NUMERIC}|[^\r\n])"
 _IN_MARKUP = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
 
 
@@ -10031,7 +10032,7 @@ def _style(decode: Callable[[bytes], bytes], escape: str, rare: str, rare_ascii:
 _STYLES = {
     b"\\": _style(
         _decode_backslash,
-        escape=rf"\\(?:{_NUMERIC}|[^\r\n])",
+        escape=_ESCAPE_WITH_BACKSLASH,
         rare=rf"\\(?:{_NUMERIC})",
         rare_ascii=rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}})",
     ),
@@ -10048,6 +10049,7 @@ _STYLES = {
         rare_ascii=f"%[0-7]{_HEX}",
     ),
 }
+_ANY_ESCAPE = lazily(rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}".encode())
 _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
     rf"|U{_HEX}{{0,7}}|x{_HEX}?|[0-3][0-7]?)?"
@@ -10118,17 +10120,20 @@ def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, in
 
 
 def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer]:
-    """Yield a layer, decoded in each style of which it has escapes; see `_Layer`."""
-    for sign, style in _STYLES.items():
-        escapes = list(style.escape.finditer(layer.text)) if sign in layer.text else []
+    """Yield a layer, decoded in each style of which it has escapes, and in all at once; see `_Layer`."""
+    expressions = [style.escape for sign, style in _STYLES.items() if sign in layer.text]
+    if len(expressions) > 1:
+        expressions.append(_ANY_ESCAPE)
+    for expression in expressions:
+        escapes = list(expression.finditer(layer.text))
         if escapes:
-            text, places = _decode(layer, escapes, style)
+            text, places = _decode(layer, escapes)
             if layer.is_last and more_follows:
                 text = _without_unfinished(text)
             yield _Layer(text, places, layer.is_last)
 
 
-def _decode(layer: _Layer, escapes: list[re.Match[bytes]], style: _Style) -> tuple[bytes, list[int]]:
+def _decode(layer: _Layer, escapes: list[re.Match[bytes]]) -> tuple[bytes, list[int]]:
     """Return the text of a layer with these escapes decoded, and the places of its bytes and of its end."""
     text, places, _ = layer
     decoded = bytearray()
@@ -10136,7 +10141,7 @@ def _decode(layer: _Layer, escapes: list[re.Match[bytes]], style: _Style) -> tup
     at = 0
     for escape in escapes:
         start = escape.start()
-        stands_for = style.decode(escape[0])
+        stands_for = _STYLES[escape[0][:1]].decode(escape[0])
         decoded += text[at:start] + stands_for
         new_places += places[at:start]
         new_places += [places[start]] * len(stands_for)
@@ -16208,6 +16213,7 @@ _WAYS = (
         r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
     ),
     _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
+    _Way(r"(?:\.sh|/[\w-]*entrypoint[\w-]*)", "file_env", r"""\bfile_env\s+["']?@name"""),
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
@@ -16222,6 +16228,9 @@ _WAYS = (
     ),
     _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.{0,500}?\}\}"),
     _Way(r"\.conf", "${", r"\$\{@NAME"),  # Apache
+    _Way(r"\.toml", "env(", r"""["']env\(@NAME\)"""),  # Supabase
+    # Other CI services, whose own variables begin with their names.
+    _Way(r"/\.(?:travis|gitlab-ci)@yaml", "$", r"(?<!\$)\$\{?(?!CI_|GITLAB_|TRAVIS_)@NAME"),
     # Ansible and Terraform.
     _Way(
         r"(?:@yaml|\.j2|\.jinja2?)",

@@ -17420,6 +17420,16 @@ def test_mask_what_encoders_make_of_a_value_even_one_of_what_another_has_made(va
             assert masked(pieces, encodings=encodings) == b"<***>", (first, data, pieces)
 
 
+def test_mask_a_value_of_which_two_escapes_in_one_another_are_split():
+    value, data = "'r{9)AEA:FsP", b"<%26%2339%3Br%7B9%29AEA%3AFsP>"  # in HTML, then in a URL
+    for at in range(len(data)):
+        assert masked([data[:at], data[at:]], value) == b"<***>", at
+
+
+def test_mask_a_value_whose_characters_are_escaped_in_different_styles():
+    assert ps.Encodings(["<quoted>&'value'"]).mask("\\x3cquoted%3E&#38;&#x27;value%27") == "***"
+
+
 def test_mask_the_example_that_the_search_explains():
     encodings = ps.Encodings(['it"s&secret'])
     data = b'{"it\\"s&secret": "it&quot;s&amp;secret", "it%22s&secret", "it'
@@ -31402,6 +31412,9 @@ ASKED = [
     ("a.go", 'type c struct { Key string `envconfig:"X_KEY"` }', "missing"),
     ("a.sh", ': "${X_KEY:?set it}"', "missing"),
     ("a.sh", 'echo "${X_KEY}"', ""),
+    ("docker-entrypoint.sh", "file_env 'X_KEY'", "missing"),
+    ("config.toml", 'key = "env(X_KEY)"', "missing"),
+    (".travis.yml", "- login -p $X_KEY", "missing"),
     ("database.yml", "password: <%= ENV['X_KEY'] %>", "missing"),
     ("a.rb", "ENV.fetch('X_KEY') { 'x' }", "optional"),
     ("a.rb", "ENV['X_KEY'].presence || 'x'", "optional"),
