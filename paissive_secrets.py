@@ -4692,7 +4692,7 @@ class _Files(NamedTuple):
         """Return whether more are sealed to another identity, or as many if this one isn't confirmed.
 
         Not all need open: whoever can write to the folder can add some, sealed to anything. What is damaged
-        tells nothing.
+        counts for neither.
         """
         others = sum(isinstance(error, WrongKey) for _, error in self.problems)
         return others > self.opened or (others == self.opened > 0 and not is_confirmed)
@@ -4726,7 +4726,7 @@ class _Unlocked:
         self.commit = ""  # the last one at which git's history was found to have no newer identity
         self.conflicts: set[str] = set()  # paths that a merge left in conflict when it was opened
         self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
-        self.notes: list[str] = []  # what to tell whoever has made the store
+        self.notes: list[str] = []  # advice for the user who has just created the store
 
 
 class FileStore(Store):
@@ -5178,7 +5178,7 @@ class FileStore(Store):
 
         @lru_cache(maxsize=1024)
         def opens(commit: str) -> bool | None:
-            """Return whether this identity opens version.age of a commit; None if that tells nothing."""
+            """Return whether this identity opens version.age of a commit; None if it is damaged."""
             sealed = committed_content(self.folder, "version.age", commit)
             try:
                 _open_file(self._version_file, access.keys.all(), sealed or b"")
