@@ -1244,25 +1244,34 @@ _ABOUT_SECRET = (
 )
 # Last words of a setting, or of a secret that is for one: TOKEN_STORE=redis, API_TOKEN_BACKEND=x7Fq….
 _ABOUT_OR_OF = r"backend|cache|storage|store"
-# Words that make it another thing: a public key, a page's token, the label of a field.
-_NO_SECRET_PHRASE = (
-    r"\b(?:no|not|non(?! root)|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass"
-    r"|\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)"
-    r"|\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)"
-    r"|\A(?:label|field|text|title|hint|error|help)\b"
-    r"|\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary|partition"
-    r"|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier|repository|site|verify|encrypted|sealed|wrapped"
-    r"|stored|tag|unique|sec web ?socket|ws|public \w+) (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z"
-    r"|\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z"
-    r"|\b(?:error|status) code\b|\b(?:hashed|salted) (?:pass\w*|token|secret|key)\b"
-    r"|\bencoded (?:pass\w*|token)\b"
-    r"|\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z"
-    r"|\blast (?:two|four|six|eight|\d)\Z|\Aupdate pass\w*|\bsentry dsn\b"
-    r"|\brandom root pass\w*|\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*"
-    r"|(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b"
-    r"|\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?"
-    r"|resume|sync|authenticity|debug|max|min|num|postman|total|version)"
-    r" \w*tokens?\b|\bwith credentials\b|\brender\w* pass\b|\bpub(?:lic)? [xy]\b|\ballow\w* cred"
+# Words that make it another thing: a row for each, to which more words are added.
+_NO_SECRET_PHRASE = "|".join(
+    (
+        # what isn't there, or only looks like it
+        r"\b(?:no|not|non(?! root)|fake|dummy|disabled|existing|invalid|wrong)\b|\bnopass",
+        # tokens of a page's forms, which each visitor gets
+        r"\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)",
+        # functions and pages
+        r"\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)",
+        r"\A(?:label|field|text|title|hint|error|help)\b",
+        # keys that are public, or find something rather than open it
+        r"\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
+        r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
+        r"|repository|site|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
+        r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
+        # hashes, and what is encrypted already
+        r"\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z",
+        r"\b(?:hashed|salted) (?:pass\w*|token|secret|key)\b|\bencoded (?:pass\w*|token)\b",
+        # switches, and the like
+        r"\b(?:error|status) code\b|\bwith credentials\b|\ballow\w* cred|\brender\w* pass\b",
+        r"\b(?:allow|debug|disable|enable|mock|require|skip|use)\w* (?:\w+ ){0,3}auth\Z",
+        r"\b(?:allow\w*|disable) (?:\w+ ){0,3}pass\w*|\brandom root pass\w*|\Aupdate pass\w*",
+        r"\blast (?:two|four|six|eight|\d)\Z|\bsentry dsn\b",
+        # tokens of pages of results and of locks, and how many tokens a model takes
+        r"(?:\A|\b(?:next|first|last|get|list) )page \w*tokens?\b",
+        r"\b(?:next|starting|change|pagination|continuation|lock|request(?: verification)?|resume|sync"
+        r"|authenticity|debug|max|min|num|postman|total|version) \w*tokens?\b",
+    )
 )
 
 
