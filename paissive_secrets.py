@@ -14388,20 +14388,24 @@ def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
         yield chunk
 
 
+# Options of rev-list for all kinds of objects; before a missing one is a "?".
+_OBJECTS = ("--objects", "--no-object-names", "--missing=print")
+
+
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
     """Yield the ids that these revisions or, for none, all refs and reflogs reach."""
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
-        yield from (line.decode().strip("?\n") for line in out)  # "?" is before a missing one
+        yield from (line.decode().rstrip("\n") for line in out)
 
 
-def object_ids(folder: str, kinds: str, revisions: Sequence[str] | None = None) -> Iterator[str]:
-    """Yield the ids that these or, for (), all revisions reach; for None, all here, dangling ones too."""
-    reached: Iterable[str] = ()
+def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the ids that these revisions reach or, for none, all that are here, dangling ones too."""
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
-    if revisions is not None:
-        reached = _rev_list(folder, revisions, "--objects", "--no-object-names", "--missing=print")
+    reached: Iterable[str] = ()
+    if revisions:
         which = []
+        reached = (oid.lstrip("?") for oid in _rev_list(folder, revisions, *_OBJECTS))
     check = "--batch-check=%(objectname) %(objecttype)"
     with run_git(folder, "cat-file", "--buffer", check, *which, feed=reached) as out:
         for line in out:
@@ -14436,9 +14440,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
         if is_new((blob.oid, blob.path), versions):
             blobs.add(hash(blob.oid))
             yield blob
-    listed = object_ids(folder, "blob missing", revisions or None)
+    listed = object_ids(folder, "blob missing", revisions)
     if not revisions and ask_git(folder, "config", "--get-regexp", "promisor", default=""):
-        listed = chain(listed, object_ids(folder, "missing", ()))  # what a partial clone hasn't fetched
+        # What a partial clone hasn't fetched.
+        listed = chain(listed, (oid[1:] for oid in _rev_list(folder, (), *_OBJECTS) if oid[0] == "?"))
     for oid in listed:
         if is_new(oid, blobs):
             yield Blob(oid, f"blob {oid[:12]}")
@@ -15321,7 +15326,7 @@ class Audit:
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
         """Yield the known values in the messages of commits and tags."""
-        messages = object_ids(self._scope.folder, "commit tag", revisions or None)
+        messages = object_ids(self._scope.folder, "commit tag", revisions)
         for oid, size, chunks in read_objects(self._scope.folder, messages):
             first = next(chunks, b"")
             # Most have none, which a search finds out faster. Memory must not hold all of a large one.
