@@ -23333,6 +23333,7 @@ def write_labelled_lines(folder):
     (folder / "evaluate.py").write_text(SCORES)
 
 
+@pytest.mark.slow
 @NEEDS_SCIKIT_LEARN
 def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_lines_alone_in_a_clone(tmp_path):
     needs("scikit-learn", importlib.util.find_spec("sklearn"))
