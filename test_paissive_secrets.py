@@ -12430,6 +12430,21 @@ def test_a_token_that_comes_into_the_file_of_another_has_a_lease_of_its_own(stub
     }
 
 
+def test_a_renewal_that_the_server_denies_is_a_warning(stub, frozen, capsys):
+    def answer(request):
+        if b"renew-self" in request:
+            return http(b"{}", 403)
+        return leased(9, creation_ttl=90) if b"lookup-self" in request else http()
+
+    server = stub(answer)
+    server.about_token = None
+    store = server.store()
+    assert store.get("a") == "v"
+    frozen.at = 10
+    store.renew()
+    assert "the Vault token or a lease could not be renewed: " in capsys.readouterr().err
+
+
 def test_a_real_server_renews_a_token(frozen):
     store = bao().store(token=bao().new_token(READ_ALL, ttl="1h"))
     seen = record_requests(store)
@@ -14159,6 +14174,15 @@ def test_a_namespace_holds_its_own_secrets():
     eventually(lambda: inside.set("A_TOKEN", "inside"), raised=ps.Unavailable)  # once the mount is ready
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
     assert dict(inside.status())["namespace"] == "team" and "namespace" not in dict(outside.status())
+
+
+def test_a_backend_by_name_uses_the_mount_that_a_variable_names(vault_env, monkeypatch):
+    bao().mount("kvnamed")
+    monkeypatch.setenv("PAISSIVE_VAULT_MOUNT", "kvnamed")
+    prefix = vault_env.settings.prefix
+    eventually(lambda: ps.set_secret("A_TOKEN", "v", backend="vault"), raised=ps.Unavailable)
+    assert bao().store(mount="kvnamed", prefix=prefix).get("A_TOKEN") == "v"
+    assert type(failure(vault_env.get, "A_TOKEN")) is ps.NotFound
 
 
 def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(vault_env, tmp_path):
@@ -16300,6 +16324,15 @@ def test_import_replaces_no_other_value_of_the_store_unless_it_is_told_to(env_fi
     assert (env_file.read_text(), sorted(store.names())) == (text, ["A_TOKEN", "B_TOKEN", "C_TOKEN"])
     assert say("import", ".env", "--backend", "file", "--replace")[0] == 0
     assert store.get_everything() == {"A_TOKEN": "a", "B_TOKEN": "same", "C_TOKEN": "c", "D_TOKEN": "d"}
+
+
+def test_import_refuses_even_a_single_other_value_of_the_store(env_file, say):
+    ps.FileStore().set("A_TOKEN", "other")
+    env_file.write_text("A_TOKEN=a\nB_TOKEN=b\n")
+    assert (
+        "the store has other values for 'A_TOKEN'; nothing" in say("import", ".env", "--backend", "file")[1]
+    )
+    assert ps.FileStore().get_everything() == {"A_TOKEN": "other"}
 
 
 def test_an_import_that_was_killed_before_it_rewrote_the_file_is_finished_by_a_second_one(env_file, say):
@@ -19400,6 +19433,16 @@ def test_loading_replaces_a_variable_only_on_request_and_removes_none(shop, monk
         "DB_PASSWORD": "p-w9",
         "DSN": "postgres://app:p-w9@db/app?ssl=1",
     }
+
+
+def test_loading_leaves_an_empty_variable_as_it_is(shop, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "")
+    assert "DB_PASSWORD" not in provided("DB_PASSWORD")
+
+
+def test_run_masks_what_is_composed_of_moved_secrets_as_a_whole(shop):
+    _, masked = ps.environment_with_secrets(shop)
+    assert masked["DSN"] == {ALL_OF_SHOP["DSN"]}
 
 
 def test_what_is_masked_leaves_out_values_that_take_in_moved_secrets(shop):
@@ -30825,6 +30868,14 @@ def test_json_lines_stay_valid_whatever_is_masked_in_them(rows):
         text = text.replace("\\n", "\\u000a") if ascii_only else text
         masked = b"".join(ps.mask_found([text.encode()], "a.jsonl", ps.CONFIDENCES)).decode()
         assert [[*json.loads(line)] for line in masked.splitlines()] == [[*row] for row in rows]
+
+
+def test_a_value_that_begins_within_an_escape_is_masked_from_that_escape_on():
+    text = '{"a": "x\\ty", "b": "\\n' + SAFE + '"}'
+    start = text.index("n" + SAFE)
+    end = start + 1 + len(SAFE)
+    begin, masked, _ = ps.mask_in_json(text.encode(), start, end)
+    assert (begin, json.loads(text[:begin] + masked.decode() + text[end:])["a"]) == (start - 1, "x\ty")
 
 
 def test_stdin_is_taken_for_json_only_if_it_begins_like_that():
