@@ -5095,7 +5095,10 @@ class FileStore(Store):
         return self._open_by_password().keys.fingerprint() == keys.fingerprint()
 
     def _access_to_examine(self, *, try_all: bool = True) -> _Access:
-        """Return what opens the store, even if it opens too few files of one that is known, to name them."""
+        """Return what opens the store, to see what is wrong with it: too few files that open, for instance.
+
+        Raise what is wrong if it may be another store than the right one.
+        """
         access = self._settle(partial(self._open_store, try_all=try_all))
         if access.problem and not (access.verdict == _TOO_FEW and access.known.how):
             raise access.problem

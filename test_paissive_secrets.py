@@ -9667,6 +9667,16 @@ def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_
     assert say("status", "--backend", "file")[0] == 0
 
 
+def test_status_of_a_known_store_names_each_entry_that_somebody_replaced(files, say):
+    paths = [DB, APP_DB, VERSION_FILE]
+    for path in paths:
+        sealing('{"name": "DB", "value": "VALUE"}')(path)
+    assert "does not open most of" in refusal(ps.FileStore().get, "DB")
+    status, said = say("status", "--backend", "file")
+    assert status == 2 and "opens      yes" in said and "does not open most of" in said
+    assert [path for path in paths if f"{path.absolute()} was sealed to another identity" not in said] == []
+
+
 def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files, team, say, clock, capsys):
     def known():
         problems = json.loads(say("status", "--json", "--backend", "file")[1])["problems"]
