@@ -938,7 +938,7 @@ class _Prefixes:
 
     def __init__(self) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[_Literal]] = {}  # those with a lead, by the two bytes before a run
+        self.joints: dict[bytes, list[_Literal]] = {}  # those with a lead, by two or three bytes of it
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for rule in _prefixed_rules():
             for text in map(str.encode, rule_prefixes(rule.prefix)):
@@ -948,7 +948,7 @@ class _Prefixes:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.literals.setdefault(text, []).append(literal)
                 # A number is before a lead of one byte.
-                ends = [b"%d%s" % (digit, lead) for digit in range(10)] if len(lead) == 1 else [lead[-2:]]
+                ends = [b"%d%s" % (digit, lead) for digit in range(10)] if len(lead) == 1 else [lead[-3:]]
                 for end in filter(None, ends):
                     self.joints.setdefault(end, []).append(literal)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
@@ -970,9 +970,10 @@ class _Prefixes:
         for prefix in self.texts.get(text[start : start + 2], ()):
             if text.startswith(prefix, start):
                 yield from ((start, literal) for literal in self.literals[prefix])
-        for literal in self.joints.get(text[max(0, start - 2) : start], ()):
-            if text.startswith(literal.text, start - literal.lead):
-                yield start - literal.lead, literal
+        for size_of_end in (3, 2):
+            for literal in self.joints.get(text[max(0, start - size_of_end) : start], ()):
+                if text.startswith(literal.text, start - literal.lead):
+                    yield start - literal.lead, literal
         yield from ((start, literal) for literal in self.sized.get(size, ()))
 
 
@@ -13142,6 +13143,8 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
 # around them, and the few kinds that need a parser. A detector looks at a few thousand bytes.
 
 MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest private key
+_HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
+_KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
 
 
@@ -13210,9 +13213,12 @@ def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
-    """Return the verdict on a candidate, low if it is a word in a table or below its name."""
-    is_apart = c.value.isalpha() and _is_apart(text, c)
-    reason = "it is a word below or beside a label" if is_apart else ""
+    """Return the verdict on a candidate, low if what stands around it says that it is uncertain."""
+    reason = ""
+    if c.value.isalpha() and _is_apart(text, c):
+        reason = "it is a word below or beside a label"
+    elif _HEX_KEY.match(c.value) and _KNOWN_ANSWER.search(text, max(0, c.start - 400), c.end + 400):
+        reason = "it is beside what it encrypts, in a test vector"
     return judge_candidate(c, path, reason)
 
 
@@ -13275,7 +13281,8 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
         span = None
         found = texts.get(text[start : start + 2])
         begins = found and text.startswith(found, start)
-        if begins or end - start in sized or text[start - 2 : start] in joints:
+        is_joint = text[start - 3 : start] in joints or text[start - 2 : start] in joints
+        if begins or is_joint or end - start in sized:
             span = _token_at(text, start, end - start)
         if not span and last in _BEFORE_PARTS:
             if last in _QUOTES_OF_LITERALS:

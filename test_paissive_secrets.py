@@ -25376,6 +25376,14 @@ def test_no_detector_changes_a_verdict():
     assert "judge_span(" in detectors and "confidence=" not in detectors
 
 
+def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
+    key, why = ps.make_samples('"api_key": "{h32}"'), "it is beside what it encrypts, in a test vector"
+    for rest, is_low in (("CT=1", True), ("'pt' : 1", True), ('"ctx": 1', False), ("act: 1", False)):
+        for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
+            (span,) = [span for span in ps.find_spans(text.encode(), "a.json") if span.rule.id == "key"]
+            assert (span.confidence == "low", span.reason == why) == (is_low, is_low), text
+
+
 def test_an_encoded_key_is_a_secret():
     line = f'static final String DEFAULT_ENCODED_SECRET_KEY = "{ps.make_samples("{B43}")}=";'
     assert [match.confidence for match in scanned(line, "a.java")] == ["high"]
