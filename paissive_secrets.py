@@ -8412,7 +8412,9 @@ def _parse_reference(reference: str) -> tuple[str, str]:
     return backend, name
 
 
-_Place = tuple[int, str]  # id of a store, and a name in it; 0 and where a text is that no store holds
+_Place = tuple[int, str]  # id of a store, and a name in it; for a text that no store holds, one of these:
+_SHOWN = 0  # what it refers to may be shown
+_HELD = -1  # a variable holds it, and it may be a secret itself
 _Trail = tuple[_Place, ...]  # each step so far
 
 
@@ -8502,7 +8504,7 @@ class Resolver:
 
         `where` names the text in errors, which don't show what a text that is `held` under a name refers to.
         """
-        return self._text(text, store, ((id(store) if held else 0, where),))
+        return self._text(text, store, ((_HELD if held else _SHOWN, where),))
 
     def _text(self, text: str, store: Store, trail: _Trail) -> str:
         """Return `text`, the end of a trail, with values in place of its references."""

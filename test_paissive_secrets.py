@@ -19506,6 +19506,15 @@ def test_a_mounted_file_that_can_not_be_read_is_an_error_only_if_it_is_asked_for
     assert ps.redact("x", "env") == "x"
 
 
+def test_a_variable_may_refer_to_the_secret_of_its_own_name(here, monkeypatch):
+    store = ps.MemoryStore()
+    store.set_all({"A_TOKEN": CANARY, "a.token": CANARY, "B_TOKEN": "b"})
+    monkeypatch.setenv("A_TOKEN", "secret:A_TOKEN")
+    assert ps.environment_with_secrets(store, ["B_TOKEN"])[0]["A_TOKEN"] == CANARY
+    monkeypatch.setenv("A_TOKEN", "secret:a.token")
+    assert ps.SecretConfig(backend=store).get("a.token", use_secret=True) == CANARY
+
+
 # A command gets the same text, which means the same to a program of ours.
 ESCAPED = ["$${secret:A}", "$$${secret:A}", "$${secret:A}secret:B_TOKEN"]
 
