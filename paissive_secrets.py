@@ -8582,7 +8582,7 @@ def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> Secr
     """Return the error for a reference that leads nowhere, which says where the reference is."""
     place, where = trail[-1]
     # What a store holds may be the value of a secret rather than a reference: no message may repeat it.
-    if place and type(error) in (BadName, BadValue, NotFound):
+    if place != _SHOWN and type(error) in (BadName, BadValue, NotFound):
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(
             problem, hint="set the secret that it names; if it isn't one, write $${secret: or unset it"

@@ -6089,6 +6089,15 @@ def test_comments_say_which_secrets_are_in_another_store():
         assert ps.Dotenv(other).moved() == {}
 
 
+def test_a_chain_of_values_that_take_in_moved_secrets_costs_no_more_than_its_length():
+    names = [f"A{n}" for n in range(10_000)]
+    chain = "".join(f"{name}=${{{before}}}\n" for name, before in zip(names, ["M", *names]))
+    many = "".join(f"# M{name}: in the file store\nB{name}=${{M{name}}}\n" for name in names)
+    dotenv = ps.Dotenv(f"# M: in the file store\n{chain}{many}")
+    lacking = {**dict.fromkeys(names, "M"), **{f"B{name}": f"M{name}" for name in names}}
+    assert dotenv.lacking() == lacking and dotenv.lacking({*lacking.values()}) == {}
+
+
 @pytest.mark.parametrize("declared", ["DB_PASSWORD=\n", "export DB_PASSWORD='' # for viper\n"])
 def test_an_empty_assignment_of_a_moved_secret_only_declares_it(declared, moved, monkeypatch):
     (moved / ".env").write_text(MOVED + declared)
