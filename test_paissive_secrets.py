@@ -48,6 +48,7 @@ import py_compile
 import queue
 import random
 import re
+import runpy
 import secrets
 import select
 import shelve
@@ -33522,7 +33523,7 @@ def test_the_password_of_a_database_is_rotated_as_readme_says(tmp_path):
 
 
 class RotatedLogin:
-    """README's rotation of DB_LOGIN; what the file `fail` says, such as "apply before", fails."""
+    """README's rotation of DB_LOGIN, its steps run in this process; `fail`, such as "apply before", fails."""
 
     def __init__(self, folder):
         script = next(text for _, text in chapter("Rotate a database password") if text[:10] == "# login.py")
@@ -33532,12 +33533,19 @@ class RotatedLogin:
         self.store.set("DB_LOGIN", json.dumps(first))
         (folder / "made").write_text(json.dumps(first) + "\n")
         self.rotation = ps.SecretRotation(self.store)
-        steps = {kind: self.step(kind) for kind in ("apply", "verify", "revoke")}
-        self.rotation.schedule("DB_LOGIN", "30d", generate=f"command:{self.step('generate')}", **steps)
+        steps = {kind: functools.partial(self.run, kind) for kind in ("apply", "verify", "revoke")}
+        generate = f"{shlex.quote(sys.executable)} login.py generate | tee -a made"
+        generate = f"! grep -qx 'generate before' fail && {generate} && ! grep -qx 'generate after' fail"
+        self.rotation.schedule("DB_LOGIN", "30d", generate=f"command:{generate}", **steps)
 
-    def step(self, kind):
-        run = f"{shlex.quote(sys.executable)} login.py {kind}" + " | tee -a made" * (kind == "generate")
-        return f"! grep -qx '{kind} before' fail && {run} && ! grep -qx '{kind} after' fail"
+    def run(self, kind, value):
+        """Run a step of README's login.py."""
+        failing = (self.folder / "fail").read_text()
+        patched = unittest.mock.patch.multiple(sys, argv=["login.py", kind], stdin=io.StringIO(value))
+        with patched:
+            assert failing != f"{kind} before"
+            runpy.run_path(str(self.folder / "login.py"))
+            assert failing != f"{kind} after"
 
     def rotate(self, fail):
         (self.folder / "fail").write_text(fail)
