@@ -13629,30 +13629,28 @@ def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> C
 
 # --- URLs ---
 
-# RFC 3986, but people forget to encode # and @, and JSON may escape & and @.
+# RFC 3986, but people forget to encode # and @, and JSON may escape &.
 _URL_USER = rb"://([A-Za-z0-9_.%+~@-]{0,64}):"  # or an e-mail address
 _IN_USERINFO = rb"[^\s/?\"'<>`\\{}\[\]|]"
 _URL_HOST = rb"([A-Za-z0-9.-]{0,80})"
 _USERINFO = lazily(
     _URL_USER + rb"(" + _IN_USERINFO + rb"{0,200}(?:\\u00[2-7][0-9A-Fa-f]" + _IN_USERINFO + rb"{0,200}){0,9})"
-    rb"(?:@|\\u0040)" + _URL_HOST
+    rb"@" + _URL_HOST
 )
 _PORT = lazily(rb"\d{1,5}#")  # of a URL with a fragment
-_DSN_USERINFO = lazily(  # of Go's MySQL driver: user:password@tcp(host)
-    rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})"
-)
+_MAX_LOGIN = 200  # bytes of it on either side of its @
+_DSN_USERINFO = lazily(rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})")
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
     """Yield passwords in URLs and in the logins of Go's MySQL driver."""
-    if b"@" not in text and b"\\u0040" not in text:
+    if b"@" not in text:
         return
     rule = pattern_rules()["url-password"]
     language = language_of(path).kind
-    logins = _DSN_USERINFO.finditer(text) if b"@tcp(" in text or b"@unix(" in text else ()
-    for found in chain(_USERINFO.finditer(text), logins):
+    for found in chain(_USERINFO.finditer(text), _go_dsns(text)):
         user, password, host = found.groups()
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
@@ -13671,6 +13669,16 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
             yield judge_candidate(candidate, path)
         else:
             yield judge_span(rule, place, password, reason=reason)
+
+
+def _go_dsns(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield logins of Go's MySQL driver: user:password@tcp(host)."""
+    at = text.find(b"@")  # one byte is found much faster than several
+    while at >= 0:
+        if text.startswith((b"tcp(", b"unix("), at + 1):
+            logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
+            yield from (login for login in logins if login.end(2) == at)
+        at = text.find(b"@", at + 1)
 
 
 # --- Kubernetes ---

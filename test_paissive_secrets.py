@@ -25939,7 +25939,7 @@ a.txt x://a:«§#x»@h
 a.txt x://a:«§@x»@h
 a.txt x://a:12345#§@h
 a.txt x://a@b.c:«§»@h
-a.json {"u": "x://a:«§\u0026x»\u0040h"}
+a.json {"u": "x://a:«§\u0026x»@h"}
 a.txt x://a:§"x@h
 a.txt x://a:§'x@h
 a.txt x://a:§<x@h
