@@ -9598,6 +9598,7 @@ class Encodings:
         return self._search.find(data, more_follows=True)[1]
 
     def mask(self, text: AnyStr) -> AnyStr:
+        """Return all of a text, or of bytes, with `***` in place of values."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
         if masked == data:
@@ -9837,9 +9838,8 @@ class _BareSearch:
         for at in range(max(len(bare) - reach, 0), len(bare)):
             if self._bare_beginnings.has(bare, at):
                 start = _place(_ends_of_pieces(tail), at)
-                if self._wrapped_beginnings.has(bare, at) or self._beginnings.has(
-                    _without_backslashes(tail[start:]), 0
-                ):
+                rest = _without_backslashes(tail[start:])  # with its line breaks, which no other form allows
+                if self._wrapped_beginnings.has(bare, at) or self._beginnings.has(rest, 0):
                     cut = start
                     break
         if self._may_begin_with_backslash:
@@ -10119,6 +10119,7 @@ class _EscapeSearch:
                 yield from (match.span() for match in rare.finditer(data) if match[0] in escapes)
 
     def _is_of_interest(self, escape: bytes) -> bool:
+        """Return whether what an escape stands for is among the bytes of interest."""
         # &amp;lt; is one match, of what HTML has twice.
         return not self._bytes.isdisjoint(_STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&")))
 
