@@ -15931,7 +15931,8 @@ _LEVELS = {  # of SARIF, and of GitHub
     "medium": ("warning", "5.5"),
     "low": ("note", "3.0"),
 }
-_MAX_LISTED = 20  # other places of a finding, and vendored folders, in text
+_MAX_OTHER_LINES = 20  # of a finding's other places, in text
+_MAX_FOLDERS = 5  # that are named in a line of text
 _NEXT_STEPS = (
     "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -15966,7 +15967,8 @@ def report_text(run: Audit, out: TextIO) -> None:
     skipped = {**summary.skipped, "unreadable": summary.unreadable}
     vendored = skipped.pop("vendored", 0)
     if vendored:
-        skipped[f"vendored ({_list_some(sorted(summary.vendored))})"] = vendored
+        folders = sorted(summary.vendored, key=lambda path: (path.count("/"), path))
+        skipped[f"vendored ({_list_some(folders, _MAX_FOLDERS)})"] = vendored
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
     print(found + _list_counts("; not examined: ", sorted(skipped.items())), file=out)
@@ -15977,14 +15979,14 @@ def _other_lines(finding: Finding) -> str:
     others = finding.locations[1:]
     if not others:
         return ""
-    lines = _list_some([str(place.line) for place in others])
+    lines = _list_some([str(place.line) for place in others], _MAX_OTHER_LINES)
     return f" and in {plural(len(others), 'other place')}: {'line' if len(others) == 1 else 'lines'} {lines}"
 
 
-def _list_some(words: list[str]) -> str:
+def _list_some(words: list[str], most: int) -> str:
     """Return words for a line of text, or the first of them."""
-    more = ["…"] if len(words) > _MAX_LISTED else []
-    return printable(", ".join(words[:_MAX_LISTED] + more))
+    more = ["…"] if len(words) > most else []
+    return printable(", ".join(words[:most] + more))
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:

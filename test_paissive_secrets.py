@@ -28685,9 +28685,8 @@ VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache 
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
     plant(folder, *(f"a/{name}/b.py" for name in VENDORED), *VENDORED, ".svn")
     assert listing(folder) == sorted([*VENDORED, ".svn"])
-    ending = (
-        f"; not examined: {len(VENDORED)} vendored ({', '.join(f'a/{name}/' for name in sorted(VENDORED))})\n"
-    )
+    names = ", ".join(f"a/{name}/" for name in sorted(VENDORED)[:5])
+    ending = f"; not examined: {len(VENDORED)} vendored ({names}, …)\n"
     for _ in range(2):
         assert say("audit", "a")[1].endswith(f"in 0 files, 0.0 MB{ending}")
         git(folder, "init", "-q")
