@@ -71,7 +71,7 @@ from _thread import allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, lru_cache, partial, wraps
+from functools import cache, cached_property, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
 from operator import attrgetter
 from types import SimpleNamespace
@@ -9589,7 +9589,7 @@ class Encodings:
             decoded, decoded_cut = self._search.find(layer.text, layer.is_last and more_follows)
             for start, end, value in decoded:
                 places.append(_Found(layer.places[start], layer.places[end], value))
-            if layer.is_last:  # perhaps without an escape that the end cuts off
+            if decoded_cut < len(layer.text) or layer.is_cut:
                 cut = min(cut, layer.places[decoded_cut])
         return sorted({*places}), cut
 
@@ -10073,19 +10073,26 @@ _UNFINISHED = lazily(  # one of these that the end of the data cuts off
 _MAX_UNFINISHED = 40  # bytes
 
 
-class _Layer(NamedTuple):
-    """A part of some data, decoded or not, and the places in the data of its bytes and of its end.
+class _Layer:
+    """A part of some data, decoded or not.
 
-    Of "x%26quot;a" at 0, the layers are, with _ for the places of one byte each:
+    Of "x%26quot;a" at 0, these are the layers, and the places in the data of their bytes and of their end:
 
-        data                x%26quot;a    _ 0 to 10
+        data                x%26quot;a    0 1 2 3 4 5 6 7 8 9 10
         URL                 x&quot;a      0 1 4 5 6 7 8 9 10
         URL, then HTML      x"a           0 1 9 10
     """
 
-    text: bytes
-    places: Sequence[int]
-    is_last: bool  # whether it ends where the data ends; then an escape that this cuts off may be left out
+    def __init__(self, text: bytes, find_places: Callable[[], Sequence[int]], is_last: bool) -> None:
+        self.text = text
+        self.is_last = is_last  # whether the data ends where it ends
+        self.is_cut = False  # whether an escape that the data's end cuts off was left out
+        self._find_places = find_places
+
+    @cached_property
+    def places(self) -> Sequence[int]:
+        """Found on demand: most layers have no value."""
+        return self._find_places()
 
 
 class _EscapeSearch:
@@ -10102,7 +10109,7 @@ class _EscapeSearch:
         reach = self._longest * _MAX_ESCAPED
         for start, end in _merged(reach, self._escapes(data)):
             start, end = max(start, 0), min(end, len(data))
-            layer = _Layer(data[start:end], range(start, end + 1), is_last=end == len(data))
+            layer = _Layer(data[start:end], partial(range, start, end + 1), is_last=end == len(data))
             for once in _decoded_in_each_style(layer, more_follows):
                 yield once
                 yield from _decoded_in_each_style(once, more_follows)
@@ -10136,34 +10143,34 @@ def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, in
 
 
 def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer]:
-    """Yield a layer, decoded in each style of which it has escapes, and in all at once; see `_Layer`."""
+    """Yield a layer, decoded in each style of which it has escapes, and in all at once."""
     expressions = [style.escape for sign, style in _STYLES.items() if sign in layer.text]
+    expressions = [expression for expression in expressions if expression.search(layer.text)]
     if len(expressions) > 1:
         expressions.append(_ANY_ESCAPE)
     for expression in expressions:
-        escapes = list(expression.finditer(layer.text))
-        if escapes:
-            text, places = _decode(layer, escapes)
-            if layer.is_last and more_follows:
-                text = _without_unfinished(text)
-            yield _Layer(text, places, layer.is_last)
+        text = expression.sub(_stands_for, layer.text)
+        decoded = _Layer(text, partial(_decoded_places, layer, expression), layer.is_last)
+        if layer.is_last and more_follows:
+            decoded.text = _without_unfinished(text)
+            decoded.is_cut = decoded.text != text
+        yield decoded
 
 
-def _decode(layer: _Layer, escapes: list[re.Match[bytes]]) -> tuple[bytes, list[int]]:
-    """Return the text of a layer with these escapes decoded, and the places of its bytes and of its end."""
-    text, places, _ = layer
-    decoded = bytearray()
-    new_places: list[int] = []
+def _stands_for(escape: re.Match[bytes]) -> bytes:
+    return _STYLES[escape[0][:1]].decode(escape[0])
+
+
+def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
+    """Return the places in the data of what decoding makes of a layer's bytes, and of its end."""
+    places: list[int] = []
     at = 0
-    for escape in escapes:
+    for escape in expression.finditer(layer.text):
         start = escape.start()
-        stands_for = _STYLES[escape[0][:1]].decode(escape[0])
-        decoded += text[at:start] + stands_for
-        new_places += places[at:start]
-        new_places += [places[start]] * len(stands_for)
+        places += layer.places[at:start]
+        places += [layer.places[start]] * len(_stands_for(escape))
         at = escape.end()
-    new_places += places[at : len(text) + 1]
-    return bytes(decoded + text[at:]), new_places
+    return [*places, *layer.places[at : len(layer.text) + 1]]
 
 
 def _without_unfinished(data: bytes) -> bytes:
