@@ -15405,6 +15405,13 @@ def test_config_resolves_everything_without_taking_mounted_files_for_settings(co
     assert (resolved["name"], resolved["database"]["password"]) == ("shop", "mounted")
 
 
+def test_config_takes_no_mounted_file_for_a_member_of_a_list(here, monkeypatch):
+    (here / "config.json").write_text('{"hosts": ["a", "b"]}')
+    monkeypatch.setenv("HOSTS_0_FILE", "nowhere")
+    monkeypatch.setenv("HOSTS_1", "set")
+    assert ps.SecretConfig("config.json").get("hosts", use_secret=True) == ["a", "set"]
+
+
 def test_config_takes_no_variable_that_posix_reserves_for_a_setting(config, monkeypatch):
     for name in ("PATH", "HOME", "USER", "SHELL", "LC_ALL"):
         monkeypatch.setenv(name, "of the shell")
