@@ -6835,6 +6835,15 @@ def test_age_agrees_with_every_post_quantum_vector_of_the_specification(post_qua
     assert check_vectors(vector for vector in vectors() if "hybrid" in vector[0]) == 18
 
 
+@pytest.mark.parametrize("more", [b"", b"\0"])
+def test_age_refuses_a_post_quantum_share_of_another_size(more, post_quantum):
+    sealed = ps.seal(b"v", post_quantum.recipient())
+    share = re.search(rb"-> mlkem768x25519 (\S+)", sealed)[1]
+    other = base64.b64decode(share + b"=" * (-len(share) % 4))[: None if more else -1] + more
+    changed = sealed.replace(share, base64.b64encode(other).rstrip(b"="))
+    assert "a mlkem768x25519 stanza has no usable share" in refusal(ps.unseal, changed, post_quantum)
+
+
 def test_age_refuses_a_file_cut_off_at_any_byte_or_longer_or_changed_in_any(identity):
     sealed = ps.seal(b"v", identity.recipient())
     changed = [sealed[:i] + bytes([sealed[i] ^ 1 << i % 8]) + sealed[i + 1 :] for i in range(len(sealed))]
@@ -9644,6 +9653,24 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     git(tmp_path, "checkout", "--theirs", "--", DB)
     git(tmp_path, "add", DB)
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
+
+
+@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase"])
+def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, files, say, tmp_path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    commits = []
+    for value in ("first", "second", "third"):
+        files.set("DB", value)
+        commits.append(commit(tmp_path))
+    git(tmp_path, "checkout", "-q", "-b", "other", commits[0])
+    files.set("DB", "other")
+    commit(tmp_path)
+    action = {"revert": ["revert", commits[1]], "cherry-pick": ["cherry-pick", commits[2]]}
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path, *action.get(how, [how, "main"]))
+    assert (
+        "DB.age has a merge conflict, and holds one side's value" in say("get", "DB", "--backend", "file")[1]
+    )
 
 
 def test_status_names_what_does_not_open_and_who_wrote_it(files, team, say, tmp_path, clock):
@@ -18717,6 +18744,13 @@ def test_a_value_that_became_a_url_since_it_was_scheduled_is_not_replaced_by_a_t
     say("set", "A_TOKEN", stdin=STRUCTURED[0])
     assert rotate("now", "A_TOKEN")[0] == 2
     assert say("get", "A_TOKEN") == (0, STRUCTURED[0])
+
+
+def test_a_generator_gets_the_current_value(rotate, say):
+    say("set", "A_TOKEN", stdin="one")
+    rotate("schedule", "A_TOKEN", "--generate", "command:cat; echo -two")
+    assert rotate("now", "A_TOKEN")[0] == 0
+    assert say("get", "A_TOKEN") == (0, "one-two")
 
 
 def test_a_new_schedule_names_the_steps_that_it_drops(rotate):
@@ -31514,6 +31548,7 @@ ASKED = [
     ("a.rb", "ENV.fetch('X_KEY') { 'x' }", "optional"),
     ("a.rb", "ENV['X_KEY'].presence || 'x'", "optional"),
     ("a.rb", "ENV['X_KEY'] || raise", "missing"),
+    ("a.rb", 'ENV.fetch "X_KEY"', "missing"),
     ("apache.conf", "Passphrase ${X_KEY}", "missing"),
     ("runtime.exs", 'Env.get_binary("X_KEY", "x")', "optional"),
     ("app.conf.in", "key ${secret:X_KEY}", "missing"),
