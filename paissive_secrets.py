@@ -12206,7 +12206,6 @@ def language_of(path: str) -> _Language:
 # that add up to log odds in hundredths.
 
 THRESHOLDS = (("high", 170), ("medium", -10), ("low", -60))  # log odds in hundredths
-_MIN_KEY_IN_SOURCE = 60  # most other things that programs call a key have less
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 
 
@@ -12890,7 +12889,6 @@ def _sets_value(c: Candidate) -> bool:
 # file. To add a reason, add a row to the table at the end.
 
 _WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_KEY_OF_GNUPG = lazily(r"(?:0x)?(?:[0-9A-F]{8}|[0-9A-F]{16}|[0-9A-F]{40}|[0-9a-f]{40})!?\Z")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
 _VARIANTS = (  # what may follow "password" in the name of a password
     *("dev", "development", "test", "testing", "stage", "staging", "prod", "production", "local", "live"),
@@ -12903,9 +12901,6 @@ _TABLE_OF_TEXTS = lazily(
     r"(?i)(?:\A|[^\w.])\$?(?:_?lang|(?:\w{1,20}_)?(?:labels|messages|texts|translations))\[[\"']\Z"
 )
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
-_TEXT_OF_ERROR = lazily(
-    r"(?i)(?=.*\b(?:can't|cannot|must|should|isn't|is|are|not|too|required|invalid)\b)[a-z', ]+[.!]?\Z"
-)
 _IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
 _FETCHES = lazily(r"(?:get|require|read|fetch|load|find)[A-Z_]")
 _FIELD_NAME = lazily(r"[a-z]+(?:[_-][a-z]+|[A-Z][a-z]+)*\Z")
@@ -12932,12 +12927,6 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(is_column) or not is_secret_name(c.name)
 
 
-def _is_key_of_gnupg(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a fingerprint, which says which key of GnuPG is meant."""
-    is_named = not {"gpg", "pgp", "gnupg"}.isdisjoint(words_of(c.name))
-    return c.kind == "key" and is_named and bool(_KEY_OF_GNUPG.match(value))
-
-
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is the salt of one row, which is no secret; that of an application is longer."""
     return words_of(c.name)[-1:] == ["salt"] and len(value) < 16
@@ -12959,13 +12948,6 @@ def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.kind != "pass" or c.separator == "(" or looks_random(value):
         return False
     return not _ends_telltale(c.name) and words_of(c.name)[-1] not in _VARIANTS
-
-
-def _is_unlike_key(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it scores too little for a key in source, where much else is called one."""
-    if c.kind != "key" or c.language != "source" or (is_secret_name(c.name) and looks_random(value)):
-        return False
-    return _score(c) < _MIN_KEY_IN_SOURCE
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -12994,11 +12976,6 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     if is_entry and c.quote and " " in text and not text.isascii() and not re.search(r"\d", text):
         return True
     return (is_entry or is_element) and text.isalpha() and text.istitle() and len(text) < 20
-
-
-def _is_error(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is what a program says about a wrong entry, such as "can't be blank"."""
-    return bool(c.quote) and " " in value and bool(_TEXT_OF_ERROR.match(value))
 
 
 def _is_looked_at(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13097,16 +13074,11 @@ def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
     return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
 
 
-def _may_be_word(c: Candidate) -> bool:
-    """Return whether a word is expected as the value: of a password, or of a secret that is set to one."""
+def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a number, a name or words, unless these may be a password or are a weak one."""
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
-    return is_password or is_weak_password(c)
-
-
-def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a number, a name or words, where neither is expected."""
-    if _may_be_word(c):
+    if is_password or is_weak_password(c):
         return False
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s
         return True
@@ -13115,23 +13087,14 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
 
-def _repeats_name(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it only repeats a part of its name, as in auth_token = "auth7"."""
-    word = value.rstrip("0123456789").lower()
-    return len(word) > 2 and word in c.name.lower() and not _may_be_word(c)
-
-
 _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...] = (
     ("it is an identifier", _is_identifier),
-    ("it is the fingerprint of a key", _is_key_of_gnupg),
     ("it is a salt", _is_salt),
     ("it is a nonce", _is_nonce),
     ("its name isn't that of a secret", _is_about_secret),
     ("its name is about a password", _is_about_password),
-    ("it looks too little like a key", _is_unlike_key),
     ("it is a translation", _is_translation),
     ("it is a label", _is_label),
-    ("it is the text of an error", _is_error),
     ("it is what a method looks at or for", _is_looked_at),
     ("it is another argument", _has_more_arguments),
     ("it is the name of a field", _is_name_of_field),
@@ -13144,7 +13107,6 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
     ("it is the output of a command", _is_output),
     ("it is a name in generated code", _is_made_by_tool),
     ("it is a name or a word", _is_word),
-    ("it repeats its name", _repeats_name),
 )
 
 

@@ -23811,14 +23811,12 @@ ClientNonce: "{A20}",
 - password: your own account's
 After the pass: apply `optional` defaults for absent keys
 an identity pass: interpret's contract must be identical
-=== it looks too little like a key, a.go
-x.Ke·y: abcd7{
 === it is an expression, a.go
+x.Ke·y: abcd7{
 secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
 encrypt(password: Key2Params, name: string)
-=== it looks too little like a key, a.ts
 var keys = 100.Times(n => n)
 === it is an expression, a.pyi
     ROW_PASSWORD: Final = -2146893773
@@ -23856,9 +23854,6 @@ data-password-target="segment7"
 secret = "administration", token = "3600s", auth_token: 45m
 MasterPasswordSalt = "the-stored-salt-of", 'passwords' => 'customers'
 x.Token = "changed-answer-2"
-=== it looks too little like a key, a.py
-x.accessKey = "accessKey2"
-=== it is a name or a word, a.py
 'auth' => [ 'vendor.auth#scheme4'
 === , a.py
 client_secret = "8361947205812", token = "k8361947205812", api_token: "s3600"
@@ -23875,9 +23870,6 @@ WIDGET_TOK·EN={A20}%2F{A20}
 pass·word: "K8#$(x!9Qz7"
 === , a.py
 client.login(pass·word=pa55_x{A8}, "x")
-=== it looks too little like a key, a.py
-payments_k·ey = "k7-Q2x9_Kv4t"
-=== , a.py
 raise Failed("?pass·word=ab1.cdefg7")
 === , a.yml
 pass·word: "K8#$(x!9Qz7p"
@@ -23921,34 +23913,18 @@ secre·t: qzxv.wkjh
 secre·t: Qzxv-ke·y
 toke·n = "{\"a\": 9}"
 pas·sword: "0123456789a"
-=== it looks too little like a key, a.py
-access_ke·y = "abc7"
 === , a.py
 x_access_ke·y = "abcdefgh7jklmno"
 api_ke·y = "abcdefgh7jklmnop"
 the_ke·y = "abcdefgh7jklmnop"
-=== it looks too little like a key, a.py
-the_ke·y = "abcdefg-7jklmno"
-=== , a.py
 secr·et = "xqzvkjwqp"
 pas·sword = "administration"
 user·pass = "administration"
 toke·n_pas·s = "administration"
 api_ke·y = "{u}"
-=== it looks too little like a key, a.py
-the_ke·y = "abcdefgh7jklmno"
-ke·y1 = "counter1"
-ke·y12 = "qxzv12"
-the_ke·ys = "abcdefgh7jklmno"
 === it is a name or a word, a.py
 AUT·H_TOKE·N = "aut·h7"
-=== it looks too little like a key, a.py
-ke·ys = ["setKey1"]
-=== it is a name or a word, a.py
 aut·h_toke·n = "aut·h7"
-=== it repeats its name, a.py
-aut·h_toke·n = "Aut·h7"
-=== it is a name or a word, a.py
 pas·swords = "administration"
 pas·s_toke·n = "administration"
 === , a.sql
@@ -24012,13 +23988,12 @@ Digest realm="x", nonce="k3Xw9vQz"
 x.ke·y = "{u}"
 f(api_ke·y, "{u}")
 id_ke·y = "{u}"
-=== it looks too little like a key, a.go
+=== it is an expression, a.go
 a.Ke·y = abcd_e7
 x := f(Ke·y: abcd7)
 Ke·y = abcd7,
 Ke·y = abcd7)
 Ke·y = abcd_e7;
-=== it is an expression, a.go
 Pas·sword: 1234
 Pas·sword = 12345678
 Pas·sword = -12345678
@@ -24027,9 +24002,6 @@ f("a", Pas·sword = abcd7 (x)
 Pas·sword = abcd7<
 Pas·sword = a7.b7(
 x.Pas·sword = b7$1
-=== it looks too little like a key, a.go
-a.Ke·y = abcd7
-=== it is an expression, a.go
 x Pas·sword = 12345678
 === , a.go
 "Pas·sword = abcd7
@@ -24171,8 +24143,6 @@ x Pas·sword = 1234
 x Pas·sword = 12345
 === it is a name or a word, a.py
 toke·n = "836194720"
-=== it repeats its name, a.py
-api_toke·n = "api836194720"
 === , a.py
 toke·n = "8361947205"
 ab_toke·n = "ab836194720"
