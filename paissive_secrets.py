@@ -12271,8 +12271,8 @@ language: config 86 shell 84 source 13 json -38
 last: str 284 time 234 password 89 pass 26 secret 16 key -52 nonce -199
 length: 9 118 12 109 16 84 7 54 31 39 20 27 63 -28 5 -85 300 -98 2 -151 1 -178 100 -216 3 -290
 letters: 3 173 2 145 1 95 4 60 5 -49 6 -104 few -114 7 -137
-name: private 135 authorization 111 api 104 set 94 access 49 client -15 auth -32 token -71 2 -133
-  forgot -151 public -162 label -171 check -183 keys -191
+name: private 135 authorization 111 api 104 set 94 access 49 client -15 auth -32 token -71 forgot -151
+  public -162 label -171 check -183 keys -191
 quote: double 37 bare -20 back -51
 separator: = 43 : 7 _ -84 ( -129 , -369
 shape: marked 72 lower 58 base36 57 numbered 35 symbols -78 - -124 spaces -156
@@ -12345,7 +12345,7 @@ def _is_passphrase(value: str) -> bool:
 @lru_cache(4096)
 def _features_of_place(kind: str, name: str, separator: str, quote: str, language: str) -> tuple[str, ...]:
     """Return the features of a name, and of how its line and file assign a value to it."""
-    words = words_of(name)
+    words = words_of(name.rstrip("0123456789")) or words_of(name)
     return (
         "bias -",
         f"kind {kind}",

@@ -26580,7 +26580,7 @@ def test_explain_says_why_a_line_was_reported_and_shows_no_value():
     assert round(sum(weight for weight, _ in weights), 2) == float(total)
     assert weights == sorted(weights, key=lambda item: (-abs(item[0]), item[1]))
     assert said.endswith("".join(f"  {weight:+6.2f}  {fact}\n" for weight, fact in weights))
-    assert "  after end\n" in said
+    assert "  last password\n" in said
 
 
 def test_explain_says_why_a_line_was_not_reported():
@@ -26893,7 +26893,7 @@ def test_windows_of_a_text_begin_and_end_with_a_line_and_each_byte_belongs_to_on
 
 
 def test_an_explanation_shows_the_thresholds():
-    assert "; high from +1.70, medium from -1.20, low from -1.70\n" in explained(f"password = '{GUESSED}'", 1)
+    assert "; high from +1.70, medium from -0.10, low from -0.60\n" in explained(f"password = '{GUESSED}'", 1)
 
 
 # --- Tables ---
