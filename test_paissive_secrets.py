@@ -24612,6 +24612,8 @@ a.py | pass·word_confirmed = "V4x7q" | ends -
 WEAK = """
 + a.ini DB_PASS·WORD=postgres
 + a.env PASS·WORD=admin123
++ a.env PASS·WORD=secret123
++ a.ini PASS·WORD=secret
 + compose.yml   POSTGRES_PASS·WORD: saleor_db
 + a.yml POSTGRES_PASS·WORD: "password"
 + a.properties keystore.pass·word=changeit
@@ -25567,6 +25569,7 @@ def test_an_object_of_kubernetes_is_read_8_kib_before_its_kind_and_after_it():
         assert found(f"{value}{filler}kind: Secret\n", "a.yml") == rules
         assert found(f"kind: Secret\n{filler}{value}---\n", "a.yml") == rules
     assert found(f"{value}---\nkind: Secret\n" + "# of the shop\n" * 700, "a.yml") == []
+    assert found(f"kind: Secret\n# --- of the shop ---\n{value}", "a.yml") != []
 
 
 def test_random_bytes_in_a_kubernetes_secret_have_a_quarter_of_all_values_or_more_than_64():
