@@ -11928,8 +11928,8 @@ _keyword_search = cache(_KeywordSearch)
 def _assignment(source: bool) -> re.Pattern[bytes]:
     """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
 
-    In source, a bare value is a literal if it has a digit, or ends where a string or a part of one does, and
-    another operand may precede a quoted one: `password = a || "V"`. Elsewhere, a value may be below its name.
+    Another operand may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if
+    it has a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
     form = {step: "|".join(regex for regex, _ in rows) for step, rows in _assignment_forms().items()}
     operand = r"[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])? (?:\|\||\?\?|\?:|or) "
