@@ -664,11 +664,8 @@ Azure account key
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
     sharedaccesskey  SharedAccessKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{43}=)  SharedAccessKey={B43}=
     acdb  ([A-Za-z0-9+/]{76}ACDb[A-Za-z0-9+/]{6}==)  {B76}ACDb{B6}==
-    +ast  (?<![\w+/])([A-Za-z0-9+/]{76}\+ASt[A-Za-z0-9+/]{6}==)  {B76}+ASt{B6}==
-    +asb  (?<![\w+/])([A-Za-z0-9+/]{33}\+ASb[A-Za-z0-9+/]{6}=)(?!=)  {B33}+ASb{B6}=
     apim  ([A-Za-z0-9+/]{76}APIM[A-Za-z0-9+/]{6}==)  {B76}APIM{B6}==
 Azure registry key
-    +acr  (?<![\w+/])([A-Za-z0-9+/]{42}\+ACR[A-Za-z0-9+/]{6})(?![\w+/=])  {B42}+ACR{A6}
 Azure client secret
     q~  (?<![\w.~-])([\w.~-]{3}\dQ~[\w.~-]{31,34})(?![\w.~-])  {A3}8Q~{W34}
 PuTTY key
@@ -11683,7 +11680,7 @@ def _values_of(source: Any) -> dict[str, set[str]]:
 _RARE = b"bcpuq"
 _ANY_VALUE_WORDS = (b"pass", b"pw", b"secret", b"identified by")  # the values of these may be any word
 _RANDOM_VALUE_WORDS = (b"token", b"key", b"nonce", b"cred", b"auth")  # those of these look random
-_RAREST_FIRST = b"+qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
+_RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What stands between a telltale fragment of a name and its value, in steps that `_assignment` puts together.
 # To add a form, add a row to its step: an expression, and a line in which it takes what is between « and »
@@ -13144,6 +13141,8 @@ def find_spans(
         yield from _literal_spans(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
+    if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
+        yield from _signed_keys(text)
     yield from _pagerduty_keys(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
@@ -13413,6 +13412,13 @@ _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["
 _PAGERDUTY_KEY = lazily(
     rb"u\+(?<![\w+/-]u\+)(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"
 )
+_SIGNED_KEY = lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43,86}={0,2}(?![\w+/=])")
+# Azure's signatures: the rule of the key that has it, and how many characters are before it and in all.
+_SIGNATURES = {
+    b"+ASt": ("azure-account-key", 76, 88),
+    b"+ASb": ("azure-account-key", 33, 44),
+    b"+ACR": ("azure-registry-key", 42, 52),
+}
 
 
 @cache
@@ -13544,6 +13550,17 @@ def _pagerduty_keys(text: bytes) -> Iterator[Span]:
     """Yield keys of PagerDuty; as a keyword, their prefix of two bytes would match most of minified code."""
     rule = pattern_rules()["pagerduty-key"]
     yield from (judge_span(rule, found.span(), found[0]) for found in _PAGERDUTY_KEY.finditer(text))
+
+
+def _signed_keys(text: bytes) -> Iterator[Span]:
+    """Yield keys of Azure, by the signature in them."""
+    at = text.find(b"+")  # one byte is found much faster than two
+    while at >= 0:
+        rule, before, size = _SIGNATURES.get(text[at : at + 4], ("", 0, 0))
+        found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
+        if found and len(found[0]) == size:
+            yield judge_span(pattern_rules()[rule], found.span(), found[0])
+        at = text.find(b"+", at + 1)
 
 
 # --- tables ---
