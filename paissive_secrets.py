@@ -1594,7 +1594,8 @@ _SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for 
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
 _LOCK_FILE = ".gitignore"
-_LOCK_TEXT = "*\n# locked by process {:<10}\n"  # of a .gitignore, so that git ignores the folder
+# A .gitignore, so that git ignores the folder. The host tells the processes of several containers apart.
+_LOCK_TEXT = "*\n# locked by process {:<10} on {:<64}\n"
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -1788,6 +1789,7 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
+        _check_can_lock()
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
@@ -1813,7 +1815,7 @@ class FileLock:
         """Write into the locked file which process holds it, for the notices of those who wait."""
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
-            os.write(self.fd, _LOCK_TEXT.format(pid).encode())
+            os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
 
     def is_held(self) -> bool:
         """Return whether a process has the lock now."""
@@ -1857,10 +1859,14 @@ class FileLock:
             time.sleep(0.01)
 
     def _holder(self) -> str:
-        """Return " (process 123)", of the machine or container that it runs in; "" if nobody knows."""
+        """Return " (process 123)" or, of another container, " (process 2 on web-1)"; "" if nobody knows."""
         os.lseek(self.fd, 0, os.SEEK_SET)
-        found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 200))
-        return f" (process {found[1].decode()})" if found else ""
+        text = os.read(self.fd, 200).decode(errors="replace")
+        found = re.match(r"\*\n# locked by process (\d+) +on ([\w.-]*)", text, re.A)
+        if not found:
+            return ""
+        place = f" on {found[2]}" if found[2] != _host() else ""
+        return f" (process {found[1]}{place})"
 
     def _remove_leftovers(self) -> None:
         """Remove the unfinished files of writers that were killed."""
@@ -1878,6 +1884,22 @@ class FileLock:
             import fcntl
 
             fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
+
+
+def _host() -> str:
+    """Return this machine's or container's name, as far as a lock's text has room for it."""
+    return re.sub(r"[^\w.-]", "", os.uname().nodename, flags=re.A)[:64] if hasattr(os, "uname") else ""
+
+
+def _check_can_lock() -> None:
+    """Raise Unavailable where Python can't lock files, in a browser for instance."""
+    if sys.platform == "win32":
+        return
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        hint = "use a Python that has fcntl"
+        raise Unavailable("this Python can't lock files, so it writes none", hint=hint) from None
 
 
 def _try_lock(fd: int) -> bool:

@@ -3219,6 +3219,22 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_where_files_can_not_be_locked_nothing_is_written(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    said = "Unavailable: this Python can't lock files, so it writes none; use a Python that has fcntl"
+    assert refusal(ps.EnvironmentStore(".env").set, "A_TOKEN", "v") == said
+    assert os.listdir() == []
+
+
+def test_whoever_waits_for_a_process_of_another_container_is_told_which(tmp_path, monkeypatch):
+    monkeypatch.setattr(ps, "_host", lambda: "web-1")
+    with ps.FileLock(tmp_path / "f"):
+        for host, place in (("web-1", ""), ("web-2", " on web-1")):
+            monkeypatch.setattr(ps, "_host", lambda: host)
+            said = refusal(ps.FileLock(tmp_path / "f", wait=False).__enter__)
+            assert f"is under way (process {os.getpid()}{place}); " in said
+
+
 @contextlib.contextmanager
 def full_disk(size=0):
     """Let no file of this process grow beyond `size`, as on a disk that is full."""
