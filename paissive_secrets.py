@@ -7433,12 +7433,21 @@ class VaultStore(Store):
     def location(self) -> str:
         """Return the id of the mount, and the prefix.
 
-        An address can be spelled in several ways.
+        An address can be spelled in several ways. Denied if there is no such
+        mount, or the token may not see it.
         """
-        mount = self._call("read", f"sys/internal/ui/mounts/{self.settings.mount}").data.get("uuid")
-        if not isinstance(mount, str):
-            raise not_vault_error()
-        return " ".join(filter(None, ["vault", mount, self.settings.prefix]))
+        mount = self.settings.mount
+        where = f"sys/internal/ui/mounts/{mount}"
+        response = self._call("read", where, ok=[403])
+        if response.status == 403:  # a policy for that path wouldn't help
+            raise _no_mount_error(f"{mount}/")
+        mount_id = response.data.get("uuid")
+        if not isinstance(mount_id, str):
+            problem = f"{where} has no uuid, by which policies know the store that they belong to"
+            raise Unavailable(
+                problem, hint="use Vault 1.2 or newer, or OpenBao; a proxy must not change this"
+            )
+        return " ".join(filter(None, ["vault", mount_id, self.settings.prefix]))
 
     @property
     def _session(self) -> Session:
@@ -7753,8 +7762,7 @@ class VaultStore(Store):
             path = f"{self.settings.prefix}/{path}".lstrip("/")
         if mount not in mounts:
             self._mounts.versions = None  # it may be created later
-            hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
-            raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
+            raise _no_mount_error(mount)
         if min_kv and not mounts[mount]:
             raise BadValue(f"{mount} isn't a KV mount: it can only be read")
         if mounts[mount] < min_kv:
@@ -8001,6 +8009,13 @@ class VaultStore(Store):
         if not isinstance(keys, list):
             raise not_vault_error()
         return [folder + str(key) for key in keys]
+
+
+def _no_mount_error(mount: str) -> Denied:
+    """Return the error for a mount that isn't shown: a policy of the token's has to allow a path in it."""
+    hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
+    hint += f"; or its policies need a path in {mount}"
+    return Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:

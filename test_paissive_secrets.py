@@ -14221,12 +14221,32 @@ def test_a_missing_or_hidden_mount_or_namespace_is_reported():
     bao().ask("POST", "sys/namespaces/home", {})
     elsewhere = bao().ask("POST", "auth/token/create", {"policies": ["x"]}, namespace="home")
     tokens = [bao().new_token('path "nowhere" {}'), elsewhere["auth"]["client_token"]]
-    hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
+    hint = (
+        "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE; or its policies need a path in "
+    )
     for wrong in ({"mount": "no where"}, {"mount": "secret/team"}, *({"token": token} for token in tokens)):
-        problem = f"there is no mount {wrong.get('mount', 'secret')}/, or the token may not see it"
-        assert refusal(bao().store(**wrong).get, "a") == f"Denied: {problem}; {hint}"
+        mount = wrong.get("mount", "secret") + "/"
+        problem = f"there is no mount {mount}, or the token may not see it"
+        assert refusal(bao().store(**wrong).get, "a") == f"Denied: {problem}; {hint}{mount}"
     said = refusal(bao().store(namespace="nowhere").get, "a")
     assert as_shown(said, "BadValue: …no such namespace; check VAULT_NAMESPACE…")
+
+
+def test_a_token_that_may_not_see_a_mount_can_not_know_its_policies_there():
+    for policy in ('path "nowhere" {}', 'path "sys/internal/ui/mounts/*" { capabilities = ["read"] }'):
+        store = bao().store(token=bao().new_token(policy))
+        assert refusal(store.location).startswith(
+            "Denied: there is no mount secret/, or the token may not see"
+        )
+
+
+def test_a_server_that_gives_mounts_no_id_is_told_apart_from_one_that_is_no_vault(stub):
+    server = stub(http_json({"data": {"type": "kv", "path": "secret/"}}))
+    server.kv = None
+    assert refusal(server.store().location) == (
+        "Unavailable: sys/internal/ui/mounts/secret has no uuid, by which policies know the store that they "
+        "belong to; use Vault 1.2 or newer, or OpenBao; a proxy must not change this"
+    )
 
 
 def test_a_namespace_holds_its_own_secrets():
