@@ -7221,7 +7221,7 @@ class Session:
         if not (response.is_temporary or lease.is_ending) and granted < body["increment"]:
             lease.is_ending = True
             ends = f"in {int(granted)} seconds" if granted else "soon"
-            warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or start anew")
+            warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or restart")
         if not lease.extend(response.body) and not response.is_temporary:
             lease.renew_at = FOREVER  # it is gone, or nears its maximum: the next read gets another
 
@@ -15604,7 +15604,7 @@ class _AuditSettings:
 # How severe it is to find a value that a store holds or held, and what to do next.
 _VERDICTS = {
     "current": ("critical", "change it where it is used, then: set {0} (with a policy: rotate now {0})"),
-    "pending": ("high", "undo its rotation, and start anew: rotate abort {0}, rotate now {0}"),
+    "pending": ("high", "undo its rotation and start over: rotate abort {0}, rotate now {0}"),
     "previous": ("high", "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"),
     "retired": ("low", "revoke it where it was issued, unless that was done"),
 }

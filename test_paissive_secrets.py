@@ -12878,7 +12878,7 @@ def test_a_secret_whose_lease_nears_its_maximum_is_warned_of_once(stub, frozen, 
     for frozen.at in (40, 80, 110):
         store.renew()
         warnings.append(capsys.readouterr().err)
-    said = "the secret at db/creds/app ends in 45 seconds and can't be renewed: read it again, or start anew"
+    said = "the secret at db/creds/app ends in 45 seconds and can't be renewed: read it again, or restart"
     assert warnings == ["", f"paissive_secrets: warning: {said}\n", ""]
 
 
@@ -28995,7 +28995,7 @@ def test_a_known_value_is_as_severe_as_what_can_be_done_with_it(folder):
     run = ps.Audit("a.txt", known=ps.KnownValues(store))
     assert {(f.verdict, f.severity, f.fix) for f in run} == {
         ("current", "critical", "change it where it is used, then: set A (with a policy: rotate now A)"),
-        ("pending", "high", "undo its rotation, and start anew: rotate abort A, rotate now A"),
+        ("pending", "high", "undo its rotation and start over: rotate abort A, rotate now A"),
         ("previous", "high", REVOKE.format("A")),
         ("retired", "low", "revoke it where it was issued, unless that was done"),
     }
