@@ -1581,6 +1581,18 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
     return text
 
 
+def most_similar(word: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return the known word that is most like this one, or "" if none is (difflib's ratio is below `least`).
+
+    Case and leading dashes don't count.
+    """
+    import difflib
+
+    words = {each.lower().lstrip("-"): each for each in known}
+    found = difflib.get_close_matches(word.lower().lstrip("-"), words, 1, least)
+    return words[found[0]] if found else ""
+
+
 # === Durable files ===
 # A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
 # writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
@@ -8198,6 +8210,8 @@ def _secret_path(path: str) -> str:
 # A few variables could ask for endless work.
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
 _MAX_STEPS = 100  # from one reference to the next
+_MAX_COMPARED = 1000  # names of a store, to find one that is similar
+_SIMILAR_NAMES = 0.8  # how much alike: DB_PASWORD and DB_PASSWORD, but not API_KEY and API_TOKEN
 
 
 class SecretsBackend(str, enum.Enum):
@@ -8293,9 +8307,11 @@ class SecretsManager:
             composed = self._composed(stored, store)
             if composed is not None:
                 return composed
-            if type(error) is not NotFound or stage == "current":  # one that was deleted says how to undo it
+            if type(error) is not NotFound:  # one that was deleted says how to undo it
                 raise
-            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
+            if stage != "current":
+                raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
+            raise _with_suggestion(error, name, store) from None
         return self._followed(value, stored, store)
 
     def renew(self) -> float:
@@ -8365,6 +8381,16 @@ class SecretsManager:
             for listener in secret_listeners:
                 listener(composed)
         return composed
+
+
+def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
+    """Return the error for a missing secret; its hint is a similar name, if the store lists one quickly."""
+    if type(error) is NotFound and isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
+        with suppress(SecretsError):
+            similar = most_similar(name, islice(store.names(), _MAX_COMPARED), _SIMILAR_NAMES)
+            if similar:
+                return NotFound(error.message, hint=f"did you mean {show(similar)}?")
+    return error
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
@@ -8564,7 +8590,7 @@ class Resolver:
         try:
             value = self.snapshot.value(store, name)
         except NotFound as error:
-            return self._without_value(error)
+            return self._without_value(_with_suggestion(error, name, store))
         return self.follow(value, store, name)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -16860,11 +16886,8 @@ def _program() -> str:
 
 def _suggest(word: str, known: Iterable[str], program: str) -> str:
     """Return a hint: the known word that is most like this one, or how to get help."""
-    import difflib
-
-    names = {name.lstrip("-"): name for name in known}  # dashes are like any others
-    near = difflib.get_close_matches(word.lstrip("-"), names, 1)
-    return f"did you mean {names[near[0]]}?" if near else f"see: {program} --help"
+    similar = most_similar(word, known)
+    return f"did you mean {similar}?" if similar else f"see: {program} --help"
 
 
 def _say(message: str) -> None:

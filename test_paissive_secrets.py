@@ -15187,6 +15187,25 @@ def test_a_reference_to_nothing_is_an_error_and_no_default(here, target):
         assert "looks like a reference, and leads to no secret" in refusal(read, *asked)
 
 
+@pytest.mark.parametrize("kind", ["env", "file", "memory"])
+def test_a_missing_name_that_is_like_another_is_answered_with_that(kind, files):
+    store = {"env": ps.EnvironmentStore(), "file": files, "memory": ps.MemoryStore()}[kind]
+    store.set("API_TOKEN", "v")
+    assert failure(ps.require_secret, "api_tokn", backend=store).hint == "did you mean 'API_TOKEN'?"
+    assert failure(ps.require_secret, "OTHER", backend=store).hint == "see: list"
+
+
+def test_commands_answer_a_missing_name_with_one_that_is_like_it(here, say, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "v")
+    for command in (["get", "API_TOKN"], ["run", "API_TOKN", "--", "true"]):
+        assert say(*command)[1].endswith("; did you mean 'API_TOKEN'?\n")
+
+
+def test_a_default_is_returned_without_looking_for_a_similar_name(monkeypatch):
+    monkeypatch.setattr(ps, "most_similar", lambda *_: pytest.fail("looked for one"))
+    assert ps.get_secret("A_TOKN", "default", backend=ps.MemoryStore()) == "default"
+
+
 def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(here, monkeypatch):
     def hint(**variables):
         for name, value in variables.items():
