@@ -7445,8 +7445,8 @@ class VaultStore(Store):
     def location(self) -> str:
         """Return the id of the mount, and the prefix.
 
-        An address can be spelled in several ways. Denied if there is no such
-        mount, or the token may not see it.
+        An address can be spelled in several ways. Denied if there is no
+        such mount, or the token may not see it.
         """
         mount = self.settings.mount
         where = f"sys/internal/ui/mounts/{mount}"
