@@ -28259,9 +28259,11 @@ def test_history_of_600_commits_takes_little_memory(long_history):
 @pytest.mark.parametrize("command", ["ours", "gitleaks"])
 @pytest.mark.benchmark(group="history", timer=lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]))
 def test_benchmark_history(benchmark, long_history, command):
-    ours = [sys.executable, str(MODULE), "audit", "--history", "--output", os.devnull]
+    ours = [sys.executable, str(MODULE), "audit", "--history"]
     argv = ours if command == "ours" else [tool("gitleaks"), "git", "--no-banner", "--log-level", "fatal"]
-    found = benchmark.pedantic(lambda: subprocess.run(argv, cwd=long_history).returncode, rounds=3)
+    found = benchmark.pedantic(
+        lambda: subprocess.run(argv, cwd=long_history, stdout=subprocess.DEVNULL).returncode, rounds=3
+    )
     assert found == 1
 
 
