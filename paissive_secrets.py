@@ -659,6 +659,7 @@ _PATTERNS = r"""
 = high critical
 private key
 JSON web key
+RSA parameters
 AWS secret key
 Azure account key
     accountkey  AccountKey["']?\s?[=:]\s?["']?([A-Za-z0-9+/]{86}==)  AccountKey={B86}==
@@ -751,6 +752,12 @@ netrc password
         machine x.local login me password {p}
 pgpass password
     /.pgpass  (?m)^(?:[^:\n#]{1,200}:){4}([^\r\n]{3,99})\r?$  x.local:5432:shop:me:{p}
+Erlang cookie
+    erlang_cookie|erlangcookie|release_cookie  (?i:{name})["']?\s?[=:]\s?["']?
+        ((?=[^\s"']{0,60}\d)[^\s"'$<{}(),;]{12,255}|[A-Z]{20}(?!\w))  {name}={U20}
+    -setcookie  -setcookie ["']?((?=[^\s"']{0,60}\d)[^\s"'$<{}(),;]{12,255}|[A-Z]{20}(?!\w))
+        erl -setcookie {U20}
+    /.erlang.cookie  \A(\S{8,255})\s*\Z  {U20}
 Azure signature
     sp=  (?<!\w)sp=[^&\s]{1,60}&[^\s"'<>]{0,300}?sig=([A-Za-z0-9%_-]{43,70})
         ?sv=2020&sp=rl&se=2030&sig=ab%2B{A43}%3D
@@ -12584,7 +12591,7 @@ it is a hash
     + {h40}
     ~ begin, middle: the scheme of a hash, as in crypt(5) and RFC 2307, maybe after a user
 it is encrypted
-    \A(?:\$ANSIBLE_VAULT|ENC(?:\[[A-Z]|\()|Ag[A-D][A-Za-z0-9+/]{290}|gAAAAA|\{[A-Za-z0-9+/]{42,}=*\}\Z|(?:CiQA|AQICAH)[A-Za-z0-9+/]{60}
+    \A(?:\$ANSIBLE_VAULT|ENC(?:\[[A-Z]|\()|Ag[A-D][A-Za-z0-9+/]{290}|gAAAAA|EJ\[\d:|!\[[A-Za-z0-9+/]{16,}=*\]\Z|eyJpdiI6I|\{[A-Za-z0-9+/]{42,}=*\}\Z|(?:CiQA|AQICAH)[A-Za-z0-9+/]{60}
     |(?:AES|enc|cipher|sealed|vault|kms)[\w.]{0,12}:[\w+/=:.-]{40})
     - ENC[AES256_GCM,data:{A12}]
     + Ag{A40}
@@ -13472,6 +13479,10 @@ _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
 _MAX_JUDGED = 1000  # values of a statement
 _WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
+    rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""
+    rb"""((?:[A-Za-z0-9+/]|\\{1,2}u002[Bb]){40,}={0,2})"""
+)
 _PAGERDUTY_KEY = lazily(
     rb"u\+(?<![\w+/-]u\+)(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"
 )
@@ -13495,6 +13506,7 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     detectors[b"private key"] = _private_key
     detectors[b"values"] = _inserted_rows
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
+    detectors[b"inverseq"] = _rsa_parameters
     for mark in (b":", b" ", b"\t", b'"', b"'"):  # of `kind: Secret`; more files have `kind`
         detectors[mark + b"secret"] = _kube_secret
     return detectors
@@ -13600,6 +13612,20 @@ def _web_key(text: bytes, at: int) -> Detected:
     if not found:
         return (), end
     return [judge_span(pattern_rules()["json-web-key"], found.span(1), found[1])], end
+
+
+def _rsa_parameters(text: bytes, at: int) -> Detected:
+    """Return the private numbers of the RSA key that .NET wrote here as JSON or XML, as one secret."""
+    first = max(0, at - 4000)
+    begin = max(text.rfind(b"{", first, at), text.rfind(b"<RSAKeyValue", first, at))
+    ends = [end for mark in (b"}", b"</RSAKeyValue") if (end := text.find(mark, at, at + 4000)) >= 0]
+    if begin < 0 or not ends:
+        return (), at
+    numbers = [*_RSA_NUMBER.finditer(text, begin, min(ends))]
+    if not numbers:
+        return (), min(ends)
+    place = (numbers[0].start(1), numbers[-1].end(1))
+    return [judge_span(pattern_rules()["rsa-parameters"], place, numbers[0][1])], min(ends)
 
 
 def _password_hashes(text: bytes) -> Iterator[Span]:

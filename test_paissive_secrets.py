@@ -23674,6 +23674,8 @@ it is encrypted
     + enc:{A11}
     - ENC({A20}) - encrypted:{A40} - vault:v1:{B40}
     - $ANSIBLE_VAULT;1.1 - AgA{B290} - gAAAAA{A9}
+    - EJ[1:{B43}=:{B32}:{B40}] - ![{B22}==] - eyJpdiI6I{B40}
+    + EJ[{B40} + EJ1:{B40} + ![{B15}] + ![{B22}==k + eyJpdiI6k{B40}
     + age2{a50}
     + k!gAAAAA{A9} + eyJ{W9}.{W9}.{W9}.{W9}.{W9}!k
     + EJ[k:x + AgA{B289} + encabcdefghijklm:{A12} + age1{a49} + eyJ.b.c.d.e + eyJabc.def.ghi.jkl
@@ -25436,6 +25438,49 @@ def test_base64_in_base64_and_random_bytes_are_not_decoded():
     random_bytes = random.Random(5).randbytes(3000)
     for text in (base64_of(base64_of(CLOUDS)), base64_of(random_bytes)):
         assert scanned(f"blob: {text}\n", "a.txt") == []
+
+
+RSA_NUMBERS = {
+    name: ps.make_samples(f"{{B{size - len(pad)}}}") + pad
+    for name, size, pad in (
+        *(("Modulus", 344, "=="), ("Exponent", 4, ""), ("P", 172, "="), ("Q", 172, "="), ("DP", 172, "=")),
+        *(("DQ", 172, "="), ("InverseQ", 172, "="), ("D", 344, "==")),
+    )
+}
+PUBLIC_NUMBERS = {name: RSA_NUMBERS[name] for name in ("Modulus", "Exponent")}
+
+
+def rsa_xml(numbers):
+    """An RSA key as .NET's ToXmlString writes it."""
+    return f"<RSAKeyValue>{''.join(f'<{n}>{v}</{n}>' for n, v in numbers.items())}</RSAKeyValue>"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        json.dumps({"KeyId": "a", "Parameters": dict(sorted(RSA_NUMBERS.items()))}),
+        json.dumps(RSA_NUMBERS, indent=2),
+        json.dumps(json.dumps(RSA_NUMBERS)),
+        json.dumps(RSA_NUMBERS).replace("+", "\\u002B"),
+        rsa_xml(RSA_NUMBERS),
+        f'var key = "{rsa_xml(RSA_NUMBERS)}";',
+    ],
+    ids=["tempkey.rsa", "indented", "in a string", "escaped", "XML", "XML in source"],
+)
+def test_a_private_rsa_key_of_dotnet_is_one_finding_that_takes_in_all_its_private_numbers(key):
+    (span,) = [span for span in ps.find_spans(key.encode(), "a.txt") if span.rule.id == "rsa-parameters"]
+    assert (span.confidence, span.rule.severity) == ("high", "critical")
+    outside = key[: span.start] + key[span.end :]
+    private = [value for name, value in RSA_NUMBERS.items() if name not in PUBLIC_NUMBERS]
+    assert [
+        value for value in private if value[:40] in outside and value[:40] not in PUBLIC_NUMBERS["Modulus"]
+    ] == []
+
+
+def test_a_public_rsa_key_and_a_mention_of_a_private_one_are_no_findings():
+    assert found(rsa_xml(PUBLIC_NUMBERS)) == found(json.dumps({"Parameters": PUBLIC_NUMBERS})) == []
+    assert found(json.dumps({**PUBLIC_NUMBERS, "InverseQ": None, "D": None})) == []
+    assert found('sb.Append("<InverseQ>").Append(Encode(key.InverseQ)).Append("</InverseQ>");}') == []
 
 
 def test_a_json_web_key_of_any_usual_size_is_found_wherever_its_kind_stands():
