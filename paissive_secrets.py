@@ -4403,8 +4403,16 @@ def _corrupt(what: str) -> Corrupt:
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
 _GIT_SECONDS = 10  # for a question to git
-# What git's folder has while a merge is unfinished, of a branch, a commit or a series of them.
-_UNFINISHED_MERGES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+# What git's folder has while a merge is unfinished, of a branch, a commit or a series of them. Since 2.34,
+# git leaves AUTO_MERGE after any conflict, such as of a stash; it may stay for a while once that is resolved.
+_UNFINISHED_MERGES = (
+    "MERGE_HEAD",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "rebase-merge",
+    "rebase-apply",
+    "AUTO_MERGE",
+)
 _MAX_CHANGES = 1000  # of a file, so that nobody hides one among many: a store has one for each rekey
 _HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 

@@ -9671,7 +9671,7 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
-@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase"])
+@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase", "stash"])
 def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, files, say, tmp_path):
     git(tmp_path, "init", "-q", "-b", "main")
     commits = []
@@ -9681,7 +9681,12 @@ def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, fi
     git(tmp_path, "checkout", "-q", "-b", "other", commits[0])
     files.set("DB", "other")
     commit(tmp_path)
-    action = {"revert": ["revert", commits[1]], "cherry-pick": ["cherry-pick", commits[2]]}
+    if how == "stash":
+        files.set("DB", "stashed")
+        git(tmp_path, "stash", "-q")
+        git(tmp_path, "checkout", "-q", "main")
+    pick = ["cherry-pick", commits[2]]
+    action = {"revert": ["revert", commits[1]], "cherry-pick": pick, "stash": ["stash", "pop"]}
     with pytest.raises(subprocess.CalledProcessError):
         git(tmp_path, *action.get(how, [how, "main"]))
     assert (
