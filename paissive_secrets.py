@@ -12810,7 +12810,10 @@ def judge_span(
     """
     span = Span(*place, rule, rule.confidence, candidate)
     if candidate and is_scored(span):
-        span = span._replace(confidence=level(_score(candidate)))
+        confidence = level(_score(candidate))
+        if not confidence and looks_random(candidate.value):  # no weight may silence a whole class of these
+            confidence = "low"
+        span = span._replace(confidence=confidence)
         if span.confidence == "high" and not _is_certain(candidate):
             span = span._replace(confidence="medium", reason="many such values are samples")
     if not span.confidence:

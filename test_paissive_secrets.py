@@ -23193,6 +23193,22 @@ def test_a_nonce_is_no_finding_with_or_without_a_reason_against_it():
         assert judged[3:] == ("", span.candidate, "")
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("a.json", '{"k·ey": "{h40}"}'),
+        ("vectors.json", '{"k·ey": "{h32}", "iv": "{h24}"}'),
+        ("README.md", "My API k·ey is {h40}"),
+        ("a.js", 'getKe·y("{h40}")'),
+        ("a.json", '"nonc·e": "{A24}"'),
+        ("a.py", 'nonc·e = "{A24}"'),
+    ],
+)
+def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
+    (row,) = rows_of(line)
+    assert found(row, path) and not reported(row, path)
+
+
 def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
     line = 'f(token, "your-name-of-the-thing7")'
     assert [span.confidence for span in ps.find_spans(line.encode(), "a.py")] == [""]
