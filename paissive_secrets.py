@@ -1207,7 +1207,7 @@ _STORE_CREDENTIALS = {
     "BAO_TOKEN",
 }
 # Which names are a secret's, word by word. A word belongs to the first kind that matches all of it.
-_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_WORD = r"[Pp]ass(?:Word|Phrase|Code)|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
     "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w*pwds?|\w{0,5}pws?|pins?|passe|kennwort|senha"
     r"|(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
@@ -11852,7 +11852,7 @@ _AHEAD = {
 # What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
-    rb"\Aet(?:[A-Zp_]|env\()|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"\A(?:et(?:[A-Zp_]|env\()|equire\()|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
 _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
@@ -11865,7 +11865,7 @@ _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cas
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(
-    rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no)[,;]*\Z"
+    rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|default!)[,;!]*\Z"
     rb"|!(?:vault|ref|sub|getatt)(?!\w)"
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
@@ -12242,7 +12242,8 @@ config word toml tf hcl tfvars
 json word json ipynb har cast jsonl ndjson json5 webmanifest
 docs word md mdx rst txt adoc markdown org tex csv readme changelog changes install contributing
 log word log tokens
-markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig
+markup word html htm xml xaml axaml vue svg pug erb plist xhtml jsp twig razor
+    cshtml
 shell shell sh bash zsh fish ps1 psm1 bat cmd dockerfile makefile mk
 """
 _LINE_ENDINGS = ("line", "scalar", "shell")
@@ -12263,6 +12264,9 @@ def _languages() -> dict[str, _Language]:
     return {ending: _Language(kind, how) for kind, how, *endings in rows for ending in endings}
 
 
+JSON_SETTINGS = lazily(  # appsettings.Production.json, config.json, google-credentials.json
+    r"(?i)(?:\A|[/_.-]|app)(?:settings|config|secrets?|credentials)(?:[_.-][\w-]+)?\.json5?\Z"
+)
 IN_LITERAL = _Language("config", "scalar")
 
 
@@ -12664,7 +12668,7 @@ it is what a test expects to fail
 it is put in later
     [$#{]\{|\$\(|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
     |\A__[A-Z_]+__\Z|\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$])
-    |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)
+    |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
     - ${DB_PASS}
     + k7$Q2{x
     ~ begin, middle, end: the syntax of a template
@@ -13137,8 +13141,11 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
 
 
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is the directive that Angular's #name="ngModel" refers to."""
-    return c.language == "markup" and c.before.endswith("#") and bool(_FIELD_NAME.match(value))
+    """Return whether an attribute refers to it: Angular's #name="ngModel", or x-password="user.password"."""
+    if c.language != "markup":
+        return False
+    is_member = "-" in c.name and "." in value and _MEMBERS.match(value) and not looks_random(value)
+    return bool(is_member or (c.before.endswith("#") and _FIELD_NAME.match(value)))
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13217,6 +13224,8 @@ def find_spans(
             yield judge_span(pattern.rule, found.span(1), found[1])
     detectors = _keyword_detectors()
     language = language_of(path)
+    if language.kind == "json" and JSON_SETTINGS.search(path):
+        language = language._replace(kind="config")
     resume_at: dict[bytes, int] = {}
     if language.kind == "source":
         yield from _literal_spans(text, path)

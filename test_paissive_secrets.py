@@ -25461,6 +25461,33 @@ def test_base64_in_base64_and_random_bytes_are_not_decoded():
         assert scanned(f"blob: {text}\n", "a.txt") == []
 
 
+@pytest.mark.parametrize("path", ["appsettings.json", "a/appsettings.Production.json", "config.json"])
+def test_json_that_holds_settings_is_judged_as_settings(path):
+    text = '{"ClientSecret": "' + "1q2w" + '3e*"}'
+    assert found(text, path) == ["secret"]
+    assert found(text, "a/fixtures.json") == []
+
+
+@pytest.mark.parametrize("name", ["DefaultPassPhrase", "dbPassWord", "userPassCode"])
+def test_a_password_in_two_words_is_one(name):
+    assert found(f'{{"{name}": "{"A83URO" + "pNn8RODY8y"}"}}', "a.json") == ["password"]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("request.Password = password;", "SignIn.razor"),
+        ("public string Password { get; set; } = null!;", "Login.razor"),
+        ("public string Password { get; set; } = default!;", "Login.cshtml"),
+        ('$headers = @{ Authorization = "Basic $base64AuthInfo" }', "a.ps1"),
+        ("const pgPass = require('pgpass')", "a.js"),
+        ('<span editable-password="property.value" e-form="form"></span>', "a.html"),
+    ],
+)
+def test_an_expression_of_these_languages_is_no_secret(text, path):
+    assert reported(text, path) == []
+
+
 RSA_NUMBERS = {
     name: ps.make_samples(f"{{B{size - len(pad)}}}") + pad
     for name, size, pad in (
