@@ -125,6 +125,7 @@ __all__ = [
     "NotFound",
     "Passphrase",
     "Recipient",
+    "RedactedError",
     "RedactingFilter",
     "RotationFailed",
     "SecretConfig",
@@ -11410,7 +11411,7 @@ def _handle_signal(
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes.
 # What handlers and hooks show of an exception can't be known, variables in its frames for example, so none
-# gets it: its plain report, masked, takes its place.
+# gets it: its plain report, masked, takes its place. A program's own hooks get that in a `RedactedError`.
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
@@ -11466,9 +11467,10 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     masked as well, as are new values after a rotation; settings never are.
     A warning names values that are too short. Each exception is reported
     by its plain traceback, masked: handlers and hooks, which may show
-    variables, as rich and cgitb do, don't get it. Not covered: tracebacks
-    that a program prints itself, a `threading.excepthook` that is installed
-    later.
+    variables, as rich and cgitb do, don't get it. A program's own hooks,
+    such as crash reporters', are called with a `RedactedError`, whose text
+    is that report. Not covered: tracebacks that a program prints itself, a
+    `threading.excepthook` that is installed later.
     """
     import logging
 
@@ -11513,44 +11515,85 @@ def _redact_records(redacting: RedactingFilter) -> None:
     logging.Handler.handle.redacting = redacting  # type: ignore[attr-defined]
 
 
+class RedactedError(Exception):
+    """Takes an exception's place in a program's own hooks.
+
+    Its text is the masked report. It has no traceback and no cause, through
+    which a hook could reach variables.
+    """
+
+
 class _IsReported(RuntimeError):
     """An audit hook raises this to say that sys.excepthook needn't be called."""
 
 
 def _redact_uncaught(redacting: RedactingFilter) -> None:
-    """Write the masked report of each exception that nobody catches, in place of Python's hooks.
+    """Report each exception that nobody catches masked: in place of Python's hooks, or to a program's own.
 
     A program may replace sys.excepthook at any time, so the audit event before its call is what counts: as
     Python documents it, an audit hook that raises a RuntimeError suppresses the call.
     """
     import threading
 
-    def write(error: BaseException, about: str = "") -> None:
-        try:
-            text = redacting.redact(about) + redacting.report(error)
-        except KeyboardInterrupt:  # which must not let a hook go on
-            text = _WITHHELD
-        with suppress(Exception):  # a closed stream
-            if sys.stderr:
-                sys.stderr.write(text)
+    in_thread, of_unraisable = threading.excepthook, sys.unraisablehook
+    report = partial(_report_uncaught, redacting)
 
     def before_excepthook(event: str, args: tuple[Any, ...]) -> None:
         if event == "sys.excepthook" and args[2] is not None:
-            write(args[2])
+            report(args[2], args[0], lambda error: (type(error), error, None))
             raise _IsReported
+
+    def without_context(kind: Any, error: BaseException) -> tuple[Any, ...]:
+        # No traceback; no thread or object either, since their attributes may be secrets.
+        return (kind((type(error), error, *[None] * (kind.n_sequence_fields - 2))),)
 
     def report_in_thread(args: Any) -> None:
         if args.exc_value is not None and args.exc_type is not SystemExit:
             name = args.thread.name if args.thread else "without a name"
-            write(args.exc_value, f"Exception in thread {name}:\n")
+            about = f"Exception in thread {name}:\n"
+            report(args.exc_value, in_thread, partial(without_context, threading.ExceptHookArgs), about)
 
     def report_unraisable(args: Any) -> None:
         if args.exc_value is not None:
-            write(args.exc_value, f"{args.err_msg or 'Exception ignored'}:\n")  # without the object's repr
+            about = f"{args.err_msg or 'Exception ignored'}:\n"
+            report(args.exc_value, of_unraisable, partial(without_context, type(args)), about)
 
     sys.addaudithook(before_excepthook)
     threading.excepthook = report_in_thread
     sys.unraisablehook = report_unraisable
+
+
+def _report_uncaught(
+    redacting: RedactingFilter,
+    error: BaseException,
+    hook: Callable[..., Any] | None,
+    arguments: Callable[[BaseException], tuple[Any, ...]],
+    about: str = "",
+) -> None:
+    """Call a program's hook with the arguments that it takes for a substitute, or write the masked report.
+
+    Nothing is raised: Python would print an error of a hook with the exception that it was called for.
+    """
+    import _thread
+
+    try:
+        text = redacting.redact(about) + redacting.report(error)
+    except KeyboardInterrupt:  # which must not let a hook go on
+        text = _WITHHELD
+    # By identity and type: what foreign code raised here would let Python go on to the hook.
+    is_interrupt = issubclass(type(error), KeyboardInterrupt)  # which hooks tell from a crash by its type
+    pythons = (None, sys.__excepthook__, sys.__unraisablehook__, _thread._excepthook)
+    if all(hook is not own for own in pythons):
+        substitute = KeyboardInterrupt() if is_interrupt else RedactedError(text.rstrip())
+        try:
+            cast("Any", hook)(*arguments(substitute))
+            return
+        except BaseException as failure:
+            with suppress(BaseException):
+                text += redacting.report(failure)
+    with suppress(Exception):  # a closed stream
+        if sys.stderr:
+            sys.stderr.write(text)
 
 
 class RedactingFilter:

@@ -17,6 +17,7 @@ fails where PAISSIVE_TEST_ALL is set.
 from __future__ import annotations
 
 import _pyio
+import _thread
 import argparse
 import ast
 import atexit
@@ -20538,6 +20539,8 @@ def log(monkeypatch):
     hooked += [(sys, "excepthook"), (sys, "unraisablehook")]
     for owner, name in hooked:
         monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(threading, "excepthook", _thread._excepthook)  # not pytest's
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     monkeypatch.setattr(ps, "secret_listeners", [])
     logger, stream = logging.Logger("app"), io.StringIO()
     logger.addHandler(logging.StreamHandler(stream))
@@ -20724,7 +20727,7 @@ def test_handlers_that_show_variables_get_the_plain_report(log, value, capsys):
 
 @pytest.mark.parametrize("order", ["steps", "reversed(steps)"], ids=["later", "before"])
 @pytest.mark.parametrize("value", [SAFE, "harmless"])
-def test_hooks_that_show_variables_get_no_exception(order, value):
+def test_hooks_that_show_variables_get_the_masked_report(order, value):
     code = f"""
 import sys, traceback, paissive_secrets as ps
 {inspect.getsource(show_variables)}
@@ -20734,7 +20737,75 @@ for call, *arguments in {order}: call(*arguments)
 del steps, call, arguments
 fail({value!r})"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "ValueError: no") and SAFE not in done.stderr
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("ValueError: no", "")
+    assert SAFE not in done.stdout and "token =" not in done.stdout
+
+
+def without_secret(error, trace=None):
+    """What a hook gets, once it is seen to lead to no secret."""
+    shown = traceback.format_exception(type(error), error, trace)
+    held = [getattr(error, name) for name in dir(error) if name != "__dir__"]
+    assert "ValueError: in ***" in str(error) and SAFE not in f"{shown} {held!r} {error!r}"
+    assert (trace, error.__traceback__, error.__cause__, error.__context__) == (None,) * 4
+    return type(error)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["later", "before"])
+def test_a_programs_own_excepthook_is_called_once_with_no_secret(order):
+    code = f"""
+import sys, traceback, paissive_secrets as ps
+SAFE = {SAFE!r}
+{inspect.getsource(without_secret)}
+def hook(kind, error, trace): print(kind is without_secret(error, trace) is ps.RedactedError)
+def fail(token): raise ValueError("in " + token)
+steps = [(ps.redact_logs, [SAFE]), (setattr, sys, "excepthook", hook)]
+for call, *arguments in steps[::{order}]: call(*arguments)
+fail(SAFE)"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 1)
+
+
+def test_own_hooks_for_threads_and_for_what_can_not_be_raised_get_no_secret(log, monkeypatch, capsys):
+    def fail(*_):
+        raise ValueError(f"in {SAFE}")
+
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args))
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: seen.append(args))
+    ps.redact_logs([SAFE])
+    thread = threading.Thread(target=fail, name=f"worker-{SAFE}")
+    thread.start()
+    thread.join()
+    type("Last", (), {"__del__": fail})()
+    in_thread, last = seen
+    for args in seen:
+        assert args.exc_type is without_secret(args.exc_value, args.exc_traceback) is ps.RedactedError
+    assert (in_thread.thread, last.object, last.err_msg) == (None,) * 3
+    assert str(in_thread.exc_value).startswith("Exception in thread worker-***:\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_own_hook_gets_ctrl_c_as_such_but_without_what_it_holds():
+    code = f"""
+import sys, paissive_secrets as ps
+sys.excepthook = lambda *args: print(args)
+ps.redact_logs([{SAFE!r}])
+raise KeyboardInterrupt({SAFE!r})"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "(<class 'KeyboardInterrupt'>, KeyboardInterrupt(), None)\n" and not done.stderr
+
+
+@pytest.mark.parametrize("fails", ["Exception", "SystemExit", "KeyboardInterrupt"])
+def test_an_own_hook_that_fails_leaves_the_masked_reports(fails):
+    code = f"""
+import sys, paissive_secrets as ps
+def hook(*args): raise {fails}("its own {SAFE}")
+sys.excepthook = hook
+ps.redact_logs([{SAFE!r}])
+raise ValueError({SAFE!r})"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "ValueError: ***\n" in done.stderr and done.stderr.endswith(f"{fails}: its own ***\n")
+    assert SAFE not in done.stderr
 
 
 def test_formatters_of_exceptions_get_none(log):
@@ -21352,11 +21423,12 @@ import sys, paissive_secrets as ps
 class Failing(ValueError):
     @property
     def __cause__(self): raise {fails}
-sys.excepthook = lambda *args: print(args)
+sys.excepthook = lambda *args: print(args[1:])
 ps.redact_logs(["{SAFE}"])
 raise Failing("{SAFE}")"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("", "[withheld: it can't be searched for secrets]\n")
+    assert "RedactedError(\"[withheld: it can't be searched for secrets]" in done.stdout
+    assert (SAFE in done.stdout, done.stderr) == (False, "")
 
 
 def test_an_uncaught_exception_is_not_shown_where_stderr_is_closed(log, monkeypatch):
