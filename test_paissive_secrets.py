@@ -24317,6 +24317,7 @@ TEXTS_AND_IDS = r"""
 + a.html <input name="p" pass·word="tulip7harbor">
 + a.html <app-login #pass·word="tulip7harbor">
 + A.java assertTrue(account.setPass·word("hunter22"));
++ A.java user.pass·word("hunter22")
 - a.go Passc·ode = "passc·ode"
 + a.go Passc·ode = "kettle77"
 - A.java SecretKey prk = kdf.deriveKey("HK·DF-SHA256", params);
