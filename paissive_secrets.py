@@ -17992,8 +17992,18 @@ def _report(run: Audit, args: Namespace) -> None:
         return
     text = io.StringIO()
     report(run, text)
-    # Only now, so that no error leaves half a report. It holds no values, and others may read it.
-    _write_output(args.output, text.getvalue().encode(), 0o644, keep=True)
+    _save_report(args.output, text.getvalue().encode())  # only now, so that no error leaves half a report
+
+
+def _save_report(path: str, data: bytes) -> None:
+    """Write a report, with the mode that any new file gets, or into a pipe or a device."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with disk_errors(f"write {path}"), open(path, "wb") as pipe:
+            pipe.write(data)
+        return
+    umask = os.umask(0)  # the only way to read it
+    os.umask(umask)
+    _write_output(path, data, 0o666 & ~umask, keep=True)
 
 
 def _print_rules(args: Namespace) -> None:

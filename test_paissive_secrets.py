@@ -30850,22 +30850,38 @@ def test_a_report_holds_no_finding_of_the_next_audit(folder, form):
     assert ps.main(["audit", "--confidence", "low", "report"]) == 0
 
 
-def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_others_may_read_a_new_one(folder):
+def test_a_report_keeps_mode_and_link_of_the_file_it_replaces_and_a_new_one_heeds_the_umask(folder):
     (folder / "linked").write_text("")
     (folder / "linked").chmod(0o660)
     (folder / "report").symlink_to("linked")
+    before = os.umask(0o027)
     codes = [ps.main(["audit", "--output", name]) for name in ("report", "new")]
+    assert os.umask(before) == 0o027
     assert codes == [0, 0] and (folder / "report").is_symlink()
     assert (folder / "linked").read_text().startswith("no findings")
-    assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o644]
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("linked", "new")] == [0o660, 0o640]
 
 
-def test_a_report_replaces_no_pipe_or_folder(folder, say):
+def test_a_report_goes_to_a_pipe_that_has_a_name_and_replaces_no_folder(folder, say):
+    leak(folder / "a.py")
+    assert ps.main(["audit", "a.py", "--output", "report"]) == 1
     os.mkfifo("pipe")
     (folder / "link").symlink_to("pipe")
     (folder / "sub").mkdir()
-    assert [say("audit", "--output", name)[0] for name in ("pipe", "link", "sub")] == [2, 2, 2]
+    with open(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        for path in ("pipe", "link"):
+            assert ps.main(["audit", "a.py", "--output", path]) == 1
+            assert pipe.read() == (folder / "report").read_bytes()
     assert (folder / "pipe").is_fifo() and (folder / "link").is_symlink()
+    assert say("audit", "--output", "sub")[0] == 2
+
+
+def test_a_report_may_go_to_a_device_which_may_be_full(folder, say):
+    make_device("device", "/dev/null")
+    make_device("full", "/dev/full")
+    assert say("audit", "--output", "device") == (0, "")
+    assert say("audit", "--output", "full") == (2, "can't write full: No space left on device\n")
+    assert [name for name in ("device", "full") if not stat.S_ISCHR(os.stat(name).st_mode)] == []
 
 
 @pytest.mark.parametrize("what", ["--staged", "--history"])
