@@ -30880,7 +30880,8 @@ def test_a_report_may_go_to_a_device_which_may_be_full(folder, say):
     make_device("device", "/dev/null")
     make_device("full", "/dev/full")
     assert say("audit", "--output", "device") == (0, "")
-    assert say("audit", "--output", "full") == (2, "can't write full: No space left on device\n")
+    code, text = say("audit", "--output", "full")
+    assert code == 2 and text.startswith("can't write full: No space left on device")
     assert [name for name in ("device", "full") if not stat.S_ISCHR(os.stat(name).st_mode)] == []
 
 
