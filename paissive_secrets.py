@@ -11465,6 +11465,7 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     The source is as for `redact`. From then on, each secret that the
     functions of this module, a manager, a config or `load_env` return is
     masked as well, as are new values after a rotation; settings never are.
+    Of "env", what was moved to another store is masked once it is read.
     A warning names values that are too short. Each exception is reported
     by its plain traceback, masked: handlers and hooks, which may show
     variables, as rich and cgitb do, don't get it. A program's own hooks,
@@ -11477,7 +11478,8 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     installed: RedactingFilter | None = getattr(logging.Handler.handle, "redacting", None)
     redacting = installed or RedactingFilter()
     try:
-        short = redacting.add(source)  # first: an error leaves no hooks that mask nothing
+        # First: an error leaves no hooks that mask nothing. What was moved is masked once it is read.
+        short = redacting.add(source, is_complete=False)
     except Locked:
         manager, chosen = manager_and_backend(cast("Any", source))
         provided = provided_values(manager.store(chosen))
@@ -11610,12 +11612,18 @@ class RedactingFilter:
         self.files: set[str] = set()  # where stores keep values in plaintext
         self.add(source)
 
-    def add(self, source: _Redactable) -> list[str]:
-        """Redact these values as well; return the names of the too short ones."""
+    def add(self, source: _Redactable, *, is_complete: bool = True) -> list[str]:
+        """Redact these values as well; return the names of the too short ones.
+
+        If `is_complete`, raise Moved for a store whose secrets are partly in
+        another one.
+        """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
         by_name = chosen is None or (isinstance(chosen, str) and chosen in STORES)
         store = manager.store(chosen) if by_name else as_store(chosen)
+        if store and is_complete:
+            check_not_moved(store)
         values = _values_of(chosen) if store is None else _values_in(store, manager)
         if store:
             self.files.add(store.plaintext_file())
@@ -14646,27 +14654,29 @@ _IMPORT_AND_RUN = (
 _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
-def install_hook(name: str) -> str:
+def install_hook(name: str, backend: str = "") -> str:
     """Write a hook that audits what is staged here, or what is pushed from here, and return its path.
 
-    Raise Conflict if there is another hook, Unavailable outside a repository.
+    It searches for the values of a backend that is given. Raise Conflict if
+    there is another hook, Unavailable outside a repository.
     """
     import shlex
 
     path = os.path.normpath(ask_git(".", "rev-parse", "--git-path", f"hooks/{name}"))
     # No module of the repository takes the place of Python's. -S: only a store needs packages, and -I would
     # hide those of the user.
-    options = "-Ec" if name == "pre-push" else "-ISc"
+    options = "-Ec" if backend or name == "pre-push" else "-ISc"
+    action = _HOOKS[name] + (f" --backend {shlex.quote(backend)}" if backend else "")
     program = [sys.executable, options, _IMPORT_AND_RUN, os.path.abspath(__file__)]
     begin = _HOOK_BEGIN.format(verb=name.removeprefix("pre-")).encode()
-    command = f"{shlex.join(program)} {_HOOKS[name]}"
+    command = f"{shlex.join(program)} {action}"
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     with suppress(FileNotFoundError):
         before = b"" if os.path.islink(path) else read_file(path)
         # An earlier hook of ours has another command if this file has moved.
         if before.splitlines()[:-1] != begin.splitlines():
-            hint = f"add to it: {shlex.join([program[0], program[-1]])} {_HOOKS[name]}"
+            hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with FileLock(path), replacing(path, 0o755, keep=False) as file:
@@ -15731,6 +15741,7 @@ class KnownValues:
     def __init__(self, store: Backend) -> None:
         store = default_manager.store(store)
         store.check_exists()
+        check_not_moved(store)  # what is elsewhere would not be found
         self.about: dict[Rule, dict[str, Any]] = {}  # what a Finding says of a value
         self.notes: list[str] = []
         self.own_file = real_path(store.plaintext_file() or os.devnull)
@@ -18059,13 +18070,16 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for, if any; before a push, go on without a store that doesn't open."""
+    """Return the values to search for, if any; before a push, go on without a store that doesn't open.
+
+    Not without one to which values were moved: nobody would ever search for them.
+    """
     if not (args.known or args.backend or args.pushed is not None):
         return None
     try:
         known = KnownValues(args.store())
     except SecretsError as error:
-        if args.pushed is None:
+        if args.pushed is None or isinstance(error, Moved):
             raise
         _say(f"note: the store's values are not searched for: {error}")
         return None
@@ -18134,14 +18148,15 @@ def cmd_hook_install(args: Namespace) -> int:
     """Have git audit what is staged before each commit.
 
     $ hook install
-    $ hook install --pre-push          # before each push
+    $ hook install --pre-push --backend file   # before each push
     SKIP=paissive-audit git commit     # skip it once
 
     Before a push, also searches for the store's values, if it opens without a
-    prompt.
+    prompt; before a commit, only with --backend. The hook has the --backend that
+    is given here.
     """
     name = "pre-push" if args.pre_push else "pre-commit"
-    _say(f"installed {install_hook(name)}")
+    _say(f"installed {install_hook(name, args.backend or '')}")
     attributes = os.path.relpath(find_in_repository(".")[0] + ".gitattributes")
     if set_merge_driver(attributes):
         _say(f"added a line to {attributes}, by which git merges baselines: commit it")

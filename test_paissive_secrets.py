@@ -19568,13 +19568,17 @@ def test_run_masks_what_is_composed_of_moved_secrets_as_a_whole(shop):
 
 
 def test_what_is_masked_leaves_out_values_that_take_in_moved_secrets(shop):
-    assert ps.redact("t0k3n-and-more", ps.EnvironmentStore()) == "t0k3n-and-more"
+    redacting = ps.RedactingFilter()
+    redacting.add("env", is_complete=False)
+    assert redacting.redact("t0k3n-and-more") == "t0k3n-and-more"
     assert ps.EnvironmentStore().get_everything() == {"OLD_TOKEN": "t0k3n"}
 
 
 def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
     Path(".env").write_text("# B: in the file store\nA_TOKEN=secret:B\nC_TOKEN=t0k3n-and-more\n")
-    assert ps.redact("t0k3n-and-more", "env") == "***"
+    redacting = ps.RedactingFilter()
+    redacting.add("env", is_complete=False)
+    assert redacting.redact("t0k3n-and-more") == "***"
     error = failure(ps.get_secret, "A_TOKEN")
     assert (str(error).partition(";")[0], error.backend) == (
         "A_TOKEN: 'B' is in the file store, as .env says",
@@ -28307,6 +28311,57 @@ def test_before_a_push_packages_of_the_user_are_found_and_no_module_of_the_repos
     ps.install_hook("pre-push")
     said = pushed(repository, "origin", "main", HOME=home, PYTHONPATH=str(repository))
     assert "packages" in said and "a.py:1:6" in said and "planted" not in said
+
+
+def test_what_searches_for_values_does_not_go_on_without_those_that_were_moved(shop, say):
+    moved = "is in the file store, as .env says; use --backend file"
+    Path("leak.py").write_text(f"password = '{shop.get('DB_PASSWORD')}'\n")
+    for command in (["audit", "--known", "leak.py"], ["redact", "leak.py"]):
+        status, said = say(*command)
+        assert (status, moved in said, "p-w9" in said) == (2, True, False), command
+    for act in (lambda: ps.redact("p-w9", "env"), lambda: ps.KnownValues("env")):
+        assert type(failure(act)) is ps.Moved
+
+
+@pytest.mark.parametrize("begin", ["pre-commit", "pre-push"])
+def test_a_hook_searches_the_store_that_was_chosen_when_it_was_installed(begin, repository, monkeypatch):
+    for variable in ("PAISSIVE_BACKEND", "PAISSIVE_STORE_FINGERPRINT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    value = "".join(random.Random(3).choices(string.ascii_letters, k=30))
+    ps.FileStore(repository / ".paissive").set("DEPLOY_TOKEN", value)
+    options = ["--pre-push"] if begin == "pre-push" else []
+    assert ps.main(["hook", "install", *options, "--backend", "file"]) == 0
+    (repository / "notes.txt").write_text(f"it is {value} I think")
+    git(repository, "add", "notes.txt")
+    lines = b""
+    if begin == "pre-push":
+        git(repository, "commit", "-qm", "x")
+        lines = b"refs/heads/x %s refs/heads/x %s\n" % (
+            git(repository, "rev-parse", "HEAD").encode(),
+            b"0" * 40,
+        )
+    hook = [f".git/hooks/{begin}", "origin"]
+    done = subprocess.run(hook, cwd=repository, input=lines, capture_output=True)
+    assert done.returncode == 1 and b"value of DEPLOY_TOKEN, current" in done.stdout + done.stderr
+
+
+def test_before_a_push_a_moved_value_is_an_error(repository, remote):
+    (repository / ".env").write_text("# DB_PASSWORD: in the file store\n")
+    commit(repository)
+    assert "'DB_PASSWORD' is in the file store" in pushed(repository, "origin", "main")
+
+
+def test_logs_are_redacted_where_secrets_were_moved_once_they_are_read(shop):
+    code = """if True:
+        import logging, paissive_secrets as ps
+        ps.redact_logs("env")
+        ps.load_env(backend="file")
+        logging.warning("it is %s", ps.get_secret("DB_URL"))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert (done.returncode, b"p-w9" in done.stderr, b"***" in done.stderr) == (0, False, True), err(done)
 
 
 def test_a_push_is_audited_without_the_values_of_a_store_that_is_locked(repository, remote, monkeypatch):
