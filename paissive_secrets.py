@@ -11895,6 +11895,12 @@ _LONG_AHEAD = (
     rb"(?:(?<=[\w.$-]key)|(?<=\w key)"
     rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
 )
+# In source, most names stand in lines that go on with neither a quote nor a digit. Those have no value, but
+# for one on the next line, behind a quote, a dash or "value", or in a connection string: password=V user=a.
+_VALUE_AHEAD_IN_SOURCE = (
+    rb"(?:(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{0,40}[\"'v-]))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
+    rb"|(?=[^\n]{0,120} [a-z]{4,7}=))"
+)
 _AHEAD = {
     **dict.fromkeys(_ANY_VALUE_WORDS, _NAME_AHEAD),
     **dict.fromkeys(_RANDOM_VALUE_WORDS, _NAME_AHEAD + _NO_WORD_AHEAD),
@@ -11985,7 +11991,7 @@ def keyword_hits(
 ) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
     """Yield (fragment, start, end, match up to the value) for each assignment to a name with a telltale
     fragment, and (keyword, start, end, None) for `keywords` and, since the text is folded, similar words."""
-    search = _keyword_search(keywords)
+    search = _keyword_search(language == "source", keywords)
     assignment = _assignment(language == "source").match
     is_no_word = _NO_WORD.match
     resume_at = 0
@@ -12014,7 +12020,7 @@ class _KeywordSearch:
     the words themselves takes seven to nine times as long.
     """
 
-    def __init__(self, keywords: tuple[bytes, ...]) -> None:
+    def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
         rare = set(_RARE)
@@ -12027,7 +12033,8 @@ class _KeywordSearch:
             folded = word.translate(fold)
             rest = folded[folded.index(b"k") + 1 :]
             whole = re.escape(rest[1:]) + b"(?<=%s)" % re.escape(folded)
-            found = whole + _AHEAD.get(word, b"") + b"(?P<%s>)" % group.encode()
+            ahead = _AHEAD.get(word, b"") + (_VALUE_AHEAD_IN_SOURCE if source and word in fragments else b"")
+            found = whole + ahead + b"(?P<%s>)" % group.encode()
             branches.setdefault(re.escape(rest[:1]), []).append(found)
         choices = (letter + b"(?:%s)" % b"|".join(found) for letter, found in branches.items())
         self._search = re.compile(b"k(?:%s)" % b"|".join(choices)).search
@@ -13577,7 +13584,9 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     detectors[b"private key"] = _private_key
     detectors[b"values"] = _inserted_rows
     detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
-    detectors[b"inverseq"] = _rsa_parameters
+    # Its only rare letter is its last: without what follows, it would be looked for at each rare letter.
+    after = (b'"', b"'", b"\\", b">")
+    detectors.update(dict.fromkeys((b"inverseq" + mark for mark in after), _rsa_parameters))
     for mark in (b":", b" ", b"\t", b'"', b"'"):  # of `kind: Secret`; more files have `kind`
         detectors[mark + b"secret"] = _kube_secret
     return detectors

@@ -22172,6 +22172,7 @@ a.js pas·sword = a b || "§"
 a.go "pas·sword=«summer» host=x"
 a.go "pas·sword=«summer» port=x"
 a.go "pas·sword=«summer» dbname=x"
+a.go pas·sword=«summer» dbname=x¶
 a.go "pas·sword=«summer» sslmode=x"
 a.go "pas·sword=«summer» user=x"
 a.go "pas·sword=«{L99}» user=x"
