@@ -2578,7 +2578,7 @@ def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotF
 
 def unfinished_error(name: str) -> Conflict:
     """Return the error for what can't be done while a rotation has a pending value."""
-    hint = f"use: rotate resume {name}, or: rotate abort {name}"
+    hint = f"use: rotate resume {name}, or: rotate abort {name} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
 
 
@@ -4600,6 +4600,13 @@ def unmerged_paths(folder: str) -> set[str]:
     """Return the absolute paths below a folder that a merge left in conflict."""
     listed = (folder and _ask_git(folder, "ls-files", "-uz")) or ""
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
+
+
+def is_rebasing(folder: str) -> bool:
+    """Return whether git is rebasing there; then, "ours" is what the commits are put onto."""
+    repository = _repository_of(folder)
+    states = ("rebase-merge", os.path.join("rebase-apply", "rebasing"))  # the latter is not of `git am`
+    return bool(repository) and any(os.path.lexists(os.path.join(repository, name)) for name in states)
 
 
 def _repository_of(folder: str) -> str:
@@ -10533,6 +10540,7 @@ class _Rotation:
         self._lock = lock
         self.policy = policies.get(name)
         self._known: set[str] = set()  # each value that was read or made here, to mask it
+        self._is_undoing = False  # whether the steps that run are those of an abort
 
     def start_or_resume(self) -> None:
         """Rotate to what the policy generates, or finish the rotation that is unfinished."""
@@ -10624,6 +10632,7 @@ class _Rotation:
             hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
             raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         self.record(step="undo")
+        self._is_undoing = True
         before = previous if promoted else current
         # Apply it while pending is still there: if that fails, abort can be repeated.
         if before is not None:  # else it is a new secret
@@ -10748,6 +10757,13 @@ class _Rotation:
         """Return what to do once a step has failed."""
         if kind == "generate":
             return ""
+        if self._is_undoing:
+            ways = (
+                f"rotate abort {self._name} again, rotate resume {self._name}, or: rotate abort {self._name}"
+            )
+            return (
+                f"then use: {ways} --force, which only forgets the new value: no step applies or revokes any"
+            )
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
                 return f"then repeat it, or give it up: rotate drop {self._name} --force"
@@ -18264,10 +18280,14 @@ def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
     """Yield the files of a store that aren't merged or don't open."""
     import shlex
 
-    conflicts = unmerged_paths(os.path.dirname(store.sealed_folder()))  # none if there is no folder
+    folder = os.path.dirname(store.sealed_folder())
+    conflicts = unmerged_paths(folder)  # none if there is no folder
+    sides = ("--ours", "--theirs")
+    if conflicts and is_rebasing(folder):  # `ours` is upstream's then, and `theirs` are the user's commits
+        sides = ("--theirs", "--ours for upstream's, since this is a rebase")
     for path in sorted(conflicts):
         shown = shlex.quote(real_path(path).removeprefix(real_path("")))
-        hint = f"choose a side: git checkout --ours -- {shown} (or --theirs), then: git add {shown}"
+        hint = f"choose a side: git checkout {sides[0]} -- {shown} (or {sides[1]}), then: git add {shown}"
         yield _Problem("merge-conflict", f"{shown} has a merge conflict", hint)
     for path, error in store.damaged_files() if is_open else ():
         if os.path.realpath(path) not in conflicts:

@@ -9672,6 +9672,28 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
+@pytest.mark.parametrize("backend", ["merge", "apply"])
+def test_in_a_rebase_status_names_the_option_for_the_side_of_the_user(backend, files, say, tmp_path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    committed(tmp_path)
+    git(tmp_path, "checkout", "-qb", "mine")
+    files.set("DB", "mine")
+    commit(tmp_path)
+    git(tmp_path, "checkout", "-q", "main")
+    files.set("DB", "upstream's")
+    commit(tmp_path)
+    git(tmp_path, "checkout", "-q", "mine")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path, "rebase", f"--{backend}", "main")
+    advice = (
+        f"git checkout --theirs -- {DB} (or --ours for upstream's, since this is a rebase), then: git add"
+    )
+    assert advice in say("status", "--backend", "file")[1]
+    assert "upstream's" in say("get", "DB", "--backend", "file")[1]
+    git(tmp_path, "checkout", "--theirs", "--", DB)
+    assert "mine" in say("get", "DB", "--backend", "file")[1]
+
+
 @pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase", "stash"])
 def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, files, say, tmp_path):
     git(tmp_path, "init", "-q", "-b", "main")
@@ -17983,6 +18005,22 @@ def test_a_bad_name_is_refused_before_anything_is_made(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("kind", ["apply", "revoke"])
+def test_an_abort_that_fails_names_force_and_what_that_leaves_undone(kind, tmp_path):
+    store = ps.MemoryStore()
+    store.set("DB_PASSWORD", OLD)
+    rotation = ps.SecretRotation(store, tmp_path / "rotation.json")
+    steps = {"verify": "false", kind: ["sh", "-c", "exit 3"]}
+    rotation.schedule("DB_PASSWORD", "30d", **{"apply": "true", **steps})
+    failure(rotation.rotate, "DB_PASSWORD", NEW)
+    force = (
+        "or: rotate abort DB_PASSWORD --force, which only forgets the new value: no step applies or revokes"
+    )
+    assert force in failure(rotation.abort, "DB_PASSWORD").hint
+    rotation.abort("DB_PASSWORD", force=True)
+    rotation.unschedule("DB_PASSWORD")
+
+
 def test_an_abort_keeps_a_current_value_that_has_no_earlier_one(in_memory):
     refused = "Conflict: 'DB_PASSWORD' has no earlier value to return to; use: rotate resume DB_PASSWORD, or"
     refused += ": rotate abort DB_PASSWORD --force"
@@ -18087,10 +18125,16 @@ def test_an_unfinished_rotation_is_due_and_nothing_is_rotated_over_it_or_dropped
         in_memory.rotate(n)
         before = in_memory.stages()
         for act in (in_memory.rotation.rotate, in_memory.rotation.rollback, in_memory.rotation.drop):
-            assert refusal(act, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
+            assert (
+                refusal(act, "DB_PASSWORD")
+                == f"{refused}, or: rotate abort DB_PASSWORD (--force if a step of its policy fails)"
+            )
         assert (before[2], in_memory.stages()) == (NEW, before)
     in_memory.begin(("older", OLD, NEW))
-    assert refusal(in_memory.rotation.drop, "DB_PASSWORD") == f"{refused}, or: rotate abort DB_PASSWORD"
+    assert (
+        refusal(in_memory.rotation.drop, "DB_PASSWORD")
+        == f"{refused}, or: rotate abort DB_PASSWORD (--force if a step of its policy fails)"
+    )
 
 
 def test_without_a_policy_nothing_is_rotated_over_an_unfinished_rotation_either(in_memory):
@@ -18154,7 +18198,8 @@ def test_a_step_that_fails_leaves_current_and_says_so_without_the_value(rotation
     rotation.schedule("DB_PASSWORD", "30d", **{kind: step})
     error = failure(rotation.rotate, "DB_PASSWORD", NEW)
     assert error.message == f"{kind} of 'DB_PASSWORD' failed: {problem}"
-    assert error.hint == "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    force = "(--force if a step of its policy fails)"
+    assert error.hint == f"then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD {force}"
     assert (stages(rotation), NEW in all_that_is_shown(error)) == ((None, OLD, NEW), False)
     if kind == "verify":  # which the old value needn't pass
         rotation.abort("DB_PASSWORD")
@@ -18332,7 +18377,10 @@ def test_a_rotation_that_fails_on_one_of_its_last_writes_can_be_resumed(tmp_path
         problem = (
             "Unavailable: rotation of 'DB_PASSWORD' failed after apply: disk full; then use: rotate resume"
         )
-        assert said == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD"
+        assert (
+            said
+            == f"{problem} DB_PASSWORD, or: rotate abort DB_PASSWORD (--force if a step of its policy fails)"
+        )
         rotation.resume("DB_PASSWORD")
         assert stages(rotation) == (OLD, NEW, None)
 
@@ -18343,6 +18391,7 @@ def test_a_rotation_that_fails_after_apply_says_so_whatever_fails(tmp_path, monk
     rotation.schedule("DB_PASSWORD", "30d", verify=lambda value: setattr(store, "unreadable", "DB_PASSWORD"))
     failed = "rotation of 'DB_PASSWORD' failed after apply:"
     todo = "then use: rotate resume DB_PASSWORD, or: rotate abort DB_PASSWORD"
+    todo += " (--force if a step of its policy fails)"
     assert refusal(rotation.rotate, "DB_PASSWORD", NEW) == f"Denied: {failed} no access; {todo}"
     store.unreadable = ""
     refuse = unittest.mock.Mock(side_effect=ps.Unsafe("others can write it"))
@@ -19387,8 +19436,10 @@ def test_rotate_due_tells_what_is_unfinished_from_what_is_due(say, clock):
     status, said = say("rotate", "due", "--json")
     due = {"A_TOKEN": "2027-01-15T09:00:00Z"}
     assert (status, json.loads(said)) == (1, {"due": due, "later": {}, "unfinished": unfinished})
+    force = "(--force if a step of its policy fails)"
     lines = [
-        f"unfinished: {name}_TOKEN{at}; use: rotate resume {name}_TOKEN, or: rotate abort {name}_TOKEN"
+        f"unfinished: {name}_TOKEN{at}; use: rotate resume {name}_TOKEN, "
+        f"or: rotate abort {name}_TOKEN {force}"
         for name, at in (("B", ", at apply since 2027-01-15T08:00:00Z"), ("C", ""))
     ]
     assert say("rotate", "due") == (1, "\n".join(["A_TOKEN", "B_TOKEN", "C_TOKEN", *lines, ""]))
@@ -32752,7 +32803,7 @@ def test_status_of_encrypted_files_has_truth_values_and_what_is_due_or_unfinishe
     wanted["due"] = ["DB", "app/db"]
     assert {key: found[key] for key in wanted} == wanted
     message = "a rotation of 'app/db' was left unfinished, at apply since 2027-01-15T08:00:00Z"
-    hint = "use: rotate resume app/db, or: rotate abort app/db"
+    hint = "use: rotate resume app/db, or: rotate abort app/db (--force if a step of its policy fails)"
     assert (status, found["problems"]) == (
         2,
         [{"code": "unfinished-rotation", "message": message, "hint": hint}],
