@@ -5473,9 +5473,14 @@ class FileStore(Store):
     def change_password(self, password: str) -> None:
         """Seal the identity to a new master password.
 
-        BadValue: it has several lines.
+        BadValue: it has several lines. Conflict: a rekey wasn't finished,
+        and its new identity isn't sealed to this user yet.
         """
         with self._open_to_write() as keys:
+            if os.path.lexists(self._previous_file):  # the password would open the old identity only
+                problem = "a rekey was not finished, and its new identity isn't sealed to this key yet"
+                by_others = "without the master password, a member whose `status` names it sets a secret"
+                raise Conflict(problem, hint=f"finish it first: rekey; {by_others}")
             self._replace([self._seal_by_password(keys.seal_to, password)])
             self._unlocked.password = password
 
@@ -5640,8 +5645,9 @@ class FileStore(Store):
     #
     # It may be killed between two steps, or within one. Whoever has NEW by then takes the rest before they
     # write or rekey. Members who only have OLD, until 4 is done, open everything, and go on sealing to OLD.
-    # In a store without a password, they may also rekey: they seal OLD to all members again, so that nobody
-    # has NEW, and start at 1.
+    # They set no password from 2 on: it would open OLD, while others, who have NEW, finish the rekey. In a
+    # store without a password, they may also rekey: they seal OLD to all members again, so that nobody has
+    # NEW, and start at 1.
     #
     # 6 comes before 7, so that readers who have OLD see by that file that they have to look again.
 
@@ -5831,7 +5837,10 @@ class FileStore(Store):
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
-        """Lock the store, made if there is none, and yield its keys; no rekey is unfinished by then."""
+        """Lock the store, made if there is none, and yield its keys.
+
+        No rekey is unfinished by then, unless these lack its new identity.
+        """
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():

@@ -8548,6 +8548,60 @@ def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_ide
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
 
 
+MEMBERS_WRITES = {
+    "a secret": lambda store: store.set("DB", "db-value"),
+    "a policy": lambda store: ps.SecretRotation(store).schedule("DB", "30d"),
+    "a member": lambda store: store.add_member("eve", str(ps.Identity.generate().recipient())),
+    "a password": lambda store: store.change_password("new words"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", MEMBERS_WRITES)
+def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
+    write, files, team, monkeypatch
+):
+    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
+    for _ in at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
+        password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
+        with contextlib.suppress(ps.Conflict):
+            MEMBERS_WRITES[write](as_ada)
+            password = "new words" if write == "a password" else PASSWORD
+        opened_by(team["bob"], monkeypatch).set("DB", "db-value")
+        by_password = opened_by_password(monkeypatch)
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        assert by_password.rekey()
+        assert read_sealed() == before
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+        files.trust(pin)
+
+
+def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, monkeypatch):
+    def rekey(replace=os.replace):
+        def replace_one(source, target, **more):
+            replace(source, target, **more)
+            if str(target).endswith("members/bob/identity.age"):
+                os._exit(1)
+
+        monkeypatch.setattr(os, "replace", replace_one)
+        ps.FileStore().rekey()
+
+    assert ended(in_child(rekey)) == [256]
+    before, as_ada = KEY_FILE.read_bytes(), opened_by(team["ada"], monkeypatch)
+    said = "Conflict: a rekey was not finished, and its new identity isn't sealed to this key yet; finish it "
+    said += "first: rekey; without the master password, a member whose `status` names it sets a secret"
+    assert refusal(as_ada.change_password, "new words") == said
+    assert KEY_FILE.read_bytes() == before
+    assert dict(opened_by(team["bob"], monkeypatch).status())["problem"].message == "a rekey was not finished"
+    ps.FileStore().set("DB", "1")
+    opened_by(team["ada"], monkeypatch).change_password("new words")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert ps.FileStore().get("DB") == "1"
+
+
 @pytest.mark.slow
 def test_a_removal_that_fails_at_any_step_can_be_repeated(files, team, monkeypatch):
     def fail():
