@@ -7402,14 +7402,14 @@ class _Change(NamedTuple):
 #   200 and the next version                         WRITTEN        return it
 #   400: check-and-set did not match                 OVERTAKEN      read again, and change that
 #   404 for a PATCH of a deleted version             OVERTAKEN      the same
-#   200, but that version was deleted meanwhile      OVERTAKEN      delete what this brought back; the same
+#   200, but that version was removed meanwhile      OVERTAKEN      delete what this brought back; the same
 #   403, 404, 405, 415 or 501 for any other PATCH    PATCH_REFUSED  the same, and use POST from now on
 #
 # If an earlier attempt may have been carried out, although its answer was lost, the next version decides:
 #
 #   it has the new fields                            WRITTEN
 #   it has others, or doesn't exist                  as above
-#   it was deleted                                   raise Unavailable: it may have been ours
+#   it was deleted or destroyed                      raise Unavailable: it may have been ours
 #
 # All other answers are errors, which _call raises.
 _WRITTEN, _OVERTAKEN, _PATCH_REFUSED = "written", "overtaken", "patch refused"
@@ -7456,7 +7456,7 @@ class VaultStore(Store):
         self._documents: dict[_Path, _Secret] | None = None  # what was read, in a view for one operation
 
     def reading_view(self) -> VaultStore:
-        """Return a view that reads each secret once.
+        """Return a view that reads each secret once, until it writes.
 
         So its fields belong together.
         """
@@ -7612,6 +7612,7 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
+        self._forget_documents()
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
@@ -7880,8 +7881,10 @@ class VaultStore(Store):
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
         is_shared = self._documents is not None and version is None and not fresh
-        if self._documents is not None and is_shared and place in self._documents:
-            return self._documents[place]
+        if self._documents is not None and is_shared:
+            known = self._documents.get(place)  # at once, since another thread may write
+            if known:
+                return known
         if place.kv:
             query = {"version": version} if version else None
             # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
@@ -7892,6 +7895,11 @@ class VaultStore(Store):
         if self._documents is not None and is_shared:
             self._documents[place] = secret
         return secret
+
+    def _forget_documents(self) -> None:
+        """Have a view read everything again."""
+        if self._documents is not None:
+            self._documents.clear()
 
     def _read_leased(self, path: str) -> Exchange:
         """Read a path once in two thirds of its lease: user and password belong together."""
@@ -7912,6 +7920,7 @@ class VaultStore(Store):
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
         for attempt in range(_CAS_TRIES):
+            self._forget_documents()  # a change is made to what is there now
             # Where the server copies what stays from one version to the next, any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
@@ -7972,17 +7981,17 @@ class VaultStore(Store):
         found = self._read_back(place, cas + 1)
         if found.fields == fields:
             return _Written(_WRITTEN, cas + 1)
-        if found.deleted or found.destroyed:
+        if found.was_removed:
             hint = "others wrote or deleted the secret since; read it"
             raise Unavailable("whether the write was carried out is unknown", hint=hint)
         return again
 
     def _check_base(self, secret: _Secret, written: _Written) -> _Written:
-        """Delete what was written if others had deleted the version from which fields were copied.
+        """Delete what was written if others had removed the version from which fields were copied.
 
         Unlike a PATCH, a POST over that version succeeds, and so brings these fields back.
         """
-        if not self._read_back(secret.place, secret.version).deleted:
+        if not self._read_back(secret.place, secret.version).was_removed:
             return written
         with _doubts():
             self._call("update", secret.place.at("delete"), {"versions": [written.version]})
@@ -8033,7 +8042,11 @@ class VaultStore(Store):
         elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
+        try:
+            response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
+        finally:
+            if needs not in ("read", "list"):
+                self._forget_documents()  # also after an error: the write may have been carried out
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
@@ -8104,6 +8117,11 @@ class _Secret:
         # Nothing but a secret has fields, and that has a version.
         if (self.version < 1 or not response.data) if there else fields:
             raise not_vault_error()
+
+    @property
+    def was_removed(self) -> bool:
+        """Whether this version was written, and then deleted or destroyed."""
+        return self.destroyed or bool(self.deleted)
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
         """Return the fields, or raise the error that says why there are none."""

@@ -13489,6 +13489,36 @@ def test_a_patch_that_was_carried_out_before_it_was_refused_is_not_made_twice(st
     assert history == [{"a": "1", "b": "1"}, {"a": "2", "b": "1"}, theirs]
 
 
+def test_fields_of_a_version_that_others_destroy_during_a_write_do_not_come_back(stub):
+    history, destroyed = [{"a": "1", "leaked": "v"}], []
+    answer = kv_2(history)
+
+    def act(request):
+        if request.startswith(b"PATCH"):
+            return http(b"", 405)
+        if destroyed and b"version=1 " in request:
+            about = {"version": 1, "deletion_time": "", "destroyed": True}
+            return http_json({"data": {"data": None, "metadata": about}}, 404)
+        if request.startswith(b"POST"):
+            destroyed.append(1)
+        return answer(request)
+
+    stub(act).store().set("app#a", "2")
+    assert history[1:] == [None, {"a": "2"}]
+
+
+@pytest.mark.parametrize("write", ["set", "delete"])
+def test_a_write_through_a_view_is_made_to_what_others_wrote_since_and_read_afterwards(stub, write):
+    history = [{"a": "1"}]
+    server = stub(kv_2(history))
+    view = server.store().reading_view()
+    assert view.get("app#a") == "1"
+    history.append({"a": "2", "b": "1"})
+    view.set("app#b", "2") if write == "set" else view.delete("app#b")
+    assert (server.tries("PATCH"), len(history), history[-1]["a"]) == (1, 3, "2")
+    assert (view.get("app#a"), view.get_fields("app").get("b")) == ("2", history[-1].get("b"))
+
+
 def test_fields_of_a_secret_that_will_be_deleted_later_are_kept():
     store = bao().store()
     bao().ask("POST", f"secret/metadata/{store.settings.prefix}/app", {"delete_version_after": "9h"})
