@@ -9425,13 +9425,14 @@ def _everywhere(text: str, _: str) -> _Stretches:
 # --- YAML ---
 
 # One part of a YAML text; a plain scalar ends before `: ` or ` #`, and in [] or {} before their punctuation.
-_YAML = r"""(?x)
+_YAML = r"""(?xm)
     (?P<space>\s+)
     | (?P<comment>(?<!\S)\#.*)
     | (?P<double>"(?:\\[\s\S]|[^"\\])*")
     | (?P<single>'(?:''|[^'])*')
     | (?P<open>[\[{])
     | (?P<close>[\]}])
+    | (?P<marker>^(?:---|\.\.\.)(?=\s|\Z))
     | (?P<punctuation>[-?:](?=\s|\Z) | (?<=["']): | %s | [!&*][^\s,\[\]{}]*)
     | (?P<block>[|>][-+1-9]{0,2}[ \t]*(?:\#[^\n]*)?\n(?:[ \t]*\n)*(?P<indent>[ ]*)(?=\S).*
         (?:\n(?:(?P=indent).*|[ \t]*(?=\n|\Z)))*)
@@ -9501,7 +9502,8 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 def _end_of_plain(text: str, start: int, end: int) -> int:
     """Return where a plain scalar ends; it goes on in lines that are indented more than its parent."""
     indent = _column_of_parent(text, start) + 1
-    goes_on = re.compile(rf"(?:[ \t]*\n)+ {{{indent},}}[^\s#].*")
+    marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
+    goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker}) {{{indent},}}[^\s#].*")
     while more := goes_on.match(text, end):
         end = more.end()
     return end
@@ -18021,6 +18023,8 @@ def cmd_audit(args: Namespace) -> int:
     if args.list_rules:
         _print_rules(args)
         return 0
+    if not 0 <= args.exit_code <= 255:  # the system keeps its last 8 bits: 256 would pass a build
+        raise BadValue(f"{args.exit_code} is no exit code", hint="give --exit-code a number from 0 to 255")
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:

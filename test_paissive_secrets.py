@@ -29518,6 +29518,13 @@ def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
     assert (status, said.endswith("; silenced: 1 by `disabled rules`\n")) == (0, True)
 
 
+@pytest.mark.parametrize("code", [-1, 256, 300])
+def test_an_exit_code_that_the_system_would_cut_is_refused(folder, say, code):
+    leak(folder / "a.py")
+    refused = f"{code} is no exit code; give --exit-code a number from 0 to 255\n"
+    assert say("audit", f"--exit-code={code}") == (2, refused)
+
+
 # --- Fingerprints and baselines ---
 
 
@@ -32348,6 +32355,15 @@ def test_inject_escapes_values_by_the_name_of_the_template_or_as_it_is_told(say)
     assert say("inject", "a.json.in") == (0, json.dumps({"a": value}))
     assert say("inject", "a.json.in", "--escape", "none") == (0, f'{{"a": {value}}}')
     assert say("inject", "--escape", "yaml", stdin="a: ${secret:A_TOKEN}") == (0, f"a: {json.dumps(value)}")
+
+
+def test_inject_writes_into_each_document_of_yaml(say):
+    assert say("set", "A_TOKEN", stdin="a: '\"b")[0] == 0
+    template = "---\na: ${secret:A_TOKEN}\n...\n--- # next\nb: [${secret:A_TOKEN}]\n"
+    template += "---\nplain\n---\n- ${secret:A_TOKEN}\n"
+    value = json.dumps("a: '\"b")
+    wanted = template.replace("${secret:A_TOKEN}", value)
+    assert say("inject", "--escape", "yaml", stdin=template) == (0, wanted)
 
 
 def test_inject_writes_nothing_if_a_value_can_not_be_written_in_its_place(say):
