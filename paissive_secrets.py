@@ -1306,6 +1306,8 @@ def name_problem(name: object) -> str:
         return "it has a backslash"
     if name != name.strip():
         return "it begins or ends with a space"
+    if re.search("(^|/)__(PENDING|PREVIOUS)$", name):
+        return "it is only what the name of a stage ends with"
     return ""
 
 
@@ -3699,7 +3701,10 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
                 _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
             return _command_outputs[command]
     path = credential_path(variable)
-    with disk_errors(f"read {variable} from {path}"):
+    source = variable + "_FILE" if os.environ.get(variable + "_FILE") else variable  # else systemd's
+    with disk_errors(
+        f"read {path}, which {source} names" if source != variable else f"read {variable} from {path}"
+    ):
         return read_credential(path) if path else ""
 
 
@@ -3717,8 +3722,11 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
     with suppress(ValueError):  # a quote isn't closed
         words = [os.path.expanduser(word) for word in shlex.split(command)]
     # The message doesn't say what it is: it may be what opens the store.
-    if not words or not shutil.which(words[0]):
-        raise BadValue(f"{what} isn't a command", hint="use a program that can be run, and close its quotes")
+    if not words:
+        raise BadValue(f"{what} isn't a command", hint="begin it with a program, and close its quotes")
+    if not shutil.which(words[0]):
+        problem = f"the program that {what} begins with is not found"
+        raise BadValue(problem, hint="install it, or write its full path")
     problem = "printed nothing"
     try:
         # In our session, so that it can ask for a PIN on our terminal.
@@ -4438,6 +4446,8 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
     pinned = tuple(re.findall(r"[^\s,]+", os.environ.get(PIN, "")))
     if not pinned:
         return record
+    if not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
+        raise BadValue(f"{PIN} isn't a fingerprint", hint="set it to the 32 hex digits that `status` prints")
     if len(record.fingerprints) > 1 and record.fits(*pinned):  # a rekey from here that was killed
         pinned += record.fingerprints
     return record._replace(fingerprints=pinned, how="pin")
@@ -5395,6 +5405,7 @@ class FileStore(Store):
             raise Locked(f"{self.folder} has no master password", hint=hint)
         log_n = _configured_log_n()
         password = self._password()
+        is_set = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
         if not password:
             self._unlocked.password = password = ask(f"Master password of {self.folder}: ")
         passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
@@ -5406,7 +5417,7 @@ class FileStore(Store):
         except WrongKey:
             self._unlocked.password = ""  # somebody else may have changed it since it was typed
             forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "check PAISSIVE_MASTER_PASSWORD, or try again"
+            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_set else "try again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
@@ -10378,7 +10389,7 @@ class SecretRotation:
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous}
         for what, interval in policy.items():
             if interval is not None or what != "keep_previous":
-                parse_interval(interval, what)
+                parse_interval(interval, f"--{what}".replace("_", "-"))
         policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
         policies.store.stage_name(name, "pending")  # which not every secret has
@@ -11658,9 +11669,9 @@ class RedactingFilter:
         self.add(source)
 
     def add(self, source: _Redactable, *, is_complete: bool = True) -> list[str]:
-        """Redact these values as well; return the names of the too short ones.
+        """Redact these values, too; return the names of the too short ones.
 
-        If `is_complete`, raise Moved for a store whose secrets are partly in
+        If `is_complete`, raise Moved if some of a store's are in
         another one.
         """
         # A manager's default store, a backend, a store, or values.
@@ -16705,6 +16716,8 @@ def _numbered(
 
 # --- .env files that others read ---
 
+_LOADS_ENV = r"(?m)^[^#\n]*(?<!def )\bload_env\("  # a call of ours
+
 
 def _readers_without_secrets(
     readers: Mapping[str, list[str]], base: str
@@ -16722,14 +16735,15 @@ def _readers_without_secrets(
 def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines that read .env files, with those that each may read."""
     text = data.decode("utf-8", "replace")
+    folder = os.path.dirname(base + shown)
+    loaded = re.search(_LOADS_ENV, text)
     for _, _, reads in _rows_for(shown, _DOTENV_READERS, text):
         for line, match in _numbered(_compile(reads).finditer(text), text):
-            folder = os.path.dirname(base + shown)
             named = match.groupdict().get("path")
-            if named:
-                yield line, [os.path.join(folder, named)]
-            else:
-                yield line, _dotenv_files_above(folder, base)
+            files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
+            if loaded and loaded.start() < match.start():  # it has what was moved already
+                files = [path for path in files if _dotenv_holds(path) != "moved"]
+            yield line, files
 
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
@@ -18196,7 +18210,7 @@ def _warn_of_readers(found: Comparison) -> None:
     if found.moved:
         files = " and ".join(sorted(set(chain(*found.moved.values()))))
         places = ", ".join(found.moved)
-        _say(f"note: there are no secrets in {files} any more for what reads it ({places}); {start}")
+        _say(f"note: these files read {files}, but its secrets have moved: {places}; {start}")
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))

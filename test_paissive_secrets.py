@@ -6706,10 +6706,11 @@ def test_a_lock_is_ours_again_after_a_command_that_took_too_long(tmp_path):
 
 
 def test_what_is_no_command_is_not_shown(monkeypatch):
-    for text in (WRITTEN, f"'{WRITTEN}", "''", " "):
+    isnt = "X_COMMAND isn't a command; begin it with a program, and close its quotes"
+    not_found = "the program that X_COMMAND begins with is not found; install it, or write its full path"
+    for text, said in ((WRITTEN, not_found), (f"'{WRITTEN}", isnt), ("''", not_found), (" ", isnt)):
         monkeypatch.setenv("X_COMMAND", text)
-        hint = "use a program that can be run, and close its quotes"
-        assert refusal(ps.read_store_credential, "X") == f"BadValue: X_COMMAND isn't a command; {hint}"
+        assert refusal(ps.read_store_credential, "X") == f"BadValue: {said}"
     monkeypatch.setenv("X_COMMAND", "printf '\\377'")
     assert refusal(ps.read_store_credential, "X").startswith("BadValue: the output of X_COMMAND is not UTF-8")
 
@@ -9216,7 +9217,7 @@ def test_an_empty_fingerprint_allows_any_store(store_folder, monkeypatch):
 
 def test_half_a_fingerprint_is_none(files, monkeypatch):
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files)[:16])
-    assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
+    assert "isn't a fingerprint" in refusal(ps.FileStore().get, "DB")
 
 
 def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_is_refused(
@@ -10432,6 +10433,26 @@ def test_a_planted_identity_demands_no_more_work_than_this_store_would(files, sc
 def test_an_identity_of_the_usual_work_is_opened_where_new_ones_get_less(files, scrypts):
     KEY_FILE.write_bytes(ps.seal(files.reveal_identity().encode(), ps.Passphrase(PASSWORD, 17)))
     assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_what_is_set_or_typed_wrongly_is_named(files, monkeypatch, say):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "abc")
+    assert refusal(ps.FileStore().get, "DB").startswith(
+        "BadValue: PAISSIVE_STORE_FINGERPRINT isn't a fingerpr"
+    )
+    monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT")
+    assert "it is only what the name of a stage ends with" in refusal(files.set, "__PENDING", "x")
+    schedule = ("rotate", "schedule", "DB", "--backend", "file", "--every", "month")
+    assert "--every isn't a valid interval" in say(*schedule)[1]
+    with monkeypatch.context() as typed:
+        for variable in ("", "_FILE", "_COMMAND"):
+            typed.delenv("PAISSIVE_MASTER_PASSWORD" + variable, raising=False)
+        typed.delenv("PAISSIVE_IDENTITY", raising=False)
+        typed.setattr(ps, "ask", lambda *_, **__: TYPED)
+        assert refusal(ps.FileStore().get, "DB").endswith("; try again")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "nofile")
+    assert "can't read nofile, which PAISSIVE_IDENTITY_FILE names" in refusal(ps.FileStore().get, "DB")
 
 
 def test_folders_deeper_than_any_name_are_not_looked_into(files, monkeypatch):
@@ -18662,7 +18683,7 @@ def test_a_policy_that_is_refused_leaves_the_one_before(rotation):
     policies = [{option: bad} for option in ("every", "timeout", "keep_previous") for bad in intervals]
     policies += [{"apply": bad} for bad in ("", " ", [], ["a\0b"], ["a\ud800"], [1], 5)]
     policies += [{"verify": ""}, {"generate": "command: "}, {"generate": "tokn:32"}]
-    refusals = "(every|timeout|keep_previous) (isn't a valid interval|has no unit)|not a command"
+    refusals = "--(every|timeout|keep-previous) (isn't a valid interval|has no unit)|not a command"
     refusals += "|a word of the command (is|has)|no such generator"
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     for policy in policies:
@@ -18966,7 +18987,7 @@ def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
 
 
 def test_rotate_schedule_refuses_what_is_no_interval(rotate):
-    refused = "every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
+    refused = "--every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
     assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
 
 
@@ -32254,8 +32275,11 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
         (folder / f"sub/{name}.py").write_text("load_dotenv()\n")
     (folder / ".env").write_text("# A_KEY: in the file store\nPORT=3000\n")
     status, said = say("check")
-    note = "note: there are no secrets in .env any more for what reads it (sub/a.py:1, sub/b.py:1); start"
+    note = "note: these files read .env, but its secrets have moved: sub/a.py:1, sub/b.py:1; start"
     assert status == 0 and said.startswith(note) and said.count("note: ") == 1
+    for begin, count in (("load_env(backend='file')\n", 1), ("# load_env()\n", 2)):
+        (folder / "sub/a.py").write_text(begin + "load_dotenv()\n")
+        assert say("check")[1].partition("; start")[0].count(".py:") == count
 
 
 def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, monkeypatch):
