@@ -2191,7 +2191,10 @@ class Store:
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of these names that exist."""
+        """Return the values of those of these names that exist.
+
+        A name that the store can't hold doesn't exist, and is no error.
+        """
         found = {}
         for name in names:
             with suppress(NotFound, BadName):  # a name of maximal length has no stages
@@ -2376,14 +2379,15 @@ class Store:
 
         The key of the member `without` opens nothing any more, whatever
         other names it has. The identity is post-quantum if that is asked
-        for, or if the one before was.
+        for, or if the one before was. BadValue: not sealed files.
         """
         raise _only("file")
 
     def trust(self, fingerprint: str) -> None:
         """Record that the store here is the one with this fingerprint.
 
-        From then on, no other one is opened in its place.
+        From then on, no other one is opened in its place. BadValue: not
+        sealed files.
         """
         raise _only("file")
 
@@ -4808,13 +4812,14 @@ class FileStore(Store):
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest
     .paissive from the working directory up; the first `set` makes it.
-    Raises Locked without a password or an identity, WrongKey for a wrong
-    one, Corrupt for a damaged file, Unsafe if others can write to the
-    folder, or if it isn't the store that is known there. Threads may share
-    a store.
+    What opens it raises Locked without a password or an identity, WrongKey
+    for a wrong one, Corrupt for a damaged file, Unsafe if others can write
+    to the folder, or if it isn't the store that is known there. Threads may
+    share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
+        """Choose the folder, but open it only when something is asked for."""
         # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         # Found by walking up, so that somebody could have put another one on the way.
@@ -5325,8 +5330,10 @@ class FileStore(Store):
             return error
         folder, _, file = os.path.relpath(path, self.folder).partition(os.sep)
         name = file.replace(os.sep, "/").removesuffix(".age")
+        secret = base_of_stage(name)
+        again = f"rotate {secret} again" if secret else "set it again"  # a stage can't be set
         hints = {
-            "secrets": f"if it was meant: delete {name}, then set it again",
+            "secrets": f"if it was meant: delete {name}, then {again}",
             "rotation": f"if it was meant: rotate unschedule {name}, then schedule it again",
         }
         return _sealed_to_another_error(path, hints.get(folder, "restore it from a copy"))
@@ -5605,10 +5612,14 @@ class FileStore(Store):
 
     def _member_error(self, name: str, error: SecretsError) -> SecretsError:
         """Return what is wrong with a member's files, and what to do about it."""
-        advice = f"or else: member remove {name}"
+        advice, meant = f"or else: member remove {name}", f"if it was meant: member add {name} age1…"
+        try:
+            _check_member(name)
+        except BadName:  # which these commands refuse
+            advice, meant = "or else: remove the folder", "nobody can have this name"
         if isinstance(error, WrongKey):
             path = self._member_file(name, "recipient.age")
-            return _sealed_to_another_error(path, f"if it was meant: member add {name} age1…, {advice}")
+            return _sealed_to_another_error(path, f"{meant}, {advice}")
         return type(error)(error.message, hint=f"{error.hint}, {advice}")
 
     def _read_member(self, name: str, keys: _Keys) -> Member:

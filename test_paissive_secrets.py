@@ -8917,6 +8917,25 @@ def test_of_members_whom_nobody_added_who_opens_the_store_a_warning_tells(files,
     assert status == 0 and said.endswith(f"Z\nwarning: {path} was sealed to another identity; {advice}\n")
 
 
+def test_a_members_folder_whose_name_no_member_can_have_is_removed_by_hand(files, team, capsys):
+    plant_member("x\x1b[31m", ps.Identity.generate(), ps.Identity.generate())
+    files.members()
+    said = capsys.readouterr().err
+    assert said.endswith(" or else: remove the folder\n") and "\x1b" not in said and "member add" not in said
+
+
+@pytest.mark.parametrize("stage", ["DB__PENDING", "DB__PREVIOUS"])
+def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stage, files):
+    rotation = ps.SecretRotation(files)
+    rotation.rotate("DB", "new")
+    sealing(f'{{"name": "{stage}", "value": "VALUE"}}')(DB.with_stem(stage))
+    [(_, error)] = files.damaged_files()
+    assert error.hint == f"if it was meant: delete {stage}, then rotate DB again"
+    files.delete(stage)
+    rotation.rotate("DB", "newer")
+    assert (files.get("DB"), list(files.damaged_files())) == ("newer", [])
+
+
 def test_a_members_file_under_another_name_or_for_another_key_does_not_count(files, team, monkeypatch, say):
     for name in ("ADA", "eve"):
         shutil.copytree(ADA[0].parent, STORE / "members" / name)
