@@ -15546,7 +15546,9 @@ class Audit:
         elif os.path.isfile(start):
             yield os.path.realpath(start), shown
         else:
-            self.add_unreadable(shown, "it is neither a file nor a folder; pipe it in and audit -")
+            self.add_unreadable(
+                shown or os.path.basename(start), "it is neither a file nor a folder; pipe it in and audit -"
+            )
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield what versions of files have for the first time."""
@@ -15920,6 +15922,12 @@ class _Scanned:
         self.errors: list[tuple[str, str]] = []
         self.skipped = Counter[str]()
 
+    def count_read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield chunks of a stream, and count their bytes."""
+        for chunk in chunks:
+            self.bytes += len(chunk)
+            yield chunk
+
 
 class _Scanner(NamedTuple):
     """What files are scanned for, and how."""
@@ -15938,8 +15946,11 @@ class _Scanner(NamedTuple):
         scanned = _Scanned()
         try:
             with open(0, "rb", closefd=False) if path == "-" else open_regular(path, follow=False) as data:
-                size = os.fstat(data.fileno()).st_size
-                self._scan_into(scanned, Blob("", shown), chunks_of(data.read), size)
+                size = 0 if path == "-" else os.fstat(data.fileno()).st_size
+                chunks = chunks_of(data.read)
+                if path == "-":  # a pipe has no size
+                    chunks = scanned.count_read(chunks)
+                self._scan_into(scanned, Blob("", shown), chunks, size)
         except VANISHED:
             return _Scanned()
         except OSError as error:
@@ -15956,7 +15967,7 @@ class _Scanner(NamedTuple):
         """Add what a content has to what was scanned; with `archives`, also what is in an archive."""
         first = next(chunks, b"")
         scanned.files = 1
-        scanned.bytes = size
+        scanned.bytes += size
         chunks = chain([first], chunks)
         if self.archives and is_archive(first):
             budget = ArchiveBudget()

@@ -29558,6 +29558,17 @@ def test_the_exit_code_for_findings_and_the_rules_are_chosen(folder, say):
     assert (status, said.endswith("; silenced: 1 by `disabled rules`\n")) == (0, True)
 
 
+def test_the_bytes_of_a_pipe_are_counted(folder):
+    report = json.loads(cli("audit", "-", "--json", stdin=b"x = 1\n" * 100_000).stdout)
+    assert report["summary"]["bytes"] == 600_000
+
+
+def test_a_device_behind_a_link_is_named(folder, say):
+    os.symlink("/dev/zero", "zero")
+    status, said = say("audit", "zero")
+    assert (status, "can't read zero: it is neither a file nor a folder" in said) == (2, True)
+
+
 @pytest.mark.parametrize("code", [-1, 256, 300])
 def test_an_exit_code_that_the_system_would_cut_is_refused(folder, say, code):
     leak(folder / "a.py")
