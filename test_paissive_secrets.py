@@ -477,8 +477,9 @@ def chapter(title):
 
 
 def transcript(text):
-    """[(command, what it prints)] of a console block: commands after `$ `, their further lines after `> `."""
-    steps = re.findall(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", text, re.M)
+    """[(command, what it prints)] of a console block: commands after `$ ` or `bob$ `, more after `> `."""
+    prompt = r"(?:ada|bob)?\$ "
+    steps = re.findall(rf"^{prompt}(.*\n(?:> .*\n)*)((?:(?!{prompt}).*\n)*)", text, re.M)
     return [(command.replace("\n> ", "\n"), printed) for command, printed in steps]
 
 
