@@ -11884,7 +11884,8 @@ NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 # may begin with.
 _FORMS = r"""
 = after the name
-\\{0,3}["'`][\s,{]{1,40}(?:(?:type|description) {0,9}=[^\n]{1,200}\s{1,9}){0,2}
+\\{0,3}["'`][\s,{]{1,40}(?:(?:type|description|sensitive|nullable) {0,9}=[^\r\n]{1,200}
+    (?:,|\r?\n)\s{0,8}){0,5}
     \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
     {"name": "pass«", "value"»: "V"}
 ["'`](?: [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)
@@ -11901,6 +11902,10 @@ _FORMS = r"""
 (?<!["'`])(?:: ?| (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token)))
     [\w\[*&][\w.<>\[\]*&?]{0,23}(?= ?=[^=>])
     var pass«: String» = "V"
+: \w{1,20}(?: \| \w{1,20}){1,3}(?= = )  pass«: str | None» = "V"
+: (?:Annotated|Optional|Union)\[[^=\n]{1,60}\](?= = )  pass«: Annotated[str, Field()]» = "V"
+: "\w{1,20}"(?= = )  pass«: "str"» = "V"
+: &'static str(?= = )  static PASS«: &'static str» = "V"
 = separator before a quote
 =>|:=|[?.+]=|={1,3}  pass «=» "V"
 !={1,2}  pass «!==» "V"

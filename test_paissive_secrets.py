@@ -21928,6 +21928,16 @@ WAYS_TO_GIVE_A_VALUE = (
     ("curl -d 'client_secret=V' https://x.example", "a.sh", "client_secret", "="),
     ('variable "db_password" {\n  type    = string\n  default = "V"\n}', "a.yml", "db_password", "="),
     (
+        'variable "db_password" {\n  sensitive = true\n  nullable = true\n  type = any\n  default = "V"\n}',
+        "a.tf",
+        "db_password",
+        "=",
+    ),
+    ('password: str | None = "V"', "a.py", "password", "="),
+    ('password: "str" = "V"', "a.py", "password", "="),
+    ('password: Annotated[str, Field()] = "V"', "a.py", "password", "="),
+    ('static PASSWORD: &\'static str = "V";', "a.rs", "PASSWORD", "="),
+    (
         'variable "db_password" {\n  description = "of the shop"\n  type = string\n  default = "V"\n}',
         "a.yml",
         "db_password",
@@ -22124,7 +22134,7 @@ a.ts pas·sword: string => '§'
 a.go var pas·sword *a.B = "«§»"
 a.go var pas·sword [2]byte = "«§»"
 a.go var pas·sword &a = "«§»"
-a.rs let pas·sword: &'static str = "§"
+a.rs let pas·sword: &'static str = "«§»"
 a.rs let pas·sword: *const = "«§»"
 a.rs const PAS·SWORD : &str = "§";
 a.vb Dim pas·sword As String = "«§»"
@@ -22680,7 +22690,7 @@ a.tf variable "db_pas·sword" {¶ type         = string¶ default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶ type          = string¶ default = "§"¶}
 a.tf variable "db_pas·sword" {¶ type = string¶        default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶ type = string¶         default = "§"¶}
-a.tf variable "db_pas·sword" {¶ type = x¶ description = "y"¶ type = x¶ default = "§"¶}
+a.tf variable "db_pas·sword" {¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ default = "§"¶}
 a.xml <setting name="Pas·sword" {a30}="a"><value>«§»</value>
 a.xml <setting name="Pas·sword" s="{a60}"><value>«§»</value>
 a.xml <setting name="Pas·sword" s="{a61}"><value>§</value>
