@@ -2870,12 +2870,16 @@ class Dotenv:
             at += len(piece.text)
         # By name: the store that has it, as a comment says.
         self._moved = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
+        self._with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
         # By name: the place of the last assignment, which wins.
         self.assigned = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
 
     def _has_value(self, piece: _Piece) -> bool:
-        """Return whether a piece assigns a value; an empty one of a moved name only declares it."""
-        is_declaration = piece.name in self._moved and not piece.raw and not piece.problem
+        """Return whether a piece assigns a value, and doesn't only declare a moved name.
+
+        What is only assigned "" is declared. Below a value, it is the last assignment for every reader.
+        """
+        is_declaration = piece.name in self._moved and piece.name not in self._with_values
         return piece.name != "" and not is_declaration
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
@@ -11010,6 +11014,7 @@ def environment_with_secrets(
             reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
             environment[variable] = text
             masked[variable] = {text}
+        check_has_moved(store, manager, {row.variable for row in rows})
     _check_encodable(environment)
     return environment, masked
 
@@ -11094,6 +11099,32 @@ def check_not_moved(store: Store) -> None:
     """Raise an error if any secret of the store's is in another one by now."""
     for name in store.moved():
         store.get(name)  # which says where it is
+
+
+def _missing_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> dict[str, str]:
+    """Return {variable: backend} of what the dotenv file says is in this store, and isn't among `variables`.
+
+    Keys to stores are left out: no command gets them.
+    """
+    dotenv = manager.store("env")
+    if store is dotenv:
+        return {}
+    return {
+        name: backend
+        for name, backend in dotenv.moved().items()
+        if name not in variables and not is_store_credential(name)
+        if backend in STORES and manager.store(backend) is store
+    }
+
+
+def check_has_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
+    """Raise NotFound if the store lacks a secret that was moved to it: its file may not be committed."""
+    for name, backend in _missing_moved(store, manager, variables).items():
+        problem = f"{show(name)} is not in the {backend} store, though .env says that it was moved there"
+        raise NotFound(
+            problem,
+            hint=f"set {name} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE",
+        )
 
 
 def composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
@@ -17647,6 +17678,7 @@ def cmd_export(args: Namespace) -> int:
     if not args.names:
         variables = {variable_name(name): value for name, value in values.items()}
         values.update(composed_values(store, args.manager, {**os.environ, **variables}))
+        check_has_moved(store, args.manager, variables)
     print(export_secrets(values, args.format, readers), end="")
     return 0
 

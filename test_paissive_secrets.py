@@ -16276,6 +16276,28 @@ def test_an_export_of_a_store_has_what_the_dotenv_file_composes_of_its_secrets(t
     assert status == 2 and said.startswith("'DB_PASSWORD' is in the file store, as .env says; use --backend")
 
 
+def test_a_moved_secret_that_the_store_lacks_is_an_error_of_run_export_and_load_env(
+    tmp_path, say, monkeypatch
+):
+    sealed_store(tmp_path, monkeypatch).set("A_TOKEN", "red-fox")
+    Path(".env").write_text("# A_TOKEN: in the file store\n# DB_PASSWORD: in the file store\n")
+    problem = "'DB_PASSWORD' is not in the file store, though .env says that it was moved there"
+    for command in (["run", "--backend", "file", "--", "true"], ["export", "--backend", "file"]):
+        status, said = say(*command)
+        assert status == 1 and said.startswith(problem)
+    assert failure(ps.load_env, backend="file").message == problem
+    monkeypatch.setenv("DB_PASSWORD", "of-a-variable")
+    assert say("run", "--backend", "file", "--", "true")[0] == 0
+
+
+def test_an_empty_assignment_below_a_value_of_a_moved_secret_is_its_last_one(say):
+    Path(".env").write_text("A_PASSWORD=old\n# A_PASSWORD: in the file store\nA_PASSWORD=\n")
+    Path(".env").chmod(0o600)
+    assert say("set", "A_PASSWORD", stdin="new-value")[0] == 0
+    assert Path(".env").read_text().startswith("A_PASSWORD=old\n")
+    assert package("dotenv").dotenv_values(".env")["A_PASSWORD"] == "new-value"
+
+
 # --- Import and export of text ---
 
 
