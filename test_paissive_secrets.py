@@ -34160,7 +34160,7 @@ TROUBLE = {
     "; cp old/secrets/A.age .paissive/secrets; ps status --backend file",
     "opens no member's file": "umask 77; ps member add ada $(ps identity --new 2> key | grep -o 'age1.*')"
     " --backend file; ps identity --new > key; PAISSIVE_IDENTITY_FILE=key ps get A --backend file",
-    "has the fingerprint": "PAISSIVE_STORE_FINGERPRINT=0123 ps get A --backend file",
+    "has the fingerprint": f"PAISSIVE_STORE_FINGERPRINT={'0123' * 8} ps get A --backend file",
     "is back at an identity": "git init -q; git config user.name a; git config user.email a@b.c"
     "; commit() { git add .paissive; git commit -qm x; }; cp -r .paissive old; commit"
     "; ps rekey --backend file; commit; rm -r .paissive; mv old .paissive; commit"
