@@ -10939,7 +10939,8 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     them; none is removed. Raise NotFound for a name that the store lacks,
     and Moved for one that a .env says is in another store. Under `run`, the
     variables are there already, and the key to the store isn't: that is no
-    error. Call it before other threads read the environment.
+    error, but Locked with `override`, since variables may be outdated. Call
+    it before other threads read the environment.
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
