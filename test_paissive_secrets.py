@@ -12296,7 +12296,7 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert (store.get("a"), "from a file" in store.credentials()) == ("v", True)
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
     Path("mounted").unlink()
-    said = f"Unavailable: can't read PAISSIVE_VAULT_{variable} from mounted: No such file or directory"
+    said = f"Unavailable: can't read mounted, which PAISSIVE_VAULT_{variable}_FILE names: No such file or directory"
     assert refusal(server.store(token="").get, "a") == said
 
 
@@ -33638,15 +33638,15 @@ WRONG_CALLS = [
     ),
     (
         lambda: ps.SecretRotation("memory").schedule("A", "soon"),
-        "every isn't a valid interval; write 30d, 12h, 90m or 2w",
+        "--every isn't a valid interval; write 30d, 12h, 90m or 2w",
     ),
     (
         lambda: ps.SecretRotation("memory").schedule("A", "1d", timeout="0s"),
-        "timeout isn't a valid interval; write 30d, 12h, 90m or 2w",
+        "--timeout isn't a valid interval; write 30d, 12h, 90m or 2w",
     ),
     (
         lambda: ps.SecretRotation("memory").schedule("A", "1d", keep_previous="x"),
-        "keep_previous isn't a valid interval; write 30d, 12h, 90m or 2w",
+        "--keep-previous isn't a valid interval; write 30d, 12h, 90m or 2w",
     ),
     (
         lambda: ps.SecretRotation("memory").schedule("A", "1d", apply=" "),
