@@ -12296,7 +12296,8 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert (store.get("a"), "from a file" in store.credentials()) == ("v", True)
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
     Path("mounted").unlink()
-    said = f"Unavailable: can't read mounted, which PAISSIVE_VAULT_{variable}_FILE names: No such file or directory"
+    source = f"mounted, which PAISSIVE_VAULT_{variable}_FILE names"
+    said = f"Unavailable: can't read {source}: No such file or directory"
     assert refusal(server.store(token="").get, "a") == said
 
 
