@@ -26841,10 +26841,10 @@ UNITS = [(NEAR_MISSES, "a.py"), (KEYWORDS, "a.py"), (KEYWORDS_OF_CONFIG, "a.yaml
 
 
 @pytest.mark.parametrize(("units", "path"), UNITS, ids=["tokens", "source", "config"])
-def test_no_near_miss_costs_more_than_twelve_steps_for_each_byte(units, path):
+def test_no_near_miss_costs_more_than_thirteen_steps_for_each_byte(units, path):
     size = 3_000
     costs = {unit[:80]: steps((unit * (size // len(unit) + 1))[:size], path) / size for unit in units}
-    assert {unit: each for unit, each in costs.items() if each > 12} == {}
+    assert {unit: each for unit, each in costs.items() if each > 13} == {}
 
 
 CROWDS = {  # lines of files that people and tools write, and how a password follows them
