@@ -26840,11 +26840,15 @@ KEYWORDS_OF_CONFIG.append(b"cloudflare: " + b"a1" * 20 + b"! ")
 UNITS = [(NEAR_MISSES, "a.py"), (KEYWORDS, "a.py"), (KEYWORDS_OF_CONFIG, "a.yaml")]
 
 
+# Python 3.12 traces a line more for each comprehension that it inlines, which 3.13 doesn't.
+MAX_STEPS = 12.1 if sys.version_info[:2] == (3, 12) else 12
+
+
 @pytest.mark.parametrize(("units", "path"), UNITS, ids=["tokens", "source", "config"])
-def test_no_near_miss_costs_more_than_thirteen_steps_for_each_byte(units, path):
+def test_no_near_miss_costs_more_than_twelve_steps_for_each_byte(units, path):
     size = 3_000
     costs = {unit[:80]: steps((unit * (size // len(unit) + 1))[:size], path) / size for unit in units}
-    assert {unit: each for unit, each in costs.items() if each > 13} == {}
+    assert {unit: each for unit, each in costs.items() if each > MAX_STEPS} == {}
 
 
 CROWDS = {  # lines of files that people and tools write, and how a password follows them
