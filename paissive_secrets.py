@@ -2599,9 +2599,7 @@ def is_same(value: str, other: str | None) -> bool:
 # When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
 # other stores it is in one file, where each policy belongs to one store and never rotates another.
 
-# Of the file, and of a sealed policy, whose first line says so. Version 1 is read, too. It has no
-# `revoke`: copies of this module that know only version 1 would drop values unrevoked.
-_POLICY_VERSION = 2
+_POLICY_VERSION = 2  # of the file, and of a sealed policy, whose first line says so
 
 
 class Policies:
@@ -2637,7 +2635,7 @@ class Policies:
             text = self._sealed.get(name)
         except NotFound:
             return {}
-        return _parse_policy(text, f"the policy of {show(name)}")
+        return _parse_sealed_policy(text, name)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Merge `changes` into a policy; None removes a key."""
@@ -2762,10 +2760,11 @@ class Policies:
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
             found = parse_json(decode_value(read_bounded(file, path), path), path)
-        _check_version(found.get("version"), path)
+        hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
+        _check_version(found.get("version"), path, hint)
         stores: Any = found.get("stores")
         if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
-            raise _no_policies_error(path)
+            raise BadValue(f"{path} has no policies", hint=hint)
         for name in chain.from_iterable(stores.values()):
             check_name(name)
         return cast("dict[str, dict[str, dict[str, Any]]]", stores)
@@ -2775,27 +2774,21 @@ def _maps_to_dicts(found: Any) -> bool:
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
-def _check_version(version: Any, where: str) -> None:
-    """Raise BadValue unless this copy knows the version of what is read."""
+def _check_version(version: Any, where: str, hint: str) -> None:
+    """Raise BadValue for policies of another version than this copy's; the hint is for older ones."""
     if type(version) is int and version > _POLICY_VERSION:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
-    if version not in (1, _POLICY_VERSION):
-        raise _no_policies_error(where)
+    if version != _POLICY_VERSION:
+        raise BadValue(f"{where} isn't of version {_POLICY_VERSION}", hint=hint)
 
 
-def _no_policies_error(where: str) -> BadValue:
-    """Return the error for what another tool, or a much older copy, has written."""
-    hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
-    return BadValue(f"{where} has no policies of version 1 or 2", hint=hint)
-
-
-def _parse_policy(text: str, where: str) -> dict[str, Any]:
-    """Return a sealed policy, of any version that this copy knows."""
-    marked = re.match("version ([0-9]{1,9})\n", text)
-    if marked:
-        _check_version(int(marked[1]), where)
-        text = text[marked.end() :]
-    return parse_json(text, where)
+def _parse_sealed_policy(text: str, name: str) -> dict[str, Any]:
+    """Return the policy of a secret; raise BadValue for another version, or for what isn't JSON."""
+    where = f"the policy of {show(name)}"
+    found = re.match("version ([0-9]{1,9})\n", text)
+    hint = f"rotate unschedule {name}, then schedule it again"
+    _check_version(int(found[1]) if found else None, where, hint)
+    return parse_json(text.partition("\n")[2], where)
 
 
 # === Dotenv ===

@@ -4595,7 +4595,7 @@ def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fie
     assert rotation.scheduled() == ["application"]
 
 
-FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 1, "stores": {}}': 0o602}
+FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
 
 
 @pytest.mark.parametrize("text", FOREIGN_POLICIES)
@@ -4635,7 +4635,7 @@ def test_policies_of_a_vault_that_a_file_knows_by_its_address_are_not_mistaken_f
     store = bao().store(prefix=uuid.uuid4().hex)
     address = f"vault {bao().address} secret {store.settings.prefix}"
     policy = {"every": "1d", "scheduled": "2027-01-15T08:00:00Z"}
-    Path("rotation.json").write_text(json.dumps({"version": 1, "stores": {address: {"A_TOKEN": policy}}}))
+    Path("rotation.json").write_text(json.dumps({"version": 2, "stores": {address: {"A_TOKEN": policy}}}))
     Path("rotation.json").chmod(0o600)
     args = types.SimpleNamespace(store=lambda: store, json=False)
     said = refusal(ps.cmd_rotate_due, args)
@@ -4704,18 +4704,19 @@ def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
 
 
 def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotation, tmp_path):
-    file, policies = tmp_path / "rotation.json", '{"version": 1, "stores": {"MemoryStore": {%s}}}'
+    file, policies = tmp_path / "rotation.json", '{"version": 2, "stores": {"MemoryStore": {%s}}}'
     problems = {
-        "{}": "rotation.json has no policies of version 1 or 2; remove it, or name another file",
+        "{}": "rotation.json isn't of version 2; remove it, or name another file",
         '{"version": 3, "stores": {}}': "rotation.json was written by a newer version",
-        '{"version": "2", "stores": {}}': "rotation.json has no policies of version 1",
-        '{"stores": {}}': "rotation.json has no policies of version 1",
-        '{"version": 1, "stores": []}': "rotation.json has no policies of version 1",
-        '{"version": 1, "stores": {"A": 1}}': "rotation.json has no policies of version 1",
-        policies % '"A": 1': "rotation.json has no policies of version 1",
-        policies % '"A": {}, "B": 1': "rotation.json has no policies of version 1",
+        '{"version": 1, "stores": {}}': "rotation.json isn't of version 2",
+        '{"version": "2", "stores": {}}': "rotation.json isn't of version 2",
+        '{"stores": {}}': "rotation.json isn't of version 2",
+        '{"version": 2, "stores": []}': "rotation.json has no policies; remove it, or name another file",
+        '{"version": 2, "stores": {"A": 1}}': "rotation.json has no policies",
+        policies % '"A": 1': "rotation.json has no policies",
+        policies % '"A": {}, "B": 1': "rotation.json has no policies",
         policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
-        '{"version": 1, "stores": {"Other": {"..": {}}}}': r"bad name '\.\.': it has an empty",
+        '{"version": 2, "stores": {"Other": {"..": {}}}}': r"bad name '\.\.': it has an empty",
     }
     for content, problem in problems.items():
         file.write_text(content)
@@ -4727,7 +4728,7 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
 
 
 def test_a_policy_file_may_be_empty(rotation, tmp_path):
-    (tmp_path / "rotation.json").write_text('{"version": 1, "stores": {}}')
+    (tmp_path / "rotation.json").write_text('{"version": 2, "stores": {}}')
     (tmp_path / "rotation.json").chmod(0o600)
     assert rotation.due() == []
 
@@ -4843,7 +4844,7 @@ def test_policies_are_named_in_order_and_merged_key_by_key(rotation, files):
     assert policies.get("A") == {"every": "2d", "apply": [], "verify": ""}  # only None removes a key
     assert [policies.delete(name) for name in "AAC"] == [True, False, False]
     assert ps.Policies(rotation._backend, rotation.path).names() == ["B"]
-    files.policy_store().set_all(dict.fromkeys("HGFEDCBA", "{}"))
+    files.policy_store().set_all(dict.fromkeys("HGFEDCBA", "version 2\n{}"))
     assert ps.Policies(files).names() == [*"ABCDEFGH"]
     policies.change("ключ", {"every": "1d", "apply": ["é"]})
     assert ps.Policies(rotation._backend, rotation.path).get("ключ") == {"every": "1d", "apply": ["é"]}
@@ -4865,7 +4866,7 @@ def test_a_sealed_policy_that_can_not_be_deleted_is_an_error(files, monkeypatch)
 
 
 def test_a_sealed_policy_that_is_no_json_is_named(files):
-    files.policy_store().set("DB", "[")
+    files.policy_store().set("DB", "version 2\n[")
     said = "BadValue: the policy of 'DB' can't be read as JSON: Expecting value"
     assert refusal(ps.Policies(files).get, "DB").startswith(said)
 
@@ -4923,7 +4924,7 @@ UNREADABLE_POLICIES = {
     b"\xff": "{path} is not UTF-8; encode binary values, with base64 for instance",
     b"[": "{path} can't be read as JSON: Expecting value: line 1 column 2 (char 1); correct it",
     b"x" * 2001: "{path} is larger than 0 MiB; is it the right one?",
-    b'{"version": 1, "stores": {"A": []}}': "{path} has no policies of version 1 or 2; "
+    b'{"version": 2, "stores": {"A": []}}': "{path} has no policies; "
     "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule",
 }
 
@@ -4939,7 +4940,7 @@ def test_a_policy_file_that_can_not_be_read_is_named_with_the_reason(data, rotat
 
 def test_a_link_to_a_policy_file_that_others_can_write_is_refused(rotation):
     path = Path(rotation.path)
-    (path.parent / "theirs").write_text('{"version": 1, "stores": {}}')
+    (path.parent / "theirs").write_text('{"version": 2, "stores": {}}')
     (path.parent / "theirs").chmod(0o602)
     path.symlink_to("theirs")
     hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
@@ -19059,7 +19060,7 @@ def test_each_command_of_which_help_says_so_reads_the_value_from_stdin(rotate, s
     ],
 )
 def test_a_policy_that_can_not_be_right_says_what_is_wrong(policy, said, rotation, clock, capsys):
-    policies = {"version": 1, "stores": {rotation._backend.location(): {"A": policy}}}
+    policies = {"version": 2, "stores": {rotation._backend.location(): {"A": policy}}}
     Path(rotation.path).write_text(json.dumps(policies))
     Path(rotation.path).chmod(0o600)
     assert rotation.due_dates() == {"A": "2027-01-15T08:00:00Z"}  # now
@@ -19388,19 +19389,6 @@ def test_a_policy_with_a_revocation_is_refused_by_older_copies(path, commit, fil
     assert rotation.scheduled() == ["DB"] and files.get("DB") == "db-value"
 
 
-@pytest.mark.parametrize("path", [None, "rotation.json"])
-def test_policies_of_an_older_copy_are_read(path, files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
-    module = older_module("e8d51d2")
-    old = module.SecretRotation(module.FileStore(files.folder), path)
-    old.schedule("DB", "1d", apply="true", keep_previous="2d")
-    rotation = ps.SecretRotation(files, path)
-    assert (rotation.scheduled(), rotation.due()) == (["DB"], [])
-    rotation.rotate("DB", "new-value")
-    assert files.get("DB") == "new-value"
-    assert rotation.due_dates()["DB"] > ps.utc_now()
-
-
 @pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
 def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(commit, here, monkeypatch, say):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
@@ -19418,10 +19406,12 @@ def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(comm
     assert config.resolve() == {"database": {"password": NEW}}
 
 
-def test_policies_in_a_file_of_a_much_older_copy_are_refused_by_name(files):
-    module = older_module("4020651")
+@pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
+def test_policies_in_a_file_of_an_older_copy_are_refused_by_name(commit, files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    module = older_module(commit)
     module.SecretRotation(module.FileStore(files.folder), "p.json").schedule("DB", "1d")
-    said = f"BadValue: {Path('p.json').absolute()} has no policies of version 1 or 2; remove it, or "
+    said = f"BadValue: {Path('p.json').absolute()} isn't of version 2; remove it, or "
     assert refusal(ps.SecretRotation(files, "p.json").due).startswith(said)
 
 
@@ -19441,10 +19431,14 @@ def older_module(commit):
     return module
 
 
-def test_a_policy_of_a_newer_version_is_refused_by_name(files):
-    files.policy_store().set("DB", 'version 3\n{"every": "1d"}')
-    said = "BadValue: the policy of 'DB' was written by a newer version; use a copy of that one"
-    assert refusal(ps.Policies(files).get, "DB") == said
+def test_a_sealed_policy_of_another_version_is_refused_by_name(files):
+    advice = "isn't of version 2; rotate unschedule DB, then schedule it again"
+    for first, said in {
+        "version 3\n": "was written by a newer version; use a copy of that one",
+        "": advice,
+    }.items():
+        files.policy_store().set("DB", first + '{"every": "1d"}')
+        assert refusal(ps.Policies(files).get, "DB") == f"BadValue: the policy of 'DB' {said}"
 
 
 # What a failing step says.
@@ -33050,7 +33044,7 @@ STRAY_WORDS = (
     *(".env", "config.json", "none", ".", "/dev/full", "-", "1s", "nan", "uuid", "cat", "[[1]]", "secret:A"),
 )
 POLICY = (
-    b'{"version": 1, "stores": {"env .env": {"A": {"scheduled": "2020-01-01T00:00:00Z", "every": "1s", %s}}}}'
+    b'{"version": 2, "stores": {"env .env": {"A": {"scheduled": "2020-01-01T00:00:00Z", "every": "1s", %s}}}}'
 )
 STRAY_FILES = (
     *(b"", b"A=1\n", b"A='x\n", b"A=secret:A\nB=${secret:C}\nC=${A}\n", b"\xff\0", b"[1]", b'{"a": NaN}'),
