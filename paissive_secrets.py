@@ -2372,44 +2372,7 @@ class Store:
         """Return what the store itself holds, or raise NotFound."""
         return self.get(name)
 
-    # Sealed files. In other stores, what has no default raises BadValue.
-
-    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
-        """Encrypt all to a new identity, and return its fingerprint.
-
-        The key of the member `without` opens nothing any more, whatever
-        other names it has. The identity is post-quantum if that is asked
-        for, or if the one before was. BadValue: not sealed files.
-        """
-        raise _only("file")
-
-    def trust(self, fingerprint: str) -> None:
-        """Record that the store here is the one with this fingerprint.
-
-        From then on, no other one is opened in its place. BadValue: not
-        sealed files.
-        """
-        raise _only("file")
-
-    def members(self) -> list[Member]:
-        """Return who can open the store with a key of their own."""
-        raise _only("file")
-
-    def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
-        """Let whoever has the key to a recipient, "age1…", open the store.
-
-        With `replace`, it takes the place of a member's key, which opens
-        the store until the next `rekey`.
-        """
-        raise _only("file")
-
-    def change_password(self, password: str) -> None:
-        """Seal the identity to a new master password."""
-        raise _only("file")
-
-    def reveal_identity(self) -> str:
-        """Return the private keys that open the store."""
-        raise _only("file")
+    # Sealed files, of which each secret is one.
 
     def known_to_leavers(self) -> list[str]:
         """Return the names, and stages, whose values a removed member knew."""
@@ -2418,49 +2381,6 @@ class Store:
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret, or ""."""
         return ""
-
-    def open_copy(self, name: str, sealed: bytes) -> str:
-        """Return the value in another copy of a secret's file."""
-        raise _only("file")
-
-    # Vault: versions, and secrets with several fields. In other stores, these raise BadValue.
-
-    def name_of_fields(self, name: str) -> str:
-        """Return the name of all fields, `app/db#`: a JSON object."""
-        raise _only("vault")
-
-    def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
-        """Set some fields of a secret, and return its new version."""
-        raise _only("vault")
-
-    def versions(self, name: str) -> list[SecretVersion]:
-        """Return the versions of a whole secret, oldest first."""
-        raise _only("vault")
-
-    def get_at(self, name: str, version: int) -> str:
-        """Return the value as it was in a version."""
-        raise _only("vault")
-
-    def undelete(self, name: str, version: Optional[int] = None) -> None:
-        """Bring back a deleted version of a secret; default: the newest."""
-        raise _only("vault")
-
-    def destroy(self, name: str, version: int) -> None:
-        """Remove a version of a whole secret for good."""
-        raise _only("vault")
-
-    def delete_version(self, name: str, version: int) -> None:
-        """Delete one version of a whole secret; `undelete` brings it back."""
-        raise _only("vault")
-
-    def delete_metadata(self, name: str) -> None:
-        """Remove a whole secret with all its versions, for good."""
-        raise _only("vault")
-
-
-def _only(backend: str) -> BadValue:
-    """Return the error of a method that only one backend has."""
-    return BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
 
 
 class _UserStore(Store):
@@ -4966,7 +4886,10 @@ class FileStore(Store):
         return self._entries
 
     def open_copy(self, name: str, sealed: bytes) -> str:
-        """Return the value in a copy of a file; WrongKey, Corrupt."""
+        """Return the value in another copy of a secret's file.
+
+        WrongKey: it is sealed to another identity. Corrupt: it is damaged.
+        """
         return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
@@ -7705,9 +7628,11 @@ class VaultStore(Store):
                 yield self.get(name, version.number)
 
     def undelete(self, name: str, version: Optional[int] = None) -> None:
+        """Bring back a deleted version of a secret; default: the newest."""
         self._on_version("undelete", name, version)
 
     def destroy(self, name: str, version: int) -> None:
+        """Remove a version of a whole secret for good."""
         self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
@@ -7765,12 +7690,15 @@ class VaultStore(Store):
         return _value_in(_parse_fields(value), "") or ""
 
     def name_of_fields(self, name: str) -> str:
+        """Return the name of all fields, `app/db#`: a JSON object."""
         return _secret_path(name) + "#"
 
     def delete_version(self, name: str, version: int) -> None:
+        """Delete one version of a whole secret; `undelete` brings it back."""
         self._on_version("delete", name, version or 0)  # never the newest by mistake
 
     def delete_metadata(self, name: str) -> None:
+        """Remove a whole secret with all its versions, for good."""
         self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
@@ -15893,17 +15821,17 @@ class KnownValues:
                 if verdict in values:
                     yield name, verdict, values[verdict]
         self.without_history = list(stages)  # names of secrets whose older values nobody keeps
-        secrets = store.sealed_folder()
         with suppress(BadValue):  # the store keeps no older values
-            if secrets:
-                yield from self._values_in_git(store, secrets)
+            if isinstance(store, FileStore):
+                yield from self._values_in_git(store)
             else:
                 for name in stages:
                     yield from ((name, "retired", value) for value in store.older_values(name))
                 self.without_history = []
 
-    def _values_in_git(self, store: Store, secrets: str) -> Iterator[tuple[str, str, str]]:
+    def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value) for older versions of encrypted files in git."""
+        secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
         try:
             top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
@@ -17196,12 +17124,12 @@ def cmd_set(args: Namespace) -> int:
     if args.patch and not args.json:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
-    name = store.name_of_fields(args.name) if args.json else args.name
+    name = _vault_store(args).name_of_fields(args.name) if args.json else args.name
     value = _value_to_set(args, store)
     if args.patch:
         fields = parse_json(value, "the value")
         check_settable(store, *(name + field for field in fields))
-        store.update_fields(name, fields)
+        _vault_store(args).update_fields(name, fields)
         return 0
     check_settable(store, name)
     store.set_unless_pending({name: value})
@@ -17260,10 +17188,25 @@ def _warn_after_set(store: Store, *names: str) -> None:
         _say(f"warning: {shadow} comes before {path or 'the store'}, so `get` returns its value")
 
 
-def _sealed_store(args: Namespace) -> Store:
-    """Return the chosen store, by default the files: no other has what these commands need."""
-    store: Store = args.store(args.backend or "file")
+def _file_store(args: Namespace) -> FileStore:
+    """Return the chosen store, by default the files; raise BadValue for one of another kind."""
+    store = args.store(args.backend or "file")
+    if not isinstance(store, FileStore):
+        raise _only_error("file")
     return store
+
+
+def _vault_store(args: Namespace) -> VaultStore:
+    """Return the chosen store; raise BadValue if it isn't Vault."""
+    store = args.store()
+    if not isinstance(store, VaultStore):
+        raise _only_error("vault")
+    return store
+
+
+def _only_error(backend: str) -> BadValue:
+    """Return the error of a command that only one backend has."""
+    return BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
 
 
 @_command(
@@ -17284,10 +17227,10 @@ def cmd_get(args: Namespace) -> int:
     Adds a newline only on a terminal.
     """
     store = args.store()
-    name = store.name_of_fields(args.name) if args.json else args.name
+    name = _vault_store(args).name_of_fields(args.name) if args.json else args.name
     name = store.stage_name(name, args.stage)
     if args.version is not None:
-        value = store.get_at(name, args.version)
+        value = _vault_store(args).get_at(name, args.version)
     elif args.raw or args.json:
         value = store.get(name)
     else:
@@ -17396,11 +17339,11 @@ def _delete(args: Namespace, name: str) -> None:
     """Delete a secret and its rotation policy, or what --version or --metadata say of it."""
     store = args.store().persistent_view()
     if args.version is not None:
-        store.delete_version(name, args.version)
+        _vault_store(args).delete_version(name, args.version)
         return
     policies = Policies(store)
     if args.metadata:
-        _delete_metadata(store, name.partition("#")[0], policies)
+        _delete_metadata(_vault_store(args), name.partition("#")[0], policies)
         return
     shadow = store.overridden_by(name)
     if not delete_with_stages(store, name, policies):
@@ -17409,7 +17352,7 @@ def _delete(args: Namespace, name: str) -> None:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 
 
-def _delete_metadata(store: Store, path: str, policies: Policies) -> None:
+def _delete_metadata(store: VaultStore, path: str, policies: Policies) -> None:
     """Delete a Vault secret with all versions, and the policies of all its fields."""
     scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
     for name in scheduled:
@@ -18293,8 +18236,9 @@ def cmd_status(args: Namespace) -> int:
     $ status --json --backend vault
     $ status --trust 0123…     # which another member sees, too
     """
-    store = args.store()
+    store: Store = args.store()
     if args.trust is not None:
+        store = _file_store(args)
         store.trust(args.trust)
     rows, problems = _describe(store)
     if args.json:
@@ -18395,7 +18339,7 @@ def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
 @_command()
 def cmd_password(args: Namespace) -> int:
     """Change the master password; prompts, or reads stdin."""
-    store = _sealed_store(args)
+    store = _file_store(args)
     store.check_exists()
     store.unlock()  # asks for the old one first
     store.change_password(_read_value("New master password"))
@@ -18411,7 +18355,7 @@ def cmd_rekey(args: Namespace) -> int:
     one, change the master password and the secrets, too. Members keep access: if
     the key of one leaked, use `member remove` instead.
     """
-    store = _sealed_store(args)
+    store = _file_store(args)
     _warn_of_new_identity(store, store.rekey(post_quantum=args.post_quantum))
     members = ", ".join(member.name for member in store.members())
     if members:
@@ -18421,7 +18365,7 @@ def cmd_rekey(args: Namespace) -> int:
     return 0
 
 
-def _warn_of_other_keys(store: Store) -> None:
+def _warn_of_other_keys(store: FileStore) -> None:
     """Say what of a post-quantum store isn't post-quantum."""
     weak = ", ".join(not_post_quantum(store.members()))
     if weak:
@@ -18459,7 +18403,7 @@ def cmd_identity(args: Namespace) -> int:
         raise BadValue(
             "--post-quantum is for a new key", hint="add --new; for the store's: rekey --post-quantum"
         )
-    print(_sealed_store(args).reveal_identity())
+    print(_file_store(args).reveal_identity())
     return 0
 
 
@@ -18478,7 +18422,7 @@ def cmd_member_add(args: Namespace) -> int:
     if args.recipient.upper().startswith("AGE-SECRET-KEY-"):
         hint = "make another: identity --new; and give its public key, age1…"
         raise BadValue("that is a private key, which the shell's history and ps have shown now", hint=hint)
-    _sealed_store(args).add_member(args.name, args.recipient, replace=args.replace)
+    _file_store(args).add_member(args.name, args.recipient, replace=args.replace)
     if args.replace:
         _say(f"the key that {show(args.name)} had still opens the store, until: rekey")
     return 0
@@ -18487,7 +18431,7 @@ def cmd_member_add(args: Namespace) -> int:
 @_command()
 def cmd_member_list(args: Namespace) -> int:
     """List who can open the encrypted files with their own key."""
-    for member in _sealed_store(args).members():
+    for member in _file_store(args).members():
         print(printable("  ".join(member)))
     return 0
 
@@ -18502,7 +18446,7 @@ def cmd_member_remove(args: Namespace) -> int:
     first, with `password`: the new identity is sealed to it. Lists the secrets
     that the member knew, and how to change each.
     """
-    store = _sealed_store(args)
+    store = _file_store(args)
     fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
@@ -18518,7 +18462,7 @@ def cmd_versions(args: Namespace) -> int:
 
     $ versions app/db --backend vault
     """
-    for version in args.store().versions(args.name):
+    for version in _vault_store(args).versions(args.name):
         state = f"deleted {version.deleted}Z" if version.deleted else "there"
         if version.destroyed:
             state = "destroyed"
@@ -18532,7 +18476,7 @@ def cmd_undelete(args: Namespace) -> int:
 
     $ undelete app/db --backend vault
     """
-    args.store().undelete(args.name, args.version)
+    _vault_store(args).undelete(args.name, args.version)
     return 0
 
 
@@ -18542,7 +18486,7 @@ def cmd_destroy(args: Namespace) -> int:
 
     $ destroy app/db --version 2 --backend vault
     """
-    args.store().destroy(args.name, args.version)
+    _vault_store(args).destroy(args.name, args.version)
     return 0
 
 
