@@ -36,7 +36,8 @@ begins with what it provides:
 
     Errors, Rules, Names, Durable files
     Generators, Stores, Policies, Dotenv, Environment
-    Store credentials, Age format, Known stores, Sealed files
+    Store credentials, Age format, Running git
+    Known stores, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
     Manager and references, Config, Import and export, Templates
     Masking, Rotation, Provided environment, Processes, Redaction
@@ -4326,13 +4327,122 @@ def _corrupt(what: str) -> Corrupt:
     return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
+# === Running git ===
+# The one way to ask git. The repository may be hostile, so everything that its configuration could run is
+# switched off. Callers use plumbing commands only, which have no pager and no aliases.
+
+_GIT_CONFIG = (
+    "core.fsmonitor=false",
+    "core.bigFileThreshold=4m",  # git streams what is larger, instead of holding it in memory
+    "advice.graftFileDeprecated=false",  # which would hide the real error
+)
+_GIT = ("git", *(word for setting in _GIT_CONFIG for word in ("-c", setting)))
+_GIT_SETTINGS = {
+    "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not this clone's replacements for it
+    "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone truncates
+    "LC_ALL": "C",
+}
+# Git finds its configuration by these, and its tests need some. Others may be secrets, or change the output.
+_GIT_READS = (
+    r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
+    r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
+)
+# With these a hook finds its own repository; git in another folder must not get them.
+_HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
+_MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
+
+
+class _GitOutput(io.FileIO):
+    """Git's output; reading it raises Unsafe if git is silent for too long."""
+
+    def readinto(self, buffer: Any) -> Any:
+        import select
+
+        if hasattr(select, "poll"):  # not on Windows, where files can't block
+            poll = select.poll()
+            poll.register(self, select.POLLIN)
+            if not poll.poll(_MAX_SILENT_SECONDS * 1000):
+                hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
+                raise Unsafe("git does not answer", hint=hint)
+        return super().readinto(buffer)
+
+
+@contextmanager
+def run_git(
+    folder: str,
+    *args: str,
+    feed: Iterable[str] = (),
+    on_error: Callable[[str], object] = lambda line: None,
+) -> Iterator[IO[bytes]]:
+    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
+
+    If git succeeds, `on_error` is called with each line of its stderr.
+    """
+    # Files, not pipes, which could fill up while git waits for us to read.
+    with _scratch_file() as lines, _scratch_file() as errors:
+        lines.writelines(line.encode() + b"\n" for line in feed)
+        lines.seek(0)
+        with _start_git(folder, args, lines, errors) as process:
+            try:
+                stdout = cast("IO[bytes]", process.stdout).fileno()
+                yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
+            except BaseException:
+                process.kill()
+                raise
+        errors.seek(0)
+        said = errors.read(1 << 16).decode(errors="replace").splitlines()
+    if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
+        raise Unavailable(f"git says: {said[0]}" if said else f"git exits with {process.returncode}")
+    for line in said:
+        on_error(line)
+
+
+def _start_git(
+    folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start git with nothing of the environment but what it needs; raise Unavailable if it doesn't start."""
+    from subprocess import PIPE, Popen
+
+    names = _GIT_READS
+    if folder == ".":
+        names += _HOOK_READS
+    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
+    env.update(_GIT_SETTINGS)
+    try:
+        return Popen([*_GIT, *args], cwd=folder, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
+    except OSError as error:
+        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
+
+
+def _scratch_file() -> IO[bytes]:
+    """Open an unnamed file, in memory where that is possible."""
+    if hasattr(os, "memfd_create"):  # importing tempfile takes longer than git does
+        return open(os.memfd_create("paissive"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
+
+
+def ask_git(folder: str, *args: str, default: str | None = None) -> str:
+    """Return what git prints or, where there is no git, no repository or no such thing, the default."""
+    try:
+        with run_git(folder, *args) as out:
+            return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
+    except SecretsError:
+        if default is None:
+            raise
+        return default
+
+
 # === Known stores ===
 # Which store belongs at a path, as ssh knows hosts: the fingerprint of its identity, in the user's state
 # folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens. If
 # nobody on this machine has confirmed the newest store, git's history may show that an older one is back.
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
-_GIT_SECONDS = 10  # for a question to git
 # What git's folder has while a merge is unfinished, of a branch, a commit or a series of them. Since 2.34,
 # git leaves AUTO_MERGE after any conflict, such as of a stash; it may stay for a while once that is resolved.
 _UNFINISHED_MERGES = (
@@ -4344,7 +4454,6 @@ _UNFINISHED_MERGES = (
     "AUTO_MERGE",
 )
 _MAX_CHANGES = 1000  # of a file, so that nobody hides one among many: a store has one for each rekey
-_HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 
 
 class KnownStore(NamedTuple):
@@ -4517,7 +4626,7 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
             return commit
-    return _ask_git(folder, "rev-parse", "--verify", "-q", "HEAD") or ""  # where it keeps no log
+    return ask_git(folder, "rev-parse", "--verify", "-q", "HEAD", default="")  # where it keeps no log
 
 
 def merge_conflicts(folder: str) -> set[str]:
@@ -4529,7 +4638,7 @@ def merge_conflicts(folder: str) -> set[str]:
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the absolute paths below a folder that a merge left in conflict."""
-    listed = (folder and _ask_git(folder, "ls-files", "-uz")) or ""
+    listed = ask_git(folder, "ls-files", "-uz", default="") if folder else ""
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
 
 
@@ -4557,54 +4666,42 @@ def _last_in_log(log: bytes) -> str:
 
 
 def last_commit(path: str) -> str:
-    """Return which commit changed a file last, "1234567 by Ada", or "" if git doesn't know."""
-    changes = _list_changes(*os.path.split(os.path.realpath(path)), "-1", "HEAD")
-    return changes[0][1] if changes else ""
+    """Return the commit that changed a file last, "1234567 by Ada", or "" if git doesn't know."""
+    with suppress(Unavailable, Unsafe):
+        for _, label in _list_changes(*os.path.split(os.path.realpath(path)), "-1", "HEAD"):
+            return label
+    return ""
 
 
-def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[tuple[str, str]] | None:
-    """Return (commit, "1234567 by Ada") of what changed a file up to a commit, but for what `since` has.
+def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[tuple[str, str]]:
+    """Return (commit, "1234567 by Ada") of each change to a file up to a commit, without those in `since`.
 
-    The newest is first. None: git doesn't have one of the two. Raise Unsafe if there are too many.
+    The newest is first. Raise Unavailable if git lacks one of the two commits, or can't be asked; Unsafe if
+    there are too many changes.
     """
     # On all sides of a merge: it may have taken the one on which nothing was changed.
     options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
     if since:
         options.append(f"^{since}")
     changes = _list_changes(folder, name, *options)
-    if changes and len(changes) == _MAX_CHANGES:
+    if len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
     return changes
 
 
-def committed_content(folder: str, name: str, commit: str) -> bytes | None:
-    """Return what a file held in a commit, or None if it wasn't in it."""
-    # A second object, which isn't there, since the end of what is printed may be cut off.
-    printed = _ask_git(folder, "cat-file", "--batch", text=f"{commit}:./{name}\n\n") or ""
-    header, _, rest = printed.encode(errors="surrogateescape").partition(b"\n")
-    size = re.search(rb" blob ([0-9]+)$", header)
-    return rest[: int(size[1])] if size else None
+def committed_content(folder: str, name: str, commit: str) -> bytes:
+    """Return a file's content in a commit, or b"" if it wasn't in it."""
+    with suppress(Unavailable), run_git(folder, "cat-file", "blob", f"{commit}:./{name}") as out:
+        return out.read(MAX_FILE_BYTES)
+    return b""
 
 
-def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]] | None:
-    """Return what `changes_of` does, of the commits that these options of git rev-list choose."""
-    options = ("--format=%h by %an", *options, "--", f":(literal){name}")
-    printed = _ask_git(folder, "rev-list", *options)
-    if printed is None:
-        return None
+def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]]:
+    """Return `changes_of` for the commits that these options of git rev-list choose."""
+    printed = ask_git(folder, "rev-list", "--format=%h by %an", *options, "--", f":(literal){name}")
     lines = printed.split("\n")
     return [(line.removeprefix("commit "), label) for line, label in zip(lines[::2], lines[1::2])]
-
-
-def _ask_git(folder: str, *args: str, text: str | None = None) -> str | None:
-    """Return what git prints about the repository that a folder is in, or None if it fails."""
-    # A partial clone must not fetch what it lacks. A hook's variables are about its own repository.
-    git = ["git", "-c", "protocol.allow=never", "-C", folder, *args]
-    variables = {name: value for name, value in child_environment().items() if name not in _HOOK_VARIABLES}
-    with suppress(SecretsError):
-        return run_command(git, text, _GIT_SECONDS, environment=variables, capture=True)
-    return None
 
 
 # === Sealed files ===
@@ -5183,7 +5280,7 @@ class FileStore(Store):
             """Return whether this identity opens version.age of a commit; None if it is damaged."""
             sealed = committed_content(self.folder, "version.age", commit)
             try:
-                _open_file(self._version_file, access.keys.all(), sealed or b"")
+                _open_file(self._version_file, access.keys.all(), sealed)
             except WrongKey:
                 return False
             except Corrupt:
@@ -5191,7 +5288,10 @@ class FileStore(Store):
             return True
 
         def changes_up_to(commit: str, since: str = "") -> list[tuple[str, str]] | None:
-            return changes_of(self.folder, "version.age", commit, since)
+            try:
+                return changes_of(self.folder, "version.age", commit, since)
+            except Unavailable:
+                return None
 
         # In this commit, the store had this identity. It may be gone, after a rebase for instance.
         since = access.known.commit
@@ -14400,32 +14500,9 @@ def _reasons(span: Span) -> Iterator[str]:
 
 
 # === Git ===
-# What git lists, stages and remembers. The repository may be hostile, so everything that its configuration
-# could run is switched off, and only plumbing commands are called, which use no pager and no aliases.
+# What git lists, stages and remembers, and its hooks.
 
-_GIT_CONFIG = (
-    "core.fsmonitor=false",
-    "core.bigFileThreshold=4m",  # git streams what is larger, instead of holding it in memory
-    "advice.graftFileDeprecated=false",  # which would hide the real error
-)
-_GIT = ("git", *(word for setting in _GIT_CONFIG for word in ("-c", setting)))
-_GIT_SETTINGS = {
-    "GIT_ALLOW_PROTOCOL": "",  # none: a partial clone must not fetch what it lacks
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_REPLACE_OBJECTS": "1",  # audit what was pushed, not this clone's replacements for it
-    "GIT_GRAFT_FILE": os.devnull,  # nor a history that this clone truncates
-    "LC_ALL": "C",
-}
-# Git finds its configuration by these, and its tests need some. Others may be secrets, or change the output.
-_GIT_READS = (
-    r"PATH|HOME|XDG_CONFIG_HOME|SYSTEMROOT|USERPROFILE|TMPDIR|LD_LIBRARY_PATH"
-    r"|GIT_CEILING_DIRECTORIES|GIT_CONFIG\w*|GIT_TEST\w*"
-)
-# With these a hook finds its own repository; git in another folder must not get them.
-_HOOK_READS = r"|GIT_(?:DIR|WORK_TREE|INDEX_FILE|PREFIX|(?:COMMON|OBJECT|ALTERNATE_OBJECT)_DIR\w*|NAMESPACE)"
 _NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
-_MAX_SILENT_SECONDS = 120  # of git: a FIFO in place of a .gitignore or of an object would block it forever
 
 
 class Blob(NamedTuple):
@@ -14435,88 +14512,6 @@ class Blob(NamedTuple):
     date: str = ""  # the author's, ISO 8601
     replaces: tuple[str, ...] = ()  # the ids of the versions before it
     is_older: bool = False  # than what the audited commits added
-
-
-class _GitOutput(io.FileIO):
-    """Git's output; reading it raises Unsafe if git is silent for too long."""
-
-    def readinto(self, buffer: Any) -> Any:
-        import select
-
-        if hasattr(select, "poll"):  # not on Windows, where files can't block
-            poll = select.poll()
-            poll.register(self, select.POLLIN)
-            if not poll.poll(_MAX_SILENT_SECONDS * 1000):
-                hint = "is there a FIFO in place of a .gitignore? --no-gitignore avoids git"
-                raise Unsafe("git does not answer", hint=hint)
-        return super().readinto(buffer)
-
-
-@contextmanager
-def run_git(
-    folder: str,
-    *args: str,
-    feed: Iterable[str] = (),
-    on_error: Callable[[str], object] = lambda line: None,
-) -> Iterator[IO[bytes]]:
-    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
-
-    If git succeeds, `on_error` is called with each line of its stderr.
-    """
-    # Files, not pipes, which could fill up while git waits for us to read.
-    with _scratch_file() as lines, _scratch_file() as errors:
-        lines.writelines(line.encode() + b"\n" for line in feed)
-        lines.seek(0)
-        with _start_git(folder, args, lines, errors) as process:
-            try:
-                stdout = cast("IO[bytes]", process.stdout).fileno()
-                yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
-            except BaseException:
-                process.kill()
-                raise
-        errors.seek(0)
-        said = errors.read(1 << 16).decode(errors="replace").splitlines()
-    if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
-        raise Unavailable(f"git says: {said[0]}" if said else f"git exits with {process.returncode}")
-    for line in said:
-        on_error(line)
-
-
-def _start_git(
-    folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start git with nothing of the environment but what it needs; raise Unavailable if it doesn't start."""
-    from subprocess import PIPE, Popen
-
-    names = _GIT_READS
-    if folder == ".":
-        names += _HOOK_READS
-    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
-    env.update(_GIT_SETTINGS)
-    try:
-        return Popen([*_GIT, *args], cwd=folder, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
-    except OSError as error:
-        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
-
-
-def _scratch_file() -> IO[bytes]:
-    """Open an unnamed file, in memory where that is possible."""
-    if hasattr(os, "memfd_create"):  # importing tempfile takes longer than git does
-        return open(os.memfd_create("paissive"), "w+b")
-    import tempfile
-
-    return tempfile.TemporaryFile()
-
-
-def ask_git(folder: str, *args: str, default: str | None = None) -> str:
-    """Return what git prints or, where there is no git, no repository or no such thing, the default."""
-    try:
-        with run_git(folder, *args) as out:
-            return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
-    except SecretsError:
-        if default is None:
-            raise
-        return default
 
 
 def split_records(out: IO[bytes]) -> Iterator[str]:

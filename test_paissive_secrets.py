@@ -7174,6 +7174,134 @@ def test_age_says_what_to_install_where_cryptography_is_missing_or_old(state, st
     assert not store_folder.exists()
 
 
+# === Running git ====
+
+
+@pytest.fixture
+def stand_in(folder, monkeypatch):
+    """Have a shell script take the place of git."""
+
+    def put(script):
+        plant(folder, "bin/git")
+        (folder / "bin/git").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin/git").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+
+    return put
+
+
+FOR_GIT = """PATH HOME XDG_CONFIG_HOME SYSTEMROOT USERPROFILE TMPDIR LD_LIBRARY_PATH GIT_CEILING_DIRECTORIES
+    GIT_CONFIG GIT_CONFIG_GLOBAL GIT_CONFIG_COUNT GIT_TEST_ASSUME_DIFFERENT_OWNER""".split()
+FOR_GIT_HERE = """GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_OBJECT_DIRECTORY
+    GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE""".split()
+NOT_FOR_GIT = "A_TOKEN HOMEPAGE MY_PATH GIT_TRACE GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_INDEX_VERSION".split()
+
+
+@pytest.mark.parametrize(("place", "names"), [(".", FOR_GIT + FOR_GIT_HERE), ("sub", FOR_GIT)])
+def test_git_gets_the_variables_by_which_it_finds_things_and_a_hooks_only_here(
+    place, names, stand_in, monkeypatch
+):
+    os.mkdir("sub")
+    stand_in("env")
+    for name in FOR_GIT[1:] + FOR_GIT_HERE + NOT_FOR_GIT:
+        monkeypatch.setenv(name, "/x")
+    asked = ps.ask_git(place, "x").splitlines()
+    given = {line.split("=")[0] for line in asked} - {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert given == {*names, *ps._GIT_SETTINGS}
+
+
+def test_another_thread_may_delete_a_variable_when_git_starts(stand_in, monkeypatch):
+    stand_in("echo done")
+    listed = type(os.environ).__iter__
+    monkeypatch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GIT_CONFIG_GONE"]))
+    assert ps.ask_git(".", "x") == "done"
+
+
+def test_git_fetches_nothing_takes_no_lock_replaces_nothing_and_speaks_english(stand_in):
+    stand_in("env")
+    settings = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    settings.update({"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull})
+    given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines())
+    assert settings.items() <= given.items()
+
+
+def test_git_runs_no_monitor_gives_no_advice_and_holds_no_large_file_in_memory(stand_in):
+    stand_in('printf "%s\\n" "$@"')
+    given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines() if "=" in line)
+    assert given == {
+        "core.fsmonitor": "false",
+        "core.bigFileThreshold": "4m",
+        "advice.graftFileDeprecated": "false",
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("exit 3", "git exits with 3"),
+        ("echo one thing >&2; echo two >&2; exit 1", "git says: one thing"),
+        ("printf 'caf\\351' >&2; exit 1", "git says: caf\ufffd"),
+        ("kill -9 $$", "git exits with -9"),
+    ],
+)
+def test_a_git_that_fails_says_why_or_how_it_ended(script, problem, stand_in):
+    stand_in(script)
+    assert refusal(ps.ask_git, ".", "x") == f"Unavailable: {problem}"
+    assert ps.ask_git(".", "x", default="nothing") == "nothing"
+
+
+def test_what_git_prints_is_returned_whatever_its_bytes_but_for_the_newline_at_its_end(stand_in):
+    stand_in("printf ' \\377 \\n'")
+    assert ps.ask_git(".", "x") == os.fsdecode(b" \xff ")
+
+
+def test_a_git_that_prints_too_much_is_read_to_a_limit(stand_in, monkeypatch):
+    stand_in("exec yes")
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 100)
+    assert ps.ask_git(".", "x") == "y\n" * 49 + "y"
+
+
+def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is_not(stand_in, monkeypatch):
+    stand_in("sleep 0.3; echo done")
+    assert ps.ask_git(".", "x") == "done"
+    stand_in("exec sleep 60")
+    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.02)
+    assert ps.ask_git(".", "x", default="nothing") == "nothing"
+
+
+def test_git_is_ended_with_what_reads_from_it(stand_in):
+    stand_in("trap '' TERM; echo; exec sleep 60")
+    with pytest.raises(SystemExit), ps.run_git(".", "x") as out:
+        out.readline()
+        raise SystemExit  # as a signal does
+
+
+def test_of_what_git_warns_of_64_kib_are_passed_on(stand_in):
+    stand_in("printf %070000d 0 >&2")
+    warned = []
+    with ps.run_git(".", "x", on_error=warned.append) as out:
+        assert out.read() == b""
+    assert warned == ["0" * 65536]
+
+
+def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
+    stand_in("cat; echo one >&2; echo two >&2")
+    warned, before = [], open_files()
+    with ps.run_git(".", "x", feed=["a", "ü"], on_error=warned.append) as out:
+        assert out.read() == "a\nü\n".encode()
+    assert warned == ["one", "two"]
+    assert not left_open(before)  # what it was given is closed, too
+
+
+def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    stand_in("cat; echo one >&2")
+    warned = []
+    with ps.run_git(".", "x", feed=["a"], on_error=warned.append) as out:
+        assert (out.read(), warned) == (b"a\n", [])
+    assert warned == ["one"]
+
+
 # === Known stores ===
 
 
@@ -9579,8 +9707,8 @@ def test_a_member_who_is_told_of_a_rekey_goes_on_and_git_is_asked_once_a_commit(
     commit(attacked.folder)
     with attacked.ada.at(attacked.folder) as store:
         store.trust(new)
-    asked, ask_git = [], ps._ask_git
-    monkeypatch.setattr(ps, "_ask_git", lambda *args, **more: asked.append(args) or ask_git(*args, **more))
+    asked, run_git = [], ps.run_git
+    monkeypatch.setattr(ps, "run_git", lambda *args, **more: asked.append(args) or run_git(*args, **more))
     assert ps.last_commit(str(attacked.folder / "absent")) == ""
     asked.clear()
     for _ in range(2):
@@ -27439,101 +27567,9 @@ def test_a_large_file_is_read_from_git_in_pieces_and_no_byte_of_the_next():
     assert [len(piece) for piece in pieces] == [ps.READ_SIZE, 1]
 
 
-@pytest.fixture
-def stand_in(folder, monkeypatch):
-    """Have a shell script take the place of git."""
-
-    def put(script):
-        plant(folder, "bin/git")
-        (folder / "bin/git").write_text(f"#!/bin/sh\n{script}\n")
-        (folder / "bin/git").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
-
-    return put
-
-
-FOR_GIT = """PATH HOME XDG_CONFIG_HOME SYSTEMROOT USERPROFILE TMPDIR LD_LIBRARY_PATH GIT_CEILING_DIRECTORIES
-    GIT_CONFIG GIT_CONFIG_GLOBAL GIT_CONFIG_COUNT GIT_TEST_ASSUME_DIFFERENT_OWNER""".split()
-FOR_GIT_HERE = """GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_OBJECT_DIRECTORY
-    GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE""".split()
-NOT_FOR_GIT = "A_TOKEN HOMEPAGE MY_PATH GIT_TRACE GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_INDEX_VERSION".split()
-
-
-@pytest.mark.parametrize(("place", "names"), [(".", FOR_GIT + FOR_GIT_HERE), ("sub", FOR_GIT)])
-def test_git_gets_the_variables_by_which_it_finds_things_and_a_hooks_only_here(
-    place, names, stand_in, monkeypatch
-):
-    os.mkdir("sub")
-    stand_in("env")
-    for name in FOR_GIT[1:] + FOR_GIT_HERE + NOT_FOR_GIT:
-        monkeypatch.setenv(name, "/x")
-    asked = ps.ask_git(place, "x").splitlines()
-    given = {line.split("=")[0] for line in asked} - {"PWD", "OLDPWD", "SHLVL", "_"}
-    assert given == {*names, *ps._GIT_SETTINGS}
-
-
-def test_another_thread_may_delete_a_variable_when_git_starts(stand_in, monkeypatch):
-    stand_in("echo done")
-    listed = type(os.environ).__iter__
-    monkeypatch.setattr(type(os.environ), "__iter__", lambda self: iter([*listed(self), "GIT_CONFIG_GONE"]))
-    assert ps.ask_git(".", "x") == "done"
-
-
-def test_git_fetches_nothing_takes_no_lock_replaces_nothing_and_speaks_english(stand_in):
-    stand_in("env")
-    settings = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    settings.update({"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull})
-    given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines())
-    assert settings.items() <= given.items()
-
-
-def test_git_runs_no_monitor_gives_no_advice_and_holds_no_large_file_in_memory(stand_in):
-    stand_in('printf "%s\\n" "$@"')
-    given = dict(line.split("=", 1) for line in ps.ask_git(".", "x").splitlines() if "=" in line)
-    assert given == {
-        "core.fsmonitor": "false",
-        "core.bigFileThreshold": "4m",
-        "advice.graftFileDeprecated": "false",
-    }
-
-
-@pytest.mark.parametrize(
-    ("script", "problem"),
-    [
-        ("exit 3", "git exits with 3"),
-        ("echo one thing >&2; echo two >&2; exit 1", "git says: one thing"),
-        ("printf 'caf\\351' >&2; exit 1", "git says: caf\ufffd"),
-        ("kill -9 $$", "git exits with -9"),
-    ],
-)
-def test_a_git_that_fails_says_why_or_how_it_ended(script, problem, stand_in):
-    stand_in(script)
-    assert refusal(ps.ask_git, ".", "x") == f"Unavailable: {problem}"
-    assert ps.ask_git(".", "x", default="nothing") == "nothing"
-
-
 def test_a_git_that_fails_in_the_middle_of_a_record_says_why(stand_in):
     stand_in("printf ':0 1 0 0 A\\0'; echo too bad >&2; exit 3")
     assert refusal(lambda: list(ps.staged_blobs(".", "tree"))) == "Unavailable: git says: too bad"
-
-
-def test_what_git_prints_is_returned_whatever_its_bytes_but_for_the_newline_at_its_end(stand_in):
-    stand_in("printf ' \\377 \\n'")
-    assert ps.ask_git(".", "x") == os.fsdecode(b" \xff ")
-
-
-def test_a_git_that_prints_too_much_is_read_to_a_limit(stand_in, monkeypatch):
-    stand_in("exec yes")
-    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 100)
-    assert ps.ask_git(".", "x") == "y\n" * 49 + "y"
-
-
-def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is_not(stand_in, monkeypatch):
-    stand_in("sleep 0.3; echo done")
-    assert ps.ask_git(".", "x") == "done"
-    stand_in("exec sleep 60")
-    monkeypatch.setattr(ps, "_MAX_SILENT_SECONDS", 0.02)
-    assert ps.ask_git(".", "x", default="nothing") == "nothing"
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="files can't block here")
@@ -27552,39 +27588,6 @@ def test_git_may_be_silent_for_two_minutes(stand_in, monkeypatch):
     monkeypatch.setattr(select, "poll", Poll)
     assert list(ps.staged_blobs(".", "tree")) == []
     assert limits == [120_000]
-
-
-def test_git_is_ended_with_what_reads_from_it(stand_in):
-    stand_in("trap '' TERM; echo; exec sleep 60")
-    with pytest.raises(SystemExit), ps.run_git(".", "x") as out:
-        out.readline()
-        raise SystemExit  # as a signal does
-
-
-def test_of_what_git_warns_of_64_kib_are_passed_on(stand_in):
-    stand_in("printf %070000d 0 >&2")
-    warned = []
-    with ps.run_git(".", "x", on_error=warned.append) as out:
-        assert out.read() == b""
-    assert warned == ["0" * 65536]
-
-
-def test_git_gets_lines_and_what_it_warns_of_is_passed_on(stand_in):
-    stand_in("cat; echo one >&2; echo two >&2")
-    warned, before = [], open_files()
-    with ps.run_git(".", "x", feed=["a", "ü"], on_error=warned.append) as out:
-        assert out.read() == "a\nü\n".encode()
-    assert warned == ["one", "two"]
-    assert not left_open(before)  # what it was given is closed, too
-
-
-def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
-    monkeypatch.delattr(os, "memfd_create", raising=False)
-    stand_in("cat; echo one >&2")
-    warned = []
-    with ps.run_git(".", "x", feed=["a"], on_error=warned.append) as out:
-        assert (out.read(), warned) == (b"a\n", [])
-    assert warned == ["one"]
 
 
 GIT_SETTINGS = {"user.name": "A", "user.email": "a@b.example", "commit.gpgSign": "false"}
