@@ -16122,6 +16122,11 @@ _LEVELS = {  # of SARIF, and of GitHub
 }
 _MAX_OTHER_LINES = 20  # of a finding's other places, in text
 _MAX_FOLDERS = 5  # that are named in a line of text
+# What one and several are called of the kinds of things not examined that are no adjectives.
+_NOUNS = {
+    "archive": ("archive", "archives"),
+    "secrets' older values": ("secret's older values", "secrets' older values"),
+}
 _NEXT_STEPS = (
     "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
@@ -16160,7 +16165,11 @@ def report_text(run: Audit, out: TextIO) -> None:
         skipped[f"vendored ({_list_some(folders, _MAX_FOLDERS)})"] = vendored
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
-    print(found + _list_counts("; not examined: ", sorted(skipped.items())), file=out)
+    not_examined = []
+    for kind, count in sorted(skipped.items()):
+        one, several = _NOUNS.get(kind, (kind, kind))
+        not_examined.append((one if count == 1 else several, count))
+    print(found + _list_counts("; not examined: ", not_examined), file=out)
 
 
 def _other_lines(finding: Finding) -> str:
@@ -18220,7 +18229,7 @@ def cmd_hook_install(args: Namespace) -> int:
     _say(f"installed {install_hook(name, args.backend or '')}")
     attributes = os.path.relpath(find_in_repository(".")[0] + ".gitattributes")
     if set_merge_driver(attributes):
-        _say(f"added a line to {attributes}, by which git merges baselines: commit it")
+        _say(f"added a line to {attributes}, so that git merges two branches' baselines; commit that file")
     return 0
 
 

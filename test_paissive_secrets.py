@@ -28568,7 +28568,7 @@ def test_before_a_push_nothing_is_said_of_values_that_are_not_searched_for(repos
     plant(repository, "a.py")
     line = f"refs/heads/x {commit(repository)} refs/heads/x {'0' * 40}\n"
     monkeypatch.setenv("A_TOKEN", "short")
-    found = "no findings in 1 file, 0.0 MB; not examined: 1 secrets' older values\n"
+    found = "no findings in 1 file, 0.0 MB; not examined: 1 secret's older values\n"
     assert say("audit", "--pushed", "origin", stdin=line) == (0, found)
     assert say("audit", "--pushed", "", stdin="") == (0, "")  # nothing is pushed
 
@@ -29743,7 +29743,7 @@ def test_a_baseline_is_sorted_and_holds_neither_lines_nor_dates_nor_values(folde
 
 @pytest.mark.parametrize("first", [True, False])
 def test_baselines_of_two_branches_merge_once_the_hook_is_installed(repository, say, first):
-    said = "added a line to .gitattributes, by which git merges baselines: commit it\n"
+    said = "added a line to .gitattributes, so that git merges two branches' baselines; commit that file\n"
     assert say("hook", "install") == (0, f"installed .git/hooks/pre-commit\n{said}")
     assert say("hook", "install") == (0, "installed .git/hooks/pre-commit\n")
     assert (repository / ".gitattributes").read_text() == ".paissive-baseline merge=union\n"
@@ -30487,7 +30487,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
     if backend == "env":
         assert audited()[1] == [] and ps.main(["audit", "--known"]) == 0
         printed = capsys.readouterr()
-        assert printed.out.endswith("; not examined: 1 secrets' older values\n")
+        assert printed.out.endswith("; not examined: 1 secret's older values\n")
         assert (
             "note: older values are not kept, so leaks of them can't be found: DB_PASSWORD\n" in printed.err
         )
@@ -30904,12 +30904,12 @@ def test_whatever_a_finding_holds_is_escaped_for_the_terminal():
 def test_the_text_ends_with_all_counts_in_a_fixed_order():
     counts = {"findings": 1234, "by_confidence": {"high": 1000, "medium": 200, "low": 34}}
     counts |= {"files": 5678, "bytes": 12_345_678, "baseline": 4, "unreadable": 2}
-    counts |= {"silenced": Counter(z=2, a=1, b=0), "skipped": Counter(vendored=3, archive=1)}
+    counts |= {"silenced": Counter(z=2, a=1, b=0), "skipped": Counter(vendored=3, archive=2)}
     counts |= {"vendored": {"a/venv/", ".tox/", "b\n/venv/"}}
     assert report(ps.report_text, **counts).splitlines()[-1] == (
         "1,234 findings (1000 high, 200 medium, 34 low) in 5,678 files, 12.3 MB"
         "; silenced: 1 by `a`, 2 by `z`, 4 in the baseline"
-        "; not examined: 1 archive, 2 unreadable, 3 vendored (.tox/, a/venv/, b\\n/venv/)"
+        "; not examined: 2 archives, 2 unreadable, 3 vendored (.tox/, a/venv/, b\\n/venv/)"
     )
 
 
