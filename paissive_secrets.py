@@ -2211,7 +2211,10 @@ class Store:
         set_each(values, self.set)
 
     def reading_view(self) -> Store:
-        """Return a view for one operation, which reads nothing twice."""
+        """Return a view for one operation, which reads nothing twice.
+
+        Don't write to it: it may refuse that.
+        """
         return self
 
     def expand(self, name: str) -> dict[str, str]:
@@ -7495,12 +7498,12 @@ class VaultStore(Store):
         self._any_session = Session(self.settings)  # also a parent process's
         self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
-        self._documents: dict[_Path, _Secret] | None = None  # what was read, in a view for one operation
+        self._documents: dict[_Path, _Secret] | None = None  # what a view has read; None in the store itself
 
     def reading_view(self) -> VaultStore:
-        """Return a view that reads each secret once, until it writes.
+        """Return a view that reads each secret once, and refuses to write.
 
-        So its fields belong together.
+        So the fields that it returns belong together.
         """
         import copy
 
@@ -7654,7 +7657,6 @@ class VaultStore(Store):
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
         path, field = _path_and_field(name)
-        self._forget_documents()
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
@@ -7923,15 +7925,12 @@ class VaultStore(Store):
         """Read what is at a place, or a version of it; nothing there is no error yet.
 
         What a write copies is read `fresh`, over a new connection: what one secret holds must never be
-        written to another. In a view for one operation, all else is read once.
+        written to another.
         """
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
-        is_shared = self._documents is not None and version is None and not fresh
-        if self._documents is not None and is_shared:
-            known = self._documents.get(place)  # at once, since another thread may write
-            if known:
-                return known
+        if self._documents is not None and version is None and place in self._documents:
+            return self._documents[place]
         if place.kv:
             query = {"version": version} if version else None
             # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
@@ -7939,14 +7938,9 @@ class VaultStore(Store):
         else:
             response = self._read_leased(place.at(""))
         secret = _Secret(response, place)
-        if self._documents is not None and is_shared:
+        if self._documents is not None and version is None:
             self._documents[place] = secret
         return secret
-
-    def _forget_documents(self) -> None:
-        """Have a view read everything again."""
-        if self._documents is not None:
-            self._documents.clear()
 
     def _read_leased(self, path: str) -> Exchange:
         """Read a path once in two thirds of its lease: user and password belong together."""
@@ -7967,7 +7961,6 @@ class VaultStore(Store):
     def _change(self, path: str, change: _Change) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
         for attempt in range(_CAS_TRIES):
-            self._forget_documents()  # a change is made to what is there now
             # Where the server copies what stays from one version to the next, any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
@@ -8089,11 +8082,9 @@ class VaultStore(Store):
         elif sent:
             [(name, value)] = sent.items()
             target, sent = f"{target}?{name}={value}", None
-        try:
-            response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
-        finally:
-            if needs not in ("read", "list"):
-                self._forget_documents()  # also after an error: the write may have been carried out
+        if method != "GET" and self._documents is not None:  # it would write over what was read long ago
+            raise BadValue("a view of a store only reads", hint="write to the store itself")
+        response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
