@@ -17297,23 +17297,15 @@ def _say_why_none(args: Namespace, store: Store) -> None:
         _say(f"note: {error}")
 
 
-@_command(
-    _arg("names NAME", "secrets", nargs="+"),
-    [
-        _arg("--version N", "only this version of a Vault secret", type=int),
-        _flag("--metadata", "a Vault secret with all its versions, for good"),
-    ],
-)
+@_command(_arg("names NAME", "secrets", nargs="+"))
 def cmd_delete(args: Namespace) -> int:
     """Delete secrets, with their previous and pending values.
 
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db#old --backend vault   # one field
     $ delete app/db# --backend vault      # all its fields
-    $ delete app/db --metadata --backend vault
 
-    Their policies of rotation go, too. In Vault, `undelete` restores all fields,
-    but not after --metadata.
+    Their policies of rotation go, too. In Vault, `undelete` restores all fields.
     """
     return _act_on_each(args.names, partial(_delete, args))
 
@@ -17331,32 +17323,16 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete(args: Namespace, name: str) -> None:
-    """Delete a secret and its rotation policy, or what --version or --metadata say of it."""
+    """Delete a secret, its previous value and its rotation policy; raise NotFound if there is no such secret.
+
+    Warn of a variable or file that still has a value for this name.
+    """
     store = args.store().persistent_view()
-    if args.version is not None:
-        _vault_store(args).delete_version(name, args.version)
-        return
-    policies = Policies(store)
-    if args.metadata:
-        _delete_metadata(_vault_store(args), name.partition("#")[0], policies)
-        return
     shadow = store.overridden_by(name)
-    if not delete_with_stages(store, name, policies):
+    if not delete_with_stages(store, name, Policies(store)):
         store.get_stored(name)  # says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
-
-
-def _delete_metadata(store: VaultStore, path: str, policies: Policies) -> None:
-    """Delete a Vault secret with all versions, and the policies of all its fields."""
-    scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
-    for name in scheduled:
-        policies.check_settled(name)
-    with suppress(NotFound):  # its newest version may be deleted
-        store.check_not_pending(*store.expand(path + "#"))
-    store.delete_metadata(path)
-    for name in scheduled:
-        policies.delete(name)
 
 
 @_command(
