@@ -10519,7 +10519,7 @@ class SecretRotation:
             policies.store.check_known()  # else each would fail, for the same reason
         for name in names:
             try:
-                if self._rotate_if_due(name, policies.get(name)):
+                if self.rotate_if_due(name):
                     done.append(name)
             except SecretsError as error:
                 failed.append(error.message)
@@ -10529,8 +10529,14 @@ class SecretRotation:
             raise RotationFailed("; ".join(failed), hint=f"rotated: {', '.join(done) or 'nothing'}")
         return done
 
-    def _rotate_if_due(self, name: str, policy: dict[str, Any]) -> bool:
-        """Rotate, resume or drop the previous value, whichever is due; return whether it was rotated."""
+    def rotate_if_due(self, name: str) -> bool:
+        """Rotate or resume if that is due; return whether it was.
+
+        If not, and `keep_previous` has passed, drop the previous value.
+        Raises what `rotate`, `resume` and `drop` do; BadValue without a
+        policy.
+        """
+        policy = self._policies().get(name)
         if _due_date(name, policy) <= utc_now():
             with self._locked_rotation(name) as rotation:
                 rotation.start_or_resume()
@@ -11027,7 +11033,7 @@ def environment_with_secrets(
             reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
             environment[variable] = text
             masked[variable] = {text}
-        check_has_moved(store, manager, {row.variable for row in rows})
+        _check_has_moved(store, manager, {row.variable for row in rows})
     _check_encodable(environment)
     return environment, masked
 
@@ -11108,8 +11114,28 @@ def _check_encodable(environment: Mapping[str, str]) -> None:
         raise BadValue(f"the value for {variable} can't be in an environment", hint=BINARY_HINT)
 
 
+def exported_values(store: Store, names: Sequence[str], manager: SecretsManager) -> dict[str, str]:
+    """Return the values of these secrets by name, read in one snapshot; NotFound if the store lacks one.
+
+    By default, these are all secrets of the store, the settings of the dotenv file, and what that composes of
+    moved secrets, unless a variable has it. Raise Moved if one of the secrets is in another store by now.
+    """
+    if not names:
+        check_not_moved(store)
+    snapshot = Snapshot(manager)
+    exported = names or [*snapshot.load(store), *store.plain_settings()]
+    snapshot.collect((REFERENCE_PREFIX + name, store) for name in exported)
+    resolver = Resolver(snapshot)
+    values = {name: resolver.secret(store, name) for name in exported}
+    if not names:
+        variables = {variable_name(name): value for name, value in values.items()}
+        values.update(composed_values(store, manager, {**os.environ, **variables}))
+        _check_has_moved(store, manager, variables)
+    return values
+
+
 def check_not_moved(store: Store) -> None:
-    """Raise an error if any secret of the store's is in another one by now."""
+    """Raise Moved if a secret of the dotenv file is in another store by now."""
     for name in store.moved():
         store.get(name)  # which says where it is
 
@@ -11130,7 +11156,7 @@ def _missing_moved(store: Store, manager: SecretsManager, variables: Container[s
     }
 
 
-def check_has_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
+def _check_has_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
     """Raise NotFound if the store lacks a secret that was moved to it: its file may not be committed."""
     for name, backend in _missing_moved(store, manager, variables).items():
         problem = f"{show(name)} is not in the {backend} store, though .env says that it was moved there"
@@ -17579,31 +17605,12 @@ def cmd_export(args: Namespace) -> int:
     readers = getattr(args, "for") or ()
     if readers and args.format != "env":
         raise BadValue("--for is for .env files", hint="leave --format out")
-    store = args.store()
-    if not args.names:
-        check_not_moved(store)
-    values = _values_to_export(args, store)
-    if not args.names:
-        variables = {variable_name(name): value for name, value in values.items()}
-        values.update(composed_values(store, args.manager, {**os.environ, **variables}))
-        check_has_moved(store, args.manager, variables)
+    values = exported_values(args.store(), args.names, args.manager)
+    if args.format != "json":  # programs that resolve their environment would follow them
+        for name, value in values.items():
+            reject_reference(value, f"the value of {show(name)}", "use --format json")
     print(export_secrets(values, args.format, readers), end="")
     return 0
-
-
-def _values_to_export(args: Namespace, store: Store) -> dict[str, str]:
-    """Return the values of the secrets that are named, or of all and of the settings, in one snapshot."""
-    snapshot = Snapshot(args.manager)
-    names = args.names or [*snapshot.load(store), *store.plain_settings()]
-    snapshot.collect((REFERENCE_PREFIX + name, store) for name in names)
-    resolver = Resolver(snapshot)
-    values = {}
-    for name in names:
-        value = resolver.secret(store, name)
-        if args.format != "json":
-            reject_reference(value, f"the value of {show(name)}", "use --format json")
-        values[name] = value
-    return values
 
 
 @_command(
@@ -17807,8 +17814,8 @@ def cmd_rotate_due(args: Namespace) -> int:
     rotation = _rotation(args)
     dates = rotation.due_dates()
     unfinished = rotation.unfinished()
-    if not dates and not unfinished:
-        raise _nothing_scheduled(rotation)
+    if not unfinished:
+        _scheduled_names(rotation)
     found: dict[str, dict[str, str]] = {"due": {}, "later": {}}
     for name, date in dates.items():
         if name not in unfinished:
@@ -17818,28 +17825,20 @@ def cmd_rotate_due(args: Namespace) -> int:
     else:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
-        _say_what_is_scheduled(unfinished, found["later"])
+        for problem in _unfinished_problems(unfinished):
+            _say(_status_text(problem))
+        if found["later"]:
+            _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
     return 1 if found["due"] or unfinished else 0
 
 
-def _say_what_is_scheduled(unfinished: Mapping[str, UnfinishedRotation], later: Mapping[str, str]) -> None:
-    """Say which rotations are unfinished, and when others will be due."""
-    for name, one in unfinished.items():
-        _say(f"unfinished: {name}{_step_and_time(one)}; {unfinished_error(name).hint}")
-    if later:
-        _say("due later: " + ", ".join(f"{name} {date}" for name, date in later.items()))
-
-
-def _step_and_time(unfinished: UnfinishedRotation) -> str:
-    """Return ", at verify since 2026-11-28T13:30:00Z", as far as that is known."""
-    step = f", at {unfinished.step}" if unfinished.step else ""
-    return step + (f" since {unfinished.since}" if unfinished.since else "")
-
-
-def _nothing_scheduled(rotation: SecretRotation) -> BadValue:
-    """Return the error for a cron job, say, that looks where no policy is."""
-    hint = "for another store add --backend, or: rotate schedule"
-    return BadValue(f"nothing is scheduled for this store in {rotation.path}", hint=hint)
+def _scheduled_names(rotation: SecretRotation) -> list[str]:
+    """Return the names that have a policy; raise BadValue if none has: a cron job must not pass then."""
+    names = rotation.scheduled()
+    if not names:
+        hint = "for another store add --backend, or: rotate schedule"
+        raise BadValue(f"nothing is scheduled for this store in {rotation.path}", hint=hint)
+    return names
 
 
 @_command(
@@ -17862,35 +17861,22 @@ def cmd_rotate_now(args: Namespace) -> int:
     rotation = _rotation(args)
     store = _persistent_store(args)
     value = _value_to_rotate_to(args, store)
-    done: list[str] = []
+    names = args.names or _scheduled_names(rotation)
+    store.check_known()  # else each would fail, for the same reason
+    rotated: list[str] = []
 
     def rotate(name: str) -> None:
-        rotation.rotate(name, value)
+        if args.names:
+            rotation.rotate(name, value)
+        elif not rotation.rotate_if_due(name):
+            return
         print(f"rotated {name}")
-        done.append(name)
+        rotated.append(name)
 
-    code = 0
-    if args.names:
-        code = _act_on_each(args.names, rotate)
-    else:
-        done += _rotate_due(rotation, store)
-    if done:
+    code = _act_on_each(names, rotate)
+    if rotated or code:  # one that failed may have a pending value
         _say_if_to_be_committed(store)
     return code
-
-
-def _rotate_due(rotation: SecretRotation, store: Store) -> list[str]:
-    """Rotate all that is due, print the names and return them."""
-    if not rotation.scheduled():
-        raise _nothing_scheduled(rotation)
-    try:
-        done = rotation.rotate_due()
-    except RotationFailed:
-        _say_if_to_be_committed(store)  # others may be rotated, and the one that failed is pending
-        raise
-    for name in done:
-        print(f"rotated {name}")
-    return done
 
 
 def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
@@ -18236,17 +18222,7 @@ def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
         due, unfinished = _rotation_status(store)
         rows.append(("due", due))
         problems += unfinished
-        known = []
-        with suppress(SecretsError):  # the file that says who left doesn't open, which is a problem below
-            known = store.known_to_leavers()
-        if known:
-            values = [show(name) for name in known if not base_of_stage(name)]
-            values += [
-                f"an older value of {show(base_of_stage(name))}" for name in known if base_of_stage(name)
-            ]
-            message = f"somebody who was removed knew {', '.join(values)}"
-            hint = "change each: rotate now, or set; of what has an older value: rotate drop"
-            problems.append(_Problem("known-to-former-member", message, hint))
+        problems += _problems_with_leavers(store)
     problems += _problems_with_files(store, is_open)
     return rows, problems
 
@@ -18275,22 +18251,49 @@ def _status_text(value: Any) -> str:
 
 
 def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
-    """Return the names to rotate or to resume, and as problems the rotations that are unfinished."""
+    """Return the names to rotate or to resume, and the unfinished rotations as problems.
+
+    If the policies can't be read, that is the one problem.
+    """
     rotation = SecretRotation(store)
     try:
         unfinished = rotation.unfinished()
         due = sorted({*rotation.due(), *unfinished})
     except SecretsError as error:
         return [], [_Problem.of(error)]
+    return due, _unfinished_problems(unfinished)
+
+
+def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_Problem]:
+    """Return unfinished rotations as problems, with the step and since when, as far as these are known."""
     problems = []
-    for name, one in unfinished.items():
-        message = f"a rotation of {show(name)} was left unfinished{_step_and_time(one)}"
-        problems.append(_Problem("unfinished-rotation", message, unfinished_error(name).hint))
-    return due, problems
+    for name, rotation in unfinished.items():
+        error = unfinished_error(name)
+        message = error.message
+        if rotation.step:
+            message += f", at {rotation.step}"
+        if rotation.since:
+            message += f" since {rotation.since}"
+        problems.append(_Problem("unfinished-rotation", message, error.hint))
+    return problems
+
+
+def _problems_with_leavers(store: Store) -> list[_Problem]:
+    """Return as a problem what members knew who were removed since, until each value is changed."""
+    known = []
+    with suppress(SecretsError):  # the file that says who left doesn't open: a problem with files
+        known = store.known_to_leavers()
+    if not known:
+        return []
+    values = [show(name) for name in known if not base_of_stage(name)]
+    values += [f"the previous value of {show(base_of_stage(name))}" for name in known if base_of_stage(name)]
+    message = f"a member who was removed knew {', '.join(values)}"
+    hint = "change each by rotate now, or set; for previous values: rotate drop"
+    return [_Problem("known-to-former-member", message, hint)]
 
 
 def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
-    """Yield the files of a store that aren't merged or don't open."""
+    """Yield the files of a store with a merge conflict and, if the store opens, those that don't open."""
     import shlex
 
     folder = os.path.dirname(store.sealed_folder())

@@ -9921,15 +9921,15 @@ def test_status_repeats_what_a_removed_member_knew_until_each_is_set_anew(files,
 
     assert known() == []
     files.rekey(without="bob")
-    assert known() == ["somebody who was removed knew 'DB', 'app/db'"]
+    assert known() == ["a member who was removed knew 'DB', 'app/db'"]
     clock[0] += 1
     files.rekey()  # which changes no value
     files.set("DB", "new-value")
-    assert known() == ["somebody who was removed knew 'app/db'"]
+    assert known() == ["a member who was removed knew 'app/db'"]
     ps.SecretRotation(files).rotate("app/db", "new-value")
-    assert known() == ["somebody who was removed knew an older value of 'app/db'"]
+    assert known() == ["a member who was removed knew the previous value of 'app/db'"]
     ps.SecretRotation(files).rollback("app/db")
-    assert known() == ["somebody who was removed knew 'app/db'"]
+    assert known() == ["a member who was removed knew 'app/db'"]
     clock[0] += 1
     for value in ("one", "two"):
         ps.SecretRotation(files).rotate("app/db", value)
@@ -19654,7 +19654,7 @@ def test_rotate_due_tells_what_is_unfinished_from_what_is_due(say, clock):
     assert (status, json.loads(said)) == (1, {"due": due, "later": {}, "unfinished": unfinished})
     force = "(--force if a step of its policy fails)"
     lines = [
-        f"unfinished: {name}_TOKEN{at}; use: rotate resume {name}_TOKEN, "
+        f"a rotation of '{name}_TOKEN' was left unfinished{at}; use: rotate resume {name}_TOKEN, "
         f"or: rotate abort {name}_TOKEN {force}"
         for name, at in (("B", ", at apply since 2027-01-15T08:00:00Z"), ("C", ""))
     ]
@@ -19709,7 +19709,7 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
         rotation.schedule(name, "1s", apply=apply)
     monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
     code, said = say("rotate", "now", "--backend", "file")
-    assert (code, "note: commit " in said, "rotated: A_TOKEN" in said) == (2, True, True)
+    assert (code, "note: commit " in said, "rotated A_TOKEN\n" in said) == (2, True, True)
 
 
 def test_force_says_what_it_leaves_undone(rotate):
