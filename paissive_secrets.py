@@ -2725,7 +2725,7 @@ def _parse_sealed_policy(text: str, name: str) -> dict[str, Any]:
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
 _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*)"
-_MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the ([a-z]+) store[^\S\r\n]*(?:#.*)?"
+_MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the (file|vault) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
 BY_HAND = "store it by hand"
@@ -2811,19 +2811,22 @@ class Dotenv:
             return self.values(environ)[name]
         return piece.value(str)  # nothing is looked up
 
-    def values(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return all readable values; ${NAME} is an earlier assignment, else a variable of `environ`."""
+    def values(self, environ: Mapping[str, str], *, override: bool = False) -> dict[str, str]:
+        """Return all readable values; ${NAME} is a variable of `environ`, else an earlier assignment.
+
+        With `override`, it is the other way round, as for a file that replaces variables.
+        """
         found: dict[str, str] = {}
+        sources = [found, environ] if override else [environ, found]
         room = MAX_FILE_BYTES
 
         def look_up(name: str) -> str:
             """Return what takes the place of ${NAME}; BadValue if that becomes too much text in all."""
             nonlocal room
-            text = found.get(name)
             # A stranger's file must not expose a key to our stores under another name.
-            if text is None and not is_store_credential(name):
-                text = environ.get(name)
-            text = text or ""
+            known = [found] if is_store_credential(name) else sources
+            texts = (source.get(name) for source in known)
+            text = next((text for text in texts if text is not None), "")
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
                 problem = f"the values up to {show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
@@ -2856,13 +2859,16 @@ class Dotenv:
     def lacking(self, available: Container[str] = ()) -> dict[str, str]:
         """Return {name: moved secret} for each value that takes in one which isn't in `available`.
 
-        A value takes in ${NAME} itself, or through another one above it.
+        A value takes in ${NAME} itself, or through another one above it that isn't in `available`. Of
+        several moved secrets, it is any one.
         """
         moved = self.moved()
         found: dict[str, str] = {}
         for name in self._names_in_order() if moved else ():
             for used in self.referenced_variables(name):
-                if used in moved and used not in available:
+                if used in available:
+                    continue
+                if used in moved:
                     found[name] = used
                 elif used in found:
                     found[name] = found[used]
@@ -2876,12 +2882,14 @@ class Dotenv:
         """Return the names in ${NAME} that the value of a name takes in."""
         return self._pieces[self.assigned[name]].referenced_variables()
 
-    def split(self, environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the secrets, and the settings beside them.
+    def split(
+        self, environ: Mapping[str, str], *, override: bool = False
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the `values` that are secrets, and the settings beside them.
 
         A value that takes in a secret with ${NAME}, here or moved, is one, as is one that can't be read: "".
         """
-        values = self.values(environ)
+        values = self.values(environ, override=override)
         using_moved = self.lacking()
         secrets: dict[str, str] = {}
         settings: dict[str, str] = {}
@@ -3166,9 +3174,11 @@ class EnvironmentStore(Store):
         if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
             key = _key_in(dotenv, name)
-            value = dotenv.get(key, os.environ)
+            if dotenv.moved() and key in dotenv.lacking():
+                value = self.composed_value(key, environment_now(), self.get)
+            else:
+                value = dotenv.get(key, os.environ)
             if value is not None:
-                self._check_complete(dotenv, key)
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
             if dotenv.moved():
                 self._check_not_moved(name, self.moved())
@@ -3294,43 +3304,23 @@ class EnvironmentStore(Store):
         """
         return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
 
-    def composed(self, environ: Mapping[str, str]) -> dict[str, str]:
+    def composed(self, environ: Mapping[str, str], read: Callable[[str], str]) -> dict[str, str]:
         """Return the values of the dotenv file that take in moved secrets.
 
-        They are expanded with those in `environ`. A value that needs
-        another one is an error; a variable of this process comes before
-        each of them.
+        What a variable has is left out. ${NAME} is what `read` returns for
+        a moved NAME, and any other variable is that of `environ`.
         """
-        dotenv = self._load()
-        names = {variable_name(name): name for name in dotenv.lacking()}
-        lacking = dotenv.lacking(environ)
-        values = dotenv.values(environ) if names else {}
-        found = {}
-        for variable, name in names.items():
-            if self._is_provided(variable) or is_store_setting(variable):
-                continue
-            if name in lacking:
-                raise self._lacking_error(name, lacking[name])
-            if name in values:
-                found[variable] = values[name]
-        return found
+        names = [name for name in self._load().lacking() if not self._is_provided(variable_name(name))]
+        return self._expand(names, environ, read)
 
-    def composed_value(self, name: str, store: Store) -> Optional[str]:
-        """Return what the dotenv file composes of moved secrets, or None.
-
-        These are from `store`; raise Moved if it lacks one of them.
-        """
+    def composed_value(
+        self, name: str, environ: Mapping[str, str], read: Callable[[str], str]
+    ) -> Optional[str]:
+        """Return one of these values, also if a variable has it; else None."""
         dotenv = self._load()
         key = _key_in(dotenv, name)
-        if key not in dotenv.lacking() or is_store_setting(variable_name(key)):
-            return None
-        environ = environment_now()
-        while lacked := dotenv.lacking(environ).get(key):
-            held = store.get_all([lacked])
-            if not held:
-                raise self._lacking_error(key, lacked)
-            environ.update(held)
-        return dotenv.values(environ).get(key)
+        names = [key] if key in dotenv.lacking() else []
+        return self._expand(names, environ, read).get(variable_name(key))
 
     def reserved_settings(self) -> list[str]:
         return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
@@ -3427,21 +3417,25 @@ class EnvironmentStore(Store):
             problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
             raise _moved_error(problem, backend)
 
-    def _check_complete(self, dotenv: Dotenv, name: str) -> None:
-        """Raise Moved if a value takes in a moved secret that no variable has."""
-        lacked = dotenv.referenced_variables(name) and dotenv.lacking(os.environ).get(name)
-        if lacked:
-            backend = dotenv.moved()[lacked]
-            problem = f"{show(name)} takes in {show(lacked)}, which is in the {backend} store"
-            raise _moved_error(problem, backend)
+    def _expand(
+        self, names: Iterable[str], environ: Mapping[str, str], read: Callable[[str], str]
+    ) -> dict[str, str]:
+        """Return these values of the dotenv file by variable, with moved secrets from `read`.
 
-    def _lacking_error(self, name: str, lacked: str) -> Moved:
-        """Return the error for a value that takes in a secret which the chosen store should have."""
+        Left out are settings of this tool and what can't be read. A Moved from `read` says which value needs
+        the secret.
+        """
         dotenv = self._load()
-        backend = dotenv.moved()[lacked]
-        problem = f"{show(name)} in {dotenv.where} takes in {show(lacked)}, which the chosen store lacks"
-        hint = f"set {lacked} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
-        return Moved(problem, hint=hint, backend=backend)
+        wanted = {name: variable_name(name) for name in names if not is_store_setting(variable_name(name))}
+        known = {name: text for name, text in environ.items() if name not in dotenv.moved()}
+        while lacking := {name: moved for name, moved in dotenv.lacking(known).items() if name in wanted}:
+            for name, moved in lacking.items():
+                try:
+                    known[moved] = read(moved)
+                except Moved as error:
+                    raise error.seen_in(f"{show(name)} in {dotenv.where}") from None
+        values = dotenv.values(known) if wanted else {}
+        return {variable: values[name] for name, variable in wanted.items() if name in values}
 
     def _hint_if_missing(self) -> str:
         """Return what the user may not know about the dotenv file, or where to look."""
@@ -8373,15 +8367,16 @@ class SecretsManager:
         """Return the value of a secret, or `default` if there is none.
 
         A store that is locked, denied or unreachable raises, and so does a
-        value that refers to no secret. `stage` may also be "pending" or
-        "previous".
+        value that refers to no secret. Moved: a .env says that the secret
+        is in a store, and neither this one nor a variable has it. `stage`
+        may also be "pending" or "previous".
         """
         store = self.store(backend)
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             value = store.get(stored)
         except NotFound:
-            composed = self._composed(stored, store)
+            composed = self.composed_value(stored, store)
             return default if composed is None else composed
         return self._followed(value, stored, store)
 
@@ -8392,7 +8387,7 @@ class SecretsManager:
         try:
             value = store.get(stored)
         except NotFound as error:
-            composed = self._composed(stored, store)
+            composed = self.composed_value(stored, store)
             if composed is not None:
                 return composed
             if type(error) is not NotFound:  # one that was deleted says how to undo it
@@ -8459,16 +8454,51 @@ class SecretsManager:
         snapshot.collect((text, store) for text in store.references_to_follow(name).values())
         return Resolver(snapshot).follow(value, store, name)
 
-    def _composed(self, name: str, store: Store) -> str | None:
-        """Return what the dotenv file composes of secrets that this store has, as `run` does; None if not."""
-        dotenv = self.store("env")
-        if store is dotenv or not isinstance(dotenv, EnvironmentStore):
+    def composed_value(self, name: str, store: Store) -> str | None:
+        """Return what the .env composes of secrets that the store has.
+
+        The store lacks `name`; None if that is no such line of the .env.
+        Raise Moved if it is the name of a moved secret.
+        """
+        dotenv = self.dotenv()
+        if store is dotenv:
             return None
-        composed = dotenv.composed_value(name, store)
+        if variable_name(name) in dotenv.moved():
+            return self.moved_value(name, store)
+        composed = dotenv.composed_value(name, environment_now(), partial(self.moved_value, store=store))
         if composed is not None:
             for listener in secret_listeners:
                 listener(composed)
         return composed
+
+    def moved_value(self, name: str, store: Store) -> str:
+        """Return a moved secret of the store, a variable or a mounted file.
+
+        Raise Moved if none of them has it.
+        """
+        try:
+            return store.get(name)
+        except NotFound as error:
+            missing = error
+        dotenv = self.dotenv()
+        try:
+            return dotenv.get(name)
+        except Moved as error:
+            backend = error.backend
+        hint = f"set {name} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
+        if store is not self._stores.get(backend):
+            hint = (
+                f"use --backend {backend}; a command that needs both stores gets it"
+                f" by: export {name}=secret://{backend}/{name}"
+            )
+        elif type(missing) is not NotFound:  # one that was deleted says how to undo it
+            hint = missing.hint
+        says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
+        raise Moved(f"{missing.message}, though {says}", hint=hint, backend=backend)
+
+    def dotenv(self) -> EnvironmentStore:
+        """Return the env store: its .env says what is in other stores."""
+        return cast("EnvironmentStore", self.store("env"))
 
 
 def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
@@ -8631,6 +8661,10 @@ class Snapshot:
         value = self._found.get((id(store), name), {}).get("current")
         return self.view(store).get(name) if value is None else value
 
+    def composed_value(self, store: Store, name: str) -> str | None:
+        """Return what the .env composes under a name that the store lacks; see SecretsManager."""
+        return self._manager.composed_value(name, store)
+
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return a secret's values by stage, {} if it has none."""
         found = self._found.get((id(store), name))
@@ -8674,11 +8708,15 @@ class Resolver:
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def secret(self, store: Store, name: str) -> str:
-        """Return a secret's value with its references resolved."""
+        """Return a secret's value with its references resolved, or what the .env composes under its name."""
         try:
             value = self.snapshot.value(store, name)
         except NotFound as error:
-            return self._without_value(_with_suggestion(error, name, store))
+            composed = self.snapshot.composed_value(store, name)
+            if composed is None:
+                return self._without_value(_with_suggestion(error, name, store))
+            self.values.add(composed)
+            return composed
         return self.follow(value, store, name)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -9143,7 +9181,7 @@ def parse_import(data: bytes, where: str, leave: str = "") -> Import:
         found.dotenv = Dotenv(text, where)
         for problem in found.dotenv.problems(strict=not leave):
             raise problem
-        secrets, found.settings = found.dotenv.split(os.environ)
+        secrets, found.settings = found.dotenv.split(os.environ, override=True)
         for name, value in secrets.items():
             found.add_secret(name, value, leave)
     for name in (*found.secrets, *found.settings):
@@ -9157,7 +9195,8 @@ def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[
     for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
         with suppress(SecretsError, OSError):
             file = os.path.join(os.path.dirname(path), name)
-            theirs = Dotenv(read_file(file).decode(errors="surrogateescape"), file).values(os.environ)
+            dotenv = Dotenv(read_file(file).decode(errors="surrogateescape"), file)
+            theirs = dotenv.values(os.environ, override=True)
             differing = [key for key, value in values.items() if theirs.get(key) not in (None, "", value)]
             if differing:
                 found[file] = sorted(differing)
@@ -10953,21 +10992,19 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
 
     That is the secrets of the store, or those with these names, as text;
     without names, also values of .env that take in moved secrets. Variables
-    that exist stay, unless `override` says that a store's values replace
-    them; none is removed. Raise NotFound for a name that the store lacks,
-    and Moved for one that a .env says is in another store. Under `run`, the
-    variables are there already, and the key to the store isn't: that is no
-    error, but Locked with `override`, since variables may be outdated. Call
-    it before other threads read the environment.
+    that exist stay, unless `override` says that the store's values replace
+    them; none is removed. ${NAME} in a value of .env is the NAME that this
+    process has then. Raise NotFound for a name that the store lacks, and
+    Moved for one that a .env says is in a store which lacks it. The key to
+    the store isn't passed on by `run`: Locked, unless all of these have
+    variables already. Call it before other threads read the environment.
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
     try:
-        environment, secrets = environment_with_secrets(store, names, manager, keep_variables=not override)
-    except Locked:
-        environment = {} if override else provided_values(store, names)
-        if not environment:
-            raise
+        environment, secrets = environment_with_secrets(store, names, manager, variables_win=not override)
+    except Locked as error:
+        environment = _values_of_variables(store, names, manager, error)
         secrets = {variable: {text} for variable, text in environment.items()}
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
@@ -10977,20 +11014,39 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             os.environ[variable] = text
 
 
-def provided_values(store: Store, names: Sequence[str] = ()) -> dict[str, str]:
-    """Return what variables have for these secrets (default: all of a store that isn't open).
+def _values_of_variables(
+    store: Store, names: Sequence[str], manager: SecretsManager, error: Locked
+) -> dict[str, str]:
+    """Return what variables have for secrets of a store that isn't open, and what .env composes of them.
 
-    {} unless each has a variable, as under `run`.
+    Raise Locked, with the message and the hint of `error`, if one of the secrets has no variable.
     """
-    wanted = names
+    values, lacking = provided_values(store, names, manager)
+    if lacking or not values:
+        which = ", ".join(map(show, lacking)) or "its secrets"
+        hint = f"let `run`, which passes on no key, supply them; or {error.hint}"
+        raise Locked(f"{error.message}, since no variable has {which}", hint=hint) from None
     if not names:
-        listed = set[str]()
-        with suppress(SecretsError):
+        values.update(composed_values(store, manager, environment_now()))
+    return values
+
+
+def provided_values(
+    store: Store, names: Sequence[str], manager: SecretsManager
+) -> tuple[dict[str, str], list[str]]:
+    """Return what variables have for these secrets, and the names of those without a variable.
+
+    By default, these are all that a store lists without being open, and what was moved.
+    """
+    wanted = list(names)
+    if not names:
+        listed = set(manager.dotenv().moved())
+        with suppress(SecretsError):  # Vault lists nothing without a token
             listed.update(store.names())
-        wanted = [name for name in listed if not is_stage(name, listed)]
-    found = {variable: os.environ.get(variable) for variable in map(variable_name, wanted)}
-    values = {variable: text for variable, text in found.items() if text is not None}
-    return values if len(values) == len(found) else {}
+        wanted = sorted(name for name in listed if not is_stage(name, listed))
+    found = environment_now()
+    values = {name: found[name] for name in map(variable_name, wanted) if name in found}
+    return values, [name for name in wanted if variable_name(name) not in found]
 
 
 def environment_with_secrets(
@@ -10998,19 +11054,23 @@ def environment_with_secrets(
     names: Sequence[str] = (),
     manager: SecretsManager | None = None,
     *,
-    keep_variables: bool = False,
+    variables_win: bool = False,
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and what to mask for each variable.
 
-    Keys to our stores are left out; they are masked, and so are other stages of the secrets. With
-    `keep_variables`, values that take secrets in get them from our variables first.
+    From the weakest to the strongest, a variable has what the .env composes of moved secrets, which takes in
+    the others; our own; a setting of the env store's .env; or a secret of the store. With `variables_win`,
+    composed values take in our own variables before secrets. Without names, a moved secret that none of these
+    has is an error.
+
+    Keys to our stores are left out; they are masked, and so are other stages of the secrets.
     """
     store.check_exists()
-    if not names:
-        check_not_moved(store)
     manager = manager or default_manager
     snapshot = Snapshot(manager, stages=True)
     rows = _rows(store, names, snapshot)
+    if not names:
+        check_moved(store, manager, {row.variable for row in rows})
     snapshot.collect((row.text, store) for row in rows)
     environment: dict[str, str] = {}
     masked: dict[str, set[str]] = {}
@@ -11028,12 +11088,11 @@ def environment_with_secrets(
             environment[row.variable] = text
     raise_missing(missing)
     if not names:
-        known = {**environment, **(os.environ if keep_variables else {})}
+        known = {**environment, **(os.environ if variables_win else {})}
         for variable, text in composed_values(store, manager, known).items():
             reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
             environment[variable] = text
             masked[variable] = {text}
-        _check_has_moved(store, manager, {row.variable for row in rows})
     _check_encodable(environment)
     return environment, masked
 
@@ -11118,10 +11177,8 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     """Return the values of these secrets by name, read in one snapshot; NotFound if the store lacks one.
 
     By default, these are all secrets of the store, the settings of the dotenv file, and what that composes of
-    moved secrets, unless a variable has it. Raise Moved if one of the secrets is in another store by now.
+    moved secrets, unless a variable has it. Raise Moved for a moved secret that the store lacks.
     """
-    if not names:
-        check_not_moved(store)
     snapshot = Snapshot(manager)
     exported = names or [*snapshot.load(store), *store.plain_settings()]
     snapshot.collect((REFERENCE_PREFIX + name, store) for name in exported)
@@ -11129,52 +11186,41 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     values = {name: resolver.secret(store, name) for name in exported}
     if not names:
         variables = {variable_name(name): value for name, value in values.items()}
+        check_moved(store, manager, variables)
         values.update(composed_values(store, manager, {**os.environ, **variables}))
-        _check_has_moved(store, manager, variables)
     return values
 
 
 def check_not_moved(store: Store) -> None:
-    """Raise Moved if a secret of the dotenv file is in another store by now."""
+    """Raise Moved if a secret of the env store is in another one by now."""
     for name in store.moved():
         store.get(name)  # which says where it is
 
 
-def _missing_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> dict[str, str]:
-    """Return {variable: backend} of what the dotenv file says is in this store, and isn't among `variables`.
+def check_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
+    """Raise Moved if neither the store nor `variables` has a secret that was moved, as the .env says.
 
     Keys to stores are left out: no command gets them.
     """
-    dotenv = manager.store("env")
-    if store is dotenv:
-        return {}
-    return {
-        name: backend
-        for name, backend in dotenv.moved().items()
-        if name not in variables and not is_store_credential(name)
-        if backend in STORES and manager.store(backend) is store
-    }
-
-
-def _check_has_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
-    """Raise NotFound if the store lacks a secret that was moved to it: its file may not be committed."""
-    for name, backend in _missing_moved(store, manager, variables).items():
-        problem = f"{show(name)} is not in the {backend} store, though .env says that it was moved there"
-        raise NotFound(
-            problem,
-            hint=f"set {name} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE",
-        )
+    for name in manager.dotenv().moved():
+        if name not in variables and not is_store_credential(name):
+            manager.moved_value(name, store)
 
 
 def composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the dotenv file composes of moved secrets, and `environment` doesn't have.
+    """Return what the .env composes of moved secrets, and `environment` doesn't have.
 
-    Loaders that know only their own file would leave the secrets out.
+    Loaders that know only their own file would leave the secrets out. Raise Moved for one that neither
+    `environment` nor the store has.
     """
-    dotenv = manager.store("env")
-    if store is dotenv or not isinstance(dotenv, EnvironmentStore):
+    dotenv = manager.dotenv()
+    if store is dotenv:  # which lists them like other secrets
         return {}
-    composed = dotenv.composed(environment)
+
+    def read(name: str) -> str:
+        return environment[name] if name in environment else manager.moved_value(name, store)
+
+    composed = dotenv.composed(environment, read)
     return {variable: text for variable, text in composed.items() if variable not in environment}
 
 
@@ -11619,8 +11665,10 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
         short = redacting.add(source, is_complete=False)
     except Locked:
         manager, chosen = manager_and_backend(cast("Any", source))
-        provided = provided_values(manager.store(chosen))
-        if not provided:  # under `run`, which masks what is printed, variables have all that is used
+        provided, lacking = provided_values(manager.store(chosen), (), manager)
+        if (
+            lacking or not provided
+        ):  # under `run`, which masks what is printed, variables have all that is used
             raise
         short = redacting.add(provided)
     if installed is None:
@@ -17406,7 +17454,8 @@ def _say_what_is_above(environment: Mapping[str, str]) -> None:
     if not path:
         return
     with suppress(SecretsError):
-        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
+        composed = EnvironmentStore(path).composed(environment, lambda name: environment.get(name, ""))
+        missing = composed.keys() - environment.keys()
         if missing:
             names = ", ".join(map(printable, sorted(missing)))
             _say(

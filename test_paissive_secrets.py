@@ -5345,18 +5345,28 @@ def test_dotenv_fills_in_values_up_to_the_size_of_a_file(monkeypatch):
     assert refusal(read_by_us, lines + "${A}" * 17) == said
 
 
+@pytest.mark.parametrize("override", [False, True])
+def test_dotenv_fills_in_the_variables_that_a_program_gets_as_python_dotenv_does(override, here, monkeypatch):
+    monkeypatch.setenv("DB_HOST", "prod")
+    (here / ".env").write_text("DB_HOST=db\nDB_URL=x://${DB_HOST}/${DB_NAME}\nDB_NAME=app\n")
+    found = ps.Dotenv((here / ".env").read_text()).values(os.environ, override=override)
+    package("dotenv").load_dotenv(".env", override=override)
+    assert os.environ.pop("DB_URL") == found["DB_URL"] == f"x://{os.environ['DB_HOST']}/"
+    os.environ.pop("DB_NAME")
+
+
 def test_dotenv_fills_in_no_name_longer_than_a_variables():
     names = ["a" * 255, "a" * 256]
     assert [read_by_us(f"X=${{{name}}}")["X"] for name in names] == ["", f"${{{names[1]}}}"]
 
 
-def test_dotenv_takes_a_variable_from_above_before_that_of_the_process():
+def test_dotenv_takes_a_variable_of_the_process_before_one_from_above_unless_the_file_overrides_it():
     assert read_by_us("A=' x '\nB=${A}\n")["B"] == " x "
-    assert ps.Dotenv("A=\nB=${A}\n").get("B", {"A": "process"}) == ""
     dotenv = ps.Dotenv("A=${B}\nB=file # ${C}\nC=${B}\nD='${B}'\nE=${F}\n")
-    found = {"A": "process", "B": "file", "C": "file", "D": "${B}", "E": "f"}
+    found = {"A": "process", "B": "file", "C": "process", "D": "${B}", "E": "f"}
     assert dotenv.values({"B": "process", "F": "f"}) == found
-    assert dotenv.get("C", {"B": "process"}) == "file"
+    assert dotenv.values({"B": "process", "F": "f"}, override=True) == {**found, "C": "file"}
+    assert dotenv.get("C", {"B": ""}) == "" and dotenv.get("C", {}) == "file"
     assert [dotenv.referenced_variables(name) for name in "ABCD"] == [{"B"}, set(), {"B"}, set()]
 
 
@@ -16357,13 +16367,36 @@ def test_a_moved_secret_that_the_store_lacks_is_an_error_of_run_export_and_load_
 ):
     sealed_store(tmp_path, monkeypatch).set("A_TOKEN", "red-fox")
     Path(".env").write_text("# A_TOKEN: in the file store\n# DB_PASSWORD: in the file store\n")
-    problem = "'DB_PASSWORD' is not in the file store, though .env says that it was moved there"
-    for command in (["run", "--backend", "file", "--", "true"], ["export", "--backend", "file"]):
-        status, said = say(*command)
-        assert status == 1 and said.startswith(problem)
-    assert failure(ps.load_env, backend="file").message == problem
+    problem = (
+        f"no secret named 'DB_PASSWORD' in {tmp_path}/.paissive,"
+        f" though {tmp_path}/.env says that it is in the file store"
+    )
+    hint = "set DB_PASSWORD --backend file, or name the .env of this store in PAISSIVE_ENV_FILE"
+    for names in ([], ["DB_PASSWORD"]):
+        for command in (
+            ["run", *names, "--backend", "file", "--", "true"],
+            ["export", *names, "--backend", "file"],
+        ):
+            assert say(*command) == (2, f"{problem}; {hint}\n")
+        assert failure(ps.load_env, *names, backend="file").message == problem
+    for read in (ps.get_secret, ps.require_secret):
+        assert failure(read, "DB_PASSWORD", backend="file").message == problem
     monkeypatch.setenv("DB_PASSWORD", "of-a-variable")
     assert say("run", "--backend", "file", "--", "true")[0] == 0
+
+
+def test_a_secret_that_was_moved_to_another_store_than_the_chosen_one_is_an_error(tmp_path, say, monkeypatch):
+    sealed_store(tmp_path, monkeypatch).set("A_TOKEN", "red-fox")
+    Path(".env").write_text("# A_TOKEN: in the file store\n# B_TOKEN: in the vault store\n")
+    problem = f"no secret named 'B_TOKEN' in {tmp_path}/.paissive, though {tmp_path}/.env says that it is in"
+    hint = "use --backend vault; a command that needs both stores gets it by: export B_TOKEN=secret://vault/B_TOKEN"
+    said = (2, f"{problem} the vault store; {hint}\n")
+    assert say("run", "--backend", "file", "--", "true") == say("export", "--backend", "file") == said
+    vault = holding(["B_TOKEN"], "blue-hill")
+    monkeypatch.setitem(ps.STORES, "vault", lambda: vault)
+    monkeypatch.setenv("B_TOKEN", "secret://vault/B_TOKEN")
+    environment = ps.environment_with_secrets(ps.FileStore())[0]
+    assert (environment["A_TOKEN"], environment["B_TOKEN"]) == ("red-fox", "blue-hill")
 
 
 def test_an_empty_assignment_below_a_value_of_a_moved_secret_is_its_last_one(say):
@@ -16617,7 +16650,9 @@ def test_after_an_import_into_another_folder_the_next_step_names_all_that_it_nee
     settings = "PAISSIVE_SECRETS_DIR='of prod' PAISSIVE_ENV_FILE=.env.production"
     assert said.endswith(f"{NEXT[:-1]}, with {settings}\n")
     env_file.write_text("# DB_PASSWORD: in the file store\nDB_URL=pg://u:${DB_PASSWORD}@h\n")
-    problem = "'DB_URL' in .env takes in 'DB_PASSWORD', which the chosen store lacks"
+    here = os.getcwd()
+    problem = f"no secret named 'DB_PASSWORD' in {here}/of prod"
+    problem += f", though {here}/.env says that it is in the file store"
     hint = "set DB_PASSWORD --backend file, or name the .env of this store in PAISSIVE_ENV_FILE"
     assert say("run", "--backend", "file", "--", "true") == (2, f"{problem}; {hint}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env.production")
@@ -19773,20 +19808,31 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
         assert ps.require_secret(name) == ps.get_secret(name) == ALL_OF_SHOP[name]
     assert ps.get_secret("LITERAL", "none") == ps.get_secret("DB_USER", "none") == "none"
     shop.delete("DB_PASSWORD")
-    assert "'DB_URL' in .env takes in 'DB_PASSWORD'" in failure(ps.get_secret, "DB_URL", "default").message
+    problem = failure(ps.get_secret, "DB_URL", "default").message
+    assert problem.startswith("'DB_URL' in .env: no secret named 'DB_PASSWORD' in ")
 
 
 def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop):
     code = "import os, paissive_secrets as ps; ps.load_env(backend='file')"
     code += "; print(ps.redact_logs('file').redact(os.environ['DB_PASSWORD']))"
+    code += "; ps.load_env(backend='file', override=True); print(os.environ['DB_PASSWORD'])"
     shop.set("DB_PASSWORD", RANDOM)
-    code += "; ps.load_env(backend='file', override=True)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = functools.partial(cli, "run", "--no-mask", env=environment)
     done = run("--backend", "file", "--", sys.executable, "-c", code)
-    assert done.stdout == b"***\n" and b"Locked: " in done.stderr
+    assert done.stdout == f"***\n{RANDOM}\n".encode(), err(done)
     done = run("DB_PASSWORD", "--backend", "file", "--", sys.executable, "-c", code)
-    assert done.stdout == b"" and b"Locked: " in done.stderr
+    hint = "let `run`, which passes on no key, supply them; or set "
+    assert done.stdout == b"" and f"since no variable has 'API_KEY', 'db/port'; {hint}" in err(done)
+
+
+def test_variables_that_stand_for_a_store_without_a_key_are_composed_too(shop, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    for name in ("API_KEY", "DB_PASSWORD", "DB_PORT"):
+        monkeypatch.setenv(name, ALL_OF_SHOP[name])
+    assert provided() == {name: ALL_OF_SHOP[name] for name in ("DB_URL", "DSN")}
+    Path(".env").write_text(Path(".env").read_text() + "# NEW_TOKEN: in the file store\n")
+    assert "since no variable has 'NEW_TOKEN'" in failure(ps.load_env, backend="file").message
 
 
 def test_run_says_which_values_of_an_env_file_above_it_does_not_pass_on(shop, say, monkeypatch):
@@ -19816,12 +19862,18 @@ def test_loading_replaces_a_variable_only_on_request_and_removes_none(shop, monk
     monkeypatch.setenv("DB_URL", "x://h")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "unused")
     rest = {name: text for name, text in ALL_OF_SHOP.items() if name not in ("DB_PASSWORD", "DB_URL", "DSN")}
-    assert provided() == {**rest, "DSN": "postgres://app:mine@db/app?ssl=1"}
-    assert provided(override=True) == {
-        **rest,
-        "DB_PASSWORD": "p-w9",
-        "DSN": "postgres://app:p-w9@db/app?ssl=1",
-    }
+    assert provided() == {**rest, "DSN": "x://h?ssl=1"}
+    assert provided(override=True) == {**rest, "DB_PASSWORD": "p-w9", "DSN": "x://h?ssl=1"}
+
+
+def test_a_value_is_composed_of_the_variables_that_a_program_gets(shop, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "mine")
+    monkeypatch.setenv("DB_USER", "root")
+    assert provided()["DB_URL"] == "postgres://root:mine@db/app"
+    assert provided(override=True)["DB_URL"] == "postgres://root:p-w9@db/app"
+    assert ps.environment_with_secrets(shop)[0]["DB_URL"] == "postgres://root:p-w9@db/app"
+    assert ps.get_secret("DB_URL", backend="file") == "postgres://root:p-w9@db/app"
+    assert ps.get_secret("DB_URL") == "postgres://root:mine@db/app"
 
 
 def test_loading_leaves_an_empty_variable_as_it_is(shop, monkeypatch):
@@ -19855,13 +19907,27 @@ def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
 
 def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     assert failure(ps.load_env).message == "'DB_PASSWORD' is in the file store, as .env says"
-    assert (
-        failure(ps.load_env, "DB_URL").message
-        == "'DB_URL' takes in 'DB_PASSWORD', which is in the file store"
-    )
+    needed = "'DB_URL' in .env: 'DB_PASSWORD' is in the file store, as .env says"
+    assert failure(ps.load_env, "DB_URL").message == failure(ps.get_secret, "DB_URL").message == needed
+
+
+def test_a_command_gets_a_value_that_is_composed_of_moved_secrets_by_its_name(shop, say):
+    url = ALL_OF_SHOP["DB_URL"]
+    Path(".env").chmod(0o600)
+    assert provided("DB_URL") == {"DB_URL": url}
+    assert say("export", "DB_URL", "--backend", "file") == (0, f"DB_URL={url}\n")
+    environment, masked = ps.environment_with_secrets(shop, ["DB_URL"])
+    assert environment["DB_URL"] == url and masked["DB_URL"] == {url}
+
+
+def test_a_value_is_composed_of_a_mounted_file_that_has_a_moved_secret(shop, monkeypatch):
     shop.delete("DB_PASSWORD")
-    error = failure(ps.load_env, backend="file")
-    assert error.message == "'DB_URL' in .env takes in 'DB_PASSWORD', which the chosen store lacks"
+    Path("mounted").write_text("m0unted")
+    monkeypatch.setenv("DB_PASSWORD_FILE", "mounted")
+    url = "postgres://app:m0unted@db/app"
+    assert ps.get_secret("DB_URL") == ps.get_secret("DB_URL", backend="file") == provided()["DB_URL"] == url
+    monkeypatch.setenv("API_KEY", "k3y")
+    assert provided(backend="env")["DB_URL"] == url
 
 
 def test_a_mounted_file_is_passed_on_as_it_is_and_read_only_if_its_name_is_asked_for(here, monkeypatch):
