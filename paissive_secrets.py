@@ -11070,7 +11070,7 @@ def environment_with_secrets(
     snapshot = Snapshot(manager, stages=True)
     rows = _rows(store, names, snapshot)
     if not names:
-        check_moved(store, manager, {row.variable for row in rows})
+        _check_moved(store, manager, {row.variable for row in rows})
     snapshot.collect((row.text, store) for row in rows)
     environment: dict[str, str] = {}
     masked: dict[str, set[str]] = {}
@@ -11186,7 +11186,7 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     values = {name: resolver.secret(store, name) for name in exported}
     if not names:
         variables = {variable_name(name): value for name, value in values.items()}
-        check_moved(store, manager, variables)
+        _check_moved(store, manager, variables)
         values.update(composed_values(store, manager, {**os.environ, **variables}))
     return values
 
@@ -11197,7 +11197,7 @@ def check_not_moved(store: Store) -> None:
         store.get(name)  # which says where it is
 
 
-def check_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
+def _check_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
     """Raise Moved if neither the store nor `variables` has a secret that was moved, as the .env says.
 
     Keys to stores are left out: no command gets them.
