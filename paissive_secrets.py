@@ -6098,7 +6098,7 @@ _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-
 
 
 def _parse_address(text: str) -> str | None:
-    """Return an address without "/" at its end; None if it isn't one that can be reached."""
+    """Return the address of a server or a socket, without "/" at its end; None if it isn't valid."""
     if text.startswith("unix://"):
         return text if text[7:] else None
     with suppress(ValueError):  # a port or IPv6 address out of range
@@ -6108,14 +6108,14 @@ def _parse_address(text: str) -> str | None:
 
 
 def split_url(url: str) -> Any:
-    """Return urllib's parts of a URL."""
+    """Return urllib's parts of a URL; raise ValueError for an IPv6 address or a port that isn't valid."""
     from urllib.parse import urlsplit
 
     return urlsplit(url)
 
 
 def _parse_folder(text: str) -> str | None:
-    """Return a path without "/" at its ends; None if no name can be in it."""
+    """Return a path without "/" at its ends; None if no secret's name can begin with it."""
     folder = text.strip("/")
     return None if name_problem(folder) else folder
 
@@ -6132,15 +6132,17 @@ def _parse_count(text: str) -> int | None:
 
 
 def _parse_flag(text: str) -> bool | None:
+    """Return True or False; None for text that is neither."""
     return _FLAGS.get(text.lower())
 
 
 def _parse_login(text: str) -> str | None:
+    """Return the name of a login; None if there is no such login."""
     return text if text in VAULT_LOGINS else None
 
 
 def _parse_timeout(text: str) -> float | None:
-    """Return seconds; None if it isn't a duration."""
+    """Return seconds: 60 for zero, MAX_DURATION for less; None if it isn't a duration."""
     # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
     number = text.removeprefix("-")
     seconds = parse_duration(number + "s" if number[-1:].isdigit() else number)
@@ -6155,7 +6157,7 @@ UNPRINTABLE_HINT = "look for a space or a line break at its end"
 
 
 class _Setting(NamedTuple):
-    """A setting of a store: the first of its variables that is set counts, even if it is empty."""
+    """A setting of a store: the first of its variables that is set is used, even if it is empty."""
 
     default: str = ""
     parse: Callable[[str], object] = str  # returns None for what isn't valid
@@ -6205,7 +6207,10 @@ class VaultSettings(SimpleNamespace):
     __repr__ = object.__repr__
 
     def __init__(self, keywords: Mapping[str, object]) -> None:
-        """Read the settings from keywords or, where one is absent or None, from its variable."""
+        """Read each setting from its keyword or, if that is absent or None, from its variable.
+
+        Raise BadValue for one that isn't valid, and TypeError for an unknown keyword.
+        """
         logins = chain.from_iterable(login.settings() for login in VAULT_LOGINS.values())
         settings = {**_SHARED_SETTINGS, **_OWN_SETTINGS, **dict.fromkeys(logins, _Setting())}
         unknown = keywords.keys() - settings.keys()
@@ -6220,7 +6225,10 @@ class VaultSettings(SimpleNamespace):
 
 
 def _read_setting(name: str, row: _Setting, value: object) -> Any:
-    """Return a setting from its keyword's value or, if that is None, from a variable; raise BadValue."""
+    """Return a setting from its keyword's value or, if that is None, its variables or its default.
+
+    An empty one without a default is "". Raise BadValue for text that isn't valid, without repeating it.
+    """
     source = name
     if value is None:
         source = next(filter(os.environ.__contains__, _setting_variables(name)), "")
@@ -6233,9 +6241,9 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 
 
 # === Vault transport ===
-# Requests to one server by urllib.request with a handler of ours, which keeps connections and follows one
-# redirect if the token may go there. A broken connection is a response with status 0. No message repeats what
-# the server sent or the library says: both may quote a secret.
+# Requests to one server by urllib.request, whose handler here keeps connections and follows one redirect if
+# the token may go there. A broken connection is a response with status 0. No message repeats text of the
+# server or of the library: both may quote a secret.
 #
 # Four loops repeat a request, each for its own reason: Transport.call after a failure that may pass,
 # Session.call with a new token, VaultStore._find where mounts have changed, VaultStore._change over a version
@@ -6261,13 +6269,13 @@ def child_object(parent: Json, name: str) -> Json:
 
 
 def json_number(value: object) -> float:
-    """Return a number in JSON; 0 for anything else, and for what can't be counted with."""
+    """Return a number in JSON; 0 for anything else, and for NaN, infinity and huge numbers."""
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
 @lru_cache(8)  # it only changes with a write
 def _parse_index(text: str) -> tuple[str, int]:
-    """Return the cluster and the number in OpenBao's X-Vault-Index; ("", 0) if there are none."""
+    """Return the cluster and the number in OpenBao's X-Vault-Index; ("", 0) if it can't be read."""
     import base64
     import json
 
@@ -6284,7 +6292,7 @@ def _is_older(index: str, other: str) -> bool:
 
 
 class ApiRequest(NamedTuple):
-    """What to ask a server; its repr doesn't show the body, which may hold a secret."""
+    """A request to the API; its repr doesn't show the body, which may hold a secret."""
 
     method: str
     path: str  # as it stands in a URL
@@ -6297,11 +6305,12 @@ class ApiRequest(NamedTuple):
 
 
 class Transport:
-    """Requests from many threads to one server, over connections that are kept.
+    """Requests from many threads to one server, over connections that are used again.
 
-    HTTP has nothing that ties a response to its request but their order. Something in between that once sends
-    a response too many may do so on other connections, where nobody has noticed it yet: from then on, none is
-    used twice. The first response on a new connection can't be another's; a request that is `fresh` gets it.
+    In HTTP, only their order says which response belongs to which request. A proxy that sends one response
+    too many on one connection may have done so on others, unnoticed. So from the first such response on, no
+    connection is used for a second request. The first response on a new connection can't belong to an earlier
+    request: that is why a `fresh` request opens one.
 
     A standby node answers reads from its own copy. So each request names the newest state seen here, and a
     node that lags behind it asks the active one.
@@ -6309,9 +6318,9 @@ class Transport:
     """
 
     newest = ""  # X-Vault-Index of the newest state that any response named
-    closed = False
-    _keeps_connections = True  # until a response comes that none asked for, or that isn't HTTP
-    _context: Any = None  # of TLS, once it is needed
+    closed = False  # `close` sets it, for good: no connection is used again, no request is repeated
+    _keeps_connections = True  # until a response comes that no request asked for, or that isn't HTTP
+    _context: Any = None  # of TLS: made for the first connection to https, used by all
 
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
@@ -6329,10 +6338,10 @@ class Transport:
     def call(
         self, request: ApiRequest, *, token: str = "", deadline: float | None = None, outcome: str = NOT_DONE
     ) -> Exchange:
-        """Send a request, and again after a failure that may pass.
+        """Send a request, and again after a failure that may pass; return the last attempt.
 
-        One that isn't idempotent is sent again only if no server has carried it out. `outcome` is that of the
-        same request before, with another token.
+        Failures are in the Exchange, and none is raised. A request that isn't idempotent is sent again only
+        if no server has carried it out. `outcome` is that of the same request before, with another token.
         """
         exchange = Exchange(self, request, token)
         exchange.outcome = outcome
@@ -6368,7 +6377,11 @@ class Transport:
         return host != "" and (spelled in trusted or f"{spelled}:{port}" in trusted)
 
     def take(self, place: str, *, fresh: bool = False) -> Any:
-        """Return a connection to "scheme://host": a new one if `fresh`, or if none is idle and alive."""
+        """Return a connection to "scheme://host", busy until `give_back`.
+
+        It is an idle one or, if `fresh` or none is usable, a new one that has yet to connect. Raise BadValue
+        if the certificates for it can't be loaded.
+        """
         with self.lock:
             connection = None if fresh else self._take_idle(place)
             connection = connection or self._new_connection(place)
@@ -6376,7 +6389,10 @@ class Transport:
         return connection
 
     def _take_idle(self, place: str) -> Any:
-        """Return an idle connection that may be used, or None."""
+        """Return an idle connection that is still usable, or None; hang up those found closed before it.
+
+        If one has received a response that no request asked for, use no connection twice from now on.
+        """
         idle = self._idle.get(place, [])
         while idle:
             connection = idle.pop()
@@ -6390,12 +6406,12 @@ class Transport:
         return None
 
     def _keep_none(self) -> None:
-        """Use no connection twice from now on."""
+        """Use no connection twice from now on; the lock is held."""
         self._keeps_connections = False
         self._idle = {}
 
     def _new_connection(self, place: str) -> Any:
-        """Return a connection that isn't open yet; its context of TLS is that of all others."""
+        """Return a connection that has yet to connect, by a tunnel if a proxy leads to https."""
         host, port = _host_and_port(place)
         connection = _connection_class()(*_host_and_port(self.proxy or place))
         connection.place = place
@@ -6411,7 +6427,10 @@ class Transport:
         return connection
 
     def give_back(self, connection: Any, *, reusable: bool, in_order: bool = True) -> None:
-        """Keep a connection for the next request, or hang up; unless it is `in_order`, keep no other."""
+        """Keep a connection for the next request if it is reusable and there is room, or hang up.
+
+        If its last response wasn't `in_order`, use no connection twice from now on.
+        """
         with self.lock:
             self._busy.discard(connection)
             if not in_order:
@@ -6423,7 +6442,7 @@ class Transport:
         connection.hang_up()
 
     def close(self) -> None:
-        """Close all connections; threads that wait for a response get an error at once."""
+        """Hang up for good; threads that wait for a response get an error at once."""
         import socket
 
         with self.lock:
@@ -6436,16 +6455,16 @@ class Transport:
 
 
 class Exchange:
-    """A request and its response, which may both hold secrets."""
+    """A request and the response to its last attempt, which may both hold secrets."""
 
     status: int  # of the response; 0 if there is none
-    failure: SecretsError | None  # why there is none
-    headers: Any
-    body: Json
-    data: Json  # an object in the body
-    is_temporary: bool  # whether it failed, and another attempt may succeed
+    failure: SecretsError | None  # the error if there is no response, None if there is one
+    headers: Any  # {} without a response
+    body: Json  # {} if the response has none, or isn't JSON, as a proxy's error
+    data: Json  # the object "data" in the body; {} if there is none
+    is_temporary: bool  # whether the attempt failed, and another may succeed
     deadline: float  # of all attempts, on the monotonic clock
-    outcome: str  # of all attempts; UNKNOWN if any of those that failed may have been carried out
+    outcome: str  # DONE or NOT_DONE; UNKNOWN if this or an earlier attempt may have been carried out
     _sent: bool  # whether this attempt may have reached a server
 
     def __init__(self, transport: Transport, request: ApiRequest, token: str) -> None:
@@ -6467,7 +6486,7 @@ class Exchange:
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
-        """Return whether the server's errors have these words, which are in lower case."""
+        """Return whether the server's errors contain these words, which are in lower case."""
         return words in str(self.body.get("errors")).lower()
 
     def is_leaderless(self) -> bool:
@@ -6475,15 +6494,18 @@ class Exchange:
         return self.status == 307 or self.says("active cluster node not found")
 
     def send(self, url: str) -> None:
-        """Make one attempt, which may follow a redirect; a failure is recorded, not raised."""
+        """Make one attempt, which may follow a redirect, and fill in all fields.
+
+        A failure of the connection, or a response that isn't Vault's, is in `failure`; it isn't raised.
+        """
         self.status, self.headers, self.body, self.failure = 0, {}, {}, None
         self._sent = False
         try:
             _opener().open(self.new_request(url))  # which calls `perform`
         except Exception as error:
             self.status = 0
-            self.failure = _explain(error, self.transport.settings)
-            # An error that we raised ourselves would come again.
+            self.failure = _connection_error(error, self.transport.settings)
+            # An error of this section, as for certificates that can't be loaded, would come again.
             self.is_temporary = self.failure is not error
         else:
             self._compare_states()
@@ -6497,7 +6519,7 @@ class Exchange:
         self.data = child_object(self.body, "data")
 
     def _how_it_ended(self) -> str:
-        """Return the outcome of this attempt alone."""
+        """Return the outcome of this attempt alone: DONE, NOT_DONE or UNKNOWN."""
         if 200 <= self.status < 300:
             return DONE
         if 400 <= self.status < 500 or self.status == 501 or not self._sent:
@@ -6507,7 +6529,7 @@ class Exchange:
         return UNKNOWN
 
     def _compare_states(self) -> None:
-        """Note the state that a response names; an older one than was seen before makes it a 412."""
+        """Note the state that a response names as the newest; turn a read of an older state into a 412."""
         is_read = self.request.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
         if _parse_index(index)[0] or (index and not is_read):  # an unreadable one may be old
@@ -6527,7 +6549,7 @@ class Exchange:
         return request
 
     def may_follow(self, code: int, url: str, target: str) -> bool:
-        """Return whether to go where a redirect leads, and note what that means for the outcome."""
+        """Return whether to follow a redirect; if so, note whether the first server may have acted."""
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
         asks_for_same = code in (307, 308) or (self.request.method == "GET" and self.request.idempotent)
         is_safe = self.request.idempotent or self._is_direct
@@ -6540,7 +6562,11 @@ class Exchange:
         return True
 
     def perform(self, req: Any) -> Any:
-        """Send urllib's request over a connection of ours, and return http.client's response."""
+        """Send urllib's request over a kept or new connection; return http.client's response.
+
+        Set status, headers and body. Raise what the library raises, ValueError for a response whose end is
+        uncertain, and Unavailable for one that isn't Vault's.
+        """
         from http.client import HTTPException
 
         target, fields = req.selector, {"Host": req.host, **self._fields}
@@ -6569,7 +6595,11 @@ class Exchange:
         return response
 
     def _ask(self, connection: Any, target: str, fields: dict[str, str]) -> Any:
-        """Send the request, and return the head of its response."""
+        """Send the request, and return its response, whose body has yet to be read.
+
+        Raise ConnectionResetError if the request wasn't sent completely and the response is no refusal,
+        ValueError if the headers don't say clearly where the response ends, and what http.client raises.
+        """
         all_sent = False
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -6585,7 +6615,8 @@ class Exchange:
         return response
 
 
-# Functions make the classes derived from the library's, whose import takes longer than all else here.
+# Classes derived from the library's are made by functions: the import of http.client and urllib takes longer
+# than everything else here.
 
 
 @cache
@@ -6620,15 +6651,15 @@ def _opener() -> Any:
 
 @cache
 def _connection_class() -> Any:
-    """Return http.client's connection, but for what it can't do.
+    """Return the class of connections: http.client's, with what it lacks.
 
-    That is a deadline for all that is sent and received, TLS with our errors, Unix sockets, responses whose
-    end is certain, and silence: it shows the token neither to a debugger's output nor to audit hooks.
+    That is a deadline for all that is sent and received, TLS with errors that help, Unix sockets, responses
+    whose end is certain, and silence: the token reaches neither a debugger's output nor audit hooks.
     """
     from http.client import HTTPConnection
 
     class Connection(HTTPConnection):
-        debuglevel = 0  # whatever a program sets for all: it would print the token
+        debuglevel = 0  # even if a program sets it for all connections: it would print the token
         deadline: float  # of the monotonic clock; `perform` sets it for each request
         socket_path = server_name = context = place = None  # of the server; `_new_connection` sets them
         parts: list[bytes] | None = None  # of a request that `_send_as_one` collects
@@ -6660,7 +6691,10 @@ def _connection_class() -> Any:
 
 
 def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
-    """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS."""
+    """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS.
+
+    Raise what sockets and http.client raise, and Unavailable for a certificate that isn't trusted.
+    """
     import socket
 
     if connection.socket_path:
@@ -6668,7 +6702,7 @@ def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
         connection.sock.settimeout(_time_left(connection.deadline))
         connection.sock.connect(connection.socket_path)
     else:
-        # This takes no deadline: how long it takes is up to resolv.conf.
+        # getaddrinfo has no timeout; resolv.conf sets it.
         found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
         connection.timeout = _time_left(connection.deadline) / len(found)  # each address gets a share
         connect_to_host()
@@ -6680,7 +6714,7 @@ def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
 def _send_as_one(
     connection: Any, method: str, target: str, body: bytes | None, fields: dict[str, str]
 ) -> None:
-    """Send a request whose head and body are one piece, since each piece costs both ends time."""
+    """Send head and body of a request in one piece, since each piece costs both ends time."""
     connection.parts = []
     connection.request(method, target, body, fields)
     whole = b"".join(connection.parts)
@@ -6698,18 +6732,21 @@ def _send_all(sock: Any, data: bytes, deadline: float) -> None:
 
 @cache
 def _response_class() -> Any:
-    """Return http.client's response, but for interim ones: it would take 103 for the response itself."""
+    """Return the class of responses: http.client's, which would take an interim 103 for the final one."""
     from http.client import HTTPResponse
 
     class Response(HTTPResponse):
         fp: Any = None  # until it has a stream: its destructor looks for one
 
         def begin(self) -> None:
-            """Read the head of the response that isn't an interim one (RFC 9110, section 15.2)."""
+            """Read past interim responses (RFC 9110, section 15.2) to the head of the final one.
+
+            Raise ValueError for 101: the server switches to another protocol.
+            """
             super().begin()
             while 100 <= self.status < 200:
                 if self.status == 101:
-                    raise ValueError  # from here on, it would speak another protocol
+                    raise ValueError
                 self.headers = cast("Any", None)  # or http.client's `begin` would do nothing
                 super().begin()
 
@@ -6717,7 +6754,7 @@ def _response_class() -> Any:
 
 
 def _is_reusable(connection: Any, response: Any) -> bool:
-    """Return whether the next bytes are certain to be of the next response."""
+    """Return whether the next bytes of a connection certainly begin the next response."""
     if response.will_close or not connection.stream.is_plain or connection.stream.has_rest:
         return False
     # Headers that say where a body ends (RFC 9112, section 6): some servers send one all the same.
@@ -6726,7 +6763,7 @@ def _is_reusable(connection: Any, response: Any) -> bool:
 
 
 def _has_clear_end(headers: Any) -> bool:
-    """Return whether readers of these headers agree on where the body ends."""
+    """Return whether all readers of these headers agree on where the body ends (RFC 9112, section 6.3)."""
     lengths = headers.get_all("content-length", [])
     codings = headers.get_all("transfer-encoding", [])
     if not codings:  # without a length, it ends with the connection
@@ -6734,12 +6771,12 @@ def _has_clear_end(headers: Any) -> bool:
     return not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]
 
 
-# What an idle connection is: usable, closed or too old, or one with a response that nobody asked for.
+# States of an idle connection: usable, closed or too old, or with a response that no request asked for.
 _READY, _ENDED, _ANSWERED = "ready", "ended", "answered"
 
 
 def _state_of_idle(connection: Any) -> str:
-    """Return what has become of an idle connection."""
+    """Return the state of an idle connection; receive a byte if there is one, after which it is unusable."""
     import ssl
 
     # Firewalls drop idle connections, and neither end notices.
@@ -6755,10 +6792,10 @@ def _state_of_idle(connection: Any) -> str:
 
 
 class _Receiver(io.RawIOBase):
-    """What comes from a connection's socket, until its deadline and up to a size."""
+    """The bytes of one response from a connection's socket, until its deadline and up to _MAX_RESPONSE."""
 
-    is_paused = False  # while it is, there is nothing to read
-    may_end = False  # whether the end of the connection is that of the response
+    is_paused = False  # if set, `readinto` receives nothing
+    may_end = False  # whether the end of the connection may end the response
 
     def __init__(self, connection: Any) -> None:
         self._sock, self._deadline = connection.sock, connection.deadline
@@ -6768,7 +6805,11 @@ class _Receiver(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Receive some bytes; raise an error at the deadline, the limit, or an end that comes too early."""
+        """Receive some bytes and return their number, None while paused.
+
+        Raise TimeoutError at the deadline, Unavailable beyond the limit, and ConnectionResetError if the
+        connection ends too early.
+        """
         if self.is_paused:
             return None
         self._sock.settimeout(_time_left(self._deadline))
@@ -6785,17 +6826,17 @@ class _Stream(io.BufferedReader):
     """The socket and file that http.client reads one response from."""
 
     raw: _Receiver
-    is_plain = False  # whether no other response came before the final one
-    has_rest = False  # whether more was received than http.client has read at its end
+    is_plain = False  # whether the first response is the final one; `makefile` sets it
+    has_rest = False  # whether more was received than the response; `close` sets it
 
     def makefile(self, _mode: str) -> _Stream:
         """Return this stream, as a socket would return a file to read from."""
-        # If only a part of that has come, the connection is used no more, which costs little.
+        # If only a part of this line has come, the connection isn't used again, which costs little.
         self.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.peek(10)))
         return self
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as many bytes, or to the end of the connection where nothing says how many there are."""
+        """Read `size` bytes, or without one to the end of the connection; Unavailable if that is too many."""
         if size is None or size < 0:
             self.raw.may_end = True
         elif size > _MAX_RESPONSE:
@@ -6803,7 +6844,7 @@ class _Stream(io.BufferedReader):
         return super().read(size)
 
     def close(self) -> None:
-        """Note whether anything was received beyond the response."""
+        """Close the stream, not the socket, and note whether anything was received beyond the response."""
         if not self.closed:
             self.raw.is_paused = True
             self.has_rest = bool(self.peek(1))
@@ -6811,6 +6852,7 @@ class _Stream(io.BufferedReader):
 
 
 def _too_large_error() -> Unavailable:
+    """Return the error for a response that exceeds a limit of size or of values."""
     return not_vault_error("the response is too large to be Vault's")
 
 
@@ -6821,8 +6863,8 @@ def url_path(path: str, safe: str = "/") -> str:
     return quote(path, safe)
 
 
-def _names_host(entry: str, host: str, port: str) -> bool:
-    """Return whether an entry of NO_PROXY stands for this host."""
+def _matches_no_proxy(entry: str, host: str, port: str) -> bool:
+    """Return whether an entry of NO_PROXY, in lower case, names this host: by address, range or domain."""
     import ipaddress
 
     with suppress(ValueError):
@@ -6834,7 +6876,10 @@ def _names_host(entry: str, host: str, port: str) -> bool:
 
 
 def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
-    """Return the URL of the proxy, or "", and the header that logs in to it."""
+    """Return the URL of the proxy, "" for none, and the header that logs in to it, {} for none.
+
+    Raise BadValue for a proxy that expects anything but plain HTTP.
+    """
     import base64
     from urllib.parse import unquote
     from urllib.request import getproxies_environment
@@ -6844,7 +6889,8 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
     host, port = _host_and_port(settings.addr)
     # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy, which asks none for this machine.
     entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", proxies.get("no", "").lower())]
-    if not proxy and "*" not in entries and not any(_names_host(entry, host, str(port)) for entry in entries):
+    is_direct = "*" in entries or any(_matches_no_proxy(entry, host, str(port)) for entry in entries)
+    if not proxy and not is_direct:
         proxy = proxies.get(split_url(settings.addr).scheme)
     if not proxy:
         return "", {}
@@ -6874,12 +6920,12 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def not_vault_error(problem: str = "the response isn't Vault's") -> Unavailable:
-    """Return the error for what no server of Vault's would send."""
+    """Return the error for a response that Vault wouldn't send."""
     return Unavailable(problem, hint=_ADDRESS_HINT)
 
 
 def _tls_context(settings: VaultSettings) -> Any:
-    """Return how to speak TLS, with the certificates that the settings name; raise BadValue."""
+    """Return the context of TLS with the certificates in the settings; BadValue if they can't be loaded."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -6908,7 +6954,7 @@ def _tls_context(settings: VaultSettings) -> Any:
 
 
 def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
-    """Return a connection on which the server has shown its certificate."""
+    """Return a TLS connection to a server with a trusted certificate, or raise Unavailable."""
     import ssl
 
     try:
@@ -6920,7 +6966,10 @@ def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
 
 
 def _load_folder(context: Any, folder: str) -> None:
-    """Trust all files at any depth, as Vault does; OpenSSL would only look for hashed names."""
+    """Trust all certificates in a folder, at any depth, as Vault does; OpenSSL looks for hashed names only.
+
+    Files that hold none are skipped; OSError for one that can't be read.
+    """
     import ssl
 
     for place, _, names in os.walk(folder):
@@ -6930,7 +6979,10 @@ def _load_folder(context: Any, folder: str) -> None:
 
 
 def _read_body(status: int, raw: bytes) -> Json:
-    """Return the object in a body; {} for an error that isn't JSON, as a proxy's."""
+    """Return the object in a body; {} for an error that isn't JSON, as a proxy's.
+
+    Raise Unavailable for 200, 400 or 404 that isn't Vault's, and for a body with too many values.
+    """
     body: Json | None = None
     if len(raw) > _MAX_JSON_VALUES and _count_values(raw) > _MAX_JSON_VALUES:
         raise _too_large_error()
@@ -6945,14 +6997,17 @@ def _read_body(status: int, raw: bytes) -> Json:
 
 
 def _count_values(raw: bytes) -> int:
-    """Return about how many values are in JSON: each is behind a comma, or begins an array or object."""
+    """Return about how many values are in JSON: each follows a comma, or begins an array or object."""
     unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
     bare = re.sub(rb'"[^"]*"', b"", unescaped)
     return bare.count(b",") + bare.count(b"[") + bare.count(b"{")
 
 
-def _explain(error: Exception, settings: VaultSettings) -> SecretsError:
-    """Return why there is no response, without the library's text; raise what isn't about the connection."""
+def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError:
+    """Return the error for a request without a response, free of the library's text.
+
+    A SecretsError is returned as it is; anything that isn't about the connection is raised.
+    """
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
@@ -6982,7 +7037,7 @@ def doubtful_error(error: SecretsError) -> SecretsError:
     return type(error)(f"{error.message}; whether the write was carried out is unknown", hint=error.hint)
 
 
-# What the server says, and what that means to a user.
+# Words of the server's errors, in lower case, and the error, message and hint that a user gets.
 _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
     ("is sealed", VaultSealed, "Vault is sealed", "unseal it with: vault operator unseal, or init if new"),
     ("namespace not found", BadValue, "there is no such namespace", "check VAULT_NAMESPACE"),
@@ -6993,7 +7048,10 @@ _VAULT_FAILURES: tuple[tuple[str, type[SecretsError], str, str], ...] = (
 
 
 def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
-    """Return the error for a response; its request needs the capability."""
+    """Return the error for a response that isn't a success; its request needs a capability on a path.
+
+    By its status or words: Denied, VaultSealed, BadValue, Conflict or Unavailable.
+    """
     address = response.transport.settings.addr
     if response.failure:
         return response.failure
@@ -7043,33 +7101,33 @@ _COMMAND_SETTINGS = (
 
 
 class Lease:
-    """How long a token lasts or, with its response, a dynamic secret."""
+    """The time that a token or a dynamic secret lasts; `response` is the secret's, None for a token."""
 
-    is_ending = False  # whether it is known, and was said, that it can't be renewed any longer
+    is_ending = False  # whether a warning has said that it can't be renewed any longer
 
     def __init__(self, seconds: float = FOREVER, response: Any = None) -> None:
         self.response = response
         self.start(seconds)
 
     def start(self, seconds: float, used: float = 0.0) -> None:
-        """Count from now, some of the seconds being `used`."""
+        """Let the lease last these seconds from now, less those that are `used`."""
         self.seconds = seconds
-        self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # for reads of a dynamic secret
-        self.renew_at = self.fresh_until  # but a renewal that fails is put off
+        self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # when a read needs another secret
+        self.renew_at = self.fresh_until  # `put_off` moves this one if a renewal fails
 
     def is_due(self) -> bool:
         """Return whether it is time for a renewal."""
         return self.renew_at <= time.monotonic()
 
     def put_off(self) -> None:
-        """Don't try to renew for a tenth of the lease: others go on with it."""
+        """Let the next renewal wait for a tenth of the lease, at least a second."""
         pause = 0.0 if self.seconds == FOREVER else self.seconds / 10
         self.renew_at = time.monotonic() + max(1.0, pause)
 
     def extend(self, about: Json) -> bool:
-        """Start again if it was renewed for over half of its time; return whether it was.
+        """Start again with what a renewal granted, and return True; if that is too short, return False.
 
-        Otherwise it is gone, or nears its maximum.
+        Half of the lease or less means that it is gone, or nears its maximum.
         """
         longer = json_number(about.get("lease_duration"))
         renewed = longer > self.seconds / 2
@@ -7079,12 +7137,12 @@ class Lease:
 
 
 def lease_seconds(about: Json) -> float:
-    """Return how long a response's token or secret lasts; those that don't end have no seconds."""
+    """Return the seconds that a response's token or secret lasts; FOREVER if it names none."""
     return json_number(about.get("lease_duration")) or FOREVER
 
 
 class _Refusal:
-    """What failed last, and until when it isn't tried again."""
+    """The last failure, and until when the same attempt fails again without being made."""
 
     def __init__(self) -> None:
         self._what: object = None  # credentials, or a command
@@ -7093,38 +7151,40 @@ class _Refusal:
         self._pause = 0.0  # seconds
 
     def check(self, what: object) -> None:
-        """Raise the last error again if it was about this, a short time ago."""
+        """Raise the last error again if it was about the same, and its time isn't over."""
         if what == self._what and time.monotonic() < self._until:
             raise type(self._error)(self._error.message, hint=self._error.hint)
 
     def record(self, what: object, error: SecretsError, seconds: float = 0.0) -> None:
-        """Record an error, for these seconds or, without them, for twice as long as the last time."""
+        """Record an error for these seconds; without them for a second, doubled for each one in a row."""
         self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
         self._what, self._error = what, error
         self._until = time.monotonic() + (seconds or self._pause)
 
     def forget(self) -> None:
-        """Let the next failure wait for a short time again."""
+        """Forget the last failure: the next one counts as the first in a row."""
         self._what = None
 
 
 class Session:
-    """Calls with a token that is kept alive."""
+    """Calls with a token that is obtained when it is needed, renewed, and replaced once it has expired."""
 
     held: str | None = None  # the token; "" if an agent may add its own, None until it is needed
 
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
         self._lease = Lease()  # the token's
-        # Whether that lease is known; not at first if another program made the token.
-        self._is_looked_up = True
+        self._is_looked_up = True  # whether that lease is known: not at first, if another program made it
         self._refusal = _Refusal()  # of a login, or of the command for a token
         self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
         self._closed = False  # for good: `close` sets it
         self.reset("")
 
     def reset(self, newest: str) -> None:
-        """Leave connections, locks and leases behind; after a fork, they are the parent's."""
+        """Begin with new connections, locks and leases: after a fork, the old ones are the parent's.
+
+        The token stays. `newest` is the state of the server that was seen last.
+        """
         self.transport = Transport(self.settings)
         self.transport.newest = newest
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
@@ -7135,7 +7195,10 @@ class Session:
         self.pid = os.getpid()
 
     def call(self, request: ApiRequest) -> Exchange:
-        """Do what a transport's `call` does, with a token; if it has expired, replace it once."""
+        """Do what a transport's `call` does, with a token; if that is unknown, replace it and call once more.
+
+        Raise an error if the session is closed, or if no token can be had: Locked, BadValue or Unavailable.
+        """
         self._check_open()
         call = partial(self.transport.call, request)
         if self.held is None:
@@ -7143,7 +7206,7 @@ class Session:
         deadline = self.transport.new_deadline()  # of this request, and of a renewal before it
         token = self.token()
         response = call(token=token, deadline=deadline)
-        # By a policy, or for an unknown token; in both cases, it wasn't carried out.
+        # Refused by a policy, or for an unknown token; in both cases, the request wasn't carried out.
         if response.status != 403:
             return response
         try:
@@ -7156,7 +7219,10 @@ class Session:
         return call(token=self.token(), outcome=response.outcome)
 
     def token(self) -> str:
-        """Return the token; the first caller logs in, the first one once it is due renews it."""
+        """Return the token, after a login if there is none, or a renewal if that is due.
+
+        A login that fails raises an error, a renewal doesn't: the token is still valid for a while.
+        """
         if self.held is not None and not self._lease.is_due():
             return self.held
         with self._lock:
@@ -7168,7 +7234,10 @@ class Session:
         return self.held or ""
 
     def renew(self) -> float:
-        """Renew the token and leases that are due; return the seconds until the next one is."""
+        """Renew the token and leases that are due; return the seconds until the next one is, or FOREVER.
+
+        Raise an error if a renewal fails; it is tried again after a while.
+        """
         if self.held is None or self._closed:  # nothing was asked for yet, or nothing will be
             return FOREVER
         with self._lock:
@@ -7181,9 +7250,9 @@ class Session:
         return max(1.0, min(due) - time.monotonic())
 
     def close(self) -> None:
-        """Hang up for good, and revoke all leases and our own login; raise an error if that fails.
+        """Hang up for good, and revoke all leases and the token of a login; raise an error if that fails.
 
-        A login or a lease that is under way is waited for, and revoked by the thread that gets it.
+        Wait CLOSE_SECONDS at most for logins and leases under way; a later one is revoked by its own thread.
         """
         deadline = time.monotonic() + CLOSE_SECONDS
         self._closed = True
@@ -7194,24 +7263,27 @@ class Session:
         self._revoke()
 
     def add_lease(self, path: str, lease: Lease) -> None:
-        """Take on the lease of a dynamic secret."""
+        """Add the lease of a dynamic secret; after `close`, revoke it and raise Unavailable."""
         self.leases[path] = lease
         self._check_open()
 
     def _check_open(self) -> None:
-        """Raise an error after `close`, and revoke what came too late for it."""
+        """After `close`, revoke leases and a login that came too late for it, and raise Unavailable."""
         if self._closed:
             self._revoke()
             hint = "open another, and close it when nothing uses it any more"
             raise Unavailable("the store was closed", hint=hint)
 
     def _revoke(self) -> None:
-        """Revoke all leases and our own login; raise an error if that fails."""
+        """Revoke all leases and the token, if this process logged in; raise an error if that fails.
+
+        A token that was configured, or that a parent process or a command obtained, stays valid.
+        """
         with self._revoking:
             token, path = self.held, "sys/leases/revoke"
             bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in list(self.leases.values())]
             self.leases = {}
-            if token is None:  # our own is revoked already, and leases end with the token that acquired them
+            if token is None:  # revoked already, and leases end with the token that acquired them
                 return
             if self._is_own:
                 path, bodies = "auth/token/revoke-self", [{}]
@@ -7225,17 +7297,20 @@ class Session:
                 raise vault_error(response, "update", path)
 
     def _replace_token(self, stale: str) -> bool:
-        """Replace a token that was refused, unless a policy refuses; return whether it was replaced."""
+        """Replace a token that was refused as unknown; return whether there is another one now.
+
+        It stays if the server knows it: then a policy refused. Raise an error if no other can be had.
+        """
         with self._lock:
             if self.held == stale:
-                # An agent may add a token. A policy that refuses even this says "1 error occurred".
+                # With "", an agent may add a token. A policy that refuses even this says "1 error occurred".
                 response = self.transport.call(LOOK_UP, token=stale)
                 if response.status == 403 and not response.says("1 error occurred"):
                     self._log_in(stale)
             return self.held != stale
 
     def uses_command(self) -> bool:
-        """Return whether tokens come from a user's command; a token in the settings comes first."""
+        """Return whether tokens come from a user's command, which a token in the settings precedes."""
         return bool(self.settings.token_command and not self.settings.token)
 
     def _logs_in(self) -> bool:
@@ -7243,7 +7318,11 @@ class Session:
         return self.settings.login != "token" and not self.settings.token_command
 
     def _log_in(self, stale: str | None = None) -> None:
-        """Get a token other than the `stale` one that was refused, or "" if an agent may add its own."""
+        """Get a token other than the `stale` one that was refused; "" if an agent may add its own.
+
+        It comes from the login, else from the setting, the command or the file. Forget all leases. Raise
+        Locked if there is no other token, and whatever a login raises; the lock is held.
+        """
         token = str(self.settings.token)
         seconds = FOREVER
         if self._logs_in():
@@ -7265,7 +7344,10 @@ class Session:
         self._check_open()
 
     def _renew_token(self, token: str) -> None:
-        """Renew the token, whose lease is first looked up if it isn't known; raise an error if that fails."""
+        """Renew the token, after looking up its lease if that isn't known; log in again if it nears its end.
+
+        Raise an error if that fails; the next attempt waits a while. The lock is held.
+        """
         self._lease.put_off()
         if not self._is_looked_up:
             self._look_up(token)
@@ -7282,7 +7364,10 @@ class Session:
             raise vault_error(response, "update", path)
 
     def _look_up(self, token: str) -> None:
-        """Ask how long a token lasts, and how much of that is over."""
+        """Ask the server for the lease of a token, which never falls due if it isn't to be renewed.
+
+        Raise an error if the server can't be asked now.
+        """
         about = self.transport.call(LOOK_UP, token=token)
         if about.is_temporary:
             raise vault_error(about, "read", LOOK_UP.path)
@@ -7296,7 +7381,10 @@ class Session:
             self._lease.renew_at = FOREVER
 
     def _renew_lease(self, path: str, lease: Lease) -> None:
-        """Renew a dynamic secret's lease; warn once if it comes to its end."""
+        """Renew a dynamic secret's lease; warn once if it can't be renewed for as long as it was granted.
+
+        Raise what `call` does; a refusal raises nothing.
+        """
         lease.put_off()
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
         response = self.call(ApiRequest("POST", "sys/leases/renew", body))
@@ -7309,7 +7397,11 @@ class Session:
             lease.renew_at = FOREVER  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
-        """Log in, unless this was refused shortly before; return the token and its seconds."""
+        """Log in with the credentials in the settings; return the token and its seconds.
+
+        Raise Locked if they are refused, were refused shortly before, are missing, or need a second factor;
+        another error if the server can't be asked.
+        """
         settings, name = self.settings, self.settings.login
         login = VAULT_LOGINS[name]
         where = f"auth/{url_path(settings.login_mount)}/login"
@@ -7333,7 +7425,11 @@ class Session:
         raise error
 
     def _login_value(self, name: str) -> str:
-        """Return the value of a login's setting, from the setting itself or what stands in for it."""
+        """Return the value of a login's setting, "" for an optional one that is missing; else raise Locked.
+
+        A secret that isn't set is read as a store credential (from a file, a command or systemd), then from
+        the login's usual file. Secrets are recorded in `login_secrets`, to be masked.
+        """
         login, value = VAULT_LOGINS[self.settings.login], str(getattr(self.settings, name))
         is_secret = name in login.secrets
         if is_secret and not value:
@@ -7349,7 +7445,10 @@ class Session:
         return value
 
     def _run_token_command(self, stale: str | None) -> str:
-        """Return the token that the user's command prints, unless the command failed shortly before."""
+        """Return the token that the user's command prints, which must not be the `stale` one.
+
+        Raise an error if the command fails, prints no valid or only a stale token, or did so shortly before.
+        """
         command = self.settings.token_command
         what = login_variable("token_command")
         self._refusal.check(command)
@@ -7367,7 +7466,10 @@ class Session:
         return token
 
     def _command_environment(self) -> dict[str, str]:
-        """Return a command's environment, in which `vault` and `bao` reach the same server."""
+        """Return a command's environment, in which `vault` and `bao` reach this store's server.
+
+        It holds no other credential of a store.
+        """
         found = child_environment()
         for name in ("agent_addr", *_COMMAND_SETTINGS):
             for brand in ("BAO_", "VAULT_"):
@@ -7387,7 +7489,7 @@ def _check_token(token: str) -> str:
 
 
 def _read_login_file(path: str) -> str:
-    """Return the text of a file that opens the store, or raise Locked."""
+    """Return the text of a file that opens the store, without space around it; Locked if it can't be read."""
     try:
         return check_value(read_credential(path).strip())
     except (OSError, ValueError):
@@ -7409,33 +7511,33 @@ _METHODS = {"read": "GET", "list": "GET", "patch": "PATCH", "delete": "DELETE"}
 
 
 class _Path(NamedTuple):
-    """Where a secret is; `kv` is the KV version, or 0."""
+    """The place of a secret."""
 
-    mount: str
-    kv: int
-    path: str
+    mount: str  # without "/" at its end
+    kv: int  # the mount's version of KV; 0 if it isn't KV
+    path: str  # within the mount
 
     def at(self, kind: str) -> str:
-        """Return an API path: KV 2 has one for a secret's data, one for its metadata."""
+        """Return an API path; in KV 2, it has the kind of request: data, metadata, delete and so on."""
         return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
 
 
 class _Mounts:
-    """The mounts that a token may see, and when a store asked for them; other threads may forget them."""
+    """The mounts that a token may see, shared by a store and its views; any thread may forget them."""
 
     versions: dict[str, int] | None = None  # of KV, by paths that end with "/"; 0 if it isn't KV
-    asked_at = 0.0
+    asked_at = 0.0  # when, on the monotonic clock
 
 
 class _Change(NamedTuple):
-    """How to change the fields of a secret."""
+    """A change to the fields of a secret."""
 
-    apply: Callable[[Json], Json]  # returns the new fields for the old ones; none means to delete the secret
+    apply: Callable[[Json], Json]  # returns the new fields for the old ones; {} deletes the secret
     replaces: Container[str]  # fields whose new value doesn't depend on the old one
-    patch: Json | None = None  # the same change as a merge patch, if it is one
+    patch: Json | None = None  # the same change as a merge patch (RFC 7396), if it is one
 
 
-# What a write that depends on the version before it came to (check-and-set), and what _change then does:
+# The results of a write that depends on the version before it (check-and-set), and what _change then does:
 #
 #   the server's answer                              result         next
 #   200 and the next version                         WRITTEN        return it
@@ -7448,7 +7550,7 @@ class _Change(NamedTuple):
 #
 #   it has the new fields                            WRITTEN
 #   it has others, or doesn't exist                  as above
-#   it was deleted or destroyed                      raise Unavailable: it may have been ours
+#   it was deleted or destroyed                      raise Unavailable: it may have been this write's
 #
 # All other answers are errors, which _call raises.
 _WRITTEN, _OVERTAKEN, _PATCH_REFUSED = "written", "overtaken", "patch refused"
@@ -7456,10 +7558,10 @@ _PATCH_REFUSALS = (403, 404, 405, 415, 501)  # of policies, old servers and fire
 
 
 class _Written(NamedTuple):
-    """What a write came to, by the table above."""
+    """The result of a write, by the table above."""
 
     result: str
-    version: int = 0  # the new one; 0 in KV 1, or if the secret was deleted
+    version: int = 0  # the new one if it is _WRITTEN; 0 in KV 1, or if the secret was deleted
 
 
 class VaultStore(Store):
@@ -7489,7 +7591,7 @@ class VaultStore(Store):
 
     def _open(self) -> None:
         """Start without a session's token, and without knowing any mount."""
-        self._any_session = Session(self.settings)  # also a parent process's
+        self._any_session = Session(self.settings)  # after a fork, the parent's, until it is reset
         self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
         self._documents: dict[_Path, _Secret] | None = None  # what a view has read; None in the store itself
@@ -7516,8 +7618,8 @@ class VaultStore(Store):
     def location(self) -> str:
         """Return the id of the mount, and the prefix.
 
-        An address can be spelled in several ways. Denied if there is no
-        such mount, or the token may not see it.
+        Not the address, which can be spelled in several ways. Denied if
+        there is no such mount, or the token may not see it.
         """
         mount = self.settings.mount
         where = f"sys/internal/ui/mounts/{mount}"
@@ -7534,14 +7636,18 @@ class VaultStore(Store):
 
     @property
     def _session(self) -> Session:
-        """The session of this process; after a fork, the parent's token goes on."""
+        """The session of this process, which goes on with the parent's token after a fork."""
         session = self._any_session
         if session.pid != os.getpid():
             session.reset(session.transport.newest)
         return session
 
     def get(self, name: str, version: Optional[int] = None) -> str:
-        """Return the value of a field, now or in a version of a KV 2 secret."""
+        """Return the value of a field, now or in a version of a KV 2 secret.
+
+        NotFound if there is none; Deleted, with how to undo it, if the
+        secret was deleted.
+        """
         path, field = _path_and_field(name)
         fields = self._find(path, version).fields_or_error(name, version)
         value = _value_in(fields, field)
@@ -7565,7 +7671,10 @@ class VaultStore(Store):
         return {name: value for name, value in values.items() if value is not None}
 
     def _find_all(self, names: Mapping[str, str]) -> dict[str, _Secret]:
-        """Return the secrets at paths, each read once, however it is spelled; errors have the name of one."""
+        """Return the secrets at these paths, each read once even if two paths lead to it.
+
+        `names` has a name for each path, which is named by the error if that can't be read.
+        """
         self._visible_mounts()  # or each thread would ask for them
         places = {path: self._locate(path) for path in names}
         paths = {place: path for path, place in places.items()}  # one for each secret
@@ -7590,7 +7699,7 @@ class VaultStore(Store):
         self._set(name, value, lambda change: change)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        if len(values) > 1:  # for one, what is read for the write is enough
+        if len(values) > 1:  # before any is set; each write checks its own again
             self.check_not_pending(*values)
         set_each(values, lambda name, value: self._set(name, value, partial(_refuse_pending, name)))
 
@@ -7601,7 +7710,7 @@ class VaultStore(Store):
             raise unfinished_error(stages[stage])
 
     def _set(self, name: str, value: str, guard: Callable[[_Change], _Change]) -> None:
-        """Set one field, or all; `guard` may refuse what would be changed."""
+        """Set one field, or all but their stages; `guard` turns the change into one that may refuse."""
         path, field = _path_and_field(name)
         check_value(value)
         if field:
@@ -7660,12 +7769,16 @@ class VaultStore(Store):
     def names(self) -> Iterator[str]:
         """Yield the paths of all secrets that the token may list.
 
-        Those that can be undeleted are among them. Reads no secret.
+        Those that can be undeleted are among them. Reads no secret. Folders
+        that the token may not list are skipped; Denied for the first one.
         """
         return self.names_under("")
 
     def names_under(self, prefix: str) -> Iterator[str]:
-        """Yield paths by one request for each folder, from the prefix's."""
+        """Yield paths by one request for each folder, from the prefix's.
+
+        Paths that no name can have, such as those with '#', are skipped.
+        """
         top = prefix[: prefix.rfind("/") + 1]
         if name_problem(top + "x"):
             return
@@ -7686,16 +7799,17 @@ class VaultStore(Store):
     def field_names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of fields that begin with a prefix.
 
-        Their secrets are read for that.
+        Their secrets are read for that. One that the token may not read
+        counts as having the field `value`.
         """
         path, is_one, _ = prefix.partition("#")
         paths = [_secret_path(path)] if is_one else self.names_under(prefix)
         return (name for name, _ in self._named_values(paths) if name.startswith(prefix))
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield the fields of the secrets whose variables begin like these.
+        """Yield the fields of secrets whose variables may be among these.
 
-        No other is read.
+        No other secret is read.
         """
         asked = set(variables)
         starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
@@ -7732,6 +7846,10 @@ class VaultStore(Store):
         self._on_version("destroy", name, version or 0)  # never the newest by mistake
 
     def renew(self) -> float:
+        """Renew what is due; return the seconds until the next time.
+
+        A failure only warns.
+        """
         try:
             return self._session.renew()
         except SecretsError as error:
@@ -7762,10 +7880,10 @@ class VaultStore(Store):
             thread.join(CLOSE_SECONDS)  # it may wait for a silent server
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Revoke what this process acquired, and hang up for good.
+        """Revoke leases and the token of a login, and hang up for good.
 
-        Failures only warn. What other threads still read or write ends with
-        an error.
+        With `keep_leases`, do nothing if there are any. Failures only warn.
+        Requests of other threads end with an error.
         """
         session = self._session
         if keep_leases and session.leases:  # they would end with the token
@@ -7798,9 +7916,9 @@ class VaultStore(Store):
         self._call("delete", self._versioned(name).at("metadata"))
 
     def stage_name(self, name: str, stage: str) -> str:
-        """Return the name of another field.
+        """Return the name of the field that holds a stage of a field.
 
-        BadName for all fields, which have no stages.
+        BadName for `app/db#`: all fields have no stages but current.
         """
         path, field = _path_and_field(name)
         suffix = stage_suffix(stage)
@@ -7858,11 +7976,14 @@ class VaultStore(Store):
         return _Path(mount[:-1], mounts[mount], path)
 
     def _versioned(self, name: str) -> _Path:
-        """Return where a secret is, or raise BadValue if no versions are kept there."""
+        """Return where a secret is; raise BadValue unless its mount is KV 2, which keeps versions."""
         return self._locate(_path_and_field(name)[0], 2)
 
     def _visible_mounts(self) -> dict[str, int]:
-        """Return the KV versions, or 0, of the mounts that the token may see, by paths that end with "/"."""
+        """Return the KV versions, or 0, of the mounts that the token may see, by paths that end with "/".
+
+        They are asked for again after a few seconds, or once `_call` has forgotten them.
+        """
         where = "sys/internal/ui/mounts"  # open to any token
         mounts = self._mounts.versions  # other threads may forget it meanwhile
         if mounts is None or time.monotonic() - self._mounts.asked_at >= _MOUNTS_SECONDS:
@@ -7880,7 +8001,10 @@ class VaultStore(Store):
     def _find(
         self, path: str, version: int | None = None, min_kv: int = 0, *, fresh: bool = False
     ) -> _Secret:
-        """Return a secret; before it counts as absent, ask for the mounts again."""
+        """Return a secret, or one of its versions, from where its path leads; absent ones have no fields.
+
+        If there is nothing, ask for the mounts again, which may have changed: then it is read in its new one.
+        """
         if version is not None:
             min_kv = 2
         place = self._locate(path, min_kv)
@@ -7888,38 +8012,38 @@ class VaultStore(Store):
         secret = self._fetch(place, version, fresh=fresh)
         if self._mounts.versions is mounts:
             return secret
-        # `_call` forgot the mounts, since they may have changed.
+        # `_call` forgot the mounts, since there was nothing.
         new_place = self._locate(path, min_kv)
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
 
     def _name_at(self, path: str) -> str:
-        """Return the name of what is at a path below the prefix."""
+        """Return the name of a secret at a path below the prefix: the path, unless that leads elsewhere."""
         place = self._locate(path, own=True)
         if place == self._locate(path):
             return path
         return f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
 
     def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
-        """Yield the fields of secrets with their values, or Denied if the token may not read it."""
+        """Yield the names and values of the fields of these secrets; see `_readable_fields`."""
         listed = list(paths)
         for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
             for field, value in fields.items():
                 name = path if field == _FIELD else f"{path}#{field}"
-                if field and _is_field(field):  # others may write what no name can reach
+                if field and _is_field(field):  # others may have written fields that no name can have
                     yield name, value
 
     def _readable_fields(self, path: str) -> Json:
-        """Return a secret's fields; Denied as its value if the token may not read it."""
+        """Return a secret's fields; {"value": Denied} if the token may not read it, {} if there are none."""
         try:
             return self._fetch(self._locate(path)).fields or {}
         except Denied as error:
             return {_FIELD: error}  # it exists; `get` will say what is wrong
 
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
-        """Read what is at a place, or a version of it; nothing there is no error yet.
+        """Read the secret at a place, or a version of it; one without fields if there is none.
 
-        What a write copies is read `fresh`, over a new connection: what one secret holds must never be
-        written to another.
+        Fields that a write copies are read `fresh`, over a new connection, so that they can't be another
+        secret's. A view reads each secret once. A secret outside KV is read once while its lease is fresh.
         """
         if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
@@ -7937,7 +8061,10 @@ class VaultStore(Store):
         return secret
 
     def _read_leased(self, path: str) -> Exchange:
-        """Read a path once in two thirds of its lease: user and password belong together."""
+        """Read a path outside KV, or return what was read in the first two thirds of its lease.
+
+        So user and password of a dynamic secret belong together. Other threads wait for the one that reads.
+        """
         session = self._session
         with session.lease_locks.setdefault(path, allocate_lock()):
             lease = session.leases.get(path)
@@ -7953,7 +8080,10 @@ class VaultStore(Store):
             return response
 
     def _change(self, path: str, change: _Change) -> int:
-        """Change a secret, again as long as others write it; return the new version, 0 if there is none."""
+        """Change a secret, again as long as others write it; return the new version, 0 if there is none.
+
+        Raise Conflict after _CAS_TRIES. A PATCH that is refused is the last one of this store.
+        """
         for attempt in range(_CAS_TRIES):
             # Where the server copies what stays from one version to the next, any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
@@ -7967,7 +8097,7 @@ class VaultStore(Store):
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
     def _write_over(self, secret: _Secret, change: _Change) -> _Written:
-        """Make a change to the version of a secret that was read, unless others have written another."""
+        """Make a change to the version of a secret that was read: by deleting it, a PATCH or a POST."""
         place, old = secret.place, secret.fields or {}
         fields = change.apply(dict(old))
         if not fields:
@@ -7983,7 +8113,10 @@ class VaultStore(Store):
         return written
 
     def _post(self, place: _Path, fields: Json, cas: int | None = None) -> _Written:
-        """Write all fields; with `cas`, only over that version, or for 0 where there is none."""
+        """Write all fields; with `cas` (KV 2 only), only over that version, or for 0 where there is none.
+
+        Without `cas`, and in KV 1, the result is _WRITTEN. Errors say if the write may have been carried out.
+        """
         needs = "update" if cas else "create"
         if place.kv == 1:
             self._call(needs, place.at("data"), fields, idempotent=False)
@@ -7996,13 +8129,13 @@ class VaultStore(Store):
         return self._result_of(response, place, fields, cas)
 
     def _patch(self, secret: _Secret, patch: Json, fields: Json) -> _Written:
-        """Have the server make a change to the version that was read, which then has these fields."""
+        """Have the server change the version that was read by a merge patch, after which it has `fields`."""
         sent = {"data": patch, "options": {"cas": secret.version}}
         response = self._call("patch", secret.place.at("data"), sent, ok=_PATCH_REFUSALS)
         return self._result_of(response, secret.place, fields, secret.version)
 
     def _result_of(self, response: Exchange, place: _Path, fields: Json, cas: int) -> _Written:
-        """Return what a request to write these fields over a version came to."""
+        """Return the result of a request to write these fields over the version `cas`, by the table above."""
         if response.outcome == DONE:
             version = _version_written(response)
             if version != cas + 1:
@@ -8021,9 +8154,9 @@ class VaultStore(Store):
         return again
 
     def _check_base(self, secret: _Secret, written: _Written) -> _Written:
-        """Delete what was written if others had removed the version from which fields were copied.
+        """Return _WRITTEN unless others had removed the version whose fields were copied; else _OVERTAKEN.
 
-        Unlike a PATCH, a POST over that version succeeds, and so brings these fields back.
+        Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
         """
         if not self._read_back(secret.place, secret.version).was_removed:
             return written
@@ -8032,7 +8165,7 @@ class VaultStore(Store):
         return _Written(_OVERTAKEN)
 
     def _remove(self, secret: _Secret) -> _Written:
-        """Delete the version that was read, unless a newer one has some of its fields."""
+        """Delete the version that was read; return _OVERTAKEN if a newer one has some of its fields."""
         place = secret.place
         if secret.fields is None:  # others deleted it
             return _Written(_WRITTEN)
@@ -8044,12 +8177,15 @@ class VaultStore(Store):
         return _Written(_WRITTEN if secret.fields.keys().isdisjoint(newest) else _OVERTAKEN)
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
-        """Read a version after a write; an error says that the write may have been carried out."""
+        """Read a version, or the newest, after a write; errors say that this may have been carried out."""
         with _doubts():
             return self._fetch(place, version, fresh=True)
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
-        """Delete, undelete or destroy a version of a whole secret, whatever field the name has."""
+        """Delete, undelete or destroy a version (default: the newest) of a whole secret.
+
+        The field in the name doesn't matter. NotFound if there is no such version, or it is destroyed.
+        """
         secret = self._fetch(self._versioned(name), version, fresh=True)
         if not secret.version or secret.destroyed:
             raise NotFound(f"no such version of {show(name)}, or it is destroyed")
@@ -8065,9 +8201,11 @@ class VaultStore(Store):
         ok: Sequence[int] = (),
         fresh: bool = False,
     ) -> Exchange:
-        """Make a request that needs a capability; return its response.
+        """Make a request that needs a capability on a path; return its response.
 
-        Raise an error unless it succeeds, its status is `ok`, or `cas` in it was wrong.
+        `sent` is the body or, for a GET, one parameter of the query. Raise an error unless the request
+        succeeds, its status is `ok`, or check-and-set refuses it; the error says if a write may have been
+        carried out. Forget the mounts if there is nothing at the path.
         """
         method, target = _METHODS.get(needs, "POST"), url_path(path)
         accepted = {200, *ok}
@@ -8090,7 +8228,7 @@ class VaultStore(Store):
         raise error
 
     def _list(self, folder: str, *, top: str, own: bool) -> list[str]:
-        """Return a folder's keys; none where the token may not list, unless it is the top one."""
+        """Return a folder's keys as paths; none if it is empty, or isn't `top` and may not be listed."""
         path = self._locate(folder, own=own).at("metadata")
         # A LIST that every proxy lets through.
         response = self._call("list", path, {"list": "true"}, ok=[404] if folder == top else [404, 403])
@@ -8101,16 +8239,16 @@ class VaultStore(Store):
 
 
 def _no_mount_error(mount: str) -> Denied:
-    """Return the error for a mount that isn't shown: a policy of the token's has to allow a path in it."""
+    """Return the error for a mount that isn't among the visible ones: a policy has to allow a path in it."""
     hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
     hint += f"; or its policies need a path in {mount}"
     return Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
-    """Yield what `read` returns for each place, in their order; several are read at once.
+    """Yield the result of `read` for each place, in their order; eight are read at once.
 
-    The first error is raised in its turn, and ends the rest.
+    An error is raised in its turn; places that aren't being read yet are then left out.
     """
     from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -8131,9 +8269,13 @@ def _kv_version(mount: Json) -> int:
 
 
 class _Secret:
-    """Fields of a KV secret, None if there are none, and its version: 0 if absent, 1 in KV 1."""
+    """A secret, or a version of it, as a response has it; fields are None if it is absent or was removed.
+
+    The version is 0 if there is none; outside KV 2, a secret that is there has version 1.
+    """
 
     def __init__(self, response: Exchange, place: _Path) -> None:
+        """Read a response; raise Unavailable if it isn't Vault's."""
         there = response.status == 200
         fields = response.data
         about: Json = {"version": int(there)}
@@ -8156,7 +8298,7 @@ class _Secret:
         return self.destroyed or bool(self.deleted)
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
-        """Return the fields, or raise the error that says why there are none."""
+        """Return the fields; raise Deleted if they were deleted or destroyed, NotFound if there were none."""
         if self.fields is not None:
             return self.fields
         if self.destroyed:  # an error with a hint of its own, and so not NotFound
@@ -8171,15 +8313,15 @@ class _Secret:
 
 
 def _read_version(number: int, about: Json) -> SecretVersion:
-    """Return what the metadata of a version say."""
-    # Nothing but a time, to the second, gets into a message.
+    """Return a version by its metadata; times are "" if there are none."""
+    # Only a time, to the second, may get into a message.
     times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
     created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
 
 
 def _version_written(response: Exchange) -> int:
-    """Return the version that a response to a write names."""
+    """Return the version that a response to a write names; Unavailable, with doubts, if it names none."""
     version = int(json_number(response.data.get("version")))
     if version < 1:
         raise doubtful_error(not_vault_error())
@@ -8196,7 +8338,10 @@ def _doubts() -> Iterator[None]:
 
 
 def _value_text(value: object) -> str:
-    """Return a field's value as text: what isn't text is JSON."""
+    """Return a field's value as text, or as JSON if it isn't text.
+
+    Raise the error that stands for the value of a secret that can't be read; Unavailable if it isn't UTF-8.
+    """
     if isinstance(value, Denied):  # the token may list it, but not read it
         raise value
     text = value if isinstance(value, str) else dump_json(value, "the value", "")
@@ -8231,7 +8376,10 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
-    """Return the path and the field of a name; the field of `app/db#` is "", for all."""
+    """Return the path and the field of a name, or raise BadName; the field of `app/db#` is "", for all.
+
+    Without '#', the field is `value`.
+    """
     path, mark, field = name.partition("#") if isinstance(name, str) else (name, "", "")
     if mark and (not path or path != path.strip("/ ") or not _is_field(field)):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
@@ -8240,7 +8388,10 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
 
 def _refuse_pending(name: str, change: _Change) -> _Change:
-    """Return a change that raises Conflict for a field of which a rotation has a pending value."""
+    """Return a change whose `apply` raises Conflict if it would change a field that has a pending value.
+
+    `name` is any name of the secret, for the message.
+    """
 
     def apply(old: Json) -> Json:
         new = change.apply(old)
@@ -8272,12 +8423,12 @@ def _merge_patch(old: Any, patch: Json) -> Json:
 
 
 def _is_field(field: str) -> bool:
-    """Return whether a name can hold this field, which is no path: it may have slashes, and backslashes."""
+    """Return whether a name can have this field, in which slashes and backslashes are just characters."""
     return field.isprintable() and len(field.encode()) <= MAX_NAME_BYTES
 
 
 def _secret_path(path: str) -> str:
-    """Return the path of all fields; BadName if this is one field."""
+    """Return the path in `app/db` or `app/db#`; raise BadName for the name of one field."""
     found, field = _path_and_field(path.rstrip("#") + "#")
     if field:
         raise BadName(f"{show(path)} is one field", hint=f"leave out the field: {show(found)}")
