@@ -2144,7 +2144,7 @@ class Member(NamedTuple):
     added: str  # UTC
 
 
-StatusValue = Union[str, int, bool, SecretsError]
+StatusValue = Union[str, int, bool, list[str], SecretsError]
 
 
 class Store:
@@ -2313,16 +2313,15 @@ class Store:
         return ()
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
-        """Yield pairs of a label and what is so; no values of secrets.
+        """Yield pairs of a label and a fact about the store; no secrets.
 
-        The label "problem" has an error, "note" advice; there may be
-        several.
+        Some labels are special: "problem" has an error, "conflict" the path
+        of a file that git left in conflict, "note" advice, all of which may
+        come several times; "known to leavers" has the names of secrets, and
+        of their stages, whose values a removed member knew. "opens" is
+        False for a store that doesn't open.
         """
         yield "store", repr(self)
-
-    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield each of the store's files that doesn't open, and why."""
-        yield from ()
 
     def last_set(self, name: str) -> str:
         """Return when a secret was set, "2026-11-28T13:30:00" in UTC, or ""."""
@@ -2377,10 +2376,6 @@ class Store:
         return self.get(name)
 
     # Sealed files, of which each secret is one.
-
-    def known_to_leavers(self) -> list[str]:
-        """Return the names, and stages, whose values a removed member knew."""
-        return []
 
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret, or ""."""
@@ -4723,23 +4718,37 @@ _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
-# The verdicts on what opens a store, and what each one permits. Reading and writing try a few files, rekey,
-# --trust and status try all. "Change" is to write, to rekey, and to run the commands of policies.
+# A store is opened in three steps, each time, by `FileStore._open`: find what a password or an identity opens
+# (`_find_access`), try it on files (`_try_files`), and ask whether what is intended is permitted (`_check`).
 #
-#               read (run, export)      change                       --trust           status
-# CONFIRMED     yes                     yes                          yes               opens, known
-# UNCONFIRMED   yes, with a warning     if the password opens it     yes               opens, how to confirm
-# TOO_FEW       no                      no                           no                opens if it is known
-# OLDER         no                      no                           yes, a warning    why not
-# ANOTHER       no                      no                           no                why not
-_CONFIRMED = "confirmed"  # it has the fingerprint that is pinned or recorded
-_UNCONFIRMED = "unconfirmed"  # nothing is pinned or recorded, and nothing speaks against it
-_TOO_FEW = "too few"  # files open: somebody restored an old identity, or planted another
-_OLDER = (
-    "older"  # git shows that another identity replaced this one; not looked for where unconfirmed is read
-)
-_ANOTHER = "another"  # than the one that is known here, or an unknown one below the folder of a known one
-# By how the right one is known.
+# These doubts about an opened store are looked for in this order:
+#
+#   another      it isn't the store that is known here by pin or record, or may be one in its place
+#   too few      more of the files that were tried are sealed to other identities than open
+#   older        git shows that another identity replaced this one, so somebody put an older store back
+#   unconfirmed  no pin and no record is there, and no password opened it
+#
+# What a doubt means for a purpose. A store is known if it is pinned or recorded, whichever one is there.
+_FORBIDDEN = "forbidden"
+_FORBIDDEN_IF_KNOWN = "forbidden if known"
+_FORBIDDEN_IF_UNKNOWN = "forbidden if unknown"
+_WARNING = "warning"
+_PERMITTED = "permitted"
+_TO_READ = "read"  # also of members and of the identity
+_TO_CHANGE = "change"  # also to run commands of policies
+_TO_REKEY = "rekey"
+_TO_TRUST = "trust"
+_TO_EXAMINE = "examine"  # for `status`, to name what is wrong
+_PERMISSIONS = {
+    #          another  too few          older          unconfirmed
+    _TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING),
+    _TO_CHANGE: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
+    _TO_REKEY: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
+    _TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED),
+    _TO_EXAMINE: (_FORBIDDEN, _FORBIDDEN_IF_UNKNOWN, _FORBIDDEN, _PERMITTED),
+}
+_TRY_ALL = (_TO_REKEY, _TO_TRUST, _TO_EXAMINE)  # purposes for which all files are tried, not a sample of them
+# Why another store is refused, by how the right one is known.
 _ADVICE_ON_ANOTHER = {
     "pin": "somebody replaced its identity{commit}; "
     f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it",
@@ -4772,34 +4781,33 @@ class _Keys(NamedTuple):
 
 
 class _Files(NamedTuple):
-    """Which of a store's files an identity opens."""
+    """The files of a store that were tried with an identity."""
 
     opened: int = 0
-    problems: tuple[tuple[str, SecretsError], ...] = ()  # by path; WrongKey for what is sealed to another
+    problems: Mapping[str, SecretsError] = {}  # by path: why it doesn't open
+    set_times: Mapping[str, str] = {}  # by title: when an entry was set, in UTC
 
-    def are_too_few(self, is_confirmed: bool) -> bool:
-        """Return whether more are sealed to another identity, or as many if this one isn't confirmed.
+    def are_too_few(self, is_known: bool) -> bool:
+        """Return whether more files are sealed to another identity than open; as many, if it isn't known.
 
-        Not all need open: whoever can write to the folder can add some, sealed to anything. What is damaged
-        counts for neither.
+        Not all need open: whoever can write to the folder can add some, sealed to anything. Damaged files
+        don't count.
         """
-        others = sum(isinstance(error, WrongKey) for _, error in self.problems)
-        return others > self.opened or (others == self.opened > 0 and not is_confirmed)
+        others = sum(isinstance(error, WrongKey) for error in self.problems.values())
+        return others > self.opened or (others == self.opened > 0 and not is_known)
 
 
 class _Access(NamedTuple):
-    """What opens a store, how, and what that is worth."""
+    """The keys of a store, how they were found, and what is known about the store."""
 
     keys: _Keys
     how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY holds the store's
     path: str = ""  # of the file that holds the identity, unless PAISSIVE_IDENTITY does
-    sealed: bytes = b""  # which that file held
+    sealed: bytes = b""  # the content of that file
     member: str = ""  # whose file it is
-    # What follows is so once `_open_store` has judged it.
-    known: KnownStore = KnownStore()  # about the store, when it was opened
-    files: _Files = _Files()  # which it was tried on
-    verdict: str = ""
-    problem: Optional[SecretsError] = None  # None if it is confirmed or unconfirmed
+    known: KnownStore = KnownStore()  # about this folder, when the store was opened
+    another: Optional[Unsafe] = None  # the error if this isn't the known store, or may not be
+    files: _Files = _Files()  # on which the keys were tried
 
 
 class _Unlocked:
@@ -4810,7 +4818,7 @@ class _Unlocked:
         self.passphrase: Passphrase | None = None  # the last, which has what scrypt made of it
         self.identity_text = ""  # of PAISSIVE_IDENTITY, as it was last
         self.identities: tuple[Identity, ...] = ()  # which these are
-        # What opened it last, and what led to that: as long as it is the same, nothing is opened again.
+        # The last access to read, and what it depends on: while that is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
         self.commit = ""  # the last one at which git's history was found to have no newer identity
         self.conflicts: set[str] = set()  # paths that a merge left in conflict when it was opened
@@ -4893,7 +4901,7 @@ class FileStore(Store):
         """Return an entry; its file is opened again only once it has changed."""
         path = self._path(name)
         try:
-            return self._cache.load(path, partial(self._open, name, path), follow=False)
+            return self._cache.load(path, partial(self._read_entry, name, path), follow=False)
         except OSError as error:
             raise self._read_error(name, error) from None
 
@@ -5035,7 +5043,7 @@ class FileStore(Store):
             return not_found_error(name, self.folder)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
-    def _open(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
+    def _read_entry(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
         """Return an entry from these bytes of its file, or from newer ones if there was a rekey meanwhile."""
         keys = self._keys(name)
         try:
@@ -5044,7 +5052,7 @@ class FileStore(Store):
             newer = read_file(path, follow=False)
             if newer == sealed and self._keys(name) is keys:
                 raise
-            return self._open(name, path, newer)
+            return self._read_entry(name, path, newer)
         if self._unlocked.conflicts and os.path.realpath(path) in self._unlocked.conflicts:
             warn_once(f"{path} has a merge conflict, and holds one side's value; see: status")
         return entry
@@ -5066,7 +5074,7 @@ class FileStore(Store):
         """Ask for the password, or check it; raise what a write would raise."""
         self._check_folders()
         if not self._is_new():
-            self._keys_to_write()
+            self._keys_to_change()
             return
         if os.environ.get(PIN):
             problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
@@ -5079,33 +5087,33 @@ class FileStore(Store):
             _new_passphrase(self._password())
 
     def check_known(self) -> None:
-        """Raise Unsafe unless this is known to be the right store."""
+        """Raise Unsafe unless this is known to be the right store; one that isn't made yet is."""
         if not self._is_new():
-            self._check_may_change(self._access())
+            self._check(self._access(), _TO_CHANGE)
 
     def _keys(self, name: str = "") -> _Keys:
-        """Check the folders, and return the identities that open the store."""
+        """Return the keys to read with; raise Unsafe if others can write on the way to a secret."""
         return self._access(name).keys
 
-    def _keys_to_write(self) -> _Keys:
-        """Return the identities, if this store may be written to, by this version and by this user."""
+    def _keys_to_change(self) -> _Keys:
+        """Return the keys, if this user and this version may write to the store; else raise why not."""
 
         def check() -> _Keys:
             access = self._access()
-            self._check_may_change(access)
+            self._check(access, _TO_CHANGE)
             self._check_version(access.keys)
             return access.keys
 
         return self._settle(check)
 
     def _access(self, name: str = "") -> _Access:
-        """Check the folders, and return what opens the store to read it."""
+        """Check the folders on the way to a secret, and return the last access to read, or a new one."""
         self._check_folders(name)
-        # Before they are used: what changes from here on is looked at again.
+        # Read before they are used, so that a change from here on is noticed the next time.
         source = self._configured_identities() or self._password(), self._state()
         last, access = self._unlocked.access or (None, None)
         if not access or last != source or self._bytes_of(access.path) != access.sealed:
-            access = self._settle(self._open_to_read)
+            access = self._open(_TO_READ)
             self._unlocked.access = source, access
             self._unlocked.conflicts = merge_conflicts(self.folder)
         self._mask(*self._configured_identities(), *access.keys.all())
@@ -5146,94 +5154,69 @@ class FileStore(Store):
         """Have what opens the store masked, like the password that was used."""
         self._unlocked.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
-    # The verdict, and what it permits.
+    # Opening the store.
 
-    def _open_to_read(self) -> _Access:
-        """Return what opens the store, or raise what forbids to read it; warn if nobody confirmed it."""
-        access = self._open_store()
-        if access.problem:
-            raise access.problem
-        if access.verdict == _UNCONFIRMED and access.how != "password":
-            found = access.keys.fingerprint()
-            hint = f"compare its fingerprint with another member's, then: status --trust {found}"
-            warn_once(f"{self.folder} was never confirmed here; {hint}")
-        return access
+    def _open(
+        self, purpose: str, known: Optional[KnownStore] = None, *, by_password: bool = False
+    ) -> _Access:
+        """Return access for a purpose, or raise the doubt that forbids it.
 
-    def _check_may_change(self, access: _Access) -> None:
-        """Raise what forbids to change a store that may be read, and to run commands of its policies."""
-        if access.verdict == _CONFIRMED:
-            return
-        error = self._find_newer_identity(access)
-        if error:
-            raise error
-        if access.how == "password" or self._password_opens(access.keys):
-            return
-        found = access.keys.fingerprint()
-        hint = f"compare {found} with what another member's status shows, then: status --trust {found}"
-        raise Unsafe(f"{self.folder} was never confirmed, so nothing is changed or run", hint=hint)
-
-    def _password_opens(self, keys: _Keys) -> bool:
-        """Return whether a master password that is set, and not asked for, opens the same store."""
-        if not self._password() or not os.path.lexists(self._identity_file):
-            return False
-        return self._open_by_password().keys.fingerprint() == keys.fingerprint()
-
-    def _access_to_examine(self, *, try_all: bool = True) -> _Access:
-        """Return what opens the store, to see what is wrong with it: too few files that open, for instance.
-
-        Raise what is wrong if it may be another store than the right one.
+        `known` replaces what pin and record say. Raise WrongKey, Locked or Corrupt if nothing opens it.
         """
-        access = self._settle(partial(self._open_store, try_all=try_all))
-        if access.problem and not (access.verdict == _TOO_FEW and access.known.how):
-            raise access.problem
-        return access
+
+        def open_once() -> _Access:
+            access = self._find_access(known or known_store(self.folder, self._cache), by_password)
+            at_most = None if purpose in _TRY_ALL else _SAMPLE
+            access = access._replace(files=self._try_files(access.keys, at_most))
+            self._check(access, purpose)
+            return access
+
+        return self._settle(open_once)
+
+    def _check(self, access: _Access, purpose: str) -> None:
+        """Raise the first doubt about an opened store that forbids a purpose, by _PERMISSIONS; or warn."""
+        searches: tuple[Callable[[], Optional[SecretsError]], ...] = (
+            lambda: access.another,
+            lambda: self._too_few_error(access),
+            lambda: self._older_error(access),
+            lambda: self._unconfirmed_error(access, purpose),
+        )
+        not_meant = _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN
+        for permission, search in zip(_PERMISSIONS[purpose], searches):
+            if permission in (_PERMITTED, not_meant):
+                continue
+            error = search()
+            if error and permission != _WARNING:
+                raise error
+            if error:
+                warn_once(str(error))
 
     def trust(self, fingerprint: str) -> None:
         """Record that the store here is the one with this fingerprint.
 
-        Unsafe if it has another one. Most secrets have to open, and a
-        warning names the rest.
+        From then on, no other one is opened in its place. Unsafe if it has
+        another one. WrongKey if most secrets don't open; a warning names
+        each that doesn't. Unavailable if there is no place for the record.
         """
         self._check_folders()
-        asked = KnownStore((fingerprint,), "argument")
-        access = self._settle(partial(self._open_store, asked, try_all=True))
-        if access.problem and access.verdict != _OLDER:
-            raise access.problem
+        access = self._open(_TO_TRUST, KnownStore((fingerprint,), "argument"))
         if not record_store(self.folder, [fingerprint], access.member):
             hint = f"set {PIN}={fingerprint} instead"
             raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
-        for path, error in access.files.problems:
+        for path, error in access.files.problems.items():
             warn_once(str(self._explain(path, error)))
-        if access.problem:
-            warn_once(str(access.problem))
 
-    def _open_store(
-        self, known: Optional[KnownStore] = None, *, by_password: bool = False, try_all: bool = False
-    ) -> _Access:
-        """Return what opens the store, with a verdict: all else depends on that.
-
-        It is measured by what is `known` about the store, by default by pin and record, and by a few of its
-        files or by all. Raise WrongKey, Locked or Corrupt if nothing opens it.
-        """
-        known = known or known_store(self.folder, self._cache)
+    def _find_access(self, known: KnownStore, by_password: bool) -> _Access:
+        """Return access to the known store or, if that doesn't open, to the first one that does."""
         candidates = self._candidates(known, by_password)
-        fitting = [access for access in candidates if known.fits(access.keys.fingerprint())]
-        access = (fitting or candidates)[0]
-        files = self._try_files(access.keys, None if try_all else _SAMPLE)
-        access = access._replace(known=known, files=files, verdict=_CONFIRMED if fitting else _UNCONFIRMED)
-        error: Optional[SecretsError] = None if fitting else self._find_other_store(candidates, known)
-        if error:
-            return access._replace(verdict=_ANOTHER, problem=error)
-        if files.are_too_few(known.how in ("pin", "record")):
-            return access._replace(verdict=_TOO_FEW, problem=self._too_few_error(access))
-        if known.how or try_all:
-            error = self._find_newer_identity(access)
-        if error:
-            return access._replace(verdict=_OLDER, problem=error)
-        return access
+        for access in candidates:
+            if known.fits(access.keys.fingerprint()):
+                return access._replace(known=known)
+        another = self._another_error(candidates, known)
+        return candidates[0]._replace(known=known, another=another)
 
-    def _find_other_store(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
-        """Return the error if these belong to another store than the known one, or may do so."""
+    def _another_error(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
+        """Return the error if these open another store than the known one; without one, if that may be."""
         found = candidates[0].keys.fingerprint()
         if known.how:
             problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
@@ -5250,10 +5233,22 @@ class FileStore(Store):
         hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
         return Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
-    def _find_newer_identity(self, access: _Access) -> Unsafe | None:
+    def _too_few_error(self, access: _Access) -> WrongKey | None:
+        """Return the error if the identity opens too few of the files that were tried."""
+        if not access.files.are_too_few(access.known.how in ("pin", "record")):
+            return None
+        file = "PAISSIVE_IDENTITY"
+        if access.path:
+            file = os.path.relpath(access.path, os.path.dirname(self.folder))
+        problem = f"the store's identity does not open most of {self._secrets}"
+        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
+        return WrongKey(problem, hint=f"{hint}; see: status")
+
+    def _older_error(self, access: _Access) -> Unsafe | None:
         """Return the error if git shows that another identity replaced this one, which is back.
 
         A leaver may put an older store back, which fits the record of those who didn't hear of the removal.
+        If it isn't back, that is remembered, so that git is asked once for each commit that is checked out.
         """
         commit = checked_out_commit(self.folder, self._cache)
         if commit in (access.known.commit, self._unlocked.commit):  # "" if git doesn't know the store
@@ -5303,14 +5298,22 @@ class FileStore(Store):
                 return label
         return ""
 
-    def _too_few_error(self, access: _Access) -> WrongKey:
-        """Return the error about an identity that opens too few files of the store."""
-        file = "PAISSIVE_IDENTITY"
-        if access.path:
-            file = os.path.relpath(access.path, os.path.dirname(self.folder))
-        problem = f"the store's identity does not open most of {self._secrets}"
-        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
-        return WrongKey(problem, hint=f"{hint}; see: status")
+    def _unconfirmed_error(self, access: _Access, purpose: str) -> Unsafe | None:
+        """Return the error if neither a pin, a record nor the password says that this is the right store."""
+        if access.known.how or access.how == "password":
+            return None
+        # A password that is set says so as well, but takes half a second, which no reader has to wait.
+        if purpose != _TO_READ and self._password_opens(access.keys):
+            return None
+        found = access.keys.fingerprint()
+        hint = f"compare its fingerprint with another member's, then: status --trust {found}"
+        return Unsafe(f"{self.folder} was never confirmed here, so it is only read", hint=hint)
+
+    def _password_opens(self, keys: _Keys) -> bool:
+        """Return whether a master password that is set, and not asked for, opens the same store."""
+        if not self._password() or not os.path.lexists(self._identity_file):
+            return False
+        return self._open_by_password().keys.fingerprint() == keys.fingerprint()
 
     def _commit_of(self, access: _Access) -> str:
         """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
@@ -5320,26 +5323,33 @@ class FileStore(Store):
     def _try_files(self, keys: _Keys, at_most: int | None = None) -> _Files:
         """Open version.age and a few secrets or, without `at_most`, all secrets and policies."""
         opened = 0
-        problems: list[tuple[str, SecretsError]] = []
-        for path, open_file in self._openers(keys, at_most):
+        problems: dict[str, SecretsError] = {}
+        set_times: dict[str, str] = {}
+        for path, title in self._files_to_try(at_most):
             try:
                 with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
-                    open_file()
+                    set_times[title] = self._read_time(title, path, keys)
                     opened += 1
             except SecretsError as error:
-                problems.append((path, error))
-        return _Files(opened, tuple(problems))
+                problems[path] = error
+        return _Files(opened, problems, set_times)
 
-    def _openers(self, keys: _Keys, at_most: int | None) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Yield the path of each file to try, and what opens it."""
-        yield self._version_file, partial(_open_file, self._version_file, keys.all())
+    def _read_time(self, title: str, path: str, keys: _Keys) -> str:
+        """Return when an entry was set; "" for version.age, which has no title."""
+        if title:
+            return _open_entry(title, path, keys).get("updated", "")
+        _open_file(path, keys.all())
+        return ""
+
+    def _files_to_try(self, at_most: int | None) -> Iterator[tuple[str, str]]:
+        """Yield path and title of version.age, which has none, and of entries as in `_try_files`."""
+        yield self._version_file, ""
         titles = {self._secrets: ""}
-        if not at_most:
+        if at_most is None:
             titles[self._policies] = _POLICY_TITLE
         for folder, title in titles.items():
             for name in islice(_names_under(folder), at_most):
-                path = os.path.join(folder, f"{name}.age")
-                yield path, partial(_open_entry, title + name, path, keys)
+                yield os.path.join(folder, f"{name}.age"), title + name
 
     def _explain(self, path: str, error: SecretsError) -> SecretsError:
         """Return the error about a file of the store, with advice if it is sealed to another identity."""
@@ -5489,19 +5499,6 @@ class FileStore(Store):
         path = self._version_file
         with disk_errors(f"read {path}"):
             return _parse_texts(_open_file(path, keys.all())[1], path, "version")
-
-    def known_to_leavers(self) -> list[str]:
-        """Return what was set before a member last left."""
-        keys = self._access_to_examine(try_all=False).keys
-        removal_time = self._read_version(keys).get("left", "")
-        if not removal_time:
-            return []
-        found = []
-        for name in sorted(self.names()):
-            with suppress(SecretsError, OSError):  # what doesn't open is named elsewhere
-                if self._open_entry(name, self._path(name), keys).get("updated", "") <= removal_time:
-                    found.append(name)
-        return found
 
     # Members.
 
@@ -5703,9 +5700,11 @@ class FileStore(Store):
         # If the member is gone and previous.age is there, a removal was killed.
         if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
             raise _no_member_error(leaver)
-        self._access_to_rekey()  # don't prompt while holding the lock
+        # By the master password, if there is one.
+        by_password = os.path.lexists(self._identity_file)
+        self._open(_TO_CHANGE, by_password=by_password)  # don't prompt while holding the lock
         with self._write_lock():
-            access = self._access_to_rekey(try_all=True)
+            access = self._open(_TO_REKEY, by_password=by_password)
             self._check_all_open(access)
             self._check_version(access.keys)
             leavers = self._names_of_leaver(leaver, access.keys)
@@ -5715,18 +5714,9 @@ class FileStore(Store):
             rekey = self._begin_rekey(access, old, new, leavers)
             return self._finish_rekey(new, rekey).fingerprint()
 
-    def _access_to_rekey(self, *, try_all: bool = False) -> _Access:
-        """Return access by the master password or, if there is none, by an identity; or raise why not."""
-        by_password = os.path.lexists(self._identity_file)
-        access = self._settle(partial(self._open_store, by_password=by_password, try_all=try_all))
-        if access.problem:
-            raise access.problem
-        self._check_may_change(access)
-        return access
-
     def _check_all_open(self, access: _Access) -> None:
         """Raise if a file is damaged; one that is sealed to another identity stays as it is."""
-        for path, error in access.files.problems:
+        for path, error in access.files.problems.items():
             if not isinstance(error, WrongKey):
                 raise error
             warn_once(f"left as it is: {self._explain(path, error)}")
@@ -5818,27 +5808,58 @@ class FileStore(Store):
     # What is wrong with it.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
-        """Yield what is so about the store, and what is wrong with it."""
+        """Yield the store's state and its problems; all files are opened."""
+        conflicts = unmerged_paths(self.folder)
         yield "store", "encrypted files"
         yield "folder", self.folder
         try:
             yield "secrets", count_secrets(self.names())
-            access = self._access_to_examine()
+            access = self._open(_TO_EXAMINE)
         except SecretsError as error:
             yield "opens", False
             yield "problem", error
-            return
-        yield "opens", True
+        else:
+            yield "opens", True
+            yield from self._describe(access)
+            for path, problem in self._problems(access):
+                if os.path.realpath(path) not in conflicts:
+                    yield "problem", problem
+        for path in sorted(conflicts):
+            yield "conflict", path
+
+    def _describe(self, access: _Access) -> Iterator[tuple[str, StatusValue]]:
+        """Yield the state of a store that opens."""
         yield "password", os.path.lexists(self._identity_file)
         yield "pin", f"{PIN}={access.keys.fingerprint()}"
         yield "known", bool(access.known.how)
         if not access.known.how:
             yield "note", self._advice_to_know(access)
         yield "keys", self._describe_keys(access.keys)
+        known = self._known_to_leavers(access)
+        if known:
+            yield "known to leavers", known
+
+    def _problems(self, access: _Access) -> Iterator[tuple[str, SecretsError]]:
+        """Yield the problems of a store that opens, each with the path of the file that it is about."""
         if access.keys.rekey:
-            yield "problem", Conflict("a rekey was not finished", hint="rekey again")
-        if access.problem:
-            yield "problem", access.problem
+            yield self._previous_file, Conflict("a rekey was not finished", hint="rekey again")
+        error = self._too_few_error(access)
+        if error:
+            yield self._secrets, error
+        for path, problem in access.files.problems.items():
+            yield path, self._explain(path, problem)
+        for name, problem in self._read_members(access.keys)[1].items():
+            yield self._member_file(name, "recipient.age"), self._member_error(name, problem)
+
+    def _known_to_leavers(self, access: _Access) -> list[str]:
+        """Return the names of what was set before a member last left; [] if version.age doesn't open."""
+        removal_time = ""
+        with suppress(SecretsError):
+            removal_time = self._read_version(access.keys).get("left", "")
+        if not removal_time:
+            return []
+        times = access.files.set_times
+        return sorted(name for name in self.names() if name in times and times[name] <= removal_time)
 
     def _advice_to_know(self, access: _Access) -> str:
         """Return what makes this store known on this machine."""
@@ -5854,14 +5875,6 @@ class FileStore(Store):
             return "X25519"
         weak = not_post_quantum(self._read_members(keys)[0])
         return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
-
-    def damaged_files(self) -> Iterator[tuple[str, SecretsError]]:
-        """Yield the path of each file that doesn't open, and why."""
-        access = self._access_to_examine()
-        for path, error in access.files.problems:
-            yield path, self._explain(path, error)
-        for name, error in self._read_members(access.keys)[1].items():
-            yield self._member_file(name, "recipient.age"), self._member_error(name, error)
 
     # Changes.
 
@@ -5886,7 +5899,7 @@ class FileStore(Store):
                 yield self._create()
             else:
                 # Members may lack the new identity of a rekey, and would lack what is sealed to it.
-                yield self._continue_rekey(self._keys_to_write())
+                yield self._continue_rekey(self._keys_to_change())
 
     def _create(self) -> _Keys:
         """Make a store with an identity of its own; the password opens it, and the identity that is set."""
@@ -18412,19 +18425,21 @@ def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
     """Return what is so about a store, by label, and what is wrong with it."""
     rows: list[tuple[str, Any]] = []
     problems = []
+    conflicts = []
     for label, value in store.status():
         if isinstance(value, SecretsError):
             problems.append(_Problem.of(value))
+        elif label == "conflict":
+            conflicts.append(str(value))
+        elif label == "known to leavers":
+            problems.append(_known_to_leavers(cast("list[str]", value)))
         else:
             rows.append((label, value))
-    is_open = ("opens", False) not in rows
-    if is_open:
+    if ("opens", False) not in rows:
         due, unfinished = _rotation_status(store)
         rows.append(("due", due))
         problems += unfinished
-        problems += _problems_with_leavers(store)
-    problems += _problems_with_files(store, is_open)
-    return rows, problems
+    return rows, problems + [_merge_conflict(path) for path in conflicts]
 
 
 class _Problem(NamedTuple):
@@ -18478,36 +18493,25 @@ def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_
     return problems
 
 
-def _problems_with_leavers(store: Store) -> list[_Problem]:
-    """Return as a problem what members knew who were removed since, until each value is changed."""
-    known = []
-    with suppress(SecretsError):  # the file that says who left doesn't open: a problem with files
-        known = store.known_to_leavers()
-    if not known:
-        return []
-    values = [show(name) for name in known if not base_of_stage(name)]
-    values += [f"the previous value of {show(base_of_stage(name))}" for name in known if base_of_stage(name)]
+def _known_to_leavers(names: list[str]) -> _Problem:
+    """Return as a problem that a removed member knew these secrets and stages, until each is changed."""
+    values = [show(name) for name in names if not base_of_stage(name)]
+    values += [f"the previous value of {show(base_of_stage(name))}" for name in names if base_of_stage(name)]
     message = f"a member who was removed knew {', '.join(values)}"
     hint = "change each by rotate now, or set; for previous values: rotate drop"
-    return [_Problem("known-to-former-member", message, hint)]
+    return _Problem("known-to-former-member", message, hint)
 
 
-def _problems_with_files(store: Store, is_open: bool) -> Iterator[_Problem]:
-    """Yield the files of a store with a merge conflict and, if the store opens, those that don't open."""
+def _merge_conflict(path: str) -> _Problem:
+    """Return as a problem that a merge left a file in conflict, with the command that chooses a side."""
     import shlex
 
-    folder = os.path.dirname(store.sealed_folder())
-    conflicts = unmerged_paths(folder)  # none if there is no folder
     sides = ("--ours", "--theirs")
-    if conflicts and is_rebasing(folder):  # `ours` is upstream's then, and `theirs` are the user's commits
+    if is_rebasing(os.path.dirname(path)):  # `ours` is upstream's then, and `theirs` are the user's commits
         sides = ("--theirs", "--ours for upstream's, since this is a rebase")
-    for path in sorted(conflicts):
-        shown = shlex.quote(real_path(path).removeprefix(real_path("")))
-        hint = f"choose a side: git checkout {sides[0]} -- {shown} (or {sides[1]}), then: git add {shown}"
-        yield _Problem("merge-conflict", f"{shown} has a merge conflict", hint)
-    for path, error in store.damaged_files() if is_open else ():
-        if os.path.realpath(path) not in conflicts:
-            yield _Problem.of(error)
+    shown = shlex.quote(real_path(path).removeprefix(real_path("")))
+    hint = f"choose a side: git checkout {sides[0]} -- {shown} (or {sides[1]}), then: git add {shown}"
+    return _Problem("merge-conflict", f"{shown} has a merge conflict", hint)
 
 
 @_command()
