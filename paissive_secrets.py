@@ -4818,7 +4818,7 @@ class _Unlocked:
         self.passphrase: Passphrase | None = None  # the last, which has what scrypt made of it
         self.identity_text = ""  # of PAISSIVE_IDENTITY, as it was last
         self.identities: tuple[Identity, ...] = ()  # which these are
-        # The last access to read, and what it depends on: while that is the same, nothing is opened again.
+        # The last access, and what it depends on: while that is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
         self.commit = ""  # the last one at which git's history was found to have no newer identity
         self.conflicts: set[str] = set()  # paths that a merge left in conflict when it was opened
@@ -5089,7 +5089,7 @@ class FileStore(Store):
     def check_known(self) -> None:
         """Raise Unsafe unless this is known to be the right store; one that isn't made yet is."""
         if not self._is_new():
-            self._check(self._access(), _TO_CHANGE)
+            self._access(purpose=_TO_CHANGE)
 
     def _keys(self, name: str = "") -> _Keys:
         """Return the keys to read with; raise Unsafe if others can write on the way to a secret."""
@@ -5099,23 +5099,24 @@ class FileStore(Store):
         """Return the keys, if this user and this version may write to the store; else raise why not."""
 
         def check() -> _Keys:
-            access = self._access()
-            self._check(access, _TO_CHANGE)
-            self._check_version(access.keys)
-            return access.keys
+            keys = self._access(purpose=_TO_CHANGE).keys
+            self._check_version(keys)
+            return keys
 
         return self._settle(check)
 
-    def _access(self, name: str = "") -> _Access:
-        """Check the folders on the way to a secret, and return the last access to read, or a new one."""
+    def _access(self, name: str = "", purpose: str = _TO_READ) -> _Access:
+        """Check the folders on the way to a secret; return access for a purpose, the last or a new one."""
         self._check_folders(name)
         # Read before they are used, so that a change from here on is noticed the next time.
         source = self._configured_identities() or self._password(), self._state()
         last, access = self._unlocked.access or (None, None)
         if not access or last != source or self._bytes_of(access.path) != access.sealed:
-            access = self._open(_TO_READ)
+            access = self._open(purpose)
             self._unlocked.access = source, access
             self._unlocked.conflicts = merge_conflicts(self.folder)
+        elif purpose != _TO_READ:  # for which it was opened at least
+            self._check(access, purpose)
         self._mask(*self._configured_identities(), *access.keys.all())
         return access
 
