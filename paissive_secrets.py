@@ -10552,9 +10552,10 @@ def _without_unfinished(data: bytes) -> bytes:
 _SETTLED, _BEGUN, _INCOMPLETE, _DONE = "settled", "begun", "unfinished", "done"
 
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
-_SHOWN_LINES = 3  # of what a failing command writes to stderr
-_SHOWN_CHARACTERS = 2000  # of which these lines are the end
-_LONGEST_CUT = 1000  # characters of a value that may be cut off: of its encodings, nothing comes that far
+_SHOWN_LINES = 3  # of the stderr of a failing command: its last ones
+_SHOWN_CHARACTERS = 2000  # from the end of stderr, in which these lines are looked for
+# Characters of a value whose beginning may be cut off: in no encoding does its rest reach the shown lines.
+_LONGEST_CUT = 1000
 
 _Interval = Union[str, float]
 _Step = Union[Callable[[str], object], str, Sequence[str], None]
@@ -10585,7 +10586,7 @@ class SecretRotation:
     def __init__(self, backend: Source = None, policy_file: Optional[StrPath] = None) -> None:
         self._manager, self._backend = manager_and_backend(backend)
         self._policy_file = policy_file
-        # Steps that are functions, by name, then kind of step; a policy holds only what they are called.
+        # Steps that are functions, by secret and kind of step; a policy holds only their names.
         self._functions: dict[str, dict[str, Callable[..., Any]]] = {}
 
     def schedule(
@@ -10624,7 +10625,7 @@ class SecretRotation:
         policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
         policies.store.stage_name(name, "pending")  # which not every secret has
-        _check_replaceable_by(policy["generate"], name, policies.store.get(name))  # it must exist
+        _check_generator_fits(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
             _warn_of_dropped_steps(name, before, policy)
@@ -10714,7 +10715,11 @@ class SecretRotation:
             rotation.start(new_value)
 
     def rotate_due(self) -> list[str]:
-        """Rotate or resume all that is due, even if one fails: raise then."""
+        """Rotate or resume all that is due; return the names that were.
+
+        If some fail, go on with the others, and raise RotationFailed at the
+        end. Previous values are dropped as `rotate_if_due` does.
+        """
         done = []
         failed = []
         policies = self._policies()
@@ -10796,19 +10801,22 @@ class SecretRotation:
 
     @contextmanager
     def _locked_rotation(self, name: str) -> Iterator[_Rotation]:
+        """Hold the lock on rotations of a name; Conflict if another process, or its command, has it."""
         policies = self._policies()
         with policies.rotation_lock(check_name(name)) as lock:
             yield _Rotation(name, policies, self._functions.get(name, {}), lock)
 
     def _policies(self) -> Policies:
+        """Return the policies as they are now, of the view whose writes outlive the process."""
         return Policies(self._manager.store(self._backend).persistent_view(), self._policy_file)
 
 
 class _Rotation:
-    """The steps for one secret while its lock is held, by its policy as it was at the start."""
+    """A rotation of one secret while its lock is held, by the policy as it was at the start."""
 
     def __init__(self, name: str, policies: Policies, functions: Mapping[str, Any], lock: FileLock) -> None:
-        policies.store.check_known()  # before any of its commands runs
+        """Read the policy; raise Unsafe unless the user has confirmed the store, since it names commands."""
+        policies.store.check_known()
         self._name = name
         self._shown = show(name)
         self._store = policies.store
@@ -10816,11 +10824,11 @@ class _Rotation:
         self._functions = functions
         self._lock = lock
         self.policy = policies.get(name)
-        self._known: set[str] = set()  # each value that was read or made here, to mask it
+        self._known: set[str] = set()  # values that were read or made here, to mask them in messages
         self._is_undoing = False  # whether the steps that run are those of an abort
 
     def start_or_resume(self) -> None:
-        """Rotate to what the policy generates, or finish the rotation that is unfinished."""
+        """Finish the rotation that a policy started and that has a pending value, or start one."""
         pending = self.value("pending")
         if pending is not None and "started" in self.policy:
             self.finish(pending)
@@ -10828,9 +10836,11 @@ class _Rotation:
             self.start(None)
 
     def start(self, value: str | None, kind: str = "new") -> None:
-        """Store a value as pending, the policy's if it is None, and finish; errors call it the `kind` value.
+        """Store a new value as pending, then finish; without a value, generate one by the policy.
 
-        Until it is stored, a failure changes nothing, except that the previous value may be revoked.
+        Raise BadValue for a value that is the current one or doesn't fit, which the error calls the `kind`
+        value; Conflict while another rotation is unfinished. Until the value is stored, a failure changes
+        nothing, except that the previous value may have been revoked.
         """
         check_replaceable(self._store, self._name)
         self.check_finished()
@@ -10838,7 +10848,7 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             self._check_policy(current)
-            _check_replaceable_by(self.policy.get("generate"), self._name, current or "")
+            _check_generator_fits(self.policy.get("generate"), self._name, current or "")
             value = self._run("generate", current)
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         self._known.add(value)
@@ -10854,7 +10864,7 @@ class _Rotation:
         self.finish(value)
 
     def _check_policy(self, current: str | None) -> None:
-        """Raise an error unless a policy can make a new value for a secret that exists."""
+        """Raise BadValue if there is no policy to generate a new value, NotFound if there is no secret."""
         if not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
             raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
@@ -10871,7 +10881,10 @@ class _Rotation:
                 raise BadValue(f"{problem}: {show(step.get('function'))}", hint="rotate it there")
 
     def finish(self, pending: str) -> None:
-        """Apply and verify the pending value, and make it current."""
+        """Apply and verify the pending value, and make it current; the step is recorded before each.
+
+        Raise RotationFailed if a step fails; `resume` then repeats all of them.
+        """
         check_replaceable(self._store, self._name)
         if not is_same(pending, self.value("current")):
             self.revoke_previous(pending)  # which `start` has done, unless the policy was edited since
@@ -10888,7 +10901,7 @@ class _Rotation:
             raise type(error)(problem, hint=self._hint_after("store")) from None
 
     def _make_current(self, pending: str) -> None:
-        """Let the verified value take the place of the current one, which becomes previous."""
+        """Let the pending value become current, and the current one previous; end the rotation."""
         self.record(step="store")
         current = self.value("current")
         if not is_same(pending, current):
@@ -10900,7 +10913,11 @@ class _Rotation:
         self.delete("pending")
 
     def undo(self, pending: str) -> None:
-        """Apply the value from before this rotation, and make it current again if it isn't."""
+        """Apply the value from before this rotation, and make it current again if it isn't.
+
+        The pending value becomes previous if it was, or may have been, current; otherwise it is revoked,
+        unless it is the previous one. Conflict if it is current and there is no previous one.
+        """
         check_replaceable(self._store, self._name)
         current = self.value("current")
         previous = self.value("previous")
@@ -10917,13 +10934,16 @@ class _Rotation:
         if promoted and before is not None:
             self._set("current", before)
         if before is not None and is_same(before, previous):
-            # It was current or, since a kill may have come just before this, could have been: it isn't lost.
+            # The pending value was current or, if a kill came just before this, may have been: don't lose it.
             self._set("previous", pending)
         elif not is_same(pending, previous):  # it is, if this was a rollback
             self._run("revoke", pending)
 
     def revoke_previous(self, pending: str | None = None) -> None:
-        """Revoke and delete the previous value, if a policy says how, unless it is in use or about to be."""
+        """Revoke and delete the previous value, if there is one and the policy has `revoke`.
+
+        A value that is current or `pending` as well is neither revoked nor deleted.
+        """
         previous = self.value("previous")
         if previous is None or "revoke" not in self.policy:
             return
@@ -10936,7 +10956,7 @@ class _Rotation:
             self.delete("previous")
 
     def require_pending(self) -> str:
-        """Return the pending value, or raise NotFound if no rotation is unfinished."""
+        """Return the pending value; raise NotFound without one, since no rotation is unfinished."""
         pending = self.value("pending")
         if pending is None:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
@@ -10953,17 +10973,17 @@ class _Rotation:
         return _INCOMPLETE
 
     def check_finished(self) -> None:
-        """Raise Conflict in the state in which another rotation would displace a value that is in use."""
+        """Raise Conflict in state INCOMPLETE: another rotation would displace a value that may be in use."""
         if self.state() == _INCOMPLETE:
             raise unfinished_error(self._name)
 
     def _check_pending(self, value: str) -> None:
-        """Raise Conflict unless this is still the pending value: another machine may have set one."""
+        """Raise Conflict unless this is still the pending value: another machine may have set another."""
         if not is_same(value, self.value("pending")):
             raise Conflict(f"the pending value of {self._shown} was changed meanwhile", hint="try again")
 
     def value(self, stage: str) -> str | None:
-        """Return the value of a stage, or None if there is none."""
+        """Return the value of a stage, or None if there is none; record it as known."""
         try:
             # A store may return bytes that could neither be applied nor stored as previous.
             value = check_value(self._store.get(self._store.stage_name(self._name, stage)))
@@ -10972,23 +10992,25 @@ class _Rotation:
         self._known.add(value)
         return value
 
-    def delete(self, stage: str) -> bool:
-        """Delete a stage; return whether there was one."""
-        return remove_secret(self._store, self._name, stage)
+    def delete(self, stage: str) -> None:
+        """Delete a stage, if there is one."""
+        remove_secret(self._store, self._name, stage)
 
     def record(self, **changes: str | None) -> None:
-        """Write into the policy, if there is one, how far the rotation is."""
+        """Change times and steps in the policy, if there is one; None removes one."""
         self._policies.change(self._name, changes)
 
     def _set(self, stage: str, value: str) -> None:
+        """Store the value of a stage."""
         self._store.set(self._store.stage_name(self._name, stage), value)
 
     def _run(self, kind: str, value: str | None) -> Any:
-        """Run a step of the policy, if any; return what it generates, or raise RotationFailed.
+        """Run a step of the policy, if it has one, with a value; return what a generator generates.
 
-        Generators get the current value: it may name a user, or be what a provider wants for a new key.
+        Raise RotationFailed if it fails. Generators get the current value: it may name a user, or a provider
+        may want it for a new key.
         """
-        step = _step(kind, self.policy.get(kind))  # which may have been edited
+        step = _step(kind, self.policy.get(kind))  # checked again, since the policy may have been edited
         result = problem = None
         try:
             if isinstance(step, list):
@@ -11006,7 +11028,10 @@ class _Rotation:
         return result
 
     def _run_command(self, argv: list[str], value: str | None, *, capture: bool) -> str:
-        """Run a step that is a command, in the store's folder; errors end with what it wrote to stderr."""
+        """Run a command in the store's folder with the value on stdin; return its stdout if `capture`.
+
+        RotationFailed ends with the last lines of its stderr, masked.
+        """
         timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
         return run_command(
             argv,
@@ -11019,7 +11044,10 @@ class _Rotation:
         )
 
     def _call(self, kind: str, value: str | None) -> Any:
-        """Call a step that is a function; raise RotationFailed, without its text, for any exception."""
+        """Call a function with the value, a generator without; return its result.
+
+        Raise RotationFailed if it returns False or raises anything, whose text isn't repeated.
+        """
         self._check_functions(kind)
         function = self._functions[kind]
         try:
@@ -11031,7 +11059,7 @@ class _Rotation:
         return result
 
     def _hint_after(self, kind: str) -> str:
-        """Return what to do once a step has failed."""
+        """Return the hint for a step that failed; "" for a generator, which has changed nothing."""
         if kind == "generate":
             return ""
         if self._is_undoing:
@@ -11048,9 +11076,9 @@ class _Rotation:
 
 
 def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
-    """Return the last lines of what a command wrote to stderr, with neither a value nor a word it printed.
+    """Return the last lines of a command's stderr, with these values and words of its stdout masked.
 
-    That is "" where one of them can't be masked.
+    Return "" if one of them can't be masked.
     """
     words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
     hidden = {text for text in (*values, *words) if text.strip()}
@@ -11063,9 +11091,9 @@ def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
     return printable(" / ".join(lines[-_SHOWN_LINES:]))
 
 
-def _check_replaceable_by(generator: Any, name: str, current: str) -> None:
-    """Raise BadValue if a token would take the place of a value that holds more than that."""
-    if isinstance(generator, (list, dict)):  # it gets the current value
+def _check_generator_fits(generator: Any, name: str, current: str) -> None:
+    """Raise BadValue if a generated token would replace a URL, JSON or a key; commands may make these."""
+    if isinstance(generator, (list, dict)):  # a command, or a function
         return
     is_url = any(passwords_in(current)) or re.match(r"\w[\w+.-]*://", current)
     if is_url or re.match(r"\s*\{", current) or "-----BEGIN " in current:
@@ -11083,7 +11111,10 @@ def _warn_of_dropped_steps(name: str, before: Mapping[str, Any], policy: Mapping
 
 
 def _step(kind: str, step: Any) -> Any:
-    """Return a step as policies hold it: an argument list, a generator, a function's name or None."""
+    """Return a step as policies hold it: an argument list, {"function": name}, a specification or None.
+
+    Raise BadValue for anything else, such as an empty command or a generator that doesn't exist.
+    """
     if step is None or isinstance(step, dict):
         return step
     if callable(step):  # a file can't hold it, and its name might find another
@@ -11100,7 +11131,7 @@ def _step(kind: str, step: Any) -> Any:
 
 
 def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
-    """Warn if a command begins with a program that isn't here; it may be where the secret is rotated."""
+    """Warn if a command begins with a program that isn't here; other machines, which rotate, may have it."""
     if not isinstance(step, list):
         return
     program = step[0]
@@ -11116,7 +11147,7 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
 
 
 def parse_interval(interval: Any, what: str) -> float:
-    """Return the seconds of "30d" or of a number; BadValue, about `what`, if it isn't a valid interval."""
+    """Return the seconds of "30d" or of a number, or raise BadValue, whose message begins with `what`."""
     if isinstance(interval, str) and interval.isdigit():
         raise BadValue(f"{what} has no unit", hint="write 30d, 12h, 90m or 2w")
     seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
@@ -11126,14 +11157,20 @@ def parse_interval(interval: Any, what: str) -> float:
 
 
 def _due_date(name: str, policy: dict[str, Any]) -> str:
-    """Return when a rotation is due by its policy, or when an unfinished one began, in UTC."""
+    """Return when a rotation is due by its policy, or when an unfinished one began, in UTC, but not later.
+
+    Raise BadValue if the policy has no valid time or interval.
+    """
     if "started" in policy:
         return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
     return _end_of("every", name, policy)
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
-    """Return when an interval since the last rotation, or the schedule, has passed."""
+    """Return when an interval of the policy has passed since the last rotation or, if none, the schedule.
+
+    Raise BadValue if the policy has no valid time or interval.
+    """
     import calendar
 
     what = f"the policy of {show(name)}"
