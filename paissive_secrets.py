@@ -1318,6 +1318,13 @@ def show(name: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def shell_word(name: str) -> str:
+    """Return a name as a shell takes it, for a command in a hint: a stranger's file may be named `$(x)`."""
+    import shlex
+
+    return name if re.fullmatch(r"[\w.,:/#@%+=-]+", name) else shlex.quote(name)
+
+
 def printable(text: str) -> str:
     """Return `text` in one line, with characters that could control a terminal escaped."""
     if text.isprintable():
@@ -2503,7 +2510,8 @@ def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotF
 
 def unfinished_error(name: str) -> Conflict:
     """Return the error for what can't be done while a rotation has a pending value."""
-    hint = f"use: rotate resume {name}, or: rotate abort {name} (--force if a step of its policy fails)"
+    word = shell_word(name)
+    hint = f"use: rotate resume {word}, or: rotate abort {word} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
 
 
@@ -2584,7 +2592,7 @@ class Policies:
         with suppress(NotFound, BadName, BadValue):  # not every name has stages
             previous = self.store.get(self.store.stage_name(name, "previous"))
             if self.owes_revocation(name, previous):
-                hint = f"use: rotate drop {name}, or with --force if it can't be revoked"
+                hint = f"use: rotate drop {shell_word(name)}, or with --force if it can't be revoked"
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
     def owes_revocation(self, name: str, previous: str) -> bool:
@@ -2705,7 +2713,7 @@ def _parse_sealed_policy(text: str, name: str) -> dict[str, Any]:
     """Return the policy of a secret; raise BadValue for another version, or for what isn't JSON."""
     where = f"the policy of {show(name)}"
     found = re.match("version ([0-9]{1,9})\n", text)
-    hint = f"rotate unschedule {name}, then schedule it again"
+    hint = f"rotate unschedule {shell_word(name)}, then schedule it again"
     _check_version(int(found[1]) if found else None, where, hint)
     return parse_json(text.partition("\n")[2], where)
 
@@ -5358,11 +5366,11 @@ class FileStore(Store):
             return error
         folder, _, file = os.path.relpath(path, self.folder).partition(os.sep)
         name = file.replace(os.sep, "/").removesuffix(".age")
-        secret = base_of_stage(name)
-        again = f"rotate {secret} again" if secret else "set it again"  # a stage can't be set
+        secret, word = base_of_stage(name), shell_word(name)
+        again = f"rotate {shell_word(secret)} again" if secret else "set it again"  # a stage can't be set
         hints = {
-            "secrets": f"if it was meant: delete {name}, then {again}",
-            "rotation": f"if it was meant: rotate unschedule {name}, then schedule it again",
+            "secrets": f"if it was meant: delete {word}, then {again}",
+            "rotation": f"if it was meant: rotate unschedule {word}, then schedule it again",
         }
         return _sealed_to_another_error(path, hints.get(folder, "restore it from a copy"))
 
@@ -5627,7 +5635,8 @@ class FileStore(Store):
 
     def _member_error(self, name: str, error: SecretsError) -> SecretsError:
         """Return what is wrong with a member's files, and what to do about it."""
-        advice, meant = f"or else: member remove {name}", f"if it was meant: member add {name} age1…"
+        word = shell_word(name)
+        advice, meant = f"or else: member remove {word}", f"if it was meant: member add {word} age1…"
         try:
             _check_member(name)
         except BadName:  # which these commands refuse
@@ -8319,7 +8328,7 @@ class _Secret:
             raise Deleted(f"{show(name)} was destroyed", hint="older versions: get NAME --version N")
         if self.deleted:
             option = f" --version {version}" if version else ""
-            hint = f"bring it back with: undelete {name.partition('#')[0]}{option}"
+            hint = f"bring it back with: undelete {shell_word(name.partition('#')[0])}{option}"
             raise Deleted(f"{show(name)} was deleted on {self.deleted}", hint=hint)
         if version is not None:
             raise NotFound(f"no version {version} of {show(name)}")
@@ -8650,7 +8659,9 @@ class SecretsManager:
             return dotenv.get(name)
         except Moved as error:
             backend = error.backend
-        hint = f"set {name} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
+        hint = (
+            f"set {shell_word(name)} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
+        )
         if store is not self._stores.get(backend):
             hint = (
                 f"use --backend {backend}; a command that needs both stores gets it"
@@ -8941,7 +8952,9 @@ def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> Secr
     if type(error) is not NotFound:
         return error.seen_in(where)
     name = _parse_reference(reference)[1]
-    return NotFound(f"no secret named {show(name)}, which {where} refers to", hint=f"set it with: set {name}")
+    return NotFound(
+        f"no secret named {show(name)}, which {where} refers to", hint=f"set it with: set {shell_word(name)}"
+    )
 
 
 default_manager = SecretsManager()
@@ -10818,7 +10831,8 @@ class _Rotation:
         """Read the policy; raise Unsafe unless the user has confirmed the store, since it names commands."""
         policies.store.check_known()
         self._name = name
-        self._shown = show(name)
+        self._shown = show(name)  # in a message
+        self._word = shell_word(name)  # in a command that a hint names
         self._store = policies.store
         self._policies = policies
         self._functions = functions
@@ -10867,9 +10881,9 @@ class _Rotation:
         """Raise BadValue if there is no policy to generate a new value, NotFound if there is no secret."""
         if not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
-            raise BadValue(problem, hint=f"use: rotate schedule {self._name}, or --generate or --stdin")
+            raise BadValue(problem, hint=f"use: rotate schedule {self._word}, or --generate or --stdin")
         if current is None:
-            hint = f"set it again, or: rotate unschedule {self._name}"
+            hint = f"set it again, or: rotate unschedule {self._word}"
             raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
 
     def _check_functions(self, *kinds: str) -> None:
@@ -10923,7 +10937,7 @@ class _Rotation:
         previous = self.value("previous")
         promoted = is_same(pending, current)
         if promoted and previous is None:
-            hint = f"use: rotate resume {self._name}, or: rotate abort {self._name} --force"
+            hint = f"use: rotate resume {self._word}, or: rotate abort {self._word} --force"
             raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         self.record(step="undo")
         self._is_undoing = True
@@ -11064,14 +11078,14 @@ class _Rotation:
             return ""
         if self._is_undoing:
             ways = (
-                f"rotate abort {self._name} again, rotate resume {self._name}, or: rotate abort {self._name}"
+                f"rotate abort {self._word} again, rotate resume {self._word}, or: rotate abort {self._word}"
             )
             return (
                 f"then use: {ways} --force, which only forgets the new value: no step applies or revokes any"
             )
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
-                return f"then repeat it, or give it up: rotate drop {self._name} --force"
+                return f"then repeat it, or give it up: rotate drop {self._word} --force"
         return f"then {unfinished_error(self._name).hint}"
 
 
@@ -17957,7 +17971,8 @@ def cmd_config_get(args: Namespace) -> int:
     value = config.get(args.key, ABSENT, use_secret=args.secret)
     if value is ABSENT:
         raise NotFound(
-            f"no setting {show(args.key)} in {config.path}", hint=f"see: config explain {args.key}"
+            f"no setting {show(args.key)} in {config.path}",
+            hint=f"see: config explain {shell_word(args.key)}",
         )
     _print_value(value)
     return 0

@@ -9023,6 +9023,16 @@ def test_a_members_folder_whose_name_no_member_can_have_is_removed_by_hand(files
     assert said.endswith(" or else: remove the folder\n") and "\x1b" not in said and "member add" not in said
 
 
+def test_no_command_in_a_hint_runs_what_a_planted_file_is_named(files, team, capsys):
+    sealing('{"name": "x", "value": "VALUE"}')(DB.with_stem("$(touch x)"))
+    [(_, error)] = files.damaged_files()
+    assert error.hint == "if it was meant: delete '$(touch x)', then set it again"
+    plant_member("`id`", ps.Identity.generate(), ps.Identity.generate())
+    files.members()
+    assert "member add '`id`' age1…, or else: member remove '`id`'" in capsys.readouterr().err
+    assert ps.unfinished_error("a;b").hint.startswith("use: rotate resume 'a;b', or: rotate abort 'a;b' (")
+
+
 @pytest.mark.parametrize("stage", ["DB__PENDING", "DB__PREVIOUS"])
 def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stage, files):
     rotation = ps.SecretRotation(files)
