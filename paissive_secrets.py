@@ -16831,14 +16831,20 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
                 asked.add((use.name, use.how))
         for line, files in _dotenv_readers(shown, data, audit.base):
             readers.setdefault(f"{shown}:{line}", []).extend(files)
-    known = _names_with_value(manager, set(map(variable_name, places)))
+    variables = set(map(variable_name, places))
+    known = _names_with_value(manager, variables)
+    dotenv = manager.dotenv()
+    lost = {name for name in dotenv.moved().keys() - known if not is_store_credential(name)}
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
     for name in sorted(places):
         if variable_name(name) in known or (name, "provides") in asked:
             continue
         is_missing = (name, "requires") in asked and (name, "default") not in asked
+        is_missing = is_missing or variable_name(name) in lost
         (missing if is_missing else optional)[name] = places[name]
+    for name in sorted(lost - variables):  # which only the .env names
+        missing[name] = [dotenv.plaintext_file()]
     literal, moved = _readers_without_secrets(readers, audit.base)
     return Comparison(len(places), missing, optional, literal, moved)
 
@@ -16857,7 +16863,7 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     The lines of the .env that aren't in the store are the program's to read. Of a store where that takes
     reading, only those that are `asked` for.
     """
-    store, environment = manager.store(), manager.store("env")
+    store, environment = manager.store(), manager.dotenv()
     known: set[str] = set()
     for source in [store] if store is environment else [store, environment]:
         found = set(source.names_for(asked))
@@ -16866,11 +16872,12 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
             names = [name for name in names if not _is_empty(source, name)]
         names += [name for name, value in source.plain_settings().items() if value]
         known.update(map(variable_name, names))
-        for variable, backend in source.moved().items():
-            if variable in map(variable_name, manager.list_secrets(backend=backend)):
-                known.add(variable)
-    with suppress(Moved):  # one of them needs what the store lacks
-        known.update(composed_values(store, manager, dict.fromkeys(known, "a value")))
+    moved = environment.moved()
+    for backend in set(moved.values()):
+        listed = set(map(variable_name, manager.list_secrets(backend=backend)))
+        known.update(variable for variable in moved.keys() & listed if moved[variable] == backend)
+    # Of what is composed of a moved secret, only that secret is missing.
+    known.update(environment.composed({}, lambda _: "a value"))
     known.difference_update(name for name, value in os.environ.items() if not value)  # they hide the store's
     for name, value in os.environ.items():
         if value:

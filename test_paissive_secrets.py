@@ -31721,6 +31721,15 @@ def test_check_of_the_file_store_counts_what_run_composes_of_it_as_there(shop, s
     ]
 
 
+def test_check_counts_a_moved_name_that_its_store_lacks_as_missing_whether_code_names_it_or_not(shop, say):
+    Path("a.py").write_text("import os\nos.getenv('API_KEY', 'default')\nos.environ['DB_URL']\n")
+    for name in ("API_KEY", "DB_PASSWORD"):
+        shop.delete(name)
+    status, said = say("check", "--backend", "file")
+    assert status == 1 and "2 missing" in said
+    assert "missing   API_KEY  a.py:2\nmissing   DB_PASSWORD  .env\n" in said
+
+
 def test_check_counts_a_value_that_takes_in_a_moved_secret_as_there(shop, say):
     Path("app.py").write_text('import os\nos.environ["DB_URL"]\nos.environ["ABSENT_TOKEN"]\n')
     status, said = say("check", "app.py")
@@ -32362,11 +32371,13 @@ def test_what_does_not_read_the_file_with_references_is_no_finding(name, line, f
     assert status == 0 and "literal" not in said
 
 
-def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder, say):
+def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder, say, monkeypatch):
     (folder / "sub").mkdir()
     for name in ("a", "b"):
         (folder / f"sub/{name}.py").write_text("load_dotenv()\n")
     (folder / ".env").write_text("# A_KEY: in the file store\nPORT=3000\n")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+    ps.FileStore().set("A_KEY", RANDOM)
     status, said = say("check")
     note = "note: these files read .env, but its secrets have moved: sub/a.py:1, sub/b.py:1; start"
     assert status == 0 and said.startswith(note) and said.count("note: ") == 1
