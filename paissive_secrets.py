@@ -9053,32 +9053,33 @@ class SecretConfig:
         return dict(self._get_at((), True))
 
     def explain(self, key: str) -> str:
-        """Return where the setting comes from, never its value."""
+        """Return where the setting comes from, never its value.
+
+        With `use_secret`, that is; "(for use_secret)" is added where `get`
+        finds it only so.
+        """
         path = _key_path(key)
-        value = _look_up(self._tree(), path, self.path)
-        source = self.path
-        variable = self._variable(path)
-        text = self._get_variable(variable, mounted=True)
-        if variable and text is not None and not isinstance(value, (dict, list)):
-            value = text
-            source = self._environment.overridden_by(variable) or self._environment.plaintext_file()
-            if source == credential_path(variable):
-                source += " (for use_secret)"
-        if value is ABSENT:
-            if existing_targets(REFERENCE_PREFIX + key, self._store()):
-                return f"the secret {show(key)} (for use_secret)"
-            return f"nowhere: no variable {variable or 'may replace it'}, and it isn't in {self.path}"
-        if isinstance(value, str) and looks_like_reference(value):
-            targets = existing_targets(value, self._store())
-            source += f", which refers to {', '.join(targets) or 'no secret'}"
-        return source
+        leaf = _look_up(self._tree(), path, self.path)
+        if isinstance(leaf, (dict, list)):
+            return self.path
+        try:
+            setting = self._choose(leaf, path, use_secret=True, mounted=True)
+        except Moved as error:
+            return f"{self._moved_to(error.backend)} (for use_secret, with --backend {error.backend})"
+        if setting.secret:
+            return f"{setting.source} (for use_secret)"
+        if setting.is_reference:
+            targets = existing_targets(setting.value, self._store())
+            return f"{setting.source}, which refers to {', '.join(targets) or 'no secret'}"
+        if setting.value is not ABSENT:
+            return setting.source
+        if existing_targets(REFERENCE_PREFIX + key, self._store()):
+            return f"the secret {show(key)} (for use_secret)"
+        variable = self._variable(path) or "may replace it"
+        return f"nowhere: no variable {variable}, and it isn't in {self.path}"
 
     def _store(self) -> Store:
         return self._manager.store(self._backend)
-
-    @property
-    def _environment(self) -> Store:
-        return self._manager.store("env")
 
     def _variable(self, path: tuple[str, ...]) -> str | None:
         """Return the variable that may replace a setting; None if it is one that POSIX reserves."""
@@ -9086,15 +9087,9 @@ class SecretConfig:
         is_reserved = not self._prefix and re.fullmatch(_RESERVED_VARIABLES, variable)
         return None if is_reserved else variable
 
-    def _get_variable(self, variable: str | None, *, mounted: bool) -> str | None:
-        """Return the text of a variable, its line in .env or, if `mounted`, of NAME_FILE or a credential."""
-        if variable is None:
-            return None
-        with suppress(NotFound, BadName):  # not every key can be a variable
-            if mounted or variable in os.environ:
-                return self._environment.get(variable)
-            return self._environment.get_stored(variable)
-        return None
+    def _moved_to(self, backend: str) -> str:
+        """Return the source of a secret that the .env says is in another store."""
+        return f"the {backend} store, as {self._manager.dotenv().plaintext_file()} says"
 
     def _get_at(self, path: tuple[str, ...], use_secret: bool) -> Any:
         """Return what is at a path, or ABSENT; BadValue if it is nested deeper than Python can follow."""
@@ -9103,42 +9098,44 @@ class SecretConfig:
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what is at a path, or ABSENT, with each leaf as `_choose` says and references resolved."""
+        """Return the value at a path of the file, or ABSENT, with each leaf replaced as `_choose` says."""
         found = _look_up(self._tree(), path, self.path)
         # Within an object, NAME_FILE replaces only references, since other members are settings.
         mounted = not isinstance(found, (dict, list))
-        references: list[_Reference] = []
+        settings: list[_Choice] = []
 
-        def choose(leaf: Any, path: tuple[str, ...]) -> Any:
-            chosen = self._choose(leaf, path, use_secret, mounted)
-            if isinstance(chosen, _Reference):
-                references.append(chosen)
-            return chosen
+        def choose(leaf: Any, path: tuple[str, ...]) -> _Choice:
+            settings.append(self._choose(leaf, path, use_secret=use_secret, mounted=mounted))
+            return settings[-1]
 
         found = _map_leaves(found, path, choose)
-        return self._resolve(found, references) if references else found
+        if use_secret:
+            self._follow([setting for setting in settings if setting.secret or setting.is_reference])
+        return _map_leaves(found, path, lambda setting, _: setting.value)
 
-    def _resolve(self, found: Any, references: Iterable[_Reference]) -> Any:
-        """Return `found` with values in place of its references, which are read together."""
+    def _follow(self, settings: Sequence[_Choice]) -> None:
+        """Replace the values of settings by the secrets that they refer to, which are read together.
+
+        Raise NotFound, with all names, if any are missing, and Moved for one that was moved to this store.
+        """
+        if not settings:
+            return
         store = self._store()
         snapshot = Snapshot(self._manager)
-        snapshot.collect((reference.text, store) for reference in references)
+        snapshot.collect((setting.value, store) for setting in settings)
         missing: list[NotFound] = []
         resolver = Resolver(snapshot, missing)
-
-        def resolve(leaf: Any, _: tuple[str, ...]) -> Any:
-            if isinstance(leaf, _Reference):
-                return resolver.text(leaf.text, store, leaf.key, held=leaf.is_variable)
-            return leaf
-
-        resolved = _map_leaves(found, (), resolve)
+        for setting in settings:
+            if setting.secret:
+                setting.value = resolver.secret(store, setting.secret)
+            else:
+                setting.value = resolver.text(setting.value, store, setting.key, held=setting.is_variable)
         raise_missing(missing)
-        return resolved
 
-    def _choose(self, leaf: Any, path: tuple[str, ...], use_secret: bool, mounted: bool) -> Any:
-        """Return what counts for a leaf of the file: itself, the text of its variable, or a _Reference.
+    def _choose(self, leaf: Any, path: tuple[str, ...], *, use_secret: bool, mounted: bool) -> _Choice:
+        """Return the setting at a path, where the file has `leaf`, which may be ABSENT.
 
-        The first of these that there is:
+        It is the first of these that there is:
 
             without use_secret                        with use_secret
             the file's text, if that is a reference   the variable, or its line in .env
@@ -9148,36 +9145,48 @@ class SecretConfig:
                                                       the store's secret, if .env says that it moved there
                                                       Moved, if it moved elsewhere
             the leaf                                  the leaf
-
-        What is resolved later, only with use_secret, is a _Reference.
         """
-        is_reference = isinstance(leaf, str) and looks_like_reference(leaf)
-        if is_reference and not use_secret:
-            return leaf
-        variable = self._variable(path)
         key = ".".join(path)
-        text = None
+        is_reference = isinstance(leaf, str) and looks_like_reference(leaf)
+        in_file = _Choice(leaf, key, self.path, is_reference=is_reference)
+        if is_reference and not use_secret:
+            return in_file
         try:
-            text = self._get_variable(variable, mounted=use_secret and (mounted or is_reference))
+            mounted = use_secret and (mounted or is_reference)
+            return self._in_environment(path, mounted=mounted) or in_file
         except Moved as error:
-            if not use_secret:
-                raise
-            if not is_reference:
-                return self._moved_secret(error, variable)
-        if variable is None or text is None:
-            return _Reference(leaf, key, is_variable=False) if is_reference else leaf
-        if not self._environment.references_to_follow(variable):
-            report_secret(self._environment, variable, text, text)
-        elif use_secret:
-            return _Reference(text, key, is_variable=True)
-        return text
+            if is_reference:
+                return in_file
+            backend = error.backend
+            if use_secret and self._manager.store(backend) is self._store():
+                name = str(self._variable(path))
+                return _Choice(REFERENCE_PREFIX + name, key, self._moved_to(backend), secret=name)
+            hint = f'use --secret --backend {backend} or, in a program, load_env(backend="{backend}")'
+            raise Moved(error.message, hint=hint, backend=backend) from None
 
-    def _moved_secret(self, error: Moved, variable: str | None) -> str:
-        """Return a secret that was moved to the store of this config; raise the error for any other."""
-        if error.backend in STORES and self._manager.store(error.backend) is self._store():
-            with suppress(NotFound):
-                return self._manager.require_secret(str(variable), backend=self._backend)
-        raise error
+    def _in_environment(self, path: tuple[str, ...], *, mounted: bool) -> _Choice | None:
+        """Return the setting of a variable, .env or, if `mounted`, NAME_FILE or a credential, or None.
+
+        Raise Moved if the .env says that it is in another store.
+        """
+        variable = self._variable(path)
+        dotenv = self._manager.dotenv()
+        with suppress(NotFound, BadName):  # not every key can be a variable
+            if variable is None:
+                return None
+            if variable in os.environ or (mounted and credential_path(variable)):
+                source = dotenv.overridden_by(variable)
+                text = dotenv.get(variable)
+            else:
+                source = dotenv.plaintext_file()
+                text = dotenv.get_stored(variable)
+            is_file = source == credential_path(variable)
+            is_reference = not is_file and looks_like_reference(text)
+            if not is_reference:
+                report_secret(dotenv, variable, text, text)
+            source += " (for use_secret)" if is_file else ""
+            return _Choice(text, ".".join(path), source, is_reference=is_reference, is_variable=True)
+        return None
 
     def _tree(self) -> dict[str, Any]:
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
@@ -9234,12 +9243,27 @@ class SecretConfig:
         return text
 
 
-class _Reference(NamedTuple):
-    """A text that refers to a secret, the key that it is for, and whether a variable has it or the file."""
+class _Choice:
+    """A setting, and where it comes from. Its repr shows no value."""
 
-    text: str
-    key: str
-    is_variable: bool
+    def __init__(
+        self,
+        value: Any,
+        key: str,
+        source: str,
+        *,
+        is_reference: bool = False,
+        is_variable: bool = False,
+        secret: str = "",
+    ) -> None:
+        self.value = value  # ABSENT if there is none
+        self.key = key  # dotted
+        self.source = source  # for `explain`
+        self.is_reference = is_reference  # whether the value is a text with references
+        self.is_variable = is_variable  # whether the environment has it, or else the file
+        self.secret = (
+            secret  # the secret of the config's store that the value refers to if it was moved there
+        )
 
 
 def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
@@ -11243,7 +11267,7 @@ def _values_of_variables(
         hint = f"let `run`, which passes on no key, supply them; or {error.hint}"
         raise Locked(f"{error.message}, since no variable has {which}", hint=hint) from None
     if not names:
-        values.update(composed_values(store, manager, environment_now()))
+        values.update(_composed_values(store, manager, environment_now()))
     return values
 
 
@@ -11305,7 +11329,7 @@ def environment_with_secrets(
     raise_missing(missing)
     if not names:
         known = {**environment, **(os.environ if variables_win else {})}
-        for variable, text in composed_values(store, manager, known).items():
+        for variable, text in _composed_values(store, manager, known).items():
             reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
             environment[variable] = text
             masked[variable] = {text}
@@ -11403,7 +11427,7 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     if not names:
         variables = {variable_name(name): value for name, value in values.items()}
         _check_moved(store, manager, variables)
-        values.update(composed_values(store, manager, {**os.environ, **variables}))
+        values.update(_composed_values(store, manager, {**os.environ, **variables}))
     return values
 
 
@@ -11423,7 +11447,7 @@ def _check_moved(store: Store, manager: SecretsManager, variables: Container[str
             manager.moved_value(name, store)
 
 
-def composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
+def _composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what the .env composes of moved secrets, and `environment` doesn't have.
 
     Loaders that know only their own file would leave the secrets out. Raise Moved for one that neither

@@ -16064,6 +16064,21 @@ def test_config_reads_a_moved_secret_only_from_the_store_that_has_it(shop, monke
     assert there.get("db.password") == here.get("db.password") == "mine"
 
 
+def test_config_says_how_to_read_a_moved_setting_and_where_it_is(shop, say):
+    Path(".env").chmod(0o600)
+    hint = 'use --secret --backend file or, in a program, load_env(backend="file")'
+    said = (2, f"'DB_PASSWORD' is in the file store, as .env says; {hint}\n")
+    for options in ([], ["--backend", "file"], ["--secret"]):
+        assert say("config", "get", "db.password", *options) == said
+    assert say("config", "get", "db.password", "--secret", "--backend", "file") == (0, "p-w9")
+    there = "the file store, as .env says (for use_secret"
+    assert say("config", "explain", "db.password")[1].strip() == f"{there}, with --backend file)"
+    assert say("config", "explain", "db.password", "--backend", "file")[1].strip() == f"{there})"
+    shop.delete("DB_PASSWORD")
+    lost = say("config", "get", "db.password", "--secret", "--backend", "file")
+    assert lost[0] == 2 and f"in {os.getcwd()}/.paissive, though {os.getcwd()}/.env says" in lost[1]
+
+
 def test_config_takes_no_variable_for_a_whole_object(config, monkeypatch):
     Path(config.path).write_text('{"db": {"host": "h"}, "hosts": ["a", "b"]}')
     monkeypatch.setenv("DB", "text")
