@@ -5274,7 +5274,10 @@ class FileStore(Store):
         return None
 
     def _commit_of_newer_identity(self, access: _Access) -> str:
-        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or ""."""
+        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or "".
+
+        "" as well if git can't be asked. Raise Unsafe if version.age has too many changes to look at.
+        """
 
         @lru_cache(maxsize=1024)
         def opens(commit: str) -> bool | None:
@@ -5288,24 +5291,22 @@ class FileStore(Store):
                 return None
             return True
 
-        def changes_up_to(commit: str, since: str = "") -> list[tuple[str, str]] | None:
-            try:
-                return changes_of(self.folder, "version.age", commit, since)
-            except Unavailable:
-                return None
-
-        # In this commit, the store had this identity. It may be gone, after a rebase for instance.
-        since = access.known.commit
-        changes = changes_up_to("HEAD", since) if since else None
-        has_since = changes is not None
-        for commit, label in changes if changes is not None else changes_up_to("HEAD") or []:
-            if opens(commit) is not False:
-                continue
-            # Which one it replaced: on a branch that was merged, it may have been a third one.
-            below = {opens(older) for older, _ in (changes_up_to(commit) or [])[1:]}
-            if True in below or (has_since and False not in below):
-                return label
+        with suppress(Unavailable):
+            for commit, label in self._changes_since(access.known.commit):
+                if opens(commit) is not False:
+                    continue
+                # On a branch that was merged, it may have replaced a third identity, not this one.
+                before = changes_of(self.folder, "version.age", commit)[1:]
+                if any(opens(older) for older, _ in before):
+                    return label
         return ""
+
+    def _changes_since(self, commit: str) -> list[tuple[str, str]]:
+        """Return the changes to version.age since a commit or, if there is no such one any more, all."""
+        if commit:
+            with suppress(Unavailable):  # it may be gone, after a rebase for instance
+                return changes_of(self.folder, "version.age", "HEAD", commit)
+        return changes_of(self.folder, "version.age", "HEAD")
 
     def _unconfirmed_error(self, access: _Access, purpose: str) -> Unsafe | None:
         """Return the error if neither a pin, a record nor the password says that this is the right store."""
