@@ -1260,7 +1260,7 @@ _NO_SECRET_PHRASE = "|".join(
         r"\b(?:[cx]srf\w*|atl)\b(?!.{0,255}\b(?:secret|key)\b)",
         # functions and pages
         r"\b(?:get|find|forgot(?! (?:secret|key)\b))\b(?!.{0,255} by\b)",
-        r"\A(?:label|field|text|title|hint|error|help)\b",
+        r"\A(?:label|field|text|title|hint|error|help)\b|\bto pass\Z",
         # keys that are public, or find something rather than open it
         r"\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
@@ -12802,6 +12802,7 @@ _CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or E
     r"""|set\w{0,20}|put|add\w{0,12}|append|define|entry|field|header|pair(?:<[^<>]{1,40}>)?|property|login"""
     r"""|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
 )
+_COMPARES = lazily(r"(?i)\.(?:is_?equal\w*|equals?\w*|eql\??|compareTo\w*)\Z")  # a method
 _LINE_OF_ITS_OWN = lazily(
     r"[\s{<,\"'#%-]*(?:export |set |ENV |Environment=|(?:\w+ )?(?:name|key|type)[\"']?\s?[:=]\s?[\"']?)?\Z"
 )
@@ -12894,11 +12895,14 @@ def features(c: Candidate) -> list[str]:
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
         called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
+    name = _COMPARES.sub("", c.name)
+    if separator == "(" and name != c.name:
+        separator = "=="
     value = c.value.encode("latin-1")
     if c.quote and c.language != "source" and _is_passphrase(c.value):
         value = value.replace(b" ", b"-")
     return [
-        *_features_of_place(c.kind, c.name, separator, c.quote, c.language),
+        *_features_of_place(c.kind, name, separator, c.quote, c.language),
         *_features_of_value(value.translate(_DIGITS_TO_0)),
         *_marks(c),
     ]
@@ -13037,7 +13041,7 @@ def load_weights() -> dict[str, int]:
 # .training/train.py prints what each row saves and costs; one that saves nothing goes.
 _PROPERTIES = r"""
 = value
-it is a sample of the documents
+it is a sample from documentation
     EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
     |eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
     - {U9}EXAMPLE
@@ -13103,8 +13107,9 @@ it is public
     - ssh-rsa AAAA{B40}
     + MII{B40}
     ~ begin, middle, end: the form of a public key
-it is the name of an algorithm
-    (?i)\A(?:(?:[a-z]{1,12}\d?[_-]?){0,3}sha-?\d{1,3}|[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|aws4-hmac-sha256 ?
+it is the name of an algorithm or an encoding
+    (?i)\A(?:utf-?(?:8|16)(?:[lb]e)?|us-ascii|latin-?1|iso-8859-\d{1,2}
+    |(?:[a-z]{1,12}\d?[_-]?){0,3}sha-?\d{1,3}|[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|aws4-hmac-sha256 ?
     |ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}|pbkdf2(?:withhmacsha\d{1,3})?|(?:[bs]|sha2)crypt|argon2(?:i|d|id)?|base64|nfk?[cd]
     |aes-?\d{1,3}(?:-\w{1,6})?|(?:aes|des\w*|rsa|blowfish)/\w{1,9}/\w{1,40}|a\d{3}(?:cbc|gcm|kw)(?:[+-]hs\d{3})?)\Z
     - HS256
@@ -13122,6 +13127,10 @@ it is a placeholder
     |\Ax-(?:oauth-basic|access-token)\Z|\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]
     - your-password-here
     + {A20}
+it is a mark for translators
+    \Acrwdn[se]\d{1,9}:
+    - crwdns1262:0crwdne1262:0
+    + crwdns{A16}
 it is crossed out
     (?i)x{5}|\*{4}|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
     - XXXXXXXX
@@ -13144,11 +13153,11 @@ it is a package and its version
     + k7Q1.2
 it is a type, a state or a rule for a field
     \A(?i:string|number|bool(?:ean)?|int(?:eger)?|function|[01]|text|digest|[A-Z]\w*Type|flags?|options?|optional|(?:var)?char\(\d+\).*
-    |nullable|required\w*|sometimes|confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|-\S*\d)
+    |nullable|required\w*|sometimes|bail|confirmed|hashed\w*|encrypted|(?:min|max|size):\d+|(?:mis|no)?match)(?!\w|-\S*\d)
     |\A[a-z_]+(?:\|[a-z_]+(?::\w+)?)+\Z
     - String!
     + stringK7
-it is what a test expects to fail
+it says that it is wrong, or that any would do
     (?i)\A(?:(?:non|not|mis)[_ -]?match(?:ing|es)?|should[_-]?not[_-]?\w+|not[_-]?right|(?:too[_-]?)?short
     |default[_-]?value|does_?not_?matter|bad[_-]default
     |(?:wrong|incorrect|invalid|bad)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?)\d{0,4}\Z
@@ -13156,7 +13165,7 @@ it is what a test expects to fail
     + wrongK7pass9x
 it is put in later
     [$#{]\{|\$\(|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
-    |\A__[A-Z_]+__\Z|\A\.?(?:[$*&][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$])
+    |\A__[A-Z_]+__\Z|\A&[A-Za-z_]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
     - ${DB_PASS}
     + k7$Q2{x
@@ -13173,13 +13182,13 @@ it is a call or a template
     + k7(Q2)x9Kv!
     ~ begin, middle, end: the syntax of a call, or of a template
 = before
-no name follows
+what is before it says that it is something else
     \?\s?["']\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
     |\b(?i:public|gpg|pgp|using rsa) ?\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
 = after
-it is cut off
+what is after it says that it is cut off, or a name
     \A(?:\.{3}|\{\{| \{|:(?:[ `)]|\s*\Z)| \(\) =>|["'] ?=>)
     - ...
     + # comment
@@ -13214,10 +13223,12 @@ def properties() -> list[_Property]:
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _DIGEST = lazily(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\Z")  # which databases hold
 _TWO_DIGITS = lazily(r"\D\d\d")
-_SAMPLE_LOGIN = lazily(r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):")  # RFC 7617 has Aladdin
+_SAMPLE_LOGIN = lazily(  # RFC 7617 has Aladdin
+    r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):|user:pass(?:word)?\Z"
+)
 _COMMENT = lazily(r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
 _OF_TOKENS = (  # what a token with a known prefix may be, too
-    "it is a sample of the documents",
+    "it is a sample from documentation",
     "it is filled up",
     "it is a placeholder",
     "it is crossed out",
@@ -13239,11 +13250,17 @@ _PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
 )
 
 
+_TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
+    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Specs?|IT)\."
+)
+
+
 class _FileKind(NamedTuple):
     """What the path of a file says about the words in it; never about a value that looks random."""
 
     is_translation: bool = False
     is_package: bool = False  # made by a package manager or a minifier
+    is_test: bool = False  # by the name of the file, wherever it is
 
 
 _NO_FILE = _FileKind()
@@ -13254,7 +13271,8 @@ def about_path(path: str) -> _FileKind:
     """Return what the path of a file says about the words in it."""
     is_settings = bool(_SETTINGS_FILE.search(path)) and not _TRANSLATED_SETTINGS.search(path)
     is_translation = bool(_TRANSLATION_FILE.search(path)) and not is_settings
-    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)))
+    is_test = bool(_TEST_FILE.match(os.path.basename(path)))
+    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)), is_test)
 
 
 def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
@@ -13307,14 +13325,14 @@ def judge_span(
         if not confidence and looks_random(candidate.value):  # no weight may silence a whole class of these
             confidence = "low"
         span = span._replace(confidence=confidence)
-        if span.confidence == "high" and not _is_certain(candidate):
-            span = span._replace(confidence="medium", reason="many such values are samples")
     if not span.confidence:
-        return span
+        return span._replace(reason="too little speaks for a secret")
     if not reason or at_most != "low":
         against = _reason_against_span(rule, value, candidate, path)
         if against:
             reason, at_most = against, "low"
+    if not reason and candidate and is_scored(span) and span.confidence == "high":
+        reason, at_most = _doubt_about(candidate, path), "medium"
     if not reason:
         return span
     confidence = at_most if span.confidence != "low" else "low"
@@ -13332,20 +13350,9 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
     return reason or ("" if candidate else _reason_against_match(rule, body))
 
 
-def _is_certain(c: Candidate) -> bool:
-    """Return whether it is of a class that has hardly anything but secrets, so that it may be high.
-
-    These are values that look random, and passwords: with a digit, or any word where a file sets one. What is
-    in a comment, in prose, or an argument may be a sample. Nonces are seldom secret.
-    """
-    if c.kind == "nonce" or c.language == "docs" or c.separator in ("(", ",", "_", "is"):
-        return False
-    if _COMMENT.match(c.before):
-        return False
-    if looks_random(c.value):
-        return c.kind != "pass" or c.language in ("config", "shell") or not _DIGEST.match(c.value)
-    has_digit = bool(re.search("[0-9]", c.value))
-    return c.kind == "pass" and (has_digit or c.language in ("config", "shell"))
+def _doubt_about(c: Candidate, path: _FileKind) -> str:
+    """Return why a value with a high score may be no secret all the same; "" if nothing says so."""
+    return next((why for why, applies in _DOUBTS if applies(c, path)), "")
 
 
 def is_comment(before: str) -> bool:
@@ -13413,14 +13420,14 @@ _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z
 
 def is_weak_password(c: Candidate) -> bool:
     """Return whether it sets a password to words that anybody would try, or to a variation on them."""
-    words = words_of(c.name)
+    words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
     is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
     if not _sets_value(c) or not (is_pass or is_secret):
         return False
     is_literal = c.language == "source" and c.name[0] != "-"
-    if is_literal and kind_of_name(c.value) and not re.search("[^A-Za-z_-]", c.value):  # the name of a field
+    if is_literal and _names_a_field(c):
         return False
     if c.value.isalpha():
         if c.value.istitle() or c.value.isupper():  # a label, or put in later
@@ -13433,6 +13440,17 @@ def is_weak_password(c: Candidate) -> bool:
     if not is_pass or not _CHOSEN.match(c.value) or is_member or (c.language == "source" and not c.quote):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
+
+
+_DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
+
+
+def _names_a_field(c: Candidate) -> bool:
+    """Return whether it is a name for a secret: of several words, or one that the name has, too."""
+    words = words_of(c.value)
+    if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
+        return False
+    return len(words) > 1 or words[0] in words_of(c.name) or len(words[0]) < 5
 
 
 def _is_likely(score: int) -> bool:
@@ -13448,7 +13466,7 @@ def _sets_value(c: Candidate) -> bool:
         passed = c.separator == "," and _CALLED_WITH.search(c.before)
         if c.separator == "(":
             passed = re.match("(?i)set|with|pass", c.name.rpartition(".")[2])
-        if passed or c.separator in ("=", ":", "=>"):
+        if passed or c.separator in ("=", ":", "=>", ":="):
             return True
     sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
     own_line = sets and c.separator in "=:>" and _LINE_OF_ITS_OWN.match(c.before)
@@ -13474,7 +13492,7 @@ _TABLE_OF_TEXTS = lazily(
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
 _IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
 _FETCHES = lazily(r"(?:get|require|read|fetch|load|find)[A-Z_]")
-_FIELD_NAME = lazily(r"[a-z]+(?:[_-][a-z]+|[A-Z][a-z]+)*\Z")
+_FIELD_NAME = lazily(r"[a-z]+(?:[._-][a-z]+|[A-Z][a-z]+)*\Z")
 _NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
 _NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
@@ -13607,7 +13625,9 @@ def _is_sample_in_comment(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a bare value in source is a name, a member or a call, and no literal."""
-    if c.language == "markup" and not c.quote and c.after[:1] in (";", ","):  # in its script
+    is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
+    is_cell = c.language == "json" and c.separator == "=" and c.after[:1] in (",", ")")
+    if not c.quote and (is_script or is_cell):
         return bool(_MEMBERS.match(value))
     is_in_string = c.before.count('"') % 2 or c.before.count("'") % 2
     if c.language != "source" or c.quote or is_in_string:
@@ -13634,7 +13654,7 @@ def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool
     if c.language != "markup":
         return False
     is_member = "-" in c.name and "." in value and _MEMBERS.match(value) and not looks_random(value)
-    return bool(is_member or (c.before.endswith("#") and _FIELD_NAME.match(value)))
+    return bool(is_member or (c.before[-1:] in ("#", "@", ":") and _FIELD_NAME.match(value)))
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -13656,21 +13676,61 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
         return False
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s
         return True
+    if value.isdigit() and c.name.lower().endswith("tokens"):  # which a model took
+        return True
     if c.kind == "token" and _NUMBERED_WORDS.match(value) and wordness(value) in "456789":  # tomcat9
         return True
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
 
+_OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or encrypts
+    r"\b(?:api|app|application|access|account|admin|aes|auth|authorization|bot|cipher|client|cookie|crypto?"
+    r"|data|decrypt\w*|deploy|encrypt\w*|hmac|jwt|licen[cs]e|master|pre ?shared|private|root|rsa|secret"
+    r"|secur\w*|server|service|session|shared|sign|signature|signing|ssh|storage|subscription|user|wrapping)"
+    r" ?(?:\w+ ){0,2}keys?\b"
+)
+
+
+def _may_be_refused(c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is in the source of a test, where many requests are meant to be refused."""
+    return path.is_test and c.language == "source"
+
+
+def _opens_nothing_named(c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is a key whose name doesn't say what it opens, such as key or gateway_key."""
+    return c.kind == "key" and not _OPENING_KEY.search(" ".join(words_of(c.name)))
+
+
+def _may_be_sample(c: Candidate, path: _FileKind) -> bool:
+    """Return whether it is in a comment, in prose or an argument, as samples are."""
+    return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
+
+
+def _may_be_name(c: Candidate, path: _FileKind) -> bool:
+    """Return whether it doesn't look random, or is a digest; a password with a digit, or in settings, may."""
+    if looks_random(c.value):
+        return c.kind == "pass" and c.language not in ("config", "shell") and bool(_DIGEST.match(c.value))
+    has_digit = bool(re.search("[0-9]", c.value))
+    return c.kind != "pass" or not (has_digit or c.language in ("config", "shell"))
+
+
+# What leaves a high score medium.
+_DOUBTS: tuple[tuple[str, Callable[[Candidate, _FileKind], bool]], ...] = (
+    ("many such values are samples", _may_be_sample),
+    ("many such values are names or hashes", _may_be_name),
+    ("the name of the key doesn't say what it opens", _opens_nothing_named),
+    ("a test may expect it to be refused", _may_be_refused),
+)
 _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...] = (
     ("it is an identifier", _is_identifier),
     ("it is a salt", _is_salt),
     ("it is a nonce", _is_nonce),
-    ("its name isn't that of a secret", _is_about_secret),
+    ("its name says that it is something else, or not real", _is_about_secret),
     ("its name is about a password", _is_about_password),
     ("it is a translation", _is_translation),
     ("it is a label", _is_label),
     ("it is what a method looks at or for", _is_looked_at),
-    ("it is another argument", _has_more_arguments),
+    ("other arguments follow it", _has_more_arguments),
     ("it is the name of a field", _is_name_of_field),
     ("it is a part of a name", _is_name_with_colons),
     ("it is prose", _is_in_sentence),
@@ -13680,7 +13740,7 @@ _IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...]
     ("it is a reference in a template", _is_reference_in_template),
     ("it is the output of a command", _is_output),
     ("it is a name in generated code", _is_made_by_tool),
-    ("it is a name or a word", _is_word),
+    ("it is a number, a name or a word", _is_word),
 )
 
 

@@ -23641,7 +23641,7 @@ def test_a_nonce_is_no_finding_with_or_without_a_reason_against_it():
     (span,) = ps.find_spans(b'"nonce": "k3Xw9vQz"', "a.json")
     for reason in ("", "why"):
         judged = ps.judge_span(span.rule, (0, 1), b"k3Xw9vQz", span.candidate, reason)
-        assert judged[3:] == ("", span.candidate, "")
+        assert judged[3:] == ("", span.candidate, "too little speaks for a secret")
 
 
 @pytest.mark.parametrize(
@@ -23658,6 +23658,42 @@ def test_a_nonce_is_no_finding_with_or_without_a_reason_against_it():
 def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
     (row,) = rows_of(line)
     assert found(row, path) and not reported(row, path)
+
+
+DOUBTS = """
+many such values are samples | a.md secre·t={A40} | a.env secre·t={A40}
+many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A40}"
+many such values are samples | a.py # secre·t = "{A40}" | a.py secre·t = "{A40}"
+many such values are names or hashes | a.py pass·word = "{h40}" | a.env pass·word={h40}
+many such values are names or hashes | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
+the name of the key doesn't say what it opens | a.env GATEWAY_KE·Y={A40} | a.env API_KE·Y={A40}
+the name of the key doesn't say what it opens | a.py forte_ke·y = "{A40}" | a.py signing_ke·y = "{A40}"
+a test may expect it to be refused | user_test.go secre·t = "{A40}" | user.go secre·t = "{A40}"
+a test may expect it to be refused | UserTests.Auth.cs secre·t = "{A40}" | contest.cs secre·t = "{A40}"
+a test may expect it to be refused | a/test_x.py secre·t = "{A40}" | tests/x.py secre·t = "{A40}"
+"""
+
+
+def test_what_is_uncertain_is_medium_at_most_and_says_why():
+    wrong = []
+    for row in rows_of(DOUBTS):
+        reason, uncertain, certain = row.split(" | ")
+        for verdict, line in ((("medium", reason), uncertain), (("high", ""), certain)):
+            path, text = line.split(" ", 1)
+            verdicts = [(span.confidence, span.reason) for span in ps.find_spans(text.encode(), path)]
+            wrong += [(line, verdicts)] * (verdicts != [verdict])
+    assert wrong == []
+    assert {row.split(" | ")[0] for row in rows_of(DOUBTS)} == {why for why, _ in ps._DOUBTS}
+
+
+def test_the_name_of_a_test_file_says_nothing_about_settings_or_the_form_of_a_provider():
+    for path, text in (("application-test.yml", "pass" + f"word: {TOKEN}"), ("user_test.go", token())):
+        assert [span.confidence for span in ps.find_spans(text.encode(), path)][0] == "high"
+
+
+def test_a_literal_that_a_password_is_compared_with_is_judged_as_beside_an_operator():
+    for line in ('if (pass·word.equals("hunter22")) {', 'if (pass·word == "hunter22") {'):
+        assert reported(line.replace("·", ""), "a.java") == ["password"]
 
 
 def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
@@ -23767,6 +23803,12 @@ def test_what_is_made_up_or_a_placeholder_is_no_secret_in_any_format():
     ):
         spans = ps.find_spans(text.encode(), "notes.txt")
         assert [(span.confidence, span.reason) for span in spans] == [verdict], text
+
+
+def test_basic_credentials_of_an_example_are_low():
+    for login in ("user:password", "Aladdin:open sesame"):
+        spans = ps.find_spans(b"Authorization: Basic " + base64_of(login).encode(), "a.md")
+        assert ("low", "its user is an example") in [(span.confidence, span.reason) for span in spans]
 
 
 def test_a_word_in_a_kubernetes_secret_is_a_secret_too():
@@ -24047,7 +24089,12 @@ it is text in another script
     - пароль-x - x-пароль
     + k\u0ab!7
     + \uKabc7
-it is the name of an algorithm
+it is a mark for translators
+    - crwdne780:0
+    + crwdn7s12: + crwdns12 + k7crwdns12:0
+it is the name of an algorithm or an encoding
+    - latin1 - LATIN-1 - utf8 - UTF-16LE - us-ascii - ISO-8859-15
+    + latin17 + utf9 + iso-8859-k + ascii7Qx
     + nfka + tscrypt + ts256 + HS256z
     - NFC - nfd - NFKD - a-hmac-sha1 - sha-256 - ES256 - PS512 - argon2 - AES128
     - a256cbc-hs512 - ES384
@@ -24174,6 +24221,8 @@ it goes on elsewhere
     - k7${ - k7{{ - k7${{ - k7Qx9... - k7…
     + k7{ + {{k7 + ${{ k7
 it is put in later
+    - $AB} - &pw
+    + &pw kX9-vuQ2#mLw7
     + k7`Q
     + %({k7 + %zk7 + !ab
     - %d - .$AB
@@ -24222,7 +24271,7 @@ it is a call or a template
     - {a"b} - { (a}
     + f(x) + get.get.get.get.get.get.get.get.get.get.x(x) + ab = + .(k7 + <> + {.k7 + k7!ab="x + ="k7
     + {-.a} + +!; + <!> + K="k7 + .-(7 + ab -= + {!a} + 0="k7 + _="k7 + !.b() + ab(string{A195})
-no name follows
+what is before it says that it is something else
     - a GPG - pgp  - using RSA
     + gpgk + RSA
     - '?" - x?' - PUBLIC - shields.io/a?b - a.svg?
@@ -24239,7 +24288,7 @@ no name follows
     + shieldsxio/a?b + shields.io/a b?c + shields.io/?a + shields.io/{A61}?a
     - /badge/-?a - shields.io/-?b
     + k< + pgp- + '?k" + krn: + a.svG?
-it is cut off
+what is after it says that it is cut off, or a name
     + " - x
     - {{ x }} - : no such user
     +  to kx + x.. + .x. + ..x
@@ -24265,7 +24314,7 @@ it is a URL or an ARN
     + abcdefghijklmnopq://x
     - s0://x
     + Kit+ssh://x + _3://x + s_://x + -arn:x9
-it is a sample of the documents
+it is a sample from documentation
     - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY
     + kJBSWY3DPEHPK3PXP + EXAMPLEkey + 4eC39HqLyjWDarjtT1zdp7dd
 it is a file
@@ -24292,7 +24341,7 @@ it is a package and its version
     - a <1.2 - a ~1.2 - a <=1.2 - a !=1.2 - a ~=1,2 - a == 1|2 - a ^11.2 - a >=v1.2 - (>1.2 - >1 x
     - npm:^7.0.4 - some-library (>=3.0.0) - 1.2 || 3 - lib ^7.0 - lib >=7, <8 - a:b:1.2 - -0.2 - >0 x
     + k7Q1.2 + k7!!9 >x
-it is what a test expects to fail
+it says that it is wrong, or that any would do
     - wrong - incorrect - WrongPass1 - incorrect_password - wrongkey
     + correct + right-password + wrongly + k7wrong + wrong-k7-x9
 """
@@ -24351,14 +24400,29 @@ var keys = 100.Times(n => n)
     ROW_PASSWORD: Final = -2146893773
 === it is an identifier, a.yml
 key: {u}
+=== it is an expression, a.ipynb
+"      pass·word=db_pass7,\n",
+"connect(pass·word=db_pass7)"
+=== , a.ipynb
+"      pass·word=db_pass7\n",
+=== it is a reference in a template, a.vue
+<form @forget-pw·d="resetForm" :pass·word="ownPass">
+=== , a.vue
+<form forget-pw·d="resetForm">
+=== it is a number, a name or a word, a.json
+"cached_toke·ns": 2500000000
+=== , a.json
+"cached_toke·n": 2500000000
+=== its name says that it is something else, or not real, a.ts
+things_to_pass: ["returnUrl7"]
 === it is the output of a command, a.sh
 SECRET=`cat file7 | cut -c 1-9`
-=== it is cut off, a.log
+=== what is after it says that it is cut off, or a name, a.log
 token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
-=== no name follows, a.log
+=== what is before it says that it is something else, a.log
 badge.svg?style=a&token={a20}
-=== its name isn't that of a secret, a.py
+=== its name says that it is something else, or not real, a.py
 not_secret = "{A8}"
 fakeToken: "{A8}"
 encrypted_key = "{A16}"
@@ -24371,7 +24435,7 @@ sec_websocket_key = "{A16}"
 "hashedToken": "{A32}"
 === it is a nonce, a.py
 nonceMd5 = "{h32}"
-=== its name isn't that of a secret, a.py
+=== its name says that it is something else, or not real, a.py
 keystorePasswd.protected: "a/gcm/256"
 EncryptedUserKey = "{A16}"
 atl_token = "{A20}"
@@ -24379,7 +24443,7 @@ encodedPassword = "{h64}"
 findPassword("{a16}")
 "allowed_credentials":["{A43}="], recaptchaSiteKey: "{A40}"
 data-password-target="segment7"
-=== it is a name or a word, a.py
+=== it is a number, a name or a word, a.py
 secret = "administration", token = "3600s", auth_token: 45m
 MasterPasswordSalt = "the-stored-salt-of", 'passwords' => 'customers'
 x.Token = "changed-answer-2"
@@ -24415,7 +24479,7 @@ set password "x7k9Qw2p"
 The pass·word: ab1cdefg7 is set
 password = "administration"
 secr·et = "xqzvkjwqpxzg"
-=== it is a name or a word, a.yml
+=== it is a number, a name or a word, a.yml
 secre·t: db-tls
 secre·t: shop_ke·ys
 secre·t: shop-certs
@@ -24451,7 +24515,7 @@ pas·sword = "administration"
 user·pass = "administration"
 toke·n_pas·s = "administration"
 api_ke·y = "{u}"
-=== it is a name or a word, a.py
+=== it is a number, a name or a word, a.py
 AUT·H_TOKE·N = "aut·h7"
 aut·h_toke·n = "aut·h7"
 pas·swords = "administration"
@@ -24490,7 +24554,7 @@ pas·sword: sel3ctor7 of.
 === , a.log
 the pas·sword {A30}
 pas·sword: sel3ctor7 of it
-=== it is another argument, a.js
+=== other arguments follow it, a.js
 f(toke·n("k3Xw9vQz", "a"))
 f(toke·n("k3Xw9vQzk3", 'a'))
 f(toke·n("k3Xw9vQzk3", $a))
@@ -24577,7 +24641,7 @@ user a-b pas·sword "sel3ctor7"
 "identifie·d by 'sel3ctor7'"
 'identifie·d by "sel3ctor7"'
 user identifie·d by "sel3ctor7"
-=== it is a name or a word, a.yml
+=== it is a number, a name or a word, a.yml
 secre·t: q-tls
 secre·t: The-Name-Of-It
 secre·t: administrationadministrationadministrati-of
@@ -24670,7 +24734,7 @@ x.Pas·sword = b7.c-7
 x.Pas·sword = b7$0
 x Pas·sword = 1234
 x Pas·sword = 12345
-=== it is a name or a word, a.py
+=== it is a number, a name or a word, a.py
 toke·n = "836194720"
 === , a.py
 toke·n = "8361947205"
@@ -25171,6 +25235,11 @@ WEAK = """
 - a.env JWT_SEC·RET=86400
 - tests/a.py DB = "postgres://postgres:postgres@db/app"
 - a.py PASS·WORD = "pass·word"
++ a.ts const testPass·word = 'testpass'
++ a.ts const pass·word = 'newpass'
+- a.java String NEO4J_AUTH_PASS·WORD = "neo4j.auth.pass·word"
+- a.ts trust = {pass·word: 'trustPass·word'}
++ a.go bindPass·1 := "pass·word123"
 + tests/a.py PASS·WORD = "postgres"
 - a.yml secret: supersecret
 - a.env SEC·RET_STORE=vault
@@ -27194,13 +27263,19 @@ def test_explain_says_why_a_line_was_not_reported():
     for text, reason in (
         ('password = "changeme"\nx = 1\n', "'pass' in source"),
         ("a = 1\n", "nothing here"),
-        ('f(token, "your-name-of-the-thing7")', "column 11: rule token, not reported\n  a value assigned to"),
+        (
+            'f(token, "your-name-of-the-thing7")',
+            "column 11: rule token, not reported\n  no finding: too little speaks for a secret\n",
+        ),
         (f"password = '{token()}'", "rule password, not reported\n  no finding: a more certain finding"),
         (
             "http://app:" + "aBbA@db.internal/x",
             "low at most: its user, its host or its password is an example",
         ),
-        ('fakePassword = "k3Xw' + '9vQz"\n', "low at most: its name isn't that of a secret"),
+        (
+            'fakePassword = "k3Xw' + '9vQz"\n',
+            "low at most: its name says that it is something else, or not real",
+        ),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         ("CLOJARS_" + "a" * 60, "low at most: it is filled up"),
         (b"\0", "it is binary"),
