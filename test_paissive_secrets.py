@@ -231,8 +231,13 @@ STRAYED = mmap.mmap(-1, 300)  # the last attempt to connect elsewhere, also of p
 SOCKET_EVENTS = Counter()
 
 
-def watch_sockets(event, args):
+WATCHERS = []  # functions of the name and the arguments of such an event, while a test watches them
+
+
+def watch_events(event, args):
     """Let this process and its forks connect to what the tests of Vault have started, and to nothing else."""
+    for watch in WATCHERS:
+        watch(event, args)
     if not event.startswith("socket."):
         return
     SOCKET_EVENTS[event] += 1
@@ -249,7 +254,7 @@ def watch_sockets(event, args):
         raise AssertionError(f"no test may connect to {host} {place}")
 
 
-sys.addaudithook(watch_sockets)
+sys.addaudithook(watch_events)
 
 
 def take_strayed():
@@ -412,26 +417,66 @@ def reads_files(event, args):
     return event == "open" and not changes_files(event, args)
 
 
-def at_every_step(act, is_step=changes_files, interrupt=lambda: os.kill(os.getpid(), signal.SIGKILL)):
-    """Run `act` in children that are interrupted before the first, second, ... of their steps."""
+@contextlib.contextmanager
+def watching(watcher):
+    """Call `watcher(event, args)` for each event of Python's audit hooks in this process, but for its own."""
 
-    def run(steps):
-        def hook(event, args):
-            if is_step(event, args) and next(left, None) is None and not interrupted:
-                interrupted.append(True)
+    def watch(event, args):
+        WATCHERS.remove(watch)
+        try:
+            watcher(event, args)
+        finally:
+            WATCHERS.append(watch)
+
+    WATCHERS.append(watch)
+    try:
+        yield
+    finally:
+        WATCHERS.remove(watch)
+
+
+def killed_at_every_step(act, is_step=changes_files):
+    """Run `act` once; then leave in turn what a kill before each of its steps leaves, and its end leaves.
+
+    That is the working directory and the state folder, as they were at that step.
+    """
+    folders = [Path.cwd(), Path(os.environ["XDG_STATE_HOME"])]
+    copies = folders[0].with_name(f"{folders[0].name}-{uuid.uuid4().hex}")
+    steps = itertools.count()
+
+    def copy():
+        step = next(steps)
+        for number, folder in enumerate(folders):
+            if folder.exists():
+                shutil.copytree(folder, copies / f"{step}/{number}", symlinks=True)
+
+    with watching(lambda event, args: is_step(event, args) and copy()):
+        act()
+    copy()
+    for step in range(next(steps)):
+        for number, folder in enumerate(folders):
+            for path in folder.glob("*"):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if (copies / f"{step}/{number}").exists():
+                shutil.copytree(copies / f"{step}/{number}", folder, symlinks=True, dirs_exist_ok=True)
+        yield step
+
+
+def interrupted_at_every_step(act, is_step, interrupt):
+    """Run `act` again and again, with `interrupt` before its first, second, ... step; yields after each."""
+    for steps in itertools.count():
+        left, interrupted = iter(range(steps)), []
+
+        def watch(event, args):
+            if not interrupted and is_step(event, args) and next(left, None) is None:  # noqa: B023
+                interrupted.append(True)  # noqa: B023
                 interrupt()
 
-        left, interrupted = iter(range(steps)), []
-        sys.addaudithook(hook)
-        act()
-        os._exit(2 if interrupted else 0)
-
-    for steps in itertools.count():
-        status = ended(in_child(functools.partial(run, steps)))[0]
+        with watching(watch):
+            act()
         yield steps
-        if status == 0:
+        if not interrupted:
             return
-        assert os.waitstatus_to_exitcode(status) in (2, -signal.SIGKILL)
 
 
 FAST = 4  # log N of scrypt where strength is not the point
@@ -465,9 +510,9 @@ def copy_module(folder, module=MODULE):
         shutil.copy2(importlib.util.cache_from_source(str(module)), compiled)
 
 
-def copy_compiled(path):
-    """Copy the compiled module, a program, too, which spares the time to compile it."""
-    shutil.copy(ps.__cached__ if os.path.exists(ps.__cached__) else py_compile.compile(str(MODULE)), path)
+def compiled_module():
+    """The compiled module, a program, too, which spares the time to compile it."""
+    return ps.__cached__ if os.path.exists(ps.__cached__) else py_compile.compile(str(MODULE))
 
 
 def chapter(title):
@@ -643,7 +688,7 @@ def test_structure_the_chapters_that_readme_lists_are_there():
 def run_copy(folder, *argv, flags=(), **variables):
     """Run a copy of the module in a folder: what it prints, and its exit code."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
-    copy_compiled(folder / f"{MODULE.stem}.pyc")
+    shutil.copy(compiled_module(), folder / f"{MODULE.stem}.pyc")
     command = [sys.executable, *flags, folder / f"{MODULE.stem}.pyc", *argv]
     done = subprocess.run(command, cwd=folder, env={**clean, **variables}, capture_output=True, text=True)
     return (done.stdout + done.stderr).replace("paissive_secrets: ", ""), done.returncode
@@ -692,7 +737,7 @@ def test_structure_the_program_runs_without_docstrings(tmp_path):
 
 def test_structure_an_archive_runs_and_has_no_blob_id(tmp_path):
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
-        copy_compiled(tmp_path / "compiled")
+        shutil.copy(compiled_module(), tmp_path / "compiled")
         archive.write(tmp_path / "compiled", "__main__.pyc")
     printed = subprocess.check_output([sys.executable, "app.pyz", "--version"], cwd=tmp_path, text=True)
     assert printed.endswith(") no blob id\n")
@@ -3838,7 +3883,7 @@ def test_a_write_of_a_dotenv_file_killed_at_any_step_leaves_a_whole_file_and_git
     git(".", "init", "-q")
     Path(".env").write_text("A_TOKEN=old\n")
     states = set()
-    for _ in at_every_step(WRITES["a .env"]):
+    for _ in killed_at_every_step(WRITES["a .env"]):
         assert Path(".env").read_text() in ("A_TOKEN=old\n", "A_TOKEN=new\n")
         names = [str(path) for path in Path().rglob("*") if ".git" not in path.parts]
         ignored = [path.read_bytes()[:2] for path in Path().rglob(".gitignore")]
@@ -8179,7 +8224,7 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
 
 def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_new_identity(files):
     before, states = read_sealed(), set()
-    for steps in at_every_step(lambda: ps.FileStore().rekey()):
+    for steps in killed_at_every_step(lambda: ps.FileStore().rekey()):
         assert read_sealed() == before
         found = dict(ps.FileStore().status())
         states.add((found["opens"], str(found.get("problem", ""))))
@@ -8208,7 +8253,7 @@ def test_rekeys_that_break_off_one_after_the_other_lose_nothing(files, monkeypat
 
 
 def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
-    for _ in at_every_step(lambda: ps.FileStore().set("a/b", "1")):
+    for _ in killed_at_every_step(lambda: ps.FileStore().set("a/b", "1")):
         ps.FileStore().set("NEXT", "2")
         found = read_sealed()
         assert found in ({"NEXT": "2"}, {"a/b": "1", "NEXT": "2"})
@@ -8219,7 +8264,7 @@ def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store
 @pytest.mark.parametrize("act", ["set", "delete"])
 def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, tmp_path):
     acts = {"set": lambda s: s.set("app/db", WRITTEN), "delete": lambda s: s.delete("app/db")}
-    for _ in at_every_step(lambda: acts[act](ps.FileStore())):
+    for _ in killed_at_every_step(lambda: acts[act](ps.FileStore())):
         assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
         found = read_sealed()
         assert found.pop("app/db", None) in ("app-value", WRITTEN if act == "set" else None)
@@ -8266,12 +8311,14 @@ def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
     def get():
         assert ps.FileStore().get("DB") == "db-value"
 
-    *_, moments = at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
+    *_, moments = interrupted_at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
     assert moments > 1
 
 
 def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files):
-    *_, moments = at_every_step(lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey())
+    *_, moments = interrupted_at_every_step(
+        lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey()
+    )
     assert moments > 5
 
 
@@ -8279,7 +8326,7 @@ def test_a_rekey_at_any_moment_of_a_list_of_members_hides_none(files, team, caps
     def list_members():
         assert [member.name for member in ps.FileStore().members()] == ["ada", "bob"]
 
-    *_, moments = at_every_step(list_members, reads_files, lambda: ps.FileStore().rekey())
+    *_, moments = interrupted_at_every_step(list_members, reads_files, lambda: ps.FileStore().rekey())
     assert moments > 5 and "warning" not in capsys.readouterr().err
 
 
@@ -8292,7 +8339,7 @@ def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, mon
             opened_by_password(patched).rekey()
 
     opened_by(team["bob"], monkeypatch)
-    *_, moments = at_every_step(get, reads_files, rekey)
+    *_, moments = interrupted_at_every_step(get, reads_files, rekey)
     assert moments > 5
 
 
@@ -8559,7 +8606,9 @@ def test_a_member_is_removed_by_password_only(files, team, monkeypatch, say):
 
 def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(files):
     eve = ps.Identity.generate()
-    for _ in at_every_step(lambda: ps.FileStore().add_member("eve", str(eve.recipient())), changes_the_store):
+    for _ in killed_at_every_step(
+        lambda: ps.FileStore().add_member("eve", str(eve.recipient())), changes_the_store
+    ):
         listed = (
             [member.name for member in files.members()]
             if (STORE / "members/eve/recipient.age").exists()
@@ -8571,9 +8620,9 @@ def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(fi
 
 
 def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
-    before, whole = read_sealed(), shutil.copytree(STORE, "whole")
-    untouched, pin = tree(), pin_of(files)
-    for _ in at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
+    before = read_sealed()
+    untouched = tree()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
         if tree() == untouched:
             continue
         bob = STORE / "members/bob"  # who can open the store is listed
@@ -8590,23 +8639,17 @@ def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monke
                 path.read_bytes(), ps.Passphrase(PASSWORD) if path == KEY_FILE else team["ada"]
             )
             assert len(opened.split()) == 1
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
-        files.trust(pin)
 
 
 def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_killed(files, team):
-    known, whole, pin = list(files.names()), shutil.copytree(STORE, "whole"), pin_of(files)
+    known, pin = list(files.names()), pin_of(files)
     finished = 0
-    for _ in at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
         ps.FileStore().set("NEW", "1")
         assert (STORE / "members/bob").exists() == (pin_of(ps.FileStore()) == pin)  # the new one isn't his
         if not (STORE / "members/bob").exists():
             finished += 1
             assert set(known_to_leavers(ps.FileStore())) >= set(known)
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
-        files.trust(pin)
     assert finished > 5
 
 
@@ -8617,16 +8660,13 @@ def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
     KEY_FILE.unlink()
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
     opened_by(team["ada"], monkeypatch)
-    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
-    for _ in at_every_step(lambda: ps.FileStore().rekey(without=leaver), changes_the_store):
+    before = read_sealed()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without=leaver), changes_the_store):
         assert read_sealed() == before
         ps.FileStore().set("NEW", "1")
         for path in STORE.glob("members/*/identity.age"):
             with monkeypatch.context() as patched:
                 assert opened_by(team[path.parent.name], patched).get("NEW") == "1"
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
-        ps.FileStore().trust(pin)
 
 
 @pytest.mark.parametrize("what", ["a secret", "a policy"])
@@ -8661,8 +8701,8 @@ MEMBERS_WRITES = {
 def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
     write, files, team, monkeypatch
 ):
-    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
-    for _ in at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
+    before = read_sealed()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
         password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
         with contextlib.suppress(ps.Conflict):
             MEMBERS_WRITES[write](as_ada)
@@ -8672,10 +8712,7 @@ def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
         assert by_password.rekey()
         assert read_sealed() == before
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
         monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-        files.trust(pin)
 
 
 def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, monkeypatch):
@@ -8712,7 +8749,7 @@ def test_a_removal_that_fails_at_any_step_can_be_repeated(files, team, monkeypat
             ps.FileStore().rekey(without="bob")
 
     whole, pin, before = shutil.copytree(STORE, "whole"), pin_of(files), read_sealed()
-    for _ in at_every_step(remove, changes_the_store, fail):
+    for _ in interrupted_at_every_step(remove, changes_the_store, fail):
         with contextlib.suppress(ps.NotFound):  # it was done
             ps.FileStore().rekey(without="bob")
         assert [member.name for member in ps.FileStore().members()] == ["ada"]
@@ -8854,7 +8891,7 @@ def test_status_and_rekey_name_who_keeps_a_store_from_being_post_quantum(quantum
 def test_a_post_quantum_store_stays_one_also_after_a_kill(quantum_team, files, monkeypatch):
     for act in (lambda: ps.FileStore().rekey(), lambda: ps.FileStore().rekey(without="bob")):
         before = tree()
-        for _ in at_every_step(act, changes_the_store):
+        for _ in killed_at_every_step(act, changes_the_store):
             assert ps.FileStore()._keys().seal_to.is_post_quantum
             if tree() != before:
                 ps.FileStore().rekey()
@@ -8864,8 +8901,8 @@ def test_a_post_quantum_store_stays_one_also_after_a_kill(quantum_team, files, m
 
 @pytest.mark.slow
 def test_a_rekey_to_post_quantum_killed_at_any_step_loses_nothing(files, team, post_quantum, monkeypatch):
-    before, whole, pin = read_sealed(), shutil.copytree(STORE, "whole"), pin_of(files)
-    for steps in at_every_step(lambda: ps.FileStore().rekey(post_quantum=True), changes_the_store):
+    before = read_sealed()
+    for steps in killed_at_every_step(lambda: ps.FileStore().rekey(post_quantum=True), changes_the_store):
         assert read_sealed() == before
         with monkeypatch.context() as patched:
             as_ada = opened_by(team["ada"], patched)
@@ -8873,9 +8910,6 @@ def test_a_rekey_to_post_quantum_killed_at_any_step_loses_nothing(files, team, p
         if steps % 3 == 0:
             ps.FileStore().rekey()
             assert read_sealed() == before
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
-        ps.FileStore().trust(pin)
 
 
 def test_a_store_that_a_post_quantum_key_begins_is_post_quantum(store_folder, post_quantum, monkeypatch):
@@ -10025,9 +10059,9 @@ def test_only_a_members_key_is_replaced_and_by_no_other_members(files, team, say
 def test_a_replacement_of_a_key_killed_at_any_step_leaves_one_that_opens_and_can_be_repeated(
     files, team, post_quantum, monkeypatch
 ):
-    whole, recipient = shutil.copytree(STORE, "whole"), str(post_quantum.recipient())
+    recipient = str(post_quantum.recipient())
     keys = (team["bob"], post_quantum)
-    for _ in at_every_step(
+    for _ in killed_at_every_step(
         lambda: ps.FileStore().add_member("bob", recipient, replace=True), changes_the_store
     ):
         opened = []
@@ -10038,8 +10072,6 @@ def test_a_replacement_of_a_key_killed_at_any_step_leaves_one_that_opens_and_can
         ps.FileStore().add_member("bob", recipient, replace=True)
         with monkeypatch.context() as patched:
             assert opened_by(post_quantum, patched).get("DB") == "db-value"
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
 
 
 def test_two_rekeys_of_different_members_that_are_killed_shut_nobody_out(files, team, monkeypatch):
@@ -14929,7 +14961,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for number, store in itertools.product(range(8), direct):
         store.set_fields(f"s{number}", {"id": f"s{number}", "value": f"s{number}: 0"})
         possible[store.settings.mount, f"s{number}"] = {f"s{number}: 0"}
-    while adversary.exchanges < 2000:
+    while adversary.exchanges < 1000:
         kv, name = dice.randrange(2), f"s{dice.randrange(8)}"
         values = possible[stores[kv].settings.mount, name]
         new = f"{name}: {adversary.exchanges}"
@@ -14946,7 +14978,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for (mount, name), values in possible.items():
         held = direct[mount == "kv1"].get_fields(name)
         assert held.pop("value") in values and held == {"id": name}
-    assert min(outcomes["done"], outcomes["error"]) > 200
+    assert min(outcomes["done"], outcomes["error"]) > 100
 
 
 def a_cluster(tmp_path):
@@ -16291,9 +16323,8 @@ GO_PACKAGES = Path("/usr/share/gocode")  # where Debian has them
 def read_by_go():
     needs("godotenv", (GO_PACKAGES / "src/github.com/joho/godotenv").is_dir())
     Path("main.go").write_text(GO_READS)
-    variables = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES), "GOCACHE": str(Path("cache").absolute())}
-    build = [tool("go"), "build", "-gcflags=all=-N -l", "-o", "reads", "main.go"]  # compiled in less time
-    subprocess.run(build, env=os.environ | variables, check=True)
+    variables = {"GO111MODULE": "off", "GOPATH": str(GO_PACKAGES)}
+    subprocess.run([tool("go"), "build", "-o", "reads", "main.go"], env=os.environ | variables, check=True)
     return ["./reads"]
 
 
@@ -17118,14 +17149,19 @@ def read_properties(text):
     return pytest.importorskip("javaproperties").loads(text)
 
 
-def read_by_shells(script):
-    """Return what a variable A has at the end of a script, in sh and in bash."""
-    printed = set()
-    for shell in ("sh", "bash"):
-        command = [shell, "-c", f'{script}\nprintf %s "$A"']
-        printed.add(subprocess.run(command, capture_output=True, check=True).stdout.decode())
-    (value,) = printed
-    return value
+def read_by_shells(scripts):
+    """Return what a variable A has at the end of each script, in sh and in bash."""
+    command = "".join(f"(\n{script}\nprintf '%s\\0' \"$A\"\n)\n" for script in scripts)
+    by_sh, by_bash = (
+        subprocess.run([shell, "-c", command], capture_output=True, check=True).stdout.decode()
+        for shell in ("sh", "bash")
+    )
+    assert by_sh == by_bash
+    return by_sh.split("\0")[:-1]
+
+
+def read_each(parse, texts):
+    return parse(texts) if parse == read_by_shells else [parse(text) for text in texts]
 
 
 def attribute(text):
@@ -17239,12 +17275,12 @@ def passwords(count):
 
 @pytest.mark.parametrize(("escape", "template", "parse"), PLACES, ids=[f"{e} {t}" for e, t, _ in PLACES])
 def test_a_parser_of_the_format_gets_the_value_that_was_filled_in(escape, template, parse):
-    count = 10 if escape == "shell" else 300
-    for value in [*HARD_VALUES, *passwords(count)]:
-        if escape == "xml" and value in ("\x01", "\x1b"):
-            assert "can't be written in XML" in refusal(filled, template, escape, value)
-        else:
-            assert parse(filled(template, escape, value)) == value, value
+    unwritable = ["\x01", "\x1b"] if escape == "xml" else []
+    for value in unwritable:
+        assert "can't be written in XML" in refusal(filled, template, escape, value)
+    values = [value for value in [*HARD_VALUES, *passwords(100)] if value not in unwritable]
+    read = read_each(parse, [filled(template, escape, value) for value in values])
+    assert [pair for pair in zip(values, read) if len({*pair}) > 1] == [] and len(read) == len(values)
 
 
 @pytest.mark.parametrize(
@@ -17252,7 +17288,7 @@ def test_a_parser_of_the_format_gets_the_value_that_was_filled_in(escape, templa
 )
 def test_where_nothing_is_escaped_a_value_is_written_as_it_is_or_refused(escape, template, parse):
     refused = set()
-    values = [*HARD_VALUES, *passwords(10 if escape == "shell" else 300)]
+    values = [*HARD_VALUES, *passwords(100)]
     for value in values:
         try:
             text = filled(template, escape, value)
@@ -21290,7 +21326,7 @@ def test_redact_covers_whatever_holds_a_value_and_fails_closed(what):
 
 @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)])
 def test_redact_covers_any_depth(wrap):
-    nested = functools.reduce(lambda value, _: wrap(value), range(20_000), SAFE)
+    nested = functools.reduce(lambda value, _: wrap(value), range(3000), SAFE)  # Python allows 1,000
     found = ps.redact(nested, [SAFE])
     while not isinstance(found, str):
         found = next(iter(found.values() if isinstance(found, dict) else found))
@@ -23885,6 +23921,8 @@ def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
 def exam(*args, answers=""):
     """What .training/exam.py prints."""
     command = [sys.executable, ROOT / ".training" / "exam.py", *map(str, args)]
+    if args[0] == "audit":
+        command += ["--module", compiled_module()]
     return subprocess.run(command, input=answers, capture_output=True, text=True, check=True).stdout
 
 
@@ -33579,7 +33617,7 @@ def test_main_opens_stores_of_its_own(say):
 def test_a_file_beside_the_script_is_not_imported_in_place_of_pythons(tmp_path):
     for name in ("secrets", "json", "argparse", "contextlib", "signal", "random"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
-    copy_compiled(tmp_path / "a.pyc")
+    shutil.copy(compiled_module(), tmp_path / "a.pyc")
     (tmp_path / "link").symlink_to("a.pyc")
     for script in ("a.pyc", "link"):
         assert subprocess.check_output([sys.executable, script, "list", "--json"], cwd=tmp_path) == b"[]\n"
@@ -34216,6 +34254,7 @@ class RotatedLogin:
         (folder / "made").write_text(json.dumps(first) + "\n")
         self.rotation = ps.SecretRotation(self.store)
         steps = {kind: functools.partial(self.run, kind) for kind in ("apply", "verify", "revoke")}
+        (folder / "psycopg.py").write_text("sql = None\n")  # which this step needn't load
         generate = f"{shlex.quote(sys.executable)} login.py generate | tee -a made"
         generate = f"! grep -qx 'generate before' fail && {generate} && ! grep -qx 'generate after' fail"
         self.rotation.schedule("DB_LOGIN", "30d", generate=f"command:{generate}", **steps)
