@@ -9059,7 +9059,7 @@ def test_a_members_folder_whose_name_no_member_can_have_is_removed_by_hand(files
 
 def test_no_command_in_a_hint_runs_what_a_planted_file_is_named(files, team, capsys):
     sealing('{"name": "x", "value": "VALUE"}')(DB.with_stem("$(touch x)"))
-    [(_, error)] = files.damaged_files()
+    [error] = problems(files)
     assert error.hint == "if it was meant: delete '$(touch x)', then set it again"
     plant_member("`id`", ps.Identity.generate(), ps.Identity.generate())
     files.members()
