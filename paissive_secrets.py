@@ -17679,17 +17679,30 @@ def _say_why_none(args: Namespace, store: Store) -> None:
         _say(f"note: {error}")
 
 
-@_command(_arg("names NAME", "secrets", nargs="+"))
+@_command(
+    _arg("names NAME", "secrets", nargs="+"),
+    [
+        _arg("--version N", "only this version of a Vault secret", type=int),
+        _flag("--metadata", "a Vault secret with all its versions, for good"),
+    ],
+)
 def cmd_delete(args: Namespace) -> int:
     """Delete secrets, with their previous and pending values.
 
     $ delete API_TOKEN DB_PASSWORD
     $ delete app/db#old --backend vault   # one field
     $ delete app/db# --backend vault      # all its fields
+    $ delete app/db --metadata --backend vault
 
-    Their policies of rotation go, too. In Vault, `undelete` restores all fields.
+    Their policies of rotation go, too. In Vault, `undelete` restores all fields,
+    but not after --metadata.
     """
-    return _act_on_each(args.names, partial(_delete, args))
+    delete = _delete_secret
+    if args.version is not None:
+        delete = _delete_version
+    elif args.metadata:
+        delete = _delete_with_metadata
+    return _act_on_each(args.names, partial(delete, args))
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
@@ -17704,7 +17717,7 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
     return code
 
 
-def _delete(args: Namespace, name: str) -> None:
+def _delete_secret(args: Namespace, name: str) -> None:
     """Delete a secret, its previous value and its rotation policy; raise NotFound if there is no such secret.
 
     Warn of a variable or file that still has a value for this name.
@@ -17715,6 +17728,29 @@ def _delete(args: Namespace, name: str) -> None:
         store.get_stored(name)  # says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
+
+
+def _delete_version(args: Namespace, name: str) -> None:
+    """Delete one version of a Vault secret."""
+    _vault_store(args).delete_version(name, args.version)
+
+
+def _delete_with_metadata(args: Namespace, name: str) -> None:
+    """Delete a Vault secret with all versions, and the policies of all its fields.
+
+    Raise Conflict, and delete nothing, while a rotation of a field is unfinished or owes a revocation.
+    """
+    store = _vault_store(args)
+    policies = Policies(store)
+    path = name.partition("#")[0]
+    scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
+    for name in scheduled:
+        policies.check_settled(name)
+    with suppress(NotFound):  # its newest version may be deleted
+        store.check_not_pending(*store.expand(path + "#"))
+    store.delete_metadata(path)
+    for name in scheduled:
+        policies.delete(name)
 
 
 @_command(

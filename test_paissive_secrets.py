@@ -4224,6 +4224,7 @@ def test_a_command_says_which_backend_can_do_what_a_new_one_cannot(shelf):
         ["undelete", "A"],
         ["destroy", "A", "--version", "1"],
         ["get", "A", "--json"],
+        ["delete", "A", "--metadata"],
     ):
         assert shelf(*argv) == (2, "only the vault backend can do that; use --backend vault\n")
 
@@ -4603,6 +4604,19 @@ def test_the_commands_that_delete_secrets_delete_their_policies(say, tmp_path, m
         assert (say("delete", "A_TOKEN"), ps.SecretRotation(backend).scheduled()) == ((0, ""), [])
 
 
+@pytest.mark.parametrize("name", ["app", "app#a"])
+def test_deleting_all_versions_of_a_vault_secret_deletes_the_policies_of_its_fields(name, say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    rotation = ps.SecretRotation(store)
+    store.set_fields("app", {"a": OLD, "b": OLD})
+    store.set("application", OLD)
+    for scheduled in ("app#a", "app#b", "application"):
+        rotation.schedule(scheduled, "1d")
+    assert say("delete", name, "--metadata", "--backend", "vault") == (0, "")
+    assert rotation.scheduled() == ["application"]
+
+
 FOREIGN_POLICIES = {"[]": 0o600, "{}": 0o600, '{"version": 2, "stores": {}}': 0o602}
 
 
@@ -4674,6 +4688,17 @@ def test_a_write_to_vault_sees_a_rotation_that_begins_before_it_is_written(mount
         assert refusal(act).startswith("Conflict: a rotation of 'app")
     store.set_unless_pending({"app#b": NEW, "app#c": NEW})
     assert store.get_fields("app") == {"a": OLD, "b": NEW, "c": NEW, "a__PENDING": NEW}
+
+
+def test_no_deletion_of_all_versions_takes_a_pending_value_along(say, monkeypatch):
+    store = bao().store()
+    monkeypatch.setitem(ps.STORES, "vault", lambda: copy.deepcopy(store))
+    store.set_fields("app", {"a": OLD, "a__PENDING": NEW})
+    status, said = say("delete", "app", "--metadata", "--backend", "vault")
+    assert (status, "a rotation of 'app#a' was left unfinished" in said) == (2, True)
+    store.delete("app#a__PENDING")
+    store.delete("app#")
+    assert say("delete", "app", "--metadata", "--backend", "vault") == (0, "")
 
 
 def test_policies_of_a_sealed_store_merge_in_git(repository, monkeypatch):
@@ -13925,7 +13950,7 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     ran = cli("run", "app/db#", "--no-mask", "--", sys.executable, "-c", shown, env=env)
     assert ran.stdout.decode().split() == [*fields.values()]
     vault_env.set("app/db#user", "x")
-    vault_env.delete_version("app/db", 1)
+    assert say("delete", "app/db", "--version", "1")[0] == 0
     assert say("destroy", "app/db", "--version", "2")[0] == 0
     said = say("versions", "app/db")[1]
     assert said.startswith("   1  20")
@@ -13940,6 +13965,7 @@ def test_commands_for_whole_secrets_and_their_versions(vault_env, say):
     assert [line.split()[2] for line in say("versions", "app/db")[1].splitlines()] == ["destroyed"] * 2 + [
         "there"
     ]
+    assert (say("delete", "app/db", "--metadata")[0], say("versions", "app/db")[0]) == (0, 1)
 
 
 def test_get_makes_two_requests_and_run_revokes_what_it_has_leased(stub):
@@ -14132,6 +14158,12 @@ def test_setting_all_fields_keeps_what_a_rotation_of_one_of_them_needs():
     store.set("w#", '{"a": "2"}')
     assert store.get_fields("w") == {"a": "2", "a__PREVIOUS": "0"}
     assert store.get("w#") == '{"a": "2"}'
+
+
+def test_a_version_and_all_metadata_are_not_deleted_in_one_command(vault_env, say):
+    vault_env.set("app/db", "v")
+    assert say("delete", "app/db", "--version", "1", "--metadata")[0] == 2
+    assert vault_env.get("app/db") == "v"
 
 
 def test_a_secret_that_has_only_other_fields_says_how_to_get_them(vault_env):
@@ -33027,8 +33059,7 @@ WARNINGS = {
     "set": "unsafe: others can see it in ps and history",
     "run": "leave the command's output as it is",
     "import": "Settings such as DB_HOST stay.",
-    "delete": "Their policies of rotation go, too.",
-    "destroy": "Remove a version of a Vault secret for good, all fields.",
+    "delete": "a Vault secret with all its versions, for good",
     "rotate schedule": "Nothing rotates by itself: let cron run `rotate now`.",
     "rotate abort": "only forget the new value; run no step",
     "rotate drop": "Without --revoke in its policy, the value is only deleted here.",
@@ -33870,6 +33901,7 @@ WRONG_COMMANDS = [
         (f"{words} c4nary", f"argument {option}: invalid {kind}; see: paissive_secrets.py {command} --help")
         for words, command, option, kind in (
             ("get X --version", "get", "--version", "int value"),
+            ("delete X --version", "delete", "--version", "int value"),
             ("undelete X --version", "undelete", "--version", "int value"),
             ("destroy X --version", "destroy", "--version", "int value"),
             ("audit --jobs", "audit", "--jobs", "int value"),
@@ -33885,6 +33917,7 @@ WRONG_COMMANDS = [
         (f"{command} {words}", f"argument {second}: not allowed with argument {first}; see: …")
         for command, words, first, second in (
             ("set X", "--from-file F --generate", "--from-file", "--generate"),
+            ("delete X", "--version 1 --metadata", "--version", "--metadata"),
             ("config set a 1", "--json --secret", "--json", "--secret"),
             ("rotate now X", "--stdin --generate hex", "--stdin", "--generate"),
             ("audit", "--output report --update-baseline", "--output", "--update-baseline"),
@@ -33912,7 +33945,7 @@ WRONG_COMMANDS = [
         "bad name '../x': it has an empty, '.' or …; use up to 255 letters, …",
     ),
     ("get a --version 0", "only the vault backend can do that; use --backend vault"),
-    ("destroy A --version 0", "only the vault backend can do that; use --backend vault"),
+    ("delete A --version 0", "only the vault backend can do that; use --backend vault"),
     ("undelete a --version 0", "only the vault backend can do that; use --backend vault"),
     ("destroy a --version 0", "only the vault backend can do that; use --backend vault"),
     ("rotate audit", "no such command; see: paissive_secrets.py rotate --help"),
@@ -34422,11 +34455,13 @@ list
 run -- true
 set db#password
 versions db
+delete db --version 1
 destroy db --version 1
 rotate now db#password --generate hex:16
 rotate rollback db#password
 delete db#
 undelete db
+delete db --metadata
 """
 
 
