@@ -9424,6 +9424,49 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
+def what_import_leaves(path: str, store: Store, leave: str) -> str:
+    """Return `leave` for a file whose secrets can be taken out, "" for a text that stays as it is.
+
+    It stays if it is stdin or a pipe, or if the store is in plaintext, too. Raise BadValue for a file that
+    isn't named like a .env file, is the store's own, or has several names.
+    """
+    is_file = os.path.isfile(path)
+    if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
+        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
+    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
+        raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
+    if not is_file or store.plaintext_file():
+        return ""
+    refuse_hard_links(path, os.stat(path))
+    return leave
+
+
+def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backend: str, leave: str) -> int:
+    """Put comments or references in the place of imported secrets, in one write; return how many.
+
+    The same goes for references to them that an earlier import left; these leave `found.references`. Raise
+    Conflict, and write nothing, if the file doesn't hold `data` any more.
+    """
+    references = {name: f"secret://{backend}/{name}" for name in (*found.secrets, *found.references)}
+    # The store has what an earlier import left a reference to.
+    same = [name for name, text in found.references.items() if text == references[name]]
+    names = {*found.secrets, *store.get_all(same)}
+    for name in names & found.references.keys():
+        del found.references[name]
+    is_needed = found.secrets or (names and leave == "comments")
+    if not found.dotenv or not is_needed:
+        return 0
+    with disk_errors(f"write {path}"), FileLock(path):
+        if read_file(path) != data:
+            raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
+        if leave == "references":
+            text = found.dotenv.with_references({name: references[name] for name in names})
+        else:
+            text = found.dotenv.with_comments(names, backend)
+        rewrite(path, text.encode())
+    return len(names)
+
+
 def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
     """Return what the store itself holds, whatever variables have."""
     try:
@@ -17241,7 +17284,12 @@ def _literal(node: object) -> str:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run one command; return 0 done, 1 not found or findings, 2 anything else."""
+    """Run one command; return its exit code.
+
+    0: done; 1: not found, or findings; 2: any other error; 128 and more: a
+    signal. `run` returns what its command does. Errors are one line on
+    stderr, never an exception.
+    """
     try:
         args = _parse(list(sys.argv[1:] if argv is None else argv))
         try:
@@ -17301,7 +17349,12 @@ def run_as_program() -> NoReturn:
 
 
 def _parse(words: list[str], group: str = "") -> Namespace:
-    """Parse `[--backend B] COMMAND …`; in place of a command, a group and its command may follow."""
+    """Return the arguments of `[--backend B] COMMAND …`, as `_parse_command` does.
+
+    COMMAND may be a group, such as `config`, and a command of it: `group` is one that came before these
+    words. Print the version or help and raise SystemExit where that is asked for; BadValue if there is no
+    such command.
+    """
     lines = ["commands:" if group else _OVERVIEW]
     for row, (run, _) in _COMMANDS.items():
         if row.startswith(group):
@@ -17329,7 +17382,11 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:
-    """Return the arguments of one command, with `run`, `manager`, `store` and what follows `--`."""
+    """Return the arguments of one command; raise BadValue if they are wrong.
+
+    Added are `run`, the function of the command, `command_line`, the words behind `--` for `run`, `manager`,
+    and `store`, its method that opens a store.
+    """
     run, arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
     command_line: list[str] = []
@@ -17338,7 +17395,7 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
         command_line = words[dashes + 1 :]
         words = words[:dashes]
     elif name == "run" and parser.parse_known_intermixed_args(words)[1]:  # as in: run ls -l
-        raise _no_command()
+        raise _no_command_error()
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
     args = parse(words)
@@ -17350,12 +17407,12 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
 
 
 def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentParser:
-    """Return a parser whose errors are BadValue; in the description, $ is this program."""
+    """Return a parser whose errors are BadValue; in the description, $ stands for this program."""
     import argparse
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            # Messages don't repeat what was typed, since it may be a misplaced value.
+            # Messages don't repeat words of the command line, since one may be a misplaced value.
             repeats = r"(?s)(unrecognized arguments|ignored explicit argument|invalid (?:choice|\w+ value)).*"
             said = re.sub(repeats, r"\1", message)
             typed = re.findall(r"[\w-]+", message[len(said) :])[:1]
@@ -17406,26 +17463,27 @@ def _print_version() -> None:
 
 
 def _program() -> str:
+    """Return the name by which this program was called."""
     return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
 
 
 def _suggest(word: str, known: Iterable[str], program: str) -> str:
-    """Return a hint: the known word that is most like this one, or how to get help."""
+    """Return a hint: the known word that is most similar to this one, or how to get help."""
     similar = most_similar(word, known)
     return f"did you mean {similar}?" if similar else f"see: {program} --help"
 
 
 def _say(message: str) -> None:
-    """Print a message on stderr, after what was printed so far."""
-    with suppress(OSError):  # which main() reports
-        sys.stdout.flush()  # in a log, what was printed before comes first
+    """Print a message on stderr, escaped, after flushing stdout: both may go to one log."""
+    with suppress(OSError):  # main() reports it
+        sys.stdout.flush()
     print_message(message, _program().removesuffix(".py"))
 
 
 def _print_value(value: Any) -> None:
-    """Print text as it is, and anything else as JSON."""
+    """Print text as it is, with a newline only on a terminal, and anything else as indented JSON."""
     if isinstance(value, str):
-        print(value, end="\n" if sys.stdout.isatty() else "")  # a program would read it as part of the value
+        print(value, end="\n" if sys.stdout.isatty() else "")
         return
     import json
 
@@ -17433,7 +17491,11 @@ def _print_value(value: Any) -> None:
 
 
 def _arg(form: str, help: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """Return what add_argument takes; `form` is a name, or a name and a placeholder for its value."""
+    """Return the name and the settings of an argument for argparse's add_argument.
+
+    `form` is the name, or the name and a placeholder for the value; with an empty `help`, the argument isn't
+    in the help of its command.
+    """
     name, _, metavar = form.partition(" ")
     if metavar:
         settings["metavar"] = metavar
@@ -17459,7 +17521,7 @@ _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
 
 def _command(*arguments: Any) -> Callable[[_Run], _Run]:
-    """Make a function a command with these arguments; a list holds options of which one can be given.
+    """Make a function a command with these arguments; options in a list exclude each other.
 
     cmd_config_get is the command "get" of the group "config". The docstring is its help: a summary under 60
     characters, examples in which $ is this program, details.
@@ -17515,7 +17577,7 @@ def cmd_set(args: Namespace) -> int:
 
 
 def _value_to_set(args: Namespace, store: Store) -> str:
-    """Return the value that the options of `set` name, or that is typed or piped in."""
+    """Return the value by the option that names or generates it, else from a prompt or stdin."""
     if args.generate is not None:
         return generate(args.generate)
     if args.from_file is not None:
@@ -17527,7 +17589,7 @@ def _value_to_set(args: Namespace, store: Store) -> str:
 
 
 def _persistent_store(args: Namespace) -> Store:
-    """Return the chosen store, as one that writes what is there after this command, or raise BadValue."""
+    """Return the chosen store's view whose writes outlive this command; BadValue for the memory store."""
     store: Store = args.store().persistent_view()
     if not store.outlives_process():
         raise BadValue("this store doesn't outlive the command", hint="use --backend file")
@@ -17535,7 +17597,10 @@ def _persistent_store(args: Namespace) -> Store:
 
 
 def _read_value(prompt: str, store: Store | None = None) -> str:
-    """Return a value from a prompt, or from stdin without a line break at its end; unlock the store first."""
+    """Return a value from a prompt, typed twice, or from stdin without a line break at its end.
+
+    Unlock the store before the prompt. Raise BadValue if stdin is empty or isn't text.
+    """
     if can_ask():
         if store is not None:
             store.unlock()
@@ -17547,7 +17612,7 @@ def _read_value(prompt: str, store: Store | None = None) -> str:
 
 
 def _read_argument(path: str) -> bytes:
-    """Return what a file holds, or stdin for "-"."""
+    """Return the content of a file, or of stdin for "-"; raise SecretsError if that can't be read."""
     if path == "-":
         return read_bounded(sys.stdin.buffer, "stdin")
     with disk_errors(f"read {path}"), open(path, "rb") as file:
@@ -17555,7 +17620,7 @@ def _read_argument(path: str) -> bytes:
 
 
 def _warn_after_set(store: Store, *names: str) -> None:
-    """Say what a user should know after these were set: about plaintext, git, or what hides them."""
+    """Warn of these secrets, which were set: of plaintext that git doesn't ignore, and of what hides them."""
     for note in store.notes_on_set(*names):
         _say(note)
     path = store.plaintext_file()
@@ -17621,7 +17686,7 @@ def cmd_get(args: Namespace) -> int:
 
 
 def _say_if_files_are_here(args: Namespace, name: str = "") -> None:
-    """Say that encrypted files are here, and have a name, if nobody chose where to search."""
+    """Say that this folder has encrypted files, or that they have `name`, unless a backend was chosen."""
     is_default = not (args.backend or os.environ.get("PAISSIVE_BACKEND"))
     if not is_default or not find_above(working_directory(), ".paissive"):
         return
@@ -17671,7 +17736,7 @@ def cmd_list(args: Namespace) -> int:
 
 
 def _say_why_none(args: Namespace, store: Store) -> None:
-    """Say that there is no store, or one elsewhere: nobody should take that for an empty one."""
+    """Say that the chosen store doesn't exist, or that there is another one: neither is an empty store."""
     _say_if_files_are_here(args)
     try:
         store.check_exists()
@@ -17706,7 +17771,7 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
-    """Call `act` with each word, report its errors and go on; return the highest exit code."""
+    """Call `act` with each word; print a SecretsError and go on; return the highest exit code, or 0."""
     code = 0
     for word in words:
         try:
@@ -17771,29 +17836,29 @@ def cmd_run(args: Namespace) -> int:
     are; what opens a store, such as VAULT_TOKEN, is not passed on.
     """
     if not args.command_line:
-        raise _no_command()
+        raise _no_command_error()
     store = args.store()
     environment, values = environment_with_secrets(store, args.names, args.manager)
     if not any(values.values()):
         _say("note: the command gets no secrets; see which store is used with: status")
     settings = {}
     if not args.names:
-        _say_what_is_above(environment)
+        _note_values_left_above(environment)
         settings = store.plain_settings()
-    _say_what_differs(store, environment, settings)
+    _note_what_is_left_out(store, environment, settings)
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
 
 
-def _no_command() -> BadValue:
+def _no_command_error() -> BadValue:
     """Return the error for `run` without the dashes, or with nothing behind them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
 
 
-def _say_what_is_above(environment: Mapping[str, str]) -> None:
-    """Say that the .env of a folder above isn't read, if the command lacks what it composes of secrets."""
+def _note_values_left_above(environment: Mapping[str, str]) -> None:
+    """Name the variables that the .env of a folder above, which isn't read, composes of secrets."""
     path = dotenv_above()
     if not path:
         return
@@ -17801,14 +17866,15 @@ def _say_what_is_above(environment: Mapping[str, str]) -> None:
         composed = EnvironmentStore(path).composed(environment, lambda name: environment.get(name, ""))
         missing = composed.keys() - environment.keys()
         if missing:
-            names = ", ".join(map(printable, sorted(missing)))
-            _say(
-                f"note: not passed on: {names} of {printable(path)}; to read it, name it in PAISSIVE_ENV_FILE"
-            )
+            names = ", ".join(sorted(missing))
+            _say(f"note: not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE")
 
 
-def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
-    """Say which variables the command doesn't get, and what it gets of a .env that may need a mask."""
+def _note_what_is_left_out(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    """Name the variables that the command doesn't get, settings that may need a mask, and files beside .env.
+
+    `settings` are those of the .env file; without any, nothing is said about it.
+    """
     keys = filter(is_store_credential, os.environ)
     left_out = {name for name in keys if name not in environment and not name.startswith("PAISSIVE_")}
     if settings:
@@ -17817,14 +17883,14 @@ def _say_what_differs(store: Store, environment: Mapping[str, str], settings: Ma
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
-        _say(f"note: settings are not masked, but these look random: {', '.join(map(printable, shown))}")
+        _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
     if settings and (layers := store.layered_files()):
-        files = ", ".join(map(printable, layers))
+        files = ", ".join(layers)
         _say(f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program")
 
 
 def _warn_unmasked(names: Iterable[str]) -> None:
-    """Name the secrets that are too short to be masked."""
+    """Name these secrets, if there are any, as too short to be masked."""
     short = ", ".join(sorted(names))
     if short:
         _say(f"not masked (under {MIN_MASKED} characters): {short}")
@@ -17850,7 +17916,7 @@ def cmd_import(args: Namespace) -> int:
     store = _persistent_store(args)
     path = args.file
     where = "stdin" if path == "-" else path
-    leave = _what_import_leaves(args, store)
+    leave = what_import_leaves(path, store, "references" if args.references else "comments")
     data = _read_argument(path)
     found = parse_import(data, where, leave)
     if args.all:
@@ -17860,55 +17926,17 @@ def cmd_import(args: Namespace) -> int:
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
     if leave:
-        _take_out_secrets(args, store, data, found)
+        backend = _backend_name(args)
+        if moved := take_out_secrets(path, data, found, store, backend, leave):
+            _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
     elif os.path.isfile(path) and found.secrets:
         _say(f"note: {path} still holds the secrets in plaintext; delete it")
     _say_what_is_left(args, found, leave)
     return 0
 
 
-def _what_import_leaves(args: Namespace, store: Store) -> str:
-    """Return what takes the place of secrets in the file: "comments", "references", or "" to leave all.
-
-    Raise BadValue for a file that isn't a .env file, is the store's own, or has several names.
-    """
-    path = args.file
-    is_file = os.path.isfile(path)  # not stdin, or a pipe
-    if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
-        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
-    if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
-        raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
-    if not is_file or store.plaintext_file():
-        return ""
-    refuse_hard_links(path, os.stat(path))
-    return "references" if args.references else "comments"
-
-
-def _take_out_secrets(args: Namespace, store: Store, data: bytes, found: Import) -> None:
-    """Put comments or references in their place, in one write."""
-    path = args.file
-    backend = _backend_name(args)
-    references = {name: f"secret://{backend}/{name}" for name in (*found.secrets, *found.references)}
-    # What an earlier import left a reference to is in the store.
-    same = [name for name, text in found.references.items() if text == references[name]]
-    names = {*found.secrets, *store.get_all(same)}
-    for name in names & found.references.keys():
-        del found.references[name]
-    if not found.dotenv or not (found.secrets or (names and not args.references)):
-        return
-    with disk_errors(f"write {path}"), FileLock(path):
-        if _read_argument(path) != data:
-            raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        if args.references:
-            text = found.dotenv.with_references({name: references[name] for name in names})
-        else:
-            text = found.dotenv.with_comments(names, backend)
-        rewrite(path, text.encode())
-    _say(f"moved {plural(len(names), 'secret')} of {path} to the {backend} store")
-
-
 def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
-    """Name what an import left and why, what else an audit finds in the file, and the next steps."""
+    """Say which names an import left and why and, about a file that it changed, what to do next."""
     path = args.file
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
     for reason in sorted(set(reasons.values())):
@@ -17919,11 +17947,17 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
     if not found.secrets:
         other = "other " if found.left else ""
         _say(f"note: {'stdin' if path == '-' else path} holds no {other}secrets to move")
-    if not leave:
-        return
+    if leave:
+        _warn_of_secrets_left(path, found)
+        _say_what_is_next(args, found, leave)
+
+
+def _warn_of_secrets_left(path: str, found: Import) -> None:
+    """Warn of secrets that an audit finds in the rest of the file, that git has, or that other files have."""
     places = _places_left(path)
     if places:
-        _say(f"note: an audit finds more in line {', '.join(places)} of {path}")
+        lines = "line" if len(places) == 1 else "lines"
+        _say(f"note: an audit finds more in {lines} {', '.join(places)} of {path}")
     is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
@@ -17933,11 +17967,10 @@ def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
         shown = ", ".join(map(show, differing))
         hint = "a program under run gets the store's; import that file into another PAISSIVE_SECRETS_DIR"
         _say(f"note: {other} has other values for {shown}: {hint}")
-    _say_what_is_next(args, found, leave)
 
 
 def _say_what_is_next(args: Namespace, found: Import, leave: str) -> None:
-    """Say how to store by hand what was left, and how a program gets what was moved."""
+    """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
     backend = _backend_name(args)
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
@@ -17962,7 +17995,10 @@ def _settings_for_run(path: str) -> str:
 
 
 def _places_left(path: str) -> list[str]:
-    """Return where an audit finds more in a file; one that fails is no error: the import has succeeded."""
+    """Return the lines in which an audit of a file finds more, with what it finds.
+
+    One that fails only warns, and finds nothing: the import has succeeded.
+    """
     try:
         return [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
     except (SecretsError, OSError) as error:
@@ -17971,7 +18007,7 @@ def _places_left(path: str) -> list[str]:
 
 
 def _backend_name(args: Namespace) -> str:
-    """Return what the chosen store is called in references."""
+    """Return the name of the chosen backend, as references have it."""
     return args.backend or os.environ.get("PAISSIVE_BACKEND") or "env"
 
 
