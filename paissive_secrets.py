@@ -18072,15 +18072,27 @@ def cmd_inject(args: Namespace) -> int:
     if not args.output:
         sys.stdout.buffer.write(data)
         return 0
-    _write_output(args.output, data, 0o600, keep=False)
+    _write_output(args.output, data, is_private=True)
     return 0
 
 
-def _write_output(path: str, data: bytes, mode: int, *, keep: bool) -> None:
-    """Write a file that --output names, all of it or nothing; with `keep`, with the mode that it has."""
+def _write_output(path: str, data: bytes, *, is_private: bool) -> None:
+    """Write the file that --output names, all of it or nothing, or write into a pipe or a device.
+
+    A private file gets mode 0600, any other keeps its mode or gets that of new files. Unsafe for a folder.
+    """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with disk_errors(f"write {path}"), open(path, "wb") as pipe:
+            pipe.write(data)
+        return
     with suppress(FileNotFoundError):
-        file_state(path)  # raises Unsafe for a folder or a device, which must not be replaced
-    with disk_errors(f"write {path}"), FileLock(path), replacing(path, mode, keep=keep) as file:
+        file_state(path)  # raises Unsafe for a folder
+    mode = 0o600
+    if not is_private:
+        umask = os.umask(0)  # the only way to read it
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    with disk_errors(f"write {path}"), FileLock(path), replacing(path, mode, keep=not is_private) as file:
         file.write(data)
 
 
@@ -18117,11 +18129,11 @@ def cmd_redact(args: Namespace) -> int:
 
 
 def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[..., Iterable[bytes]]) -> None:
-    """Print a file, or stdin for "-", masked, as soon as it can be read."""
+    """Print a file, or stdin for "-", masked by the store's values, then by `mask_more`, as it is read."""
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
         for piece in mask_more(secrets.redact_stream(file.read)):
             sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()  # for who follows a log
+            sys.stdout.buffer.flush()  # for those who follow a log
 
 
 @_command(_KEY, _flag("--secret", "resolve references"))
@@ -18310,7 +18322,10 @@ def cmd_rotate_now(args: Namespace) -> int:
 
 
 def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
-    """Return the new value that --stdin or --generate ask for; None to make one by the policy."""
+    """Return the new value by --stdin or --generate; None without them: the policy generates one.
+
+    Raise BadValue unless it is for one secret, NotFound if that doesn't exist.
+    """
     if not args.stdin and args.generate is None:
         return None
     if len(args.names) != 1:
@@ -18321,7 +18336,7 @@ def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
 
 
 def _say_if_to_be_committed(store: Store) -> None:
-    """Say that new values have to be committed, if the store is in git."""
+    """Say that new values have to be committed, if the store is in a folder that git doesn't ignore."""
     secrets = store.sealed_folder()
     if secrets and is_committable(secrets):
         folder = os.path.dirname(secrets)
@@ -18437,7 +18452,7 @@ def cmd_audit(args: Namespace) -> int:
 
 
 def _update_baseline(run: Audit) -> None:
-    """Accept what an audit finds."""
+    """Run an audit, and accept its findings in its baseline; raise BadValue if it has none."""
     if not run.baseline:
         raise BadValue("--untrusted reads no baseline that it could update", hint="name one with --baseline")
     run.baseline.update(run)
@@ -18445,7 +18460,7 @@ def _update_baseline(run: Audit) -> None:
 
 
 def _report(run: Audit, args: Namespace) -> None:
-    """Print a report in the chosen form, or write it to the file that --output names."""
+    """Run an audit, and print its report in the chosen form, or write it to the file that --output names."""
     report = report_text
     if args.json:
         report = report_json
@@ -18456,22 +18471,12 @@ def _report(run: Audit, args: Namespace) -> None:
         return
     text = io.StringIO()
     report(run, text)
-    _save_report(args.output, text.getvalue().encode())  # only now, so that no error leaves half a report
-
-
-def _save_report(path: str, data: bytes) -> None:
-    """Write a report, with the mode that any new file gets, or into a pipe or a device."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with disk_errors(f"write {path}"), open(path, "wb") as pipe:
-            pipe.write(data)
-        return
-    umask = os.umask(0)  # the only way to read it
-    os.umask(umask)
-    _write_output(path, data, 0o666 & ~umask, keep=True)
+    # Only now, so that no error leaves half a report.
+    _write_output(args.output, text.getvalue().encode(), is_private=False)
 
 
 def _print_rules(args: Namespace) -> None:
-    """Print the rules of an audit, those of the project's settings included."""
+    """Print the rules of an audit, including those of the project's settings."""
     rules = Audit(args.paths or ["."], untrusted=args.untrusted).rules()
     if args.json:
         _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in rules])
@@ -18481,7 +18486,7 @@ def _print_rules(args: Namespace) -> None:
 
 
 def _explain_line(args: Namespace) -> int:
-    """Print why the line that --explain names is reported or not."""
+    """Print why the line that --explain names is reported or not; return 0."""
     path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
@@ -18494,7 +18499,7 @@ def _explain_line(args: Namespace) -> int:
 
 
 def _make_audit(args: Namespace) -> Audit:
-    """Return the audit that the options describe."""
+    """Return the audit that the options describe; it has yet to run."""
     paths = args.paths or ["."]
     if args.exclude:  # which may have swallowed a PATH
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
@@ -18512,20 +18517,21 @@ def _make_audit(args: Namespace) -> Audit:
 
 
 def _warn_unreadable(path: str, why: str) -> None:
-    """Say at once what an audit can't read."""
+    """Name a file that can't be read, as soon as it is found."""
     _say(f"can't read {path}: {why}")
 
 
 def _print_progress(summary: Summary) -> None:
-    """Print how many files were read so far, over the last such line."""
-    if summary.files % 100 == 0:  # seldom enough to cost nothing
+    """Print the number of files that were read so far, every hundred files, over the last such line."""
+    if summary.files % 100 == 0:
         print(plural(summary.files, "file"), "read", end="\r", file=sys.stderr, flush=True)
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the values to search for, if any; before a push, go on without a store that doesn't open.
+    """Return the store's values, None if none are to be searched for.
 
-    Not without one to which values were moved: nobody would ever search for them.
+    Before a push, a store that doesn't open is None, too, with a note; but not if values were moved to it
+    from .env, since no other audit would find them.
     """
     if not (args.known or args.backend or args.pushed is not None):
         return None
@@ -18576,14 +18582,14 @@ def cmd_check(args: Namespace) -> int:
 
 
 def _print_names(kind: str, names: Mapping[str, list[str]]) -> None:
-    """Print names of a kind, each with the first places that ask for it."""
+    """Print names of a kind, each with the first places that ask for it; of optional ones, only secrets."""
     for name, places in names.items():
-        if kind != "optional" or is_secret(name):  # PORT, for instance, is no secret
+        if kind != "optional" or is_secret(name):  # not PORT, for instance
             print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 
 def _warn_of_readers(found: Comparison) -> None:
-    """Say what to do where a program reads .env by itself."""
+    """Name the places in which a program reads .env by itself, and say what to do there."""
     start = "start the program with `run --backend file -- CMD`, or call load_env first"
     if found.literal:
         files = " and ".join(sorted({file for files in found.literal.values() for file in files}))
@@ -18639,7 +18645,7 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
-    """Return what is so about a store, by label, and what is wrong with it."""
+    """Return the state of a store as labels and values, and its problems."""
     rows: list[tuple[str, Any]] = []
     problems = []
     conflicts = []
@@ -18674,7 +18680,7 @@ class _Problem(NamedTuple):
 
 
 def _status_text(value: Any) -> str:
-    """Return what `status` has found in words."""
+    """Return a value or a problem of `status` as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, _Problem):
@@ -18761,7 +18767,7 @@ def cmd_rekey(args: Namespace) -> int:
 
 
 def _warn_of_other_keys(store: FileStore) -> None:
-    """Say what of a post-quantum store isn't post-quantum."""
+    """Name the members of a store, post-quantum by now, whose keys aren't, and warn of git's history."""
     weak = ", ".join(not_post_quantum(store.members()))
     if weak:
         again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
@@ -18770,7 +18776,7 @@ def _warn_of_other_keys(store: FileStore) -> None:
 
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:
-    """Say what else has to learn of the identity that everything is sealed to now."""
+    """Say how many secrets are sealed to a new identity, and who needs it or its fingerprint."""
     sealed = plural(len(list(store.names())), "secret")
     _say(f"sealed {sealed} to a new identity; update PAISSIVE_IDENTITY where it holds the old one")
     _say(f"its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {fingerprint}")

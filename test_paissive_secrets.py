@@ -32762,10 +32762,10 @@ def make_device(path, kind):
 def test_inject_replaces_neither_a_folder_nor_a_device(say, monkeypatch):
     Path("folder").mkdir()
     make_device("device", "/dev/null")
-    for path in ("folder", "device"):
-        refused = f"{path} is not a file; name another file, or remove this\n"
-        assert say("inject", "--output", path, stdin="x") == (2, refused)
-    assert os.listdir("folder") == [] and stat.S_ISCHR(os.stat("device").st_mode)
+    refused = "folder is not a file; name another file, or remove this\n"
+    assert say("inject", "--output", "folder", stdin="x") == (2, refused)
+    assert say("inject", "--output", "device", stdin="x") == (0, "")
+    assert stat.S_ISCHR(os.stat("device").st_mode)
 
 
 def test_get_reads_all_fields_of_a_stage(say, monkeypatch):
