@@ -17925,12 +17925,9 @@ def cmd_import(args: Namespace) -> int:
         warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
-    if leave:
-        backend = _backend_name(args)
-        if moved := take_out_secrets(path, data, found, store, backend, leave):
-            _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
-    elif os.path.isfile(path) and found.secrets:
-        _say(f"note: {path} still holds the secrets in plaintext; delete it")
+    backend = _backend_name(args)
+    if leave and (moved := take_out_secrets(path, data, found, store, backend, leave)):
+        _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
     _say_what_is_left(args, found, leave)
     return 0
 
@@ -17938,6 +17935,8 @@ def cmd_import(args: Namespace) -> int:
 def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
     """Say which names an import left and why and, about a file that it changed, what to do next."""
     path = args.file
+    if not leave and os.path.isfile(path) and found.secrets:
+        _say(f"note: {path} still holds the secrets in plaintext; delete it")
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
     for reason in sorted(set(reasons.values())):
         names = sorted(name for name in reasons if reasons[name] == reason)
