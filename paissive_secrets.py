@@ -2731,48 +2731,64 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the (file|vault) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
+_UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that counts
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
-# What other readers than python-dotenv take differently, by the quote: the sign, and what a user reads of it.
-# Each was tried with the readers themselves.
-_DOUBTFUL = {
-    "": [
-        ("#", "Node, PHP and Ruby end it at #: quote it"),
-        (r"\\(?:[\\\"'$]|\Z)", f"some readers take \\ for an escape: {BY_HAND}"),
-        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
-        (r"\A`", f"for Node, backticks are quotes: {BY_HAND}"),
-    ],
-    '"': [
-        (r"\\(?!n)", f"Node takes \\ in it as it is, and others for an escape: {BY_HAND}"),
-        (r"\$[\w{($]", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
-    ],
-    "'": [
-        (r"\\", f"Python takes \\ in it for an escape, and others as it is: {BY_HAND}"),
-        (r"\$[\w{($]", f"dotenv-expand and Next.js expand its $: {BY_HAND}"),
-    ],
-}
-# Ways to write a value, in order of preference: quotes, and what gets a backslash in them.
-_DOTENV_STYLES = {
-    "single": ("'", ""),
-    "double": ('"', ""),
-    "escaped": ('"', r'[\\"]'),
-    "dollar": ('"', r'[\\"$]'),
-    "backtick": ("`", ""),
-}
-# By reader, the values that it misreads in a style; a style that isn't here, it misreads altogether. Each was
-# tried with the readers themselves. "node" is dotenv, with and without dotenv-expand, Next.js and Node.js
-# itself. Before 1.2.2, python-dotenv took a backslash at the end for an escape of the closing quote.
-_MISREAD = {
-    "bash": {"single": "'", "escaped": "[$`]", "dollar": "`"},
-    "python-dotenv": {"single": r"'|\\\\|\\\Z|\$\{", "double": r'["\\`]|\$\{', "escaped": r"\$\{|\\\Z"},
-    "node": {"single": r"['$]", "double": r'["\\$`]', "backtick": r"[`$]"},
-    "phpdotenv": {"single": r"""['\n]|=\"""", "double": r'["\\`]|\$\{', "dollar": r"\n(?s:.*)\\\Z"},
-    "godotenv": {"single": r"'|\\\Z", "double": r'["\\$`]', "dollar": r'["\\]\Z'},
-    "ruby": {"single": r"['\n]", "double": r'["\\$`\n]', "dollar": r"\n|\\[nr]|\$\("},
-    "compose": {"single": r"'|\\\Z", "double": r'["\\$`]', "escaped": r"\$", "dollar": "(?!)"},
-}
-DOTENV_READERS = [reader for reader in _MISREAD if reader != "bash"]  # `export --format shell` is for bash
+# "node" is dotenv, with and without dotenv-expand, Next.js and Node.js itself.
+DOTENV_READERS = ["python-dotenv", "node", "phpdotenv", "godotenv", "ruby", "compose"]
 _PORTABLE = ["bash", "python-dotenv", "compose"]  # a rewrite suits these
+# Ways to write a value, in order of preference: quotes, and what gets a backslash in them.
+_DOTENV_STYLES = (("'", ""), ('"', r'[\\"]'), ('"', r'[\\"$]'), ("`", ""))
+
+
+class _Quirk(NamedTuple):
+    """A way in which some readers take a value in some quotes for another one than the rest."""
+
+    quote: str  # "" for none
+    sign: str  # an expression for such a value, as it stands in the file
+    readers: str  # their names
+    advice: str = ""  # what an import says about it; "" if it moves the value all the same
+
+
+# To add a row, try it with the readers themselves, as the tests do.
+_QUIRKS = (
+    _Quirk("", "#", "node phpdotenv ruby", "Node, PHP and Ruby end it at #: quote it"),
+    _Quirk(
+        "", r"\\(?:[\\\"'$]|\Z)", "phpdotenv ruby godotenv", f"some readers take \\ for an escape: {BY_HAND}"
+    ),
+    _Quirk("", r"\$[\w{($]", "python-dotenv", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
+    _Quirk("", r"\A`", "node", f"for Node, backticks are quotes: {BY_HAND}"),
+    _Quirk(
+        "'",
+        r"\\['\\]|\\\Z",
+        "python-dotenv",
+        f"Python takes \\ in it for an escape, and others as it is: {BY_HAND}",
+    ),
+    _Quirk("'", r"\\\Z", "godotenv compose"),
+    _Quirk("'", r"\\\$|\$[\w{($]", "node", f"dotenv-expand and Next.js expand its $: {BY_HAND}"),
+    _Quirk("'", r"\$\{", "python-dotenv"),
+    _Quirk("'", '="', "phpdotenv", f"PHP takes a quote behind = for another one: {BY_HAND}"),
+    _Quirk("'", r"\n", "phpdotenv ruby"),
+    _Quirk("'", "'", "bash python-dotenv node phpdotenv godotenv ruby compose"),
+    _Quirk('"', r"\\[^n]", "node", f"Node takes \\ in it as it is, and others for an escape: {BY_HAND}"),
+    _Quirk('"', r"\\\$", "python-dotenv"),
+    _Quirk('"', r"\\\\\Z", "python-dotenv"),  # before 1.2.2
+    _Quirk('"', r"\\[\\\"]\Z", "godotenv"),
+    _Quirk('"', r"\n(?s:.*)\\\Z", "phpdotenv"),
+    _Quirk('"', r"\n|\\\\[nr]|\\\$\(", "ruby"),
+    _Quirk('"', "`", "bash"),
+    _Quirk('"', r"(?<!\\)(?:\\\\)+\$", "godotenv ruby"),
+    _Quirk('"', rf"{_UNESCAPED}\$", "bash compose"),
+    _Quirk('"', rf"{_UNESCAPED}\$\{{", "python-dotenv phpdotenv"),
+    _Quirk(
+        '"',
+        rf"{_UNESCAPED}\$[\w{{($]",
+        "node godotenv ruby",
+        f"most readers expand its $, and Python's doesn't: {BY_HAND}",
+    ),
+    _Quirk("`", r"`|\\\$|\$[\w{($]", "node"),
+    _Quirk("`", "", "bash python-dotenv phpdotenv godotenv ruby compose"),
+)
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
 
@@ -3024,8 +3040,7 @@ class _Piece:
         """Return why readers of other languages may read another value, and what to do, or ""."""
         if self.tail.startswith("#"):
             return "some readers take # right behind it for a part of it: put a space before"
-        reasons = (reason for sign, reason in _DOUBTFUL[self.quote] if re.search(sign, self.raw))
-        return next(reasons, "")
+        return next((quirk.advice for quirk in _quirks_of(self.raw, self.quote) if quirk.advice), "")
 
     def as_comment(self, backend: str) -> str:
         """Return the line that says where the secret is, with the comment that was behind it."""
@@ -3113,20 +3128,25 @@ def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[s
     """Return a value as most of these readers read it, in `quote` if that does, and those that misread it."""
     if not quote and re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
         return value, []
-    misreaders = {style: _misreaders(value, style, readers) for style in _DOTENV_STYLES}
-    style = min(misreaders, key=lambda style: (len(misreaders[style]), _DOTENV_STYLES[style][0] != quote))
-    mark, escaped = _DOTENV_STYLES[style]
-    inner = re.sub(escaped, r"\\\g<0>", value) if escaped else value
-    return mark + inner + mark, misreaders[style]
-
-
-def _misreaders(value: str, style: str, readers: Iterable[str]) -> list[str]:
-    """Return the readers that take a value for another one if it is written in a style."""
     found = []
-    for reader in readers:
-        if "\r" in value or re.search(_MISREAD[reader].get(style, ""), value):
-            found.append(reader)
-    return found
+    for mark, escaped in _DOTENV_STYLES:
+        raw = re.sub(escaped, r"\\\g<0>", value) if escaped else value
+        found.append((_misreaders(raw, mark, readers), mark != quote, mark + raw + mark))
+    misreaders, _, written = min(found, key=lambda each: (len(each[0]), each[1]))
+    return written, misreaders
+
+
+def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
+    """Return those of these readers that misread a text between quotes."""
+    if "\r" in raw:
+        return list(readers)
+    found = {reader for quirk in _quirks_of(raw, quote) for reader in quirk.readers.split()}
+    return [reader for reader in readers if reader in found]
+
+
+def _quirks_of(raw: str, quote: str) -> Iterator[_Quirk]:
+    """Yield the quirks of a text between quotes."""
+    return (quirk for quirk in _QUIRKS if quirk.quote == quote and re.search(quirk.sign, raw))
 
 
 # === Environment ===

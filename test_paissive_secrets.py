@@ -16404,7 +16404,7 @@ def read_x(reader, texts):
 @pytest.mark.parametrize("program", [*ps.DOTENV_READERS, "next"])
 def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(program, folder):
     reader = {"next": "node"}.get(program, program)
-    values = [*HARD_VALUES, *passwords(300), "$A", "'$A", "${A}", 'x="y', "zE$(;L've", "a\r\nb"]
+    values = [*HARD_VALUES, *passwords(300), "$A", "'$A", "${A}", 'x="y', "zE$(;L've", "a\r\nb", "'\\$"]
     held, texts = [], []
     for readers in ([reader], []):  # for it, and for all
         for value in values:
@@ -16706,7 +16706,9 @@ LINES_TO_IMPORT = {
     "A_TOKEN=a`b": "",
     "A_TOKEN=a$": "",
     "A_TOKEN='a$HOME'": f"dotenv-expand and Next.js expand its $: {STORE_BY_HAND}",
-    "A_TOKEN='a\\$b'": f"Python takes \\ in it for an escape, and others as it is: {STORE_BY_HAND}",
+    "A_TOKEN='a\\$b'": f"dotenv-expand and Next.js expand its $: {STORE_BY_HAND}",
+    "A_TOKEN='a=\"b'": f"PHP takes a quote behind = for another one: {STORE_BY_HAND}",
+    "A_TOKEN='a\\b'": "",
     "A_TOKEN='a#b$'": "",
     'A_TOKEN="a#b\\nc"': "",
     "A_TOKEN=ab # a note": "",
