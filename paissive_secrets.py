@@ -4725,48 +4725,51 @@ def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]
 
 
 # === Sealed files ===
-# A folder: identity.age, an age identity sealed by the master password; secrets/NAME.age, one file for each
-# secret, sealed to that identity; rotation, the same for policies; members/NAME, the identity sealed to a
-# member's key, and who that is, sealed to the identity; version.age, the version of this format. The store's
-# recipient isn't stored, so only those who can open it can add to it. During a rekey, previous.age has the
-# old identity, sealed to the new.
+# A store is a folder of age files. It has an identity of its own, to which everything else is sealed:
+#
+#   identity.age                  the identity, sealed with the master password, if there is one
+#   members/NAME/identity.age     the identity, sealed to a member's key
+#   members/NAME/recipient.age    the member's name and key, sealed to the identity
+#   secrets/NAME.age              a secret, and in the folder rotation its policy
+#   version.age                   the version of this format, and when a member was last removed
+#   previous.age                  during a rekey: the old identity, sealed to the new one
+#
+# The recipient that belongs to the identity isn't stored, so only who can open the store can add to it.
 
 _FORMAT_VERSION = 2  # as version.age says; stores of version 1 have no such file
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
-_SAMPLE = 5  # secrets that show whether an identity is in use, so that an access costs the same in any store
-_LEAVER = "# without the member "  # of a line in previous.age, which is a comment for age
-_MEMBER_FILES = ("identity.age", "recipient.age")  # the first is removed first: who can open it is listed
+_SAMPLE = 5  # secrets that are tried whenever a store is opened, however many there are
+_LEAVER = "# without the member "  # begins a line of previous.age, which the age tool takes for a comment
+# In the order of removal, so that nobody can open the store without being listed.
+_MEMBER_FILES = ("identity.age", "recipient.age")
 _MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
-_POLICY_TITLE = (
-    "/rotation/"  # before a policy's name: no secret has such a one, so neither passes for the other
-)
+# Before the name inside a policy's file. No secret's name begins so: neither file passes for the other.
+_POLICY_TITLE = "/rotation/"
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
-# A store is opened in three steps, each time, by `FileStore._open`: find what a password or an identity opens
-# (`_find_access`), try it on files (`_try_files`), and ask whether what is intended is permitted (`_check`).
+# `FileStore._open` opens a store for a purpose in three steps: find its identity by a password or a key
+# (`_find_access`), try that on files (`_try_files`), and look for doubts that forbid the purpose (`_check`):
 #
-# These doubts about an opened store are looked for in this order:
+#   another      the folder has another store than the one that is known here, or may have
+#   too few      more of the tried files are sealed to other identities than to this one
+#   older        git shows that another identity replaced this one: somebody put an older store back
+#   unconfirmed  no store is known here, and no master password opened this one
 #
-#   another      it isn't the store that is known here by pin or record, or may be one in its place
-#   too few      more of the files that were tried are sealed to other identities than open
-#   older        git shows that another identity replaced this one, so somebody put an older store back
-#   unconfirmed  no pin and no record is there, and no password opened it
-#
-# What a doubt means for a purpose. A store is known if it is pinned or recorded, whichever one is there.
+# A store is known if its fingerprint is pinned, recorded, or the argument of --trust. The effects of a doubt:
 _FORBIDDEN = "forbidden"
 _FORBIDDEN_IF_KNOWN = "forbidden if known"
 _FORBIDDEN_IF_UNKNOWN = "forbidden if unknown"
 _WARNING = "warning"
 _PERMITTED = "permitted"
-_TO_READ = "read"  # also of members and of the identity
-_TO_CHANGE = "change"  # also to run commands of policies
+_TO_READ = "read"  # secrets, policies, members or the identity
+_TO_CHANGE = "change"  # any of those, or run commands of policies
 _TO_REKEY = "rekey"
 _TO_TRUST = "trust"
-_TO_EXAMINE = "examine"  # for `status`, to name what is wrong
+_TO_EXAMINE = "examine"  # for `status`
 _PERMISSIONS = {
     #          another  too few          older          unconfirmed
     _TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING),
@@ -4775,8 +4778,8 @@ _PERMISSIONS = {
     _TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED),
     _TO_EXAMINE: (_FORBIDDEN, _FORBIDDEN_IF_UNKNOWN, _FORBIDDEN, _PERMITTED),
 }
-_TRY_ALL = (_TO_REKEY, _TO_TRUST, _TO_EXAMINE)  # purposes for which all files are tried, not a sample of them
-# Why another store is refused, by how the right one is known.
+_TRY_ALL = (_TO_REKEY, _TO_TRUST, _TO_EXAMINE)  # for other purposes, a sample of the files is tried
+# What to do about another store, by how the right one is known.
 _ADVICE_ON_ANOTHER = {
     "pin": "somebody replaced its identity{commit}; "
     f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it",
@@ -4787,33 +4790,33 @@ _ADVICE_ON_ANOTHER = {
 
 
 class _Rekey(NamedTuple):
-    """An unfinished rekey, as previous.age describes it."""
+    """The content of previous.age: a rekey that isn't finished."""
 
-    old: Identity  # it opens what isn't sealed to the new identity yet
-    leavers: tuple[str, ...] = ()  # the members who don't get the new one
+    old: Identity  # to which some files are still sealed
+    leavers: tuple[str, ...] = ()  # the members who don't get the new identity
 
 
 class _Keys(NamedTuple):
-    """The store's identity, to which everything is sealed, and the rekey that brings it, if unfinished."""
+    """The identity of a store and, while a rekey is unfinished, the one before."""
 
     seal_to: Identity
-    rekey: Optional[_Rekey] = None
+    rekey: Optional[_Rekey] = None  # the unfinished one that brings `seal_to`
 
     def all(self) -> tuple[Identity, ...]:
-        """Return what opens the store's files."""
+        """Return the identities that open the store's files, the one to seal to first."""
         return (self.seal_to, self.rekey.old) if self.rekey else (self.seal_to,)
 
     def fingerprint(self) -> str:
-        """Return what the store is known by."""
+        """Return the fingerprint of the identity to seal to."""
         return _fingerprint(self.seal_to)
 
 
 class _Files(NamedTuple):
-    """The files of a store that were tried with an identity."""
+    """The result of trying to open files of a store."""
 
     opened: int = 0
-    problems: Mapping[str, SecretsError] = {}  # by path: why it doesn't open
-    set_times: Mapping[str, str] = {}  # by title: when an entry was set, in UTC
+    problems: Mapping[str, SecretsError] = {}  # the errors of the others, by path
+    set_times: Mapping[str, str] = {}  # when each entry that opens was set, in UTC, by its title
 
     def are_too_few(self, is_known: bool) -> bool:
         """Return whether more files are sealed to another identity than open; as many, if it isn't known.
@@ -4826,32 +4829,33 @@ class _Files(NamedTuple):
 
 
 class _Access(NamedTuple):
-    """The keys of a store, how they were found, and what is known about the store."""
+    """The keys of a store, how they were found, and what is needed to judge them."""
 
     keys: _Keys
-    how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY holds the store's
-    path: str = ""  # of the file that holds the identity, unless PAISSIVE_IDENTITY does
+    how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY has the store's own
+    path: str = ""  # of the file that holds the identity; "" if PAISSIVE_IDENTITY does
     sealed: bytes = b""  # the content of that file
-    member: str = ""  # whose file it is
-    known: KnownStore = KnownStore()  # about this folder, when the store was opened
-    another: Optional[Unsafe] = None  # the error if this isn't the known store, or may not be
+    member: str = ""  # whose file that is
+    # `_open` adds these:
+    known: KnownStore = KnownStore()  # which store belongs here
+    another: Optional[Unsafe] = None  # the error if this is another one, or may be
     files: _Files = _Files()  # on which the keys were tried
 
 
 class _Unlocked:
-    """What a store, with its policies, has used to open itself; copies and pickles have none of it."""
+    """Credentials and keys of an open store, shared with its policies, and left out of copies and pickles."""
 
     def __init__(self) -> None:
-        self.password = ""  # typed at a prompt, or set since
-        self.passphrase: Passphrase | None = None  # the last, which has what scrypt made of it
-        self.identity_text = ""  # of PAISSIVE_IDENTITY, as it was last
-        self.identities: tuple[Identity, ...] = ()  # which these are
-        # The last access, and what it depends on: while that is the same, nothing is opened again.
+        self.password = ""  # typed at a prompt, or set by `change_password`
+        self.passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
+        self.identity_text = ""  # the last text of PAISSIVE_IDENTITY
+        self.identities: tuple[Identity, ...] = ()  # the identities in that text
+        # The last access, and the state that it depends on: while that is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
-        self.commit = ""  # the last one at which git's history was found to have no newer identity
-        self.conflicts: set[str] = set()  # paths that a merge left in conflict when it was opened
-        self.credentials: dict[str, None] = {}  # all that was used, in this order, to mask it
-        self.notes: list[str] = []  # advice for the user who has just created the store
+        self.commit = ""  # the last commit in whose history no newer identity was found
+        self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
+        self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
+        self.notes: list[str] = []  # advice after a set has made the store, until it is shown
 
 
 class FileStore(Store):
@@ -4859,14 +4863,19 @@ class FileStore(Store):
 
     The folder is `folder`, else PAISSIVE_SECRETS_DIR, else the nearest
     .paissive from the working directory up; the first `set` makes it.
-    What opens it raises Locked without a password or an identity, WrongKey
-    for a wrong one, Corrupt for a damaged file, Unsafe if others can write
-    to the folder, or if it isn't the store that is known there. Threads may
-    share a store.
+    Methods that have to open the store raise Locked without a password or
+    an identity, WrongKey for a wrong one, Corrupt for a damaged file,
+    Unsafe if others can write to the folder or if another store is known
+    there, Conflict for a store of version 1. Those that change it raise
+    Unsafe if nobody has confirmed it, and Conflict if a newer version of
+    this program wrote it. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
-        """Choose the folder, but open it only when something is asked for."""
+        """Choose the folder, which is opened once something is asked for.
+
+        Raise Unavailable if the working directory was removed.
+        """
         # No shell expands ~ in quotes or in a unit file.
         self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         # Found by walking up, so that somebody could have put another one on the way.
@@ -4888,7 +4897,7 @@ class FileStore(Store):
         return f"<FileStore {self.folder}>"
 
     def location(self) -> str:
-        """Return "file FOLDER", which symlinks don't change."""
+        """Return "file FOLDER", with symlinks resolved."""
         return f"file {os.path.realpath(self.folder)}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -4898,20 +4907,17 @@ class FileStore(Store):
     # Secrets.
 
     def get(self, name: str) -> str:
-        """Return the value, or raise NotFound, WrongKey or Corrupt.
+        """Return the value, or raise NotFound.
 
-        WrongKey: it is sealed to another identity.
+        WrongKey: it is sealed to another identity. Corrupt: it is damaged.
         """
         return self._load(name)["value"]
 
     def get_everything(self) -> dict[str, str]:
-        """Return all values by name, but for those that don't open.
-
-        A warning names each.
-        """
+        """Return all values by name; a warning names each that doesn't open."""
         found = {}
         if next(self.names(), ""):
-            self._keys()  # raises what keeps all of it closed
+            self._keys()  # raises the error if the store doesn't open, rather than one warning for each
         for name in self.names():
             try:
                 found[name] = self.get(name)
@@ -4926,7 +4932,7 @@ class FileStore(Store):
         return str(self._load(name).get("updated", "")).rstrip("Z")
 
     def _load(self, name: str) -> dict[str, str]:
-        """Return an entry; its file is opened again only once it has changed."""
+        """Return a secret's entry, from the cache as long as its file doesn't change."""
         path = self._path(name)
         try:
             return self._cache.load(path, partial(self._read_entry, name, path), follow=False)
@@ -4934,14 +4940,14 @@ class FileStore(Store):
             raise self._read_error(name, error) from None
 
     def set(self, name: str, value: str) -> None:
-        """Store a value.
+        """Store a value; make the store if there is none.
 
-        WrongKey or Corrupt: there is one that doesn't open.
+        WrongKey or Corrupt: the value to replace doesn't open.
         """
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Store all of these; each is old or new, even after a kill."""
+        """Store all of these; after an error, each is old or new."""
         self._set_all(values)
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
@@ -4949,7 +4955,7 @@ class FileStore(Store):
         self._set_all(values, in_rotation=False)
 
     def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
-        """Store all of these, except `in_rotation` only if none of them is rotated."""
+        """Store all of these; unless `in_rotation`, raise Conflict if one of them is being rotated."""
         # All names and values are checked before anything is asked or made.
         paths = {name: self._path(name) for name in values}
         for value in values.values():
@@ -4961,7 +4967,7 @@ class FileStore(Store):
                 self._check_folders(name, make=True)
             texts = {}
             for name, path in paths.items():
-                with suppress(FileNotFoundError):  # what can't be opened isn't overwritten
+                with suppress(FileNotFoundError):  # never overwrite an entry that doesn't open
                     self._open_entry(name, path, keys)
                 updated = self._time_of(name, values[name], keys)
                 texts[path] = _dump(name=self._title + name, value=values[name], updated=updated)
@@ -4969,12 +4975,12 @@ class FileStore(Store):
             self._replace((path, seal(text, recipient)) for path, text in texts.items())
 
     def _time_of(self, name: str, value: str, keys: _Keys) -> str:
-        """Return since when a secret has had a value in one of its stages: now, if it is new.
+        """Return since when one of the secret's stages has had this value; now, if none has.
 
-        So a value that is set again, or that a rotation copies, is still known to members who left.
+        A value that is set again, or that a rotation copies, was known to the members who left since then.
         """
         secret = base_of_stage(name) or name
-        digest = sha256(value.encode())  # no comparison of digests shows a value by the time it takes
+        digest = sha256(value.encode())  # how long a comparison takes tells nothing about the value
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
                 stored = self.stage_name(secret, stage)
@@ -4984,7 +4990,10 @@ class FileStore(Store):
         return utc_now()
 
     def delete(self, name: str) -> None:
-        """Delete `name`, even if it is damaged; no key is needed."""
+        """Delete a secret, even a damaged one; no key is needed.
+
+        NotFound: there is none. Conflict: it is being rotated.
+        """
         path = self._path(name)
         try:
             file_state(path, follow=False)  # before the lock, which makes folders
@@ -4999,13 +5008,13 @@ class FileStore(Store):
             self.check_not_pending(name)
             os.unlink(path)
             sync_folder(folder, f"{show(name)} is deleted")
-            with suppress(OSError):  # until one isn't empty
+            with suppress(OSError):  # the first folder that isn't empty ends this
                 while folder != self._entries:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
 
     def check_not_pending(self, *names: str) -> None:
-        """Raise Conflict while one of these is rotated; this needs no key."""
+        """Raise Conflict if one of these is being rotated; no key is needed."""
         for name in names:
             with suppress(BadName):  # a name of maximal length has no stages
                 if os.path.lexists(self._path(self.stage_name(name, "pending"))):
@@ -5023,9 +5032,9 @@ class FileStore(Store):
         return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
-        """Yield the names.
+        """Yield the names; without a folder, none.
 
-        Unavailable: PAISSIVE_SECRETS_DIR names no store.
+        Unavailable: PAISSIVE_SECRETS_DIR names a folder without a store.
         """
         self._check_folders()
         if self._configured:
@@ -5043,15 +5052,16 @@ class FileStore(Store):
         return _SealedPolicies(self)
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
-        """Return, once, advice about a store that a set has made."""
+        """Return advice, once, if a set has made the store."""
         notes, self._unlocked.notes = self._unlocked.notes, []
         return notes
 
     def _path(self, name: str) -> str:
+        """Return the path of a secret's file; raise BadName if no file can have the name."""
         return os.path.join(self._entries, _file_name(name))
 
     def _check_folders(self, name: str = "", *, make: bool = False) -> None:
-        """Raise Unsafe if others can write to a folder on the way to a secret; `make` makes them first."""
+        """Raise Unsafe if others can write to a folder on the way to a secret; `make` makes missing ones."""
         parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
         for folder in accumulate(parts, os.path.join):
             if make:
@@ -5059,9 +5069,12 @@ class FileStore(Store):
             check_folder(folder)
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
-        """Return what it means that the file of a secret could not be read."""
-        self._check_folders(name)  # report first that others can write here
-        if isinstance(error, SecretsError):
+        """Return the error for a secret's file that can't be read, such as NotFound.
+
+        Raise Unsafe if others can write on the way to it, or Unavailable if the configured store is missing.
+        """
+        self._check_folders(name)
+        if isinstance(error, SecretsError):  # that is an OSError as well, such as Unsafe
             return error
         if not isinstance(error, FileNotFoundError):
             return disk_error(f"read {self._entries}", error)
@@ -5072,7 +5085,10 @@ class FileStore(Store):
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
 
     def _read_entry(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
-        """Return an entry from these bytes of its file, or from newer ones if there was a rekey meanwhile."""
+        """Return an entry from its file's content, or from newer content if there was a rekey meanwhile.
+
+        Warn if a merge left the file in conflict.
+        """
         keys = self._keys(name)
         try:
             entry = self._open_entry(name, path, keys, sealed)
@@ -5086,20 +5102,27 @@ class FileStore(Store):
         return entry
 
     def _open_entry(self, name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
+        """Return `_open_entry` for the kind of entries that this store has, secrets or policies."""
         return _open_entry(self._title + name, path, keys, sealed)
 
-    # What opens the store, and whether it is the right one.
+    # Access, which is kept until something changes that it depends on.
 
     def credentials(self) -> Iterable[str]:
-        """Return passwords and identities that have opened the store."""
+        """Return the passwords and identities used so far, to mask them."""
         return tuple(self._unlocked.credentials)
 
     def reveal_identity(self) -> str:
-        """Return the identity; during a rekey, the old one follows."""
+        """Return the store's identity, AGE-SECRET-KEY-…
+
+        While a rekey is unfinished, the old one follows on a second line.
+        """
         return "\n".join(key.reveal() for key in self._keys().all())
 
     def unlock(self) -> None:
-        """Ask for the password, or check it; raise what a write would raise."""
+        """Open the store to write, or raise why not; prompt if necessary.
+
+        If there is none, check what is needed to make one.
+        """
         self._check_folders()
         if not self._is_new():
             self._keys_to_change()
@@ -5110,21 +5133,24 @@ class FileStore(Store):
         require_cryptography()  # before creating anything
         if not self._configured_identities() and not self._password():
             self._unlocked.password = ask(f"New master password for {self.folder}: ", twice=True)
-        _configured_log_n()  # this and the next refuse a bad one now
+        _configured_log_n()  # raises BadValue now, as does _new_passphrase, before anything is made
         if self._password():
             _new_passphrase(self._password())
 
     def check_known(self) -> None:
-        """Raise Unsafe unless this is known to be the right store; one that isn't made yet is."""
+        """Raise an error unless commands of this store's policies may run.
+
+        Unsafe: nobody has confirmed it. Without a store, do nothing.
+        """
         if not self._is_new():
             self._access(purpose=_TO_CHANGE)
 
     def _keys(self, name: str = "") -> _Keys:
-        """Return the keys to read with; raise Unsafe if others can write on the way to a secret."""
+        """Return the keys to read a secret with; the errors are those of `_access`."""
         return self._access(name).keys
 
     def _keys_to_change(self) -> _Keys:
-        """Return the keys, if this user and this version may write to the store; else raise why not."""
+        """Return the keys to write with; raise Conflict if a newer version wrote the store."""
 
         def check() -> _Keys:
             keys = self._access(purpose=_TO_CHANGE).keys
@@ -5134,22 +5160,25 @@ class FileStore(Store):
         return self._settle(check)
 
     def _access(self, name: str = "", purpose: str = _TO_READ) -> _Access:
-        """Check the folders on the way to a secret; return access for a purpose, the last or a new one."""
+        """Return the last access or, if anything has changed since, a new one.
+
+        Raise Unsafe if others can write on the way to the secret, or if the purpose is forbidden.
+        """
         self._check_folders(name)
-        # Read before they are used, so that a change from here on is noticed the next time.
+        # First: a change from here on will be noticed the next time.
         source = self._configured_identities() or self._password(), self._state()
         last, access = self._unlocked.access or (None, None)
         if not access or last != source or self._bytes_of(access.path) != access.sealed:
             access = self._open(purpose)
             self._unlocked.access = source, access
             self._unlocked.conflicts = merge_conflicts(self.folder)
-        elif purpose != _TO_READ:  # for which it was opened at least
+        elif purpose != _TO_READ:  # which is permitted if the last access was opened for anything
             self._check(access, purpose)
         self._mask(*self._configured_identities(), *access.keys.all())
         return access
 
     def _settle(self, act: Callable[[], T]) -> T:
-        """Return or raise what `act` does, again if there was a rekey meanwhile."""
+        """Return the result of `act`, or raise its error; call it again if there was a rekey meanwhile."""
         while True:
             state = self._state()
             try:
@@ -5162,25 +5191,26 @@ class FileStore(Store):
                     return result
 
     def _state(self) -> object:
-        """Return what an access depends on, beside credentials and the file of the identity.
+        """Return the state that an access depends on, without credentials and the identity's file.
 
-        Each rekey changes some of it before it seals the first secret to the new identity.
+        It consists of previous.age, version.age, the known store and, if one is known, git's current commit.
+        Each rekey changes one of the files before it seals the first secret to the new identity.
         """
         files = [self._bytes_of(path) for path in (self._previous_file, self._version_file)]
         known = known_store(self.folder, self._cache)
-        # Whoever has confirmed the store may find another one in it once git has checked out another commit.
+        # Another commit may bring another store.
         commit = checked_out_commit(self.folder, self._cache) if known.how else ""
         return files, known._replace(commit=""), commit
 
     def _bytes_of(self, path: str) -> bytes:
-        """Return what a file holds, to see whether it has changed; b"" if it can't be read."""
+        """Return a file's content, or b"" if it can't be read, to see whether it has changed."""
         try:
             return self._cache.load(path, bytes, follow=False) if path else b""
-        except (SecretsError, OSError):  # which is an error where the file is needed
+        except (SecretsError, OSError):  # raised again where the content is needed
             return b""
 
     def _mask(self, *keys: Identity) -> None:
-        """Have what opens the store masked, like the password that was used."""
+        """Add identities to the `credentials`."""
         self._unlocked.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
     # Opening the store.
@@ -5188,9 +5218,10 @@ class FileStore(Store):
     def _open(
         self, purpose: str, known: Optional[KnownStore] = None, *, by_password: bool = False
     ) -> _Access:
-        """Return access for a purpose, or raise the doubt that forbids it.
+        """Open the store, and return access to it; raise the doubt that forbids the purpose.
 
-        `known` replaces what pin and record say. Raise WrongKey, Locked or Corrupt if nothing opens it.
+        `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY. Raise WrongKey,
+        Locked or Corrupt if the store can't be opened.
         """
 
         def open_once() -> _Access:
@@ -5203,16 +5234,16 @@ class FileStore(Store):
         return self._settle(open_once)
 
     def _check(self, access: _Access, purpose: str) -> None:
-        """Raise the first doubt about an opened store that forbids a purpose, by _PERMISSIONS; or warn."""
+        """Look for the doubts that matter for a purpose; raise the first one that forbids it, or warn."""
         searches: tuple[Callable[[], Optional[SecretsError]], ...] = (
             lambda: access.another,
             lambda: self._too_few_error(access),
             lambda: self._older_error(access),
             lambda: self._unconfirmed_error(access, purpose),
         )
-        not_meant = _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN
+        harmless = (_PERMITTED, _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN)
         for permission, search in zip(_PERMISSIONS[purpose], searches):
-            if permission in (_PERMITTED, not_meant):
+            if permission in harmless:
                 continue
             error = search()
             if error and permission != _WARNING:
@@ -5236,7 +5267,7 @@ class FileStore(Store):
             warn_once(str(self._explain(path, error)))
 
     def _find_access(self, known: KnownStore, by_password: bool) -> _Access:
-        """Return access to the known store or, if that doesn't open, to the first one that does."""
+        """Return access to the known store or, with `another` set if that is in doubt, to one that opens."""
         candidates = self._candidates(known, by_password)
         for access in candidates:
             if known.fits(access.keys.fingerprint()):
@@ -5245,14 +5276,17 @@ class FileStore(Store):
         return candidates[0]._replace(known=known, another=another)
 
     def _another_error(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
-        """Return the error if these open another store than the known one; without one, if that may be."""
+        """Return the error if another store than these is known here, or None.
+
+        If none is known, return one if these are different stores, or below a folder with a known store.
+        """
         found = candidates[0].keys.fingerprint()
         if known.how:
             problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
             hint = _ADVICE_ON_ANOTHER[known.how].format(commit=self._commit_of(candidates[0]), found=found)
             return Unsafe(problem, hint=hint)
         if len({access.keys.fingerprint() for access in candidates}) > 1:
-            # Somebody who knows the member's recipient put one there.
+            # Somebody who knows the member's public key put one there.
             names = ", ".join(access.member for access in candidates)
             problem = f"these members' files in {self._members} hold different identities: {names}"
             return Unsafe(problem, hint="see who wrote them: git log")
@@ -5263,7 +5297,7 @@ class FileStore(Store):
         return Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
 
     def _too_few_error(self, access: _Access) -> WrongKey | None:
-        """Return the error if the identity opens too few of the files that were tried."""
+        """Return the error if the identity opens too few of the files that were tried, or None."""
         if not access.files.are_too_few(access.known.how in ("pin", "record")):
             return None
         file = "PAISSIVE_IDENTITY"
@@ -5274,10 +5308,10 @@ class FileStore(Store):
         return WrongKey(problem, hint=f"{hint}; see: status")
 
     def _older_error(self, access: _Access) -> Unsafe | None:
-        """Return the error if git shows that another identity replaced this one, which is back.
+        """Return the error if git shows that another identity replaced this one, or None.
 
-        A leaver may put an older store back, which fits the record of those who didn't hear of the removal.
-        If it isn't back, that is remembered, so that git is asked once for each commit that is checked out.
+        A leaver may put an older store back, which fits the record of those who don't know of the removal. A
+        commit without such a history is recorded, so that git is asked once for each.
         """
         commit = checked_out_commit(self.folder, self._cache)
         if commit in (access.known.commit, self._unlocked.commit):  # "" if git doesn't know the store
@@ -5329,10 +5363,13 @@ class FileStore(Store):
         return changes_of(self.folder, "version.age", "HEAD")
 
     def _unconfirmed_error(self, access: _Access, purpose: str) -> Unsafe | None:
-        """Return the error if neither a pin, a record nor the password says that this is the right store."""
+        """Return the error if the store isn't known, and not opened by the master password; or None.
+
+        A configured password counts as well if a member's key has opened the store, but not for reading: it
+        takes half a second.
+        """
         if access.known.how or access.how == "password":
             return None
-        # A password that is set says so as well, but takes half a second, which no reader has to wait.
         if purpose != _TO_READ and self._password_opens(access.keys):
             return None
         found = access.keys.fingerprint()
@@ -5340,7 +5377,7 @@ class FileStore(Store):
         return Unsafe(f"{self.folder} was never confirmed here, so it is only read", hint=hint)
 
     def _password_opens(self, keys: _Keys) -> bool:
-        """Return whether a master password that is set, and not asked for, opens the same store."""
+        """Return whether a configured or typed password opens this store; WrongKey if it opens nothing."""
         if not self._password() or not os.path.lexists(self._identity_file):
             return False
         return self._open_by_password().keys.fingerprint() == keys.fingerprint()
@@ -5351,7 +5388,7 @@ class FileStore(Store):
         return f" in commit {commit}" if commit else ""
 
     def _try_files(self, keys: _Keys, at_most: int | None = None) -> _Files:
-        """Open version.age and a few secrets or, without `at_most`, all secrets and policies."""
+        """Try to open version.age and some secrets or, without `at_most`, all secrets and policies."""
         opened = 0
         problems: dict[str, SecretsError] = {}
         set_times: dict[str, str] = {}
@@ -5365,14 +5402,14 @@ class FileStore(Store):
         return _Files(opened, problems, set_times)
 
     def _read_time(self, title: str, path: str, keys: _Keys) -> str:
-        """Return when an entry was set; "" for version.age, which has no title."""
+        """Open an entry, and return when it was set, or "" if it doesn't say; without title, version.age."""
         if title:
             return _open_entry(title, path, keys).get("updated", "")
         _open_file(path, keys.all())
         return ""
 
     def _files_to_try(self, at_most: int | None) -> Iterator[tuple[str, str]]:
-        """Yield path and title of version.age, which has none, and of entries as in `_try_files`."""
+        """Yield the path and title of each file for `_try_files`; version.age has no title."""
         yield self._version_file, ""
         titles = {self._secrets: ""}
         if at_most is None:
@@ -5382,7 +5419,7 @@ class FileStore(Store):
                 yield os.path.join(folder, f"{name}.age"), title + name
 
     def _explain(self, path: str, error: SecretsError) -> SecretsError:
-        """Return the error about a file of the store, with advice if it is sealed to another identity."""
+        """Return the error about a file that doesn't open, with other advice for WrongKey."""
         if not isinstance(error, WrongKey):
             return error
         folder, _, file = os.path.relpath(path, self.folder).partition(os.sep)
@@ -5395,13 +5432,13 @@ class FileStore(Store):
         }
         return _sealed_to_another_error(path, hints.get(folder, "restore it from a copy"))
 
-    # What may open it: the identities that PAISSIVE_IDENTITY holds, else the password.
+    # Finding the identity: by PAISSIVE_IDENTITY, or else by the master password.
 
     def _candidates(self, known: KnownStore, by_password: bool) -> list[_Access]:
-        """Return what opens the store by what is set, or only what opens the known one.
+        """Return access by each file that PAISSIVE_IDENTITY or the password opens; only one if it is known.
 
-        There are several if one key opens several members' files. Raise WrongKey, Locked or Corrupt if
-        nothing opens it.
+        A key may open several members' files, some of them planted. Raise WrongKey, Locked or Corrupt if
+        there is none.
         """
         self.check_exists()
         self._check_has_version()
@@ -5413,7 +5450,7 @@ class FileStore(Store):
             return [direct]
         found = []
         for name in sorted(self._member_names(), key=lambda name: name != known.member):
-            with suppress(SecretsError, OSError):  # of which others' files are full
+            with suppress(SecretsError, OSError):  # other members' files don't open
                 access = self._open_member(name, identities)
                 if known.fits(access.keys.fingerprint()):
                     return [access]
@@ -5435,7 +5472,7 @@ class FileStore(Store):
             raise Conflict(problem, hint=f"{hint}import - --all")
 
     def _configured_identities(self) -> tuple[Identity, ...]:
-        """Return those of PAISSIVE_IDENTITY, a member's or the store's; () if it isn't set."""
+        """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
         text = read_store_credential("PAISSIVE_IDENTITY")
         if text != self._unlocked.identity_text:
             self._unlocked.identities = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
@@ -5443,13 +5480,13 @@ class FileStore(Store):
         return self._unlocked.identities
 
     def _password(self) -> str:
-        """Return the master password that was typed or is set, or ""."""
+        """Return the master password that was typed, else the configured one, else ""."""
         return self._unlocked.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
 
     def _open_directly(self, identities: tuple[Identity, ...]) -> _Access | None:
-        """Return access by one of these if it is the store's: what only that opens shows it.
+        """Return access by the one of these that opens previous.age or version.age, or None.
 
-        Never merely because there are no members: without their files, a member's would pass for it.
+        Never take an identity for the store's because there are no members: somebody may have removed them.
         """
         for path in (self._previous_file, self._version_file):
             with suppress(SecretsError, OSError):
@@ -5458,9 +5495,10 @@ class FileStore(Store):
         return None
 
     def _open_by_password(self) -> _Access:
-        """Return access by the master password, which is asked for if it isn't set.
+        """Return access by the master password; prompt if it isn't configured.
 
-        Raise Locked if the store has none, or nobody can be asked; WrongKey; Corrupt.
+        Raise Locked if the store has none or there is no terminal, WrongKey, or Corrupt. A wrong password is
+        forgotten, so that the next attempt prompts or runs the command again.
         """
         path = self._identity_file
         if not os.path.lexists(path):
@@ -5469,7 +5507,7 @@ class FileStore(Store):
             raise Locked(f"{self.folder} has no master password", hint=hint)
         log_n = _configured_log_n()
         password = self._password()
-        is_set = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
+        is_configured = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
         if not password:
             self._unlocked.password = password = ask(f"Master password of {self.folder}: ")
         passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
@@ -5481,7 +5519,7 @@ class FileStore(Store):
         except WrongKey:
             self._unlocked.password = ""  # somebody else may have changed it since it was typed
             forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_set else "try again"
+            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_configured else "try again"
             raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
@@ -5490,24 +5528,24 @@ class FileStore(Store):
         return _Access(self._with_rekey(identity), "password", path, sealed)
 
     def _open_member(self, name: str, identities: tuple[Identity, ...]) -> _Access:
-        """Return access by the file of a member whose key is one of these.
+        """Return access by a member's file and key.
 
-        Raise WrongKey if it is somebody else's, Corrupt if nobody who can open the store wrote it.
+        Raise WrongKey if the key is none of these, Corrupt if the member isn't listed with it.
         """
         path = self._member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
         key, text = _open_file(path, identities, sealed)
         keys = self._with_rekey(_parse_identity(text, path))
-        # Only somebody who could open the store can have written who the member is.
+        # Sealed to the store's identity, so that nobody else can have written it.
         listed = self._read_recipient(name, keys)
         if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
             raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
         return _Access(keys, "member", path, sealed, name)
 
     def _with_rekey(self, identity: Identity) -> _Keys:
-        """Return the store's identity with the rekey that previous.age describes, if this opens it."""
+        """Return this identity with the rekey that brings it, if previous.age is there and sealed to it."""
         path = self._previous_file
-        # WrongKey: the rekey was killed before anybody, or this user, had the new identity.
+        # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
             text = _open_file(path, [identity])[1]
             lines = decode_value(text, path).splitlines()
@@ -5515,17 +5553,17 @@ class FileStore(Store):
             return _Keys(identity, _Rekey(_parse_identity(text, path), tuple(leavers)))
         return _Keys(identity)
 
-    # What version.age says.
+    # Version.
 
     def _check_version(self, keys: _Keys) -> None:
-        """Raise Conflict if this copy is too old to write to the store."""
+        """Raise Conflict if a newer version wrote the store; WrongKey, Corrupt: version.age doesn't open."""
         text = self._read_version(keys)["version"]
         if text != str(_FORMAT_VERSION):
             problem = f"{self.folder} was written by a newer version of this program"
             raise Conflict(f"{problem}: format {show(text)}", hint="update this copy to change it")
 
     def _read_version(self, keys: _Keys) -> dict[str, str]:
-        """Return what version.age says; raise WrongKey or Corrupt if it doesn't open."""
+        """Return the content of version.age: `version` and `left`; raise WrongKey or Corrupt."""
         path = self._version_file
         with disk_errors(f"read {path}"):
             return _parse_texts(_open_file(path, keys.all())[1], path, "version")
@@ -5535,8 +5573,8 @@ class FileStore(Store):
     def change_password(self, password: str) -> None:
         """Seal the identity to a new master password.
 
-        BadValue: it has several lines. Conflict: a rekey wasn't finished,
-        and its new identity isn't sealed to this user yet.
+        BadValue: it has several lines. Conflict: a rekey isn't finished,
+        and this user's key doesn't open its new identity yet.
         """
         with self._open_to_write() as keys:
             if os.path.lexists(self._previous_file):  # the password would open the old identity only
@@ -5547,7 +5585,7 @@ class FileStore(Store):
             self._unlocked.password = password
 
     def members(self) -> list[Member]:
-        """Return the members; a warning names each damaged file."""
+        """Return the members; a warning names each whose file is damaged."""
         self._check_folders()
         found, problems = self._settle(lambda: self._read_members(self._keys()))
         for name, error in problems.items():
@@ -5557,24 +5595,26 @@ class FileStore(Store):
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
         """Let whoever has the key to a recipient, "age1…", open the store.
 
-        With `replace`, it takes the place of a member's key. Conflict: the
-        name or the key is taken. NotFound: there is nobody to replace.
-        BadName, BadValue: nobody can have that name, or that recipient.
+        With `replace`, it takes the place of a member's key, which opens
+        copies of the store until the next `rekey`. Conflict: the name or
+        the key is taken. NotFound: there is nobody to replace. BadName,
+        BadValue: nobody can have that name, or that recipient.
         """
         key = str(Recipient(recipient))
-        seal(b"", Recipient(key))  # refuses a key of low order before anything is written
+        seal(b"", Recipient(key))  # raises BadValue for a key of low order before anything is written
         _check_member(name)
         with self._open_to_write() as keys:
             former = self._check_addition(name, key, keys, replace)
-            self._write_attributes()
             self._add_member(Member(name, key, utc_now()), keys.seal_to, former)
 
     def _check_addition(self, name: str, key: str, keys: _Keys, replace: bool) -> str:
-        """Return the key of a member to replace, or ""; raise Conflict if the name or the key is taken."""
+        """Return the key to replace, or ""; raise Conflict if name or key is taken, NotFound for nobody."""
         members = [
             member
             for member in self._readable_members(keys)
-            if os.path.lexists(self._member_file(member.name, "identity.age"))  # else an addition was killed
+            if os.path.lexists(
+                self._member_file(member.name, "identity.age")
+            )  # not if an addition was killed
         ]
         for member in members:
             if member.name != name and member.recipient == key:
@@ -5588,16 +5628,16 @@ class FileStore(Store):
             raise Conflict(f"there is a member {show(name)}", hint=hint)
         if replace and not former:
             raise _no_member_error(name)
-        if former == key:  # a replacement was killed, and is repeated
+        if former == key:  # this repeats a replacement that was killed
             return self._read_recipient(name, keys).get("former", "")
         return former
 
     def _add_member(self, member: Member, identity: Identity, former: str = "") -> None:
-        """Write the two files that let somebody open the store, and list them; `former` is their old key."""
+        """Write a member's two files; `former` is the key that the new one replaces."""
         make_folder(self._members)
         make_folder(os.path.join(self._members, member.name))
-        # The recipient first: if this is killed, nobody can open the store without being listed. The former
-        # one is listed as well, so that it opens the store until the new one does.
+        # In this order, nobody opens the store without being listed if this is killed. The former key is
+        # listed as well, since it opens the store until the second file is written.
         self._replace([self._seal_recipient(member, identity, former)])
         self._replace([self._seal_identity(member, identity)])
 
@@ -5605,10 +5645,10 @@ class FileStore(Store):
         """Remove a member's two files, and the folder unless something else is in it."""
         for file in _MEMBER_FILES:
             path = self._member_file(name, file)
-            is_folder = os.path.isdir(path) and not os.path.islink(path)  # which opens nothing
+            is_folder = os.path.isdir(path) and not os.path.islink(path)  # somebody else's, which stays
             if os.path.lexists(path) and not is_folder:
                 os.unlink(path)
-        with suppress(OSError):  # a file of somebody else's is in it
+        with suppress(OSError):  # something else is in it
             os.rmdir(os.path.join(self._members, name))
         if os.path.isdir(self._members):
             sync_folder(self._members, f"the member {show(name)} is removed")
@@ -5617,7 +5657,7 @@ class FileStore(Store):
         return os.path.join(self._members, name, file)
 
     def _member_names(self) -> list[str]:
-        """Return the folders that have a member's file, whatever else lies there."""
+        """Return the names of the folders with a member's file, sorted; raise Unsafe if others can write."""
         if not os.path.lexists(self._members):
             return []
         check_folder(self._members)
@@ -5633,9 +5673,9 @@ class FileStore(Store):
         ]
 
     def _read_members(self, keys: _Keys) -> tuple[list[Member], dict[str, SecretsError]]:
-        """Return the members and, by name, what is wrong with the files of others.
+        """Return the members whose files are sound and, by name, the errors of the others.
 
-        Those stop nobody: whoever can write to the folder can damage or add some.
+        They aren't raised, since whoever can write to the folder can damage files or add some.
         """
         found = []
         problems: dict[str, SecretsError] = {}
@@ -5647,7 +5687,10 @@ class FileStore(Store):
         return found, problems
 
     def _readable_members(self, keys: _Keys) -> list[Member]:
-        """Return the members, or raise if a file can't be read now, for which nobody may lose access."""
+        """Return the members whose files are sound; raise Denied or Unavailable if one can't be read now.
+
+        Who can't be read gets no new identity, and nobody may lose access by an error that passes.
+        """
         found, problems = self._read_members(keys)
         for error in problems.values():
             if isinstance(error, (Denied, Unavailable)):
@@ -5655,12 +5698,12 @@ class FileStore(Store):
         return found
 
     def _member_error(self, name: str, error: SecretsError) -> SecretsError:
-        """Return what is wrong with a member's files, and what to do about it."""
+        """Return the error about a member's files with advice: add or remove the member, or the folder."""
         word = shell_word(name)
         advice, meant = f"or else: member remove {word}", f"if it was meant: member add {word} age1…"
         try:
             _check_member(name)
-        except BadName:  # which these commands refuse
+        except BadName:  # the commands refuse it
             advice, meant = "or else: remove the folder", "nobody can have this name"
         if isinstance(error, WrongKey):
             path = self._member_file(name, "recipient.age")
@@ -5668,10 +5711,7 @@ class FileStore(Store):
         return type(error)(error.message, hint=f"{error.hint}, {advice}")
 
     def _read_member(self, name: str, keys: _Keys) -> Member:
-        """Return who a member is.
-
-        Raise WrongKey if nobody who can open the store wrote it, Corrupt if a file of theirs is damaged.
-        """
+        """Return a member; raise Corrupt for a damaged file, WrongKey for one sealed to another identity."""
         found = self._read_recipient(name, keys)
         path = self._member_file(name, "identity.age")
         if os.path.isdir(path):
@@ -5684,7 +5724,10 @@ class FileStore(Store):
         return Member(name, found["recipient"], found["updated"])
 
     def _read_recipient(self, name: str, keys: _Keys) -> dict[str, str]:
-        """Return what is written about a member: name, recipient, time, and the recipient before, if any."""
+        """Return the content of a member's recipient.age: `member`, `recipient`, `updated`, `former`.
+
+        Raise WrongKey or Corrupt if it doesn't open, is missing, or is another member's.
+        """
         path = self._member_file(name, "recipient.age")
         if not os.path.lexists(path):
             raise Corrupt(f"{path} is missing", hint="restore it from a copy")
@@ -5694,36 +5737,38 @@ class FileStore(Store):
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
 
-    # A rekey replaces the identity OLD by NEW. The table says which of them opens the store after each step,
-    # by password, for a member who stays, and for one who leaves. previous.age has OLD for whoever has NEW,
-    # so that they open all files, whichever these are sealed to.
+    # `rekey` replaces the identity OLD by NEW, and so does `member remove`, which leaves somebody out. The
+    # table says which of the two opens the store after each step: by password, for a member who stays, and
+    # for one who leaves. Whoever has NEW gets OLD from previous.age, and so opens all files.
     #
-    #       what is on the disk by then                             by password   who stays    who leaves
-    #   1   the record of known stores has both fingerprints        OLD           OLD          OLD
-    #   2   previous.age has OLD and who leaves, sealed to NEW      OLD           OLD          OLD
-    #   3   the password opens NEW, if the store has one            NEW, OLD      OLD          OLD
-    #   4   members' files have NEW                                 NEW, OLD      NEW, OLD     OLD
-    #   5   those who leave have no files                           NEW, OLD      NEW, OLD     -
-    #   6   version.age is sealed to NEW, and says when they left   NEW, OLD      NEW, OLD     -
-    #   7   so are secrets and policies                             NEW, OLD      NEW, OLD     -
-    #   8   so is who the members are                               NEW, OLD      NEW, OLD     -
-    #   9   there is no previous.age                                NEW           NEW          -
-    #  10   the record has the fingerprint of NEW only              NEW           NEW          -
+    #     done so far                                               by password   who stays    who leaves
+    #   1 the record of known stores has both fingerprints          OLD           OLD          OLD
+    #   2 previous.age has OLD and the leavers, sealed to NEW       OLD           OLD          OLD
+    #   3 identity.age has NEW, if there is a password              NEW, OLD      OLD          OLD
+    #   4 the files of members who stay have NEW                    NEW, OLD      NEW, OLD     OLD
+    #   5 the files of leavers are removed                          NEW, OLD      NEW, OLD     -
+    #   6 version.age is sealed to NEW, with the time of removal    NEW, OLD      NEW, OLD     -
+    #   7 so are secrets, policies, and who the members are         NEW, OLD      NEW, OLD     -
+    #   8 previous.age is removed                                   NEW           NEW          -
+    #   9 the record has the fingerprint of NEW only                NEW           NEW          -
     #
-    # It may be killed between two steps, or within one. Whoever has NEW by then takes the rest before they
-    # write or rekey. Members who only have OLD, until 4 is done, open everything, and go on sealing to OLD.
-    # They set no password from 2 on: it would open OLD, while others, who have NEW, finish the rekey. In a
-    # store without a password, they may also rekey: they seal OLD to all members again, so that nobody has
-    # NEW, and start at 1.
+    # It may be killed at any time. The next write or rekey by somebody with NEW takes the remaining steps.
+    # Members who still have OLD open everything until then, and seal to OLD. They can't set a password: it
+    # would open OLD only. In a store without a password they may rekey: they seal OLD to all members again,
+    # so that nobody has that NEW any more, and start over.
     #
-    # 6 comes before 7, so that readers who have OLD see by that file that they have to look again.
+    # 6 comes before 7, so that readers who have OLD see by version.age that they have to open the store
+    # again.
 
     def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
         """Seal everything to a new identity, and return its fingerprint.
 
-        `without` leaves, under all names of that key. Conflict if nobody
-        could open the store any more; before anything is changed, also
-        Corrupt for a damaged file, and NotFound for who is no member.
+        The key of the member `without` opens nothing any more, whatever
+        other names it has. The identity is post-quantum if that is asked
+        for, or if the one before was. Entries that are sealed to another
+        identity stay as they are, with a warning. Conflict if nobody could
+        open the store any more, Corrupt for a damaged file, NotFound if
+        there is no such member: then nothing is changed.
         """
         leaver = "" if without is None else _check_member(without)
         self._check_folders()
@@ -5731,13 +5776,15 @@ class FileStore(Store):
         # If the member is gone and previous.age is there, a removal was killed.
         if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
             raise _no_member_error(leaver)
-        # By the master password, if there is one.
-        by_password = os.path.lexists(self._identity_file)
-        self._open(_TO_CHANGE, by_password=by_password)  # don't prompt while holding the lock
+        has_password = os.path.lexists(self._identity_file)  # which is needed, then
+        self._open(_TO_CHANGE, by_password=has_password)  # don't prompt while holding the lock
         with self._write_lock():
-            access = self._open(_TO_REKEY, by_password=by_password)
-            self._check_all_open(access)
+            access = self._open(_TO_REKEY, by_password=has_password)
             self._check_version(access.keys)
+            for path, error in access.files.problems.items():
+                if not isinstance(error, WrongKey):
+                    raise error
+                warn_once(f"skipped: {self._explain(path, error)}")
             leavers = self._names_of_leaver(leaver, access.keys)
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
@@ -5745,15 +5792,8 @@ class FileStore(Store):
             rekey = self._begin_rekey(access, old, new, leavers)
             return self._finish_rekey(new, rekey).fingerprint()
 
-    def _check_all_open(self, access: _Access) -> None:
-        """Raise if a file is damaged; one that is sealed to another identity stays as it is."""
-        for path, error in access.files.problems.items():
-            if not isinstance(error, WrongKey):
-                raise error
-            warn_once(f"left as it is: {self._explain(path, error)}")
-
     def _names_of_leaver(self, leaver: str, keys: _Keys) -> tuple[str, ...]:
-        """Return the names under which a member's key is listed, the member's own last: it shows the key."""
+        """Return all names of a member's key, the member's own last, since it shows the key; () for ""."""
         if not leaver:
             return ()
         recipients = {member.name: member.recipient for member in self._readable_members(keys)}
@@ -5761,7 +5801,7 @@ class FileStore(Store):
         return (*(name for name, recipient in recipients.items() if recipient == key), leaver)
 
     def _begin_rekey(self, access: _Access, old: Identity, new: Identity, leavers: tuple[str, ...]) -> _Rekey:
-        """Take steps 1 to 3, or raise Conflict if nobody could open the store any more."""
+        """Take steps 1 to 3; first raise Conflict if nobody could open the store any more."""
         staying = [member for member in self._readable_members(_Keys(old)) if member.name not in leavers]
         by_password = access.how == "password" or (access.how == "identity" and bool(self._password()))
         if not by_password and not (staying and access.how == "member"):
@@ -5778,16 +5818,22 @@ class FileStore(Store):
         return _Rekey(old, leavers)
 
     def _continue_rekey(self, keys: _Keys) -> _Keys:
-        """Finish a rekey that was killed, if these have its new identity, and return what is left of them."""
+        """Take the steps that a killed rekey left, if these keys have its new identity; return what remains.
+
+        That is the new identity alone, or these keys if there is no such rekey. The store is locked.
+        """
         if keys.rekey:
             return self._finish_rekey(keys.seal_to, keys.rekey)
         recorded = recorded_store(self.folder, self._cache)
         if len(recorded.fingerprints) > 1 and not os.path.lexists(self._previous_file):
-            record_store(self.folder, [keys.fingerprint()])  # 10
+            record_store(self.folder, [keys.fingerprint()])  # 9
         return keys
 
     def _finish_rekey(self, new: Identity, rekey: _Rekey) -> _Keys:
-        """Take steps 4 to 10, of which some may be done, and return the new identity alone."""
+        """Take steps 4 to 9, some of which may be done, and return the new identity alone.
+
+        A member whose files are damaged gets no new identity, and a warning says so.
+        """
         keys = _Keys(new, rekey)
         staying = [member for member in self._readable_members(keys) if member.name not in rekey.leavers]
         for name, error in self._read_members(keys)[1].items():
@@ -5799,36 +5845,41 @@ class FileStore(Store):
             self._delete_member(name)  # 5
         self._replace([self._seal_version(new, removal_time)])  # 6
         self._replace(self._seal_entries(keys))  # 7
-        self._replace(self._seal_recipient(member, new) for member in staying)  # 8
-        os.unlink(self._previous_file)  # 9
+        self._replace(self._seal_recipient(member, new) for member in staying)
+        os.unlink(self._previous_file)  # 8
         sync_folder(self.folder, "the store has a new identity")
-        record_store(self.folder, [_fingerprint(new)])  # 10
+        record_store(self.folder, [_fingerprint(new)])  # 9
         return _Keys(new)
 
+    # The content of files, each as a pair of path and sealed bytes.
+
     def _seal_identity(self, member: Member, identity: Identity) -> tuple[str, bytes]:
-        """Return the file, and what it holds, that a member's key opens: the store's identity."""
+        """Return a member's identity.age: the store's identity, sealed to the member's key."""
         text = f"{identity.reveal()}\n".encode()
         return self._member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
 
     def _seal_recipient(self, member: Member, identity: Identity, former: str = "") -> tuple[str, bytes]:
-        """Return the file, and what it holds, that says who a member is, and by which key they were."""
+        """Return a member's recipient.age: name, key, and the key that it replaces, if any."""
         text = _dump(member=member.name, recipient=member.recipient, updated=member.added, former=former)
         return self._member_file(member.name, "recipient.age"), seal(text, identity.recipient())
 
     def _seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
-        """Return the file, and what it holds, that a master password opens."""
+        """Return identity.age, sealed with a master password; raise BadValue for a bad one, or warn."""
         passphrase = self._unlocked.passphrase = _new_passphrase(password)
         return self._identity_file, seal(f"{identity.reveal()}\n".encode(), passphrase)
 
     def _seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
-        """Return the file that says the version of the format, and when a member last left, UTC or ""."""
+        """Return version.age: the version of the format, and when a member was last removed, UTC or ""."""
         text = _dump(version=str(_FORMAT_VERSION), left=removal_time)
         return self._version_file, seal(text, identity.recipient())
 
     def _seal_entries(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of secrets and policies, sealed to the new identity, but for what none opens."""
+        """Yield the files of secrets and policies, sealed to the new identity; skip those that don't open.
+
+        Raise Corrupt for a damaged file.
+        """
         recipient = keys.seal_to.recipient()
-        old_first = keys.all()[::-1]  # since that opens nearly all
+        old_first = keys.all()[::-1]  # the old identity opens nearly all of them
         for folder in (self._secrets, self._policies):
             for name in list(_names_under(folder)):
                 path = os.path.join(folder, f"{name}.age")
@@ -5836,10 +5887,10 @@ class FileStore(Store):
                     entry = _parse_texts(_open_file(path, old_first)[1], path, "name", "value")
                     yield path, seal(_dump(**entry), recipient)
 
-    # What is wrong with it.
+    # Status.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
-        """Yield the store's state and its problems; all files are opened."""
+        """Yield the store's state and its problems; this opens all files."""
         conflicts = unmerged_paths(self.folder)
         yield "store", "encrypted files"
         yield "folder", self.folder
@@ -5859,7 +5910,7 @@ class FileStore(Store):
             yield "conflict", path
 
     def _describe(self, access: _Access) -> Iterator[tuple[str, StatusValue]]:
-        """Yield the state of a store that opens."""
+        """Yield the facts about a store that opens."""
         yield "password", os.path.lexists(self._identity_file)
         yield "pin", f"{PIN}={access.keys.fingerprint()}"
         yield "known", bool(access.known.how)
@@ -5871,7 +5922,7 @@ class FileStore(Store):
             yield "known to leavers", known
 
     def _problems(self, access: _Access) -> Iterator[tuple[str, SecretsError]]:
-        """Yield the problems of a store that opens, each with the path of the file that it is about."""
+        """Yield the problems of a store that opens, each with the path of its file."""
         if access.keys.rekey:
             yield self._previous_file, Conflict("a rekey was not finished", hint="rekey again")
         error = self._too_few_error(access)
@@ -5883,7 +5934,7 @@ class FileStore(Store):
             yield self._member_file(name, "recipient.age"), self._member_error(name, problem)
 
     def _known_to_leavers(self, access: _Access) -> list[str]:
-        """Return the names of what was set before a member last left; [] if version.age doesn't open."""
+        """Return the names of values from before the last removal of a member; [] without version.age."""
         removal_time = ""
         with suppress(SecretsError):
             removal_time = self._read_version(access.keys).get("left", "")
@@ -5893,7 +5944,7 @@ class FileStore(Store):
         return sorted(name for name in self.names() if name in times and times[name] <= removal_time)
 
     def _advice_to_know(self, access: _Access) -> str:
-        """Return what makes this store known on this machine."""
+        """Return advice on how to make this store known on this machine."""
         problem = record_problem()
         if problem:
             return f"it can't be remembered here: {problem}; set {PIN}"
@@ -5901,7 +5952,7 @@ class FileStore(Store):
         return f"compare the pin with another member's, then: status --trust {found}"
 
     def _describe_keys(self, keys: _Keys) -> str:
-        """Return of what kind the keys of the store and its members are."""
+        """Return "X25519", or "post-quantum" with the members whose keys aren't."""
         if not keys.seal_to.is_post_quantum:
             return "X25519"
         weak = not_post_quantum(self._read_members(keys)[0])
@@ -5910,7 +5961,7 @@ class FileStore(Store):
     # Changes.
 
     def _is_new(self) -> bool:
-        """Return whether there is neither a key to a store here nor anything in it."""
+        """Return whether there is no store here: no key to one, no secret and no policy."""
         return not (
             os.path.lexists(self._identity_file)
             or any(os.path.lexists(self._member_file(name, "identity.age")) for name in self._member_names())
@@ -5920,24 +5971,27 @@ class FileStore(Store):
 
     @contextmanager
     def _open_to_write(self) -> Iterator[_Keys]:
-        """Lock the store, made if there is none, and yield its keys.
+        """Lock the store and yield its keys; make it if there is none.
 
-        No rekey is unfinished by then, unless these lack its new identity.
+        A rekey that was killed is finished first, if these keys have its new identity.
         """
         self.unlock()  # don't prompt while holding the lock
         with self._write_lock():
             if self._is_new():
                 yield self._create()
-            else:
-                # Members may lack the new identity of a rekey, and would lack what is sealed to it.
+            else:  # before anything is sealed to an identity that other members lack
                 yield self._continue_rekey(self._keys_to_change())
 
     def _create(self) -> _Keys:
-        """Make a store with an identity of its own; the password opens it, and the identity that is set."""
+        """Make a store with a new identity, and return that.
+
+        The owner of PAISSIVE_IDENTITY becomes the first member. The master password opens it, too, if there
+        is one; without PAISSIVE_IDENTITY, `unlock` has asked for it.
+        """
         own = self._configured_identities()
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
         owner = _login_name() if own else ""
-        # First: if this is killed, the store isn't refused.
+        # First, or after a kill the store would be refused.
         record_store(self.folder, [_fingerprint(new)], owner)
         self._write_attributes()
         self._replace([self._seal_version(new)])
@@ -5954,25 +6008,25 @@ class FileStore(Store):
 
     @contextmanager
     def _write_lock(self) -> Iterator[None]:
-        """Hold the lock on the store, whose folders are made if they aren't there."""
+        """Hold the lock on the store; make its folders if they are missing."""
         with disk_errors(f"change {self.folder}"):
             self._check_folders(make=True)
             with FileLock(self.folder):
                 yield
 
     def _write_attributes(self) -> None:
-        """Have git merge no sealed files: it would write conflict markers into them."""
+        """Write a .gitattributes unless there is one, so that git writes no conflict markers into files."""
         path = os.path.join(self.folder, ".gitattributes")
         if not os.path.lexists(path):
             self._replace([(path, b"*.age binary\n")])
 
     def _replace(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Write files durably; the store is locked."""
+        """Write these files, each a pair of path and content, durably; the store is locked."""
         replace_files(files, work_folder(self.folder))
 
 
 class _SealedPolicies(FileStore):
-    """The policies of a store: entries of the same kind, in a folder of their own."""
+    """The policies of a store: the same kind of entries in another folder, with the same keys."""
 
     def __init__(self, store: FileStore) -> None:
         super().__init__(store.folder)
@@ -5985,7 +6039,7 @@ class _SealedPolicies(FileStore):
 
 
 def _sealed_to_another_error(path: str, hint: str) -> WrongKey:
-    """Return the error about a file that is older than a rekey, or was planted, with who wrote it."""
+    """Return the error about a file from before a rekey, or a planted one, with the commit that wrote it."""
     commit = last_commit(path)
     by = f" in commit {commit}" if commit else ""
     return WrongKey(f"{path} was sealed to another identity{by}", hint=hint)
@@ -6001,7 +6055,7 @@ def _no_member_error(name: str) -> NotFound:
 
 
 def _login_name() -> str:
-    """Return this user's name, if a member can have it."""
+    """Return this user's name, or "owner" if there is none that a member can have."""
     import getpass
 
     # KeyError and OSError: in a container, a user may have only a number.
@@ -6012,7 +6066,10 @@ def _login_name() -> str:
 
 @lru_cache(maxsize=4096)
 def _file_name(name: str) -> str:
-    """Return the path of a secret's file in the folder secrets; cached, since checking names is slow."""
+    """Return the path of a secret's file below `secrets`; raise BadName if no file can have that name.
+
+    It is cached, since checking names is slow.
+    """
     longest = MAX_NAME_BYTES - len(".age")
     impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
     if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
@@ -6021,7 +6078,10 @@ def _file_name(name: str) -> str:
 
 
 def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
-    """Return which key opens a file, read unless `sealed` has its bytes, and what was sealed."""
+    """Return the key that opens a file, and the plaintext; `sealed` is the file's content if it was read.
+
+    Raise WrongKey if none of the keys opens it, Corrupt if it is damaged, OSError if it can't be read.
+    """
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:
@@ -6035,18 +6095,21 @@ def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> 
 
 
 def _open_entry(title: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
-    """Return an entry, if it has this title; no exception with the text in it escapes."""
+    """Return the entry in a file; raise what `_open_file` raises, or Corrupt if it has another title."""
     entry = _parse_texts(_open_file(path, keys.all(), sealed)[1], path, "name", "value")
-    # Another secret's file was copied here, or the file system took DB for db.
+    # Another secret's file was copied here, or the file system ignores case.
     if entry["name"] != title:
         hint = "use that name, or move it back"
         raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
-    check_value(entry["value"])  # which other tools may have written
+    check_value(entry["value"], f"the value in {path}")  # other tools may have written it
     return entry
 
 
 def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
-    """Yield the names of the secrets whose files are in a folder, or in one below it."""
+    """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
+
+    Skip what is no secret: symlinks, other files, and names that no secret can have.
+    """
     with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
@@ -6061,7 +6124,7 @@ def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
 
 
 def _check_member(name: str) -> str:
-    """Return a member's name, or raise BadName if no folder can have it."""
+    """Return a member's name; raise BadName if no folder can have it."""
     if "/" in name:
         raise BadName(f"bad name {show(name)}: a member's has no '/'")
     _file_name(name)
@@ -6069,14 +6132,14 @@ def _check_member(name: str) -> str:
 
 
 def _dump(**texts: str) -> bytes:
-    """Return the text to seal, which names what it is, so that no file passes for another."""
+    """Return a plaintext to seal: a JSON object."""
     import json
 
     return json.dumps(texts).encode() + b"\n"
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
-    """Return a JSON object that has text under these keys, or raise Corrupt."""
+    """Return the JSON object in a plaintext; raise Corrupt if a value under one of these keys isn't text."""
     entry: dict[str, Any] = {}
     with suppress(BadValue):
         entry = parse_json(decode_value(plaintext, path), path)
@@ -6086,12 +6149,12 @@ def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
 
 
 def _fingerprint(key: Identity) -> str:
-    """Return 32 hex digits to know a store's identity by; from the recipient itself, anybody could seal."""
+    """Return 32 hex digits that identify a store without its recipient, which anybody could seal to."""
     return sha256(f"paissive_secrets store {key.recipient()}".encode()).hex()[:32]
 
 
 def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
-    """Return the identities of an age identity file: one a line, beside lines of comments with '#'."""
+    """Return the identities in an age identity file, one a line beside comments; raise BadValue for none."""
     lines = [line.strip() for line in text.splitlines()]
     try:
         found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
@@ -6103,7 +6166,7 @@ def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
 
 
 def _parse_identity(plaintext: bytes, path: str) -> Identity:
-    """Return the identity that a file of a store holds; raise BadValue if it has none, or several."""
+    """Return the identity in a plaintext; raise BadValue if it has none, or several."""
     found = _parse_identities(decode_value(plaintext, path), path)
     if len(found) > 1:
         raise BadValue(f"{path} has several identities")
@@ -6111,16 +6174,15 @@ def _parse_identity(plaintext: bytes, path: str) -> Identity:
 
 
 def _configured_log_n() -> int:
-    """Return log N of scrypt for new master passwords, or raise BadValue."""
+    """Return PAISSIVE_SCRYPT_LOG_N, or its default; raise BadValue if it is out of range."""
     text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(LOG_N)
-    # Refused rather than rounded: a weaker seal than was asked for would go unnoticed.
     if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
         raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
     return int(text)
 
 
 def _new_passphrase(password: str) -> Passphrase:
-    """Return a new master password, or raise BadValue; warn of a short one."""
+    """Return a new master password to seal with; raise BadValue for several lines, warn of a short one."""
     log_n = _configured_log_n()
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
         raise BadValue("the master password has several lines", hint="use a single line")

@@ -8419,15 +8419,17 @@ def team(files):
     return keys
 
 
-def test_a_new_member_has_git_merge_no_sealed_files_in_a_store_that_never_said_so(files):
-    (STORE / ".gitattributes").unlink()
-    files.add_member("ada", str(ps.Identity.generate().recipient()))
+def test_git_merges_no_sealed_files_unless_somebody_wants_it(files):
     assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
+    (STORE / ".gitattributes").write_text("* binary\n")
+    files.add_member("ada", str(ps.Identity.generate().recipient()))
+    files.rekey()
+    assert (STORE / ".gitattributes").read_text() == "* binary\n"
+
+
+def test_only_the_owner_reads_a_members_files(team):
     modes = {path.stat().st_mode & 0o777 for path in (ADA[0].parent.parent, ADA[0].parent)}
     assert (modes, {path.stat().st_mode & 0o777 for path in ADA}) == ({0o700}, {0o600})
-    (STORE / ".gitattributes").write_text("* binary\n")
-    files.add_member("bob", str(ps.Identity.generate().recipient()))
-    assert (STORE / ".gitattributes").read_text() == "* binary\n"  # as somebody wanted it
 
 
 def test_a_rekey_opens_each_secret_at_the_first_attempt(files, monkeypatch):
@@ -9015,8 +9017,12 @@ HOSTILE = {
     "a list": (DB, sealing('["DB", "VALUE"]', ours), NO_ENTRY),
     "no name": (DB, sealing('{"value": "VALUE"}', ours), NO_ENTRY),
     "not text": (DB, sealing('{"name": "DB", "value": ["VALUE"]}', ours), NO_ENTRY),
-    "NUL": (DB, sealing(r'{"name": "DB", "value": "VALUE\u0000"}', ours), "the value has a NUL character"),
-    "half": (DB, sealing(r'{"name": "DB", "value": "VALUE\ud800"}', ours), "the value is not UTF-8"),
+    "NUL": (
+        DB,
+        sealing(r'{"name": "DB", "value": "VALUE\u0000"}', ours),
+        "the value in ENTRY has a NUL character",
+    ),
+    "half": (DB, sealing(r'{"name": "DB", "value": "VALUE\ud800"}', ours), "the value in ENTRY is not UTF-8"),
 }
 
 
