@@ -10189,7 +10189,6 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
         yield latin_1, False
         for form in (raw, raw.translate(_LETTERS_OF_CONTROLS)):  # of an escaped \n, the n is left
             yield from ((written, False) for written in _in_markup(form))
-        yield from ((form, False) for form in _in_spaced_hex(raw))
         yield from ((form, True) for form in _in_hex_and_base64(raw))
 
 
@@ -10277,13 +10276,6 @@ def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
         encoded.append(base64.b64encode(b"\0" * shift + raw)[first:last])
     for form in encoded:
         yield from (form, form.translate(_URL_ALPHABET))
-
-
-def _in_spaced_hex(raw: bytes) -> Iterator[bytes]:
-    """Yield hex with spaces or colons between bytes, as od and OpenSSL write it."""
-    spaced = raw.hex(" ")
-    for between in (" ", ":"):
-        yield from (spaced.replace(" ", between).encode(), spaced.upper().replace(" ", between).encode())
 
 
 def _in_markup(text: bytes) -> set[bytes]:

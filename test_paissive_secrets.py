@@ -17497,9 +17497,9 @@ def spelled(value):
     plain_json = json.dumps(value, ensure_ascii=False)[1:-1]
     texts = {"as it is": value, "stripped": value.strip(), "hex": raw.hex(), "HEX": raw.hex().upper()}
     texts |= {"bytes": repr(raw)[2:-1], "ASCII": ascii(value)[1:-1], "CSV": value.replace('"', '""')}
-    for before, between in (("", " "), ("", ":"), ("%", "%"), ("\\x", "\\x")):
-        texts[f"hex {between}"] = before + between.join(re.findall("..", raw.hex()))
-        texts[f"HEX {between}"] = before + between.join(re.findall("..", raw.hex().upper()))
+    for between in ("%", "\\x"):
+        texts[f"hex {between}"] = between + between.join(re.findall("..", raw.hex()))
+        texts[f"HEX {between}"] = between + between.join(re.findall("..", raw.hex().upper()))
     for safe in ("", "/", "!'()*"):  # the last as encodeURIComponent
         quoted = urllib.parse.quote(value, safe)
         texts |= {f"URL {safe}": quoted, f"form {safe}": quoted.replace("%20", "+")}
@@ -17763,13 +17763,13 @@ def test_what_is_typed_after_the_sign_of_an_escape_is_shown_at_once():
 
 
 def test_mask_what_real_tools_make_of_a_long_value():
-    for command in ("base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60", "od -An -tx1 -w300"):
+    for command in ("base64", "base64 -w0", "base64 -w64", "basenc --base16 -w60"):
         name, *options = command.split()
         for count, newline in itertools.product((9, 10), ("", "\n") if name == "base64" else ("",)):
             value = "".join(f"{n}-long-value-" for n in range(count))
             encoded = subprocess.check_output([tool(name), *options], input=(value + newline).encode())
             for printed in (encoded, encoded.replace(b"\n", b"\r\n")):
-                assert re.fullmatch(rb" ?\*\*\*(\r?\n)?", masked([printed], value)), printed
+                assert re.fullmatch(rb"\*\*\*(\r?\n)?", masked([printed], value)), printed
 
 
 def test_mask_what_bash_traces_and_quotes():
