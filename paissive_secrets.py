@@ -10001,10 +10001,10 @@ ESCAPES = {  # what --escape takes
 
 # === Masking ===
 # Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value is written
-# in many forms: as it is, between quotes, in hex, in base64, as HTML has it. All forms are searched for at
-# once in the data's bare text, which has no line breaks and no backslashes, so what JSON and programs quote
-# is found, too. Beyond that, any character may be escaped in any style, even twice: around escapes that are
-# in no form, the data is decoded, and searched in the same way.
+# in several forms, such as in quotes, in hex and in base64; all are looked up at once, in the data's bare
+# text, which has no line breaks and no backslashes, so what JSON and programs quote is found, too. Any
+# character may be escaped as well, in any style, even twice: around escapes that may belong to a value, the
+# data is decoded, and searched in the same way. What may go on as a value in the next data is held back.
 #
 # A value is a secret, as text; a form is the bytes that somebody writes for it; a place is where in the data
 # a form is; an escape is a few bytes in the data that stand for a character, such as &lt; and %3C.
@@ -10012,25 +10012,19 @@ ESCAPES = {  # what --escape takes
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
-_LONG = 31  # bytes; in texts this long, words of eight are looked up nearly as rarely as words of four
-_MIN_INDEXED = 7  # bytes; wherever these are, there is a word of four at a multiple of four
-# Texts under so many bytes, and how many of them are searched for one by one: the shortest text of an index
-# decides how often words are looked up for all of them.
-_FEW = ((11, 10), (15, 5), (19, 3), (_LONG, 7))
-_MANY = 500  # texts; beyond this, words of four bytes of long ones match too often by chance
+_WORD_BYTES = 4  # bytes that are looked up at once
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
+_SEARCH = 0.01  # lookups for each byte that take as long as to search for one text
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
-_MAX_MARKUP = 1 << 20  # bytes of all forms of a text in HTML
 _MAX_ESCAPED = 16  # bytes that one byte takes at most, escaped twice
-_FORMATS: dict[int, Any] = {4: "I", 8: "Q"}  # by a word's size
 _URL_ALPHABET = bytes.maketrans(b"+/", b"-_")  # of base64, RFC 4648
 _CONTROLS = dict(zip(b"abefnrtv", b"\a\b\x1b\f\n\r\t\v"))  # by the letter after a backslash
 _LETTERS_OF_CONTROLS = bytes.maketrans(bytes(_CONTROLS.values()), bytes(_CONTROLS))
-# How HTML and XML are usually written. Data may be full of these escapes, so they are in the forms.
+# How HTML and XML are usually written.
 _MARKUP = {
     b"&": (b"&amp;",),
     b"<": (b"&lt;",),
@@ -10084,9 +10078,9 @@ class Encodings:
 
             {"it\"s&secret": "it&quot;s&amp;secret", "it%22s&secret"
 
-        Its bare text, without the backslash, has `it"s&secret` and `it&quot;s&amp;secret`, which are forms:
-        the places are from 2 to 14 and from 18 to 38. No form has %22. It stands for what the value has, a
-        quote, so what is around it is decoded, which has the value from 42 to 55.
+        Its bare text, without the backslash, has `it"s&secret`, which is a form: the place is from 2 to 14.
+        There are also &quot; and %22, which stand for what the value has, a quote. What is around them is
+        decoded, and has the value from 18 to 38 and from 42 to 55.
         """
         places, _ = self._find(data, more_follows=False)
         return places
@@ -10101,9 +10095,10 @@ class Encodings:
 
     def _find(self, data: bytes, more_follows: bool) -> tuple[list[_Found], int]:
         """Return the places, also those that only begin where the next data decides; see `find_in_part`."""
-        places, cut = self._search.find(data, more_follows)
-        for layer in self._escapes.decoded_parts(data, more_follows):
-            decoded, decoded_cut = self._search.find(layer.text, layer.is_last and more_follows)
+        bare = _Bare(data)
+        places, cut = self._search.find(bare, more_follows)
+        for layer in self._escapes.decoded_parts(bare, more_follows):
+            decoded, decoded_cut = self._search.find(_Bare(layer.text), layer.is_last and more_follows)
             for start, end, value in decoded:
                 places.append(_Found(layer.places[start], layer.places[end], value))
             if decoded_cut < len(layer.text) or layer.is_cut:
@@ -10112,7 +10107,7 @@ class Encodings:
 
     def find_beginning(self, data: bytes) -> int:
         """Return where a value that isn't escaped may begin in an end of data, or the data's end."""
-        return self._search.find(data, more_follows=True)[1]
+        return self._search.find(_Bare(data), more_follows=True)[1]
 
     def mask(self, text: AnyStr) -> AnyStr:
         """Return all of a text, or of bytes, with `***` in place of values."""
@@ -10187,8 +10182,8 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
         latin_1 = _with_latin_1(text)
         escapable.update((raw, latin_1))
         yield latin_1, False
-        for form in (raw, raw.translate(_LETTERS_OF_CONTROLS)):  # of an escaped \n, the n is left
-            yield from ((written, False) for written in _in_markup(form))
+        yield raw, False
+        yield raw.translate(_LETTERS_OF_CONTROLS), False  # of an escaped \n, bare text has the n
         yield from ((form, True) for form in _in_hex_and_base64(raw))
 
 
@@ -10278,21 +10273,36 @@ def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
         yield from (form, form.translate(_URL_ALPHABET))
 
 
-def _in_markup(text: bytes) -> set[bytes]:
-    """Return how HTML and XML may have a text: each of their characters as it is, or escaped in one way."""
-    written = {text}
-    for character, escapes in _MARKUP.items():
-        if len(text) * len(written) < _MAX_MARKUP:
-            written |= {form.replace(character, escape) for form in written for escape in escapes}
-    return written
-
-
 def _with_latin_1(text: str) -> bytes:
     r"""Return a text in which each character that Python's ascii() writes as \xfc is one byte."""
     return b"".join(char.encode("latin-1") if char <= "\xff" else _to_bytes(char) for char in text)
 
 
 # --- search in bare text ---
+
+
+class _Bare:
+    """Data without line breaks, which may be anywhere in base64, and without backslashes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.text = _bare(data)
+
+    def place(self, at: int) -> int:
+        """Return where a byte of the text is in the data."""
+        import bisect
+
+        return at + bisect.bisect(self._ends, at)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where the text goes on after something was left out; made on demand: most data has no value."""
+        pieces = self.data.replace(b"\r", b"\n").replace(b"\\", b"\n").split(b"\n")
+        return list(accumulate(map(len, pieces)))
+
+
+def _bare(data: bytes) -> bytes:
+    return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
 
 
 class _BareSearch:
@@ -10303,29 +10313,28 @@ class _BareSearch:
         for form in forms:
             self._forms.setdefault(_bare(form.text), []).append(form)
         self._forms.pop(b"", None)  # a value of backslashes is no secret
-        self._index = _Indexes(self._forms)
+        self._index = _Index(self._forms)
         self._bare_beginnings = _Beginnings(self._forms)
         self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
         self._beginnings = _Beginnings(_without_backslashes(form.text) for form in forms)
         self._may_begin_with_backslash = any(form.text[:1] == b"\\" for form in forms)
 
-    def find(self, data: bytes, more_follows: bool) -> tuple[list[_Found], int]:
-        """Return the places of forms, and if more data follows, where one begins that may go on there.
+    def find(self, bare: _Bare, more_follows: bool) -> tuple[list[_Found], int]:
+        """Return the places of forms in the data, and if more follows, where one begins that may go on there.
 
         That is the end of the data if none does.
         """
+        data = bare.data
         places: list[_Found] = []
         cut = self._find_cut(data) if more_follows else len(data)
-        ends: list[int] = []
-        for at, bare in self._index.find(_bare(data)):
-            ends = ends or _ends_of_pieces(data)
-            start = _place(ends, at)
-            end = _place(ends, at + len(bare) - 1) + 1
+        for at, text in self._index.find(bare.text):
+            start = bare.place(at)
+            end = bare.place(at + len(text) - 1) + 1
             written = _without_backslashes(data[start:end])
-            for text, value, is_wrappable in self._forms[bare]:
-                if not is_wrappable and not _without_backslashes(text).startswith(written):
+            for form in self._forms[text]:
+                if not form.is_wrappable and not _without_backslashes(form.text).startswith(written):
                     continue
-                place = _with_outer_backslashes(data, _Found(start, end, value), text)
+                place = _with_outer_backslashes(data, _Found(start, end, form.value), form.text)
                 if end <= len(data):
                     places.append(place)
                 elif more_follows:
@@ -10339,21 +10348,20 @@ class _BareSearch:
         one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
         """
         reach = self._index.reach
-        tail = data[-4 * reach :]
-        if len(_bare(tail)) < reach:
-            tail = data
-        bare = _bare(tail)
-        cut = len(tail)
-        for at in range(max(len(bare) - reach, 0), len(bare)):
-            if self._bare_beginnings.has(bare, at):
-                start = _place(_ends_of_pieces(tail), at)
-                rest = _without_backslashes(tail[start:])  # with its line breaks, which no other form allows
-                if self._wrapped_beginnings.has(bare, at) or self._beginnings.has(rest, 0):
+        tail = _Bare(data[-4 * reach :])
+        if len(tail.text) < reach:
+            tail = _Bare(data)
+        cut = len(tail.data)
+        for at in range(max(len(tail.text) - reach, 0), len(tail.text)):
+            if self._bare_beginnings.has(tail.text, at):
+                start = tail.place(at)
+                rest = _without_backslashes(tail.data[start:])  # with line breaks, which few forms may have
+                if self._wrapped_beginnings.has(tail.text, at) or self._beginnings.has(rest, 0):
                     cut = start
                     break
         if self._may_begin_with_backslash:
-            cut = len(tail[:cut].rstrip(b"\\"))
-        return len(data) - len(tail) + cut
+            cut = len(tail.data[:cut].rstrip(b"\\"))
+        return len(data) - len(tail.data) + cut
 
 
 def _without_backslashes(data: bytes) -> bytes:
@@ -10370,55 +10378,38 @@ def _with_outer_backslashes(data: bytes, place: _Found, text: bytes) -> _Found:
     return _Found(start, end, value)
 
 
-def _bare(data: bytes) -> bytes:
-    """Return data without line breaks, which may be anywhere in base64, and without backslashes."""
-    return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
-
-
-def _ends_of_pieces(data: bytes) -> list[int]:
-    """Return where the bare text goes on after something was left out."""
-    pieces = data.replace(b"\r", b"\n").replace(b"\\", b"\n").split(b"\n")
-    return list(accumulate(map(len, pieces)))
-
-
-def _place(ends: list[int], at: int) -> int:
-    """Return where a byte of the bare text is in the data."""
-    import bisect
-
-    return at + bisect.bisect(ends, at)
-
-
 class _Index:
     """Texts, found in data by a few of its words.
 
-    The table has the words of `size` bytes at the first `gap` offsets of each text. In the data, one word is
+    The table has the words of four bytes at the first `gap` offsets of each text. In the data, one word is
     looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
-    With a size of 4 and a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In
-    "a correct-horse", only "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the
-    text begins at 2.
+    With a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In "a correct-horse", only
+    "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the text begins at 2.
+    Texts that are too short for the gap are searched for one by one.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
-        shortest = min(map(len, texts))
-        self._size = 8 if shortest >= _LONG else 4
-        entries = self._size * len(texts)  # for each word in a gap
-        gap_words = min((shortest + 1) // self._size - 1, _MAX_GAP // self._size, _MAX_WORDS // entries)
-        self._gap = max(gap_words, 1) * self._size
+        self._gap = _best_gap(texts)
+        self._short = [text for text in texts if len(text) < self._gap + _WORD_BYTES - 1]
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
         self._offsets: dict[int, set[int]] = {}  # of a word, in any text
-        for text in texts:
+        for text in set(texts).difference(self._short):
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
-                word = int.from_bytes(text[offset : offset + self._size], sys.byteorder)
+                word = int.from_bytes(text[offset : offset + _WORD_BYTES], sys.byteorder)
                 self._offsets.setdefault(word, set()).add(offset)
         self._words = frozenset(self._offsets)  # which is looked up faster than the table
-        # A text that begins earlier than this before the end of the data has a known word in it.
-        self.reach = self._gap + self._size - 2
+        # What begins earlier than this before the end of the data is found even if it is cut off: a longer
+        # text has a word there that is looked up.
+        self.reach = max([self._gap + _WORD_BYTES - 2, *map(len, self._short)])
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
-        whole = memoryview(data)[: len(data) // self._size * self._size]
-        words = whole.cast(_FORMATS[self._size])[:: self._gap // self._size]
+        for text in self._short:
+            for at in _find_all(data, text):
+                yield at, text
+        whole = memoryview(data)[: len(data) // _WORD_BYTES * _WORD_BYTES]
+        words = whole.cast("I")[:: self._gap // _WORD_BYTES]
         # In steps of some words: most data has none or few of them, by chance.
         for first in range(0, len(words), _BLOCK):
             block = words[first : first + _BLOCK]
@@ -10436,36 +10427,19 @@ class _Index:
                     yield at, text
 
 
-class _Indexes:
-    """Texts, found in data by one index or, of many texts, by one of long and one of short ones.
+def _best_gap(texts: Collection[bytes]) -> int:
+    """Return the gap between lookups with which a search for these texts takes the least time.
 
-    Those that are too short or too few for that are searched for one by one.
+    The wider it is, the fewer lookups there are, and the more texts are too short for it.
     """
+    import bisect
 
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        indexed = {*texts}
-        self._single = {text for text in indexed if len(text) < _MIN_INDEXED}
-        indexed -= self._single
-        for size, few in _FEW:
-            shorter = {text for text in indexed if len(text) < size}
-            if len(shorter) > few:
-                break
-            self._single |= shorter
-            indexed -= shorter
-        long: set[bytes] = set()
-        if len(indexed) > _MANY:
-            long.update(text for text in indexed if len(text) >= _LONG)
-        self._indexes = [_Index(group) for group in (long, indexed - long) if group]
-        # What begins earlier than this before the end of the data is found even if it is cut off.
-        self.reach = max([0, *(index.reach for index in self._indexes), *map(len, self._single)])
-
-    def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a text begins, and the text; some are found twice."""
-        for index in self._indexes:
-            yield from index.find(data)
-        for text in self._single:
-            for at in _find_all(data, text):
-                yield at, text
+    sizes = sorted(map(len, texts))
+    costs = {}
+    for gap in range(_WORD_BYTES, _MAX_GAP + 1, _WORD_BYTES):
+        if gap == _WORD_BYTES or gap * len(sizes) <= _MAX_WORDS:
+            costs[gap] = 1 / gap + _SEARCH * bisect.bisect(sizes, gap + _WORD_BYTES - 2)
+    return min(costs, key=costs.__getitem__)
 
 
 def _find_all(data: bytes, text: bytes) -> Iterator[int]:
@@ -10538,48 +10512,46 @@ def _decode_percent(escape: bytes) -> bytes:
 
 
 class _Style(NamedTuple):
-    """A style of escapes."""
+    """A style of escapes, which begin with one byte."""
 
     decode: Callable[[bytes], bytes]  # takes any match of `escape`
     escape: re.Pattern[bytes]
-    rare: re.Pattern[bytes]  # all escapes but those that bare text or _MARKUP takes care of
-    rare_ascii: re.Pattern[bytes]  # of these, the ones that may stand for ASCII
-
-
-def _style(decode: Callable[[bytes], bytes], escape: str, rare: str, rare_ascii: str) -> _Style:
-    """Return a row of the table below."""
-    expressions = [lazily(pattern.encode()) for pattern in (escape, rare, rare_ascii)]
-    return _Style(lru_cache(4096)(decode), *expressions)
+    rare: str  # all escapes but those that bare text or _MARKUP takes care of; without the first byte
+    rare_ascii: str  # of these, the ones that may stand for ASCII
 
 
 # By the byte with which each escape begins, so that most data is searched for that only.
 _STYLES = {
-    b"\\": _style(
-        _decode_backslash,
-        escape=_ESCAPE_WITH_BACKSLASH,
-        rare=rf"\\(?:{_NUMERIC})",
-        rare_ascii=rf"\\(?:u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}})",
+    b"\\": _Style(
+        lru_cache(4096)(_decode_backslash),
+        escape=lazily(_ESCAPE_WITH_BACKSLASH.encode()),
+        rare=_NUMERIC,
+        rare_ascii=rf"u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}}",
     ),
-    b"&": _style(
-        _decode_entity,
-        escape=f"&(?:{_ENTITY});",
-        rare=f"&(?:(?!{_IN_MARKUP})|amp;)(?:{_ENTITY});",
-        rare_ascii=f"&(?:(?!{_IN_MARKUP}|nbsp;)|amp;)(?:{_ASCII_ENTITY});",
+    b"&": _Style(
+        lru_cache(4096)(_decode_entity),
+        escape=lazily(f"&(?:{_ENTITY});".encode()),
+        rare=f"(?:(?!{_IN_MARKUP})|amp;)(?:{_ENTITY});",
+        rare_ascii=f"(?:(?!{_IN_MARKUP}|nbsp;)|amp;)(?:{_ASCII_ENTITY});",
     ),
-    b"%": _style(
-        _decode_percent,
-        escape=f"%{_HEX}{{2}}",
-        rare=f"%{_HEX}{{2}}",
-        rare_ascii=f"%[0-7]{_HEX}",
+    b"%": _Style(
+        lru_cache(4096)(_decode_percent),
+        escape=lazily(f"%{_HEX}{{2}}".encode()),
+        rare=f"{_HEX}{{2}}",
+        rare_ascii=f"[0-7]{_HEX}",
     ),
 }
 _ANY_ESCAPE = lazily(rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}".encode())
+_USUAL_ESCAPE = lazily(f"&(?:amp;)?(?:{_IN_MARKUP})".encode())
 _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
     rf"|U{_HEX}{{0,7}}|x{_HEX}?|[0-3][0-7]?)?"
     rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
 _MAX_UNFINISHED = 40  # bytes
+_MAX_USUAL = 10  # bytes of HTML's usual escapes
+_BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
+_FEW = 64  # of fewer signs, each is found and tried by itself, which is faster
 
 
 class _Layer:
@@ -10605,39 +10577,170 @@ class _Layer:
 
 
 class _EscapeSearch:
-    """Finds the escapes that may belong to a value, and decodes what is around them."""
+    """Finds the escapes that may belong to a value, and decodes what is around them.
+
+    Any rare escape may, that stands for a byte of a value. Of the usual ones of HTML, data may be full: they
+    count only between a value's own characters, and at an end of the data that more follows.
+    """
 
     def __init__(self, texts: Collection[bytes]) -> None:
         self._longest = max(map(len, texts), default=0)
         # What an escape has to stand for to be of interest: a part of a value, or the beginning of an escape.
         self._bytes = frozenset(b"".join([*texts, *_STYLES]))
-        self._is_ascii = all(text.isascii() for text in texts)
+        self._contexts = _Contexts(
+            _bare(written) for text in texts for written in (text, text.translate(_LETTERS_OF_CONTROLS))
+        )
+        is_ascii = all(text.isascii() for text in texts)
+        self._expressions: dict[bytes, bytes] = {}  # for what may belong to a value, by the first byte
+        for sign, style in _STYLES.items():
+            counted = [(style.rare_ascii if is_ascii else style.rare).encode()]
+            if sign == b"&":
+                counted += self._contexts.expressions()
+            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(counted))
 
-    def decoded_parts(self, data: bytes, more_follows: bool) -> Iterator[_Layer]:
-        """Yield the parts of the data where a value may have one of the rare escapes, decoded."""
+    def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
+        """Yield the parts of the data where a value may have one of these escapes, decoded."""
+        data = bare.data
         reach = self._longest * _MAX_ESCAPED
-        for start, end in _merged(reach, self._escapes(data)):
+        places = list(self._find_escapes(bare))
+        if more_follows and self._contexts.may_begin_in(bare.text[-self._longest * _MAX_USUAL :]):
+            places.append((len(data), len(data)))
+        for start, end in _merged(reach, places):
             start, end = max(start, 0), min(end, len(data))
             layer = _Layer(data[start:end], partial(range, start, end + 1), is_last=end == len(data))
+            decoded: dict[bytes, _Layer] = {}  # by their text, since several ways lead to one
             for once in _decoded_in_each_style(layer, more_follows):
-                yield once
-                yield from _decoded_in_each_style(once, more_follows)
+                for decoded_layer in (once, *_decoded_in_each_style(once, more_follows)):
+                    decoded.setdefault(decoded_layer.text, decoded_layer)
+            yield from decoded.values()
 
-    def _escapes(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield the places of rare escapes that stand for a byte of interest."""
-        for sign, style in _STYLES.items():
-            if sign not in data or not self._longest:
-                continue
-            rare = style.rare_ascii if self._is_ascii else style.rare
-            # Data may be full of escapes, but of few different ones.
-            escapes = set(filter(self._is_of_interest, {*rare.findall(data)}))
-            if escapes:
-                yield from (match.span() for match in rare.finditer(data) if match[0] in escapes)
+    def _find_escapes(self, bare: _Bare) -> Iterator[tuple[int, int]]:
+        """Yield the places in the data of the escapes that may belong to a value."""
+        if not self._longest:
+            return
+        for sign in (b"\\", b"%"):
+            for match in self._matches(sign, bare.data):
+                yield match.span()
+        # Backslashes may be between an entity and the value's characters around it.
+        for match in self._matches(b"&", bare.text):
+            if not _USUAL_ESCAPE.fullmatch(match[0]) or self._contexts.has(bare.text, match):
+                yield bare.place(match.start()), bare.place(match.end() - 1) + 1
+
+    def _matches(self, sign: bytes, data: bytes) -> Iterator[re.Match[bytes]]:
+        """Yield the escapes that begin with a sign and stand for a byte of interest."""
+        expression = re.compile(self._expressions[sign])
+        places = list(itertools.islice(_find_all(data, sign), _FEW))
+        if len(places) < _FEW:
+            for match in filter(None, map(partial(expression.match, data), places)):
+                if self._is_of_interest(match[0]):
+                    yield match
+            return
+        # Data may be full of these escapes, but of few different ones.
+        escapes = set(filter(self._is_of_interest, {*expression.findall(data)}))
+        if escapes:
+            yield from (match for match in expression.finditer(data) if match[0] in escapes)
 
     def _is_of_interest(self, escape: bytes) -> bool:
         """Return whether what an escape stands for is among the bytes of interest."""
         # &amp;lt; is one match, of what HTML has twice.
         return not self._bytes.isdisjoint(_STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&")))
+
+
+class _Contexts:
+    """What is beside characters of some texts that HTML usually escapes.
+
+    Who writes HTML escapes some of these characters, wherever they are. After the last one that is escaped, a
+    text goes on as it is: in `it's<secret`, "sec" follows `&lt;`, or "s<s" follows `&#39;` if only quotes are
+    escaped. Near the end of a text, what is before the escape counts, too.
+    """
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        # By an escape and what is after it: what may be before it, one of which is "" far from a text's end.
+        self._befores: dict[bytes, tuple[bytes, ...]] = {}
+        # The first of each character, with the three bytes before it, and also with the byte after it.
+        self._until: set[bytes] = set()
+        # By a character: what may be the first, second and third byte after it, or before it near the end.
+        self._next: dict[bytes, list[set[int]]] = {}
+        self._last: dict[bytes, list[set[int]]] = {}
+        for text in texts:
+            for character in _MARKUP:
+                if character in text and len(text) > 2 * _BESIDE:
+                    self._add(text, character)
+
+    def _add(self, text: bytes, character: bytes) -> None:
+        first, last = text.find(character), text.rfind(character)
+        self._until.update(text[max(first - _BESIDE, 0) : first + size] for size in (1, 2))
+        after = text[last + 1 : last + 1 + _BESIDE]
+        if len(after) == _BESIDE:
+            befores = {b""}
+            _add_bytes(self._next.setdefault(character, []), after)
+        else:
+            befores = _in_markup(text[last - _BESIDE : last])
+            for before in befores:
+                _add_bytes(self._last.setdefault(character, []), before[-_BESIDE:])
+        for escape in _MARKUP[character]:
+            key = _once(escape) + after
+            self._befores[key] = (*self._befores.get(key, ()), *befores)
+
+    def expressions(self) -> Iterator[bytes]:
+        """Yield expressions, without their &, for the escapes that such bytes are beside."""
+        for character, escapes in _MARKUP.items():
+            for escape in escapes:
+                beside = []
+                if character in self._next:
+                    beside.append(b"(?=%s)" % _expression(self._next[character]))
+                if character in self._last:
+                    beside.append(b"(?<=%s%s)" % (_expression(self._last[character]), escape))
+                if beside:
+                    yield b"%s(?:%s)" % (escape[1:], b"|".join(beside))
+
+    def has(self, data: bytes, match: re.Match[bytes]) -> bool:
+        """Return whether what is beside an escape in the data is beside what it stands for in a text."""
+        escape = _once(match[0])
+        for size in range(1 + _BESIDE):
+            befores = self._befores.get(escape + data[match.end() : match.end() + size])
+            if befores:
+                before = _once(data[max(match.start() - _MAX_USUAL * _BESIDE, 0) : match.start()])
+                if before.endswith(befores):
+                    return True
+        return False
+
+    def may_begin_in(self, tail: bytes) -> bool:
+        """Return whether an escape in the last data may be the first one of a text that goes on."""
+        for match in _USUAL_ESCAPE.finditer(tail) if self._until else ():
+            before = tail[max(match.start() - _BESIDE, 0) : match.start()]
+            after = tail[match.end() : match.end() + 1]
+            if after in _STYLES:  # it may be escaped
+                after = b""
+            until = before + _decode_entity(_once(match[0])) + after
+            if any(until[at:] in self._until for at in range(1 + len(before))):
+                return True
+        return False
+
+
+def _add_bytes(found: list[set[int]], data: bytes) -> None:
+    """Add each byte to the set for its place."""
+    found += [set() for _ in data[len(found) :]]
+    for place, byte in enumerate(data):
+        found[place].add(byte)
+
+
+def _expression(found: list[set[int]]) -> bytes:
+    """Return an expression for bytes of which each is in the set for its place."""
+    return b"".join(b"[%s]" % re.escape(bytes(sorted(place))) for place in found)
+
+
+def _once(data: bytes) -> bytes:
+    """Return data in which what HTML has escaped twice is escaped once, and & is as it is."""
+    return data.replace(b"&amp;", b"&").replace(b"&amp;", b"&")
+
+
+def _in_markup(text: bytes) -> set[bytes]:
+    """Return how HTML may have a text, & aside: each character as it is, or escaped in one usual way."""
+    written = {text}
+    for character, escapes in _MARKUP.items():
+        written |= {_once(way.replace(character, escape)) for way in written for escape in escapes}
+    return written
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
