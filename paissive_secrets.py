@@ -1612,17 +1612,17 @@ def most_similar(word: str, known: Iterable[str], least: float = 0.6) -> str:
 
 
 # === Durable files ===
-# A write is a new file, in a private folder that git ignores, synced, then renamed over the old one: a killed
-# writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
+# A write makes a new file in a private folder that git ignores, syncs it, and renames it over the old one, so
+# that a killed writer leaves the old file or the new one. Reads are bounded and never block on a FIFO.
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # far above any secret, and safe to hold in memory
-_SMALL = 1 << 14  # bytes; room for the largest file takes longer to make than a small one to read
+_SMALL = 1 << 14  # bytes of a first read; allocating MAX_FILE_BYTES takes longer than reading a small file
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
-_SYNCED_TOGETHER = 64  # files: the disk takes little longer for these than for one
+_SYNCED_TOGETHER = 64  # files that are open at once, to be synced in a row: that takes less time
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
-_LOCKED_BYTE = 1 << 30  # Windows: a locked byte can't be read, so lock one far past the text
+_LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte can't be read: one far past the text
 _LOCK_FILE = ".gitignore"
 # A .gitignore, so that git ignores the folder. The host tells the processes of several containers apart.
 _LOCK_TEXT = "*\n# locked by process {:<10} on {:<64}\n"
@@ -1632,9 +1632,9 @@ T = TypeVar("T")
 
 
 def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
-    """Open a file to read; raise Unsafe for a folder, FIFO, device or, without `follow`, a symlink.
+    """Open a file to read, or raise OSError.
 
-    OSErrors are the caller's.
+    Raise Unsafe for a folder, a FIFO, a device or, without `follow`, a symlink.
     """
     file_state(path, follow=follow)  # first, since opening a device can have effects
     more = _NONBLOCKING | (0 if follow else _NOFOLLOW)
@@ -1647,12 +1647,12 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
 
 
 def _not_a_file_error(path: str) -> Unsafe:
-    """Return the error about what `open_regular` doesn't open."""
+    """Return the error about a folder, FIFO, device or symlink in place of a file."""
     return Unsafe(f"{path} is not a file", hint="name another file, or remove this")
 
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
-    """Return what a file holds, opened as by `open_regular` and read as by `read_bounded`."""
+    """Return a file's content; raise what `open_regular` and `read_bounded` raise."""
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
@@ -1668,17 +1668,21 @@ def read_bounded(file: IO[bytes], what: str) -> bytes:
 
 
 class FileCache:
-    """Parsed files, each parsed again when it changes; copies and pickles have no values."""
+    """Parsed files, each of which is parsed again when it changes; copies and pickles are empty."""
 
     def __init__(self) -> None:
-        # By path: the state, None while it may change unnoticed; the bytes; what they mean.
+        # By path: the state, or None while the file may change unnoticed; the content; its parsed form.
         self._files: dict[str, tuple[tuple[int, ...] | None, bytes, object]] = {}
 
     def __reduce__(self) -> tuple[type[FileCache], tuple[()]]:
+        """Pickle and copy as an empty cache."""
         return FileCache, ()
 
     def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
-        """Return what `parse` makes of a file's bytes, which a caller must not change."""
+        """Return `parse(content)` of a file, from the cache while the file doesn't change.
+
+        A caller must not change it. Raise what `read_file` and `parse` raise.
+        """
         state = file_state(path, follow=follow)
         known_state, known_data, parsed = self._files.get(path, (None, None, None))
         if known_state == state:
@@ -1696,7 +1700,7 @@ class FileCache:
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
-    """Return inode, size and times, by which a write shows; raise Unsafe as `open_regular` does."""
+    """Return a file's inode, size and times, one of which changes with a write; raise Unsafe or OSError."""
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
@@ -1705,18 +1709,22 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 
 
 def read_credential(path: str) -> str:
-    """Return a file's text, UTF-8 or not, without one trailing newline."""
+    """Return a file's text without one newline at its end; warn if others can read or write the file.
+
+    Bytes that aren't UTF-8 become surrogates.
+    """
     text = read_file(path).decode(errors="surrogateescape")
     warn_if_exposed(path)
     return without_newline(text)
 
 
 def without_newline(text: str) -> str:
+    """Return a text without one LF or CRLF at its end."""
     return re.sub(r"\r?\n\Z", "", text)
 
 
 def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -> None:
-    """Warn, once, about a file with secrets that this user could protect from others."""
+    """Warn, once, about a file with secrets that others can read or write, and this user could protect."""
     status = os.stat(path)
     if os.name == "nt" or status.st_uid != os.getuid():
         return
@@ -1728,7 +1736,7 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
 
 
 def _others_may(access: str, status: os.stat_result) -> bool:
-    """Return whether anyone outside the owner and the owner's private group may "read" or "write"."""
+    """Return whether anyone but the owner, and the owner's private group, may "read" or "write" a file."""
     bits = status.st_mode & _OTHERS[access]
     return bool(bits & stat.S_IRWXO or (bits and not _is_private_group(status.st_uid, status.st_gid)))
 
@@ -1755,17 +1763,17 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder of mode 0700, durably, unless it is there."""
+    """Make a folder of mode 0700, durably, unless it exists."""
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
         sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def check_folder(path: str) -> None:
-    """Raise Unsafe for a folder where others could put files; an absent one is safe."""
+    """Raise Unsafe for a folder where others could put files, or for another kind of file; not if absent."""
     try:
         status = os.lstat(path)
-    except OSError:  # any error but its absence will recur when it is used
+    except OSError:  # other errors than its absence will recur when it is used
         return
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
@@ -1775,7 +1783,7 @@ def check_folder(path: str) -> None:
 
 
 def working_directory() -> str:
-    """Return its path, or "" if it was removed."""
+    """Return the path of the working directory, or "" if it was removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -1791,7 +1799,7 @@ def absolute_path(path: StrPath) -> str:
 
 
 def find_above(folder: str, name: str) -> str:
-    """Return the path of `name` in the folder, or in the nearest one above, or ""."""
+    """Return the path of `name` in the folder or the nearest one above that has it, or ""."""
     while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
             return ""
@@ -1801,16 +1809,16 @@ def find_above(folder: str, name: str) -> str:
 
 @lru_cache(maxsize=256)
 def warn_once(message: str) -> None:
-    """Print a warning; cached, so that a process repeats none of its last 256."""
+    """Print a warning on stderr, unless it is one of the last 256 of this process."""
     print_message(f"warning: {message}")
 
 
 class FileLock:
     """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
-    Meanwhile, a private folder that git ignores has the unfinished files: PATH.paissive-tmp, or .paissive-tmp
-    in a folder PATH. Without `wait`, raise Conflict if it is locked already. A command that inherits the open
-    file `fd` keeps the lock if this process is killed.
+    Unfinished files are in a private folder that git ignores, PATH.paissive-tmp or, in a folder PATH,
+    .paissive-tmp. Entering removes those of killed writers. Without `wait`, it raises Conflict if `what` is
+    under way. A command that inherits the open file `fd` keeps the lock if this process is killed.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -1819,19 +1827,20 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
+        """Lock; raise Unavailable or Denied if that can't be done, Unsafe if others can write there."""
         _check_can_lock()
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
             while not self._lock_file():
                 pass  # its previous holder removed it
-        # Neither fails, not even on a full disk: a lock that leaks would stop every other writer.
+        # Neither raises, not even on a full disk: the lock would never be released.
         self.record_holder(os.getpid())
         self._remove_leftovers()
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A failure changes nothing about what was written, so it is no error of the write.
+        """Unlock; warn if that fails, since everything has been written."""
         try:
             try:
                 self._unlock()
@@ -1842,7 +1851,7 @@ class FileLock:
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
 
     def record_holder(self, pid: int) -> None:
-        """Write into the locked file which process holds it, for the notices of those who wait."""
+        """Write a process's number into the locked file, for the notices of those who wait."""
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
@@ -1859,7 +1868,7 @@ class FileLock:
             os.close(fd)
 
     def _lock_file(self) -> bool:
-        """Open and lock the file; return false if its previous holder removed it meanwhile."""
+        """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile."""
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
@@ -1877,7 +1886,7 @@ class FileLock:
         return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
 
     def _wait_for_lock(self) -> None:
-        """Wait until the file is locked, after a while with a notice, or raise Conflict at once."""
+        """Lock the file; if another has it, wait and print a notice after a while, or raise Conflict."""
         notice = time.monotonic() + _NOTICE_SECONDS
         while not _try_lock(self.fd):
             holder = self._holder()
@@ -1889,7 +1898,7 @@ class FileLock:
             time.sleep(0.01)
 
     def _holder(self) -> str:
-        """Return " (process 123)" or, of another container, " (process 2 on web-1)"; "" if nobody knows."""
+        """Return " (process 123)" or, on another host, " (process 2 on web-1)"; "" if it isn't written."""
         os.lseek(self.fd, 0, os.SEEK_SET)
         text = os.read(self.fd, 200).decode(errors="replace")
         found = re.match(r"\*\n# locked by process (\d+) +on ([\w.-]*)", text, re.A)
@@ -1917,7 +1926,7 @@ class FileLock:
 
 
 def _host() -> str:
-    """Return this machine's or container's name, as far as a lock's text has room for it."""
+    """Return the name of this machine or container, cut to the room in a lock's text; "" on Windows."""
     return re.sub(r"[^\w.-]", "", os.uname().nodename, flags=re.A)[:64] if hasattr(os, "uname") else ""
 
 
@@ -1933,7 +1942,7 @@ def _check_can_lock() -> None:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock an open file, also for processes that inherit it; return false if another has it."""
+    """Lock an open file, also for processes that inherit it; return False if another process has it."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -1950,7 +1959,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def work_folder(path: str) -> str:
-    """Return FileLock's folder for `path`; raise Unavailable if there is no place for it."""
+    """Return the folder for unfinished files of `path`; raise Unavailable if its own folder is missing."""
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
     target = os.path.realpath(absolute_path(path))
@@ -1961,24 +1970,24 @@ def work_folder(path: str) -> str:
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file as `replacing` does; raise BadValue if it would be too long to read back."""
+    """Write a file durably as `replacing` does; raise BadValue if it would be too large to read back."""
     _check_size(path, data)
     with replacing(path, mode, keep=True) as file:
         file.write(data)
 
 
 def _check_size(path: str, data: bytes) -> None:
-    """Raise BadValue for what `read_bounded` would refuse to read back."""
+    """Raise BadValue for content that is too large to read back."""
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
 
 
 @contextmanager
 def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
-    """Yield a new file; let it durably replace `path` on success, and discard it on an error.
+    """Yield a new file to write, which then durably replaces `path`, or is discarded on an error.
 
-    With `keep`, symlinks are followed, and an existing file's mode and owner stay. The caller holds the
-    FileLock of `path`.
+    With `keep`, follow symlinks, and leave an existing file's mode and owner as they are; any other gets
+    `mode`. The caller holds the FileLock of `path`.
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
@@ -1994,7 +2003,10 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
-    """Do what `replacing` does, with mode 0600; the caller syncs the target's folder."""
+    """Yield a new file of mode 0600 in the work folder, which then replaces the target, or is discarded.
+
+    The file is synced, the target's folder isn't.
+    """
     # Unique, even if somebody removes the folder, and with it the lock, under several writers.
     path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
     try:
@@ -2013,11 +2025,12 @@ def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
 
 
 def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
-    """Durably write files of mode 0600; `folder` is the work folder of the lock that is held.
+    """Durably write these files, pairs of path and content, with mode 0600.
 
-    An error may leave some of them replaced, each whole.
+    `folder` is the work folder of the lock that is held. An error may leave some of the files replaced, but
+    none in part.
     """
-    changed: dict[str, str] = {}  # by folder: a file in it
+    changed: dict[str, str] = {}  # a written file of each folder, for an error about it
     files = iter(files)
     while batch := list(islice(files, _SYNCED_TOGETHER)):
         with ExitStack() as written:
@@ -2030,7 +2043,7 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
 
 
 def sync_folder(path: str, done: str) -> None:
-    """Make renames and removals in a folder durable, or raise Unavailable, which says what is `done`."""
+    """Make renames and removals in a folder durable; an error, Unavailable, begins with what is `done`."""
     if os.name == "nt":  # where folders can't be opened
         return
     try:
@@ -2046,24 +2059,27 @@ def sync_folder(path: str, done: str) -> None:
 
 
 def refuse_hard_links(path: str, status: os.stat_result) -> None:
-    """Raise Unsafe for a file with a second name, under which a replaced file's text would stay."""
+    """Raise Unsafe for a file with hard links, under which its old text would stay after a rewrite."""
     if status.st_nlink > 1:
         raise Unsafe(f"{path} has other names, which would keep the old text", hint="remove those first")
 
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError into Denied or Unavailable: "can't write .env: File too large"."""
+    """Raise Denied or Unavailable for an OSError: "can't write .env: File too large".
+
+    A SecretsError and a BrokenPipeError pass unchanged.
+    """
     try:
         yield
     except OSError as error:
-        if isinstance(error, (SecretsError, BrokenPipeError)):  # no pipe is a disk
+        if isinstance(error, (SecretsError, BrokenPipeError)):  # a broken pipe isn't a disk error
             raise
         raise disk_error(doing, error) from None
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
-    """Return Denied or Unavailable for an OSError."""
+    """Return Denied for an OSError about permissions, Unavailable for any other."""
     problem = f"can't {doing}: {error.strerror or 'it failed'}"
     if isinstance(error, PermissionError):
         return Denied(problem, hint="check its permissions, and its folder's")
@@ -2072,8 +2088,7 @@ def disk_error(doing: str, error: OSError) -> SecretsError:
 
 
 # === Generators ===
-# A specification is a word and its details: token:32 is 32 random bytes in URL-safe base64. Errors don't
-# repeat it, since it may be a misplaced value.
+# New values, by a specification such as token:32. Errors don't repeat that: it may be a misplaced value.
 
 _SPEC = "(token|password|hex)(?::([0-9]{1,9})(?::([luds]+))?)?"
 _DEFAULT_SIZES = {"token": 32, "password": 24, "hex": 16}  # bytes of token and hex, characters of a password
@@ -2115,8 +2130,8 @@ def generate(spec: str = "token:32") -> str:
 
 
 # === Stores ===
-# A store is any object with the four methods of StoreMethods; nothing here needs more. `Store` has all that a
-# store may know or do beyond them, with defaults that work by means of the four.
+# A store is any object with the four methods of StoreMethods. `Store` has the whole interface; all other
+# methods have defaults, which call the four.
 
 STAGES = {"current": "", "pending": "__PENDING", "previous": "__PREVIOUS"}  # name suffixes in a rotation
 _STORE_METHODS = ("get", "set", "delete", "names")
@@ -2135,7 +2150,7 @@ class StoreMethods(Protocol):
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret, UTC or ""; `deleted` may lie ahead."""
+    """A version of a KV 2 secret; times are UTC or "", and `deleted` may lie ahead."""
 
     number: int
     created: str
@@ -2144,7 +2159,7 @@ class SecretVersion(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Who can open sealed files with the private half of their `recipient`."""
+    """A member of a store, who opens it with the private key of `recipient`."""
 
     name: str
     recipient: str
@@ -2165,7 +2180,7 @@ class Store:
     methods are used; its KeyErrors count as NotFound.
     """
 
-    # Secrets. The first four are a store's own; the others work by means of them.
+    # Secrets. A store must have the first four.
 
     def get(self, name: str) -> str:
         """Return the value, or raise NotFound."""
@@ -2199,9 +2214,9 @@ class Store:
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the values of those of these names that exist.
+        """Return {name: value} for those of these names that exist.
 
-        A name that the store can't hold doesn't exist, and is no error.
+        Names that the store can't hold are left out as well.
         """
         found = {}
         for name in names:
@@ -2225,11 +2240,14 @@ class Store:
         return self
 
     def expand(self, name: str) -> dict[str, str]:
-        """Return {name: value} if `name` is several secrets, as `app/db#` is."""
+        """Return {name: value} if `name` stands for several secrets.
+
+        `app/db#` does so in Vault. Otherwise return {}.
+        """
         return {}
 
     def as_stored(self, name: str, value: str) -> str:
-        """Return what `get` returns once `value` is set: JSON may change."""
+        """Return the value as `get` will return it: a store may change JSON."""
         return value
 
     # Rotation: stages of a secret, older values, policies.
@@ -2239,7 +2257,10 @@ class Store:
         return check_name(name) + stage_suffix(stage)
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        """Return values by name and stage, {} if absent; default: of all."""
+        """Return {name: {stage: value}}, with {} for an absent secret.
+
+        Without names, return all secrets, sorted by name.
+        """
         if names:
             values = self.get_all(chain.from_iterable(self._names_of_stages(name).values() for name in names))
         else:
@@ -2252,7 +2273,7 @@ class Store:
         return found
 
     def _names_of_stages(self, name: str) -> dict[str, str]:
-        """Return the names under which a secret's stages are stored; not every secret has more than one."""
+        """Return {stage: name}; only the current stage if the others' names would be too long."""
         stored = {"current": self.stage_name(name, "current")}
         with suppress(BadName):
             stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
@@ -2275,7 +2296,7 @@ class Store:
                 raise unfinished_error(name)
 
     def older_values(self, name: str) -> Iterator[str]:
-        """Yield the values before the current one; BadValue if none are kept."""
+        """Yield older values; BadValue if the store keeps none."""
         raise BadValue("this store keeps no older values")
 
     def policy_store(self) -> Optional[Store]:
@@ -2283,7 +2304,7 @@ class Store:
         return None
 
     def location(self) -> str:
-        """Return KIND or KIND PLACE, by which policies know their store."""
+        """Return KIND or KIND PLACE, by which policies identify the store."""
         return type(self).__name__
 
     # How long it lives, and how it opens.
@@ -2313,10 +2334,10 @@ class Store:
         return float("inf")
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Give back what we hold; with `keep_leases`, not the leases."""
+        """Close connections and revoke tokens; `keep_leases`: those stay."""
 
     def credentials(self) -> Iterable[str]:
-        """Return the values that open the store: output must not show them."""
+        """Return passwords, tokens and keys of the store, to mask them."""
         return ()
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
@@ -2331,25 +2352,34 @@ class Store:
         yield "store", repr(self)
 
     def last_set(self, name: str) -> str:
-        """Return when a secret was set, "2026-11-28T13:30:00" in UTC, or ""."""
+        """Return when a secret was set: "2026-11-28T13:30:00", UTC, or "".
+
+        BadValue if the store doesn't keep it.
+        """
         raise BadValue("this store doesn't keep when a secret was set", hint="encrypted files and KV 2 do")
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
-        """Return what the user should know once these are set."""
+        """Return notes for a user who has just set these, each a line."""
         return ()
 
     # Configuration, which may refer to secrets, and be in plaintext.
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return {name: value} of those whose values are references."""
+        """Return {name: value} of those whose values are references.
+
+        A store that holds no configuration has none to follow.
+        """
         return {}
 
     def holds_secret(self, name: str, value: str) -> bool:
-        """Return whether its value is a secret rather than a setting."""
+        """Return whether a value is a secret rather than a setting."""
         return True
 
     def overridden_by(self, name: str) -> str:
-        """Return what hides the store's own value: "variable X", a path or ""."""
+        """Return the source that hides the store's own value, or "".
+
+        It is "variable X" or a path.
+        """
         return ""
 
     def plaintext_file(self) -> str:
@@ -2375,14 +2405,12 @@ class Store:
         return []
 
     def plain_settings(self) -> dict[str, str]:
-        """Return {name: text} of what is no secret, such as DB_HOST in a .env."""
+        """Return {name: text} of settings, such as DB_HOST in a .env."""
         return {}
 
     def get_stored(self, name: str) -> str:
-        """Return what the store itself holds, or raise NotFound."""
+        """Return the store's own value, even if one hides it; or NotFound."""
         return self.get(name)
-
-    # Sealed files, of which each secret is one.
 
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret, or ""."""
@@ -2390,7 +2418,7 @@ class Store:
 
 
 class _UserStore(Store):
-    """An object that has the four methods, as a Store; its KeyErrors count as NotFound."""
+    """An object with the four methods, as a Store; its KeyErrors become NotFound."""
 
     def __init__(self, methods: Any) -> None:
         self._methods = methods
@@ -2399,7 +2427,7 @@ class _UserStore(Store):
         return repr(self._methods)
 
     def get(self, name: str) -> str:
-        """Return the value; raise BadValue if the object returns anything but text."""
+        """Return the value; raise BadValue if the object doesn't return text."""
         value = self._call(self._methods.get, name)
         if isinstance(value, str):
             return value
@@ -2416,6 +2444,7 @@ class _UserStore(Store):
         return iter(self._methods.names())
 
     def _call(self, method: Callable[[str], object], name: str) -> object:
+        """Call a method of the object; raise NotFound for its KeyError."""
         try:
             return method(name)
         except NotFound:
@@ -2429,10 +2458,10 @@ class _UserStore(Store):
 
 
 def as_store(candidate: object) -> Store | None:
-    """Return a store, wrapped if it isn't a Store but has the four methods; None for anything else."""
+    """Return a Store as it is, an object with the four methods wrapped as one, and None for anything else."""
     if isinstance(candidate, Store):
         return candidate
-    # A class has the methods, too, but calling one would fail with an obscure error.
+    # A class has the methods as well, but calling them would fail with an obscure error.
     if isinstance(candidate, type) or not all(hasattr(candidate, name) for name in _STORE_METHODS):
         return None
     return _UserStore(candidate)
@@ -2443,7 +2472,7 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
-        self._id = os.urandom(8).hex()  # no policy of another one, or of an earlier process, is for this one
+        self._id = os.urandom(8).hex()  # so that policies of other such stores aren't taken for its own
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._values)} secrets>"
@@ -2472,20 +2501,20 @@ class MemoryStore(Store):
 
 
 def stage_suffix(stage: str) -> str:
-    """Return what the name of a stage ends with: "" for current; BadValue if there is no such stage."""
+    """Return the suffix of a stage's name, "" for current; raise BadValue if there is no such stage."""
     if stage not in STAGES:
         raise BadValue(f"no stage called {show(stage)}", hint=f"use one of {', '.join(STAGES)}")
     return STAGES[stage]
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
-    """Return whether a name is a stage of a secret in `names`; alone, it is a secret."""
+    """Return whether a name is the pending or previous stage of a secret that is in `names`."""
     base = base_of_stage(name)
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
 def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None:
-    """Set all of these, one after the other; an error says how many are set."""
+    """Set these one after the other; the error at the first failure says how many are set."""
     for done, (name, value) in enumerate(values.items()):
         try:
             set(name, value)
@@ -2497,56 +2526,57 @@ def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None
 
 
 def count_secrets(names: Iterable[str]) -> int:
-    """Return how many of these names aren't stages of others."""
+    """Return the number of these names, without stages of others."""
     found = set(names)
     return sum(not is_stage(name, found) for name in found)
 
 
 def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotFound:
-    """Return the error for a secret that isn't in a store, which `where` names."""
+    """Return the error for an absent secret; `where` names the store."""
     place = f" in {where}" if where else ""
     return NotFound(f"no secret named {show(name)}{place}", hint=hint)
 
 
 def unfinished_error(name: str) -> Conflict:
-    """Return the error for what can't be done while a rotation has a pending value."""
+    """Return the error for an operation that is impossible while a rotation has a pending value."""
     word = shell_word(name)
     hint = f"use: rotate resume {word}, or: rotate abort {word} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
 
 
 def is_same(value: str, other: str | None) -> bool:
-    """Compare in constant time with a value that may not exist."""
+    """Return whether a value equals another one, which may not exist; it compares in constant time."""
     import hmac
 
     return other is not None and hmac.compare_digest(value.encode(), other.encode())
 
 
 # === Policies ===
-# When a secret is due for rotation, and which commands replace it. Sealed files keep this sealed as well; for
-# other stores it is in one file, where each policy belongs to one store and never rotates another.
+# A policy says when a secret is due for rotation, and which commands replace it. Sealed files hold policies
+# sealed as well; those for other stores are in one file, each for one store.
 
 _POLICY_VERSION = 2  # of the file, and of a sealed policy, whose first line says so
 
 
 class Policies:
-    """The policies of one store by the secret's name, and the locks on rotations.
-
-    The file is `path`, else the one that PAISSIVE_ROTATION_FILE names, else rotation.json.
-    """
+    """The policies of one store by the secret's name, and the locks on rotations."""
 
     def __init__(self, store: Store, path: StrPath | None = None) -> None:
+        """Choose the file: `path`, else PAISSIVE_ROTATION_FILE, else the store's own, else rotation.json.
+
+        Nothing is read yet. Raise Unavailable if the working directory was removed.
+        """
         path = path or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         self.store = store
         self._sealed = None if path else store.policy_store()
         if self._sealed is not None:
             path = self._sealed.sealed_folder()
-        # The file, or the folder of sealed policies.
+        # Of the file, or of the folder of sealed policies.
         self.path = absolute_path(path or "rotation.json")
-        # What the file held when it was read: {location of a store: {name: policy}}. It is read again under
-        # the lock, since another process may have written it.
+        # The content of the file, {location of a store: {name: policy}}, or None before it is read. It is
+        # read again under the lock, since another process may have written it.
         self._read: dict[str, dict[str, dict[str, Any]]] | None = None
-        self._own_location = ""  # of the store, once it was asked: Vault's takes a request
+        self._own_location = ""  # of the store, once it is known: asking Vault for it takes a request
 
     def names(self) -> list[str]:
         """Return the names that have a policy, sorted."""
@@ -2555,7 +2585,7 @@ class Policies:
         return sorted(self._sealed.names())
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return a policy, {} if there is none."""
+        """Return a policy, or {} if there is none; raise BadValue for another version, or damage."""
         if self._sealed is None:
             return self._own_policies().get(name, {})
         try:
@@ -2565,18 +2595,21 @@ class Policies:
         return _parse_sealed_policy(text, name)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Merge `changes` into a policy; None removes a key."""
+        """Merge `changes` into a policy, where None removes a key.
+
+        Without a policy, do nothing, unless "every" is among the changes. A policy without keys is deleted.
+        """
         if self._sealed is not None:
             self.store.unlock()  # don't prompt while holding the lock
         with self._lock():
             before = self.get(name)
-            # Only "every" makes a policy, not times: it may have been deleted during the rotation.
+            # A rotation that ends must not bring back a policy that was deleted meanwhile.
             if before or "every" in changes:
                 merged = {**before, **changes}
                 self._write(name, {key: value for key, value in merged.items() if value is not None})
 
     def delete(self, name: str) -> bool:
-        """Delete the policy of `name` and return whether there was one; this needs no key to the store."""
+        """Delete a policy, and return whether there was one; no key to the store is needed."""
         if name not in self.names():
             return False
         with self._lock():
@@ -2584,9 +2617,9 @@ class Policies:
         return True
 
     def check_settled(self, name: str) -> None:
-        """Raise Conflict if a rotation of `name` is unfinished, or its previous value has yet to be revoked.
+        """Raise Conflict if a rotation is unfinished, or if the previous value has yet to be revoked.
 
-        This needs a key to the store only if there is a pending or a previous value.
+        A key to the store is needed only if there is a pending or a previous value.
         """
         self.store.check_not_pending(name)
         with suppress(NotFound, BadName, BadValue):  # not every name has stages
@@ -2596,7 +2629,7 @@ class Policies:
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
     def owes_revocation(self, name: str, previous: str) -> bool:
-        """Return whether a policy has a command to revoke `previous`, and that isn't current as well."""
+        """Return whether the policy has a command that revokes values, unless `previous` is still current."""
         if "revoke" not in self.get(name):
             return False
         try:
@@ -2605,7 +2638,7 @@ class Policies:
             return True
 
     def rotation_lock(self, name: str) -> FileLock:
-        """Return the lock that whoever rotates `name` holds, as do the commands of that rotation."""
+        """Return the lock that a rotation of `name` and its commands hold; entering it may raise Conflict."""
         import hashlib
 
         # A name may hold '/', and be of a file name's full length.
@@ -2613,7 +2646,7 @@ class Policies:
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     def command_folder(self) -> str:
-        """Return where commands run: the folder that the store is in, or the policies if it is in none."""
+        """Return the folder where commands run: the one that the store is in, else the policies' one."""
         store = self.store.sealed_folder()
         if store:
             return os.path.dirname(os.path.dirname(absolute_path(store)))
@@ -2621,14 +2654,14 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one writer of policies in at a time; what the file held before counts no more."""
+        """Let one writer of policies in at a time, who reads the file again."""
         folder = self._folder()
         with FileLock(self.path if self._sealed is None else os.path.join(folder, ".rotation")):
             self._read = None
             yield
 
     def _folder(self) -> str:
-        """Return the folder with the locks, which is made if it is missing."""
+        """Return the folder for the locks; make it if it is missing."""
         folder = os.path.dirname(os.path.realpath(self.path))
         with disk_errors(f"make {folder}"):
             os.makedirs(folder, 0o700, exist_ok=True)
@@ -2636,14 +2669,14 @@ class Policies:
 
     @property
     def _location(self) -> str:
-        """The store's location, relative to the file, so that a folder with both can be moved."""
+        """The store's location, relative to the file's folder, so that a folder with both can be moved."""
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         if not self._own_location:
             self._own_location = self.store.location().replace(f" {folder}", " ", 1)
         return self._own_location
 
     def _write(self, name: str, policy: dict[str, Any]) -> None:
-        """Store a policy in place of what there is, or delete it if it is empty; the lock is held."""
+        """Store a policy, or delete it if it is empty; the lock is held."""
         if self._sealed is None:
             self._write_file(name, policy)
         elif policy:
@@ -2653,7 +2686,7 @@ class Policies:
                 self._sealed.delete(name)
 
     def _write_file(self, name: str, policy: dict[str, Any]) -> None:
-        """Write all policies of all stores, with this one in its place; the lock is held."""
+        """Write the file with a policy changed, or removed if it is empty; the lock is held."""
         stores = self._load()
         policies = self._own_policies()
         stores[self._location] = policies
@@ -2661,26 +2694,29 @@ class Policies:
             policies[name] = policy
         else:
             policies.pop(name, None)
-        self._read = None  # the write may fail
+        self._read = None  # until the write has succeeded, the file differs from it
         with disk_errors(f"write {self.path}"):
             text = dump_json({"version": _POLICY_VERSION, "stores": stores}, self.path)
             rewrite(self.path, text.encode() + b"\n")
 
     def _own_policies(self) -> dict[str, dict[str, Any]]:
-        """Return the policies in the file that are for this store."""
+        """Return this store's policies in the file, by name."""
         stores = self._load()
-        if not stores:  # don't ask where the store is
+        if not stores:  # don't ask for the store's location
             return {}
         return stores.get(self._location, {})
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return what the file holds, {} if there is none, for all stores."""
+        """Return the policies of all stores in the file, from memory if it was read; {} without a file."""
         if self._read is None:
             self._read = self._read_file() if os.path.lexists(self.path) else {}
         return self._read
 
     def _read_file(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return what the file holds; Unsafe if others could have written it, since it has commands."""
+        """Return the policies of all stores in the file; raise BadValue for a bad one.
+
+        Raise Unsafe if others can write it, since it has commands.
+        """
         path = self.path
         with disk_errors(f"read {path}"), open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno())):
@@ -2698,6 +2734,7 @@ class Policies:
 
 
 def _maps_to_dicts(found: Any) -> bool:
+    """Return whether this is a dict whose values are dicts."""
     return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
@@ -3610,16 +3647,16 @@ def credential_path(name: str) -> str:
 
 
 # === Store credentials ===
-# What opens a store: the variable X, else the file that X_FILE names, else what the command X_COMMAND prints,
-# else systemd's credential X, else what a user types. No command that we start gets any of it.
+# Passwords, tokens and keys that open a store come from the variable X, else the file that X_FILE names, else
+# the command in X_COMMAND, else systemd's credential X, else a prompt. No command that we start gets them.
 
 _CREDENTIAL_SECONDS = 60  # for X_COMMAND: long enough to touch a key, or to type a PIN
 MAX_ERRORS = 1 << 16  # bytes held of what a command writes to stderr: the end of it
 _ERRORS_SECONDS = 0.5  # for the last of them to arrive if the command leaves a process behind
 
-# What each command printed, until `forget_store_credential` says that it opens nothing.
+# The output of each command, until `forget_store_credential` removes it because it opens nothing.
 _command_outputs: dict[str, str] = {}
-# By command: one thread runs it, others wait for what it prints.
+# A lock for each command: one thread runs it, others wait for its output.
 _command_locks: dict[str, Any] = {}
 
 if hasattr(os, "register_at_fork"):  # a child has none of the threads that would release a lock
@@ -3627,11 +3664,11 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads that woul
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
-    """Return what opens a store, from the first of its sources that is set; "" if none is.
+    """Return a credential from its first configured source, or "" if none is configured.
 
-    These are the variable, its file, its command and systemd's credential. The command runs once in a
-    process, but each time for what `is_brief`: valid only for a short time. Raise BadValue for what can't be
-    run, Locked if the command fails, Denied or Unavailable if the file can't be read.
+    The command runs once in a process or, for a credential that `is_brief`, valid for a short time only, at
+    each call. Raise BadValue if it can't be run, Locked if it fails, Denied or Unavailable if the file can't
+    be read.
     """
     text = os.environ.get(variable, "")
     if text:
@@ -3651,12 +3688,15 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
 
 
 def forget_store_credential(variable: str) -> None:
-    """Run the variable's command again next time: what it printed, as after a mistyped PIN, opens nothing."""
+    """Let the variable's command run again the next time: its output, as after a mistyped PIN, is wrong."""
     _command_outputs.pop(os.environ.get(variable + "_COMMAND", ""), None)
 
 
 def run_credential_command(what: str, command: str, environment: dict[str, str] | None = None) -> str:
-    """Return what the command line in the variable `what` prints; raise Locked if it fails."""
+    """Return the output of a command line, which the variable `what` has, without a newline at its end.
+
+    Raise BadValue if it can't be split or its program isn't found, Locked if it fails or prints nothing.
+    """
     import shlex
     import shutil
 
@@ -3681,16 +3721,20 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
 
 
 def credential_sources(variable: str) -> str:
-    """Return how to set what opens a store, with names that can be copied."""
+    """Return a hint with the variables that configure a credential."""
     return f"set {variable}, {variable}_FILE or {variable}_COMMAND"
 
 
 def can_ask() -> bool:
+    """Return whether stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ask(prompt: str, *, twice: bool = False) -> str:
-    """Return what is typed; raise BadValue for nothing, Locked without a terminal, as for a password."""
+    """Return the text that a user types, twice if asked to; raise BadValue for none, or for two texts.
+
+    Without a terminal, raise Locked with a hint for the master password.
+    """
     if not can_ask():
         hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
         has_identity = read_store_credential("PAISSIVE_IDENTITY") != ""
@@ -3721,11 +3765,12 @@ def run_command(
     capture: bool = False,
     explain: Callable[[bytes, bytes], str] | None = None,
 ) -> str:
-    """Run a command with `text` on stdin and return "", or with `capture` or without text what it prints.
+    """Run a command with `text` on stdin, and return its output without a newline at its end.
 
-    It runs in `folder`, by default ours. No variable holds the text. Raise Unavailable if the command fails,
-    takes longer than `timeout` seconds or prints more than a file may hold; the message ends with what
-    `explain` makes of its output and the end of its stderr.
+    With text but without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by
+    default in ours; its environment is that of `child_environment`, unless one is passed. It keeps the `lock`
+    if we are killed. Raise Unavailable if it fails, takes longer than `timeout` seconds or prints more than
+    MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
     """
     import signal
     import subprocess
@@ -3738,7 +3783,7 @@ def run_command(
         child = subprocess.Popen(
             argv,
             stdin=pipe if text else none,
-            stdout=pipe if text is None or capture else none,  # whatever else it prints may hold the value
+            stdout=pipe if text is None or capture else none,
             stderr=pipe if explain else none,
             cwd=folder,
             env=environment or child_environment(text),
@@ -3766,7 +3811,10 @@ def _wait(
     lock: FileLock | None,
     session: bool,
 ) -> bool:
-    """Write the text and wait for a command and its output; return whether both ended, or kill it."""
+    """Write the text, wait for a command and its output, and return whether both ended; kill it if not.
+
+    Meanwhile, the lock names the command's process as its holder.
+    """
     import subprocess
 
     ended = False
@@ -3777,7 +3825,7 @@ def _wait(
         with suppress(subprocess.TimeoutExpired):
             if text:
                 child.communicate(text, timeout)
-            # What it left running in the background may have the pipe open.
+            # The output ends once no process that it left in the background has the pipe open.
             if output.wait(deadline - time.monotonic()):
                 child.wait(max(0.0, deadline - time.monotonic()))
                 ended = True
@@ -3790,7 +3838,7 @@ def _wait(
 
 
 class _Output:
-    """What a command writes to a pipe, read by a thread: up to a limit or, of a `tail`, its last bytes."""
+    """A command's output, read from a pipe by a thread: its begin up to a limit or, of a tail, its end."""
 
     def __init__(self, pipe: IO[bytes] | None, *, is_tail: bool = False) -> None:
         import threading
@@ -3802,24 +3850,25 @@ class _Output:
             self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the data; return whether it has come."""
+        """Wait for the end of the output; return whether it has come."""
         if self._thread.ident:  # it was started
             self._thread.join(max(0.0, seconds))
         return not self._thread.is_alive()
 
     def _read(self, pipe: IO[bytes]) -> None:
+        """Read until the output ends, or is more than a file may hold; then the command can't write more."""
         with pipe:
             while piece := os.read(pipe.fileno(), 1 << 16):
                 self.data += piece
                 if self._is_tail:
                     del self.data[:-MAX_ERRORS]
                 elif len(self.data) > MAX_FILE_BYTES:
-                    return  # with the pipe closed, the command can't write more
+                    return
 
 
 def _problem_with(child: subprocess.Popen[bytes], output: _Output) -> str:
     """Return why a command that has ended counts as failed, or ""."""
-    if len(output.data) > MAX_FILE_BYTES:  # which may have ended it
+    if len(output.data) > MAX_FILE_BYTES:  # before the status, which may be SIGPIPE's
         return "it printed too much"
     if child.returncode:
         how = "signal" if child.returncode < 0 else "status"
@@ -3828,7 +3877,7 @@ def _problem_with(child: subprocess.Popen[bytes], output: _Output) -> str:
 
 
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
-    """Kill a command and, if it leads a session, all that it started."""
+    """Kill a command and, if it leads a session, all processes in it; wait for its end."""
     import signal
 
     if session and hasattr(os, "killpg"):
@@ -3841,7 +3890,7 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
 
 
 def child_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command: no stages, no `value`, nothing that opens our stores."""
+    """Return our environment for a user's command, without stages, store credentials and `value` itself."""
     found = environment_now()
     if hasattr(sys, "frozen"):  # PyInstaller's libraries are for this program only
         found.pop("LD_LIBRARY_PATH", None)
@@ -3856,11 +3905,11 @@ def child_environment(value: str | None = None) -> dict[str, str]:
 
 # === Age format ===
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519, hybrid and scrypt recipients, STREAM
-# payload, no armor. Only the canonical encoding that `seal` writes is accepted, so that nothing changes
-# unnoticed. Hybrid recipients are post-quantum; the package cryptography has all of their cryptography.
+# payload, no armor. Only the canonical encoding that `seal` writes is accepted, so that no change goes
+# unnoticed. Hybrid recipients are post-quantum. The package cryptography has all of the cryptography.
 
 _AGE_VERSION = b"age-encryption.org/v1\n"
-# Words between single spaces; then base64 in lines of 64 characters, the last one shorter.
+# Words separated by single spaces, then base64 in lines of 64 characters, the last one shorter.
 _STANZA = rb"-> ([!-~]+(?: [!-~]+)*)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
 _SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
 # Hybrid keys are ML-KEM-768 beside X25519 (age.md, mlkem768x25519). Bech32 shows them by these prefixes.
@@ -3875,7 +3924,7 @@ _CHUNK = 64 * 1024  # bytes of plaintext in a chunk of the payload
 _NONCE = 16  # bytes before the first chunk
 _TAG = 16  # bytes that ChaCha20-Poly1305 adds
 LOG_N = 17  # 2**17 units of scrypt are 128 MiB and about half a second
-MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work a hostile file can demand
+MAX_LOG_N = 20  # 1 GiB and some seconds: upper bound on the work that a hostile file can demand
 _MAX_STANZAS = 1000  # about 0.1 s of key exchange: likewise
 
 
@@ -3902,10 +3951,11 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
 
 
 def unseal(sealed: bytes, *identities: Union[Identity, Passphrase]) -> bytes:
-    """Return what was sealed; raise WrongKey, or Corrupt if it was changed.
+    """Return the plaintext of an age v1 file.
 
-    Raises BadValue for a file that demands too much work: scrypt over
-    2**20, or over 1000 recipients.
+    Raises WrongKey if none of the keys opens it; Corrupt if it is damaged;
+    BadValue if it demands too much work: scrypt over 2**20, or over 1000
+    recipients; Unavailable without the package cryptography.
     """
     require_cryptography()
     stanzas, header, mac, payload = _split_file(sealed)
@@ -3948,25 +3998,27 @@ class Recipient:
         return self._text
 
     def _wrap(self, file_key: bytes) -> bytes:
+        """Return a stanza with the file key for this recipient; raise BadValue for a key of low order."""
         wrap = _wrap_hybrid if self.is_post_quantum else _wrap_x25519
         try:
             return wrap(self._public, file_key)
-        except ValueError:  # of low order, for instance, so that anybody could open the file
+        except ValueError:  # such as one of low order: anybody could open the file
             raise BadValue("that is not a public key of anybody", hint="ask for another") from None
 
 
 class Identity:
     """A private key, "AGE-SECRET-KEY-1…", that opens what was sealed to it.
 
-    "AGE-SECRET-KEY-PQ-1…" is a post-quantum one: for it, cryptography has
-    to be 47 or newer, or Unavailable is raised.
+    "AGE-SECRET-KEY-PQ-1…" is a post-quantum one. Raises BadValue for
+    anything but the canonical text; Unavailable without cryptography, which
+    has to be 47 or newer for a post-quantum key.
     """
 
     def __init__(self, text: str) -> None:
         require_cryptography()
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
-        self._recipient: Optional[Recipient] = None  # once it was asked for: a hybrid one takes a millisecond
+        self._recipient: Optional[Recipient] = None  # made when asked for: a hybrid one takes a millisecond
         self._private: Union[_X25519Key, _HybridKey]
         if self.is_post_quantum:
             self._private = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
@@ -3975,10 +4027,9 @@ class Identity:
 
     @classmethod
     def generate(cls, *, post_quantum: bool = False) -> Identity:
-        """Return a new one.
+        """Return a new identity.
 
-        Only newer age tools, from 1.3, open what is sealed to a
-        post-quantum one.
+        Files that are sealed to a post-quantum one need age 1.3 or newer.
         """
         return cls(_bech32(_HYBRID_IDENTITY if post_quantum else "AGE-SECRET-KEY-", os.urandom(32)))
 
@@ -3994,7 +4045,7 @@ class Identity:
         return self._text
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
-        """Return the file key in a stanza, or None if the stanza is for another identity."""
+        """Return the file key in a stanza, or None if that is for another key; raise Corrupt if damaged."""
         return self._private.unwrap(words, body)
 
 
@@ -4006,6 +4057,7 @@ class _X25519Key:
         self.public = self._secret.public_key().public_bytes_raw()
 
     def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
+        """Return the file key in an X25519 stanza, or None for another key's; raise Corrupt if damaged."""
         if words[0] != b"X25519":
             return None
         try:
@@ -4039,6 +4091,7 @@ class _HybridKey:
         self.public = mlkem_key.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
 
     def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
+        """Return the file key in a hybrid stanza, or None for another key's; raise Corrupt if damaged."""
         if words[0] != b"mlkem768x25519":
             return None
         shares = _unbase64(words[1]) if len(words) == 2 else b""
@@ -4052,7 +4105,7 @@ class _HybridKey:
             return None
 
     def _check_share(self, share: bytes) -> None:
-        """Raise Corrupt for a share of low order, with which no file can have been sealed to anybody."""
+        """Raise Corrupt for an X25519 share of low order, which `seal` never writes."""
         try:
             self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(share))
         except ValueError:
@@ -4060,7 +4113,7 @@ class _HybridKey:
 
 
 def _wrap_hybrid(public: bytes, file_key: bytes) -> bytes:
-    """Return a mlkem768x25519 recipient stanza (age.md); raise ValueError for what is no public key."""
+    """Return a mlkem768x25519 recipient stanza (age.md); raise ValueError for an invalid public key."""
     _require_hpke()
     keys = hpke.MLKEM768X25519PublicKey(
         mlkem.MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC]),
@@ -4078,7 +4131,7 @@ def _hybrid_suite() -> hpke.Suite:
 
 
 def _require_hpke() -> None:
-    """Import what post-quantum keys need, once, or raise Unavailable that names it."""
+    """Import the modules for post-quantum keys, once; raise Unavailable if they are missing."""
     global hpke, mlkem
     if "mlkem" in globals():
         return
@@ -4102,45 +4155,53 @@ def _require_hpke() -> None:
 class Passphrase:
     """A passphrase to seal and open with.
 
-    Sealing takes 2**log_n KiB of memory; what needs over 2**max_log_n is
-    not opened. What scrypt makes of it is kept as long as the object, and
-    shared with others of the same passphrase.
+    Sealing takes 2**log_n KiB of memory; opening raises BadValue for files
+    that need over 2**max_log_n. Keys that scrypt derives live as long as
+    the object, and are shared with others of the same passphrase. Raises
+    BadValue for an empty passphrase, and for log_n outside 1 to 20.
     """
 
-    is_post_quantum = True  # as far as anybody knows: it is symmetric
+    is_post_quantum = True  # it is symmetric
 
     def __init__(self, text: str, log_n: int = LOG_N, *, max_log_n: int = MAX_LOG_N) -> None:
         if not 1 <= log_n <= MAX_LOG_N:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n = log_n
         self._max_log_n = max_log_n
-        self._derived: list[_DerivedKey] = []  # those that it used, which stay in _derived_keys with it
+        self._derived: list[
+            _DerivedKey
+        ] = []  # its keys, which stay in _derived_keys as long as they are here
         self._text = b""
         with suppress(UnicodeEncodeError):
-            self._text = text.encode(errors="surrogateescape")  # the exact bytes of a variable
+            self._text = text.encode(errors="surrogateescape")  # the original bytes of a variable
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
 
     def _wrap(self, file_key: bytes) -> bytes:
+        """Return a scrypt stanza with the file key."""
         salt = os.urandom(16)
         words = [b"scrypt", _base64(salt), str(self._log_n).encode()]
         return _write_stanza(words, self._derive(salt, self._log_n), file_key)
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
+        """Return the file key in a scrypt stanza, or None for another passphrase's.
+
+        Raise Corrupt if it is damaged, BadValue if it demands too much work.
+        """
         if words[0] != b"scrypt":
             return None
         match = re.fullmatch(_SCRYPT_WORDS, b" ".join(words))
         if not match:
             raise _corrupt("a scrypt stanza needs a salt of 16 bytes and a work factor of 1 or 2 digits")
         salt, log_n = _unbase64(match[1]), int(match[2])
-        if log_n > self._max_log_n:  # before any work is done: somebody may want each command to take long
+        if log_n > self._max_log_n:  # before any work is done
             problem = f"it asks for 2**{log_n} units of scrypt, more than 2**{self._max_log_n}"
             hint = f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}" if log_n <= MAX_LOG_N else ""
             raise BadValue(problem, hint=hint)
         return _open_box(self._derive(salt, log_n), body)
 
     def _derive(self, salt: bytes, log_n: int) -> bytes:
-        """Return the key that wraps a file key; one scrypt, however many stores a process opens with it."""
+        """Return the key that wraps a file key, from memory if any Passphrase has derived the same one."""
         global _derived_keys
         if _derived_keys is None:
             from weakref import WeakValueDictionary
@@ -4155,14 +4216,14 @@ class Passphrase:
 
 
 class _DerivedKey:
-    """What scrypt has made of a passphrase."""
+    """A key that scrypt has derived: an object, since weak references need one."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
 
 
-# By passphrase, salt and log N. An entry is gone with the last Passphrase that used it, so that no password
-# outlives the store that it opens.
+# Derived keys by passphrase, salt and log N. An entry goes away with the last Passphrase that uses it, so
+# that no password outlives the store that it opens.
 _derived_keys: WeakValueDictionary[tuple[bytes, bytes, int], _DerivedKey] | None = None
 
 
@@ -4175,7 +4236,10 @@ def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
-    """Return the stanzas as (words, body), what the header's MAC covers, that MAC in base64, the payload."""
+    """Return the stanzas as (words, body), the header up to its MAC, the MAC in base64, and the payload.
+
+    Raise Corrupt for a damaged header, BadValue for too many stanzas.
+    """
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
     pos, stanzas = len(_AGE_VERSION), []
@@ -4209,17 +4273,18 @@ def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
 
 
 def _join_stanza(words: list[bytes], box: bytes) -> bytes:
+    """Return a stanza with this body."""
     return b"-> %b\n%b\n" % (b" ".join(words), _base64(box))
 
 
 def _check_box(box: bytes) -> None:
-    """Raise Corrupt for a body that is no wrapped file key."""
+    """Raise Corrupt for a body that doesn't have the length of a wrapped file key."""
     if len(box) != 16 + _TAG:  # before opening (age.md): a longer one may open under several keys
         raise _corrupt("a wrapped key isn't 32 bytes")
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
-    """Return the file key in the body of a stanza, or None if it was wrapped with another key."""
+    """Return the file key in a stanza's body, or None if another key wrapped it; raise Corrupt."""
     _check_box(box)
     try:
         return aead.ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
@@ -4229,7 +4294,7 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
 
 def _wrapping_key(key: x25519.X25519PrivateKey, point: bytes, both: bytes) -> bytes:
     """Return the key that wraps a file key; raise ValueError for a point of low order."""
-    # It depends on `both` public keys, so the same shared secret gives another recipient another key.
+    # It depends on `both` public keys, so that a shared secret gives each recipient another key.
     shared = key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
@@ -4240,6 +4305,7 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
 
 
 def sha256(data: bytes) -> bytes:
+    """Return a SHA-256 digest."""
     # The standard library's would load a second OpenSSL, which takes longer than all the rest.
     digest = hashes.Hash(hashes.SHA256())
     digest.update(data)
@@ -4255,10 +4321,10 @@ def _header_mac(file_key: bytes, header: bytes) -> hmac.HMAC:
 
 
 def require_cryptography() -> None:
-    """Import what the age format needs, or raise Unavailable that says how to install it."""
+    """Import the package cryptography, once; raise Unavailable if it is missing or too old."""
     usable = _can_import_cryptography()
     if not usable and _program_folder:
-        sys.path.append(_program_folder)  # where it was; last, so that Python's own modules win
+        sys.path.append(_program_folder)  # at the end, so that Python's own modules win
         usable = _can_import_cryptography()
         sys.path.remove(_program_folder)
     if not usable:
@@ -4267,8 +4333,8 @@ def require_cryptography() -> None:
 
 
 def _can_import_cryptography() -> bool:
-    """Import it, and return whether it is there and new enough."""
-    # Once, for the section: on a small file, repeated imports would be a tenth of the work.
+    """Import the package as globals, and return whether it is there and new enough."""
+    # Once: on a small file, repeated imports would be a tenth of the work.
     global aead, exceptions, hashes, hkdf, hmac, x25519
     if "hkdf" not in globals():
         try:
@@ -4283,14 +4349,14 @@ def _can_import_cryptography() -> bool:
 
 
 def _base64(data: bytes) -> bytes:
-    """Return base64 without padding, as stanzas have it."""
+    """Return base64 without padding."""
     import binascii
 
     return binascii.b2a_base64(data, newline=False).replace(b"=", b"")
 
 
 def _unbase64(text: bytes) -> bytes:
-    """Return the bytes for which `_base64` writes exactly this text, or raise Corrupt."""
+    """Return the bytes in base64 without padding; raise Corrupt for any other encoding of them."""
     import binascii
 
     with suppress(binascii.Error):
@@ -4319,7 +4385,7 @@ def _bech32(prefix: str, data: bytes) -> str:
 
 
 def _bech32_residue(digits: Iterable[int]) -> int:
-    """Return what BIP 173 calls bech32_polymod, by which it makes and verifies checksums."""
+    """Return bech32_polymod of BIP 173, of which checksums are made."""
     residue = 1
     for digit in digits:
         top = residue >> 25
@@ -4331,19 +4397,21 @@ def _bech32_residue(digits: Iterable[int]) -> int:
 
 
 def _bech32_decode(prefix: str, text: str, size: int) -> bytes:
-    """Return bytes; encoding them again must give `text`, which checks case, padding and checksum."""
+    """Return the bytes in a text of Bech32; raise BadValue for a wrong prefix, size, case or checksum."""
     bits = 8 * size
     padding = -bits % 5
     number = 0
     for char in text[len(prefix) + 1 :][: (bits + padding) // 5]:
         number = number << 5 | _BECH32.find(char.lower()) & 31
     data = (number >> padding & (1 << bits) - 1).to_bytes(size, "big")
-    if _bech32(prefix, data) != text:  # not in constant time: it is the user's own key
+    # Encoding again checks all of it. This isn't in constant time: it is the user's own key.
+    if _bech32(prefix, data) != text:
         raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
     return data
 
 
 def _corrupt(what: str) -> Corrupt:
+    """Return the error about a damaged file."""
     return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 
@@ -4397,9 +4465,11 @@ def run_git(
     feed: Iterable[str] = (),
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
-    """Run git on the lines of `feed` and open its output; raise Unavailable if it fails, Unsafe if it hangs.
+    """Run git in a folder on the lines of `feed`, and yield its output to read.
 
-    If git succeeds, `on_error` is called with each line of its stderr.
+    Raise Unavailable if git doesn't start or, at the end, if it fails, but not because some of its output
+    was left unread. If it succeeds, call `on_error` with each line of its stderr. Reading raises Unsafe if
+    git hangs.
     """
     # Files, not pipes, which could fill up while git waits for us to read.
     with _scratch_file() as lines, _scratch_file() as errors:
@@ -4423,7 +4493,7 @@ def run_git(
 def _start_git(
     folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start git with nothing of the environment but what it needs; raise Unavailable if it doesn't start."""
+    """Start git with those variables that it needs; in "." also with a hook's, about its own repository."""
     from subprocess import PIPE, Popen
 
     names = _GIT_READS
@@ -4447,7 +4517,10 @@ def _scratch_file() -> IO[bytes]:
 
 
 def ask_git(folder: str, *args: str, default: str | None = None) -> str:
-    """Return what git prints or, where there is no git, no repository or no such thing, the default."""
+    """Return git's output without newlines at the end, cut off after MAX_FILE_BYTES.
+
+    If git fails, is missing or hangs, return the default; without one, raise Unavailable or Unsafe.
+    """
     try:
         with run_git(folder, *args) as out:
             return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
@@ -4458,13 +4531,13 @@ def ask_git(folder: str, *args: str, default: str | None = None) -> str:
 
 
 # === Known stores ===
-# Which store belongs at a path, as ssh knows hosts: the fingerprint of its identity, in the user's state
-# folder. Whoever has a member's public key, or an older copy of the store, can put one there that opens. If
-# nobody on this machine has confirmed the newest store, git's history may show that an older one is back.
+# The fingerprints of the stores that this user has confirmed, by path, in the user's state folder, like ssh's
+# known hosts. Without them, whoever knows a member's public key, or has an older copy of the store, could put
+# a store there that opens. Git's history may show an older one as well.
 
-PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, which come before what is recorded
-# What git's folder has while a merge is unfinished, of a branch, a commit or a series of them. Since 2.34,
-# git leaves AUTO_MERGE after any conflict, such as of a stash; it may stay for a while once that is resolved.
+PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, instead of those that are recorded
+# Files in git's folder while a merge, cherry-pick, revert or rebase is unfinished. Since 2.34, git leaves
+# AUTO_MERGE after any conflict, such as one of a stash; it may stay for a while after that is resolved.
 _UNFINISHED_MERGES = (
     "MERGE_HEAD",
     "CHERRY_PICK_HEAD",
@@ -4473,45 +4546,48 @@ _UNFINISHED_MERGES = (
     "rebase-apply",
     "AUTO_MERGE",
 )
-_MAX_CHANGES = 1000  # of a file, so that nobody hides one among many: a store has one for each rekey
+_MAX_CHANGES = 1000  # of version.age, which changes with each rekey; a bound on the work, not a limit on it
 
 
 class KnownStore(NamedTuple):
-    """Which fingerprints a store may have, and how that is known: by "pin", "record", or "" if it isn't."""
+    """The fingerprints that the store in a folder may have."""
 
-    # Of a record, the newest is the last; there are two while a rekey is unfinished.
-    fingerprints: tuple[str, ...] = ()
-    how: str = ""
-    member: str = ""  # whose file opened it when it was recorded, and is tried first
-    commit: str = ""  # which git had checked out when the store was last found to be the right one
+    fingerprints: tuple[str, ...] = ()  # in a record, two while a rekey is unfinished, the newer one last
+    how: str = ""  # it is known: "pin", "record", "argument" of --trust, or "" if it isn't
+    member: str = ""  # whose file opened it when it was recorded: that file is tried first
+    commit: str = ""  # the last one in git's history at which it was found to be the right store
 
     def fits(self, *found: str) -> bool:
-        """Return whether one of these fingerprints is known to be right."""
+        """Return whether the store may have one of these fingerprints."""
         return not set(self.fingerprints).isdisjoint(found)
 
 
 def known_store(folder: str, cache: FileCache) -> KnownStore:
-    """Return what is known about the store in a folder; raise BadValue for a damaged record."""
+    """Return the pinned store or, without a pin, the recorded one; KnownStore() if neither is there.
+
+    Raise BadValue for a damaged record or a bad pin.
+    """
     record = recorded_store(folder, cache)
     pinned = tuple(re.findall(r"[^\s,]+", os.environ.get(PIN, "")))
     if not pinned:
         return record
     if not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
         raise BadValue(f"{PIN} isn't a fingerprint", hint="set it to the 32 hex digits that `status` prints")
-    if len(record.fingerprints) > 1 and record.fits(*pinned):  # a rekey from here that was killed
+    if len(record.fingerprints) > 1 and record.fits(*pinned):  # this user's rekey was killed
         pinned += record.fingerprints
     return record._replace(fingerprints=pinned, how="pin")
 
 
 def recorded_store(folder: str, cache: FileCache) -> KnownStore:
-    """Return what is recorded about the store in a folder, whatever is pinned."""
+    """Return the recorded store for a folder, whatever is pinned; KnownStore() if none is."""
     return _recorded_stores(cache).get(_place_of(folder), KnownStore())
 
 
 def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> bool:
-    """Record which store is in a folder, and whose file opens it, if that is new; return whether it worked.
+    """Record the fingerprints of the store in a folder, whose file opens it, and git's current commit.
 
-    Raise Unavailable if something else is recorded, and can't be replaced.
+    Return whether they are recorded now. Raise Denied or Unavailable if other fingerprints are recorded, and
+    can't be replaced.
     """
     place = _place_of(folder)
     commit = checked_out_commit(folder, FileCache())
@@ -4530,11 +4606,11 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
 
 
 def record_commit(folder: str, commit: str) -> None:
-    """Record at which commit a store that is recorded was found to be the right one; it may fail."""
+    """Add a commit to the record of a store; do nothing if there is none, or if it can't be written."""
     place = _place_of(folder)
 
     def change(stores: dict[str, KnownStore]) -> None:
-        if place in stores:  # as it is by now: a rekey may have begun
+        if place in stores:
             stores[place] = stores[place]._replace(commit=commit)
 
     with suppress(Denied, Unavailable):  # then it is found again the next time
@@ -4542,7 +4618,7 @@ def record_commit(folder: str, commit: str) -> None:
 
 
 def _change_record(change: Callable[[dict[str, KnownStore]], None]) -> bool:
-    """Let `change` have what is recorded, and write that; return whether this user has a state folder."""
+    """Read the record, let `change` change it, and write it; return False without a home folder."""
     path = _record_path()
     if not path:
         return False
@@ -4556,7 +4632,7 @@ def _change_record(change: Callable[[dict[str, KnownStore]], None]) -> bool:
 
 
 def record_problem() -> str:
-    """Return why no store can be recorded, or ""."""
+    """Return the reason why the record can't be written, or "" if it can."""
     path = _record_path()
     if not path:
         return "there is no home folder"
@@ -4568,7 +4644,7 @@ def record_problem() -> str:
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:
-    """Return the nearest .paissive that is recorded, in a folder above the one that holds this, or ""."""
+    """Return the nearest recorded .paissive in the folders above the one that this is in, or ""."""
     place = _place_of(folder)
     above = [
         path
@@ -4590,12 +4666,15 @@ def _record_path() -> str:
 
 
 def _place_of(folder: str) -> str:
-    # JSON holds no other bytes.
+    """Return the real path of a folder, by which it is recorded; bytes that aren't UTF-8 are escaped."""
     return os.fsencode(os.path.realpath(folder)).decode(errors="backslashreplace")
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
-    """Return what is recorded, by the path of the store; nothing where this user has no state folder."""
+    """Return the recorded stores by path; {} if there is no record, or this user may not read it.
+
+    Raise BadValue if it is damaged, Unsafe if others can write it, Unavailable for other errors.
+    """
     path = _record_path()
     try:
         return cache.load(path, partial(_parse_record, path)) if path else {}
@@ -4621,7 +4700,7 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
 
 
 def _is_row(row: object) -> bool:
-    """Return whether this is what `_dump_record` writes about a store."""
+    """Return whether a store in a record has the form that `_dump_record` writes."""
     texts = row.get("fingerprints") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(texts, list):
         return False
@@ -4629,6 +4708,7 @@ def _is_row(row: object) -> bool:
 
 
 def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:
+    """Return the content of the record."""
     rows = {
         place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
         for place, store in sorted(stores.items())
@@ -4642,7 +4722,7 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
     if not repository:
         return ""
     with suppress(SecretsError, OSError):
-        # Without starting git, which takes longer than to open a secret.
+        # Starting git would take longer than opening a secret.
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
             return commit
@@ -4650,27 +4730,27 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 
 
 def merge_conflicts(folder: str) -> set[str]:
-    """Return what `unmerged_paths` does if git is merging; if not, which is nearly always, don't start it."""
+    """Return `unmerged_paths`, without starting git if it isn't merging, which is nearly always the case."""
     repository = _repository_of(folder)
     is_merging = any(os.path.lexists(os.path.join(repository, name)) for name in _UNFINISHED_MERGES)
     return unmerged_paths(folder) if repository and is_merging else set()
 
 
 def unmerged_paths(folder: str) -> set[str]:
-    """Return the absolute paths below a folder that a merge left in conflict."""
+    """Return the absolute paths below a folder that a merge left in conflict; none if git can't be asked."""
     listed = ask_git(folder, "ls-files", "-uz", default="") if folder else ""
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
 
 
 def is_rebasing(folder: str) -> bool:
-    """Return whether git is rebasing there; then, "ours" is what the commits are put onto."""
+    """Return whether git is rebasing in a folder's repository; then, "ours" means upstream's side."""
     repository = _repository_of(folder)
     states = ("rebase-merge", os.path.join("rebase-apply", "rebasing"))  # the latter is not of `git am`
     return bool(repository) and any(os.path.lexists(os.path.join(repository, name)) for name in states)
 
 
 def _repository_of(folder: str) -> str:
-    """Return git's folder for the repository or worktree that a folder is in, or ""."""
+    """Return the path of git's own folder for the repository or worktree that a folder is in, or ""."""
     path = find_above(os.path.realpath(folder), ".git")
     with suppress(SecretsError, OSError):
         if os.path.isfile(path):  # of a worktree or a submodule (gitrepository-layout(5))
@@ -4680,7 +4760,7 @@ def _repository_of(folder: str) -> str:
 
 
 def _last_in_log(log: bytes) -> str:
-    """Return the commit in the last line of a log of git's: "OLD NEW author time\tmessage"."""
+    """Return the commit in the last line of a reflog, "OLD NEW author time\tmessage", or ""."""
     found = re.match(rb"[0-9a-f]+ ([0-9a-f]{40,64}) ", log.rstrip(b"\n").rpartition(b"\n")[2])
     return found[1].decode() if found else ""
 
