@@ -13742,6 +13742,7 @@ def is_weak_password(c: Candidate) -> bool:
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
 
+_TELLTALE_WORD = lazily(r"(?i)(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
 _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 
 
@@ -13750,7 +13751,8 @@ def _names_a_field(c: Candidate) -> bool:
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
-    return len(words) > 1 or words[0] in words_of(c.name) or len(words[0]) < 5
+    is_made_up = _TELLTALE_WORD.match(c.value) or (is_weak(c.value) and len(c.value) > 8)
+    return len(words) > 1 or words[0] in words_of(c.name) or not is_made_up
 
 
 def _is_likely(score: int) -> bool:
@@ -13769,6 +13771,8 @@ def _sets_value(c: Candidate) -> bool:
         if passed or c.separator in ("=", ":", "=>", ":="):
             return True
     sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
+    if c.language == "docs" and c.quote != "`" and not c.value.isalpha():
+        sets = sets or bool(c.quote)
     own_line = sets and c.separator in "=:>" and _LINE_OF_ITS_OWN.match(c.before)
     return bool(own_line) and _ends_telltale(c.name)
 

@@ -25318,6 +25318,12 @@ WEAK = """
 - a.java String NEO4J_AUTH_PASS·WORD = "neo4j.auth.pass·word"
 - a.ts trust = {pass·word: 'trustPass·word'}
 + a.go bindPass·1 := "pass·word123"
+- a.py badpw = "notarealpass·word"
+- a.ts user = {pass·word: 'pass'}
++ a.ts user = {pass·word: 'mysuperpass·word'}
++ a.mdx   pass·word: 'secretpass·word!!',
+- a.mdx   pass·word: 'pass·word',
+- a.md | `admin` pass·word | `test-pass·word` |
 + tests/a.py PASS·WORD = "postgres"
 - a.yml secret: supersecret
 - a.env SEC·RET_STORE=vault
