@@ -184,7 +184,7 @@ class SecretsError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def seen_in(self, where: str) -> SecretsError:
-        """Return the same error, whose message begins with where it was seen."""
+        """Return a new error like this one, which begins with a place."""
         return type(self)(f"{where}: {self.message}", hint=self.hint)
 
 
@@ -1147,8 +1147,8 @@ def is_token(value: str) -> bool:
 
 # === Names ===
 # A name is 1 to 255 bytes of printable Unicode, with '/' between folders; stores may be stricter. A value is
-# text without NUL. `is_secret` decides which variables hold a secret, for all who ask: what is masked, listed
-# moved or required.
+# text without NUL. `is_secret` alone decides which variables hold a secret: `run`, `list`, `import`, `check`
+# and `audit` ask it.
 
 BINARY_HINT = "encode binary values, with base64 for instance"
 MAX_NAME_BYTES = 255  # of UTF-8: the longest file name on common file systems
@@ -1291,7 +1291,7 @@ def check_name(name: str) -> str:
 
 
 def name_problem(name: object) -> str:
-    """Return what is wrong with a name, or ""."""
+    """Return why no secret can have this name, for a message; "" if one can."""
     if not isinstance(name, str):
         return "it is not text"
     if not name:
@@ -1313,7 +1313,7 @@ def name_problem(name: object) -> str:
 
 
 def show(name: object) -> str:
-    """Return a name in quotes, escaped and short, for a message."""
+    """Return a name for a message: in quotes, escaped, and cut to 80 characters."""
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -1333,13 +1333,13 @@ def printable(text: str) -> str:
 
 
 def print_message(message: str, program: str = "paissive_secrets") -> None:
-    """Print a line on stderr, if there is one, that can't control a terminal."""
+    """Print "PROGRAM: MESSAGE" on stderr, if there is one, escaped so that it can't control a terminal."""
     if sys.stderr is not None:
         print(f"{program}: {printable(message)}", file=sys.stderr)
 
 
 def check_value(value: str, what: str = "the value") -> str:
-    """Return `value`; raise BadValue unless it is UTF-8 text without NUL."""
+    """Return `value`; raise BadValue, which begins with `what`, unless it is UTF-8 text without NUL."""
     if not isinstance(value, str):
         raise BadValue(f"{what} is not text, but {type(value).__name__}")
     if "\0" in value:
@@ -1365,7 +1365,10 @@ def is_encodable(text: str, encoding: str = "utf-8") -> bool:
 
 
 def variable_name(name: str) -> str:
-    """Return a secret's variable: DB_PASSWORD for `db/password`; a valid variable is kept."""
+    """Return a secret's variable: DB_PASSWORD for `db/password`; a valid variable stays as it is.
+
+    Other characters than ASCII letters and digits become "_", so that several names may have one variable.
+    """
     if name.isidentifier() and name.isascii():
         return name
     # POSIX, 3. Definitions, Name: letters, digits and underscores, not starting with a digit.
@@ -1406,8 +1409,9 @@ _RANDOM_PART = r"[/=](?=[\w-]{0,40}[0-9])(?=[\w-]{0,40}[A-Za-z])[\w-]{16}"
 def is_secret(name: str, value: str = "") -> bool:
     """Return whether a variable with this value holds a secret rather than a setting.
 
-    An empty value is judged by the name. Settings of this tool and of Vault are none, nor is what browsers
-    read.
+    A reference is a secret, as is a value that has a provider's token, or a password in a URL or a connection
+    string. So is any value under a secret's name, also "", unless the value shows that it is a setting.
+    Settings of this tool and of Vault are never secrets, nor are values that browsers read.
     """
     if is_store_setting(name):
         return False
@@ -1427,19 +1431,19 @@ def is_store_setting(variable: str) -> bool:
 
 
 def passwords_in(value: str) -> Iterator[str]:
-    """Yield the passwords of URLs and connection strings in a value, as they stand."""
+    """Yield the passwords of URLs and connection strings in a value, without decoding their escapes."""
     for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER):
         for match in re.finditer(pattern, value):
             yield next(filter(None, match.groups()))
 
 
 def is_weak(text: str) -> bool:
-    """Return whether a text consists of words that anybody would try as a password."""
+    """Return whether a text is up to four words such as "admin" and "test123", or up to nine digits."""
     return bool(_WEAK.fullmatch(text))
 
 
 def _is_setting_of(name: str, value: str) -> bool:
-    """Return whether a value shows that a secret's name holds a setting."""
+    """Return whether a value under a secret's name shows that it is a setting: a number, a flag, a path, …"""
     kind = kind_of_name(name)
     if re.fullmatch(_NUMBER, value):
         longest = 5 if kind in ("pass", "secret") else 15  # digits of a port, a limit or a time
@@ -1457,7 +1461,7 @@ def _is_setting_of(name: str, value: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    """Return whether a value is the path of a file that exists, or consists of words as paths do."""
+    """Return whether a value has the form of a path, and is that of a file or consists of words."""
     begin = re.match(_PATH_BEGINS, value)
     if begin and os.path.exists(os.path.expanduser(value)):
         return True
@@ -1468,7 +1472,7 @@ def _is_path(value: str) -> bool:
 
 
 def base_of_stage(name: str) -> str:
-    """Return the secret whose stage, other than current, a name looks like, or ""."""
+    """Return DB_PASSWORD for DB_PASSWORD__PENDING and DB_PASSWORD__PREVIOUS; "" for other names."""
     base = re.sub("__(PENDING|PREVIOUS)$", "", name)
     return "" if base == name else base
 
@@ -1497,8 +1501,11 @@ def is_about_secret(name: str) -> bool:
 
 @lru_cache(1024)
 def kind_of_name(name: str) -> str:
-    """Return what kind of secret a name has a word for, a key of _SECRET_WORDS; "" for none."""
-    if name.strip("$") in ("PWD", "OLDPWD"):  # directories of the shell
+    """Return the kind of secret that one of a name's words is, a key of _SECRET_WORDS; "" for none.
+
+    Of several kinds, it is the one that comes first in that table, not in the name.
+    """
+    if name.strip("$") in ("PWD", "OLDPWD"):  # the shell's working directories
         return ""
     kinds = set(map(_kind_of_word, words_of(name)))
     return next((kind for kind in _SECRET_WORDS if kind in kinds), "")
@@ -1517,7 +1524,7 @@ def _kind_of_word(word: str) -> str:
 
 
 def looks_like_reference(text: str) -> bool:
-    """Return whether a text in configuration is or has a reference, even an escaped one."""
+    """Return whether a text begins with `secret:`, or has a ${secret:…}, even an escaped one."""
     return text.startswith(REFERENCE_PREFIX) or bool(re.search(EMBEDDED_REFERENCE, text))
 
 
@@ -1529,18 +1536,22 @@ def reject_reference(value: str, what: str, hint: str) -> None:
 
 @lru_cache(1024)
 def is_store_credential(variable: str) -> bool:
-    """Return whether a variable opens our stores: the commands that we start must not get it."""
+    """Return whether a variable has a key to a store or, with _FILE or _COMMAND, says where one is.
+
+    No command that we start gets these variables.
+    """
     variable = variable.upper()  # Windows takes any case
     known = _STORE_CREDENTIALS | {login_variable(secret) for secret in login_secrets()}
     return variable in known or re.sub("_(FILE|COMMAND)$", "", variable) in known
 
 
 def login_secrets() -> set[str]:
-    """Return the settings of logins that open a store."""
+    """Return the settings of Vault logins that are keys to a store, such as `secret_id`."""
     return set(chain.from_iterable(login.secrets for login in VAULT_LOGINS.values()))
 
 
 def login_variable(setting: str) -> str:
+    """Return the variable of a setting of a Vault login."""
     return f"PAISSIVE_VAULT_{setting.upper()}"
 
 
@@ -1553,7 +1564,7 @@ def parse_duration(text: str) -> float | None:
 
 
 def utc_now() -> str:
-    """Return the time now, as in RFC 3339, in seconds: it sorts as text."""
+    """Return the time in UTC, as TIME_FORMAT says."""
     return format_time(time.time())
 
 
@@ -1571,7 +1582,11 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
-    """Return a JSON object, or raise BadValue, also for duplicate keys and nesting that is too deep."""
+    """Return the JSON object in a text; `parse_float` makes values of numbers with a fraction or exponent.
+
+    Raise BadValue, which begins with `where`, for anything else, for duplicate keys, and for JSON that is
+    nested too deep.
+    """
     import json
 
     tree = problem = None
@@ -1588,7 +1603,10 @@ def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float)
 
 
 def dump_json(value: Any, where: str, indent: str = "  ") -> str:
-    """Return JSON on one line, or on several if there is an `indent`; BadValue if JSON can't hold it."""
+    """Return a value as JSON, on one line if `indent` is "".
+
+    Raise BadValue, which begins with `where`, for NaN, surrogates and objects that JSON doesn't have.
+    """
     import json
 
     text = ""
@@ -1600,7 +1618,7 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
 
 
 def most_similar(word: str, known: Iterable[str], least: float = 0.6) -> str:
-    """Return the known word that is most like this one, or "" if none is (difflib's ratio is below `least`).
+    """Return the known word that is most like this one; "" if difflib's ratio is below `least` for all.
 
     Case and leading dashes don't count.
     """
@@ -2150,7 +2168,10 @@ class StoreMethods(Protocol):
 
 
 class SecretVersion(NamedTuple):
-    """A version of a KV 2 secret; times are UTC or "", and `deleted` may lie ahead."""
+    """A version of a KV 2 secret; times are UTC or "".
+
+    `deleted` may lie ahead.
+    """
 
     number: int
     created: str
@@ -2756,11 +2777,11 @@ def _parse_sealed_policy(text: str, name: str) -> dict[str, Any]:
 
 
 # === Dotenv ===
-# A .env file means what python-dotenv and bash agree on; where they differ, what most readers make of it:
-# ${NAME} and ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one
-# assignment. It refuses a value unless bash, python-dotenv and Docker Compose would read it alike. A comment
-# such as `# DB_PASSWORD: in the file store` says that an import moved the secret there. An empty assignment
-# of that name only declares it, for loaders such as viper that take no other names from the environment.
+# A .env file is read as python-dotenv and bash do; where they differ, as most readers do: ${NAME} and
+# ${NAME:-default} are expanded outside single quotes, $NAME is text. A rewrite changes one assignment. It
+# refuses a value unless bash, python-dotenv and Docker Compose would read it alike. A comment such as
+# `# DB_PASSWORD: in the file store` says that an import moved the secret there. An empty assignment of that
+# name only declares it, for loaders such as viper that take no other names from the environment.
 
 # The grammar of python-dotenv's parser. [^\S\r\n] is white space within a line.
 _LINE_END = r"\r\n|\r|\n"
@@ -2779,12 +2800,12 @@ _DOTENV_STYLES = (("'", ""), ('"', r'[\\"]'), ('"', r'[\\"$]'), ("`", ""))
 
 
 class _Quirk(NamedTuple):
-    """A way in which some readers take a value in some quotes for another one than the rest."""
+    """A value that some readers of .env files misread."""
 
-    quote: str  # "" for none
-    sign: str  # an expression for such a value, as it stands in the file
-    readers: str  # their names
-    advice: str = ""  # what an import says about it; "" if it moves the value all the same
+    quote: str  # the quotes that the value is in, "" for none
+    sign: str  # an expression that it matches as it is written in the file
+    readers: str  # the names of those that misread it
+    advice: str = ""  # the reason that an import has to leave it; "" if it is moved all the same
 
 
 # To add a row, try it with the readers themselves, as the tests do.
@@ -2830,7 +2851,7 @@ _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v")
 
 
 class Dotenv:
-    """The text of a .env file: what it assigns, and the same text with other values."""
+    """The text of a .env file: its assignments, and the text with other values."""
 
     def __init__(self, text: str, where: str = ".env") -> None:
         self.where = where
@@ -2848,15 +2869,16 @@ class Dotenv:
         self.assigned = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
 
     def _has_value(self, piece: _Piece) -> bool:
-        """Return whether a piece assigns a value, and doesn't only declare a moved name.
+        """Return whether a piece assigns a value, rather than declare a moved name.
 
-        What is only assigned "" is declared. Below a value, it is the last assignment for every reader.
+        An empty assignment of a moved name is a declaration, unless another line assigns a value: then it is
+        the last assignment for every reader.
         """
         is_declaration = piece.name in self._moved and piece.name not in self._with_values
         return piece.name != "" and not is_declaration
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
-        """Return the value of a name, or None; raise BadValue if it can't be read."""
+        """Return the value of a name, as `values` does, or None; BadValue if it can't be read."""
         place = self.assigned.get(name)
         if place is None:
             return None
@@ -2868,16 +2890,17 @@ class Dotenv:
         return piece.value(str)  # nothing is looked up
 
     def values(self, environ: Mapping[str, str], *, override: bool = False) -> dict[str, str]:
-        """Return all readable values; ${NAME} is a variable of `environ`, else an earlier assignment.
+        """Return the values by name, without those that can't be read.
 
-        With `override`, it is the other way round, as for a file that replaces variables.
+        ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
+        `override`, the line comes before the variable. BadValue if values get too long.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
         room = MAX_FILE_BYTES
 
         def look_up(name: str) -> str:
-            """Return what takes the place of ${NAME}; BadValue if that becomes too much text in all."""
+            """Return the text for ${NAME}, or ""; BadValue if all these texts together get too long."""
             nonlocal room
             # A stranger's file must not expose a key to our stores under another name.
             known = [found] if is_store_credential(name) else sources
@@ -2900,8 +2923,8 @@ class Dotenv:
     def problems(self, *, strict: bool = True) -> Iterator[BadValue]:
         """Yield an error for each line that is neither a comment nor an assignment.
 
-        If `strict`, also for one that can't be read. One whose quote is closed in another line, with text
-        behind it, is always an error: some readers take all of that for its value.
+        With `strict`, also for assignments that can't be read. An assignment whose quote is closed in another
+        line, with text behind it, is always an error: some readers take all those lines for its value.
         """
         for place, piece in enumerate(self._pieces):
             is_clear = piece.name or piece.is_comment()
@@ -2909,7 +2932,10 @@ class Dotenv:
                 yield self._error(place)
 
     def moved(self) -> dict[str, str]:
-        """Return {name: backend} of the secrets that were moved to other stores, and aren't assigned here."""
+        """Return {name: backend} of the secrets that comments say are in other stores.
+
+        Names are as written. A name that is assigned a value here, too, doesn't count as moved.
+        """
         return {name: backend for name, backend in self._moved.items() if name not in self.assigned}
 
     def lacking(self, available: Container[str] = ()) -> dict[str, str]:
@@ -2935,15 +2961,16 @@ class Dotenv:
         return sorted(self.assigned, key=self.assigned.__getitem__)
 
     def referenced_variables(self, name: str) -> set[str]:
-        """Return the names in ${NAME} that the value of a name takes in."""
+        """Return the names in ${NAME} in the value of an assigned name; none for single quotes."""
         return self._pieces[self.assigned[name]].referenced_variables()
 
     def split(
         self, environ: Mapping[str, str], *, override: bool = False
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the `values` that are secrets, and the settings beside them.
+        """Return `values`, split into secrets and settings.
 
-        A value that takes in a secret with ${NAME}, here or moved, is one, as is one that can't be read: "".
+        A value that takes in a secret with ${NAME}, here or moved, is a secret. A value that can't be read
+        counts as one, and is "".
         """
         values = self.values(environ, override=override)
         using_moved = self.lacking()
@@ -2964,7 +2991,8 @@ class Dotenv:
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return the text with these values, each in its name's last assignment or at the end.
 
-        Raises BadValue if a line above them goes on, or no quotes can hold a value.
+        Raise BadValue if a reader might take a changed line for a part of one above it, or if no quotes can
+        hold a value so that bash, python-dotenv and Compose agree.
         """
         texts = [piece.text for piece in self._pieces]
         end = len(texts)
@@ -2979,18 +3007,24 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
-        """Return the text without these assignments; BadValue if a line above the last one goes on."""
+        """Return the text without any assignment of these names.
+
+        Raise BadValue if a reader might take a removed line for a part of one above it.
+        """
         self._check_until(1 + max((self.assigned.get(name, -1) for name in names), default=-1))
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _check_until(self, end: int) -> None:
-        """Raise BadValue if a reader might take what follows for a part of these."""
+        """Raise BadValue if one of the pieces before `end` might go on behind it for some reader."""
         for place, piece in enumerate(self._pieces[:end]):
             if piece.problem or piece.goes_on():
                 raise self._error(place)
 
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
-        """Return why this tool or any program would not see a value that is moved as before, or ""."""
+        """Return why moving an assigned name would change a value for this tool; "" if it wouldn't.
+
+        With `for_others`, other readers of .env files count, too.
+        """
         pieces = [piece for piece in self._pieces if piece.name == name]
         last = pieces[-1]
         if last.problem:
@@ -3009,7 +3043,10 @@ class Dotenv:
         return last.doubt()
 
     def with_comments(self, names: Container[str], backend: str) -> str:
-        """Return the text with a comment in place of the lines of these names, which another store has."""
+        """Return the text with a comment that names `backend` in place of the first line of each name.
+
+        Other lines of these names are dropped, also comments about an earlier import.
+        """
         texts = []
         commented = set()
         for piece in self._pieces:
@@ -3018,14 +3055,17 @@ class Dotenv:
                 texts.append(piece.text)
             elif name not in commented:
                 commented.add(name)
-                texts.append(piece.as_comment(backend) if piece.name else piece.text)
+                texts.append(piece.text if piece.backend == backend else piece.as_comment(backend))
         return self._bom + "".join(texts)
 
     def with_references(self, references: Mapping[str, str]) -> str:
-        """Return the text with references in place of values, also of those that other values take in."""
+        """Return the text with `references` by name in place of values.
+
+        ${NAME} in other values becomes the reference, too. Earlier assignments of these names are dropped.
+        """
 
         def refer(match: re.Match[str]) -> str:
-            """Return ${NAME} as a reference in a longer text, if it has become one."""
+            """Return ${secret:…} for ${NAME}, if that has a reference now."""
             return f"${{{references[match['name']]}}}" if match["name"] in references else match[0]
 
         texts = []
@@ -3038,7 +3078,7 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     def _error(self, place: int) -> BadValue:
-        """Return the error about the piece at a place, with the number of its line."""
+        """Return the error for the piece at a place: the number of its line, and the problem."""
         before = "".join(piece.text for piece in self._pieces[:place])
         number = 1 + len(re.findall(_LINE_END, before))
         piece = self._pieces[place]
@@ -3052,8 +3092,8 @@ class _Piece:
 
     def __init__(self, text: str) -> None:
         self.text = text  # with its line end
-        # What makes up an assignment: the head, which has blanks and `export`, the name ("" if nothing is
-        # assigned), "=", the value between its quotes, and the tail: blanks, a comment and the line end.
+        # The parts of an assignment: the head, which has blanks and `export`; the name, "" if nothing is
+        # assigned; the quote and the text between quotes; the tail: blanks, a comment and the line end.
         self.head = self.name = self.quote = self.raw = self.tail = ""
         self.problem = ""  # why an assignment has no value
         self.is_torn = False  # whether its quote is closed in another line, and has text behind it
@@ -3064,29 +3104,37 @@ class _Piece:
         return bool(re.match(r"\s*(#|\Z)", self.text))
 
     def goes_on(self) -> bool:
-        """Return whether bash takes the next line for a part of this value, and no other reader does."""
+        """Return whether bash takes the next line for a part of this value, because of a backslash."""
         return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
 
     def referenced_variables(self) -> set[str]:
-        """Return the names in ${NAME} that the value takes in."""
+        """Return the names in ${NAME} in the value; none for single quotes."""
         if self.quote == "'" or "${" not in self.raw:
             return set()
         return {match["name"] for match in re.finditer(_VARIABLE, self.raw)}
 
     def doubt(self) -> str:
-        """Return why readers of other languages may read another value, and what to do, or ""."""
+        """Return why readers of other languages may read another value, and what to do; "" if none does."""
         if self.tail.startswith("#"):
             return "some readers take # right behind it for a part of it: put a space before"
         return next((quirk.advice for quirk in _quirks_of(self.raw, self.quote) if quirk.advice), "")
 
     def as_comment(self, backend: str) -> str:
-        """Return the line that says where the secret is, with the comment that was behind it."""
+        """Return the comment that takes the place of this assignment, or of a comment about another store.
+
+        The comment behind an assignment follows.
+        """
         note = self.tail.strip()
         line_end = re.search(rf"(?:{_LINE_END})?\Z", self.text)
-        return f"# {self.name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
+        name = self.name or self.moved_name
+        return f"# {name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
 
     def with_value(self, value: str) -> str:
-        """Return the assignment with another value, quoted as before where that fits."""
+        """Return the assignment with another value, in the same quotes where they can hold it.
+
+        Its comment stays; without one, it ends with a newline, whatever its line end was. BadValue if no
+        quotes can hold the value.
+        """
         assignment = self.head + _dotenv_assignment(self.name, value, self.quote)
         blanks, mark, comment = self.tail.partition("#")
         if not mark:
@@ -3102,7 +3150,7 @@ class _Piece:
             return raw.replace("\\'", "'")
 
         def fill_in(match: re.Match[str]) -> str:
-            """Return what an escape or a ${NAME:-default} stands for."""
+            """Return the text for an escape, ${NAME} or ${NAME:-default}."""
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
             return look_up(match["name"]) or match["default"] or ""
@@ -3135,7 +3183,11 @@ def _read_piece(text: str, at: int) -> _Piece:
 
 
 def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    """Read the value of a piece at a place, which may be on several lines, from its opening quote on."""
+    """Set the piece's value and text, up to the end of the line with its closing quote.
+
+    `at` is where it begins in the text, and `start` the place of the opening quote. If the quote isn't
+    closed, or text follows it, only `problem` and `is_torn` are set.
+    """
     quote = text[start]
     # Step by step: one expression for the whole value would keep each step in memory.
     steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
@@ -3153,7 +3205,7 @@ def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
 
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
-    """Return NAME=value, in `quote` if that fits, else in other quotes; raise BadValue if none do."""
+    """Return NAME=value, in `quote` if that can hold the value, else in others; BadValue if none can."""
     written, misreaders = quote_dotenv(value, _PORTABLE, quote)
     if misreaders:
         hint = "use --backend file, or export with --format json"
@@ -3162,7 +3214,10 @@ def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
 
 
 def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[str, list[str]]:
-    """Return a value as most of these readers read it, in `quote` if that does, and those that misread it."""
+    """Return a value, written so that as few of these readers as possible misread it, and those that do.
+
+    Of several ways, it is the one in `quote`, else the first of _DOTENV_STYLES; plain words need no quotes.
+    """
     if not quote and re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
         return value, []
     found = []
@@ -3174,7 +3229,7 @@ def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[s
 
 
 def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
-    """Return those of these readers that misread a text between quotes."""
+    """Return the readers among these that misread a text in quotes."""
     if "\r" in raw:
         return list(readers)
     found = {reader for quirk in _quirks_of(raw, quote) for reader in quirk.readers.split()}
@@ -3182,13 +3237,13 @@ def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
 
 
 def _quirks_of(raw: str, quote: str) -> Iterator[_Quirk]:
-    """Yield the quirks of a text between quotes."""
+    """Yield the quirks that a text in quotes, or without any, matches."""
     return (quirk for quirk in _QUIRKS if quirk.quote == quote and re.search(quirk.sign, raw))
 
 
 # === Environment ===
-# Variables, what Docker, Kubernetes and systemd provide, and .env. Only the persistent view, and a store with
-# a configured dotenv file, write that file.
+# Variables, the files that Docker, Kubernetes and systemd mount, and .env. Only the persistent view, and a
+# store whose dotenv file is named, write that file; for others, `set` and `delete` are for this process.
 
 
 # Of dotenv-rails, Next.js, Vite, Symfony and Laravel, each with its own order.
@@ -3209,9 +3264,9 @@ class EnvironmentStore(Store):
         self._dotenv = None if dotenv is None else os.fspath(dotenv)
         self._folder = working_directory()
         self._persists = False  # whether this is the view that writes the file
-        # What `set` and `delete` did to variables of this process; the persistent view shares both.
+        # Variables that `set` and `delete` changed in this process; the persistent view shares both.
         self._set_here: set[str] = set()  # listed even if they don't look secret
-        self._deleted_here: set[str] = set()  # hidden, also where the file has them
+        self._deleted_here: set[str] = set()  # hidden, although the file or a mounted file may have them
         self._replaced: set[str] = set()  # names of the last `set` for which another spelling had a value
         self._files = FileCache()
 
@@ -3230,6 +3285,7 @@ class EnvironmentStore(Store):
             return check_value(read_credential(path), f"the value of {show(name)} in {path}")
 
     def get_stored(self, name: str) -> str:
+        """Return the value in the dotenv file; NotFound, or Moved."""
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
@@ -3256,10 +3312,15 @@ class EnvironmentStore(Store):
         self._set_all(values, check_pending=True)
 
     def check_not_pending(self, *names: str) -> None:
+        """Raise Conflict if the file that `set` writes has a pending value."""
         if self._writes_file():  # if not, there is no rotation that this process could disturb
             _check_not_pending(self._load(), *names)
 
     def _set_all(self, values: Mapping[str, str], *, check_pending: bool) -> None:
+        """Set values in the file, and in variables where these would hide them; or only in variables.
+
+        Nothing is changed by an error, such as a Conflict if `check_pending` finds an unfinished rotation.
+        """
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
             raise BadName("two of the names map to one variable", hint="import them into another store")
@@ -3283,7 +3344,7 @@ class EnvironmentStore(Store):
         self._deleted_here.difference_update(changes)
 
     def _check_settable(self, variable: str, value: str) -> None:
-        """Raise an error if a variable can't have a value, or its line in the file no value at all."""
+        """Raise BadValue, BadName or Moved if a variable, or a file that is written, can't have a value."""
         what = f"the value of {show(variable)}"
         reject_reference(value, what, "use another store, such as --backend file")
         if not is_encodable(value, sys.getfilesystemencoding()):
@@ -3294,6 +3355,12 @@ class EnvironmentStore(Store):
             self._check_not_moved(variable, self._moved())
 
     def delete(self, name: str) -> None:
+        """Delete the variable, and the line in the dotenv file.
+
+        A store that writes no file hides what the file, or a mounted file,
+        has. Else Denied for a mounted file, which only its owner can
+        remove, and for a variable of the calling shell.
+        """
         variable = checked_variable(name)
         path = ""
         assigned = False
@@ -3318,6 +3385,10 @@ class EnvironmentStore(Store):
         os.environ.pop(variable, None)
 
     def names(self) -> Iterator[str]:
+        """Yield the names of secrets: of the dotenv file, variables and files.
+
+        Left out are names that no variable can have.
+        """
         found = set(self._load().split(os.environ)[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         with disk_errors(f"read {folder}"):
@@ -3342,14 +3413,15 @@ class EnvironmentStore(Store):
     def get_everything(self) -> dict[str, str]:
         """Return all values by name.
 
-        Warn about mounted files that can't be read, which nobody asked for.
+        Left out are values that take in moved secrets and, with a warning,
+        mounted files that can't be read.
         """
         found = {}
         for name in self.names():
             path = credential_path(name)
             try:
                 found[name] = self.get(name)
-            except (NotFound, Moved):  # deleted meanwhile, or takes in a secret that is elsewhere
+            except (NotFound, Moved):  # it was deleted meanwhile, or takes in a moved secret
                 continue
             except SecretsError as error:
                 if not path or self.overridden_by(name) != path:
@@ -3358,17 +3430,19 @@ class EnvironmentStore(Store):
         return found
 
     def moved(self) -> dict[str, str]:
-        """Return {variable: backend} of what was moved out of the dotenv file.
+        """Return {variable: backend} of secrets that are in another store.
 
-        Those that a variable has are left out.
+        The dotenv file says so. Left out is what a variable or a mounted
+        file has, or what was deleted in this process.
         """
         return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
 
     def composed(self, environ: Mapping[str, str], read: Callable[[str], str]) -> dict[str, str]:
-        """Return the values of the dotenv file that take in moved secrets.
+        """Return the dotenv file's values that take in moved secrets.
 
-        What a variable has is left out. ${NAME} is what `read` returns for
-        a moved NAME, and any other variable is that of `environ`.
+        Those are {variable: value}, without what a variable has already.
+        `read` returns a moved secret by name; other names in ${NAME} are
+        those of `environ`, or lines of the file.
         """
         names = [name for name in self._load().lacking() if not self._is_provided(variable_name(name))]
         return self._expand(names, environ, read)
@@ -3376,26 +3450,30 @@ class EnvironmentStore(Store):
     def composed_value(
         self, name: str, environ: Mapping[str, str], read: Callable[[str], str]
     ) -> Optional[str]:
-        """Return one of these values, also if a variable has it; else None."""
+        """Return one of these values, also if a variable has it, or None."""
         dotenv = self._load()
         key = _key_in(dotenv, name)
         names = [key] if key in dotenv.lacking() else []
         return self._expand(names, environ, read).get(variable_name(key))
 
     def reserved_settings(self) -> list[str]:
+        """Return the settings of this tool and of Vault in the file."""
         return sorted(filter(is_store_setting, map(variable_name, self._load().assigned)))
 
     def layered_files(self) -> list[str]:
+        """Return the files beside it that other loaders read, too."""
         path = self.plaintext_file()
         return layers_beside(path) if os.path.basename(path) == ".env" else []
 
     def plain_settings(self) -> dict[str, str]:
+        """Return the file's settings that no variable has, by variable."""
         settings = self._load().split(os.environ)[1]
         found = {variable_name(name): value for name, value in settings.items()}
         left_out = {*filter(is_store_setting, found), *os.environ, *self._deleted_here}
         return {name: value for name, value in found.items() if name not in left_out}
 
     def persistent_view(self) -> EnvironmentStore:
+        """Return a view that writes the dotenv file."""
         import copy
 
         view = copy.copy(self)  # of its class, which may be a user's
@@ -3403,6 +3481,7 @@ class EnvironmentStore(Store):
         return view
 
     def outlives_process(self) -> bool:
+        """Return whether `set` writes a file."""
         return self._writes_file() and self._configured_file() != ""
 
     def plaintext_file(self) -> str:
@@ -3421,6 +3500,7 @@ class EnvironmentStore(Store):
         return f"variable {variable}" if variable in os.environ else credential_path(name)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
+        """Return {name: value} of references, but not of mounted files."""
         found = {}
         for name in names:
             variable = checked_variable(name)
@@ -3462,28 +3542,29 @@ class EnvironmentStore(Store):
             yield "problem", error
 
     def _is_provided(self, variable: str) -> bool:
-        """Return whether a variable of the process or a mounted file has it, or a deletion hides it."""
+        """Return whether a variable or a mounted file has a value, or this process deleted the variable."""
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
     def _moved(self) -> dict[str, str]:
-        """Return {variable: backend} of all that was moved, also of what a variable has."""
+        """Return {variable: backend} of all moved secrets, also of those that a variable has."""
         return {variable_name(name): backend for name, backend in self._load().moved().items()}
 
     def _check_not_moved(self, name: str, moved: Mapping[str, str]) -> None:
-        """Raise Moved for the name of a secret, or of a stage of one, that is in another store."""
+        """Raise Moved if the secret of this name, or the one whose stage it names, is in `moved`."""
         secret = variable_name(base_of_stage(name) or name)
         backend = moved.get(secret)
         if backend:
             problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
-            raise _moved_error(problem, backend)
+            hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
+            raise Moved(problem, hint=hint, backend=backend)
 
     def _expand(
         self, names: Iterable[str], environ: Mapping[str, str], read: Callable[[str], str]
     ) -> dict[str, str]:
-        """Return these values of the dotenv file by variable, with moved secrets from `read`.
+        """Return values of the dotenv file by variable, with moved secrets from `read`.
 
-        Left out are settings of this tool and what can't be read. A Moved from `read` says which value needs
-        the secret.
+        Left out are settings of this tool, and values that can't be read. If `read` raises Moved, the error
+        says which value needs the secret.
         """
         dotenv = self._load()
         wanted = {name: variable_name(name) for name in names if not is_store_setting(variable_name(name))}
@@ -3498,7 +3579,7 @@ class EnvironmentStore(Store):
         return {variable: values[name] for name, variable in wanted.items() if name in values}
 
     def _hint_if_missing(self) -> str:
-        """Return what the user may not know about the dotenv file, or where to look."""
+        """Return the hint for a missing name: which dotenv file isn't read and why, or where to look."""
         configured = self._configured_file()
         if configured == "":
             return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
@@ -3509,21 +3590,27 @@ class EnvironmentStore(Store):
         return "see: list"
 
     def _described(self) -> str:
-        """Return what errors call this store: what it looks in."""
+        """Return the places that this store looks in, for errors."""
         dotenv = self._load()
         return f"the environment or {dotenv.where}" if dotenv is not _NO_DOTENV else "the environment"
 
     def _configured_file(self) -> str | None:
-        """Return the path of the dotenv file that is named, "" for none, None for the default."""
+        """Return the dotenv file that the program or PAISSIVE_ENV_FILE names.
+
+        "" is for no file at all, None for the default: .env in the directory where the store was made.
+        """
         configured = os.environ.get("PAISSIVE_ENV_FILE") if self._dotenv is None else self._dotenv
         return configured and os.path.expanduser(configured)
 
     def _writes_file(self) -> bool:
-        """Return whether `set` and `delete` write the dotenv file rather than variables only."""
+        """Return whether `set` and `delete` write the dotenv file, rather than only variables."""
         return self._persists or bool(self._configured_file())
 
     def _load(self) -> Dotenv:
-        """Return the dotenv file, parsed once until it changes; an empty one if there is none."""
+        """Return the dotenv file, parsed once until it changes.
+
+        It is _NO_DOTENV if there is none or, with a warning, if others could have written an unnamed one.
+        """
         path = self.plaintext_file()
         try:  # this is faster than disk_errors()
             return self._files.load(path, self._parse)
@@ -3539,7 +3626,10 @@ class EnvironmentStore(Store):
         return _NO_DOTENV
 
     def _parse(self, data: bytes) -> Dotenv:
-        """Return the dotenv file, with warnings about its lines and its mode; it must be trusted."""
+        """Return the dotenv file; warn about its mode, and about the first line that can't be read.
+
+        Raise Unsafe as `_check_trusted` does, and BadValue for UTF-16.
+        """
         path = self.plaintext_file()
         self._check_trusted()
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
@@ -3552,7 +3642,7 @@ class EnvironmentStore(Store):
         return dotenv
 
     def _check_trusted(self) -> None:
-        """Raise Unsafe if others could have written a file that nobody named."""
+        """Raise Unsafe if others could have written the file, unless it is named."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -3560,7 +3650,10 @@ class EnvironmentStore(Store):
             raise Unsafe(problem, hint="name it in PAISSIVE_ENV_FILE to use it")
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
-        """Replace the dotenv file by what `change` makes of it, under its lock."""
+        """Replace the text of the dotenv file by the one that `change` returns for it, under its lock.
+
+        Raise BadValue if there is no file to write, and Unsafe as `_check_trusted` does.
+        """
         path = self.plaintext_file()
         if not path or (os.path.exists(path) and not os.path.isfile(path)):
             problem = f"{path} is not a file" if path else "there is no dotenv file to write"
@@ -3570,18 +3663,21 @@ class EnvironmentStore(Store):
             rewrite(path, change(self._load()).encode(errors="surrogateescape"))
 
 
-_NO_DOTENV = Dotenv("")
+_NO_DOTENV = Dotenv("")  # in place of a file that isn't there
 
 
 def layers_beside(path: str) -> list[str]:
-    """Return the names of the files such as .env.local in the folder of a file."""
+    """Return the names of files such as .env.local in the folder of a file; none if it can't be listed."""
     with suppress(OSError):
         return sorted(filter(re.compile(_LAYER).fullmatch, os.listdir(os.path.dirname(path) or ".")))
     return []
 
 
 def dotenv_above() -> str:
-    """Return the .env in a folder above, which isn't read; "" if one is here, or PAISSIVE_ENV_FILE is set."""
+    """Return the path of the nearest .env above, which isn't read.
+
+    "" if there is none, if one is here, or if PAISSIVE_ENV_FILE is set.
+    """
     if os.path.lexists(".env") or "PAISSIVE_ENV_FILE" in os.environ:
         return ""
     return find_above(working_directory(), ".env")
@@ -3595,25 +3691,23 @@ def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
 
 
 def _key_in(dotenv: Dotenv, name: str) -> str:
-    """Return the name of a secret's line: its variable's or, if only that is there, its own."""
+    """Return the name of a secret's line: its variable or, if only that is assigned, its own name."""
     variable = variable_name(name)
     is_under_own_name = name in dotenv.assigned and variable not in dotenv.assigned
     return name if is_under_own_name else variable
 
 
-def _moved_error(problem: str, backend: str) -> Moved:
-    hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
-    return Moved(problem, hint=hint, backend=backend)
-
-
 def environment_now() -> dict[str, str]:
-    """Return a copy of the environment; os.environ.items() fails if another thread deletes a variable."""
+    """Return a copy of the environment.
+
+    Another thread may delete a variable meanwhile, where os.environ.items() would fail.
+    """
     return {name: text for name in os.environ if (text := os.environ.get(name)) is not None}
 
 
 @lru_cache(maxsize=4096)
 def checked_variable(name: str) -> str:
-    """Return the variable of a name; raise BadName if it has letters that no variable can have."""
+    """Return the variable of a name; raise BadName for a bad name, and for one that no variable can have."""
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {show(name)}: it has letters that variables can't have", hint=hint)
@@ -3621,12 +3715,13 @@ def checked_variable(name: str) -> str:
 
 
 def _has_variable(name: str) -> bool:
+    """Return whether a variable can have this name, as `variable_name` writes it."""
     # Names without letters or digits would all map to variables such as ___.
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
 def _holds_plaintext(dotenv: Dotenv) -> bool:
-    """Return whether a dotenv file has a secret that others must not read, or can't be read itself."""
+    """Return whether a dotenv file has a secret, other than references, or can't be expanded."""
     try:
         secrets = dotenv.split(os.environ)[0]
         for name in dotenv.lacking():  # which take in what is elsewhere
@@ -3637,9 +3732,9 @@ def _holds_plaintext(dotenv: Dotenv) -> bool:
 
 
 def credential_path(name: str) -> str:
-    """Return the path that NAME_FILE names, else a systemd credential's, or ""."""
+    """Return the path that the variable NAME_FILE holds, else that of a systemd credential, else ""."""
     variable = variable_name(name)
-    # The user chose this path, so it is an error if it can't be read; a credential may be absent.
+    # The path of NAME_FILE was chosen, so it need not exist to be returned: reading it is an error then.
     chosen = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
@@ -8623,8 +8718,8 @@ def _secret_path(path: str) -> str:
 
 # === Manager and references ===
 # `secret:NAME` refers to a secret in the same store, `secret://BACKEND/NAME` to one in another; in a longer
-# text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, variables and
-# .env. What other stores hold is data: writing one secret must not be a way to read another.
+# text, both are in `${…}`, escaped by `$${…}`. References are followed only in config files, templates,
+# variables and .env. Values of other stores are data: writing one secret must not be a way to read another.
 
 # A few variables could ask for endless work.
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
@@ -8654,12 +8749,12 @@ STORES: dict[str, Callable[[], Store]] = {
 }
 
 
-# Called with each secret that a program gets; redact_logs adds a function, for the life of the process.
+# Functions that are called with each secret that a program gets. redact_logs adds one; none is removed.
 secret_listeners: list[Callable[[str], None]] = []
 
 
 def report_secret(store: Store, name: str, stored: str, value: str) -> None:
-    """Report to the listeners what a program gets for a name, unless what is stored there is a setting."""
+    """Call the listeners with the value of a name, unless the text that is stored there is a setting."""
     if secret_listeners and store.holds_secret(name, stored):
         for listener in secret_listeners:
             listener(value)
@@ -8783,7 +8878,7 @@ class SecretsManager:
         return Resolver(snapshot).text(text, store, where)
 
     def _followed(self, value: str, name: str, store: Store) -> str:
-        """Return the value of a secret with its references resolved, if the store follows any there."""
+        """Return a value with its references resolved, if the store is one whose references are followed."""
         if REFERENCE_PREFIX not in value:  # nearly always
             report_secret(store, name, value, value)
             return value
@@ -8792,10 +8887,11 @@ class SecretsManager:
         return Resolver(snapshot).follow(value, store, name)
 
     def composed_value(self, name: str, store: Store) -> str | None:
-        """Return what the .env composes of secrets that the store has.
+        """Return a value of .env that takes in moved secrets, or None.
 
-        The store lacks `name`; None if that is no such line of the .env.
-        Raise Moved if it is the name of a moved secret.
+        That is for a `name` which `store` lacks; the secrets are those of
+        `store`, or variables. Raise Moved if the store lacks one of them,
+        or if `name` is a moved secret itself.
         """
         dotenv = self.dotenv()
         if store is dotenv:
@@ -8809,9 +8905,10 @@ class SecretsManager:
         return composed
 
     def moved_value(self, name: str, store: Store) -> str:
-        """Return a moved secret of the store, a variable or a mounted file.
+        """Return a moved secret: the store's, else a variable's or a file's.
 
-        Raise Moved if none of them has it.
+        That is a file that NAME_FILE or systemd names. Raise Moved if none
+        of them has it.
         """
         try:
             return store.get(name)
@@ -8822,17 +8919,15 @@ class SecretsManager:
             return dotenv.get(name)
         except Moved as error:
             backend = error.backend
-        hint = (
-            f"set {shell_word(name)} --backend {backend}, or name the .env of this store in PAISSIVE_ENV_FILE"
-        )
-        if store is not self._stores.get(backend):
-            hint = (
-                f"use --backend {backend}; a command that needs both stores gets it"
-                f" by: export {name}=secret://{backend}/{name}"
-            )
-        elif type(missing) is not NotFound:  # one that was deleted says how to undo it
-            hint = missing.hint
         says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
+        hint = missing.hint  # of one that was deleted: how to undo it
+        if store is not self._stores.get(backend):
+            by = f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
+            hint = f"use --backend {backend}; a command that needs both stores gets it by: {by}"
+        elif type(missing) is NotFound:
+            hint = (
+                f"set {shell_word(name)} --backend {backend}, or name this store's .env in PAISSIVE_ENV_FILE"
+            )
         raise Moved(f"{missing.message}, though {says}", hint=hint, backend=backend)
 
     def dotenv(self) -> EnvironmentStore:
@@ -8841,7 +8936,10 @@ class SecretsManager:
 
 
 def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
-    """Return the error for a missing secret; its hint is a similar name, if the store lists one quickly."""
+    """Return the error for a missing secret, with a similar name as hint, if the store lists one quickly.
+
+    Vault, and the objects of users, may not; their errors are returned as they are.
+    """
     if type(error) is NotFound and isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
         with suppress(SecretsError):
             similar = most_similar(name, islice(store.names(), _MAX_COMPARED), _SIMILAR_NAMES)
@@ -8853,7 +8951,7 @@ def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
     """Delete a secret, its previous value and its policy; return whether it existed.
 
-    All that may be an error of the policies comes first: nothing is deleted then.
+    Raise Conflict, before anything is deleted, for a rotation or a revocation that is unfinished.
     """
     store.check_not_pending(name)
     is_scheduled = False
@@ -8879,7 +8977,7 @@ def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
 
 
 def check_settable(store: Store, *names: str) -> None:
-    """Raise an error if a value must not be set under a name: it is a stage, or holds a reference."""
+    """Raise BadName for the name of a stage, BadValue for one under which a reference is stored."""
     for name in names:
         if base_of_stage(store.stage_name(name, "current")):  # which knows what a name may be there
             raise BadName(f"{show(name)} ends like a stage of a rotation", hint="choose another name")
@@ -8890,9 +8988,9 @@ def check_settable(store: Store, *names: str) -> None:
 
 
 def existing_targets(value: str, store: Store) -> list[str]:
-    """Return a value's references to secrets that the store has, and to other backends.
+    """Return a value's references to secrets of the store that exist, and to other backends.
 
-    Others may be plain text, which no message may show.
+    Any other text that looks like a reference may be a secret, which no message may show.
     """
     targets = []
     for reference in _references_in(value):
@@ -8906,19 +9004,22 @@ def existing_targets(value: str, store: Store) -> list[str]:
 
 
 def _references_in(text: str) -> list[str]:
-    """Return the references in a text, but for escaped ones."""
+    """Return the references in a text: the text itself, or all in ${…} that aren't escaped."""
     if text.startswith(REFERENCE_PREFIX):
         return [text]
     return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
 
 
 def has_references(text: str) -> bool:
-    """Return whether a text in configuration has a reference to follow."""
+    """Return whether a text has a reference that isn't escaped."""
     return bool(_references_in(text))
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
-    """Return the backend, or "" for the same store, and the name."""
+    """Return the backend, or "" for the same store, and the name; BadName for a malformed reference.
+
+    The backend may be one that doesn't exist.
+    """
     backend, name = "", reference[len(REFERENCE_PREFIX) :]
     if name.startswith("//"):
         backend, _, name = name[2:].partition("/")
@@ -8929,42 +9030,47 @@ def _parse_reference(reference: str) -> tuple[str, str]:
     return backend, name
 
 
-_Place = tuple[int, str]  # id of a store, and a name in it; for a text that no store holds, one of these:
-_SHOWN = 0  # what it refers to may be shown
-_HELD = -1  # a variable holds it, and it may be a secret itself
-_Trail = tuple[_Place, ...]  # each step so far
+# The id of a store and a name in it or, for a text that no store holds, one of the next two and its own name.
+_Place = tuple[int, str]
+_SHOWN = 0  # errors may show the text's references
+_HELD = -1  # they must not: the text is that of a variable, and may be a secret rather than a reference
+_Trail = tuple[_Place, ...]  # the places from the first text to the one that is read now
 
 
 class Snapshot:
-    """What one operation reads: each secret once, several at a time, however many references lead to it.
+    """The secrets that one operation reads, each once, several at a time.
 
-    Fields of one document in Vault are from one version of it; different documents may not be of one moment.
+    Fields of one document in Vault are from one version of it, but documents may be of different moments.
     """
 
     def __init__(self, manager: SecretsManager, *, stages: bool = False) -> None:
-        """With `stages`, those of each secret are read as well, to be masked."""
+        """With `stages`, read all stages of each secret, so that they can be masked."""
         self._manager = manager
         self._with_stages = stages
         self._views: dict[int, tuple[Store, Store]] = {}  # stores and their views, by id of the store
         self._found: dict[_Place, dict[str, str]] = {}  # values by stage
 
     def view(self, store: Store) -> Store:
-        """Return a store's view, which reads no document twice."""
+        """Return the store's view for this operation, which reads no document twice."""
         if id(store) not in self._views:
             self._views[id(store)] = store, store.reading_view()
         return self._views[id(store)][1]
 
     def load(self, store: Store, *names: str) -> list[str]:
-        """Read secrets (default: all of the store) and what they refer to; return their names."""
+        """Read secrets, by default all of the store, and those that they refer to.
+
+        Return the names of those of the store that exist, without their stages if these are read, too.
+        """
         found = self._read(store, names)
         suspects = [name for name, stages in found.items() if REFERENCE_PREFIX in stages.get("current", "")]
         self.collect((text, store) for text in store.references_to_follow(*suspects).values())
         return list(found)
 
     def collect(self, texts: Iterable[tuple[str, Store]]) -> None:
-        """Read what texts of stores refer to; what that refers to in turn is read one by one.
+        """Read the secrets that texts, each of a store, refer to, so that a resolver has them at hand.
 
-        A reference that leads nowhere is left to the resolver, which knows where it stands.
+        References in these secrets are read later, one by one. Bad references, and those to missing or moved
+        secrets, are left to the resolver, which says where they are; Denied, Locked and the like are raised.
         """
         wanted: dict[int, tuple[Store, set[str]]] = {}  # by id, since not all stores are hashable
         for text, store in texts:
@@ -8979,7 +9085,7 @@ class Snapshot:
                     self._read(store, unread)
 
     def _read(self, store: Store, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Read these secrets, or all of the store, and return their values by name and stage."""
+        """Read these secrets, by default all of the store; return their values by name and stage."""
         if names and not self._with_stages:
             values = self.view(store).get_all(names)
             found = {name: {"current": value} for name, value in values.items()}
@@ -8989,7 +9095,7 @@ class Snapshot:
         return found
 
     def target(self, reference: str, store: Store) -> tuple[Store, str]:
-        """Return the store and the name that a reference in a text of `store` leads to."""
+        """Return the store and the name that a reference in a text of `store` leads to; BadName, BadValue."""
         backend, name = _parse_reference(reference)
         target = self._manager.store(backend) if backend else store
         target.stage_name(name, "current")  # which knows what a name may be there
@@ -9001,17 +9107,17 @@ class Snapshot:
         return self.view(store).get(name) if value is None else value
 
     def composed_value(self, store: Store, name: str) -> str | None:
-        """Return what the .env composes under a name that the store lacks; see SecretsManager."""
+        """Return a value of .env that takes in moved secrets of a store, as SecretsManager does."""
         return self._manager.composed_value(name, store)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
-        """Return a secret's values by stage, {} if it has none."""
+        """Return a secret's values by stage; {} if it doesn't exist."""
         found = self._found.get((id(store), name))
         return self.view(store).get_stages(name)[name] if found is None else found
 
 
 class Resolver:
-    """Put values in place of references; a step that is already on the trail is a cycle."""
+    """Puts values in place of references, and keeps the values, so that they can be masked."""
 
     def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None) -> None:
         self.snapshot = snapshot
@@ -9028,7 +9134,7 @@ class Resolver:
         return self._text(text, store, ((_HELD if held else _SHOWN, where),))
 
     def _text(self, text: str, store: Store, trail: _Trail) -> str:
-        """Return `text`, the end of a trail, with values in place of its references."""
+        """Return the text at the end of a trail with values in place of its references."""
         if text.startswith(REFERENCE_PREFIX):
             return self._value(text, store, trail)
         size = 0
@@ -9047,7 +9153,10 @@ class Resolver:
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def secret(self, store: Store, name: str) -> str:
-        """Return a secret's value with its references resolved, or what the .env composes under its name."""
+        """Return a secret's value with its references resolved, or a value of .env as `composed_value` does.
+
+        If there is neither, raise NotFound, or collect it and return "".
+        """
         try:
             value = self.snapshot.value(store, name)
         except NotFound as error:
@@ -9059,7 +9168,10 @@ class Resolver:
         return self.follow(value, store, name)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
-        """Return the value that a reference in a text of a store leads to."""
+        """Return the value for a reference in a text of a store.
+
+        It is "" if there is none and errors are collected. BadValue for a reference to a key to a store.
+        """
         failure = None
         try:
             target, name = self.snapshot.target(reference, store)
@@ -9076,14 +9188,18 @@ class Resolver:
         return self.follow(value, target, name, trail)
 
     def _without_value(self, error: SecretsError) -> str:
-        """Return "" for a missing secret whose error is collected; raise any other error."""
+        """Collect a NotFound and return "", if errors are collected; else raise the error."""
         if self._missing is None or not isinstance(error, NotFound):
             raise error
         self._missing.append(error)
         return ""
 
     def follow(self, value: str, store: Store, name: str, trail: _Trail = ()) -> str:
-        """Return a secret's value with its own references resolved, once for all that lead to it."""
+        """Return a secret's value with its own references resolved, once for all references to it.
+
+        The value is recorded for masking, and reported to the listeners. Raise BadValue for a cycle, and for
+        too many steps.
+        """
         step = (id(store), name)
         if step in trail:
             way = " -> ".join(name for _, name in (*trail, step))
@@ -9104,9 +9220,9 @@ class Resolver:
 
 
 def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> SecretsError:
-    """Return the error for a reference that leads nowhere, which says where the reference is."""
+    """Return the error for a reference that leads nowhere: it says where the reference is."""
     place, where = trail[-1]
-    # What a store holds may be the value of a secret rather than a reference: no message may repeat it.
+    # The text may be the value of a secret rather than a reference: no message may repeat it.
     if place != _SHOWN and type(error) in (BadName, BadValue, NotFound):
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(
@@ -9130,7 +9246,7 @@ resolve_text = default_manager.resolve_text
 
 
 def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
-    """Return the manager to ask, and its backend; None for its default."""
+    """Return the manager for a source, and the backend to ask it for: None, for a manager's own default."""
     if isinstance(backend, SecretsManager):
         return backend, None  # its default
     return default_manager, backend
@@ -9140,7 +9256,7 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # Settings under dotted keys, from the environment store and a JSON or TOML file, which refers to secrets. A
 # reference in the file stays one unless its secret is asked for, so that no value leaks by accident.
 
-# What settings such as `path` and `user` must not read (POSIX, 8. Environment Variables).
+# Variables that settings such as `path` and `user` must not read (POSIX, 8. Environment Variables).
 _RESERVED_VARIABLES = (
     "(AR|C|F|G|L|LD|MAKE|Y)FLAGS|CC|CDPATH|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|GET"
     "|HIST(FILE|ORY|SIZE)|HOME|IFS|LANG|LC_[A-Z]+|LEX|LINENO|LINES|LISTER|LOGNAME|LPDEST|MAIL(CHECK|ER|PATH|RC)?"
@@ -9255,13 +9371,16 @@ class SecretConfig:
         return f"the {backend} store, as {self._manager.dotenv().plaintext_file()} says"
 
     def _get_at(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return what is at a path, or ABSENT; BadValue if it is nested deeper than Python can follow."""
+        """Return the value at a path, as `_get` does; BadValue if it is nested too deep for Python."""
         with suppress(RecursionError):
             return self._get(path, use_secret)
         raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return the value at a path of the file, or ABSENT, with each leaf replaced as `_choose` says."""
+        """Return the value at a path of the file, or ABSENT, with the value that `_choose` has for each leaf.
+
+        Raise NotFound if a reference that is followed leads to no secret.
+        """
         found = _look_up(self._tree(), path, self.path)
         # Within an object, NAME_FILE replaces only references, since other members are settings.
         mounted = not isinstance(found, (dict, list))
@@ -9352,6 +9471,7 @@ class SecretConfig:
         return None
 
     def _tree(self) -> dict[str, Any]:
+        """Return the file's content, parsed once until it changes; {} if there is no file."""
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
             return self._files.load(self.path, self._parse)
         return {}
@@ -9370,7 +9490,7 @@ class SecretConfig:
             raise BadValue(f"{self.path} is not TOML: {error}", hint="fix the file") from None
 
     def _write(self, path: tuple[str, ...], value: Any) -> bool:
-        """Set or, if `value` is ABSENT, remove a setting; return whether it did anything."""
+        """Set or, if `value` is ABSENT, remove a setting; return False if there was none to remove."""
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             text = self._changed_text(path, value)
             if text:
@@ -9378,7 +9498,10 @@ class SecretConfig:
         return bool(text)
 
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
-        """Return the file with a setting changed, or "" if there is nothing to change."""
+        """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
+
+        Raise BadValue for TOML, and if rewriting would change the text of a number elsewhere.
+        """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
@@ -9430,7 +9553,7 @@ class _Choice:
 
 
 def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:
-    """Return what is at a path, with `change(leaf, its path)` in place of each leaf, also in lists."""
+    """Return `found`, which is at `path`, with `change(leaf, path of the leaf)` in place of each leaf."""
     if isinstance(found, dict):
         return {key: _map_leaves(value, (*path, key), change) for key, value in found.items()}
     if isinstance(found, list):
@@ -9449,7 +9572,7 @@ def _set_member(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None
         tree[name] = value
 
 
-ABSENT: Any = object()
+ABSENT: Any = object()  # in place of a setting that there isn't
 
 
 def raise_missing(errors: list[NotFound]) -> None:
@@ -9460,7 +9583,7 @@ def raise_missing(errors: list[NotFound]) -> None:
 
 
 def check_replaceable(store: Store, name: str) -> None:
-    """Raise an error if no value may be set under `name`, or if something would hide it."""
+    """Raise an error if `check_settable` does, or if a variable or a mounted file would hide a new value."""
     check_settable(store, name)
     hidden = store.overridden_by(name)
     if hidden:
@@ -9476,7 +9599,7 @@ def _key_path(key: str) -> tuple[str, ...]:
 
 
 def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
-    """Return what is at `path`, or ABSENT; BadValue where the path leads through a leaf."""
+    """Return the value at `path`, or ABSENT; BadValue if the path leads through a leaf or a list."""
     for depth, part in enumerate(path):
         if not isinstance(tree, dict):
             problem = f"{where}: {show('.'.join(path[:depth]))} is not an object"
@@ -9488,28 +9611,43 @@ def _look_up(tree: Any, path: tuple[str, ...], where: str) -> Any:
 
 
 # === Import and export ===
-# Secrets come in from a .env file or a flat JSON object, and go out in the format that their next reader
-# needs.
+# Secrets are imported from a .env file or a flat JSON object, and exported in the format that their next
+# reader needs.
 
 EXPORT_FORMS = ("env", "shell", "json")
 DOTENV_NAME = r"(?i)(?:.*[._-])?env(?:[._-].*)?"  # of a file that is a .env, as .env.local and prod.env are
 
 
-class Import:
-    """What a text assigns. Its repr shows no value."""
+class Replacement(enum.Enum):
+    """The text that takes the place of a secret's line in an imported file."""
 
-    def __init__(self) -> None:
-        self.secrets: dict[str, str] = {}
-        self.settings: dict[str, str] = {}
+    COMMENT = "comment"  # so that any program may read the file
+    REFERENCE = "reference"  # which only this tool follows
+    NONE = ""  # the file stays as it is
+
+
+class Import:
+    """The assignments of a text, sorted by what an import does with them. Its repr shows no value."""
+
+    def __init__(self, replacement: Replacement) -> None:
+        self.replacement = replacement
+        self.secrets: dict[str, str] = {}  # which go to the store
+        self.settings: dict[str, str] = {}  # and empty secrets
         self.references: dict[str, str] = {}  # values that are or have references: configuration
         self.left: dict[str, str] = {}  # secrets that have to stay where they are, and why
         self.dotenv: Dotenv | None = None  # None for JSON
 
-    def add_secret(self, name: str, value: str, leave: str) -> None:
-        """Sort a secret by what may become of its line: it is moved, stays, or holds no value."""
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether the text is a file in which something takes the place of secrets."""
+        return self.replacement is not Replacement.NONE
+
+    def add_secret(self, name: str, value: str) -> None:
+        """Put a secret of a .env file into `references`, `left`, `secrets` or, if empty, `settings`."""
         reason = ""
-        if self.dotenv and leave:
-            reason = self.dotenv.reason_to_stay(name, for_others=leave == "comments")
+        if self.dotenv and self.is_rewritten:
+            for_others = self.replacement is Replacement.COMMENT
+            reason = self.dotenv.reason_to_stay(name, for_others=for_others)
         if looks_like_reference(value):  # configuration: importing it could overwrite the secret it names
             self.references[name] = value
         elif reason:
@@ -9519,43 +9657,47 @@ class Import:
         else:
             self.settings[name] = value
 
-    def take_settings(self, leave: str) -> None:
-        """Take settings for secrets, except empty ones."""
+    def take_settings(self) -> None:
+        """Sort settings like secrets; empty ones stay settings."""
         settings = self.settings
         self.settings = {}
         for name, value in settings.items():
-            self.add_secret(name, value, leave)
+            self.add_secret(name, value)
 
 
-def parse_import(data: bytes, where: str, leave: str = "") -> Import:
-    """Sort what a .env file or a JSON object assigns; raise BadValue for lines that can't be read.
+def parse_import(data: bytes, where: str, replacement: Replacement = Replacement.NONE) -> Import:
+    """Return the sorted assignments of a .env file or a JSON object.
 
-    `leave` is what takes the place of a secret in the file: "comments", "references" (only this tool reads it
-    then), or "" if the text is gone once it is imported. What other programs read differently is only taken
-    where they don't read it.
+    Values that readers of .env files read differently are left in a file that others read, and taken as
+    python-dotenv reads them from any other text. Raise BadValue for lines that can't be read (only for lines
+    that are no assignment, if the file is rewritten), for JSON in a file that is to be rewritten and for JSON
+    that isn't an object of texts; BadName for what can't be a secret's name.
     """
     text = decode_value(data, where)
-    found = Import()
+    found = Import(replacement)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        if leave:
+        if found.is_rewritten:
             raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
         for name, value in parse_json(text, where).items():
             check_value(value, f"{where}: the value of {show(name)}")
             (found.secrets if value and is_secret(name, value) else found.settings)[name] = value
     else:
         found.dotenv = Dotenv(text, where)
-        for problem in found.dotenv.problems(strict=not leave):
+        for problem in found.dotenv.problems(strict=not found.is_rewritten):
             raise problem
         secrets, found.settings = found.dotenv.split(os.environ, override=True)
         for name, value in secrets.items():
-            found.add_secret(name, value, leave)
+            found.add_secret(name, value)
     for name in (*found.secrets, *found.settings):
         check_name(name)
     return found
 
 
 def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return {file: names} of the layered files beside a .env that have other values for these names."""
+    """Return {file: names} of the layered files beside a .env that have other values for these names.
+
+    Empty values don't count, nor do files that can't be read.
+    """
     found = {}
     for name in {".env", *layers_beside(path)} - {os.path.basename(path)}:
         with suppress(SecretsError, OSError):
@@ -9569,7 +9711,11 @@ def other_values_beside(path: str, values: Mapping[str, str]) -> dict[str, list[
 
 
 def import_secrets(store: Store, values: Mapping[str, str], where: str, *, replace: bool = False) -> None:
-    """Store values; raise Conflict if the store has another one for a name, unless `replace` allows it."""
+    """Store values, all by names that the store accepts, and read them back.
+
+    Raise Conflict, and store nothing, if the store has another value for a name, unless `replace` is set.
+    Raise Conflict, too, if the store returns another value afterwards.
+    """
     check_settable(store, *values)
     held = _held_values(store, values)
     new = {name: value for name, value in values.items() if held.get(name) != store.as_stored(name, value)}
@@ -9586,11 +9732,11 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
 
 
-def what_import_leaves(path: str, store: Store, leave: str) -> str:
-    """Return `leave` for a file whose secrets can be taken out, "" for a text that stays as it is.
+def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replacement:
+    """Return `wanted` for a file whose secrets can be taken out, NONE for a text that stays as it is.
 
     It stays if it is stdin or a pipe, or if the store is in plaintext, too. Raise BadValue for a file that
-    isn't named like a .env file, is the store's own, or has several names.
+    isn't named like a .env file, is the store's own, or has several hard links.
     """
     is_file = os.path.isfile(path)
     if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
@@ -9598,30 +9744,32 @@ def what_import_leaves(path: str, store: Store, leave: str) -> str:
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     if not is_file or store.plaintext_file():
-        return ""
+        return Replacement.NONE
     refuse_hard_links(path, os.stat(path))
-    return leave
+    return wanted
 
 
-def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backend: str, leave: str) -> int:
-    """Put comments or references in the place of imported secrets, in one write; return how many.
+def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backend: str) -> int:
+    """Replace the imported secrets of a file in one write; return how many that are.
 
-    The same goes for references to them that an earlier import left; these leave `found.references`. Raise
-    Conflict, and write nothing, if the file doesn't hold `data` any more.
+    The same goes for references to them that an earlier import left; these are taken out of
+    `found.references`. Nothing is written if the text isn't to be rewritten, or if `data`, the content that
+    was parsed, isn't what the file holds: that raises Conflict.
     """
+    if found.dotenv is None or not found.is_rewritten:
+        return 0
     references = {name: f"secret://{backend}/{name}" for name in (*found.secrets, *found.references)}
     # The store has what an earlier import left a reference to.
     same = [name for name, text in found.references.items() if text == references[name]]
     names = {*found.secrets, *store.get_all(same)}
     for name in names & found.references.keys():
         del found.references[name]
-    is_needed = found.secrets or (names and leave == "comments")
-    if not found.dotenv or not is_needed:
+    if not (found.secrets or (names and found.replacement is Replacement.COMMENT)):
         return 0
     with disk_errors(f"write {path}"), FileLock(path):
         if read_file(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
-        if leave == "references":
+        if found.replacement is Replacement.REFERENCE:
             text = found.dotenv.with_references({name: references[name] for name in names})
         else:
             text = found.dotenv.with_comments(names, backend)
@@ -9630,7 +9778,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
 
 
 def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """Return what the store itself holds, whatever variables have."""
+    """Return the store's own values of these names, also of those that variables hide; {} without a store."""
     try:
         store.check_exists()
     except Unavailable:  # the first set creates it
@@ -9644,9 +9792,10 @@ def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
 
 
 def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] = ()) -> str:
-    """Return these as text in a form of EXPORT_FORMS, or raise BadValue or BadName.
+    """Return values by name as text in a form of EXPORT_FORMS.
 
-    A .env file is for these of DOTENV_READERS (default: all), which read each value alike.
+    A .env file is for some of DOTENV_READERS, by default all. Raise BadValue for values that these would read
+    differently or that aren't text, BadName for names that no variable, or the same one, can have.
     """
     values = dict(sorted(values.items()))
     for name, value in values.items():  # a variable may hold any bytes
@@ -9666,7 +9815,7 @@ def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] 
 
 
 def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
-    """Return a .env file that these readers read alike, or raise BadValue with what they don't."""
+    """Return a .env file that these readers read alike; BadValue with the names and readers that differ."""
     text = ""
     refused = []
     suited = list(readers)
@@ -9687,6 +9836,7 @@ def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
 
 
 def escape_single_quotes(value: str) -> str:
+    """Return a text as it stands between single quotes in a shell."""
     return value.replace("'", "'\\''")
 
 
@@ -11523,7 +11673,8 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 
 # === Provided environment ===
 # The variables that a command gets, and that load_env adds to this process: our own, the settings of the
-# dotenv file and the store's secrets. Each is a row of a list; one loop puts values in place of references.
+# dotenv file, the store's secrets, and values of the dotenv file that take in moved secrets. The first three
+# are rows of a list, and one loop puts values in place of references; the last are composed of the result.
 
 _HINT_TO_LEAVE_OUT = "name the secrets that the command needs, without it"
 
@@ -11558,7 +11709,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
 def _values_of_variables(
     store: Store, names: Sequence[str], manager: SecretsManager, error: Locked
 ) -> dict[str, str]:
-    """Return what variables have for secrets of a store that isn't open, and what .env composes of them.
+    """Return the variables of a store's secrets, where it isn't open, and values of .env composed of them.
 
     Raise Locked, with the message and the hint of `error`, if one of the secrets has no variable.
     """
@@ -11575,9 +11726,9 @@ def _values_of_variables(
 def provided_values(
     store: Store, names: Sequence[str], manager: SecretsManager
 ) -> tuple[dict[str, str], list[str]]:
-    """Return what variables have for these secrets, and the names of those without a variable.
+    """Return the variables of these secrets, and the names of those that have no variable.
 
-    By default, these are all that a store lists without being open, and what was moved.
+    By default, these are all secrets that the store lists without being open, and those that were moved.
     """
     wanted = list(names)
     if not names:
@@ -11597,14 +11748,16 @@ def environment_with_secrets(
     *,
     variables_win: bool = False,
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
-    """Return a command's environment with these secrets (default: all), and what to mask for each variable.
+    """Return a command's environment with these secrets (default: all), and the values to mask by variable.
 
-    From the weakest to the strongest, a variable has what the .env composes of moved secrets, which takes in
-    the others; our own; a setting of the env store's .env; or a secret of the store. With `variables_win`,
-    composed values take in our own variables before secrets. Without names, a moved secret that none of these
-    has is an error.
+    Each variable is the first of these that there is: a secret of the store; our own variable; and, without
+    names, a setting of the .env, if that is the store, else a value of .env that takes in moved secrets. The
+    latter is composed of the variables above, with `variables_win` of our own first.
 
-    Keys to our stores are left out; they are masked, and so are other stages of the secrets.
+    Keys to stores are left out of the environment; they are masked, as are other stages of the secrets. Raise
+    NotFound, with all names, for secrets and references that lead nowhere, Moved for a secret that was moved
+    and that neither a variable nor the store has, BadValue for values that can't be in an environment or that
+    a program would follow as references.
     """
     store.check_exists()
     manager = manager or default_manager
@@ -11639,13 +11792,13 @@ def environment_with_secrets(
 
 
 class _Row:
-    """A variable of a command, and where its text comes from. Its repr shows no value."""
+    """A variable of a command, and the source of its text. Its repr shows no value."""
 
     def __init__(self, variable: str, text: str = "", *, secret: str = "", is_passed: bool = True) -> None:
         self.variable = variable
-        self.text = text  # of our own variable, or of a setting in the dotenv file
-        self.secret = secret  # or the name of a secret of the store
-        self.is_passed = is_passed  # if not, it is only masked
+        self.text = text  # of our own variable or of a setting, "" if it is a secret
+        self.secret = secret  # the name of a secret of the store, else ""
+        self.is_passed = is_passed  # whether the command gets it; if not, it is only masked
 
     def resolve(self, store: Store, resolver: Resolver) -> str:
         """Return the text with values in place of its references."""
@@ -11655,17 +11808,16 @@ class _Row:
 
 
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
-    """Return a row for each variable, with the strongest source that it has; read the secrets among them.
+    """Return a row for each variable but those composed of moved secrets; read the secrets into the snapshot.
 
-    From the weakest to the strongest, these are our variables, the settings of the dotenv file (none of which
-    has the name of a variable), and the store's secrets.
+    A secret of the store takes the place of our variable; a setting has the name of neither.
     """
     rows = {variable: _Row(variable, text) for variable, text in child_environment().items()}
     if not names:
         rows.update((variable, _Row(variable, text)) for variable, text in store.plain_settings().items())
     asked = [field for name in names for field in _fields_of(snapshot.view(store), name)]
     for variable, name in _names_by_variable(snapshot.load(store, *asked), asked).items():
-        # What is in the file that NAME_FILE names is passed on only if its name is asked for.
+        # The content of the file that NAME_FILE names is passed on only if NAME is asked for.
         path = os.environ.get(variable + "_FILE")
         is_mounted = bool(path) and store.overridden_by(name) == path
         rows[variable] = _Row(variable, secret=name, is_passed=bool(names) or not is_mounted)
@@ -11673,17 +11825,20 @@ def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
 
 
 def _fields_of(store: Store, name: str) -> list[str]:
-    """Return the names of the secrets that a name stands for: those of all fields, for `app/db#`."""
+    """Return the names of all fields, without stages, for a name such as `app/db#`; for others, the name."""
     fields = store.expand(name)
     return [field for field in fields if not is_stage(field, fields)] or [name]
 
 
 def _names_by_variable(names: Iterable[str], asked: Container[str]) -> dict[str, str]:
-    """Return the name of the secret for each variable, which no two may share."""
+    """Return secrets' names by variable, without keys to stores unless they are asked for.
+
+    Raise BadValue if two names have one variable.
+    """
     found: dict[str, str] = {}
     for name in names:
         variable = variable_name(name)
-        # Not even if the store holds it: a child could open everything with it. But the user may name it.
+        # A command could open everything with it, so it doesn't get it unless the user names it.
         if is_store_credential(variable) and name not in asked:
             continue
         if found.setdefault(variable, name) != name:
@@ -11693,7 +11848,7 @@ def _names_by_variable(names: Iterable[str], asked: Container[str]) -> dict[str,
 
 
 def _escaped_text(row: _Row, store: Store) -> str:
-    """Return what a row has for a command if all its references are escaped: they stay so.
+    """Return the text of a row whose references are all escaped, as it stands, so that they stay escaped.
 
     Raise BadValue for any other text that a program which resolves its environment would follow.
     """
@@ -11706,7 +11861,7 @@ def _escaped_text(row: _Row, store: Store) -> str:
 
 
 def _check_encodable(environment: Mapping[str, str]) -> None:
-    """Raise BadValue if a command wouldn't get a text as it is."""
+    """Raise BadValue for a text that no variable can hold: with NUL, or in letters that the locale lacks."""
     for variable, text in environment.items():
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(text):
@@ -11749,13 +11904,14 @@ def _check_moved(store: Store, manager: SecretsManager, variables: Container[str
 
 
 def _composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the .env composes of moved secrets, and `environment` doesn't have.
+    """Return the values of .env that take in moved secrets, by variables that `environment` doesn't have.
 
-    Loaders that know only their own file would leave the secrets out. Raise Moved for one that neither
-    `environment` nor the store has.
+    The secrets are those of `environment`, else of the store; Moved if neither has one. {} for the env store,
+    which lists these values like its other secrets. Loaders that know only their own file would leave the
+    moved secrets out of them.
     """
     dotenv = manager.dotenv()
-    if store is dotenv:  # which lists them like other secrets
+    if store is dotenv:
         return {}
 
     def read(name: str) -> str:
@@ -11766,7 +11922,7 @@ def _composed_values(store: Store, manager: SecretsManager, environment: Mapping
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
-    """Return the values that it put in, their stages, and what opens their stores."""
+    """Return the values that a resolver put in, all their stages, and the keys to their stores."""
     values = set(resolver.values)
     for store, name in resolver.sources:
         values.update(resolver.snapshot.stages(store, name).values(), filter(maskable, store.credentials()))
@@ -18177,39 +18333,40 @@ def cmd_import(args: Namespace) -> int:
     store = _persistent_store(args)
     path = args.file
     where = "stdin" if path == "-" else path
-    leave = what_import_leaves(path, store, "references" if args.references else "comments")
+    wanted = Replacement.REFERENCE if args.references else Replacement.COMMENT
+    replacement = possible_replacement(path, store, wanted)
     data = _read_argument(path)
-    found = parse_import(data, where, leave)
+    found = parse_import(data, where, replacement)
     if args.all:
-        found.take_settings(leave)
-    if leave and (found.secrets or found.left):
+        found.take_settings()
+    if found.is_rewritten and (found.secrets or found.left):
         warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
     _warn_after_set(store, *found.secrets)
     backend = _backend_name(args)
-    if leave and (moved := take_out_secrets(path, data, found, store, backend, leave)):
+    if moved := take_out_secrets(path, data, found, store, backend):
         _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
-    _say_what_is_left(args, found, leave)
+    _say_what_is_left(args, found)
     return 0
 
 
-def _say_what_is_left(args: Namespace, found: Import, leave: str) -> None:
+def _say_what_is_left(args: Namespace, found: Import) -> None:
     """Say which names an import left and why and, about a file that it changed, what to do next."""
     path = args.file
-    if not leave and os.path.isfile(path) and found.secrets:
+    if not found.is_rewritten and os.path.isfile(path) and found.secrets:
         _say(f"note: {path} still holds the secrets in plaintext; delete it")
     reasons = {**found.left, **dict.fromkeys(found.references, "a reference")}
     for reason in sorted(set(reasons.values())):
         names = sorted(name for name in reasons if reasons[name] == reason)
         _say(f"left: {', '.join(map(show, names))} ({reason})")
-    if found.settings and (not leave or not found.secrets):
+    if found.settings and not (found.is_rewritten and found.secrets):
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not found.secrets:
         other = "other " if found.left else ""
         _say(f"note: {'stdin' if path == '-' else path} holds no {other}secrets to move")
-    if leave:
+    if found.is_rewritten:
         _warn_of_secrets_left(path, found)
-        _say_what_is_next(args, found, leave)
+        _say_what_is_next(args, found)
 
 
 def _warn_of_secrets_left(path: str, found: Import) -> None:
@@ -18229,14 +18386,14 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
         _say(f"note: {other} has other values for {shown}: {hint}")
 
 
-def _say_what_is_next(args: Namespace, found: Import, leave: str) -> None:
+def _say_what_is_next(args: Namespace, found: Import) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
     backend = _backend_name(args)
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
             line = f"# {name}: in the {backend} store"
             _say(f"by hand: set {name} --backend {backend}, then replace its line by: {line}")
-    if found.secrets and leave == "comments":
+    if found.secrets and found.replacement is Replacement.COMMENT:
         settings = _settings_for_run(args.file)
         advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
         _say(f"{advice}, with {settings}" if settings else advice)

@@ -6141,6 +6141,12 @@ def test_comments_say_which_secrets_are_in_another_store():
         assert ps.Dotenv(other).moved() == {}
 
 
+def test_a_comment_names_the_store_of_the_last_import():
+    dotenv = ps.Dotenv("# A: in the vault store\nA=1 # b\n# B: in the file store # c\nB=2\n")
+    moved = "# A: in the file store\n# B: in the file store # c\n"
+    assert dotenv.with_comments({"A", "B"}, "file") == moved
+
+
 def test_a_chain_of_values_that_take_in_moved_secrets_costs_no_more_than_its_length():
     names = [f"A{n}" for n in range(10_000)]
     chain = "".join(f"{name}=${{{before}}}\n" for name, before in zip(names, ["M", *names]))
@@ -16471,7 +16477,7 @@ def test_a_moved_secret_that_the_store_lacks_is_an_error_of_run_export_and_load_
         f"no secret named 'DB_PASSWORD' in {tmp_path}/.paissive,"
         f" though {tmp_path}/.env says that it is in the file store"
     )
-    hint = "set DB_PASSWORD --backend file, or name the .env of this store in PAISSIVE_ENV_FILE"
+    hint = "set DB_PASSWORD --backend file, or name this store's .env in PAISSIVE_ENV_FILE"
     for names in ([], ["DB_PASSWORD"]):
         for command in (
             ["run", *names, "--backend", "file", "--", "true"],
@@ -16674,7 +16680,7 @@ def test_import_leaves_references_only_on_request_and_a_later_one_turns_them_int
 
 def test_settings_that_are_moved_are_no_settings_any_more():
     found = ps.parse_import(b"HOST=db\nEMPTY=\n", ".env")
-    found.take_settings("")
+    found.take_settings()
     assert (found.secrets, found.settings) == ({"HOST": "db"}, {"EMPTY": ""})
 
 
@@ -16755,7 +16761,7 @@ def test_after_an_import_into_another_folder_the_next_step_names_all_that_it_nee
     here = os.getcwd()
     problem = f"no secret named 'DB_PASSWORD' in {here}/of prod"
     problem += f", though {here}/.env says that it is in the file store"
-    hint = "set DB_PASSWORD --backend file, or name the .env of this store in PAISSIVE_ENV_FILE"
+    hint = "set DB_PASSWORD --backend file, or name this store's .env in PAISSIVE_ENV_FILE"
     assert say("run", "--backend", "file", "--", "true") == (2, f"{problem}; {hint}\n")
     monkeypatch.setenv("PAISSIVE_ENV_FILE", ".env.production")
     assert provided() == {"A_TOKEN": "red-hill", "A_URL": "pg://u:red-hill@h"}
@@ -16967,7 +16973,7 @@ def test_an_import_takes_each_value_that_readers_agree_on_as_python_dotenv_reads
         file.write_text(text := f"A=1\nDB_PASSWORD={value}\nB_TOKEN={RANDOM}\n")
         if value[0] in "'\"":  # which opens a quote for some
             continue
-        found = ps.parse_import(text.encode(), ".env", "comments")
+        found = ps.parse_import(text.encode(), ".env", ps.Replacement.COMMENT)
         assert found.secrets["B_TOKEN"] == RANDOM
         if re.search(r"#|\\(?:[\\\"'$]|\Z)|\$[\w{($]|\A`", value):
             assert found.left.keys() == {"DB_PASSWORD"}
