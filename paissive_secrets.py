@@ -17980,17 +17980,26 @@ def cmd_set(args: Namespace) -> int:
     if args.patch and not args.json:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
-    name = _vault_store(args).name_of_fields(args.name) if args.json else args.name
-    value = _value_to_set(args, store)
-    if args.patch:
-        fields = parse_json(value, "the value")
-        check_settable(store, *(name + field for field in fields))
-        _vault_store(args).update_fields(name, fields)
+    if args.json:
+        _set_fields(args, _vault_store(args))
         return 0
-    check_settable(store, name)
-    store.set_unless_pending({name: value})
-    _warn_after_set(store, name)
+    value = _value_to_set(args, store)
+    check_settable(store, args.name)
+    store.set_unless_pending({args.name: value})
+    _warn_after_set(store, args.name)
     return 0
+
+
+def _set_fields(args: Namespace, store: VaultStore) -> None:
+    """Replace all fields of a secret by those of a JSON object, or with --patch change some of them."""
+    name = store.name_of_fields(args.name)
+    value = _value_to_set(args, store)
+    fields = parse_json(value, "the value")
+    check_settable(store, *(name + field for field in fields))
+    if args.patch:
+        store.update_fields(name, fields)
+    else:
+        store.set_unless_pending({name: value})
 
 
 def _value_to_set(args: Namespace, store: Store) -> str:

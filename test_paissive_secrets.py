@@ -13851,6 +13851,7 @@ def test_some_fields_are_set_by_a_command(vault_env, say):
         in say("set", "app/db", "--json", "--patch", stdin='{"user":1}')[1]
     )
     assert say("set", "app/db", "--json", "--patch", stdin='{"user__PREVIOUS":"1"}')[0] == 2
+    assert say("set", "app/db", "--json", stdin='{"user__PREVIOUS":"1"}')[0] == 2  # as with --patch
     assert say("set", "A", "--json", "--patch", "--backend", "memory", stdin="{}")[0] == 2
 
 
