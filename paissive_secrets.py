@@ -18105,13 +18105,13 @@ def cmd_get(args: Namespace) -> int:
         try:
             value = args.manager.require_secret(args.name, stage=args.stage)
         except NotFound:
-            _say_if_files_are_here(args, args.name)
+            _note_files_here(args, args.name)
             raise
     _print_value(value)
     return 0
 
 
-def _say_if_files_are_here(args: Namespace, name: str = "") -> None:
+def _note_files_here(args: Namespace, name: str = "") -> None:
     """Say that this folder has encrypted files, or that they have `name`, unless a backend was chosen."""
     is_default = not (args.backend or os.environ.get("PAISSIVE_BACKEND"))
     if not is_default or not find_above(working_directory(), ".paissive"):
@@ -18150,7 +18150,7 @@ def cmd_list(args: Namespace) -> int:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
     if not found:
-        _say_why_none(args, store)
+        _note_missing_store(args, store)
     if args.json:
         _print_value(sorted(names))
         return 0
@@ -18161,9 +18161,9 @@ def cmd_list(args: Namespace) -> int:
     return 0
 
 
-def _say_why_none(args: Namespace, store: Store) -> None:
+def _note_missing_store(args: Namespace, store: Store) -> None:
     """Say that the chosen store doesn't exist, or that there is another one: neither is an empty store."""
-    _say_if_files_are_here(args)
+    _note_files_here(args)
     try:
         store.check_exists()
     except Unavailable as error:
@@ -18271,7 +18271,7 @@ def cmd_run(args: Namespace) -> int:
     if not args.names:
         _note_values_left_above(environment)
         settings = store.plain_settings()
-    _note_what_is_left_out(store, environment, settings)
+    _note_left_out(store, environment, settings)
     if args.no_mask:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
@@ -18296,7 +18296,7 @@ def _note_values_left_above(environment: Mapping[str, str]) -> None:
             _say(f"note: not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE")
 
 
-def _note_what_is_left_out(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
+def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
     """Name the variables that the command doesn't get, settings that may need a mask, and files beside .env.
 
     `settings` are those of the .env file; without any, nothing is said about it.
@@ -18355,11 +18355,11 @@ def cmd_import(args: Namespace) -> int:
     backend = _backend_name(args)
     if moved := take_out_secrets(path, data, found, store, backend):
         _say(f"moved {plural(moved, 'secret')} of {path} to the {backend} store")
-    _say_what_is_left(args, found)
+    _report_import(args, found)
     return 0
 
 
-def _say_what_is_left(args: Namespace, found: Import) -> None:
+def _report_import(args: Namespace, found: Import) -> None:
     """Say which names an import left and why and, about a file that it changed, what to do next."""
     path = args.file
     if not found.is_rewritten and os.path.isfile(path) and found.secrets:
@@ -18375,7 +18375,7 @@ def _say_what_is_left(args: Namespace, found: Import) -> None:
         _say(f"note: {'stdin' if path == '-' else path} holds no {other}secrets to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
-        _say_what_is_next(args, found)
+        _report_next_steps(args, found)
 
 
 def _warn_of_secrets_left(path: str, found: Import) -> None:
@@ -18395,7 +18395,7 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
         _say(f"note: {other} has other values for {shown}: {hint}")
 
 
-def _say_what_is_next(args: Namespace, found: Import) -> None:
+def _report_next_steps(args: Namespace, found: Import) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
     backend = _backend_name(args)
     for name, reason in found.left.items():
@@ -18728,7 +18728,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     """
     rotation = _rotation(args)
     store = _persistent_store(args)
-    value = _value_to_rotate_to(args, store)
+    value = _new_value(args, store)
     names = args.names or _scheduled_names(rotation)
     store.check_known()  # else each would fail, for the same reason
     rotated: list[str] = []
@@ -18743,11 +18743,11 @@ def cmd_rotate_now(args: Namespace) -> int:
 
     code = _act_on_each(names, rotate)
     if rotated or code:  # one that failed may have a pending value
-        _say_if_to_be_committed(store)
+        _note_to_commit(store)
     return code
 
 
-def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
+def _new_value(args: Namespace, store: Store) -> str | None:
     """Return the new value by --stdin or --generate; None without them: the policy generates one.
 
     Raise BadValue unless it is for one secret, NotFound if that doesn't exist.
@@ -18761,7 +18761,7 @@ def _value_to_rotate_to(args: Namespace, store: Store) -> str | None:
     return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
 
 
-def _say_if_to_be_committed(store: Store) -> None:
+def _note_to_commit(store: Store) -> None:
     """Say that new values have to be committed, if the store is in a folder that git doesn't ignore."""
     secrets = store.sealed_folder()
     if secrets and is_committable(secrets):
