@@ -6368,13 +6368,13 @@ def _new_passphrase(password: str) -> Passphrase:
 
 
 # === Vault settings ===
-# The variables of the `vault` and `bao` commands, and our own PAISSIVE_VAULT_ ones, are read when a store is
-# created. A keyword of VaultStore overrides its variable.
+# The variables of the `vault` and `bao` commands, and those that begin with PAISSIVE_VAULT_, are read when a
+# store is created. A keyword of VaultStore overrides its variable.
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
 _FLAGS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
-# No user: messages would show a password. No '?' and '#': a path after them would be lost.
+# Without a user's password, which messages would show, and '?' or '#', behind which a path would be lost.
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
 
@@ -6463,7 +6463,7 @@ _SHARED_SETTINGS = {
     "max_retries": _Setting("2", _parse_count, "use 0 or more"),
     "proxy_addr": _Setting(other_name="HTTP_PROXY"),
 }
-# Our own, beside those of logins, which Names has: PAISSIVE_VAULT_X.
+# This tool's own, beside those of logins, which Names has: a setting's variable is PAISSIVE_VAULT_X.
 _OWN_SETTINGS = {
     "token_command": _Setting(),
     "mount": _Setting("secret", _parse_folder, _FOLDER),
@@ -6813,7 +6813,7 @@ class Exchange:
         """Note the state that a response names as the newest; turn a read of an older state into a 412."""
         is_read = self.request.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
-        if _parse_index(index)[0] or (index and not is_read):  # an unreadable one may be old
+        if _parse_index(index)[0] or (index and not is_read):  # what a read names unreadably may be older
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
@@ -7364,11 +7364,11 @@ _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a serv
 _LOOK_UP_AFTER = 5.0
 _LOCKED_SECONDS = 300  # before credentials that were refused are sent again, where that locks accounts
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
-LOOK_UP = ApiRequest("GET", "auth/token/lookup-self")  # what the server knows about a token
+LOOK_UP = ApiRequest("GET", "auth/token/lookup-self")  # the server's record of a token
 CLOSE_SECONDS = 2.0  # for revoking: don't delay a program's end when the server is down
 _LOGIN_HINT = "set VAULT_TOKEN, or choose a login with PAISSIVE_VAULT_LOGIN"
 FOREVER = float("inf")
-# What a command that prints a token needs to reach the same server.
+# Settings that a command which prints a token gets, to reach the same server.
 _COMMAND_SETTINGS = (
     "addr",
     "namespace",
@@ -7457,7 +7457,7 @@ class Session:
         self._lease = Lease()  # the token's
         self._is_looked_up = True  # whether that lease is known: not at first, if another program made it
         self._refusal = _Refusal()  # of a login, or of the command for a token
-        self.login_secrets: set[str] = set()  # what was sent to log in, also from files and commands
+        self.login_secrets: set[str] = set()  # that were sent to log in, also from files and commands
         self._closed = False  # for good: `close` sets it
         self.reset("")
 
@@ -7471,7 +7471,7 @@ class Session:
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
         self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
-        self._revoking = allocate_lock()  # `close` waits for a thread that revokes what came too late for it
+        self._revoking = allocate_lock()  # one thread at a time revokes: `close` waits for others
         self._is_own = False  # whether this process got the token by logging in
         self.pid = os.getpid()
 
@@ -7483,7 +7483,7 @@ class Session:
         self._check_open()
         call = partial(self.transport.call, request)
         if self.held is None:
-            self.token()  # which has a time of its own
+            self.token()  # a login doesn't shorten the time of the request
         deadline = self.transport.new_deadline()  # of this request, and of a renewal before it
         token = self.token()
         response = call(token=token, deadline=deadline)
@@ -7510,7 +7510,7 @@ class Session:
             if self.held is None:
                 self._log_in()
             elif self._lease.is_due():
-                with suppress(SecretsError):  # it is good for another third of its lease
+                with suppress(SecretsError):  # the token is valid for another third of its lease
                     self._renew_token(self.held)
         return self.held or ""
 
@@ -7519,7 +7519,7 @@ class Session:
 
         Raise an error if a renewal fails; it is tried again after a while.
         """
-        if self.held is None or self._closed:  # nothing was asked for yet, or nothing will be
+        if self.held is None or self._closed:  # no request needs it yet, or any more
             return FOREVER
         with self._lock:
             if self._lease.is_due():
@@ -7655,7 +7655,7 @@ class Session:
         self._is_looked_up = True
         numbers = {name: json_number(about.data.get(name)) for name in ("ttl", "period", "creation_ttl")}
         whole = max(numbers.values())
-        # A renewal would take one of the uses of a token that has only some.
+        # A renewal would take one of the uses of a token that has a limited number.
         if about.data.get("renewable") and whole and not json_number(about.data.get("num_uses")):
             self._lease.start(whole, whole - numbers["ttl"])
         else:
@@ -7701,7 +7701,7 @@ class Session:
             raise vault_error(response, "update", where)
         hint = f"check the credentials, the login mount {settings.login_mount}, and the server's log"
         error = Locked(f"Vault refuses the {name} login", hint=hint)
-        # Also for a moment without an identity provider: don't lock a service out for that.
+        # Vault answers likewise while an identity provider is down: try again soon if no account gets locked.
         self._refusal.record(body, error, _LOCKED_SECONDS if login.locks_accounts else 0.0)
         raise error
 
@@ -7742,8 +7742,7 @@ class Session:
         except SecretsError as error:
             self._refusal.record(command, error)
             raise
-        if stale is None:
-            self._refusal.forget()
+        self._refusal.forget()
         return token
 
     def _command_environment(self) -> dict[str, str]:
@@ -7875,7 +7874,7 @@ class VaultStore(Store):
         self._any_session = Session(self.settings)  # after a fork, the parent's, until it is reset
         self._mounts = _Mounts()
         self._may_patch = True  # until a PATCH is refused
-        self._documents: dict[_Path, _Secret] | None = None  # what a view has read; None in the store itself
+        self._documents: dict[_Path, _Secret] | None = None  # that a view has read; None in the store itself
 
     def reading_view(self) -> VaultStore:
         """Return a view that reads each secret once, and refuses to write.
@@ -7985,7 +7984,9 @@ class VaultStore(Store):
         set_each(values, lambda name, value: self._set(name, value, partial(_refuse_pending, name)))
 
     def check_not_pending(self, *names: str) -> None:
-        fields = [name for name in names if _path_and_field(name)[1]]  # a write of all fields sees theirs
+        fields = [
+            name for name in names if _path_and_field(name)[1]
+        ]  # a write of all fields checks them itself
         stages = {self.stage_name(name, "pending"): name for name in fields}
         for stage in self.get_all(stages):
             raise unfinished_error(stages[stage])
@@ -8000,7 +8001,7 @@ class VaultStore(Store):
         fields = _parse_fields(value)
 
         def replace_fields(old: Json) -> Json:
-            # What a rotation of one of them needs stays.
+            # Stages of these fields stay: a rotation needs them.
             return {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
 
         self._change(path, guard(_Change(replace_fields, fields.keys())))
@@ -8073,7 +8074,7 @@ class VaultStore(Store):
                 # What has a '#' in its path would be read as a field.
                 if key.startswith(prefix) and "#" not in name and not name_problem(name):
                     yield name
-            # No name reaches below some folders, and a server may send endless ones.
+            # Not into folders below which no name can be: a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
             folders = [key for key in folders if key.startswith(prefix)]
 
@@ -8167,7 +8168,7 @@ class VaultStore(Store):
         Requests of other threads end with an error.
         """
         session = self._session
-        if keep_leases and session.leases:  # they would end with the token
+        if keep_leases and session.leases:  # they end with the token that would be revoked
             return
         try:
             session.close()
@@ -8271,7 +8272,7 @@ class VaultStore(Store):
             found = child_object(self._call("read", where).data, "secret")
             own = self.settings.mount
             if own + "/" not in found:
-                # Without a token the list is empty, but this is refused, which leads to a login.
+                # Without a token the list is empty, and this is refused, so that the session logs in.
                 self._session.call(ApiRequest("GET", f"{where}/{url_path(own)}"))
                 found = child_object(self._call("read", where).data, "secret")
             mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
@@ -8326,7 +8327,9 @@ class VaultStore(Store):
         Fields that a write copies are read `fresh`, over a new connection, so that they can't be another
         secret's. A view reads each secret once. A secret outside KV is read once while its lease is fresh.
         """
-        if version is not None and (type(version) is not int or not 0 < version < 1 << 63):  # 0 is the newest
+        if version is not None and (
+            type(version) is not int or not 0 < version < 1 << 63
+        ):  # Vault takes 0 for the newest
             raise BadValue("there is no such version", hint="they are counted from 1")
         if self._documents is not None and version is None and place in self._documents:
             return self._documents[place]
@@ -8351,7 +8354,7 @@ class VaultStore(Store):
             lease = session.leases.get(path)
             if lease and time.monotonic() < lease.fresh_until:
                 return cast(Exchange, lease.response)
-            # Each read makes a database user, say, so it isn't repeated.
+            # It isn't repeated, since each read may create a database user, for instance.
             response = self._call("read", path, idempotent=False, ok=[404])
             if response.body.get("lease_id"):
                 lease = Lease(lease_seconds(response.body), response)
@@ -8366,7 +8369,7 @@ class VaultStore(Store):
         Raise Conflict after _CAS_TRIES. A PATCH that is refused is the last one of this store.
         """
         for attempt in range(_CAS_TRIES):
-            # Where the server copies what stays from one version to the next, any connection will do.
+            # If the server copies the other fields, they can't be another secret's: any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
             written = self._write_over(secret, change)
@@ -8503,7 +8506,7 @@ class VaultStore(Store):
         if response.status in accepted or response.says("check-and-set parameter did not match"):
             return response
         error = vault_error(response, needs, path)
-        # Even if what answered isn't Vault: it may have passed the request on.
+        # Even if the response isn't Vault's: a proxy may have passed the request on.
         if method != "GET" and response.outcome != NOT_DONE:
             raise doubtful_error(error)
         raise error
@@ -8567,9 +8570,9 @@ class _Secret:
         self.fields = fields if there else None  # None if it is absent or deleted
         self.version = int(json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
-        # Of one that is there, the time is in the future.
+        # If it is there, its deletion lies ahead.
         self.deleted = "" if there else _read_version(self.version, about).deleted
-        # Nothing but a secret has fields, and that has a version.
+        # A secret that is there has data and a version, one that isn't has no fields.
         if (self.version < 1 or not response.data) if there else fields:
             raise not_vault_error()
 
@@ -11112,12 +11115,12 @@ class SecretRotation:
                 parse_interval(interval, f"--{what}".replace("_", "-"))
         policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
-        policies.store.stage_name(name, "pending")  # which not every secret has
+        policies.store.stage_name(name, "pending")  # BadName for all fields of a Vault secret
         _check_generator_fits(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
             _warn_of_dropped_steps(name, before, policy)
-            # The same once more brings back the functions, with which a killed rotation is resumed.
+            # Scheduling the same again only brings back functions, with which a killed rotation is resumed.
             if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
                 if revoke is None:
                     policies.check_settled(name)
@@ -11280,7 +11283,7 @@ class SecretRotation:
         """
         with self._locked_rotation(name) as rotation:
             rotation.check_finished()
-            rotation.delete("pending")  # it is current, but abort would need the previous value to undo it
+            rotation.delete("pending")  # which is current in state DONE: abort would need the previous value
             exists = rotation.value("previous") is not None
             if not force:
                 rotation.revoke_previous()
@@ -11343,7 +11346,7 @@ class _Rotation:
         self._known.add(value)
         if is_same(value, current):
             raise BadValue(f"the {kind} value of {self._shown} is its current one", hint="rotate to another")
-        # Before apply: if two users take turns, both values may be of the same one.
+        # Before apply: if two users take turns, the previous and the new value are of the same one.
         self.revoke_previous(pending=value)
         self.delete("pending")  # what a killed rotation left there must not pass for this one's
         # Recorded before there is anything to resume: after a kill in between, `due` lists it.
@@ -11439,7 +11442,7 @@ class _Rotation:
         if not is_same(previous, self.value("current")) and not is_same(previous, pending):
             if pending is not None and "keep_previous" in self.policy:
                 end = _end_of("keep_previous", self._name, self.policy)
-                if end > utc_now():  # there is one place for a previous value
+                if end > utc_now():  # only one previous value can be stored
                     warn_once(f"the previous value of {self._shown} is revoked now, not after {end}")
             self._run("revoke", previous)
             self.delete("previous")
@@ -11512,7 +11515,7 @@ class _Rotation:
                 problem = "it returned nothing"
         except (RotationFailed, Unavailable) as error:
             problem = error.message
-        if problem:  # without that exception as its context
+        if problem:  # raised here, without an exception as its context that may hold a value
             raise RotationFailed(f"{kind} of {self._shown} failed: {problem}", hint=self._hint_after(kind))
         return result
 
@@ -11571,7 +11574,7 @@ def _last_lines(values: Iterable[str], printed: bytes, errors: bytes) -> str:
     """
     words = [word.decode(errors="surrogateescape") for word in (printed, *printed.split())]
     hidden = {text for text in (*values, *words) if text.strip()}
-    # Of a value whose beginning was cut off with that of the errors, the rest would show.
+    # If the beginning of stderr was cut off, it may now begin with the rest of a value, which isn't masked.
     longest = 0 if len(errors) < MAX_ERRORS else max(map(len, hidden), default=0)
     if longest > _LONGEST_CUT or not all(map(maskable, hidden)):
         return ""
@@ -11606,7 +11609,7 @@ def _step(kind: str, step: Any) -> Any:
     """
     if step is None or isinstance(step, dict):
         return step
-    if callable(step):  # a file can't hold it, and its name might find another
+    if callable(step):  # a policy can't hold it, and its name might lead to another
         return {"function": getattr(step, "__qualname__", type(step).__name__)}
     if isinstance(step, str):
         if kind == "generate" and not step.startswith("command:"):
@@ -17713,7 +17716,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             code: int = args.run(args)
             sys.stdout.flush()
         finally:
-            args.manager.close(keep_leases=args.run is not cmd_run)  # what was printed has to work
+            args.manager.close(keep_leases=args.run is not cmd_run)  # a printed credential has to work
         return code
     except SystemExit as end:  # --help, --version or a signal
         return int(end.code or 0)
@@ -17725,7 +17728,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         return 141  # SIGPIPE, as of any program in `get X | head -c1`
     except OSError as error:
-        # Without a file name, it is about the output, or a working directory that was removed.
+        # An error without a file name is about the output, or about a working directory that was removed.
         nameless = "the output"
         if isinstance(error, FileNotFoundError):
             nameless = "the working directory"
@@ -17750,7 +17753,7 @@ def run_as_program() -> NoReturn:
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     # UTF-8 in any locale, without the \r of Windows; with a buffer even under PYTHONUNBUFFERED, since without
-    # one a full disk cuts off the output and nobody notices.
+    # one a full disk cuts off the output unnoticed.
     raw = open(sys.stdout.fileno(), "wb")  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", "\n", raw.isatty())
     for name in ("SIGTERM", "SIGHUP"):  # end a command as cleanly as Ctrl-C does, unless nohup ignores them
@@ -17760,7 +17763,7 @@ def run_as_program() -> NoReturn:
     if os.name != "nt":  # if a parent ignores it, wait() reports every exit status as 0
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = main()
-    with suppress(OSError):  # which main() has reported
+    with suppress(OSError):  # main() has reported it
         sys.stdout.close()
     sys.exit(code)
 
@@ -17933,7 +17936,7 @@ _SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper c
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 _Run = Callable[..., int]
-# By what is typed, in the order of help: a function and its arguments. Only @_command adds to it.
+# Functions and their arguments by the words of a command, in the order of help. Only @_command adds to it.
 _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
 
@@ -17974,7 +17977,7 @@ def cmd_set(args: Namespace) -> int:
 
     Drops one newline at the end of piped input; --from-file keeps it.
     """
-    # Of NAME=value, which some stores allow as a name, messages would show the value.
+    # Some stores would take NAME=value for a name, and messages would show it.
     if args.stray or "=" in args.name:
         raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
     if args.patch and not args.json:
@@ -18126,7 +18129,7 @@ def _note_files_here(args: Namespace, name: str = "") -> None:
 @_command(
     _arg("prefix PREFIX", "how the names start", nargs="?", default=""),
     _flag("--all", "also settings of the .env file, such as DB_HOST"),
-    [  # versions in Vault are of a whole secret, and don't say when a field was set
+    [  # not both: Vault doesn't know when a field was set, only its whole secret
         _flag("--fields", "the fields of Vault's secrets, which have to be read for that"),
         _arg("--old TIME", "only secrets last set longer ago than this, such as 90d"),
     ],
@@ -18489,7 +18492,7 @@ def cmd_inject(args: Namespace) -> int:
     where = "stdin" if args.file == "-" else args.file
     escape = args.escape or escape_of(args.file)
     snapshot = Snapshot(args.manager)
-    snapshot.collect([(f"\n{template}", args.store())])  # the line break, since a text may be one reference
+    snapshot.collect([(f"\n{template}", args.store())])  # behind a line break, it isn't one reference
     resolve = partial(Resolver(snapshot).text, store=args.store(), where=where)
     filled = fill_template(template, escape, where, resolve)
     data = filled.encode(errors="surrogateescape")
@@ -18515,7 +18518,7 @@ def _write_output(path: str, data: bytes, *, is_private: bool) -> None:
         file_state(path)  # raises Unsafe for a folder
     mode = 0o600
     if not is_private:
-        umask = os.umask(0)  # the only way to read it
+        umask = os.umask(0)  # it can only be read by changing it
         os.umask(umask)
         mode = 0o666 & ~umask
     with disk_errors(f"write {path}"), FileLock(path), replacing(path, mode, keep=not is_private) as file:
@@ -18757,7 +18760,7 @@ def _new_value(args: Namespace, store: Store) -> str | None:
     if len(args.names) != 1:
         raise BadValue("--stdin and --generate are for one secret", hint="name it")
     name = args.names[0]
-    store.get(name)  # it must exist: only `set` makes new ones
+    store.get(name)  # raises NotFound: only `set` makes new secrets
     return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
 
 
@@ -18927,7 +18930,7 @@ def _explain_line(args: Namespace) -> int:
 def _make_audit(args: Namespace) -> Audit:
     """Return the audit that the options describe; it has yet to run."""
     paths = args.paths or ["."]
-    if args.exclude:  # which may have swallowed a PATH
+    if args.exclude:  # it may have taken a PATH for a pattern
         _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
@@ -19066,7 +19069,7 @@ def cmd_status(args: Namespace) -> int:
     else:
         for label, value in (*rows, *(("problem", problem) for problem in problems)):
             print(f"{label:<10} {printable(_status_text(value))}")
-    # With --trust, whether the store is the right one, whatever else is wrong with it.
+    # With --trust, the exit code says whether the store is the right one, whatever else is wrong with it.
     return 2 if problems and args.trust is None else 0
 
 
@@ -19168,7 +19171,7 @@ def cmd_password(args: Namespace) -> int:
     """Change the master password; prompts, or reads stdin."""
     store = _file_store(args)
     store.check_exists()
-    store.unlock()  # asks for the old one first
+    store.unlock()  # prompts for the old one first
     store.change_password(_read_value("New master password"))
     _say("the master password is changed; copies of the old identity.age still open with the old one")
     return 0
