@@ -231,13 +231,14 @@ STRAYED = mmap.mmap(-1, 300)  # the last attempt to connect elsewhere, also of p
 SOCKET_EVENTS = Counter()
 
 
-WATCHERS = []  # functions of the name and the arguments of such an event, while a test watches them
+WATCHERS = []  # what a test, or what it calls, has added to Python's audit hooks; gone at its end
 
 
 def watch_events(event, args):
     """Let this process and its forks connect to what the tests of Vault have started, and to nothing else."""
-    for watch in WATCHERS:
-        watch(event, args)
+    if WATCHERS:
+        for watch in WATCHERS.copy():
+            watch(event, args)
     if not event.startswith("socket."):
         return
     SOCKET_EVENTS[event] += 1
@@ -255,6 +256,7 @@ def watch_events(event, args):
 
 
 sys.addaudithook(watch_events)
+sys.addaudithook = WATCHERS.append  # Python would call each for every event of all later tests
 
 
 def take_strayed():
@@ -299,6 +301,7 @@ def _on_its_own(numbered_folders):
     ps.warn_once.cache_clear()
     yield
     sys.argv = argv
+    WATCHERS.clear()
     if os.environ._data != environment:
         before = {os.environ.decodekey(k): os.environ.decodevalue(v) for k, v in environment.items()}
         for name in os.environ.keys() - before.keys():
@@ -539,9 +542,9 @@ def play(title, folder, env, flags=""):
         elif language == "python":
             (folder / f"block{len(steps)}.py").write_text(text, encoding="utf-8")
             steps.append((f"python3 block{len(steps)}.py || echo failed\n", ""))
-    shim = f'exec "{sys.executable}" {flags} "$@"\n'
-    if title != "Get it":  # as a module, which needn't be compiled each time
-        shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n{shim}'
+    # As a module, which needn't be compiled each time.
+    shim = f'[ "$1" = {MODULE.name} ] && shift && set -- -m {MODULE.stem} "$@"\n'
+    shim += f'exec "{sys.executable}" {flags} "$@"\n'
     (folder / "python3").write_text(f"#!/bin/sh\n{shim}")
     (folder / "python3").chmod(0o755)
     copy_module(folder, module_for_quick_passwords() if "PAISSIVE_SCRYPT_LOG_N" in env else MODULE)
@@ -30691,7 +30694,7 @@ def test_older_files_that_hold_no_value_hide_no_other(files):
 
 
 @pytest.mark.parametrize("backend", ["env", "file"])
-def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, backend):
+def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, quick_passwords, backend):
     def audited(*args):
         """(exit code, verdicts, what to do) of an audit for known values."""
         capsys.readouterr()
@@ -30702,7 +30705,7 @@ def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, b
 
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "correct horse battery")
     monkeypatch.setenv("PAISSIVE_BACKEND", backend)
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
     (repository / ".gitignore").write_text(".env\nrotation.json\n")
     secret = "".join(random.Random(3).choices(string.ascii_letters, k=30))
     assert ps.main(["set", "DB_PASSWORD", "--value", secret]) == 0
@@ -30863,7 +30866,7 @@ def test_tars_that_are_joined_are_read_to_the_end(folder, say):
 
 
 def test_what_was_found_before_reading_fails_stays(folder, say):
-    lines = f"A_TOKEN={token()}\n" + "".join(f"{n:x} {n * n:x}\n" for n in range(200_000))
+    lines = f"A_TOKEN={token()}\n" + "".join(f"{n:x} {n * n:x}\n" for n in range(100_000))
     Path("a.env.gz").write_bytes(gzip.compress(lines.encode())[:-9])
     status, said = say("audit", "--archives")
     assert (status, "a.env.gz!a.env:1:9: high: " in said, "a.env.gz: it is cut off\n" in said) == (
@@ -34525,7 +34528,7 @@ def test_an_ssh_key_opens_the_store_as_readme_says(files, tmp_path):
 def test_the_hook_in_readme_rejects_pushes_that_add_a_secret(tmp_path):
     hooks, here = tmp_path / "server.git/hooks", tmp_path / "here"
     git(tmp_path, "init", "-q", "--bare", "server.git")
-    shutil.copy(MODULE, hooks)
+    shutil.copy(compiled_module(), hooks / MODULE.name)
     hook = next(text for _, text in chapter("Recipes") if text.startswith("#!"))
     (hooks / "pre-receive").write_text(hook.replace("python3", sys.executable))
     (hooks / "pre-receive").chmod(0o755)
