@@ -714,11 +714,17 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|credential(|credentials(|authentication(|passwordtoken(|authenticationtoken(|auth=(|loginasync(|.login(|wifi.begin(
+    basicauth(|basic_auth(|basic_auth |userpassword(|credential(|credentials(|authentication(
+        (?i:{name}){login}  x.{name}"me", "{p}")
+    passwordtoken(|authenticationtoken(|auth=(|auth = (|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
     mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
         \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
         {name}dsn, "me", "{p}")
+    create_user(|createuser(|create_superuser(|createasync(|wifi.begin(|setpassword(|addpasswordasync(
+        (?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.]{1,60})\s{0,9},){1,3}\s{0,40}["']
+        (?![^"'@\s]{1,60}@[\w-]{1,60}\.)((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%](?:[^\s"'$<{}]|\$(?!\w)){5,99})["']\s{0,9}\)
+        {name}me, "{p}")
     keystore.load(|pbekeyspec(
         (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
     curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
@@ -732,14 +738,16 @@ command password
     psk=  psk="([^"\n]{8,63})"  psk="{p}"
     config set
         config set (?:--secret [\w.:-]{1,60}|[\w.:-]{1,60} --secret) {typed}  config set --secret x {p}
-    sshpass|docker login|az login|psexec
+    sshpass|docker login|podman login|az login|psexec|dev-certs
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
     -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
         (?!\w{1,20}:?//)([^\s"'$<{/][^\s"'/]{5,99})  run -u me:{p} https://x.local
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
     ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
-    htpasswd  htpasswd -[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:[^\s-]\S{0,99} ){1,2}{typed}
+    mongo -  mongo{options}-p {typed}  mongo -u me -p {p}
+    zip -  zip{options}-P ?{typed}  zip -P {p} a.zip
+    htpasswd  htpasswd (?:-\w ){0,2}-[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:-\w )?(?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
     mysql|mariadb |mariadb"|mariadb'|mariadb-dump|mariadb-admin
@@ -12702,28 +12710,38 @@ NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 # may begin with.
 _FORMS = r"""
 = after the name
-\\{0,3}["'`][\s,{]{1,40}(?:(?:type|description|sensitive|nullable) {0,9}=[^\r\n]{1,200}
-    (?:,|\r?\n)\s{0,8}){0,5}
-    \\{0,3}["']?(?:android:)?(?:[vV]alue|default|content)\\{0,3}["']?(?=\s{0,9}[:=])
-    {"name": "pass«", "value"»: "V"}
-["'`](?: [\w.:-]{1,30}="[^"<>\n]{0,60}")?>\s{0,40}<[vV]alue(?=>)
-    <entry name="pass«" type="x"><value»>V</value>
 \\{0,3}["'`]  {"pass«"»: "V"}
 \*\*  **pass«**»: V
 &quot;|&#3[94];  {&quot;pass«&quot;»: &quot;V&quot;}
-\r?\n\s{1,40}value(?=:)  - name: PASS«¶ value»: V
->\s{0,40}<[vV]alue(?=>)  <pass«><value»>V</value>
-</[\w.-]{0,20}>\s{0,40}<[\w.:-]{0,20}(?:string|value)(?=>)  <key>pass«</key><string»>V</string>
- [\w.:-]{1,30}="[^"<>\n]{0,60}"(?=>)  <pass« encrypted="no"»>V</pass>
+(?: [\w.:-]{1,30}="[^"<>\n]{0,60}"){1,3}(?=>)  <pass« encrypted="no"»>V</pass>
+ FOR ["'`]?[\w.%-]{1,40}["'`]?(?:@["'`]?[\w.%-]{1,40}["'`]?)?(?= =)  SET PASS« FOR 'me'» = 'V'
+= behind an attribute in quotes
+,\s{0,40}(?:#|/[/*]|{key}(?:=>|[:=])(?!=))  {"name": "pass"«, "type":» "x", "value": "V"}
+\s{0,40}\}  {"value": "V", "name": "pass"«}»
+/>  <add value="V" key="pass"«/>»
+(?<=["'])\s{1,40}[\w:.-]{1,30}\s{0,9}=\s{0,9}["']  <add key="pass"« value="»V"/>
+= behind an attribute on a line
+(?:#[^\n]{0,200})?\r?\n(?! {0,40}- (?!{key}:))  name: PASS«¶»value: V
+\Z  value: V¶name: PASS«»
+= behind an attribute on a line in source
+\r?\n {1,40}value:  - name: PASS«¶ value:» "V"
+= behind an element
+>\s{0,40}(?:<(?!/|!\[)|\Z)  <pass«><»value>V</value>
+</[\w.:-]{0,40}>  <key>pass«</key>»<string>V</string>
+= before an object
+(?:=>|[:=])?[ \t]{0,9}\{\s{0,40}(?:#|/[/*]|{key}(?:=>|[:={])(?!=))  "pass"«: {"value":» "V"}
+:[ \t]{0,9}(?:#[^\n]{0,200})?\r?\n(?:[ \t]{0,40}#[^\n]{0,200}\n){0,3} {0,40}(?:- |(?<= ){key}:(?=\s))
+    Pass«:¶ Default:» V
 = type
  \{ get;[\w ;]{1,20}\}(?= =)  string Pass« { get; set; }» = "V"
-(?<!["'`])(?:: ?| (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token)))
+(?<!["'`]) (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token))
     [\w\[*&][\w.<>\[\]*&?]{0,23}(?= ?=[^=>])
-    var pass«: String» = "V"
-: \w{1,20}(?: \| \w{1,20}){1,3}(?= = )  pass«: str | None» = "V"
-: (?:Annotated|Optional|Union)\[[^=\n]{1,60}\](?= = )  pass«: Annotated[str, Field()]» = "V"
-: "\w{1,20}"(?= = )  pass«: "str"» = "V"
-: &'static str(?= = )  static PASS«: &'static str» = "V"
+    var pass« String» = "V"
+(?<!["'`])[?!]?: ?(?=[^\n=]{1,120}=)(?P<mark_of_type>["']?)(?:&'\w{1,20} )?
+    (?:[*&?]|\[\d{0,9}\]?){0,2}\w[\w.:]{0,40}
+    (?:[<\[(][^\n;{}]{0,80}[>\])])?\w{0,20}[?*&\[\]]{0,4}(?: ?[|&] ?\w[\w.\[\]]{0,30}){0,3}
+    (?P=mark_of_type)(?= ?=[^=>])
+    pass«: Union[str, None] | bytes» = "V"
 = separator before a quote
 =>|:=|[?.+]=|={1,3}  pass «=» "V"
 !={1,2}  pass «!==» "V"
@@ -12734,11 +12752,27 @@ _FORMS = r"""
 ;s:\d{1,5}:  s:4:"pass"«;s:1:»"V"
 (?<!-)>|&gt;  <pass«>»"V"
 (?<= )[iI][sS](?= )  the pass «is» "V"
+(?<=["'] )(?:->|to)(?= )|<-(?= )  "pass" «->» "V"
+(?<=_password )(?:BY|by)(?= )  IDENTIFIED WITH a_password «BY» 'V'
 (?<=[ \t])  set pass «»"V"
 \r?\n {0,40}-(?= )  - "--pass"«¶ -» "V"
+= operand before a quote
+{operand} (?:\|\||\?\?|\?:|//|or|else|\?|\{) \(?  pass = «get("a") if b else »"V"
+{operand} \? [\w$.()\[\]]{1,60} :[ ]  pass = «a ? b(c) : »"V"
+{operand}\.(?:unwrap_or|or_else|orElse|getOrElse)(?:_else)?\((?:\|\w?\| ?)?  pass = «var("a").unwrap_or(»"V")
+= items before a quote
+(?<![(,])(?<!, )(?:(?:array)?[\[{(]\s{0,40})?(?:["'][^"'\n]{0,3}["']\s?,\s{1,40}){1,4}(?=["'])
+    user, pass = «"me", »"V"
 = before a quote
 [\[{(]\s{0,40}(?=["'])  pass = «[»"V", "W"]
 \[\]byte\(  pass := «[]byte(»"V")
+<\w{1,20}>  pass = «<string>»"V"
+(?:[!&]{1,2}\w{1,20} ){1,2}  pass: «!!str »"V"
+r#{1,3}  pass = «r#»"V"#
+[A-Za-z_][\w.]{0,40}\((?=[^\n]{0,120}default)
+    (?:[^\n()"'`]|["'][^"'\n]{0,60}["']|\([^()\n]{0,40}\)){0,60}?default(?:_?[vV]alue)?\s?[=:]\s?
+    pass = «field(a=1, default=»"V")
+(?:cmp\.Or|coalesce)\([^\n,]{1,60}, ?  pass = «coalesce(a, »"V")
 (?:(?:new|await) )?\(  pass = «(»"V")
 (?:(?:new|await) )?[A-Za-z_](?P<call>[\w.:(]{0,40})(?<=\()  pass = «new Pass(»"V")
 = separator before a bare value
@@ -12761,6 +12795,17 @@ _FORMS = r"""
 (?={bare}{1,99} (?:host|port|dbname|sslmode|user)=)  connect("pass=«»V user=a")
 """
 _BARE = r"[^\s\"'`,;<>(){}&|\\\[\]=:]"
+_OPERAND = (
+    r"[\w$(!][\w$.:!=<>&*@+(){}\[\] -]{0,60}?(?:[\"'][\w.:-]{0,40}[\"'][\w$.:!=<>&*@+(){}\[\] -]{1,60}?)?"
+)
+# What is before the quote of a value behind an operand, which may have a string of its own. This spares work.
+_OPERAND_AHEAD = (
+    r"(?=(?=(?P<run>[\w$(!][^\n\"'`]{1,90}))(?P=run)(?:(?<=[|?:/re] )"
+    r"|(?<=[(\[{ ])[\"'][\w.:-]{0,40}[\"'][^\n\"'`]{1,60}(?:(?<=[|?:/re{] )|(?<=\()))[\"'`])"
+)
+# A string may be on the next line, where formatters put it.
+_NEXT_LINE = r"(?:(?:(?<=[=:])|(?<== )\\)\r?\n[ \t]{1,40}(?=[\"'`]))?"
+_ANY_KEY = r"""\\{0,3}["'`]?[\w.:@-]{1,40}\\{0,3}["'`]?\s{0,9}"""  # of an attribute
 _STRING_PREFIX = r"(?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?"
 _QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`])|&quot;|&#3[94];)"""
 # A quote closes a string if white space follows it or, but for a value that looks random, a mark.
@@ -12810,6 +12855,7 @@ _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cas
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
 )
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
+_SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
 _NULL = lazily(
     rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|default!)[,;!]*\Z"
@@ -12837,6 +12883,15 @@ _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*%?(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
+_SETTER = lazily(rb"(?i)(?:set|add|create|change|reset|update|with)")
+_LAST_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']\s{0,9}\)")
+# Several names that are set at once: user, password = "bob", "…"
+_TUPLE = lazily(
+    r"[ \t]*(?:(?:let|var|const|my|local|val|auto)\b ?)?(?:list ?)?[(\[]?((?:[\w.$*&]{1,40}\s?,\s?){1,4})\Z"
+)
+_TUPLE_BEGIN = rb"\s{0,9}(?:\w{0,10}[(\[])?\s{0,9}"
+_ITEM_OF_TUPLE = rb"\s{0,9}(?:[bru]?[\"'][^\"'\n]{0,100}[\"']|[\w.$&*()\[\]]{1,60})\s{0,9}"
+_STRING_OF_TUPLE = rb",\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']"
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
@@ -12897,9 +12952,9 @@ def keyword_hits(
             # Compare the fragment last: few have a value.
             if not found or window[found.start() - len(fragment) : found.start()].lower() != fragment:
                 continue
-            if fragment in _ANY_VALUE_WORDS or is_no_word(window, found.end()):
+            if found["apart"] is not None or fragment in _ANY_VALUE_WORDS or is_no_word(window, found.end()):
                 yield fragment, start, stop - after, found
-                resume_at = found.end()
+                resume_at = found.end() if found["apart"] is None else found.end("rest")
 
 
 class _KeywordSearch:
@@ -12951,21 +13006,26 @@ _keyword_search = cache(_KeywordSearch)
 def _assignment(source: bool) -> re.Pattern[bytes]:
     """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
 
-    Another operand may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if
-    it has a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
+    Its group `apart` is set if the value isn't behind the name: they may be attributes of one object.
+    Operands may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if it has
+    a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
     form = {step: "|".join(regex for regex, _ in rows) for step, rows in _assignment_forms().items()}
-    operand = r"[A-Za-z_$][\w.$]{0,40}(?:[\[(][\"'][\w.-]{1,40}[\"'][\])])? (?:\|\||\?\?|\?:|or) "
     name = r"(?=(?P<name>[\w.$-]{0,40}))(?P=name)"  # gives nothing back: a name ends where its letters end
-    begin = form["begin of a bare value in source" if source else "begin of a bare value"]
+    where = " in source" if source else ""
     above = "" if source else f"(?:{form['above a bare value']})?"
+    quotes = r"(?<=[\"'`])" if source else ""
+    operand = rf"(?:(?<!,)(?<!, ){_OPERAND_AHEAD}(?:{form['operand before a quote']}))?"
+    items = rf"(?:(?P<items>{form['items before a quote']})|{form['before a quote']})?"
     steps = (
         rf"(?P<rest>{name}(?:{form['after the name']})?\]?\)?(?:\[\d{{0,5}}\])?)",
-        rf"(?:{form['type']})?[ \t]{{0,20}}",
+        rf"(?:(?P<apart>{quotes}[ \t]{{0,9}}(?:{form['behind an attribute in quotes']})",
+        rf"|[ \t]{{0,9}}(?:{form['behind an attribute on a line' + where]}|{form['behind an element']}",
+        rf"|{form['before an object']}))|(?:{form['type']})?[ \t]{{0,20}}",
         rf"(?:(?P<separator>{form['separator before a quote']})[ \t]{{0,20}}",
-        rf"(?:{operand})?(?:{form['before a quote']})?{_STRING_PREFIX}{_QUOTE}{_OPENS}",
+        rf"{_NEXT_LINE}{operand}{items}{_STRING_PREFIX}{_QUOTE}{_OPENS}",
         rf"|(?P<bare>{form['separator before a bare value']})(?:\*\*)?(?P<outer>[ \t]{{0,20}})",
-        rf"{above}(?:{begin}))",
+        rf"{above}(?:{form['begin of a bare value' + where]})))",
         r"(?!(?:[^\\\n]|\\.){0,3}?(?P=quote))",  # the value has four characters or more
     )
     return re.compile("".join(steps).encode())
@@ -12978,45 +13038,88 @@ def _assignment_forms() -> dict[str, list[tuple[str, str]]]:
     for step, table in re.findall(r"^= (.*)\n((?:(?!= ).*\n)+)", _FORMS, re.M):
         for row in re.split(r"\n(?! {4})", table.rstrip("\n")):
             *parts, example = re.split(r" {2,}|\n {4}", row)
-            forms.setdefault(step, []).append(("".join(parts).replace("{bare}", _BARE), example))
+            regex = "".join(parts).replace("{bare}", _BARE).replace("{operand}", _OPERAND)
+            regex = regex.replace("{key}", _ANY_KEY)
+            forms.setdefault(step, []).append((regex, example))
     return forms
 
 
 def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
-    """Return the values that follow a telltale fragment: one, or the items of a list."""
-    first = _candidate_at(window, language, match)
+    """Return the values of the name that one match is about: one, the items of a list, or attributes.
+
+    None are returned for a name that isn't that of a secret, and for what is only mentioned or compared.
+    """
+    begin = _start_of_name(window, match.start())
+    if match["apart"] is not None and not _may_have_attributes(window, begin, match):
+        return []
+    name = window[begin : match.end("name")]
+    if not kind_of_raw_name(name) or _OUR_REFERENCE.match(window, begin):
+        return []
+    if match["apart"] is None:
+        return _items_at(window, language, match, begin, name)
+    values: list[Candidate] = []
+    is_source = language.kind == "source"
+    for end in _ends_of_keys(window, language, begin, match):
+        found = _assignment(is_source).match(window, end)
+        if not found or found["apart"] is not None:
+            continue
+        if not is_source or found["quote"] or found["bare"][:1] == b">":  # in source, others are expressions
+            values += _items_at(window, language, found, begin, name)
+    return values
+
+
+def _items_at(
+    window: bytes, language: _Language, match: re.Match[bytes], begin: int, name: bytes
+) -> list[Candidate]:
+    """Return the value that one match leads up to, or the items of a list, for a name that begins there."""
+    first = _candidate_at(window, language, match, begin, name)
     if not first:
+        return []
+    if first.separator == "(" and _SETTER.match(name.rpartition(b".")[2]):
+        argument = _LAST_ARGUMENT.match(window, first.end)
+        return [_at(window, first, argument.span(1))] if argument else [first]
+    names = _TUPLE.match(first.before) if first.separator in ("=", ":=") else None
+    if names:
+        skipped = b",".join([_ITEM_OF_TUPLE] * names[1].count(","))
+        item = re.compile(_TUPLE_BEGIN + skipped + _STRING_OF_TUPLE).match(window, match.end("separator"))
+        if item:
+            return [_at(window, first, item.span(1))]
+    if match["items"] and not _is_plural(name):
         return []
     candidates = [_take_default(first)]
     if _NULL.match(candidates[0].value.encode("latin-1")):
         return []
     end = first.end + len(first.quote)
-    opener = window[match.end("separator") : match.start("quote")].strip()
+    opener = (
+        match["items"][:1]
+        if match["items"]
+        else window[match.end("separator") : match.start("quote")].strip()
+    )
     is_item = opener in (b"[", b"{") or match["separator"] == b","
     if is_item and _IS_KEY.match(window, end):
         return []
     found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
     while found and len(candidates) < MAX_ITEMS:
-        start, end = found.span(2)
-        after = latin1(rest_of_line(window, end))
-        candidates.append(first._replace(start=start, end=end, value=latin1(found[2]), after=after))
-        found = _NEXT_ITEM.match(window, end + 1)
+        candidates.append(_at(window, first, found.span(2)))
+        found = _NEXT_ITEM.match(window, found.end(2) + 1)
     return candidates
 
 
-def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) -> Candidate | None:
+def _at(window: bytes, c: Candidate, place: tuple[int, int]) -> Candidate:
+    """Return a candidate with the value that is at another place."""
+    value = latin1(window[slice(*place)])
+    return c._replace(start=place[0], end=place[1], value=value, after=latin1(rest_of_line(window, place[1])))
+
+
+def _candidate_at(
+    window: bytes, language: _Language, match: re.Match[bytes], begin: int, name: bytes
+) -> Candidate | None:
     """Return the value that one match leads up to, unless it is a comparison, a mention or a reference."""
-    begin = _start_of_name(window, match.start())
-    name = window[begin : match.end("name")]
-    kind = kind_of_raw_name(name)
-    if not kind or _is_compared(name, language, match):
-        return None
-    if _OUR_REFERENCE.match(window, begin) or _OUR_REFERENCE.match(window, match.end()):
+    if _is_compared(name, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
     before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
     ending = "word" if name[:1] == b"-" else language.ending  # an option
     quote, bare = match.group("quote", "bare")
-    separator = (match["separator"] or bare or b"").strip()
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
@@ -13024,16 +13127,17 @@ def _candidate_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     value = window[start:end]
     if (not quote and _is_prose(name, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
+    separator = (match["separator"] or bare or b"").strip()
     if separator == b"-" or (separator == b"," and name[:1] == b"-"):  # they are in a list
-        if not _is_argument(name, value, before):
+        if not _is_argument(name, value, before) and not _is_plural(name):
             return None
         separator = b"="
     return Candidate(
         start=start,
         end=end,
-        kind=kind,
+        kind=kind_of_raw_name(name),
         name=latin1(name),
-        separator=latin1(separator) or "_",
+        separator=_SAME_AS_EQUALS.get(separator) or latin1(separator) or "_",
         quote=latin1(quote or b""),
         value=latin1(value),
         language=language.kind,
@@ -13057,6 +13161,11 @@ def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bo
         return True
     is_variable = language.kind == "shell" and name[:1] == b"$"
     return is_variable and (not match["quote"] or match["rest"][-1:] == b'"')
+
+
+def _is_plural(name: bytes) -> bool:
+    """Return whether a name is that of several secrets, so that each item of a list is one."""
+    return name.lower().endswith((b"passwords", b"secrets", b"tokens", b"keys"))
 
 
 def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
@@ -13172,6 +13281,208 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
     if quote.startswith(b"&"):  # &quot;
         return re.compile(rb"[^&\n]{1,300}")
     return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
+
+
+# --- attributes ---
+# A name and its value may be two attributes of an object, with others and comments between them, in any
+# order: {"name": "DB_PASSWORD", "type": "x", "value": "…"}. Or the name has an object with a value or
+# a default, or is an argument beside a default. Objects are in braces, in lines of YAML, or in a tag or the
+# elements of XML. From the end of the attribute's key on, its value is matched as in any assignment.
+
+_MAX_ATTRIBUTES = 24  # of an object
+_REACH_OF_OBJECT = 600  # bytes from a name to the begin of its object
+_REACH_OF_LINE = 400  # bytes of a line in an object
+_KEYS_OF_NAMES = (  # endings of the keys whose values are names
+    *(b"name", b"key", b"type", b"id", b"variable", b"param", b"parameter", b"property", b"option"),
+    *(b"field", b"header"),
+)
+_KEY_LETTERS = NAME_LETTERS + b":"
+_BLOCKS = (b"variable", b"output", b"parameter")  # of Terraform: variable "NAME" {
+_VALUE_KEY = lazily(
+    rb"(?i)(?:[\w.-]{1,20}:)?(?:(?:default[_-]?|param(?:eter)?[_-]?|env-entry-|string)?value|content|string|secure|default)\Z"
+)
+_DEFAULT_KEY = lazily(rb"(?i)default(?:_?value)?\Z")
+_BETWEEN = rb"(?:[\s,;]|\#[^\n]{0,200}\n|//[^\n]{0,200}\n|/\*[^*]{0,200}\*/|<!--[^>]{0,200}-->){0,60}"
+_NESTED = rb"(?:[^{}\[\]]|\{[^{}]{0,300}\}|\[[^\[\]]{0,300}\]){0,400}"
+_ATTRIBUTE = lazily(  # of an object in braces or in a tag, or an argument
+    _BETWEEN + rb"\\{0,3}[\"'`]?(?P<key>[A-Za-z_@][\w.:@-]{0,40})(?P<end>)\\{0,3}[\"'`]?"
+    rb"[ \t]{0,30}(?:(?:=>|:=|[:=])\s{0,20}|(?=\{))"
+    rb"(?:\"(?:[^\"\\\n]|\\[^\n]){0,300}\"|'(?:[^'\\\n]|\\[^\n]){0,300}'|`[^`]{0,300}`"
+    rb"|\\{1,3}\"[^\"\\\n]{0,300}\\{1,3}\"|\{"
+    + _NESTED
+    + rb"\}|\["
+    + _NESTED
+    + rb"\]|[^\n,;{}<>\"'`]{1,200})"
+)
+_ELEMENT = lazily(
+    _BETWEEN + rb"<(?P<key>[\w.:-]{1,40})(?P<end>)(?: [^<>]{0,80})?>[^<]{0,300}</[\w.:-]{1,40}>"
+)
+_OPEN_TAG = lazily(rb"<(?:[^<>\"']|\"[^\"\n]{0,300}\"|'[^'\n]{0,300}'){1,200}(?<!/)>")
+_PARENT = lazily(rb"<[\w.:-]{1,40}(?: [^<>]{0,80})?>(?=\s{0,40}<[\w.:-])")
+_LINE_OF_YAML = lazily(
+    rb"(?P<indent>[ ]*(?:-[ ]+)?)(?:[\"']?(?P<key>[\w.@-]{1,40})(?P<end>)[\"']?[ ]{0,9}:(?=\s))?"
+)
+_LINE_OF_LIST = lazily(rb"[ ]*-[ ]+(?![\"']?[\w.@-]{1,40}[\"']?[ ]{0,9}:\s)[^\n]{1,300}(?:\n|\Z)")
+
+
+class _AttributeKey(NamedTuple):
+    """The key of an attribute, without its quotes, and where it ends; b"" for an item of a list."""
+
+    text: bytes
+    end: int
+
+
+def _ends_of_keys(window: bytes, language: _Language, begin: int, match: re.Match[bytes]) -> list[int]:
+    """Return where the keys end that have the values of the name that begins there."""
+    name = window[begin : match.end("name")]
+    at, sign = _key_before(window, begin)
+    after = match.end("rest")
+    is_value = _VALUE_KEY.match
+    if at >= 0:
+        keys = _keys_around(window, language, at, sign)
+    elif sign in (b"(", b","):
+        keys = _attributes(_ATTRIBUTE, window, after)
+        is_value = _DEFAULT_KEY.match
+    else:
+        keys = _keys_below(window, begin, after, sign == b"{")
+    if at < 0 and _is_plural(name):
+        every = name.lower().endswith(b"passwords")  # as in {"passwords": {"ada": "…"}}
+        return [key.end for key in keys if every or not key.text]
+    return [key.end for key in keys if is_value(key.text)][:1]
+
+
+def _may_have_attributes(window: bytes, begin: int, match: re.Match[bytes]) -> bool:
+    """Return whether a name is an attribute, has an object, or is an argument beside a default."""
+    if window[max(0, begin - 60) : begin].rstrip(b"\\\"'` \t\r\n")[-1:] in (b":", b"=", b">"):
+        return True
+    sign = match["apart"].lstrip(b" \t")[:1]
+    if sign == b",":
+        return b"efault" in window[match.end("rest") : match.end("rest") + 120]
+    return sign in (b":", b"=", b"{", b">")
+
+
+def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
+    """Return where the key begins of which the name at `begin` is the value, or -1, and the sign before it.
+
+    The sign is one of : = > ( , and others, or { for the name of a block of Terraform.
+    """
+    before = window[max(0, begin - 60) : begin]
+    ahead = before.rstrip(b"\\\"'` \t\r\n")
+    if ahead.endswith(_BLOCKS):
+        return -1, b"{"
+    sign = ahead[-1:]
+    if sign not in (b":", b"=", b">"):
+        return -1, sign
+    if ahead.endswith(b"=>"):
+        sign = b"="
+    left = ahead.rstrip(b":=> \t\\\"'")
+    key = left[len(left.rstrip(_KEY_LETTERS)) :].lower()
+    is_quoted = before[-1:] in (b'"', b"'")  # a type is seldom the name of a secret, unless it is a string
+    if not key.endswith(_KEYS_OF_NAMES) or (key == b"type" and not is_quoted):
+        return -1, sign
+    return begin - len(before) + len(left) - len(key), sign
+
+
+def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> list[_AttributeKey]:
+    """Return the keys of the object that has the key which begins at `at`, as far as they can be read."""
+    first = max(0, at - _REACH_OF_OBJECT)
+    if sign == b">":
+        parents = [parent.end() for parent in _PARENT.finditer(window, first, at)]
+        return _attributes(_ELEMENT, window, parents[-1] if parents else at - 1)
+    line = window.rfind(b"\n", first, at) + 1
+    if language.ending == "scalar" and not window[line:at].strip(b" -\"'"):
+        return _keys_in_lines(window, _first_line(window, line, at - line))
+    tag = window.rfind(b"<", first, at)
+    if tag > window.rfind(b">", first, at):
+        return _keys_of_tag(window, tag)
+    marks = (b"{", b"}", b"[", b"]", b"(")
+    begin = 1 + max(window.rfind(mark, first, at) for mark in marks)
+    keys = _attributes(_ATTRIBUTE, window, begin or at)
+    if any(key.end > at for key in keys):
+        return keys
+    return _attributes(_ATTRIBUTE, window, at)
+
+
+def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
+    """Return the keys of the attributes of a tag, of the element in it, and b"content" for its text."""
+    begin = tag + len(window[tag : tag + _REACH_OF_OBJECT].split(None, 1)[0])
+    keys = _attributes(_ATTRIBUTE, window, begin)
+    whole = _OPEN_TAG.match(window, tag)
+    if not whole:
+        return keys
+    inner = _attributes(_ELEMENT, window, whole.end())[:1]
+    return [*keys, *(inner or [_AttributeKey(b"content", whole.end() - 1)])]
+
+
+def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
+    """Return the keys of the object that the name at `begin` has, whose braces or lines begin at `after`."""
+    behind = window[after : after + 30].lstrip(b" \t")
+    sign = behind[:1]
+    inner = behind.lstrip(b":=> \t")[:1]
+    if sign == b">":
+        return _attributes(_ELEMENT, window, window.index(b">", after) + 1)[:1]
+    if inner == b"{" and (is_block or sign in (b":", b"=")):
+        return _attributes(_ATTRIBUTE, window, window.index(b"{", after) + 1)
+    if sign != b":" or inner not in (b"#", b"\r", b"\n"):
+        return []
+    line = window.find(b"\n", after) + 1
+    while window[line : line + _REACH_OF_LINE].lstrip(b" ")[:1] == b"#":
+        line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
+    if window[line : line + 99].lstrip(b" ")[:1] == b"-":
+        return _lines_of_list(window, line)
+    found = _LINE_OF_YAML.match(window, line)
+    column = begin - window.rfind(b"\n", 0, begin) - 1
+    return _keys_in_lines(window, line) if found and len(found["indent"]) > column else []
+
+
+def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_AttributeKey]:
+    """Return the keys of the attributes, elements or arguments that begin at `at`."""
+    keys: list[_AttributeKey] = []
+    while len(keys) < _MAX_ATTRIBUTES and (found := regex.match(window, at)):
+        keys.append(_AttributeKey(found["key"], found.end("end")))
+        at = found.end()
+    return keys
+
+
+def _lines_of_list(window: bytes, line: int) -> list[_AttributeKey]:
+    """Return the items of a list of YAML, which end where their line begins, so that the dash follows."""
+    items: list[_AttributeKey] = []
+    while len(items) < MAX_ITEMS and (item := _LINE_OF_LIST.match(window, line)):
+        items.append(_AttributeKey(b"", line - 1))
+        line = item.end()
+    return items
+
+
+def _first_line(window: bytes, line: int, column: int) -> int:
+    """Return where the lines of a mapping of YAML begin that has its keys, as in this line, at a column."""
+    for _ in range(_MAX_ATTRIBUTES):
+        if line == 0 or window[line : line + column].strip(b" \"'") == b"-":
+            break
+        above = window.rfind(b"\n", max(0, line - _REACH_OF_LINE), line - 1) + 1
+        found = _LINE_OF_YAML.match(window, above)
+        if not found or (found["key"] and len(found["indent"]) < column):
+            break
+        line = above
+    return line
+
+
+def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
+    """Return the keys of a mapping of YAML that begins with this line; lines that are deeper are skipped."""
+    keys: list[_AttributeKey] = []
+    column = -1
+    for _ in range(2 * _MAX_ATTRIBUTES):
+        found = _LINE_OF_YAML.match(window, line)
+        if not found or line >= len(window):
+            break
+        indent = found["indent"]
+        if found["key"]:
+            column = len(indent) if column < 0 else column
+            if len(indent) < column or (keys and b"-" in indent and len(indent) <= column):
+                break
+            if len(indent) == column:
+                keys.append(_AttributeKey(found["key"], found.end("end")))
+        line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
+    return keys
 
 
 # --- languages ---

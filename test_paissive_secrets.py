@@ -22321,9 +22321,9 @@ a.sh run --pas·sword «k3Xw»
 a.sh run --$pas·sword k3Xw
 a.py pas·swords = ("«§»", "«§»")
 a.py pas·swords = {"«§»", "«§»"}
-a.py pas·swords = {"§": "§"}
+a.py pas·swords = {"§": "«§»"}
 a.php $pas·sword = ("«§»" => 1);
-a.rb pas·swords = {"§" => "§"}
+a.rb pas·swords = {"§" => "«§»"}
 a.php pas·swords = ["§" => "§"]
 a.py f(pas·sword, "§": 1)
 a.py f(pas·sword="«§»": 1)
@@ -22373,23 +22373,22 @@ a.xml <setting name="Pas·sword" s:as-of.a="String">¶  <value>«§»</value>
 a.xml <setting name="Pas·sword" s="a"><Value>«§»</Value>
 a.xml <setting name="Pas·sword" s=""><value>«§»</value>
 a.xml <setting name="Pas·sword"><value>«§»</value>
-a.xml <setting name="Pas·sword" s="a" t="b"><value>§</value>
+a.xml <setting name="Pas·sword" s="a" t="b"><value>«§»</value>
 a.xml <setting name="Pas·sword" s="a"><valued>§</valued>
-a.xml <setting name="Pas·sword" s="a>"><value>§</value>
-a.xml <setting name="Pas·sword" s="a<"><value>§</value>
+a.xml <setting name="Pas·sword" s="a>"><value>«§»</value>
+a.xml <setting name="Pas·sword" s="a<"><value>«§»</value>
 a.yml - name: DB_PAS·SWORD¶  value: «§» x9q
 a.yml - name: DB_PAS·SWORD¶  values: § x9q
-a.yml   name: DB_PAS·SWORD¶ value: «§»
+a.yml   name: DB_PAS·SWORD¶ value: §
 a.xml <pas·sword>¶   <Value>«§»</Value>
 a.xml <pas·sword><value>«§»</value>
 a.xml <pas·sword><values>§</values>
 a.xml <ke·y>«pas·sword»</ke·y><string>«§»</string>
-a.xml <a:ke·y>pas·sword</a.b:ke·y-c>¶<b.c:string>§</b.c:string>
-a.xml <a>pas·sword</><value>«§»</value>
+a.xml <a:ke·y>pas·sword</a.b:ke·y-c>¶<b.c:string>«§»</b.c:string>
 a.xml <ke·y>«pas·sword»</ke·y><strings>§</strings>
 a.xml <pas·sword a.b:c-d="e">«§»</pas·sword>
 a.xml <pas·sword a="">«§»</pas·sword>
-a.xml <pas·sword a="b" c="d">§</pas·sword>
+a.xml <pas·sword a="b" c="d">«§»</pas·sword>
 a.xml <pas·sword a="<">§</pas·sword>
 a.xml <pas·sword a=">">§</pas·sword>
 a.php $a['pas·sword'][] = "«§»";
@@ -22627,8 +22626,8 @@ a.js pas·sword = Aa or "«§»"
 a.js pas·sword = a.b["c-d.e"] || "«§»"
 a.js pas·sword = a.b['c-d.e'] ?? "«§»"
 a.js pas·sword = a("b") ?: "«§»"
-a.js pas·sword = «7a» || "§"
-a.js pas·sword = a b || "§"
+a.js pas·sword = 7a || "«§»"
+a.js pas·sword = a b || "«§»"
 a.go "pas·sword=«summer» host=x"
 a.go "pas·sword=«summer» port=x"
 a.go "pas·sword=«summer» dbname=x"
@@ -22938,7 +22937,7 @@ a.sh echo "PAS·SWORD=«§»"
 a.yml - PAS·SWORD=«§»
 a.json {"a": 1, "pas·sword" : "«§»" }
 a.json {"pas·sword": ["«§»", "«§»"], "b": "§"}
-a.json {"pas·swords": {"a": "§"}}
+a.json {"pas·swords": {"a": "«§»"}}
 a.json {"pas·swords": [["§"]]}
 a.php define('A_PAS·SWORD','«§»');
 a.php $config['pas·sword']='«§»';
@@ -22959,27 +22958,27 @@ a.xml <set name="db_pas·sword"⋯⋯value="«§»"/>
 a.xml <set name="db_pas·sword"⋯⋯ value="§"/>
 a.json {"name": "DB_PAS·SWORD", "value"         : "«§»"}
 a.tf variable "db_pas·sword" {¶ description = "{a197}"¶ default = "«§»"¶}
-a.tf variable "db_pas·sword" {¶ description = "{a198}"¶ default = "§"¶}
+a.tf variable "db_pas·sword" {¶ description = "{a198}"¶ default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶ type         = string¶ default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶ type          = string¶ default = "§"¶}
 a.tf variable "db_pas·sword" {¶ type = string¶        default = "«§»"¶}
-a.tf variable "db_pas·sword" {¶ type = string¶         default = "§"¶}
-a.tf variable "db_pas·sword" {¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ default = "§"¶}
+a.tf variable "db_pas·sword" {¶ type = string¶         default = "«§»"¶}
+a.tf variable "db_pas·sword" {¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ type = x¶ default = "«§»"¶}
 a.xml <setting name="Pas·sword" {a30}="a"><value>«§»</value>
 a.xml <setting name="Pas·sword" s="{a60}"><value>«§»</value>
-a.xml <setting name="Pas·sword" s="{a61}"><value>§</value>
+a.xml <setting name="Pas·sword" s="{a61}"><value>«§»</value>
 a.xml <setting name="Pas·sword" s="a">⋯⋯<value>«§»</value>
-a.xml <setting name="Pas·sword" s="a">⋯⋯ <value>§</value>
-a.yml - name: DB_PAS·SWORD¶⋯⋯value: «§»
-a.yml - name: DB_PAS·SWORD¶⋯⋯ value: §
+a.xml <setting name="Pas·sword" s="a">⋯⋯ <value>«§»</value>
+a.yml - name: DB_PAS·SWORD¶  # x¶  a: b¶    c: d¶¶  value: «§»
+a.yml - name: DB_PAS·SWORD¶- value: §
 a.xml <pas·sword>⋯⋯<value>«§»</value>
 a.xml <pas·sword>⋯⋯ <value>§</value>
 a.xml <ke·y>«pas·sword»</{a20}><string>«§»</string>
-a.xml <ke·y>«pas·sword»</{a21}><string>§</string>
+a.xml <ke·y>«pas·sword»</{a21}><string>«§»</string>
 a.xml <ke·y>pas·sword</ke·y>⋯⋯<string>«§»</string>
-a.xml <ke·y>pas·sword</ke·y>⋯⋯ <string>§</string>
-a.xml <ke·y>«pas·sword»</ke·y><{a20}string>«§»</string>
-a.xml <ke·y>«pas·sword»</ke·y><{a21}string>§</string>
+a.xml <ke·y>pas·sword</ke·y>⋯⋯ <string>«§»</string>
+a.xml <ke·y>«pas·sword»</ke·y><{a20}:string>«§»</string>
+a.xml <ke·y>«pas·sword»</ke·y><{a21}:string>§</string>
 a.xml <pas·sword {a30}="e">«§»</pas·sword>
 a.xml <pas·sword a="{a60}">«§»</pas·sword>
 a.xml <pas·sword a="{a61}">§</pas·sword>
@@ -22988,7 +22987,7 @@ a.php $a['pas·sword'][123456] = "§";
 a.cs public string Pas·sword { get;{a20}} = "«§»";
 a.cs public string Pas·sword { get;{a21}} = "§";
 a.ts pas·sword: a{a23} = '«§»'
-a.ts pas·sword: «a{a24}» = '§'
+a.ts pas·sword: a{a24} = '«§»'
 a.go var pas·sword a{a23} = "«§»"
 a.go var pas·sword «a{a24}» = "§"
 a.py pas·sword⋯= "«§»"
@@ -23044,7 +23043,7 @@ a.py pas·swords = ["«§»",⋯⋯⋯ "§"]
 a.py pas·swords = ["«§»", "«{A300}»"]
 a.py pas·swords = ["«§»", "{A300}x"]
 a.py pas·swords = ["«§»", "§"         : 1]
-a.py pas·swords = {"§"         : "§"}
+a.py pas·swords = {"§"         : "«§»"}
 a.py pas·swords = {"«§»"          : "§"}
 a.yml pas·sword: «§», {a30}: b
 a.yml pas·sword: «§, {a31}»: b
@@ -23053,7 +23052,7 @@ a.yml pas·sword: «|»          ¶⋯⋯§ x
 a.yml pas·sword: «|»¶⋯⋯ § x
 a.xml <pas·sword>«§»⋯</pas·sword>
 a.js pas·sword = a{a40} || "«§»"
-a.js pas·sword = «a{a41}» || "§"
+a.js pas·sword = a{a41} || "«§»"
 a.js pas·sword = a["{a40}"] || "«§»"
 a.js pas·sword = a["{a41}"] || "§"
 a.py load('''x¶{L60}: 1¶pas·s: «°»¶''')
@@ -23324,10 +23323,10 @@ a.yml ke·y : {A19}
 a.yml ke·y  : «{A19}»
 a.py pass·words = [¶ "«§»"]
 a.py pass·word = (¶ "«§»")
-a.py pass·word =¶ "§"
+a.py pass·word =¶ "«§»"
 a.py f(pass·word,¶ "§")
 a.py f(pass·word,¶ "°")
-a.py "pass·word":¶ "§"
+a.py "pass·word":¶ "«§»"
 a.py {"name": "pass·word",¶ "value": "«°»"}
 a.py <name>pass·word</name>¶<value>«§»</value>
 a.js pass·word = "«°»"¶
@@ -25968,12 +25967,12 @@ def test_the_version_before_makes_no_difference(path):
 
 
 def test_a_line_counts_anew_if_what_follows_it_has_changed_since_the_version_before():
-    line = f"- name: DB_PASSWORD\n{' ' * 39}value: {GUESSED}\n"
+    line = f"- name: DB_PASSWORD\n  # {'x' * 36}\n  value: {GUESSED}\n"
     for before, after in itertools.product((6, 54), range(0, 44, 2)):  # texts are compared in steps
         start, end = "#" * before + "\n", "#" * after + "\n"
         for other in (line.replace("value", "notes"), line.replace("DB_PASSWORD", "A")):
-            assert found(start + other + end, "a.py") == []
-            assert found(start + line + end, "a.py") == ["password"]
+            assert found(start + other + end, "a.yml") == []
+            assert found(start + line + end, "a.yml") == ["password"]
 
 
 def test_every_keyword_is_found_by_a_letter_that_is_folded():
@@ -26977,7 +26976,7 @@ a.md Pass·word:¶¶```sh¶«§»¶```¶
 a.py Pass·word:¶§¶
 a.yml pass·word:¶  «§»¶
 a.yml pass·word:¶  "«§»"¶
-a.yml pass·words:¶  - §¶
+a.yml pass·words:¶  - «§»¶
 a.yml pass·word:¶  §: 1¶
 a.yml pass·word: |2-¶  «§»¶
 a.yml pass·word: > # x¶  «§»¶
