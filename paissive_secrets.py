@@ -13050,13 +13050,13 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
     None are returned for a name that isn't that of a secret, and for what is only mentioned or compared.
     """
     begin = _start_of_name(window, match.start())
-    if match["apart"] is not None and not _may_have_attributes(window, begin, match):
-        return []
     name = window[begin : match.end("name")]
     if not kind_of_raw_name(name) or _OUR_REFERENCE.match(window, begin):
         return []
     if match["apart"] is None:
         return _items_at(window, language, match, begin, name)
+    if not _may_have_attributes(window, begin, match):
+        return []
     values: list[Candidate] = []
     is_source = language.kind == "source"
     for end in _ends_of_keys(window, language, begin, match):
@@ -13299,7 +13299,7 @@ _KEYS_OF_NAMES = (  # endings of the keys whose values are names
 _KEY_LETTERS = NAME_LETTERS + b":"
 _BLOCKS = (b"variable", b"output", b"parameter")  # of Terraform: variable "NAME" {
 _VALUE_KEY = lazily(
-    rb"(?i)(?:[\w.-]{1,20}:)?(?:(?:default[_-]?|param(?:eter)?[_-]?|env-entry-|string)?value|content|string|secure|default)\Z"
+    rb"(?i)(?:\w{1,20}:)?(?:(?:default[_-]?|param(?:eter)?[_-]?|env-entry-|string)?value|content|string|secure|default)\Z"
 )
 _DEFAULT_KEY = lazily(rb"(?i)default(?:_?value)?\Z")
 _BETWEEN = rb"(?:[\s,;]|\#[^\n]{0,200}\n|//[^\n]{0,200}\n|/\*[^*]{0,200}\*/|<!--[^>]{0,200}-->){0,60}"
@@ -13345,9 +13345,8 @@ def _ends_of_keys(window: bytes, language: _Language, begin: int, match: re.Matc
         is_value = _DEFAULT_KEY.match
     else:
         keys = _keys_below(window, begin, after, sign == b"{")
-    if at < 0 and _is_plural(name):
-        every = name.lower().endswith(b"passwords")  # as in {"passwords": {"ada": "…"}}
-        return [key.end for key in keys if every or not key.text]
+    if keys and not keys[0].text:
+        return [key.end for key in keys] if _is_plural(name) else []
     return [key.end for key in keys if is_value(key.text)][:1]
 
 

@@ -22321,9 +22321,9 @@ a.sh run --pas·sword «k3Xw»
 a.sh run --$pas·sword k3Xw
 a.py pas·swords = ("«§»", "«§»")
 a.py pas·swords = {"«§»", "«§»"}
-a.py pas·swords = {"§": "«§»"}
+a.py pas·swords = {"§": "§"}
 a.php $pas·sword = ("«§»" => 1);
-a.rb pas·swords = {"§" => "«§»"}
+a.rb pas·swords = {"§" => "§"}
 a.php pas·swords = ["§" => "§"]
 a.py f(pas·sword, "§": 1)
 a.py f(pas·sword="«§»": 1)
@@ -22937,7 +22937,7 @@ a.sh echo "PAS·SWORD=«§»"
 a.yml - PAS·SWORD=«§»
 a.json {"a": 1, "pas·sword" : "«§»" }
 a.json {"pas·sword": ["«§»", "«§»"], "b": "§"}
-a.json {"pas·swords": {"a": "«§»"}}
+a.json {"pas·swords": {"a": "§"}}
 a.json {"pas·swords": [["§"]]}
 a.php define('A_PAS·SWORD','«§»');
 a.php $config['pas·sword']='«§»';
@@ -23043,7 +23043,7 @@ a.py pas·swords = ["«§»",⋯⋯⋯ "§"]
 a.py pas·swords = ["«§»", "«{A300}»"]
 a.py pas·swords = ["«§»", "{A300}x"]
 a.py pas·swords = ["«§»", "§"         : 1]
-a.py pas·swords = {"§"         : "«§»"}
+a.py pas·swords = {"§"         : "§"}
 a.py pas·swords = {"«§»"          : "§"}
 a.yml pas·sword: «§», {a30}: b
 a.yml pas·sword: «§, {a31}»: b
