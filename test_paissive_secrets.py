@@ -22384,7 +22384,7 @@ a.xml <pas·sword>¶   <Value>«§»</Value>
 a.xml <pas·sword><value>«§»</value>
 a.xml <pas·sword><values>§</values>
 a.xml <ke·y>«pas·sword»</ke·y><string>«§»</string>
-a.xml <a:ke·y>pas·sword</a.b:ke·y-c>¶<b.c:string>«§»</b.c:string>
+a.xml <a:ke·y>pas·sword</a.b:ke·y-c>¶<bc:string>«§»</bc:string>
 a.xml <ke·y>«pas·sword»</ke·y><strings>§</strings>
 a.xml <pas·sword a.b:c-d="e">«§»</pas·sword>
 a.xml <pas·sword a="">«§»</pas·sword>
