@@ -21980,6 +21980,38 @@ def test_a_value_is_found_in_every_way_to_give_one():
         assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
 
 
+PARTS_OF_VERSIONS = (
+    "password",
+    "x_key",
+    '"',
+    "\n" + " " * 38 + "-",
+    "\n",
+    "token",
+    "connect(",
+    "7",
+    "a" * 80,
+)
+
+
+def versions_of_a_text(rng, count):
+    """Texts that differ from the one before in one line, which often cuts a word or what follows it."""
+    lines = ["".join(rng.choices(PARTS_OF_VERSIONS, k=6)) for _ in range(60)]
+    for _ in range(count):
+        size = rng.randrange(5)
+        lines[rng.randrange(len(lines))] = "".join(rng.choices(PARTS_OF_VERSIONS, k=size))
+        yield "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize("is_source", (True, False))
+def test_a_version_of_a_text_has_the_words_that_it_has_on_its_own(is_source):
+    rng = random.Random(1201)
+    of_history = ps._KeywordSearch(is_source, (b"connect(",))
+    for text in versions_of_a_text(rng, 400):
+        alone = ps._KeywordSearch(is_source, (b"connect(",))
+        assert of_history.find_words(text) == alone.find_words(text)
+        assert rng.random() > 0.1 or of_history.find_words(text) == alone.find_words(text)  # the same again
+
+
 def test_a_bare_value_ends_as_its_language_says():
     for path, line, value in WHERE_A_BARE_VALUE_ENDS:
         values = [c.value.removesuffix(" ") for c in candidates(line, path)]
