@@ -7277,7 +7277,7 @@ def _read_body(status: int, raw: bytes) -> Json:
     body: Json | None = None
     if len(raw) > _MAX_JSON_VALUES and _count_values(raw) > _MAX_JSON_VALUES:
         raise _too_large_error()
-    with suppress(ValueError):  # which would hold the text
+    with suppress(ValueError):  # whose message would quote the body
         body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
     # Any server may answer 404, but not with one of these.
     if body is None or (status == 404 and not body.keys() & {"data", "errors"}):
@@ -8107,6 +8107,7 @@ class VaultStore(Store):
         starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
         paths = []
         for path in self.names():
+            # The variables of all fields begin alike: APP_DB_ is variable_name("app/db#").
             if variable_name(path) in asked or variable_name(path + "#") in starts:
                 paths.append(path)
         return (name for name, _ in self._named_values(paths))
@@ -8295,7 +8296,7 @@ class VaultStore(Store):
     ) -> _Secret:
         """Return a secret, or one of its versions, from where its path leads; absent ones have no fields.
 
-        If there is nothing, ask for the mounts again, which may have changed: then it is read in its new one.
+        If there is nothing, ask for the mounts again, and read where the path leads now if that is elsewhere.
         """
         if version is not None:
             min_kv = 2
@@ -8336,10 +8337,10 @@ class VaultStore(Store):
 
         Fields that a write copies are read `fresh`, over a new connection, so that they can't be another
         secret's. A view reads each secret once. A secret outside KV is read once while its lease is fresh.
+        Raise BadValue for what can't be a version.
         """
-        if version is not None and (
-            type(version) is not int or not 0 < version < 1 << 63
-        ):  # Vault takes 0 for the newest
+        # Vault takes 0 for the newest.
+        if version is not None and (type(version) is not int or not 0 < version < 1 << 63):
             raise BadValue("there is no such version", hint="they are counted from 1")
         if self._documents is not None and version is None and place in self._documents:
             return self._documents[place]
@@ -19476,7 +19477,9 @@ def _status_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, _Problem):
         return f"{value.message}; {value.hint}" if value.hint else value.message
-    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return str(value)
 
 
 def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
