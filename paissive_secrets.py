@@ -74,7 +74,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property, lru_cache, partial, wraps
 from itertools import accumulate, chain, groupby, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
@@ -2873,10 +2873,14 @@ class Dotenv:
             self._pieces.append(piece)
             at += len(piece.text)
         # By name: the store that has it, as a comment says.
-        self._moved = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
+        self._in_comments = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
         self._with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
-        # By name: the place of the last assignment, which wins.
-        self.assigned = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
+        # By name: the place of the last assignment, which wins; in the order of places.
+        last = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
+        self.assigned = dict(sorted(last.items(), key=itemgetter(1)))
+        self._moved = {
+            name: backend for name, backend in self._in_comments.items() if name not in self.assigned
+        }
 
     def _has_value(self, piece: _Piece) -> bool:
         """Return whether a piece assigns a value, rather than declare a moved name.
@@ -2884,7 +2888,7 @@ class Dotenv:
         An empty assignment of a moved name is a declaration, unless another line assigns a value: then it is
         the last assignment for every reader.
         """
-        is_declaration = piece.name in self._moved and piece.name not in self._with_values
+        is_declaration = piece.name in self._in_comments and piece.name not in self._with_values
         return piece.name != "" and not is_declaration
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
@@ -2946,7 +2950,7 @@ class Dotenv:
 
         Names are as written. A name that is assigned a value here, too, doesn't count as moved.
         """
-        return {name: backend for name, backend in self._moved.items() if name not in self.assigned}
+        return self._moved
 
     def lacking(self, available: Container[str] = ()) -> dict[str, str]:
         """Return {name: moved secret} for each value that takes in one which isn't in `available`.
@@ -2954,21 +2958,16 @@ class Dotenv:
         A value takes in ${NAME} itself, or through another one above it that isn't in `available`. Of
         several moved secrets, it is any one.
         """
-        moved = self.moved()
         found: dict[str, str] = {}
-        for name in self._names_in_order() if moved else ():
+        for name in self.assigned if self._moved else ():
             for used in self.referenced_variables(name):
                 if used in available:
                     continue
-                if used in moved:
+                if used in self._moved:
                     found[name] = used
                 elif used in found:
                     found[name] = found[used]
         return found
-
-    def _names_in_order(self) -> list[str]:
-        """Return the assigned names in the order of the lines that count."""
-        return sorted(self.assigned, key=self.assigned.__getitem__)
 
     def referenced_variables(self, name: str) -> set[str]:
         """Return the names in ${NAME} in the value of an assigned name; none for single quotes."""
@@ -2986,7 +2985,7 @@ class Dotenv:
         using_moved = self.lacking()
         secrets: dict[str, str] = {}
         settings: dict[str, str] = {}
-        for name in self._names_in_order():
+        for name in self.assigned:
             variable = variable_name(name)
             used = self.referenced_variables(name)
             takes_in_secret = name in using_moved or not used.isdisjoint(secrets)
@@ -3578,7 +3577,9 @@ class EnvironmentStore(Store):
         """
         dotenv = self._load()
         wanted = {name: variable_name(name) for name in names if not is_store_setting(variable_name(name))}
-        known = {name: text for name, text in environ.items() if name not in dotenv.moved()}
+        known = dict(environ)
+        for name in dotenv.moved():
+            known.pop(name, None)
         while lacking := {name: moved for name, moved in dotenv.lacking(known).items() if name in wanted}:
             for name, moved in lacking.items():
                 try:
