@@ -15272,6 +15272,11 @@ class FourMethods:
         return self.held
 
 
+def test_a_reference_that_ends_with_a_space_leads_nowhere(monkeypatch):
+    monkeypatch.setenv("A_TOKEN", "v")
+    assert type(failure(ps.resolve_text, "secret:A_TOKEN ")) is ps.BadName
+
+
 def test_a_reference_to_an_impossible_name_asks_no_store(tmp_path):
     own, file = FourMethods(), tmp_path / "config.json"
     own.held["a\nb"] = CANARY
@@ -17061,6 +17066,12 @@ def test_import_warns_of_a_variable_that_hides_what_it_stored(say, monkeypatch):
     said = say("import", "-", stdin="A_TOKEN=one\n")[1]
     assert "warning: variable A_TOKEN comes before .env, so `get` returns its value\n" in said
     assert Path(".env").read_text() == "A_TOKEN=one\n"
+
+
+def test_an_import_from_stdin_composes_values_of_the_file_alone(say, monkeypatch):
+    monkeypatch.setenv("DB_HOST", "of-the-shell")
+    assert say("import", "-", stdin="DB_HOST=db\nDB_URL=pg://app:red-hill@${DB_HOST}/app\n")[0] == 0
+    assert Path(".env").read_text() == "DB_URL=pg://app:red-hill@db/app\n"
 
 
 def test_import_reads_a_pipe(say):
@@ -19941,6 +19952,12 @@ def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop
     done = run("DB_PASSWORD", "--backend", "file", "--", sys.executable, "-c", code)
     hint = "let `run`, which passes on no key, supply them; or set "
     assert done.stdout == b"" and f"since no variable has 'API_KEY', 'db/port'; {hint}" in err(done)
+
+
+def test_a_store_that_lists_nothing_while_it_is_locked_is_not_taken_for_an_empty_one():
+    locked = unittest.mock.Mock(side_effect=ps.Locked("no login", hint="log in"))
+    store = types.SimpleNamespace(get=locked, set=locked, delete=locked, names=locked)
+    assert "no login, since no variable has its secrets" in failure(ps.load_env, backend=store).message
 
 
 def test_variables_that_stand_for_a_store_without_a_key_are_composed_too(shop, monkeypatch):
