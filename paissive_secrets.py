@@ -10261,7 +10261,7 @@ _WORD_BYTES = 4  # bytes that are looked up at once
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
-_SEARCH = 0.01  # lookups for each byte that take as long as to search for one text
+_SEARCH = 0.006  # lookups for each byte that take as long as to search for one text
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
@@ -10796,7 +10796,7 @@ _UNFINISHED = lazily(  # one of these that the end of the data cuts off
 _MAX_UNFINISHED = 40  # bytes
 _MAX_USUAL = 10  # bytes of HTML's usual escapes
 _BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
-_FEW = 64  # of fewer signs, each is found and tried by itself, which is faster
+_FEW = 32  # of fewer signs, each is found and tried by itself, which is faster
 
 
 class _Layer:
@@ -10824,8 +10824,8 @@ class _Layer:
 class _EscapeSearch:
     """Finds the escapes that may belong to a value, and decodes what is around them.
 
-    Any rare escape may, that stands for a byte of a value. Of the usual ones of HTML, data may be full: they
-    count only between a value's own characters, and at an end of the data that more follows.
+    Any escape may that stands for a byte of a value, or for the beginning of another one. But data may be
+    full of HTML's usual escapes: they count only beside a value's own characters.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
@@ -10874,16 +10874,15 @@ class _EscapeSearch:
     def _matches(self, sign: bytes, data: bytes) -> Iterator[re.Match[bytes]]:
         """Yield the escapes that begin with a sign and stand for a byte of interest."""
         expression = re.compile(self._expressions[sign])
-        places = list(itertools.islice(_find_all(data, sign), _FEW))
-        if len(places) < _FEW:
-            for match in filter(None, map(partial(expression.match, data), places)):
-                if self._is_of_interest(match[0]):
-                    yield match
-            return
-        # Data may be full of these escapes, but of few different ones.
-        escapes = set(filter(self._is_of_interest, {*expression.findall(data)}))
+        signs = list(itertools.islice(_find_all(data, sign), _FEW))
+        if len(signs) < _FEW:
+            matches = [match for at in signs if (match := expression.match(data, at))]
+        else:
+            matches = list(expression.finditer(data))
+        # Data may be full of escapes, but of few different ones.
+        escapes = set(filter(self._is_of_interest, {match[0] for match in matches}))
         if escapes:
-            yield from (match for match in expression.finditer(data) if match[0] in escapes)
+            yield from (match for match in matches if match[0] in escapes)
 
     def _is_of_interest(self, escape: bytes) -> bool:
         """Return whether what an escape stands for is among the bytes of interest."""

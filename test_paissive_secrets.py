@@ -17982,6 +17982,33 @@ def test_mask_a_value_of_which_two_escapes_in_one_another_are_split():
         assert masked([data[:at], data[at:]], value) == b"<***>", at
 
 
+@pytest.mark.parametrize(
+    "value", ["'quoted-it", "quoted-it'", "<<&>><<&>>", "&lt;<tag>'s", 'ab"c"defg', "'" * 9, "x\\'\\<yz-'"]
+)
+def test_mask_html_of_a_value_with_signs_at_either_end_wherever_writes_end(value):
+    encodings = ps.Encodings([value])
+    for encode, times in itertools.product(("HTML", "HTML of PHP"), (1, 2)):
+        written = value
+        for _ in range(times):
+            written = ENCODERS[encode](written)
+        data = f"<b>&quot;{written}&quot;</b>".encode()
+        for at in range(len(data)):
+            shown = masked([data[:at], data[at:]], encodings=encodings)
+            assert shown == b"<b>&quot;***&quot;</b>", (encode, data, at)
+
+
+def test_mask_decodes_no_page_of_html_without_a_values_own_characters(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("it is decoded")
+
+    monkeypatch.setattr(ps, "_decoded_in_each_style", refuse)
+    encodings = ps.Encodings(["it's-a<secret>", '"quoted"&more'])
+    page = "<a title=&quot;it&#39;s&quot;>Tom &amp; Jerry&#39;s &lt;3&gt;</a>\n" * 20
+    assert encodings.mask(page) == page
+    with pytest.raises(AssertionError, match="it is decoded"):
+        encodings.mask(page + "it&#39;s-a&lt;secret&gt;")
+
+
 def test_mask_a_value_whose_characters_are_escaped_in_different_styles():
     assert ps.Encodings(["<quoted>&'value'"]).mask("\\x3cquoted%3E&#38;&#x27;value%27") == "***"
 
