@@ -12305,7 +12305,7 @@ def _handle_signal(
 # Values masked in text, files and logs. Filters on loggers miss the records of child loggers, filters on
 # handlers miss the handlers added later. So `redact_logs` replaces the functions that every record passes.
 # What handlers and hooks show of an exception can't be known, variables in its frames for example, so none
-# gets it: its plain report, masked, takes its place. A program's own hooks get that in a `RedactedError`.
+# gets it: a `RedactedError` takes its place, whose text is the plain report, masked.
 
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
@@ -12361,11 +12361,11 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     masked as well, as are new values after a rotation; settings never are.
     Of "env", what was moved to another store is masked once it is read.
     A warning names values that are too short. Each exception is reported
-    by its plain traceback, masked: handlers and hooks, which may show
-    variables, as rich and cgitb do, don't get it. A program's own hooks,
-    such as crash reporters', are called with a `RedactedError`, whose text
-    is that report. Not covered: tracebacks that a program prints itself, a
-    `threading.excepthook` that is installed later.
+    by its plain traceback, masked: handlers of logs and a program's own
+    hooks, such as crash reporters', which may show variables, get a
+    `RedactedError` in its place, whose text is that report. Not covered:
+    tracebacks that a program prints itself, a `threading.excepthook` that
+    is installed later.
     """
     import logging
 
@@ -12414,7 +12414,7 @@ def _redact_records(redacting: RedactingFilter) -> None:
 
 
 class RedactedError(Exception):
-    """Takes an exception's place in a program's own hooks.
+    """Takes an exception's place in handlers of logs and in a program's own hooks.
 
     Its text is the masked report. It has no traceback and no cause, through
     which a hook could reach variables.
@@ -12558,14 +12558,16 @@ class RedactingFilter:
     def filter(self, record: Any) -> bool:
         """Redact message, arguments, exception, stack and extra fields.
 
-        An exception becomes its plain report. What can't be redacted is
-        withheld.
+        A `RedactedError` takes an exception's place. What can't be redacted
+        is withheld.
         """
         try:
             self._redact_fields(record)
             if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
-                record.exc_text = self.report(record.exc_info[1]).rstrip("\n")  # which formatters use
-                record.exc_info = None
+                error = record.exc_info[1]
+                report = str(error) if type(error) is RedactedError else self.report(error).rstrip("\n")
+                record.exc_text = self.redact(report)  # which formatters use
+                record.exc_info = (RedactedError, RedactedError(record.exc_text), None)
         except KeyboardInterrupt:
             raise
         except BaseException:  # of foreign code

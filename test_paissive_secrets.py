@@ -21220,6 +21220,7 @@ def test_handlers_that_show_variables_get_the_plain_report(log, value, capsys):
         log.exception("failed")
     shown = capsys.readouterr().out
     assert "failed" in shown and "fail(value)" in shown and shown.endswith("ValueError: no\n")
+    assert "RedactedError: Traceback" in shown
     assert "token" not in shown.replace("def fail(token)", "") and SAFE not in shown
 
 
@@ -21844,16 +21845,17 @@ def test_a_plain_log_runs_no_code_of_the_variables_of_an_exception(log, monkeypa
 def test_a_filter_alone_leaves_the_plain_report_of_an_exception():
     record = logging.makeLogRecord({"exc_info": (ValueError, caught(SAFE), None)})
     ps.RedactingFilter([SAFE]).filter(record)
-    assert record.exc_info is None and record.exc_text.endswith("ValueError: no")
+    assert record.exc_text.endswith("ValueError: no")
+    assert record.exc_info[0] is ps.RedactedError and str(record.exc_info[1]) == record.exc_text
 
 
 def test_no_handler_gets_an_exception_whose_report_another_has_written_before(log):
-    handler, seen = keeping(lambda record: (record.exc_info, record.exc_text))
+    handler, seen = keeping(lambda record: (str(record.exc_info[1]), record.exc_text))
     log.addHandler(handler)
     ps.redact_logs([SAFE])
     record = {**PLAIN, "exc_info": (ValueError, ValueError(SAFE), None), "exc_text": f"in short: {SAFE}"}
     log.handle(logging.makeLogRecord(record))
-    assert seen == [(None, "ValueError: ***")] and log.text() == "no\nValueError: ***\n"
+    assert seen == [("ValueError: ***",) * 2] and log.text() == "no\nValueError: ***\n"
 
 
 @pytest.mark.parametrize("owner, name", [(logging.Logger, "callHandlers"), (logging.Handler, "handle")])
@@ -21863,12 +21865,12 @@ def test_redact_covers_what_replaces_a_function_of_logging(owner, name, order, l
 
     def replace():
         function = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args: (function(*args), seen.append(args[1].exc_info)))
+        monkeypatch.setattr(owner, name, lambda *args: (function(*args), seen.append(args[1].exc_info[0])))
 
     for step in (replace, lambda: ps.redact_logs([SAFE]))[::order]:
         step()
     log.error("no", exc_info=caught(SAFE))
-    assert seen == [None]
+    assert seen == [ps.RedactedError]
 
 
 class Unequal(ValueError):
