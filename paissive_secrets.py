@@ -19062,7 +19062,7 @@ def cmd_rotate_due(args: Namespace) -> int:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
         for problem in _unfinished_problems(unfinished):
-            _say(_status_text(problem))
+            _say(problem.text())
         if found["later"]:
             _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
     return 1 if found["due"] or unfinished else 0
@@ -19427,18 +19427,20 @@ def cmd_status(args: Namespace) -> int:
     if args.trust is not None:
         store = _file_store(args)
         store.trust(args.trust)
-    rows, problems = _describe(store)
+    rows, problems = _state_and_problems(store)
     if args.json:
         found = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
         _print_value({**found, "problems": [problem._asdict() for problem in problems]})
     else:
-        for label, value in (*rows, *(("problem", problem) for problem in problems)):
+        for label, value in rows:
             print(f"{label:<10} {printable(_status_text(value))}")
+        for problem in problems:
+            print(f"{'problem':<10} {printable(problem.text())}")
     # With --trust, the exit code says whether the store is the right one, whatever else is wrong with it.
     return 2 if problems and args.trust is None else 0
 
 
-def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
+def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
     """Return the state of a store as labels and values, and its problems."""
     rows: list[tuple[str, Any]] = []
     problems = []
@@ -19460,7 +19462,7 @@ def _describe(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
 
 
 class _Problem(NamedTuple):
-    """What `status` finds wrong; the code is for programs, and doesn't change."""
+    """A problem of a store that `status` names; the code is for programs, and doesn't change."""
 
     code: str
     message: str
@@ -19472,13 +19474,15 @@ class _Problem(NamedTuple):
         code = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
         return cls(code, error.message, error.hint)
 
+    def text(self) -> str:
+        """Return the message, with the hint if there is one."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
 
 def _status_text(value: Any) -> str:
-    """Return a value or a problem of `status` as text."""
+    """Return a value of `status` as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, _Problem):
-        return f"{value.message}; {value.hint}" if value.hint else value.message
     if isinstance(value, list):
         return ", ".join(value) or "none"
     return str(value)
