@@ -7544,6 +7544,21 @@ def test_who_never_confirmed_a_store_reads_it_with_a_warning_and_changes_nothing
     assert not record_file().exists()
 
 
+def test_a_change_of_a_store_that_nobody_confirmed_is_refused_with_one_line(team, files, monkeypatch, say):
+    opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    said = say("set", "NEW", "--backend", "file", stdin="1")[1]
+    assert said.count("was never confirmed") == said.count("\n") == 1
+
+
+def test_who_reads_by_a_key_does_not_wait_for_scrypt(team, files, scrypts, monkeypatch):
+    as_ada = opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    scrypts.clear()
+    assert (as_ada.get("DB"), scrypts) == ("db-value", [])
+
+
 @pytest.mark.parametrize("how", ["confirmed", "pinned", "by password"])
 def test_who_knows_which_store_it_is_may_change_it(how, team, files, monkeypatch, say):
     pin = pin_of(files)
@@ -8227,6 +8242,13 @@ def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monke
     Path("moved").rename(KEY_FILE)
     ps.FileStore().delete("DB")
     assert status() == (0, "secrets    0\nopens      yes\npassword   yes\n")
+
+
+def test_status_opens_each_secret_once(files, say, monkeypatch):
+    opened, unseal = [], ps.unseal
+    monkeypatch.setattr(ps, "unseal", lambda sealed, *keys: opened.append(sealed) or unseal(sealed, *keys))
+    assert say("status", "--backend", "file")[0] == 0
+    assert [opened.count(path.read_bytes()) for path in (DB, APP_DB)] == [1, 1]
 
 
 def test_a_store_whose_entries_are_all_damaged_opens(files):
