@@ -5038,7 +5038,8 @@ class _Unlocked:
         self.identities: tuple[Identity, ...] = ()  # the identities in that text
         # The last access, and the state that it depends on: while that is the same, nothing is opened again.
         self.access: tuple[object, _Access] | None = None
-        self.commit = ""  # the last commit in whose history no newer identity was found
+        # The last commit, and the fingerprint of the identity, than which git's history had no newer one.
+        self.newest: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
         self.notes: list[str] = []  # advice after a set has made the store, until it is shown
@@ -5500,15 +5501,15 @@ class FileStore(Store):
         commit without such a history is recorded, so that git is asked once for each.
         """
         commit = checked_out_commit(self.folder, self._cache)
-        if commit in (access.known.commit, self._unlocked.commit):  # "" if git doesn't know the store
+        newest = commit, access.keys.fingerprint()
+        if commit in ("", access.known.commit) or newest == self._unlocked.newest:
             return None
         newer = self._commit_of_newer_identity(access)
         if newer:
-            found = access.keys.fingerprint()
             problem = f"{self.folder} is back at an identity that was replaced in commit {newer}"
             hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
-            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {found}")
-        self._unlocked.commit = commit
+            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {newest[1]}")
+        self._unlocked.newest = newest
         if access.known.how == "record":
             record_commit(self.folder, commit)
         return None

@@ -3916,6 +3916,12 @@ def test_a_removed_member_is_gone_from_the_disk_before_anything_is_sealed_again(
     assert steps[steps.index("removed al") + 1] == "members"
 
 
+def test_a_warning_is_printed_once_whatever_others_come_between(capsys):
+    for message in ("one", "two") * 2:
+        ps.warn_once(message)
+    assert capsys.readouterr().err == "paissive_secrets: warning: one\npaissive_secrets: warning: two\n"
+
+
 # === Generators ===
 
 
@@ -9785,6 +9791,17 @@ def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_re
         for act in acts + [store.rekey] * (how == "by password"):
             assert "is back at an identity" in refusal(act)
     assert not os.path.exists(PWNED)
+
+
+def test_an_older_store_that_is_put_back_while_a_process_uses_the_newer_one_is_refused(attacked):
+    committed(attacked.folder)
+    theirs = remove_bob(attacked)
+    commit(attacked.folder)
+    with attacked.owner.at(attacked.folder) as store, pytest.MonkeyPatch.context() as patched:
+        forget_stores(patched)
+        store.set("S2", "new")
+        replace_tree(theirs, attacked.folder / ".paissive")
+        assert "is back at an identity" in refusal(store.set, "S2", "newer")
 
 
 def test_who_confirms_an_older_store_that_was_put_back_is_warned_once_and_uses_it(put_back, say):
