@@ -13593,11 +13593,12 @@ def language_of(path: str) -> _Language:
 
 THRESHOLDS = (("high", 170), ("medium", -10), ("low", -60))  # log odds in hundredths
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
+_SCORED_RULES = frozenset((*_RULE_OF_KIND.values(), "credential"))
 
 
 def is_scored(span: Span) -> bool:
-    """Return whether its confidence comes from a score, and not from its rule."""
-    return span.rule.id in (*_RULE_OF_KIND.values(), "credential")
+    """Return whether a span's confidence comes from a score, and not from its rule."""
+    return span.rule.id in _SCORED_RULES
 
 
 def level(score: int) -> str:
@@ -14134,29 +14135,30 @@ def judge_span(
     at_most: str = "low",
     path: _FileKind = _NO_FILE,
 ) -> Span:
-    """Return a span with its final confidence: that of its rule or its score, and low for any reason here.
+    """Return a span with its final confidence and, if that was lowered or is "", the reason.
 
-    All reasons of this section weigh alike, so their order only decides which one --explain prints. A
-    detector may have a reason of its own, which leaves the confidence `at_most`.
+    It begins as the confidence of the rule or, under a telltale name, of the score. Any reason of this
+    section against a secret leaves it low. A detector's own reason leaves it `at_most`, which is never higher
+    than the rule's. A high score without such a reason becomes medium where _IN_CONTEXT says so.
     """
-    span = Span(*place, rule, rule.confidence, candidate)
-    if candidate and is_scored(span):
-        confidence = level(_score(candidate))
-        if not confidence and looks_random(candidate.value):  # no weight may silence a whole class of these
-            confidence = "low"
-        span = span._replace(confidence=confidence)
-    if not span.confidence:
-        return span._replace(reason="too little speaks for a secret")
+    scored = candidate if candidate and rule.id in _SCORED_RULES else None
+    confidence = _confidence_of_score(scored) if scored else rule.confidence
+    if not confidence:
+        return Span(*place, rule, "", candidate, "too little speaks for a secret")
     if not reason or at_most != "low":
         against = _reason_against_span(rule, value, candidate, path)
         if against:
             reason, at_most = against, "low"
-    if not reason and candidate and is_scored(span) and span.confidence == "high":
-        reason, at_most = _doubt_about(candidate, path), "medium"
-    if not reason:
-        return span
-    confidence = at_most if span.confidence != "low" else "low"
-    return span._replace(confidence=confidence, reason=reason)
+    if not reason and scored and confidence == "high":
+        reason, at_most = _reason_in_context("medium", scored.value, scored, path), "medium"
+    if reason and confidence != "low":
+        confidence = at_most
+    return Span(*place, rule, confidence, candidate, reason)
+
+
+def _confidence_of_score(c: Candidate) -> str:
+    """Return the confidence of a candidate's score; a value that looks random is low at least, never ""."""
+    return level(_score(c)) or ("low" if looks_random(c.value) else "")
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
@@ -14168,11 +14170,6 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
         return _reason_against_token(body)
     reason = reason_against(body, candidate, path)
     return reason or ("" if candidate else _reason_against_match(rule, body))
-
-
-def _doubt_about(c: Candidate, path: _FileKind) -> str:
-    """Return why a value with a high score may be no secret all the same; "" if nothing says so."""
-    return next((why for why, applies in _DOUBTS if applies(c, path)), "")
 
 
 def is_comment(before: str) -> bool:
@@ -14188,7 +14185,13 @@ def reason_against(value: str, candidate: Candidate | None = None, path: _FileKi
     for row in properties():
         if row.where in ("before", "after") and row.regex.search(getattr(candidate, row.where)):
             return row.reason
-    return next((why for why, applies in _IN_CONTEXT if applies(value, candidate, path)), "")
+    return _reason_in_context("low", value, candidate, path)
+
+
+def _reason_in_context(at_most: str, value: str, c: Candidate, path: _FileKind) -> str:
+    """Return the first reason of _IN_CONTEXT that applies and leaves a confidence `at_most`; "" for none."""
+    rows = (row for row in _IN_CONTEXT if row.at_most == at_most)
+    return next((row.reason for row in rows if row.applies(value, c, path)), "")
 
 
 @lru_cache(1 << 12)
@@ -14515,56 +14518,220 @@ _OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or en
 )
 
 
-def _may_be_refused(c: Candidate, path: _FileKind) -> bool:
+def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is in the source of a test, where many requests are meant to be refused."""
     return path.is_test and c.language == "source"
 
 
-def _opens_nothing_named(c: Candidate, path: _FileKind) -> bool:
+def _opens_nothing_named(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is a key whose name doesn't say what it opens, such as key or gateway_key."""
     return c.kind == "key" and not _OPENING_KEY.search(" ".join(words_of(c.name)))
 
 
-def _may_be_sample(c: Candidate, path: _FileKind) -> bool:
+def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it is in a comment, in prose or an argument, as samples are."""
     return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
 
 
-def _may_be_name(c: Candidate, path: _FileKind) -> bool:
+def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether it doesn't look random, or is a digest; a password with a digit, or in settings, may."""
-    if looks_random(c.value):
-        return c.kind == "pass" and c.language not in ("config", "shell") and bool(_DIGEST.match(c.value))
-    has_digit = bool(re.search("[0-9]", c.value))
+    if looks_random(value):
+        return c.kind == "pass" and c.language not in ("config", "shell") and bool(_DIGEST.match(value))
+    has_digit = bool(re.search("[0-9]", value))
     return c.kind != "pass" or not (has_digit or c.language in ("config", "shell"))
 
 
-# What leaves a high score medium.
-_DOUBTS: tuple[tuple[str, Callable[[Candidate, _FileKind], bool]], ...] = (
-    ("many such values are samples", _may_be_sample),
-    ("many such values are names or hashes", _may_be_name),
-    ("the name of the key doesn't say what it opens", _opens_nothing_named),
-    ("a test may expect it to be refused", _may_be_refused),
-)
-_IN_CONTEXT: tuple[tuple[str, Callable[[str, Candidate, _FileKind], bool]], ...] = (
-    ("it is an identifier", _is_identifier),
-    ("it is a salt", _is_salt),
-    ("it is a nonce", _is_nonce),
-    ("its name says that it is something else, or not real", _is_about_secret),
-    ("its name is about a password", _is_about_password),
-    ("it is a translation", _is_translation),
-    ("it is a label", _is_label),
-    ("it is what a method looks at or for", _is_looked_at),
-    ("other arguments follow it", _has_more_arguments),
-    ("it is the name of a field", _is_name_of_field),
-    ("it is a part of a name", _is_name_with_colons),
-    ("it is prose", _is_in_sentence),
-    ("it is quoted in prose", _is_quoted_in_prose),
-    ("it is a sample in a comment", _is_sample_in_comment),
-    ("it is an expression", _is_expression),
-    ("it is a reference in a template", _is_reference_in_template),
-    ("it is the output of a command", _is_output),
-    ("it is a name in generated code", _is_made_by_tool),
-    ("it is a number, a name or a word", _is_word),
+class _Context(NamedTuple):
+    """A row of the table of names and places where no secret is, or where a high score says less."""
+
+    reason: str  # as --explain prints it
+    at_most: str  # "low" where no secret is; "medium" where one is likely, but not certain
+    looks_at: str
+    applies: Callable[[str, Candidate, _FileKind], bool]
+    drops: str  # the path of a file, and a line whose value it applies to
+    keeps: str  # another whose value it must not apply to
+
+
+_IN_CONTEXT = (
+    _Context(
+        "it is an identifier", "low", "value and name", _is_identifier, "a.yml key: {u}", "a.yml api_key: {u}"
+    ),
+    _Context(
+        "it is a salt",
+        "low",
+        "value and name",
+        _is_salt,
+        'a.py password_salt = "{A12}"',
+        'a.py password_salt = "{A24}"',
+    ),
+    _Context(
+        "it is a nonce",
+        "low",
+        "name and file",
+        _is_nonce,
+        'a.html <a nonce="{A10}">',
+        'a.json "nonce": "{A10}"',
+    ),
+    _Context(
+        "its name says that it is something else, or not real",
+        "low",
+        "name",
+        _is_about_secret,
+        'a.py fake_token = "{A20}"',
+        'a.py auth_token = "{A20}"',
+    ),
+    _Context(
+        "its name is about a password",
+        "low",
+        "value and name",
+        _is_about_password,
+        "a.yml password_banner: x7c9dQ2v",
+        "a.yml password_dev: x7c9dQ2v",
+    ),
+    _Context(
+        "it is a translation",
+        "low",
+        "value, line and file",
+        _is_translation,
+        "locales/de.yml password: Kennwort9",
+        "locales/de.yml password: {A20}",
+    ),
+    _Context(
+        "it is a label",
+        "low",
+        "value and line",
+        _is_label,
+        'a.js login({password: "Kennwort"})',
+        'a.js login({password: "kenn7wort"})',
+    ),
+    _Context(
+        "it is what a method looks at or for",
+        "low",
+        "value and name",
+        _is_looked_at,
+        'a.java x.isPassword("tulip7x9")',
+        'a.java x.setPassword("tulip7x9")',
+    ),
+    _Context(
+        "other arguments follow it",
+        "low",
+        "line",
+        _has_more_arguments,
+        'a.js token("{A20}", "a")',
+        'a.js token("{A20}", a)',
+    ),
+    _Context(
+        "it is the name of a field",
+        "low",
+        "value and name",
+        _is_name_of_field,
+        'a.js x = {pw: "trustPwd"}',
+        'a.js x = {pw: "trust7Pwd"}',
+    ),
+    _Context(
+        "it is a part of a name",
+        "low",
+        "line",
+        _is_name_with_colons,
+        'a.json "user:password:change"',
+        'a.json "user:password:change7"',
+    ),
+    _Context(
+        "it is prose",
+        "low",
+        "line",
+        _is_in_sentence,
+        "a.md password: sel3ctor7 of it",
+        "a.md password: sel3ctor7",
+    ),
+    _Context(
+        "it is quoted in prose",
+        "low",
+        "line",
+        _is_quoted_in_prose,
+        'a.md the password "sel3ctor7"',
+        'a.md set password "sel3ctor7"',
+    ),
+    _Context(
+        "it is a sample in a comment",
+        "low",
+        "value and line",
+        _is_sample_in_comment,
+        "a.env # DB_PASSWORD=tulip7",
+        "a.env # DB_PASSWORD={A20}",
+    ),
+    _Context(
+        "it is an expression",
+        "low",
+        "value and line",
+        _is_expression,
+        "a.go Password = 12345678",
+        'a.go Password = "12345678"',
+    ),
+    _Context(
+        "it is a reference in a template",
+        "low",
+        "value and line",
+        _is_reference_in_template,
+        'a.vue <form @forget-pwd="resetForm">',
+        'a.vue <form forget-pwd="resetForm">',
+    ),
+    _Context(
+        "it is the output of a command",
+        "low",
+        "line",
+        _is_output,
+        "a.sh TOKEN=`{A8}-{A8}`",
+        'a.sh TOKEN="{A8}-{A8}"',
+    ),
+    _Context(
+        "it is a name in generated code",
+        "low",
+        "value and file",
+        _is_made_by_tool,
+        'a.min.js {pass:"qzxvwkjh"}',
+        'a.js {pass:"qzxvwkjh"}',
+    ),
+    _Context(
+        "it is a number, a name or a word",
+        "low",
+        "value and name",
+        _is_word,
+        "a.yml token: tomcat9",
+        "a.yml token: tomcat7qx9",
+    ),
+    _Context(
+        "many such values are samples",
+        "medium",
+        "line and file",
+        _may_be_sample,
+        "a.md secret={A40}",
+        "a.env secret={A40}",
+    ),
+    _Context(
+        "many such values are names or hashes",
+        "medium",
+        "value and name",
+        _may_be_name,
+        'a.py password = "{h40}"',
+        "a.env password={h40}",
+    ),
+    _Context(
+        "the name of the key doesn't say what it opens",
+        "medium",
+        "name",
+        _opens_nothing_named,
+        "a.env GATEWAY_KEY={A40}",
+        "a.env API_KEY={A40}",
+    ),
+    _Context(
+        "a test may expect it to be refused",
+        "medium",
+        "name of the file",
+        _may_be_refused,
+        'user_test.go secret = "{A40}"',
+        'user.go secret = "{A40}"',
+    ),
 )
 
 

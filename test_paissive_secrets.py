@@ -23886,7 +23886,17 @@ def test_what_is_uncertain_is_medium_at_most_and_says_why():
             verdicts = [(span.confidence, span.reason) for span in ps.find_spans(text.encode(), path)]
             wrong += [(line, verdicts)] * (verdicts != [verdict])
     assert wrong == []
-    assert {row.split(" | ")[0] for row in rows_of(DOUBTS)} == {why for why, _ in ps._DOUBTS}
+
+
+@pytest.mark.parametrize("row", ps._IN_CONTEXT, ids=lambda row: row.reason)
+def test_each_name_or_place_of_no_secret_applies_to_its_proof_and_not_to_its_counterproof(row):
+    verdicts = []
+    for line in (row.drops, row.keeps):
+        path, text = ps.make_samples(line).split(" ", 1)
+        assert candidates(text, path)
+        verdicts.append({(span.confidence, span.reason) for span in ps.find_spans(text.encode(), path)})
+    assert (row.at_most, row.reason) in verdicts[0]
+    assert row.reason not in {reason for _, reason in verdicts[1]}
 
 
 def test_the_name_of_a_test_file_says_nothing_about_settings_or_the_form_of_a_provider():
