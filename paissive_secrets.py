@@ -3300,7 +3300,7 @@ class EnvironmentStore(Store):
             dotenv = self._load()
             key = _key_in(dotenv, name)
             if dotenv.moved() and key in dotenv.lacking():
-                value = self.composed_value(key, environment_now(), self.get)
+                value = self.composed(environment_now(), self.get, key).get(variable_name(key))
             else:
                 value = dotenv.get(key, os.environ)
             if value is not None:
@@ -3446,24 +3446,35 @@ class EnvironmentStore(Store):
         """
         return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
 
-    def composed(self, environ: Mapping[str, str], read: Callable[[str], str]) -> dict[str, str]:
+    def composed(
+        self, environ: Mapping[str, str], read: Callable[[str], str], only: str = ""
+    ) -> dict[str, str]:
         """Return the dotenv file's values that take in moved secrets.
 
-        Those are {variable: value}, without what a variable has already.
-        `read` returns a moved secret by name; other names in ${NAME} are
-        those of `environ`, or lines of the file.
+        They are {variable: value}, by default of all that no variable has
+        already, else of the name `only`. `read` returns a moved secret by
+        name, or raises Moved, to which the name of the value that needs it
+        is added; other names in ${NAME} are those of `environ`, or lines of
+        the file. Left out are values that can't be read.
         """
-        names = [name for name in self._load().lacking() if not self._is_provided(variable_name(name))]
-        return self._expand(names, environ, read)
-
-    def composed_value(
-        self, name: str, environ: Mapping[str, str], read: Callable[[str], str]
-    ) -> Optional[str]:
-        """Return one of these values, also if a variable has it, or None."""
         dotenv = self._load()
-        key = _key_in(dotenv, name)
-        names = [key] if key in dotenv.lacking() else []
-        return self._expand(names, environ, read).get(variable_name(key))
+        composed = dotenv.lacking()
+        if only:
+            names = {_key_in(dotenv, only)} & composed.keys()
+        else:
+            names = {name for name in composed if not self._is_provided(variable_name(name))}
+        names = {name for name in names if not is_store_setting(variable_name(name))}
+        known = dict(environ)
+        for name in dotenv.moved():
+            known.pop(name, None)
+        while lacking := {name: moved for name, moved in dotenv.lacking(known).items() if name in names}:
+            for name, moved in lacking.items():
+                try:
+                    known[moved] = read(moved)
+                except Moved as error:
+                    raise error.seen_in(f"{show(name)} in {dotenv.where}") from None
+        values = dotenv.values(known) if names else {}
+        return {variable_name(name): values[name] for name in values if name in names}
 
     def reserved_settings(self) -> list[str]:
         """Return the settings of this tool and of Vault in the file."""
@@ -3566,28 +3577,6 @@ class EnvironmentStore(Store):
             problem = f"{show(secret)} is in the {backend} store, as {self.plaintext_file()} says"
             hint = f'use --backend {backend} or, in a program, load_env(backend="{backend}")'
             raise Moved(problem, hint=hint, backend=backend)
-
-    def _expand(
-        self, names: Iterable[str], environ: Mapping[str, str], read: Callable[[str], str]
-    ) -> dict[str, str]:
-        """Return values of the dotenv file by variable, with moved secrets from `read`.
-
-        Left out are settings of this tool, and values that can't be read. If `read` raises Moved, the error
-        says which value needs the secret.
-        """
-        dotenv = self._load()
-        wanted = {name: variable_name(name) for name in names if not is_store_setting(variable_name(name))}
-        known = dict(environ)
-        for name in dotenv.moved():
-            known.pop(name, None)
-        while lacking := {name: moved for name, moved in dotenv.lacking(known).items() if name in wanted}:
-            for name, moved in lacking.items():
-                try:
-                    known[moved] = read(moved)
-                except Moved as error:
-                    raise error.seen_in(f"{show(name)} in {dotenv.where}") from None
-        values = dotenv.values(known) if wanted else {}
-        return {variable: values[name] for name, variable in wanted.items() if name in values}
 
     def _hint_if_missing(self) -> str:
         """Return the hint for a missing name: which dotenv file isn't read and why, or where to look."""
@@ -8914,11 +8903,11 @@ class SecretsManager:
             return None
         if variable_name(name) in dotenv.moved():
             return self.moved_value(name, store)
-        composed = dotenv.composed_value(name, environment_now(), partial(self.moved_value, store=store))
-        if composed is not None:
+        composed = dotenv.composed(environment_now(), partial(self.moved_value, store=store), name)
+        for value in composed.values():
             for listener in secret_listeners:
-                listener(composed)
-        return composed
+                listener(value)
+        return next(iter(composed.values()), None)
 
     def moved_value(self, name: str, store: Store) -> str:
         """Return a moved secret: the store's, else a variable's or a file's.
@@ -9061,7 +9050,7 @@ class Snapshot:
 
     def __init__(self, manager: SecretsManager, *, stages: bool = False) -> None:
         """With `stages`, read all stages of each secret, so that they can be masked."""
-        self._manager = manager
+        self.manager = manager
         self._with_stages = stages
         self._views: dict[int, tuple[Store, Store]] = {}  # stores and their views, by id of the store
         self._found: dict[_Place, dict[str, str]] = {}  # values by stage
@@ -9113,7 +9102,7 @@ class Snapshot:
     def target(self, reference: str, store: Store) -> tuple[Store, str]:
         """Return the store and the name that a reference in a text of `store` leads to; BadName, BadValue."""
         backend, name = _parse_reference(reference)
-        target = self._manager.store(backend) if backend else store
+        target = self.manager.store(backend) if backend else store
         target.stage_name(name, "current")  # which knows what a name may be there
         return target, name
 
@@ -9121,10 +9110,6 @@ class Snapshot:
         """Return a secret's value, or raise NotFound."""
         value = self._found.get((id(store), name), {}).get("current")
         return self.view(store).get(name) if value is None else value
-
-    def composed_value(self, store: Store, name: str) -> str | None:
-        """Return a value of .env that takes in moved secrets of a store, as SecretsManager does."""
-        return self._manager.composed_value(name, store)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return a secret's values by stage; {} if it doesn't exist."""
@@ -9176,7 +9161,7 @@ class Resolver:
         try:
             value = self.snapshot.value(store, name)
         except NotFound as error:
-            composed = self.snapshot.composed_value(store, name)
+            composed = self.snapshot.manager.composed_value(name, store)
             if composed is None:
                 return self._without_value(_with_suggestion(error, name, store))
             self.values.add(composed)
@@ -11778,8 +11763,6 @@ def environment_with_secrets(
     manager = manager or default_manager
     snapshot = Snapshot(manager, stages=True)
     rows = _rows(store, names, snapshot)
-    if not names:
-        _check_moved(store, manager, {row.variable for row in rows})
     snapshot.collect((row.text, store) for row in rows)
     environment: dict[str, str] = {}
     masked: dict[str, set[str]] = {}
@@ -11897,7 +11880,6 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     values = {name: resolver.secret(store, name) for name in exported}
     if not names:
         variables = {variable_name(name): value for name, value in values.items()}
-        _check_moved(store, manager, variables)
         values.update(_composed_values(store, manager, {**os.environ, **variables}))
     return values
 
@@ -11908,32 +11890,42 @@ def check_not_moved(store: Store) -> None:
         store.get(name)  # which says where it is
 
 
-def _check_moved(store: Store, manager: SecretsManager, variables: Container[str]) -> None:
-    """Raise Moved if neither the store nor `variables` has a secret that was moved, as the .env says.
-
-    Keys to stores are left out: no command gets them.
-    """
-    for name in manager.dotenv().moved():
-        if name not in variables and not is_store_credential(name):
-            manager.moved_value(name, store)
-
-
 def _composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the values of .env that take in moved secrets, by variables that `environment` doesn't have.
 
-    The secrets are those of `environment`, else of the store; Moved if neither has one. {} for the env store,
-    which lists these values like its other secrets. Loaders that know only their own file would leave the
-    moved secrets out of them.
+    Loaders that know only their own file would leave the secrets out. {} for the env store, which lists these
+    values like its other secrets. Raise Moved for all moved secrets that neither `environment` nor the store
+    has, also for those that no value takes in.
     """
     dotenv = manager.dotenv()
-    if store is dotenv:
-        return {}
 
     def read(name: str) -> str:
         return environment[name] if name in environment else manager.moved_value(name, store)
 
+    _check_moved(dotenv.moved(), read)
+    if store is dotenv:
+        return {}
     composed = dotenv.composed(environment, read)
     return {variable: text for variable, text in composed.items() if variable not in environment}
+
+
+def _check_moved(names: Iterable[str], read: Callable[[str], str]) -> None:
+    """Raise one Moved for all of these names for which `read` raises it.
+
+    Keys to stores are left out, since no command gets them.
+    """
+    missing: list[str] = []
+    first = None
+    for name in names:
+        try:
+            if not is_store_credential(name):
+                read(name)
+        except Moved as error:
+            first = first or error
+            missing.append(show(name))
+    if first:
+        others = f" (likewise: {', '.join(missing[1:])})" if missing[1:] else ""
+        raise Moved(first.message + others, hint=first.hint, backend=first.backend)
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:

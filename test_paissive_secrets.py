@@ -16536,7 +16536,12 @@ def test_a_moved_secret_that_the_store_lacks_is_an_error_of_run_export_and_load_
         assert failure(ps.load_env, *names, backend="file").message == problem
     for read in (ps.get_secret, ps.require_secret):
         assert failure(read, "DB_PASSWORD", backend="file").message == problem
+    with open(".env", "a") as file:
+        file.write("# B_TOKEN: in the file store\n# C_TOKEN: in the vault store\n")
+    assert failure(ps.load_env, backend="file").message == f"{problem} (likewise: 'B_TOKEN', 'C_TOKEN')"
     monkeypatch.setenv("DB_PASSWORD", "of-a-variable")
+    monkeypatch.setenv("B_TOKEN", "of-a-variable")
+    monkeypatch.setenv("C_TOKEN", "of-a-variable")
     assert say("run", "--backend", "file", "--", "true")[0] == 0
 
 
@@ -20107,7 +20112,8 @@ def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
 
 
 def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
-    assert failure(ps.load_env).message == "'DB_PASSWORD' is in the file store, as .env says"
+    moved = "'DB_PASSWORD' is in the file store, as .env says (likewise: 'API_KEY')"
+    assert failure(ps.load_env).message == moved
     needed = "'DB_URL' in .env: 'DB_PASSWORD' is in the file store, as .env says"
     assert failure(ps.load_env, "DB_URL").message == failure(ps.get_secret, "DB_URL").message == needed
 
