@@ -12407,7 +12407,7 @@ def _redact_records(redacting: RedactingFilter) -> None:
 
 
 class RedactedError(Exception):
-    """Takes an exception's place in handlers of logs and in a program's own hooks.
+    """Takes an exception's place in handlers of logs and a program's hooks.
 
     Its text is the masked report. It has no traceback and no cause, through
     which a hook could reach variables.
