@@ -746,7 +746,6 @@ command password
     sqlcmd  sqlcmd{options}-P ?{typed}  sqlcmd -S x.local -U sa -P {p}
     ldapsearch|ldapadd|ldapmodify  {name}{options}-w ?{typed}  {name} -x -w {p}
     mongo -  mongo{options}-p {typed}  mongo -u me -p {p}
-    zip -  zip{options}-P ?{typed}  zip -P {p} a.zip
     htpasswd  htpasswd (?:-\w ){0,2}-[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:-\w )?(?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
@@ -12719,7 +12718,7 @@ _FORMS = r"""
 />  <add value="V" key="pass"«/>»
 (?<=["'])\s{1,40}[\w:.-]{1,30}\s{0,9}=\s{0,9}["']  <add key="pass"« value="»V"/>
 = behind an attribute on a line
-(?:#[^\n]{0,200})?\r?\n(?! {0,40}- (?!{key}:))  name: PASS«¶»value: V
+(?:#[^\n]{0,200})?\r?\n\s{0,60}(?:[#}]|\Z|(?:- )?{key}[:=])  name: PASS«¶value:» V
 \Z  value: V¶name: PASS«»
 = behind an attribute on a line in source
 \r?\n {1,40}value:  - name: PASS«¶ value:» "V"
@@ -12735,7 +12734,7 @@ _FORMS = r"""
 (?<!["'`]) (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token))
     [\w\[*&][\w.<>\[\]*&?]{0,23}(?= ?=[^=>])
     var pass« String» = "V"
-(?<!["'`])[?!]?: ?(?=[^\n=]{1,120}=)(?P<mark_of_type>["']?)(?:&'\w{1,20} )?
+[:?!]:?(?<=:)(?<!["'`:]:) ?(?=[^\n=]{1,120}=)(?P<mark_of_type>["']?)(?:&'\w{1,20} )?
     (?:[*&?]|\[\d{0,9}\]?){0,2}\w[\w.:]{0,40}
     (?:[<\[(][^\n;{}]{0,80}[>\])])?\w{0,20}[?*&\[\]]{0,4}(?: ?[|&] ?\w[\w.\[\]]{0,30}){0,3}
     (?P=mark_of_type)(?= ?=[^=>])
@@ -14316,7 +14315,7 @@ _NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
 _NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _BEFORE_SPACE = lazily(
-    r"(?i)(?:^\s*|\b(?:(?:set|with|identified|to|define|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
+    r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _EXAMPLE_BEFORE = lazily(r"(?i)\b(?:example|e\.g\.)[:,]?\s")
 _COMMENTED_OUT = lazily(r"(?i)\s*(?:#|;|//|rem\s)+[\s-]*(?:export\s|set\s)?[\"']?\Z")
