@@ -14315,7 +14315,8 @@ _NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
 _NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _BEFORE_SPACE = lazily(
-    r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]|(?:login|(?:role|user) \S+) )|:)\Z"
+    r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
+    r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _EXAMPLE_BEFORE = lazily(r"(?i)\b(?:example|e\.g\.)[:,]?\s")
 _COMMENTED_OUT = lazily(r"(?i)\s*(?:#|;|//|rem\s)+[\s-]*(?:export\s|set\s)?[\"']?\Z")
