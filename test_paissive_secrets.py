@@ -4758,6 +4758,12 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         assert file.read_text() == content
 
 
+def test_without_policies_no_store_is_asked_for_its_location(tmp_path):
+    store = ps.MemoryStore()
+    store.location = lambda: pytest.fail("asked")
+    assert ps.Policies(store, tmp_path / "p.json").names() == []
+
+
 def test_a_policy_file_may_be_empty(rotation, tmp_path):
     (tmp_path / "rotation.json").write_text('{"version": 2, "stores": {}}')
     (tmp_path / "rotation.json").chmod(0o600)
@@ -7438,6 +7444,24 @@ def test_stores_that_are_made_at_the_same_time_are_all_recorded(store_folder, tm
 
     assert ended(*(in_child(functools.partial(make, number)) for number in range(8))) == [0] * 8
     assert set(records()) == {str(tmp_path / str(number)) for number in range(8)}
+
+
+def test_a_store_that_is_recorded_while_another_one_waits_for_its_turn_stays(files, tmp_path, monkeypatch):
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        ps.record_store(str(tmp_path / "one"), ["1" * 32])
+        return enter(lock)
+
+    enter = ps.FileLock.__enter__
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    ps.record_store(str(tmp_path / "other"), ["2" * 32])
+    assert set(records()) == {files.folder, str(tmp_path / "one"), str(tmp_path / "other")}
+
+
+def test_a_rekey_that_was_killed_adds_nothing_to_the_pin_of_another_store(files, store_folder, monkeypatch):
+    ps.record_store(str(store_folder), ["1" * 32, pin_of(files)])
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "2" * 32)
+    assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
 
 
 @pytest.fixture
