@@ -7936,8 +7936,6 @@ class VaultStore(Store):
             raise not_found_error(name, "Vault", hint)
         return value
 
-    get_at = get
-
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
         places = {}  # paths and fields by name
         for name in names:
@@ -18626,7 +18624,7 @@ def cmd_get(args: Namespace) -> int:
     name = _vault_store(args).name_of_fields(args.name) if args.json else args.name
     name = store.stage_name(name, args.stage)
     if args.version is not None:
-        value = _vault_store(args).get_at(name, args.version)
+        value = _vault_store(args).get(name, args.version)
     elif args.raw or args.json:
         value = store.get(name)
     else:

@@ -19865,6 +19865,13 @@ def test_a_program_that_is_not_here_is_a_warning_when_it_is_scheduled(line, rota
         )
 
 
+def test_a_program_is_looked_for_where_the_commands_of_the_store_run(files, monkeypatch, capsys):
+    Path("apply.sh").touch(0o755)
+    monkeypatch.chdir(STORE / "secrets")
+    ps.SecretRotation(files).schedule("DB", "1d", apply="./apply.sh")
+    assert capsys.readouterr().err == ""
+
+
 # What is unfinished, and at which step.
 
 
@@ -32955,8 +32962,7 @@ def test_get_reads_all_fields_of_a_stage(say, monkeypatch):
     monkeypatch.setattr(ps.SecretsManager, "store", lambda manager: store)
     monkeypatch.setattr(ps, "_vault_store", lambda args: store)
     store.name_of_fields = lambda name: f"{name}-fields"
-    store.set("db-fields__PREVIOUS", "{}")
-    store.get_at = lambda name, version: f"{name} {version}"
+    store.get = lambda name, version="{}": version if version == "{}" else f"{name} {version}"
     asked = ("get", "db", "--json", "--stage", "previous")
     assert say(*asked) == (0, "{}")
     assert [say(*asked, "--version", n)[1] for n in "02"] == [
