@@ -7544,6 +7544,24 @@ def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next
     assert records() == {str(store_folder): [new]}
 
 
+def test_a_pin_of_another_store_opens_none_whose_rekey_was_killed(files, store_folder, monkeypatch):
+    new = files.rekey()
+    ps.record_store(str(store_folder), ["0" * 32, new])
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "1" * 32)
+    assert f"has the fingerprint {new}" in refusal(ps.FileStore().get, "DB")
+
+
+def test_a_record_that_others_change_before_the_lock_loses_nothing(files, tmp_path, monkeypatch):
+    def enter_late(lock, enter=ps.FileLock.__enter__):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        ps.record_store(str(tmp_path / "theirs"), ["0" * 32])
+        return enter(lock)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    ps.record_store(str(tmp_path / "ours"), ["1" * 32])
+    assert {str(tmp_path / "theirs"), str(tmp_path / "ours")} < set(records())
+
+
 def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, store_folder):
     for folder in ("a", "a/b", "a/b/c", "a/b/c/d"):
         (tmp_path / folder / ".paissive").mkdir(parents=True)
@@ -9158,6 +9176,13 @@ def test_no_command_in_a_hint_runs_what_a_planted_file_is_named(files, team, cap
     files.members()
     assert "member add '`id`' age1…, or else: member remove '`id`'" in capsys.readouterr().err
     assert ps.unfinished_error("a;b").hint.startswith("use: rotate resume 'a;b', or: rotate abort 'a;b' (")
+
+
+def test_an_entry_of_another_tool_with_a_value_that_no_secret_can_have_is_refused(files):
+    sealing('{"name": "DB", "value": "a\\u0000b"}', ours)(DB)
+    assert refusal(ps.FileStore().get, "DB").startswith(
+        f"BadValue: the value in {DB.absolute()} has a NUL character"
+    )
 
 
 @pytest.mark.parametrize("stage", ["DB__PENDING", "DB__PREVIOUS"])
@@ -20031,6 +20056,18 @@ def test_a_program_loads_what_run_gives_to_a_command(shop):
     done = cli("run", "--no-mask", "--backend", "file", "--", sys.executable, "-c", code, env=environment)
     assert done.returncode == 0, err(done)
     assert ALL_OF_SHOP.items() <= json.loads(done.stdout).items()
+
+
+def test_a_moved_secret_that_its_store_has_deleted_says_how_it_comes_back(shop, monkeypatch):
+    def get(store, name):
+        raise ps.Deleted(f"{name} was deleted", hint=f"bring it back with: undelete {name}")
+
+    manager = ps.SecretsManager()
+    store = manager.store("file")
+    monkeypatch.setattr(ps.FileStore, "get", get)
+    assert (
+        failure(manager.moved_value, "DB_PASSWORD", store).hint == "bring it back with: undelete DB_PASSWORD"
+    )
 
 
 def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeypatch):
