@@ -9844,13 +9844,43 @@ def escape_single_quotes(value: str) -> str:
 # comments, it is refused. Each format has a function that yields the stretches of a text that it understands,
 # with how to write values there. Of {"a": "x ${secret:b}"}, JSON yields "a" and "x ${secret:b}", in which
 # quotes and backslashes are escaped; elsewhere, only a reference that stands alone is written, as a string.
+# In a file of an unknown format, a value is refused that has what most formats would read as something else.
 
 _Write = Callable[[str], str]  # makes the text to write from a value, or raises _CannotWrite
 _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
 
 
+# Where a value can't be written: what is said of the place, and how to go on. A format's own name is for any
+# place that its function doesn't yield.
+_REFUSALS = {
+    "json": ("in this place", 'put the reference into "…", with no backslash before it'),
+    "toml": ("in this place", 'put the reference into "…", with no backslash before it'),
+    "yaml": ("in this place", 'put the reference into "…", in one line'),
+    "xml": ("in this place", "put the reference into text, or into an attribute's quotes"),
+    "properties": ("behind a backslash", "leave out the backslash"),
+    "env": ("in this place", "let the reference be all that follows NAME="),
+    "shell": ("in this place", 'put the reference into "…" outside other quotes and $(…)'),
+    "nested quotes": ("in quotes within quotes", "make the inner text from a template of its own"),
+    "yaml lines": ("in quotes of several lines", "write the text in one line"),
+    "yaml backslash": ("behind a backslash", "leave out the backslash"),
+    "yaml single": ("in single quotes", "use double quotes"),
+    "yaml block": ("in this block", 'use "…" in place of the block'),
+    "xml character": ("in XML, which has no such control characters", "store the value in base64"),
+    "env quotes": ("beside other text, or in quotes", "let the reference be all that follows NAME="),
+    "env value": ("so that all readers of .env files agree", "write it for one of them: see help export"),
+    "shell rest": (
+        "after what may be a here-document or open quotes",
+        'put A="${secret:NAME}" at the top of the script, and use $A',
+    ),
+    "unknown": (
+        "with its quotes, backslashes, $ or line breaks, since this file's format isn't known",
+        "say how with --escape; --escape none writes the value as it is",
+    ),
+}
+
+
 class _CannotWrite(Exception):
-    """A value can't be written in a place, which the message names."""
+    """A value can't be written in a place; the argument is a key of _REFUSALS."""
 
 
 class _Escape(NamedTuple):
@@ -9865,19 +9895,20 @@ class _Escape(NamedTuple):
 
 
 def escape_of(path: str) -> str:
-    """Return how to escape values in a template of this name, a key of ESCAPES; "none" if that is unknown."""
+    """Return how to escape values in a template of this name: a key of ESCAPES, or "unknown"."""
     name = re.sub(r"(?:\.(?:in|tmpl|tpl|template|example|sample|dist|j2))+\Z", "", path.lower())
     ending = re.split(r"[./]", name)[-1]
     for escape, how in ESCAPES.items():
         if ending in how.endings.split():
             return escape
-    return "env" if re.fullmatch(DOTENV_NAME, os.path.basename(name)) else "none"
+    return "env" if re.fullmatch(DOTENV_NAME, os.path.basename(name)) else "unknown"
 
 
 def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
     """Return a template with values in place of its references; `resolve` gets each `${secret:…}` once.
 
-    Raises BadValue, without the value, for one that can't be written where its reference stands.
+    `escape` is what `escape_of` returns, and `where` names the template in errors. Raises BadValue, without
+    the value, for one that can't be written where its reference stands.
     """
     # A mark of one character stands for each reference while quotes are looked for.
     mark = next(character for character in map(chr, range(0xE000, 0xF900)) if character not in text)
@@ -9889,11 +9920,14 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
         references.append(match)
         return mark
 
-    marked = ESCAPES[escape].prepare(re.sub(EMBEDDED_REFERENCE, put_mark, text), mark)
+    how = ESCAPES.get(escape, _UNKNOWN)
+    marked = how.prepare(re.sub(EMBEDDED_REFERENCE, put_mark, text), mark)
     values: dict[str, str] = {}
     before, *after = marked.split(mark)
     pieces = [before]
-    for reference, write, piece in zip(references, _writes(marked, mark, escape), after):
+    for reference, write, piece in zip(
+        references, _writes(how.stretches(marked, mark), marked, mark, escape), after
+    ):
         name = reference[0]
         if name not in values:
             values[name] = resolve(name)
@@ -9903,39 +9937,45 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
             pieces += [write(values[name]), piece]
         except _CannotWrite as error:
             line = 1 + text.count("\n", 0, reference.start())
-            problem = f"line {line} of {where}: {show(reference[1])} can't be written {error}"
-            raise BadValue(problem, hint="put the reference in double quotes, or see: help inject") from None
+            place, hint = _REFUSALS[str(error)]
+            problem = f"line {line} of {where}: {show(reference[1])} can't be written {place}"
+            raise BadValue(problem, hint=hint) from None
     return "".join(pieces)
 
 
-def _writes(text: str, mark: str, escape: str) -> Iterator[_Write]:
-    """Yield for each mark how to write what it stands for."""
-    stretches = ESCAPES[escape].stretches(text, mark)
-    start, end, write = 0, 0, _refuse("")
+def _writes(stretches: _Stretches, text: str, mark: str, escape: str) -> Iterator[_Write]:
+    """Yield for each mark how to write what it stands for: nothing outside the stretches."""
+    elsewhere = _refuse(escape)
+    start, end, write = 0, 0, elsewhere
     for match in re.finditer(mark, text):
         at = match.start()
         while end <= at:
-            start, end, write = next(stretches, (len(text), len(text) + 1, write))
-        yield write if start <= at else _refuse("in this place")
+            start, end, write = next(stretches, (len(text), len(text) + 1, elsewhere))
+        yield write if start <= at else elsewhere
 
 
 # --- how to write a value ---
 
 
-def _refuse(where: str) -> _Write:
-    """Return a way to write no value at all."""
-    return _unless("", where)
+def _refuse(place: str) -> _Write:
+    """Return a way to write no value at all; the place is a key of _REFUSALS."""
+    return _unless("", place)
 
 
-def _unless(pattern: str, where: str, write: _Write = str) -> _Write:
-    """Return a way to write values in which the pattern isn't found."""
+def _unless(pattern: str, place: str, write: _Write = str) -> _Write:
+    """Return a way to write values in which the pattern isn't found; the place is a key of _REFUSALS."""
 
     def write_some(value: str) -> str:
         if re.search(pattern, value):
-            raise _CannotWrite(where)
+            raise _CannotWrite(place)
         return write(value)
 
     return write_some
+
+
+def _in_quotes(text: str, escape: _Write) -> _Write:
+    r"""Return a way to write values into a string; into one with quotes, "{\"a\": …}", only plain values."""
+    return _unless(r'["\\\x00-\x1f]', "nested quotes", escape) if '\\"' in text else escape
 
 
 def _quote_json(value: str) -> str:
@@ -9956,7 +9996,7 @@ def _escape_json(value: str) -> str:
 def _escape_xml(value: str) -> str:
     """Escape a value for text or an attribute (XML 1.0, 2.4 and 3.3.3)."""
     if re.search(_NOT_IN_XML, value):
-        raise _CannotWrite("in XML, which has no such control characters")
+        raise _CannotWrite("xml character")
     return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
 
 
@@ -9977,7 +10017,7 @@ def _write_dotenv(value: str) -> str:
     """Quote a value so that all readers of .env files read it alike."""
     quoted, misreaders = quote_dotenv(value, DOTENV_READERS)
     if misreaders:
-        raise _CannotWrite(f"so that {' and '.join(misreaders)} would read it")
+        raise _CannotWrite("env value")
     return quoted
 
 
@@ -10027,7 +10067,7 @@ _WRITES = {
     "text": _escape_xml,
     "attribute": _quote_xml,
     "value": _write_dotenv,
-    "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "beside other text, or in quotes"),
+    "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "env quotes"),
     "word": _quote_shell,
     "string": _escape_in_double_quotes,
 }
@@ -10037,7 +10077,7 @@ def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
     """Yield what an expression matches; its groups say how values are written."""
     for match in re.finditer(pattern.replace("@", mark), text):
         if match.lastgroup:
-            yield (*match.span(), _WRITES[match.lastgroup])
+            yield (*match.span(), _in_quotes(match[0], _WRITES[match.lastgroup]))
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
@@ -10050,9 +10090,9 @@ def _in_xml(text: str, mark: str) -> _Stretches:
                 yield match.start() + start, match.start() + end, write
 
 
-def _everywhere(text: str, _: str) -> _Stretches:
-    """Yield all of a text, where values are written as they are."""
-    yield 0, len(text), str
+def _everywhere(text: str, _: str, write: _Write = str) -> _Stretches:
+    """Yield all of a text, in which values are written in one way: as they are, unless another is passed."""
+    yield 0, len(text), write
 
 
 # --- YAML ---
@@ -10162,25 +10202,23 @@ def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
     if part.kind == "block":
         return _write_in_block(content, part.indent, mark)
     if part.kind == "double" and f"\\{mark}" in content:
-        return _refuse("behind a backslash")
-    if part.kind == "double" and is_folded:
-        return _unless(r"\A\s|\s\Z", "in quotes of several lines", _escape_json)
+        return _refuse("yaml backslash")
     if part.kind == "double":
-        return _escape_json
+        return _unless(r"\A\s|\s\Z", "yaml lines", _escape_json) if is_folded else _escape_json
     if part.kind == "single" and not is_folded:
-        return _unless(_UNPRINTABLE, "in single quotes", partial(re.sub, "'", "''"))
-    return _refuse("in this place")
+        return _unless(_UNPRINTABLE, "yaml single", partial(re.sub, "'", "''"))
+    return _refuse("yaml")
 
 
 def _write_in_block(block: str, indent: int, mark: str) -> _Write:
     """Return how to write values in a block scalar, whose lines are indented (YAML 1.2.2, 8.1)."""
     header, _, body = block.partition("\n")
     if mark in header or re.search("[>1-9]", header):  # of several lines, > makes one
-        return _refuse("in this block")
+        return _refuse("yaml block")
     refused = rf"(?!\n)(?:{_UNPRINTABLE})|\A\s|\A\Z"
     if body.rstrip().endswith(mark):
         refused += r"|\n\Z" if header[1:2] == "-" else r"|\n\n\Z"  # which the block's end drops
-    return _unless(refused, "in this block", lambda value: value.replace("\n", "\n" + " " * indent))
+    return _unless(refused, "yaml block", lambda value: value.replace("\n", "\n" + " " * indent))
 
 
 # --- shell ---
@@ -10210,9 +10248,9 @@ def _in_shell(text: str, mark: str) -> _Stretches:
     at = 0
     while part := parts.match(text, at):
         if part.lastgroup:
-            yield at, part.end(), _WRITES[part.lastgroup]
+            yield at, part.end(), _in_quotes(part[0], _WRITES[part.lastgroup])
         at = part.end()
-    yield at, len(text), _refuse("after what may be a here-document or open quotes: set a variable above it")
+    yield at, len(text), _refuse("shell rest")
 
 
 ESCAPES = {  # what --escape takes
@@ -10225,6 +10263,7 @@ ESCAPES = {  # what --escape takes
     "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS)),
     "none": _Escape("", _everywhere),
 }
+_UNKNOWN = _Escape("", partial(_everywhere, write=_unless(r"""["'`\\$\x00-\x1f\x7f]""", "unknown")))
 
 
 # === Masking ===
@@ -19007,9 +19046,10 @@ def cmd_inject(args: Namespace) -> int:
 
     ${secret://vault/app/db#password} names a backend; $${secret: stands for
     itself. In JSON, YAML, TOML, XML, .env, shell scripts and Java's properties,
-    values are escaped, and a reference without quotes becomes a quoted text; on
-    stdin, a template is none of these without --escape. If a secret is missing, or
-    can't be written in its place, nothing is written.
+    values are escaped, and a reference without quotes becomes a quoted text. In
+    other files, and on stdin without --escape, a value with quotes, backslashes, $
+    or line breaks is refused; --escape none writes any as it is. If a secret is
+    missing, or can't be written in its place, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
     where = "stdin" if args.file == "-" else args.file
@@ -19019,8 +19059,6 @@ def cmd_inject(args: Namespace) -> int:
     resolve = partial(Resolver(snapshot).text, store=args.store(), where=where)
     filled = fill_template(template, escape, where, resolve)
     data = filled.encode(errors="surrogateescape")
-    if args.file == "-" and not args.escape and filled != template:
-        _say("note: values are written as they are; for JSON, YAML and others, see --escape")
     if not args.output:
         sys.stdout.buffer.write(data)
         return 0

@@ -17506,7 +17506,7 @@ def test_where_nothing_is_escaped_a_value_is_written_as_it_is_or_refused(escape,
 def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused(escape, template):
     refused = refusal(filled, f"\n{template}", escape, "correct-horse")
     assert re.match("BadValue: line [2-4] of in: 'secret:X' can't be written ", refused)
-    assert "horse" not in refused and refused.endswith("in double quotes, or see: help inject")
+    assert "horse" not in refused and refused.split("; ")[1] in [hint for _, hint in ps._REFUSALS.values()]
 
 
 @pytest.mark.parametrize(
@@ -17538,7 +17538,7 @@ def test_where_it_is_not_certain_what_a_parser_would_read_every_value_is_refused
 )
 def test_no_value_is_written_into_a_here_document_however_it_ends(document):
     refused = refusal(filled, f"cat {document}\n", "shell", "a$(touch /tmp/x)b")
-    assert "what may be a here-document or open quotes: set a variable above it; " in refused
+    assert "what may be a here-document or open quotes; put A=" in refused
     assert (
         re.match("BadValue: line [2-5] of in: 'secret:X' can't be written ", refused)
         and "touch" not in refused
@@ -17553,6 +17553,43 @@ def test_in_a_dotenv_template_only_plain_values_stand_beside_other_text_or_in_qu
     for template in ("A=x://u:@!h\n", 'A="@"\n', "A='@'\n", "A=@ # why\n"):
         assert filled(template, "env", "correct-horse") == template.replace("@", "correct-horse")
         assert "beside other text, or in quotes" in refusal(filled, template, "env", "a b")
+
+
+HINTED = [  # a format, a template where a value is refused, and one that does what its hint says
+    ("json", '{"a": "\\@"}', '{"a": "@"}'),
+    ("json", "[x@]", '["x@"]'),
+    ("toml", "a = '@'", 'a = "@"'),
+    ("yaml", "a: b # @", 'a: "@"'),
+    ("yaml", 'a: "x\n  \\@"', 'a: "x\n @"'),
+    ("yaml", "a: '@'", 'a: "@"'),
+    ("yaml", "a: >\n  @", 'a: "@"'),
+    ("xml", "<a><!-- @ --></a>", "<a>@</a>"),
+    ("properties", "a=\\@", "a=@"),
+    ("shell", "A='@'", 'A="@"'),
+    ("shell", "cat <<E\n@\nE", 'A="@"\ncat <<E\n$A\nE'),
+    ("unknown", "a = @", None),
+]
+
+
+@pytest.mark.parametrize(("escape", "template", "hinted"), HINTED, ids=[f"{e} {t}" for e, t, _ in HINTED])
+def test_a_value_can_be_written_as_the_hint_says(escape, template, hinted):
+    value = 'it\'s "5" \u2028!'
+    assert "can't be written" in refusal(filled, template, escape, value)
+    assert filled(*((hinted, escape) if hinted else (template, "none")), value)
+
+
+@pytest.mark.parametrize("value", ["'", '"', "`", "\\", "$", "\n", "\r", "\x7f"])
+def test_in_a_file_of_an_unknown_format_no_value_is_written_that_could_end_a_text(value):
+    assert "this file's format isn't known; say how with --escape" in refusal(
+        filled, "a: @", "unknown", value
+    )
+    assert filled("a: @", "unknown", "p@ss: [#%&;é]") == "a: p@ss: [#%&;é]"
+
+
+def test_in_quotes_within_quotes_only_plain_values_are_written():
+    for escape, template in (("json", '"{\\"a\\": \\"@\\"}"'), ("shell", 'curl -d "{\\"a\\": \\"@\\"}"')):
+        assert filled(template, escape, "p@ss") == template.replace("@", "p@ss")
+        assert "in quotes within quotes; " in refusal(filled, template, escape, 'a", "admin": "')
 
 
 def test_an_escaped_reference_stays_and_values_are_not_searched_for_references():
@@ -17577,8 +17614,8 @@ def test_a_reference_is_resolved_once_however_often_a_template_has_it():
         *(("a.json", "json"), ("a.json.in", "json"), ("b/A.YAML.tmpl", "yaml"), ("a.yml.j2", "yaml")),
         *(("a.toml", "toml"), ("web.config", "xml"), ("a.xml.example", "xml"), ("run.sh.in", "shell")),
         *((".envrc", "shell"), ("application.properties.in", "properties"), ("json", "json")),
-        *((".env.in", "env"), (".env.local.tmpl", "env"), ("prod.env", "env"), ("environment", "none")),
-        *(("-", "none"), ("a.conf.in", "none"), ("a.json.bak", "none"), ("json.d/a", "none"), ("", "none")),
+        *((".env.in", "env"), (".env.local.tmpl", "env"), ("prod.env", "env"), ("environment", "unknown")),
+        *(("-", "unknown"), ("a.conf.in", "unknown"), ("a.json.bak", "unknown"), ("json.d/a", "unknown")),
     ],
 )
 def test_the_name_of_a_template_says_how_values_are_escaped(name, escape):
@@ -32855,10 +32892,10 @@ def test_inject_puts_secrets_into_a_template_and_scans_none_of_them(store_folder
         assert say("set", name, "--backend", "file", stdin=value)[0] == 0
     Path("in").write_text(TEMPLATE)
     wanted = "a=${secret:B_TOKEN} $HOME ${HOME} ${secret:A_TOKEN} $${x}\\1\n"
-    assert say("inject", "in", "--backend", "file") == (0, wanted)
+    assert say("inject", "in", "--backend", "file", "--escape", "none") == (0, wanted)
     assert say("inject", "--backend", "file", "--escape", "none", stdin=TEMPLATE) == (0, wanted)
     Path("out").touch(0o644)
-    assert say("inject", "in", "--output", "out", "--backend", "file") == (0, "")
+    assert say("inject", "in", "--output", "out", "--backend", "file", "--escape", "none") == (0, "")
     assert (Path("out").read_text(), Path("out").stat().st_mode & 0o777) == (wanted, 0o600)
 
 
@@ -32883,16 +32920,16 @@ def test_inject_writes_into_each_document_of_yaml(say):
 def test_inject_writes_nothing_if_a_value_can_not_be_written_in_its_place(say):
     assert say("set", "A_TOKEN", stdin=f"{CANARY}'")[0] == 0
     Path("a.toml.in").write_text("a = 1\nb = '${secret:A_TOKEN}'\n")
-    hint = "put the reference in double quotes, or see: help inject"
+    hint = 'put the reference into "…", with no backslash before it'
     refused = f"line 2 of a.toml.in: 'secret:A_TOKEN' can't be written in this place; {hint}\n"
     assert say("inject", "a.toml.in", "--output", "a.toml") == (2, refused)
     assert not Path("a.toml").exists()
 
 
-def test_inject_says_that_values_on_stdin_are_not_escaped_unless_it_is_told_how(say):
+def test_inject_refuses_values_with_quotes_on_stdin_unless_it_is_told_how_to_escape_them(say):
     assert say("set", "A_TOKEN", stdin='"')[0] == 0
-    said = "note: values are written as they are; for JSON, YAML and others, see --escape\n"
-    assert say("inject", stdin="a=${secret:A_TOKEN}\n") in ((0, f'a="\n{said}'), (0, f'{said}a="\n'))
+    code, said = say("inject", stdin="a=${secret:A_TOKEN}\n")
+    assert code == 2 and said.endswith("say how with --escape; --escape none writes the value as it is\n")
     assert say("inject", "--escape", "none", stdin="a=${secret:A_TOKEN}\n") == (0, 'a="\n')
     assert say("inject", stdin="no reference\n") == (0, "no reference\n")
 
