@@ -14553,8 +14553,9 @@ def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _opens_nothing_named(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a key whose name doesn't say what it opens, such as key or gateway_key."""
-    return c.kind == "key" and not _OPENING_KEY.search(" ".join(words_of(c.name)))
+    """Return whether it is a key whose name doesn't say what it opens: gateway_key, but not STRIPE_KEY."""
+    is_variable = c.name.isupper()  # of the environment, which has few other keys
+    return c.kind == "key" and not is_variable and not _OPENING_KEY.search(" ".join(words_of(c.name)))
 
 
 def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14750,8 +14751,8 @@ _IN_CONTEXT = (
         "medium",
         "name",
         _opens_nothing_named,
+        "a.env gateway.key={A40}",
         "a.env GATEWAY_KEY={A40}",
-        "a.env API_KEY={A40}",
     ),
     _Context(
         "a test may expect it to be refused",

@@ -23980,7 +23980,7 @@ many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A4
 many such values are samples | a.py # secre·t = "{A40}" | a.py secre·t = "{A40}"
 many such values are names or hashes | a.py pass·word = "{h40}" | a.env pass·word={h40}
 many such values are names or hashes | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
-the name of the key doesn't say what it opens | a.env GATEWAY_KE·Y={A40} | a.env API_KE·Y={A40}
+the name of the key doesn't say what it opens | a.env gateway.ke·y={A40} | a.env STRIPE_KE·Y={A40}
 the name of the key doesn't say what it opens | a.py forte_ke·y = "{A40}" | a.py signing_ke·y = "{A40}"
 a test may expect it to be refused | user_test.go secre·t = "{A40}" | user.go secre·t = "{A40}"
 a test may expect it to be refused | UserTests.Auth.cs secre·t = "{A40}" | contest.cs secre·t = "{A40}"
