@@ -15894,7 +15894,7 @@ def _reasons(span: Span) -> Iterator[str]:
 # === Git ===
 # What git lists, stages and remembers, and its hooks.
 
-_NO_FILES = ("120000", "160000", "000000")  # modes of a symlink, a submodule, and of nothing
+_NO_FILES = ("160000", "000000")  # modes of a submodule, whose id is another repository's, and of nothing
 
 
 class Blob(NamedTuple):
@@ -15946,7 +15946,6 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
             fields = record.lstrip(":").split()
             modes = fields[: sides + 1]
             oids = fields[sides + 1 :]
-            # A symlink holds only a path; a submodule's id is another repository's.
             *before, new = ("" if mode in _NO_FILES else oid for mode, oid in zip(modes, oids))
             yield Blob(new, path, commit, date, tuple(before))
         elif record:
@@ -16003,10 +16002,12 @@ def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterat
 
 
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
-    """Yield each version of each file with the commit that added it, oldest first, then blobs without a name.
+    """Yield each version of each file once: of these revisions or, for none, of all that git has.
 
-    Revisions such as A..B leave out some commits. A version of theirs that is replaced comes right before the
-    one that replaces it, with `is_older`. If git can't walk the commits, no blob has a name.
+    First those that commits add, with the commit, oldest first; for all, then what is staged; then blobs that
+    no path leads to, with "blob ID" for a path. A range such as A..B leaves out some commits: a version of
+    theirs that is replaced comes right before the one that replaces it, with `is_older`. If git can't walk
+    the commits, the blobs of those that it didn't reach have no path.
     """
     # Hashes, since there may be millions. They are keyed per process (PEP 456): nobody can make two collide.
     commits, versions, blobs = set[int](), set[int](), set[int]()
@@ -16020,7 +16021,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     if not revisions:
         # Dangling ones come last: what an amended commit added is often in a reachable one as well.
         reached = chain(reached, object_ids(folder, "commit"))
-    for blob in changed_blobs(folder, (commit for commit in reached if is_new(commit, commits))):
+    named = changed_blobs(folder, (commit for commit in reached if is_new(commit, commits)))
+    if not revisions:
+        named = chain(named, _index_blobs(folder))
+    for blob in named:
         replaced = blob.replaces if revisions else ()
         for oid in replaced:
             if is_new((oid, blob.path), versions):
@@ -16043,6 +16047,13 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from (blob for blob in _parse_changes(out) if blob.oid)
+
+
+def _index_blobs(folder: str) -> Iterator[Blob]:
+    """Yield the files that are staged, without removals; none of a tree that this clone lacks."""
+    with suppress(Unavailable):
+        tree = ask_git(folder, "rev-parse", "HEAD:", default="")
+        yield from (blob for blob in staged_blobs(folder, tree) if blob.oid)
 
 
 def ask_about_file(path: str, *args: str) -> str:
@@ -16155,39 +16166,52 @@ ListedFile = tuple[str, str]  # path to open, path to show
 VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
-class FileFilter(NamedTuple):
-    """Which files to read, and where to count those that are left out."""
+class FileFilter:
+    """Which files to read; counts those that are left out."""
 
-    excludes: Callable[[str], bool]  # whether to leave out a path, as shown
-    gitignore: bool  # whether to leave out what git ignores
-    on_error: Callable[[str, str], None]
-    skipped: Counter[str]  # what is left out, by kind
-    vendored: set[str]  # folders that are left out since others wrote what is in them, as shown
+    def __init__(
+        self,
+        excludes: Callable[[str], bool],
+        gitignore: bool,
+        on_error: Callable[[str, str], None],
+        skipped: Counter[str],
+        vendored: set[str],
+    ) -> None:
+        self.excludes = excludes  # whether to leave out a path, as shown
+        self.gitignore = gitignore  # whether to leave out what git ignores
+        self.on_error = on_error  # called with a path, as shown, and why it can't be read
+        # These two are the summary's, and change as files are listed: what was left out, by kind, and folders
+        # in which others wrote everything, as shown.
+        self._skipped = skipped
+        self._vendored = vendored
 
-    def takes(self, shown: str) -> bool:
-        """Return whether to read a file, or to look into a folder; count it if not."""
+    def leave_out(self, shown: str) -> bool:
+        """Return whether a file or a folder is excluded, and count it if so."""
         if not self.excludes(shown):
-            return True
-        self.skipped["excluded"] += 1
-        return False
+            return False
+        self._skipped["excluded"] += 1
+        return True
 
-    def is_vendored(self, path: str, above: str = "") -> bool:
-        """Return whether a path leads through a vendored folder, and count that; `above` is before both."""
+    def leave_out_vendored(self, path: str, above: str = "") -> bool:
+        """Return whether a path leads through a vendored folder, and count that folder once if so.
+
+        `above` is what stands before the path, and before the folder, where they are shown.
+        """
         found = _VENDORED_FOLDER.search(path)
         if found:
-            self.vendored.add(above + path[: found.end()])
-            self.skipped["vendored"] = len(self.vendored)
+            self._vendored.add(above + path[: found.end()])
+            self._skipped["vendored"] = len(self._vendored)
         return bool(found)
 
 
-def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFile]:
+def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile]:
     """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, in_git in pending:
         names = None
-        if accept.gitignore and in_git:
-            names = _names_by_git(root, shown, accept)
-        for name in names or _walk(root, shown, accept):
+        if which.gitignore and in_git:
+            names = _names_by_git(root, shown, which)
+        for name in names or _walk(root, shown, which):
             path = f"{root}/{name}"
             if os.path.isdir(path) and not os.path.islink(path):
                 pending.append((path, f"{shown}{name}/", True))
@@ -16195,9 +16219,9 @@ def files_below(root: str, shown: str, accept: FileFilter) -> Iterator[ListedFil
                 yield path, shown + name
 
 
-def _names_by_git(root: str, shown: str, accept: FileFilter) -> Iterator[str] | None:
+def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | None:
     """Return the files to read, by git, or None if the folder is to be read without it."""
-    listed = _list_with_git(root, shown, accept)
+    listed = _list_with_git(root, shown, which)
     try:
         first = next(listed, "")
     except Unavailable:  # git may be missing, or refuse a repository that someone else owns
@@ -16206,7 +16230,7 @@ def _names_by_git(root: str, shown: str, accept: FileFilter) -> Iterator[str] | 
     if first == "." or (not first and _is_ignored(root)):
         return None
     names = (name for name in chain([first], listed) if name not in ("", "."))
-    return _files_of_git(names, root, shown, accept)
+    return _files_of_git(names, root, shown, which)
 
 
 def _is_ignored(path: str) -> bool:
@@ -16215,19 +16239,19 @@ def _is_ignored(path: str) -> bool:
     return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
 
 
-def _list_with_git(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield what git lists below a folder: tracked files, and others that aren't ignored."""
 
     def report(line: str) -> None:
         if "could not open directory" in line:  # git lists the rest; other warnings don't mean a file
-            accept.on_error(shown.rstrip("/"), line)
+            which.on_error(shown.rstrip("/"), line)
 
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times. A repository in this one ends with "/".
         yield from (name.rstrip("/") for name, _ in groupby(split_records(out)))
 
 
-def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield those of git's files to read: none in vendored folders or behind a link."""
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for above, group in groupby(names, lambda name: name.rpartition("/")[0]):
@@ -16236,11 +16260,11 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, accept: FileFilte
         linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
         if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
             continue
-        if not accept.is_vendored(above + "/", shown):
-            yield from (name for name in group if accept.takes(shown + name))
+        if not which.leave_out_vendored(above + "/", shown):
+            yield from (name for name in group if not which.leave_out(shown + name))
 
 
-def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
+def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the files to read and, for git to list, folders that are repositories."""
     pending = [""]
     while pending:
@@ -16251,7 +16275,7 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
                 plain = (e for e in entries if not e.is_symlink() and (e.is_dir() or e.is_file()))
                 found = dict(sorted((e.name, e.is_dir()) for e in plain))
         except OSError as error:
-            accept.on_error((shown + folder).rstrip("/"), str(error.strerror))
+            which.on_error((shown + folder).rstrip("/"), str(error.strerror))
             continue
         if folder and ".git" in found:
             yield folder.rstrip("/")  # git lists it, if it is asked
@@ -16259,9 +16283,9 @@ def _walk(root: str, shown: str, accept: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = f"{folder}{name}/" if is_folder else folder + name
-            if is_folder and (name in _HISTORY_FOLDERS or accept.is_vendored(path, shown)):
+            if is_folder and (name in _HISTORY_FOLDERS or which.leave_out_vendored(path, shown)):
                 continue
-            if not accept.takes(shown + path):
+            if which.leave_out(shown + path):
                 continue
             if is_folder:
                 below.append(path)
@@ -16418,7 +16442,30 @@ class ArchiveBudget:
 def unpack(
     chunks: Iterable[bytes], name: str, budget: ArchiveBudget
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file; raise any error."""
+    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file.
+
+    A file's content is to be read before the next file. This and reading raise BadValue for an archive that
+    can't be read to its end, and ArchiveTooLarge when the budget is spent.
+    """
+    files = _checked(_unpack(chunks, name, budget))
+    for inner_name, content in files:
+        yield inner_name, _checked(content)
+
+
+def _checked(items: Iterator[T]) -> Iterator[T]:
+    """Yield items; raise BadValue for any error of Python's modules, which differ for damaged archives."""
+    try:
+        yield from items
+    except SecretsError:
+        raise
+    except Exception:
+        raise BadValue("it is damaged or encrypted") from None
+
+
+def _unpack(
+    chunks: Iterable[bytes], name: str, budget: ArchiveBudget
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield what `unpack` does; raise any error."""
     file = _file_of(chunks)
     head = file.read(512)
     if head.startswith(_ZSTD):
@@ -16709,7 +16756,7 @@ class Audit:
         if gitignore is None:
             gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
         skipped, vendored = self.summary.skipped, self.summary.vendored
-        self._accept = FileFilter(self._excludes, gitignore, self.add_unreadable, skipped, vendored)
+        self._filter = FileFilter(self._excludes, gitignore, self.add_unreadable, skipped, vendored)
 
     def rules(self) -> list[Rule]:
         """Return the built-in rules, and those of the project's settings."""
@@ -16803,13 +16850,10 @@ class Audit:
         if any(self._settings.allows(path, name) for name in _accepting(match.rule.id)):
             return AUDIT_SETTINGS
         known = self.options.known
-        if (
-            known
-            and match.rule in known.about
-            and known.own_file == self.base + path
-            and not self._scope.folder
-        ):
-            return "the store's own file"
+        if known and match.rule in known.about:
+            # No comment silences it: whoever wrote that need not know that the value is in use.
+            is_own = known.own_file == self.base + path and not self._scope.folder
+            return "the store's own file" if is_own else ""
         return "" if self.options.untrusted else match.silenced
 
     def _is_accepted(self, path: str, match: Match) -> bool:
@@ -16883,8 +16927,8 @@ class Audit:
         """Yield the files at a PATH: it alone, or those below a folder."""
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
-            yield from files_below(start, shown and shown + "/", self._accept)
-        elif not self._accept.takes(shown):  # a shell or a hook may list every file
+            yield from files_below(start, shown and shown + "/", self._filter)
+        elif self._filter.leave_out(shown):  # a shell or a hook may list every file
             return
         elif start == "-":
             yield start, shown
@@ -16953,7 +16997,7 @@ class Audit:
         """Return whether a blob is to be scanned, and count it if not."""
         if not blob.oid or not _is_within(blob.path, self._scope.roots):
             return False
-        return not self._accept.is_vendored(blob.path) and self._accept.takes(blob.path)
+        return not self._filter.leave_out_vendored(blob.path) and not self._filter.leave_out(blob.path)
 
 
 def _advice_for(path: str, name: str) -> str:
@@ -17115,7 +17159,8 @@ class _AuditSettings:
                 self._add(section, line)
             except (BadValue, KeyError, re.error) as error:
                 why = getattr(error, "message", "can't be understood")
-                hint = _SETTINGS_HINTS.get(section, f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]")
+                hint = getattr(error, "hint", "") or _SETTINGS_HINTS.get(section, "")
+                hint = hint or f"put it below one of [{'], ['.join(_SETTINGS_HINTS)}]"
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
 
     def _add(self, section: str, line: str) -> None:
@@ -17321,13 +17366,7 @@ class _Scanner(NamedTuple):
             except ArchiveTooLarge as error:
                 scanned.errors.append((blob.path, error.message))
         else:
-            try:
-                self._scan_one(blob, chunks, blob.path, scanned)
-            except (OSError, SecretsError):
-                raise
-            except Exception as error:  # a defect that one file brings out must not hide what others have
-                why = f"internal error: {type(error).__name__}; please report it (leave out secrets)"
-                scanned.errors.append((blob.path, why))
+            self._scan_one(blob, chunks, blob.path, scanned)
 
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
@@ -17347,29 +17386,38 @@ class _Scanner(NamedTuple):
                     self._scan_one(inner, content, name, scanned)
         except ArchiveTooLarge:
             raise
-        except Exception as error:  # of any kind: it may be hostile
-            why = error.message if isinstance(error, SecretsError) else "it is damaged or encrypted"
-            scanned.errors.append((blob.path, why))
+        except BadValue as error:
+            scanned.errors.append((blob.path, error.message))
 
     def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str, scanned: _Scanned) -> None:
-        """Scan a file by its path or, in an archive, its name there."""
-        matches = scan(
-            chunks,
-            name,
-            custom=self.custom,
-            skipped=scanned.skipped,
-            known=self.known,
-            levels=self.levels,
-        )
+        """Scan a file by its path or, in an archive, its name there.
+
+        A defect here is an error of this file, and doesn't hide what others have. Reading may raise OSError
+        or, in an archive, BadValue: what was found before that stays.
+        """
         found: list[Match] = []
-        for match in matches:
-            if not found:
-                scanned.matches.append((blob, found))  # now: reading the rest may fail
-            if len(found) == _MAX_FINDINGS:
-                why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
-                scanned.errors.append((blob.path, why))
-                break
-            found.append(match)
+        try:
+            matches = scan(
+                chunks,
+                name,
+                custom=self.custom,
+                skipped=scanned.skipped,
+                known=self.known,
+                levels=self.levels,
+            )
+            for match in matches:
+                if not found:
+                    scanned.matches.append((blob, found))
+                if len(found) == _MAX_FINDINGS:
+                    why = f"what follows line {found[-1].line} was not examined, for it has too many findings"
+                    scanned.errors.append((blob.path, why))
+                    break
+                found.append(match)
+        except (OSError, SecretsError):
+            raise
+        except Exception as error:
+            why = f"internal error: {type(error).__name__}; please report it (leave out secrets)"
+            scanned.errors.append((blob.path, why))
 
 
 _BATCH = 16  # files that a process scans at a time

@@ -27642,10 +27642,19 @@ def test_explain_shows_a_finding_before_one_that_lies_within_it():
     assert [(match.rule.id, match.column) for match in matches] == [("known-value", 1), ("github-token", 6)]
 
 
+@pytest.mark.parametrize("options", [(), ("--untrusted",)])
+def test_no_comment_silences_a_value_that_the_store_holds(folder, say, monkeypatch, options):
+    value = "".join(("kX9", "-vuQ2#mLw7"))
+    (folder / "a.txt").write_text(f"{value}  # paissive: allow\n")
+    monkeypatch.setenv("A_PASSWORD", value)
+    status, said = say("audit", "--known", *options)
+    assert (status, "a.txt:1:1: high: value of A_PASSWORD, current" in said) == (1, True)
+
+
 def test_explain_heeds_the_options_of_an_audit(folder, say, monkeypatch):
     (folder / "a.py").write_text(f"x = '{token()}'  # paissive: allow\npostgres://joe:{'Hw9xTq2v'}@db.i/x\n")
     monkeypatch.setenv("A_TOKEN", token())
-    known = "column 6: rule known-value, high confidence, silenced by paissive: allow\n"
+    known = "column 6: rule known-value, high confidence\n"
     for line, options, said in (
         (1, [], "column 6: rule github-token, high confidence, silenced by paissive: allow\n"),
         (1, ["--untrusted"], "column 6: rule github-token, high confidence\n"),
@@ -28149,8 +28158,28 @@ def test_staged_reads_what_the_next_commit_changes_and_not_the_working_tree(repo
     leak(repository / "edited.py")
     run = ps.Audit(staged=True)
     assert [finding.path for finding in run] == ["ünd neu\n.py"]
-    assert (run.summary.files, run.summary.bytes) == (2, len(f"x = '{token()}'\n"))
+    assert (run.summary.files, run.summary.bytes) == (3, len(f"x = '{token()}'\n" + "old.py"))
     assert run.summary.unreadable == 0
+
+
+def test_history_names_staged_content_by_its_path_so_that_the_baseline_fits_an_audit_of_files(
+    repository, say
+):
+    leak(repository / "a.py")
+    git(repository, "add", "a.py")
+    say("audit", "--history", "--update-baseline")
+    assert [say("audit", *options)[0] for options in ((), ("--staged",), ("--history",))] == [0, 0, 0]
+    commit(repository)
+    assert say("audit", "--history")[0] == 0
+
+
+def test_git_audits_have_the_target_of_a_link_under_its_own_path(repository):
+    os.symlink(f"A_TOKEN={token()}", repository / "link")
+    git(repository, "add", "link")
+    for options in ({"staged": True}, {"history": []}):
+        assert leaks(**options) == {"link"}
+    brought = commit(repository)
+    assert [(found.path, found.commit) for found in ps.audit(history=["HEAD"])] == [("link", brought)]
 
 
 def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
@@ -29249,7 +29278,9 @@ def test_a_pattern_that_can_not_be_read_is_refused(folder, pattern):
 def test_a_pattern_that_can_not_be_read_is_an_error_in_the_settings(folder):
     for line in ("[exclude]\na[", "[allow]\na[ password"):
         (folder / ".paissive-audit").write_text(f"{line}\n")
-        refused = "BadValue: line 2 of .paissive-audit: the pattern 'a[' can't be read; write a pattern"
+        refused = (
+            "BadValue: line 2 of .paissive-audit: the pattern 'a[' can't be read; write [0-9] for [[:digit:]]"
+        )
         assert refusal(ps.Audit).startswith(refused)
 
 
@@ -29836,6 +29867,18 @@ def test_a_file_that_brings_out_a_defect_is_unreadable_and_hides_no_other(folder
     assert [found.path for found in run] == ["a.py", "c.py"]
     assert errors == [("b.py", "internal error: IndexError; please report it (leave out secrets)")]
     assert (say("audit", ".")[0], say("audit", "b.py")[0]) == (1, 2)
+
+
+def test_a_file_in_an_archive_that_brings_out_a_defect_does_not_count_as_damaged(folder, monkeypatch, say):
+    scan = ps.scan
+    monkeypatch.setattr(
+        ps, "scan", lambda chunks, path, **options: 1 / 0 if path == "b.py" else scan(chunks, path, **options)
+    )
+    text = f"x = '{token()}'\n".encode()
+    (folder / "x.tar").write_bytes(tar_of(**{"b.py": text, "c.py": text}))
+    status, said = say("audit", "--archives")
+    assert status == 1 and "x.tar!c.py:1:6: high: " in said
+    assert "can't read x.tar!b.py: internal error: ZeroDivisionError; please report it" in said
 
 
 @pytest.mark.parametrize("in_git", [False, True])
