@@ -15016,7 +15016,8 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
     """Yield secrets inside Base64, as spans of the Base64; what that holds in Base64 isn't decoded."""
     is_text = _ENCODED_TEXT.match
-    begins = [start for start, _ in runs if text[start] < ord("g") and is_text(text, start)]
+    last = ord("f")  # its first letter is this or a smaller one
+    begins = [start for start, _ in runs if text[start] <= last and is_text(text, start)]
     if runs and runs[0][0] == 0 and begins[:1] != [0]:  # the text may begin within a group of four
         aligned = _ENCODED_TEXT.search(text, *runs[0])
         if aligned:
@@ -15312,6 +15313,7 @@ _USERINFO = lazily(
 )
 _PORT = lazily(rb"\d{1,5}#")  # of a URL with a fragment
 _MAX_LOGIN = 200  # bytes of it on either side of its @
+_GO_HOST = lazily(rb"@(?:tcp|unix)\(")
 _DSN_USERINFO = lazily(rb"(?<![\w.-])([\w.-]{1,64}):([^\s:\"'`]{3,100})@(?:tcp|unix)\(([\w.-]{0,80})")
 _PLAIN_USER = lazily(rb"(?i)(?:user(?:name)?|usr|foo|me|[au]|name|login|scott)\Z")
 _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
@@ -15346,12 +15348,10 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
 
 def _go_dsns(text: bytes) -> Iterator[re.Match[bytes]]:
     """Yield logins of Go's MySQL driver: user:password@tcp(host)."""
-    at = text.find(b"@")  # one byte is found much faster than several
-    while at >= 0:
-        if text.startswith((b"tcp(", b"unix("), at + 1):
-            logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
-            yield from (login for login in logins if login.end(2) == at)
-        at = text.find(b"@", at + 1)
+    for host in _GO_HOST.finditer(text):
+        at = host.start()
+        logins = _DSN_USERINFO.finditer(text, max(0, at - _MAX_LOGIN), at + _MAX_LOGIN)
+        yield from (login for login in logins if login.end(2) == at)
 
 
 # --- Kubernetes ---
