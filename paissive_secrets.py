@@ -15898,16 +15898,18 @@ _NO_FILES = ("160000", "000000")  # modes of a submodule, whose id is another re
 
 
 class Blob(NamedTuple):
-    oid: str  # "" if the file is removed
+    """A version of a file in git or, outside of it, a file."""
+
+    oid: str  # its id; "" for a removed file, a submodule, and outside of git
     path: str
     commit: str = ""
     date: str = ""  # the author's, ISO 8601
     replaces: tuple[str, ...] = ()  # the ids of the versions before it
-    is_older: bool = False  # than what the audited commits added
+    is_older: bool = False  # whether it comes from before the audited commits, only for comparison
 
 
 def split_records(out: IO[bytes]) -> Iterator[str]:
-    """Yield the records of git's -z output, which end with a NUL."""
+    """Yield the records of git's -z output, which end with a NUL; what follows the last one is dropped."""
     rest = b""
     for chunk in chunks_of(out.read):
         *records, rest = (rest + chunk).split(b"\0")
@@ -15915,27 +15917,36 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
-    """Yield what is staged, compared with a tree or, before the first commit, with the empty one."""
+    """Yield the files in the index that differ from a tree or, for "", from the empty one.
+
+    A removed one has no id. Raise Unavailable if git fails.
+    """
     tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
     with run_git(folder, "diff-index", "--cached", "-z", tree, "--") as out:
         yield from _parse_changes(out)
 
 
 def find_in_repository(folder: str, *revisions: str) -> list[str]:
-    """Return the repository's top, and the ids of those revisions that it has."""
+    """Return [top folder of the repository, id, …] with the id of each revision that the repository has.
+
+    Raise Unavailable outside of a repository.
+    """
     lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
     up = "" if lines[0].isalnum() else lines.pop(0)  # none in a bare repository
     return [real_path(os.path.join(folder, up)), *lines]
 
 
 def real_path(path: str) -> str:
-    """Return an absolute path without links, with "/", also at the end of a folder's."""
+    """Return an absolute path without links, with "/" as its separator and at the end of a folder's."""
     real = os.path.realpath(path).replace(os.sep, "/")
     return real.rstrip("/") + "/" if os.path.isdir(real) else real
 
 
 def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
-    """Read raw diffs (git-diff-tree(1)), where renamed files are new: commits, dates, changes and paths."""
+    """Yield the changed files of raw diffs with -z (git-diff-tree(1)), with the commit and date before them.
+
+    A renamed file is a removed one and a new one.
+    """
     commit = date = ""
     records = split_records(out)
     for record in records:
@@ -15953,7 +15964,11 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-    """Yield (id, size, chunks) of each object, size -1 if it is missing; read it before the next."""
+    """Yield (id, size, chunks of its content) of each object, in order; for a missing one, the size is -1.
+
+    A content must be read before the next object; what is left of it is then skipped. Raise Unavailable if
+    git fails, for a broken object for instance.
+    """
     with run_git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
         # "<id> SP <type> SP <size> LF <content> LF", or "<id> missing" (git-cat-file(1)).
         for header in iter(out.readline, b""):
@@ -15963,13 +15978,13 @@ def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, I
                 continue
             chunks = _read_exactly(out, int(size[0]))
             yield oid, int(size[0]), chunks
-            for _ in chunks:  # those that nobody wanted
+            for _ in chunks:  # the caller left these unread
                 pass
             out.read(1)  # the newline that follows
 
 
 def _read_exactly(file: IO[bytes], size: int) -> Iterator[bytes]:
-    """Yield the next `size` bytes of a file in chunks."""
+    """Yield the next `size` bytes of a file in chunks, or fewer if it ends before that."""
     while chunk := file.read(min(size, READ_SIZE)):  # b"" if git left the rest out
         size -= len(chunk)
         yield chunk
@@ -15980,14 +15995,20 @@ _OBJECTS = ("--objects", "--no-object-names", "--missing=print")
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
-    """Yield the ids that these revisions or, for none, all refs and reflogs reach."""
+    """Yield the ids of commits or, by the options, of other objects that revisions (git-rev-list(1)) reach.
+
+    Without revisions, from all refs and reflogs. Raise Unavailable for a revision that isn't there.
+    """
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
         yield from (line.decode().rstrip("\n") for line in out)
 
 
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the ids that these revisions reach or, for none, all that are here, dangling ones too."""
+    """Yield the ids of objects that revisions reach or, without any, of all in this clone, dangling ones too.
+
+    `kinds` are words: blob, commit, tag, and "missing" for objects that the clone lacks.
+    """
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
     reached: Iterable[str] = ()
     if revisions:
@@ -16002,17 +16023,18 @@ def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterat
 
 
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
-    """Yield each version of each file once: of these revisions or, for none, of all that git has.
+    """Yield each version of each file once: of these revisions or, without any, of all that git has.
 
-    First those that commits add, with the commit, oldest first; for all, then what is staged; then blobs that
-    no path leads to, with "blob ID" for a path. A range such as A..B leaves out some commits: a version of
-    theirs that is replaced comes right before the one that replaces it, with `is_older`. If git can't walk
-    the commits, the blobs of those that it didn't reach have no path.
+    First come those that commits add, with the commit, oldest first; for all, then the staged ones; then
+    blobs to which no path leads, also since git couldn't walk all commits, with "blob ID" for a path. A range
+    such as A..B leaves out some commits: a version of theirs that is replaced comes right before the one that
+    replaces it, with `is_older`.
     """
-    # Hashes, since there may be millions. They are keyed per process (PEP 456): nobody can make two collide.
+    # Hashes, since there may be millions. Their keys differ per process (PEP 456): nobody can make two equal.
     commits, versions, blobs = set[int](), set[int](), set[int]()
 
     def is_new(item: object, known: set[int]) -> bool:
+        """Add an item; return whether it wasn't there yet."""
         size = len(known)
         known.add(hash(item))
         return len(known) > size
@@ -16042,8 +16064,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
-    """Yield the versions of files that commits add or change."""
-    # This fails if a partial clone lacks trees or a dangling commit's parent is gone: no name then.
+    """Yield each version of a file that one of these commits adds or changes, with the commit.
+
+    Stop without an error where git fails: a partial clone may lack trees, and a dangling commit its parent.
+    """
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
         yield from (blob for blob in _parse_changes(out) if blob.oid)
@@ -16057,13 +16081,13 @@ def _index_blobs(folder: str) -> Iterator[Blob]:
 
 
 def ask_about_file(path: str, *args: str) -> str:
-    """Return what a git command says of a file; "" outside of a repository."""
+    """Return the output of a git command on one file; "" if git fails, as it does outside of a repository."""
     folder, name = os.path.split(os.path.realpath(path))
     return ask_git(folder, *args, "--", f":(literal){name}", default="")
 
 
 def is_committable(path: str) -> bool:
-    """Return whether git tracks a file or would add it, so that it may be committed."""
+    """Return whether git tracks a file, or doesn't ignore it; False outside of a repository."""
     return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
@@ -16087,10 +16111,10 @@ _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
 def install_hook(name: str, backend: str = "") -> str:
-    """Write a hook that audits what is staged here, or what is pushed from here, and return its path.
+    """Write git's pre-commit or pre-push hook, which runs an audit, and return its path.
 
-    It searches for the values of a backend that is given. Raise Conflict if
-    there is another hook, Unavailable outside a repository.
+    With a backend, the audit also searches for the values in it. An earlier hook of ours is replaced; raise
+    Conflict if there is any other, Unavailable outside of a repository.
     """
     import shlex
 
@@ -16117,7 +16141,11 @@ def install_hook(name: str, backend: str = "") -> str:
 
 
 def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
-    """Return what a push sends, for rev-list, from what git tells a hook: local and remote refs and ids."""
+    """Return a push's new commits as revisions for git-rev-list(1); [] for one that only deletes.
+
+    `lines` are a pre-push hook's stdin (githooks(5)): local ref and id, remote ref and id. Raise BadValue for
+    anything else.
+    """
     revisions: list[str] = []
     for line in lines:
         try:
@@ -16136,9 +16164,9 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
 
 
 def set_merge_driver(path: str) -> bool:
-    """Let git merge two baselines: any order of lines is fine, and so are repeated ones.
+    """Add a line to a .gitattributes file that lets git merge baselines; return whether it wasn't there.
 
-    Return whether the .gitattributes file had to change.
+    Any order of a baseline's lines is fine, and so are repeated ones.
     """
     rule = f"{BASELINE} merge=union\n".encode()
     with FileLock(path):
@@ -16152,8 +16180,8 @@ def set_merge_driver(path: str) -> bool:
 
 
 # === Files ===
-# Which files to read: in a repository those that git lists, elsewhere all. No symlink is followed, and only
-# regular files are opened: a FIFO blocks, and opening a device can act on it.
+# The files below a folder: in a repository those that git lists, elsewhere all. No symlink is followed, and
+# only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
 _VENDORED_FOLDER = lazily(  # third-party or generated
@@ -16167,7 +16195,7 @@ VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
 class FileFilter:
-    """Which files to read; counts those that are left out."""
+    """Says which files an audit leaves out, and counts them in its summary."""
 
     def __init__(
         self,
@@ -16205,7 +16233,10 @@ class FileFilter:
 
 
 def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile]:
-    """Yield each file below a folder, then those of each repository in it, which has rules of its own."""
+    """Yield the files below a folder, then those of each repository in it, by that one's own ignore files.
+
+    Paths are shown with `shown` in place of the folder: "", or a path with "/" at its end.
+    """
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, in_git in pending:
         names = None
@@ -16220,13 +16251,16 @@ def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile
 
 
 def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | None:
-    """Return the files to read, by git, or None if the folder is to be read without it."""
+    """Return the paths that git lists below a folder, relative to it; a repository in it is one path.
+
+    Return None where git's list doesn't count: git is missing or refuses a repository that someone else owns,
+    it ignores the whole folder, which somebody asked for by name, or a repository inside claims the folder.
+    """
     listed = _list_with_git(root, shown, which)
     try:
         first = next(listed, "")
-    except Unavailable:  # git may be missing, or refuse a repository that someone else owns
+    except Unavailable:
         return None
-    # A PATH that git ignores is read, as it was asked for; so is a folder that a repository inside claims.
     if first == "." or (not first and _is_ignored(root)):
         return None
     names = (name for name in chain([first], listed) if name not in ("", "."))
@@ -16234,13 +16268,16 @@ def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | N
 
 
 def _is_ignored(path: str) -> bool:
-    """Return whether git ignores a file or folder."""
+    """Return whether git ignores a file or a folder; False outside of a repository."""
     parent, name = os.path.split(os.path.realpath(path))
     return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
 
 
 def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
-    """Yield what git lists below a folder: tracked files, and others that aren't ignored."""
+    """Yield the tracked files below a folder, and others that git doesn't ignore, each once.
+
+    Raise Unavailable if git fails. A folder that git can't open is reported as unreadable.
+    """
 
     def report(line: str) -> None:
         if "could not open directory" in line:  # git lists the rest; other warnings don't mean a file
@@ -16252,7 +16289,7 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
-    """Yield those of git's files to read: none in vendored folders or behind a link."""
+    """Yield the names from git without those behind a link, in vendored folders, or excluded."""
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
     for above, group in groupby(names, lambda name: name.rpartition("/")[0]):
         folders = above.split("/")
@@ -16265,7 +16302,11 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter
 
 
 def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
-    """Yield the files to read and, for git to list, folders that are repositories."""
+    """Yield the regular files below a folder, sorted, and each repository in it as one path.
+
+    Links, devices, the folders of version control, vendored and excluded ones are left out; a folder that
+    can't be listed is reported as unreadable.
+    """
     pending = [""]
     while pending:
         # A stack, not recursion: a hostile tree may be deeper than Python allows.
@@ -16320,6 +16361,7 @@ class IgnorePatterns:
         return any(map(self._leaves_out, (*folders, name)))
 
     def _leaves_out(self, path: bytes) -> bool:
+        """Return whether the last line that matches this very path leaves it out."""
         name = path[path.rfind(b"/", 0, -1) + 1 :]
         for is_negated, has_folders, expression in self._rules:
             if expression.match(path if has_folders else name):
@@ -16342,7 +16384,10 @@ _SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
 
 
 def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
-    """Return whether a pattern is negated, whether it has folders, and its expression."""
+    """Return (is negated, is matched against a whole path, expression); None for an empty line or a comment.
+
+    Raise BadValue for a pattern that can't be read.
+    """
     # A "/" at the end means folders only, one elsewhere that the pattern is for a whole path (gitignore(5)).
     line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
     is_negated = line.startswith(b"!")
@@ -16361,7 +16406,10 @@ def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
 
 
 def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
-    """Return the expression of a pattern's atoms, which takes linear time for each star."""
+    """Return the expression of a pattern's atoms, which takes linear time for each star.
+
+    Raise LookupError for an atom that can't be read.
+    """
     # Each star is a non-greedy atomic group, written as a lookahead and a back-reference, because `re` has
     # atomic groups only from 3.11. The shortest match is always enough here, so nothing is tried twice.
     expression = end_of_star = end_of_folders = b""
@@ -16415,7 +16463,7 @@ class ArchiveTooLarge(BadValue):
 
 
 class ArchiveBudget:
-    """What the outermost archive, with all archives in it, may still unpack to."""
+    """Limits what the outermost archive, with all archives in it, may unpack to."""
 
     def __init__(self) -> None:
         self._read = 0  # bytes of the outermost archive
@@ -16423,17 +16471,20 @@ class ArchiveBudget:
         self.held = 0  # bytes of zips that are in memory
 
     def count_read(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the chunks of the outermost archive; each adds to the budget."""
         for chunk in chunks:
             self._read += len(chunk)
             yield chunk
 
     def count_unpacked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the chunks of a member; it and each chunk cost. Raise ArchiveTooLarge beyond the budget."""
         self.spend(_MEMBER_COST)
         for chunk in chunks:
             self.spend(len(chunk))
             yield chunk
 
     def spend(self, size: int) -> None:
+        """Count bytes that were unpacked; raise ArchiveTooLarge if they are too many."""
         self._unpacked += size
         if self._unpacked > max(_MAX_UNPACKED, _MAX_RATIO * self._read):
             raise ArchiveTooLarge("what it unpacks to is too large to examine all of it")
@@ -16465,7 +16516,7 @@ def _checked(items: Iterator[T]) -> Iterator[T]:
 def _unpack(
     chunks: Iterable[bytes], name: str, budget: ArchiveBudget
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield what `unpack` does; raise any error."""
+    """Yield the files of an archive as `unpack` does, but raise any error."""
     file = _file_of(chunks)
     head = file.read(512)
     if head.startswith(_ZSTD):
@@ -16485,12 +16536,15 @@ def _unpack(
 
 
 def stable_path(path: str) -> str:
-    """Return a path for fingerprints: without hashes that an image has for names, of layers for instance."""
+    """Return a path for fingerprints: without the hashes that name an image's layers and settings."""
     return _LAYER_NAME.sub("", path)
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the content of a gzip file's members (RFC 1952), a bounded part at a time."""
+    """Yield the content of a gzip file's members (RFC 1952), at most READ_SIZE bytes at a time.
+
+    Raise BadValue if it is cut off, zlib.error if it is damaged.
+    """
     import zlib
 
     member = None
@@ -16514,7 +16568,10 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the files of a zip, which is held in memory since its list is at its end."""
+    """Yield the files of a zip, which is held in memory since its list is at its end.
+
+    Raise BadValue for one that is too large for that, or has a file with a rare compression.
+    """
     import zipfile
 
     packed = _ZipFile()
@@ -16533,7 +16590,7 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
 
 class _ZipFile(io.BytesIO):
-    """A zip in memory, of which zipfile may read only a list of files of a usual size at once."""
+    """A zip in memory; reading many bytes at once, as of a huge list of files, raises BadValue."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size and size > _MAX_ZIP_LIST:
@@ -16542,7 +16599,7 @@ class _ZipFile(io.BytesIO):
 
 
 def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the regular files of a tar, and of those that are joined to it."""
+    """Yield the regular files of a tar, and of tars that are joined to it; the other kinds hold no text."""
     import tarfile
 
     archive: Any
@@ -16555,7 +16612,10 @@ def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
 
 def _tar_header() -> type[Any]:
-    """Return a header that refuses damage, what makes a small file large, and what is slow to parse."""
+    """Return a class for headers that raises for damaged ones, sparse files, and long or many headers.
+
+    A sparse file may be tiny in the tar and endless outside; names and pax headers are parsed in memory.
+    """
     import tarfile
 
     base: Any = tarfile.TarInfo
@@ -16612,11 +16672,14 @@ class _Chunks(io.RawIOBase):
 # === Audit ===
 # A finding says where a secret is and of what kind, never its value. An audit goes this way:
 #
-#   Audit(paths, …)  checks the options, finds the scope (the folder that paths are relative to, or git's
-#                    repository), and reads there what the project has decided: settings, then baseline
-#   iter(audit)      lists files, staged blobs or versions in git's history, and scans each for matches
-#   _findings        drops the matches that something silences, and groups the others by rule and value
-#   Reports          write the findings as they come, and at the end the summary
+#   options     AuditOptions.check refuses those that contradict each other
+#   scope       _find_scope: the folder that paths are relative to, or git's repository, with the project's
+#               settings (_AuditSettings) and its baseline (Baseline)
+#   contents    Audit.files, staged_blobs or file_versions
+#   scan        _Scanner turns each content, and the files in an archive, into matches (section Scan)
+#   judge       Audit._silenced_by and the baseline drop matches, each place by itself
+#   group       Audit._findings: one finding for each rule and value in a content
+#   report      section Reports writes findings as they come, and the Summary last
 #
 # A baseline can be committed and merged: it holds 8 bits of a value, which rule out most wrong guesses and
 # confirm none.
@@ -16626,7 +16689,7 @@ AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds 
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
 
-_Matches = Iterator[tuple[Blob, list[Match]]]  # of each version of a file that has any
+_Matches = Iterator[tuple[Blob, list[Match]]]  # of each content that has any, in order of their places
 
 
 class Location(NamedTuple):
@@ -16667,7 +16730,7 @@ class Finding(NamedTuple):
 
 
 class Summary:
-    """What an audit has done; complete after its last finding."""
+    """What an audit has read, found and left out. It is complete after the last finding."""
 
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
@@ -16713,7 +16776,7 @@ def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
 
 
 def _as_list(one_or_more: _OneOrMore) -> list[str]:
-    """Return the words of an option that takes one or several."""
+    """Return the value of an option that takes one word or several, as a list."""
     several = [one_or_more] if isinstance(one_or_more, (str, os.PathLike)) else one_or_more
     return [os.fspath(word) for word in several]
 
@@ -16737,8 +16800,8 @@ class Audit:
         self._staged: list[Blob] = []  # what the index has that the last commit hasn't
         if self.options.staged:
             self._staged += staged_blobs(self._scope.folder, self._scope.tree)
-        self._settings = _AuditSettings() if self.options.untrusted else self._read_settings()
-        self.baseline = self._find_baseline()  # accepted findings, or None
+        self._settings = self._read_settings()
+        self.baseline = self._find_baseline()  # accepted findings; None if the project isn't trusted
         self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
         if not self._settings.rule_ids.issuperset(self._disabled):
             raise BadValue("no such rule to disable", hint="see: audit --list-rules")
@@ -16763,7 +16826,12 @@ class Audit:
         return [*all_rules(), *self._settings.rules]
 
     def _read_settings(self) -> _AuditSettings:
-        """Read the project's .paissive-audit: from the index if that is audited."""
+        """Return the project's .paissive-audit, from the index if that is audited.
+
+        It says nothing if there is none, or if the project isn't trusted. Raise BadValue if it is wrong.
+        """
+        if self.options.untrusted:
+            return _AuditSettings()
         scope = self._scope
         if self.options.staged:
             # Not from the index: a large one takes long to read.
@@ -16779,7 +16847,7 @@ class Audit:
             return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
 
     def _find_baseline(self) -> Baseline | None:
-        """Return the accepted findings: those of the option or, unless they aren't trusted, the project's."""
+        """Return the baseline of the option or, if the project is trusted, the project's; else None."""
         if self.options.baseline is not None:
             return Baseline(self.options.baseline)
         if self.options.untrusted:
@@ -16790,24 +16858,29 @@ class Audit:
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
-        options = self.options
-        if options.known and options.known.without_history:
-            self.summary.skipped["secrets' older values"] = len(options.known.without_history)
-        if options.history is not None:
-            matches = self._scan_history(_as_list(options.history))
-        elif options.staged:
-            matches = self._scan_blobs(iter(self._staged))
-        else:
-            scans = _scan_all(self.files(), self._scanner, options.jobs or os.cpu_count() or 1)
-            matches = chain.from_iterable(map(self._matches_of, scans))
-        for blob, of_file in matches:
-            for finding in self._findings(blob, of_file):
+        known = self.options.known
+        if known and known.without_history:
+            self.summary.skipped["secrets' older values"] = len(known.without_history)
+        for blob, matches in self._scan():
+            for finding in self._findings(blob, matches):
                 self.summary.findings += 1
                 self.summary.by_confidence[finding.confidence] += 1
                 yield finding
 
+    def _scan(self) -> _Matches:
+        """Yield the matches of each content, silenced ones too: of git's history, its index, or files."""
+        if self.options.history is not None:
+            return self._scan_history(_as_list(self.options.history))
+        if self.options.staged:
+            return self._scan_blobs(iter(self._staged))
+        scans = _scan_all(self.files(), self._scanner, self.options.jobs or os.cpu_count() or 1)
+        return chain.from_iterable(map(self._count, scans))
+
     def _findings(self, blob: Blob, matches: list[Match]) -> Iterator[Finding]:
-        """Yield a finding for each rule and value, of the places that nothing silences."""
+        """Yield a finding for each rule and value in a content, in order.
+
+        Matches that are silenced or accepted are only counted.
+        """
         groups: dict[tuple[Rule, int], list[Match]] = {}
         for match in matches:
             silenced = self._silenced_by(blob.path, match)
@@ -16821,7 +16894,7 @@ class Audit:
         yield from sorted(findings, key=attrgetter("line", "column"))
 
     def _finding(self, blob: Blob, places: list[Match]) -> Finding:
-        """Return one finding for the places of a value, which are in order."""
+        """Return the finding for all places of a value: it is at the most certain one, the first of these."""
         match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
         rule = match.rule
         locations = tuple(
@@ -16844,7 +16917,10 @@ class Audit:
         )
 
     def _silenced_by(self, path: str, match: Match) -> str:
-        """Return what keeps a match out of the report, but for the baseline; "" if nothing does."""
+        """Return the name of what silences a match, as the last line of a report has it; "" for nothing.
+
+        That is an option, a setting, or a comment on its line. The baseline comes after it.
+        """
         if match.rule.id in self._disabled:
             return "disabled rules"
         if any(self._settings.allows(path, name) for name in _accepting(match.rule.id)):
@@ -16857,11 +16933,11 @@ class Audit:
         return "" if self.options.untrusted else match.silenced
 
     def _is_accepted(self, path: str, match: Match) -> bool:
-        """Return whether the baseline has a match."""
+        """Return whether the baseline accepts a match."""
         return bool(self.baseline and self.baseline.accepts(path, match.rule.id, match.mark))
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Say why a line is or isn't reported, without a value."""
+        """Yield lines of text that say why a line of a file is or isn't reported, without a value."""
         if self._excludes(path):
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
@@ -16879,7 +16955,7 @@ class Audit:
             yield f"nothing here reads as a long enough value assigned to a secret's name ({kind})"
 
     def _outcome(self, path: str, match: Match) -> str:
-        """Return what becomes of a match in a report, for an explanation."""
+        """Return how a report treats a match: its confidence, and what keeps it out, if anything does."""
         if not match.confidence:
             return "not reported"
         outcome = f"{match.confidence} confidence"
@@ -16891,19 +16967,19 @@ class Audit:
         return f"{outcome}, silenced by {silenced}" if silenced else outcome
 
     def _excludes(self, path: str) -> bool:
-        """Return whether the options or the settings leave a file out."""
+        """Return whether the options or the settings exclude a path."""
         return self._excluded.match(path) or self._settings.excludes(path)
 
     def add_unreadable(self, path: str, why: str) -> None:
-        """Count and report a file that isn't read to its end."""
+        """Count a file that can't be read to its end, and pass it to `on_error`; "" is the base itself."""
         path = path or "."
         self.summary.unreadable += 1
         self.summary.errors.append((path, why))
         if self.options.on_error:
             self.options.on_error(path, why)
 
-    def _matches_of(self, scanned: _Scanned) -> _Matches:
-        """Yield the matches of what was scanned, and count it in the summary."""
+    def _count(self, scanned: _Scanned) -> _Matches:
+        """Add the scan of one content to the summary; return its matches."""
         for path, why in scanned.errors:
             self.add_unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
@@ -16911,10 +16987,13 @@ class Audit:
         self.summary.bytes += scanned.bytes
         if self.options.on_progress:
             self.options.on_progress(self.summary)
-        yield from scanned.matches
+        return iter(scanned.matches)
 
     def files(self) -> Iterator[ListedFile]:
-        """Yield (path to open, path to show) for each file below the PATHs."""
+        """Yield (path to open, path to show) of each file at or below the PATHs, once.
+
+        Excluded ones, and PATHs that are neither a file nor a folder, are counted in the summary.
+        """
         seen = set[str]()
         for start in self.paths:
             for path, shown in self._files_at(start):
@@ -16924,7 +17003,7 @@ class Audit:
                     seen.add(shown)
 
     def _files_at(self, start: str) -> Iterator[ListedFile]:
-        """Yield the files at a PATH: it alone, or those below a folder."""
+        """Yield the file at a PATH, "-" for stdin, or the files below it if it is a folder."""
         shown = shown_path(start, self.base)
         if os.path.isdir(start):
             yield from files_below(start, shown and shown + "/", self._filter)
@@ -16940,7 +17019,11 @@ class Audit:
             )
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
-        """Yield what versions of files have for the first time."""
+        """Yield the matches that are new in each version: none before it has the rule and value at this path.
+
+        A match that is silenced doesn't make one old that isn't. Versions from before a range of revisions
+        yield nothing themselves. A shallow clone counts as unreadable.
+        """
         folder = self._scope.folder
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
         # A range doesn't reach what a shallow clone lacks.
@@ -16949,11 +17032,11 @@ class Audit:
             self.add_unreadable(folder, why)
         if self.options.known:
             yield from self._scan_messages(self.options.known, revisions)
-        first: dict[tuple[str, str, int, bool], Blob] = {}  # the version that was reported, by what it has
+        # The first version with {(path, rule, value, whether it is silenced)}.
+        first: dict[tuple[str, str, int, bool], Blob] = {}
         for blob, matches in self._scan_blobs(file_versions(folder, revisions)):
             new = []
             for match in matches:
-                # Once as reported, even if an older version of the line is silenced.
                 is_silenced = bool(self._silenced_by(blob.path, match))
                 if first.setdefault((blob.path, match.rule.id, match.identity, is_silenced), blob) == blob:
                     new.append(match)
@@ -16961,7 +17044,7 @@ class Audit:
                 yield blob, new
 
     def _scan_messages(self, known: KnownValues, revisions: Sequence[str]) -> _Matches:
-        """Yield the known values in the messages of commits and tags."""
+        """Yield the known values, and nothing else, in the messages of commits and tags."""
         messages = object_ids(self._scope.folder, "commit tag", revisions)
         for oid, size, chunks in read_objects(self._scope.folder, messages):
             first = next(chunks, b"")
@@ -16975,16 +17058,19 @@ class Audit:
                 yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
-        """Yield the matches in blobs, which are read in batches; a missing one counts as unreadable."""
+        """Yield the matches of each blob; a missing one counts as unreadable.
+
+        They are read in batches, and in the order of their paths, since git stores the versions of a file as
+        differences; the versions of a path stay in order.
+        """
         missing = 0
         wanted = filter(self._wants, blobs)
         while batch := list(islice(wanted, _GIT_BATCH)):
-            # Versions of a file together: git stores them as differences.
             batch.sort(key=lambda blob: blob.path)
             contents = read_objects(self._scope.folder, (blob.oid for blob in batch))
             for blob, (_, size, chunks) in zip(batch, contents):
                 if size >= 0:
-                    yield from self._matches_of(self._scanner.scan(blob, chunks, size))
+                    yield from self._count(self._scanner.scan(blob, chunks, size))
                 elif self.options.staged:
                     self.add_unreadable(blob.path, "this clone lacks it")
                 elif not blob.is_older:
@@ -16994,16 +17080,31 @@ class Audit:
             self.add_unreadable(self._scope.folder, why)
 
     def _wants(self, blob: Blob) -> bool:
-        """Return whether a blob is to be scanned, and count it if not."""
+        """Return whether to scan a blob: it is below the PATHs, and not left out, which is counted."""
         if not blob.oid or not _is_within(blob.path, self._scope.roots):
             return False
         return not self._filter.leave_out_vendored(blob.path) and not self._filter.leave_out(blob.path)
 
 
-def _advice_for(path: str, name: str) -> str:
-    """Return what to do next about a value that this file assigns to `name` or, for "", to nothing.
+# How to read a secret in a language, by file extension. To add a language, add a row.
+_READS = {
+    ".py": 'os.environ["{}"]',
+    ".js .jsx .ts .tsx .mjs .cjs .vue": "process.env.{}",
+    ".go": 'os.Getenv("{}")',
+    ".rb .erb": 'ENV.fetch("{}")',
+    ".php": "getenv('{}')",
+    ".java .kt .scala .groovy": 'System.getenv("{}")',
+    ".cs": 'Environment.GetEnvironmentVariable("{}")',
+    ".rs": 'std::env::var("{}")',
+    ".sh .bash .zsh .yml .yaml .properties": "${{{}}}",
+    ".json .toml": "secret:{} if SecretConfig reads this file",
+}
 
-    "" if nothing is known that would be right for this kind of file.
+
+def _advice_for(path: str, name: str) -> str:
+    """Return the next step for a value that a file assigns to `name`, or to no name for "".
+
+    Return "" for a kind of file in which no step is known to be right.
     """
     name_of_file = os.path.basename(path)
     if name_of_file.startswith(".env.") or name_of_file.endswith(".env"):
@@ -17019,7 +17120,7 @@ def _advice_for(path: str, name: str) -> str:
 
 
 def _fingerprint_at(path: str, rule: str, mark: str) -> str:
-    """Return what stays the same when a file changes elsewhere; `mark` is a match's."""
+    """Return the fingerprint of a match with this mark: 16 hex digits that don't depend on other lines."""
     import hashlib
 
     where = os.fsencode(f"{stable_path(path)}\0{rule}")
@@ -17027,27 +17128,31 @@ def _fingerprint_at(path: str, rule: str, mark: str) -> str:
 
 
 def _accepting(rule: str) -> tuple[str, ...]:
-    """Return the rules for which a baseline or the settings may accept what this rule found."""
+    """Return the ids in a baseline or in settings that accept this rule's matches."""
     return (rule, "password") if rule == "weak-password" else (rule,)
 
 
 def _is_within(path: str, roots: Container[str]) -> bool:
-    """Return whether a path is one of the roots, or below one."""
+    """Return whether a path is one of the roots or below one; every path is below "", the top."""
     return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
 class _Scope(NamedTuple):
-    """Where to look."""
+    """Where an audit looks: at files or, with a `folder`, at git's index or history."""
 
     base: str  # the folder that paths are relative to, with "/" at its end; in git, the repository's top
-    folder: str = ""  # to run git in; "" if files are read, not git's index or history
-    roots: Container[str] = ()  # in git, the PATHs as it has them, "" for everything
-    tree: str = ""  # the id of git's last tree, and
-    settings: str = ""  # of the settings in it; "" where nothing is committed
+    folder: str = ""  # the folder to run git in; the rest is for git only
+    roots: Container[str] = ()  # the PATHs, relative to the repository's top; "" for everything
+    tree: str = ""  # the id of the tree of HEAD, "" before the first commit
+    settings: str = ""  # the id of the settings in that tree, "" for none
 
 
 def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
-    """Return where to look; raise BadValue for a PATH that isn't there, and never was in git."""
+    """Return the scope of an audit.
+
+    Raise BadValue for a PATH that isn't there, for git also in no commit, and for PATHs in more than one
+    repository; Unavailable outside of a repository.
+    """
     if not options.staged and options.history is None:
         for path in paths:
             if path != "-" and not os.path.lexists(path):
@@ -17076,7 +17181,10 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
 
 
 def _folder_to_ask(path: str) -> str:
-    """Return the folder that says which repository a PATH is in, even if that is gone, or a link there."""
+    """Return the last folder on the way to a PATH that is there, without following a link in a repository.
+
+    It is in the PATH's repository, even if the PATH itself is gone or is such a link.
+    """
     first, *steps = os.path.abspath(path).replace(os.sep, "/").split("/")
     folder = first + "/"
     for step in steps:
@@ -17089,7 +17197,7 @@ def _folder_to_ask(path: str) -> str:
 
 
 def _common_folder(paths: Iterable[str]) -> str:
-    """Return the folder that all paths are in; "" if there is none."""
+    """Return the folder that all paths are in, with "/" at its end; "" if there is none."""
     folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
     try:
         return real_path(os.path.commonpath(folders))
@@ -17098,12 +17206,13 @@ def _common_folder(paths: Iterable[str]) -> str:
 
 
 def _shown_from(paths: Iterable[str], baseline: StrPath | None) -> str:
-    """Return the folder that paths are shown relative to: this one, or one above that has the baseline.
+    """Return the folder that paths are shown relative to, with "/" at its end.
 
-    If one of the paths is outside of it, return the folder that all are in.
+    That is the working directory or, so that names don't depend on where an audit starts, a baseline's folder
+    above it. If one of the paths is outside of it, return the folder that all are in.
     """
     here = real_path("")
-    if baseline is not None:  # so that names don't depend on where below it an audit starts
+    if baseline is not None:
         above = real_path(os.path.dirname(os.fspath(baseline)))
         here = above if here.startswith(above) else here
     common = _common_folder(paths)
@@ -17111,12 +17220,15 @@ def _shown_from(paths: Iterable[str], baseline: StrPath | None) -> str:
 
 
 def shown_path(path: str, base: str) -> str:
-    """Return a path relative to the base that it is in; "" for the base itself."""
+    """Return a path relative to the base, which it is in, without "/" at its end: "" for the base itself.
+
+    "-" stays.
+    """
     return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
 
 
 def _path_in_git(path: str, top: str) -> str:
-    """Return a path relative to a repository's top as git has it: a link in the repository is a file."""
+    """Return a path relative to a repository's top, as git has it: links in there aren't followed."""
     steps = os.path.abspath(path).replace(os.sep, "/").split("/")
     for size in range(1, len(steps) + 1):
         if real_path("/".join(steps[:size]) + "/") == top:
@@ -17134,7 +17246,10 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 
 
 class _AuditSettings:
-    """What `.paissive-audit` says; paths are relative to `base`, patterns to `top`, where that file is."""
+    """The project's `.paissive-audit`: paths are relative to `base`, patterns to `top`, where that file is.
+
+    Raise BadValue with the line that is wrong.
+    """
 
     def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
         self._base = base
@@ -17164,6 +17279,7 @@ class _AuditSettings:
                 raise BadValue(f"line {number} of {AUDIT_SETTINGS}: {why}", hint=hint) from None
 
     def _add(self, section: str, line: str) -> None:
+        """Take in a line of a section; raise BadValue, KeyError or re.error if it is wrong."""
         if len(line) > 1000:  # some patterns take the square of their length
             raise BadValue("it is too long")
         if section == "rules":
@@ -17182,15 +17298,15 @@ class _AuditSettings:
             self._allowed.append((IgnorePatterns([pattern]), rules))
 
     def excludes(self, path: str) -> bool:
-        """Return whether the section [exclude] has a pattern for a path."""
+        """Return whether the patterns of [exclude] match a path."""
         return self._matches(self._excluded, path)
 
     def allows(self, path: str, rule: str) -> bool:
-        """Return whether the section [allow] has a line for a rule at a path."""
+        """Return whether a line of [allow] has this rule and matches the path."""
         return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
 
     def _matches(self, patterns: IgnorePatterns, path: str) -> bool:
-        """Return whether a path matches, as seen from the folder of the settings."""
+        """Return whether the path that it has in the folder of the settings matches."""
         return patterns.match((self._base + path).removeprefix(self._top))
 
 
@@ -17204,7 +17320,10 @@ _VERDICTS = {
 
 
 class KnownValues:
-    """The values in a store, to be found in any encoding; none is shown."""
+    """The values in a store, to be found in any encoding that masking knows; none is shown.
+
+    Raise NotFound for a store that isn't there, and whatever opening it raises.
+    """
 
     def __init__(self, store: Backend) -> None:
         store = default_manager.store(store)
@@ -17235,25 +17354,29 @@ class KnownValues:
                 self.notes.append(f"{why}: {', '.join(map(printable, sorted(names)))}")
 
     def _add(self, name: str, verdict: str, value: str) -> None:
+        """Search for a value; the first verdict on it holds."""
         severity, fix = _VERDICTS[verdict]
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
         self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name), "sample": "…"}
         self._rules.setdefault(value, rule)
 
     def find(self, text: bytes) -> list[Span]:
-        """Return the spans of values, longer ones first."""
+        """Return the spans of the values in a text, in any encoding, longer ones first."""
         matches = sorted(self._encodings.find(text), key=lambda place: place.start - place.end)
         return [Span(start, end, self._rules[value], "high") for start, end, value in matches]
 
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, verdict, value) for all that the store holds and, as far as it can, held."""
+        """Yield (name, verdict, value) for all current, pending, previous and retired values, in this order.
+
+        Set `without_history` to the names of secrets whose retired values the store doesn't keep.
+        """
         stages = store.get_stages()
         for verdict in ("current", "pending", "previous"):
             for name, values in stages.items():
                 if verdict in values:
                     yield name, verdict, values[verdict]
-        self.without_history = list(stages)  # names of secrets whose older values nobody keeps
-        with suppress(BadValue):  # the store keeps no older values
+        self.without_history = list(stages)
+        with suppress(BadValue):  # raised by a store that keeps no older values
             if isinstance(store, FileStore):
                 yield from self._values_in_git(store)
             else:
@@ -17262,7 +17385,10 @@ class KnownValues:
                 self.without_history = []
 
     def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, verdict, value) for older versions of encrypted files in git."""
+        """Yield (name, "retired", value) for each encrypted file in git that the store's identity opens.
+
+        A note counts those that it doesn't open. Outside of a repository there are none.
+        """
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
         try:
@@ -17287,23 +17413,8 @@ class KnownValues:
             self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")
 
 
-# How to read a secret in a language, by file extension. To add a language, add a row.
-_READS = {
-    ".py": 'os.environ["{}"]',
-    ".js .jsx .ts .tsx .mjs .cjs .vue": "process.env.{}",
-    ".go": 'os.Getenv("{}")',
-    ".rb .erb": 'ENV.fetch("{}")',
-    ".php": "getenv('{}')",
-    ".java .kt .scala .groovy": 'System.getenv("{}")',
-    ".cs": 'Environment.GetEnvironmentVariable("{}")',
-    ".rs": 'std::env::var("{}")',
-    ".sh .bash .zsh .yml .yaml .properties": "${{{}}}",
-    ".json .toml": "secret:{} if SecretConfig reads this file",
-}
-
-
 class _Scanned:
-    """What a file has, with the files in it, and what could not be read."""
+    """The scan of one content: its matches, those of the files in it, and counts for the summary."""
 
     def __init__(self) -> None:
         self.files = 0
@@ -17320,7 +17431,7 @@ class _Scanned:
 
 
 class _Scanner(NamedTuple):
-    """What files are scanned for, and how."""
+    """Scans contents; other processes get a copy."""
 
     custom: tuple[Rule, ...]
     known: Callable[[bytes], list[Span]] | None
@@ -17328,9 +17439,9 @@ class _Scanner(NamedTuple):
     levels: Sequence[str]
 
     def scan_file(self, file: ListedFile) -> _Scanned:
-        """Scan a file, or stdin for "-"; what was found stays if reading the rest fails.
+        """Scan a file, or stdin for "-". If reading the rest fails, that is an error, and the matches stay.
 
-        A file that has vanished since it was listed has nothing, and isn't counted.
+        A file that has vanished since it was listed has no matches, and isn't counted.
         """
         path, shown = file
         scanned = _Scanned()
@@ -17348,13 +17459,13 @@ class _Scanner(NamedTuple):
         return scanned
 
     def scan(self, blob: Blob, chunks: Iterator[bytes], size: int) -> _Scanned:
-        """Scan the content of a blob."""
+        """Scan the content of a blob, which has this many bytes."""
         scanned = _Scanned()
         self._scan_into(scanned, blob, chunks, size)
         return scanned
 
     def _scan_into(self, scanned: _Scanned, blob: Blob, chunks: Iterator[bytes], size: int) -> None:
-        """Add what a content has to what was scanned; with `archives`, also what is in an archive."""
+        """Scan a content into `scanned`; with `archives`, the files in an archive in its place."""
         first = next(chunks, b"")
         scanned.files = 1
         scanned.bytes += size
@@ -17371,7 +17482,10 @@ class _Scanner(NamedTuple):
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
     ) -> None:
-        """Scan what is in an archive and in those in it; the first of these has level 2."""
+        """Scan the files in an archive, and in the archives in it, which have level 2.
+
+        One that can't be read to its end is an error of it. Raise ArchiveTooLarge beyond the budget.
+        """
         if level > MAX_ARCHIVE_LEVELS:
             scanned.errors.append((blob.path, "it is in too many archives that are in one another"))
             return
@@ -17425,7 +17539,7 @@ _ALONE_SECONDS = 0.4  # before other processes help: starting them takes a tenth
 
 
 def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
-    """Scan here at first and, after a while, the rest in `jobs` processes: a small tree starts none."""
+    """Yield the scan of each file, in order: here at first and, after a while, in `jobs` processes."""
     until = time.monotonic() + _ALONE_SECONDS
     for file in files:
         if jobs > 1 and time.monotonic() > until:
@@ -17435,7 +17549,7 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
 
 
 def _scan_in_processes(files: list[ListedFile], scanner: _Scanner, jobs: int) -> Iterator[_Scanned]:
-    """Yield what each file has, in order, from several processes."""
+    """Yield the scan of each file, in order, from several processes; raise Unavailable if one is killed."""
     import multiprocessing
     import signal
     import threading
@@ -17475,7 +17589,7 @@ def _start_helper(scanner: _Scanner) -> None:
 
 
 def _scan_in_helper(file: ListedFile) -> _Scanned:
-    """Scan a file in a helper."""
+    """Scan a file in a helper process."""
     return _helper.scan_file(file)
 
 
@@ -17504,7 +17618,7 @@ class Baseline:
                 self._load(read_file(self.path))
 
     def _load(self, data: bytes) -> None:
-        """Read the lines of a baseline."""
+        """Add the entries of a baseline's lines; raise BadValue if one is wrong."""
         import json
 
         try:
@@ -17524,10 +17638,9 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, path: str, rule: str, mark: str) -> bool:
-        """Return whether a match was accepted at this path.
+        """Return whether a match is accepted: its path, the id of its rule, and its mark.
 
-        `mark` is the part of its fingerprint that doesn't depend on the
-        path. An entry for password accepts a weak-password as well.
+        An entry for password accepts a weak-password as well.
         """
         return any(
             _Entry(stable_path(path), name, _fingerprint_at(path, name, mark)) in self.entries
@@ -17535,7 +17648,7 @@ class Baseline:
         )
 
     def update(self, findings: Iterable[Finding]) -> None:
-        """Accept all places of these findings as well, and write the file."""
+        """Accept all places of these findings, too, and write the file; earlier entries stay."""
         import json
 
         for found in findings:
@@ -17575,7 +17688,7 @@ _NEXT_STEPS = (
 
 
 def report_text(run: Audit, out: TextIO) -> None:
-    """Write a line for each finding, then what to do next, the counts, and what wasn't examined."""
+    """Write a line for each finding, then the next steps, and a line of counts."""
     summary = run.summary
     is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     for finding in run:
@@ -17613,7 +17726,7 @@ def report_text(run: Audit, out: TextIO) -> None:
 
 
 def _other_lines(finding: Finding) -> str:
-    """Return the lines of a finding's other places in its file, for the end of its own line."""
+    """Return " and in 2 other places: lines 3, 9" for a finding with several places; "" for one place."""
     others = finding.locations[1:]
     if not others:
         return ""
@@ -17622,7 +17735,7 @@ def _other_lines(finding: Finding) -> str:
 
 
 def _list_some(words: list[str], most: int) -> str:
-    """Return words for a line of text, or the first of them."""
+    """Return the first words, at most `most`, for a line of text, and "…" if there are more."""
     more = ["…"] if len(words) > most else []
     return printable(", ".join(words[:most] + more))
 
@@ -17654,13 +17767,13 @@ def report_json(run: Audit, out: TextIO) -> None:
 
 
 def _json_row(finding: Finding) -> dict[str, Any]:
-    """Return a finding without what it doesn't have, such as the date outside a history."""
+    """Return a finding for JSON, without empty fields, such as the date outside of a history."""
     row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
     return {**row, "locations": [place._asdict() for place in finding.locations]}
 
 
 def _utf8_text(value: Any) -> Any:
-    """Return text with the bytes that aren't UTF-8 escaped, as in a file's name; anything else as it is."""
+    """Return text, such as a file's name, with bytes that aren't UTF-8 escaped; other values unchanged."""
     if not isinstance(value, str):
         return value
     # JSON can't hold other bytes than UTF-8. Not os.fsencode: where names are in Latin-1, that can't encode
@@ -17677,7 +17790,7 @@ def _print_rows(rows: Iterable[dict[str, Any]], out: TextIO) -> None:
 
 
 def report_sarif(run: Audit, out: TextIO) -> None:
-    """Write SARIF 2.1.0, with the rules that found something, and what can't be read."""
+    """Write SARIF 2.1.0: the findings, the rules that found them, and a notification for unreadable files."""
     import json
 
     rules: dict[str, dict[str, Any]] = {}
