@@ -11350,7 +11350,6 @@ class _Rotation:
         self._lock = lock
         self.policy = policies.get(name)
         self._known: set[str] = set()  # values that were read or made here, to mask them in messages
-        self._is_undoing = False  # whether the steps that run are those of an abort
 
     def start_or_resume(self) -> None:
         """Finish the rotation that a policy started and that has a pending value, or start one."""
@@ -11451,7 +11450,6 @@ class _Rotation:
             hint = f"use: rotate resume {self._word}, or: rotate abort {self._word} --force"
             raise Conflict(f"{self._shown} has no earlier value to return to", hint=hint)
         self.record(step="undo")
-        self._is_undoing = True
         before = previous if promoted else current
         # Apply it while pending is still there: if that fails, abort can be repeated.
         if before is not None:  # else it is a new secret
@@ -11587,13 +11585,6 @@ class _Rotation:
         """Return the hint for a step that failed; "" for a generator, which has changed nothing."""
         if kind == "generate":
             return ""
-        if self._is_undoing:
-            ways = (
-                f"rotate abort {self._word} again, rotate resume {self._word}, or: rotate abort {self._word}"
-            )
-            return (
-                f"then use: {ways} --force, which only forgets the new value: no step applies or revokes any"
-            )
         with suppress(SecretsError):  # of the store: that the step has failed matters more
             if kind == "revoke" and self.value("pending") is None:
                 return f"then repeat it, or give it up: rotate drop {self._word} --force"
