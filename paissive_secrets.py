@@ -9990,6 +9990,7 @@ def _quote_json(value: str) -> str:
 
 
 def _escape_json(value: str) -> str:
+    """Escape a value for a string in double quotes of JSON, TOML or YAML."""
     return _quote_json(value)[1:-1]
 
 
@@ -10001,10 +10002,12 @@ def _escape_xml(value: str) -> str:
 
 
 def _quote_xml(value: str) -> str:
+    """Return an attribute's value, with its quotes."""
     return f'"{_escape_xml(value)}"'
 
 
 def _quote_shell(value: str) -> str:
+    """Return a word of a shell, in single quotes."""
     return f"'{escape_single_quotes(value)}'"
 
 
@@ -10074,7 +10077,7 @@ _WRITES = {
 
 
 def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
-    """Yield what an expression matches; its groups say how values are written."""
+    """Yield each match of an expression that has a group, with the way to write that the group names."""
     for match in re.finditer(pattern.replace("@", mark), text):
         if match.lastgroup:
             yield (*match.span(), _in_quotes(match[0], _WRITES[match.lastgroup]))
@@ -10126,7 +10129,7 @@ class _Part(NamedTuple):
 
 
 def _in_yaml(text: str, mark: str) -> _Stretches:
-    """Yield the parts that have marks."""
+    """Yield the parts of a YAML text that have marks, up to one whose end isn't certain."""
     for part in _parts_of_yaml(text):
         if mark in text[part.start : part.end]:
             yield part.start, part.end, _write_in_yaml(part, text[part.start : part.end], mark)
@@ -10173,7 +10176,7 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
 
 
 def _end_of_plain(text: str, start: int, end: int) -> int:
-    """Return where a plain scalar ends; it goes on in lines that are indented more than its parent."""
+    """Return where a plain scalar ends whose first line ends at `end`; lines indented further are its."""
     indent = _column_of_parent(text, start) + 1
     marker = r"(?:---|\.\.\.)(?:\s|\Z)"  # of a document
     goes_on = re.compile(rf"(?:[ \t]*\n)+(?!{marker}) {{{indent},}}[^\s#].*")
@@ -10183,7 +10186,7 @@ def _end_of_plain(text: str, start: int, end: int) -> int:
 
 
 def _column_of_parent(text: str, at: int) -> int:
-    """Return where the key or the `- ` that a scalar belongs to begins, or less than its own column.
+    """Return the column of the key, `-` or `?` that a scalar at a place belongs to; without any, one less.
 
     For what follows `- a: ` it is 2, where the key is; for what follows `- ` it is 0.
     """
@@ -10304,11 +10307,18 @@ TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?
 
 
 class _Found(NamedTuple):
-    """A place where some data has a value."""
+    """Where data has a value, in any form, from its first byte to behind its last."""
 
     start: int
     end: int
-    value: str
+    value: str  # the secret, not the form
+
+
+class _Result(NamedTuple):
+    """What a search found in some data."""
+
+    places: list[_Found]
+    cut: int  # where a value may begin that goes on in the next data, or else the data's end
 
 
 class _Form(NamedTuple):
@@ -10325,21 +10335,21 @@ def maskable(value: str) -> bool:
 
 
 class Encodings:
-    """Values to mask, in every encoding; values under 8 characters are left out."""
+    """Values to mask, in every encoding; those under 8 characters are ignored, see `maskable`."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms: dict[bytes, _Form] = {}
         escapable: set[bytes] = set()
-        # What two values have in common belongs to the first.
+        # A form that two values have in common is found as the first one's.
         for value in filter(maskable, values):
             for text, is_wrappable in _forms_of(value, escapable):
-                text = text.strip(b"\r\n")  # bare text says nothing about these
+                text = text.strip(b"\r\n")  # bare text has none
                 forms.setdefault(text, _Form(text, value, is_wrappable))
         self._search = _BareSearch(forms.values())
         self._escapes = _EscapeSearch(escapable)
 
     def find(self, data: bytes) -> list[_Found]:
-        r"""Return the places of values, in order.
+        r"""Return the places of values, in order; they may overlap.
 
         Say that the value is `it"s&secret`, and the data is this line:
 
@@ -10352,16 +10362,13 @@ class Encodings:
         places, _ = self._find(data, more_follows=False)
         return places
 
-    def find_in_part(self, data: bytes) -> tuple[list[_Found], int]:
-        """Return the same if more data will follow, and where a value that may go on there begins.
-
-        That is the end of the data if none does. What begins later is left out.
-        """
+    def find_in_part(self, data: bytes) -> _Result:
+        """Return the places in data that more will follow, and the cut; no place begins behind it."""
         places, cut = self._find(_without_unfinished(data), more_follows=True)
-        return [place for place in places if place.start < cut], cut
+        return _Result([place for place in places if place.start < cut], cut)
 
-    def _find(self, data: bytes, more_follows: bool) -> tuple[list[_Found], int]:
-        """Return the places, also those that only begin where the next data decides; see `find_in_part`."""
+    def _find(self, data: bytes, more_follows: bool) -> _Result:
+        """Return the places, in order, and the cut; places may begin behind it."""
         bare = _Bare(data)
         places, cut = self._search.find(bare, more_follows)
         for layer in self._escapes.decoded_parts(bare, more_follows):
@@ -10370,18 +10377,18 @@ class Encodings:
                 places.append(_Found(layer.places[start], layer.places[end], value))
             if decoded_cut < len(layer.text) or layer.is_cut:
                 cut = min(cut, layer.places[decoded_cut])
-        return sorted({*places}), cut
+        return _Result(sorted({*places}), cut)
 
     def find_beginning(self, data: bytes) -> int:
-        """Return where a value that isn't escaped may begin in an end of data, or the data's end."""
-        return self._search.find(_Bare(data), more_follows=True)[1]
+        """Return the cut, but without regard to values that are escaped."""
+        return self._search.find(_Bare(data), more_follows=True).cut
 
     def mask(self, text: AnyStr) -> AnyStr:
-        """Return all of a text, or of bytes, with `***` in place of values."""
+        """Return a text, or bytes, with `***` in place of values; the same object if it has none."""
         data = text if isinstance(text, bytes) else _to_bytes(text)
         masked = Masker(self).feed(data, is_end=True)
         if masked == data:
-            return text  # itself, since callers compare by `is`
+            return text  # callers compare by `is`
         return masked if isinstance(text, bytes) else masked.decode(errors="surrogateescape")
 
 
@@ -10390,12 +10397,12 @@ class Masker:
 
     def __init__(self, encodings: Encodings) -> None:
         self._encodings = encodings
-        self._tail = b""  # from where a value may have begun
-        self._done = 0  # leading bytes of the tail already written, masked or shown
-        self._masked = False  # whether those end in a mask
+        self._tail = b""  # what is held back: it may begin a value
+        self._done = 0  # how many bytes of the tail were written, as they are or as a mask
+        self._masked = False  # whether the last of them were written as a mask
 
     def feed(self, data: bytes, is_end: bool = False) -> bytes:
-        """Return what can be written of the stream so far; at its end, all of it."""
+        """Add data to the stream; return what can be written now, masked, and with `is_end` all the rest."""
         data = self._tail + data
         if is_end:
             places, cut = self._encodings.find(data), len(data)
@@ -10403,7 +10410,7 @@ class Masker:
             places, cut = self._encodings.find_in_part(data)
         written = []
         for start, end, _ in places:
-            # One that overlaps what was masked last needs no mask of its own.
+            # A place that overlaps the last mask is covered by it.
             if start >= self._done or not self._masked:
                 written += [data[self._done : start], MASK]
             self._done = max(self._done, end)
@@ -10415,10 +10422,10 @@ class Masker:
 
     @property
     def has_prompt(self) -> bool:
-        """Return whether what is held back hardly shows anything of a value.
+        """Return whether something is held back that may be shown, since it has at most 3 bytes of a value.
 
-        That is a few bytes, beside what only begins an escape: of "&copyright", which may become an entity,
-        all is shown unless a value begins with it or with one of its ends.
+        The beginning of an escape doesn't count: of "&copyright", which may become an entity, all may be
+        shown unless a value begins with it or with one of its ends.
         """
         may_be_value = self._tail
         if _UNFINISHED.fullmatch(self._tail):
@@ -10426,7 +10433,7 @@ class Masker:
         return self._done < len(self._tail) and len(may_be_value) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return what is held back; if it begins a value, the rest is masked."""
+        """Return what is held back, unmasked; if it begins a value, the rest of that becomes `***`."""
         shown = self._tail[self._done :]
         self._done = len(self._tail)
         self._masked = False
@@ -10437,9 +10444,9 @@ class Masker:
 
 
 def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield the forms of a value, and whether line breaks may be anywhere in them.
+    """Yield each form of a value, and whether line breaks may be anywhere in it.
 
-    Add to `escapable` the texts whose characters may be escaped.
+    Add to `escapable` the forms whose characters may be escaped.
     """
     plain, encoded = _texts_of(value)
     for text in plain:
@@ -10455,7 +10462,7 @@ def _forms_of(value: str, escapable: set[bytes]) -> Iterator[tuple[bytes, bool]]
 
 
 def _texts_of(value: str) -> tuple[set[str], set[str]]:
-    """Return what to look for as it is, and what to look for encoded as well."""
+    """Return the value with its parts and lines, in quotes as well, and those of them that may be encoded."""
     parts = {value, *_secret_parts(value)}
     parts |= {text.strip() for text in parts}
     plain = set(parts)
@@ -10483,15 +10490,15 @@ def _quoted(text: str) -> Iterator[str]:
 
 
 def _is_part(text: str) -> bool:
-    """Return whether a part of a value is to be masked by itself; weak passwords are ordinary words, too."""
+    """Return whether a part of a value is masked by itself: not if it is short, plain or a weak password."""
     return maskable(text) and not TOO_PLAIN.fullmatch(text) and not is_weak(text)
 
 
 def _secret_parts(value: str) -> set[str]:
     """Return the secrets inside a value, since programs show them without the rest.
 
-    These are the texts under secret names in JSON, and the passwords of URLs and connection strings, decoded
-    as well. None is also the user, the host or the database beside it.
+    They are the texts under secret names in JSON, and the passwords of URLs and connection strings, decoded
+    as well. A text that also stands under another name, or beside the password, is left out.
     """
     from urllib.parse import unquote
 
@@ -10507,7 +10514,7 @@ def _secret_parts(value: str) -> set[str]:
 
 
 def _members(value: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and texts of all objects in a JSON document, at any depth."""
+    """Yield the names and texts of all objects in a JSON document, at any depth; nothing of another text."""
     import json
 
     found: list[tuple[str, Any]] = []
@@ -10528,6 +10535,7 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
+    """Yield hex in both cases, and base64 in both alphabets, as it is inside a longer text, too."""
     import base64
 
     yield from (raw.hex().encode(), raw.hex().upper().encode())
@@ -10541,7 +10549,7 @@ def _in_hex_and_base64(raw: bytes) -> Iterator[bytes]:
 
 
 def _with_latin_1(text: str) -> bytes:
-    r"""Return a text in which each character that Python's ascii() writes as \xfc is one byte."""
+    r"""Return a text as Latin-1, as \xfc is decoded; what Latin-1 lacks is UTF-8."""
     return b"".join(char.encode("latin-1") if char <= "\xff" else _to_bytes(char) for char in text)
 
 
@@ -10573,7 +10581,7 @@ def _bare(data: bytes) -> bytes:
 
 
 class _BareSearch:
-    """Forms, found by their bare text."""
+    """A search for forms, by their bare text."""
 
     def __init__(self, forms: Collection[_Form]) -> None:
         self._forms: dict[bytes, list[_Form]] = {}  # by their bare text
@@ -10586,11 +10594,8 @@ class _BareSearch:
         self._beginnings = _Beginnings(_without_backslashes(form.text) for form in forms)
         self._may_begin_with_backslash = any(form.text[:1] == b"\\" for form in forms)
 
-    def find(self, bare: _Bare, more_follows: bool) -> tuple[list[_Found], int]:
-        """Return the places of forms in the data, and if more follows, where one begins that may go on there.
-
-        That is the end of the data if none does.
-        """
+    def find(self, bare: _Bare, more_follows: bool) -> _Result:
+        """Return the places of forms in the data, in any order, and the cut; places may begin behind it."""
         data = bare.data
         places: list[_Found] = []
         cut = self._find_cut(data) if more_follows else len(data)
@@ -10606,10 +10611,10 @@ class _BareSearch:
                     places.append(place)
                 elif more_follows:
                     cut = min(cut, place.start)
-        return places, cut
+        return _Result(places, cut)
 
     def _find_cut(self, data: bytes) -> int:
-        """Return where a form begins of which the data has only the first bytes, or the data's end.
+        """Return where a form begins of which the data has only the first bytes, else len(data).
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
         one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
@@ -10636,7 +10641,7 @@ def _without_backslashes(data: bytes) -> bytes:
 
 
 def _with_outer_backslashes(data: bytes, place: _Found, text: bytes) -> _Found:
-    """Return a form's place with the backslashes around it, if the form begins or ends with one."""
+    """Return a form's place, extended to the backslashes beside it where the form begins or ends with one."""
     start, end, value = place
     if text[:1] == b"\\":
         start = len(data[:start].rstrip(b"\\"))
@@ -10695,9 +10700,9 @@ class _Index:
 
 
 def _best_gap(texts: Collection[bytes]) -> int:
-    """Return the gap between lookups with which a search for these texts takes the least time.
+    """Return the gap, in bytes, with which a search for these texts takes the least time.
 
-    The wider it is, the fewer lookups there are, and the more texts are too short for it.
+    The wider it is, the fewer words are looked up, and the more texts are too short for it.
     """
     import bisect
 
@@ -10710,7 +10715,7 @@ def _best_gap(texts: Collection[bytes]) -> int:
 
 
 def _find_all(data: bytes, text: bytes) -> Iterator[int]:
-    """Yield the places of a text; they may overlap."""
+    """Yield where a text begins in the data; its places may overlap."""
     at = data.find(text)
     while at >= 0:
         yield at
@@ -10718,14 +10723,14 @@ def _find_all(data: bytes, text: bytes) -> Iterator[int]:
 
 
 class _Beginnings:
-    """Texts, one of which may begin where data ends."""
+    """A set of texts, to ask whether one of them begins at the end of some data."""
 
     def __init__(self, texts: Iterable[bytes]) -> None:
         self._sorted = sorted(texts)
         self._first = {text[:size] for text in self._sorted for size in (1, 2)}  # by which most places are no
 
     def has(self, data: bytes, at: int) -> bool:
-        """Return whether all that follows a place is the beginning of a text, which is longer."""
+        """Return whether the data from a place on is the beginning of a text, but not the whole text."""
         import bisect
 
         if data[at : at + 2] not in self._first:
@@ -10750,7 +10755,7 @@ _IN_MARKUP = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in 
 
 
 def _decode_backslash(escape: bytes) -> bytes:
-    r"""Return what an escape of JSON, JavaScript, Python, C or a shell stands for.
+    r"""Return the bytes that an escape of JSON, JavaScript, Python, C or a shell stands for.
 
     \n is a line break, \/ a slash, \u00e9, \u{e9} and \U000000e9 are "é" in UTF-8, \ud83d\ude00 is one
     character, too; \xe9 and \351 are one byte, which may be a part of a character.
@@ -10866,7 +10871,7 @@ class _EscapeSearch:
             self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(counted))
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
-        """Yield the parts of the data where a value may have one of these escapes, decoded."""
+        """Yield what is around the escapes that may belong to a value, decoded in several ways."""
         data = bare.data
         reach = self._longest * _MAX_ESCAPED
         places = list(self._find_escapes(bare))
@@ -10907,25 +10912,24 @@ class _EscapeSearch:
             yield from (match for match in matches if match[0] in escapes)
 
     def _is_of_interest(self, escape: bytes) -> bool:
-        """Return whether what an escape stands for is among the bytes of interest."""
-        # &amp;lt; is one match, of what HTML has twice.
+        """Return whether an escape stands for one of `_bytes`; &amp;lt; stands for <."""
         return not self._bytes.isdisjoint(_STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&")))
 
 
 class _Contexts:
-    """What is beside characters of some texts that HTML usually escapes.
+    """The bytes beside the characters of some texts that HTML usually escapes.
 
-    Who writes HTML escapes some of these characters, wherever they are. After the last one that is escaped, a
-    text goes on as it is: in `it's<secret`, "sec" follows `&lt;`, or "s<s" follows `&#39;` if only quotes are
-    escaped. Near the end of a text, what is before the escape counts, too.
+    A program that writes HTML escapes some of & < > " ' wherever they are. After the last one that it
+    escapes, a text goes on as it is: in `it's<secret`, "sec" follows `&lt;`, or "s<s" follows `&#39;` if the
+    program escapes quotes only. Where fewer than three bytes follow, those before the escape count, too.
     """
 
     def __init__(self, texts: Iterable[bytes]) -> None:
-        # By an escape and what is after it: what may be before it, one of which is "" far from a text's end.
+        # By an escape with the bytes after it: what has to be before it, "" where three bytes follow.
         self._befores: dict[bytes, tuple[bytes, ...]] = {}
-        # The first of each character, with the three bytes before it, and also with the byte after it.
+        # The first of each character with the three bytes before it; once more with the byte after it.
         self._until: set[bytes] = set()
-        # By a character: what may be the first, second and third byte after it, or before it near the end.
+        # By a character: the first, second and third byte after it, and those before it near a text's end.
         self._next: dict[bytes, list[set[int]]] = {}
         self._last: dict[bytes, list[set[int]]] = {}
         for text in texts:
@@ -10934,6 +10938,7 @@ class _Contexts:
                     self._add(text, character)
 
     def _add(self, text: bytes, character: bytes) -> None:
+        """Add what is beside the first and the last of a character in a text."""
         first, last = text.find(character), text.rfind(character)
         self._until.update(text[max(first - _BESIDE, 0) : first + size] for size in (1, 2))
         after = text[last + 1 : last + 1 + _BESIDE]
@@ -10949,7 +10954,7 @@ class _Contexts:
             self._befores[key] = (*self._befores.get(key, ()), *befores)
 
     def expressions(self) -> Iterator[bytes]:
-        """Yield expressions, without their &, for the escapes that such bytes are beside."""
+        """Yield expressions, without their &, for escapes that may be in a context; `has` knows for sure."""
         for character, escapes in _MARKUP.items():
             for escape in escapes:
                 beside = []
@@ -10961,7 +10966,7 @@ class _Contexts:
                     yield b"%s(?:%s)" % (escape[1:], b"|".join(beside))
 
     def has(self, data: bytes, match: re.Match[bytes]) -> bool:
-        """Return whether what is beside an escape in the data is beside what it stands for in a text."""
+        """Return whether the bytes beside an escape are those beside its character in a text."""
         escape = _once(match[0])
         for size in range(1 + _BESIDE):
             befores = self._befores.get(escape + data[match.end() : match.end() + size])
@@ -10972,7 +10977,7 @@ class _Contexts:
         return False
 
     def may_begin_in(self, tail: bytes) -> bool:
-        """Return whether an escape in the last data may be the first one of a text that goes on."""
+        """Return whether an escape in the end of some data may be the first one of a text that goes on."""
         for match in _USUAL_ESCAPE.finditer(tail) if self._until else ():
             before = tail[max(match.start() - _BESIDE, 0) : match.start()]
             after = tail[match.end() : match.end() + 1]
@@ -10997,12 +11002,12 @@ def _expression(found: list[set[int]]) -> bytes:
 
 
 def _once(data: bytes) -> bytes:
-    """Return data in which what HTML has escaped twice is escaped once, and & is as it is."""
+    """Return data with &lt; for &amp;lt;, which is escaped twice, and & for &amp;."""
     return data.replace(b"&amp;", b"&").replace(b"&amp;", b"&")
 
 
 def _in_markup(text: bytes) -> set[bytes]:
-    """Return how HTML may have a text, & aside: each character as it is, or escaped in one usual way."""
+    """Return the ways in which HTML may have a text: each character as it is, or in one usual escape."""
     written = {text}
     for character, escapes in _MARKUP.items():
         written |= {_once(way.replace(character, escape)) for way in written for escape in escapes}
@@ -11010,7 +11015,7 @@ def _in_markup(text: bytes) -> set[bytes]:
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the ranges that reach so far around some places, with those in one that overlap."""
+    """Return a range for each place and `reach` bytes around it, in order; those that overlap become one."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(places):
         if merged and start - reach <= merged[-1][1]:
@@ -11021,7 +11026,7 @@ def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, in
 
 
 def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer]:
-    """Yield a layer, decoded in each style of which it has escapes, and in all at once."""
+    """Yield a layer decoded in each style that it has escapes of, and if there are several, in all."""
     expressions = [style.escape for sign, style in _STYLES.items() if sign in layer.text]
     expressions = [expression for expression in expressions if expression.search(layer.text)]
     if len(expressions) > 1:
@@ -11040,7 +11045,7 @@ def _stands_for(escape: re.Match[bytes]) -> bytes:
 
 
 def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
-    """Return the places in the data of what decoding makes of a layer's bytes, and of its end."""
+    """Return the place in the data of each byte of a layer once it is decoded, and of its end."""
     places: list[int] = []
     at = 0
     for escape in expression.finditer(layer.text):
@@ -11052,7 +11057,7 @@ def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
 
 
 def _without_unfinished(data: bytes) -> bytes:
-    """Return data without an escape that its end cuts off, even one of an escape's character."""
+    """Return data without an escape, even a doubled one, of which its end has only the first bytes."""
     unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
     return data[: unfinished.start()] if unfinished else data
 
@@ -11982,7 +11987,7 @@ _GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finishe
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command, as for `run --no-mask`."""
+    """Become the command, as for `run --no-mask`; an error if it can't be started."""
     import signal
 
     if os.name != "nt":
@@ -11994,7 +11999,7 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 
 def _command_error(program: str, error: OSError) -> SecretsError:
-    """Return the error for a program that can't be started, with the exit code that shells use for it."""
+    """Return the error for a program that can't be started; it exits with 127 if there is none, or 126."""
     failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
     failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -12072,7 +12077,7 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
 
 
 def _resize(terminal: int, like: int) -> None:
-    """Give a terminal as many lines and columns as another has."""
+    """Give a terminal as many lines and columns as another has, unless one of them is closed."""
     import fcntl
     import termios
 
@@ -12182,7 +12187,7 @@ class _Relay:
                 self._peer.stop_when_quiet = True
 
     def _pass_on(self) -> bool:
-        """Write what has come, or what may be a prompt; return whether there may be more."""
+        """Wait a moment for data and write it, or else what may be a prompt; return whether to go on."""
         if self._peer and self._peer.source == -1:  # the command's terminal is closed once both have left it
             return False
         has_prompt = self._masker.has_prompt
@@ -12260,7 +12265,7 @@ def _in_foreground(*, without_terminal: bool = False) -> bool:
 
 
 def _forwarded_signals() -> Iterator[int]:
-    """Yield all but those that are ignored, as under nohup."""
+    """Yield the numbers of the signals to pass on; not of those that are ignored, as under nohup."""
     import signal
 
     for name in _FORWARDED.split():
@@ -12308,7 +12313,10 @@ def _wait_for(
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
-    """Pass a signal on, unless the process has it already or isn't ours."""
+    """Pass a signal on to the process, unless the keyboard has sent it there, or the process is root's.
+
+    With SIGWINCH, the process's terminals get the size of ours.
+    """
     import signal
 
     if number == signal.SIGWINCH:
@@ -12414,7 +12422,7 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
 
 
 def _redact_records(redacting: RedactingFilter) -> None:
-    """Redact each record before a logger passes it to its handlers, and again before a handler takes it.
+    """Replace two functions of logging, to redact a record before any handler or its own filters see it.
 
     A handler may replace `handle`, so that only its logger is seen; or get its records from a queue.
     """
@@ -12446,7 +12454,7 @@ class _IsReported(RuntimeError):
 
 
 def _redact_uncaught(redacting: RedactingFilter) -> None:
-    """Report each exception that nobody catches masked: in place of Python's hooks, or to a program's own.
+    """Replace Python's hooks for uncaught exceptions, and call a program's own hooks with a substitute.
 
     A program may replace sys.excepthook at any time, so the audit event before its call is what counts: as
     Python documents it, an audit hook that raises a RuntimeError suppresses the call.
@@ -12488,9 +12496,10 @@ def _report_uncaught(
     arguments: Callable[[BaseException], tuple[Any, ...]],
     about: str = "",
 ) -> None:
-    """Call a program's hook with the arguments that it takes for a substitute, or write the masked report.
+    """Call a program's own hook with a `RedactedError`, or where it has none or that fails, print the report.
 
-    Nothing is raised: Python would print an error of a hook with the exception that it was called for.
+    `arguments` makes the hook's arguments from the exception that it gets. Nothing is raised: Python would
+    print an error of a hook with the exception that it was called for.
     """
     import _thread
 
@@ -12529,10 +12538,10 @@ class RedactingFilter:
         self.add(source)
 
     def add(self, source: _Redactable, *, is_complete: bool = True) -> list[str]:
-        """Redact these values, too; return the names of the too short ones.
+        """Redact these values, too; return the names of those too short.
 
-        If `is_complete`, raise Moved if some of a store's are in
-        another one.
+        Raises Moved, if `is_complete`, for a store some of whose secrets
+        were moved to another one.
         """
         # A manager's default store, a backend, a store, or values.
         manager, chosen = manager_and_backend(cast("Any", source))
@@ -12576,7 +12585,9 @@ class RedactingFilter:
         yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:
-        """Redact message, arguments, exception, stack and extra fields.
+        """Redact a record's message, arguments, exception and extra fields.
+
+        Return True: the record is logged.
 
         A `RedactedError` takes an exception's place. What can't be redacted
         is withheld.
@@ -12624,7 +12635,7 @@ class RedactingFilter:
 
 
 class _Redaction:
-    """One value, redacted with all that it holds; an object that isn't text only with `examine`."""
+    """Redacts one value with all that it holds; with `examine`, objects by what their text shows."""
 
     def __init__(self, encodings: Encodings, examine: bool) -> None:
         self._mask = encodings.mask
@@ -12644,7 +12655,7 @@ class _Redaction:
         return self._done[id(value)][0]
 
     def _redact_object(self, value: Any) -> Any:
-        """Return what isn't text, if neither its parts nor its own text show a value; see `redact`."""
+        """Return an object that isn't text if it shows no value, a masked copy of a container, or `***`."""
         parts: list[Any] = []
         if isinstance(value, (Mapping, *_CONTAINERS)):
             parts += value.items() if isinstance(value, Mapping) else value
@@ -12671,7 +12682,10 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclas
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
-    """Return what to mask for each name that the store lists: its stages, and what its references lead to."""
+    """Return the values to mask by name, for all names of a store: stages, and where references lead.
+
+    A name whose value is bad, or not there any more, has fewer or none; of a bad one, a warning says so.
+    """
     snapshot = Snapshot(manager, stages=True)
     names = _load_each(snapshot, store)
     found = {}
@@ -12688,7 +12702,10 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 
 
 def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
-    """Read all secrets of a store, but for those with a bad value; return their names."""
+    """Read all secrets of a store into a snapshot, and return their names.
+
+    If one has a bad value, it is left out with a warning, and so is silently one that was moved.
+    """
     try:
         return snapshot.load(store)
     except (BadName, BadValue):
@@ -12709,7 +12726,7 @@ def _warn_of_bad(name: str, error: SecretsError) -> None:
 
 
 def _values_of(source: Any) -> dict[str, set[str]]:
-    """Return the values of a mapping or another iterable, by a name to warn with."""
+    """Return the values of a mapping or another iterable, by a name to warn with; else raise BadValue."""
     # No message shows the source: it may be a value.
     if isinstance(source, str) or not isinstance(source, Iterable):
         raise BadValue("what to redact is neither a store nor a list of values", hint="put it into a list")
@@ -18167,7 +18184,7 @@ def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
 
 
 def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
-    """Return what a file asks for; one that Python can't parse is counted, and asks for nothing."""
+    """Return the uses of names in a file; none in Python code that can't be parsed, which is counted."""
     if not shown.endswith(".py"):
         return list(_uses_in_text(shown, data.decode("utf-8", "replace")))
     if not _PYTHON_WORDS.search(data):
@@ -18208,7 +18225,7 @@ def _rows_for(shown: str, rows: tuple[Any, ...], text: str) -> Iterator[Any]:
 
 
 def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
-    """Yield what the rows of _WAYS find in a text."""
+    """Yield the uses of names in a text, by the rows of _WAYS for its file."""
     for way in _rows_for(shown, _WAYS, text):
         for line, match in _numbered(_matches_of(way, text), text, in_comments=way.in_comments):
             groups = match.groupdict()
@@ -18322,7 +18339,7 @@ _ENV_LIBRARIES = lazily(rb"(?m)^[ \t]*(?:from|import)[ \t]+(?:environs?|decouple
 
 
 def _uses_in_python(data: bytes) -> Iterator[_Use]:
-    """Yield what Python code asks for; raise what `ast.parse` does."""
+    """Yield the uses of names in Python code; raise SyntaxError and other errors of `ast.parse`."""
     import ast
 
     tree = ast.parse(data)
@@ -18349,7 +18366,7 @@ def _uses_in_python(data: bytes) -> Iterator[_Use]:
 
 
 def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
-    """Return what a call asks for, with "" for a name that isn't a literal; None for any other call."""
+    """Return the use in a call of _CALLS, with the name "" if that is no literal; None for any other call."""
     function = _last_name(call.func)
     if _last_name(getattr(call.func, "value", None)) == "environ":
         function = f"environ.{function}"
@@ -18367,7 +18384,10 @@ def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
 
 
 def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
-    """Return what env("X") asks for, or with a library, config("X") and env.str("X")."""
+    """Return the use in env("X"), with a library also in config("X") and env.str("X"); None for other calls.
+
+    Names in lower case aren't variables: they are None, too.
+    """
     function = _last_name(call.func)
     if has_env and (function == "config" or _last_name(getattr(call.func, "value", None)) == "env"):
         function = "env"
