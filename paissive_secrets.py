@@ -5442,13 +5442,25 @@ class FileStore(Store):
             warn_once(str(self._explain(path, error)))
 
     def _find_access(self, known: KnownStore, by_password: bool) -> _Access:
-        """Return access to the known store or, with `another` set if that is in doubt, to one that opens."""
-        candidates = self._candidates(known, by_password)
-        for access in candidates:
+        """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
+
+        Raise WrongKey, Locked or Corrupt if none does.
+        """
+        self.check_exists()
+        self._check_has_version()
+        found = []
+        for access in self._candidates(known.member, by_password):
             if known.fits(access.keys.fingerprint()):
                 return access._replace(known=known)
-        another = self._another_error(candidates, known)
-        return candidates[0]._replace(known=known, another=another)
+            found.append(access)
+        # What version.age shows counts for nothing beside a member's file: it may be planted, for that key.
+        found = [access for access in found if access.how == "member"] or found
+        if not found:
+            forget_store_credential("PAISSIVE_IDENTITY")
+            problem = f"this identity opens no member's file in {self._members}"
+            hint = "somebody who can open the store adds you: member add NAME age1…"
+            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+        return found[0]._replace(known=known, another=self._another_error(found, known))
 
     def _another_error(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
         """Return the error if another store than these is known here, or None.
@@ -5609,35 +5621,25 @@ class FileStore(Store):
 
     # Finding the identity: by PAISSIVE_IDENTITY, or else by the master password.
 
-    def _candidates(self, known: KnownStore, by_password: bool) -> list[_Access]:
-        """Return access by each file that PAISSIVE_IDENTITY or the password opens; only one if it is known.
+    def _candidates(self, member: str, by_password: bool) -> Iterator[_Access]:
+        """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
 
-        A key may open several members' files, some of them planted. Raise WrongKey, Locked or Corrupt if
-        there is none.
+        The store's own identity comes first, then this member's file. A key may open several members' files,
+        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store.
         """
-        self.check_exists()
-        self._check_has_version()
         identities = () if by_password else self._configured_identities()
         if not identities:
-            return [self._open_by_password()]
+            yield self._open_by_password()
+            return
         direct = self._open_directly(identities)
-        if direct and known.fits(direct.keys.fingerprint()):
-            return [direct]
-        found = []
-        for name in sorted(self._member_names(), key=lambda name: name != known.member):
+        if direct:
+            yield direct
+        for name in sorted(self._member_names(), key=lambda name: name != member):
+            access = None
             with suppress(SecretsError, OSError):  # other members' files don't open
                 access = self._open_member(name, identities)
-                if known.fits(access.keys.fingerprint()):
-                    return [access]
-                found.append(access)
-        if found:
-            return found
-        if direct:
-            return [direct]
-        forget_store_credential("PAISSIVE_IDENTITY")
-        problem = f"this identity opens no member's file in {self._members}"
-        hint = "somebody who can open the store adds you: member add NAME age1…"
-        raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+            if access:
+                yield access
 
     def _check_has_version(self) -> None:
         """Raise Conflict for a store of version 1, whose identity may be the key of whoever has made it."""

@@ -9357,6 +9357,15 @@ def test_two_files_for_a_member_that_hold_different_identities_are_refused(files
     assert tree() == before
 
 
+def test_a_version_that_is_sealed_to_a_members_key_makes_that_no_identity_of_the_store(
+    files, team, monkeypatch
+):
+    sealing('{"version": "2"}', team["ada"].recipient)(VERSION_FILE)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    forget_stores(monkeypatch)
+    assert (as_ada.get("DB"), as_ada.reveal_identity()) == ("db-value", files.reveal_identity())
+
+
 def test_nothing_is_ever_sealed_to_a_members_own_key(files, team, monkeypatch):
     for name in list(files.names()):
         files.delete(name)
