@@ -13171,6 +13171,8 @@ def _items_at(
         item = re.compile(_TUPLE_BEGIN + skipped + _STRING_OF_TUPLE).match(window, match.end("separator"))
         if item:
             return [_at(window, first, item.span(1))]
+        if re.match("[\"'], *[^=]+$", first.after):  # it is another name's: user, password = "ada", None
+            return []
     if match["items"] and not _is_plural(name):
         return []
     candidates = [_take_default(first)]

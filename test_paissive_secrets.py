@@ -22216,6 +22216,648 @@ def test_a_version_of_a_text_has_the_words_that_it_has_on_its_own(is_source):
         assert rng.random() > 0.1 or of_history.find_words(text) == alone.find_words(text)  # the same again
 
 
+# A form in which a language, a format or a command sets a password, in each row: a path, and the text.
+FORMS_OF_LANGUAGES = r"""
+a.py pas·sword = "§"
+a.py pas·sword: str = "§"
+a.py pas·sword: str | None = "§"
+a.py pas·sword: Optional[str] = "§"
+a.py pas·sword: Union[str, None] = "§"
+a.py pas·sword: Annotated[str, Field()] = "§"
+a.py pas·sword: Annotated[str, Field(min_length=8)] = "§"
+a.py pas·sword: "str" = "§"
+a.py pas·sword: Final[str] = "§"
+a.py pas·sword: typing.Optional[str] = "§"
+a.py pas·sword = Field(default="§")
+a.py pas·sword: str = Field("§", min_length=8)
+a.py pas·sword: str = Field(default="§", min_length=8)
+a.py pas·sword: SecretStr = SecretStr("§")
+a.py pas·sword: SecretStr = Field(default=SecretStr("§"))
+a.py pas·sword: str = field(default="§")
+a.py pas·sword = models.CharField(default="§")
+a.py pas·sword = models.CharField(max_length=100, default="§")
+a.py pas·sword = Column(String(50), default="§")
+a.py pas·sword = config("DB_PAS·SWORD", cast=str, default="§")
+a.py pas·sword = config("DB_PAS·SWORD", default="§", cast=str)
+a.py pas·sword = os.environ.get("DB_PAS·SWORD", "§")
+a.py pas·sword = os.environ.get("DB_PAS·SWORD") or "§"
+a.py pas·sword = os.getenv("DB_PAS·SWORD", default="§")
+a.py url = os.getenv("DB_PAS·SWORD", "§")
+a.py pas·sword = x if y else "§"
+a.py pas·sword = "§" if y else x
+a.py pas·sword = args.pas·sword if args.pas·sword else "§"
+a.py pas·sword = x or "§"
+a.py pas·sword = self.x or "§"
+a.py pas·sword = get("x") or "§"
+a.py user, pas·sword = "bob", "§"
+a.py self.user, self.pas·sword = "bob", "§"
+a.py host, user, pas·sword = "db.local", "bob", "§"
+a.py pas·sword = \¶    "§"
+a.py pas·sword = (¶    "§"¶)
+a.py pas·sword = (¶    "§"¶    "xyz"¶)
+a.py pas·sword = r"§"
+a.py pas·sword = b"§"
+a.py pas·sword = f"§"
+a.py pas·sword = str("§")
+a.py pas·sword = "§".encode()
+a.py pas·sword = bytes("§", "utf-8")
+a.py pas·sword = base64.b64encode(b"§")
+a.py def connect(user, pas·sword="§"):
+a.py def connect(user: str, pas·sword: str = "§") -> None:
+a.py def connect(user: str, pas·sword: str | None = "§") -> None:
+a.py connect(user="bob", pas·sword="§")
+a.py {"user": "bob", "pas·sword": "§"}
+a.py {"user": "bob", "pas·sword": x or "§"}
+a.py d["pas·sword"] = "§"
+a.py dict(pas·sword="§")
+a.py session.auth = ("bob", "§")
+a.py requests.get(url, auth=("bob", "§"))
+a.py requests.get(url, auth=HTTPBasicAuth("bob", "§"))
+a.py server.login("bob", "§")
+a.py if pas·sword == "§":
+a.py if pas·sword != "§":
+a.py assert user.check_pas·sword("§")
+a.py user.set_pas·sword("§")
+a.py User.objects.create_user("bob", "bob@x.de", "§")
+a.py User.objects.create_user(username="bob", pas·sword="§")
+a.py parser.add_argument("--pas·sword", default="§")
+a.py @click.option("--pas·sword", default="§")
+a.py pas·swords = ["§", "xyz"]
+a.py pas·swords = ("§", "xyz")
+a.py pas·sword := "§"
+a.py PAS·SWORD: Final = "§"
+a.py PAS·SWORD: ClassVar[str] = "§"
+a.js const pas·sword = "§";
+a.js const pas·sword = process.env.DB_PAS·SWORD || "§";
+a.js const pas·sword = process.env.DB_PAS·SWORD ?? "§";
+a.js const pas·sword = process.env["DB_PAS·SWORD"] || "§";
+a.js const x = process.env.DB_PAS·SWORD || "§";
+a.js const pas·sword = a ? b : "§";
+a.js const pas·sword = a ? "§" : b;
+a.js const { pas·sword = "§" } = process.env;
+a.js const pas·sword = (process.env.X || "§");
+a.js const pas·sword = String("§");
+a.js const pas·sword =¶    "§";
+a.js const pas·sword = `§`;
+a.js { user: "bob", pas·sword: process.env.DB_PAS·SWORD || "§" }
+a.js let [user, pas·sword] = ["bob", "§"];
+a.js function connect(user, pas·sword = "§") {}
+a.js if (pas·sword === "§") {}
+a.js obj.pas·sword = "§";
+a.js obj["pas·sword"] = "§";
+a.js { type: String, pas·sword: "§" }
+a.js pas·sword: { type: String, default: "§" }
+a.js { name: "pas·sword", value: "§" }
+a.js { name: "pas·sword", type: "string", value: "§" }
+a.js { value: "§", name: "pas·sword" }
+a.js localStorage.setItem("pas·sword", "§")
+a.js await page.fill("#pas·sword", "§")
+a.js pas·swords: ["§", "xyz"]
+a.ts const pas·sword: string = "§";
+a.ts private pas·sword: string | null = "§";
+a.ts private readonly pas·sword: string = "§";
+a.ts pas·sword: string | undefined = "§";
+a.ts pas·sword?: string = "§";
+a.ts constructor(private pas·sword: string = "§") {}
+a.ts const pas·sword = "§" as string;
+a.ts const pas·sword = <string>"§";
+a.ts const pas·sword: Readonly<string> = "§";
+a.ts const pas·swords: string[] = ["§", "xyz"];
+a.ts const pas·sword = process.env.DB_PAS·SWORD as string || "§";
+a.ts const pas·sword = config.get<string>("DB_PAS·SWORD", "§");
+a.ts const pas·sword = config.get<string>("DB_PAS·SWORD") ?? "§";
+a.java private static final String PAS·SWORD = "§";
+a.java String pas·sword = System.getenv("DB_PAS·SWORD") != null ? System.getenv("DB_PAS·SWORD") : "§";
+a.java String pas·sword = System.getenv().getOrDefault("DB_PAS·SWORD", "§");
+a.java String pas·sword = System.getProperty("db.pas·sword", "§");
+a.java char[] pas·sword = "§".toCharArray();
+a.java char[] pas·sword = new String("§").toCharArray();
+a.java @Value("${db.pas·sword:§}")
+a.java @Value("${db.pas·sword:§}") private String pas·sword;
+a.java if (pas·sword.equals("§")) {}
+a.java config.setPas·sword("§");
+a.java builder.withPas·sword("§")
+a.java builder.pas·sword("§")
+a.java container.withEnv("POSTGRES_PAS·SWORD", "§")
+a.java .withUsername("bob").withPas·sword("§")
+a.java props.put("pas·sword", "§");
+a.java props.setProperty("db.pas·sword", "§");
+a.java DriverManager.getConnection(url, "bob", "§");
+a.java new UsernamePas·swordCredentials("bob", "§")
+a.java new UsernamePas·swordAuthenticationTok·en("bob", "§")
+a.java setPas·sword("bob", "§");
+a.java auth.withUser("bob").pas·sword(encoder.encode("§"))
+a.java Map.of("pas·sword", "§")
+a.java String pas·sword =¶        "§";
+a.java Optional<String> pas·sword = Optional.of("§");
+a.java @Parameter(names = "--pas·sword") String pas·sword = "§";
+a.java new Pas·swordAuthentication("bob", "§".toCharArray())
+a.kt val pas·sword: String = "§"
+a.kt val pas·sword: String? = "§"
+a.kt const val PAS·SWORD = "§"
+a.kt val pas·sword = System.getenv("DB_PAS·SWORD") ?: "§"
+a.kt pas·sword = "§"
+a.kt mapOf("pas·sword" to "§")
+a.swift let pas·sword: String = "§"
+a.swift let pas·sword: String? = "§"
+a.swift static let pas·sword = "§"
+a.swift let pas·sword = ProcessInfo.processInfo.environment["DB_PAS·SWORD"] ?? "§"
+a.scala val pas·sword: String = "§"
+a.scala val pas·sword: Option[String] = Some("§")
+a.scala val pas·sword = sys.env.getOrElse("DB_PAS·SWORD", "§")
+a.scala "pas·sword" -> "§"
+a.groovy def pas·sword = System.getenv("DB_PAS·SWORD") ?: "§"
+a.gradle storePas·sword "§"
+a.gradle storePas·sword = "§"
+a.gradle storePas·sword System.getenv("STORE_PAS·SWORD") ?: "§"
+a.cs string pas·sword = "§";
+a.cs string pas·sword = @"§";
+a.cs string pas·sword = $"§";
+a.cs private const string Pas·sword = "§";
+a.cs public string Pas·sword { get; set; } = "§";
+a.cs public string? Pas·sword { get; set; } = "§";
+a.cs public required string Pas·sword { get; init; } = "§";
+a.cs string? pas·sword = "§";
+a.cs var pas·sword = Environment.GetEnvironmentVariable("DB_PAS·SWORD") ?? "§";
+a.cs var pas·sword = config["DB_PAS·SWORD"] ?? "§";
+a.cs var pas·sword = config.GetValue<string>("DB_PAS·SWORD", "§");
+a.cs new NetworkCredential("bob", "§")
+a.cs new NetworkCredential { UserName = "bob", Pas·sword = "§" }
+a.cs Pas·sword = x == null ? "§" : x
+a.cs Pas·sword = x == null ? x : "§"
+a.cs if (pas·sword == "§")
+a.cs if (pas·sword.Equals("§"))
+a.cs { "pas·sword", "§" }
+a.cs ["pas·sword"] = "§",
+a.cs new KeyValuePair<string, string>("pas·sword", "§")
+a.cs new("pas·sword", "§")
+a.cs .WithPas·sword("§")
+a.cs userManager.CreateAsync(user, "§")
+a.cs userManager.AddPas·swordAsync(user, "§")
+a.go pas·sword := "§"
+a.go pas·sword := `§`
+a.go var pas·sword string = "§"
+a.go const pas·sword = "§"
+a.go var pas·sword = []byte("§")
+a.go Pas·sword: "§",
+a.go var user, pas·sword = "bob", "§"
+a.go user, pas·sword := "bob", "§"
+a.go pas·sword := getEnv("DB_PAS·SWORD", "§")
+a.go pas·sword := cmp.Or(os.Getenv("DB_PAS·SWORD"), "§")
+a.go flag.String("pas·sword", "§", "the pas·sword")
+a.go flag.StringVar(&pas·sword, "pas·sword", "§", "the pas·sword")
+a.go viper.SetDefault("db.pas·sword", "§")
+a.go os.Setenv("DB_PAS·SWORD", "§")
+a.go t.Setenv("DB_PAS·SWORD", "§")
+a.go req.SetBasicAuth("bob", "§")
+a.go if pas·sword == "§" {
+a.go if pas·sword != "§" {
+a.go map[string]string{"pas·sword": "§"}
+a.go Pas·sword: ptr.To("§"),
+a.go Pas·sword: aws.String("§"),
+a.go {Name: "DB_PAS·SWORD", Value: "§"},
+a.go {Name: "pas·sword", Type: "x", Value: "§"},
+a.go url.UserPas·sword("bob", "§")
+a.rs let pas·sword = "§";
+a.rs let pas·sword: &str = "§";
+a.rs let pas·sword: String = "§".to_string();
+a.rs let pas·sword: String = String::from("§");
+a.rs let pas·sword = r"§";
+a.rs let pas·sword = r#"§"#;
+a.rs let pas·sword = b"§";
+a.rs static PAS·SWORD: &'static str = "§";
+a.rs const PAS·SWORD: &str = "§";
+a.rs pub const PAS·SWORD: &'static [u8] = b"§";
+a.rs let pas·sword: Option<&str> = Some("§");
+a.rs let pas·sword: Option<String> = Some("§".into());
+a.rs pas·sword: "§".to_string(),
+a.rs pas·sword: Some("§".to_string()),
+a.rs pas·sword: String::from("§"),
+a.rs let pas·sword = env::var("DB_PAS·SWORD").unwrap_or("§".to_string());
+a.rs let pas·sword = env::var("DB_PAS·SWORD").unwrap_or_else(|_| "§".to_string());
+a.rs let (user, pas·sword) = ("bob", "§");
+a.rs .pas·sword("§")
+a.rs .env("DB_PAS·SWORD", "§")
+a.cpp const char* pas·sword = "§";
+a.cpp char pas·sword[] = "§";
+a.cpp const char pas·sword[32] = "§";
+a.cpp std::string pas·sword = "§";
+a.cpp std::string pas·sword("§");
+a.cpp std::string pas·sword{"§"};
+a.cpp auto pas·sword = R"(§)";
+a.cpp const std::string pas·sword = R"(§)";
+a.cpp auto pas·sword = std::string("§");
+a.cpp static constexpr std::string_view pas·sword = "§";
+a.cpp static constexpr auto pas·sword = "§"sv;
+a.cpp #define PAS·SWORD "§"
+a.cpp #define PAS·SWORD ("§")
+a.cpp const char *pas·sword PROGMEM = "§";
+a.cpp WiFi.begin(ssid, "§");
+a.cpp if (pas·sword == "§")
+a.cpp if (strcmp(pas·sword, "§") == 0)
+a.cpp wchar_t pas·sword[] = L"§";
+a.m NSString *pas·sword = @"§";
+a.php $pas·sword = '§';
+a.php $pas·sword = "§";
+a.php private string $pas·sword = '§';
+a.php private ?string $pas·sword = '§';
+a.php const PAS·SWORD = '§';
+a.php define('DB_PAS·SWORD', '§');
+a.php define("DB_PAS·SWORD", getenv("DB_PAS·SWORD") ?: "§");
+a.php $pas·sword = getenv('DB_PAS·SWORD') ?: '§';
+a.php $pas·sword = $_ENV['DB_PAS·SWORD'] ?? '§';
+a.php 'pas·sword' => env('DB_PAS·SWORD', '§'),
+a.php 'pas·sword' => $x ?: '§',
+a.php $pas·sword = isset($x) ? $x : '§';
+a.php new PDO($dsn, 'bob', '§');
+a.php mysqli_connect('localhost', 'bob', '§');
+a.php if ($pas·sword == '§')
+a.php if ($pas·sword === '§')
+a.php $pas·sword = array('§', 'xyz');
+a.php list($user, $pas·sword) = array('bob', '§');
+a.php ['name' => 'pas·sword', 'value' => '§']
+a.php putenv('DB_PAS·SWORD=§');
+a.rb pas·sword = '§'
+a.rb pas·sword: '§'
+a.rb :pas·sword => '§'
+a.rb 'pas·sword' => '§'
+a.rb pas·sword ||= '§'
+a.rb pas·sword = ENV.fetch('DB_PAS·SWORD', '§')
+a.rb pas·sword = ENV.fetch('DB_PAS·SWORD') { '§' }
+a.rb pas·sword = ENV['DB_PAS·SWORD'] || '§'
+a.rb config.pas·sword = ENV['X'] || '§'
+a.rb pas·sword: ENV.fetch("X") { "§" }
+a.rb user, pas·sword = 'bob', '§'
+a.rb let(:pas·sword) { '§' }
+a.rb pas·sword { '§' }
+a.rb default['x']['pas·sword'] = '§'
+a.rb http_basic_authenticate_with name: 'bob', pas·sword: '§'
+a.rb request.basic_auth('bob', '§')
+a.pl my $pas·sword = '§';
+a.pl my ($user, $pas·sword) = ('bob', '§');
+a.pl my $pas·sword = $ENV{X} || '§';
+a.pl my $pas·sword = $ENV{X} // '§';
+a.pl pas·sword => '§',
+a.lua local pas·sword = "§"
+a.lua pas·sword = os.getenv("X") or "§"
+a.lua local user, pas·sword = "bob", "§"
+a.dart final String pas·sword = '§';
+a.dart static const String pas·sword = '§';
+a.dart final String? pas·sword = '§';
+a.dart String.fromEnvironment('PAS·SWORD', defaultValue: '§')
+a.ex pas·sword: "§"
+a.ex pas·sword = System.get_env("DB_PAS·SWORD") || "§"
+a.ex pas·sword: System.get_env("DB_PAS·SWORD", "§")
+a.erl {pas·sword, "§"}
+a.vb Dim pas·sword As String = "§"
+a.vb Const Pas·sword As String = "§"
+a.fs let pas·sword = "§"
+a.hs pas·sword = "§"
+a.clj (def pas·sword "§")
+a.clj {:pas·sword "§"}
+a.r pas·sword <- "§"
+a.sql CREATE USER bob IDENTIFIE·D BY '§';
+a.sql CREATE USER bob WITH PAS·SWORD '§';
+a.sql CREATE ROLE bob LOGIN PAS·SWORD '§';
+a.sql ALTER ROLE bob PAS·SWORD '§';
+a.sql ALTER USER bob WITH ENCRYPTED PAS·SWORD '§';
+a.sql SET PAS·SWORD FOR 'bob' = '§';
+a.sql SET PAS·SWORD FOR 'bob'@'%' = '§';
+a.sql SET PAS·SWORD FOR 'bob'@'localhost' = PAS·SWORD('§');
+a.sql SET PAS·SWORD = PAS·SWORD('§');
+a.sql GRANT ALL ON x.* TO 'bob'@'%' IDENTIFIE·D BY '§';
+a.sql CREATE USER 'bob'@'%' IDENTIFIED WITH mysql_native_pas·sword BY '§';
+a.sql CREATE LOGIN bob WITH PAS·SWORD = '§';
+a.sql CREATE LOGIN bob WITH PAS·SWORD = N'§';
+a.sql UPDATE users SET pas·sword = '§' WHERE id = 1;
+a.sql UPDATE users SET pas·sword = crypt('§', gen_salt('bf'));
+a.sql INSERT INTO users (name, pas·sword) VALUES ('bob', '§');
+a.sql OPTIONS (user 'bob', pas·sword '§')
+a.tf variable "db_pas·sword" {¶  default = "§"¶}
+a.tf variable "db_pas·sword" {¶  description = "x"¶  type = string¶  sensitive = true¶  default = "§"¶}
+a.tf variable "db_pas·sword" {¶  sensitive = true¶  default = "§"¶}
+a.tf variable "db_pas·sword" {¶  # the pas·sword¶  type = string¶¶  default = "§"¶}
+a.tf variable "db_pas·sword" {¶  default = "§"¶  type = string¶}
+a.tf master_pas·sword = "§"
+a.tf pas·sword = coalesce(var.x, "§")
+a.tf set_sensitive {¶  name = "adminPas·sword"¶  value = "§"¶}
+a.tf set {¶  name  = "auth.pas·sword"¶  value = "§"¶  type = "string"¶}
+a.tf { name = "DB_PAS·SWORD", value = "§" }
+a.tf { "name": "DB_PAS·SWORD", "value": "§" }
+a.tf environment = {¶  DB_PAS·SWORD = "§"¶}
+a.tf provisioner x { inline = ["export PGPAS·SWORD=§"] }
+a.yml pas·sword: §
+a.yml pas·sword: "§"
+a.yml pas·sword: '§'
+a.yml pas·sword: § # prod
+a.yml pas·sword: !!str §
+a.yml pas·sword: !!str "§"
+a.yml pas·sword: &pw §
+a.yml pas·sword: &pw "§"
+a.yml pas·sword:¶  §
+a.yml pas·sword: >-¶  §
+a.yml pas·sword: |¶  §
+a.yml - name: DB_PAS·SWORD¶  value: §
+a.yml - name: DB_PAS·SWORD¶  value: "§"
+a.yml - name: "DB_PAS·SWORD"¶  value: "§"
+a.yml - name: DB_PAS·SWORD¶  # prod¶  value: §
+a.yml - name: DB_PAS·SWORD # prod¶  value: §
+a.yml - name: DB_PAS·SWORD¶  description: the pas·sword¶  value: §
+a.yml - value: §¶  name: DB_PAS·SWORD
+a.yml - value: "§"¶  name: DB_PAS·SWORD
+a.yml - key: DB_PAS·SWORD¶  scope: RUN_TIME¶  value: §
+a.yml - key: DB_PAS·SWORD¶  value: §
+a.yml - {name: DB_PAS·SWORD, value: §}
+a.yml - { name: DB_PAS·SWORD, value: "§" }
+a.yml - { "name": "DB_PAS·SWORD", "value": "§" }
+a.yml {user: bob, pas·sword: §}
+a.yml { user: bob, pas·sword: § }
+a.yml env: {DB_PAS·SWORD: §, A: b}
+a.yml pas·swords:¶  - §¶  - xyz
+a.yml pas·swords:¶- §¶- xyz
+a.yml pas·swords:¶  - "§"¶  - "xyz"
+a.yml pas·swords: [§, xyz]
+a.yml pas·swords: ["§", "xyz"]
+a.yml environment:¶  - DB_PAS·SWORD=§
+a.yml environment:¶  - "DB_PAS·SWORD=§"
+a.yml command: ["--pas·sword", "§"]
+a.yml command: --pas·sword §
+a.yml command:¶  - --pas·sword=§
+a.yml command:¶  - --pas·sword¶  - §
+a.yml args: ["--pas·sword=§"]
+a.yml DBPas·sword:¶  Type: String¶  NoEcho: true¶  Default: §
+a.yml DBPas·sword:¶  Type: String¶  Default: §
+a.yml DBPas·sword:¶  Default: §¶  NoEcho: true¶  Type: String
+a.yml DBPas·sword:¶  Description: the pas·sword¶  Type: String¶  Default: "§"
+a.yml - ParameterKey: DBPas·sword¶  ParameterValue: §
+a.yml - ParameterKey: DBPas·sword¶  UsePreviousValue: false¶  ParameterValue: §
+a.yml db_pas·sword:¶  type: string¶  default: §
+a.yml db_pas·sword:¶  description: x¶  default: '§'
+a.yml db_pas·sword:¶  value: §
+a.yml pas·sword:¶  secure: §
+a.yml MasterUserPas·sword: §
+a.yml - run: mysql -uroot -p§
+a.yml - run: docker login -u bob -p §
+a.yml PAS·SWORD: ${X:-§}
+a.yml pas·sword: ${{ secrets.X || '§' }}
+a.json {"pas·sword": "§"}
+a.json {"pas·sword" : "§"}
+a.json {"key": "pas·sword", "value": "§"}
+a.json {"key": "pas·sword", "type": "x", "value": "§"}
+a.json {"key":"pas·sword","type":"x","value":"§"}
+a.json {"key": "pas·sword",¶ "enabled": true,¶ "value": "§"}
+a.json {"value": "§", "name": "pas·sword"}
+a.json {"value":"§","type":"x","name":"pas·sword"}
+a.json {"name": "DB_PAS·SWORD", "slotSetting": false, "value": "§"}
+a.json {"Name": "DB_PAS·SWORD", "Value": "§"}
+a.json {"ParameterKey": "DBPas·sword", "ParameterValue": "§"}
+a.json {"ParameterKey": "DBPas·sword", "UsePreviousValue": false, "ParameterValue": "§"}
+a.json {"DBPas·sword": {"Type": "String", "NoEcho": true, "Default": "§"}}
+a.json {"DBPas·sword": {"Default": "§", "Type": "String"}}
+a.json {"adminPas·sword": {"value": "§"}}
+a.json {"adminPas·sword": {"type": "securestring", "defaultValue": "§"}}
+a.json {"adminPas·sword": {"type": "securestring", "metadata": {"description": "x"}, "defaultValue": "§"}}
+a.json {"pas·sword": {"sensitive": true, "type": "string", "value": "§"}}
+a.json {"pas·swords": ["§", "xyz"]}
+a.json {"pas·swords": [¶  "§",¶  "xyz"¶]}
+a.json {"pas·swords": ["a", "§"]}
+a.json {"user": "bob", "pas·s": "§"}
+a.json {"command": ["x", "--pas·sword", "§"]}
+a.json {"env": ["DB_PAS·SWORD=§"]}
+a.json "{\"pas·sword\":\"§\"}"
+a.json {"key": "pas·sword", "value": "§", "type": "string"}
+a.json {"type": "pas·sword", "value": "§"}
+a.xml <pas·sword>§</pas·sword>
+a.xml <pas·sword><![CDATA[§]]></pas·sword>
+a.xml <pas·sword>¶  §¶</pas·sword>
+a.xml <db pas·sword="§"/>
+a.xml <db pas·sword='§'/>
+a.xml <db user="bob" pas·sword = "§"/>
+a.xml <add key="DbPas·sword" value="§"/>
+a.xml <add value="§" key="DbPas·sword"/>
+a.xml <add key="DbPas·sword" lockItem="true" value="§"/>
+a.xml <add¶  key="DbPas·sword"¶  value="§"/>
+a.xml <property name="pas·sword" value="§"/>
+a.xml <property name="pas·sword"><value>§</value></property>
+a.xml <property name="pas·sword">§</property>
+a.xml <property value="§" name="pas·sword"/>
+a.xml <property><name>db.pas·sword</name><value>§</value></property>
+a.xml <property>¶  <name>db.pas·sword</name>¶  <value>§</value>¶</property>
+a.xml <property><name>db.pas·sword</name><description>x</description><value>§</value></property>
+a.xml <property><value>§</value><name>db.pas·sword</name></property>
+a.xml <setting name="Pas·sword" serializeAs="String"><value>§</value></setting>
+a.xml <entry key="pas·sword">§</entry>
+a.xml <string name="db_pas·sword">§</string>
+a.xml <item name="pas·sword" xsi:type="string">§</item>
+a.xml <param name="pas·sword" type="string" value="§" />
+a.xml <context-param><param-name>pas·sword</param-name><param-value>§</param-value></context-param>
+a.xml <Environment name="pas·sword" type="java.lang.String" value="§"/>
+a.xml <Environment name="pas·sword" value="§" type="java.lang.String"/>
+a.xml <wsse:Pas·sword>§</wsse:Pas·sword>
+a.xml <ns:pas·sword type="text">§</ns:pas·sword>
+a.xml <key>pas·sword</key><string>§</string>
+a.xml <user name="bob" pas·sword="§" roles="admin"/>
+a.xml <data name="pas·sword" xml:space="preserve"><value>§</value></data>
+a.xml <arg>--pas·sword=§</arg>
+a.html <input type="pas·sword" value="§">
+a.html <input type="pas·sword" name="pas·sword" value="§">
+a.html <input name="pas·sword" type="pas·sword" value="§">
+a.html <input value="§" name="pas·sword">
+a.properties pas·sword=§
+a.properties pas·sword = §
+a.properties pas·sword: §
+a.properties pas·sword : §
+a.properties db.pas·sword §
+a.properties spring.datasource.pas·sword=${DB_PAS·SWORD:§}
+a.ini pas·sword = §
+a.ini pas·sword=§
+a.ini pas·sword = "§"
+a.ini pas·sword : §
+a.ini [db]¶pas·sword=§ ; prod
+a.ini db_pas·sword   =   §
+a.conf requirepas·s §
+a.conf pas·sword §;
+a.toml pas·sword = "§"
+a.toml pas·sword = '§'
+a.toml db = { user = "bob", pas·sword = "§" }
+a.toml pas·swords = ["§", "xyz"]
+a.toml pas·swords = [¶  "§",¶  "xyz",¶]
+a.toml [[env]]¶name = "DB_PAS·SWORD"¶value = "§"
+.env DB_PAS·SWORD=§
+.env DB_PAS·SWORD="§"
+.env export DB_PAS·SWORD='§'
+.env DB_PAS·SWORD = §
+.env DB_PAS·SWORD=${X:-§}
+a.sh export DB_PAS·SWORD=§
+a.sh DB_PAS·SWORD="§"
+a.sh : "${DB_PAS·SWORD:=§}"
+a.sh DB_PAS·SWORD="${DB_PAS·SWORD:-§}"
+a.sh DB_PAS·SWORD=${1:-§}
+a.sh PGPAS·SWORD=§ psql -U bob
+a.sh PGPAS·SWORD='§' psql -U bob
+a.sh MYSQL_P·WD=§ mysql
+a.sh curl -u bob:§ https://x.local
+a.sh curl -u "bob:§" https://x.local
+a.sh curl --user bob:§ https://x.local
+a.sh curl -d "user=bob&pas·sword=§" https://x.local
+a.sh curl -d '{"pas·sword":"§"}' https://x.local
+a.sh curl -d "{\"pas·sword\":\"§\"}" https://x.local
+a.sh tool --pas·sword §
+a.sh tool --pas·sword=§
+a.sh tool --pas·sword '§'
+a.sh tool --pas·sword="§"
+a.sh tool --db-pas·sword §
+a.sh tool -pas·sword §
+a.sh sshpas·s -p § ssh bob@x
+a.sh sshpas·s -p '§' ssh bob@x
+a.sh sshpas·s -p§ ssh bob@x
+a.sh docker login -u bob -p §
+a.sh docker login --username bob --pas·sword § x.local
+a.sh docker run -e POSTGRES_PAS·SWORD=§ postgres
+a.sh docker run -e "POSTGRES_PAS·SWORD=§" postgres
+a.sh docker run --env POSTGRES_PAS·SWORD=§ postgres
+a.sh mysql -uroot -p§ db
+a.sh mysql -u root -p§ db
+a.sh mysql -u root -p'§' db
+a.sh mysql -u root --pas·sword=§ db
+a.sh mysqldump -uroot -p§ db
+a.sh redis-cli -a § ping
+a.sh echo "bob:§" | chpas·swd
+a.sh htpas·swd -b -c f bob §
+a.sh htpas·swd -bc f bob '§'
+a.sh wget --user=bob --pas·sword=§ https://x.local
+a.sh wget --http-pas·sword=§ https://x.local
+a.sh openssl enc -aes-256-cbc -pas·s pas·s:§
+a.sh openssl rsa -pas·sin pas·s:§ -in a.pem
+a.sh keytool -genkey -storepas·s § -keypas·s xyz
+a.sh ldapadd -x -D cn=admin -w §
+a.sh ldapsearch -D cn=admin -w '§'
+a.sh psql "host=x user=bob pas·sword=§ dbname=a"
+a.sh mongo -u bob -p §
+a.sh mongo --username bob --pas·sword §
+a.sh az login -u bob -p §
+a.sh helm install x --set auth.pas·sword=§
+a.sh kubectl create secret generic x --from-literal=pas·sword=§
+a.sh set PAS·SWORD §
+a.sh read -p "x" PAS·SWORD || PAS·SWORD=§
+a.sh local pas·sword="§"
+a.sh pas·sword='§'; other
+a.sh sqlcmd -U sa -P '§'
+a.sh sqlcmd -S localhost -U sa -P § -Q "x"
+a.ps1 $pas·sword = "§"
+a.ps1 $pas·sword = ConvertTo-SecureString "§" -AsPlainText -Force
+a.ps1 ConvertTo-SecureString -String "§" -AsPlainText -Force
+a.ps1 ConvertTo-SecureString "§" -AsPlainText -Force
+a.ps1 [string]$Pas·sword = "§"
+a.ps1 $env:DB_PAS·SWORD = "§"
+a.ps1 Connect-X -Pas·sword "§"
+a.ps1 Connect-X -Pas·sword §
+a.bat set PAS·SWORD=§
+a.bat set "PAS·SWORD=§"
+a.bat setx PAS·SWORD §
+Dockerfile ENV DB_PAS·SWORD=§
+Dockerfile ENV DB_PAS·SWORD §
+Dockerfile ENV DB_PAS·SWORD="§"
+Dockerfile ENV DB_USER=bob DB_PAS·SWORD=§
+Dockerfile ENV DB_USER=bob \¶    DB_PAS·SWORD=§
+Dockerfile ENV DB_USER bob¶ENV DB_PAS·SWORD   §
+Dockerfile ARG DB_PAS·SWORD=§
+Dockerfile RUN echo 'root:§' | chpas·swd
+Dockerfile RUN mysql -uroot -p§
+Dockerfile CMD ["--pas·sword", "§"]
+Makefile DB_PAS·SWORD = §
+Makefile DB_PAS·SWORD := §
+Makefile DB_PAS·SWORD ?= §
+Makefile export DB_PAS·SWORD=§
+a.md Pas·sword: §
+a.md Pas·sword: `§`
+a.md **Pas·sword:** §
+a.md **Pas·sword**: `§`
+a.md - Pas·sword: `§`
+a.md pas·sword is `§`
+a.md The default pas·sword is §.
+a.md username: bob, pas·sword: §
+a.md username/pas·sword: bob/§
+a.md | pas·sword | § |
+a.md ```¶export DB_PAS·SWORD=§¶```
+a.md curl -u bob:§ https://x.local
+a.md docker run -e MYSQL_ROOT_PAS·SWORD=§ mysql
+a.txt pas·sword: §
+a.txt pas·sword = §
+a.txt user=bob;pas·sword=§;host=x
+a.txt jdbc:mysql://x/db?user=bob&pas·sword=§
+a.py "Server=x;User Id=sa;Pas·sword=§;Database=y"
+a.cs "Server=x;Uid=sa;P·wd=§;"
+a.java "jdbc:postgresql://x/db?user=bob&pas·sword=§"
+a.py "postgres://bob:§@x.local/db"
+a.go "bob:§@tcp(x:3306)/db"
+a.go "host=x user=bob pas·sword=§ dbname=a sslmode=disable"
+a.py headers = {"X-Api-Key": "§"}
+a.js headers: { "x-api-key": "§" }
+a.js headers: { Authorization: "Bearer §" }
+a.js headers: { Authorization: `Bearer §` }
+a.rb basic_auth "bob", "§"
+a.bicep param adminPas·sword string = '§'
+a.bicep @secure()¶param adminPas·sword string = '§'
+a.bicep adminPas·sword: '§'
+a.nix pas·sword = "§";
+a.hcl pas·sword = "§"
+a.hcl pas·sword "§"
+"""
+# Three kinds of values that each form has to show.
+PASSWORDS = ("k7Xv" + "uQ2mLw9Tz4Rb", "kX9-vu" + "Q2mLw7+T", "Summ" + "er2024!")
+
+
+@pytest.mark.parametrize("password", PASSWORDS, ids=["letters", "symbols", "chosen"])
+def test_each_form_of_each_language_shows_its_password(password):
+    wrong = []
+    for row in FORMS_OF_LANGUAGES.strip().replace("\N{MIDDLE DOT}", "").split("\n"):
+        path, _, text = row.replace("§", password).replace("¶", "\n").partition(" ")
+        data = f"{text}\n".encode()
+        spans = [span for span in ps.find_spans(data, path) if span.confidence in ("medium", "high")]
+        if not any(password.encode() in data[span.start : span.end] for span in spans):
+            wrong.append(row)
+    assert wrong == []
+
+
+# Attributes, arguments and lines that stand beside the name of a password, but belong to something else.
+NO_VALUES_OF_A_NAME = r"""
+a.json [{"name": "pas·sword", "type": "x"}, {"name": "a", "value": "§"}]
+a.json {"value": {"name": "pas·sword"}, "a": "§"}
+a.json {"name": "pas·sword", "hashedValue": "§"}
+a.json {"pas·sword": {"type": "string"}, "default": "§"}
+a.json {"label": "pas·sword", "value": "§"}
+a.yml - name: DB_PAS·SWORD¶- value: §
+a.yml - name: DB_PAS·SWORD¶  valueFrom:¶    value: §
+a.yml - name: DB_PAS·SWORD¶  value:¶other: §
+a.yml DBPas·sword:¶  Type: String¶Other:¶  Default: §
+a.yml pas·swords:¶  - ada: §
+a.yml pas·sword:¶- §
+a.yml user_name:¶  - §
+a.tf variable "db_pas·sword" {¶  type = string¶}¶variable "region" {¶  default = "§"¶}
+a.xml <property><name>pas·sword</name></property><property><value>§</value></property>
+a.xml <add key="pas·sword"/><add key="a" value="§"/>
+a.xml <a label="pas·sword" value="§"/>
+a.py f("pas·sword", help="§")
+a.py user, pas·sword = "§", None
+a.py pas·sword, user = None, "§"
+a.py f(a, pas·sword=x, b="§")
+a.py pas·sword = f(x, help="§")
+a.js pas·sword = a && "§"
+a.ts pas·sword: string; name = "§"
+a.java checkPas·sword("me", "§")
+"""
+
+
+def test_what_belongs_to_another_name_is_no_value_of_this_one():
+    wrong = []
+    for row in rows_of(NO_VALUES_OF_A_NAME):
+        path, text = path_and_text(row)
+        named = [span.candidate for span in ps.find_spans(text.encode(), path) if span.confidence]
+        wrong += [row] * any(c and c.kind == "pass" and "k3Xw9" in c.value for c in named)
+    assert wrong == []
+
+
 def test_a_bare_value_ends_as_its_language_says():
     for path, line, value in WHERE_A_BARE_VALUE_ENDS:
         values = [c.value.removesuffix(" ") for c in candidates(line, path)]
