@@ -12898,6 +12898,7 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cases
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
 )
+_PLURALS = (b"passwords", b"secrets", b"tokens", b"keys")
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
@@ -12930,9 +12931,10 @@ _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]
 _SETTER = lazily(rb"(?i)(?:set|add|create|change|reset|update|with)")
 _LAST_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']\s{0,9}\)")
 # Several names that are set at once: user, password = "bob", "…"
-_TUPLE = lazily(
+_NAMES_BEFORE = lazily(
     r"[ \t]*(?:(?:let|var|const|my|local|val|auto)\b ?)?(?:list ?)?[(\[]?((?:[\w.$*&]{1,40}\s?,\s?){1,4})\Z"
 )
+_IS_LAST_OF_LINE = lazily("[\"'], *[^=]+$")  # no other argument follows
 _TUPLE_BEGIN = rb"\s{0,9}(?:\w{0,10}[(\[])?\s{0,9}"
 _ITEM_OF_TUPLE = rb"\s{0,9}(?:[bru]?[\"'][^\"'\n]{0,100}[\"']|[\w.$&*()\[\]]{1,60})\s{0,9}"
 _STRING_OF_TUPLE = rb",\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']"
@@ -13131,101 +13133,123 @@ def _assignment_forms() -> dict[str, list[tuple[str, str]]]:
     return forms
 
 
-def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
-    """Return the values of the name that one match is about: one, the items of a list, or attributes.
+class _Name(NamedTuple):
+    """The name that a match is about."""
 
-    None are returned for a name that isn't that of a secret, and for what is only mentioned or compared.
+    begin: int  # in its window
+    text: bytes
+
+    @property
+    def is_plural(self) -> bool:
+        """Whether each item of a list is a secret, as in passwords = ["…", "…"]."""
+        return self.text.lower().endswith(_PLURALS)
+
+
+def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
+    """Return the values of the name in a match: one, or the items of a list.
+
+    Return [] if the name isn't a secret's or is a reference of ours, and if it is only mentioned, read or
+    compared.
     """
-    begin = _start_of_name(window, match.start())
-    name = window[begin : match.end("name")]
-    if not kind_of_raw_name(name) or _OUR_REFERENCE.match(window, begin):
+    name = _name_in(window, match)
+    if not kind_of_raw_name(name.text) or _OUR_REFERENCE.match(window, name.begin):
         return []
     if match["apart"] is None:
-        return _items_at(window, language, match, begin, name)
-    if not _may_have_attributes(window, begin, match):
-        return []
+        return _values_behind(window, language, match, name)
     values: list[Candidate] = []
     is_source = language.kind == "source"
-    for end in _ends_of_keys(window, language, begin, match):
+    for end in _ends_of_keys(window, language, match, name):
         found = _assignment(is_source).match(window, end)
         if not found or found["apart"] is not None:
             continue
         if not is_source or found["quote"] or found["bare"][:1] == b">":  # in source, others are expressions
-            values += _items_at(window, language, found, begin, name)
+            values += _values_behind(window, language, found, name)
     return values
 
 
-def _items_at(
-    window: bytes, language: _Language, match: re.Match[bytes], begin: int, name: bytes
+def _values_behind(
+    window: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> list[Candidate]:
-    """Return the value that one match leads up to, or the items of a list, for a name that begins there."""
-    first = _candidate_at(window, language, match, begin, name)
+    """Return the value that a match leads up to, and the items that follow it in a list; [] for no value."""
+    first = _candidate_at(window, language, match, name)
     if not first:
         return []
-    if first.separator == "(" and _SETTER.match(name.rpartition(b".")[2]):
-        argument = _LAST_ARGUMENT.match(window, first.end)
-        return [_at(window, first, argument.span(1))] if argument else [first]
-    names = _TUPLE.match(first.before) if first.separator in ("=", ":=") else None
-    if names:
-        skipped = b",".join([_ITEM_OF_TUPLE] * names[1].count(","))
-        item = re.compile(_TUPLE_BEGIN + skipped + _STRING_OF_TUPLE).match(window, match.end("separator"))
-        if item:
-            return [_at(window, first, item.span(1))]
-        if re.match("[\"'], *[^=]+$", first.after):  # it is another name's: user, password = "ada", None
-            return []
-    if match["items"] and not _is_plural(name):
-        return []
-    candidates = [_take_default(first)]
-    if _NULL.match(candidates[0].value.encode("latin-1")):
-        return []
-    end = first.end + len(first.quote)
-    opener = (
-        match["items"][:1]
-        if match["items"]
-        else window[match.end("separator") : match.start("quote")].strip()
-    )
+    own = _own_value(window, match, name, first)
+    if own is not first:
+        return [own] if own else []
+    opener = (match["items"] or window[match.end("separator") : match.start("quote")].strip())[:1]
     is_item = opener in (b"[", b"{") or match["separator"] == b","
-    if is_item and _IS_KEY.match(window, end):
+    is_key = is_item and _IS_KEY.match(window, first.end + len(first.quote))
+    if is_key or (match["items"] and not name.is_plural):
         return []
-    found = _NEXT_ITEM.match(window, end) if opener in (b"[", b"{", b"(") else None
-    while found and len(candidates) < MAX_ITEMS:
-        candidates.append(_at(window, first, found.span(2)))
+    first = _take_default(first)
+    if _NULL.match(first.value.encode("latin-1")):
+        return []
+    return [first, *_next_items(window, first)] if opener in (b"[", b"{", b"(") else [first]
+
+
+def _own_value(window: bytes, match: re.Match[bytes], name: _Name, first: Candidate) -> Candidate | None:
+    """Return the candidate whose value is that of the name, where several values follow; else the first.
+
+    It is the last argument of setPassword("ada", "…"). Of user, password = "ada", "…", it is the item at the
+    place of the name, or None if that is no string.
+    """
+    if first.separator == "(" and _SETTER.match(name.text.rpartition(b".")[2]):
+        argument = _LAST_ARGUMENT.match(window, first.end)
+        return _move(first, window, argument.span(1)) if argument else first
+    names = _NAMES_BEFORE.match(first.before) if first.separator in ("=", ":=") else None
+    if not names:
+        return first
+    skipped = b",".join([_ITEM_OF_TUPLE] * names[1].count(","))
+    item = re.compile(_TUPLE_BEGIN + skipped + _STRING_OF_TUPLE).match(window, match.end("separator"))
+    if item:
+        return _move(first, window, item.span(1))
+    return None if _IS_LAST_OF_LINE.match(first.after) else first
+
+
+def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
+    """Yield a candidate for each quoted item that follows the first of a list, up to MAX_ITEMS in all."""
+    found = _NEXT_ITEM.match(window, first.end + len(first.quote))
+    for _ in range(MAX_ITEMS - 1):
+        if not found:
+            return
+        yield _move(first, window, found.span(2))
         found = _NEXT_ITEM.match(window, found.end(2) + 1)
-    return candidates
 
 
-def _at(window: bytes, c: Candidate, place: tuple[int, int]) -> Candidate:
-    """Return a candidate with the value that is at another place."""
-    value = latin1(window[slice(*place)])
-    return c._replace(start=place[0], end=place[1], value=value, after=latin1(rest_of_line(window, place[1])))
+def _move(c: Candidate, window: bytes, place: tuple[int, int]) -> Candidate:
+    """Return a candidate of the same name, with the value at another place of the window."""
+    start, end = place
+    value, after = latin1(window[start:end]), latin1(rest_of_line(window, end))
+    return c._replace(start=start, end=end, value=value, after=after)
 
 
 def _candidate_at(
-    window: bytes, language: _Language, match: re.Match[bytes], begin: int, name: bytes
+    window: bytes, language: _Language, match: re.Match[bytes], name: _Name
 ) -> Candidate | None:
-    """Return the value that one match leads up to, unless it is a comparison, a mention or a reference."""
-    if _is_compared(name, language, match) or _OUR_REFERENCE.match(window, match.end()):
+    """Return the value that a match leads up to; None for a comparison, a mention, a call or a reference."""
+    if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
-    before = window[max(0, begin - 200) : begin].rpartition(b"\n")[2]
-    ending = "word" if name[:1] == b"-" else language.ending  # an option
+    before = window[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
+    ending = "word" if name.text[:1] == b"-" else language.ending  # an option
     quote, bare = match.group("quote", "bare")
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
     start, end = found.span(found.lastindex or 0)
     value = window[start:end]
-    if (not quote and _is_prose(name, bare.lower(), before, value, ending)) or _NULL.match(value):
+    if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
     separator = (match["separator"] or bare or b"").strip()
-    if separator == b"-" or (separator == b"," and name[:1] == b"-"):  # they are in a list
-        if not _is_argument(name, value, before) and not _is_plural(name):
+    if separator == b"-" or (separator == b"," and name.text[:1] == b"-"):  # they are in a list
+        if not name.is_plural and not _is_argument(name.text, value, before):
             return None
         separator = b"="
     return Candidate(
         start=start,
         end=end,
-        kind=kind_of_raw_name(name),
-        name=latin1(name),
+        kind=kind_of_raw_name(name.text),
+        name=latin1(name.text),
         separator=_SAME_AS_EQUALS.get(separator) or latin1(separator) or "_",
         quote=latin1(quote or b""),
         value=latin1(value),
@@ -13235,13 +13259,13 @@ def _candidate_at(
     )
 
 
-def _start_of_name(window: bytes, at: int) -> int:
-    """Return where the name begins that has a telltale fragment, whose end is at `at`."""
-    ahead = window[max(0, at - 40) : at]
-    begin = at - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
+def _name_in(window: bytes, match: re.Match[bytes]) -> _Name:
+    """Return the name whose telltale fragment ends where a match begins, from up to 40 bytes before that."""
+    ahead = window[max(0, match.start() - 40) : match.start()]
+    begin = match.start() - len(ahead) + len(ahead.rstrip(NAME_LETTERS))
     if window[begin - 1 : begin] == b"\\" and _CODE_POINT.match(window, begin):  # \u0026token=
-        return begin + 5
-    return begin
+        begin += 5
+    return _Name(begin, window[begin : match.end("name")])
 
 
 def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bool:
@@ -13250,11 +13274,6 @@ def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bo
         return True
     is_variable = language.kind == "shell" and name[:1] == b"$"
     return is_variable and (not match["quote"] or match["rest"][-1:] == b'"')
-
-
-def _is_plural(name: bytes) -> bool:
-    """Return whether a name is that of several secrets, so that each item of a list is one."""
-    return name.lower().endswith((b"passwords", b"secrets", b"tokens", b"keys"))
 
 
 def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
@@ -13421,10 +13440,9 @@ class _AttributeKey(NamedTuple):
     end: int
 
 
-def _ends_of_keys(window: bytes, language: _Language, begin: int, match: re.Match[bytes]) -> list[int]:
-    """Return where the keys end that have the values of the name that begins there."""
-    name = window[begin : match.end("name")]
-    at, sign = _key_before(window, begin)
+def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> list[int]:
+    """Return where the key of the value of a name ends, or the lines of a list; [] if it has no value."""
+    at, sign = _key_before(window, name.begin)
     after = match.end("rest")
     is_value = _VALUE_KEY.match
     if at >= 0:
@@ -13433,20 +13451,10 @@ def _ends_of_keys(window: bytes, language: _Language, begin: int, match: re.Matc
         keys = _attributes(_ATTRIBUTE, window, after)
         is_value = _DEFAULT_KEY.match
     else:
-        keys = _keys_below(window, begin, after, sign == b"{")
+        keys = _keys_below(window, name.begin, after, sign == b"{")
     if keys and not keys[0].text:
-        return [key.end for key in keys] if _is_plural(name) else []
+        return [key.end for key in keys] if name.is_plural else []
     return [key.end for key in keys if is_value(key.text)][:1]
-
-
-def _may_have_attributes(window: bytes, begin: int, match: re.Match[bytes]) -> bool:
-    """Return whether a name is an attribute, has an object, or is an argument beside a default."""
-    if window[max(0, begin - 60) : begin].rstrip(b"\\\"'` \t\r\n")[-1:] in (b":", b"=", b">"):
-        return True
-    sign = match["apart"].lstrip(b" \t")[:1]
-    if sign == b",":
-        return b"efault" in window[match.end("rest") : match.end("rest") + 120]
-    return sign in (b":", b"=", b"{", b">")
 
 
 def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
