@@ -28050,6 +28050,9 @@ KEYWORDS_OF_CONFIG = (
     b""""kind":"Secret","data":{|apiVersion: v1\nkind: Secret\ndata:\n  a: b\n|default login a password |"""
     b"""sshpass -p |docker login -p |ConvertTo-SecureString |Private-Lines: 1 |"""
     b"""[a]\nusername = b\npassword = |<username>a</username><password>|define('A_KEY', '|BUNDLE_A_|"""
+    b""""name":"password",|- name: password\n|passwords:\n- a b c\n|password:\n  a:\n|"""
+    b"""<a name="password" b="|<a><name>password</name>\n<b>|f("password", a="b", default=(|"""
+    b"""variable "password" {\n a = b\n|"""
     b"""-us|&sp=a&|Authorization: Token a1 |X-A-Key: |//a/:_authToken=|eyJhbGciOiJIUzI1NiJ9.eyJhYmMiabcd. """
 ).split(b"|")
 KEYWORDS_OF_CONFIG.append(b"cloudflare: " + b"a1" * 20 + b"! ")
