@@ -13634,10 +13634,10 @@ def language_of(path: str) -> _Language:
 
 
 # === Judgement ===
-# Whether a span is a secret. Every span passes one gate, `judge_span`, and nobody changes its verdict later:
-# a table of what no secret is or has caps its confidence at low. A value under a telltale name gets its
-# confidence from a score: features of the value and of its place have weights, made by .training/train.py,
-# that add up to log odds in hundredths.
+# Whether a span is a secret. Every span passes one gate, `judge_span`, which gives it its final confidence.
+# A value under a telltale name begins with the confidence of its score: features of the value and of its
+# place have weights, made by .training/train.py, that add up to log odds in hundredths. Any other begins
+# with that of its rule. Two tables lower it: _PROPERTIES by an expression, _IN_CONTEXT by name and place.
 
 THRESHOLDS = (("high", 170), ("medium", -10), ("low", -60))  # log odds in hundredths
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
@@ -13756,7 +13756,7 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 
 def features(c: Candidate) -> list[str]:
-    """Return what has a weight: facts about the place, the name and the value, as "GROUP FACT"."""
+    """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value."""
     is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
     called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
@@ -13776,7 +13776,7 @@ def features(c: Candidate) -> list[str]:
 
 
 def _is_passphrase(value: str) -> bool:
-    """Return whether it is four to eight words that make no sentence, as diceware has them."""
+    """Return whether a value is four to eight words that make no sentence, as diceware has them."""
     is_words = re.fullmatch("[a-z]{3,10}(?: [a-z]{3,10}){3,7}", value)
     return bool(is_words) and not _IN_SENTENCES.search(value)
 
@@ -13828,12 +13828,13 @@ def wordness(value: str) -> str:
 
 @cache
 def _letter_pairs() -> dict[str, int]:
+    """Return how common each pair of letters is in words, from 0 to 9."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     return dict(zip(map("".join, itertools.product(letters, letters)), map(int, _PAIRS.replace("\n", ""))))
 
 
 def _marks(c: Candidate) -> list[str]:
-    """Return the features of what a value has, such as a made-up part, and of whether it looks random."""
+    """Return the features for made-up parts of a value, and for a value that is weak or looks random."""
     parts = set(_MADE_UP_PARTS.findall(c.value.lower()))
     if c.kind == "pass" and not c.value.isdigit():
         parts.discard("123")  # which ends chosen words
@@ -13852,7 +13853,7 @@ def _ends_telltale(name: str) -> bool:
 
 
 def looks_random(value: str) -> bool:
-    """Return whether a long part of it was drawn: it makes no words, and doesn't repeat or count up."""
+    """Return whether a long part of a value was drawn: it makes no words, and doesn't repeat or count up."""
     if len(value) < 12 or len(set(value)) < 7:  # most values, without a search
         return False
     value = _IN_A_ROW.sub("", value)
@@ -13862,7 +13863,7 @@ def looks_random(value: str) -> bool:
 
 
 def _has_mixed_symbols(value: str) -> bool:
-    """Return whether it has symbols among letters that make no words, as generated passwords do."""
+    """Return whether a value has symbols among letters that make no words, as generated passwords do."""
     rest = _LONG_WORD.sub("", value)
     symbols = _SYMBOLS.intersection(rest[1:])  # the first may only mark a name
     of_passwords = symbols - _SYMBOLS_OF_CODE
@@ -13875,7 +13876,7 @@ def _has_mixed_symbols(value: str) -> bool:
 
 
 def _is_mixture(part: str) -> bool:
-    """Return whether it mixes digits and letters, or both cases, and makes no words."""
+    """Return whether a part mixes digits and letters, or both cases, and makes no words."""
     if _HEX_RUN.search(part):  # whose few letters make pairs that words have
         return True
     pieces = re.split("[_-]", part)
@@ -14125,7 +14126,7 @@ _TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
 
 
 class _FileKind(NamedTuple):
-    """What the path of a file says about the words in it; never about a value that looks random."""
+    """What the path of a file says about words in it. No row uses it to make a random value low."""
 
     is_translation: bool = False
     is_package: bool = False  # made by a package manager or a minifier
@@ -14137,7 +14138,7 @@ _NO_FILE = _FileKind()
 
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
-    """Return what the path of a file says about the words in it."""
+    """Return the kinds of a file, by its path: a translation, a package manager's, a test."""
     is_settings = bool(_SETTINGS_FILE.search(path)) and not _TRANSLATED_SETTINGS.search(path)
     is_translation = bool(_TRANSLATION_FILE.search(path)) and not is_settings
     is_test = bool(_TEST_FILE.match(os.path.basename(path)))
@@ -14221,12 +14222,15 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
 
 
 def is_comment(before: str) -> bool:
-    """Return whether a line that begins so is a comment."""
+    """Return whether a line with this beginning is a comment; what a script echoes is none."""
     return bool(_COMMENT.match(before)) and not before.lstrip().lower().startswith("echo")
 
 
 def reason_against(value: str, candidate: Candidate | None = None, path: _FileKind = _NO_FILE) -> str:
-    """Return why this can't be a secret, whatever its weights; "" if it can."""
+    """Return why a value can't be a secret, whatever its weights; "" if it can.
+
+    The value is looked at first and, if it has a candidate, what is beside it, then its name and place.
+    """
     reason = _reason_against_value(value)
     if reason or not candidate:
         return reason
@@ -14256,19 +14260,19 @@ def _reason_against_value(value: str) -> str:
 
 
 def texts_to_search(value: str) -> dict[str, str]:
-    """Return what the rows about a value look at, by where; those about words look at nothing random."""
+    """Return the texts that rows search for a value, by `where`; a random one has no "plain value"."""
     return {"value": value, "plain value": "" if looks_random(value) else value}
 
 
 def _reason_against_token(body: str) -> str:
-    """Return why what follows a rule's prefix can't be a secret; words, paths and versions aren't there."""
+    """Return why the text behind a rule's prefix can't be a secret, by the rows in _OF_TOKENS, or ""."""
     texts = texts_to_search(body)
     rows = (row for row in properties() if row.reason in _OF_TOKENS)
     return next((row.reason for row in rows if row.regex.search(texts[row.where])), "")
 
 
 def _reason_against_match(rule: Rule, value: str) -> str:
-    """Return why what the pattern of a rule has found can't be a secret."""
+    """Return why a value that the pattern of a rule found can't be a secret; "" if it can."""
     if is_weak(value) and not _TWO_DIGITS.search(value):
         return "it is a word for a password"
     if rule.id == "bearer-token" and not looks_random(value):
@@ -14290,7 +14294,10 @@ _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z
 
 
 def is_weak_password(c: Candidate) -> bool:
-    """Return whether it sets a password to words that anybody would try, or to a variation on them."""
+    """Return whether a candidate sets a password to words that anybody would try, or to a variation on them.
+
+    The secret of an application counts, too, if it is in the environment.
+    """
     words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
@@ -14318,7 +14325,7 @@ _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 
 
 def _names_a_field(c: Candidate) -> bool:
-    """Return whether it is a name for a secret: of several words, or one that the name has, too."""
+    """Return whether the value is itself a secret's name: of several words, or of one that its name has."""
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
@@ -14332,25 +14339,34 @@ def _is_likely(score: int) -> bool:
 
 
 def _sets_value(c: Candidate) -> bool:
-    """Return whether the line sets the name to the value, so that any word may be a password."""
+    """Return whether the line sets the name to the value, so that any word may be a password.
+
+    It does as an option, a literal in source, or on a line of its own in settings. Documentation does so with
+    an equals sign, or in quotes: letters alone are samples there.
+    """
     if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
         return True
-    if c.language == "source" and c.quote:
-        passed = c.separator == "," and _CALLED_WITH.search(c.before)
-        if c.separator == "(":
-            passed = re.match("(?i)set|with|pass", c.name.rpartition(".")[2])
-        if passed or c.separator in ("=", ":", "=>", ":="):
-            return True
-    sets = c.language in _SETTINGS or (c.language == "docs" and c.separator == "=")
-    if c.language == "docs" and c.quote != "`" and not c.value.isalpha():
-        sets = sets or bool(c.quote)
+    if c.language == "source":
+        return bool(c.quote) and _sets_literal(c)
+    sets = c.language in _SETTINGS
+    if c.language == "docs":
+        sets = c.separator == "=" or (c.quote not in ("", "`") and not c.value.isalpha())
     own_line = sets and c.separator in "=:>" and _LINE_OF_ITS_OWN.match(c.before)
     return bool(own_line) and _ends_telltale(c.name)
 
 
+def _sets_literal(c: Candidate) -> bool:
+    """Return whether source assigns a literal to the name, or passes it to what sets or takes passwords."""
+    if c.separator == "(":
+        return bool(re.match("(?i)set|with|pass", c.name.rpartition(".")[2]))
+    if c.separator == ",":
+        return bool(_CALLED_WITH.search(c.before))
+    return c.separator in ("=", ":", "=>", ":=")
+
+
 # --- reasons in context ---
-# Predicates on the value (without what all values of its rule begin with), its candidate, and the kind of its
-# file. To add a reason, add a row to the table at the end.
+# Each predicate gets a value without the prefix of its rule, its candidate, and the kinds of its file. To add
+# a reason, add a predicate, and a row to the table at the end.
 
 _WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
@@ -14385,7 +14401,7 @@ _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a UUID under a name that doesn't say secret, or holds one under "key"."""
+    """Return whether the value is a UUID under a name that doesn't say secret, or holds one under "key"."""
     if not _UUID_VALUE.match(value):
         return c.name.lower() == "key" and len(value) > 36 and bool(_WITH_UUID.search(value))
     is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
@@ -14393,30 +14409,30 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is the salt of one row, which is no secret; that of an application is longer."""
+    """Return whether the value is the salt of one hash, which is no secret; an application's is longer."""
     return words_of(c.name)[-1:] == ["salt"] and len(value) < 16
 
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a nonce that everybody may see: in source, in a page or of a protocol."""
+    """Return whether the value is a nonce that everybody may see: in source, in a page or of a protocol."""
     is_public = c.language in ("source", "markup") or "realm=" in c.before or value.isdigit()
     return is_public and "nonce" in words_of(c.name)
 
 
 def _is_about_secret(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether its name is about a secret, as TOKEN_URL is."""
+    """Return whether the name is about a secret, as TOKEN_URL is."""
     return is_about_secret(c.name) and not _UUID_VALUE.match(value)
 
 
 def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether its name says something else about a password, as in `password_driver = "ldap"`."""
+    """Return whether the name says something else about a password, as in `password_driver = "ldap"`."""
     if c.kind != "pass" or c.separator == "(" or looks_random(value):
         return False
     return not _ends_telltale(c.name) and words_of(c.name)[-1] not in _VARIANTS
 
 
 def _is_translation(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is text in a file or a table of texts, as in `$labels['password'] = 'Cyfrinair'`."""
+    """Return whether the value is text in a file or a table of texts: `$labels['password'] = 'Cyfrinair'`."""
     if not path.is_translation and not _TABLE_OF_TEXTS.search(c.before):
         return False
     text = _as_text(value)
@@ -14432,7 +14448,7 @@ def _as_text(value: str) -> str:
 
 
 def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is what a form shows: for a key in words, or as an entry that has a capital."""
+    """Return whether a form shows the value: its key is in words, or it is an entry with a capital letter."""
     if c.separator == ":" and c.quote and _KEY_IN_WORDS.search(c.before):
         return not looks_random(value)
     text = _as_text(value)
@@ -14444,14 +14460,14 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_looked_at(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is the argument of a method that only reads: isPassword("x"), getSecret("name")."""
+    """Return whether a method that only reads takes the value: isPassword("x"), getSecret("name")."""
     method = c.name.rpartition(".")[2]
     is_name = _FETCHES.match(method) and not looks_random(value)
     return c.separator == "(" and bool(is_name or _IS_VALID.match(method))
 
 
 def _has_more_arguments(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether other literals follow it in a call, so that it is seldom the secret among them."""
+    """Return whether other literals follow the value in a call: it is seldom the secret among them."""
     return c.separator == "(" and c.after[1:4] in (', "', ", '", ", $")
 
 
@@ -14465,7 +14481,7 @@ def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_name_with_colons(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a part of a name such as "account:password:change" or DEBUG=pw:browser."""
+    """Return whether the value is a part of a name such as "account:password:change" or DEBUG=pw:browser."""
     if c.separator != ":" or c.quote or not (value.isalpha() and value.islower()):
         return False
     is_closed = c.after[:1] == c.before.rstrip(_NAME_CHARACTERS)[-1:]
@@ -14473,7 +14489,7 @@ def _is_name_with_colons(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a word of a sentence with a colon."""
+    """Return whether the value is a word of a sentence with a colon."""
     if c.separator != ":" or c.quote:
         return False
     more = r" [A-Za-z]\w+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
@@ -14481,7 +14497,7 @@ def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it stands in quotes after a name and a space, and no command sets the name."""
+    """Return whether the value stands in quotes after a name and a space, and no command sets the name."""
     if c.separator != "_" or not c.quote:
         return False
     is_verb = f"{c.before}{c.name}".endswith("to pass")
@@ -14500,7 +14516,7 @@ def _is_sample_in_comment(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a bare value in source is a name, a member or a call, and no literal."""
+    """Return whether a bare value in source, a page's script or a notebook's cell is code, and no literal."""
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
     is_cell = c.language == "json" and c.separator == "=" and c.after[:1] in (",", ")")
     if not c.quote and (is_script or is_cell):
@@ -14534,18 +14550,18 @@ def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a command between backticks, whose output is the value."""
+    """Return whether the value is a command between backticks, whose output is the value."""
     is_command = c.language == "docs" and (" " in value or value[0] == "#")  # or a remark
     return c.quote == "`" and (c.language == "shell" or is_command)
 
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a word or an identifier in a lock file, or in minified code."""
+    """Return whether the value is a word or an identifier in a lock file, or in minified code."""
     return path.is_package and bool(_IDENTIFIER.match(value)) and not looks_random(value)
 
 
 def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a number, a name or words, unless these may be a password or are a weak one."""
+    """Return whether the value is a number, a name or words, under a name that isn't a password's."""
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
     if is_password or is_weak_password(c):
@@ -14568,23 +14584,26 @@ _OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or en
 
 
 def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is in the source of a test, where many requests are meant to be refused."""
+    """Return whether the value is in the source of a test, where many requests are meant to be refused."""
     return path.is_test and c.language == "source"
 
 
 def _opens_nothing_named(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is a key whose name doesn't say what it opens: gateway_key, but not STRIPE_KEY."""
+    """Return whether the name of a key doesn't say what it opens: gateway_key, but not STRIPE_KEY."""
     is_variable = c.name.isupper()  # of the environment, which has few other keys
     return c.kind == "key" and not is_variable and not _OPENING_KEY.search(" ".join(words_of(c.name)))
 
 
 def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it is in a comment, in prose or an argument, as samples are."""
+    """Return whether the value is in a comment, in prose or an argument, as samples are."""
     return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
 
 
 def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether it doesn't look random, or is a digest; a password with a digit, or in settings, may."""
+    """Return whether the value may be a name, or the hash of a password.
+
+    A password with a digit, or in settings, is no name; what looks random is none either.
+    """
     if looks_random(value):
         return c.kind == "pass" and c.language not in ("config", "shell") and bool(_DIGEST.match(value))
     has_digit = bool(re.search("[0-9]", value))
