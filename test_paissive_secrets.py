@@ -16074,6 +16074,11 @@ def test_config_names_every_secret_that_is_missing(config):
     assert refusal(config.resolve).startswith("BadValue: token: no backend called 'nope'; use one of ")
 
 
+def test_the_command_line_prints_a_setting_that_is_null(here, say):
+    Path("config.json").write_text('{"a": null}')
+    assert say("config", "get", "a") == (0, "null\n")
+
+
 def test_config_writes_any_key_as_json_does(config):
     config.set('say "é"', 1)
     assert config.get('say "é"') == 1
@@ -26389,6 +26394,12 @@ def test_each_detector_takes_what_is_marked_for_a_value_and_nothing_else():
 def test_a_password_for_postgres_ends_before_a_carriage_return():
     text = f"x.local:5432:shop:me:«{GUESSED}»\r\nx.local:5432:shop:you:«{GUESSED}»\r\n"
     assert marked(re.sub("[«»]", "", text), ".pgpass", "pgpass-password") == text
+
+
+def test_what_is_no_escape_of_json_joins_no_two_parts_of_a_token():
+    for between, rules in (("", ["github-token"]), ("\\q", [])):
+        text = f'{{"a": "\\n{token()[:20]}{between}{token()[20:]}"}}\n'
+        assert found(text, "-") == rules
 
 
 def test_strings_of_json_on_stdin_are_read_without_their_escapes():
