@@ -3336,6 +3336,7 @@ class EnvironmentStore(Store):
             self._check_settable(variable, value)
 
         def change(dotenv: Dotenv) -> str:
+            """Return the text with the values; note the names that replace another spelling of theirs."""
             if check_pending:
                 _check_not_pending(dotenv, *values)
             keys = {name: _key_in(dotenv, name) for name in values}
@@ -8901,7 +8902,7 @@ class SecretsManager:
         if store is dotenv:
             return None
         if variable_name(name) in dotenv.moved():
-            return self.moved_value(name, store)
+            return self.moved_value(name, store)  # which raises: no variable has it, and the store lacks it
         composed = dotenv.composed(environment_now(), partial(self.moved_value, store=store), name)
         for value in composed.values():
             for listener in secret_listeners:
@@ -9120,9 +9121,10 @@ class Resolver:
     """Puts values in place of references, and keeps the values, so that they can be masked."""
 
     def __init__(self, snapshot: Snapshot, missing: list[NotFound] | None = None) -> None:
+        """With `missing`, append errors for missing secrets to it instead of raising them."""
         self.snapshot = snapshot
-        self._missing = missing  # if passed, collects the errors for missing secrets instead of raising
-        self._resolved: dict[_Place, str] = {}
+        self._missing = missing
+        self._resolved: dict[_Place, str] = {}  # final values of secrets
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
@@ -9140,6 +9142,7 @@ class Resolver:
         size = 0
 
         def value(match: re.Match[str]) -> str:
+            """Return the value for a reference, or an escaped reference without its first $."""
             nonlocal size
             if match[0].startswith("$$"):
                 return match[0][1:]
@@ -9387,6 +9390,7 @@ class SecretConfig:
         settings: list[_Choice] = []
 
         def choose(leaf: Any, path: tuple[str, ...]) -> _Choice:
+            """Return the choice for a leaf, and remember it."""
             settings.append(self._choose(leaf, path, use_secret=use_secret, mounted=mounted))
             return settings[-1]
 
@@ -9477,6 +9481,7 @@ class SecretConfig:
         return {}
 
     def _parse(self, data: bytes) -> dict[str, Any]:
+        """Return the content of a JSON file or, by its name, a TOML file; BadValue if it is neither."""
         text = decode_value(data, self.path)
         if not self.path.endswith(".toml"):
             return parse_json(text, self.path)

@@ -20235,6 +20235,33 @@ def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     assert failure(ps.load_env, "DB_URL").message == failure(ps.get_secret, "DB_URL").message == needed
 
 
+def test_a_setting_and_what_a_mounted_file_has_are_not_composed_of_moved_secrets(shop, monkeypatch):
+    with open(".env", "a") as file:
+        file.write("VAULT_ADDR=https://${DB_PASSWORD}\n")
+    monkeypatch.setenv("DB_URL_FILE", "mounted")
+    assert provided().keys() == ALL_OF_SHOP.keys() - {"DB_URL"}
+
+
+def test_a_moved_key_to_a_store_is_asked_of_no_store(shop):
+    with open(".env", "a") as file:
+        file.write("# VAULT_TOKEN: in the file store\n")
+    assert provided() == ALL_OF_SHOP
+
+
+def test_a_moved_secret_that_was_deleted_says_how_to_undo_it(shop, monkeypatch):
+    vault = holding([])
+    vault.get = unittest.mock.Mock(side_effect=ps.Deleted("gone", hint="undelete it"))
+    monkeypatch.setitem(ps.STORES, "vault", lambda: vault)
+    Path(".env").write_text("# A_TOKEN: in the vault store\n")
+    assert failure(ps.get_secret, "A_TOKEN", backend="vault").hint == "undelete it"
+
+
+def test_whoever_listens_gets_a_value_that_is_composed_of_moved_secrets(shop, monkeypatch):
+    heard = []
+    monkeypatch.setattr(ps, "secret_listeners", [heard.append])
+    assert ps.get_secret("DB_URL", backend="file") == ALL_OF_SHOP["DB_URL"] == heard[-1]
+
+
 def test_a_command_gets_a_value_that_is_composed_of_moved_secrets_by_its_name(shop, say):
     url = ALL_OF_SHOP["DB_URL"]
     Path(".env").chmod(0o600)
@@ -32857,6 +32884,12 @@ def test_check_counts_a_moved_name_that_its_store_lacks_as_missing_whether_code_
     status, said = say("check", "--backend", "file")
     assert status == 1 and "2 missing" in said
     assert "missing   API_KEY  a.py:2\nmissing   DB_PASSWORD  .env\n" in said
+
+
+def test_check_looks_for_a_moved_name_only_in_the_store_that_should_have_it(shop, say, monkeypatch):
+    monkeypatch.setitem(ps.STORES, "vault", ps.MemoryStore)
+    Path(".env").write_text("# API_KEY: in the vault store\n# DB_PASSWORD: in the file store\n")
+    assert "missing   API_KEY  .env\n" in say("check")[1]
 
 
 def test_check_counts_a_value_that_takes_in_a_moved_secret_as_there(shop, say):
