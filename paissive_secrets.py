@@ -16774,7 +16774,10 @@ class Finding(NamedTuple):
 
 
 class Summary:
-    """What an audit has read, found and left out. It is complete after the last finding."""
+    """What an audit has read, found and left out.
+
+    It is complete after the last finding.
+    """
 
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
@@ -16981,7 +16984,7 @@ class Audit:
         return bool(self.baseline and self.baseline.accepts(path, match.rule.id, match.mark))
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Yield lines of text that say why a line of a file is or isn't reported, without a value."""
+        """Yield why a line is or isn't reported, as lines without values."""
         if self._excludes(path):
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
@@ -17015,7 +17018,10 @@ class Audit:
         return self._excluded.match(path) or self._settings.excludes(path)
 
     def add_unreadable(self, path: str, why: str) -> None:
-        """Count a file that can't be read to its end, and pass it to `on_error`; "" is the base itself."""
+        """Count an unreadable file, and pass it to `on_error`.
+
+        "" is the base itself.
+        """
         path = path or "."
         self.summary.unreadable += 1
         self.summary.errors.append((path, why))
@@ -17034,9 +17040,10 @@ class Audit:
         return iter(scanned.matches)
 
     def files(self) -> Iterator[ListedFile]:
-        """Yield (path to open, path to show) of each file at or below the PATHs, once.
+        """Yield (path to open, path to show) of each file below the PATHs.
 
-        Excluded ones, and PATHs that are neither a file nor a folder, are counted in the summary.
+        Excluded ones, and PATHs that are neither a file nor a folder, are
+        counted in the summary.
         """
         seen = set[str]()
         for start in self.paths:
@@ -17364,9 +17371,11 @@ _VERDICTS = {
 
 
 class KnownValues:
-    """The values in a store, to be found in any encoding that masking knows; none is shown.
+    """The values in a store, to be found in any encoding that masking knows.
 
-    Raise NotFound for a store that isn't there, and whatever opening it raises.
+    None is shown.
+
+    Raise NotFound for a store that isn't there, and what opening it raises.
     """
 
     def __init__(self, store: Backend) -> None:
@@ -17405,7 +17414,10 @@ class KnownValues:
         self._rules.setdefault(value, rule)
 
     def find(self, text: bytes) -> list[Span]:
-        """Return the spans of the values in a text, in any encoding, longer ones first."""
+        """Return the spans of values in a text, in any encoding.
+
+        Longer ones come first.
+        """
         matches = sorted(self._encodings.find(text), key=lambda place: place.start - place.end)
         return [Span(start, end, self._rules[value], "high") for start, end, value in matches]
 
@@ -17682,7 +17694,7 @@ class Baseline:
             raise BadValue(f"{show(self.path)} is not a baseline of this version", hint=hint) from None
 
     def accepts(self, path: str, rule: str, mark: str) -> bool:
-        """Return whether a match is accepted: its path, the id of its rule, and its mark.
+        """Return whether a match is accepted by path, id of rule, and mark.
 
         An entry for password accepts a weak-password as well.
         """
@@ -17692,7 +17704,10 @@ class Baseline:
         )
 
     def update(self, findings: Iterable[Finding]) -> None:
-        """Accept all places of these findings, too, and write the file; earlier entries stay."""
+        """Accept all places of these findings, and write the file.
+
+        Earlier entries stay.
+        """
         import json
 
         for found in findings:
