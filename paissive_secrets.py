@@ -1076,7 +1076,7 @@ _DIGITS_OF_62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 def doubt_about(rule: str, token: bytes) -> str:
-    """Return what says that nobody issued this token, or that it no longer works; "" if nothing does."""
+    """Return why this token may not work: "its checksum is wrong" or "it has expired"; "" for no doubt."""
     if rule == "jwt":
         return "it has expired" if _is_expired(token) else ""
     is_issued = _CHECKSUMS.get(rule)
@@ -12985,8 +12985,12 @@ class Span(NamedTuple):
 def keyword_hits(
     window: bytes, language: str, keywords: tuple[bytes, ...] = ()
 ) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
-    """Yield (fragment, start, end, match up to the value) for each assignment to a name with a telltale
-    fragment, and (keyword, start, end, None) for `keywords` and, since the text is folded, similar words."""
+    """Yield the places of keywords and of names with a telltale fragment, in order.
+
+    For a name, it is (fragment, start, end, match of the assignment from the fragment's end on); names
+    without a value are left out. For one of `keywords`, it is (keyword, start, end, None); since the text is
+    folded, similar words are taken for it.
+    """
     search = _keyword_search(language == "source", keywords)
     assignment = _assignment(language == "source").match
     is_no_word = _NO_WORD.match
@@ -13352,12 +13356,12 @@ def _take_default(c: Candidate) -> Candidate:
 
 
 def rest_of_line(window: bytes, end: int) -> bytes:
-    """Return what follows on the line, up to 120 bytes."""
+    """Return the rest of the line from `end` on, at most 120 bytes and without the line break."""
     return window[end : end + 120].partition(b"\n")[0]
 
 
 def find_or_end(text: bytes, part: bytes, start: int, end: int) -> int:
-    """Return where a part is in a text, or the end of the search if it isn't there."""
+    """Return the first place of `part` in text[start:end], or `end` if it isn't there."""
     found = text.find(part, start, end)
     return found if found >= 0 else end
 
@@ -13377,7 +13381,7 @@ def literals(text: bytes, language: _Language) -> Iterator[tuple[int, bytes]]:
 
 
 def kind_of_raw_name(name: bytes) -> str:
-    """Return what a name in a file is about, as kind_of_name does, and SQL's BY; "" for no secret."""
+    """Return the kind of a name in a file, as kind_of_name does; SQL's BY is a "pass", "" is no secret."""
     return "pass" if name.lower() == b"by" else kind_of_name(latin1(name))
 
 
@@ -13446,7 +13450,7 @@ class _AttributeKey(NamedTuple):
 
 
 def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> list[int]:
-    """Return where the key of the value of a name ends, or the lines of a list; [] if it has no value."""
+    """Return the end of the key of a name's value, or of what is before each item of its list; [] if none."""
     at, sign = _key_before(window, name.begin)
     after = match.end("rest")
     is_value = _VALUE_KEY.match
@@ -13463,9 +13467,10 @@ def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], na
 
 
 def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
-    """Return where the key begins of which the name at `begin` is the value, or -1, and the sign before it.
+    """Return (begin of the key whose value is the name at `begin`, or -1 for none; the sign before the name).
 
-    The sign is one of : = > ( , and others, or { for the name of a block of Terraform.
+    The sign is the last byte before the name, its quote and white space, but "=" for "=>", and "{" for the
+    name of a block of Terraform.
     """
     before = window[max(0, begin - 60) : begin]
     ahead = before.rstrip(b"\\\"'` \t\r\n")
@@ -13555,7 +13560,7 @@ def _lines_of_list(window: bytes, line: int) -> list[_AttributeKey]:
 
 
 def _first_line(window: bytes, line: int, column: int) -> int:
-    """Return where the lines of a mapping of YAML begin that has its keys, as in this line, at a column."""
+    """Return the begin of the first line of the mapping of YAML that has a key at `column` of this line."""
     for _ in range(_MAX_ATTRIBUTES):
         if line == 0 or window[line : line + column].strip(b" \"'") == b"-":
             break
@@ -14822,7 +14827,7 @@ _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'
 def find_spans(
     text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True
 ) -> Iterator[Span]:
-    """Yield what may be a secret in `text` and, if `encoded`, in its Base64, with the verdict on it."""
+    """Yield each possible secret in `text` and, if `encoded`, in its Base64, with the verdict on it."""
     runs = _token_runs(text)
     yield from _tokens_of_project(text, custom)
     if runs:
@@ -14876,7 +14881,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
-    """Yield what strings of several lines in source set, judged, at its place in the whole text."""
+    """Yield the bare values that strings of several lines in source set, judged, by their place in `text`."""
     for begin, literal in literals(text, language_of(path)):
         hits = keyword_hits(literal, "config")
         found = (
@@ -14932,7 +14937,7 @@ _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
 def _token_runs(text: bytes) -> list[tuple[int, int]]:
-    """Return where runs of 20 or more letters, digits, _ and - begin and end."""
+    """Return (begin, end) of each run of 20 or more letters, digits, _ and -."""
     find = text.translate(_TWO_CLASSES).find
     end = 0
     runs: list[tuple[int, int]] = []
@@ -15087,7 +15092,7 @@ def _in_base64(span: Span, places: Sequence[int]) -> Span:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """Yield what may be the secret of an AWS key id, at most 200 bytes away from it."""
+    """Yield each possible secret of an AWS key id: 40 characters of Base64, at most 200 bytes from it."""
     rule = pattern_rules()["aws-secret-key"]
     begin = max(0, key.start - _BESIDE_ID)
     for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
@@ -15329,13 +15334,13 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _cells(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """Return where the texts in the cells of a row begin and end, without what makes them bold or code."""
+    """Return (begin, end) of the text in each cell of a row, without the marks for bold and code."""
     cells = (_CELL_TEXT.match(text, *cell.span()) for cell in _CELL.finditer(text, start, end))
     return [cell.span(1) for cell in cells if cell]
 
 
 def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Candidate | None:
-    """Return what a cell holds, if it is one word and its label or header is a secret's name."""
+    """Return the candidate in a cell, or None unless it is one word and its label names a secret."""
     value = text[slice(*cell)]
     named = _LABEL.match(text, *label)
     if not named or len(value) < _MIN_CELL or len(value.split()) > 1:
@@ -15413,7 +15418,7 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> Detected:
-    """Return what is in a Kubernetes Secret whose `kind` ends here."""
+    """Return the members of a Kubernetes Secret whose `kind` ends here, judged, and the end of the Secret."""
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -15427,7 +15432,7 @@ def _kube_secret(text: bytes, at: int) -> Detected:
 
 
 def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
-    """Return where the object begins and ends: at `---` or an `apiVersion`, at most 8 KiB from its kind."""
+    """Return (begin, end) of the object: at `---` or an `apiVersion`, at most 8 KiB from its kind."""
     begin = max(text.rfind(b"\n---", max(0, kind - _KUBE_REACH), kind), kind - _KUBE_REACH, 0)
     end = find_or_end(text, b"\n---", kind, kind + _KUBE_REACH)
     version = text.rfind(b"apiVersion", begin, kind)
@@ -15452,7 +15457,7 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """Yield what a member of `data` or `stringData` holds: the secrets in it, if it is a file, or itself."""
+    """Yield a member of `data` or `stringData`, judged; if it is a file, the secrets in it instead."""
     value = entry[2]
     if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
         return
@@ -15474,7 +15479,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 
 
 def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:
-    """Return what is in a member that is a file, of the kind that its name or its beginning says."""
+    """Return the spans in a member that is a file, JSON or of several lines; none if it is one value."""
     if _JSON_BEGIN.match(plain):  # .dockerconfigjson, for instance
         return find_spans(plain, f"{name}.json", encoded=False)
     return find_spans(plain, name, encoded=False) if b"\n" in plain.strip() else ()
@@ -15503,7 +15508,7 @@ def path_by_content(path: str, first: bytes) -> str:
 
 
 def mask_in_json(text: bytes, start: int, end: int) -> tuple[int, bytes, int]:
-    """Return where what hides this place begins, that mask, and where it ends, so that JSON stays valid.
+    """Return (begin, mask, end) with which the place start to end is hidden so that JSON stays valid.
 
     A place may take in several strings, as a private key in a list of its lines does: between them, only
     punctuation, short names and words like `null` stay.
@@ -15556,7 +15561,7 @@ def _undo_escape(escape: re.Match[bytes]) -> bytes:
 
 
 def _places_with_escapes(text: bytes) -> list[int]:
-    """Return where each byte of a text without its escapes of JSON is in it, and the text's end."""
+    """Return the place of each byte of a text, once its escapes of JSON are undone, and then the text's end."""
     places: list[int] = []
     at = 0
     for escape in _JSON_ESCAPE.finditer(text):
@@ -15682,7 +15687,7 @@ class _Window(NamedTuple):
 
 
 def chunks_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield what a file has, READ_SIZE bytes at a time."""
+    """Yield a file's content, up to READ_SIZE bytes at a time."""
     return iter(lambda: read(READ_SIZE), b"")
 
 
@@ -15798,7 +15803,7 @@ def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
 
 
 def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
-    """Yield what spans of a window are, once for each line, value and rule, without the values."""
+    """Yield a match for each span of a window, once for each line, value and rule, without the values."""
     text = window.text
     at = 0
     line, column = window.line, window.column
@@ -15854,7 +15859,7 @@ def _without_values(text: bytes, spans: list[Span]) -> bytes:
 
 
 def _line_around(bare: bytes, start: int, end: int) -> bytes:
-    """Return what is on the lines of a value before and after it, without white space and other values."""
+    """Return the text before and after a value on its lines, without white space and other values."""
     before = bare[max(0, start - _CONTEXT) : start].rpartition(b"\n")[2]
     after = bare[end : end + _CONTEXT].partition(b"\n")[0]
     return b"".join((before + after).replace(b"\0", b"").split())
