@@ -12745,7 +12745,8 @@ def _values_of(source: Any) -> dict[str, set[str]]:
 
 # === Candidates ===
 # Values that are assigned to names. One search in C finds all fragments of names such as pass and key, and
-# an expression matches the text from each of them up to the value.
+# an expression matches the text from each of them up to the value; or only up to the next attribute, if the
+# name and its value are attributes of one object.
 
 # Every keyword contains one of a few rare letters. Folding those to `k` lets `re` skip from k to k.
 _RARE = b"bcpuq"
@@ -12755,8 +12756,8 @@ _RAREST_FIRST = b"qjxzwvfkybhpgmucdlnorstiae0123456789_-./:=$&<>(@ "
 NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-"
 # What stands between a telltale fragment of a name and its value, in steps that `_assignment` puts together.
 # To add a form, add a row to its step: an expression, and a line in which it takes what is between « and »
-# (¶ ends a line). An expression may go on in lines that begin with four spaces. {bare} is what a bare value
-# may begin with.
+# (¶ ends a line). An expression may go on in lines that begin with four spaces. {bare} is a character of a
+# bare value, {operand} an expression without commas before a value, {key} the key of an attribute.
 _FORMS = r"""
 = after the name
 \\{0,3}["'`]  {"pass«"»: "V"}
@@ -12798,8 +12799,6 @@ _FORMS = r"""
 (?<=[)\]\w] )\?:  getenv("PASS") «?:» "V"
 (?<=[)\]] )or  getenv("PASS") «or» "V"
 ::?|,|\(|\{  setPass«(»"V")
-;s:\d{1,5}:  s:4:"pass"«;s:1:»"V"
-(?<!-)>|&gt;  <pass«>»"V"
 (?<= )[iI][sS](?= )  the pass «is» "V"
 (?<=["'] )(?:->|to)(?= )|<-(?= )  "pass" «->» "V"
 (?<=_password )(?:BY|by)(?= )  IDENTIFIED WITH a_password «BY» 'V'
@@ -12843,10 +12842,12 @@ r#{1,3}  pass = «r#»"V"#
 (?={bare}{0,299}(?:[0-9]|(?<={bare})(?:["'`&]|;\S)))  f("a=b;pass=«»V")
 (?={bare}{1,99} (?:host|port|dbname|sslmode|user)=)  connect("pass=«»V user=a")
 """
+# What stands for {bare}, {operand} and {key} in the table.
 _BARE = r"[^\s\"'`,;<>(){}&|\\\[\]=:]"
 _OPERAND = (
     r"[\w$(!][\w$.:!=<>&*@+(){}\[\] -]{0,60}?(?:[\"'][\w.:-]{0,40}[\"'][\w$.:!=<>&*@+(){}\[\] -]{1,60}?)?"
 )
+_ANY_KEY = r"""\\{0,3}["'`]?[\w.:@-]{1,40}\\{0,3}["'`]?\s{0,9}"""
 # What is before the quote of a value behind an operand, which may have a string of its own. This spares work.
 _OPERAND_AHEAD = (
     r"(?=(?=(?P<run>[\w$(!][^\n\"'`]{1,90}))(?P=run)(?:(?<=[|?:/re] )"
@@ -12854,7 +12855,6 @@ _OPERAND_AHEAD = (
 )
 # A string may be on the next line, where formatters put it.
 _NEXT_LINE = r"(?:(?:(?<=[=:])|(?<== )\\)\r?\n[ \t]{1,40}(?=[\"'`]))?"
-_ANY_KEY = r"""\\{0,3}["'`]?[\w.:@-]{1,40}\\{0,3}["'`]?\s{0,9}"""  # of an attribute
 _STRING_PREFIX = r"(?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?"
 _QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`])|&quot;|&#3[94];)"""
 # A quote closes a string if white space follows it or, but for a value that looks random, a mark.
@@ -15561,7 +15561,7 @@ def _undo_escape(escape: re.Match[bytes]) -> bytes:
 
 
 def _places_with_escapes(text: bytes) -> list[int]:
-    """Return the place of each byte of a text, once its escapes of JSON are undone, and then the text's end."""
+    """Return the place of each byte of a text once its escapes of JSON are undone, then the text's end."""
     places: list[int] = []
     at = 0
     for escape in _JSON_ESCAPE.finditer(text):

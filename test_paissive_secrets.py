@@ -23150,8 +23150,6 @@ WAYS_TO_GIVE_A_VALUE = (
     ('"user=me password=V host=x.local"', "a.go", "password", "="),
     ("<param-name>password</param-name><param-value>V</param-value>", "a.xml", "password", ">"),
     ("password: >-\n  V\n", "a.yml", "password", ":"),
-    ('a:1:{s:8:"password";s:9:"V";}', "a.txt", "password", ";s:9:"),
-    (r"""'a:1:{s:8:\"password\";s:9:\"V\";}'""", "a.php", "password", ";s:9:"),
 )
 
 
@@ -23353,8 +23351,6 @@ a.txt pas·sword IS «§§-§§-§§»
 a.py pas·sword⇥=⇥"«§»"
 a.yml pas·sword⇥=⇥«§»
 a.yml pas·sword:⇥«§»
-a.php s:8:"pas·sword";s:10:"«§»";
-a.php s:8:"pas·sword";s::"§";
 a.java pas·sword = new String("«§»")
 a.js pas·sword = await f("«§»")
 a.js pas·sword = now f("§")
@@ -23509,7 +23505,6 @@ a.txt pas·sword:{§
 a.txt pas·sword=>«§»
 a.txt [pas·sword]§
 a.txt [pas·sword:[§
-a.txt <pas·sword>'«§»
 a.txt <pas·sword>=§
 a.txt <pas·sword>>§
 a.yml pas·sword: >¶  «§ x»¶
@@ -23908,8 +23903,6 @@ a.yml pas·sword⋯: «§»
 a.yml pas·sword⋯ : §
 a.yml pas·sword:⋯«§»
 a.yml pas·sword:⋯ §
-a.php s:8:"pas·sword";s:12345:"«§»";
-a.php s:8:"pas·sword";s:123456:"§";
 a.js pas·sword = f{a40}("§")
 a.js pas·sword = f{a39}("«§»")
 a.py pas·sword = [⋯⋯"«§»"]
