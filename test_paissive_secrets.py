@@ -24664,6 +24664,7 @@ many such values are samples | a.md secre·t={A40} | a.env secre·t={A40}
 many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A40}"
 many such values are samples | a.py # secre·t = "{A40}" | a.py secre·t = "{A40}"
 many such values are names or hashes | a.py pass·word = "{h40}" | a.env pass·word={h40}
+many such values are names or hashes | a.js pass·word = "{h40}" | a.sh export PASS·WORD={h40}
 many such values are names or hashes | a.py pass·word = "xqzvkwjh" | a.py pass·word = "xqzvkwj7"
 the name of the key doesn't say what it opens | a.env gateway.ke·y={A40} | a.env STRIPE_KE·Y={A40}
 the name of the key doesn't say what it opens | a.py forte_ke·y = "{A40}" | a.py signing_ke·y = "{A40}"
@@ -24725,6 +24726,7 @@ def test_a_generated_password_is_long_enough_and_has_symbols_and_no_long_word():
     values += "k8#tulip!x9q@z k8#TULIP!x9q@z k8#cxbil1vldnc "
     values += "k8#v2p!x9q@ k8#summer!9q@z ing#on#!sting ing!kst!Qkx79"
     values += " k8#SUMMER!9q@z the!on#erainse the(on)er[in]se abc1!2def3gh k8v2pax9qbz7"
+    values += " SUMMERk8#v2p!x9q@"
     drawn = [value for value in [*values.split(), "k8# v2p!x9q@z"] if ps.looks_random(value)]
     assert drawn == values.split()[:13]
     of_code = "\"'()[]{}<>=;`+"
@@ -26154,6 +26156,9 @@ EXAM = r"""
 FEATURES = r"""
 a.py | x; pass·word = "V7 k", # x | digits two, symbols 0s
 a.py | the pass·word_of_the_day is = "V47x"[0] | ends -
+a.py | pass·word2 = "V4x7q" | first password, last password, ends telltale
+a.yml | pass·phrase: "tulip harbor seven" | shape spaces
+a.yml | pass·phrase: "tulip harbor seven lemon" | shape words
 a.yml | ? tok·en : a1b2c3d4e5f6g7h8i9 word | quote bare
 a.js | pass·word: `abc1`; | quote back, has abc, separator :
 a.py | os.environ.get("DB_PASS·WORD", "V4x7q") | separator =
