@@ -13012,6 +13012,11 @@ def keyword_hits(
                 resume_at = found.end() if found["apart"] is None else found.end("rest")
 
 
+def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
+    """Return an expression of {letter: expressions of what may follow it}."""
+    return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(ends) for letter, ends in branches.items())
+
+
 # A keyword or a fragment of a name in a text, and where its first rare letter is and its end. A plain tuple:
 # a text has very many.
 _Word = tuple[bytes, int, int]
@@ -13034,16 +13039,16 @@ class _KeywordSearch:
         rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
         self._fold = fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
-        branches: dict[bytes, list[bytes]] = {}  # the words by the letter behind their first k
+        branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters behind their first k
         for group, word in self._words.items():
             folded = word.translate(fold)
             rest = folded[folded.index(b"k") + 1 :]
-            whole = re.escape(rest[1:]) + b"(?<=%s)" % re.escape(folded)
+            whole = re.escape(rest[2:]) + b"(?<=%s)" % re.escape(folded)
             ahead = _AHEAD.get(word, b"") + (_VALUE_AHEAD_IN_SOURCE if source and word in fragments else b"")
             found = whole + ahead + b"(?P<%s>)" % group.encode()
-            branches.setdefault(re.escape(rest[:1]), []).append(found)
-        choices = (letter + b"(?:%s)" % b"|".join(found) for letter, found in branches.items())
-        self._search = re.compile(b"k(?:%s)" % b"|".join(choices)).search
+            branches.setdefault(rest[:1], {}).setdefault(rest[1:2], []).append(found)
+        seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
+        self._search = re.compile(b"k(?:%s)" % _choices(seconds)).search
         self.keywords = frozenset(keywords)  # of detectors
         self.fragments = {  # of names in each word, and how many bytes are after them
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
