@@ -18008,7 +18008,6 @@ _WAYS = (
         r"[{,]\s*@name(?P<default>[^,}=]*=)?",
         within=r"\{[^{}]*\}(?=\s*=\s*(?:process|import\.meta|Bun)\.env\b(?!\.))",
     ),
-    _Way("@script", "__ENV", r"\b__ENV\.@name(?P<default>@or)?"),  # k6
     _Way("@script", "Deno.env", r"\bDeno\.env\.get@call"),
     _Way(
         r"(?:@script|\.prisma)",
@@ -18070,7 +18069,6 @@ _WAYS = (
         r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
     ),
     _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
-    _Way(r"(?:\.sh|/[\w-]*entrypoint[\w-]*)", "file_env", r"""\bfile_env\s+["']?@name"""),
     # Docker Compose, which also passes variables on and makes secrets of them.
     _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
     _Way("@compose", "$", r"(?<!\$)\$@name"),
@@ -18084,8 +18082,6 @@ _WAYS = (
         is_secret=True,
     ),
     _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.{0,500}?\}\}"),
-    _Way(r"\.conf", "${", r"\$\{@NAME"),  # Apache
-    _Way(r"\.toml", "env(", r"""["']env\(@NAME\)"""),  # Supabase
     # Other CI services, whose own variables begin with their names.
     _Way(r"/\.(?:travis|gitlab-ci)@yaml", "$", r"(?<!\$)\$\{?(?!CI_|GITLAB_|TRAVIS_)@NAME"),
     # Ansible and Terraform.
