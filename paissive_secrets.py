@@ -12412,9 +12412,8 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     except Locked:
         manager, chosen = manager_and_backend(cast("Any", source))
         provided, lacking = provided_values(manager.store(chosen), (), manager)
-        if (
-            lacking or not provided
-        ):  # under `run`, which masks what is printed, variables have all that is used
+        # Under `run`, which masks what is printed, variables have all that is used.
+        if lacking or not provided:
             raise
         short = redacting.add(provided)
     if installed is None:

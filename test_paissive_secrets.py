@@ -18153,6 +18153,24 @@ def test_mask_html_of_a_value_with_signs_at_either_end_wherever_writes_end(value
             assert shown == b"<b>&quot;***&quot;</b>", (encode, data, at)
 
 
+def test_mask_html_of_one_value_with_a_sign_within_and_another_that_ends_with_it():
+    encodings = ps.Encodings(['quoted"value-1', 'at-the-end"'])
+    assert encodings.mask("quoted&quot;value-1, said&quot;") == "***, said&quot;"
+    assert encodings.mask("at-the-end&quot;, said&quot;") == "***, said&quot;"
+
+
+def test_mask_finds_what_two_values_have_in_common_as_the_first():
+    encodings = ps.Encodings([" correct-horse", "correct-horse"])
+    assert [place.value for place in encodings.find(b"a correct-horse") if place.start == 2] == [
+        " correct-horse"
+    ]
+
+
+def test_mask_python_escapes_of_each_latin_letter():
+    value = "".join(map(chr, range(0xA0, 0x100)))
+    assert ps.Encodings([value]).mask(ascii(f"<{value}>")) == "'<***>'"
+
+
 def test_mask_decodes_no_page_of_html_without_a_values_own_characters(monkeypatch):
     def refuse(*_):
         raise AssertionError("it is decoded")
