@@ -22022,6 +22022,21 @@ def test_logs_are_left_alone_where_the_values_to_mask_can_not_be_read(log):
     assert logging.Handler.handle is handle
 
 
+def test_logs_are_masked_by_the_variables_of_a_closed_store_if_they_have_all_of_it(log, here, monkeypatch):
+    class Closed(ps.MemoryStore):
+        def get_stages(self, *names):
+            raise ps.Locked("closed")
+
+    store = Closed()
+    store.set_all({"A_TOKEN": SAFE, "B_TOKEN": CANARY})
+    monkeypatch.setenv("A_TOKEN", SAFE)
+    assert refusal(ps.redact_logs, store) == "Locked: closed"
+    monkeypatch.setenv("B_TOKEN", CANARY)
+    ps.redact_logs(store)
+    log.error("%s %s", SAFE, CANARY)
+    assert log.text() == "*** ***\n"
+
+
 @pytest.mark.parametrize("bad", [{"db": None}, [None], [SAFE.encode()], SAFE.encode(), 5, SAFE])
 def test_redact_refuses_what_is_not_text_without_showing_it_and_goes_on(bad, log):
     refused = refusal(ps.redact_logs, bad)
