@@ -9503,9 +9503,10 @@ def test_an_empty_fingerprint_allows_any_store(store_folder, monkeypatch):
     assert ps.FileStore().get("DB") == "1"
 
 
-def test_half_a_fingerprint_is_none(files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files)[:16])
-    assert "isn't a fingerprint" in refusal(ps.FileStore().get, "DB")
+def test_a_fingerprint_that_is_cut_off_or_goes_on_is_none(files, monkeypatch):
+    for pin in (pin_of(files)[:16], pin_of(files) + "0"):
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
+        assert "isn't a fingerprint" in refusal(ps.FileStore().get, "DB")
 
 
 def test_a_store_that_somebody_replaced_who_knows_neither_password_nor_members_is_refused(
