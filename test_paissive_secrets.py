@@ -9836,6 +9836,12 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
     assert not os.path.exists(PWNED)
 
 
+def test_an_older_store_that_was_put_back_is_refused_even_if_git_lost_the_commit_on_record(put_back):
+    with put_back.ada.at(put_back.folder) as store:
+        ps.record_commit(store.folder, "1" * 40)
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
 @pytest.mark.parametrize("how", ["pinned", "new", "by password"])
 def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_recorded(how, put_back):
     who = put_back.ada
@@ -15676,6 +15682,14 @@ def test_a_secret_that_is_required_and_deleted_can_be_brought_back(monkeypatch):
     monkeypatch.setenv("A_TOKEN", "elsewhere")
     error = failure(ps.require_secret, "A_TOKEN", backend=store)
     assert (type(error), "undelete" in error.hint) == (ps.Deleted, True)
+
+
+def test_a_program_deletes_no_secret_whose_rotation_is_unfinished():
+    store = ps.MemoryStore()
+    store.set("A", "old")
+    store.set(store.stage_name("A", "pending"), "new")
+    assert refusal(ps.delete_secret, "A", backend=store).startswith("Conflict: a rotation of 'A' was left")
+    assert store.get("A") == "old"
 
 
 def test_everything_public_has_a_docstring_and_type_hints():
