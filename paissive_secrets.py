@@ -714,14 +714,15 @@ bearer token
         token=)?["']?)?(?=[^\s\d]{0,40}\d[^\s\d]{0,40}\d))([\w.~+/@-]{20,2000}={0,2})(?![\w(])
         Authorization: Token {h40}
 login arguments
-    basicauth(|basic_auth(|basic_auth |userpassword(|credential(|credentials(|authentication(
+    basicauth(|userpassword(|credential(|credentials(|authentication(
         (?i:{name}){login}  x.{name}"me", "{p}")
+    basic  (?i:{name})_auth[ (]{login}  basic_auth "me", "{p}"
     passwordtoken(|authenticationtoken(|auth=(|auth = (|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
     mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
         \b(?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.$]{1,60})\s{0,9},){1,2}{login}
         {name}dsn, "me", "{p}")
-    create_user(|createuser(|create_superuser(|createasync(|wifi.begin(|setpassword(|addpasswordasync(
+    create_user(|createuser(|createasync(|wifi.begin(|setpassword(|addpasswordasync(
         (?i:{name})(?:\s{0,40}(?:["'][^"'\n]{1,200}["']|[\w.]{1,60})\s{0,9},){1,3}\s{0,40}["']
         (?![^"'@\s]{1,60}@[\w-]{1,60}\.)((?=[^"'\n]{0,60}[0-9!@#$%^*?+])[^\s"'$<{%](?:[^\s"'$<{}]|\$(?!\w)){5,99})["']\s{0,9}\)
         {name}me, "{p}")
@@ -738,7 +739,7 @@ command password
     psk=  psk="([^"\n]{8,63})"  psk="{p}"
     config set
         config set (?:--secret [\w.:-]{1,60}|[\w.:-]{1,60} --secret) {typed}  config set --secret x {p}
-    sshpass|docker login|podman login|az login|psexec|dev-certs
+    sshpass|docker login|az login|psexec|dev-certs
         (?i:{name}){options}(?:-p ?|--password[ =]){typed}  {name} -u me -p {p} x.local
     redis-cli  redis-cli{options}-a {typed}  redis-cli -h x.local -a {p}
     -u  -u (?<=\s-u )["']?[A-Za-z][\w.@-]{0,60}:(?=[^\s"']{0,60}[0-9])(?=\d{0,60}[^\s"'\d])
@@ -12786,7 +12787,7 @@ _FORMS = r"""
 (?<!["'`]) (?:As )?(?=[^ =\n]{1,24} =)(?!\w{0,20}(?:pass|secret|token))
     [\w\[*&][\w.<>\[\]*&?]{0,23}(?= ?=[^=>])
     var pass« String» = "V"
-[:?!]:?(?<=:)(?<!["'`:]:) ?(?=[^\n=]{1,120}=)(?P<mark_of_type>["']?)(?:&'\w{1,20} )?
+[:?!]:?(?<=:)(?<!["'`:]:) ?(?=[^\n=;{}]{1,120}=[^=>])(?P<mark_of_type>["']?)(?:&'\w{1,20} )?
     (?:[*&?]|\[\d{0,9}\]?){0,2}\w[\w.:]{0,40}
     (?:[<\[(][^\n;{}]{0,80}[>\])])?\w{0,20}[?*&\[\]]{0,4}(?: ?[|&] ?\w[\w.\[\]]{0,30}){0,3}
     (?P=mark_of_type)(?= ?=[^=>])
@@ -12849,7 +12850,7 @@ _OPERAND = (
 _ANY_KEY = r"""\\{0,3}["'`]?[\w.:@-]{1,40}\\{0,3}["'`]?\s{0,9}"""
 # What is before the quote of a value behind an operand, which may have a string of its own. This spares work.
 _OPERAND_AHEAD = (
-    r"(?=(?=(?P<run>[\w$(!][^\n\"'`]{1,90}))(?P=run)(?:(?<=[|?:/re] )"
+    r"(?=(?=(?P<run>[\w$(!][^\n\"'`]{1,62}))(?P=run)(?:(?<=[|?:/re] )"
     r"|(?<=[(\[{ ])[\"'][\w.:-]{0,40}[\"'][^\n\"'`]{1,60}(?:(?<=[|?:/re{] )|(?<=\()))[\"'`])"
 )
 # A string may be on the next line, where formatters put it.
