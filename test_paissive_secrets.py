@@ -7488,6 +7488,12 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
+def test_status_for_programs_has_no_notes(no_state, store_folder, say):
+    ps.FileStore().set("DB", "1")
+    status, said = say("status", "--json", "--backend", "file")
+    assert (status, json.loads(said).keys() & {"note", "known"}) == (0, {"known"})
+
+
 def test_the_commit_of_a_store_is_that_of_the_repository_that_a_link_to_its_folder_leads_to(
     repository, tmp_path_factory
 ):
@@ -10272,8 +10278,9 @@ def test_a_leaked_identity_of_the_store_becomes_no_member_by_a_rekey(files, team
     assert [member.name for member in opened_by_password(monkeypatch).members()] == ["ada", "bob"]
 
 
-def test_a_private_key_that_is_given_for_a_members_public_one_is_said_to_be_exposed(files, say):
-    status, said = say("member", "add", "bob", ps.Identity.generate().reveal(), "--backend", "file")
+@pytest.mark.parametrize("spell", [str, str.lower])
+def test_a_private_key_that_is_given_for_a_members_public_one_is_said_to_be_exposed(spell, files, say):
+    status, said = say("member", "add", "bob", spell(ps.Identity.generate().reveal()), "--backend", "file")
     assert (status, files.members()) == (2, [])
     assert said.startswith(
         "that is a private key, which the shell's history and ps have shown now; make another"
@@ -17044,6 +17051,13 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     assert said.endswith(NEXT)
 
 
+def test_import_warns_of_who_can_read_a_file_even_if_it_leaves_all_secrets_in_it(env_file, say):
+    env_file.write_text("A_TOKEN='$v9x'\n")
+    git(".", "init", "-q")
+    said = say("import", ".env", "--backend", "file")[1]
+    assert "left: 'A_TOKEN'" in said and "add it to .gitignore" in said
+
+
 def test_an_import_has_succeeded_even_if_the_rest_of_the_file_cannot_be_audited(env_file, say):
     git(".", "init", "-q")
     git(".", "add", "-f", ".env")
@@ -18584,6 +18598,13 @@ def test_each_step_of_an_action_leaves_what_the_next_action_needs(row, in_memory
     assert " ".join(in_turn(found)) == seen
 
 
+def test_an_empty_value_is_replaced_by_its_policy_like_any_other(rotation):
+    rotation._backend.set("DB_PASSWORD", "")
+    rotation.schedule("DB_PASSWORD", "1d", generate=["printf", NEW])
+    rotation.rotate("DB_PASSWORD")
+    assert stages(rotation) == ("", NEW, None)
+
+
 def test_a_rotation_to_an_empty_value_is_finished_or_given_up_like_any_other(rotation):
     for action, current in (("abort", OLD), ("resume", ""), ("rotate_due", "")):
         rotation._backend.set("DB_PASSWORD", OLD)
@@ -19920,9 +19941,10 @@ def test_a_failing_step_shows_the_end_of_its_errors_without_values(kind, script,
     assert failure(rotation.rotate, "DB_PASSWORD").message == f"{kind} of 'DB_PASSWORD' failed: {said}"
 
 
-def test_a_short_value_hides_what_a_failing_step_says(rotation):
+@pytest.mark.parametrize("value", ["1234", "7"])
+def test_a_short_value_hides_what_a_failing_step_says(value, rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply="cat >&2; exit 1")
-    said = failure(rotation.rotate, "DB_PASSWORD", "1234").message
+    said = failure(rotation.rotate, "DB_PASSWORD", value).message
     assert said == "apply of 'DB_PASSWORD' failed: it ended with status 1"
 
 
@@ -22153,6 +22175,12 @@ def test_a_report_that_can_not_be_searched_is_withheld(log):
     ps.redact_logs([SAFE])
     log.error("no", exc_info=Failing(SAFE))
     assert log.text() == "no\n[withheld: it can't be searched for secrets]\n"
+
+
+def test_an_interrupt_while_a_report_is_made_is_not_taken_for_its_failure(monkeypatch):
+    monkeypatch.setattr(traceback, "format_exception", unittest.mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ps.RedactingFilter([SAFE]).report(ValueError(SAFE))
 
 
 def test_a_record_that_can_not_be_searched_is_withheld(log):
