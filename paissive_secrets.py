@@ -6543,8 +6543,31 @@ Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_BODY = {204, 304}
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
+_NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
+# What variables of a proxy or a CA had before `load_env` set them, and the text that it set. The program uses
+# the new text. Requests to Vault don't: it may come from a stranger's .env, and would lead the token away.
+_loaded_settings: dict[str, tuple[str, str]] = {}
 # How a request ended: whether a server carried it out.
 DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
+
+
+def set_for_program(variable: str, text: str) -> None:
+    """Set a variable of this process; requests to Vault use the proxy and the CA that it named before."""
+    if re.fullmatch(_NETWORK_SETTING, variable, re.I):
+        _loaded_settings[_variable_key(variable)] = _network_setting(variable), text
+    os.environ[variable] = text
+
+
+def _network_setting(variable: str) -> str:
+    """Return the text of a variable, or what it had before `set_for_program` set that; "" for none."""
+    text = os.environ.get(variable, "")
+    before, loaded = _loaded_settings.get(_variable_key(variable), ("", ""))
+    return before if text == loaded else text
+
+
+def _variable_key(variable: str) -> str:
+    """Return a variable's name, in upper case on Windows, which takes any case."""
+    return variable.upper() if os.name == "nt" else variable
 
 
 def child_object(parent: Json, name: str) -> Json:
@@ -7167,16 +7190,14 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
     """
     import base64
     from urllib.parse import unquote
-    from urllib.request import getproxies_environment
 
-    proxies = getproxies_environment()
     proxy = settings.proxy_addr
     host, port = _host_and_port(settings.addr)
     # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy, which asks none for this machine.
-    entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", proxies.get("no", "").lower())]
+    entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", _proxy_variable("no").lower())]
     is_direct = "*" in entries or any(_matches_no_proxy(entry, host, str(port)) for entry in entries)
     if not proxy and not is_direct:
-        proxy = proxies.get(split_url(settings.addr).scheme)
+        proxy = _proxy_variable(split_url(settings.addr).scheme)
     if not proxy:
         return "", {}
     with suppress(ValueError):  # an invalid port, or bytes that aren't text
@@ -7188,6 +7209,14 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
             return f"http://{host}", {"Proxy-Authorization": basic} if login else {}
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
     raise BadValue("the proxy isn't supported", hint=hint)
+
+
+def _proxy_variable(kind: str) -> str:
+    """Return the text of http_proxy, https_proxy or no_proxy, else of the same in upper case, else ""."""
+    lower = f"{kind}_proxy"
+    if lower == "http_proxy" and "REQUEST_METHOD" in os.environ:  # in CGI, a client's header sets HTTP_PROXY
+        return _network_setting(lower) if os.name != "nt" else ""
+    return _network_setting(lower) or _network_setting(lower.upper())
 
 
 def _time_left(deadline: float) -> float:
@@ -7222,6 +7251,7 @@ def _tls_context(settings: VaultSettings) -> Any:
         elif settings.capath:
             _load_folder(context, settings.capath)
         else:
+            _check_default_certs()
             context.load_default_certs()
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting.
@@ -7236,6 +7266,14 @@ def _tls_context(settings: VaultSettings) -> Any:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _check_default_certs() -> None:
+    """Raise BadValue if `load_env` changed a variable from which OpenSSL takes the CAs to trust."""
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if os.environ.get(variable, "") != _network_setting(variable):
+            problem = f"{variable}, which load_env has set, can't say which CA to trust for Vault"
+            raise BadValue(problem, hint="set it before the program starts, or set VAULT_CACERT")
 
 
 def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
@@ -11726,7 +11764,8 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     without names, also values of .env that take in moved secrets. Variables
     that exist stay, unless `override` says that the store's values replace
     them; none is removed. ${NAME} in a value of .env is the NAME that this
-    process has then. Raise NotFound for a name that the store lacks, and
+    process has then. A proxy or a CA that it sets isn't used for Vault, since
+    a .env may be a stranger's. Raise NotFound for a name that the store lacks, and
     Moved for one that a .env says is in a store which lacks it. The key to
     the store isn't passed on by `run`: Locked, unless all of these have
     variables already. Call it before other threads read the environment.
@@ -11743,7 +11782,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             listener(value)
     for variable, text in environment.items():
         if override or variable not in os.environ:
-            os.environ[variable] = text
+            set_for_program(variable, text)
 
 
 def _values_of_variables(

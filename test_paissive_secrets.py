@@ -12330,6 +12330,53 @@ def test_no_proxy_is_asked_for_this_machine(monkeypatch, host):
     assert ps.VaultStore(addr=f"http://{host}:8200")._session.transport.proxy == ""
 
 
+def load_settings(monkeypatch, text):
+    """Have load_env set the settings of a .env, which no variable has before."""
+    for variable in re.findall(r"^\w+", text, re.M):
+        monkeypatch.delenv(variable, raising=False)
+    Path(".env").write_text(text)
+    ps.load_env()
+
+
+def test_a_proxy_that_load_env_sets_is_for_the_program_and_sees_no_request_to_vault(here, stub, monkeypatch):
+    strange, ours = stub(http(b"", 403)), stub(http())
+    load_settings(monkeypatch, f"http_proxy={strange.address}\nHTTP_PROXY={strange.address}\n")
+    assert os.environ["HTTP_PROXY"] == strange.address
+    far = {"addr": "http://vault.invalid:8200", "token": TELLTALE, "max_retries": 0}
+    assert "no such host" in str(failure(ps.VaultStore(**far).get, "a"))
+    assert strange.requests == []
+    monkeypatch.setenv("HTTP_PROXY", ours.address)  # by the program itself
+    assert ps.VaultStore(**far).get("a") == "v"
+
+
+def test_load_env_does_not_change_the_proxy_that_vault_is_reached_by(here, stub, monkeypatch):
+    strange, ours = stub(http(b"", 403)), stub(http())
+    monkeypatch.setenv("HTTP_PROXY", ours.address)
+    for line in (f"HTTP_PROXY={strange.address}\n", f"HTTP_PROXY={strange.address}/\n", "NO_PROXY=*\n"):
+        Path(".env").write_text(line)
+        ps.load_env(override=True)
+    store = ps.VaultStore(addr="http://vault.invalid:8200", token=TELLTALE, max_retries=0)
+    assert store.get("a") == "v"
+    assert strange.requests == []
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_load_env_does_not_change_which_ca_vault_is_trusted_by(here, stub, monkeypatch, variable):
+    load_settings(monkeypatch, f"{variable}=./ca.pem\n")
+    server = stub(http())
+    store = ps.VaultStore(addr=f"https://127.0.0.1:{server.port}", token=TELLTALE, max_retries=0)
+    problem = f"{variable}, which load_env has set, can't say which CA to trust for Vault"
+    hint = "set it before the program starts, or set VAULT_CACERT"
+    assert str(failure(store.get, "a")) == f"{problem}; {hint}"
+    assert server.store(**speak_tls(server), max_retries=0).get("a") == "v"
+
+
+def test_a_client_of_a_cgi_script_chooses_no_proxy(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:1")
+    monkeypatch.setenv("REQUEST_METHOD", "GET")
+    assert ps.VaultStore(addr="http://vault.invalid")._session.transport.proxy == ""
+
+
 def test_a_proxy_may_be_named_without_a_scheme_and_needs_no_login(stub):
     proxy = stub(http())
     store = ps.VaultStore(addr="http://vault.invalid", proxy_addr=f"127.0.0.1:{proxy.port}", token="t")
