@@ -13966,11 +13966,15 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample from documentation
-    EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
+    \AEXAMPLE[A-Za-z0-9]{9}|EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
     |eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
     - {U9}EXAMPLE
     + {U9}EXAMPLES
-    ~ begin, middle, end: AWS ends its samples so; those of jwt.io and Supabase have a header before
+    ~ begin, middle, end: AWS begins or ends its samples so; those of jwt.io and Supabase have a header before
+it is a variable of the environment
+    \A\$\{?[A-Z][A-Z0-9]{0,30}(?:_[A-Z0-9]{1,30}){1,9}\}?\Z
+    - $E2E_CLOUD_ACCESS_KEY
+    + $K7QX{A16}
 it is text in another script
     \A\D*(?:[\xcd-\xe0\xe3-\xf4]|\xe1(?![\xb8-\xbb])|\xe2(?!\x82))\D*\Z|\A(?:\\{1,2}u[0-9a-fA-F]{4}){2,}\D?\Z
     - пароль
@@ -14046,7 +14050,7 @@ it is a number or a date
 = plain value
 it is a placeholder
     (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|dummy|\bfake|example
-    |(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
+    |\Areplaced\Z|(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
     |\A(?:my|some)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data|value)\Z
     |\Ax-(?:oauth-basic|access-token)\Z|\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]
     - your-password-here
@@ -14107,7 +14111,7 @@ it is a call or a template
     ~ begin, middle, end: the syntax of a call, or of a template
 = before
 what is before it says that it is something else
-    \?\s?["']\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
+    \?\s?["']\Z|\barn:[\w-]{1,20}:[\w:/*-]{0,99}\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
     |\b(?i:public|gpg|pgp|using rsa) ?\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
     - badge.svg?style=a&
     + export
@@ -14175,7 +14179,7 @@ _PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
 
 
 _TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
-    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Specs?|IT)\."
+    r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
 )
 
 

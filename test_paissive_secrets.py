@@ -24793,6 +24793,7 @@ the name of the key doesn't say what it opens | a.env gateway.ke·y={A40} | a.en
 the name of the key doesn't say what it opens | a.py forte_ke·y = "{A40}" | a.py signing_ke·y = "{A40}"
 a test may expect it to be refused | user_test.go secre·t = "{A40}" | user.go secre·t = "{A40}"
 a test may expect it to be refused | UserTests.Auth.cs secre·t = "{A40}" | contest.cs secre·t = "{A40}"
+a test may expect it to be refused | PasskeysTestFixtures.swift secre·t = "{A40}" | a.swift secre·t = "{A40}"
 a test may expect it to be refused | a/test_x.py secre·t = "{A40}" | tests/x.py secre·t = "{A40}"
 """
 
@@ -25190,6 +25191,8 @@ def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_line
 # More values that each row of the table drops (-), or must not drop (+).
 MORE_PROOFS = r"""
 it is a placeholder
+    - REPLACED
+    + REPLACEDk7Q9
     + hidden7Qx + k7Hidden
     - your_x9 - your 9x - yourtoken - place_holder
     - changeme9
@@ -25226,6 +25229,9 @@ it is text in another script
     - пароль-x - x-пароль
     + k\u0ab!7
     + \uKabc7
+it is a variable of the environment
+    - ${DB_PASS9} - $A_1
+    + $DBPASS9 + $db_pass9 + $Db_Pass9 + $AB__CD + k7$AB_CD9 + $AB_CD9!
 it is a mark for translators
     - crwdne780:0
     + crwdn7s12: + crwdns12 + k7crwdns12:0
@@ -25409,6 +25415,8 @@ it is a call or a template
     + f(x) + get.get.get.get.get.get.get.get.get.get.x(x) + ab = + .(k7 + <> + {.k7 + k7!ab="x + ="k7
     + {-.a} + +!; + <!> + K="k7 + .-(7 + ab -= + {!a} + 0="k7 + _="k7 + !.b() + ab(string{A195})
 what is before it says that it is something else
+    - Default: "arn:aws:secretsmanager:us-east-1:733304292857:
+    + "arn: x: + barn
     - a GPG - pgp  - using RSA
     + gpgk + RSA
     - '?" - x?' - PUBLIC - shields.io/a?b - a.svg?
@@ -25452,7 +25460,7 @@ it is a URL or an ARN
     - s0://x
     + Kit+ssh://x + _3://x + s_://x + -arn:x9
 it is a sample from documentation
-    - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY
+    - JBSWY3DPEHPK3PXP - k7EXAMPLEKEY - EXAMPLE{A20}
     + kJBSWY3DPEHPK3PXP + EXAMPLEkey + 4eC39HqLyjWDarjtT1zdp7dd
 it is a file
     - a.b-c/d.pem - keys/server.pem - a.js - a.ts - a.json - a.yml - a.yaml - a.txt - a.key - a.crt
