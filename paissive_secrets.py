@@ -17787,7 +17787,7 @@ _LEVELS = {  # of SARIF, and of GitHub
 }
 _MAX_OTHER_LINES = 20  # of a finding's other places, in text
 _MAX_FOLDERS = 5  # that are named in a line of text
-# What one and several are called of the kinds of things not examined that are no adjectives.
+# Singular and plural of the counts of things that were not examined, where these are nouns.
 _NOUNS = {
     "archive": ("archive", "archives"),
     "secrets' older values": ("secret's older values", "secrets' older values"),
@@ -19719,7 +19719,7 @@ def _update_baseline(run: Audit) -> None:
     if not run.baseline:
         raise BadValue("--untrusted reads no baseline that it could update", hint="name one with --baseline")
     run.baseline.update(run)
-    _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'finding')}")
+    _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
 
 
 def _report(run: Audit, args: Namespace) -> None:

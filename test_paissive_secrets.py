@@ -30274,7 +30274,7 @@ def test_an_untrusted_audit_updates_only_a_baseline_that_is_named(folder, say):
     assert say("audit", "--untrusted", "--update-baseline") == (2, refused)
     assert say("audit", "--untrusted", "--update-baseline", "--baseline", "x") == (
         0,
-        "x now accepts 1 finding\n",
+        "x now accepts 1 place\n",
     )
 
 
@@ -30992,7 +30992,7 @@ def test_a_fingerprint_depends_on_no_more_of_a_long_line_than_is_beside_its_valu
 
 def test_a_baseline_accepts_what_was_found_and_nothing_else(folder, say):
     leak(folder / "a.py")
-    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 place\n")
     assert say("audit")[0] == 0 and leaks(baseline=folder / ps.BASELINE) == set()
     assert leaks() == set()
     leak(folder / "b.py")  # the same value at another place
@@ -31036,7 +31036,7 @@ def test_each_place_of_a_finding_is_judged_by_itself(folder, say):
 
 def test_a_baseline_accepts_all_places_of_a_finding(folder, say):
     (folder / "a.py").write_text(f"x = '{token()}'\ny = '{token()}'\n")
-    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 2 findings\n")
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 2 places\n")
     assert leaks(baseline=ps.BASELINE) == set()
 
 
@@ -31573,7 +31573,7 @@ def test_zero_jobs_are_as_many_as_there_are_cores(folder, monkeypatch):
 def test_a_path_on_another_drive_is_audited_and_accepted(folder, say, monkeypatch):
     leak(folder / "a.py")
     monkeypatch.setattr(os.path, "relpath", lambda *paths: exec("raise ValueError"))
-    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 finding\n")
+    assert say("audit", "--update-baseline") == (0, ".paissive-baseline now accepts 1 place\n")
     assert say("audit")[0] == 0
 
 
