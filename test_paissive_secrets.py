@@ -31945,6 +31945,14 @@ def test_archives_are_opened_four_levels_deep_and_what_is_deeper_is_said(folder,
     assert (status, f"can't read 5.zip!4.zip!3.zip!2.zip!1.zip: {why}\n" in said) == (2, True)
 
 
+def test_an_archive_may_unpack_to_a_multiple_of_all_that_was_read_of_it(folder, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_UNPACKED", 0)
+    monkeypatch.setattr(ps, "_MAX_RATIO", 2)
+    (folder / "x.tar").write_bytes(tar_of(a=b"x\n" * ps.READ_SIZE))
+    run = ps.Audit(archives=True)
+    assert (list(run), run.summary.errors) == ([], [])
+
+
 def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
     text = f"A_TOKEN={token()}\n".encode()
     zstd = b"\x28\xb5\x2f\xfd" + bytes(99)
