@@ -14902,7 +14902,7 @@ def find_spans(
     if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
         yield from _signed_keys(text)
     yield from _pagerduty_keys(text)
-    if language.kind in ("docs", "none") and b"|" in text:
+    if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if hit:
@@ -15361,12 +15361,10 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
     labels: list[tuple[int, int]] = []  # the header's cells, if one may be a secret's name
     start = end = 0  # of the row before
-    next_row = 0 if text.startswith(b"|") else text.find(b"\n|")
-    while next_row >= 0:
-        before, between = (start, end), text[end + 1 : next_row + 1]
-        start = text.index(b"|", next_row)
+    for next_row in _rows(text):
+        before, between = (start, end), text[end + 1 : next_row]
+        start = next_row
         end = find_or_end(text, b"\n", start, len(text))
-        next_row = text.find(b"\n|", end)
         is_rule = not text[start:end].strip(_TABLE_RULE)
         if is_rule:
             labels = _cells(text, *before) if _TELLTALE.search(text, *before) else []
@@ -15379,6 +15377,17 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
             candidate = _named_cell(text, label, cell)
             if candidate:
                 yield _judge_in_text(text, candidate, path)
+
+
+def _rows(text: bytes) -> Iterator[int]:
+    """Yield where the lines begin that begin with "|"."""
+    at = text.find(b"|")  # one byte is found much faster than two
+    while at >= 0:
+        end = at + 1
+        if at == 0 or text[at - 1] == ord("\n"):
+            yield at
+            end = find_or_end(text, b"\n", at, len(text))
+        at = text.find(b"|", end)
 
 
 def _cells(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
