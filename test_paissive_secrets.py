@@ -31953,6 +31953,14 @@ def test_an_archive_may_unpack_to_a_multiple_of_all_that_was_read_of_it(folder, 
     assert (list(run), run.summary.errors) == ([], [])
 
 
+def test_damage_within_a_file_of_an_archive_is_no_internal_error(folder, say):
+    text = f"A_TOKEN={token()}\n".encode() + random.Random(1).randbytes(1 << 12).hex().encode()
+    for name, packed in (("a.zip", zip_of(**{"a.env": text})), ("b.tgz", gzip.compress(tar_of(a=text)))):
+        (folder / name).write_bytes(packed[:1500] + b"\xff" * 500 + packed[2000:])
+        said = say("audit", "--archives", name)[1]
+        assert f"can't read {name}: it is damaged or encrypted\n" in said
+
+
 def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
     text = f"A_TOKEN={token()}\n".encode()
     zstd = b"\x28\xb5\x2f\xfd" + bytes(99)
