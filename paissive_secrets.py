@@ -15361,7 +15361,7 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
     labels: list[tuple[int, int]] = []  # the header's cells, if one may be a secret's name
     start = end = 0  # of the row before
-    for next_row in _rows(text):
+    for next_row in _rows_of_tables(text):
         before, between = (start, end), text[end + 1 : next_row]
         start = next_row
         end = find_or_end(text, b"\n", start, len(text))
@@ -15379,7 +15379,7 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
                 yield _judge_in_text(text, candidate, path)
 
 
-def _rows(text: bytes) -> Iterator[int]:
+def _rows_of_tables(text: bytes) -> Iterator[int]:
     """Yield where the lines begin that begin with "|"."""
     at = text.find(b"|")  # one byte is found much faster than two
     while at >= 0:
