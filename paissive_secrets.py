@@ -2988,7 +2988,7 @@ class Dotenv:
         for name in self.assigned:
             variable = variable_name(name)
             used = self.referenced_variables(name)
-            takes_in_secret = name in using_moved or not used.isdisjoint(secrets)
+            takes_in_secret = name in using_moved or any(other in secrets for other in used)
             if name not in values:
                 secrets[name] = ""
             elif is_secret(variable, values[name]) or (takes_in_secret and not is_store_setting(variable)):
@@ -3034,7 +3034,8 @@ class Dotenv:
 
         With `for_others`, other readers of .env files count, too.
         """
-        pieces = [piece for piece in self._pieces if piece.name == name]
+        places = self._places[name]
+        pieces = [self._pieces[place] for place in places]
         last = pieces[-1]
         if last.problem:
             return last.problem
@@ -3042,8 +3043,7 @@ class Dotenv:
             return COMPOSED
         if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
             return "assigned twice"  # values in between may take in the first
-        above = self._pieces[: self._pieces.index(pieces[0])]
-        if any(name in piece.referenced_variables() for piece in above):
+        if self._first_uses.get(name, places[0]) < places[0]:
             return "taken in above its line"  # where it is empty for some readers
         if not for_others:
             return ""
@@ -3080,16 +3080,38 @@ class Dotenv:
         texts = []
         for place, piece in enumerate(self._pieces):
             if piece.name not in references:
-                is_composed = bool(piece.referenced_variables())
-                texts.append(re.sub(_VARIABLE, refer, piece.text) if is_composed else piece.text)
+                end = _end_of_variables(piece.text) if piece.referenced_variables() else 0
+                texts.append(re.sub(_VARIABLE, refer, piece.text[:end]) + piece.text[end:])
             elif place == self.assigned[piece.name]:  # earlier ones hold older values
                 texts.append(piece.with_value(references[piece.name]))
         return self._bom + "".join(texts)
 
+    @cached_property
+    def _line_numbers(self) -> list[int]:
+        """The number of each piece's first line, and of what would follow the last one."""
+        counts = (len(re.findall(_LINE_END, piece.text)) for piece in self._pieces)
+        return list(accumulate(counts, initial=1))
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """The places of the pieces that assign each name."""
+        found: dict[str, list[int]] = {}
+        for place, piece in enumerate(self._pieces):
+            found.setdefault(piece.name, []).append(place)
+        return found
+
+    @cached_property
+    def _first_uses(self) -> dict[str, int]:
+        """The place of the first piece whose value takes in each name."""
+        found: dict[str, int] = {}
+        for place, piece in enumerate(self._pieces):
+            for name in piece.referenced_variables():
+                found.setdefault(name, place)
+        return found
+
     def _error(self, place: int) -> BadValue:
         """Return the error for the piece at a place: the number of its line, and the problem."""
-        before = "".join(piece.text for piece in self._pieces[:place])
-        number = 1 + len(re.findall(_LINE_END, before))
+        number = self._line_numbers[place]
         piece = self._pieces[place]
         problem = "goes on in the next line for bash" if piece.goes_on() else piece.problem
         hint = "quote its value again" if problem else "fix it, or put # before it"
@@ -3120,7 +3142,8 @@ class _Piece:
         """Return the names in ${NAME} in the value; none for single quotes."""
         if self.quote == "'" or "${" not in self.raw:
             return set()
-        return {match["name"] for match in re.finditer(_VARIABLE, self.raw)}
+        closed = self.raw[: _end_of_variables(self.raw)]
+        return {match["name"] for match in re.finditer(_VARIABLE, closed)}
 
     def doubt(self) -> str:
         """Return why readers of other languages may read another value, and what to do; "" if none does."""
@@ -3165,8 +3188,16 @@ class _Piece:
             return look_up(match["name"]) or match["default"] or ""
 
         escape = r"\\." if self.quote else r"(?!)"
-        end = raw.rfind("}") + 1  # no ${ after the last } can be closed, so don't search from it
+        end = _end_of_variables(raw)
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
+
+
+def _end_of_variables(text: str) -> int:
+    """Return where the last } ends; no ${ behind it is closed.
+
+    A search from each of these to the end would take quadratic time.
+    """
+    return text.rfind("}") + 1
 
 
 def _read_piece(text: str, at: int) -> _Piece:

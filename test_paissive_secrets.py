@@ -5455,6 +5455,24 @@ def test_dotenv_takes_a_variable_of_the_process_before_one_from_above_unless_the
     assert [dotenv.referenced_variables(name) for name in "ABCD"] == [{"B"}, set(), {"B"}, set()]
 
 
+def test_a_dotenv_of_many_parts_costs_no_more_than_its_length():
+    open_holes = 'A="' + "${a:-" * 200_000 + '"\n'
+    dotenv = ps.Dotenv(open_holes)
+    assert dotenv.split({}) == ({}, {"A": "${a:-" * 200_000})
+    assert dotenv.with_references({"B": "secret:B"}) == open_holes
+    assert dotenv.referenced_variables("A") == set()
+    composed = 'A="${B}' + "${a:-" * 200_000 + '"\n'
+    assert ps.Dotenv(composed).with_references({"B": "secret:B"}) == composed.replace("B}", "secret:B}", 1)
+    errors = [str(error) for error in ps.Dotenv("x\r\n" * 100_000 + "y").problems()]
+    assert len(errors) == 100_001 and errors[-1].startswith("line 100001 of .env is not NAME=value")
+
+
+def test_an_import_of_many_secrets_takes_no_more_time_than_their_number():
+    text = "".join(f"A{n}_TOKEN=kX9vuQ2mLw{n}\nB{n}_TOKEN=x${{A{n}_TOKEN}}\n" for n in range(20_000))
+    found = ps.parse_import(text.encode(), ".env", ps.Replacement.COMMENT)
+    assert len(found.secrets) + len(found.left) == 40_000
+
+
 # === Environment ===
 
 
