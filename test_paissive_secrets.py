@@ -1441,6 +1441,15 @@ def test_a_rule_is_called_what_it_finds_and_not_by_its_id():
     assert [rule.id for rule in ps.all_rules() if "-" in rule.id and rule.what == rule.id] == []
 
 
+def test_a_token_of_several_runs_is_found_once():
+    token = ps.make_samples("SG.{W22}.{W43}")
+    assert [span[:2] for span in ps.find_spans(f"x {token}\n".encode(), "a.txt")] == [(2, 2 + len(token))]
+
+
+def test_a_short_token_is_one_whatever_it_is_called():
+    assert ps.is_token(ps.make_samples("AKIA{K16}"))
+
+
 def test_a_token_is_found_only_as_a_whole_word():
     github = token()
     assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
