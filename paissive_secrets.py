@@ -14062,10 +14062,15 @@ it is encrypted
     ~ begin: who encrypted it
 it is public
     \A(?:p(?:hc|k_(?:live|test))_|M(?:FkwEw|HYwEA|II[BC][Ia]jANBgkq|CowBQYDK2Vw)|age1[a-z0-9]{50}
-    |(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA)
+    |(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|AAAA(?:[BC]3NzaC1|E2VjZHNh))
     - ssh-rsa AAAA{B40}
     + MII{B40}
     ~ begin, middle, end: the form of a public key
+it is the signature of one request
+    \AAWS4-HMAC-SHA256 Credential=
+    - AWS4-HMAC-SHA256 Credential=a/b
+    + AWS4{A20}
+    ~ begin, middle, end: its form has a space
 it is the name of an algorithm or an encoding
     (?i)\A(?:utf-?(?:8|16)(?:[lb]e)?|us-ascii|latin-?1|iso-8859-\d{1,2}
     |(?:[a-z]{1,12}\d?[_-]?){0,3}sha-?\d{1,3}|[ehpr]s\d{3}|(?:ed|x)(?:25519|448)|aws4-hmac-sha256 ?

@@ -25257,6 +25257,8 @@ it is text in another script
     - пароль-x - x-пароль
     + k\u0ab!7
     + \uKabc7
+it is the signature of one request
+    + k7AWS4-HMAC-SHA256
 it is a variable of the environment
     - ${DB_PASS9} - $A_1
     + $DBPASS9 + $db_pass9 + $Db_Pass9 + $AB__CD + k7$AB_CD9 + $AB_CD9!
@@ -25374,6 +25376,8 @@ it is encrypted
     + eyJ-.a.-.-.-.- + AgA_{B290} + age1K{a50} + enc!:{A20} + ENC[0 + ENC[_ + age1_{a50} + eyJ!.b.c.d.e
     + eyJa.b.!.d.e + eyJa.b.c.!.e + eyJ-_a.!.-.-.-
 it is public
+    - AAAAB3NzaC1yc2EAAAADAQABAAABAQ - AAAAC3NzaC1lZDI1NTE5AAAAI - AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY
+    + AAAAB3{A20} + AAAAk7{A20}
     + MIIDIjANBgkq + MIIBbjANBgkq + pk_prod_k7 + ssh_rsa AAAA
     - MIIBIjANBgkq - MIICIjANBgkq
     - phc_{A20} - pk_live_{A20} - pk_test_{A20} - MFkwEw{A20}
