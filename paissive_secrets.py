@@ -11023,9 +11023,10 @@ class _Contexts:
             befores = {b""}
             _add_bytes(self._next.setdefault(character, []), after)
         else:
-            befores = _in_markup(text[last - _BESIDE : last])
-            for before in befores:
-                _add_bytes(self._last.setdefault(character, []), before[-_BESIDE:])
+            written = _in_markup(text[last - _BESIDE : last])
+            befores = set(map(_once, written))
+            for way in written:
+                _add_bytes(self._last.setdefault(character, []), way[-_BESIDE:])
         for escape in _MARKUP[character]:
             key = _once(escape) + after
             self._befores[key] = (*self._befores.get(key, ()), *befores)
@@ -11087,7 +11088,7 @@ def _in_markup(text: bytes) -> set[bytes]:
     """Return the ways in which HTML may have a text: each character as it is, or in one usual escape."""
     written = {text}
     for character, escapes in _MARKUP.items():
-        written |= {_once(way.replace(character, escape)) for way in written for escape in escapes}
+        written |= {way.replace(character, escape) for way in written for escape in escapes}
     return written
 
 

@@ -18243,7 +18243,17 @@ def test_mask_a_value_of_which_two_escapes_in_one_another_are_split():
 
 
 @pytest.mark.parametrize(
-    "value", ["'quoted-it", "quoted-it'", "<<&>><<&>>", "&lt;<tag>'s", 'ab"c"defg', "'" * 9, "x\\'\\<yz-'"]
+    "value",
+    [
+        "'quoted-it",
+        "quoted-it'",
+        "<<&>><<&>>",
+        "&lt;<tag>'s",
+        'ab"c"defg',
+        "'" * 9,
+        "x\\'\\<yz-'",
+        '\'">X"<+&>',
+    ],
 )
 def test_mask_html_of_a_value_with_signs_at_either_end_wherever_writes_end(value):
     encodings = ps.Encodings([value])
@@ -18252,6 +18262,7 @@ def test_mask_html_of_a_value_with_signs_at_either_end_wherever_writes_end(value
         for _ in range(times):
             written = ENCODERS[encode](written)
         data = f"<b>&quot;{written}&quot;</b>".encode()
+        assert encodings.mask(data) == b"<b>&quot;***&quot;</b>", (encode, data)
         for at in range(len(data)):
             shown = masked([data[:at], data[at:]], encodings=encodings)
             assert shown == b"<b>&quot;***&quot;</b>", (encode, data, at)
