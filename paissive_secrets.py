@@ -10360,6 +10360,7 @@ MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _WORD_BYTES = 4  # bytes that are looked up at once
+_NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
@@ -10668,8 +10669,11 @@ class _BareSearch:
         self._index = _Index(self._forms)
         self._bare_beginnings = _Beginnings(self._forms)
         self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
-        self._beginnings = _Beginnings(_without_backslashes(form.text) for form in forms)
-        self._may_begin_with_backslash = any(form.text[:1] == b"\\" for form in forms)
+        self._beginnings = _Beginnings(_comparable(form.text) for form in forms)
+        # The bytes with which forms begin and of which bare text has none.
+        self._first = b"".join(
+            form.text[: len(form.text) - len(form.text.lstrip(_NOT_BARE))] for form in forms
+        )
 
     def find(self, bare: _Bare, more_follows: bool) -> _Result:
         """Return the places of forms in the data, in any order, and the cut; places may begin behind it."""
@@ -10679,11 +10683,11 @@ class _BareSearch:
         for at, text in self._index.find(bare.text):
             start = bare.place(at)
             end = bare.place(at + len(text) - 1) + 1
-            written = _without_backslashes(data[start:end])
+            written = _comparable(data[start:end])
             for form in self._forms[text]:
-                if not form.is_wrappable and not _without_backslashes(form.text).startswith(written):
+                if not form.is_wrappable and not _comparable(form.text).startswith(written):
                     continue
-                place = _with_outer_backslashes(data, _Found(start, end, form.value), form.text)
+                place = _with_ends(data, _Found(start, end, form.value), form.text)
                 if end <= len(data):
                     places.append(place)
                 elif more_follows:
@@ -10704,27 +10708,25 @@ class _BareSearch:
         for at in range(max(len(tail.text) - reach, 0), len(tail.text)):
             if self._bare_beginnings.has(tail.text, at):
                 start = tail.place(at)
-                rest = _without_backslashes(tail.data[start:])  # with line breaks, which few forms may have
+                rest = _comparable(tail.data[start:])
                 if self._wrapped_beginnings.has(tail.text, at) or self._beginnings.has(rest, 0):
                     cut = start
                     break
-        if self._may_begin_with_backslash:
-            cut = len(tail.data[:cut].rstrip(b"\\"))
+        cut = len(tail.data[:cut].rstrip(self._first))
         return len(data) - len(tail.data) + cut
 
 
-def _without_backslashes(data: bytes) -> bytes:
-    return data.replace(b"\\", b"")
+def _comparable(text: bytes) -> bytes:
+    """Return a text without backslashes, but with the line breaks in it, which few forms may have."""
+    return text.replace(b"\\", b"").lstrip(b"\r\n")
 
 
-def _with_outer_backslashes(data: bytes, place: _Found, text: bytes) -> _Found:
-    """Return a form's place, extended to the backslashes beside it where the form begins or ends with one."""
+def _with_ends(data: bytes, place: _Found, text: bytes) -> _Found:
+    """Return the place of a form's bare text, extended to what the form has before and after that."""
     start, end, value = place
-    if text[:1] == b"\\":
-        start = len(data[:start].rstrip(b"\\"))
-    if text[-1:] == b"\\":
-        end = len(data) - len(data[end:].lstrip(b"\\"))
-    return _Found(start, end, value)
+    before = text[: len(text) - len(text.lstrip(_NOT_BARE))]
+    after = text[len(text.rstrip(_NOT_BARE)) :]
+    return _Found(len(data[:start].rstrip(before)), len(data) - len(data[end:].lstrip(after)), value)
 
 
 class _Index:

@@ -18342,6 +18342,14 @@ def test_mask_a_value_that_begins_with_backslashes_wherever_writes_end():
             assert re.fullmatch(rb"<['\"]?\*\*\*['\"]?>", shown), (encode(value), at, shown)
 
 
+@pytest.mark.parametrize("value", ["\\\ncorrect-horse", "\\\n\\\ncorrect-\nhorse"])
+def test_mask_a_value_that_begins_with_a_backslash_and_a_line_break_wherever_writes_end(value):
+    data = f"<{value}>\n\\<{value}".encode()
+    for at in range(len(data)):
+        assert masked([data[:at], data[at:]], value) == b"<***>\n\\<***", at
+    assert ps.Encodings([f"{value}\n\\"]).mask(f"<{value}\n\\>") == "<***>"
+
+
 def test_mask_a_character_before_which_another_style_has_put_an_escaped_backslash():
     for before in ("%5C", "&#92;", "\\u005c", "&bsol;"):
         assert ps.Encodings(["correct/horse"]).mask(f"correct{before}/horse") == "***", before
