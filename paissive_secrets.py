@@ -13540,7 +13540,7 @@ def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], na
     else:
         keys = _keys_below(window, name.begin, after, sign == b"{")
     if keys and not keys[0].text:
-        return [key.end for key in keys] if name.is_plural else []
+        return [key.end for key in keys]
     return [key.end for key in keys if is_value(key.text)][:1]
 
 

@@ -22803,6 +22803,8 @@ a.yml DBPas·sword:¶  Type: String¶  Default: §
 a.yml DBPas·sword:¶  Default: §¶  NoEcho: true¶  Type: String
 a.yml DBPas·sword:¶  Description: the pas·sword¶  Type: String¶  Default: "§"
 a.yml - ParameterKey: DBPas·sword¶  ParameterValue: §
+a.yml DBPas·sword:¶  # of the shop¶  Default: §
+a.yml pas·swords:¶  # of the shop¶  - §
 a.yml - ParameterKey: DBPas·sword¶  UsePreviousValue: false¶  ParameterValue: §
 a.yml db_pas·sword:¶  type: string¶  default: §
 a.yml db_pas·sword:¶  description: x¶  default: '§'
@@ -23059,6 +23061,10 @@ a.py pas·sword = f(x, help="§")
 a.js pas·sword = a && "§"
 a.ts pas·sword: string; name = "§"
 a.java checkPas·sword("me", "§")
+a.md Type = Pas·sword,¶ Value = "§"
+a.yml   pas·sword:¶  value: §
+a.py f("pas·sword", value="§")
+a.js { name: "pas·sword", value: § }
 """
 
 
