@@ -15750,8 +15750,12 @@ _WIDE_ENCODINGS = {  # by byte order mark, the longer ones first
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+# In UTF-16 and UTF-32, a NUL is beside each character of ASCII. Other characters may look like ASCII, but not
+# so many.
+_ASCII_RUN = lazily(rb"[\t\r\n -~]{32}|\A(?:\xff\xfe|\xfe\xff)[\t\r\n -~]+\Z")
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
+_JSON_BREAK = lazily(rb'(?<!\\)"|\\n')  # the end of a string, or of a line in one
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
 
 
@@ -15805,7 +15809,7 @@ def scan(
     """
     first = next(chunks, b"")
     path = path_by_content(path, first)
-    wide = next((encoding for mark, encoding in _WIDE_ENCODINGS.items() if first.startswith(mark)), "")
+    wide = _wide_encoding(first)
     kind = ""
     if not wide and b"\0" in first[:8000]:  # what git takes for binary
         kind = "archive" if is_archive(first) else "binary"
@@ -15827,13 +15831,24 @@ def scan(
         if known:
             spans += known(window.text)
         if spans:
-            yield from _matches(window, spans, levels, explain)
+            yield from _matches(window, spans, levels, explain, is_json=language_of(path).kind == "json")
+
+
+def _wide_encoding(first: bytes) -> str:
+    """Return the encoding that the mark at the beginning of a text names, "" for none.
+
+    ASCII behind a mark is ASCII: programs run such a file, and decoded, it would hide what is in it.
+    """
+    for mark, encoding in _WIDE_ENCODINGS.items():
+        if first.startswith(mark):
+            return "" if _ASCII_RUN.search(first) else encoding
+    return ""
 
 
 def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> Iterator[bytes]:
-    """Yield a text with `***` in place of what built-in rules find with these confidences, unless allowed.
+    """Yield a text with `***` in place of what built-in rules find with these confidences.
 
-    JSON stays valid.
+    JSON stays valid. No comment allows a value here: a text to be masked may come from anybody.
     """
     chunks = filter(None, pieces)
     first = next(chunks, b"")
@@ -15845,7 +15860,7 @@ def mask_found(pieces: Iterable[bytes], path: str, levels: Container[str]) -> It
         at = window.begin + done
         for span in _resolve_overlaps(find_spans(text, path)):
             wanted = span.confidence in levels and at <= span.start < window.until
-            if not wanted or _allow_comment(text, span.start, span.end):
+            if not wanted:
                 continue
             start, mask, end = span.start, b"***", span.end
             if is_json:
@@ -15898,7 +15913,9 @@ def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
 
 
-def _matches(window: _Window, spans: list[Span], levels: Container[str], explain: bool) -> Iterator[Match]:
+def _matches(
+    window: _Window, spans: list[Span], levels: Container[str], explain: bool, *, is_json: bool
+) -> Iterator[Match]:
     """Yield a match for each span of a window, once for each line, value and rule, without the values."""
     text = window.text
     at = 0
@@ -15929,7 +15946,7 @@ def _matches(window: _Window, spans: list[Span], levels: Container[str], explain
             sample=_mask_sample(span.rule, value),
             identity=hash(value),
             mark=_mark(name, _line_around(bare, at, span.end), value),
-            silenced=_allow_comment(text, at, span.end),
+            silenced=_allow_comment(text, at, span.end, is_json),
             name=name,
             why=tuple(_reasons(span)) if explain else (),
         )
@@ -16008,15 +16025,24 @@ def _name_before(text: bytes, at: int) -> str:
     return name if is_secret(name) else ""
 
 
-def _allow_comment(text: bytes, start: int, end: int) -> str:
-    """Return the comment that allows a finding on this line, or above it; "" for none."""
+def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
+    """Return the comment on its line or on the one above that allows a finding, in lower case; "" for none.
+
+    In JSON, only what is in the same string counts, and there on the same line: a line of JSON may be a whole
+    prompt or answer, in which others can write what they like.
+    """
     above = max(text.rfind(b"\n", 0, start), 0)
-    before = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
     below = find_or_end(text, b"\n", end, end + _BEHIND)
-    line = text[max(above, start - _BEHIND) : below].lower()
+    before = text[max(above, start - _BEHIND) : start]
+    after = text[end:below]
+    if is_json:
+        before = _JSON_BREAK.split(before)[-1]
+        after = _JSON_BREAK.split(after, 1)[0]
+    line = (before + text[start:end] + after).lower()
     found = _ALLOW.search(line) if b"allow" in line else None
-    if not found:
-        found = _ALLOW_NEXT.search(text[before:above].lower())
+    if not found and not is_json:
+        earlier = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
+        found = _ALLOW_NEXT.search(text[earlier:above].lower())
     return found[0].decode() if found else ""
 
 
@@ -16328,7 +16354,6 @@ def set_merge_driver(path: str) -> bool:
 # The files below a folder: in a repository those that git lists, elsewhere all. No symlink is followed, and
 # only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
-_HISTORY_FOLDERS = {".git", ".hg", ".svn", ".jj", ".bzr"}
 _VENDORED_FOLDER = lazily(  # third-party or generated
     r"(?:\A|/)(?:node_modules|bower_components|\.venv|venv|\.eggs|__pycache__|\.tox|\.nox|\.gradle|\.next"
     r"|\.cache|\.mypy_cache|\.pytest_cache|\.ruff_cache)/"
@@ -16440,7 +16465,7 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter
         folders = above.split("/")
         # Git lists what is in its index even if a folder has become a symlink.
         linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
-        if linked or not _HISTORY_FOLDERS.isdisjoint(folders):
+        if linked:
             continue
         if not which.leave_out_vendored(above + "/", shown):
             yield from (name for name in group if not which.leave_out(shown + name))
@@ -16469,7 +16494,7 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = f"{folder}{name}/" if is_folder else folder + name
-            if is_folder and (name in _HISTORY_FOLDERS or which.leave_out_vendored(path, shown)):
+            if is_folder and (name == ".git" or which.leave_out_vendored(path, shown)):
                 continue
             if which.leave_out(shown + path):
                 continue
@@ -16730,6 +16755,9 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise BadValue("it is compressed by a rare method")
             yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
+        # Such as another zip, whose list zipfile ignores.
+        if min((info.header_offset for info in zipped.infolist()), default=0):
+            raise BadValue("it has bytes before its first file, which were not examined")
     finally:
         budget.held -= len(packed.getbuffer())
 

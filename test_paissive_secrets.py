@@ -28165,6 +28165,13 @@ def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16_and_32(encoding, mark):
     assert places(text.encode(encoding)) == expected
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0"])
+def test_ascii_behind_the_mark_of_another_encoding_is_read_as_ascii_or_counted(mark):
+    for text in (f"x={GITHUB}", f"# a long remark, of more than one line\nx={GITHUB}\n"):
+        skipped = Counter()
+        assert found(mark + text.encode(), skipped=skipped) == ["github-token"] or skipped == {"binary": 1}
+
+
 def test_a_file_is_binary_if_a_nul_is_in_its_first_8000_bytes_as_for_git():
     for size, expected in ((7999, []), (8000, places(GITHUB))):
         assert places(f"{GITHUB} ".ljust(size, ".") + "\0") == expected
@@ -28620,12 +28627,24 @@ def test_a_mask_that_spans_two_windows_leaves_nothing_of_its_value():
     assert b"".join(ps.mask_found(pieces, "a.log", ("high",))).decode() == "***\nend\n" * 600
 
 
-def test_findings_of_other_confidences_stay_and_so_do_allowed_ones_and_what_follows_an_empty_piece():
-    url, allowed = f"postgres://joe:{'Hw9xTq2v'}@db.i/x\n", f"{token(1)} # paissive: allow\n"
-    pieces = [url.encode(), b"", f"{token()}\n{allowed}".encode()]
-    assert b"".join(ps.mask_found(pieces, "a.md", ("high",))).decode() == f"{url}***\n{allowed}"
+def test_findings_of_other_confidences_stay_and_comments_and_empty_pieces_change_nothing():
+    url, rest = f"postgres://joe:{'Hw9xTq2v'}@db.i/x\n", "*** # paissive: allow\n"
+    pieces = [url.encode(), b"", f"{token()}\n{token(1)} # paissive: allow\n".encode()]
+    assert b"".join(ps.mask_found(pieces, "a.md", ("high",))).decode() == f"{url}***\n{rest}"
     masked = b"".join(ps.mask_found(pieces, "a.md", ("medium", "high"))).decode()
-    assert masked == f"postgres://joe:***@db.i/x\n***\n{allowed}"
+    assert masked == f"postgres://joe:***@db.i/x\n***\n{rest}"
+
+
+def test_in_json_a_comment_allows_only_what_is_on_its_line_of_the_same_string():
+    for line, silenced in (
+        (f'{{"p": "x {GITHUB}", "q": "gitleaks:allow"}}', ""),
+        (f'{{"q": "paissive: allow", "p": "{GITHUB}"}}', ""),
+        (f'{{"p": "{GITHUB}\\ngitleaks:allow"}}', ""),
+        (f'{{"p": "say \\"{GITHUB}\\" # gitleaks:allow\\n"}}', "gitleaks:allow"),
+    ):
+        assert [match.silenced for match in scanned(line, "a.json")] == [silenced], line
+    above = '{"a": "pragma: allowlist nextline secret"}\n'
+    assert [match.silenced for match in scanned(f'{above}{{"b": "{GITHUB}"}}', "a.jsonl")] == [""]
 
 
 def test_a_sample_shows_no_character_that_controls_a_terminal():
@@ -29058,6 +29077,12 @@ def test_history_names_staged_content_by_its_path_so_that_the_baseline_fits_an_a
     assert [say("audit", *options)[0] for options in ((), ("--staged",), ("--history",))] == [0, 0, 0]
     commit(repository)
     assert say("audit", "--history")[0] == 0
+
+
+@pytest.mark.parametrize("name", [".hg", ".svn", ".jj", ".bzr"])
+def test_files_in_the_folders_of_other_version_control_are_read(repository, name):
+    leak(repository / name / "a.py")
+    assert leaks() == leaks(untrusted=True) == {f"{name}/a.py"}
 
 
 def test_git_audits_have_the_target_of_a_link_under_its_own_path(repository):
@@ -30294,8 +30319,7 @@ def test_a_folder_that_claims_to_be_inside_itself_is_read_once(repository):
 @pytest.mark.parametrize("in_git", [False, True])
 def test_vendored_and_excluded_files_are_counted_and_read_if_they_are_a_path(folder, in_git):
     git(folder, "init", "-q") if in_git else None
-    names = "a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md .hg/a.py e/.svn/b.py"
-    names += " .bzr/a.py e/.jj/b.py"
+    names = "a.py b.min.js tests/c.py src/tests/d.py e/f.md e/f/g.md .git/a.py"
     leak_all(folder, "node_modules/x/y/a.py", "node_modules/x/y/b.py", *names.split())
     run = ps.Audit(exclude=["*.min.js", "tests", "e/*.md"])
     assert {finding.path for finding in run} == {"a.py", "e/f/g.md"}
@@ -32005,7 +32029,7 @@ def test_archives_are_opened_four_levels_deep_and_what_is_deeper_is_said(folder,
 def test_an_archive_may_unpack_to_a_multiple_of_all_that_was_read_of_it(folder, monkeypatch):
     monkeypatch.setattr(ps, "_MAX_UNPACKED", 0)
     monkeypatch.setattr(ps, "_MAX_RATIO", 2)
-    (folder / "x.tar").write_bytes(tar_of(a=b"x\n" * ps.READ_SIZE))
+    (folder / "x.tar").write_bytes(tar_of(a=b"xy\n" * ps.READ_SIZE))
     run = ps.Audit(archives=True)
     assert (list(run), run.summary.errors) == ([], [])
 
@@ -32016,6 +32040,14 @@ def test_damage_within_a_file_of_an_archive_is_no_internal_error(folder, say):
         (folder / name).write_bytes(packed[:1500] + b"\xff" * 500 + packed[2000:])
         said = say("audit", "--archives", name)[1]
         assert f"can't read {name}: it is damaged or encrypted\n" in said
+
+
+def test_a_zip_in_front_of_another_is_named_as_not_examined(folder, say):
+    first, second = (zip_of(zipfile.ZIP_STORED, **{name: b"x\n"}) for name in ("a", "b"))
+    (folder / "a.zip").write_bytes(first + second)
+    status, said = say("audit", "--archives")
+    why = "can't read a.zip: it has bytes before its first file, which were not examined\n"
+    assert (status, why in said) == (2, True)
 
 
 def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
