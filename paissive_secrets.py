@@ -3895,7 +3895,7 @@ def run_command(
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
     With text but without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by
-    default in ours; its environment is that of `child_environment`, unless one is passed. It keeps the `lock`
+    default in ours; its environment is that of `child_environment`, or the one that is passed. It keeps the `lock`
     if we are killed. Raise Unavailable if it fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
     """
@@ -3913,7 +3913,7 @@ def run_command(
             stdout=pipe if text is None or capture else none,
             stderr=pipe if explain else none,
             cwd=folder,
-            env=environment or child_environment(text),
+            env=child_environment(text) if environment is None else environment,
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
             start_new_session=session,  # so that all it starts can be killed
         )
@@ -4017,8 +4017,13 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
 
 
 def child_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command, without stages, store credentials and `value` itself."""
+    """Return our environment for a user's command, without stages, store credentials and `value` itself.
+
+    Nor does it have CREDENTIALS_DIRECTORY, systemd's folder, if a store credential is there.
+    """
     found = environment_now()
+    if _has_store_credential(found.get("CREDENTIALS_DIRECTORY", "")):
+        del found["CREDENTIALS_DIRECTORY"]
     if hasattr(sys, "frozen"):  # PyInstaller's libraries are for this program only
         found.pop("LD_LIBRARY_PATH", None)
         if "LD_LIBRARY_PATH_ORIG" in found:
@@ -4028,6 +4033,14 @@ def child_environment(value: str | None = None) -> dict[str, str]:
         for name, text in found.items()
         if not (is_store_credential(name) or is_stage(name, found) or text == value)
     }
+
+
+def _has_store_credential(folder: str) -> bool:
+    """Return whether a folder, "" for none, has a store credential, or can't be listed."""
+    try:
+        return folder != "" and any(map(is_store_credential, os.listdir(folder)))
+    except OSError:
+        return True
 
 
 # === Age format ===
@@ -19221,6 +19234,8 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
         left_out |= {name for name in store.reserved_settings() if name not in environment}
     if left_out:
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
+    if os.environ.get("CREDENTIALS_DIRECTORY") and "CREDENTIALS_DIRECTORY" not in environment:
+        _say("note: not passed on, since what opens a store is there: CREDENTIALS_DIRECTORY")
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")

@@ -20594,6 +20594,30 @@ def test_run_names_what_it_does_not_pass_on(run, here):
     assert "not passed on" not in run("VAULT_TOKEN", *sh(":"), VAULT_TOKEN="s.of-no-interest")[1]
 
 
+def test_no_command_gets_the_folder_in_which_what_opens_a_store_is(run, tmp_path, monkeypatch):
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "APP_KEY").write_text("k3y")
+    show_folder = sh('echo "${CREDENTIALS_DIRECTORY-unset}"')
+    shown, said, _ = run("APP_TOKEN", *show_folder, CREDENTIALS_DIRECTORY=str(folder))
+    assert (shown.decode(), said) == (f"{folder}\n", "")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    for name in ("PAISSIVE_IDENTITY", "VAULT_TOKEN", "PAISSIVE_VAULT_SECRET_ID", "paissive_master_password"):
+        (folder / name).write_text("v")
+        assert "CREDENTIALS_DIRECTORY" not in ps.child_environment(), name
+        shown, said, _ = run("APP_TOKEN", *show_folder, CREDENTIALS_DIRECTORY=str(folder))
+        note = "note: not passed on, since what opens a store is there: CREDENTIALS_DIRECTORY\n"
+        assert (shown, said) == (b"unset\n", note)
+        (folder / name).unlink()
+    assert ps.child_environment()["CREDENTIALS_DIRECTORY"] == str(folder)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder / "gone"))
+    assert "CREDENTIALS_DIRECTORY" not in ps.child_environment()
+
+
+def test_an_empty_environment_that_is_passed_is_a_commands(monkeypatch):
+    assert ps.run_command(["/usr/bin/env"], None, 10, environment={}) == ""
+
+
 def test_run_names_settings_of_a_dotenv_file_that_look_random_for_they_are_shown(run, here):
     drawn = "a3f5c9e1b2d4" * 2
     (here / ".env").write_text(f"BLOB={drawn}\nAPP_MODE=development\nREGION=eu-central-1\n")
