@@ -8919,12 +8919,17 @@ class SecretsManager:
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
-        return min((store.renew() for store in self._stores.values()), default=float("inf"))
+        # A copy, since other threads may open stores meanwhile.
+        return min((store.renew() for store in list(self._stores.values())), default=float("inf"))
 
     def close(self, *, keep_leases: bool = False) -> None:
-        """Close what it opened for good: Vault revokes leases and logins."""
-        for store in self._stores.values():
-            store.close(keep_leases=keep_leases)
+        """Close what it opened for good: Vault revokes leases and logins.
+
+        All stores are closed before the error of one is raised.
+        """
+        with ExitStack() as stack:
+            for store in list(self._stores.values()):  # to which other threads may add
+                stack.callback(store.close, keep_leases=keep_leases)
 
     def set_secret(self, name: str, value: str, *, backend: Backend = None) -> None:
         """Store a value.

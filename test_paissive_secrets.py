@@ -15943,6 +15943,27 @@ def test_a_store_that_does_not_answer_never_looks_empty(monkeypatch):
         assert re.match("Unavailable: (A|B|secret:B)?(: )?no answer", refusal(act)), act
 
 
+def test_a_manager_renews_and_closes_its_stores_while_others_are_opened():
+    manager = ps.SecretsManager()
+
+    class Opening(ps.MemoryStore):
+        def renew(self):
+            manager.store("env")
+            return 5.0
+
+        def close(self, *, keep_leases=False):
+            manager.store("file")
+            raise ps.Unavailable("can't be closed")
+
+    closed = []
+    manager._stores["memory"] = Opening()
+    assert manager.renew() == 5.0
+    manager.store("env").close = lambda *, keep_leases: closed.append(keep_leases)
+    manager._stores["other"] = Opening()
+    assert failure(manager.close, keep_leases=True).message == "can't be closed"
+    assert closed == [True]
+
+
 # === Config ===
 
 
