@@ -3380,9 +3380,17 @@ class EnvironmentStore(Store):
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
+            self._warn_of_mounted(values)
         os.environ.update(here)
         self._set_here.update(here)
         self._deleted_here.difference_update(changes)
+
+    def _warn_of_mounted(self, names: Iterable[str]) -> None:
+        """Warn of mounted files that hide the new values of these names; a command warns by itself."""
+        for name in () if self._persists else names:
+            source = self.overridden_by(name)
+            if source and source == credential_path(name):
+                warn_once(f"{source} comes before {self.plaintext_file()}, so {show(name)} has its value")
 
     def _check_settable(self, variable: str, value: str) -> None:
         """Raise BadValue, BadName or Moved if a variable, or a file that is written, can't have a value."""
@@ -3895,7 +3903,7 @@ def run_command(
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
     With text but without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by
-    default in ours; its environment is that of `child_environment`, or the one that is passed. It keeps the `lock`
+    default in ours, with `environment`, by default that of `child_environment`. It keeps the `lock`
     if we are killed. Raise Unavailable if it fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
     """
@@ -5797,8 +5805,10 @@ class FileStore(Store):
         """Seal the identity to a new master password.
 
         BadValue: it has several lines. Conflict: a rekey isn't finished,
-        and this user's key doesn't open its new identity yet.
+        and this user's key doesn't open its new identity yet. Unavailable:
+        there is no store yet.
         """
+        self.check_exists()
         with self._open_to_write() as keys:
             if os.path.lexists(self._previous_file):  # the password would open the old identity only
                 problem = "a rekey was not finished, and its new identity isn't sealed to this key yet"
@@ -5821,8 +5831,10 @@ class FileStore(Store):
         With `replace`, it takes the place of a member's key, which opens
         copies of the store until the next `rekey`. Conflict: the name or
         the key is taken. NotFound: there is nobody to replace. BadName,
-        BadValue: nobody can have that name, or that recipient.
+        BadValue: nobody can have that name, or that recipient. Unavailable:
+        there is no store yet.
         """
+        self.check_exists()
         key = str(Recipient(recipient))
         seal(b"", Recipient(key))  # raises BadValue for a key of low order before anything is written
         _check_member(name)
@@ -9736,7 +9748,7 @@ class Import:
         return self.replacement is not Replacement.NONE
 
     def add_secret(self, name: str, value: str) -> None:
-        """Put a secret of a .env file into `references`, `left`, `secrets` or, if empty, `settings`."""
+        """Put a secret of a text into `references`, `left`, `secrets` or, if empty, `settings`."""
         reason = ""
         if self.dotenv and self.is_rewritten:
             for_others = self.replacement is Replacement.COMMENT
@@ -9773,7 +9785,10 @@ def parse_import(data: bytes, where: str, replacement: Replacement = Replacement
             raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
         for name, value in parse_json(text, where).items():
             check_value(value, f"{where}: the value of {show(name)}")
-            (found.secrets if value and is_secret(name, value) else found.settings)[name] = value
+            if is_secret(name, value):
+                found.add_secret(name, value)
+            else:
+                found.settings[name] = value
     else:
         found.dotenv = Dotenv(text, where)
         for problem in found.dotenv.problems(strict=not found.is_rewritten):

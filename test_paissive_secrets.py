@@ -17431,6 +17431,38 @@ def test_export_makes_no_configuration_of_data_and_resolves_what_is_configuratio
     assert (json.loads(printed), say("export", "A")) == ({"A": "secret:DB_PASSWORD"}, (0, "A=resolved\n"))
 
 
+def test_a_reference_in_json_is_never_imported_in_place_of_the_secret_that_it_names(
+    tmp_path, say, monkeypatch
+):
+    store = sealed_store(tmp_path, monkeypatch)
+    store.set("DB_PASSWORD", "red-fox")
+    text = '{"DB_PASSWORD": "secret:DB_PASSWORD", "URL": "x://${secret:DB_PASSWORD}@h", "A_TOKEN": ""}'
+    found = ps.parse_import(text.encode(), "in")
+    assert found.references.keys() == {"DB_PASSWORD", "URL"}
+    assert (found.secrets, found.settings) == ({}, {"A_TOKEN": ""})
+    ps.import_secrets(store, found.secrets, "in", replace=True)
+    assert store.get("DB_PASSWORD") == "red-fox"
+
+
+def test_a_member_or_a_password_makes_no_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    store = ps.FileStore(tmp_path / "typo")
+    recipient = str(ps.Identity.generate().recipient())
+    for change in (lambda: store.add_member("bob", recipient), lambda: store.change_password("another one")):
+        assert failure(change).message == f"there is no store in {tmp_path}/typo"
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_value_set_under_a_mounted_file_is_reported(here, monkeypatch, capsys):
+    Path("mounted").write_text("old")
+    monkeypatch.setenv("DB_PASSWORD_FILE", f"{here}/mounted")
+    monkeypatch.setenv("PAISSIVE_ENV_FILE", "app.env")
+    ps.set_secret("DB_PASSWORD", "new")
+    assert ps.get_secret("DB_PASSWORD") == "old"
+    said = f"warning: {here}/mounted comes before app.env, so 'DB_PASSWORD' has its value\n"
+    assert said in capsys.readouterr().err
+
+
 # === Templates ===
 
 REFERENCE = "${secret:X}"
