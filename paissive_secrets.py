@@ -11831,11 +11831,12 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     without names, also values of .env that take in moved secrets. Variables
     that exist stay, unless `override` says that the store's values replace
     them; none is removed. ${NAME} in a value of .env is the NAME that this
-    process has then. A proxy or a CA that it sets isn't used for Vault, since
-    a .env may be a stranger's. Raise NotFound for a name that the store lacks, and
-    Moved for one that a .env says is in a store which lacks it. The key to
-    the store isn't passed on by `run`: Locked, unless all of these have
-    variables already. Call it before other threads read the environment.
+    process has then. A proxy or a CA that it sets isn't used for Vault,
+    since a .env may be a stranger's. Raise NotFound for a name that the
+    store lacks, and Moved for one that a .env says is in a store which
+    lacks it. The key to the store isn't passed on by `run`: Locked, unless
+    all of these have variables already. Call it before other threads read
+    the environment.
     """
     manager, chosen = manager_and_backend(backend)
     store = manager.store(chosen)
