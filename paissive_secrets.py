@@ -4716,11 +4716,14 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
     Raise BadValue for a damaged record or a bad pin.
     """
     record = recorded_store(folder, cache)
-    pinned = tuple(re.findall(r"[^\s,]+", os.environ.get(PIN, "")))
-    if not pinned:
+    pin = os.environ.get(PIN)
+    if pin is None:
         return record
-    if not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
-        raise BadValue(f"{PIN} isn't a fingerprint", hint="set it to the 32 hex digits that `status` prints")
+    pinned = tuple(re.findall(r"[^\s,]+", pin))
+    # An empty pin is an error: a script or a CI job meant to set one, and would trust any store without it.
+    if not pinned or not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
+        problem = f"{PIN} isn't a fingerprint" if pinned else f"{PIN} is empty"
+        raise BadValue(problem, hint="set it to the 32 hex digits that `status` prints, or unset it")
     if len(record.fingerprints) > 1 and record.fits(*pinned):  # this user's rekey was killed
         pinned += record.fingerprints
     return record._replace(fingerprints=pinned, how="pin")
@@ -16981,7 +16984,10 @@ class AuditOptions(NamedTuple):
 
 
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
-    """Yield the secrets left in files; options are those of AuditOptions."""
+    """Yield the secrets left in files, except those that the baseline accepts.
+
+    The options are those of AuditOptions.
+    """
     return iter(Audit(paths, **options))
 
 
@@ -19333,7 +19339,7 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
     places = _places_left(path)
     if places:
         lines = "line" if len(places) == 1 else "lines"
-        _say(f"note: an audit finds more in {lines} {', '.join(places)} of {path}")
+        _say(f"note: an audit still finds secrets in {lines} {', '.join(places)} of {path}")
     is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
@@ -20232,7 +20238,7 @@ def cmd_member_remove(args: Namespace) -> int:
     fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
-        print(f"{name}: {'rotate now' if name in scheduled else 'set'}")
+        print(f"next: {'rotate now' if name in scheduled else 'set'} {shell_word(name)}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too: password, then rekey")
     return 0

@@ -8723,7 +8723,7 @@ def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(file
     with monkeypatch.context() as patched:
         patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
         status, said = say("member", "remove", "bob")
-    shown = f"""DB: rotate now\napp/db: set
+    shown = f"""next: rotate now DB\nnext: set app/db
 sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
 its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {pin_of(ps.FileStore())}
 'bob' knew the values above; if the master password, too: password, then rekey\n"""
@@ -9530,10 +9530,11 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch
     assert tree() == before
 
 
-def test_an_empty_fingerprint_allows_any_store(store_folder, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "")
-    ps.FileStore().set("DB", "1")
-    assert ps.FileStore().get("DB") == "1"
+def test_an_empty_fingerprint_allows_no_store(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", " ")
+    hint = "set it to the 32 hex digits that `status` prints, or unset it"
+    for act in (ps.FileStore().get, lambda name: ps.FileStore().set(name, "1")):
+        assert refusal(act, "DB") == f"BadValue: PAISSIVE_STORE_FINGERPRINT is empty; {hint}"
 
 
 def test_a_fingerprint_that_is_cut_off_or_goes_on_is_none(files, monkeypatch):
@@ -17130,7 +17131,7 @@ def test_import_does_not_warn_of_git_where_only_composed_values_are_left(env_fil
 def test_import_says_what_an_audit_finds_where_it_moves_nothing(env_file, say):
     env_file.write_text(f"HOOK=https://hooks.slack.com/services/T01AB2CD3/B01AB2CD3/{RANDOM}{RANDOM[:9]}\n")
     said = say("import", ".env", "--backend", "file")[1]
-    assert said.endswith("an audit finds more in line 1 (Slack webhook) of .env\n")
+    assert said.endswith("an audit still finds secrets in line 1 (Slack webhook) of .env\n")
 
 
 def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(env_file, say):
@@ -17141,7 +17142,7 @@ def test_import_says_what_an_audit_finds_in_the_rest_and_that_git_has_the_file(e
     git(".", "add", "-f", ".env")
     git(".", "commit", "-qm", "x")
     said = say("import", ".env", "--backend", "file")[1]
-    assert "note: an audit finds more in line 2 (Slack webhook) of .env\n" in said
+    assert "note: an audit still finds secrets in line 2 (Slack webhook) of .env\n" in said
     assert "warning: git has .env, so everyone with a clone has these values: rotate them\n" in said
     assert said.endswith(NEXT)
 
@@ -35654,7 +35655,7 @@ class RotatedLogin:
 def test_no_login_that_a_database_accepts_is_in_no_stage_whichever_step_fails(action, tmp_path, monkeypatch):
     postgres()
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "")
+    monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT", raising=False)
     statements = next(text for language, text in chapter("Rotate a database password") if language == "sql")
     with database(statements) as variables:
         for name, value in variables.items():
