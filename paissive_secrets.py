@@ -7482,6 +7482,11 @@ _COMMAND_SETTINGS = (
 )
 
 
+def warn_of_leases(error: SecretsError) -> None:
+    """Warn that leases couldn't be revoked because of an error."""
+    warn_once(f"leases of Vault could not be revoked, and will expire: {error}")
+
+
 class Lease:
     """The time that a token or a dynamic secret lasts; `response` is the secret's, None for a token."""
 
@@ -7494,6 +7499,7 @@ class Lease:
     def start(self, seconds: float, used: float = 0.0) -> None:
         """Let the lease last these seconds from now, less those that are `used`."""
         self.seconds = seconds
+        self.ends_at = time.monotonic() + seconds - used
         self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # when a read needs another secret
         self.renew_at = self.fresh_until  # `put_off` moves this one if a renewal fails
 
@@ -7571,6 +7577,7 @@ class Session:
         self.transport.newest = newest
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
         self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
+        self._earlier_leases: dict[str, list[Lease]] = {}  # by path: those replaced, until they have ended
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
         self._revoking = allocate_lock()  # one thread at a time revokes: `close` waits for others
         self._is_own = False  # whether this process got the token by logging in
@@ -7645,14 +7652,27 @@ class Session:
         self._revoke()
 
     def add_lease(self, path: str, lease: Lease) -> None:
-        """Add the lease of a dynamic secret; after `close`, revoke it and raise Unavailable."""
+        """Put the lease of a dynamic secret in the place of an earlier one, which `close` revokes, too.
+
+        After `close`, revoke it and raise Unavailable.
+        """
+        earlier = self.leases.get(path)
+        if earlier:
+            leases = [*self._earlier_leases.get(path, []), earlier]
+            self._earlier_leases[path] = [each for each in leases if each.ends_at > time.monotonic()]
         self.leases[path] = lease
         self._check_open()
 
     def _check_open(self) -> None:
-        """After `close`, revoke leases and a login that came too late for it, and raise Unavailable."""
+        """After `close`, revoke leases and a login that came too late for it, and raise Unavailable.
+
+        If they can't be revoked, only warn of it.
+        """
         if self._closed:
-            self._revoke()
+            try:
+                self._revoke()
+            except SecretsError as error:
+                warn_of_leases(error)
             hint = "open another, and close it when nothing uses it any more"
             raise Unavailable("the store was closed", hint=hint)
 
@@ -7663,8 +7683,9 @@ class Session:
         """
         with self._revoking:
             token, path = self.held, "sys/leases/revoke"
-            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in list(self.leases.values())]
-            self.leases = {}
+            leases = [*chain(*list(self._earlier_leases.values())), *list(self.leases.values())]
+            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
+            self._forget_leases()
             if token is None:  # revoked already, and leases end with the token that acquired them
                 return
             if self._is_own:
@@ -7677,6 +7698,10 @@ class Session:
         for response in responses:
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
+
+    def _forget_leases(self) -> None:
+        self.leases = {}
+        self._earlier_leases = {}
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused as unknown; return whether there is another one now.
@@ -7718,7 +7743,7 @@ class Session:
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.held = _check_token(token)
-        self.leases = {}  # they end with the token that acquired them
+        self._forget_leases()  # they end with the token that acquired them
         self._is_own = self._is_looked_up = self._logs_in()
         self._lease = Lease(seconds)
         if token and not self._is_looked_up:
@@ -8273,7 +8298,7 @@ class VaultStore(Store):
         try:
             session.close()
         except SecretsError as error:
-            warn_once(f"leases of Vault could not be revoked, and will expire: {error}")
+            warn_of_leases(error)
 
     def expand(self, name: str) -> dict[str, str]:
         if not name.endswith("#"):

@@ -13411,6 +13411,34 @@ def test_closing_revokes_all_leases_though_the_server_refuses_the_first(stub, ca
     assert (server.tries("/revoke"), capsys.readouterr().err.count("could not be revoked")) == (2, 1)
 
 
+def test_closing_revokes_a_lease_that_a_later_one_has_replaced_but_none_that_has_ended(stub, frozen):
+    numbers = itertools.count(1)
+
+    def answer(request):
+        if b"/revoke" in request:
+            return http(b"", 204)
+        return http_json({"lease_id": f"L{next(numbers)}", "lease_duration": 60, "data": {"user": "u"}})
+
+    server = stub(answer)
+    store = server.store()
+    for frozen.at in (0, 45, 90, 110):
+        store.get("db/creds/app#user")
+    store.close()
+    asked = [request.partition(b"\r\n\r\n")[2] for request in server.requests if b"/revoke" in request]
+    assert asked == [b'{"lease_id": "L2"}', b'{"lease_id": "L3"}']
+
+
+def test_a_lease_that_comes_after_closing_and_may_not_be_revoked_is_warned_of(stub, capsys):
+    server = stub(lambda request: http(b"{}", 403) if b"/revoke" in request else dynamic(request))
+    session = server.store()._session
+    session.token(), session.close()
+    body = {"lease_id": "late"}
+    late = ps.Lease(60, types.SimpleNamespace(body=body))
+    assert failure(session.add_lease, "db/creds/app", late).message == "the store was closed"
+    assert server.tries("/revoke") == 1
+    assert "leases of Vault could not be revoked" in capsys.readouterr().err
+
+
 def test_what_is_under_way_when_a_store_is_closed_ends_before_leases_are_revoked(stub, monkeypatch):
     monkeypatch.setattr(ps, "CLOSE_SECONDS", 20)
     ended_before, go_on, asked = [], threading.Event(), threading.Event()
