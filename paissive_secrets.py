@@ -184,8 +184,16 @@ class SecretsError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def seen_in(self, where: str) -> SecretsError:
-        """Return a new error like this one, which begins with a place."""
-        return type(self)(f"{where}: {self.message}", hint=self.hint)
+        """Return a copy of this error whose message starts with `where`."""
+        return self.reworded(f"{where}: {self.message}", self.hint)
+
+    def reworded(self, message: str, hint: str) -> SecretsError:
+        """Return a copy of this error with another message and hint."""
+        error = type(self).__new__(type(self))  # whose __init__ may take anything
+        error.__dict__.update(self.__dict__)
+        error.args = (message,)
+        error.message, error.hint = message, hint
+        return error
 
 
 class NotFound(SecretsError, KeyError):
@@ -224,9 +232,6 @@ class Moved(SecretsError, RuntimeError):
     def __init__(self, message: str, *, hint: str = "", backend: str = "") -> None:
         super().__init__(message, hint=hint)
         self.backend = backend
-
-    def seen_in(self, where: str) -> Moved:
-        return Moved(f"{where}: {self.message}", hint=self.hint, backend=self.backend)
 
 
 class RotationFailed(SecretsError, RuntimeError):
@@ -1013,7 +1018,10 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 def decode64(encoded: bytes) -> bytes:
-    """Decode Base64 of either alphabet, padded or not; b"" where it is malformed."""
+    """Decode Base64 of either alphabet, padded or not.
+
+    Skip characters outside the alphabet; return b"" only if the padding is wrong.
+    """
     import binascii
 
     try:
@@ -1500,7 +1508,7 @@ def is_secret_name(name: str) -> bool:
 
 @lru_cache(1024)
 def is_about_secret(name: str) -> bool:
-    """Return whether a name is only about a secret, as TOKEN_URL is, or about what is none: PUBLIC_KEY."""
+    """Return whether a name describes a secret without being one: TOKEN_URL, or isn't secret: PUBLIC_KEY."""
     words = words_of(name.rstrip("0123456789"))
     if re.search(_NO_SECRET_PHRASE, " ".join(words)):
         return True
@@ -2553,7 +2561,7 @@ def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None
             if len(values) == 1:
                 raise
             problem = f"{done} of {len(values)} secrets are set, not {show(name)}: {error.message}"
-            raise type(error)(problem, hint=error.hint) from None
+            raise error.reworded(problem, error.hint) from None
 
 
 def count_secrets(names: Iterable[str]) -> int:
@@ -3866,9 +3874,10 @@ def can_ask() -> bool:
 
 
 def ask(prompt: str, *, twice: bool = False) -> str:
-    """Return the text that a user types, twice if asked to; raise BadValue for none, or for two texts.
+    """Return the text that a user types, twice if asked to.
 
-    Without a terminal, raise Locked with a hint for the master password.
+    Raise BadValue if nothing is typed, or if the two entries differ. Without a terminal, raise Locked with a
+    hint for the master password.
     """
     if not can_ask():
         hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
@@ -4151,7 +4160,8 @@ class Recipient:
         try:
             return wrap(self._public, file_key)
         except ValueError:  # such as one of low order: anybody could open the file
-            raise BadValue("that is not a public key of anybody", hint="ask for another") from None
+            problem = "invalid public key: anyone could open a file sealed to it"
+            raise BadValue(problem, hint="ask its owner for a new one") from None
 
 
 class Identity:
@@ -4656,12 +4666,14 @@ def _start_git(
 
 
 def _scratch_file() -> IO[bytes]:
-    """Open an unnamed file, in memory where that is possible."""
-    if hasattr(os, "memfd_create"):  # importing tempfile takes longer than git does
+    """Open an unnamed file, in memory where that is possible; Denied or Unavailable if there can be none."""
+    # Importing tempfile takes longer than git does. A sandbox may refuse files in memory.
+    with suppress(AttributeError, OSError):
         return open(os.memfd_create("paissive"), "w+b")
     import tempfile
 
-    return tempfile.TemporaryFile()
+    with disk_errors("make a temporary file"):
+        return tempfile.TemporaryFile()
 
 
 def ask_git(folder: str, *args: str, default: str | None = None) -> str:
@@ -5050,7 +5062,7 @@ class _Files(NamedTuple):
     set_times: Mapping[str, str] = {}  # when each entry that opens was set, in UTC, by its title
 
     def are_too_few(self, is_known: bool) -> bool:
-        """Return whether more files are sealed to another identity than open; as many, if it isn't known.
+        """Return whether most of the files belong to another identity. For an unknown store, half is enough.
 
         Not all need open: whoever can write to the folder can add some, sealed to anything. Damaged files
         don't count.
@@ -5097,8 +5109,9 @@ class FileStore(Store):
     .paissive from the working directory up; the first `set` makes it.
     Methods that have to open the store raise Locked without a password or
     an identity, WrongKey for a wrong one, Corrupt for a damaged file,
-    Unsafe if others can write to the folder or if another store is known
-    there, Conflict for a store of version 1. Those that change it raise
+    Unsafe if others can write to the folder, which `get` doesn't check
+    again for a file that is unchanged, or if another store is known there,
+    Conflict for a store of version 1. Those that change it raise
     Unsafe if nobody has confirmed it, and Conflict if a newer version of
     this program wrote it. Threads may share a store.
     """
@@ -5207,7 +5220,7 @@ class FileStore(Store):
             self._replace((path, seal(text, recipient)) for path, text in texts.items())
 
     def _time_of(self, name: str, value: str, keys: _Keys) -> str:
-        """Return since when one of the secret's stages has had this value; now, if none has.
+        """Return when this value was first stored, in any stage of the secret; the time now, if it is new.
 
         A value that is set again, or that a rotation copies, was known to the members who left since then.
         """
@@ -5404,7 +5417,7 @@ class FileStore(Store):
             access = self._open(purpose)
             self._unlocked.access = source, access
             self._unlocked.conflicts = merge_conflicts(self.folder)
-        elif purpose != _TO_READ:  # which is permitted if the last access was opened for anything
+        elif purpose != _TO_READ:  # reading is always allowed once the store has been opened for any purpose
             self._check(access, purpose)
         self._mask(*self._configured_identities(), *access.keys.all())
         return access
@@ -5486,9 +5499,11 @@ class FileStore(Store):
     def trust(self, fingerprint: str) -> None:
         """Record that the store here is the one with this fingerprint.
 
-        From then on, no other one is opened in its place. Unsafe if it has
-        another one. WrongKey if most secrets don't open; a warning names
-        each that doesn't. Unavailable if there is no place for the record.
+        From then on, no other one is opened in its place, unless
+        PAISSIVE_STORE_FINGERPRINT is set, which comes first. Unsafe if it
+        has another one. WrongKey if half of the secrets or more don't open;
+        a warning names each that doesn't. Unavailable if there is no place
+        for the record.
         """
         self._check_folders()
         access = self._open(_TO_TRUST, KnownStore((fingerprint,), "argument"))
@@ -5946,7 +5961,7 @@ class FileStore(Store):
         if isinstance(error, WrongKey):
             path = self._member_file(name, "recipient.age")
             return _sealed_to_another_error(path, f"{meant}, {advice}")
-        return type(error)(error.message, hint=f"{error.hint}, {advice}")
+        return error.reworded(error.message, f"{error.hint}, {advice}")
 
     def _read_member(self, name: str, keys: _Keys) -> Member:
         """Return a member; raise Corrupt for a damaged file, WrongKey for one sealed to another identity."""
@@ -6377,11 +6392,11 @@ def _dump(**texts: str) -> bytes:
 
 
 def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
-    """Return the JSON object in a plaintext; raise Corrupt if a value under one of these keys isn't text."""
+    """Return the JSON object in a plaintext; raise Corrupt if it lacks a key, or if a value isn't text."""
     entry: dict[str, Any] = {}
     with suppress(BadValue):
         entry = parse_json(decode_value(plaintext, path), path)
-    if not all(isinstance(entry.get(key), str) for key in keys):
+    if not (entry.keys() >= set(keys) and all(isinstance(value, str) for value in entry.values())):
         raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
     return entry
 
@@ -6486,8 +6501,11 @@ def _parse_login(text: str) -> str | None:
 
 
 def _parse_timeout(text: str) -> float | None:
-    """Return seconds: 60 for zero, MAX_DURATION for less; None if it isn't a duration."""
-    # Unlike Go, Vault reads a bare number as seconds, zero as the default, and less as no limit.
+    """Return the timeout in seconds, or None if the text isn't a duration.
+
+    As in Vault, 0 means the default of 60, a negative value means no limit (here MAX_DURATION), and a bare
+    number is in seconds.
+    """
     number = text.removeprefix("-")
     seconds = parse_duration(number + "s" if number[-1:].isdigit() else number)
     if seconds and number != text:
@@ -7416,7 +7434,7 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
 
 def doubtful_error(error: SecretsError) -> SecretsError:
     """Return an error which also says that a write may have been carried out."""
-    return type(error)(f"{error.message}; whether the write was carried out is unknown", hint=error.hint)
+    return error.reworded(f"{error.message}; whether the write was carried out is unknown", error.hint)
 
 
 # Words of the server's errors, in lower case, and the error, message and hint that a user gets.
@@ -8900,7 +8918,10 @@ class SecretsManager:
         self._stores: dict[str, Store] = {}
 
     def store(self, backend: Backend = None) -> Store:
-        """Return the store of a backend, one for each name, or BadValue."""
+        """Return the store for a backend; a name always gets the same one.
+
+        Raise BadValue for an unknown backend.
+        """
         chosen = self._default if backend is None else backend
         if chosen is None:
             chosen = os.environ.get("PAISSIVE_BACKEND") or "env"
@@ -9485,7 +9506,9 @@ class SecretConfig:
             return setting.source
         if existing_targets(REFERENCE_PREFIX + key, self._store()):
             return f"the secret {show(key)} (for use_secret)"
-        variable = self._variable(path) or "may replace it"
+        variable = self._variable(path)
+        if variable is None:
+            return f"nowhere: no variable may replace it, and it isn't in {self.path}"
         return f"nowhere: no variable {variable}, and it isn't in {self.path}"
 
     def _store(self) -> Store:
@@ -11568,7 +11591,7 @@ class _Rotation:
             self._make_current(pending)
         except SecretsError as error:
             problem = f"rotation of {self._shown} failed after apply: {error.message}"
-            raise type(error)(problem, hint=self._hint_after("store")) from None
+            raise error.reworded(problem, self._hint_after("store")) from None
 
     def _make_current(self, pending: str) -> None:
         """Let the pending value become current, and the current one previous; end the rotation."""

@@ -4456,6 +4456,22 @@ def test_a_stage_by_a_wrong_name_is_refused_with_the_right_ones():
     assert "BadName" in refusal(ps.MemoryStore().stage_name, "../A", "current")
 
 
+class OfTheirOwn(ps.SecretsError):
+    def __init__(self):
+        super().__init__("odd", hint="look")
+
+
+@pytest.mark.parametrize("error", [OfTheirOwn(), ps.Moved("odd", hint="look", backend="file")])
+def test_an_error_of_one_of_several_writes_keeps_its_class_and_what_it_says_besides(error):
+    def set_one(name, value):
+        raise error
+
+    found = failure(ps.set_each, {"A": "1", "B": "2"}, set_one)
+    assert type(found) is type(error) and str(found) == "0 of 2 secrets are set, not 'A': odd; look"
+    assert getattr(found, "backend", "") == getattr(error, "backend", "")
+    assert str(error.seen_in("x")) == "x: odd; look" and error.message == "odd"
+
+
 # === Policies ===
 
 
@@ -7193,10 +7209,10 @@ def test_age_refuses_a_post_quantum_recipient_that_nobody_has(post_quantum):
     public = ps._bech32_decode("age1pq", str(post_quantum.recipient()), 1216)
     for nobody in (public[:1184] + bytes(32), b"\xff" * 1184 + public[1184:]):  # low order; not reduced
         recipient = ps.Recipient(ps._bech32("age1pq", nobody))
-        assert (
-            refusal(ps.seal, b"v", recipient)
-            == "BadValue: that is not a public key of anybody; ask for another"
+        said = (
+            "BadValue: invalid public key: anyone could open a file sealed to it; ask its owner for a new one"
         )
+        assert refusal(ps.seal, b"v", recipient) == said
 
 
 TYPAGE = """
@@ -7403,6 +7419,18 @@ def test_git_is_asked_where_there_are_no_files_in_memory(stand_in, monkeypatch):
     with ps.run_git(".", "x", feed=["a"], on_error=warned.append) as out:
         assert (out.read(), warned) == (b"a\n", [])
     assert warned == ["one"]
+
+
+def test_git_is_asked_where_a_sandbox_refuses_files_in_memory(stand_in, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    stand_in("echo one")
+    assert ps.ask_git(".", "x") == "one"
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert refusal(ps.ask_git, ".", "x").startswith("Denied: can't make a temporary file")
+    assert ps.ask_git(".", "x", default="d") == "d"
 
 
 # === Known stores ===
@@ -8703,9 +8731,11 @@ def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, reci
     before = tree()
     valid = str(ps.Identity.generate().recipient())
     said = refusal(files.add_member, name, recipient or valid)
-    assert said.startswith(("BadName", "BadValue: not a", "BadValue: that is not a"))
+    assert said.startswith(("BadName", "BadValue: not a", "BadValue: invalid public key"))
     assert name != "a/b" or said == "BadName: bad name 'a/b': a member's has no '/'"
-    of_nobody = "BadValue: that is not a public key of anybody; ask for another"
+    of_nobody = (
+        "BadValue: invalid public key: anyone could open a file sealed to it; ask its owner for a new one"
+    )
     assert recipient != LOW_ORDER or said == of_nobody
     assert (tree(), files.members()) == (before, [])
 
@@ -10830,6 +10860,18 @@ def test_an_entry_of_another_identity_is_not_opened_and_says_which_settings_to_l
     hint = "it was written for another identity; see: status"
     said = f"WrongKey: the store's identity does not open {Path(files.folder)}/secrets/DB.age; {hint}"
     assert refusal(ps.FileStore().get, "DB") == said
+
+
+@pytest.mark.parametrize("more", [{"updated": 5}, {"updated": "", "other": []}])
+def test_an_entry_with_anything_but_texts_is_damaged(files, more):
+    files.add_member("bob", str(ps.Identity.generate().recipient()))
+    files.rekey(without="bob")
+    identity = ps.Identity(files.reveal_identity())
+    text = json.dumps({"name": "B", "value": "v", **more}).encode()
+    (STORE / "secrets" / "B.age").write_bytes(ps.seal(text, identity.recipient()))
+    problems = [str(fact) for label, fact in ps.FileStore().status() if label == "problem"]
+    assert any("B.age opens, but holds no entry" in problem for problem in problems), problems
+    assert refusal(ps.FileStore().get, "B").startswith("Corrupt: ")
 
 
 # === Vault settings ===
