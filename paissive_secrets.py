@@ -13364,7 +13364,7 @@ def _own_value(window: bytes, match: re.Match[bytes], name: _Name, first: Candid
     """Return the candidate whose value is that of the name, where several values follow; else the first.
 
     It is the last argument of setPassword("ada", "…"). Of user, password = "ada", "…", it is the item at the
-    place of the name, or None if that is no string.
+    place of the name, or None if that is no string and nothing behind the first is named, as arguments are.
     """
     if first.separator == "(" and _SETTER.match(name.text.rpartition(b".")[2]):
         argument = _LAST_ARGUMENT.match(window, first.end)
@@ -15842,6 +15842,9 @@ _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _JSON_BREAK = lazily(rb'(?<!\\)"|\\n')  # the end of a string, or of a line in one
 _ALLOW_NEXT = lazily(rb"pragma: {0,99}allowlist {1,99}nextline {1,99}secret")
+_COMMENT_BEGIN = lazily(  # in any language
+    rb"""(?<![\w:])(?:#|//|--|/\*|<!--|;|%|\"{3}|'{3}|rem\b)|^[ \t]*\*"""
+)
 
 
 class Match(NamedTuple):
@@ -15893,6 +15896,7 @@ def scan(
     yield rejected matches too, and the reasons.
     """
     first = next(chunks, b"")
+    is_stdin = path == "-"
     path = path_by_content(path, first)
     wide = _wide_encoding(first)
     kind = ""
@@ -15916,7 +15920,10 @@ def scan(
         if known:
             spans += known(window.text)
         if spans:
-            yield from _matches(window, spans, levels, explain, is_json=language_of(path).kind == "json")
+            is_json = language_of(path).kind == "json"
+            for match in _matches(window, spans, levels, explain, is_json=is_json):
+                # No comment counts on stdin: it may have anybody's words.
+                yield match._replace(silenced="") if is_stdin else match
 
 
 def _wide_encoding(first: bytes) -> str:
@@ -16111,7 +16118,7 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
-    """Return the comment on its line or on the one above that allows a finding, in lower case; "" for none.
+    """Return the words in a comment on its line or above it that allow a finding, in lower case; "" for none.
 
     In JSON, only what is in the same string counts, and there on the same line: a line of JSON may be a whole
     prompt or answer, in which others can write what they like.
@@ -16123,12 +16130,20 @@ def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
     if is_json:
         before = _JSON_BREAK.split(before)[-1]
         after = _JSON_BREAK.split(after, 1)[0]
-    line = (before + text[start:end] + after).lower()
-    found = _ALLOW.search(line) if b"allow" in line else None
+    found = _in_comment(_ALLOW, (before + text[start:end] + after).lower())
     if not found and not is_json:
         earlier = max(text.rfind(b"\n", 0, above), above - _BEHIND, 0)
-        found = _ALLOW_NEXT.search(text[earlier:above].lower())
-    return found[0].decode() if found else ""
+        found = _in_comment(_ALLOW_NEXT, text[earlier:above].lower())
+    return found
+
+
+def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
+    """Return the first match that a comment's beginning precedes on its line; "" for none."""
+    for found in words.finditer(lines):
+        begin = lines.rfind(b"\n", 0, found.start()) + 1
+        if _COMMENT_BEGIN.search(lines[begin : found.start()]):
+            return found[0].decode()
+    return ""
 
 
 def _reasons(span: Span) -> Iterator[str]:
@@ -18883,7 +18898,7 @@ def _print_version() -> None:
 
 def _program() -> str:
     """Return the name by which this program was called."""
-    return os.path.basename(sys.argv[0]) or "paissive_secrets.py"
+    return os.path.basename("".join(sys.argv[:1])) or "paissive_secrets.py"
 
 
 def _suggest(word: str, known: Iterable[str], program: str) -> str:
@@ -19726,7 +19741,7 @@ def cmd_rotate_now(args: Namespace) -> int:
     $ rotate now API_TOKEN             # now, due or not
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
 
-    By its policy, a rotation that was left unfinished is resumed. A secret without
+    Without a name, rotations that were left unfinished are resumed. A secret without
     a policy needs --stdin or --generate: its value is nowhere changed but here.
     """
     rotation = _rotation(args)
@@ -19856,7 +19871,7 @@ def cmd_audit(args: Namespace) -> int:
     $ audit --update-baseline          # accept what is found now
     $ audit --explain settings.py:12   # why or why not
 
-    Needs no store. Exits with 1 if it finds anything, and with 2 if it couldn't
+    Needs no store. Exits with 1 if it finds anything, else with 2 if it couldn't
     read everything. A comment `paissive: allow` on a line accepts what is there.
     """
     if args.explain:

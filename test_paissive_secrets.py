@@ -28857,8 +28857,29 @@ def test_a_comment_that_allows_a_line_is_one_of_three_and_one_allows_the_next():
         assert [match.silenced for match in scanned(f"# {comment}\n{line} # {comment}\n")] == [""], comment
 
 
+def test_only_a_comment_allows_a_finding():
+    for begin in ("#", "//", "--", "<!--", ";", "/*", "%", '"' * 3, "x(); //", "rem ", "#nosec "):
+        (match,) = scanned(f"x = '{token()}' {begin}gitleaks:allow", "a.py")
+        assert match.silenced == "gitleaks:allow", begin
+    assert scanned(f" * x = '{token()}' gitleaks:allow", "a.py")[0].silenced
+    for text in (
+        "gitleaks:allow",
+        "see http://a.b/gitleaks:allow",
+        "y = x#gitleaks:allow",
+        "* gitleaks:allow",
+    ):
+        for line in (f"x = '{token()}' {text}", f"# y\nx = '{token()}' {text}\n# z"):
+            assert scanned(line, "a.py")[0].silenced == "", line
+    assert scanned(f"pragma: allowlist nextline secret\nx = '{token()}'", "a.py")[0].silenced == ""
+
+
+def test_no_comment_allows_a_finding_on_stdin():
+    for line in (f'{{"p": "{token()} # gitleaks:allow"}}', f"'{token()}'  # gitleaks:allow"):
+        assert [match.silenced for match in scanned(line, "-")] == [""]
+
+
 def test_a_comment_allows_a_value_from_at_most_4096_bytes_away():
-    comment, above = "gitleaks:allow", "pragma: allowlist nextline secret"
+    comment, above = "# gitleaks:allow", "# pragma: allowlist nextline secret"
     for size in (4096, 4097):
         texts = (
             comment.ljust(size) + token(),
@@ -34445,6 +34466,12 @@ def test_help_has_a_summary_examples_details_and_what_a_command_takes(say):
 
 
 # What somebody who reads only the help of a command has to learn there.
+def test_the_command_line_works_without_a_name_of_the_program(say, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    assert say("--version")[0] == 0
+    assert ps.main() == ps.main([])
+
+
 WARNINGS = {
     "set": "unsafe: others can see it in ps and history",
     "run": "leave the command's output as it is",
@@ -34453,7 +34480,7 @@ WARNINGS = {
     "rotate schedule": "Nothing rotates by itself: let cron run `rotate now`.",
     "rotate abort": "only forget the new value; run no step",
     "rotate drop": "Without --revoke in its policy, the value is only deleted here.",
-    "audit": "Exits with 1 if it finds anything, and with 2 if it couldn't read everything.",
+    "audit": "Exits with 1 if it finds anything, else with 2 if it couldn't read everything.",
     "rekey": "After a leak of the old one, change the master password and the secrets, too.",
     "identity": "The identity opens the sealed files without the master password.",
     "member remove": "Lists the secrets that the member knew, and how to change each.",
