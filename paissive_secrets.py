@@ -10072,7 +10072,9 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
     the value, for one that can't be written where its reference stands.
     """
     # A mark of one character stands for each reference while quotes are looked for.
-    mark = next(character for character in map(chr, range(0xE000, 0xF900)) if character not in text)
+    mark = next((character for character in map(chr, range(0xE000, 0xF900)) if character not in text), "")
+    if not mark:
+        raise BadValue(f"{where} has each of the characters U+E000 to U+F8FF", hint="leave one of them out")
     references: list[re.Match[str]] = []
 
     def put_mark(match: re.Match[str]) -> str:
@@ -16473,13 +16475,13 @@ class FileFilter:
         gitignore: bool,
         on_error: Callable[[str, str], None],
         skipped: Counter[str],
-        vendored: set[str],
+        vendored: set[str] | None,
     ) -> None:
         self.excludes = excludes  # whether to leave out a path, as shown
         self.gitignore = gitignore  # whether to leave out what git ignores
         self.on_error = on_error  # called with a path, as shown, and why it can't be read
         # These two are the summary's, and change as files are listed: what was left out, by kind, and folders
-        # in which others wrote everything, as shown.
+        # in which others wrote everything, as shown; None if these are to be read.
         self._skipped = skipped
         self._vendored = vendored
 
@@ -16495,6 +16497,8 @@ class FileFilter:
 
         `above` is what stands before the path, and before the folder, where they are shown.
         """
+        if self._vendored is None:
+            return False
         found = _VENDORED_FOLDER.search(path)
         if found:
             self._vendored.add(above + path[: found.end()])
@@ -17097,7 +17101,9 @@ class Audit:
         gitignore = self.options.gitignore
         if gitignore is None:
             gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
-        skipped, vendored = self.summary.skipped, self.summary.vendored
+        # A stranger may track a secret in a folder of that name.
+        vendored = None if self.options.untrusted and not gitignore else self.summary.vendored
+        skipped = self.summary.skipped
         self._filter = FileFilter(self._excludes, gitignore, self.add_unreadable, skipped, vendored)
 
     def rules(self) -> list[Rule]:

@@ -17855,6 +17855,13 @@ def test_bytes_that_are_no_text_are_refused_where_values_are_escaped():
     assert filled("a: @", "none", "x\udcff") == "a: x\udcff"
 
 
+def test_a_template_with_all_private_characters_is_refused():
+    text = "".join(map(chr, range(0xE000, 0xF900)))
+    said = "in has each of the characters U+E000 to U+F8FF; leave one of them out"
+    assert said in refusal(ps.fill_template, text, "none", "in", str)
+    assert ps.fill_template(text[1:], "none", "in", str) == text[1:]
+
+
 def test_a_reference_is_resolved_once_however_often_a_template_has_it():
     asked = []
     ps.fill_template(REFERENCE * 1000, "none", "in", lambda reference: asked.append(reference) or "x")
@@ -30745,6 +30752,14 @@ def test_a_repository_below_a_plain_folder_is_listed_by_git(folder):
 
 VENDORED = """node_modules bower_components .venv venv .eggs __pycache__ .cache .mypy_cache .pytest_cache
     .ruff_cache .tox .nox .gradle .next""".split()
+
+
+@pytest.mark.parametrize("name", ["node_modules", ".cache", "src/venv"])
+def test_an_untrusted_audit_reads_vendored_folders(repository, name):
+    leak(repository / name / "a.py")
+    commit(repository)
+    assert leaks() == set()
+    assert leaks(untrusted=True) == leaks(untrusted=True, history=[]) == {f"{name}/a.py"}
 
 
 def test_vendored_folders_are_left_out_and_counted_but_no_files_of_their_names(folder, say):
