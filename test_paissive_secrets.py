@@ -22060,7 +22060,7 @@ def test_redact_found_masks_what_an_audit_finds_as_well(tmp_path, monkeypatch, c
     log.write_text(f"{before}{key}\n{SAFE}\n{before}{key} pragma: allowlist secret\n")
     assert ps.main(["redact", "--found", str(log)]) == 0
     shown = capfd.readouterr().out
-    assert shown == f"{before}***\n***\n{before}{key} pragma: allowlist secret\n"
+    assert shown == f"{before}***\n***\n{before}*** pragma: allowlist secret\n"
     assert (ps.main(["redact", "--found", "--in-place", str(log)]), log.read_text()) == (0, shown)
 
 
