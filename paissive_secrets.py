@@ -10447,6 +10447,7 @@ MASK = b"***"
 _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses, for prompts and echoed keys
 _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
+_MAX_BACKSLASHES = 64  # that are counted before a value; an even number
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
@@ -10648,9 +10649,12 @@ def _texts_of(value: str) -> tuple[set[str], set[str]]:
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """Yield a text as it is, and between the quotes of shells, SQL and CSV."""
+    """Yield a text as it stands between the quotes of shells, SQL and CSV.
+
+    At its ends, quotes stay as they are: there, a doubled one may be a quote of JSON and one that it escapes.
+    """
     for quote, doubled in (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')):
-        yield text.replace(quote, doubled)
+        yield text[:1] + text[1:-1].replace(quote, doubled) + text[-1:]
 
 
 def _is_part(text: str) -> bool:
@@ -10799,6 +10803,8 @@ class _BareSearch:
                     cut = start
                     break
         cut = len(tail.data[:cut].rstrip(self._first))
+        if cut < len(tail.data):
+            cut = len(_without_last_backslashes(tail.data[:cut]))
         return len(data) - len(tail.data) + cut
 
 
@@ -10807,12 +10813,30 @@ def _comparable(text: bytes) -> bytes:
     return text.replace(b"\\", b"").lstrip(b"\r\n")
 
 
+def _without_last_backslashes(data: bytes) -> bytes:
+    """Return data without the backslashes at its end, of which the last one may be masked.
+
+    Of many, an even number stays, so that which of them is escaped can be told from the others.
+    """
+    backslashes = len(data) - len(data.rstrip(b"\\"))
+    return data[: len(data) - min(backslashes, _MAX_BACKSLASHES - backslashes % 2)]
+
+
 def _with_ends(data: bytes, place: _Found, text: bytes) -> _Found:
-    """Return the place of a form's bare text, extended to what the form has before and after that."""
+    """Return the place of a form's bare text, extended to what the form has before and after that.
+
+    A backslash that escapes its first character is in it, too: it would escape what follows the mask.
+    """
     start, end, value = place
     before = text[: len(text) - len(text.lstrip(_NOT_BARE))]
+    if before:
+        start = len(data[:start].rstrip(before))
     after = text[len(text.rstrip(_NOT_BARE)) :]
-    return _Found(len(data[:start].rstrip(before)), len(data) - len(data[end:].lstrip(after)), value)
+    if after:
+        end = len(data) - len(data[end:].lstrip(after))
+    last = data[max(start - _MAX_BACKSLASHES, 0) : start]
+    backslashes = len(last) - len(last.rstrip(b"\\"))
+    return _Found(start - backslashes % 2, end, value)
 
 
 class _Index:
@@ -11225,7 +11249,7 @@ def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
 def _without_unfinished(data: bytes) -> bytes:
     """Return data without an escape, even a doubled one, of which its end has only the first bytes."""
     unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
-    return data[: unfinished.start()] if unfinished else data
+    return _without_last_backslashes(data[: unfinished.start()]) if unfinished else data
 
 
 # === Rotation ===
@@ -12736,13 +12760,12 @@ class RedactingFilter:
             self._built = (len(values), Encodings(values))
         return self._built[1]
 
-    def redact(self, value: Any, *, examine: bool = True) -> Any:
+    def redact(self, value: Any) -> Any:
         """Return text and containers with `***` in place of values.
 
-        Other objects stay if their text has no value or, without `examine`,
-        in any case.
+        Other objects stay if their text has no value.
         """
-        return _Redaction(self._encodings, examine).redact(value)
+        return _Redaction(self._encodings).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
         """Yield what `read(size)` returns, masked wherever a value is split."""
@@ -12775,15 +12798,20 @@ class RedactingFilter:
         return True
 
     def _redact_fields(self, record: Any) -> None:
-        """Redact what a record has beside its exception: its message, or the parts of that, and the rest."""
-        with suppress(Exception):  # a message that can't be made is for logging to report
+        """Redact what a record has beside its exception; raise what its objects raise."""
+        # Objects in a message may lead to more than it shows, as exceptions do to variables.
+        is_plain = type(record.msg) in (str, *_CONTAINERS) and _is_plain(record.args)
+        try:
             message = record.getMessage()
             redacted = self.redact(message)
-            if redacted != message:
+            if redacted != message or not is_plain:
                 record.msg, record.args = redacted, ()
+        except Exception:
+            if not is_plain:  # else logging reports it, with what is redacted below
+                raise
+        redaction = _Redaction(self._encodings, replaces_errors=True)
         for name in vars(record).keys() - self._usual:
-            examine = name not in ("msg", "args")  # whose objects show nothing else than the message does
-            setattr(record, name, self.redact(getattr(record, name), examine=examine))
+            setattr(record, name, redaction.redact(getattr(record, name)))
 
     def report(self, error: BaseException) -> str:
         """Return what Python prints about an exception, masked.
@@ -12802,11 +12830,11 @@ class RedactingFilter:
 
 
 class _Redaction:
-    """Redacts one value with all that it holds; with `examine`, objects by what their text shows."""
+    """Redacts values with all that they hold; for logs, a `RedactedError` takes each exception's place."""
 
-    def __init__(self, encodings: Encodings, examine: bool) -> None:
+    def __init__(self, encodings: Encodings, *, replaces_errors: bool = False) -> None:
         self._mask = encodings.mask
-        self._examine = examine
+        self._replaces_errors = replaces_errors
         self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
@@ -12823,6 +12851,8 @@ class _Redaction:
 
     def _redact_object(self, value: Any) -> Any:
         """Return an object that isn't text if it shows no value, a masked copy of a container, or `***`."""
+        if self._replaces_errors and isinstance(value, BaseException):
+            return RedactedError(self._mask(str(value)))
         parts: list[Any] = []
         if isinstance(value, (Mapping, *_CONTAINERS)):
             parts += value.items() if isinstance(value, Mapping) else value
@@ -12838,14 +12868,21 @@ class _Redaction:
 
     def _shows_value(self, item: Any) -> bool:
         """Return whether the text of an object shows a value, or can't be relied on."""
-        if not self._examine:
-            return False
         if isinstance(item, (Iterator, memoryview)):  # whose text says nothing about what is in it
             return True
         return any(self._mask(text) != text for text in (str(item), repr(item)))
 
 
 _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclass becomes `***`
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is text, bytes, a number or None, or a container of nothing else."""
+    if type(value) is dict:
+        return all(map(_is_plain, chain.from_iterable(value.items())))
+    if type(value) in _CONTAINERS:
+        return all(map(_is_plain, value))
+    return type(value) in (str, bytes, int, float, bool, type(None))
 
 
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:

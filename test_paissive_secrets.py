@@ -18473,6 +18473,16 @@ def test_mask_a_value_that_begins_with_backslashes_wherever_writes_end():
             assert re.fullmatch(rb"<['\"]?\*\*\*['\"]?>", shown), (encode(value), at, shown)
 
 
+@pytest.mark.parametrize(
+    "value", ['"correct-horse', 'correct-horse"', "\\correct-horse", "\ncorrect-horse", "never-guess-pass"]
+)
+def test_masked_json_is_json_whatever_a_value_begins_with_and_wherever_writes_end(value):
+    data = json.dumps([value, f"is{value}", f'"{value}"', f"\\{value}", "is\never-guess-pass"]).encode()
+    for at in range(len(data)):
+        shown = masked([data[:at], data[at:]], value)
+        assert b"***" in shown and "correct-horse" not in str(json.loads(shown)), (at, shown)
+
+
 @pytest.mark.parametrize("value", ["\\\ncorrect-horse", "\\\n\\\ncorrect-\nhorse"])
 def test_mask_a_value_that_begins_with_a_backslash_and_a_line_break_wherever_writes_end(value):
     data = f"<{value}>\n\\<{value}".encode()
@@ -21820,14 +21830,36 @@ def test_formatters_of_exceptions_get_none(log):
     assert log.text() == "no\nValueError: ***\nyes\nValueError: harmless\n"
 
 
-def test_redact_leaves_objects_in_a_message_alone_if_it_shows_no_value(log):
+def test_no_handler_gets_the_objects_of_a_message(log):
     odd = type("Odd", (), {"__str__": lambda self: "odd", "__repr__": lambda self: SAFE})()
     ps.redact_logs([SAFE])
     handler, seen = keeping(lambda record: (record.msg, record.args))
     log.handlers.append(handler)
     log.error("with %s", odd)
     log.error(odd)
-    assert (log.text(), seen) == ("with odd\nodd\n", [("with %s", (odd,)), (odd, ())])
+    log.error("with %s", "text")
+    assert log.text() == "with odd\nodd\nwith text\n"
+    assert seen == [("with odd", ()), ("odd", ()), ("with %s", ("text",))]
+
+
+def test_no_handler_gets_an_exception_by_any_other_way(log):
+    ps.redact_logs([SAFE])
+    handler, seen = keeping(lambda record: (record.msg, record.args, record.err))
+    log.handlers.append(handler)
+    for error in (caught(SAFE), caught("harmless")):
+        log.error(error, extra={"err": {"deep": [error]}})
+        log.error("failed: %s", error, extra={"err": error})
+    for message, args, extra in seen:
+        error = extra["deep"][0] if isinstance(extra, dict) else extra
+        assert (message, args) in [("no", ()), ("failed: no", ())] and type(error) is ps.RedactedError
+    assert len(seen) == 4
+
+
+def test_a_message_whose_object_fails_with_the_value_is_withheld(log, capsys):
+    odd = type("Odd", (), {"__str__": lambda self: {}[SAFE]})()
+    ps.redact_logs([SAFE])
+    log.error("%s", odd)
+    assert (log.text(), capsys.readouterr().err) == ("[withheld: it can't be searched for secrets]\n", "")
 
 
 def test_redact_leaves_what_logging_can_not_show_to_logging(log, capsys):
@@ -21838,7 +21870,7 @@ def test_redact_leaves_what_logging_can_not_show_to_logging(log, capsys):
     log.error("%s", bad)
     log.handle(logging.makeLogRecord({**PLAIN, "exc_info": True}))
     shown = capsys.readouterr().err
-    assert (shown.count("--- Logging error ---"), SAFE in shown) == (4, False)
+    assert (shown.count("--- Logging error ---"), SAFE in shown) == (3, False)
 
 
 def test_redact_puts_the_report_of_an_exception_on_lines_of_its_own(log):
