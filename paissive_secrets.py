@@ -6435,14 +6435,18 @@ def _configured_log_n() -> int:
 
 
 def _new_passphrase(password: str) -> Passphrase:
-    """Return a new master password to seal with; raise BadValue for several lines, warn of a short one."""
+    """Return a new master password to seal with; warn of a short one.
+
+    Raise BadValue if it is empty, isn't valid Unicode, or has several lines.
+    """
     log_n = _configured_log_n()
     if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
         raise BadValue("the master password has several lines", hint="use a single line")
+    passphrase = Passphrase(password, log_n)
     if len(password) < _MIN_PASSWORD:
         problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
         warn_once(f"{problem}; change it to several random words with: password")
-    return Passphrase(password, log_n)
+    return passphrase
 
 
 # === Vault settings ===

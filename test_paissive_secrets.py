@@ -8164,6 +8164,11 @@ def test_the_old_password_is_needed_before_a_new_one_is_read(files, say, monkeyp
     assert (status, "does not open" in said) == (2, True)
 
 
+def test_an_empty_master_password_is_refused_without_a_warning_of_a_short_one(capfd):
+    assert refusal(ps._new_passphrase, "") == "BadValue: the passphrase is empty, or not valid Unicode"
+    assert capfd.readouterr().err == ""
+
+
 def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, say):
     warning = "warning: the new master password has under 8 characters, and can be guessed; change it "
     warning += "to several random words with: password\n"
