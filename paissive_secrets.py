@@ -2811,7 +2811,7 @@ _UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that c
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
 # "node" is dotenv, with and without dotenv-expand, Next.js and Node.js itself.
-DOTENV_READERS = ["python-dotenv", "node", "phpdotenv", "godotenv", "ruby", "compose"]
+DOTENV_READERS = ["bash", "python-dotenv", "node", "phpdotenv", "godotenv", "ruby", "compose"]
 _PORTABLE = ["bash", "python-dotenv", "compose"]  # a rewrite suits these
 # Ways to write a value, in order of preference: quotes, and what gets a backslash in them.
 _DOTENV_STYLES = (("'", ""), ('"', r'[\\"]'), ('"', r'[\\"$]'), ("`", ""))

@@ -16718,12 +16718,21 @@ DOTENV_PROGRAMS = {
 }
 
 
+def file_with(name, text):
+    """A file in the working directory with exactly this text."""
+    path = Path(name).absolute()
+    path.write_bytes(text.encode())
+    return path
+
+
 def read_x(reader, texts):
     """What a reader of .env files takes for the value of X in each of these texts."""
     if reader == "python-dotenv":
         return [package("dotenv").dotenv_values(stream=io.StringIO(text))["X"] for text in texts]
     if reader == "compose":
         return read_by_real_compose(texts)
+    if reader == "bash":
+        return [read_by_bash(file_with("x.env", text), ["X"])["X"] for text in texts]
     command = DOTENV_PROGRAMS[reader]()
     return json.loads(subprocess.run(command, input=json.dumps(texts).encode(), stdout=-1, check=True).stdout)
 
@@ -16749,7 +16758,7 @@ def test_an_export_that_readers_would_read_differently_names_the_secrets_and_the
     (folder / ".env").write_text("A_TOKEN='a$b'\nB_TOKEN=b\nTLS_KEY=\"'1\n2\"\n")
     (folder / ".env").chmod(0o600)
     refused = "not all readers of .env files would take it as it is: 'A_TOKEN' (not by node)"
-    hint = "if only python-dotenv, phpdotenv, godotenv, compose will read it, say so with --for; or "
+    hint = "if only bash, python-dotenv, phpdotenv, godotenv, compose will read it, say so with --for; or "
     otherwise = "use `run`, or --format json"
     assert say("export") == (2, f"{refused}, 'TLS_KEY' (not by ruby); {hint}{otherwise}\n")
     assert say("export", "--for", "node") == (2, f"{refused}; {otherwise}\n")
