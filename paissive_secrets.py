@@ -19788,8 +19788,8 @@ def cmd_rotate_now(args: Namespace) -> int:
     $ rotate now API_TOKEN             # now, due or not
     openssl rand -hex 20 | $ rotate now API_TOKEN --stdin
 
-    Without a name, rotations that were left unfinished are resumed. A secret without
-    a policy needs --stdin or --generate: its value is nowhere changed but here.
+    Without a name, this resumes rotations that were left unfinished. A secret
+    without a policy needs --stdin or --generate: its value is only changed here.
     """
     rotation = _rotation(args)
     store = _persistent_store(args)
