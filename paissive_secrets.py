@@ -15880,7 +15880,7 @@ _WIDE_ENCODINGS = {  # by byte order mark, the longer ones first
 }
 # In UTF-16 and UTF-32, a NUL is beside each character of ASCII. Other characters may look like ASCII, but not
 # so many.
-_ASCII_RUN = lazily(rb"[\t\r\n -~]{32}|\A(?:\xff\xfe|\xfe\xff)[\t\r\n -~]+\Z")
+_ASCII_RUN = lazily(rb"[\t\r\n -~]{32}|\A(?:\xff\xfe\0\0|\0\0\xfe\xff)?[^\0]+\Z")
 _BEHIND = 1 << 12  # bytes before a match's start that may matter
 _ALLOW = lazily(rb"pragma: {0,99}allowlist {1,99}secret|(?:gitleaks|paissive): {0,99}allow")
 _JSON_BREAK = lazily(rb'(?<!\\)"|\\n')  # the end of a string, or of a line in one

@@ -28368,9 +28368,10 @@ def test_text_is_read_in_utf_8_and_with_a_mark_in_utf_16_and_32(encoding, mark):
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0"])
 def test_ascii_behind_the_mark_of_another_encoding_is_read_as_ascii_or_counted(mark):
-    for text in (f"x={GITHUB}", f"# a long remark, of more than one line\nx={GITHUB}\n"):
+    short = 'é password = "' + GUESSED + '" é\n'
+    for text in (f"x={GITHUB}", f"# a long remark, of more than one line\nx={GITHUB}\n", short):
         skipped = Counter()
-        assert found(mark + text.encode(), skipped=skipped) == ["github-token"] or skipped == {"binary": 1}
+        assert found(mark + text.encode(), skipped=skipped) or skipped == {"binary": 1}, text
 
 
 def test_a_file_is_binary_if_a_nul_is_in_its_first_8000_bytes_as_for_git():
