@@ -10602,7 +10602,7 @@ class Masker:
         return self._done < len(self._tail) and len(may_be_value) <= _MAX_SHOWN
 
     def pause(self) -> bytes:
-        """Return what is held back, unmasked; if it begins a value, the rest of that becomes `***`."""
+        """Return the withheld text as it is; if a value begins in it, the rest of that one becomes `***`."""
         shown = self._tail[self._done :]
         self._done = len(self._tail)
         self._masked = False
@@ -11064,7 +11064,7 @@ class _EscapeSearch:
             self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(counted))
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
-        """Yield what is around the escapes that may belong to a value, decoded in several ways."""
+        """Yield the text around escapes that may belong to a value, decoded in several ways."""
         data = bare.data
         reach = self._longest * _MAX_ESCAPED
         places = list(self._find_escapes(bare))
@@ -12772,7 +12772,7 @@ class RedactingFilter:
         return _Redaction(self._encodings).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
-        """Yield what `read(size)` returns, masked wherever a value is split."""
+        """Yield the data that `read(size)` returns, masked, also where a value is split between two reads."""
         masker = Masker(self._encodings)
         for data in iter(partial(read, PIPE_BYTES), b""):
             yield masker.feed(data)
@@ -12818,9 +12818,9 @@ class RedactingFilter:
             setattr(record, name, redaction.redact(getattr(record, name)))
 
     def report(self, error: BaseException) -> str:
-        """Return what Python prints about an exception, masked.
+        """Return Python's report of an exception, masked.
 
-        What can't be made is withheld.
+        A report that can't be made is withheld.
         """
         import traceback
 
