@@ -4543,7 +4543,7 @@ def _bech32(prefix: str, data: bytes) -> str:
 
 
 def _bech32_residue(digits: Iterable[int]) -> int:
-    """Return bech32_polymod of BIP 173, of which checksums are made."""
+    """Return bech32_polymod of BIP 173, from which checksums are made."""
     residue = 1
     for digit in digits:
         top = residue >> 25
@@ -10789,7 +10789,7 @@ class _BareSearch:
         return _Result(places, cut)
 
     def _find_cut(self, data: bytes) -> int:
-        """Return where a form begins of which the data has only the first bytes, else len(data).
+        """Return the start of a form that the end of the data cuts off, else len(data).
 
         In "say correct", every end of it is compared with the forms, "ay correct" and so on: "correct" begins
         one, so the place is 4. Ends that are longer than the reach are left out: `find` returns such a form.
@@ -11191,7 +11191,7 @@ def _add_bytes(found: list[set[int]], data: bytes) -> None:
 
 
 def _expression(found: list[set[int]]) -> bytes:
-    """Return an expression for bytes of which each is in the set for its place."""
+    """Return an expression for bytes, each from the set for its place."""
     return b"".join(b"[%s]" % re.escape(bytes(sorted(place))) for place in found)
 
 
@@ -11251,7 +11251,7 @@ def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
 
 
 def _without_unfinished(data: bytes) -> bytes:
-    """Return data without an escape, even a doubled one, of which its end has only the first bytes."""
+    """Return data without an escape, even a doubled one, that its end cuts off."""
     unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
     return _without_last_backslashes(data[: unfinished.start()]) if unfinished else data
 
@@ -12327,7 +12327,7 @@ def _lead_session() -> None:
 
 
 def _stand_by(command: int) -> NoReturn:
-    """Forward signals to the command, stop and go on with it, and exit with its status."""
+    """Relay signals to the command, stop and continue when it does, and exit with its status."""
     import signal
 
     def forward(number: int, _: object) -> None:
@@ -12461,7 +12461,7 @@ def _in_foreground(*, without_terminal: bool = False) -> bool:
 
 
 def _forwarded_signals() -> Iterator[int]:
-    """Yield the numbers of the signals to pass on; not of those that are ignored, as under nohup."""
+    """Yield the signals to forward, except those that are ignored, as under nohup."""
     import signal
 
     for name in _FORWARDED.split():
@@ -12509,7 +12509,7 @@ def _wait_for(
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
-    """Pass a signal on to the process, unless the keyboard has sent it there, or the process is root's.
+    """Pass a signal on to the process, unless the terminal has sent it there already, or it is root's.
 
     With SIGWINCH, the process's terminals get the size of ours.
     """
@@ -12601,7 +12601,7 @@ def redact_logs(source: _Redactable) -> RedactingFilter:
     except Locked:
         manager, chosen = manager_and_backend(cast("Any", source))
         provided, lacking = provided_values(manager.store(chosen), (), manager)
-        # Under `run`, which masks what is printed, variables have all that is used.
+        # `run` masks the output of its command, and every secret in use is already a variable there.
         if lacking or not provided:
             raise
         short = redacting.add(provided)
@@ -12892,7 +12892,7 @@ def _is_plain(value: Any) -> bool:
 def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
     """Return the values to mask by name, for all names of a store: stages, and where references lead.
 
-    A name whose value is bad, or not there any more, has fewer or none; of a bad one, a warning says so.
+    A name whose value is bad, or has been deleted, adds fewer values or none; a warning names a bad one.
     """
     snapshot = Snapshot(manager, stages=True)
     names = _load_each(snapshot, store)
@@ -13843,7 +13843,7 @@ IN_LITERAL = _Language("config", "scalar")
 
 @lru_cache(1 << 10)
 def language_of(path: str) -> _Language:
-    """Go by the last extension that is known: a.py.orig is Python."""
+    """Return the language of the last known extension (a.py.orig is Python), else ("none", "line")."""
     endings = os.path.basename(path).lower().split(".")
     known = (_languages().get(ending) for ending in reversed(endings[1:] or endings))
     return next(filter(None, known), _Language("none", "line"))
@@ -18464,10 +18464,10 @@ def _is_empty(store: Store, name: str) -> bool:
 
 
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
-    """Return the variables that the store, the environment or the .env here has, but for empty ones.
+    """Return the variables that have a value in the store, the environment or the .env here.
 
-    The lines of the .env that aren't in the store are the program's to read. Of a store where that takes
-    reading, only those that are `asked` for.
+    Names in .env count even if the store lacks them, since the program reads .env itself. If a store has to
+    read a secret to know whether it is empty, only the names that are `asked` for are tried.
     """
     store, environment = manager.store(), manager.dotenv()
     known: set[str] = set()
@@ -18727,7 +18727,7 @@ def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
 
 
 def _uses_in_settings(settings: ast.ClassDef) -> Iterator[_Use]:
-    """Yield the variables that fill pydantic's settings, or a class that is called so, but for a prefix."""
+    """Yield the variables that fill pydantic's settings, or a class of that name, without their prefix."""
     import ast
 
     if not any(_last_name(base).endswith("Settings") for base in settings.bases):
@@ -20245,7 +20245,7 @@ def cmd_password(args: Namespace) -> int:
     return 0
 
 
-@_command(_flag("--post-quantum", "to one that a quantum computer doesn't break"))
+@_command(_flag("--post-quantum", "use a post-quantum key"))
 def cmd_rekey(args: Namespace) -> int:
     """Seal all secrets to a new identity.
 
