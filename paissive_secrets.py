@@ -12772,7 +12772,10 @@ class RedactingFilter:
         return _Redaction(self._encodings).redact(value)
 
     def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
-        """Yield the data that `read(size)` returns, masked, also where a value is split between two reads."""
+        """Yield the data of `read(size)`, masked.
+
+        Also masks a value that is split between two reads.
+        """
         masker = Masker(self._encodings)
         for data in iter(partial(read, PIPE_BYTES), b""):
             yield masker.feed(data)

@@ -35850,7 +35850,7 @@ TROUBLE = {
     "; commit() { git add .paissive; git commit -qm x; }; cp -r .paissive old; commit"
     "; ps rekey --backend file; commit; rm -r .paissive; mv old .paissive; commit"
     "; export XDG_STATE_HOME=$PWD; ps set A --generate --backend file",
-    "was never confirmed": "PAISSIVE_STORE_FINGERPRINT= ps get A --backend file",
+    "was never confirmed": "unset PAISSIVE_STORE_FINGERPRINT; ps get A --backend file",
     "as in stores of version 1": "rm .paissive/version.age; ps get A --backend file",
     "not what was sealed": "echo '<<<<<<< ours' > .paissive/secrets/A.age; ps get A --backend file",
     "and leads to no secret": "echo X=secret://file/B > .env; ps run -- true",
@@ -35913,12 +35913,16 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(
     password = env["PAISSIVE_MASTER_PASSWORD"]
     for number, (message, script) in enumerate(TROUBLE.items()):
         by_password = re.search("PASSWORD|rekey|member", script)  # the identity takes no time
-        env["PAISSIVE_MASTER_PASSWORD"], env["PAISSIVE_IDENTITY"], env["PAISSIVE_STORE_FINGERPRINT"] = (
-            (password, "", "") if by_password else ("", identity, pin)
+        env["PAISSIVE_MASTER_PASSWORD"], env["PAISSIVE_IDENTITY"] = (
+            (password, "") if by_password else ("", identity)
         )
+        if by_password:
+            env.pop("PAISSIVE_STORE_FINGERPRINT", None)
+        else:
+            env["PAISSIVE_STORE_FINGERPRINT"] = pin
         copy = shutil.copytree(folder, tmp_path / str(number))
         before, _, last = script.rpartition("; ")
-        if re.search("export|exec|umask", before) or not re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last):
+        if re.search("export|exec|umask|unset", before) or not re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last):
             printed = say(script, copy)
         else:
             say(before or ":", copy)
