@@ -35884,6 +35884,13 @@ def run_here(script, folder, env, monkeypatch):
         ps.main(words.split())
 
 
+def opening_variables(script, identity, pin):
+    """What opens the store for a script: the password only where it is needed, since it takes time."""
+    if re.search("PASSWORD|rekey|member", script):
+        return {"PAISSIVE_IDENTITY": ""}
+    return {"PAISSIVE_MASTER_PASSWORD": "", "PAISSIVE_IDENTITY": identity, "PAISSIVE_STORE_FINGERPRINT": pin}
+
+
 @pytest.mark.slow
 def test_the_messages_that_readme_explains_are_those_that_people_meet(
     tmp_path, monkeypatch, capsys, quick_passwords
@@ -35910,19 +35917,14 @@ def test_the_messages_that_readme_explains_are_those_that_people_meet(
     identity = say("ps identity --backend file", folder).strip()
     pin = re.search("FINGERPRINT=(.*)", say("ps status --backend file", folder))[1]
     env["OWN"] = str(ps.Identity(identity).recipient())
-    password = env["PAISSIVE_MASTER_PASSWORD"]
+    common = env
     for number, (message, script) in enumerate(TROUBLE.items()):
-        by_password = re.search("PASSWORD|rekey|member", script)  # the identity takes no time
-        env["PAISSIVE_MASTER_PASSWORD"], env["PAISSIVE_IDENTITY"] = (
-            (password, "") if by_password else ("", identity)
-        )
-        if by_password:
-            env.pop("PAISSIVE_STORE_FINGERPRINT", None)
-        else:
-            env["PAISSIVE_STORE_FINGERPRINT"] = pin
+        env = common | opening_variables(script, identity, pin)
         copy = shutil.copytree(folder, tmp_path / str(number))
         before, _, last = script.rpartition("; ")
-        if re.search("export|exec|umask|unset", before) or not re.fullmatch(r"([A-Z_]+=\S* )*ps [\w -]+", last):
+        if re.search("export|exec|umask|unset", before) or not re.fullmatch(
+            r"([A-Z_]+=\S* )*ps [\w -]+", last
+        ):
             printed = say(script, copy)
         else:
             say(before or ":", copy)
