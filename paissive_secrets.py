@@ -9044,7 +9044,7 @@ class SecretsManager:
         snapshot.collect((text, store) for text in store.references_to_follow(name).values())
         return Resolver(snapshot).follow(value, store, name)
 
-    def composed_value(self, name: str, store: Store) -> str | None:
+    def composed_value(self, name: str, store: Store) -> Optional[str]:
         """Return a value of .env that takes in moved secrets, or None.
 
         That is for a `name` which `store` lacks; the secrets are those of
