@@ -1870,18 +1870,29 @@ class FileLock:
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
             while not self._lock_file():
                 pass  # its previous holder removed it
-        # Neither raises, not even on a full disk: the lock would never be released.
+        # From here on nothing may raise, not even on a full disk: the lock would never be released.
         self.record_holder(os.getpid())
-        self._remove_leftovers()
+        with suppress(OSError):
+            for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:  # left by writers that were killed
+                os.unlink(os.path.join(self._folder, name))
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Unlock; warn if that fails, since everything has been written."""
+        """Remove the locked file and its folder, then let the next writer in.
+
+        Warn if unlocking fails; it isn't an error, since everything has been written.
+        """
+        with suppress(OSError):  # Windows can't remove an open file: the folder stays
+            if self._is_in_place():  # if not, somebody removed it, and this is another writer's
+                os.unlink(self._file)
+                os.rmdir(self._folder)
         try:
-            try:
-                self._unlock()
-            finally:
-                os.close(self.fd)
+            with ExitStack() as close:
+                close.callback(os.close, self.fd)
+                if sys.platform != "win32":
+                    import fcntl
+
+                    fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
         except OSError as failure:
             then = "other writers may have to wait until this process ends"
             warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
@@ -1904,14 +1915,25 @@ class FileLock:
             os.close(fd)
 
     def _lock_file(self) -> bool:
-        """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile."""
+        """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile.
+
+        If another has it, wait and print a notice after a while or, without `wait`, raise Conflict.
+        """
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
         with suppress(FileNotFoundError), ExitStack() as undo:
             self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
-            self._wait_for_lock()
+            notice = time.monotonic() + _NOTICE_SECONDS
+            while not _try_lock(self.fd):
+                holder = self._holder()
+                if not self._wait:
+                    raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
+                if time.monotonic() >= notice:
+                    warn_once(f"waiting for another writer of {self._path}{holder}")
+                    notice = float("inf")
+                time.sleep(0.01)
             if self._is_in_place():
                 undo.pop_all()
                 return True
@@ -1920,18 +1942,6 @@ class FileLock:
     def _is_in_place(self) -> bool:
         """Return whether the locked file is still the one at its path."""
         return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
-
-    def _wait_for_lock(self) -> None:
-        """Lock the file; if another has it, wait and print a notice after a while, or raise Conflict."""
-        notice = time.monotonic() + _NOTICE_SECONDS
-        while not _try_lock(self.fd):
-            holder = self._holder()
-            if not self._wait:
-                raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
-            if time.monotonic() >= notice:
-                warn_once(f"waiting for another writer of {self._path}{holder}")
-                notice = float("inf")
-            time.sleep(0.01)
 
     def _holder(self) -> str:
         """Return " (process 123)" or, on another host, " (process 2 on web-1)"; "" if it isn't written."""
@@ -1942,23 +1952,6 @@ class FileLock:
             return ""
         place = f" on {found[2]}" if found[2] != _host() else ""
         return f" (process {found[1]}{place})"
-
-    def _remove_leftovers(self) -> None:
-        """Remove the unfinished files of writers that were killed."""
-        with suppress(OSError):
-            for name in set(os.listdir(self._folder)) - {_LOCK_FILE}:
-                os.unlink(os.path.join(self._folder, name))
-
-    def _unlock(self) -> None:
-        """Remove the locked file and its folder, then let the next writer in."""
-        with suppress(OSError):  # Windows can't remove an open file: the folder stays
-            if self._is_in_place():  # if not, somebody removed it, and this is another writer's
-                os.unlink(self._file)
-                os.rmdir(self._folder)
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
 
 
 def _host() -> str:
@@ -2628,10 +2621,14 @@ class Policies:
         if self._sealed is None:
             return self._own_policies().get(name, {})
         try:
-            text = self._sealed.get(name)
+            first_line, _, text = self._sealed.get(name).partition("\n")
         except NotFound:
             return {}
-        return _parse_sealed_policy(text, name)
+        where = f"the policy of {show(name)}"
+        version = re.fullmatch("version ([0-9]{1,9})", first_line)
+        hint = f"rotate unschedule {shell_word(name)}, then schedule it again"
+        _check_version(int(version[1]) if version else None, where, hint)
+        return parse_json(text, where)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
         """Merge `changes` into a policy, where None removes a key.
@@ -2663,18 +2660,11 @@ class Policies:
         self.store.check_not_pending(name)
         with suppress(NotFound, BadName, BadValue):  # not every name has stages
             previous = self.store.get(self.store.stage_name(name, "previous"))
-            if self.owes_revocation(name, previous):
+            current = self.store.get_all([name]).get(name)
+            # A value that is current again must not be revoked.
+            if "revoke" in self.get(name) and not is_same(previous, current):
                 hint = f"use: rotate drop {shell_word(name)}, or with --force if it can't be revoked"
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
-
-    def owes_revocation(self, name: str, previous: str) -> bool:
-        """Return whether the policy has a command that revokes values, unless `previous` is still current."""
-        if "revoke" not in self.get(name):
-            return False
-        try:
-            return not is_same(previous, self.store.get(name))
-        except NotFound:
-            return True
 
     def rotation_lock(self, name: str) -> FileLock:
         """Return the lock that a rotation of `name` and its commands hold; entering it may raise Conflict."""
@@ -2716,23 +2706,18 @@ class Policies:
 
     def _write(self, name: str, policy: dict[str, Any]) -> None:
         """Store a policy, or delete it if it is empty; the lock is held."""
-        if self._sealed is None:
-            self._write_file(name, policy)
-        elif policy:
+        if self._sealed is not None and policy:
             self._sealed.set(name, f"version {_POLICY_VERSION}\n{dump_json(policy, name)}")
-        else:
+            return
+        if self._sealed is not None:
             with suppress(NotFound):
                 self._sealed.delete(name)
-
-    def _write_file(self, name: str, policy: dict[str, Any]) -> None:
-        """Write the file with a policy changed, or removed if it is empty; the lock is held."""
+            return
         stores = self._load()
-        policies = self._own_policies()
-        stores[self._location] = policies
+        policies = stores[self._location] = self._own_policies()
+        policies.pop(name, None)
         if policy:
             policies[name] = policy
-        else:
-            policies.pop(name, None)
         self._read = None  # until the write has succeeded, the file differs from it
         with disk_errors(f"write {self.path}"):
             text = dump_json({"version": _POLICY_VERSION, "stores": stores}, self.path)
@@ -2746,17 +2731,16 @@ class Policies:
         return stores.get(self._location, {})
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the policies of all stores in the file, from memory if it was read; {} without a file."""
-        if self._read is None:
-            self._read = self._read_file() if os.path.lexists(self.path) else {}
-        return self._read
+        """Return the policies of all stores in the file, from memory if it was read; {} without a file.
 
-    def _read_file(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the policies of all stores in the file; raise BadValue for a bad one.
-
-        Raise Unsafe if others can write it, since it has commands.
+        Raise BadValue for a bad file, Unsafe if others can write it, since it has commands.
         """
+        if self._read is not None:
+            return self._read
         path = self.path
+        if not os.path.lexists(path):
+            self._read = {}
+            return self._read
         with disk_errors(f"read {path}"), open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno())):
                 hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
@@ -2769,7 +2753,8 @@ class Policies:
             raise BadValue(f"{path} has no policies", hint=hint)
         for name in chain.from_iterable(stores.values()):
             check_name(name)
-        return cast("dict[str, dict[str, dict[str, Any]]]", stores)
+        self._read = cast("dict[str, dict[str, dict[str, Any]]]", stores)
+        return self._read
 
 
 def _maps_to_dicts(found: Any) -> bool:
@@ -2783,15 +2768,6 @@ def _check_version(version: Any, where: str, hint: str) -> None:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
     if version != _POLICY_VERSION:
         raise BadValue(f"{where} isn't of version {_POLICY_VERSION}", hint=hint)
-
-
-def _parse_sealed_policy(text: str, name: str) -> dict[str, Any]:
-    """Return the policy of a secret; raise BadValue for another version, or for what isn't JSON."""
-    where = f"the policy of {show(name)}"
-    found = re.match("version ([0-9]{1,9})\n", text)
-    hint = f"rotate unschedule {shell_word(name)}, then schedule it again"
-    _check_version(int(found[1]) if found else None, where, hint)
-    return parse_json(text.partition("\n")[2], where)
 
 
 # === Dotenv ===
@@ -3938,8 +3914,7 @@ def run_command(
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
     output, errors = _Output(child.stdout), _Output(child.stderr, is_tail=True)
     child.stdout = child.stderr = None  # `communicate` would hold any amount of them
-    ended = _wait(child, output, (text or "").encode(), timeout, lock, session)
-    problem = _problem_with(child, output) if ended else f"it took longer than {timeout:g} s"
+    problem = _wait(child, output, (text or "").encode(), timeout, lock, session)
     if problem:
         errors.wait(_ERRORS_SECONDS)
         cause = explain(bytes(output.data), bytes(errors.data)) if explain else ""
@@ -3954,10 +3929,10 @@ def _wait(
     timeout: float,
     lock: FileLock | None,
     session: bool,
-) -> bool:
-    """Write the text, wait for a command and its output, and return whether both ended; kill it if not.
+) -> str:
+    """Write the text, wait for a command and its output, and return "" or how it failed.
 
-    Meanwhile, the lock names the command's process as its holder.
+    Kill it after `timeout` seconds. Meanwhile, the lock names the command's process as its holder.
     """
     import subprocess
 
@@ -3978,7 +3953,14 @@ def _wait(
             _kill(child, session)
     if lock:
         lock.record_holder(os.getpid())
-    return ended
+    if not ended:
+        return f"it took longer than {timeout:g} s"
+    if len(output.data) > MAX_FILE_BYTES:  # before the status, which may be SIGPIPE's
+        return "it printed too much"
+    if child.returncode:
+        how = "signal" if child.returncode < 0 else "status"
+        return f"it ended with {how} {abs(child.returncode)}"
+    return ""
 
 
 class _Output:
@@ -4010,16 +3992,6 @@ class _Output:
                     return
 
 
-def _problem_with(child: subprocess.Popen[bytes], output: _Output) -> str:
-    """Return why a command that has ended counts as failed, or ""."""
-    if len(output.data) > MAX_FILE_BYTES:  # before the status, which may be SIGPIPE's
-        return "it printed too much"
-    if child.returncode:
-        how = "signal" if child.returncode < 0 else "status"
-        return f"it ended with {how} {abs(child.returncode)}"
-    return ""
-
-
 def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
     """Kill a command and, if it leads a session, all processes in it; wait for its end."""
     import signal
@@ -4039,7 +4011,12 @@ def child_environment(value: str | None = None) -> dict[str, str]:
     Nor does it have CREDENTIALS_DIRECTORY, systemd's folder, if a store credential is there.
     """
     found = environment_now()
-    if _has_store_credential(found.get("CREDENTIALS_DIRECTORY", "")):
+    folder = found.get("CREDENTIALS_DIRECTORY", "")
+    try:
+        has_credential = bool(folder) and any(map(is_store_credential, os.listdir(folder)))
+    except OSError:  # it can't be listed, so there may be one
+        has_credential = True
+    if has_credential:
         del found["CREDENTIALS_DIRECTORY"]
     if hasattr(sys, "frozen"):  # PyInstaller's libraries are for this program only
         found.pop("LD_LIBRARY_PATH", None)
@@ -4052,14 +4029,6 @@ def child_environment(value: str | None = None) -> dict[str, str]:
     }
 
 
-def _has_store_credential(folder: str) -> bool:
-    """Return whether a folder, "" for none, has a store credential, or can't be listed."""
-    try:
-        return folder != "" and any(map(is_store_credential, os.listdir(folder)))
-    except OSError:
-        return True
-
-
 # === Age format ===
 # The age v1 format (C2SP age.md), bytes in and bytes out: X25519, hybrid and scrypt recipients, STREAM
 # payload, no armor. Only the canonical encoding that `seal` writes is accepted, so that no change goes
@@ -4068,6 +4037,7 @@ def _has_store_credential(folder: str) -> bool:
 _AGE_VERSION = b"age-encryption.org/v1\n"
 # Words separated by single spaces, then base64 in lines of 64 characters, the last one shorter.
 _STANZA = rb"-> ([!-~]+(?: [!-~]+)*)\n((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{0,63}\n)"
+_SCRYPT_LABEL = b"age-encryption.org/v1/scrypt"  # before the salt
 _SCRYPT_WORDS = rb"scrypt (.{22}) ([1-9][0-9]?)"  # salt and work factor
 # Hybrid keys are ML-KEM-768 beside X25519 (age.md, mlkem768x25519). Bech32 shows them by these prefixes.
 _HYBRID_RECIPIENT = "age1pq"
@@ -4259,15 +4229,12 @@ class _HybridKey:
         try:
             return _hybrid_suite().decrypt(shares + body, self._secret, _HYBRID_LABEL)
         except exceptions.InvalidTag:
-            self._check_share(shares[_MLKEM_SHARE:])
+            share = x25519.X25519PublicKey.from_public_bytes(shares[_MLKEM_SHARE:])
+            try:
+                self._x25519.exchange(share)
+            except ValueError:  # of low order, which `seal` never writes
+                raise _corrupt("a mlkem768x25519 stanza has no usable share") from None
             return None
-
-    def _check_share(self, share: bytes) -> None:
-        """Raise Corrupt for an X25519 share of low order, which `seal` never writes."""
-        try:
-            self._x25519.exchange(x25519.X25519PublicKey.from_public_bytes(share))
-        except ValueError:
-            raise _corrupt("a mlkem768x25519 stanza has no usable share") from None
 
 
 def _wrap_hybrid(public: bytes, file_key: bytes) -> bytes:
@@ -4359,7 +4326,10 @@ class Passphrase:
         return _open_box(self._derive(salt, log_n), body)
 
     def _derive(self, salt: bytes, log_n: int) -> bytes:
-        """Return the key that wraps a file key, from memory if any Passphrase has derived the same one."""
+        """Return the key that wraps a file key (age.md, scrypt recipient stanza).
+
+        It comes from memory if any Passphrase has derived the same one.
+        """
         global _derived_keys
         if _derived_keys is None:
             from weakref import WeakValueDictionary
@@ -4368,7 +4338,10 @@ class Passphrase:
         source = self._text, salt, log_n
         found = _derived_keys.get(source)
         if found is None:
-            found = _derived_keys[source] = _DerivedKey(_scrypt(*source))
+            from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+            scrypt = Scrypt(salt=_SCRYPT_LABEL + salt, length=32, n=1 << log_n, r=8, p=1)
+            found = _derived_keys[source] = _DerivedKey(scrypt.derive(self._text))
         self._derived.append(found)
         return found.key
 
@@ -4383,14 +4356,6 @@ class _DerivedKey:
 # Derived keys by passphrase, salt and log N. An entry goes away with the last Passphrase that uses it, so
 # that no password outlives the store that it opens.
 _derived_keys: WeakValueDictionary[tuple[bytes, bytes, int], _DerivedKey] | None = None
-
-
-def _scrypt(passphrase: bytes, salt: bytes, log_n: int) -> bytes:
-    """Return the key that wraps a file key (age.md, scrypt recipient stanza)."""
-    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
-    salt = b"age-encryption.org/v1/scrypt" + salt
-    return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(passphrase)
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
@@ -4790,7 +4755,12 @@ def _change_record(change: Callable[[dict[str, KnownStore]], None]) -> bool:
         with FileLock(path):
             stores = _recorded_stores(FileCache())
             change(stores)
-            rewrite(path, _dump_record(stores))
+            rows = {
+                place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
+                for place, store in sorted(stores.items())
+            }
+            text = dump_json({"version": 1, "stores": rows}, "the record of known stores")
+            rewrite(path, text.encode() + b"\n")
     return True
 
 
@@ -4853,30 +4823,21 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
     """Return the stores in a record; raise BadValue if it is damaged, Unsafe if others can write it."""
     if not is_trusted(os.stat(path)):
         raise Unsafe(f"others can write {path}", hint=f"see what is in it, then: chmod go-w {path}")
-    stores = parse_json(decode_value(data, path), path).get("stores")
-    if not isinstance(stores, dict) or not all(map(_is_row, stores.values())):
-        raise BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
-    return {
-        place: KnownStore(tuple(row["fingerprints"]), "record", row.get("member", ""), row.get("commit", ""))
-        for place, row in stores.items()
-    }
-
-
-def _is_row(row: object) -> bool:
-    """Return whether a store in a record has the form that `_dump_record` writes."""
-    texts = row.get("fingerprints") if isinstance(row, dict) else None
-    if not isinstance(row, dict) or not isinstance(texts, list):
-        return False
-    return all(isinstance(text, str) for text in (*texts, row.get("member", ""), row.get("commit", "")))
-
-
-def _dump_record(stores: Mapping[str, KnownStore]) -> bytes:
-    """Return the content of the record."""
-    rows = {
-        place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
-        for place, store in sorted(stores.items())
-    }
-    return dump_json({"version": 1, "stores": rows}, "the record of known stores").encode() + b"\n"
+    damaged = BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
+    rows = parse_json(decode_value(data, path), path).get("stores")
+    if not isinstance(rows, dict):
+        raise damaged
+    stores = {}
+    for place, row in rows.items():
+        if not isinstance(row, dict) or not isinstance(row.get("fingerprints"), list):
+            raise damaged
+        fingerprints = tuple(row["fingerprints"])
+        member = row.get("member", "")
+        commit = row.get("commit", "")
+        if not all(isinstance(text, str) for text in (*fingerprints, member, commit)):
+            raise damaged
+        stores[place] = KnownStore(fingerprints, "record", member, commit)
+    return stores
 
 
 def checked_out_commit(folder: str, cache: FileCache) -> str:
