@@ -16955,8 +16955,8 @@ class _Chunks(io.RawIOBase):
 # A finding says where a secret is and of what kind, never its value. An audit goes this way:
 #
 #   options     AuditOptions.check refuses those that contradict each other
-#   scope       _find_scope: the folder that paths are relative to, or git's repository, with the project's
-#               settings (_AuditSettings) and its baseline (Baseline)
+#   scope       _find_scope: the folder that paths are relative to, and the project's top, with its settings
+#               (_AuditSettings) and its baseline (Baseline)
 #   contents    Audit.files, staged_blobs or file_versions
 #   scan        _Scanner turns each content, and the files in an archive, into matches (section Scan)
 #   judge       Audit._silenced_by and the baseline drop matches, each place by itself
@@ -16980,7 +16980,9 @@ class Location(NamedTuple):
     line: int  # from 1, like the next two
     end_line: int
     column: int  # in characters
-    fingerprint: str  # 16 hex digits of path, rule, name, the rest of the line, and 8 bits of the value
+    # 16 hex digits of the path from the project's top, rule, name, the rest of the line, and 8 bits of the
+    # value.
+    fingerprint: str
 
 
 class Finding(NamedTuple):
@@ -16991,8 +16993,8 @@ class Finding(NamedTuple):
     secret, the first such place; `locations` has that and all others.
     """
 
-    # With "/", relative to the working directory or a baseline's folder above it, or to what all PATHs
-    # have in common if one is outside; in git's index and history, to the repository's top.
+    # With "/", relative to the working directory or, if a PATH is outside of it, to what all PATHs have in
+    # common; in git's index and history, to the repository's top.
     path: str
     line: int  # from 1, like the next two
     end_line: int
@@ -17116,9 +17118,9 @@ class Audit:
         return [*all_rules(), *self._settings.rules]
 
     def _read_settings(self) -> _AuditSettings:
-        """Return the project's .paissive-audit, from the index if that is audited.
+        """Return the settings at the project's top, from the index if that is audited.
 
-        It says nothing if there is none, or if the project isn't trusted. Raise BadValue if it is wrong.
+        They are empty if there are none, or if the project isn't trusted. Raise BadValue if they are wrong.
         """
         if self.options.untrusted:
             return _AuditSettings()
@@ -17128,21 +17130,27 @@ class Audit:
             changed = {blob.path: blob.oid for blob in self._staged}
             oid = changed.get(AUDIT_SETTINGS, scope.settings)
             return _AuditSettings(oid and ask_git(scope.folder, "cat-file", "blob", oid, default=""))
-        start = self.base if scope.folder else _common_folder(self.paths)
-        top = real_path(os.path.dirname(find_above(os.path.realpath(start), ".git")) or self.base)
-        path = top + AUDIT_SETTINGS
+        path = scope.top + AUDIT_SETTINGS
         if not os.path.lexists(path):
             return _AuditSettings()
         with disk_errors(f"read {path}"):
-            return _AuditSettings(os.fsdecode(read_file(path, follow=False)), self.base, top)
+            return _AuditSettings(os.fsdecode(read_file(path, follow=False)))
 
     def _find_baseline(self) -> Baseline | None:
-        """Return the baseline of the option or, if the project is trusted, the project's; else None."""
+        """Return the baseline of the option or, if the project is trusted, that at its top; else None."""
         if self.options.baseline is not None:
             return Baseline(self.options.baseline)
         if self.options.untrusted:
             return None
-        return Baseline((self.base + BASELINE).removeprefix(real_path("")))
+        return Baseline((self._scope.top + BASELINE).removeprefix(real_path("")))
+
+    def path_in_project(self, path: str) -> str:
+        """Return the path from the project's top, which fingerprints, settings and the baseline use.
+
+        Stdin and the files in an archive there keep their paths, which begin with "-".
+        """
+        is_stdin = path.partition("!")[0] == "-"
+        return path if is_stdin else (self.base + path).removeprefix(self._scope.top)
 
     def __iter__(self) -> Iterator[Finding]:
         if self._begun:  # everything would be counted twice
@@ -17187,8 +17195,9 @@ class Audit:
         """Return the finding for all places of a value: it is at the most certain one, the first of these."""
         match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
         rule = match.rule
+        path = self.path_in_project(blob.path)
         locations = tuple(
-            Location(at.line, at.end_line, at.column, _fingerprint_at(blob.path, rule.id, at.mark))
+            Location(at.line, at.end_line, at.column, _fingerprint_at(path, rule.id, at.mark))
             for at in [match, *(place for place in places if place is not match)]
         )
         known = self.options.known.about.get(rule) if self.options.known else None
@@ -17213,7 +17222,8 @@ class Audit:
         """
         if match.rule.id in self._disabled:
             return "disabled rules"
-        if any(self._settings.allows(path, name) for name in _accepting(match.rule.id)):
+        in_project = self.path_in_project(path)
+        if any(self._settings.allows(in_project, name) for name in _accepting(match.rule.id)):
             return AUDIT_SETTINGS
         known = self.options.known
         if known and match.rule in known.about:
@@ -17224,7 +17234,9 @@ class Audit:
 
     def _is_accepted(self, path: str, match: Match) -> bool:
         """Return whether the baseline accepts a match."""
-        return bool(self.baseline and self.baseline.accepts(path, match.rule.id, match.mark))
+        if not self.baseline:
+            return False
+        return self.baseline.accepts(self.path_in_project(path), match.rule.id, match.mark)
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
         """Yield why a line is or isn't reported, as lines without values."""
@@ -17258,7 +17270,7 @@ class Audit:
 
     def _excludes(self, path: str) -> bool:
         """Return whether the options or the settings exclude a path."""
-        return self._excluded.match(path) or self._settings.excludes(path)
+        return self._excluded.match(path) or self._settings.excluded.match(self.path_in_project(path))
 
     def add_unreadable(self, path: str, why: str) -> None:
         """Count an unreadable file, and pass it to `on_error`.
@@ -17435,6 +17447,7 @@ class _Scope(NamedTuple):
     """Where an audit looks: at files or, with a `folder`, at git's index or history."""
 
     base: str  # the folder that paths are relative to, with "/" at its end; in git, the repository's top
+    top: str  # the folder of the project's settings and baseline, with "/" at its end
     folder: str = ""  # the folder to run git in; the rest is for git only
     roots: Container[str] = ()  # the PATHs, relative to the repository's top; "" for everything
     tree: str = ""  # the id of the tree of HEAD, "" before the first commit
@@ -17451,11 +17464,14 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
         for path in paths:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
-        return _Scope(_shown_from(paths, options.baseline))
+        here = real_path("")
+        common = _common_folder(paths)
+        base = here if common.startswith(here) else common
+        return _Scope(base, _find_top(common, base, options.baseline))
     ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # printed in this order, without those that aren't there
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
         top, *committed = find_in_repository(".", *ids)
-        return _Scope(top, ".", {""}, *committed)
+        return _Scope(top, top, ".", {""}, *committed)
     found, *others = {tuple(find_in_repository(_folder_to_ask(path), *ids)) for path in paths}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
@@ -17471,7 +17487,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
         is_there = os.path.lexists(path) or ask_git(folder, "ls-files", *there)
         if not (is_there or ask_git(folder, "rev-list", "-1", "--all", "--reflog", *there)):
             raise BadValue(f"no file or folder called {show(path)}")
-    return _Scope(top, folder, roots, *committed)
+    return _Scope(top, top, folder, roots, *committed)
 
 
 def _folder_to_ask(path: str) -> str:
@@ -17499,18 +17515,20 @@ def _common_folder(paths: Iterable[str]) -> str:
         return ""
 
 
-def _shown_from(paths: Iterable[str], baseline: StrPath | None) -> str:
-    """Return the folder that paths are shown relative to, with "/" at its end.
+def _find_top(common: str, base: str, baseline: StrPath | None) -> str:
+    """Return the top of the project that all PATHs are in, with "/" at its end.
 
-    That is the working directory or, so that names don't depend on where an audit starts, a baseline's folder
-    above it. If one of the paths is outside of it, return the folder that all are in.
+    That is the top of git's tree or, outside of one, the folder of a baseline that is named, if that is above
+    the base; else the base. So fingerprints don't depend on where an audit starts.
     """
-    here = real_path("")
+    repository = find_above(os.path.realpath(common), ".git")
+    if repository:
+        return real_path(os.path.dirname(repository))
     if baseline is not None:
-        above = real_path(os.path.dirname(os.fspath(baseline)))
-        here = above if here.startswith(above) else here
-    common = _common_folder(paths)
-    return here if common.startswith(here) else common
+        folder = real_path(os.path.dirname(os.fspath(baseline)))
+        if base.startswith(folder):
+            return folder
+    return base
 
 
 def shown_path(path: str, base: str) -> str:
@@ -17540,18 +17558,16 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 
 
 class _AuditSettings:
-    """The project's `.paissive-audit`: paths are relative to `base`, patterns to `top`, where that file is.
+    """The project's `.paissive-audit`; paths and patterns are relative to its folder, the project's top.
 
     Raise BadValue with the line that is wrong.
     """
 
-    def __init__(self, text: str = "", base: str = "", top: str = "") -> None:
-        self._base = base
-        self._top = top
+    def __init__(self, text: str = "") -> None:
         self.rules: tuple[Rule, ...] = ()
         self.rule_ids = {rule.id for rule in all_rules()}
         self.disabled = set[str]()
-        self._excluded = IgnorePatterns()
+        self.excluded = IgnorePatterns()  # files that aren't read
         self._allowed: list[tuple[IgnorePatterns, list[str]]] = []  # where these rules find nothing
         if len(text) > _MAX_SETTINGS:
             raise BadValue(f"{AUDIT_SETTINGS} is larger than 64 KiB", hint="shorten it")
@@ -17584,24 +17600,16 @@ class _AuditSettings:
         elif section == "disable" and line in self.rule_ids:
             self.disabled.add(line)
         elif section == "exclude":
-            self._excluded.add(line)
+            self.excluded.add(line)
         else:
             pattern, *rules = re.split(r"(?<!\\)\s+", line)
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
                 raise KeyError(section)
             self._allowed.append((IgnorePatterns([pattern]), rules))
 
-    def excludes(self, path: str) -> bool:
-        """Return whether the patterns of [exclude] match a path."""
-        return self._matches(self._excluded, path)
-
     def allows(self, path: str, rule: str) -> bool:
         """Return whether a line of [allow] has this rule and matches the path."""
-        return any(rule in rules and self._matches(patterns, path) for patterns, rules in self._allowed)
-
-    def _matches(self, patterns: IgnorePatterns, path: str) -> bool:
-        """Return whether the path that it has in the folder of the settings matches."""
-        return patterns.match((self._base + path).removeprefix(self._top))
+        return any(rule in rules and patterns.match(path) for patterns, rules in self._allowed)
 
 
 # How severe it is to find a value that a store holds or held, and what to do next.
@@ -17949,7 +17957,7 @@ class Baseline:
     def update(self, findings: Iterable[Finding]) -> None:
         """Accept all places of these findings, and write the file.
 
-        Earlier entries stay.
+        Their paths must be relative to the project's top. Earlier entries stay.
         """
         import json
 
@@ -19910,7 +19918,7 @@ def _update_baseline(run: Audit) -> None:
     """Run an audit, and accept its findings in its baseline; raise BadValue if it has none."""
     if not run.baseline:
         raise BadValue("--untrusted reads no baseline that it could update", hint="name one with --baseline")
-    run.baseline.update(run)
+    run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
     _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
 
 

@@ -31521,6 +31521,53 @@ def test_files_have_the_same_names_wherever_below_them_a_baseline_is(folder, say
     assert [entry.path for entry in ps.Baseline("sub/accepted").entries] == ["sub/a.py"]
 
 
+def test_fingerprints_agree_wherever_in_a_repository_an_audit_starts(repository):
+    leak(repository / "sub" / "a.py")
+    git(repository, "add", ".")
+    found = []
+    for start, paths in ((".", "."), (".", "sub"), ("sub", "."), ("/", repository / "sub" / "a.py")):
+        os.chdir(repository / start)
+        found += [finding.fingerprint for finding in ps.audit(paths)]
+    os.chdir(repository / "sub")
+    found += [finding.fingerprint for finding in ps.audit(staged=True)]
+    assert len(found) == 5 and len({*found}) == 1
+
+
+@pytest.mark.parametrize("first", [".", "sub/deep"])
+def test_an_audit_finds_the_baseline_at_the_top_wherever_in_a_repository_it_starts(first, repository, say):
+    leak(repository / "sub" / "deep" / "a.py")
+    (repository / "sub" / ps.BASELINE).write_text("no baseline")
+    os.chdir(first)
+    assert say("audit", "--update-baseline")[1].endswith(f"{ps.BASELINE} now accepts 1 place\n")
+    for start in (".", "sub", "sub/deep", "/"):
+        os.chdir(repository / start)
+        assert say("audit", str(repository / "sub"))[1] == (
+            "no findings in 2 files, 0.0 MB; silenced: 1 in the baseline\n"
+        )
+    assert [entry.path for entry in ps.Baseline(repository / ps.BASELINE).entries] == ["sub/deep/a.py"]
+
+
+def test_settings_are_those_at_the_top_wherever_in_a_repository_an_audit_starts(repository, say):
+    leak_all(repository, "sub/a.py", "sub/b.py")
+    (repository / ".paissive-audit").write_text("[exclude]\n/sub/a.py\n[allow]\n/sub/b.py github-token\n")
+    for start in (".", "sub", "/"):
+        os.chdir(repository / start)
+        said = say("audit", str(repository / "sub"))[1]
+        assert said.endswith("silenced: 1 by `.paissive-audit`; not examined: 1 excluded\n")
+
+
+def test_stdin_has_one_fingerprint_wherever_in_a_repository_an_audit_starts(repository, capsys):
+    (repository / "sub").mkdir()
+    found = set()
+    for start in (".", "sub"):
+        os.chdir(repository / start)
+        with piped_in(f"x = '{token()}'".encode()):
+            ps.main(["audit", "-", "--json"])
+        (finding,) = json.loads(capsys.readouterr().out)["findings"]
+        found.add(finding["fingerprint"])
+    assert len(found) == 1
+
+
 def test_a_file_that_is_not_a_baseline_is_an_error(folder):
     for text in (
         b'{"version": 2}\n<<<<<<< HEAD\n',
