@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     import ast
     import subprocess
     import threading
+    import zipfile
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
     from weakref import WeakValueDictionary
@@ -16864,11 +16865,29 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise BadValue("it is compressed by a rare method")
             yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
-        # Such as another zip, whose list zipfile ignores.
-        if min((info.header_offset for info in zipped.infolist()), default=0):
-            raise BadValue("it has bytes before its first file, which were not examined")
+        if _has_unlisted_bytes(packed, zipped):
+            raise BadValue("it has bytes that its list of files leaves out, which were not examined")
     finally:
         budget.held -= len(packed.getbuffer())
+
+
+def _has_unlisted_bytes(packed: IO[bytes], zipped: zipfile.ZipFile) -> bool:
+    """Return whether a zip has bytes that the list at its end doesn't name, such as another zip's files."""
+    end = 0  # of the files so far (APPNOTE 4.3)
+    for info in sorted(zipped.infolist(), key=attrgetter("header_offset")):
+        if info.header_offset > end:
+            return True
+        packed.seek(info.header_offset + 26)
+        name_size = int.from_bytes(packed.read(2), "little")
+        extra_size = int.from_bytes(packed.read(2), "little")
+        # A size that was unknown at first is behind the content, in 12 to 24 bytes.
+        descriptor_size = 24 if info.flag_bits & 8 else 0
+        content = info.header_offset + 30 + name_size + extra_size
+        end = max(end, content + info.compress_size + descriptor_size)
+    packed.seek(zipped.start_dir)
+    list_and_end = packed.read()
+    end_record = list_and_end.rfind(b"PK\5\6")  # of 22 bytes and a comment
+    return zipped.start_dir > end or len(list_and_end) > end_record + 22 + len(zipped.comment)
 
 
 class _ZipFile(io.BytesIO):

@@ -32320,12 +32320,58 @@ def test_damage_within_a_file_of_an_archive_is_no_internal_error(folder, say):
         assert f"can't read {name}: it is damaged or encrypted\n" in said
 
 
-def test_a_zip_in_front_of_another_is_named_as_not_examined(folder, say):
-    first, second = (zip_of(zipfile.ZIP_STORED, **{name: b"x\n"}) for name in ("a", "b"))
-    (folder / "a.zip").write_bytes(first + second)
+def with_hidden_bytes(place, hidden):
+    """A zip of two files that has bytes in a place which its list of files doesn't name."""
+    listed = zip_of(zipfile.ZIP_STORED, a=b"x\n", b=b"x\n")
+    at = {"before": 0, "between": listed.index(b"PK\3\4", 1), "behind": listed.index(b"PK\1\2")}
+    at["after"] = len(listed)
+    zipped = bytearray(listed[: at[place]] + hidden + listed[at[place] :])
+    end = zipped.rindex(b"PK\5\6")
+    second = zipped.rindex(b"PK\1\2")
+    for field, is_moved in ((second + 42, place == "between"), (end + 16, place in ("between", "behind"))):
+        offset = int.from_bytes(zipped[field : field + 4], "little") + len(hidden) * is_moved
+        zipped[field : field + 4] = offset.to_bytes(4, "little")
+    return bytes(zipped)
+
+
+@pytest.mark.parametrize("place", ["before", "between", "behind", "after"])
+def test_a_zip_that_hides_another_is_named_as_not_examined(place, folder, say):
+    hidden = zip_of(zipfile.ZIP_STORED, hidden=b"x\n").partition(b"PK\1\2")[0]
+    (folder / "a.zip").write_bytes(with_hidden_bytes(place, hidden))
     status, said = say("audit", "--archives")
-    why = "can't read a.zip: it has bytes before its first file, which were not examined\n"
+    why = "can't read a.zip: it has bytes that its list of files leaves out, which were not examined\n"
     assert (status, why in said) == (2, True)
+
+
+def test_two_zips_that_are_joined_are_named_as_not_examined(folder, say):
+    for _ in range(2):
+        with open("a.zip", "ab") as file:
+            file.write(zip_of(a=b"x\n"))
+    assert "leaves out, which were not examined\n" in say("audit", "--archives")[1]
+
+
+class Pipe(io.BytesIO):
+    """A file that can only be written, from its beginning to its end."""
+
+    def seek(self, *args):
+        raise OSError
+
+    tell = seek
+
+
+def streamed_zip():
+    """A zip as it is written to a pipe: with sizes behind the contents, and a comment."""
+    with zipfile.ZipFile(pipe := Pipe(), "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.comment = b"of a commit"
+        for name in "abc":
+            packed.writestr(name, f"A_TOKEN={token()}\n")
+    return pipe.getvalue()
+
+
+def test_a_zip_that_was_written_to_a_pipe_is_examined_to_its_end(folder, say):
+    (folder / "a.zip").write_bytes(streamed_zip())
+    assert leaks(archives=True) == {"a.zip!a", "a.zip!b", "a.zip!c"}
+    assert "can't read" not in say("audit", "--archives")[1]
 
 
 def test_a_damaged_archive_in_another_hides_nothing_behind_it(folder, say):
