@@ -18501,7 +18501,7 @@ def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
 
 
 def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
-    """Return the uses of names in a file; none in Python code that can't be parsed, which is counted."""
+    """Return a file's uses of names. Python code that can't be parsed has none, and counts as unreadable."""
     if not shown.endswith(".py"):
         return list(_uses_in_text(shown, data.decode("utf-8", "replace")))
     if not _PYTHON_WORDS.search(data):
@@ -18509,7 +18509,8 @@ def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
     try:
         return list(_uses_in_python(data))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        audit.summary.skipped["unparsed"] += 1
+        version = ".".join(map(str, sys.version_info[:2]))
+        audit.add_unreadable(shown, f"Python {version} can't parse it")
         return []
 
 
@@ -20043,6 +20044,9 @@ def cmd_check(args: Namespace) -> int:
     missing    the store has no value, or an empty one
     optional   likewise, but the code has a default
     literal    code reads a .env file by itself, and takes its references for values
+
+    Exits with 1 if a name is missing or literal, else with 2 if it couldn't read
+    everything.
     """
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
@@ -20054,10 +20058,8 @@ def cmd_check(args: Namespace) -> int:
         for kind in ("missing", "optional", "literal"):
             _print_names(kind, kinds[kind])
         _warn_of_readers(found)
-    unparsed = audit.summary.skipped["unparsed"]
-    notes = f"; {plural(unparsed, 'Python file')} can't be parsed" if unparsed else ""
-    names = plural(found.names, "name")
-    _say(f"{names} in {plural(audit.summary.files, 'file')}, {len(found.missing)} missing{notes}")
+    files = plural(audit.summary.files, "file")
+    _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
     if found.missing or found.literal:
         return 1
     return 2 if audit.summary.unreadable else 0

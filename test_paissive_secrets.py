@@ -33508,12 +33508,16 @@ def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, mon
     assert printed["optional"]["PORT"] == [".env.example:2"]
 
 
-def test_check_counts_what_it_can_not_parse_reads_inner_repositories_and_shows_no_value(repository, say):
+def unparsed(path):
+    return f"can't read {path}: Python 3.{sys.version_info.minor} can't parse it\n"
+
+
+def test_check_names_what_it_can_not_parse_reads_inner_repositories_and_shows_no_value(repository, say):
     git(repository, "init", "-q", "inner")
     (repository / "inner" / "broken.py").write_text("def (:  # environ\n")
     (repository / ".env").write_text("API_TOKEN=red-fox\n")
     (repository / ".env").chmod(0o600)
-    assert say("check") == (0, "0 names in 2 files, 0 missing; 1 Python file can't be parsed\n")
+    assert say("check") == (2, unparsed("inner/broken.py") + "0 names in 2 files, 0 missing\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
 
 
@@ -33526,7 +33530,7 @@ def test_check_reads_what_audits_of_a_project_leave_out(folder, say):
 def test_check_reads_source_in_its_own_encoding_and_goes_on_after_a_broken_one(folder, say):
     (folder / "a.py").write_text("# coding: latin-1\nimport os\nos.environ['A_KEY']  # \xe4\n", "latin-1")
     (folder / "b.py").write_bytes(b"environ:\xff")  # for which Python raises a ValueError
-    said = "missing   A_KEY  a.py:3\n1 name in 2 files, 1 missing; 1 Python file can't be parsed\n"
+    said = f"missing   A_KEY  a.py:3\n{unparsed('b.py')}1 name in 2 files, 1 missing\n"
     assert say("check") == (1, said)
 
 
@@ -33534,8 +33538,8 @@ def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
     (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
     (folder / "b.py").write_text("x = environ" + "-" * 100_000 + "1\n")
     (folder / "c.py").write_text("x = environ" + ".b" * 100_000 + "\n")  # which Python 3.10 still parses
-    left = "2 Python files" if sys.version_info >= (3, 11) else "1 Python file"
-    said = f"missing   A_KEY  a.py:2\n1 name in 3 files, 1 missing; {left} can't be parsed\n"
+    left = "".join(map(unparsed, ["b.py", "c.py"] if sys.version_info >= (3, 11) else ["b.py"]))
+    said = f"missing   A_KEY  a.py:2\n{left}1 name in 3 files, 1 missing\n"
     assert say("check") == (1, said)
 
 
