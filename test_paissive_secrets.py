@@ -7543,6 +7543,17 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
+def test_without_a_home_nothing_is_remembered_and_status_says_so(store_folder, monkeypatch, say):
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    monkeypatch.setattr(os.path, "expanduser", str)  # as for a user whom the system doesn't know
+    ps.FileStore().set("DB", "1")
+    say_so = "it can't be remembered here: there is no home folder; set PAISSIVE_STORE_FINGERPRINT"
+    assert say_so in say("status", "--backend", "file")[1]
+    hint = f"set PAISSIVE_STORE_FINGERPRINT={pin_of(ps.FileStore())} instead"
+    problem = f"Unavailable: this can't be remembered: there is no home folder; {hint}"
+    assert refusal(ps.FileStore().trust, pin_of(ps.FileStore())) == problem
+
+
 def test_status_for_programs_has_no_notes(no_state, store_folder, say):
     ps.FileStore().set("DB", "1")
     status, said = say("status", "--json", "--backend", "file")
@@ -9139,6 +9150,7 @@ APP_DB = STORE / "secrets/app/db.age"
 CUT = "not what was sealed: the header is damaged or cut off"
 CROWD = b"age-encryption.org/v1\n" + b"-> a\n\n" * 1001
 NO_ENTRY = "ENTRY opens, but holds no entry"
+TWO_IDENTITIES = "\n".join(ps.Identity.generate().reveal() for _ in range(2))
 # What an attacker or an accident does to a file, and what `get` and `set` then say.
 HOSTILE = {
     "a symlinked store": (STORE, replace_by_link, "FOLDER is not a folder"),
@@ -9158,6 +9170,7 @@ HOSTILE = {
     "a symlinked identity": (KEY_FILE, replace_by_link, "IDENTITY is not a file"),
     "a dangling identity": (KEY_FILE, lambda p: [p.unlink(), p.symlink_to("x")], "IDENTITY is not a file"),
     "no key in it": (KEY_FILE, sealing("# none", password()), "IDENTITY has no age identity"),
+    "two keys in it": (KEY_FILE, sealing(TWO_IDENTITIES, password()), "IDENTITY has several identities"),
     "bytes in it": (KEY_FILE, sealing("\0", password()), "IDENTITY has a NUL character"),
     "their identity": (KEY_FILE, sealing("", password("theirs")), "the master password does not open FOLDER"),
     "not JSON": (DB, sealing('{"name": "DB", "value": "VALUE', ours), NO_ENTRY),
@@ -9909,6 +9922,33 @@ def test_an_older_store_that_was_put_back_is_refused_even_if_git_lost_the_commit
     with put_back.ada.at(put_back.folder) as store:
         ps.record_commit(store.folder, "1" * 40)
         assert "is back at an identity" in refusal(store.get, "S1")
+
+
+def damage_in_a_commit(folder, damaged):
+    """Commit a damaged version.age, or none, and then the whole one again."""
+    version = folder / ".paissive/version.age"
+    whole = version.read_bytes()
+    version.unlink()
+    if damaged:
+        version.write_bytes(damaged)
+    commit(folder)
+    version.write_bytes(whole)
+    commit(folder)
+
+
+def test_an_older_store_that_was_put_back_after_a_damaged_one_is_refused(put_back):
+    for damaged in (b"", b"age-encryption.org/v1\n"):
+        damage_in_a_commit(put_back.folder, damaged)
+    with put_back.ada.at(put_back.folder) as store:
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
+def test_a_commit_that_damages_a_store_replaces_no_identity(attacked):
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    damage_in_a_commit(attacked.folder, b"age-encryption.org/v1\n")
+    with attacked.ada.at(attacked.folder) as store:
+        assert store.get("S1") == "value of S1"
 
 
 @pytest.mark.parametrize("how", ["pinned", "new", "by password"])
@@ -15282,7 +15322,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for number, store in itertools.product(range(8), direct):
         store.set_fields(f"s{number}", {"id": f"s{number}", "value": f"s{number}: 0"})
         possible[store.settings.mount, f"s{number}"] = {f"s{number}: 0"}
-    while adversary.exchanges < 1000:
+    while adversary.exchanges < 400:
         kv, name = dice.randrange(2), f"s{dice.randrange(8)}"
         values = possible[stores[kv].settings.mount, name]
         new = f"{name}: {adversary.exchanges}"
@@ -15299,7 +15339,7 @@ def test_an_adversary_between_client_and_server_causes_errors_but_no_wrong_value
     for (mount, name), values in possible.items():
         held = direct[mount == "kv1"].get_fields(name)
         assert held.pop("value") in values and held == {"id": name}
-    assert min(outcomes["done"], outcomes["error"]) > 100
+    assert min(outcomes["done"], outcomes["error"]) > 40
 
 
 def a_cluster(tmp_path):
@@ -17054,6 +17094,7 @@ LINES_TO_IMPORT = {
     "A_TOKEN='a#b$'": "",
     'A_TOKEN="a#b\\nc"': "",
     "A_TOKEN=ab # a note": "",
+    "A_TOKEN='ab'# a note": "some readers take # right behind it for a part of it: put a space before",
 }
 
 
@@ -17700,7 +17741,7 @@ def test_a_parser_of_the_format_gets_the_value_that_was_filled_in(escape, templa
     unwritable = ["\x01", "\x1b"] if escape == "xml" else []
     for value in unwritable:
         assert "can't be written in XML" in refusal(filled, template, escape, value)
-    values = [value for value in [*HARD_VALUES, *passwords(100)] if value not in unwritable]
+    values = [value for value in [*HARD_VALUES, *passwords(25)] if value not in unwritable]
     read = read_each(parse, [filled(template, escape, value) for value in values])
     assert [pair for pair in zip(values, read) if len({*pair}) > 1] == [] and len(read) == len(values)
 
@@ -20035,6 +20076,12 @@ def test_while_a_value_has_yet_to_be_revoked_its_policy_stays(revoked, monkeypat
     revoked.rotation.schedule("DB_PASSWORD", "1d", revoke=(taken := []).append)  # another command
     assert revoked.rotation.drop("DB_PASSWORD") and taken == [OLD]
     assert revoked.rotation.unschedule("DB_PASSWORD")
+
+
+def test_a_previous_value_has_yet_to_be_revoked_even_if_none_is_current(revoked):
+    revoked.rotation.rotate("DB_PASSWORD", NEW)
+    revoked.rotation._backend.delete("DB_PASSWORD")
+    assert "has yet to be revoked" in refusal(revoked.rotation.unschedule, "DB_PASSWORD")
 
 
 def test_no_value_that_is_current_or_pending_is_revoked(revoked):
@@ -27811,6 +27858,19 @@ def test_a_web_token_that_has_expired_says_so():
         assert (match.rule.id, match.confidence, match.why) == ("jwt", "medium", why)
 
 
+def test_a_web_token_of_nats_is_public():
+    header = base64_of('{"typ":"JWT","alg":"ed25519-nkey"}').rstrip("=")
+    claims = base64_of('{"sub": "a", "name": "b"}').rstrip("=")
+    assert scanned(f"x {header}.{claims}.{ps.make_samples('{W43}')}") == []
+
+
+def test_an_sid_of_twilio_is_an_identifier():
+    key = ps.make_samples("SK{h32}")
+    texts = (f'twilioSid: "{key}"', f"x {key}")
+    found = [[span.confidence for span in ps.find_spans(text.encode(), "a.js")] for text in texts]
+    assert found == [["low"], ["medium"]]
+
+
 def test_a_rule_of_a_project_whose_sample_is_not_reported_is_refused():
     problem = "BadValue: rule 'acme' doesn't find its own sample: it is filled up"
     assert refusal(ps.custom_rule, "acme", "acme_ xxxxxxxxxx{A20}") == problem
@@ -28509,7 +28569,7 @@ MAX_STEPS = 12.1 if sys.version_info[:2] == (3, 12) else 12
 
 @pytest.mark.parametrize(("units", "path"), UNITS, ids=["tokens", "source", "config"])
 def test_no_near_miss_costs_more_than_twelve_steps_for_each_byte(units, path):
-    size = 3_000
+    size = 1_500
     costs = {unit[:80]: steps((unit * (size // len(unit) + 1))[:size], path) / size for unit in units}
     assert {unit: each for unit, each in costs.items() if each > MAX_STEPS} == {}
 
@@ -32036,7 +32096,7 @@ def test_a_canary_appears_in_no_output(repository, monkeypatch, capfd):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-@pytest.mark.parametrize("commits", [0, pytest.param(15, marks=pytest.mark.slow)])  # all would take long
+@pytest.mark.parametrize("commits", [0, pytest.param(4, marks=pytest.mark.slow)])  # all would take long
 def test_the_project_audits_itself_clean(commits):
     recent = git(ROOT, "rev-list", f"--max-count={commits + 1}", "HEAD").split()
     args = ["--history", f"{recent[-1]}..HEAD"] if commits else []
