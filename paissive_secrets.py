@@ -37,7 +37,7 @@ begins with what it provides:
     Errors, Rules, Names, Durable files
     Generators, Stores, Policies, Dotenv, Environment
     Store credentials, Age format, Running git
-    Known stores, Sealed files
+    Known stores, Sealed folder, Sealed access, Sealed files
     Vault settings, Vault transport, Vault logins, Vault store
     Manager and references, Config, Import and export, Templates
     Masking, Rotation, Provided environment, Processes, Redaction
@@ -2750,17 +2750,18 @@ class Policies:
         hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
         _check_version(found.get("version"), path, hint)
         stores: Any = found.get("stores")
-        if not _maps_to_dicts(stores) or not all(map(_maps_to_dicts, stores.values())):
-            raise BadValue(f"{path} has no policies", hint=hint)
-        for name in chain.from_iterable(stores.values()):
-            check_name(name)
+        damaged = BadValue(f"{path} has no policies", hint=hint)
+        if not isinstance(stores, dict):
+            raise damaged
+        for policies in stores.values():
+            if not isinstance(policies, dict) or not all(
+                isinstance(each, dict) for each in policies.values()
+            ):
+                raise damaged
+            for name in policies:
+                check_name(name)
         self._read = cast("dict[str, dict[str, dict[str, Any]]]", stores)
         return self._read
-
-
-def _maps_to_dicts(found: Any) -> bool:
-    """Return whether this is a dict whose values are dicts."""
-    return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
 def _check_version(version: Any, where: str, hint: str) -> None:
@@ -4718,47 +4719,43 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
     Return whether they are recorded now. Raise Denied or Unavailable if other fingerprints are recorded, and
     can't be replaced.
     """
-    place = _place_of(folder)
     commit = checked_out_commit(folder, FileCache())
 
-    def change(stores: dict[str, KnownStore]) -> None:
-        opener = member or stores.get(place, KnownStore()).member
-        stores[place] = KnownStore(tuple(fingerprints), "record", opener, commit)
+    def change(store: KnownStore) -> KnownStore:
+        return KnownStore(tuple(fingerprints), "record", member or store.member, commit)
 
     try:
-        return _change_record(change)
+        return _change_record(folder, change)
     except (Denied, Unavailable):
-        stores = _recorded_stores(FileCache())
-        if place in stores and stores[place].fingerprints != tuple(fingerprints):
+        if recorded_store(folder, FileCache()).fingerprints not in ((), tuple(fingerprints)):
             raise
         return False
 
 
 def record_commit(folder: str, commit: str) -> None:
     """Add a commit to the record of a store; do nothing if there is none, or if it can't be written."""
-    place = _place_of(folder)
-
-    def change(stores: dict[str, KnownStore]) -> None:
-        if place in stores:
-            stores[place] = stores[place]._replace(commit=commit)
-
     with suppress(Denied, Unavailable):  # then it is found again the next time
-        _change_record(change)
+        _change_record(folder, lambda store: store._replace(commit=commit))
 
 
-def _change_record(change: Callable[[dict[str, KnownStore]], None]) -> bool:
-    """Read the record, let `change` change it, and write it; return False without a home folder."""
+def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> bool:
+    """Read the record, replace the store of a folder by what `change` returns for it, and write the record.
+
+    `change` gets and may return KnownStore(), which isn't recorded. Return False without a home folder.
+    """
     path = _record_path()
     if not path:
         return False
     with disk_errors(f"write {path}"):
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with FileLock(path):
-            stores = _recorded_stores(FileCache())
-            change(stores)
+            stores = dict(_recorded_stores(FileCache()))
+            place = _place_of(folder)
+            stores[place] = change(stores.get(place, KnownStore()))
             rows = {
                 place: {"fingerprints": store.fingerprints, "member": store.member, "commit": store.commit}
                 for place, store in sorted(stores.items())
+                if store.fingerprints
             }
             text = dump_json({"version": 1, "stores": rows}, "the record of known stores")
             rewrite(path, text.encode() + b"\n")
@@ -4929,8 +4926,10 @@ def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]
     return [(line.removeprefix("commit "), label) for line, label in zip(lines[::2], lines[1::2])]
 
 
-# === Sealed files ===
-# A store is a folder of age files. It has an identity of its own, to which everything else is sealed:
+# === Sealed folder ===
+# The files of a store: what each holds, how it is sealed and read. Which key opens a store, and whether it is
+# the right one, is decided in the next section. A store has an identity of its own, to which everything else
+# is sealed:
 #
 #   identity.age                  the identity, sealed with the master password, if there is one
 #   members/NAME/identity.age     the identity, sealed to a member's key
@@ -4941,49 +4940,421 @@ def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]
 #
 # The recipient that belongs to the identity isn't stored, so only who can open the store can add to it.
 
-_FORMAT_VERSION = 2  # as version.age says; stores of version 1 have no such file
-_MIN_LOG_N = 15  # with less, passwords are guessed too fast
-_SAMPLE = 5  # secrets that are tried whenever a store is opened, however many there are
+FORMAT_VERSION = "2"  # as version.age says; stores of version 1 have no such file
 _LEAVER = "# without the member "  # begins a line of previous.age, which the age tool takes for a comment
+# Before the name inside a policy's file. No secret's name begins so: neither file passes for the other.
+POLICY_TITLE = "/rotation/"
 # In the order of removal, so that nobody can open the store without being listed.
 _MEMBER_FILES = ("identity.age", "recipient.age")
-_MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
-# Before the name inside a policy's file. No secret's name begins so: neither file passes for the other.
-_POLICY_TITLE = "/rotation/"
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
 _IMPOSSIBLE_ON_WINDOWS = r'\.age/|[. ]/|[<>:"|?*]|(?:^|/)(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[./]|$)'
 
-# `FileStore._open` opens a store for a purpose in three steps: find its identity by a password or a key
+
+class Keys(NamedTuple):
+    """The identity of a store and, while a rekey is unfinished, what previous.age holds."""
+
+    seal_to: Identity
+    old: Optional[Identity] = None  # the identity before, to which some files are still sealed
+    leavers: tuple[str, ...] = ()  # the members who don't get the new identity
+
+    def all(self) -> tuple[Identity, ...]:
+        """Return the identities that open the store's files, the one to seal to first."""
+        return (self.seal_to, self.old) if self.old else (self.seal_to,)
+
+    def fingerprint(self) -> str:
+        """Return 32 hex digits that identify the store, unlike its recipient without letting anybody seal."""
+        return sha256(f"paissive_secrets store {self.seal_to.recipient()}".encode()).hex()[:32]
+
+
+class SealedFolder:
+    """The files of a store, for callers that have its keys and, to write, its lock."""
+
+    def __init__(self, path: StrPath | None) -> None:
+        """Choose the folder, as FileStore describes it; raise Unavailable as that does."""
+        # No shell expands ~ in quotes or in a unit file.
+        configured = "" if path else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
+        self.is_configured = configured != ""
+        # Found by walking up, so that somebody could have put another one on the way.
+        self.is_found = not path and not configured
+        # An unsafe .paissive is an error later, not a reason to look further up.
+        path = path or configured or find_above(working_directory(), ".paissive") or ".paissive"
+        self.path = absolute_path(path)
+        self.secrets = os.path.join(self.path, "secrets")
+        self.policies = os.path.join(self.path, "rotation")
+        self.members = os.path.join(self.path, "members")
+        self.identity_file = os.path.join(self.path, "identity.age")
+        self.previous_file = os.path.join(self.path, "previous.age")
+        self.version_file = os.path.join(self.path, "version.age")
+        # Of sealed files, the record of known stores and git's log; it never holds what was opened.
+        self.cache = FileCache()
+
+    def check(self, folder: str = "", *, make: bool = False) -> None:
+        """Raise Unsafe if others can write to `folder`, by default that of the secrets, or on the way to it.
+
+        With `make`, make the folders that are missing.
+        """
+        parts = os.path.relpath(folder or self.secrets, self.path).split(os.sep)
+        for part in accumulate([self.path, *parts], os.path.join):
+            if make:
+                make_folder(part)
+            check_folder(part)
+
+    def is_new(self) -> bool:
+        """Return whether there is no store here: no key to one, no secret and no policy."""
+        return not (
+            os.path.lexists(self.identity_file)
+            or any(os.path.lexists(self.member_file(name, "identity.age")) for name in self.member_names())
+            or any(names_under(self.secrets))
+            or any(names_under(self.policies))
+        )
+
+    def check_exists(self) -> None:
+        """Raise Unavailable if there is no store yet."""
+        if self.is_new():
+            hint = "go to its folder, mount or copy it, or let the first set create it"
+            raise Unavailable(f"there is no store in {self.path}", hint=hint)
+
+    def bytes_of(self, path: str) -> bytes:
+        """Return a file's content, or b"" if it can't be read, to see whether it has changed."""
+        try:
+            return self.cache.load(path, bytes, follow=False) if path else b""
+        except (SecretsError, OSError):  # raised again where the content is needed
+            return b""
+
+    def keys_of(self, identity: Identity) -> Keys:
+        """Return this identity with the rekey that brings it, if previous.age is there and sealed to it."""
+        path = self.previous_file
+        # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
+            text = open_file(path, [identity])[1]
+            lines = decode_value(text, path).splitlines()
+            leavers = [check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
+            return Keys(identity, parse_identity(text, path), tuple(leavers))
+        return Keys(identity)
+
+    def read_version(self, keys: Keys) -> dict[str, str]:
+        """Return the content of version.age: `version` and `left`; raise WrongKey or Corrupt."""
+        path = self.version_file
+        with disk_errors(f"read {path}"):
+            return _parse_texts(open_file(path, keys.all())[1], path, "version")
+
+    def explain(self, path: str, error: SecretsError) -> SecretsError:
+        """Return the error about a file that doesn't open, with advice on what to do about it.
+
+        For a file from before a rekey, or a planted one (WrongKey), it names the commit that wrote it.
+        """
+        folder, _, file = os.path.relpath(path, self.path).partition(os.sep)
+        name = file.replace(os.sep, "/").removesuffix(".age")
+        hint = "restore it from a copy"
+        if folder == "secrets":
+            stage_of = base_of_stage(name)
+            again = (
+                f"rotate {shell_word(stage_of)} again" if stage_of else "set it again"
+            )  # a stage can't be set
+            hint = f"if it was meant: delete {shell_word(name)}, then {again}"
+        if folder == "rotation":
+            hint = f"if it was meant: rotate unschedule {shell_word(name)}, then schedule it again"
+        if folder == "members":
+            word = shell_word(name.partition("/")[0])
+            removal = f"or else: member remove {word}"
+            hint = f"if it was meant: member add {word} age1…, {removal}"
+            error = error.reworded(error.message, f"{error.hint}, {removal}")
+        if not isinstance(error, WrongKey):
+            return error
+        commit = last_commit(path)
+        by = f" in commit {commit}" if commit else ""
+        return WrongKey(f"{path} was sealed to another identity{by}", hint=hint)
+
+    def member_file(self, name: str, file: str) -> str:
+        return os.path.join(self.members, name, file)
+
+    def member_names(self) -> list[str]:
+        """Return the names of the folders with a member's file, sorted; raise Unsafe if others can write.
+
+        Skip folders whose names no member can have.
+        """
+        if not os.path.lexists(self.members):
+            return []
+        check_folder(self.members)
+        with disk_errors(f"read {self.members}"), os.scandir(self.members) as entries:
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        names = []
+        for folder in folders:
+            check_folder(folder.path)
+            with suppress(BadName):
+                name = check_member(folder.name)
+                if any(os.path.lexists(self.member_file(name, file)) for file in _MEMBER_FILES):
+                    names.append(name)
+        return sorted(names)
+
+    def read_members(self, keys: Keys) -> tuple[list[Member], dict[str, SecretsError]]:
+        """Return the members whose files are sound and, by name, the errors of the others.
+
+        They aren't raised, since whoever can write to the folder can damage files or add some.
+        """
+        found = []
+        problems: dict[str, SecretsError] = {}
+        for name in self.member_names():
+            try:
+                found.append(self._read_member(name, keys))
+            except SecretsError as error:
+                problems[name] = error
+        return found, problems
+
+    def readable_members(self, keys: Keys) -> list[Member]:
+        """Return the members whose files are sound; raise Denied or Unavailable if one can't be read now.
+
+        Who can't be read gets no new identity, and nobody may lose access by an error that passes.
+        """
+        found, problems = self.read_members(keys)
+        for error in problems.values():
+            if isinstance(error, (Denied, Unavailable)):
+                raise error
+        return found
+
+    def _read_member(self, name: str, keys: Keys) -> Member:
+        """Return a member; raise Corrupt for a damaged file, WrongKey for one sealed to another identity."""
+        found = self.read_recipient(name, keys)
+        path = self.member_file(name, "identity.age")
+        if os.path.isdir(path):
+            raise Corrupt(f"{path} is a folder", hint="remove it")
+        try:
+            seal(b"", Recipient(found["recipient"]))  # a key of low order is refused only here
+        except BadValue as error:
+            path = self.member_file(name, "recipient.age")
+            raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
+        return Member(name, found["recipient"], found["updated"])
+
+    def read_recipient(self, name: str, keys: Keys) -> dict[str, str]:
+        """Return the content of a member's recipient.age: `member`, `recipient`, `updated`, `former`.
+
+        Raise WrongKey or Corrupt if it doesn't open, is missing, or is another member's.
+        """
+        path = self.member_file(name, "recipient.age")
+        if not os.path.lexists(path):
+            raise Corrupt(f"{path} is missing", hint="restore it from a copy")
+        with disk_errors(f"read {path}"):
+            found = _parse_texts(open_file(path, keys.all())[1], path, "member", "recipient", "updated")
+        if found["member"] != name:
+            raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
+        return found
+
+    def write_member(self, member: Member, identity: Identity, former: str = "") -> None:
+        """Write a member's two files; `former` is the key that the new one replaces."""
+        make_folder(self.members)
+        make_folder(os.path.join(self.members, member.name))
+        # In this order, nobody opens the store without being listed if this is killed. The former key is
+        # listed as well, since it opens the store until the second file is written.
+        self.replace([self.seal_recipient(member, identity, former)])
+        self.replace([self.seal_identity(member, identity)])
+
+    def delete_member(self, name: str) -> None:
+        """Remove a member's two files, and the folder unless something else is in it."""
+        for file in _MEMBER_FILES:
+            path = self.member_file(name, file)
+            is_folder = os.path.isdir(path) and not os.path.islink(path)  # somebody else's, which stays
+            if os.path.lexists(path) and not is_folder:
+                os.unlink(path)
+        with suppress(OSError):  # something else is in it
+            os.rmdir(os.path.join(self.members, name))
+        if os.path.isdir(self.members):
+            sync_folder(self.members, f"the member {show(name)} is removed")
+
+    def seal_identity(self, member: Member, identity: Identity) -> tuple[str, bytes]:
+        """Return a member's identity.age: the store's identity, sealed to the member's key."""
+        text = f"{identity.reveal()}\n".encode()
+        return self.member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
+
+    def seal_recipient(self, member: Member, identity: Identity, former: str = "") -> tuple[str, bytes]:
+        """Return a member's recipient.age: name, key, and the key that it replaces, if any."""
+        text = dump_texts(member=member.name, recipient=member.recipient, updated=member.added, former=former)
+        return self.member_file(member.name, "recipient.age"), seal(text, identity.recipient())
+
+    def seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
+        """Return version.age: the version of the format, and when a member was last removed, UTC or ""."""
+        text = dump_texts(version=FORMAT_VERSION, left=removal_time)
+        return self.version_file, seal(text, identity.recipient())
+
+    def seal_previous(self, keys: Keys) -> tuple[str, bytes]:
+        """Return previous.age: the old identity, and a comment on each member who doesn't get the new."""
+        lines = [identity.reveal() for identity in keys.all()[1:]]
+        lines.extend(_LEAVER + name for name in keys.leavers)
+        text = "".join(f"{line}\n" for line in lines).encode()
+        return self.previous_file, seal(text, keys.seal_to.recipient())
+
+    def seal_entries(self, keys: Keys) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of secrets and policies, sealed to the new identity; skip those that don't open.
+
+        Raise Corrupt for a damaged file.
+        """
+        recipient = keys.seal_to.recipient()
+        old_first = keys.all()[::-1]  # the old identity opens nearly all of them
+        for folder in (self.secrets, self.policies):
+            for name in list(names_under(folder)):
+                path = os.path.join(folder, f"{name}.age")
+                with suppress(WrongKey):
+                    entry = _parse_texts(open_file(path, old_first)[1], path, "name", "value")
+                    yield path, seal(dump_texts(**entry), recipient)
+
+    @contextmanager
+    def write_lock(self, folder: str) -> Iterator[None]:
+        """Hold the lock on the store; make its folder for secrets or policies if that is missing."""
+        with disk_errors(f"change {self.path}"):
+            self.check(folder, make=True)
+            with FileLock(self.path):
+                yield
+
+    def replace(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write these files, each a pair of path and content, durably; the store is locked."""
+        replace_files(files, work_folder(self.path))
+
+
+def not_post_quantum(members: Iterable[Member]) -> list[str]:
+    """Return the names of the members whose keys aren't post-quantum."""
+    return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
+
+
+def no_member_error(name: str) -> NotFound:
+    return NotFound(f"no member named {show(name)}", hint="see: member list")
+
+
+@lru_cache(maxsize=4096)
+def file_name(name: str) -> str:
+    """Return the path of a secret's file below `secrets`; raise BadName if no file can have that name.
+
+    It is cached, since checking names is slow.
+    """
+    longest = MAX_NAME_BYTES - len(".age")
+    impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
+    if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
+        raise BadName(f"bad name {show(name)}: an encrypted file can't have that name")
+    return name + ".age"
+
+
+def open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
+    """Return the key that opens a file, and the plaintext; `sealed` is the file's content if it was read.
+
+    Raise WrongKey if none of the keys opens it, Corrupt if it is damaged, OSError if it can't be read.
+    """
+    if sealed is None:
+        sealed = read_file(path, follow=False)
+    try:
+        for key in keys:
+            with suppress(WrongKey):
+                return key, unseal(sealed, key)
+    except (Corrupt, BadValue) as error:
+        raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
+    hint = "it was written for another identity; see: status"
+    raise WrongKey(f"the store's identity does not open {path}", hint=hint)
+
+
+def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -> dict[str, str]:
+    """Return the entry in a file; raise what `open_file` raises, or Corrupt if it has another title."""
+    entry = _parse_texts(open_file(path, keys.all(), sealed)[1], path, "name", "value")
+    # Another secret's file was copied here, or the file system ignores case.
+    if entry["name"] != title:
+        hint = "use that name, or move it back"
+        raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
+    check_value(entry["value"], f"the value in {path}")  # other tools may have written it
+    return entry
+
+
+def names_under(folder: str, prefix: str = "") -> Iterator[str]:
+    """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
+
+    Skip what is no secret: symlinks, other files, and names that no secret can have.
+    """
+    with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
+            name = path.removesuffix(".age")
+            if name != path and not name_problem(name) and entry.is_file(follow_symlinks=False):
+                yield name
+            # No name leads into a folder called *.age, in upper or lower case.
+            is_folder = not path.lower().endswith(".age") and len(path) <= MAX_NAME_BYTES
+            if is_folder and entry.is_dir(follow_symlinks=False):
+                yield from names_under(entry.path, path + "/")
+
+
+def check_member(name: str) -> str:
+    """Return a member's name; raise BadName if no folder can have it."""
+    if "/" in name:
+        raise BadName(f"bad name {show(name)}: a member's has no '/'")
+    file_name(name)
+    return name
+
+
+def dump_texts(**texts: str) -> bytes:
+    """Return a plaintext to seal: a JSON object."""
+    import json
+
+    return json.dumps(texts).encode() + b"\n"
+
+
+def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
+    """Return the JSON object in a plaintext; raise Corrupt if it lacks a key, or if a value isn't text."""
+    entry: dict[str, Any] = {}
+    with suppress(BadValue):
+        entry = parse_json(decode_value(plaintext, path), path)
+    if not (entry.keys() >= set(keys) and all(isinstance(value, str) for value in entry.values())):
+        raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
+    return entry
+
+
+def parse_identities(text: str, where: str) -> tuple[Identity, ...]:
+    """Return the identities in an age identity file, one a line beside comments; raise BadValue for none."""
+    lines = [line.strip() for line in text.splitlines()]
+    try:
+        found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
+    except BadValue as error:
+        raise BadValue(f"{where}: {error.message}", hint=error.hint) from None
+    if not found:
+        raise BadValue(f"{where} has no age identity")
+    return found
+
+
+def parse_identity(plaintext: bytes, path: str) -> Identity:
+    """Return the identity in the plaintext of a file; raise BadValue if there is none."""
+    return parse_identities(decode_value(plaintext, path), path)[0]
+
+
+# === Sealed access ===
+# `Opener.open` opens a store for a purpose in three steps: find its identity by a password or a key
 # (`_find_access`), try that on files (`_try_files`), and look for doubts that forbid the purpose (`_check`):
 #
 #   another      the folder has another store than the one that is known here, or may have
 #   too few      more of the tried files are sealed to other identities than to this one
 #   older        git shows that another identity replaced this one: somebody put an older store back
 #   unconfirmed  no store is known here, and no master password opened this one
+#   newer        a newer version of this program wrote the store
 #
-# A store is known if its fingerprint is pinned, recorded, or the argument of --trust. The effects of a doubt:
+# A store is known if its fingerprint is pinned, recorded, or the argument of --trust.
+
+TO_READ = "read"  # secrets, policies, members or the identity
+TO_CHANGE = "change"  # any of those, or run commands of policies
+TO_REKEY = "rekey"
+TO_TRUST = "trust"
+TO_EXAMINE = "examine"  # for `status`
+# The effects of a doubt on a purpose:
 _FORBIDDEN = "forbidden"
 _FORBIDDEN_IF_KNOWN = "forbidden if known"
 _FORBIDDEN_IF_UNKNOWN = "forbidden if unknown"
 _WARNING = "warning"
 _PERMITTED = "permitted"
-_TO_READ = "read"  # secrets, policies, members or the identity
-_TO_CHANGE = "change"  # any of those, or run commands of policies
-_TO_REKEY = "rekey"
-_TO_TRUST = "trust"
-_TO_EXAMINE = "examine"  # for `status`
 _PERMISSIONS = {
-    #          another  too few          older          unconfirmed
-    _TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING),
-    _TO_CHANGE: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
-    _TO_REKEY: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
-    _TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED),
-    _TO_EXAMINE: (_FORBIDDEN, _FORBIDDEN_IF_UNKNOWN, _FORBIDDEN, _PERMITTED),
+    # purpose: the effects of another, too few, older, unconfirmed, newer
+    TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING, _PERMITTED),
+    TO_CHANGE: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
+    TO_REKEY: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
+    TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED, _PERMITTED),
+    TO_EXAMINE: (_FORBIDDEN, _FORBIDDEN_IF_UNKNOWN, _FORBIDDEN, _PERMITTED, _PERMITTED),
 }
-_TRY_ALL = (_TO_REKEY, _TO_TRUST, _TO_EXAMINE)  # for other purposes, a sample of the files is tried
+_TRY_ALL = (TO_REKEY, TO_TRUST, TO_EXAMINE)  # for other purposes, a sample of the files is tried
+_SAMPLE = 5  # secrets that are tried whenever a store is opened, however many there are
 # What to do about another store, by how the right one is known.
 _ADVICE_ON_ANOTHER = {
     "pin": "somebody replaced its identity{commit}; "
@@ -4992,76 +5363,414 @@ _ADVICE_ON_ANOTHER = {
     "ask whoever runs rekey here, and if it was meant: status --trust {found}",
     "argument": "compare again",
 }
+_MIN_LOG_N = 15  # with less, passwords are guessed too fast
+_MIN_PASSWORD = 8  # characters; shorter ones are guessed however long each guess takes (NIST SP 800-63B)
 
 
-class _Rekey(NamedTuple):
-    """The content of previous.age: a rekey that isn't finished."""
-
-    old: Identity  # to which some files are still sealed
-    leavers: tuple[str, ...] = ()  # the members who don't get the new identity
-
-
-class _Keys(NamedTuple):
-    """The identity of a store and, while a rekey is unfinished, the one before."""
-
-    seal_to: Identity
-    rekey: Optional[_Rekey] = None  # the unfinished one that brings `seal_to`
-
-    def all(self) -> tuple[Identity, ...]:
-        """Return the identities that open the store's files, the one to seal to first."""
-        return (self.seal_to, self.rekey.old) if self.rekey else (self.seal_to,)
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the identity to seal to."""
-        return _fingerprint(self.seal_to)
-
-
-class _Files(NamedTuple):
-    """The result of trying to open files of a store."""
-
-    opened: int = 0
-    problems: Mapping[str, SecretsError] = {}  # the errors of the others, by path
-    set_times: Mapping[str, str] = {}  # when each entry that opens was set, in UTC, by its title
-
-    def are_too_few(self, is_known: bool) -> bool:
-        """Return whether most of the files belong to another identity. For an unknown store, half is enough.
-
-        Not all need open: whoever can write to the folder can add some, sealed to anything. Damaged files
-        don't count.
-        """
-        others = sum(isinstance(error, WrongKey) for error in self.problems.values())
-        return others > self.opened or (others == self.opened > 0 and not is_known)
-
-
-class _Access(NamedTuple):
+class Access(NamedTuple):
     """The keys of a store, how they were found, and what is needed to judge them."""
 
-    keys: _Keys
+    keys: Keys
     how: str  # "password", "member", or "identity": PAISSIVE_IDENTITY has the store's own
     path: str = ""  # of the file that holds the identity; "" if PAISSIVE_IDENTITY does
     sealed: bytes = b""  # the content of that file
     member: str = ""  # whose file that is
-    # `_open` adds these:
+    # `_find_access` adds these:
     known: KnownStore = KnownStore()  # which store belongs here
     another: Optional[Unsafe] = None  # the error if this is another one, or may be
-    files: _Files = _Files()  # on which the keys were tried
+    # `_try_files` adds these, about the files that it tried:
+    opened: int = 0  # how many the keys open
+    problems: Mapping[str, SecretsError] = {}  # the errors of the others, by path
+    set_times: Mapping[str, str] = {}  # when each entry that opens was set, in UTC, by its title
 
 
-class _Unlocked:
-    """Credentials and keys of an open store, shared with its policies, and left out of copies and pickles."""
+class Opener:
+    """Opens a store, and holds what opens it; a store and its policies share one."""
 
-    def __init__(self) -> None:
-        self.password = ""  # typed at a prompt, or set by `change_password`
-        self.passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
-        self.identity_text = ""  # the last text of PAISSIVE_IDENTITY
-        self.identities: tuple[Identity, ...] = ()  # the identities in that text
+    def __init__(self, files: SealedFolder) -> None:
+        self._files = files
+        self.typed_password = ""  # at a prompt, or set by `change_password`
+        self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
+        self._identity_text = ""  # the last text of PAISSIVE_IDENTITY
+        self._identities: tuple[Identity, ...] = ()  # the identities in that text
         # The last access, and the state that it depends on: while that is the same, nothing is opened again.
-        self.access: tuple[object, _Access] | None = None
+        self._last: tuple[object, Access] | None = None
         # The last commit, and the fingerprint of the identity, than which git's history had no newer one.
-        self.newest: tuple[str, str] | None = None
+        self._newest: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
-        self.notes: list[str] = []  # advice after a set has made the store, until it is shown
+
+    def keys(self, folder: str = "", purpose: str = TO_READ) -> Keys:
+        """Return the keys for entries in a folder; open the store again if anything has changed since.
+
+        Raise Unsafe if others can write on the way to the folder, or the doubt that forbids the purpose.
+        """
+        self._files.check(folder)
+        # First: a change from here on will be noticed the next time.
+        source = self.configured_identities() or self.password(), self._state()
+        last, access = self._last or (None, None)
+        if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
+            access = self.open(purpose)
+            self._last = source, access
+            self.conflicts = merge_conflicts(self._files.path)
+        elif purpose != TO_READ:  # reading is always allowed once the store has been opened for any purpose
+            self._check(access, purpose)
+        self.mask(*self.configured_identities(), *access.keys.all())
+        return access.keys
+
+    def keys_to_change(self) -> Keys:
+        """Return the keys to write with, or raise the doubt that forbids changes and commands of policies."""
+        return self.settle(lambda: self.keys(purpose=TO_CHANGE))
+
+    def settle(self, act: Callable[[], T]) -> T:
+        """Return the result of `act`, or raise its error; call it again if there was a rekey meanwhile."""
+        while True:
+            state = self._state()
+            try:
+                result = act()
+            except SecretsError:
+                if self._state() == state:
+                    raise
+            else:
+                if self._state() == state:
+                    return result
+
+    def _state(self) -> object:
+        """Return the state that an access depends on, without credentials and the identity's file.
+
+        It consists of previous.age, version.age, the known store and, if one is known, git's current commit.
+        Each rekey changes one of the files before it seals the first secret to the new identity.
+        """
+        files = [self._files.bytes_of(path) for path in (self._files.previous_file, self._files.version_file)]
+        known = known_store(self._files.path, self._files.cache)
+        # Another commit may bring another store.
+        commit = checked_out_commit(self._files.path, self._files.cache) if known.how else ""
+        return files, known._replace(commit=""), commit
+
+    def mask(self, *keys: Identity) -> None:
+        """Add identities to the `credentials`."""
+        self.credentials.update(dict.fromkeys(key.reveal() for key in keys))
+
+    def open(self, purpose: str, known: Optional[KnownStore] = None, *, by_password: bool = False) -> Access:
+        """Open the store, and return access to it; raise the doubt that forbids the purpose.
+
+        `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY. Raise WrongKey,
+        Locked or Corrupt if the store can't be opened.
+        """
+
+        def open_once() -> Access:
+            access = self._find_access(known or known_store(self._files.path, self._files.cache), by_password)
+            access = self._try_files(access, None if purpose in _TRY_ALL else _SAMPLE)
+            self._check(access, purpose)
+            return access
+
+        return self.settle(open_once)
+
+    def _check(self, access: Access, purpose: str) -> None:
+        """Look for the doubts that matter for a purpose; raise the first one that forbids it, or warn."""
+        searches: tuple[Callable[[], Optional[SecretsError]], ...] = (
+            lambda: access.another,
+            lambda: self.too_few_error(access),
+            lambda: self._older_error(access),
+            lambda: self._unconfirmed_error(access, purpose),
+            lambda: self._newer_error(access),
+        )
+        harmless = (_PERMITTED, _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN)
+        for permission, search in zip(_PERMISSIONS[purpose], searches):
+            if permission in harmless:
+                continue
+            error = search()
+            if error and permission != _WARNING:
+                raise error
+            if error:
+                warn_once(str(error))
+
+    def _find_access(self, known: KnownStore, by_password: bool) -> Access:
+        """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
+
+        Raise WrongKey, Locked or Corrupt if none does.
+        """
+        version_file = self._files.version_file
+        self._files.check_exists()
+        if not os.path.lexists(version_file):  # the identity may be the key of whoever has made the store
+            problem = f"{version_file} is missing, as in stores of version 1, which this copy refuses"
+            hint = "restore it; or export --format json with the copy that made the store, then elsewhere "
+            raise Conflict(problem, hint=f"{hint}import - --all")
+        found = []
+        for access in self._candidates(known.member, by_password):
+            if known.fits(access.keys.fingerprint()):
+                return access._replace(known=known)
+            found.append(access)
+        # What version.age shows counts for nothing beside a member's file: it may be planted, for that key.
+        found = [access for access in found if access.how == "member"] or found
+        if not found:
+            forget_store_credential("PAISSIVE_IDENTITY")
+            problem = f"this identity opens no member's file in {self._files.members}"
+            hint = "somebody who can open the store adds you: member add NAME age1…"
+            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
+        return found[0]._replace(known=known, another=self._another_error(found, known))
+
+    def _another_error(self, candidates: list[Access], known: KnownStore) -> Unsafe | None:
+        """Return the error if another store than these is known here, or None.
+
+        If none is known, return one if these are different stores, or below a folder with a known store.
+        """
+        found = candidates[0].keys.fingerprint()
+        if known.how:
+            problem = f"{self._files.path} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
+            hint = _ADVICE_ON_ANOTHER[known.how].format(commit=self._commit_of(candidates[0]), found=found)
+            return Unsafe(problem, hint=hint)
+        if len({access.keys.fingerprint() for access in candidates}) > 1:
+            # Somebody who knows the member's public key put one there.
+            names = ", ".join(access.member for access in candidates)
+            problem = f"these members' files in {self._files.members} hold different identities: {names}"
+            return Unsafe(problem, hint="see who wrote them: git log")
+        above = known_store_above(self._files.path, self._files.cache) if self._files.is_found else ""
+        if not above:
+            return None
+        hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
+        return Unsafe(f"{self._files.path} was never confirmed, and hides the store {above}", hint=hint)
+
+    def too_few_error(self, access: Access) -> WrongKey | None:
+        """Return the error if most of the files that were tried belong to another identity, or None.
+
+        For an unknown store, half is enough. Not all need open: whoever can write to the folder can add
+        some, sealed to anything. Damaged files don't count.
+        """
+        others = sum(isinstance(error, WrongKey) for error in access.problems.values())
+        is_known = access.known.how in ("pin", "record")
+        are_most = others > access.opened
+        are_half = others == access.opened > 0
+        if not are_most and (is_known or not are_half):
+            return None
+        file = "PAISSIVE_IDENTITY"
+        if access.path:
+            file = os.path.relpath(access.path, os.path.dirname(self._files.path))
+        problem = f"the store's identity does not open most of {self._files.secrets}"
+        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
+        return WrongKey(problem, hint=f"{hint}; see: status")
+
+    def _older_error(self, access: Access) -> Unsafe | None:
+        """Return the error if git shows that another identity replaced this one, or None.
+
+        A leaver may put an older store back, which fits the record of those who don't know of the removal. A
+        commit without such a history is recorded, so that git is asked once for each.
+        """
+        commit = checked_out_commit(self._files.path, self._files.cache)
+        newest = commit, access.keys.fingerprint()
+        if commit in ("", access.known.commit) or newest == self._newest:
+            return None
+        newer = self._commit_of_newer_identity(access)
+        if newer:
+            problem = f"{self._files.path} is back at an identity that was replaced in commit {newer}"
+            hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
+            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {newest[1]}")
+        self._newest = newest
+        if access.known.how == "record":
+            record_commit(self._files.path, commit)
+        return None
+
+    def _commit_of_newer_identity(self, access: Access) -> str:
+        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or "".
+
+        "" as well if git can't be asked. Raise Unsafe if version.age has too many changes to look at.
+        """
+
+        @lru_cache(maxsize=1024)
+        def opens(commit: str) -> bool | None:
+            """Return whether this identity opens version.age of a commit; None if it is damaged."""
+            sealed = committed_content(self._files.path, "version.age", commit)
+            try:
+                open_file(self._files.version_file, access.keys.all(), sealed)
+            except WrongKey:
+                return False
+            except Corrupt:
+                return None
+            return True
+
+        with suppress(Unavailable):
+            try:
+                changes = changes_of(self._files.path, "version.age", "HEAD", access.known.commit)
+            except Unavailable:  # the commit that is known may be gone, after a rebase for instance
+                changes = changes_of(self._files.path, "version.age", "HEAD")
+            for commit, label in changes:
+                if opens(commit) is not False:
+                    continue
+                # On a branch that was merged, it may have replaced a third identity, not this one.
+                before = changes_of(self._files.path, "version.age", commit)[1:]
+                if any(opens(older) for older, _ in before):
+                    return label
+        return ""
+
+    def _unconfirmed_error(self, access: Access, purpose: str) -> Unsafe | None:
+        """Return the error if the store isn't known, and not opened by the master password; or None.
+
+        A configured password counts as well if a member's key has opened the store, but not for reading: it
+        takes half a second.
+        """
+        if access.known.how or access.how == "password":
+            return None
+        found = access.keys.fingerprint()
+        can_try = purpose != TO_READ and self.password() and os.path.lexists(self._files.identity_file)
+        if can_try and self.open_by_password().keys.fingerprint() == found:
+            return None
+        hint = f"compare its fingerprint with another member's, then: status --trust {found}"
+        return Unsafe(f"{self._files.path} was never confirmed here, so it is only read", hint=hint)
+
+    def _newer_error(self, access: Access) -> Conflict | None:
+        """Return the error if a newer version wrote the store, or None; raise WrongKey or Corrupt."""
+        version = self._files.read_version(access.keys)["version"]
+        if version == FORMAT_VERSION:
+            return None
+        problem = f"{self._files.path} was written by a newer version of this program: format {show(version)}"
+        return Conflict(problem, hint="update this copy to change it")
+
+    def _commit_of(self, access: Access) -> str:
+        """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
+        commit = last_commit(access.path or self._files.version_file)
+        return f" in commit {commit}" if commit else ""
+
+    def _try_files(self, access: Access, at_most: int | None) -> Access:
+        """Return access with the result of opening version.age and `at_most` secrets.
+
+        With None, open all secrets and policies.
+        """
+        files = self._files
+        tried = {files.version_file: ""}  # the title of each entry by path
+        for folder, title in {files.secrets: "", files.policies: POLICY_TITLE}.items():
+            if folder == files.secrets or at_most is None:
+                for name in islice(names_under(folder), at_most):
+                    tried[os.path.join(folder, f"{name}.age")] = title + name
+        opened = 0
+        problems: dict[str, SecretsError] = {}
+        set_times: dict[str, str] = {}
+        for path, title in tried.items():
+            try:
+                with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
+                    entry = open_entry(title, path, access.keys) if title else files.read_version(access.keys)
+                    set_times[title] = entry.get("updated", "")
+                    opened += 1
+            except SecretsError as error:
+                problems[path] = error
+        return access._replace(opened=opened, problems=problems, set_times=set_times)
+
+    def _candidates(self, member: str, by_password: bool) -> Iterator[Access]:
+        """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
+
+        The store's own identity comes first, then this member's file. A key may open several members' files,
+        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store.
+        """
+        identities = () if by_password else self.configured_identities()
+        if not identities:
+            yield self.open_by_password()
+            return
+        keys = None
+        # Never take an identity for the store's because there are no members: somebody may have removed them.
+        for path in (self._files.version_file, self._files.previous_file):
+            with suppress(SecretsError, OSError):
+                keys = self._files.keys_of(open_file(path, identities)[0])
+        if keys:
+            yield Access(keys, "identity")
+        for name in sorted(self._files.member_names(), key=lambda name: name != member):
+            access = None
+            with suppress(SecretsError, OSError):  # other members' files don't open
+                access = self._open_member(name, identities)
+            if access:
+                yield access
+
+    def configured_identities(self) -> tuple[Identity, ...]:
+        """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
+        text = read_store_credential("PAISSIVE_IDENTITY")
+        if text != self._identity_text:
+            self._identities = parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
+            self._identity_text = text
+        return self._identities
+
+    def password(self) -> str:
+        """Return the master password that was typed, else the configured one, else ""."""
+        return self.typed_password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
+
+    def open_by_password(self) -> Access:
+        """Return access by the master password; prompt if it isn't configured.
+
+        Raise Locked if the store has none or there is no terminal, WrongKey, or Corrupt. A wrong password is
+        forgotten, so that the next attempt prompts or runs the command again.
+        """
+        path = self._files.identity_file
+        if not os.path.lexists(path):
+            hint = "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
+            hint += "identity --new, and somebody who is one runs: member add NAME age1…"
+            raise Locked(f"{self._files.path} has no master password", hint=hint)
+        log_n = _configured_log_n()
+        password = self.password()
+        is_configured = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
+        if not password:
+            self.typed_password = password = ask(f"Master password of {self._files.path}: ")
+        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
+        try:
+            with disk_errors(f"read {path}"):
+                sealed = self._files.cache.load(path, bytes, follow=False)
+                text = open_file(path, [passphrase], sealed)[1]
+            identity = parse_identity(text, path)
+        except WrongKey:
+            self.typed_password = ""  # somebody else may have changed it since it was typed
+            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
+            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_configured else "try again"
+            raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
+        except BadValue as error:
+            raise Corrupt(error.message, hint="restore it from a copy") from None
+        self._passphrase = passphrase
+        self.credentials[password] = None
+        return Access(self._files.keys_of(identity), "password", path, sealed)
+
+    def _open_member(self, name: str, identities: tuple[Identity, ...]) -> Access:
+        """Return access by a member's file and key.
+
+        Raise WrongKey if the key is none of these, Corrupt if the member isn't listed with it.
+        """
+        path = self._files.member_file(name, "identity.age")
+        sealed = read_file(path, follow=False)
+        key, text = open_file(path, identities, sealed)
+        keys = self._files.keys_of(parse_identity(text, path))
+        # Sealed to the store's identity, so that nobody else can have written it.
+        listed = self._files.read_recipient(name, keys)
+        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
+            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
+        return Access(keys, "member", path, sealed, name)
+
+    def seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
+        """Return identity.age, sealed with a master password; raise BadValue for a bad one, or warn."""
+        self._passphrase = new_passphrase(password)
+        self.credentials[password] = None
+        return self._files.identity_file, seal(f"{identity.reveal()}\n".encode(), self._passphrase)
+
+
+def _configured_log_n() -> int:
+    """Return PAISSIVE_SCRYPT_LOG_N, or its default; raise BadValue if it is out of range."""
+    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(LOG_N)
+    if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
+        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
+    return int(text)
+
+
+def new_passphrase(password: str) -> Passphrase:
+    """Return a new master password to seal with; warn of a short one.
+
+    Raise BadValue if it is empty, isn't valid Unicode, or has several lines.
+    """
+    log_n = _configured_log_n()
+    if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
+        raise BadValue("the master password has several lines", hint="use a single line")
+    passphrase = Passphrase(password, log_n)
+    if len(password) < _MIN_PASSWORD:
+        problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
+        warn_once(f"{problem}; change it to several random words with: password")
+    return passphrase
+
+
+# === Sealed files ===
+# The store itself: its secrets, its members, a new identity for it (rekey), and its status. Its policies are
+# the same kind of entries in another folder.
 
 
 class FileStore(Store):
@@ -5083,22 +5792,13 @@ class FileStore(Store):
 
         Raise Unavailable if the working directory was removed.
         """
-        # No shell expands ~ in quotes or in a unit file.
-        self._configured = "" if folder else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
-        # Found by walking up, so that somebody could have put another one on the way.
-        self._is_found = not folder and not self._configured
-        # An unsafe .paissive is an error later, not a reason to look further up.
-        folder = folder or self._configured or find_above(working_directory(), ".paissive") or ".paissive"
-        self.folder = absolute_path(folder)
-        self._secrets = self._entries = os.path.join(self.folder, "secrets")
-        self._policies = os.path.join(self.folder, "rotation")
-        self._members = os.path.join(self.folder, "members")
-        self._identity_file = os.path.join(self.folder, "identity.age")
-        self._previous_file = os.path.join(self.folder, "previous.age")
-        self._version_file = os.path.join(self.folder, "version.age")
-        self._unlocked = _Unlocked()
+        self._files = SealedFolder(folder)
+        self.folder: str = self._files.path
+        self._entries = self._files.secrets  # the folder of the entries that this store has
         self._title = ""  # what comes before a name inside an entry
-        self._cache = FileCache()
+        self._opener = Opener(self._files)
+        self._cache = FileCache()  # of opened entries
+        self._notes: list[str] = []  # advice after a set has made the store, until it is shown
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
@@ -5109,7 +5809,7 @@ class FileStore(Store):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave values, and what opens the store, out of pickles and copies."""
-        return {**vars(self), "_unlocked": _Unlocked(), "_cache": FileCache()}
+        return {**vars(self), "_opener": Opener(self._files), "_cache": FileCache()}
 
     # Secrets.
 
@@ -5124,14 +5824,14 @@ class FileStore(Store):
         """Return all values by name; a warning names each that doesn't open."""
         found = {}
         if next(self.names(), ""):
-            self._keys()  # raises the error if the store doesn't open, rather than one warning for each
+            self._opener.keys()  # if the store doesn't open, raise that, rather than warn of each secret
         for name in self.names():
             try:
                 found[name] = self.get(name)
             except NotFound:  # it was deleted meanwhile
                 continue
             except SecretsError as error:
-                warn_once(f"left out: {self._explain(self._path(name), error)}")
+                warn_once(f"left out: {self._files.explain(self._path(name), error)}")
         return found
 
     def last_set(self, name: str) -> str:
@@ -5170,18 +5870,18 @@ class FileStore(Store):
         with self._open_to_write() as keys:
             if not in_rotation:
                 self.check_not_pending(*values)
-            for name in {name.rpartition("/")[0]: name for name in values}.values():  # once a folder
-                self._check_folders(name, make=True)
+            for folder in {os.path.dirname(path) for path in paths.values()}:
+                self._files.check(folder, make=True)
             texts = {}
             for name, path in paths.items():
                 with suppress(FileNotFoundError):  # never overwrite an entry that doesn't open
-                    self._open_entry(name, path, keys)
+                    open_entry(self._title + name, path, keys)
                 updated = self._time_of(name, values[name], keys)
-                texts[path] = _dump(name=self._title + name, value=values[name], updated=updated)
+                texts[path] = dump_texts(name=self._title + name, value=values[name], updated=updated)
             recipient = keys.seal_to.recipient()
-            self._replace((path, seal(text, recipient)) for path, text in texts.items())
+            self._files.replace((path, seal(text, recipient)) for path, text in texts.items())
 
-    def _time_of(self, name: str, value: str, keys: _Keys) -> str:
+    def _time_of(self, name: str, value: str, keys: Keys) -> str:
         """Return when this value was first stored, in any stage of the secret; the time now, if it is new.
 
         A value that is set again, or that a rotation copies, was known to the members who left since then.
@@ -5191,7 +5891,7 @@ class FileStore(Store):
         for stage in STAGES:
             with suppress(SecretsError, FileNotFoundError):
                 stored = self.stage_name(secret, stage)
-                entry = self._open_entry(stored, self._path(stored), keys)
+                entry = open_entry(self._title + stored, self._path(stored), keys)
                 if sha256(entry["value"].encode()) == digest:
                     return entry.get("updated", "")
         return utc_now()
@@ -5206,9 +5906,9 @@ class FileStore(Store):
             file_state(path, follow=False)  # before the lock, which makes folders
         except OSError as error:
             raise self._read_error(name, error) from None
-        with self._write_lock():
-            self._check_folders(name)  # again: never delete through a symlink
-            folder, file = os.path.split(path)
+        folder, file = os.path.split(path)
+        with self._files.write_lock(self._entries):
+            self._files.check(folder)  # again: never delete through a symlink
             # Where file names ignore case, this name may find another secret.
             if not os.path.lexists(path) or file not in os.listdir(folder):
                 raise not_found_error(name, self.folder)
@@ -5236,23 +5936,21 @@ class FileStore(Store):
 
         WrongKey: it is sealed to another identity. Corrupt: it is damaged.
         """
-        return self._open_entry(name, f"a copy of {name}", self._keys(), sealed)["value"]
+        return open_entry(self._title + name, f"a copy of {name}", self._opener.keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
         """Yield the names; without a folder, none.
 
         Unavailable: PAISSIVE_SECRETS_DIR names a folder without a store.
         """
-        self._check_folders()
-        if self._configured:
-            self.check_exists()
-        yield from _names_under(self._entries)
+        self._files.check(self._entries)
+        if self._files.is_configured:
+            self._files.check_exists()
+        yield from names_under(self._entries)
 
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
-        if self._is_new():
-            hint = "go to its folder, mount or copy it, or let the first set create it"
-            raise Unavailable(f"there is no store in {self.folder}", hint=hint)
+        self._files.check_exists()
 
     def policy_store(self) -> FileStore:
         """Return the policies as a store, sealed to the same identity."""
@@ -5260,33 +5958,26 @@ class FileStore(Store):
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
         """Return advice, once, if a set has made the store."""
-        notes, self._unlocked.notes = self._unlocked.notes, []
+        notes = list(self._notes)
+        self._notes.clear()
         return notes
 
     def _path(self, name: str) -> str:
         """Return the path of a secret's file; raise BadName if no file can have the name."""
-        return os.path.join(self._entries, _file_name(name))
-
-    def _check_folders(self, name: str = "", *, make: bool = False) -> None:
-        """Raise Unsafe if others can write to a folder on the way to a secret; `make` makes missing ones."""
-        parts = [self.folder, os.path.basename(self._entries), *name.split("/")[:-1]]
-        for folder in accumulate(parts, os.path.join):
-            if make:
-                make_folder(folder)
-            check_folder(folder)
+        return os.path.join(self._entries, file_name(name))
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
         """Return the error for a secret's file that can't be read, such as NotFound.
 
         Raise Unsafe if others can write on the way to it, or Unavailable if the configured store is missing.
         """
-        self._check_folders(name)
+        self._files.check(os.path.dirname(self._path(name)))
         if isinstance(error, SecretsError):  # that is an OSError as well, such as Unsafe
             return error
         if not isinstance(error, FileNotFoundError):
             return disk_error(f"read {self._entries}", error)
-        if self._configured:
-            self.check_exists()
+        if self._files.is_configured:
+            self._files.check_exists()
         if os.path.lexists(self.folder):
             return not_found_error(name, self.folder)
         return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
@@ -5296,167 +5987,57 @@ class FileStore(Store):
 
         Warn if a merge left the file in conflict.
         """
-        keys = self._keys(name)
+        folder = os.path.dirname(path)
+        keys = self._opener.keys(folder)
         try:
-            entry = self._open_entry(name, path, keys, sealed)
+            entry = open_entry(self._title + name, path, keys, sealed)
         except WrongKey:
             newer = read_file(path, follow=False)
-            if newer == sealed and self._keys(name) is keys:
+            if newer == sealed and self._opener.keys(folder) is keys:
                 raise
             return self._read_entry(name, path, newer)
-        if self._unlocked.conflicts and os.path.realpath(path) in self._unlocked.conflicts:
+        conflicts = self._opener.conflicts
+        if conflicts and os.path.realpath(path) in conflicts:
             warn_once(f"{path} has a merge conflict, and holds one side's value; see: status")
         return entry
 
-    def _open_entry(self, name: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
-        """Return `_open_entry` for the kind of entries that this store has, secrets or policies."""
-        return _open_entry(self._title + name, path, keys, sealed)
-
-    # Access, which is kept until something changes that it depends on.
-
     def credentials(self) -> Iterable[str]:
         """Return the passwords and identities used so far, to mask them."""
-        return tuple(self._unlocked.credentials)
+        return tuple(self._opener.credentials)
 
     def reveal_identity(self) -> str:
         """Return the store's identity, AGE-SECRET-KEY-…
 
         While a rekey is unfinished, the old one follows on a second line.
         """
-        return "\n".join(key.reveal() for key in self._keys().all())
+        return "\n".join(key.reveal() for key in self._opener.keys().all())
 
     def unlock(self) -> None:
         """Open the store to write, or raise why not; prompt if necessary.
 
         If there is none, check what is needed to make one.
         """
-        self._check_folders()
-        if not self._is_new():
-            self._keys_to_change()
+        self._files.check(self._entries)
+        if not self._files.is_new():
+            self._opener.keys_to_change()
             return
         if os.environ.get(PIN):
             problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
             raise Unsafe(problem, hint="is it the right folder? see: status")
         require_cryptography()  # before creating anything
-        if not self._configured_identities() and not self._password():
-            self._unlocked.password = ask(f"New master password for {self.folder}: ", twice=True)
-        _configured_log_n()  # raises BadValue now, as does _new_passphrase, before anything is made
-        if self._password():
-            _new_passphrase(self._password())
+        if not self._opener.configured_identities() and not self._opener.password():
+            prompt = f"New master password for {self.folder}: "
+            self._opener.typed_password = ask(prompt, twice=True)
+        if self._opener.password():
+            new_passphrase(self._opener.password())  # raises BadValue for a bad one
 
     def check_known(self) -> None:
         """Raise an error unless commands of this store's policies may run.
 
         Unsafe: nobody has confirmed it. Without a store, do nothing.
         """
-        if not self._is_new():
-            self._access(purpose=_TO_CHANGE)
-
-    def _keys(self, name: str = "") -> _Keys:
-        """Return the keys to read a secret with; the errors are those of `_access`."""
-        return self._access(name).keys
-
-    def _keys_to_change(self) -> _Keys:
-        """Return the keys to write with; raise Conflict if a newer version wrote the store."""
-
-        def check() -> _Keys:
-            keys = self._access(purpose=_TO_CHANGE).keys
-            self._check_version(keys)
-            return keys
-
-        return self._settle(check)
-
-    def _access(self, name: str = "", purpose: str = _TO_READ) -> _Access:
-        """Return the last access or, if anything has changed since, a new one.
-
-        Raise Unsafe if others can write on the way to the secret, or if the purpose is forbidden.
-        """
-        self._check_folders(name)
-        # First: a change from here on will be noticed the next time.
-        source = self._configured_identities() or self._password(), self._state()
-        last, access = self._unlocked.access or (None, None)
-        if not access or last != source or self._bytes_of(access.path) != access.sealed:
-            access = self._open(purpose)
-            self._unlocked.access = source, access
-            self._unlocked.conflicts = merge_conflicts(self.folder)
-        elif purpose != _TO_READ:  # reading is always allowed once the store has been opened for any purpose
-            self._check(access, purpose)
-        self._mask(*self._configured_identities(), *access.keys.all())
-        return access
-
-    def _settle(self, act: Callable[[], T]) -> T:
-        """Return the result of `act`, or raise its error; call it again if there was a rekey meanwhile."""
-        while True:
-            state = self._state()
-            try:
-                result = act()
-            except SecretsError:
-                if self._state() == state:
-                    raise
-            else:
-                if self._state() == state:
-                    return result
-
-    def _state(self) -> object:
-        """Return the state that an access depends on, without credentials and the identity's file.
-
-        It consists of previous.age, version.age, the known store and, if one is known, git's current commit.
-        Each rekey changes one of the files before it seals the first secret to the new identity.
-        """
-        files = [self._bytes_of(path) for path in (self._previous_file, self._version_file)]
-        known = known_store(self.folder, self._cache)
-        # Another commit may bring another store.
-        commit = checked_out_commit(self.folder, self._cache) if known.how else ""
-        return files, known._replace(commit=""), commit
-
-    def _bytes_of(self, path: str) -> bytes:
-        """Return a file's content, or b"" if it can't be read, to see whether it has changed."""
-        try:
-            return self._cache.load(path, bytes, follow=False) if path else b""
-        except (SecretsError, OSError):  # raised again where the content is needed
-            return b""
-
-    def _mask(self, *keys: Identity) -> None:
-        """Add identities to the `credentials`."""
-        self._unlocked.credentials.update(dict.fromkeys(key.reveal() for key in keys))
-
-    # Opening the store.
-
-    def _open(
-        self, purpose: str, known: Optional[KnownStore] = None, *, by_password: bool = False
-    ) -> _Access:
-        """Open the store, and return access to it; raise the doubt that forbids the purpose.
-
-        `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY. Raise WrongKey,
-        Locked or Corrupt if the store can't be opened.
-        """
-
-        def open_once() -> _Access:
-            access = self._find_access(known or known_store(self.folder, self._cache), by_password)
-            at_most = None if purpose in _TRY_ALL else _SAMPLE
-            access = access._replace(files=self._try_files(access.keys, at_most))
-            self._check(access, purpose)
-            return access
-
-        return self._settle(open_once)
-
-    def _check(self, access: _Access, purpose: str) -> None:
-        """Look for the doubts that matter for a purpose; raise the first one that forbids it, or warn."""
-        searches: tuple[Callable[[], Optional[SecretsError]], ...] = (
-            lambda: access.another,
-            lambda: self._too_few_error(access),
-            lambda: self._older_error(access),
-            lambda: self._unconfirmed_error(access, purpose),
-        )
-        harmless = (_PERMITTED, _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN)
-        for permission, search in zip(_PERMISSIONS[purpose], searches):
-            if permission in harmless:
-                continue
-            error = search()
-            if error and permission != _WARNING:
-                raise error
-            if error:
-                warn_once(str(error))
+        if not self._files.is_new():
+            self._opener.keys_to_change()
 
     def trust(self, fingerprint: str) -> None:
         """Record that the store here is the one with this fingerprint.
@@ -5467,317 +6048,13 @@ class FileStore(Store):
         a warning names each that doesn't. Unavailable if there is no place
         for the record.
         """
-        self._check_folders()
-        access = self._open(_TO_TRUST, KnownStore((fingerprint,), "argument"))
+        self._files.check()
+        access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"))
         if not record_store(self.folder, [fingerprint], access.member):
             hint = f"set {PIN}={fingerprint} instead"
             raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
-        for path, error in access.files.problems.items():
-            warn_once(str(self._explain(path, error)))
-
-    def _find_access(self, known: KnownStore, by_password: bool) -> _Access:
-        """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
-
-        Raise WrongKey, Locked or Corrupt if none does.
-        """
-        self.check_exists()
-        self._check_has_version()
-        found = []
-        for access in self._candidates(known.member, by_password):
-            if known.fits(access.keys.fingerprint()):
-                return access._replace(known=known)
-            found.append(access)
-        # What version.age shows counts for nothing beside a member's file: it may be planted, for that key.
-        found = [access for access in found if access.how == "member"] or found
-        if not found:
-            forget_store_credential("PAISSIVE_IDENTITY")
-            problem = f"this identity opens no member's file in {self._members}"
-            hint = "somebody who can open the store adds you: member add NAME age1…"
-            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
-        return found[0]._replace(known=known, another=self._another_error(found, known))
-
-    def _another_error(self, candidates: list[_Access], known: KnownStore) -> Unsafe | None:
-        """Return the error if another store than these is known here, or None.
-
-        If none is known, return one if these are different stores, or below a folder with a known store.
-        """
-        found = candidates[0].keys.fingerprint()
-        if known.how:
-            problem = f"{self.folder} has the fingerprint {found}, not {' or '.join(known.fingerprints)}"
-            hint = _ADVICE_ON_ANOTHER[known.how].format(commit=self._commit_of(candidates[0]), found=found)
-            return Unsafe(problem, hint=hint)
-        if len({access.keys.fingerprint() for access in candidates}) > 1:
-            # Somebody who knows the member's public key put one there.
-            names = ", ".join(access.member for access in candidates)
-            problem = f"these members' files in {self._members} hold different identities: {names}"
-            return Unsafe(problem, hint="see who wrote them: git log")
-        above = known_store_above(self.folder, self._cache) if self._is_found else ""
-        if not above:
-            return None
-        hint = f"if somebody put it there, remove it; if it was meant: status --trust {found}"
-        return Unsafe(f"{self.folder} was never confirmed, and hides the store {above}", hint=hint)
-
-    def _too_few_error(self, access: _Access) -> WrongKey | None:
-        """Return the error if the identity opens too few of the files that were tried, or None."""
-        if not access.files.are_too_few(access.known.how in ("pin", "record")):
-            return None
-        file = "PAISSIVE_IDENTITY"
-        if access.path:
-            file = os.path.relpath(access.path, os.path.dirname(self.folder))
-        problem = f"the store's identity does not open most of {self._secrets}"
-        hint = f"somebody put an older or another identity into {file}{self._commit_of(access)}, or secrets"
-        return WrongKey(problem, hint=f"{hint}; see: status")
-
-    def _older_error(self, access: _Access) -> Unsafe | None:
-        """Return the error if git shows that another identity replaced this one, or None.
-
-        A leaver may put an older store back, which fits the record of those who don't know of the removal. A
-        commit without such a history is recorded, so that git is asked once for each.
-        """
-        commit = checked_out_commit(self.folder, self._cache)
-        newest = commit, access.keys.fingerprint()
-        if commit in ("", access.known.commit) or newest == self._unlocked.newest:
-            return None
-        newer = self._commit_of_newer_identity(access)
-        if newer:
-            problem = f"{self.folder} is back at an identity that was replaced in commit {newer}"
-            hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
-            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {newest[1]}")
-        self._unlocked.newest = newest
-        if access.known.how == "record":
-            record_commit(self.folder, commit)
-        return None
-
-    def _commit_of_newer_identity(self, access: _Access) -> str:
-        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or "".
-
-        "" as well if git can't be asked. Raise Unsafe if version.age has too many changes to look at.
-        """
-
-        @lru_cache(maxsize=1024)
-        def opens(commit: str) -> bool | None:
-            """Return whether this identity opens version.age of a commit; None if it is damaged."""
-            sealed = committed_content(self.folder, "version.age", commit)
-            try:
-                _open_file(self._version_file, access.keys.all(), sealed)
-            except WrongKey:
-                return False
-            except Corrupt:
-                return None
-            return True
-
-        with suppress(Unavailable):
-            for commit, label in self._changes_since(access.known.commit):
-                if opens(commit) is not False:
-                    continue
-                # On a branch that was merged, it may have replaced a third identity, not this one.
-                before = changes_of(self.folder, "version.age", commit)[1:]
-                if any(opens(older) for older, _ in before):
-                    return label
-        return ""
-
-    def _changes_since(self, commit: str) -> list[tuple[str, str]]:
-        """Return the changes to version.age since a commit or, if there is no such one any more, all."""
-        if commit:
-            with suppress(Unavailable):  # it may be gone, after a rebase for instance
-                return changes_of(self.folder, "version.age", "HEAD", commit)
-        return changes_of(self.folder, "version.age", "HEAD")
-
-    def _unconfirmed_error(self, access: _Access, purpose: str) -> Unsafe | None:
-        """Return the error if the store isn't known, and not opened by the master password; or None.
-
-        A configured password counts as well if a member's key has opened the store, but not for reading: it
-        takes half a second.
-        """
-        if access.known.how or access.how == "password":
-            return None
-        if purpose != _TO_READ and self._password_opens(access.keys):
-            return None
-        found = access.keys.fingerprint()
-        hint = f"compare its fingerprint with another member's, then: status --trust {found}"
-        return Unsafe(f"{self.folder} was never confirmed here, so it is only read", hint=hint)
-
-    def _password_opens(self, keys: _Keys) -> bool:
-        """Return whether a configured or typed password opens this store; WrongKey if it opens nothing."""
-        if not self._password() or not os.path.lexists(self._identity_file):
-            return False
-        return self._open_by_password().keys.fingerprint() == keys.fingerprint()
-
-    def _commit_of(self, access: _Access) -> str:
-        """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
-        commit = last_commit(access.path or self._version_file)
-        return f" in commit {commit}" if commit else ""
-
-    def _try_files(self, keys: _Keys, at_most: int | None = None) -> _Files:
-        """Try to open version.age and some secrets or, without `at_most`, all secrets and policies."""
-        opened = 0
-        problems: dict[str, SecretsError] = {}
-        set_times: dict[str, str] = {}
-        for path, title in self._files_to_try(at_most):
-            try:
-                with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
-                    set_times[title] = self._read_time(title, path, keys)
-                    opened += 1
-            except SecretsError as error:
-                problems[path] = error
-        return _Files(opened, problems, set_times)
-
-    def _read_time(self, title: str, path: str, keys: _Keys) -> str:
-        """Open an entry, and return when it was set, or "" if it doesn't say; without title, version.age."""
-        if title:
-            return _open_entry(title, path, keys).get("updated", "")
-        _open_file(path, keys.all())
-        return ""
-
-    def _files_to_try(self, at_most: int | None) -> Iterator[tuple[str, str]]:
-        """Yield the path and title of each file for `_try_files`; version.age has no title."""
-        yield self._version_file, ""
-        titles = {self._secrets: ""}
-        if at_most is None:
-            titles[self._policies] = _POLICY_TITLE
-        for folder, title in titles.items():
-            for name in islice(_names_under(folder), at_most):
-                yield os.path.join(folder, f"{name}.age"), title + name
-
-    def _explain(self, path: str, error: SecretsError) -> SecretsError:
-        """Return the error about a file that doesn't open, with other advice for WrongKey."""
-        if not isinstance(error, WrongKey):
-            return error
-        folder, _, file = os.path.relpath(path, self.folder).partition(os.sep)
-        name = file.replace(os.sep, "/").removesuffix(".age")
-        secret, word = base_of_stage(name), shell_word(name)
-        again = f"rotate {shell_word(secret)} again" if secret else "set it again"  # a stage can't be set
-        hints = {
-            "secrets": f"if it was meant: delete {word}, then {again}",
-            "rotation": f"if it was meant: rotate unschedule {word}, then schedule it again",
-        }
-        return _sealed_to_another_error(path, hints.get(folder, "restore it from a copy"))
-
-    # Finding the identity: by PAISSIVE_IDENTITY, or else by the master password.
-
-    def _candidates(self, member: str, by_password: bool) -> Iterator[_Access]:
-        """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
-
-        The store's own identity comes first, then this member's file. A key may open several members' files,
-        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store.
-        """
-        identities = () if by_password else self._configured_identities()
-        if not identities:
-            yield self._open_by_password()
-            return
-        direct = self._open_directly(identities)
-        if direct:
-            yield direct
-        for name in sorted(self._member_names(), key=lambda name: name != member):
-            access = None
-            with suppress(SecretsError, OSError):  # other members' files don't open
-                access = self._open_member(name, identities)
-            if access:
-                yield access
-
-    def _check_has_version(self) -> None:
-        """Raise Conflict for a store of version 1, whose identity may be the key of whoever has made it."""
-        if not os.path.lexists(self._version_file):
-            problem = f"{self._version_file} is missing, as in stores of version 1, which this copy refuses"
-            hint = "restore it; or export --format json with the copy that made the store, then elsewhere "
-            raise Conflict(problem, hint=f"{hint}import - --all")
-
-    def _configured_identities(self) -> tuple[Identity, ...]:
-        """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
-        text = read_store_credential("PAISSIVE_IDENTITY")
-        if text != self._unlocked.identity_text:
-            self._unlocked.identities = _parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
-            self._unlocked.identity_text = text
-        return self._unlocked.identities
-
-    def _password(self) -> str:
-        """Return the master password that was typed, else the configured one, else ""."""
-        return self._unlocked.password or read_store_credential("PAISSIVE_MASTER_PASSWORD")
-
-    def _open_directly(self, identities: tuple[Identity, ...]) -> _Access | None:
-        """Return access by the one of these that opens previous.age or version.age, or None.
-
-        Never take an identity for the store's because there are no members: somebody may have removed them.
-        """
-        for path in (self._previous_file, self._version_file):
-            with suppress(SecretsError, OSError):
-                identity = _open_file(path, identities)[0]
-                return _Access(self._with_rekey(identity), "identity")
-        return None
-
-    def _open_by_password(self) -> _Access:
-        """Return access by the master password; prompt if it isn't configured.
-
-        Raise Locked if the store has none or there is no terminal, WrongKey, or Corrupt. A wrong password is
-        forgotten, so that the next attempt prompts or runs the command again.
-        """
-        path = self._identity_file
-        if not os.path.lexists(path):
-            hint = "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
-            hint += "identity --new, and somebody who is one runs: member add NAME age1…"
-            raise Locked(f"{self.folder} has no master password", hint=hint)
-        log_n = _configured_log_n()
-        password = self._password()
-        is_configured = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
-        if not password:
-            self._unlocked.password = password = ask(f"Master password of {self.folder}: ")
-        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
-        try:
-            with disk_errors(f"read {path}"):
-                sealed = self._cache.load(path, bytes, follow=False)
-                text = _open_file(path, [passphrase], sealed)[1]
-            identity = _parse_identity(text, path)
-        except WrongKey:
-            self._unlocked.password = ""  # somebody else may have changed it since it was typed
-            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_configured else "try again"
-            raise WrongKey(f"the master password does not open {self.folder}", hint=hint) from None
-        except BadValue as error:
-            raise Corrupt(error.message, hint="restore it from a copy") from None
-        self._unlocked.passphrase = passphrase
-        self._unlocked.credentials[password] = None
-        return _Access(self._with_rekey(identity), "password", path, sealed)
-
-    def _open_member(self, name: str, identities: tuple[Identity, ...]) -> _Access:
-        """Return access by a member's file and key.
-
-        Raise WrongKey if the key is none of these, Corrupt if the member isn't listed with it.
-        """
-        path = self._member_file(name, "identity.age")
-        sealed = read_file(path, follow=False)
-        key, text = _open_file(path, identities, sealed)
-        keys = self._with_rekey(_parse_identity(text, path))
-        # Sealed to the store's identity, so that nobody else can have written it.
-        listed = self._read_recipient(name, keys)
-        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
-            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
-        return _Access(keys, "member", path, sealed, name)
-
-    def _with_rekey(self, identity: Identity) -> _Keys:
-        """Return this identity with the rekey that brings it, if previous.age is there and sealed to it."""
-        path = self._previous_file
-        # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
-        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
-            text = _open_file(path, [identity])[1]
-            lines = decode_value(text, path).splitlines()
-            leavers = [_check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
-            return _Keys(identity, _Rekey(_parse_identity(text, path), tuple(leavers)))
-        return _Keys(identity)
-
-    # Version.
-
-    def _check_version(self, keys: _Keys) -> None:
-        """Raise Conflict if a newer version wrote the store; WrongKey, Corrupt: version.age doesn't open."""
-        text = self._read_version(keys)["version"]
-        if text != str(_FORMAT_VERSION):
-            problem = f"{self.folder} was written by a newer version of this program"
-            raise Conflict(f"{problem}: format {show(text)}", hint="update this copy to change it")
-
-    def _read_version(self, keys: _Keys) -> dict[str, str]:
-        """Return the content of version.age: `version` and `left`; raise WrongKey or Corrupt."""
-        path = self._version_file
-        with disk_errors(f"read {path}"):
-            return _parse_texts(_open_file(path, keys.all())[1], path, "version")
+        for path, error in access.problems.items():
+            warn_once(str(self._files.explain(path, error)))
 
     # Members.
 
@@ -5788,21 +6065,22 @@ class FileStore(Store):
         and this user's key doesn't open its new identity yet. Unavailable:
         there is no store yet.
         """
-        self.check_exists()
+        self._files.check_exists()
         with self._open_to_write() as keys:
-            if os.path.lexists(self._previous_file):  # the password would open the old identity only
+            if os.path.lexists(self._files.previous_file):  # the password would open the old identity only
                 problem = "a rekey was not finished, and its new identity isn't sealed to this key yet"
                 by_others = "without the master password, a member whose `status` names it sets a secret"
                 raise Conflict(problem, hint=f"finish it first: rekey; {by_others}")
-            self._replace([self._seal_by_password(keys.seal_to, password)])
-            self._unlocked.password = password
+            self._files.replace([self._opener.seal_by_password(keys.seal_to, password)])
+            self._opener.typed_password = password
 
     def members(self) -> list[Member]:
         """Return the members; a warning names each whose file is damaged."""
-        self._check_folders()
-        found, problems = self._settle(lambda: self._read_members(self._keys()))
+        self._files.check()
+        found, problems = self._opener.settle(lambda: self._files.read_members(self._opener.keys()))
         for name, error in problems.items():
-            warn_once(str(self._member_error(name, error)))
+            path = self._files.member_file(name, "recipient.age")
+            warn_once(str(self._files.explain(path, error)))
         return found
 
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
@@ -5814,23 +6092,21 @@ class FileStore(Store):
         BadValue: nobody can have that name, or that recipient. Unavailable:
         there is no store yet.
         """
-        self.check_exists()
+        self._files.check_exists()
         key = str(Recipient(recipient))
         seal(b"", Recipient(key))  # raises BadValue for a key of low order before anything is written
-        _check_member(name)
+        check_member(name)
         with self._open_to_write() as keys:
             former = self._check_addition(name, key, keys, replace)
-            self._add_member(Member(name, key, utc_now()), keys.seal_to, former)
+            self._files.write_member(Member(name, key, utc_now()), keys.seal_to, former)
 
-    def _check_addition(self, name: str, key: str, keys: _Keys, replace: bool) -> str:
+    def _check_addition(self, name: str, key: str, keys: Keys, replace: bool) -> str:
         """Return the key to replace, or ""; raise Conflict if name or key is taken, NotFound for nobody."""
-        members = [
-            member
-            for member in self._readable_members(keys)
-            if os.path.lexists(
-                self._member_file(member.name, "identity.age")
-            )  # not if an addition was killed
-        ]
+        members = []
+        for member in self._files.readable_members(keys):
+            # Without this file, an addition was killed.
+            if os.path.lexists(self._files.member_file(member.name, "identity.age")):
+                members.append(member)
         for member in members:
             if member.name != name and member.recipient == key:
                 hint = "each key has one name, so that its removal is complete"
@@ -5842,115 +6118,10 @@ class FileStore(Store):
             hint = "choose another name or, for another key of the same person: --replace"
             raise Conflict(f"there is a member {show(name)}", hint=hint)
         if replace and not former:
-            raise _no_member_error(name)
+            raise no_member_error(name)
         if former == key:  # this repeats a replacement that was killed
-            return self._read_recipient(name, keys).get("former", "")
+            return self._files.read_recipient(name, keys).get("former", "")
         return former
-
-    def _add_member(self, member: Member, identity: Identity, former: str = "") -> None:
-        """Write a member's two files; `former` is the key that the new one replaces."""
-        make_folder(self._members)
-        make_folder(os.path.join(self._members, member.name))
-        # In this order, nobody opens the store without being listed if this is killed. The former key is
-        # listed as well, since it opens the store until the second file is written.
-        self._replace([self._seal_recipient(member, identity, former)])
-        self._replace([self._seal_identity(member, identity)])
-
-    def _delete_member(self, name: str) -> None:
-        """Remove a member's two files, and the folder unless something else is in it."""
-        for file in _MEMBER_FILES:
-            path = self._member_file(name, file)
-            is_folder = os.path.isdir(path) and not os.path.islink(path)  # somebody else's, which stays
-            if os.path.lexists(path) and not is_folder:
-                os.unlink(path)
-        with suppress(OSError):  # something else is in it
-            os.rmdir(os.path.join(self._members, name))
-        if os.path.isdir(self._members):
-            sync_folder(self._members, f"the member {show(name)} is removed")
-
-    def _member_file(self, name: str, file: str) -> str:
-        return os.path.join(self._members, name, file)
-
-    def _member_names(self) -> list[str]:
-        """Return the names of the folders with a member's file, sorted; raise Unsafe if others can write."""
-        if not os.path.lexists(self._members):
-            return []
-        check_folder(self._members)
-        with disk_errors(f"read {self._members}"), os.scandir(self._members) as entries:
-            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for folder in folders:
-            check_folder(folder.path)
-        names = sorted(folder.name for folder in folders)
-        return [
-            name
-            for name in names
-            if any(os.path.lexists(self._member_file(name, file)) for file in _MEMBER_FILES)
-        ]
-
-    def _read_members(self, keys: _Keys) -> tuple[list[Member], dict[str, SecretsError]]:
-        """Return the members whose files are sound and, by name, the errors of the others.
-
-        They aren't raised, since whoever can write to the folder can damage files or add some.
-        """
-        found = []
-        problems: dict[str, SecretsError] = {}
-        for name in self._member_names():
-            try:
-                found.append(self._read_member(name, keys))
-            except SecretsError as error:
-                problems[name] = error
-        return found, problems
-
-    def _readable_members(self, keys: _Keys) -> list[Member]:
-        """Return the members whose files are sound; raise Denied or Unavailable if one can't be read now.
-
-        Who can't be read gets no new identity, and nobody may lose access by an error that passes.
-        """
-        found, problems = self._read_members(keys)
-        for error in problems.values():
-            if isinstance(error, (Denied, Unavailable)):
-                raise error
-        return found
-
-    def _member_error(self, name: str, error: SecretsError) -> SecretsError:
-        """Return the error about a member's files with advice: add or remove the member, or the folder."""
-        word = shell_word(name)
-        advice, meant = f"or else: member remove {word}", f"if it was meant: member add {word} age1…"
-        try:
-            _check_member(name)
-        except BadName:  # the commands refuse it
-            advice, meant = "or else: remove the folder", "nobody can have this name"
-        if isinstance(error, WrongKey):
-            path = self._member_file(name, "recipient.age")
-            return _sealed_to_another_error(path, f"{meant}, {advice}")
-        return error.reworded(error.message, f"{error.hint}, {advice}")
-
-    def _read_member(self, name: str, keys: _Keys) -> Member:
-        """Return a member; raise Corrupt for a damaged file, WrongKey for one sealed to another identity."""
-        found = self._read_recipient(name, keys)
-        path = self._member_file(name, "identity.age")
-        if os.path.isdir(path):
-            raise Corrupt(f"{path} is a folder", hint="remove it")
-        try:
-            seal(b"", Recipient(found["recipient"]))  # a key of low order is refused only here
-        except BadValue as error:
-            path = self._member_file(name, "recipient.age")
-            raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
-        return Member(name, found["recipient"], found["updated"])
-
-    def _read_recipient(self, name: str, keys: _Keys) -> dict[str, str]:
-        """Return the content of a member's recipient.age: `member`, `recipient`, `updated`, `former`.
-
-        Raise WrongKey or Corrupt if it doesn't open, is missing, or is another member's.
-        """
-        path = self._member_file(name, "recipient.age")
-        if not os.path.lexists(path):
-            raise Corrupt(f"{path} is missing", hint="restore it from a copy")
-        with disk_errors(f"read {path}"):
-            found = _parse_texts(_open_file(path, keys.all())[1], path, "member", "recipient", "updated")
-        if found["member"] != name:
-            raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
-        return found
 
     # `rekey` replaces the identity OLD by NEW, and so does `member remove`, which leaves somebody out. The
     # table says which of the two opens the store after each step: by password, for a member who stays, and
@@ -5985,122 +6156,86 @@ class FileStore(Store):
         open the store any more, Corrupt for a damaged file, NotFound if
         there is no such member: then nothing is changed.
         """
-        leaver = "" if without is None else _check_member(without)
-        self._check_folders()
-        self.check_exists()
-        # If the member is gone and previous.age is there, a removal was killed.
-        if leaver and leaver not in self._member_names() and not os.path.lexists(self._previous_file):
-            raise _no_member_error(leaver)
-        has_password = os.path.lexists(self._identity_file)  # which is needed, then
-        self._open(_TO_CHANGE, by_password=has_password)  # don't prompt while holding the lock
-        with self._write_lock():
-            access = self._open(_TO_REKEY, by_password=has_password)
-            self._check_version(access.keys)
-            for path, error in access.files.problems.items():
+        leaver = "" if without is None else check_member(without)
+        self._files.check()
+        self._files.check_exists()
+        # If a removal was killed, the member may be gone already.
+        was_killed = os.path.lexists(self._files.previous_file)
+        if leaver and leaver not in self._files.member_names() and not was_killed:
+            raise no_member_error(leaver)
+        has_password = os.path.lexists(self._files.identity_file)  # which is needed, then
+        self._opener.open(TO_CHANGE, by_password=has_password)  # don't prompt while holding the lock
+        with self._files.write_lock(self._entries):
+            access = self._opener.open(TO_REKEY, by_password=has_password)
+            for path, error in access.problems.items():
                 if not isinstance(error, WrongKey):
                     raise error
-                warn_once(f"skipped: {self._explain(path, error)}")
-            leavers = self._names_of_leaver(leaver, access.keys)
+                warn_once(f"skipped: {self._files.explain(path, error)}")
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            rekey = self._begin_rekey(access, old, new, leavers)
-            return self._finish_rekey(new, rekey).fingerprint()
+            return self._finish_rekey(self._begin_rekey(access.how, old, new, leaver)).fingerprint()
 
-    def _names_of_leaver(self, leaver: str, keys: _Keys) -> tuple[str, ...]:
-        """Return all names of a member's key, the member's own last, since it shows the key; () for ""."""
-        if not leaver:
-            return ()
-        recipients = {member.name: member.recipient for member in self._readable_members(keys)}
-        key = recipients.pop(leaver, "")
-        return (*(name for name, recipient in recipients.items() if recipient == key), leaver)
+    def _begin_rekey(self, how: str, old: Identity, new: Identity, leaver: str) -> Keys:
+        """Take steps 1 to 3 without the member `leaver`, if it isn't ""; `how` the store was opened.
 
-    def _begin_rekey(self, access: _Access, old: Identity, new: Identity, leavers: tuple[str, ...]) -> _Rekey:
-        """Take steps 1 to 3; first raise Conflict if nobody could open the store any more."""
-        staying = [member for member in self._readable_members(_Keys(old)) if member.name not in leavers]
-        by_password = access.how == "password" or (access.how == "identity" and bool(self._password()))
-        if not by_password and not (staying and access.how == "member"):
+        First raise Conflict if nobody could open the store any more.
+        """
+        members = self._files.readable_members(Keys(old))
+        key = next((member.recipient for member in members if member.name == leaver), "")
+        # All names of that key, the leaver's own last, since it shows the key.
+        leavers = [member.name for member in members if member.recipient == key and member.name != leaver]
+        if leaver:
+            leavers.append(leaver)
+        staying = [member for member in members if member.name not in leavers]
+        by_password = how == "password" or (how == "identity" and bool(self._opener.password()))
+        if not by_password and not (staying and how == "member"):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
-        record_store(self.folder, [_fingerprint(old), _fingerprint(new)])  # 1
-        if os.path.lexists(self._previous_file):  # of a rekey whose identity this user doesn't have
-            self._replace(self._seal_identity(member, old) for member in staying)
-        lines = [old.reveal(), *(f"{_LEAVER}{name}" for name in leavers)]
-        text = "".join(f"{line}\n" for line in lines).encode()
-        self._replace([(self._previous_file, seal(text, new.recipient()))])  # 2
+        keys = Keys(new, old, tuple(leavers))
+        record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])  # 1
+        if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
+            self._files.replace(self._files.seal_identity(member, old) for member in staying)
+        self._files.replace([self._files.seal_previous(keys)])  # 2
         if by_password:
-            self._replace([self._seal_by_password(new, self._password())])  # 3
-        return _Rekey(old, leavers)
+            self._files.replace([self._opener.seal_by_password(new, self._opener.password())])  # 3
+        return keys
 
-    def _continue_rekey(self, keys: _Keys) -> _Keys:
+    def _continue_rekey(self, keys: Keys) -> Keys:
         """Take the steps that a killed rekey left, if these keys have its new identity; return what remains.
 
         That is the new identity alone, or these keys if there is no such rekey. The store is locked.
         """
-        if keys.rekey:
-            return self._finish_rekey(keys.seal_to, keys.rekey)
+        if keys.old:
+            return self._finish_rekey(keys)
         recorded = recorded_store(self.folder, self._cache)
-        if len(recorded.fingerprints) > 1 and not os.path.lexists(self._previous_file):
+        if len(recorded.fingerprints) > 1 and not os.path.lexists(self._files.previous_file):
             record_store(self.folder, [keys.fingerprint()])  # 9
         return keys
 
-    def _finish_rekey(self, new: Identity, rekey: _Rekey) -> _Keys:
+    def _finish_rekey(self, keys: Keys) -> Keys:
         """Take steps 4 to 9, some of which may be done, and return the new identity alone.
 
         A member whose files are damaged gets no new identity, and a warning says so.
         """
-        keys = _Keys(new, rekey)
-        staying = [member for member in self._readable_members(keys) if member.name not in rekey.leavers]
-        for name, error in self._read_members(keys)[1].items():
-            if name not in rekey.leavers:
-                warn_once(f"{show(name)} gets no new identity: {self._member_error(name, error)}")
-        removal_time = utc_now() if rekey.leavers else self._read_version(keys).get("left", "")
-        self._replace(self._seal_identity(member, new) for member in staying)  # 4
-        for name in rekey.leavers:
-            self._delete_member(name)  # 5
-        self._replace([self._seal_version(new, removal_time)])  # 6
-        self._replace(self._seal_entries(keys))  # 7
-        self._replace(self._seal_recipient(member, new) for member in staying)
-        os.unlink(self._previous_file)  # 8
+        files = self._files
+        new = keys.seal_to
+        staying = [member for member in files.readable_members(keys) if member.name not in keys.leavers]
+        for name, error in files.read_members(keys)[1].items():
+            if name not in keys.leavers:
+                problem = files.explain(files.member_file(name, "recipient.age"), error)
+                warn_once(f"{show(name)} gets no new identity: {problem}")
+        removal_time = utc_now() if keys.leavers else files.read_version(keys).get("left", "")
+        files.replace(files.seal_identity(member, new) for member in staying)  # 4
+        for name in keys.leavers:
+            files.delete_member(name)  # 5
+        files.replace([files.seal_version(new, removal_time)])  # 6
+        files.replace(files.seal_entries(keys))  # 7
+        files.replace(files.seal_recipient(member, new) for member in staying)
+        os.unlink(files.previous_file)  # 8
         sync_folder(self.folder, "the store has a new identity")
-        record_store(self.folder, [_fingerprint(new)])  # 9
-        return _Keys(new)
-
-    # The content of files, each as a pair of path and sealed bytes.
-
-    def _seal_identity(self, member: Member, identity: Identity) -> tuple[str, bytes]:
-        """Return a member's identity.age: the store's identity, sealed to the member's key."""
-        text = f"{identity.reveal()}\n".encode()
-        return self._member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
-
-    def _seal_recipient(self, member: Member, identity: Identity, former: str = "") -> tuple[str, bytes]:
-        """Return a member's recipient.age: name, key, and the key that it replaces, if any."""
-        text = _dump(member=member.name, recipient=member.recipient, updated=member.added, former=former)
-        return self._member_file(member.name, "recipient.age"), seal(text, identity.recipient())
-
-    def _seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
-        """Return identity.age, sealed with a master password; raise BadValue for a bad one, or warn."""
-        passphrase = self._unlocked.passphrase = _new_passphrase(password)
-        return self._identity_file, seal(f"{identity.reveal()}\n".encode(), passphrase)
-
-    def _seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
-        """Return version.age: the version of the format, and when a member was last removed, UTC or ""."""
-        text = _dump(version=str(_FORMAT_VERSION), left=removal_time)
-        return self._version_file, seal(text, identity.recipient())
-
-    def _seal_entries(self, keys: _Keys) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of secrets and policies, sealed to the new identity; skip those that don't open.
-
-        Raise Corrupt for a damaged file.
-        """
-        recipient = keys.seal_to.recipient()
-        old_first = keys.all()[::-1]  # the old identity opens nearly all of them
-        for folder in (self._secrets, self._policies):
-            for name in list(_names_under(folder)):
-                path = os.path.join(folder, f"{name}.age")
-                with suppress(WrongKey):
-                    entry = _parse_texts(_open_file(path, old_first)[1], path, "name", "value")
-                    yield path, seal(_dump(**entry), recipient)
+        record_store(self.folder, [keys.fingerprint()])  # 9
+        return Keys(new)
 
     # Status.
 
@@ -6111,7 +6246,7 @@ class FileStore(Store):
         yield "folder", self.folder
         try:
             yield "secrets", count_secrets(self.names())
-            access = self._open(_TO_EXAMINE)
+            access = self._opener.open(TO_EXAMINE)
         except SecretsError as error:
             yield "opens", False
             yield "problem", error
@@ -6124,120 +6259,81 @@ class FileStore(Store):
         for path in sorted(conflicts):
             yield "conflict", path
 
-    def _describe(self, access: _Access) -> Iterator[tuple[str, StatusValue]]:
+    def _describe(self, access: Access) -> Iterator[tuple[str, StatusValue]]:
         """Yield the facts about a store that opens."""
-        yield "password", os.path.lexists(self._identity_file)
-        yield "pin", f"{PIN}={access.keys.fingerprint()}"
+        pin = access.keys.fingerprint()
+        yield "password", os.path.lexists(self._files.identity_file)
+        yield "pin", f"{PIN}={pin}"
         yield "known", bool(access.known.how)
         if not access.known.how:
-            yield "note", self._advice_to_know(access)
-        yield "keys", self._describe_keys(access.keys)
-        known = self._known_to_leavers(access)
-        if known:
+            problem = record_problem()
+            advice = f"compare the pin with another member's, then: status --trust {pin}"
+            yield "note", f"it can't be remembered here: {problem}; set {PIN}" if problem else advice
+        kind = "X25519"
+        if access.keys.seal_to.is_post_quantum:
+            kind = "post-quantum"
+            weak = not_post_quantum(self._files.read_members(access.keys)[0])
+            if weak:
+                kind += f", but X25519 of {', '.join(weak)}"
+        yield "keys", kind
+        removal_time = ""
+        with suppress(SecretsError):  # which `_problems` yields
+            removal_time = self._files.read_version(access.keys).get("left", "")
+        times = access.set_times
+        known = sorted(name for name in self.names() if name in times and times[name] <= removal_time)
+        if removal_time and known:
             yield "known to leavers", known
 
-    def _problems(self, access: _Access) -> Iterator[tuple[str, SecretsError]]:
+    def _problems(self, access: Access) -> Iterator[tuple[str, SecretsError]]:
         """Yield the problems of a store that opens, each with the path of its file."""
-        if access.keys.rekey:
-            yield self._previous_file, Conflict("a rekey was not finished", hint="rekey again")
-        error = self._too_few_error(access)
+        if access.keys.old:
+            yield self._files.previous_file, Conflict("a rekey was not finished", hint="rekey again")
+        error = self._opener.too_few_error(access)
         if error:
-            yield self._secrets, error
-        for path, problem in access.files.problems.items():
-            yield path, self._explain(path, problem)
-        for name, problem in self._read_members(access.keys)[1].items():
-            yield self._member_file(name, "recipient.age"), self._member_error(name, problem)
-
-    def _known_to_leavers(self, access: _Access) -> list[str]:
-        """Return the names of values from before the last removal of a member; [] without version.age."""
-        removal_time = ""
-        with suppress(SecretsError):
-            removal_time = self._read_version(access.keys).get("left", "")
-        if not removal_time:
-            return []
-        times = access.files.set_times
-        return sorted(name for name in self.names() if name in times and times[name] <= removal_time)
-
-    def _advice_to_know(self, access: _Access) -> str:
-        """Return advice on how to make this store known on this machine."""
-        problem = record_problem()
-        if problem:
-            return f"it can't be remembered here: {problem}; set {PIN}"
-        found = access.keys.fingerprint()
-        return f"compare the pin with another member's, then: status --trust {found}"
-
-    def _describe_keys(self, keys: _Keys) -> str:
-        """Return "X25519", or "post-quantum" with the members whose keys aren't."""
-        if not keys.seal_to.is_post_quantum:
-            return "X25519"
-        weak = not_post_quantum(self._read_members(keys)[0])
-        return f"post-quantum, but X25519 of {', '.join(weak)}" if weak else "post-quantum"
-
-    # Changes.
-
-    def _is_new(self) -> bool:
-        """Return whether there is no store here: no key to one, no secret and no policy."""
-        return not (
-            os.path.lexists(self._identity_file)
-            or any(os.path.lexists(self._member_file(name, "identity.age")) for name in self._member_names())
-            or any(_names_under(self._secrets))
-            or any(_names_under(self._policies))
-        )
+            yield self._files.secrets, error
+        for path, problem in access.problems.items():
+            yield path, self._files.explain(path, problem)
+        for name, problem in self._files.read_members(access.keys)[1].items():
+            path = self._files.member_file(name, "recipient.age")
+            yield path, self._files.explain(path, problem)
 
     @contextmanager
-    def _open_to_write(self) -> Iterator[_Keys]:
+    def _open_to_write(self) -> Iterator[Keys]:
         """Lock the store and yield its keys; make it if there is none.
 
         A rekey that was killed is finished first, if these keys have its new identity.
         """
         self.unlock()  # don't prompt while holding the lock
-        with self._write_lock():
-            if self._is_new():
+        with self._files.write_lock(self._entries):
+            if self._files.is_new():
                 yield self._create()
             else:  # before anything is sealed to an identity that other members lack
-                yield self._continue_rekey(self._keys_to_change())
+                yield self._continue_rekey(self._opener.keys_to_change())
 
-    def _create(self) -> _Keys:
+    def _create(self) -> Keys:
         """Make a store with a new identity, and return that.
 
         The owner of PAISSIVE_IDENTITY becomes the first member. The master password opens it, too, if there
         is one; without PAISSIVE_IDENTITY, `unlock` has asked for it.
         """
-        own = self._configured_identities()
+        own = self._opener.configured_identities()
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
         owner = _login_name() if own else ""
         # First, or after a kill the store would be refused.
-        record_store(self.folder, [_fingerprint(new)], owner)
-        self._write_attributes()
-        self._replace([self._seal_version(new)])
-        password = self._password()
+        record_store(self.folder, [Keys(new).fingerprint()], owner)
+        attributes = os.path.join(self.folder, ".gitattributes")
+        if not os.path.lexists(attributes):  # so that git writes no conflict markers into files
+            self._files.replace([(attributes, b"*.age binary\n")])
+        self._files.replace([self._files.seal_version(new)])
+        password = self._opener.password()
         if own:
-            self._add_member(Member(owner, str(own[0].recipient()), utc_now()), new)
+            self._files.write_member(Member(owner, str(own[0].recipient()), utc_now()), new)
             note = f"note: made {self.folder}, whose first member is {show(owner)}"
-            self._unlocked.notes = [note if password else f"{note}; `password` adds a master password"]
+            self._notes.append(note if password else f"{note}; `password` adds a master password")
         if password or not own:
-            self._replace([self._seal_by_password(new, password)])
-            self._unlocked.credentials[password] = None
-        self._mask(*own, new)
-        return _Keys(new)
-
-    @contextmanager
-    def _write_lock(self) -> Iterator[None]:
-        """Hold the lock on the store; make its folders if they are missing."""
-        with disk_errors(f"change {self.folder}"):
-            self._check_folders(make=True)
-            with FileLock(self.folder):
-                yield
-
-    def _write_attributes(self) -> None:
-        """Write a .gitattributes unless there is one, so that git writes no conflict markers into files."""
-        path = os.path.join(self.folder, ".gitattributes")
-        if not os.path.lexists(path):
-            self._replace([(path, b"*.age binary\n")])
-
-    def _replace(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Write these files, each a pair of path and content, durably; the store is locked."""
-        replace_files(files, work_folder(self.folder))
+            self._files.replace([self._opener.seal_by_password(new, password)])
+        self._opener.mask(*own, new)
+        return Keys(new)
 
 
 class _SealedPolicies(FileStore):
@@ -6245,28 +6341,12 @@ class _SealedPolicies(FileStore):
 
     def __init__(self, store: FileStore) -> None:
         super().__init__(store.folder)
-        self._is_found = store._is_found
-        self._configured = store._configured
-        self._unlocked = store._unlocked
+        self._files = store._files
+        self._entries = store._files.policies
+        self._title = POLICY_TITLE
+        self._opener = store._opener
         self._cache = store._cache
-        self._entries = self._policies
-        self._title = _POLICY_TITLE
-
-
-def _sealed_to_another_error(path: str, hint: str) -> WrongKey:
-    """Return the error about a file from before a rekey, or a planted one, with the commit that wrote it."""
-    commit = last_commit(path)
-    by = f" in commit {commit}" if commit else ""
-    return WrongKey(f"{path} was sealed to another identity{by}", hint=hint)
-
-
-def not_post_quantum(members: Iterable[Member]) -> list[str]:
-    """Return the names of the members whose keys aren't post-quantum."""
-    return [member.name for member in members if not Recipient(member.recipient).is_post_quantum]
-
-
-def _no_member_error(name: str) -> NotFound:
-    return NotFound(f"no member named {show(name)}", hint="see: member list")
+        self._notes = store._notes
 
 
 def _login_name() -> str:
@@ -6275,140 +6355,8 @@ def _login_name() -> str:
 
     # KeyError and OSError: in a container, a user may have only a number.
     with suppress(KeyError, OSError, ImportError, BadName):
-        return _check_member(getpass.getuser())
+        return check_member(getpass.getuser())
     return "owner"
-
-
-@lru_cache(maxsize=4096)
-def _file_name(name: str) -> str:
-    """Return the path of a secret's file below `secrets`; raise BadName if no file can have that name.
-
-    It is cached, since checking names is slow.
-    """
-    longest = MAX_NAME_BYTES - len(".age")
-    impossible = _IMPOSSIBLE_ON_WINDOWS if os.name == "nt" else _IMPOSSIBLE
-    if re.search(impossible, check_name(name), re.I) or len(name.rpartition("/")[2].encode()) > longest:
-        raise BadName(f"bad name {show(name)}: an encrypted file can't have that name")
-    return name + ".age"
-
-
-def _open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
-    """Return the key that opens a file, and the plaintext; `sealed` is the file's content if it was read.
-
-    Raise WrongKey if none of the keys opens it, Corrupt if it is damaged, OSError if it can't be read.
-    """
-    if sealed is None:
-        sealed = read_file(path, follow=False)
-    try:
-        for key in keys:
-            with suppress(WrongKey):
-                return key, unseal(sealed, key)
-    except (Corrupt, BadValue) as error:
-        raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
-    hint = "it was written for another identity; see: status"
-    raise WrongKey(f"the store's identity does not open {path}", hint=hint)
-
-
-def _open_entry(title: str, path: str, keys: _Keys, sealed: bytes | None = None) -> dict[str, str]:
-    """Return the entry in a file; raise what `_open_file` raises, or Corrupt if it has another title."""
-    entry = _parse_texts(_open_file(path, keys.all(), sealed)[1], path, "name", "value")
-    # Another secret's file was copied here, or the file system ignores case.
-    if entry["name"] != title:
-        hint = "use that name, or move it back"
-        raise Corrupt(f"{path} holds the secret {show(entry['name'])}", hint=hint)
-    check_value(entry["value"], f"the value in {path}")  # other tools may have written it
-    return entry
-
-
-def _names_under(folder: str, prefix: str = "") -> Iterator[str]:
-    """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
-
-    Skip what is no secret: symlinks, other files, and names that no secret can have.
-    """
-    with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            path = prefix + entry.name
-            # Not by os.path.splitext, for which `....age` has no extension: it is the secret `...`.
-            name = path.removesuffix(".age")
-            if name != path and not name_problem(name) and entry.is_file(follow_symlinks=False):
-                yield name
-            # No name leads into a folder called *.age, in upper or lower case.
-            is_folder = not path.lower().endswith(".age") and len(path) <= MAX_NAME_BYTES
-            if is_folder and entry.is_dir(follow_symlinks=False):
-                yield from _names_under(entry.path, path + "/")
-
-
-def _check_member(name: str) -> str:
-    """Return a member's name; raise BadName if no folder can have it."""
-    if "/" in name:
-        raise BadName(f"bad name {show(name)}: a member's has no '/'")
-    _file_name(name)
-    return name
-
-
-def _dump(**texts: str) -> bytes:
-    """Return a plaintext to seal: a JSON object."""
-    import json
-
-    return json.dumps(texts).encode() + b"\n"
-
-
-def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
-    """Return the JSON object in a plaintext; raise Corrupt if it lacks a key, or if a value isn't text."""
-    entry: dict[str, Any] = {}
-    with suppress(BadValue):
-        entry = parse_json(decode_value(plaintext, path), path)
-    if not (entry.keys() >= set(keys) and all(isinstance(value, str) for value in entry.values())):
-        raise Corrupt(f"{path} opens, but holds no entry", hint="restore it from a copy")
-    return entry
-
-
-def _fingerprint(key: Identity) -> str:
-    """Return 32 hex digits that identify a store without its recipient, which anybody could seal to."""
-    return sha256(f"paissive_secrets store {key.recipient()}".encode()).hex()[:32]
-
-
-def _parse_identities(text: str, where: str) -> tuple[Identity, ...]:
-    """Return the identities in an age identity file, one a line beside comments; raise BadValue for none."""
-    lines = [line.strip() for line in text.splitlines()]
-    try:
-        found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
-    except BadValue as error:
-        raise BadValue(f"{where}: {error.message}", hint=error.hint) from None
-    if not found:
-        raise BadValue(f"{where} has no age identity")
-    return found
-
-
-def _parse_identity(plaintext: bytes, path: str) -> Identity:
-    """Return the identity in a plaintext; raise BadValue if it has none, or several."""
-    found = _parse_identities(decode_value(plaintext, path), path)
-    if len(found) > 1:
-        raise BadValue(f"{path} has several identities")
-    return found[0]
-
-
-def _configured_log_n() -> int:
-    """Return PAISSIVE_SCRYPT_LOG_N, or its default; raise BadValue if it is out of range."""
-    text = os.environ.get("PAISSIVE_SCRYPT_LOG_N") or str(LOG_N)
-    if text not in map(str, range(_MIN_LOG_N, MAX_LOG_N + 1)):
-        raise BadValue(f"PAISSIVE_SCRYPT_LOG_N is a number from {_MIN_LOG_N} to {MAX_LOG_N}")
-    return int(text)
-
-
-def _new_passphrase(password: str) -> Passphrase:
-    """Return a new master password to seal with; warn of a short one.
-
-    Raise BadValue if it is empty, isn't valid Unicode, or has several lines.
-    """
-    log_n = _configured_log_n()
-    if re.search("[\r\n]", password):  # no prompt takes it, neither ours nor the age tool's
-        raise BadValue("the master password has several lines", hint="use a single line")
-    passphrase = Passphrase(password, log_n)
-    if len(password) < _MIN_PASSWORD:
-        problem = f"the new master password has under {_MIN_PASSWORD} characters, and can be guessed"
-        warn_once(f"{problem}; change it to several random words with: password")
-    return passphrase
 
 
 # === Vault settings ===
