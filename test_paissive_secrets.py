@@ -7785,7 +7785,7 @@ def test_a_member_who_is_recorded_has_one_file_opened_whoever_else_is_there(file
     assert [path for path in read if "members/ada" in path] == []
 
 
-# === Sealed files ===
+# === Sealed folder ===
 
 GETTING = ("get", "DB", "--backend", "file")
 STORE = Path(".paissive")
@@ -7793,6 +7793,8 @@ DB, KEY_FILE, POLICY_FILE = STORE / "secrets/DB.age", STORE / "identity.age", ST
 VERSION_FILE = STORE / "version.age"
 TYPED = "c4n" + "ary-password"
 LINES_TYPED = "the master password has several lines; use a single line"
+ADA = STORE / "members/ada/identity.age", STORE / "members/ada/recipient.age"
+LOW_ORDER = "age1" + "q" * 52 + "5cu47z"  # 32 zero bytes: with it, everybody has the same secret
 
 
 # --- Helpers ---
@@ -7959,1162 +7961,6 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     argv = (tool("age"), "-o", DB, "-r", str(ps.Identity(files.reveal_identity()).recipient()))
     subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
     assert (files.get("DB"), len(files.rekey()), files.get("DB")) == ("theirs", 32, "theirs")
-
-
-# --- Passwords and identities ---
-
-
-@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
-@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkeypatch, say):
-    identity = say("identity")[1].strip()
-    text = identity if what == "PAISSIVE_IDENTITY" else PASSWORD
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    Path(what).write_text(text + "\n")
-    settings = {"variable": (what, text), "credential": ("CREDENTIALS_DIRECTORY", ".")}
-    settings["file"] = what + "_FILE", what
-    monkeypatch.setenv(*settings[kind])
-    ps.FileStore().set("NEW", "1")
-    assert ps.FileStore().get("DB") == "db-value"
-
-
-def test_a_store_that_is_begun_with_an_identity_gets_one_of_its_own(store_folder, monkeypatch, say):
-    key = ps.Identity.generate()
-    Path("key").write_text(key.reveal())
-    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
-    made = f"note: made {store_folder}, whose first member is 'ada'"
-    said = say("set", "DB", "--backend", "file", stdin="1")
-    assert said == (0, f"{made}; `password` adds a master password\n")
-    assert "WrongKey" in refusal(ps.unseal, DB.read_bytes(), key)
-    assert [(member.name, member.recipient) for member in ps.FileStore().members()] == [
-        ("ada", str(key.recipient()))
-    ]
-    assert not KEY_FILE.exists()
-    said = f"NotFound: no secret named 'X' in {STORE.absolute()}; see: list"
-    assert refusal(ps.FileStore().get, "X") == said
-
-
-def test_of_an_identity_and_a_password_that_are_set_both_open_a_new_store(store_folder, monkeypatch, say):
-    key = ps.Identity.generate()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
-    monkeypatch.setattr(getpass, "getuser", unittest.mock.Mock(side_effect=KeyError))  # as in a container
-    assert say("set", "DB", "--backend", "file", stdin="1") == (
-        0,
-        f"note: made {store_folder}, whose first member is 'owner'\n",
-    )
-    assert opened_by(key, monkeypatch).get("DB") == "1"
-    assert opened_by_password(monkeypatch).get("DB") == "1"
-    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase(PASSWORD)).decode() != f"{key.reveal()}\n"
-
-
-def test_whose_key_has_begun_a_store_does_not_open_it_after_a_removal(store_folder, monkeypatch):
-    key = ps.Identity.generate()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
-    monkeypatch.setattr(getpass, "getuser", lambda: "bob")
-    ps.FileStore().set("DB", "1")
-    with monkeypatch.context() as patched:
-        opened_by_password(patched).rekey(without="bob")
-    assert "opens no member's file" in refusal(opened_by(key, monkeypatch).get, "DB")
-
-
-def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
-    hint += ", or PAISSIVE_IDENTITY"
-    assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
-    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
-    status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
-    assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
-    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"wrong", b"again"])
-    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
-
-
-def test_who_has_the_identity_and_needs_the_password_is_not_told_to_set_the_identity(files, monkeypatch):
-    Path("key").write_text(files.reveal_identity())
-    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
-    hint += "; if nobody knows it, choose another: password"
-    assert refusal(ps.FileStore().rekey) == f"Locked: the master password is needed; {hint}"
-
-
-def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    monkeypatch.setattr(sys, "stdin", None)
-    monkeypatch.setattr(getpass, "getpass", lambda prompt: pytest.fail("asked"))
-    for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore("new").set("A", "1")):
-        assert refusal(act).startswith("Locked: the master password is needed")
-    assert not Path("new").exists()
-
-
-def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
-    for answers, problem in [(("one", "two"), "the two entries differ"), (("",), "nothing was typed")]:
-        type_answers(monkeypatch, *answers)
-        assert refusal(ps.FileStore().set, "A", "1") == f"BadValue: {problem}; try again"
-    monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=EOFError))
-    assert refusal(ps.FileStore().set, "A", "1") == "BadValue: nothing was typed; try again"
-    monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        ps.FileStore().set("A", "1")
-    assert not STORE.exists()
-    prompts = type_answers(monkeypatch, "some words", "some words")
-    ps.FileStore().set("A", "1")
-    assert prompts == [f"New master password for {store_folder}: ", "Again: "]
-
-
-def test_spaces_may_be_typed(monkeypatch):
-    for typed in (" ", " a "):
-        type_answers(monkeypatch, typed, typed)
-        assert ps.ask("Value: ", twice=True) == typed
-
-
-def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_folder, monkeypatch):
-    prompts = type_answers(monkeypatch, "wrong", PASSWORD, "new words")
-    assert "WrongKey: the master password does not open" in refusal(files.get, "DB")
-    assert files.get("DB") == "db-value"
-    with monkeypatch.context() as patched:
-        patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-        ps.FileStore().change_password("new words")
-    assert "WrongKey: the master password does not open" in refusal(files.get, "app/db")
-    assert files.get("app/db") == "app-value"
-    assert prompts == [f"Master password of {store_folder}: "] * 3
-
-
-def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
-    prompts, store = type_answers(monkeypatch, PASSWORD), ps.FileStore()
-    store.change_password("new words")
-    assert (store.get("DB"), len(prompts)) == ("db-value", 1)
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
-    store = ps.FileStore()
-    store.change_password("newer words")
-    assert store.get("DB") == "db-value"  # although the variable still has the old one
-
-
-@pytest.mark.parametrize("act", ["set", "change_password", "rekey", "add_member"])
-def test_no_other_writer_has_to_wait_while_somebody_types(act, files, store_folder, monkeypatch):
-    def typed(_):
-        with ps.FileLock(store_folder, wait=False):
-            return PASSWORD
-
-    type_answers(monkeypatch)
-    monkeypatch.setattr(getpass, "getpass", typed)
-    eve = ["eve", str(ps.Identity.generate().recipient())]
-    args = {"set": ["DB", "x"], "change_password": ["new words"], "rekey": [], "add_member": eve}
-    getattr(ps.FileStore(), act)(*args[act])
-
-
-@pytest.mark.parametrize("setting, cost", [(str(FAST), 1 << FAST), ("", 1 << 17), ("20", 1 << 20)])
-def test_a_password_costs_one_scrypt_for_all_stores_of_a_process(
-    setting, cost, scrypts, store_folder, monkeypatch
-):
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", setting)
-    store = ps.FileStore()
-    store.set("B", "1")
-    for n in range(3):
-        ps.FileStore().set(f"B{n}", "1")
-        assert ps.FileStore().get("B0") == "1"
-    assert scrypts == [cost]
-
-
-def test_the_work_for_a_password_is_what_readme_allows(scrypts, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "14")
-    assert (
-        refusal(ps.FileStore().set, "A", "1") == "BadValue: PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"
-    )
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
-    ps.FileStore().set("A", "1")
-    assert scrypts == [1 << 15]
-
-
-def test_no_store_is_begun_with_a_setting_that_is_refused(store_folder, monkeypatch):
-    costs = [
-        ("PAISSIVE_SCRYPT_LOG_N", n, f"is a number from {FAST} to 20")
-        for n in (str(FAST - 1), "21", "017", "x")
-    ]
-    passwords = [("PAISSIVE_MASTER_PASSWORD", text, LINES_TYPED) for text in ("new\nnew", "pw\n", "pw\r")]
-    for variable, text, problem in costs + passwords:
-        with monkeypatch.context() as patched:
-            patched.setenv(variable, text)
-            assert problem in refusal(ps.FileStore().set, "A", "1")
-    assert not STORE.exists()
-
-
-def test_a_setting_that_is_refused_is_not_taken_for_damage(files, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "x")
-    assert refusal(ps.FileStore().get, "DB").startswith("BadValue: PAISSIVE_SCRYPT_LOG_N is a number")
-
-
-def test_a_changed_password_rewrites_one_file(files, monkeypatch, say):
-    before = tree()
-    assert refusal(files.change_password, "new\nwords") == f"BadValue: {LINES_TYPED}"
-    assert tree() == before
-    assert say("password", stdin="new words\n")[0] == 0
-    assert [name for name, data in tree().items() if before[name] != data] == ["identity.age"]
-    assert "WrongKey" in refusal(ps.FileStore().get, "DB")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
-    assert ps.FileStore().get("DB") == "db-value"
-
-
-def test_a_new_password_on_stdin_is_checked_like_any_value(files, say):
-    before = tree()
-    problems = {b"": "no value on stdin", b"a\0b": "the value has a NUL", b"\xff": "the value is not UTF-8"}
-    problems[b"two\nlines\n"] = LINES_TYPED
-    for typed, problem in problems.items():
-        status, said = say("password", stdin=typed)
-        assert (status, said.startswith(problem)) == (2, True)
-    assert tree() == before
-
-
-def test_the_old_password_is_needed_before_a_new_one_is_read(files, say, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong")
-    status, said = say("password")  # nothing on stdin, which is not what it says
-    assert (status, "does not open" in said) == (2, True)
-
-
-def test_an_empty_master_password_is_refused_without_a_warning_of_a_short_one(capfd):
-    assert refusal(ps.new_passphrase, "") == "BadValue: the passphrase is empty, or not valid Unicode"
-    assert capfd.readouterr().err == ""
-
-
-def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, say):
-    warning = "warning: the new master password has under 8 characters, and can be guessed; change it "
-    warning += "to several random words with: password\n"
-    for password, shown in (("x" * 8, ""), ("x" * 7, warning)):
-        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
-        monkeypatch.setenv("PAISSIVE_SECRETS_DIR", password)
-        assert [say("set", "A", "--backend", "file", stdin="v") for _ in range(2)] == [(0, shown), (0, "")]
-
-
-@pytest.mark.parametrize("what", ["secrets", "no secrets"])
-def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(what, files, monkeypatch):
-    own, other = files.reveal_identity(), ps.Identity.generate().reveal()
-    if what == "no secrets":
-        for name in list(files.names()):
-            files.delete(name)
-    # as age-keygen writes it, on Windows
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n  {own} \n")
-    for pins in (pin_of(files), f"{fingerprint_of(ps.Identity(other))},{pin_of(files)}"):
-        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pins)
-        ps.FileStore().set("NEW", "new")
-        assert ps.unseal((STORE / "secrets/NEW.age").read_bytes(), ps.Identity(own))
-        assert ps.FileStore().reveal_identity() == own
-
-
-def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
-    for text, problem in {
-        "AGE-": "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
-        "# none": " has no age identity",
-    }.items():
-        monkeypatch.setenv("PAISSIVE_IDENTITY", text)
-        said = refusal(ps.FileStore().get, "DB")
-        assert said.startswith("BadValue: PAISSIVE_IDENTITY") and said.endswith(problem)
-
-
-@pytest.mark.parametrize("act", ["change_password", "add_member", "set"])
-def test_planted_entries_that_are_read_first_choose_no_identity(act, files, monkeypatch):
-    files.set_all({f"N{n}": "1" for n in range(10)})
-    own, theirs = files.reveal_identity(), ps.Identity.generate()
-    for name in list(files.names())[:5]:
-        (STORE / f"secrets/{name}.age").write_bytes(ps.seal(b"", theirs.recipient()))
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
-    args = {"change_password": ["new"], "add_member": ["ada", str(theirs.recipient())], "set": ["DB", "1"]}
-    before = tree()
-    assert "does not open most of" in refusal(getattr(ps.FileStore(), act), *args[act])
-    assert tree() == before
-
-
-def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, monkeypatch):
-    own, other = files.reveal_identity(), ps.Identity.generate().reveal()
-    KEY_FILE.unlink()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", other)
-    assert "opens no member's file" in refusal(ps.FileStore().change_password, "new words")
-    assert not KEY_FILE.exists()
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
-    ps.FileStore().change_password("new words")
-    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
-
-
-@pytest.mark.parametrize("how", ["given again", "restored"])
-def test_a_rekey_shuts_out_the_old_identity(how, files, monkeypatch, say):
-    old, leaked = files.reveal_identity(), KEY_FILE.read_bytes()
-    status, said = say("rekey")
-    assert (status, "sealed 2 secrets to a new identity" in said, files.get("DB")) == (0, True, "db-value")
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-    if how == "restored":
-        KEY_FILE.write_bytes(leaked)
-        said = "has the fingerprint"
-    else:
-        monkeypatch.setenv("PAISSIVE_IDENTITY", old)
-        said = "opens no member's file"
-    before, stale = tree(), ps.FileStore()
-    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")):
-        assert said in refusal(act)
-    assert (tree(), sorted(stale.names())) == (before, ["DB", "app/db"])
-
-
-@pytest.mark.parametrize("how", ["given again", "restored"])
-def test_where_nothing_is_known_an_old_identity_opens_too_little(how, files, monkeypatch):
-    old, leaked = files.reveal_identity(), KEY_FILE.read_bytes()
-    new = files.rekey()
-    if how == "restored":
-        KEY_FILE.write_bytes(leaked)
-    else:
-        monkeypatch.setenv("PAISSIVE_IDENTITY", old)
-        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", f"{fingerprint_of(ps.Identity(old))} {new}")
-    forget_stores(monkeypatch)
-    before, stale = tree(), ps.FileStore()
-    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), stale.rekey):
-        if act != stale.rekey or how == "restored":
-            said = {"restored": "the store's identity does not open most of"}.get(
-                how, "opens no member's file"
-            )
-            assert said in refusal(act)
-    assert tree() == before
-
-
-# --- Writing, and what a store tells ---
-
-
-def test_of_several_values_all_are_stored_or_none(files):
-    os.truncate(DB, 150)
-    before = tree()
-    for name in ("app/db", "NEW"):
-        assert "Corrupt" in refusal(files.set_all, {name: "new", "DB": "new"})
-        assert tree() == before
-
-
-def test_of_what_is_set_together_each_folder_is_checked_and_synced_once(files, monkeypatch):
-    synced, checked, check_folder = [], [], ps.check_folder
-    monkeypatch.setattr(ps, "sync_folder", lambda path, done: synced.append(path))
-    monkeypatch.setattr(ps, "check_folder", lambda path: checked.append(path) or check_folder(path))
-    files.set("app/N0", "v")
-    once = len(checked)
-    files.set_all({f"app/N{n}": "v" for n in range(5)})
-    assert synced == [f"{files.folder}/secrets/app"] * 2
-    assert len(checked) == 2 * once
-
-
-def test_a_failure_after_some_files_are_written_does_not_say_that_all_is_unchanged(files, monkeypatch):
-    replace, times = os.replace, iter([True])
-
-    def replace_once(*paths):
-        if next(times, None) is None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        replace(*paths)
-
-    monkeypatch.setattr(os, "replace", replace_once)
-    failed = refusal(files.set_all, {"A": "1", "B": "2"})
-    assert failed == f"Unavailable: can't change {files.folder}: No space left on device"
-
-
-def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
-    fail_to_sync_folders(monkeypatch, errno.EIO)
-    said = "app/db.age is written, but may not be on the disk yet: Input/output error; check the disk"
-    assert said in refusal(files.set, "app/db", "new")
-    assert files.get("app/db") == "new"
-    assert "'DB' is deleted, but may not be on the disk yet: Input" in refusal(files.delete, "DB")
-    assert list(files.names()) == ["app/db"]
-
-
-def test_rotation_policies_are_sealed_with_the_store(files):
-    policies = files.policy_store()
-    policies.set("DB", WRITTEN)
-    files.rekey()
-    assert WRITTEN.encode() not in POLICY_FILE.read_bytes()
-    assert (ps.FileStore().policy_store().get("DB"), sorted(files.names())) == (WRITTEN, ["DB", "app/db"])
-    POLICY_FILE.write_bytes(ps.seal(b"{}", ps.Identity.generate().recipient()))
-    for act, *more in ((policies.get, "DB"), (policies.set, "DB", "{}")):
-        assert "does not open" in refusal(act, *more)
-    replace_by_link(POLICY_FILE)
-    assert "DB.age is not a file" in refusal(policies.get, "DB")
-
-
-def test_a_sealed_policy_that_somebody_else_deleted_meanwhile_is_gone(files, monkeypatch):
-    policies = ps.Policies(files)
-    monkeypatch.setattr(policies, "names", lambda: ["DB"])  # when it was looked for
-    assert policies.delete("DB")
-
-
-def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
-    assert list(files.credentials()) == [PASSWORD, files.reveal_identity()]
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    assert list(ps.FileStore().credentials()) == []
-
-
-def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monkeypatch, say):
-    def status():
-        code, said = say("status", "--backend", "file")
-        assert said.startswith(f"store      encrypted files\nfolder     {store_folder}\n")
-        return code, said.split("\n", 2)[2].partition(f" {store_folder}")[0].partition("pin")[0]
-
-    assert status() == (2, "secrets    0\nopens      no\nproblem    there is no store in")
-    ps.FileStore().set("DB", "v")
-    ps.FileStore().set("DB__PREVIOUS", "w")  # a stage counts for no secret
-    assert status() == (0, "secrets    1\nopens      yes\npassword   yes\n")
-    ps.FileStore().delete("DB__PREVIOUS")
-    with monkeypatch.context() as patched:
-        patched.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
-        assert status() == (
-            2,
-            "secrets    1\nopens      no\nproblem    this identity opens no member's file in",
-        )
-    KEY_FILE.rename("moved")
-    assert status() == (2, "secrets    1\nopens      no\nproblem   ")
-    Path("moved").rename(KEY_FILE)
-    ps.FileStore().delete("DB")
-    assert status() == (0, "secrets    0\nopens      yes\npassword   yes\n")
-
-
-def test_status_opens_each_secret_once(files, say, monkeypatch):
-    opened, unseal = [], ps.unseal
-    monkeypatch.setattr(ps, "unseal", lambda sealed, *keys: opened.append(sealed) or unseal(sealed, *keys))
-    assert say("status", "--backend", "file")[0] == 0
-    assert [opened.count(path.read_bytes()) for path in (DB, APP_DB)] == [1, 1]
-
-
-def test_a_store_whose_entries_are_all_damaged_opens(files):
-    for path in (DB, APP_DB):
-        os.truncate(path, 100)
-    assert dict(files.status())["opens"] is True
-    named = {error.message.split(":")[0] for error in problems(files)}
-    assert named == {str(DB.absolute()), str(APP_DB.absolute())}
-
-
-def test_what_is_deleted_while_status_looks_is_not_damaged(files, monkeypatch):
-    monkeypatch.setattr(ps, "names_under", lambda folder: iter(["DELETED"]))
-    assert problems(files) == []
-
-
-def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, monkeypatch):
-    prompts, store = type_answers(monkeypatch), ps.FileStore()
-    STORE.chmod(0o777)
-    for act, *more in (
-        *((store.policy_store().get, "DB"), (store.reveal_identity,), (store.rekey,), (store.unlock,)),
-        *((store.get, "DB"), (store.get, "ABSENT"), (store.delete, "DB"), (list, store.names())),
-        *((store.set, "DB", "new"), (store.change_password, "new words")),
-    ):
-        assert refusal(act, *more).startswith(f"Unsafe: others can write to {store_folder}; if it is yours: ")
-    assert prompts == []
-
-
-# --- Kills at any step ---
-
-
-def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_new_identity(files):
-    before, states = read_sealed(), set()
-    for steps in killed_at_every_step(lambda: ps.FileStore().rekey()):
-        assert read_sealed() == before
-        found = dict(ps.FileStore().status())
-        states.add((found["opens"], str(found.get("problem", ""))))
-        name = ("DB", "NEW")[steps % 2]
-        files.set(name, "db-value")
-        assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
-        DB.with_stem("NEW").unlink(missing_ok=True)
-    assert states == {(True, ""), (True, "a rekey was not finished; rekey again")} and steps > 10
-    assert len(files.reveal_identity().split()) == 1
-    assert not (STORE / ".paissive-tmp").exists()
-
-
-def test_rekeys_that_break_off_one_after_the_other_lose_nothing(files, monkeypatch):
-    replace, before = os.replace, read_sealed()
-    for steps in (2, 1, 2, 3):  # files that are written before it breaks off
-        left = iter(range(steps))
-
-        def replace_while_left(*paths):
-            if next(left, None) is None:  # noqa: B023
-                raise OSError(errno.EIO, "Input/output error")
-            replace(*paths)
-
-        monkeypatch.setattr(os, "replace", replace_while_left)
-        assert "Input/output error" in refusal(ps.FileStore().rekey)
-        assert read_sealed() == before
-
-
-def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
-    for _ in killed_at_every_step(lambda: ps.FileStore().set("a/b", "1")):
-        ps.FileStore().set("NEXT", "2")
-        found = read_sealed()
-        assert found in ({"NEXT": "2"}, {"a/b": "1", "NEXT": "2"})
-        shutil.rmtree(STORE)
-    assert "a/b" in found
-
-
-@pytest.mark.parametrize("act", ["set", "delete"])
-def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, tmp_path):
-    acts = {"set": lambda s: s.set("app/db", WRITTEN), "delete": lambda s: s.delete("app/db")}
-    for _ in killed_at_every_step(lambda: acts[act](ps.FileStore())):
-        assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
-        found = read_sealed()
-        assert found.pop("app/db", None) in ("app-value", WRITTEN if act == "set" else None)
-        assert found == {"DB": "db-value"}
-        ps.FileStore().set("app/db", "app-value")
-        assert sorted(os.listdir(STORE)) == [".gitattributes", "identity.age", "secrets", "version.age"]
-
-
-def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
-    def write(who):
-        store = ps.FileStore()
-        for n in range(4):
-            store.set(f"p{who}/N{n}", f"{who}-{n}")
-            store.set("SAME", f"{who}-{n}")
-            assert store.get(f"p{who}/N{n}") == f"{who}-{n}"
-
-    def rekey(count=0):
-        while count < 6:
-            with contextlib.suppress(ps.Locked, ps.Unavailable):  # until there is a store
-                count += bool(ps.FileStore(store_folder).rekey())
-
-    writers = [functools.partial(write, who) for who in range(8)]
-    assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
-    found = read_sealed()
-    assert found.pop("SAME") in {f"{who}-3" for who in range(8)}
-    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(4)}
-
-
-def test_a_rekey_that_waited_for_another_goes_on_from_the_identity_of_that_one(files, monkeypatch):
-    enter = ps.FileLock.__enter__
-
-    def enter_late(lock):
-        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
-        found.append(ps.FileStore().rekey())
-        return enter(lock)
-
-    before, found = read_sealed(), []
-    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
-    found.append(files.rekey())
-    assert read_sealed() == before and pin_of(files) == found[1] != found[0]
-
-
-def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
-    def get():
-        assert ps.FileStore().get("DB") == "db-value"
-
-    *_, moments = interrupted_at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
-    assert moments > 1
-
-
-def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files):
-    *_, moments = interrupted_at_every_step(
-        lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey()
-    )
-    assert moments > 5
-
-
-def test_a_rekey_at_any_moment_of_a_list_of_members_hides_none(files, team, capsys):
-    def list_members():
-        assert [member.name for member in ps.FileStore().members()] == ["ada", "bob"]
-
-    *_, moments = interrupted_at_every_step(list_members, reads_files, lambda: ps.FileStore().rekey())
-    assert moments > 5 and "warning" not in capsys.readouterr().err
-
-
-def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, monkeypatch):
-    def get():
-        assert ps.FileStore().get("DB") == "db-value"
-
-    def rekey():
-        with monkeypatch.context() as patched:
-            opened_by_password(patched).rekey()
-
-    opened_by(team["bob"], monkeypatch)
-    *_, moments = interrupted_at_every_step(get, reads_files, rekey)
-    assert moments > 5
-
-
-# --- Work that is done once ---
-
-
-def test_what_was_read_to_see_whether_it_changed_is_what_is_opened(files, monkeypatch):
-    monkeypatch.setattr(ps, "_SAMPLE", 0)
-    read, read_file = [], ps.read_file
-    monkeypatch.setattr(ps, "read_file", lambda path, **more: read.append(path) or read_file(path, **more))
-    assert ps.FileStore().get("DB") == "db-value"
-    assert read.count(str(DB.absolute())) == 1
-
-
-def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
-    for value in ("one", "two"):
-        ps.FileStore().set("DB", value)
-        assert files.get("DB") == value
-    with monkeypatch.context() as patched:
-        patched.setattr(ps, "unseal", lambda *_: pytest.fail("opened again"))
-        assert files.get("DB") == "two"
-    ps.FileStore().delete("DB")
-    assert "NotFound" in refusal(files.get, "DB")
-
-
-ADA = STORE / "members/ada/identity.age", STORE / "members/ada/recipient.age"
-
-
-# --- Members ---
-
-
-def opened_by_password(monkeypatch):
-    """The store as somebody opens it who has the master password, and no key."""
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
-    return ps.FileStore()
-
-
-def opened_by(key, monkeypatch):
-    """The store as somebody opens it who has this key, and no password."""
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
-    return ps.FileStore()
-
-
-@pytest.fixture
-def team(files):
-    """The keys of those who can open a store with two secrets: ada and bob."""
-    keys = {name: ps.Identity.generate() for name in ("ada", "bob")}
-    for name, key in keys.items():
-        files.add_member(name, str(key.recipient()))
-    return keys
-
-
-def test_git_merges_no_sealed_files_unless_somebody_wants_it(files):
-    assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
-    (STORE / ".gitattributes").write_text("* binary\n")
-    files.add_member("ada", str(ps.Identity.generate().recipient()))
-    files.rekey()
-    assert (STORE / ".gitattributes").read_text() == "* binary\n"
-
-
-def test_only_the_owner_reads_a_members_files(team):
-    modes = {path.stat().st_mode & 0o777 for path in (ADA[0].parent.parent, ADA[0].parent)}
-    assert (modes, {path.stat().st_mode & 0o777 for path in ADA}) == ({0o700}, {0o600})
-
-
-def test_a_rekey_opens_each_secret_at_the_first_attempt(files, monkeypatch):
-    opened, unseal = [], ps.Identity._unwrap
-    monkeypatch.setattr(ps.Identity, "_unwrap", lambda *args: opened.append(unseal(*args)) or opened[-1])
-    files.rekey()
-    assert None not in opened[-2:]
-
-
-@pytest.mark.parametrize("who", ["the owner", "a member"])
-def test_what_opens_a_store_is_opened_once_for_many_secrets(who, files, team, monkeypatch):
-    store = ps.FileStore() if who == "the owner" else opened_by(team["ada"], monkeypatch)
-    store.get("DB")
-    opened, unseal = [], ps.unseal
-    monkeypatch.setattr(ps, "unseal", lambda *args: opened.append(args) or unseal(*args))
-    assert (store.get("app/db"), len(opened)) == ("app-value", 1)
-
-
-def test_damaged_files_of_a_member_keep_nobody_else_out(files, team, monkeypatch):
-    own = ps.Identity(files.reveal_identity())
-    for spoil in (lambda path: os.truncate(path, 100), os.unlink):
-        for path in reversed(ADA):
-            spoil(path)
-            for key in (team["bob"], own):
-                assert opened_by(key, monkeypatch).get("DB") == "db-value"
-
-
-def test_no_key_is_that_of_two_members(files, team):
-    before = tree()
-    said = (
-        "Conflict: 'ada' is the member with this key; each key has one name, so that its removal is complete"
-    )
-    assert refusal(files.add_member, "ada-s-laptop", str(team["ada"].recipient())) == said
-    assert tree() == before
-
-
-def test_who_is_removed_is_removed_under_every_name(files, team, monkeypatch):
-    plant_member("bob-s-laptop", team["bob"], ps.Identity(files.reveal_identity()))  # as it was possible once
-    assert [member.name for member in files.members()] == ["ada", "bob", "bob-s-laptop"]
-    files.rekey(without="bob")
-    assert [member.name for member in files.members()] == ["ada"]
-    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
-
-
-def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
-    own = files.reveal_identity()
-    as_ada = opened_by(team["ada"], monkeypatch)
-    assert as_ada.open_copy("DB", DB.read_bytes()) == "db-value"
-    as_ada.set_all({"DB": "new", "NEW": "1"})
-    assert (as_ada.get("app/db"), as_ada.reveal_identity()) == ("app-value", own)
-    assert {team["ada"].reveal(), own} <= set(as_ada.credentials())  # or they would not be masked
-    assert ps.unseal(DB.read_bytes(), ps.Identity(own))
-    assert "WrongKey" in refusal(ps.unseal, (STORE / "secrets/NEW.age").read_bytes(), team["ada"])
-    assert opened_by(team["bob"], monkeypatch).get("NEW") == "1"
-
-
-def test_the_age_tool_opens_a_secret_in_two_steps_with_a_members_key(team, tmp_path):
-    key, identity = tmp_path / "key", tmp_path / "identity"
-    key.write_text(team["ada"].reveal())
-    subprocess.run([tool("age"), "-d", "-o", identity, "-i", key, ADA[0]], check=True)
-    opened = subprocess.run([tool("age"), "-d", "-i", identity, DB], capture_output=True, check=True)
-    assert json.loads(opened.stdout)["value"] == "db-value"
-
-
-def test_of_a_members_several_keys_the_one_that_opens_the_store_is_used(files, team, monkeypatch):
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{team['bob'].reveal()}")
-    ps.FileStore().set("DB", "new")
-    assert ps.FileStore().get("DB") == "new"
-
-
-def test_a_rekey_changes_nothing_of_what_is_known_about_members(files, team, monkeypatch):
-    before = files.members()
-    monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
-    files.rekey()
-    assert files.members() == before
-
-
-def test_a_member_sees_that_a_rekey_was_not_finished_and_seals_to_the_new_identity(files, team, monkeypatch):
-    with monkeypatch.context() as failing:
-        failing.setattr(
-            os, "unlink", unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
-        )
-        assert "Input/output error" in refusal(files.rekey)
-    as_ada = opened_by(team["ada"], monkeypatch)
-    assert str(dict(as_ada.status())["problem"]) == "a rekey was not finished; rekey again"
-    as_ada.set("DB", "new")
-    assert ps.unseal(DB.read_bytes(), ps.Identity(as_ada.reveal_identity().split()[0]))
-
-
-def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(files, team, monkeypatch):
-    reader, writer = opened_by(team["ada"], monkeypatch), ps.FileStore()
-    assert reader.get("DB") == writer.get("DB") == "db-value"
-    with monkeypatch.context() as patched:
-        patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-        files.rekey()
-    writer.set("NEW", "1")
-    assert (reader.get("app/db"), reader.get("NEW")) == ("app-value", "1")
-
-
-def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files, team, say, monkeypatch):
-    eve = ps.Identity.generate()
-    opened_by(team["ada"], monkeypatch)
-    assert say("member", "add", "eve", str(eve.recipient())) == (0, "")
-    status, said = say("member", "list")
-    keys = {**team, "eve": eve}
-    assert [line.split()[:2] for line in said.splitlines()] == [[n, str(keys[n].recipient())] for n in keys]
-    assert re.fullmatch(r"(.+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n){3}", said) and status == 0
-    again = "there is a member 'eve'; choose another name or, for another key of the same person: --replace"
-    assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
-    assert opened_by(eve, monkeypatch).get("DB") == "db-value"
-
-
-def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
-    done = []
-    monkeypatch.setattr(ps, "sync_folder", lambda path, what: done.append((os.path.basename(path), what)))
-    files.rekey(without="bob")
-    recorded = [n for n, (folder, _) in enumerate(done) if folder == "paissive"]
-    removed = done.index(("members", "the member 'bob' is removed"))
-    written = done.index((".paissive", f"{KEY_FILE.absolute()} is written"))
-    assert recorded[0] < written < removed < done.index((".paissive", "the store has a new identity"))
-    assert recorded[-1] == len(done) - 1
-
-
-def test_what_is_no_folder_is_no_member(files, team):
-    Path(files.folder, "members/README").write_text("x")
-    Path(files.folder, "members/eve").symlink_to("ada")
-    assert [member.name for member in files.members()] == ["ada", "bob"]
-    files.rekey()
-
-
-def test_an_addition_of_a_member_that_was_killed_stops_nobody_and_can_be_repeated(files, team):
-    Path(files.folder, "members/eve").mkdir(mode=0o700)
-    assert [member.name for member in files.members()] == ["ada", "bob"]
-    files.rekey()
-    files.add_member("eve", str(ps.Identity.generate().recipient()))
-    assert [member.name for member in files.members()] == ["ada", "bob", "eve"]
-    ADA[0].unlink()  # which is written last
-    files.add_member("ada", str(team["ada"].recipient()))
-
-
-def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, say, monkeypatch):
-    monkeypatch.setattr(ps, "utc_now", lambda: "\33[2J")
-    files.add_member("eve", str(ps.Identity.generate().recipient()))
-    assert "\33" not in say("member", "list", "--backend", "file")[1]
-
-
-LOW_ORDER = "age1" + "q" * 52 + "5cu47z"  # 32 zero bytes: with it, everybody has the same secret
-
-
-@pytest.mark.parametrize(
-    "name, recipient",
-    [
-        *(("../x", ""), ("a/b", ""), ("", ""), ("x" * 252, "")),
-        *(("x", "ssh-ed25519 AAAA"), ("x", LOW_ORDER)),
-    ],
-)
-def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
-    before = tree()
-    valid = str(ps.Identity.generate().recipient())
-    said = refusal(files.add_member, name, recipient or valid)
-    assert said.startswith(("BadName", "BadValue: not a", "BadValue: invalid public key"))
-    assert name != "a/b" or said == "BadName: bad name 'a/b': a member's has no '/'"
-    of_nobody = (
-        "BadValue: invalid public key: anyone could open a file sealed to it; ask its owner for a new one"
-    )
-    assert recipient != LOW_ORDER or said == of_nobody
-    assert (tree(), files.members()) == (before, [])
-
-
-def test_a_member_sets_a_new_master_password_without_the_old_one(files, team, monkeypatch, say):
-    opened_by(team["ada"], monkeypatch)
-    assert say("password", stdin="new words\n")[0] == 0
-    monkeypatch.delenv("PAISSIVE_IDENTITY")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-
-
-def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(files, team, say, monkeypatch):
-    ps.SecretRotation(files).schedule("DB", "30d")
-    with monkeypatch.context() as patched:
-        patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
-        status, said = say("member", "remove", "bob")
-    shown = f"""next: rotate now DB\nnext: set app/db
-sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
-its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {pin_of(ps.FileStore())}
-'bob' knew the values above; if the master password, too: password, then rekey\n"""
-    assert (status, said) == (0, shown)
-    assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
-    assert ps.SecretRotation(files).scheduled() == ["DB"]
-    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
-    said = f"WrongKey: this identity opens no member's file in {files.folder}/members; "
-    hint = "somebody who can open the store adds you: member add NAME age1…"
-    hint += "; if it was the store's, use what `identity` prints now"
-    assert refusal(opened_by(team["bob"], monkeypatch).get, "DB") == said + hint
-
-
-def test_a_member_is_removed_by_password_only(files, team, monkeypatch, say):
-    before = tree()
-    opened_by(team["ada"], monkeypatch)
-    assert say("member", "remove", "bob")[1].startswith("the master password is needed")
-    assert tree() == before
-
-
-def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(files):
-    eve = ps.Identity.generate()
-    for _ in killed_at_every_step(
-        lambda: ps.FileStore().add_member("eve", str(eve.recipient())), changes_the_store
-    ):
-        listed = (
-            [member.name for member in files.members()]
-            if (STORE / "members/eve/recipient.age").exists()
-            else []
-        )
-        assert listed == ["eve"] or not (STORE / "members/eve/identity.age").exists()
-        shutil.rmtree(STORE / "members", ignore_errors=True)
-    assert listed == ["eve"]
-
-
-def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
-    before = read_sealed()
-    untouched = tree()
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
-        if tree() == untouched:
-            continue
-        bob = STORE / "members/bob"  # who can open the store is listed
-        assert (bob / "recipient.age").exists() or not (bob / "identity.age").exists()
-        with monkeypatch.context() as patched:
-            as_ada = opened_by(team["ada"], patched)
-            assert {name: as_ada.get(name) for name in as_ada.names()} == before
-        with contextlib.suppress(ps.NotFound):  # it was done
-            ps.FileStore().rekey(without="bob")
-        assert not (STORE / "previous.age").exists()
-        assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
-        for path in (KEY_FILE, ADA[0]):
-            opened = ps.unseal(
-                path.read_bytes(), ps.Passphrase(PASSWORD) if path == KEY_FILE else team["ada"]
-            )
-            assert len(opened.split()) == 1
-
-
-def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_killed(files, team):
-    known, pin = list(files.names()), pin_of(files)
-    finished = 0
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
-        ps.FileStore().set("NEW", "1")
-        assert (STORE / "members/bob").exists() == (pin_of(ps.FileStore()) == pin)  # the new one isn't his
-        if not (STORE / "members/bob").exists():
-            finished += 1
-            assert set(known_to_leavers(ps.FileStore())) >= set(known)
-    assert finished > 5
-
-
-@pytest.mark.parametrize("leaver", [None, "bob"])
-def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
-    leaver, files, team, monkeypatch
-):
-    KEY_FILE.unlink()
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    opened_by(team["ada"], monkeypatch)
-    before = read_sealed()
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without=leaver), changes_the_store):
-        assert read_sealed() == before
-        ps.FileStore().set("NEW", "1")
-        for path in STORE.glob("members/*/identity.age"):
-            with monkeypatch.context() as patched:
-                assert opened_by(team[path.parent.name], patched).get("NEW") == "1"
-
-
-@pytest.mark.parametrize("what", ["a secret", "a policy"])
-def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_identity(
-    what, files, team, monkeypatch
-):
-    def rekey():
-        monkeypatch.setattr(ps.FileStore, "_finish_rekey", lambda *_: os._exit(1))
-        ps.FileStore().rekey()
-
-    assert ended(in_child(rekey)) == [256]
-    assert dict(ps.FileStore().status())["problem"].message == "a rekey was not finished"
-    if what == "a secret":
-        ps.FileStore().set("DB", "db-value")
-    else:
-        ps.SecretRotation(ps.FileStore()).schedule("DB", "30d")
-    assert not (STORE / "previous.age").exists()
-    opened_by(team["ada"], monkeypatch)
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-
-
-MEMBERS_WRITES = {
-    "a secret": lambda store: store.set("DB", "db-value"),
-    "a policy": lambda store: ps.SecretRotation(store).schedule("DB", "30d"),
-    "a member": lambda store: store.add_member("eve", str(ps.Identity.generate().recipient())),
-    "a password": lambda store: store.change_password("new words"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("write", MEMBERS_WRITES)
-def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
-    write, files, team, monkeypatch
-):
-    before = read_sealed()
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
-        password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
-        with contextlib.suppress(ps.Conflict):
-            MEMBERS_WRITES[write](as_ada)
-            password = "new words" if write == "a password" else PASSWORD
-        opened_by(team["bob"], monkeypatch).set("DB", "db-value")
-        by_password = opened_by_password(monkeypatch)
-        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
-        assert by_password.rekey()
-        assert read_sealed() == before
-        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-
-
-def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, monkeypatch):
-    def rekey(replace=os.replace):
-        def replace_one(source, target, **more):
-            replace(source, target, **more)
-            if str(target).endswith("members/bob/identity.age"):
-                os._exit(1)
-
-        monkeypatch.setattr(os, "replace", replace_one)
-        ps.FileStore().rekey()
-
-    assert ended(in_child(rekey)) == [256]
-    before, as_ada = KEY_FILE.read_bytes(), opened_by(team["ada"], monkeypatch)
-    said = "Conflict: a rekey was not finished, and its new identity isn't sealed to this key yet; finish it "
-    said += "first: rekey; without the master password, a member whose `status` names it sets a secret"
-    assert refusal(as_ada.change_password, "new words") == said
-    assert KEY_FILE.read_bytes() == before
-    assert dict(opened_by(team["bob"], monkeypatch).status())["problem"].message == "a rekey was not finished"
-    ps.FileStore().set("DB", "1")
-    opened_by(team["ada"], monkeypatch).change_password("new words")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
-    assert ps.FileStore().get("DB") == "1"
-
-
-@pytest.mark.slow
-def test_a_removal_that_fails_at_any_step_can_be_repeated(files, team, monkeypatch):
-    def fail():
-        raise OSError(errno.EIO, "Input/output error")
-
-    def remove():
-        with contextlib.suppress(ps.SecretsError):
-            ps.FileStore().rekey(without="bob")
-
-    whole, pin, before = shutil.copytree(STORE, "whole"), pin_of(files), read_sealed()
-    for _ in interrupted_at_every_step(remove, changes_the_store, fail):
-        with contextlib.suppress(ps.NotFound):  # it was done
-            ps.FileStore().rekey(without="bob")
-        assert [member.name for member in ps.FileStore().members()] == ["ada"]
-        assert read_sealed() == before
-        shutil.rmtree(STORE)
-        shutil.copytree(whole, STORE)
-        ps.FileStore().trust(pin)
-
-
-def test_the_last_who_can_open_a_store_can_not_be_removed(files, team, monkeypatch):
-    KEY_FILE.unlink()
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    as_ada = opened_by(team["ada"], monkeypatch)
-    as_ada.rekey(without="bob")
-    before = tree()
-    hint = "set a master password first: password"
-    assert refusal(as_ada.rekey, without="ada") == f"Conflict: nobody could open the store any more; {hint}"
-    assert tree() == before
-
-
-def test_nobody_is_asked_for_a_password_to_remove_who_is_no_member(files, monkeypatch):
-    prompts = type_answers(monkeypatch)
-    assert refusal(ps.FileStore().rekey, without="nobody").startswith("NotFound: no member named 'nobody'")
-    assert prompts == []
-
-
-@pytest.mark.parametrize(
-    "argv", [["identity"], ["password"], ["rekey"], ["member", "list"], ["member", "remove", "a"]]
-)
-@pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_what_needs_a_store_says_that_there_is_none(argv, who, store_folder, monkeypatch, say):
-    monkeypatch.setenv(
-        "PAISSIVE_IDENTITY", ps.Identity.generate().reveal() if who == "PAISSIVE_IDENTITY" else ""
-    )
-    status, said = say(*argv, "--backend", "file", stdin="new words")
-    assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
-
-
-# --- Identities and versions of a store ---
-
-
-@pytest.mark.parametrize("number", ["3", "x", "0"])
-def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(number, files, monkeypatch):
-    sealing(json.dumps({"version": number}), ours)(VERSION_FILE)
-    before = tree()
-    problem = f"Conflict: {files.folder} was written by a newer version of this program: format '{number}'"
-    eve = str(ps.Identity.generate().recipient())
-    for act in (
-        lambda: ps.FileStore().set("DB", "1"),
-        lambda: ps.FileStore().add_member("eve", eve),
-        lambda: ps.FileStore().policy_store().set("DB", "{}"),
-        ps.FileStore().rekey,
-        ps.FileStore().unlock,
-        lambda: ps.FileStore().change_password("new words"),
-    ):
-        assert refusal(act) == f"{problem}; update this copy to change it"
-    assert (tree(), files.get("DB")) == (before, "db-value")
-
-
-@pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_a_store_of_version_1_is_refused_by_name(who, files, team, monkeypatch, say):
-    if who == "PAISSIVE_IDENTITY":
-        opened_by(team["ada"], monkeypatch)
-    VERSION_FILE.unlink()
-    before = tree()
-    problem = f"{VERSION_FILE.absolute()} is missing, as in stores of version 1, which this copy refuses"
-    hint = (
-        "restore it; or export --format json with the copy that made the store, then elsewhere import - --all"
-    )
-    rotation = ps.SecretRotation(ps.FileStore())
-    acts = [ps.FileStore().rekey, lambda: rotation.rotate("DB", "new"), ps.FileStore().members]
-    for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore().set("NEW", "1"), *acts):
-        assert refusal(act) == f"Conflict: {problem}; {hint}"
-    said = say("status", "--backend", "file")[1]
-    assert tree() == before and f"opens      no\nproblem    {problem}; {hint}\n" in said
-
-
-def test_a_version_that_does_not_open_allows_no_write(files, say):
-    sealing('{"version": "2"}')(VERSION_FILE)
-    said = say("status", "--backend", "file")[1]
-    assert f"{VERSION_FILE.absolute()} was sealed to another identity; restore it from a copy" in said
-    assert f"does not open {VERSION_FILE.absolute()}" in refusal(ps.FileStore().set, "DB", "1")
-    assert ps.FileStore().get("DB") == "db-value"
-
-
-def test_nothing_of_a_password_stays_once_the_store_is_gone(store_folder, tmp_path, monkeypatch):
-    text = "".join(["canary ", "password ", "of four"])
-    (tmp_path / "password").write_text(text)
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", str(tmp_path / "password"))
-    store = ps.FileStore()
-    store.set("DB", "1")
-    identity = store.reveal_identity()
-    assert ps.FileStore().get("DB") == "1"
-    assert holders_of(text) != [] and holders_of(identity) != []
-    del store
-    assert (holders_of(text), holders_of(identity)) == ([], [])
-
-
-# --- Post-quantum stores ---
-
-
-@pytest.fixture
-def quantum_team(files, post_quantum):
-    """A post-quantum store, and the keys of two members: ada's is post-quantum, bob's is not."""
-    files.rekey(post_quantum=True)
-    keys = {"ada": post_quantum, "bob": ps.Identity.generate()}
-    for name, key in keys.items():
-        files.add_member(name, str(key.recipient()))
-    return keys
-
-
-def test_a_post_quantum_store_opens_by_password_and_by_members_of_either_kind(
-    quantum_team, files, monkeypatch
-):
-    assert b"-> mlkem768x25519 " in DB.read_bytes()
-    assert b"-> X25519 " not in b"".join(data for name, data in tree().items() if "bob" not in name)
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-    for key in quantum_team.values():
-        with monkeypatch.context() as patched:
-            store = opened_by(key, patched)
-            store.set("NEW", "1")
-            assert store.get("DB") == "db-value"
-    assert ps.Identity(files.reveal_identity()).is_post_quantum
-
-
-def test_status_and_rekey_name_who_keeps_a_store_from_being_post_quantum(quantum_team, files, say):
-    assert "\nkeys       post-quantum, but X25519 of bob\n" in say("status", "--backend", "file")[1]
-    said = say("rekey", "--post-quantum", "--backend", "file")[1]
-    again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
-    assert f"not post-quantum yet are the keys of bob; for each: {again}\n" in said
-    assert "git's history has copies that are not post-quantum" in said
-    assert "these members keep access: ada, bob; " in said
-    files.rekey(without="bob")
-    assert "\nkeys       post-quantum\n" in say("status", "--backend", "file")[1]
-    assert "not post-quantum yet" not in say("rekey", "--post-quantum", "--backend", "file")[1]
-
-
-def test_a_post_quantum_store_stays_one_also_after_a_kill(quantum_team, files, monkeypatch):
-    for act in (lambda: ps.FileStore().rekey(), lambda: ps.FileStore().rekey(without="bob")):
-        before = tree()
-        for _ in killed_at_every_step(act, changes_the_store):
-            assert ps.FileStore()._opener.keys().seal_to.is_post_quantum
-            if tree() != before:
-                ps.FileStore().rekey()
-                break
-        assert ps.Identity(files.reveal_identity()).is_post_quantum
-
-
-@pytest.mark.slow
-def test_a_rekey_to_post_quantum_killed_at_any_step_loses_nothing(files, team, post_quantum, monkeypatch):
-    before = read_sealed()
-    for steps in killed_at_every_step(lambda: ps.FileStore().rekey(post_quantum=True), changes_the_store):
-        assert read_sealed() == before
-        with monkeypatch.context() as patched:
-            as_ada = opened_by(team["ada"], patched)
-            assert {name: as_ada.get(name) for name in as_ada.names()} == before
-        if steps % 3 == 0:
-            ps.FileStore().rekey()
-            assert read_sealed() == before
-
-
-def test_a_store_that_a_post_quantum_key_begins_is_post_quantum(store_folder, post_quantum, monkeypatch):
-    opened_by(post_quantum, monkeypatch).set("DB", "1")
-    assert b"-> X25519 " not in b"".join(tree().values())
-    assert ps.FileStore().get("DB") == "1"
-
-
-def test_a_new_post_quantum_key_is_that_of_a_member(files, say, monkeypatch, post_quantum):
-    status, said = say("identity", "--new", "--post-quantum")
-    assert status == 0 and as_shown(
-        said, "# created: …Z\n# public key: age1pq1…\nAGE-SECRET-KEY-PQ-1…\npublic key: age1pq1…"
-    )
-    recipient = re.search("age1pq1[a-z0-9]+", said)[0]
-    assert say("member", "add", "ada", recipient, "--backend", "file") == (0, "")
-    key = ps.Identity(re.search("AGE-SECRET-KEY-PQ-1[A-Z0-9]+", said)[0])
-    assert opened_by(key, monkeypatch).get("DB") == "db-value"
-    hint = "add --new; for the store's: rekey --post-quantum\n"
-    assert say("identity", "--post-quantum") == (2, f"--post-quantum is for a new key; {hint}")
 
 
 # --- Who can write to the folder ---
@@ -9521,6 +8367,686 @@ def test_a_store_that_has_members_and_lost_all_else_gets_no_new_identity(files, 
     KEY_FILE.unlink()
     said = f"Locked: {files.folder} has no master password; {ADVICE['no identity']}"
     assert refusal(ps.FileStore().set, "A", "1") == said
+
+
+# --- Damaged, planted and unreadable entries ---
+
+
+def all_that_is_shown(error):
+    """The message, the traceback, and everything that the exceptions of its chain hold."""
+    texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
+    while error:
+        texts += [repr(error), repr(vars(error)), repr(error.args)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_folder_loses_and_shows_no_value(what, files, store_folder, say, caplog, capsys):
+    if what == "another user's" and not IS_ROOT:
+        pytest.skip("needs root, to change the owner of a folder")
+    caplog.set_level("DEBUG")
+    files.set("DB", WRITTEN)
+    path, spoil, problem = HOSTILE[what]
+    spoil(path)
+    before = tree() if what != "huge" else None
+    problem = problem.replace("ENTRY", "FOLDER/secrets/DB.age").replace("IDENTITY", "FOLDER/identity.age")
+    store = ps.FileStore()
+    errors = [failure(store.get, "DB"), failure(store.set, "DB", WRITTEN + "2")]
+    assert [error.message for error in errors] == [problem.replace("FOLDER", str(store_folder))] * 2
+    advice = ADVICE.get(what, "restore it from a copy")
+    assert as_shown(errors[0].hint, advice) and as_shown(errors[1].hint, advice)
+    assert say(*GETTING) == (2, f"{errors[0]}\n")
+    assert before is None or tree() == before
+    try:
+        store.rekey()
+    except ps.SecretsError as error:
+        errors.append(error)
+    shown = [*map(all_that_is_shown, errors), caplog.text, *capsys.readouterr(), repr(store)]
+    assert "c4nary" not in "".join(shown)
+
+
+def test_secrets_that_were_not_set_for_long_are_listed(files, say):
+    sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
+    sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
+    for _ in range(2):
+        assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
+        files.rekey()  # which sets nothing
+    assert say("list", "--old", "soon", "--backend", "file")[1] == (
+        "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
+    )
+    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", files.last_set("DB"))  # as in Vault
+    said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
+    Path(".env").write_text("A_TOKEN=v\n")
+    assert say("list", "--old", "90d") == (2, said)
+
+
+def test_the_advice_where_others_can_write_corrects_all_folders_at_once(files):
+    for folder in (STORE, STORE / "secrets", STORE / "secrets/app"):
+        folder.chmod(0o777)
+    advice = failure(ps.FileStore().get, "app/db").hint.partition(": ")[2]
+    subprocess.run(["sh", "-ec", advice], check=True, env={**os.environ, "USER": str(os.getuid())})
+    assert ps.FileStore().get("app/db") == "app-value"
+
+
+@pytest.mark.parametrize("spoil", [lambda: swap(DB, APP_DB), lambda: os.truncate(DB, 100)])
+def test_a_rekey_changes_nothing_where_an_entry_is_damaged_or_was_moved(spoil, files):
+    spoil()
+    before = tree()
+    said = refusal(files.rekey)
+    assert said.startswith("Corrupt: ") and said.endswith(("move it back", "restore it from a copy"))
+    assert tree() == before
+
+
+def test_a_planted_entry_neither_blocks_new_secrets_nor_chooses_what_they_are_sealed_to(files, monkeypatch):
+    files.set_all({"API": "api-value", "BPI": "2", "CPI": "3"})
+    own, theirs = files.reveal_identity(), ps.Identity.generate()
+    for planted in [*files.names()][:2]:  # of five
+        (STORE / f"secrets/{planted}.age").write_bytes(ps.seal(b"", theirs.recipient()))
+    files.set("NEW", "1")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
+    ps.FileStore().set("NEWER", "2")
+    assert [ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(own)) for name in ("NEW", "NEWER")]
+
+
+def test_an_old_identity_that_opens_half_of_the_files_is_not_sealed_to(files, monkeypatch):
+    files.delete("app/db")
+    leaked = {path: path.read_bytes() for path in (KEY_FILE, VERSION_FILE)}
+    files.rekey()
+    for path, data in leaked.items():
+        path.write_bytes(data)  # so that one file opens, and one doesn't
+    before = tree()
+    forget_stores(monkeypatch)
+    acts = [lambda: files.set("NEW", "1"), files.rekey, lambda: files.change_password("new words")]
+    for act in (*acts, lambda: files.policy_store().set("DB", "{}")):
+        assert "the store's identity does not open" in refusal(act)
+    assert tree() == before
+
+
+@pytest.mark.parametrize("size", [100, 1 << 40])
+@pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
+def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, size, files):
+    whole = {"DB": "db-value", "app/db": "app-value"}
+    os.truncate(STORE / f"secrets/{damaged}.age", size)
+    store = ps.FileStore()
+    store.set("NEW", "1")
+    del whole[damaged]
+    assert {name: store.get(name) for name in whole} == whole
+    assert store.get("NEW") == "1"
+    assert refusal(store.rekey).startswith(("Corrupt: ", "BadValue: "))
+
+
+def test_a_damaged_entry_can_be_deleted_and_set_again(files):
+    os.truncate(DB, 100)
+    files.delete("DB")
+    files.set("DB", "new")
+    files.rekey()
+    assert read_sealed() == {"DB": "new", "app/db": "app-value"}
+
+
+@pytest.mark.parametrize("name", ["app/db", "app/absent"])
+def test_nothing_is_read_or_written_below_a_folder_where_others_can_write(name, files, store_folder):
+    APP_DB.parent.chmod(0o777)
+    for act, *value in ((files.get,), (files.set, "new"), (files.delete,)):
+        assert refusal(act, name, *value).startswith(
+            f"Unsafe: others can write to {store_folder}/secrets/app;"
+        )
+    assert files.get("DB") == "db-value"
+
+
+@pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
+def test_what_is_not_a_file_is_neither_listed_nor_deleted(what, files):
+    HOSTILE[what][1](DB)
+    assert list(files.names()) == ["app/db"]
+    assert "Unsafe" in refusal(files.delete, "DB") and os.path.lexists(DB)
+
+
+def test_nothing_behind_a_symlink_is_listed_or_deleted(files):
+    APP_DB.parent.rename("app")
+    APP_DB.parent.symlink_to(Path("app").resolve())
+    assert list(files.names()) == ["DB"]
+    assert "secrets/app is not a folder" in refusal(files.delete, "app/db")
+    assert os.listdir("app") == ["db.age"]
+
+
+@pytest.mark.parametrize("meanwhile, error", [(shutil.rmtree, "NotFound"), (replace_by_link, "Unsafe")])
+def test_a_deletion_looks_again_after_waiting_for_its_turn(meanwhile, error, files, monkeypatch):
+    def enter(lock, enter=ps.FileLock.__enter__):
+        meanwhile(APP_DB.parent)
+        return enter(lock)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+    assert error in refusal(files.delete, "app/db")
+
+
+def test_a_deletion_of_db_leaves_DB_alone_where_file_names_have_no_case(files, monkeypatch):
+    monkeypatch.setattr(os, "listdir", lambda _: ["db.age"])
+    assert "NotFound" in refusal(files.delete, "DB") and files.get("DB") == "db-value"
+
+
+def test_what_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
+    denied = unittest.mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(ps, "file_state", denied)
+    assert "secrets: Permission denied" in refusal(files.get, "DB")
+    monkeypatch.setattr(os, "scandir", denied)
+    assert "secrets: Permission denied" in refusal(ps.FileStore("new").set, "A", "b")
+
+
+def test_an_identity_that_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
+    for file in ("identity.age", "previous.age"):
+
+        def read(path, read=ps.read_file, **more):
+            if path.endswith(file):  # noqa: B023
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return read(path, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ps, "read_file", read)
+            hint = "check its permissions, and its folder's"
+            said = f"Denied: can't read {files.folder}/{file}: Permission denied; {hint}"
+            assert refusal(ps.FileStore().get, "DB") == said
+    (STORE / "previous.age").touch()
+    damaged = (
+        f"Corrupt: {files.folder}/previous.age: not what was sealed: it does not begin like an age v1 file"
+    )
+    assert refusal(ps.FileStore().get, "DB") == f"{damaged}; restore it from a copy"
+
+
+def test_secrets_that_are_deleted_while_another_is_set_are_no_error(files, monkeypatch):
+    def read(path, read=ps.read_file, **more):
+        if "secrets/" in path:
+            Path(path).unlink(missing_ok=True)
+        return read(path, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ps, "read_file", read)
+        ps.FileStore().set("NEW", "1")
+    assert read_sealed() == {"NEW": "1"}
+
+
+def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, monkeypatch):
+    full = unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(os, "fsync", full)
+    writes = [(files.set, "DB", TYPED), (files.set, "new/NEW", TYPED), (files.set_all, {"A": TYPED})]
+    for act, *more in (*writes, (files.rekey,), (files.change_password, "new words")):
+        error = failure(act, *more)
+        assert "No space left on device" in str(error) and "c4nary" not in all_that_is_shown(error)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    assert not (STORE / ".paissive-tmp").exists()
+    assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
+
+
+def test_windows_keeps_the_names_of_devices(files, monkeypatch):
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        devices = "CON PRN.a aux nul.txt nul app/COM1/x com0 com² lpt¹ lpt³ x/lpt9 x/nul".split()
+        for name in (*devices, *(f"a{char}b" for char in '<>:"|?*'), "a./b", "a /b", "a.age/b"):
+            assert refusal(files.get, name).endswith(": an encrypted file can't have that name")
+        for name in "CONSOLE/com10 com falcon my-con con-a a. a.b/c".split() + [". a"]:
+            assert "can't have that name" not in refusal(files.get, name)
+
+
+def test_sealed_names_are_those_that_a_file_can_have(files):
+    for name in ("x" * 252, "é" * 126, "a.age/b", "A.AGE/b"):
+        assert refusal(files.set, name, "1").endswith(": an encrypted file can't have that name")
+    assert (
+        refusal(files.get, "a.age/b") == "BadName: bad name 'a.age/b': an encrypted file can't have that name"
+    )
+    for name in (".age", "x.AGE"):
+        (STORE / "secrets" / name).mkdir()
+        shutil.copy(DB, STORE / "secrets" / name)
+    shutil.copy(DB, STORE / "secrets/a\nb.age")  # whatever somebody put there
+    names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b b/c/d -x ... app/.... .hidden".split()]
+    files.set_all({name: name for name in names})
+    assert sorted(files.names()) == sorted(["DB", "app/db", *names])
+    assert files.rekey() and [files.get(name) for name in names] == names
+
+
+def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
+    files.set_all({"app/x/y": "1", "a/b/c": "2"})
+    for name, left in (
+        ("app/x/y", ["DB.age", "a", "app"]),
+        ("a/b/c", ["DB.age", "app"]),
+        ("app/db", ["DB.age"]),
+        ("DB", []),
+    ):
+        files.delete(name)
+        assert sorted(os.listdir(STORE / "secrets")) == left
+
+
+def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
+    monkeypatch.setattr(ps, "_TICK_NS", 10**15)  # or the work would depend on the age of files
+
+    def calls_of_a_set():
+        calls, store = [], ps.FileStore()
+        sys.setprofile(lambda _, event, call: event == "c_call" and calls.append(call.__name__))
+        store.set("s/NEW", "1")
+        sys.setprofile(None)
+        store.delete("s/NEW")
+        return [call for call in calls if call in vars(os)]
+
+    ps.FileStore().set_all({f"s/N{n}": "1" for n in range(5)})
+    few = calls_of_a_set()
+    for n in range(5, 100):
+        os.link(STORE / "secrets/s/N0.age", STORE / f"secrets/s/N{n}.age")
+    many = calls_of_a_set()
+    assert (Counter(many) - Counter(few), Counter(few) - Counter(many)) == (Counter(), Counter())
+    assert "scandir" in few
+
+
+def test_a_canary_shows_in_no_error_of_what_was_passed(files, monkeypatch, caplog, capfd):
+    def under(name, value):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, value)
+            ps.FileStore().get("DB")
+
+    caplog.set_level("DEBUG")
+    own = files.reveal_identity()
+    sealed = ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST))
+    bad_values = (WRITTEN + "\0", WRITTEN + "\ud800", WRITTEN * 1_500_000, WRITTEN.encode())
+    acts = [
+        (files.set, "../x", WRITTEN),
+        *((files.set, "DB", value) for value in bad_values),
+        *((files.change_password, password) for password in ("", TYPED + "\ud800")),
+        (under, "PAISSIVE_MASTER_PASSWORD", TYPED),
+        *((under, "PAISSIVE_IDENTITY", text) for text in (TYPED, own + TYPED)),
+        *((ps.Identity, text) for text in (TYPED, own[:-1])),
+        (ps.Recipient, TYPED),
+        (ps.seal, WRITTEN.encode()),
+        (ps.unseal, sealed[:-1], ps.Passphrase(TYPED)),
+        (ps.unseal, sealed, ps.Passphrase("wrong")),
+    ]
+    shown = [all_that_is_shown(failure(*act)) for act in acts]
+    shown += [repr([ps.Passphrase(TYPED), ps.Identity(own), files, ps.SecretsManager(files)])]
+    shown += [caplog.text, *capfd.readouterr()]
+    assert not re.search(f"c4nary|{own[20:40]}", "".join(shown))
+
+
+def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
+    left = Path(files.folder, ".paissive-tmp/new-1")
+    left.parent.mkdir(0o700)
+    left.write_bytes(b"half")
+    files.set("DB", "new")
+    assert not left.parent.exists()
+
+
+# === Sealed access ===
+
+
+# --- Passwords and identities ---
+
+
+@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
+@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkeypatch, say):
+    identity = say("identity")[1].strip()
+    text = identity if what == "PAISSIVE_IDENTITY" else PASSWORD
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    Path(what).write_text(text + "\n")
+    settings = {"variable": (what, text), "credential": ("CREDENTIALS_DIRECTORY", ".")}
+    settings["file"] = what + "_FILE", what
+    monkeypatch.setenv(*settings[kind])
+    ps.FileStore().set("NEW", "1")
+    assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_a_store_that_is_begun_with_an_identity_gets_one_of_its_own(store_folder, monkeypatch, say):
+    key = ps.Identity.generate()
+    Path("key").write_text(key.reveal())
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
+    made = f"note: made {store_folder}, whose first member is 'ada'"
+    said = say("set", "DB", "--backend", "file", stdin="1")
+    assert said == (0, f"{made}; `password` adds a master password\n")
+    assert "WrongKey" in refusal(ps.unseal, DB.read_bytes(), key)
+    assert [(member.name, member.recipient) for member in ps.FileStore().members()] == [
+        ("ada", str(key.recipient()))
+    ]
+    assert not KEY_FILE.exists()
+    said = f"NotFound: no secret named 'X' in {STORE.absolute()}; see: list"
+    assert refusal(ps.FileStore().get, "X") == said
+
+
+def test_of_an_identity_and_a_password_that_are_set_both_open_a_new_store(store_folder, monkeypatch, say):
+    key = ps.Identity.generate()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
+    monkeypatch.setattr(getpass, "getuser", unittest.mock.Mock(side_effect=KeyError))  # as in a container
+    assert say("set", "DB", "--backend", "file", stdin="1") == (
+        0,
+        f"note: made {store_folder}, whose first member is 'owner'\n",
+    )
+    assert opened_by(key, monkeypatch).get("DB") == "1"
+    assert opened_by_password(monkeypatch).get("DB") == "1"
+    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase(PASSWORD)).decode() != f"{key.reveal()}\n"
+
+
+def test_whose_key_has_begun_a_store_does_not_open_it_after_a_removal(store_folder, monkeypatch):
+    key = ps.Identity.generate()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
+    monkeypatch.setattr(getpass, "getuser", lambda: "bob")
+    ps.FileStore().set("DB", "1")
+    with monkeypatch.context() as patched:
+        opened_by_password(patched).rekey(without="bob")
+    assert "opens no member's file" in refusal(opened_by(key, monkeypatch).get, "DB")
+
+
+def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
+    hint += ", or PAISSIVE_IDENTITY"
+    assert say(*GETTING) == (2, f"the master password is needed; {hint}\n")
+    monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
+    status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
+    assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
+    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"wrong", b"again"])
+    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
+
+
+def test_who_has_the_identity_and_needs_the_password_is_not_told_to_set_the_identity(files, monkeypatch):
+    Path("key").write_text(files.reveal_identity())
+    monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "key")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    hint = "set PAISSIVE_MASTER_PASSWORD, PAISSIVE_MASTER_PASSWORD_FILE or PAISSIVE_MASTER_PASSWORD_COMMAND"
+    hint += "; if nobody knows it, choose another: password"
+    assert refusal(ps.FileStore().rekey) == f"Locked: the master password is needed; {hint}"
+
+
+def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: pytest.fail("asked"))
+    for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore("new").set("A", "1")):
+        assert refusal(act).startswith("Locked: the master password is needed")
+    assert not Path("new").exists()
+
+
+def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
+    for answers, problem in [(("one", "two"), "the two entries differ"), (("",), "nothing was typed")]:
+        type_answers(monkeypatch, *answers)
+        assert refusal(ps.FileStore().set, "A", "1") == f"BadValue: {problem}; try again"
+    monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=EOFError))
+    assert refusal(ps.FileStore().set, "A", "1") == "BadValue: nothing was typed; try again"
+    monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ps.FileStore().set("A", "1")
+    assert not STORE.exists()
+    prompts = type_answers(monkeypatch, "some words", "some words")
+    ps.FileStore().set("A", "1")
+    assert prompts == [f"New master password for {store_folder}: ", "Again: "]
+
+
+def test_spaces_may_be_typed(monkeypatch):
+    for typed in (" ", " a "):
+        type_answers(monkeypatch, typed, typed)
+        assert ps.ask("Value: ", twice=True) == typed
+
+
+def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_folder, monkeypatch):
+    prompts = type_answers(monkeypatch, "wrong", PASSWORD, "new words")
+    assert "WrongKey: the master password does not open" in refusal(files.get, "DB")
+    assert files.get("DB") == "db-value"
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+        ps.FileStore().change_password("new words")
+    assert "WrongKey: the master password does not open" in refusal(files.get, "app/db")
+    assert files.get("app/db") == "app-value"
+    assert prompts == [f"Master password of {store_folder}: "] * 3
+
+
+def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
+    prompts, store = type_answers(monkeypatch, PASSWORD), ps.FileStore()
+    store.change_password("new words")
+    assert (store.get("DB"), len(prompts)) == ("db-value", 1)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    store = ps.FileStore()
+    store.change_password("newer words")
+    assert store.get("DB") == "db-value"  # although the variable still has the old one
+
+
+@pytest.mark.parametrize("act", ["set", "change_password", "rekey", "add_member"])
+def test_no_other_writer_has_to_wait_while_somebody_types(act, files, store_folder, monkeypatch):
+    def typed(_):
+        with ps.FileLock(store_folder, wait=False):
+            return PASSWORD
+
+    type_answers(monkeypatch)
+    monkeypatch.setattr(getpass, "getpass", typed)
+    eve = ["eve", str(ps.Identity.generate().recipient())]
+    args = {"set": ["DB", "x"], "change_password": ["new words"], "rekey": [], "add_member": eve}
+    getattr(ps.FileStore(), act)(*args[act])
+
+
+@pytest.mark.parametrize("setting, cost", [(str(FAST), 1 << FAST), ("", 1 << 17), ("20", 1 << 20)])
+def test_a_password_costs_one_scrypt_for_all_stores_of_a_process(
+    setting, cost, scrypts, store_folder, monkeypatch
+):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", setting)
+    store = ps.FileStore()
+    store.set("B", "1")
+    for n in range(3):
+        ps.FileStore().set(f"B{n}", "1")
+        assert ps.FileStore().get("B0") == "1"
+    assert scrypts == [cost]
+
+
+def test_the_work_for_a_password_is_what_readme_allows(scrypts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "14")
+    assert (
+        refusal(ps.FileStore().set, "A", "1") == "BadValue: PAISSIVE_SCRYPT_LOG_N is a number from 15 to 20"
+    )
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
+    ps.FileStore().set("A", "1")
+    assert scrypts == [1 << 15]
+
+
+def test_no_store_is_begun_with_a_setting_that_is_refused(store_folder, monkeypatch):
+    costs = [
+        ("PAISSIVE_SCRYPT_LOG_N", n, f"is a number from {FAST} to 20")
+        for n in (str(FAST - 1), "21", "017", "x")
+    ]
+    passwords = [("PAISSIVE_MASTER_PASSWORD", text, LINES_TYPED) for text in ("new\nnew", "pw\n", "pw\r")]
+    for variable, text, problem in costs + passwords:
+        with monkeypatch.context() as patched:
+            patched.setenv(variable, text)
+            assert problem in refusal(ps.FileStore().set, "A", "1")
+    assert not STORE.exists()
+
+
+def test_a_setting_that_is_refused_is_not_taken_for_damage(files, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "x")
+    assert refusal(ps.FileStore().get, "DB").startswith("BadValue: PAISSIVE_SCRYPT_LOG_N is a number")
+
+
+def test_a_changed_password_rewrites_one_file(files, monkeypatch, say):
+    before = tree()
+    assert refusal(files.change_password, "new\nwords") == f"BadValue: {LINES_TYPED}"
+    assert tree() == before
+    assert say("password", stdin="new words\n")[0] == 0
+    assert [name for name, data in tree().items() if before[name] != data] == ["identity.age"]
+    assert "WrongKey" in refusal(ps.FileStore().get, "DB")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_a_new_password_on_stdin_is_checked_like_any_value(files, say):
+    before = tree()
+    problems = {b"": "no value on stdin", b"a\0b": "the value has a NUL", b"\xff": "the value is not UTF-8"}
+    problems[b"two\nlines\n"] = LINES_TYPED
+    for typed, problem in problems.items():
+        status, said = say("password", stdin=typed)
+        assert (status, said.startswith(problem)) == (2, True)
+    assert tree() == before
+
+
+def test_the_old_password_is_needed_before_a_new_one_is_read(files, say, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "wrong")
+    status, said = say("password")  # nothing on stdin, which is not what it says
+    assert (status, "does not open" in said) == (2, True)
+
+
+def test_an_empty_master_password_is_refused_without_a_warning_of_a_short_one(capfd):
+    assert refusal(ps.new_passphrase, "") == "BadValue: the passphrase is empty, or not valid Unicode"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_new_password_that_is_short_is_warned_of_once(store_folder, monkeypatch, say):
+    warning = "warning: the new master password has under 8 characters, and can be guessed; change it "
+    warning += "to several random words with: password\n"
+    for password, shown in (("x" * 8, ""), ("x" * 7, warning)):
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        monkeypatch.setenv("PAISSIVE_SECRETS_DIR", password)
+        assert [say("set", "A", "--backend", "file", stdin="v") for _ in range(2)] == [(0, shown), (0, "")]
+
+
+@pytest.mark.parametrize("what", ["secrets", "no secrets"])
+def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(what, files, monkeypatch):
+    own, other = files.reveal_identity(), ps.Identity.generate().reveal()
+    if what == "no secrets":
+        for name in list(files.names()):
+            files.delete(name)
+    # as age-keygen writes it, on Windows
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"# created: today\n\n{other}\r\n  {own} \n")
+    for pins in (pin_of(files), f"{fingerprint_of(ps.Identity(other))},{pin_of(files)}"):
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pins)
+        ps.FileStore().set("NEW", "new")
+        assert ps.unseal((STORE / "secrets/NEW.age").read_bytes(), ps.Identity(own))
+        assert ps.FileStore().reveal_identity() == own
+
+
+def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
+    for text, problem in {
+        "AGE-": "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
+        "# none": " has no age identity",
+    }.items():
+        monkeypatch.setenv("PAISSIVE_IDENTITY", text)
+        said = refusal(ps.FileStore().get, "DB")
+        assert said.startswith("BadValue: PAISSIVE_IDENTITY") and said.endswith(problem)
+
+
+@pytest.mark.parametrize("act", ["change_password", "add_member", "set"])
+def test_planted_entries_that_are_read_first_choose_no_identity(act, files, monkeypatch):
+    files.set_all({f"N{n}": "1" for n in range(10)})
+    own, theirs = files.reveal_identity(), ps.Identity.generate()
+    for name in list(files.names())[:5]:
+        (STORE / f"secrets/{name}.age").write_bytes(ps.seal(b"", theirs.recipient()))
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
+    args = {"change_password": ["new"], "add_member": ["ada", str(theirs.recipient())], "set": ["DB", "1"]}
+    before = tree()
+    assert "does not open most of" in refusal(getattr(ps.FileStore(), act), *args[act])
+    assert tree() == before
+
+
+def test_a_lost_identity_file_is_made_again_from_the_stores_own_identity(files, monkeypatch):
+    own, other = files.reveal_identity(), ps.Identity.generate().reveal()
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", other)
+    assert "opens no member's file" in refusal(ps.FileStore().change_password, "new words")
+    assert not KEY_FILE.exists()
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{other}\n{own}")
+    ps.FileStore().change_password("new words")
+    assert ps.unseal(KEY_FILE.read_bytes(), ps.Passphrase("new words")).decode() == f"{own}\n"
+
+
+@pytest.mark.parametrize("how", ["given again", "restored"])
+def test_a_rekey_shuts_out_the_old_identity(how, files, monkeypatch, say):
+    old, leaked = files.reveal_identity(), KEY_FILE.read_bytes()
+    status, said = say("rekey")
+    assert (status, "sealed 2 secrets to a new identity" in said, files.get("DB")) == (0, True, "db-value")
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    if how == "restored":
+        KEY_FILE.write_bytes(leaked)
+        said = "has the fingerprint"
+    else:
+        monkeypatch.setenv("PAISSIVE_IDENTITY", old)
+        said = "opens no member's file"
+    before, stale = tree(), ps.FileStore()
+    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")):
+        assert said in refusal(act)
+    assert (tree(), sorted(stale.names())) == (before, ["DB", "app/db"])
+
+
+@pytest.mark.parametrize("how", ["given again", "restored"])
+def test_where_nothing_is_known_an_old_identity_opens_too_little(how, files, monkeypatch):
+    old, leaked = files.reveal_identity(), KEY_FILE.read_bytes()
+    new = files.rekey()
+    if how == "restored":
+        KEY_FILE.write_bytes(leaked)
+    else:
+        monkeypatch.setenv("PAISSIVE_IDENTITY", old)
+        monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", f"{fingerprint_of(ps.Identity(old))} {new}")
+    forget_stores(monkeypatch)
+    before, stale = tree(), ps.FileStore()
+    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), stale.rekey):
+        if act != stale.rekey or how == "restored":
+            said = {"restored": "the store's identity does not open most of"}.get(
+                how, "opens no member's file"
+            )
+            assert said in refusal(act)
+    assert tree() == before
+
+
+# --- Identities and versions of a store ---
+
+
+@pytest.mark.parametrize("number", ["3", "x", "0"])
+def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(number, files, monkeypatch):
+    sealing(json.dumps({"version": number}), ours)(VERSION_FILE)
+    before = tree()
+    problem = f"Conflict: {files.folder} was written by a newer version of this program: format '{number}'"
+    eve = str(ps.Identity.generate().recipient())
+    for act in (
+        lambda: ps.FileStore().set("DB", "1"),
+        lambda: ps.FileStore().add_member("eve", eve),
+        lambda: ps.FileStore().policy_store().set("DB", "{}"),
+        ps.FileStore().rekey,
+        ps.FileStore().unlock,
+        lambda: ps.FileStore().change_password("new words"),
+    ):
+        assert refusal(act) == f"{problem}; update this copy to change it"
+    assert (tree(), files.get("DB")) == (before, "db-value")
+
+
+@pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_a_store_of_version_1_is_refused_by_name(who, files, team, monkeypatch, say):
+    if who == "PAISSIVE_IDENTITY":
+        opened_by(team["ada"], monkeypatch)
+    VERSION_FILE.unlink()
+    before = tree()
+    problem = f"{VERSION_FILE.absolute()} is missing, as in stores of version 1, which this copy refuses"
+    hint = (
+        "restore it; or export --format json with the copy that made the store, then elsewhere import - --all"
+    )
+    rotation = ps.SecretRotation(ps.FileStore())
+    acts = [ps.FileStore().rekey, lambda: rotation.rotate("DB", "new"), ps.FileStore().members]
+    for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore().set("NEW", "1"), *acts):
+        assert refusal(act) == f"Conflict: {problem}; {hint}"
+    said = say("status", "--backend", "file")[1]
+    assert tree() == before and f"opens      no\nproblem    {problem}; {hint}\n" in said
+
+
+def test_a_version_that_does_not_open_allows_no_write(files, say):
+    sealing('{"version": "2"}')(VERSION_FILE)
+    said = say("status", "--backend", "file")[1]
+    assert f"{VERSION_FILE.absolute()} was sealed to another identity; restore it from a copy" in said
+    assert f"does not open {VERSION_FILE.absolute()}" in refusal(ps.FileStore().set, "DB", "1")
+    assert ps.FileStore().get("DB") == "db-value"
+
+
+def test_nothing_of_a_password_stays_once_the_store_is_gone(store_folder, tmp_path, monkeypatch):
+    text = "".join(["canary ", "password ", "of four"])
+    (tmp_path / "password").write_text(text)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD_FILE", str(tmp_path / "password"))
+    store = ps.FileStore()
+    store.set("DB", "1")
+    identity = store.reveal_identity()
+    assert ps.FileStore().get("DB") == "1"
+    assert holders_of(text) != [] and holders_of(identity) != []
+    del store
+    assert (holders_of(text), holders_of(identity)) == ([], [])
 
 
 # --- Fingerprints ---
@@ -10444,305 +9970,781 @@ def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_o
     assert (done.stdout, err(done)) == (b"db-value", f"warning: others can read {key}; chmod 600 {key}\n")
 
 
-# --- Damaged, planted and unreadable entries ---
+# === Sealed files ===
 
 
-def all_that_is_shown(error):
-    """The message, the traceback, and everything that the exceptions of its chain hold."""
-    texts = ["".join(traceback.format_exception(type(error), error, error.__traceback__))]
-    while error:
-        texts += [repr(error), repr(vars(error)), repr(error.args)]
-        error = error.__cause__ or error.__context__
-    return "\n".join(texts)
+# --- Writing, and what a store tells ---
 
 
-@pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_folder_loses_and_shows_no_value(what, files, store_folder, say, caplog, capsys):
-    if what == "another user's" and not IS_ROOT:
-        pytest.skip("needs root, to change the owner of a folder")
-    caplog.set_level("DEBUG")
-    files.set("DB", WRITTEN)
-    path, spoil, problem = HOSTILE[what]
-    spoil(path)
-    before = tree() if what != "huge" else None
-    problem = problem.replace("ENTRY", "FOLDER/secrets/DB.age").replace("IDENTITY", "FOLDER/identity.age")
-    store = ps.FileStore()
-    errors = [failure(store.get, "DB"), failure(store.set, "DB", WRITTEN + "2")]
-    assert [error.message for error in errors] == [problem.replace("FOLDER", str(store_folder))] * 2
-    advice = ADVICE.get(what, "restore it from a copy")
-    assert as_shown(errors[0].hint, advice) and as_shown(errors[1].hint, advice)
-    assert say(*GETTING) == (2, f"{errors[0]}\n")
-    assert before is None or tree() == before
-    try:
-        store.rekey()
-    except ps.SecretsError as error:
-        errors.append(error)
-    shown = [*map(all_that_is_shown, errors), caplog.text, *capsys.readouterr(), repr(store)]
-    assert "c4nary" not in "".join(shown)
-
-
-def test_secrets_that_were_not_set_for_long_are_listed(files, say):
-    sealing('{"name": "OLD", "value": "1", "updated": "2001-01-01T00:00:00Z"}', ours)(DB.with_stem("OLD"))
-    sealing('{"name": "ALIEN", "value": "1"}', ours)(DB.with_stem("ALIEN"))  # made with the age tool
-    for _ in range(2):
-        assert say("list", "--old", "90d", "--backend", "file") == (0, "ALIEN\nOLD\n")
-        files.rekey()  # which sets nothing
-    assert say("list", "--old", "soon", "--backend", "file")[1] == (
-        "--old isn't a valid interval; write 30d, 12h, 90m or 2w\n"
-    )
-    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}", files.last_set("DB"))  # as in Vault
-    said = "this store doesn't keep when a secret was set; encrypted files and KV 2 do\n"
-    Path(".env").write_text("A_TOKEN=v\n")
-    assert say("list", "--old", "90d") == (2, said)
-
-
-def test_the_advice_where_others_can_write_corrects_all_folders_at_once(files):
-    for folder in (STORE, STORE / "secrets", STORE / "secrets/app"):
-        folder.chmod(0o777)
-    advice = failure(ps.FileStore().get, "app/db").hint.partition(": ")[2]
-    subprocess.run(["sh", "-ec", advice], check=True, env={**os.environ, "USER": str(os.getuid())})
-    assert ps.FileStore().get("app/db") == "app-value"
-
-
-@pytest.mark.parametrize("spoil", [lambda: swap(DB, APP_DB), lambda: os.truncate(DB, 100)])
-def test_a_rekey_changes_nothing_where_an_entry_is_damaged_or_was_moved(spoil, files):
-    spoil()
+def test_of_several_values_all_are_stored_or_none(files):
+    os.truncate(DB, 150)
     before = tree()
-    said = refusal(files.rekey)
-    assert said.startswith("Corrupt: ") and said.endswith(("move it back", "restore it from a copy"))
-    assert tree() == before
+    for name in ("app/db", "NEW"):
+        assert "Corrupt" in refusal(files.set_all, {name: "new", "DB": "new"})
+        assert tree() == before
 
 
-def test_a_planted_entry_neither_blocks_new_secrets_nor_chooses_what_they_are_sealed_to(files, monkeypatch):
-    files.set_all({"API": "api-value", "BPI": "2", "CPI": "3"})
-    own, theirs = files.reveal_identity(), ps.Identity.generate()
-    for planted in [*files.names()][:2]:  # of five
-        (STORE / f"secrets/{planted}.age").write_bytes(ps.seal(b"", theirs.recipient()))
-    files.set("NEW", "1")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
-    ps.FileStore().set("NEWER", "2")
-    assert [ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(own)) for name in ("NEW", "NEWER")]
+def test_of_what_is_set_together_each_folder_is_checked_and_synced_once(files, monkeypatch):
+    synced, checked, check_folder = [], [], ps.check_folder
+    monkeypatch.setattr(ps, "sync_folder", lambda path, done: synced.append(path))
+    monkeypatch.setattr(ps, "check_folder", lambda path: checked.append(path) or check_folder(path))
+    files.set("app/N0", "v")
+    once = len(checked)
+    files.set_all({f"app/N{n}": "v" for n in range(5)})
+    assert synced == [f"{files.folder}/secrets/app"] * 2
+    assert len(checked) == 2 * once
 
 
-def test_an_old_identity_that_opens_half_of_the_files_is_not_sealed_to(files, monkeypatch):
-    files.delete("app/db")
-    leaked = {path: path.read_bytes() for path in (KEY_FILE, VERSION_FILE)}
-    files.rekey()
-    for path, data in leaked.items():
-        path.write_bytes(data)  # so that one file opens, and one doesn't
-    before = tree()
-    forget_stores(monkeypatch)
-    acts = [lambda: files.set("NEW", "1"), files.rekey, lambda: files.change_password("new words")]
-    for act in (*acts, lambda: files.policy_store().set("DB", "{}")):
-        assert "the store's identity does not open" in refusal(act)
-    assert tree() == before
+def test_a_failure_after_some_files_are_written_does_not_say_that_all_is_unchanged(files, monkeypatch):
+    replace, times = os.replace, iter([True])
+
+    def replace_once(*paths):
+        if next(times, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", replace_once)
+    failed = refusal(files.set_all, {"A": "1", "B": "2"})
+    assert failed == f"Unavailable: can't change {files.folder}: No space left on device"
 
 
-@pytest.mark.parametrize("size", [100, 1 << 40])
-@pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
-def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, size, files):
-    whole = {"DB": "db-value", "app/db": "app-value"}
-    os.truncate(STORE / f"secrets/{damaged}.age", size)
-    store = ps.FileStore()
-    store.set("NEW", "1")
-    del whole[damaged]
-    assert {name: store.get(name) for name in whole} == whole
-    assert store.get("NEW") == "1"
-    assert refusal(store.rekey).startswith(("Corrupt: ", "BadValue: "))
-
-
-def test_a_damaged_entry_can_be_deleted_and_set_again(files):
-    os.truncate(DB, 100)
-    files.delete("DB")
-    files.set("DB", "new")
-    files.rekey()
-    assert read_sealed() == {"DB": "new", "app/db": "app-value"}
-
-
-@pytest.mark.parametrize("name", ["app/db", "app/absent"])
-def test_nothing_is_read_or_written_below_a_folder_where_others_can_write(name, files, store_folder):
-    APP_DB.parent.chmod(0o777)
-    for act, *value in ((files.get,), (files.set, "new"), (files.delete,)):
-        assert refusal(act, name, *value).startswith(
-            f"Unsafe: others can write to {store_folder}/secrets/app;"
-        )
-    assert files.get("DB") == "db-value"
-
-
-@pytest.mark.parametrize("what", ["a fifo", "a folder", "a symlink"])
-def test_what_is_not_a_file_is_neither_listed_nor_deleted(what, files):
-    HOSTILE[what][1](DB)
+def test_a_write_or_deletion_that_fails_to_be_synced_has_happened(files, monkeypatch):
+    fail_to_sync_folders(monkeypatch, errno.EIO)
+    said = "app/db.age is written, but may not be on the disk yet: Input/output error; check the disk"
+    assert said in refusal(files.set, "app/db", "new")
+    assert files.get("app/db") == "new"
+    assert "'DB' is deleted, but may not be on the disk yet: Input" in refusal(files.delete, "DB")
     assert list(files.names()) == ["app/db"]
-    assert "Unsafe" in refusal(files.delete, "DB") and os.path.lexists(DB)
 
 
-def test_nothing_behind_a_symlink_is_listed_or_deleted(files):
-    APP_DB.parent.rename("app")
-    APP_DB.parent.symlink_to(Path("app").resolve())
-    assert list(files.names()) == ["DB"]
-    assert "secrets/app is not a folder" in refusal(files.delete, "app/db")
-    assert os.listdir("app") == ["db.age"]
+def test_rotation_policies_are_sealed_with_the_store(files):
+    policies = files.policy_store()
+    policies.set("DB", WRITTEN)
+    files.rekey()
+    assert WRITTEN.encode() not in POLICY_FILE.read_bytes()
+    assert (ps.FileStore().policy_store().get("DB"), sorted(files.names())) == (WRITTEN, ["DB", "app/db"])
+    POLICY_FILE.write_bytes(ps.seal(b"{}", ps.Identity.generate().recipient()))
+    for act, *more in ((policies.get, "DB"), (policies.set, "DB", "{}")):
+        assert "does not open" in refusal(act, *more)
+    replace_by_link(POLICY_FILE)
+    assert "DB.age is not a file" in refusal(policies.get, "DB")
 
 
-@pytest.mark.parametrize("meanwhile, error", [(shutil.rmtree, "NotFound"), (replace_by_link, "Unsafe")])
-def test_a_deletion_looks_again_after_waiting_for_its_turn(meanwhile, error, files, monkeypatch):
-    def enter(lock, enter=ps.FileLock.__enter__):
-        meanwhile(APP_DB.parent)
+def test_a_sealed_policy_that_somebody_else_deleted_meanwhile_is_gone(files, monkeypatch):
+    policies = ps.Policies(files)
+    monkeypatch.setattr(policies, "names", lambda: ["DB"])  # when it was looked for
+    assert policies.delete("DB")
+
+
+def test_a_store_names_what_opens_it_so_that_it_can_be_masked(files, monkeypatch):
+    assert list(files.credentials()) == [PASSWORD, files.reveal_identity()]
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    assert list(ps.FileStore().credentials()) == []
+
+
+def test_status_says_where_the_store_is_and_whether_it_opens(store_folder, monkeypatch, say):
+    def status():
+        code, said = say("status", "--backend", "file")
+        assert said.startswith(f"store      encrypted files\nfolder     {store_folder}\n")
+        return code, said.split("\n", 2)[2].partition(f" {store_folder}")[0].partition("pin")[0]
+
+    assert status() == (2, "secrets    0\nopens      no\nproblem    there is no store in")
+    ps.FileStore().set("DB", "v")
+    ps.FileStore().set("DB__PREVIOUS", "w")  # a stage counts for no secret
+    assert status() == (0, "secrets    1\nopens      yes\npassword   yes\n")
+    ps.FileStore().delete("DB__PREVIOUS")
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
+        assert status() == (
+            2,
+            "secrets    1\nopens      no\nproblem    this identity opens no member's file in",
+        )
+    KEY_FILE.rename("moved")
+    assert status() == (2, "secrets    1\nopens      no\nproblem   ")
+    Path("moved").rename(KEY_FILE)
+    ps.FileStore().delete("DB")
+    assert status() == (0, "secrets    0\nopens      yes\npassword   yes\n")
+
+
+def test_status_opens_each_secret_once(files, say, monkeypatch):
+    opened, unseal = [], ps.unseal
+    monkeypatch.setattr(ps, "unseal", lambda sealed, *keys: opened.append(sealed) or unseal(sealed, *keys))
+    assert say("status", "--backend", "file")[0] == 0
+    assert [opened.count(path.read_bytes()) for path in (DB, APP_DB)] == [1, 1]
+
+
+def test_a_store_whose_entries_are_all_damaged_opens(files):
+    for path in (DB, APP_DB):
+        os.truncate(path, 100)
+    assert dict(files.status())["opens"] is True
+    named = {error.message.split(":")[0] for error in problems(files)}
+    assert named == {str(DB.absolute()), str(APP_DB.absolute())}
+
+
+def test_what_is_deleted_while_status_looks_is_not_damaged(files, monkeypatch):
+    monkeypatch.setattr(ps, "names_under", lambda folder: iter(["DELETED"]))
+    assert problems(files) == []
+
+
+def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, monkeypatch):
+    prompts, store = type_answers(monkeypatch), ps.FileStore()
+    STORE.chmod(0o777)
+    for act, *more in (
+        *((store.policy_store().get, "DB"), (store.reveal_identity,), (store.rekey,), (store.unlock,)),
+        *((store.get, "DB"), (store.get, "ABSENT"), (store.delete, "DB"), (list, store.names())),
+        *((store.set, "DB", "new"), (store.change_password, "new words")),
+    ):
+        assert refusal(act, *more).startswith(f"Unsafe: others can write to {store_folder}; if it is yours: ")
+    assert prompts == []
+
+
+# --- Kills at any step ---
+
+
+def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_new_identity(files):
+    before, states = read_sealed(), set()
+    for steps in killed_at_every_step(lambda: ps.FileStore().rekey()):
+        assert read_sealed() == before
+        found = dict(ps.FileStore().status())
+        states.add((found["opens"], str(found.get("problem", ""))))
+        name = ("DB", "NEW")[steps % 2]
+        files.set(name, "db-value")
+        assert ps.unseal(DB.with_stem(name).read_bytes(), ps.Identity(files.reveal_identity().split()[0]))
+        DB.with_stem("NEW").unlink(missing_ok=True)
+    assert states == {(True, ""), (True, "a rekey was not finished; rekey again")} and steps > 10
+    assert len(files.reveal_identity().split()) == 1
+    assert not (STORE / ".paissive-tmp").exists()
+
+
+def test_rekeys_that_break_off_one_after_the_other_lose_nothing(files, monkeypatch):
+    replace, before = os.replace, read_sealed()
+    for steps in (2, 1, 2, 3):  # files that are written before it breaks off
+        left = iter(range(steps))
+
+        def replace_while_left(*paths):
+            if next(left, None) is None:  # noqa: B023
+                raise OSError(errno.EIO, "Input/output error")
+            replace(*paths)
+
+        monkeypatch.setattr(os, "replace", replace_while_left)
+        assert "Input/output error" in refusal(ps.FileStore().rekey)
+        assert read_sealed() == before
+
+
+def test_a_first_set_killed_at_any_step_leaves_a_store_that_takes_the_next(store_folder):
+    for _ in killed_at_every_step(lambda: ps.FileStore().set("a/b", "1")):
+        ps.FileStore().set("NEXT", "2")
+        found = read_sealed()
+        assert found in ({"NEXT": "2"}, {"a/b": "1", "NEXT": "2"})
+        shutil.rmtree(STORE)
+    assert "a/b" in found
+
+
+@pytest.mark.parametrize("act", ["set", "delete"])
+def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, tmp_path):
+    acts = {"set": lambda s: s.set("app/db", WRITTEN), "delete": lambda s: s.delete("app/db")}
+    for _ in killed_at_every_step(lambda: acts[act](ps.FileStore())):
+        assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
+        found = read_sealed()
+        assert found.pop("app/db", None) in ("app-value", WRITTEN if act == "set" else None)
+        assert found == {"DB": "db-value"}
+        ps.FileStore().set("app/db", "app-value")
+        assert sorted(os.listdir(STORE)) == [".gitattributes", "identity.age", "secrets", "version.age"]
+
+
+def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
+    def write(who):
+        store = ps.FileStore()
+        for n in range(4):
+            store.set(f"p{who}/N{n}", f"{who}-{n}")
+            store.set("SAME", f"{who}-{n}")
+            assert store.get(f"p{who}/N{n}") == f"{who}-{n}"
+
+    def rekey(count=0):
+        while count < 6:
+            with contextlib.suppress(ps.Locked, ps.Unavailable):  # until there is a store
+                count += bool(ps.FileStore(store_folder).rekey())
+
+    writers = [functools.partial(write, who) for who in range(8)]
+    assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
+    found = read_sealed()
+    assert found.pop("SAME") in {f"{who}-3" for who in range(8)}
+    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(4)}
+
+
+def test_a_rekey_that_waited_for_another_goes_on_from_the_identity_of_that_one(files, monkeypatch):
+    enter = ps.FileLock.__enter__
+
+    def enter_late(lock):
+        monkeypatch.setattr(ps.FileLock, "__enter__", enter)
+        found.append(ps.FileStore().rekey())
         return enter(lock)
 
-    monkeypatch.setattr(ps.FileLock, "__enter__", enter)
-    assert error in refusal(files.delete, "app/db")
+    before, found = read_sealed(), []
+    monkeypatch.setattr(ps.FileLock, "__enter__", enter_late)
+    found.append(files.rekey())
+    assert read_sealed() == before and pin_of(files) == found[1] != found[0]
 
 
-def test_a_deletion_of_db_leaves_DB_alone_where_file_names_have_no_case(files, monkeypatch):
-    monkeypatch.setattr(os, "listdir", lambda _: ["db.age"])
-    assert "NotFound" in refusal(files.delete, "DB") and files.get("DB") == "db-value"
+def test_a_rekey_at_any_moment_of_a_get_changes_nothing(files):
+    def get():
+        assert ps.FileStore().get("DB") == "db-value"
+
+    *_, moments = interrupted_at_every_step(get, reads_files, lambda: ps.FileStore().rekey())
+    assert moments > 1
 
 
-def test_what_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
-    denied = unittest.mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied"))
-    monkeypatch.setattr(ps, "file_state", denied)
-    assert "secrets: Permission denied" in refusal(files.get, "DB")
-    monkeypatch.setattr(os, "scandir", denied)
-    assert "secrets: Permission denied" in refusal(ps.FileStore("new").set, "A", "b")
-
-
-def test_an_identity_that_can_not_be_read_is_not_taken_for_absent(files, monkeypatch):
-    for file in ("identity.age", "previous.age"):
-
-        def read(path, read=ps.read_file, **more):
-            if path.endswith(file):  # noqa: B023
-                raise PermissionError(errno.EACCES, "Permission denied")
-            return read(path, **more)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(ps, "read_file", read)
-            hint = "check its permissions, and its folder's"
-            said = f"Denied: can't read {files.folder}/{file}: Permission denied; {hint}"
-            assert refusal(ps.FileStore().get, "DB") == said
-    (STORE / "previous.age").touch()
-    damaged = (
-        f"Corrupt: {files.folder}/previous.age: not what was sealed: it does not begin like an age v1 file"
+def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files):
+    *_, moments = interrupted_at_every_step(
+        lambda: ps.FileStore().unlock(), reads_files, lambda: ps.FileStore().rekey()
     )
-    assert refusal(ps.FileStore().get, "DB") == f"{damaged}; restore it from a copy"
+    assert moments > 5
 
 
-def test_secrets_that_are_deleted_while_another_is_set_are_no_error(files, monkeypatch):
-    def read(path, read=ps.read_file, **more):
-        if "secrets/" in path:
-            Path(path).unlink(missing_ok=True)
-        return read(path, **more)
+def test_a_rekey_at_any_moment_of_a_list_of_members_hides_none(files, team, capsys):
+    def list_members():
+        assert [member.name for member in ps.FileStore().members()] == ["ada", "bob"]
 
+    *_, moments = interrupted_at_every_step(list_members, reads_files, lambda: ps.FileStore().rekey())
+    assert moments > 5 and "warning" not in capsys.readouterr().err
+
+
+def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, monkeypatch):
+    def get():
+        assert ps.FileStore().get("DB") == "db-value"
+
+    def rekey():
+        with monkeypatch.context() as patched:
+            opened_by_password(patched).rekey()
+
+    opened_by(team["bob"], monkeypatch)
+    *_, moments = interrupted_at_every_step(get, reads_files, rekey)
+    assert moments > 5
+
+
+# --- Work that is done once ---
+
+
+def test_what_was_read_to_see_whether_it_changed_is_what_is_opened(files, monkeypatch):
+    monkeypatch.setattr(ps, "_SAMPLE", 0)
+    read, read_file = [], ps.read_file
+    monkeypatch.setattr(ps, "read_file", lambda path, **more: read.append(path) or read_file(path, **more))
+    assert ps.FileStore().get("DB") == "db-value"
+    assert read.count(str(DB.absolute())) == 1
+
+
+def test_an_open_store_reads_a_file_once_until_it_changes(files, monkeypatch):
+    for value in ("one", "two"):
+        ps.FileStore().set("DB", value)
+        assert files.get("DB") == value
     with monkeypatch.context() as patched:
-        patched.setattr(ps, "read_file", read)
-        ps.FileStore().set("NEW", "1")
-    assert read_sealed() == {"NEW": "1"}
+        patched.setattr(ps, "unseal", lambda *_: pytest.fail("opened again"))
+        assert files.get("DB") == "two"
+    ps.FileStore().delete("DB")
+    assert "NotFound" in refusal(files.get, "DB")
 
 
-def test_a_full_disk_is_reported_and_no_value_is_lost_or_shown(files, tmp_path, monkeypatch):
-    full = unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr(os, "fsync", full)
-    writes = [(files.set, "DB", TYPED), (files.set, "new/NEW", TYPED), (files.set_all, {"A": TYPED})]
-    for act, *more in (*writes, (files.rekey,), (files.change_password, "new words")):
-        error = failure(act, *more)
-        assert "No space left on device" in str(error) and "c4nary" not in all_that_is_shown(error)
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
-    assert not (STORE / ".paissive-tmp").exists()
-    assert not [name for name, data in tree(tmp_path).items() if b"c4nary" in data]
+# --- Members ---
 
 
-def test_windows_keeps_the_names_of_devices(files, monkeypatch):
-    with monkeypatch.context() as windows:
-        windows.setattr(os, "name", "nt")
-        devices = "CON PRN.a aux nul.txt nul app/COM1/x com0 com² lpt¹ lpt³ x/lpt9 x/nul".split()
-        for name in (*devices, *(f"a{char}b" for char in '<>:"|?*'), "a./b", "a /b", "a.age/b"):
-            assert refusal(files.get, name).endswith(": an encrypted file can't have that name")
-        for name in "CONSOLE/com10 com falcon my-con con-a a. a.b/c".split() + [". a"]:
-            assert "can't have that name" not in refusal(files.get, name)
+def opened_by_password(monkeypatch):
+    """The store as somebody opens it who has the master password, and no key."""
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
+    return ps.FileStore()
 
 
-def test_sealed_names_are_those_that_a_file_can_have(files):
-    for name in ("x" * 252, "é" * 126, "a.age/b", "A.AGE/b"):
-        assert refusal(files.set, name, "1").endswith(": an encrypted file can't have that name")
-    assert (
-        refusal(files.get, "a.age/b") == "BadName: bad name 'a.age/b': an encrypted file can't have that name"
+def opened_by(key, monkeypatch):
+    """The store as somebody opens it who has this key, and no password."""
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
+    return ps.FileStore()
+
+
+@pytest.fixture
+def team(files):
+    """The keys of those who can open a store with two secrets: ada and bob."""
+    keys = {name: ps.Identity.generate() for name in ("ada", "bob")}
+    for name, key in keys.items():
+        files.add_member(name, str(key.recipient()))
+    return keys
+
+
+def test_git_merges_no_sealed_files_unless_somebody_wants_it(files):
+    assert (STORE / ".gitattributes").read_text() == "*.age binary\n"
+    (STORE / ".gitattributes").write_text("* binary\n")
+    files.add_member("ada", str(ps.Identity.generate().recipient()))
+    files.rekey()
+    assert (STORE / ".gitattributes").read_text() == "* binary\n"
+
+
+def test_only_the_owner_reads_a_members_files(team):
+    modes = {path.stat().st_mode & 0o777 for path in (ADA[0].parent.parent, ADA[0].parent)}
+    assert (modes, {path.stat().st_mode & 0o777 for path in ADA}) == ({0o700}, {0o600})
+
+
+def test_a_rekey_opens_each_secret_at_the_first_attempt(files, monkeypatch):
+    opened, unseal = [], ps.Identity._unwrap
+    monkeypatch.setattr(ps.Identity, "_unwrap", lambda *args: opened.append(unseal(*args)) or opened[-1])
+    files.rekey()
+    assert None not in opened[-2:]
+
+
+@pytest.mark.parametrize("who", ["the owner", "a member"])
+def test_what_opens_a_store_is_opened_once_for_many_secrets(who, files, team, monkeypatch):
+    store = ps.FileStore() if who == "the owner" else opened_by(team["ada"], monkeypatch)
+    store.get("DB")
+    opened, unseal = [], ps.unseal
+    monkeypatch.setattr(ps, "unseal", lambda *args: opened.append(args) or unseal(*args))
+    assert (store.get("app/db"), len(opened)) == ("app-value", 1)
+
+
+def test_damaged_files_of_a_member_keep_nobody_else_out(files, team, monkeypatch):
+    own = ps.Identity(files.reveal_identity())
+    for spoil in (lambda path: os.truncate(path, 100), os.unlink):
+        for path in reversed(ADA):
+            spoil(path)
+            for key in (team["bob"], own):
+                assert opened_by(key, monkeypatch).get("DB") == "db-value"
+
+
+def test_no_key_is_that_of_two_members(files, team):
+    before = tree()
+    said = (
+        "Conflict: 'ada' is the member with this key; each key has one name, so that its removal is complete"
     )
-    for name in (".age", "x.AGE"):
-        (STORE / "secrets" / name).mkdir()
-        shutil.copy(DB, STORE / "secrets" / name)
-    shutil.copy(DB, STORE / "secrets/a\nb.age")  # whatever somebody put there
-    names = ["y/" + "x" * 251, "a b", *"ü/🔑 a.age a a/b b/c/d -x ... app/.... .hidden".split()]
-    files.set_all({name: name for name in names})
-    assert sorted(files.names()) == sorted(["DB", "app/db", *names])
-    assert files.rekey() and [files.get(name) for name in names] == names
+    assert refusal(files.add_member, "ada-s-laptop", str(team["ada"].recipient())) == said
+    assert tree() == before
 
 
-def test_deleting_the_last_secret_of_a_folder_removes_the_folder(files):
-    files.set_all({"app/x/y": "1", "a/b/c": "2"})
-    for name, left in (
-        ("app/x/y", ["DB.age", "a", "app"]),
-        ("a/b/c", ["DB.age", "app"]),
-        ("app/db", ["DB.age"]),
-        ("DB", []),
-    ):
-        files.delete(name)
-        assert sorted(os.listdir(STORE / "secrets")) == left
+def test_who_is_removed_is_removed_under_every_name(files, team, monkeypatch):
+    plant_member("bob-s-laptop", team["bob"], ps.Identity(files.reveal_identity()))  # as it was possible once
+    assert [member.name for member in files.members()] == ["ada", "bob", "bob-s-laptop"]
+    files.rekey(without="bob")
+    assert [member.name for member in files.members()] == ["ada"]
+    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
 
 
-def test_a_set_does_the_same_work_in_a_large_store(store_folder, monkeypatch):
-    monkeypatch.setattr(ps, "_TICK_NS", 10**15)  # or the work would depend on the age of files
-
-    def calls_of_a_set():
-        calls, store = [], ps.FileStore()
-        sys.setprofile(lambda _, event, call: event == "c_call" and calls.append(call.__name__))
-        store.set("s/NEW", "1")
-        sys.setprofile(None)
-        store.delete("s/NEW")
-        return [call for call in calls if call in vars(os)]
-
-    ps.FileStore().set_all({f"s/N{n}": "1" for n in range(5)})
-    few = calls_of_a_set()
-    for n in range(5, 100):
-        os.link(STORE / "secrets/s/N0.age", STORE / f"secrets/s/N{n}.age")
-    many = calls_of_a_set()
-    assert (Counter(many) - Counter(few), Counter(few) - Counter(many)) == (Counter(), Counter())
-    assert "scandir" in few
-
-
-def test_a_canary_shows_in_no_error_of_what_was_passed(files, monkeypatch, caplog, capfd):
-    def under(name, value):
-        with monkeypatch.context() as patched:
-            patched.setenv(name, value)
-            ps.FileStore().get("DB")
-
-    caplog.set_level("DEBUG")
+def test_a_member_opens_the_store_with_a_key_of_their_own_and_seals_to_the_stores(files, team, monkeypatch):
     own = files.reveal_identity()
-    sealed = ps.seal(WRITTEN.encode(), ps.Passphrase(TYPED, FAST))
-    bad_values = (WRITTEN + "\0", WRITTEN + "\ud800", WRITTEN * 1_500_000, WRITTEN.encode())
-    acts = [
-        (files.set, "../x", WRITTEN),
-        *((files.set, "DB", value) for value in bad_values),
-        *((files.change_password, password) for password in ("", TYPED + "\ud800")),
-        (under, "PAISSIVE_MASTER_PASSWORD", TYPED),
-        *((under, "PAISSIVE_IDENTITY", text) for text in (TYPED, own + TYPED)),
-        *((ps.Identity, text) for text in (TYPED, own[:-1])),
-        (ps.Recipient, TYPED),
-        (ps.seal, WRITTEN.encode()),
-        (ps.unseal, sealed[:-1], ps.Passphrase(TYPED)),
-        (ps.unseal, sealed, ps.Passphrase("wrong")),
-    ]
-    shown = [all_that_is_shown(failure(*act)) for act in acts]
-    shown += [repr([ps.Passphrase(TYPED), ps.Identity(own), files, ps.SecretsManager(files)])]
-    shown += [caplog.text, *capfd.readouterr()]
-    assert not re.search(f"c4nary|{own[20:40]}", "".join(shown))
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert as_ada.open_copy("DB", DB.read_bytes()) == "db-value"
+    as_ada.set_all({"DB": "new", "NEW": "1"})
+    assert (as_ada.get("app/db"), as_ada.reveal_identity()) == ("app-value", own)
+    assert {team["ada"].reveal(), own} <= set(as_ada.credentials())  # or they would not be masked
+    assert ps.unseal(DB.read_bytes(), ps.Identity(own))
+    assert "WrongKey" in refusal(ps.unseal, (STORE / "secrets/NEW.age").read_bytes(), team["ada"])
+    assert opened_by(team["bob"], monkeypatch).get("NEW") == "1"
 
 
-def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
-    left = Path(files.folder, ".paissive-tmp/new-1")
-    left.parent.mkdir(0o700)
-    left.write_bytes(b"half")
-    files.set("DB", "new")
-    assert not left.parent.exists()
+def test_the_age_tool_opens_a_secret_in_two_steps_with_a_members_key(team, tmp_path):
+    key, identity = tmp_path / "key", tmp_path / "identity"
+    key.write_text(team["ada"].reveal())
+    subprocess.run([tool("age"), "-d", "-o", identity, "-i", key, ADA[0]], check=True)
+    opened = subprocess.run([tool("age"), "-d", "-i", identity, DB], capture_output=True, check=True)
+    assert json.loads(opened.stdout)["value"] == "db-value"
+
+
+def test_of_a_members_several_keys_the_one_that_opens_the_store_is_used(files, team, monkeypatch):
+    monkeypatch.setenv("PAISSIVE_IDENTITY", f"{ps.Identity.generate().reveal()}\n{team['bob'].reveal()}")
+    ps.FileStore().set("DB", "new")
+    assert ps.FileStore().get("DB") == "new"
+
+
+def test_a_rekey_changes_nothing_of_what_is_known_about_members(files, team, monkeypatch):
+    before = files.members()
+    monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
+    files.rekey()
+    assert files.members() == before
+
+
+def test_a_member_sees_that_a_rekey_was_not_finished_and_seals_to_the_new_identity(files, team, monkeypatch):
+    with monkeypatch.context() as failing:
+        failing.setattr(
+            os, "unlink", unittest.mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
+        )
+        assert "Input/output error" in refusal(files.rekey)
+    as_ada = opened_by(team["ada"], monkeypatch)
+    assert str(dict(as_ada.status())["problem"]) == "a rekey was not finished; rekey again"
+    as_ada.set("DB", "new")
+    assert ps.unseal(DB.read_bytes(), ps.Identity(as_ada.reveal_identity().split()[0]))
+
+
+def test_a_member_goes_on_reading_and_writing_after_a_rekey_by_somebody_else(files, team, monkeypatch):
+    reader, writer = opened_by(team["ada"], monkeypatch), ps.FileStore()
+    assert reader.get("DB") == writer.get("DB") == "db-value"
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+        files.rekey()
+    writer.set("NEW", "1")
+    assert (reader.get("app/db"), reader.get("NEW")) == ("app-value", "1")
+
+
+def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files, team, say, monkeypatch):
+    eve = ps.Identity.generate()
+    opened_by(team["ada"], monkeypatch)
+    assert say("member", "add", "eve", str(eve.recipient())) == (0, "")
+    status, said = say("member", "list")
+    keys = {**team, "eve": eve}
+    assert [line.split()[:2] for line in said.splitlines()] == [[n, str(keys[n].recipient())] for n in keys]
+    assert re.fullmatch(r"(.+  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n){3}", said) and status == 0
+    again = "there is a member 'eve'; choose another name or, for another key of the same person: --replace"
+    assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
+    assert opened_by(eve, monkeypatch).get("DB") == "db-value"
+
+
+def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
+    done = []
+    monkeypatch.setattr(ps, "sync_folder", lambda path, what: done.append((os.path.basename(path), what)))
+    files.rekey(without="bob")
+    recorded = [n for n, (folder, _) in enumerate(done) if folder == "paissive"]
+    removed = done.index(("members", "the member 'bob' is removed"))
+    written = done.index((".paissive", f"{KEY_FILE.absolute()} is written"))
+    assert recorded[0] < written < removed < done.index((".paissive", "the store has a new identity"))
+    assert recorded[-1] == len(done) - 1
+
+
+def test_what_is_no_folder_is_no_member(files, team):
+    Path(files.folder, "members/README").write_text("x")
+    Path(files.folder, "members/eve").symlink_to("ada")
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+    files.rekey()
+
+
+def test_an_addition_of_a_member_that_was_killed_stops_nobody_and_can_be_repeated(files, team):
+    Path(files.folder, "members/eve").mkdir(mode=0o700)
+    assert [member.name for member in files.members()] == ["ada", "bob"]
+    files.rekey()
+    files.add_member("eve", str(ps.Identity.generate().recipient()))
+    assert [member.name for member in files.members()] == ["ada", "bob", "eve"]
+    ADA[0].unlink()  # which is written last
+    files.add_member("ada", str(team["ada"].recipient()))
+
+
+def test_a_member_can_not_control_the_terminal_of_those_who_list_members(files, say, monkeypatch):
+    monkeypatch.setattr(ps, "utc_now", lambda: "\33[2J")
+    files.add_member("eve", str(ps.Identity.generate().recipient()))
+    assert "\33" not in say("member", "list", "--backend", "file")[1]
+
+
+@pytest.mark.parametrize(
+    "name, recipient",
+    [
+        *(("../x", ""), ("a/b", ""), ("", ""), ("x" * 252, "")),
+        *(("x", "ssh-ed25519 AAAA"), ("x", LOW_ORDER)),
+    ],
+)
+def test_no_member_has_an_impossible_name_or_a_key_that_is_not_of_age(name, recipient, files):
+    before = tree()
+    valid = str(ps.Identity.generate().recipient())
+    said = refusal(files.add_member, name, recipient or valid)
+    assert said.startswith(("BadName", "BadValue: not a", "BadValue: invalid public key"))
+    assert name != "a/b" or said == "BadName: bad name 'a/b': a member's has no '/'"
+    of_nobody = (
+        "BadValue: invalid public key: anyone could open a file sealed to it; ask its owner for a new one"
+    )
+    assert recipient != LOW_ORDER or said == of_nobody
+    assert (tree(), files.members()) == (before, [])
+
+
+def test_a_member_sets_a_new_master_password_without_the_old_one(files, team, monkeypatch, say):
+    opened_by(team["ada"], monkeypatch)
+    assert say("password", stdin="new words\n")[0] == 0
+    monkeypatch.delenv("PAISSIVE_IDENTITY")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
+def test_a_member_who_is_removed_opens_nothing_and_what_they_knew_is_listed(files, team, say, monkeypatch):
+    ps.SecretRotation(files).schedule("DB", "30d")
+    with monkeypatch.context() as patched:
+        patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))  # which changes
+        status, said = say("member", "remove", "bob")
+    shown = f"""next: rotate now DB\nnext: set app/db
+sealed 2 secrets to a new identity; update PAISSIVE_IDENTITY where it holds the old one
+its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {pin_of(ps.FileStore())}
+'bob' knew the values above; if the master password, too: password, then rekey\n"""
+    assert (status, said) == (0, shown)
+    assert say("member", "remove", "bob") == (1, "no member named 'bob'; see: member list\n")
+    assert ps.SecretRotation(files).scheduled() == ["DB"]
+    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
+    said = f"WrongKey: this identity opens no member's file in {files.folder}/members; "
+    hint = "somebody who can open the store adds you: member add NAME age1…"
+    hint += "; if it was the store's, use what `identity` prints now"
+    assert refusal(opened_by(team["bob"], monkeypatch).get, "DB") == said + hint
+
+
+def test_a_member_is_removed_by_password_only(files, team, monkeypatch, say):
+    before = tree()
+    opened_by(team["ada"], monkeypatch)
+    assert say("member", "remove", "bob")[1].startswith("the master password is needed")
+    assert tree() == before
+
+
+def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(files):
+    eve = ps.Identity.generate()
+    for _ in killed_at_every_step(
+        lambda: ps.FileStore().add_member("eve", str(eve.recipient())), changes_the_store
+    ):
+        listed = (
+            [member.name for member in files.members()]
+            if (STORE / "members/eve/recipient.age").exists()
+            else []
+        )
+        assert listed == ["eve"] or not (STORE / "members/eve/identity.age").exists()
+        shutil.rmtree(STORE / "members", ignore_errors=True)
+    assert listed == ["eve"]
+
+
+def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
+    before = read_sealed()
+    untouched = tree()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
+        if tree() == untouched:
+            continue
+        bob = STORE / "members/bob"  # who can open the store is listed
+        assert (bob / "recipient.age").exists() or not (bob / "identity.age").exists()
+        with monkeypatch.context() as patched:
+            as_ada = opened_by(team["ada"], patched)
+            assert {name: as_ada.get(name) for name in as_ada.names()} == before
+        with contextlib.suppress(ps.NotFound):  # it was done
+            ps.FileStore().rekey(without="bob")
+        assert not (STORE / "previous.age").exists()
+        assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
+        for path in (KEY_FILE, ADA[0]):
+            opened = ps.unseal(
+                path.read_bytes(), ps.Passphrase(PASSWORD) if path == KEY_FILE else team["ada"]
+            )
+            assert len(opened.split()) == 1
+
+
+def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_killed(files, team):
+    known, pin = list(files.names()), pin_of(files)
+    finished = 0
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
+        ps.FileStore().set("NEW", "1")
+        assert (STORE / "members/bob").exists() == (pin_of(ps.FileStore()) == pin)  # the new one isn't his
+        if not (STORE / "members/bob").exists():
+            finished += 1
+            assert set(known_to_leavers(ps.FileStore())) >= set(known)
+    assert finished > 5
+
+
+@pytest.mark.parametrize("leaver", [None, "bob"])
+def test_a_rekey_without_a_master_password_killed_at_any_step_shuts_nobody_out(
+    leaver, files, team, monkeypatch
+):
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    opened_by(team["ada"], monkeypatch)
+    before = read_sealed()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without=leaver), changes_the_store):
+        assert read_sealed() == before
+        ps.FileStore().set("NEW", "1")
+        for path in STORE.glob("members/*/identity.age"):
+            with monkeypatch.context() as patched:
+                assert opened_by(team[path.parent.name], patched).get("NEW") == "1"
+
+
+@pytest.mark.parametrize("what", ["a secret", "a policy"])
+def test_a_write_finishes_a_rekey_that_was_killed_before_members_had_the_new_identity(
+    what, files, team, monkeypatch
+):
+    def rekey():
+        monkeypatch.setattr(ps.FileStore, "_finish_rekey", lambda *_: os._exit(1))
+        ps.FileStore().rekey()
+
+    assert ended(in_child(rekey)) == [256]
+    assert dict(ps.FileStore().status())["problem"].message == "a rekey was not finished"
+    if what == "a secret":
+        ps.FileStore().set("DB", "db-value")
+    else:
+        ps.SecretRotation(ps.FileStore()).schedule("DB", "30d")
+    assert not (STORE / "previous.age").exists()
+    opened_by(team["ada"], monkeypatch)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+
+
+MEMBERS_WRITES = {
+    "a secret": lambda store: store.set("DB", "db-value"),
+    "a policy": lambda store: ps.SecretRotation(store).schedule("DB", "30d"),
+    "a member": lambda store: store.add_member("eve", str(ps.Identity.generate().recipient())),
+    "a password": lambda store: store.change_password("new words"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", MEMBERS_WRITES)
+def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
+    write, files, team, monkeypatch
+):
+    before = read_sealed()
+    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
+        password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
+        with contextlib.suppress(ps.Conflict):
+            MEMBERS_WRITES[write](as_ada)
+            password = "new words" if write == "a password" else PASSWORD
+        opened_by(team["bob"], monkeypatch).set("DB", "db-value")
+        by_password = opened_by_password(monkeypatch)
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+        assert by_password.rekey()
+        assert read_sealed() == before
+        monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
+
+
+def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, monkeypatch):
+    def rekey(replace=os.replace):
+        def replace_one(source, target, **more):
+            replace(source, target, **more)
+            if str(target).endswith("members/bob/identity.age"):
+                os._exit(1)
+
+        monkeypatch.setattr(os, "replace", replace_one)
+        ps.FileStore().rekey()
+
+    assert ended(in_child(rekey)) == [256]
+    before, as_ada = KEY_FILE.read_bytes(), opened_by(team["ada"], monkeypatch)
+    said = "Conflict: a rekey was not finished, and its new identity isn't sealed to this key yet; finish it "
+    said += "first: rekey; without the master password, a member whose `status` names it sets a secret"
+    assert refusal(as_ada.change_password, "new words") == said
+    assert KEY_FILE.read_bytes() == before
+    assert dict(opened_by(team["bob"], monkeypatch).status())["problem"].message == "a rekey was not finished"
+    ps.FileStore().set("DB", "1")
+    opened_by(team["ada"], monkeypatch).change_password("new words")
+    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
+    assert ps.FileStore().get("DB") == "1"
+
+
+@pytest.mark.slow
+def test_a_removal_that_fails_at_any_step_can_be_repeated(files, team, monkeypatch):
+    def fail():
+        raise OSError(errno.EIO, "Input/output error")
+
+    def remove():
+        with contextlib.suppress(ps.SecretsError):
+            ps.FileStore().rekey(without="bob")
+
+    whole, pin, before = shutil.copytree(STORE, "whole"), pin_of(files), read_sealed()
+    for _ in interrupted_at_every_step(remove, changes_the_store, fail):
+        with contextlib.suppress(ps.NotFound):  # it was done
+            ps.FileStore().rekey(without="bob")
+        assert [member.name for member in ps.FileStore().members()] == ["ada"]
+        assert read_sealed() == before
+        shutil.rmtree(STORE)
+        shutil.copytree(whole, STORE)
+        ps.FileStore().trust(pin)
+
+
+def test_the_last_who_can_open_a_store_can_not_be_removed(files, team, monkeypatch):
+    KEY_FILE.unlink()
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "")
+    as_ada = opened_by(team["ada"], monkeypatch)
+    as_ada.rekey(without="bob")
+    before = tree()
+    hint = "set a master password first: password"
+    assert refusal(as_ada.rekey, without="ada") == f"Conflict: nobody could open the store any more; {hint}"
+    assert tree() == before
+
+
+def test_nobody_is_asked_for_a_password_to_remove_who_is_no_member(files, monkeypatch):
+    prompts = type_answers(monkeypatch)
+    assert refusal(ps.FileStore().rekey, without="nobody").startswith("NotFound: no member named 'nobody'")
+    assert prompts == []
+
+
+@pytest.mark.parametrize(
+    "argv", [["identity"], ["password"], ["rekey"], ["member", "list"], ["member", "remove", "a"]]
+)
+@pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
+def test_what_needs_a_store_says_that_there_is_none(argv, who, store_folder, monkeypatch, say):
+    monkeypatch.setenv(
+        "PAISSIVE_IDENTITY", ps.Identity.generate().reveal() if who == "PAISSIVE_IDENTITY" else ""
+    )
+    status, said = say(*argv, "--backend", "file", stdin="new words")
+    assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
+
+
+# --- Post-quantum stores ---
+
+
+@pytest.fixture
+def quantum_team(files, post_quantum):
+    """A post-quantum store, and the keys of two members: ada's is post-quantum, bob's is not."""
+    files.rekey(post_quantum=True)
+    keys = {"ada": post_quantum, "bob": ps.Identity.generate()}
+    for name, key in keys.items():
+        files.add_member(name, str(key.recipient()))
+    return keys
+
+
+def test_a_post_quantum_store_opens_by_password_and_by_members_of_either_kind(
+    quantum_team, files, monkeypatch
+):
+    assert b"-> mlkem768x25519 " in DB.read_bytes()
+    assert b"-> X25519 " not in b"".join(data for name, data in tree().items() if "bob" not in name)
+    assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
+    for key in quantum_team.values():
+        with monkeypatch.context() as patched:
+            store = opened_by(key, patched)
+            store.set("NEW", "1")
+            assert store.get("DB") == "db-value"
+    assert ps.Identity(files.reveal_identity()).is_post_quantum
+
+
+def test_status_and_rekey_name_who_keeps_a_store_from_being_post_quantum(quantum_team, files, say):
+    assert "\nkeys       post-quantum, but X25519 of bob\n" in say("status", "--backend", "file")[1]
+    said = say("rekey", "--post-quantum", "--backend", "file")[1]
+    again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
+    assert f"not post-quantum yet are the keys of bob; for each: {again}\n" in said
+    assert "git's history has copies that are not post-quantum" in said
+    assert "these members keep access: ada, bob; " in said
+    files.rekey(without="bob")
+    assert "\nkeys       post-quantum\n" in say("status", "--backend", "file")[1]
+    assert "not post-quantum yet" not in say("rekey", "--post-quantum", "--backend", "file")[1]
+
+
+def test_a_post_quantum_store_stays_one_also_after_a_kill(quantum_team, files, monkeypatch):
+    for act in (lambda: ps.FileStore().rekey(), lambda: ps.FileStore().rekey(without="bob")):
+        before = tree()
+        for _ in killed_at_every_step(act, changes_the_store):
+            assert ps.FileStore()._opener.keys().seal_to.is_post_quantum
+            if tree() != before:
+                ps.FileStore().rekey()
+                break
+        assert ps.Identity(files.reveal_identity()).is_post_quantum
+
+
+@pytest.mark.slow
+def test_a_rekey_to_post_quantum_killed_at_any_step_loses_nothing(files, team, post_quantum, monkeypatch):
+    before = read_sealed()
+    for steps in killed_at_every_step(lambda: ps.FileStore().rekey(post_quantum=True), changes_the_store):
+        assert read_sealed() == before
+        with monkeypatch.context() as patched:
+            as_ada = opened_by(team["ada"], patched)
+            assert {name: as_ada.get(name) for name in as_ada.names()} == before
+        if steps % 3 == 0:
+            ps.FileStore().rekey()
+            assert read_sealed() == before
+
+
+def test_a_store_that_a_post_quantum_key_begins_is_post_quantum(store_folder, post_quantum, monkeypatch):
+    opened_by(post_quantum, monkeypatch).set("DB", "1")
+    assert b"-> X25519 " not in b"".join(tree().values())
+    assert ps.FileStore().get("DB") == "1"
+
+
+def test_a_new_post_quantum_key_is_that_of_a_member(files, say, monkeypatch, post_quantum):
+    status, said = say("identity", "--new", "--post-quantum")
+    assert status == 0 and as_shown(
+        said, "# created: …Z\n# public key: age1pq1…\nAGE-SECRET-KEY-PQ-1…\npublic key: age1pq1…"
+    )
+    recipient = re.search("age1pq1[a-z0-9]+", said)[0]
+    assert say("member", "add", "ada", recipient, "--backend", "file") == (0, "")
+    key = ps.Identity(re.search("AGE-SECRET-KEY-PQ-1[A-Z0-9]+", said)[0])
+    assert opened_by(key, monkeypatch).get("DB") == "db-value"
+    hint = "add --new; for the store's: rekey --post-quantum\n"
+    assert say("identity", "--post-quantum") == (2, f"--post-quantum is for a new key; {hint}")
 
 
 # --- Benchmarks ---
