@@ -5334,7 +5334,7 @@ def parse_identity(plaintext: bytes, path: str) -> Identity:
 #
 # A store is known if its fingerprint is pinned, recorded, or the argument of --trust.
 
-TO_READ = "read"  # secrets, policies, members or the identity
+_TO_READ = "read"  # secrets, policies, members or the identity
 TO_CHANGE = "change"  # any of those, or run commands of policies
 TO_REKEY = "rekey"
 TO_TRUST = "trust"
@@ -5347,7 +5347,7 @@ _WARNING = "warning"
 _PERMITTED = "permitted"
 _PERMISSIONS = {
     # purpose: the effects of another, too few, older, unconfirmed, newer
-    TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING, _PERMITTED),
+    _TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING, _PERMITTED),
     TO_CHANGE: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
     TO_REKEY: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
     TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED, _PERMITTED),
@@ -5400,7 +5400,7 @@ class Opener:
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
 
-    def keys(self, folder: str = "", purpose: str = TO_READ) -> Keys:
+    def keys(self, folder: str = "", purpose: str = _TO_READ) -> Keys:
         """Return the keys for entries in a folder; open the store again if anything has changed since.
 
         Raise Unsafe if others can write on the way to the folder, or the doubt that forbids the purpose.
@@ -5413,7 +5413,7 @@ class Opener:
             access = self.open(purpose)
             self._last = source, access
             self.conflicts = merge_conflicts(self._files.path)
-        elif purpose != TO_READ:  # reading is always allowed once the store has been opened for any purpose
+        elif purpose != _TO_READ:  # reading is always allowed once the store has been opened for any purpose
             self._check(access, purpose)
         self.mask(*self.configured_identities(), *access.keys.all())
         return access.keys
@@ -5611,7 +5611,7 @@ class Opener:
         if access.known.how or access.how == "password":
             return None
         found = access.keys.fingerprint()
-        can_try = purpose != TO_READ and self.password() and os.path.lexists(self._files.identity_file)
+        can_try = purpose != _TO_READ and self.password() and os.path.lexists(self._files.identity_file)
         if can_try and self.open_by_password().keys.fingerprint() == found:
             return None
         hint = f"compare its fingerprint with another member's, then: status --trust {found}"
