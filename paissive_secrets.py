@@ -2323,10 +2323,12 @@ class Store:
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if a rotation of one of these is unfinished."""
+        stages = {}
         for name in names:
-            with suppress(NotFound, BadName, BadValue):  # not every name has stages
-                self.get(self.stage_name(name, "pending"))
-                raise unfinished_error(name)
+            with suppress(BadName, BadValue):  # not every name has stages
+                stages[self.stage_name(name, "pending")] = name
+        for stage in self.get_all(stages):
+            raise unfinished_error(stages[stage])
 
     def older_values(self, name: str) -> Iterator[str]:
         """Yield older values; BadValue if the store keeps none."""
@@ -6365,7 +6367,10 @@ def _login_name() -> str:
 # https://developer.hashicorp.com/vault/docs/commands#environment-variables
 
 # What Go's strconv.ParseBool accepts: guessing at "yes" or "off" could turn off certificate checks.
-_FLAGS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
+_FLAGS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
 # Without a user's password, which messages would show, and '?' or '#', behind which a path would be lost.
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
@@ -6402,11 +6407,6 @@ def parse_header(text: str) -> str | None:
 def _parse_count(text: str) -> int | None:
     """Return a number of retries; None for anything else."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
-
-
-def _parse_flag(text: str) -> bool | None:
-    """Return True or False; None for text that is neither."""
-    return _FLAGS.get(text.lower())
 
 
 def _parse_login(text: str) -> str | None:
@@ -6453,7 +6453,7 @@ _SHARED_SETTINGS = {
     "client_cert": _Setting(),
     "client_key": _Setting(),
     "tls_server_name": _Setting(),
-    "skip_verify": _Setting("false", _parse_flag, f"use one of: {', '.join(_FLAGS)}"),
+    "skip_verify": _Setting("false", _FLAGS.get, "use true or false"),
     "client_timeout": _Setting("60", _parse_timeout, "use seconds, or a duration such as 1m30s"),
     "max_retries": _Setting("2", _parse_count, "use 0 or more"),
     "proxy_addr": _Setting(other_name="HTTP_PROXY"),
@@ -6467,14 +6467,6 @@ _OWN_SETTINGS = {
     "login": _Setting("token", _parse_login, f"use one of: {', '.join(VAULT_LOGINS)}"),
     "login_mount": _Setting("", _parse_folder, _FOLDER),
 }
-
-
-def _setting_variables(name: str) -> list[str]:
-    """Return the variables of a setting, in the order of precedence."""
-    if name not in _SHARED_SETTINGS:
-        return [login_variable(name)]
-    names = filter(None, [name.upper(), _SHARED_SETTINGS[name].other_name])
-    return [brand + each for each in names for brand in ("BAO_", "VAULT_")]
 
 
 class VaultSettings(SimpleNamespace):
@@ -6500,6 +6492,14 @@ class VaultSettings(SimpleNamespace):
         super().__init__(**values)
 
 
+def _setting_variables(name: str) -> list[str]:
+    """Return the variables of a setting, in the order of precedence."""
+    if name not in _SHARED_SETTINGS:
+        return [login_variable(name)]
+    names = [name.upper(), _SHARED_SETTINGS[name].other_name]
+    return [brand + each for each in names if each for brand in ("BAO_", "VAULT_")]
+
+
 def _read_setting(name: str, row: _Setting, value: object) -> Any:
     """Return a setting from its keyword's value or, if that is None, its variables or its default.
 
@@ -6507,7 +6507,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
     """
     source = name
     if value is None:
-        source = next(filter(os.environ.__contains__, _setting_variables(name)), "")
+        source = next((each for each in _setting_variables(name) if each in os.environ), "")
         value = os.environ.get(source, "")
     text = str(value) or row.default
     parsed = row.parse(text) if text else ""
@@ -6527,6 +6527,7 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 
 _MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
 _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
+_TOO_LARGE = "the response is too large to be Vault's"  # if it exceeds one of these
 _MAX_IDLE = 8  # connections to each place
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 _ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
@@ -6649,7 +6650,9 @@ class Transport:
             exchange.send(f"{self._base}/v1/{request.path}")
             may_try = exchange.is_temporary and (request.idempotent or exchange.outcome == NOT_DONE)
             retries = self.settings.max_retries
-            if retries and exchange.is_leaderless():
+            # A standby node knows no active one, or only one that it can't reach.
+            is_leaderless = exchange.status == 307 or exchange.says("active cluster node not found")
+            if retries and is_leaderless:
                 retries = max(retries, _ELECTION_RETRIES)
             if not may_try or self.closed or attempt >= retries:
                 break
@@ -6688,20 +6691,27 @@ class Transport:
         return connection
 
     def _take_idle(self, place: str) -> Any:
-        """Return an idle connection that is still usable, or None; hang up those found closed before it.
+        """Return an idle connection that is still usable, or None; hang up the others that were looked at.
 
         If one has received a response that no request asked for, use no connection twice from now on.
         """
-        idle = self._idle.get(place, [])
-        while idle:
-            connection = idle.pop()
-            state = _state_of_idle(connection)
-            if state == _READY:
-                return connection
+        import ssl
+
+        while self._idle.get(place):
+            connection = self._idle[place].pop()
+            connection.sock.settimeout(0)
+            unasked = b""
+            try:
+                unasked = connection.sock.recv(1)
+            except (BlockingIOError, ssl.SSLWantReadError):  # nothing, or only TLS's own messages
+                # Firewalls drop connections that are idle for long, and neither end notices.
+                if time.monotonic() <= connection.deadline:
+                    return connection
+            except OSError:
+                pass
             connection.hang_up()
-            if state == _ANSWERED:
+            if unasked:
                 self._keep_none()
-                return None
         return None
 
     def _keep_none(self) -> None:
@@ -6788,10 +6798,6 @@ class Exchange:
         """Return whether the server's errors contain these words, which are in lower case."""
         return words in str(self.body.get("errors")).lower()
 
-    def is_leaderless(self) -> bool:
-        """Return whether a standby node knows no active one, or only one that it can't reach."""
-        return self.status == 307 or self.says("active cluster node not found")
-
     def send(self, url: str) -> None:
         """Make one attempt, which may follow a redirect, and fill in all fields.
 
@@ -6873,17 +6879,19 @@ class Exchange:
         if self.transport.proxy and req.type == "http":
             target, fields = req.full_url, {**fields, **self.transport.proxy_login}
         connection = self.transport.take(f"{req.type}://{req.host}", fresh=self.request.fresh)
-        reusable, in_order = False, True
+        reusable = False
+        in_order = True
         try:
             connection.deadline = self.deadline
             if connection.sock is None:
-                connection.connect()
+                _connect(connection)
             if self.transport.closed:
                 raise ConnectionAbortedError
             self._sent = True
             response = self._ask(connection, target, fields)
             raw = response.read()
-            reusable, in_order = _is_reusable(connection, response), not connection.stream.has_rest
+            in_order = not connection.stream.has_rest
+            reusable = in_order and connection.stream.is_plain and not response.will_close
         except (ValueError, HTTPException):  # it may be the rest of another response
             in_order = False
             raise
@@ -6896,21 +6904,30 @@ class Exchange:
     def _ask(self, connection: Any, target: str, fields: dict[str, str]) -> Any:
         """Send the request, and return its response, whose body has yet to be read.
 
-        Raise ConnectionResetError if the request wasn't sent completely and the response is no refusal,
-        ValueError if the headers don't say clearly where the response ends, and what http.client raises.
+        Its `will_close` is False only if the next response can follow it. Raise ConnectionResetError if the
+        request wasn't sent completely and the response is no refusal, ValueError if it isn't certain where
+        the response ends, and what http.client raises.
         """
         all_sent = False
         # A server that refuses a large request may answer and hang up before it has read all.
         with suppress(BrokenPipeError, ConnectionResetError):
-            _send_as_one(connection, self.request.method, target, self._data, fields)
+            connection.request(self.request.method, target, self._data, fields)
             all_sent = True
         response = connection.getresponse()
-        if not all_sent:
-            if response.status < 400:
-                raise ConnectionResetError
-            response.will_close = True  # the server may wait for the rest of the body
-        if response.headers.defects or not _has_clear_end(response.headers):
+        while 100 <= response.status < 200:  # interim responses (RFC 9110, section 15.2)
+            if response.status == 101:
+                raise ValueError  # the server switches to another protocol
+            response.headers = None  # or http.client's `begin` would do nothing
+            response.begin()
+        if not all_sent and response.status < 400:
+            raise ConnectionResetError
+        headers = response.headers
+        if headers.defects or not _has_clear_end(headers):
             raise ValueError  # the next response could be misread
+        # Some servers send a body after a status that has none.
+        has_body = "content-length" in headers or "transfer-encoding" in headers
+        if not all_sent or (response.status in _NO_BODY and has_body):
+            response.will_close = True
         return response
 
 
@@ -6952,31 +6969,29 @@ def _opener() -> Any:
 def _connection_class() -> Any:
     """Return the class of connections: http.client's, with what it lacks.
 
-    That is a deadline for all that is sent and received, TLS with errors that help, Unix sockets, responses
-    whose end is certain, and silence: the token reaches neither a debugger's output nor audit hooks.
+    That is a deadline for all that is sent and received, a response of limited size, and silence: the token
+    reaches neither a debugger's output nor audit hooks.
     """
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
 
     class Connection(HTTPConnection):
         debuglevel = 0  # even if a program sets it for all connections: it would print the token
         deadline: float  # of the monotonic clock; `perform` sets it for each request
         socket_path = server_name = context = place = None  # of the server; `_new_connection` sets them
-        parts: list[bytes] | None = None  # of a request that `_send_as_one` collects
         stream: _Stream  # of the last response
 
-        def connect(self) -> None:
-            _connect(self, super().connect)
-
         def send(self, data: Any) -> None:
-            """Send or collect a part of a request, without an audit event: http.client's has the token."""
-            if self.parts is None:
-                _send_all(self.sock, data, self.deadline)
-            else:
-                self.parts.append(data)
+            """Send data before the deadline, without an audit event: http.client's has the token."""
+            rest = memoryview(data)
+            while rest:  # SSLSocket.sendall would restart the timeout with each record
+                self.sock.settimeout(_time_left(self.deadline))
+                rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
             self.stream = _Stream(_Receiver(self))
-            return _response_class()(self.stream, **more)
+            # If only a part of this line has come, the connection isn't used again, which costs little.
+            self.stream.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.stream.peek(10)))
+            return HTTPResponse(cast("Any", self.stream), **more)
 
         def close(self) -> None:
             """Stay open: http.client closes before it reads the last response."""
@@ -6989,12 +7004,13 @@ def _connection_class() -> Any:
     return Connection
 
 
-def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
+def _connect(connection: Any) -> None:
     """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS.
 
     Raise what sockets and http.client raise, and Unavailable for a certificate that isn't trusted.
     """
     import socket
+    import ssl
 
     if connection.socket_path:
         connection.sock = socket.socket(socket.AF_UNIX)
@@ -7004,61 +7020,17 @@ def _connect(connection: Any, connect_to_host: Callable[[], None]) -> None:
         # getaddrinfo has no timeout; resolv.conf sets it.
         found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
         connection.timeout = _time_left(connection.deadline) / len(found)  # each address gets a share
-        connect_to_host()
+        connection.connect()
     if connection.context:
         connection.sock.settimeout(_time_left(connection.deadline))
-        connection.sock = _wrap_in_tls(connection.context, connection.sock, connection.server_name)
-
-
-def _send_as_one(
-    connection: Any, method: str, target: str, body: bytes | None, fields: dict[str, str]
-) -> None:
-    """Send head and body of a request in one piece, since each piece costs both ends time."""
-    connection.parts = []
-    connection.request(method, target, body, fields)
-    whole = b"".join(connection.parts)
-    connection.parts = None
-    connection.send(whole)
-
-
-def _send_all(sock: Any, data: bytes, deadline: float) -> None:
-    """Send data before the deadline; SSLSocket.sendall would restart the timeout with each record."""
-    rest = memoryview(data)
-    while rest:
-        sock.settimeout(_time_left(deadline))
-        rest = rest[sock.send(rest) :]
-
-
-@cache
-def _response_class() -> Any:
-    """Return the class of responses: http.client's, which would take an interim 103 for the final one."""
-    from http.client import HTTPResponse
-
-    class Response(HTTPResponse):
-        fp: Any = None  # until it has a stream: its destructor looks for one
-
-        def begin(self) -> None:
-            """Read past interim responses (RFC 9110, section 15.2) to the head of the final one.
-
-            Raise ValueError for 101: the server switches to another protocol.
-            """
-            super().begin()
-            while 100 <= self.status < 200:
-                if self.status == 101:
-                    raise ValueError
-                self.headers = cast("Any", None)  # or http.client's `begin` would do nothing
-                super().begin()
-
-    return Response
-
-
-def _is_reusable(connection: Any, response: Any) -> bool:
-    """Return whether the next bytes of a connection certainly begin the next response."""
-    if response.will_close or not connection.stream.is_plain or connection.stream.has_rest:
-        return False
-    # Headers that say where a body ends (RFC 9112, section 6): some servers send one all the same.
-    has_framing = "content-length" in response.headers or "transfer-encoding" in response.headers
-    return response.status not in _NO_BODY or not has_framing
+        try:
+            connection.sock = connection.context.wrap_socket(
+                connection.sock, server_hostname=connection.server_name
+            )
+        except ssl.SSLCertVerificationError as error:
+            problem = f"the server's certificate isn't trusted: {error.verify_message}"
+            hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+            raise Unavailable(problem, hint=hint) from None
 
 
 def _has_clear_end(headers: Any) -> bool:
@@ -7068,26 +7040,6 @@ def _has_clear_end(headers: Any) -> bool:
     if not codings:  # without a length, it ends with the connection
         return not lengths or (len(lengths) == 1 and bool(re.fullmatch("[0-9]{1,12}", lengths[0].strip())))
     return not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]
-
-
-# States of an idle connection: usable, closed or too old, or with a response that no request asked for.
-_READY, _ENDED, _ANSWERED = "ready", "ended", "answered"
-
-
-def _state_of_idle(connection: Any) -> str:
-    """Return the state of an idle connection; receive a byte if there is one, after which it is unusable."""
-    import ssl
-
-    # Firewalls drop idle connections, and neither end notices.
-    if time.monotonic() > connection.deadline:
-        return _ENDED
-    connection.sock.settimeout(0)
-    try:
-        return _ANSWERED if connection.sock.recv(1) else _ENDED
-    except (BlockingIOError, ssl.SSLWantReadError):  # nothing, or only TLS's own messages
-        return _READY
-    except OSError:
-        return _ENDED
 
 
 class _Receiver(io.RawIOBase):
@@ -7115,7 +7067,7 @@ class _Receiver(io.RawIOBase):
         size: int = self._sock.recv_into(buffer)
         self._budget -= size
         if self._budget < 0:
-            raise _too_large_error()
+            raise not_vault_error(_TOO_LARGE)
         if not size and not self.may_end:
             raise ConnectionResetError  # http.client takes a head that is cut off for a whole one
         return size
@@ -7125,13 +7077,11 @@ class _Stream(io.BufferedReader):
     """The socket and file that http.client reads one response from."""
 
     raw: _Receiver
-    is_plain = False  # whether the first response is the final one; `makefile` sets it
+    is_plain = False  # whether it begins with the final response; `response_class` sets it
     has_rest = False  # whether more was received than the response; `close` sets it
 
     def makefile(self, _mode: str) -> _Stream:
         """Return this stream, as a socket would return a file to read from."""
-        # If only a part of this line has come, the connection isn't used again, which costs little.
-        self.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.peek(10)))
         return self
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -7139,7 +7089,7 @@ class _Stream(io.BufferedReader):
         if size is None or size < 0:
             self.raw.may_end = True
         elif size > _MAX_RESPONSE:
-            raise _too_large_error()  # before room is made for it
+            raise not_vault_error(_TOO_LARGE)  # before room is made for it
         return super().read(size)
 
     def close(self) -> None:
@@ -7148,11 +7098,6 @@ class _Stream(io.BufferedReader):
             self.raw.is_paused = True
             self.has_rest = bool(self.peek(1))
         super().close()
-
-
-def _too_large_error() -> Unavailable:
-    """Return the error for a response that exceeds a limit of size or of values."""
-    return not_vault_error("the response is too large to be Vault's")
 
 
 def url_path(path: str, safe: str = "/") -> str:
@@ -7237,13 +7182,7 @@ def _tls_context(settings: VaultSettings) -> Any:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # the oldest that Vault accepts
     context.hostname_checks_common_name = False  # only alternative names, as Go does
     try:
-        if settings.cacert:
-            context.load_verify_locations(settings.cacert)
-        elif settings.capath:
-            _load_folder(context, settings.capath)
-        else:
-            _check_default_certs()
-            context.load_default_certs()
+        _load_authorities(context, settings)
         if settings.client_cert or settings.client_key:
             # The empty password keeps OpenSSL from prompting.
             context.load_cert_chain(settings.client_cert, settings.client_key or None, password="")
@@ -7259,37 +7198,27 @@ def _tls_context(settings: VaultSettings) -> Any:
     return context
 
 
-def _check_default_certs() -> None:
-    """Raise BadValue if `load_env` changed a variable from which OpenSSL takes the CAs to trust."""
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        if os.environ.get(variable, "") != _network_setting(variable):
-            problem = f"{variable}, which load_env has set, can't say which CA to trust for Vault"
-            raise BadValue(problem, hint="set it before the program starts, or set VAULT_CACERT")
+def _load_authorities(context: Any, settings: VaultSettings) -> None:
+    """Trust the CAs in the settings' file or folder or, without these, the system's.
 
-
-def _wrap_in_tls(context: Any, sock: Any, server_name: str) -> Any:
-    """Return a TLS connection to a server with a trusted certificate, or raise Unavailable."""
-    import ssl
-
-    try:
-        return context.wrap_socket(sock, server_hostname=server_name)
-    except ssl.SSLCertVerificationError as error:
-        problem = f"the server's certificate isn't trusted: {error.verify_message}"
-    hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-    raise Unavailable(problem, hint=hint)
-
-
-def _load_folder(context: Any, folder: str) -> None:
-    """Trust all certificates in a folder, at any depth, as Vault does; OpenSSL looks for hashed names only.
-
-    Files that hold none are skipped; OSError for one that can't be read.
+    Raise OSError for a file that can't be read, BadValue if `load_env` changed which ones are the system's.
     """
     import ssl
 
-    for place, _, names in os.walk(folder):
-        for name in names:
+    if settings.cacert:
+        context.load_verify_locations(settings.cacert)
+    elif settings.capath:
+        # Files at any depth, as Vault does; OpenSSL looks for hashed names only.
+        paths = [os.path.join(place, name) for place, _, names in os.walk(settings.capath) for name in names]
+        for path in paths:
             with suppress(ssl.SSLError):  # a key, for instance
-                context.load_verify_locations(os.path.join(place, name))
+                context.load_verify_locations(path)
+    else:
+        for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            if os.environ.get(variable, "") != _network_setting(variable):
+                problem = f"{variable}, which load_env has set, can't say which CA to trust for Vault"
+                raise BadValue(problem, hint="set it before the program starts, or set VAULT_CACERT")
+        context.load_default_certs()
 
 
 def _read_body(status: int, raw: bytes) -> Json:
@@ -7298,8 +7227,12 @@ def _read_body(status: int, raw: bytes) -> Json:
     Raise Unavailable for 200, 400 or 404 that isn't Vault's, and for a body with too many values.
     """
     body: Json | None = None
-    if len(raw) > _MAX_JSON_VALUES and _count_values(raw) > _MAX_JSON_VALUES:
-        raise _too_large_error()
+    if len(raw) > _MAX_JSON_VALUES:
+        unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+        bare = re.sub(rb'"[^"]*"', b"", unescaped)
+        # A value follows a comma, or begins an array or object.
+        if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > _MAX_JSON_VALUES:
+            raise not_vault_error(_TOO_LARGE)
     with suppress(ValueError):  # whose message would quote the body
         body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
     # Any server may answer 404, but not with one of these.
@@ -7308,13 +7241,6 @@ def _read_body(status: int, raw: bytes) -> Json:
             raise not_vault_error()
         return {}
     return body
-
-
-def _count_values(raw: bytes) -> int:
-    """Return about how many values are in JSON: each follows a comma, or begins an array or object."""
-    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    bare = re.sub(rb'"[^"]*"', b"", unescaped)
-    return bare.count(b",") + bare.count(b"[") + bare.count(b"{")
 
 
 def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError:
@@ -7473,17 +7399,13 @@ class _Refusal:
     def check(self, what: object) -> None:
         """Raise the last error again if it was about the same, and its time isn't over."""
         if what == self._what and time.monotonic() < self._until:
-            raise type(self._error)(self._error.message, hint=self._error.hint)
+            raise self._error.reworded(self._error.message, self._error.hint)
 
     def record(self, what: object, error: SecretsError, seconds: float = 0.0) -> None:
         """Record an error for these seconds; without them for a second, doubled for each one in a row."""
         self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
         self._what, self._error = what, error
         self._until = time.monotonic() + (seconds or self._pause)
-
-    def forget(self) -> None:
-        """Forget the last failure: the next one counts as the first in a row."""
-        self._what = None
 
 
 class Session:
@@ -7614,15 +7536,18 @@ class Session:
         A token that was configured, or that a parent process or a command obtained, stays valid.
         """
         with self._revoking:
-            token, path = self.held, "sys/leases/revoke"
+            token = self.held
+            path = "sys/leases/revoke"
             leases = [*chain(*list(self._earlier_leases.values())), *list(self.leases.values())]
             bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
             self._forget_leases()
             if token is None:  # revoked already, and leases end with the token that acquired them
                 return
             if self._is_own:
-                path, bodies = "auth/token/revoke-self", [{}]
-                self.held, self._is_own = None, False
+                path = "auth/token/revoke-self"
+                bodies = [{}]
+                self.held = None
+                self._is_own = False
             last = Transport(self.settings)
             deadline = time.monotonic() + CLOSE_SECONDS
             requests = [ApiRequest("POST", path, body) for body in bodies]
@@ -7632,6 +7557,7 @@ class Session:
                 raise vault_error(response, "update", path)
 
     def _forget_leases(self) -> None:
+        """Forget all leases, which end with their token or have been revoked."""
         self.leases = {}
         self._earlier_leases = {}
 
@@ -7753,7 +7679,7 @@ class Session:
         if auth.get("mfa_requirement"):
             raise Locked(f"the {name} login needs a second factor", hint=_LOGIN_HINT)
         if isinstance(auth.get("client_token"), str):
-            self._refusal.forget()
+            self._refusal = _Refusal()
             return auth["client_token"], lease_seconds(auth)
         if response.status not in (400, 403):
             raise vault_error(response, "update", where)
@@ -7800,7 +7726,7 @@ class Session:
         except SecretsError as error:
             self._refusal.record(command, error)
             raise
-        self._refusal.forget()
+        self._refusal = _Refusal()
         return token
 
     def _command_environment(self) -> dict[str, str]:
@@ -7875,31 +7801,26 @@ class _Change(NamedTuple):
     patch: Json | None = None  # the same change as a merge patch (RFC 7396), if it is one
 
 
-# The results of a write that depends on the version before it (check-and-set), and what _change then does:
+# A write that depends on the version before it (check-and-set), by the server's answer:
 #
-#   the server's answer                              result         next
-#   200 and the next version                         WRITTEN        return it
-#   400: check-and-set did not match                 OVERTAKEN      read again, and change that
-#   404 for a PATCH of a deleted version             OVERTAKEN      the same
-#   200, but that version was removed meanwhile      OVERTAKEN      delete what this brought back; the same
-#   403, 404, 405, 415 or 501 for any other PATCH    PATCH_REFUSED  the same, and use POST from now on
+#   200 and the next version                         return that version
+#   400: check-and-set did not match                 raise _Overtaken
+#   404 for a PATCH of a deleted version             raise _Overtaken
+#   200, but that version was removed meanwhile      delete what this brought back, and raise _Overtaken
+#   403, 404, 405, 415 or 501 for any other PATCH    use POST from now on, and raise _Overtaken
 #
 # If an earlier attempt may have been carried out, although its answer was lost, the next version decides:
 #
-#   it has the new fields                            WRITTEN
+#   it has the new fields                            return that version
 #   it has others, or doesn't exist                  as above
 #   it was deleted or destroyed                      raise Unavailable: it may have been this write's
 #
 # All other answers are errors, which _call raises.
-_WRITTEN, _OVERTAKEN, _PATCH_REFUSED = "written", "overtaken", "patch refused"
 _PATCH_REFUSALS = (403, 404, 405, 415, 501)  # of policies, old servers and firewalls
 
 
-class _Written(NamedTuple):
-    """The result of a write, by the table above."""
-
-    result: str
-    version: int = 0  # the new one if it is _WRITTEN; 0 in KV 1, or if the secret was deleted
+class _Overtaken(Exception):
+    """The version that a write depends on isn't the newest any more: read again, and change that."""
 
 
 class VaultStore(Store):
@@ -7995,33 +7916,20 @@ class VaultStore(Store):
         return value
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
-        places = {}  # paths and fields by name
+        wanted = {}  # paths and fields by name
         for name in names:
             with suppress(BadName):
-                places[name] = _path_and_field(name)
-        paths: dict[str, str] = {}  # with the name that asks for it first
-        for name, (path, _) in places.items():
-            paths.setdefault(path, name)
-        found = self._find_all(paths)
-        values = {name: _value_in(found[path].fields or {}, field) for name, (path, field) in places.items()}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def _find_all(self, names: Mapping[str, str]) -> dict[str, _Secret]:
-        """Return the secrets at these paths, each read once even if two paths lead to it.
-
-        `names` has a name for each path, which is named by the error if that can't be read.
-        """
-        self._visible_mounts()  # or each thread would ask for them
-        places = {path: self._locate(path) for path in names}
-        paths = {place: path for path, place in places.items()}  # one for each secret
-        reads = _read_all(self._find, paths.values())
+                wanted[name] = _path_and_field(name)
+        places = {path: self._locate(path) for path, _ in wanted.values()}
+        # A secret is read once, even if two paths lead to it, so that its values belong together.
+        paths = {place: path for path, place in places.items()}
+        secrets = dict(zip(paths, _read_all(self._find, paths.values())))
         found = {}
-        for place, path in paths.items():
-            try:
-                found[place] = next(reads)
-            except SecretsError as error:
-                raise error.seen_in(show(names[path])) from None
-        return {path: found[place] for path, place in places.items()}
+        for name, (path, field) in wanted.items():
+            value = _value_in(secrets[places[path]].fields or {}, field)
+            if value is not None:
+                found[name] = value
+        return found
 
     def get_everything(self) -> dict[str, str]:
         return {name: _value_text(value) for name, value in self._named_values(self.names())}
@@ -8032,35 +7940,18 @@ class VaultStore(Store):
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
-        self._set(name, value, lambda change: change)
+        self._change(*_change_to(name, value))
 
     def set_unless_pending(self, values: Mapping[str, str]) -> None:
+        changes = {name: _change_to(name, value) for name, value in values.items()}
         if len(values) > 1:  # before any is set; each write checks its own again
             self.check_not_pending(*values)
-        set_each(values, lambda name, value: self._set(name, value, partial(_refuse_pending, name)))
 
-    def check_not_pending(self, *names: str) -> None:
-        fields = [
-            name for name in names if _path_and_field(name)[1]
-        ]  # a write of all fields checks them itself
-        stages = {self.stage_name(name, "pending"): name for name in fields}
-        for stage in self.get_all(stages):
-            raise unfinished_error(stages[stage])
+        def set_one(name: str, _: str) -> None:
+            path, change = changes[name]
+            self._change(path, _refuse_pending(name, change))
 
-    def _set(self, name: str, value: str, guard: Callable[[_Change], _Change]) -> None:
-        """Set one field, or all but their stages; `guard` turns the change into one that may refuse."""
-        path, field = _path_and_field(name)
-        check_value(value)
-        if field:
-            self._change(path, guard(_patch_change({field: value})))
-            return
-        fields = _parse_fields(value)
-
-        def replace_fields(old: Json) -> Json:
-            # Stages of these fields stay: a rotation needs them.
-            return {**{key: old[key] for key in old if base_of_stage(key) in fields}, **fields}
-
-        self._change(path, guard(_Change(replace_fields, fields.keys())))
+        set_each(values, set_one)
 
     def set_fields(self, path: str, fields: Mapping[str, Any], *, cas: Optional[int] = None) -> int:
         """Replace all fields; return the new version, 0 in KV 1.
@@ -8070,11 +7961,11 @@ class VaultStore(Store):
         """
         place = self._locate(_secret_path(path), 1 if cas is None else 2)
         _check_fields(fields)
-        written = self._post(place, dict(fields), cas)
-        if written.result == _WRITTEN:
-            return written.version
-        hint = "read it again before you decide what to write"
-        raise Conflict(f"version {cas} of {show(path)} did not match the current version", hint=hint)
+        try:
+            return self._post(place, dict(fields), cas)
+        except _Overtaken:
+            problem = f"version {cas} of {show(path)} did not match the current version"
+            raise Conflict(problem, hint="read it again before you decide what to write") from None
 
     def update_fields(self, path: str, fields: Mapping[str, Any]) -> int:
         """Set several fields in one version, and return it; 0 in KV 1.
@@ -8429,93 +8320,84 @@ class VaultStore(Store):
             # If the server copies the other fields, they can't be another secret's: any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
-            written = self._write_over(secret, change)
-            if written.result == _WRITTEN:
-                return written.version
-            if written.result == _PATCH_REFUSED:
-                self._may_patch = False
+            with suppress(_Overtaken):
+                return self._write_over(secret, change)
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
-    def _write_over(self, secret: _Secret, change: _Change) -> _Written:
-        """Make a change to the version of a secret that was read: by deleting it, a PATCH or a POST."""
-        place, old = secret.place, secret.fields or {}
+    def _write_over(self, secret: _Secret, change: _Change) -> int:
+        """Make a change to the version of a secret that was read: by deleting it, a PATCH or a POST.
+
+        Return the new version, 0 in KV 1 or for a secret that is deleted; raise as the table above says.
+        """
+        place = secret.place
+        old = secret.fields or {}
         fields = change.apply(dict(old))
         if not fields:
-            return self._remove(secret)
+            self._remove(secret)
+            return 0
         if place.kv == 1:
             return self._post(place, fields)
         copies = any(field in old and field not in change.replaces for field in fields)
         if copies and change.patch and self._may_patch:
-            return self._patch(secret, change.patch, fields)
-        written = self._post(place, fields, secret.version)
-        if copies and written.result == _WRITTEN:
-            return self._check_base(secret, written)
-        return written
+            sent = {"data": change.patch, "options": {"cas": secret.version}}
+            response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
+            if response.status in _PATCH_REFUSALS and not response.data:  # a deleted version has data
+                self._may_patch = False
+            return self._version_after(response, place, fields, secret.version)
+        version = self._post(place, fields, secret.version)
+        # Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
+        if copies and self._read_back(place, secret.version).was_removed:
+            with _doubts():
+                self._call("update", place.at("delete"), {"versions": [version]})
+            raise _Overtaken
+        return version
 
-    def _post(self, place: _Path, fields: Json, cas: int | None = None) -> _Written:
+    def _post(self, place: _Path, fields: Json, cas: int | None = None) -> int:
         """Write all fields; with `cas` (KV 2 only), only over that version, or for 0 where there is none.
 
-        Without `cas`, and in KV 1, the result is _WRITTEN. Errors say if the write may have been carried out.
+        Return the new version, 0 in KV 1. Errors say if the write may have been carried out.
         """
         needs = "update" if cas else "create"
         if place.kv == 1:
             self._call(needs, place.at("data"), fields, idempotent=False)
-            return _Written(_WRITTEN)
+            return 0
         options = {} if cas is None else {"cas": cas}
         sent = {"data": fields, "options": options}
         response = self._call(needs, place.at("data"), sent, idempotent=cas is not None)
-        if cas is None:
-            return _Written(_WRITTEN, _version_written(response))
-        return self._result_of(response, place, fields, cas)
+        return self._version_after(response, place, fields, cas)
 
-    def _patch(self, secret: _Secret, patch: Json, fields: Json) -> _Written:
-        """Have the server change the version that was read by a merge patch, after which it has `fields`."""
-        sent = {"data": patch, "options": {"cas": secret.version}}
-        response = self._call("patch", secret.place.at("data"), sent, ok=_PATCH_REFUSALS)
-        return self._result_of(response, secret.place, fields, secret.version)
+    def _version_after(self, response: Exchange, place: _Path, fields: Json, cas: int | None) -> int:
+        """Return the version of these fields after a request to write them, over the version `cas` if any.
 
-    def _result_of(self, response: Exchange, place: _Path, fields: Json, cas: int) -> _Written:
-        """Return the result of a request to write these fields over the version `cas`, by the table above."""
-        if response.outcome == DONE:
-            version = _version_written(response)
-            if version != cas + 1:
-                raise doubtful_error(not_vault_error())
-            return _Written(_WRITTEN, version)
-        is_refused = response.status in _PATCH_REFUSALS and not response.data  # a deleted version has data
-        again = _Written(_PATCH_REFUSED if is_refused else _OVERTAKEN)
-        if response.outcome == NOT_DONE:
-            return again
-        found = self._read_back(place, cas + 1)
-        if found.fields == fields:
-            return _Written(_WRITTEN, cas + 1)
-        if found.was_removed:
-            hint = "others wrote or deleted the secret since; read it"
-            raise Unavailable("whether the write was carried out is unknown", hint=hint)
-        return again
-
-    def _check_base(self, secret: _Secret, written: _Written) -> _Written:
-        """Return _WRITTEN unless others had removed the version whose fields were copied; else _OVERTAKEN.
-
-        Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
+        Raise as the table above says.
         """
-        if not self._read_back(secret.place, secret.version).was_removed:
-            return written
-        with _doubts():
-            self._call("update", secret.place.at("delete"), {"versions": [written.version]})
-        return _Written(_OVERTAKEN)
+        if response.outcome == DONE:
+            version = int(json_number(response.data.get("version")))
+            if version < 1 or cas not in (None, version - 1):
+                raise doubtful_error(not_vault_error())
+            return version
+        if response.outcome == UNKNOWN and cas is not None:
+            found = self._read_back(place, cas + 1)
+            if found.fields == fields:
+                return cas + 1
+            if found.was_removed:
+                hint = "others wrote or deleted the secret since; read it"
+                raise Unavailable("whether the write was carried out is unknown", hint=hint)
+        raise _Overtaken
 
-    def _remove(self, secret: _Secret) -> _Written:
-        """Delete the version that was read; return _OVERTAKEN if a newer one has some of its fields."""
+    def _remove(self, secret: _Secret) -> None:
+        """Delete the version that was read; raise _Overtaken if a newer one has some of its fields."""
         place = secret.place
         if secret.fields is None:  # others deleted it
-            return _Written(_WRITTEN)
+            return
         if place.kv == 1:
             self._call("delete", place.at(""), idempotent=False)
-            return _Written(_WRITTEN)
+            return
         self._call("update", place.at("delete"), {"versions": [secret.version]})
         newest = self._read_back(place).fields or {}
-        return _Written(_WRITTEN if secret.fields.keys().isdisjoint(newest) else _OVERTAKEN)
+        if not secret.fields.keys().isdisjoint(newest):
+            raise _Overtaken
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Read a version, or the newest, after a write; errors say that this may have been carried out."""
@@ -8605,8 +8487,9 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
 
 def _kv_version(mount: Json) -> int:
     """Return the KV version of a mount; 0 if it isn't KV."""
-    is_kv = mount.get("type") in ("kv", "generic")  # its name before Vault 0.8
-    return 1 + (child_object(mount, "options").get("version") == "2") if is_kv else 0
+    if mount.get("type") not in ("kv", "generic"):  # its name before Vault 0.8
+        return 0
+    return 2 if child_object(mount, "options").get("version") == "2" else 1
 
 
 class _Secret:
@@ -8659,14 +8542,6 @@ def _read_version(number: int, about: Json) -> SecretVersion:
     times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
     created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
     return SecretVersion(number, created, deleted, about.get("destroyed") is True)
-
-
-def _version_written(response: Exchange) -> int:
-    """Return the version that a response to a write names; Unavailable, with doubts, if it names none."""
-    version = int(json_number(response.data.get("version")))
-    if version < 1:
-        raise doubtful_error(not_vault_error())
-    return version
 
 
 @contextmanager
@@ -8744,6 +8619,21 @@ def _refuse_pending(name: str, change: _Change) -> _Change:
         return new
 
     return change._replace(apply=apply)
+
+
+def _change_to(name: str, value: str) -> tuple[str, _Change]:
+    """Return the path in a name, and the change that sets its field, or all fields but their stages."""
+    path, field = _path_and_field(name)
+    check_value(value)
+    if field:
+        return path, _patch_change({field: value})
+    fields = _parse_fields(value)
+
+    def replace_fields(old: Json) -> Json:
+        stages = {key: old[key] for key in old if base_of_stage(key) in fields}  # a rotation needs them
+        return {**stages, **fields}
+
+    return path, _Change(replace_fields, fields.keys())
 
 
 def _patch_change(patch: Json) -> _Change:
