@@ -8756,30 +8756,27 @@ class SecretsManager:
         is in a store, and neither this one nor a variable has it. `stage`
         may also be "pending" or "previous".
         """
-        store = self.store(backend)
-        stored = name if stage == "current" else store.stage_name(name, stage)
-        try:
-            value = store.get(stored)
-        except NotFound:
-            composed = self.composed_value(stored, store)
-            return default if composed is None else composed
-        return self._followed(value, stored, store)
+        found = self._find(name, stage, self.store(backend))
+        return default if isinstance(found, NotFound) else found
 
     def require_secret(self, name: str, *, backend: Backend = None, stage: str = "current") -> str:
         """Return the value of a secret, or raise NotFound."""
         store = self.store(backend)
-        stored = store.stage_name(name, stage)
+        found = self._find(name, stage, store)
+        if not isinstance(found, NotFound):
+            return found
+        if stage != "current" and type(found) is NotFound:
+            raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one")
+        raise _with_suggestion(found, name, store)
+
+    def _find(self, name: str, stage: str, store: Store) -> str | NotFound:
+        """Return the value of a secret, with its references resolved, or the error that there is none."""
+        stored = name if stage == "current" else store.stage_name(name, stage)
         try:
             value = store.get(stored)
         except NotFound as error:
             composed = self.composed_value(stored, store)
-            if composed is not None:
-                return composed
-            if type(error) is not NotFound:  # one that was deleted says how to undo it
-                raise
-            if stage != "current":
-                raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one") from None
-            raise _with_suggestion(error, name, store) from None
+            return error if composed is None else composed
         return self._followed(value, stored, store)
 
     def renew(self) -> float:
@@ -8896,7 +8893,8 @@ class SecretsManager:
 def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
     """Return the error for a missing secret, with a similar name as hint, if the store lists one quickly.
 
-    Vault, and the objects of users, may not; their errors are returned as they are.
+    Vault, and the objects of users, may not; their errors are returned as they are, and so is Deleted, which
+    says how to undo that.
     """
     if type(error) is NotFound and isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
         with suppress(SecretsError):
@@ -9254,7 +9252,7 @@ class SecretConfig:
         `database.host`. Moved: the dotenv file says that DATABASE_HOST is
         in another store.
         """
-        found = self._get_at(_key_path(key), use_secret)
+        found = self._get(_key_path(key), use_secret)
         if found is not ABSENT:
             return found
         return self._manager.get_secret(key, default, backend=self._backend) if use_secret else default
@@ -9285,7 +9283,7 @@ class SecretConfig:
 
     def resolve(self) -> dict[str, Any]:
         """Return the whole file with its references resolved, or NotFound."""
-        return dict(self._get_at((), True))
+        return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
         """Return where the setting comes from, never its value.
@@ -9328,16 +9326,11 @@ class SecretConfig:
         """Return the source of a secret that the .env says is in another store."""
         return f"the {backend} store, as {self._manager.dotenv().plaintext_file()} says"
 
-    def _get_at(self, path: tuple[str, ...], use_secret: bool) -> Any:
-        """Return the value at a path, as `_get` does; BadValue if it is nested too deep for Python."""
-        with suppress(RecursionError):
-            return self._get(path, use_secret)
-        raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
-
     def _get(self, path: tuple[str, ...], use_secret: bool) -> Any:
         """Return the value at a path of the file, or ABSENT, with the value that `_choose` has for each leaf.
 
-        Raise NotFound if a reference that is followed leads to no secret.
+        Raise NotFound if a reference that is followed leads to no secret, BadValue if the file is nested too
+        deeply for Python.
         """
         found = _look_up(self._tree(), path, self.path)
         # Within an object, NAME_FILE replaces only references, since other members are settings.
@@ -9349,10 +9342,12 @@ class SecretConfig:
             settings.append(self._choose(leaf, path, use_secret=use_secret, mounted=mounted))
             return settings[-1]
 
-        found = _map_leaves(found, path, choose)
-        if use_secret:
-            self._follow([setting for setting in settings if setting.secret or setting.is_reference])
-        return _map_leaves(found, path, lambda setting, _: setting.value)
+        with suppress(RecursionError):
+            found = _map_leaves(found, path, choose)
+            if use_secret:
+                self._follow([setting for setting in settings if setting.secret or setting.is_reference])
+            return _map_leaves(found, path, lambda setting, _: setting.value)
+        raise BadValue(f"{self.path} is nested too deeply", hint="put its parts into fewer levels")
 
     def _follow(self, settings: Sequence[_Choice]) -> None:
         """Replace the values of settings by the secrets that they refer to, which are read together.
@@ -11271,7 +11266,11 @@ class SecretRotation:
         policy = self._policies().get(name)
         if _due_date(name, policy) <= utc_now():
             with self._locked_rotation(name) as rotation:
-                rotation.start_or_resume()
+                pending = rotation.value("pending")
+                if pending is not None and "started" in rotation.policy:
+                    rotation.finish(pending)
+                else:
+                    rotation.start(None)
             return True
         if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now():
             self.drop(name)
@@ -11350,14 +11349,6 @@ class _Rotation:
         self.policy = policies.get(name)
         self._known: set[str] = set()  # values that were read or made here, to mask them in messages
 
-    def start_or_resume(self) -> None:
-        """Finish the rotation that a policy started and that has a pending value, or start one."""
-        pending = self.value("pending")
-        if pending is not None and "started" in self.policy:
-            self.finish(pending)
-        else:
-            self.start(None)
-
     def start(self, value: str | None, kind: str = "new") -> None:
         """Store a new value as pending, then finish; without a value, generate one by the policy.
 
@@ -11370,9 +11361,7 @@ class _Rotation:
         self._check_functions("apply", "verify", "revoke")  # before anything is stored
         current = self.value("current")
         if value is None:
-            self._check_policy(current)
-            _check_generator_fits(self.policy.get("generate"), self._name, current or "")
-            value = self._run("generate", current)
+            value = self._generate(current)
         value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
         self._known.add(value)
         if is_same(value, current):
@@ -11386,14 +11375,20 @@ class _Rotation:
         self._check_pending(value)  # another machine may have set one, too
         self.finish(value)
 
-    def _check_policy(self, current: str | None) -> None:
-        """Raise BadValue if there is no policy to generate a new value, NotFound if there is no secret."""
+    def _generate(self, current: str | None) -> Any:
+        """Return what the policy's generator makes of the current value.
+
+        Raise BadValue if there is no policy, or a token would replace a URL, JSON or a key; NotFound if there
+        is no secret; RotationFailed if the generator fails.
+        """
         if not self.policy:
             problem = f"no policy says how to replace {self._shown} and where to apply the new value"
             raise BadValue(problem, hint=f"use: rotate schedule {self._word}, or --generate or --stdin")
         if current is None:
             hint = f"set it again, or: rotate unschedule {self._word}"
             raise NotFound(f"there is a policy for {self._shown}, but no such secret", hint=hint)
+        _check_generator_fits(self.policy.get("generate"), self._name, current)
+        return self._run("generate", current)
 
     def _check_functions(self, *kinds: str) -> None:
         """Raise BadValue if one of these steps is a function that this program has not scheduled."""
@@ -11418,22 +11413,18 @@ class _Rotation:
                 self._run(step, pending)
         self._check_pending(pending)
         try:
-            self._make_current(pending)
+            self.record(step="store")
+            current = self.value("current")
+            if not is_same(pending, current):
+                # Previous before current: after a kill in between, the old value is there twice.
+                if current is not None:
+                    self._set("previous", current)
+                self._set("current", pending)
+            self.record(rotated=utc_now(), started=None, step=None)
+            self.delete("pending")
         except SecretsError as error:
             problem = f"rotation of {self._shown} failed after apply: {error.message}"
             raise error.reworded(problem, self._hint_after("store")) from None
-
-    def _make_current(self, pending: str) -> None:
-        """Let the pending value become current, and the current one previous; end the rotation."""
-        self.record(step="store")
-        current = self.value("current")
-        if not is_same(pending, current):
-            # Previous before current: after a kill in between, the old value is there twice.
-            if current is not None:
-                self._set("previous", current)
-            self._set("current", pending)
-        self.record(rotated=utc_now(), started=None, step=None)
-        self.delete("pending")
 
     def undo(self, pending: str) -> None:
         """Apply the value from before this rotation, and make it current again if it isn't.
@@ -11529,14 +11520,25 @@ class _Rotation:
     def _run(self, kind: str, value: str | None) -> Any:
         """Run a step of the policy, if it has one, with a value; return what a generator generates.
 
-        Raise RotationFailed if it fails. Generators get the current value: it may name a user, or a provider
-        may want it for a new key.
+        Raise RotationFailed if it fails; it ends with the last lines of a command's stderr, masked. Commands
+        run in the store's folder. Generators get the current value: it may name a user, or a provider may
+        want it for a new key.
         """
         step = _step(kind, self.policy.get(kind))  # checked again, since the policy may have been edited
-        result = problem = None
+        result: Any = None
+        problem = ""
         try:
             if isinstance(step, list):
-                result = self._run_command(step, value, capture=kind == "generate")
+                timeout = self.policy.get("timeout", STEP_TIMEOUT)
+                result = run_command(
+                    step,
+                    value,
+                    parse_interval(timeout, f"the timeout of {self._shown}"),
+                    lock=self._lock,
+                    folder=self._policies.command_folder(),
+                    capture=kind == "generate",
+                    explain=partial(_last_lines, [*self._known, *self._store.credentials()]),
+                )
             elif isinstance(step, dict):
                 result = self._call(kind, value)
             elif kind == "generate":
@@ -11548,22 +11550,6 @@ class _Rotation:
         if problem:  # raised here, without an exception as its context that may hold a value
             raise RotationFailed(f"{kind} of {self._shown} failed: {problem}", hint=self._hint_after(kind))
         return result
-
-    def _run_command(self, argv: list[str], value: str | None, *, capture: bool) -> str:
-        """Run a command in the store's folder with the value on stdin; return its stdout if `capture`.
-
-        RotationFailed ends with the last lines of its stderr, masked.
-        """
-        timeout = parse_interval(self.policy.get("timeout", STEP_TIMEOUT), f"the timeout of {self._shown}")
-        return run_command(
-            argv,
-            value,
-            timeout,
-            lock=self._lock,
-            folder=self._policies.command_folder(),
-            capture=capture,
-            explain=partial(_last_lines, [*self._known, *self._store.credentials()]),
-        )
 
     def _call(self, kind: str, value: str | None) -> Any:
         """Call a function with the value, a generator without; return its result.
