@@ -7887,11 +7887,8 @@ class VaultStore(Store):
             raise _no_mount_error(f"{mount}/")
         mount_id = response.data.get("uuid")
         if not isinstance(mount_id, str):
-            problem = f"{where} has no uuid, by which policies know the store that they belong to"
-            raise Unavailable(
-                problem, hint="use Vault 1.2 or newer, or OpenBao; a proxy must not change this"
-            )
-        return " ".join(filter(None, ["vault", mount_id, self.settings.prefix]))
+            raise not_vault_error(f"{where} has no uuid, as it has since Vault 1.2")
+        return f"vault {mount_id} {self.settings.prefix}".rstrip()
 
     @property
     def _session(self) -> Session:
@@ -9384,7 +9381,7 @@ class SecretConfig:
         """
         key = ".".join(path)
         is_reference = isinstance(leaf, str) and looks_like_reference(leaf)
-        in_file = _Choice(leaf, key, self.path, is_reference=is_reference)
+        in_file = _Choice(value=leaf, key=key, source=self.path, is_reference=is_reference)
         if is_reference and not use_secret:
             return in_file
         try:
@@ -9396,7 +9393,8 @@ class SecretConfig:
             backend = error.backend
             if use_secret and self._manager.store(backend) is self._store():
                 name = str(self._variable(path))
-                return _Choice(REFERENCE_PREFIX + name, key, self._moved_to(backend), secret=name)
+                source = self._moved_to(backend)
+                return _Choice(value=REFERENCE_PREFIX + name, key=key, source=source, secret=name)
             hint = f'use --secret --backend {backend} or, in a program, load_env(backend="{backend}")'
             raise Moved(error.message, hint=hint, backend=backend) from None
 
@@ -9421,7 +9419,9 @@ class SecretConfig:
             if not is_reference:
                 report_secret(dotenv, variable, text, text)
             source += " (for use_secret)" if is_file else ""
-            return _Choice(text, ".".join(path), source, is_reference=is_reference, is_variable=True)
+            return _Choice(
+                value=text, key=".".join(path), source=source, is_reference=is_reference, is_variable=True
+            )
         return None
 
     def _tree(self) -> dict[str, Any]:
@@ -9484,27 +9484,17 @@ class SecretConfig:
         return text
 
 
-class _Choice:
+class _Choice(SimpleNamespace):
     """A setting, and where it comes from. Its repr shows no value."""
 
-    def __init__(
-        self,
-        value: Any,
-        key: str,
-        source: str,
-        *,
-        is_reference: bool = False,
-        is_variable: bool = False,
-        secret: str = "",
-    ) -> None:
-        self.value = value  # ABSENT if there is none
-        self.key = key  # dotted
-        self.source = source  # for `explain`
-        self.is_reference = is_reference  # whether the value is a text with references
-        self.is_variable = is_variable  # whether the environment has it, or else the file
-        self.secret = (
-            secret  # the secret of the config's store that the value refers to if it was moved there
-        )
+    value: Any  # ABSENT if there is none
+    key: str  # dotted
+    source: str  # for `explain`
+    is_reference = False  # whether the value is a text with references
+    is_variable = False  # whether the environment has it, or else the file
+    secret = ""  # the secret of the config's store that the value refers to, if it was moved there
+
+    __repr__ = object.__repr__
 
 
 def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[str, ...]], Any]) -> Any:

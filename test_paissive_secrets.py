@@ -14884,8 +14884,8 @@ def test_a_server_that_gives_mounts_no_id_is_told_apart_from_one_that_is_no_vaul
     server = stub(http_json({"data": {"type": "kv", "path": "secret/"}}))
     server.kv = None
     assert refusal(server.store().location) == (
-        "Unavailable: sys/internal/ui/mounts/secret has no uuid, by which policies know the store that they "
-        "belong to; use Vault 1.2 or newer, or OpenBao; a proxy must not change this"
+        "Unavailable: sys/internal/ui/mounts/secret has no uuid, as it has since Vault 1.2; "
+        "check VAULT_ADDR, http or https, and any proxy"
     )
 
 
