@@ -16978,9 +16978,10 @@ class Audit:
         return Baseline((self._scope.top + BASELINE).removeprefix(real_path("")))
 
     def path_in_project(self, path: str) -> str:
-        """Return the path from the project's top, which fingerprints, settings and the baseline use.
+        """Return the path from the project's top.
 
-        Stdin and the files in an archive there keep their paths, which begin with "-".
+        Fingerprints, settings and the baseline use it. Stdin and the files
+        in an archive there keep their paths, which begin with "-".
         """
         is_stdin = path.partition("!")[0] == "-"
         return path if is_stdin else (self.base + path).removeprefix(self._scope.top)
@@ -17790,7 +17791,8 @@ class Baseline:
     def update(self, findings: Iterable[Finding]) -> None:
         """Accept all places of these findings, and write the file.
 
-        Their paths must be relative to the project's top. Earlier entries stay.
+        Their paths must be relative to the project's top. Earlier entries
+        stay.
         """
         import json
 
