@@ -1231,7 +1231,7 @@ _STORE_CREDENTIALS = {
 _WORD = r"[Pp]ass(?:Word|Phrase|Code)|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _SECRET_WORDS = {
     "pass": r"\w*pass(?:w(?:or[dt]|r?d)|phrase|frase|code)s?|\w*pwds?|\w{0,5}pws?|pins?|passe|kennwort|senha"
-    r"|(?:|[dl]b|[mp]y|pg|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
+    r"|(?:|[dl]b|[mp]y|pg|bind|user|usr|root|admin|su|sudo|test|key|store|e?mail|smtp|imap|ftp|ssh|sql|mysql|ldap"
     r"|new|old|require|work|login|https?|proxy|auth|web|api|redis|mongo|postgres)pass",
     "secret": r"\w*secrets?|salts?|dsns?",
     "token": r"\w*tokens?|pats?",
@@ -1283,7 +1283,8 @@ _NO_SECRET_PHRASE = "|".join(
         # keys that are public, or find something rather than open it
         r"\bkey vault\Z|\b(?:public|publishable|pub|authorized|group|foreign|(?<!encryption )primary"
         r"|partition|sort|shard|cache|crash|issue|lock|index|row|rule|lookup|gpg|pgp|apt|recv|id|idempotency|identifier"
-        r"|repository|site|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
+        r"|badge|repository|(?:web ?)?site"
+        r"|verify|encrypted|sealed|wrapped|stored|tag|unique|sec web ?socket|ws|public \w+)"
         r" (?:api)?keys?\b|\bpubkeys?\b|\b(?:oauth|ssl) key\Z|\bpub(?:lic)? [xy]\b",
         # hashes, and what is encrypted already
         r"\bpass\w* (?:double )?(?:md|sha)\b|\bencrypted (?:\w+ ){0,9}(?:pass\w*|key|secret|token)\Z",
@@ -12784,6 +12785,7 @@ _FORMS = r"""
 (?<=_password )(?:BY|by)(?= )  IDENTIFIED WITH a_password «BY» 'V'
 (?<=[ \t])  set pass «»"V"
 \r?\n {0,40}-(?= )  - "--pass"«¶ -» "V"
+(?:["']\)|(?<=["']\)))\.(?:type|fill|send_?[kK]eys|setValue)\(  get("[name=pass]«").type(»"V")
 = operand before a quote
 {operand} (?:\|\||\?\?|\?:|//|or|else|\?|\{) \(?  pass = «get("a") if b else »"V"
 {operand} \? [\w$.()\[\]]{1,60} :[ ]  pass = «a ? b(c) : »"V"
@@ -12913,7 +12915,7 @@ _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*%?(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
-_SETTER = lazily(rb"(?i)(?:set|add|create|change|reset|update|with)")
+_SETTER = lazily(rb"(?i)(?:set|add|create|change|reset|update|with)|\w{1,40}_set\Z")
 _LAST_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']\s{0,9}\)")
 # Several names that are set at once: user, password = "bob", "…"
 _NAMES_BEFORE = lazily(
@@ -13239,6 +13241,8 @@ def _candidate_at(
         if not name.is_plural and not _is_argument(name.text, value, before):
             return None
         separator = b"="
+    if len(separator) > 1 and separator.endswith(b"("):  # types into the field of a page
+        separator = b"="
     return Candidate(
         start=start,
         end=end,
@@ -13324,6 +13328,8 @@ def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending
         return False
     if name[:1] == b"-" and b"$" not in name:
         return False
+    if name[:1] == b"$" and not separator:  # curl -u $user:$password URL
+        return True
     if separator == b"is" and _TYPED.match(value):  # as a sentence names it
         return False
     # Oracle has IDENTIFIED BY, and redis.conf `requirepass VALUE`.
@@ -13908,10 +13914,10 @@ _PROPERTIES = r"""
 = value
 it is a sample from documentation
     \AEXAMPLE[A-Za-z0-9]{9}|EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
-    |eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l|eyJpc3MiOiJzdXBhYmFzZS1kZW1v
+    |IkpvaG4gRG9l[A-Za-z0-9]{1,60}\.(?:SflKxwRJ|TJVA95Or|KMUFsIDT)
     - {U9}EXAMPLE
     + {U9}EXAMPLES
-    ~ begin, middle, end: AWS begins or ends its samples so; those of jwt.io and Supabase have a header before
+    ~ begin, middle, end: AWS begins or ends its samples so; those of jwt.io have these signatures
 it is a variable of the environment
     \A\$\{?[A-Z][A-Z0-9]{0,30}(?:_[A-Z0-9]{1,30}){1,9}\}?\Z
     - $E2E_CLOUD_ACCESS_KEY
@@ -13938,7 +13944,7 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it goes on elsewhere
-    (?:\$\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
+    (?:\$\{|\{\{)\{?\Z|\S \Z|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
     - app-k7-${{
     + k7${x
     ~ begin, middle, end: the syntax of a template, or an ellipsis for the rest
@@ -13948,7 +13954,7 @@ it is filled up
     + uZQAAAAAAAAAAB{A20}
     ~ begin, middle, end: nothing drawn has ten equal characters in a row, or three runs of four
 it is a pattern
-    \[\^?(?:a-z|A-Z|0-9)|\\[dsw][{*+]|\(\?[:=!i<]
+    \[\^?(?:a-z|A-Z|0-9)|\\[dsw][{*+]|\(\?[:=!i<]|\\(?:e|033|x1[bB])\[
     - \s{0,9}x - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
     ~ begin, middle, end: the syntax of an expression
@@ -13971,7 +13977,7 @@ it is encrypted
     + Ag{A40}
     ~ begin: who encrypted it
 it is public
-    \A(?:p(?:hc|k_(?:live|test))_|M(?:FkwEw|HYwEA|II[BC][Ia]jANBgkq|CowBQYDK2Vw)|age1[a-z0-9]{50}
+    \A(?:0x(?:[0-9a-fA-F]{40}\Z|0[23][0-9a-f]{64}\Z)|p(?:hc|k_(?:live|test))_|M(?:FkwEw|HYwEA|II[BC][Ia]jANBgkq|CowBQYDK2Vw)|age1[a-z0-9]{50}
     |(?:\S+ )?(?:ssh-|ecdsa-sha2-)\S+ AAAA|AAAA(?:[BC]3NzaC1|E2VjZHNh))
     - ssh-rsa AAAA{B40}
     + MII{B40}
@@ -13996,7 +14002,8 @@ it is a number or a date
 = plain value
 it is a placeholder
     (?i)your(?:[_ -]|\w{0,9}(?:pass|key|token|secret))|place.?holder|redacted|dummy|\bfake|example
-    |\Areplaced\Z|(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
+    |\Areplaced\Z|\Asome[_-]pass\w*\Z
+    |(?:change|replace|put|insert|enter)[_ -]?(?:me|this|here|with)|\Atodo(?!\w)
     |\A(?:my|some)[_ -]?(?:\w+[_ -])?(?:key|secret|token|password|data|value)\Z
     |\Ax-(?:oauth-basic|access-token)\Z|\A\w{0,9}[\[<][a-z]+(?:[_ -]\w+)+[\]>]
     - your-password-here
@@ -14006,7 +14013,7 @@ it is a mark for translators
     - crwdns1262:0crwdne1262:0
     + crwdns{A16}
 it is crossed out
-    (?i)x{5}|\*{4}|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
+    (?i)x{5}|\*{4}|\A\*\*\w+\*\*\Z|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
     - XXXXXXXX
     + k7xxQ.9v..2
 it is a sentence
@@ -14033,13 +14040,13 @@ it is a type, a state or a rule for a field
     + stringK7
 it says that it is wrong, or that any would do
     (?i)\A(?:(?:non|not|mis)[_ -]?match(?:ing|es)?|should[_-]?not[_-]?\w+|not[_-]?right|(?:too[_-]?)?short
-    |default[_-]?value|does_?not_?matter|bad[_-]default
+    |default[_-]?value|does_?not_?matter|bad[_-]default|bogus|junk|garbage|forgot(?:ten)?|bad_?auth
     |(?:wrong|incorrect|invalid|bad)[_ -]?(?:pass\w{0,9}|pwd?|key|token|secret|hash|credentials?)?)\d{0,4}\Z
     - wrong-password
     + wrongK7pass9x
 it is put in later
     [$#{]\{|\$\(|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
-    |\A__[A-Z_]+__\Z|\A&[A-Za-z_]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
+    |\A__[A-Za-z_]+__\Z|\A[&*][A-Za-z_-]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
     - ${DB_PASS}
     + k7$Q2{x
@@ -14051,15 +14058,15 @@ it is the name of a variable or a type
     + K7_QX
 it is a call or a template
     \A(?:\+[\w.]*[();+]|\[\][\w.*]+\{)|\A(?:Dir|File|os|process|window|document|this|self)\.[\w.]+\Z
-    |\A[\w.]{2,40}\(.{0,200}\);?\Z|\A<[\w +,=-]+>|\{(?!")[\w.: \[\]()'"]*\}
+    |\A[\w.]{2,40}\(.{0,200}\);?\Z|\A!\w+\.[\w.]+\Z|\A<[\w +,=-]+>|\{(?!")[\w.: \[\]()'"]*\}
     - getPassword()
     + k7(Q2)x9Kv!
     ~ begin, middle, end: the syntax of a call, or of a template
 = before
 what is before it says that it is something else
     \?\s?["']\Z|\barn:[\w-]{1,20}:[\w:/*-]{0,99}\Z|\b(?:class|interface|struct|enum|type(?:of)?) \Z
-    |\b(?i:public|gpg|pgp|using rsa) ?\Z|(?:\.svg|/badges?/\S{1,40}|shields\.io/\S{1,60})\?\S*\Z
-    - badge.svg?style=a&
+    |\b(?i:public|gpg|pgp|using rsa) ?\Z
+    - public
     + export
 = after
 what is after it says that it is cut off, or a name
@@ -14209,9 +14216,19 @@ def judge_span(
     return Span(*place, rule, confidence, candidate, reason)
 
 
+_WHOLE_KEY = lazily(r"(?=.{0,39}[G-Z])[A-Za-z0-9+/]{40,}={0,2}\Z")  # but no hash in hex
+
+
 def _confidence_of_score(c: Candidate) -> str:
-    """Return the confidence of a candidate's score; a value that looks random is low at least, never ""."""
-    return level(_score(c)) or ("low" if looks_random(c.value) else "")
+    """Return the confidence of a candidate's score.
+
+    A value that looks random is low at least, never "", and medium if it is the whole of a long key.
+    """
+    found = level(_score(c))
+    if found in ("high", "medium") or not looks_random(c.value):
+        return found
+    is_assigned = c.separator in ("=", ":", "=>") and is_secret_name(c.name)
+    return "medium" if is_assigned and _WHOLE_KEY.match(c.value) else "low"
 
 
 def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, path: _FileKind) -> str:
@@ -14291,7 +14308,7 @@ def _reason_against_match(rule: Rule, value: str) -> str:
 _WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z")
 _CHOSEN = lazily(
     r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
-    r"[\w!@#$%^&*?.+~-]{5,40}\Z"
+    r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
@@ -14354,8 +14371,9 @@ def _sets_value(c: Candidate) -> bool:
         return bool(c.quote) and _sets_literal(c)
     sets = c.language in _SETTINGS
     if c.language == "docs":
-        sets = c.separator == "=" or (c.quote not in ("", "`") and not c.value.isalpha())
-    own_line = sets and c.separator in "=:>" and _LINE_OF_ITS_OWN.match(c.before)
+        more = r"[\W\d_]" if c.quote else r"\d"  # than a word
+        sets = c.separator == "=" or (c.quote != "`" and bool(re.search(more, c.value)))
+    own_line = sets and c.separator in ("=", ":", ">", ":-") and _LINE_OF_ITS_OWN.match(c.before)
     return bool(own_line) and _ends_telltale(c.name)
 
 
@@ -14373,7 +14391,7 @@ def _sets_literal(c: Candidate) -> bool:
 # a reason, add a predicate, and a row to the table at the end.
 
 _WITH_UUID = lazily(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify)?\d*\Z")  # what may end a name
+_CONFIRMING = lazily(r"(?i)(?:confirm(?:ation)?|repeat|again|verify|_wo)?\d*\Z")  # what may end a name
 _VARIANTS = (  # what may follow "password" in the name of a password
     *("dev", "development", "test", "testing", "stage", "staging", "prod", "production", "local", "live"),
     *("old", "new", "default", "value"),
@@ -14408,8 +14426,9 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a UUID under a name that doesn't say secret, or holds one under "key"."""
     if not _UUID_VALUE.match(value):
         return c.name.lower() == "key" and len(value) > 36 and bool(_WITH_UUID.search(value))
-    is_column = c.separator == "," or re.search(r"(?i)(?:\A|\.)key\Z", c.name)
-    return bool(is_column) or not is_secret_name(c.name)
+    if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
+        return True
+    return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
 
 
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14426,6 +14445,13 @@ def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
 def _is_about_secret(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the name is about a secret, as TOKEN_URL is."""
     return is_about_secret(c.name) and not _UUID_VALUE.match(value)
+
+
+def _is_named_at_random(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the name is drawn itself, and has the letters of a word such as `pw` by chance."""
+    words = words_of(c.name)
+    has_no_words = len(c.name) > 11 and len(words) > 4 and max(map(len, words)) < 5
+    return has_no_words and c.name.isalnum() and wordness(c.name) in "0 1 2 3 4"
 
 
 def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14460,7 +14486,8 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     is_element = c.separator in (">", "=") and "<" in c.before
     if is_entry and c.quote and " " in text and not text.isascii() and not re.search(r"\d", text):
         return True
-    return (is_entry or is_element) and text.isalpha() and text.istitle() and len(text) < 20
+    label = text.rstrip("*: ")
+    return (is_entry or is_element) and label.isalpha() and label.istitle() and len(text) < 20
 
 
 def _is_looked_at(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14486,10 +14513,13 @@ def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
 
 def _is_name_with_colons(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a part of a name such as "account:password:change" or DEBUG=pw:browser."""
-    if c.separator != ":" or c.quote or not (value.isalpha() and value.islower()):
+    word = value.rstrip("*")  # of Markdown
+    if c.separator != ":" or c.quote or not (word.isalpha() and word.islower()):
         return False
+    if c.before[-1:] in ("=", ":") or re.match(":[a-z]", c.after):
+        return True
     is_closed = c.after[:1] == c.before.rstrip(_NAME_CHARACTERS)[-1:]
-    return c.before.endswith("=") or (is_closed and bool(_NAME_IN_STRING.search(c.before)))
+    return is_closed and bool(_NAME_IN_STRING.search(c.before))
 
 
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14523,7 +14553,8 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a bare value in source, a page's script or a notebook's cell is code, and no literal."""
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
     is_cell = c.language == "json" and c.separator == "=" and c.after[:1] in (",", ")")
-    if not c.quote and (is_script or is_cell):
+    is_sample = c.language == "docs" and c.after.rstrip() in (";", ",") and not c.before.strip()
+    if not c.quote and (is_script or is_cell or is_sample):
         return bool(_MEMBERS.match(value))
     is_in_string = c.before.count('"') % 2 or c.before.count("'") % 2
     if c.language != "source" or c.quote or is_in_string:
@@ -14652,6 +14683,14 @@ _IN_CONTEXT = (
         _is_about_secret,
         'a.py fake_token = "{A20}"',
         'a.py auth_token = "{A20}"',
+    ),
+    _Context(
+        "its name looks random",
+        "low",
+        "name",
+        _is_named_at_random,
+        'a.json "tR8zQm4vLxp·w": "{A12}"',
+        'a.json "user_p·w": "{A12}"',
     ),
     _Context(
         "its name is about a password",

@@ -25074,6 +25074,57 @@ def test_what_looks_random_is_a_finding_of_low_confidence_at_least(path, line):
     assert found(row, path) and not reported(row, path)
 
 
+REPORTED = """
+topics.json "icon": "https://x.local/o/a%2Fb.svg?alt=media&tok·en={u}"
+a.md [coverage](https://x.local/graph/badge.svg?tok·en={A10})
+a.java put("s3.secret·Key", "{u}");
+a.json "ke·y": "{B96}"
+a.cs clientKe·y = "{B43}="
+a.py client.username_pw·_set("oibvvwqw", "{A16}")
+a.ts cy.get('#pass·word').type('tulip7x9!')
+a.js page.locator("input[name=pass·word]").fill("tulip7x9!")
+a.py find("#pass·word").send_keys("tulip7x9!")
+a.tf pass·word_wo = "tulip7x9!"
+a.go bind·pass = "tulip7x9!"
+compose.yml - SA_PASS·WORD=yourStrong(!)Pass·word
+a.sh X_PASS=·${X_PASS:-"123456"}
+a.md pass·word: 123456
+a.js "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l{A28}.{W43}"
+"""
+
+
+def test_secrets_in_urls_arguments_and_fields_of_pages_are_reported():
+    for row in rows_of(REPORTED):
+        path, line = row.split(" ", 1)
+        assert reported(line, path), row
+
+
+NOT_REPORTED = """
+a.sql VALUES ('a','access.tok·en.claim'),('{u}','use.refresh.tok·en'),('{u}', 'x')
+a.sh curl -u$user:$pass·word localhost:15672/api/overview
+a.rst pass·word=password,
+a.md factory.Pass·word = admin;
+a.yml DB_PASS·WORD: *db-pass·word
+a.sh PRETTY_PASS·="\\e[32m✔ \\e[0m"
+a.md **functions:secre·ts:access** | Access secret value
+a.md # user:pass·word:uid:gid
+a.html <label for="pass·word">Pass·word*</label>
+a.php 'website_ke·y' => env('WEBSITE_KE·Y', '{A40}')
+a.py headers["Authorization·"] = "AWS3-HTTPS " + ",".join(x)
+a.js {privateKe·y: '0x02{h64}'}
+a.js {privateKe·y: '0x{h40}'}
+a.py x = {pass·word: "bogus"}
+a.json "ke·y": "{h64}"
+a.tf pass·word = !local.is_replica && var.a ? b : c
+"""
+
+
+def test_code_marks_of_syntax_and_public_values_are_not_reported():
+    for row in rows_of(NOT_REPORTED):
+        path, line = row.split(" ", 1)
+        assert reported(line, path) == [], row
+
+
 DOUBTS = """
 many such values are samples | a.md secre·t={A40} | a.env secre·t={A40}
 many such values are samples | a.py set_secre·t("{A40}") | a.py secre·t = "{A40}"
@@ -25715,19 +25766,14 @@ what is before it says that it is something else
     + "arn: x: + barn
     - a GPG - pgp  - using RSA
     + gpgk + RSA
-    - '?" - x?' - PUBLIC - shields.io/a?b - a.svg?
+    - '?" - x?' - PUBLIC
     + typeof + xtypeof k
     - ok ? " - minisign public
-    - /badge/x?a - shields.io/x?a - public - a public
+    - public - a public
     + /etc/x + ://x + :<x + [type=x + ? "x + $(x + {{ x }}k + publicly + republic
     + arn:x y7
     + barn:x + a.svg?x y
-    - /badge/{A40}?a
-    - shields.io/{A60}?a
-    + xtypeof  + typeof x + xsvg?a + /badge/a b?x + /badge/?a
-    + /badge/{A41}?a
-    + shieldsxio/a?b + shields.io/a b?c + shields.io/?a + shields.io/{A61}?a
-    - /badge/-?a - shields.io/-?b
+    + xtypeof  + typeof x
     + k< + pgp- + '?k" + krn: + a.svG?
 what is after it says that it is cut off, or a name
     + " - x
@@ -25862,7 +25908,10 @@ SECRET=`cat file7 | cut -c 1-9`
 token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
 === what is before it says that it is something else, a.log
-badge.svg?style=a&token={a20}
+public token={a20}
+=== its name looks random, a.json
+"tR8zQm4vLxp·w": "{A12}"
+"hzj3pJE5iCpw·d": "{A12}"
 === its name says that it is something else, or not real, a.py
 not_secret = "{A8}"
 fakeToken: "{A8}"
@@ -26772,7 +26821,7 @@ WEAK = """
 - a.ini PASS·WORD=shop-dbx
 + a.md run -e 'DB_PASS·WORD=admin7'
 - a.md run -e x DB_PASS·WORD=admin7
-- a.md PASS·WORD: admin7
++ a.md PASS·WORD: admin7
 + a.md PASS·WORD=admin7
 - a.md run x-e DB_PASS·WORD=admin7
 - a.md run -e/DB_PASS·WORD=admin7
