@@ -2313,14 +2313,27 @@ class Store:
             stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
         return stored
 
-    def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        """Set all of these, or raise Conflict while one of them is rotated.
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Set all of these, or raise Conflict as `check_no_conflict` does.
 
         That is checked where no other writer can come in between, as far as
         the store has a lock or check-and-set.
         """
-        self.check_not_pending(*values)
+        self.check_no_conflict(values, replace=replace)
         self.set_all(values)
+
+    def check_no_conflict(self, values: Mapping[str, str], *, replace: bool) -> None:
+        """Raise Conflict while a secret is rotated.
+
+        Without `replace`, raise it also if one has another value.
+        """
+        self.check_not_pending(*values)
+        if replace:
+            return
+        own = self.own_values(values)
+        others = sorted(name for name in own if own[name] != self.as_stored(name, values[name]))
+        if others:
+            raise other_values_error(others)
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if a rotation of one of these is unfinished."""
@@ -2447,6 +2460,19 @@ class Store:
     def get_stored(self, name: str) -> str:
         """Return the store's own value, even if one hides it; or NotFound."""
         return self.get(name)
+
+    def own_values(self, names: Iterable[str]) -> dict[str, str]:
+        """Return {name: value} as `get_stored` does; {} without a store."""
+        try:
+            self.check_exists()
+        except Unavailable:  # the first set creates it
+            return {}
+        found = self.get_all(names)
+        for name in filter(self.overridden_by, list(found)):
+            del found[name]
+            with suppress(NotFound):
+                found[name] = self.get_stored(name)
+        return found
 
     def sealed_folder(self) -> str:
         """Return the folder with a file for each secret, or ""."""
@@ -2578,6 +2604,14 @@ def unfinished_error(name: str) -> Conflict:
     word = shell_word(name)
     hint = f"use: rotate resume {word}, or: rotate abort {word} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
+
+
+def other_values_error(names: Iterable[str]) -> Conflict:
+    """Return the error for an import of names for which the store has other values."""
+    problem = f"the store has other values for {', '.join(map(show, names))}; nothing is changed"
+    return Conflict(
+        problem, hint="add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
+    )
 
 
 def is_same(value: str, other: str | None) -> bool:
@@ -3334,21 +3368,23 @@ class EnvironmentStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Set all of these or, after any error, none."""
-        self._set_all(values, check_pending=False)
+        self._set_all(values, lambda: None)
 
-    def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        """Set all of these, or none; Conflict while one of them is rotated."""
-        self._set_all(values, check_pending=True)
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Set all of these, or none: Conflict as in `check_no_conflict`."""
+        self._set_all(values, lambda: self.check_no_conflict(values, replace=replace))
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if the file that `set` writes has a pending value."""
-        if self._writes_file():  # if not, there is no rotation that this process could disturb
-            _check_not_pending(self._load(), *names)
+        assigned = self._load().assigned if self._writes_file() else ()  # no rotation is for a process alone
+        for name in names:
+            if variable_name(name + STAGES["pending"]) in assigned:
+                raise unfinished_error(name)
 
-    def _set_all(self, values: Mapping[str, str], *, check_pending: bool) -> None:
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
         """Set values in the file, and in variables where these would hide them; or only in variables.
 
-        Nothing is changed by an error, such as a Conflict if `check_pending` finds an unfinished rotation.
+        `check`, which may raise, is called under the file's lock. After any error, nothing is changed.
         """
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
@@ -3358,8 +3394,7 @@ class EnvironmentStore(Store):
 
         def change(dotenv: Dotenv) -> str:
             """Return the text with the values; note the names that replace another spelling of theirs."""
-            if check_pending:
-                _check_not_pending(dotenv, *values)
+            check()
             keys = {name: _key_in(dotenv, name) for name in values}
             self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
             return dotenv.with_values({keys[name]: value for name, value in values.items()})
@@ -3370,6 +3405,8 @@ class EnvironmentStore(Store):
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
             self._warn_of_mounted(values)
+        else:
+            check()
         os.environ.update(here)
         self._set_here.update(here)
         self._deleted_here.difference_update(changes)
@@ -3416,7 +3453,7 @@ class EnvironmentStore(Store):
         elif assigned:
 
             def change(dotenv: Dotenv) -> str:
-                _check_not_pending(dotenv, name)
+                self.check_not_pending(name)
                 return dotenv.without(variable, name)
 
             self._rewrite(change)
@@ -3710,13 +3747,6 @@ def dotenv_above() -> str:
     if os.path.lexists(".env") or "PAISSIVE_ENV_FILE" in os.environ:
         return ""
     return find_above(working_directory(), ".env")
-
-
-def _check_not_pending(dotenv: Dotenv, *names: str) -> None:
-    """Raise Conflict if the file has a pending value of one of these."""
-    for name in names:
-        if variable_name(name + STAGES["pending"]) in dotenv.assigned:
-            raise unfinished_error(name)
 
 
 def _key_in(dotenv: Dotenv, name: str) -> str:
@@ -5858,21 +5888,20 @@ class FileStore(Store):
 
     def set_all(self, values: Mapping[str, str]) -> None:
         """Store all of these; after an error, each is old or new."""
-        self._set_all(values)
+        self._set_all(values, lambda: None)
 
-    def set_unless_pending(self, values: Mapping[str, str]) -> None:
-        """Store all of these, or raise Conflict while one is rotated."""
-        self._set_all(values, in_rotation=False)
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Store all of these, or raise Conflict: see `check_no_conflict`."""
+        self._set_all(values, lambda: self.check_no_conflict(values, replace=replace))
 
-    def _set_all(self, values: Mapping[str, str], *, in_rotation: bool = True) -> None:
-        """Store all of these; unless `in_rotation`, raise Conflict if one of them is being rotated."""
+    def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
+        """Store all of these; `check`, which may raise, is called under the lock before any is stored."""
         # All names and values are checked before anything is asked or made.
         paths = {name: self._path(name) for name in values}
         for value in values.values():
             check_value(value)
         with self._open_to_write() as keys:
-            if not in_rotation:
-                self.check_not_pending(*values)
+            check()
             for folder in {os.path.dirname(path) for path in paths.values()}:
                 self._files.check(folder, make=True)
             texts = {}
@@ -7940,13 +7969,15 @@ class VaultStore(Store):
         """Set one field; others stay, even if they are being written (KV 2)."""
         self._change(*_change_to(name, value))
 
-    def set_unless_pending(self, values: Mapping[str, str]) -> None:
+    def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
         changes = {name: _change_to(name, value) for name, value in values.items()}
-        if len(values) > 1:  # before any is set; each write checks its own again
-            self.check_not_pending(*values)
+        if len(values) > 1 or not replace:  # before any is set; each write checks its own again
+            self.check_no_conflict(values, replace=replace)
 
-        def set_one(name: str, _: str) -> None:
+        def set_one(name: str, value: str) -> None:
             path, change = changes[name]
+            if not replace:
+                change = _refuse_other(name, self.as_stored(name, value), change)
             self._change(path, _refuse_pending(name, change))
 
         set_each(values, set_one)
@@ -8632,6 +8663,17 @@ def _change_to(name: str, value: str) -> tuple[str, _Change]:
         return {**stages, **fields}
 
     return path, _Change(replace_fields, fields.keys())
+
+
+def _refuse_other(name: str, value: str, change: _Change) -> _Change:
+    """Return a change whose `apply` raises Conflict if the secret of this name has another value."""
+
+    def apply(old: Json) -> Json:
+        if _value_in(old, _path_and_field(name)[1]) not in (None, value):
+            raise other_values_error([name])
+        return change.apply(old)
+
+    return change._replace(apply=apply)
 
 
 def _patch_change(patch: Json) -> _Change:
@@ -9666,16 +9708,11 @@ def import_secrets(store: Store, values: Mapping[str, str], where: str, *, repla
     Raise Conflict, too, if the store returns another value afterwards.
     """
     check_settable(store, *values)
-    held = _held_values(store, values)
+    held = store.own_values(values)
     new = {name: value for name, value in values.items() if held.get(name) != store.as_stored(name, value)}
-    others = [name for name in new if name in held]
-    if others and not replace:
-        problem = f"the store has other values for {', '.join(map(show, sorted(others)))}; nothing is changed"
-        hint = "add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
-        raise Conflict(problem, hint=hint)
     if new:
-        store.set_unless_pending(new)
-    held = _held_values(store, values)
+        store.set_unless_pending(new, replace=replace)
+    held = store.own_values(values)
     for name, value in values.items():
         if held.get(name) != store.as_stored(name, value):
             raise Conflict(f"{where} is unchanged: the store returns another {show(name)}", hint="try again")
@@ -9724,20 +9761,6 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
             text = found.dotenv.with_comments(names, backend)
         rewrite(path, text.encode())
     return len(names)
-
-
-def _held_values(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """Return the store's own values of these names, also of those that variables hide; {} without a store."""
-    try:
-        store.check_exists()
-    except Unavailable:  # the first set creates it
-        return {}
-    held = store.get_all(names)
-    for name in filter(store.overridden_by, list(held)):
-        del held[name]
-        with suppress(NotFound):
-            held[name] = store.get_stored(name)
-    return held
 
 
 def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] = ()) -> str:

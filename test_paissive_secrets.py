@@ -17526,9 +17526,45 @@ def test_import_into_a_dotenv_file_is_one_write(tmp_path, monkeypatch):
 
 def test_an_import_that_another_writer_undoes_meanwhile_is_a_conflict():
     store = ps.MemoryStore()
-    store.set_unless_pending = lambda values: None
+    store.set_unless_pending = lambda values, replace: None
     refused = "Conflict: x.env is unchanged: the store returns another 'A'; try again"
     assert refusal(ps.import_secrets, store, {"A": "1"}, "x.env") == refused
+
+
+OTHER_VALUE_OF_A = "the store has other values for 'A_TOKEN'; nothing is changed"
+
+
+@pytest.mark.parametrize("backend", ["env", "file"])
+def test_an_import_checks_for_other_values_under_the_lock_of_its_write(backend, tmp_path, monkeypatch):
+    store = STORES[backend](tmp_path, monkeypatch)
+    lock, writers = ps.FileLock.__enter__, [store]
+
+    def lock_second(self):
+        while writers:  # another writer, who gets the lock first
+            writers.pop().set("A_TOKEN", "theirs")
+        return lock(self)
+
+    monkeypatch.setattr(ps.FileLock, "__enter__", lock_second)
+    values = {"A_TOKEN": "ours", "B_TOKEN": "b"}
+    assert OTHER_VALUE_OF_A in refusal(ps.import_secrets, store, values, "x.env")
+    assert store.own_values(values) == {"A_TOKEN": "theirs"}
+    ps.import_secrets(store, values, "x.env", replace=True)
+    assert store.own_values(values) == values
+
+
+@pytest.mark.parametrize("name", ["A_TOKEN", "app#a", "app#"])
+def test_an_import_into_vault_checks_for_other_values_in_the_version_that_it_replaces(name, monkeypatch):
+    store = bao().store()
+    ours, theirs = ('{"a":"ours"}', '{"a": "theirs"}') if name == "app#" else ("ours", "theirs")
+    check = store.check_no_conflict
+
+    def check_early(values, replace):
+        check(values, replace=replace)
+        store.set(name, theirs)  # another writer, after the check of all values
+
+    monkeypatch.setattr(store, "check_no_conflict", check_early)
+    assert f"other values for '{name}'" in refusal(ps.import_secrets, store, {name: ours}, "x.env")
+    assert store.get(name) == theirs
 
 
 def test_import_replaces_no_reference_by_a_value(say):
