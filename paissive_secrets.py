@@ -3512,6 +3512,14 @@ class EnvironmentStore(Store):
         """
         return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
 
+    def is_moved(self, name: str) -> bool:
+        """Return whether the dotenv file says so, even if a variable has it.
+
+        What was deleted in this process isn't moved.
+        """
+        variable = variable_name(name)
+        return variable in self._moved() and variable not in self._deleted_here
+
     def composed(
         self, environ: Mapping[str, str], read: Callable[[str], str], only: str = ""
     ) -> dict[str, str]:
@@ -8884,15 +8892,15 @@ class SecretsManager:
     def composed_value(self, name: str, store: Store) -> Optional[str]:
         """Return a value of .env that takes in moved secrets, or None.
 
-        That is for a `name` which `store` lacks; the secrets are those of
-        `store`, or variables. Raise Moved if the store lacks one of them,
-        or if `name` is a moved secret itself.
+        That is for a `name` which `store` lacks. It may be a moved secret
+        itself: then it is what a variable has. Raise Moved if neither that
+        nor the store has a moved secret.
         """
         dotenv = self.dotenv()
         if store is dotenv:
             return None
-        if variable_name(name) in dotenv.moved():
-            return self.moved_value(name, store)  # which raises: no variable has it, and the store lacks it
+        if dotenv.is_moved(name):
+            return self.moved_value(name, store)
         composed = dotenv.composed(environment_now(), partial(self.moved_value, store=store), name)
         for value in composed.values():
             for listener in secret_listeners:
@@ -8911,7 +8919,7 @@ class SecretsManager:
             missing = error
         dotenv = self.dotenv()
         try:
-            return dotenv.get(name)
+            return self._followed(dotenv.get(name), name, dotenv)
         except Moved as error:
             backend = error.backend
         says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"

@@ -20518,6 +20518,31 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
     assert problem.startswith("'DB_URL' in .env: no secret named 'DB_PASSWORD' in ")
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("DB_PASSWORD", "fr0m-run"), ("DB_PASSWORD_FILE", "mounted"), ("DB_PASSWORD", "secret://memory/other")],
+)
+def test_a_moved_secret_that_the_store_lacks_is_a_variables_and_never_the_default(
+    variable, text, shop, monkeypatch
+):
+    shop.delete("DB_PASSWORD")
+    Path("mounted").write_text("fr0m-run")
+    ps.set_secret("other", "fr0m-run", backend="memory")
+    monkeypatch.setenv(variable, text)
+    for name in ("DB_PASSWORD", "db/password"):
+        assert ps.get_secret(name, "default", backend="file") == "fr0m-run"
+        assert ps.require_secret(name, backend="file") == "fr0m-run"
+    assert ps.get_secret("DB_URL", backend="file") == "postgres://app:fr0m-run@db/app"
+    assert ps.environment_with_secrets(shop, ["DB_PASSWORD"])[0]["DB_PASSWORD"] == "fr0m-run"
+
+
+def test_a_moved_secret_that_this_process_deleted_is_the_default(shop, monkeypatch):
+    shop.delete("DB_PASSWORD")
+    monkeypatch.setenv("DB_PASSWORD", "v")
+    ps.default_manager.store("env").delete("DB_PASSWORD")
+    assert ps.get_secret("DB_PASSWORD", "default", backend="file") == "default"
+
+
 def test_under_run_variables_stand_for_the_store_whose_key_is_not_passed_on(shop):
     code = "import os, paissive_secrets as ps; ps.load_env(backend='file')"
     code += "; print(ps.redact_logs('file').redact(os.environ['DB_PASSWORD']))"
@@ -35187,7 +35212,7 @@ def test_import_and_export_go_through_an_encrypted_store(say, monkeypatch):
 
 
 def test_import_never_removes_values_that_the_store_does_not_have(env_file, say, monkeypatch):
-    monkeypatch.setattr(ps.FileStore, "set_unless_pending", lambda store, values: None)
+    monkeypatch.setattr(ps.FileStore, "set_unless_pending", lambda *_, **options: None)
     problem = ".env is unchanged: the store returns another 'DB_PASSWORD'; try again\n"
     assert say("import", ".env", "--backend", "file") == (2, problem)
     assert env_file.read_text() == ENV_FILE
