@@ -2844,9 +2844,7 @@ class _Quirk(NamedTuple):
 # To add a row, try it with the readers themselves, as the tests do.
 _QUIRKS = (
     _Quirk("", "#", "node phpdotenv ruby", "Node, PHP and Ruby end it at #: quote it"),
-    _Quirk(
-        "", r"\\(?:[\\\"'$]|\Z)", "phpdotenv ruby godotenv", f"some readers take \\ for an escape: {BY_HAND}"
-    ),
+    _Quirk("", r"\\[\\\"'$]", "ruby godotenv", f"some readers take \\ for an escape: {BY_HAND}"),
     _Quirk("", r"\$[\w{($]", "python-dotenv", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
     _Quirk("", r"\A`", "node", f"for Node, backticks are quotes: {BY_HAND}"),
     _Quirk(
