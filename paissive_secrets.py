@@ -1161,6 +1161,8 @@ def is_token(value: str) -> bool:
     if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
         return False
     data = value.encode(errors="replace")
+    if data.startswith(b"LS0tLS1CRUdJTi"):  # "-----BEGIN" in Base64, as for a variable of one line
+        data = decode64(data)
     return bool(KEY_LINE.search(data) or prefixes().match_at(data, 0))
 
 

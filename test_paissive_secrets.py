@@ -1450,6 +1450,12 @@ def test_a_short_token_is_one_whatever_it_is_called():
     assert ps.is_token(ps.make_samples("AKIA{K16}"))
 
 
+def test_a_private_key_in_base64_is_a_token_and_a_certificate_is_none():
+    for kind, is_token in (("PRIVATE KEY", True), ("RSA PRIVATE KEY", True), ("CERTIFICATE", False)):
+        pem = f"-----BEGIN {kind}-----\n{RANDOM * 9}\n-----END {kind}-----\n"
+        assert ps.is_secret("TLS_B64", base64.b64encode(pem.encode()).decode()) == is_token
+
+
 def test_a_token_is_found_only_as_a_whole_word():
     github = token()
     assert [found(f"{before}{github}") for before in ("", "/", ".", '"')] == [["github-token"]] * 4
