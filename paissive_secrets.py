@@ -18085,13 +18085,22 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # `#[` begins an attribute in Rust and PHP.
 _COMMENT_LINE = lazily(r"[ \t]*(?:#(?!\[)|//|\*[\s/]|--[\s\[]|;|<!--)")
-# What the expressions below may refer to, and what that may refer to. @call is what follows a function,
-# ("X", "a default"), and @item what follows a mapping, ["X"] or {X}. @NAME is for places where names in lower
-# case are others, such as Spring's properties. Behind a name, `|| "x"` is a default, and `|| raise "set it"`
-# isn't.
+# Functions that take a name and, in most languages, a default: a word in each file that calls them, and an
+# expression for what is before the parenthesis. To add one, add a row, and a line that calls it to the tests.
+_GETTERS = (
+    ("etenv", r"[gG]etenv(?:\(\)(?:\.get(?:OrDefault)?)?)?"),  # Go, Java, PHP and C
+    ("LookupEnv", "LookupEnv"),  # Go
+    ("GetEnvironmentVariable", "GetEnvironmentVariable"),  # .NET
+    ("get_env", r"System\.get_env"),  # Elixir, like the next two
+    ("fetch_env", r"System\.fetch_env!?"),
+    ("Env.get", r"Env\.get\w*"),
+    ("Deno.env", r"Deno\.env\.get"),
+    ("env!", "(?:dot)?env!"),  # Rust
+)
+# What the expressions below may refer to, and what that may refer to. @NAME is for places where names in
+# lower case are others, such as Spring's properties. Behind a name, `|| "x"` is a default, and
+# `|| raise "x"` isn't.
 _PARTS = {
-    "@call": r"""\(\s*["'`]@name(?P<default>["'`](?:\s*,|\)@or))?""",
-    "@item": r"""[\[{]["']?@name(?P<default>["']?[\]}]@or)?""",
     "@name": r"(?P<name>[A-Za-z_]\w*)",
     "@NAME": r"(?P<name>[A-Z][A-Z0-9_]+)",
     "@or": r"\s*(?:\|\||\?\?|\?:|=(?![=~>]))(?!\s*(?:abort|die|exit|fail|halt|panic|raise|throw)\b)",
@@ -18099,12 +18108,14 @@ _PARTS = {
         r"/(?:\.?env[._-](?:\w+[._-])?(?:example|sample|template|dist|tmpl|tpl)(?:-\w+)?"
         r"|\.?(?:example|sample|template)\.env)"
     ),
+    "@code": (
+        r"(?:@script|@ruby|\.(?:php|phtml|java|kts?|groovy|gradle|go|c|cc|cpp|h|rs|exs?|prisma"
+        r"|cs|vb|fs|fsx|ps1|psm1|cshtml|razor))"
+    ),
     "@script": r"\.(?:[cm]?[jt]sx?|vue|svelte|astro)",
+    "@ruby": r"(?:\.(?:rb|rake|ru|erb|gemspec)|/(?:Gem|Rake|Guard|Cap)file)",
     "@yaml": r"\.ya?ml",
     "@compose": r"/(?:docker-)?compose[\w.-]*\.ya?ml",
-    "@ruby": r"(?:\.(?:rb|rake|ru|erb|gemspec)|/(?:Gem|Rake|Guard|Cap)file)",
-    "@php": r"\.(?:php|phtml)",
-    "@jvm": r"\.(?:java|kts?|groovy|gradle)",
 }
 
 
@@ -18117,7 +18128,7 @@ class _Way(NamedTuple):
     within: str = ""  # stretches of a file, outside of which it doesn't count
     is_secret: bool = False  # whatever the name; otherwise a name is needed if it is a secret's
     in_comments: bool = False  # where a name is only optional
-    variable: Callable[[str], str] = str  # makes the variable from the name as it is written
+    prefix: str = ""  # of the variable, which the name as it is written lacks
 
 
 _WAYS = (
@@ -18141,7 +18152,22 @@ _WAYS = (
         r"(?m)^[ \t]*#[ \t]?(?:export[ \t]+)?@NAME=(?!=)",
         in_comments=True,
     ),
-    # JavaScript: Node.js, Vite, Bun, Deno, and functions called env(), as in Next.js and Prisma.
+    # A default is the second argument, or stands behind the call.
+    *(
+        _Way(
+            "@code",
+            word,
+            rf"""(?<![\w>$])(?<!function ){get}[(\[ ]\s*["'`]@name(?P<default>["'`](?:\s*,|[\])]@or))?""",
+        )
+        for word, get in _GETTERS
+    ),
+    # Functions called env: Laravel, Next.js, Prisma.
+    _Way(
+        "@code",
+        "env(",
+        r"""(?<![\w.>$])(?<!function )(?:get_)?env\(["'`](?P<name>[A-Z]\w+)["'`](?P<default>\s*,|\)@or)?""",
+    ),
+    # JavaScript: Node.js, Vite and Bun.
     _Way(
         "@script",
         ".env",
@@ -18154,22 +18180,14 @@ _WAYS = (
         r"[{,]\s*@name(?P<default>[^,}=]*=)?",
         within=r"\{[^{}]*\}(?=\s*=\s*(?:process|import\.meta|Bun)\.env\b(?!\.))",
     ),
-    _Way("@script", "Deno.env", r"\bDeno\.env\.get@call"),
+    # Ruby, also in YAML that is a template, and PHP.
     _Way(
-        r"(?:@script|\.prisma)",
-        "env(",
-        r"""(?<![\w.>$])(?:get_)?env\(["'`]@NAME(?:(?P<default>["'`](?:\s*,|\)@or))|["'`])""",
-    ),
-    # Ruby, also in YAML that is a template.
-    _Way(
-        r"(?:@ruby|@yaml)",
+        r"(?:@ruby|@yaml|\.php|\.phtml)",
         "ENV",
-        r"""\bENV(?:\.fetch[( ]\s*|\[)["']@name"""
+        r"""(?:\b|\$_)ENV(?:\.fetch[( ]\s*|\[)["']@name"""
         r"""(?P<default>["'](?:\s*,|\)\s*(?:\{|do\b)|[\])](?:\.presence)?@or))?""",
     ),
-    # PHP: Laravel, Symfony and the language.
-    _Way("@php", "env(", r"(?<![\w>$])(?<!function )(?:get)?env@call"),
-    _Way("@php", "$_ENV", r"\$_ENV@item"),
+    # Symfony.
     _Way(r"(?:\.php|\.xml|@yaml)", "%env(", r"%env\((?:(?P<default>default:\w*:)|\w+:){0,6}@name\)%"),
     _Way(r"(?:\.php|\.xml|@yaml)", "env(", r"""(?m)^[ \t]*["']?env\(@name\)["']?(?P<default>:)"""),
     # Go: tags of structs.
@@ -18179,45 +18197,44 @@ _WAYS = (
         r"""\b(?:env|envconfig|environ):"@name(?P<default>[^`]{0,200}?[dD]efault:")?""",
         within="`[^`\n]*`",
     ),
-    # Java, Kotlin and Spring.
-    _Way("@jvm", "getenv", r"""\bgetenv\(\)(?:\.get(?P<default>OrDefault)?\(|\[)"@name"""),
-    _Way("@jvm", "@Value", r"\$\{@NAME(?P<default>:)?", within=r"@Value\([^)]{0,500}\)"),
+    # Spring.
+    _Way(
+        r"\.(?:java|kts?|groovy)",
+        "@Value",
+        r"\$\{@NAME(?P<default>:)?",
+        within=r"@Value\([^)]{0,500}\)",
+    ),
     _Way(
         r"(?:\.properties|(?:/resources/.*|/(?:application|bootstrap)[\w-]*)@yaml)",
         "${",
         r"(?<!\$)\$\{@NAME(?P<default>:)?",
     ),
-    # Rust: the standard library, macros, and clap.
+    # Rust: the standard library, and clap.
     _Way(
         r"\.rs",
         "env",
         r"""\benv::var(?:_os)?\(\s*"@name(?P<default>"\)\s*\.(?:ok(?!_or)|unwrap_or|is_ok|is_err|or|map_or))?""",
     ),
-    _Way(r"\.rs", "env!", r"""\b(?:(?P<default>option_)env|env|dotenv)!\(\s*"@name"""),
     _Way(
         r"\.rs",
         "env",
         r"""\benv\s*=\s*"@name(?P<default>[^\]]{0,200}\bdefault_value)?""",
         within=r"#\[(?:arg|clap|structopt)\([^\]]{0,500}\]",
     ),
-    # Elixir.
-    _Way(
-        r"\.exs?",
-        "nv",
-        r"""\b(?:System\.(?:get_env|fetch_env!?)|Env\.get\w*)[( ]\s*"@name(?P<default>"(?:\s*,|\)@or))?""",
-    ),
-    # Functions of several languages, and .NET's.
-    _Way(r"(?:@jvm|\.(?:go|c|cc|cpp|h))", "etenv", r"(?<![\w>])[gG]etenv@call"),
-    _Way(r"\.go", "LookupEnv", r"\bLookupEnv@call"),
-    _Way(
-        r"\.(?:cs|vb|fs|fsx|ps1|psm1|cshtml|razor)",
-        "GetEnvironmentVariable",
-        r"""\bGetEnvironmentVariable\(\s*["']@name(?P<default>["'][^()]*\)@or)?""",
-    ),
+    # Shells.
     _Way(r"(?:\.(?:sh|bash|zsh)|/[\w-]*entrypoint[\w-]*)", "?", r"\$\{@name:?\?"),
-    # Docker Compose, which also passes variables on and makes secrets of them.
-    _Way("@compose", "${", r"(?<!\$)\$\{@name(?P<default>:?[-+])?"),
-    _Way("@compose", "$", r"(?<!\$)\$@name"),
+    # Docker Compose, which also passes variables on and makes secrets of them, and CI services, whose own
+    # variables begin with their names.
+    _Way(
+        r"(?:@compose|/\.(?:travis|gitlab-ci)@yaml)",
+        "${",
+        r"(?<!\$)\$\{(?!CI_|GITLAB_|TRAVIS_)@name(?P<default>:?[-+])?",
+    ),
+    _Way(
+        r"(?:@compose|/\.(?:travis|gitlab-ci)@yaml)",
+        "$",
+        r"(?<!\$)\$(?!CI_|GITLAB_|TRAVIS_)@NAME",
+    ),
     _Way("@compose", "environment", r"""(?m)^[ \t]+(?:-|environment:)[ \t]+["']?@NAME["']?[ \t]*$"""),
     # GitHub Actions; GITHUB_TOKEN is always there.
     _Way(
@@ -18228,8 +18245,6 @@ _WAYS = (
         is_secret=True,
     ),
     _Way("@yaml", "vars.", r"(?<![\w.-])vars\.@name(?P<default>\s*\|\|)?", within=r"\$\{\{.{0,500}?\}\}"),
-    # Other CI services, whose own variables begin with their names.
-    _Way(r"/\.(?:travis|gitlab-ci)@yaml", "$", r"(?<!\$)\$\{?(?!CI_|GITLAB_|TRAVIS_)@NAME"),
     # Ansible and Terraform.
     _Way(
         r"(?:@yaml|\.j2|\.jinja2?)",
@@ -18241,7 +18256,7 @@ _WAYS = (
         r"^(?!.*/modules/).*\.tf",  # what calls a module gives it its variables
         "variable",
         r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^[ \t]*default\s*=)?""",
-        variable="TF_VAR_{}".format,
+        prefix="TF_VAR_",
     ),
 )
 
@@ -18251,26 +18266,24 @@ _WAYS = (
 _DOTENV_READERS = (
     (r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
     (r"\.py", "read_env", r"(?<!def )\bread_env\("),
-    (r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<path>[^"']+)"""),
-    (r"\.py", "decouple", r"(?m)^[ \t]*from decouple import"),
-    (
-        "@script",
-        "dotenv",
-        r"""\bdotenv\.config\(|["']dotenv["']\)\.config\(|["']dotenv(?:-\w+)?/config["']""",
-    ),
     ("@script", "loadEnv", r"(?<!function )\bloadEnv(?:File|Config)?\("),
+    (
+        "@code",
+        "otenv",
+        r"""\bdotenv\.config\(|["']dotenv["']\)\.config\(|["']dotenv(?:-rails|/load|(?:-\w+)?/config)["']"""
+        r"|\bDotenv(?:::Rails)?\.(?:load|overload)\b|\bDotenv::create\w+\(|\bnew Dotenv\("
+        r"|\bgodotenv\.(?:Load|Overload|Read)\(|/godotenv/autoload|\bdotenvy?::(?:dotenv|from_\w+|load)\w*",
+    ),
+    (r"\.php", "autoload_runtime", r"/autoload_runtime\.php"),
+    (r"\.php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
+    (r"\.py", "decouple", r"(?m)^[ \t]*from decouple import"),
+    (r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<path>[^"']+)"""),
     (r"/package\.json", "dotenv", r"\bdotenv(?:/config| -e\b| --)"),
     (
         r"/package\.json",
         "",
         r'"[^"\n]*\b(?:next|nuxt|vite|astro|react-scripts) (?:dev|build|start|preview)\b',
     ),
-    ("@ruby", "otenv", r"""\bDotenv(?:::Rails)?\.(?:load|overload)\b|["']dotenv(?:-rails|/load)["']"""),
-    ("@php", "otenv", r"\bDotenv::create\w+\(|\bnew Dotenv\("),
-    ("@php", "autoload_runtime", r"/autoload_runtime\.php"),
-    ("@php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
-    (r"\.go", "godotenv", r"\bgodotenv\.(?:Load|Overload|Read)\(|/godotenv/autoload"),
-    (r"\.rs", "dotenv", r"\bdotenvy?::(?:dotenv|from_\w+|load)\w*|\bdotenv\(\)"),
     ("@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<path>[^\s"',\[\]#]+)"""),
     (
         r"(?:\.(?:sh|bash|zsh|mk|ya?ml)|/package\.json|/[\w-]*(?:Makefile|entrypoint|justfile)[\w.-]*)",
@@ -18411,45 +18424,30 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-@cache
-def _by_files(rows: tuple[Any, ...]) -> list[tuple[re.Pattern[str], list[Any]]]:
-    """Group the rows of a table by their first field, which matches the end of a path."""
-    groups: dict[str, list[Any]] = {}
-    for row in rows:
-        groups.setdefault(row[0], []).append(row)
-    return [(_compile(f"(?:{files})\\Z"), group) for files, group in groups.items()]
-
-
-def _rows_for(shown: str, rows: tuple[Any, ...], text: str) -> Iterator[Any]:
+def _rows_for(shown: str, rows: Iterable[Any], text: str) -> Iterator[Any]:
     """Yield the rows of a table for a file of this name whose second field, a word, is in its text."""
     path = "/" + shown
-    for files, group in _by_files(rows):
-        if files.search(path):
-            yield from (row for row in group if row[1] in text)
+    for row in rows:
+        if _compile(rf"(?:{row[0]})\Z").search(path) and row[1] in text:
+            yield row
 
 
 def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
     """Yield the uses of names in a text, by the rows of _WAYS for its file."""
     for way in _rows_for(shown, _WAYS, text):
-        for line, match in _numbered(_matches_of(way, text), text, in_comments=way.in_comments):
+        stretches = [(0, len(text))]
+        if way.within:
+            stretches = [match.span() for match in _compile(way.within).finditer(text)]
+        asks = _compile(way.asks)
+        matches = chain.from_iterable(asks.finditer(text, *stretch) for stretch in stretches)
+        for line, match in _numbered(matches, text, in_comments=way.in_comments):
             groups = match.groupdict()
-            name = way.variable(groups["name"])
-            # The value of API_KEY=changeme is an example, that of PORT=3000 a default.
-            needed = groups.get("default") is None and (way.is_secret or is_secret(name))
-            how = "requires" if needed else "default"
+            name = way.prefix + groups["name"]
+            is_needed = groups.get("default") is None and (way.is_secret or is_secret(name))
+            how = "requires" if is_needed else "default"
             if way.in_comments:
                 how = "reads"
             yield _Use(name, line, how, groups.get("backend") or "")
-
-
-def _matches_of(way: _Way, text: str) -> Iterator[re.Match[str]]:
-    """Yield where a text asks in this way."""
-    asks = _compile(way.asks)
-    if not way.within:
-        yield from asks.finditer(text)
-        return
-    for stretch in _compile(way.within).finditer(text):
-        yield from asks.finditer(text, *stretch.span())
 
 
 def _numbered(
