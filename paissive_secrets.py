@@ -4021,7 +4021,7 @@ class _Output:
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the output; return whether it has come."""
         if self._thread.ident:  # it was started
-            self._thread.join(max(0.0, seconds))
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _read(self, pipe: IO[bytes]) -> None:

@@ -6045,6 +6045,11 @@ def test_a_dotenv_file_in_utf_16_is_an_error_under_its_default_name_too(here):
     ]
 
 
+def test_a_folder_in_the_place_of_a_dotenv_file_is_none(here):
+    (here / ".env").mkdir()
+    assert dict(ps.EnvironmentStore().status())["exists"] is False
+
+
 def test_of_two_assignments_the_last_is_set(env, here):
     (here / ".env").write_text("A=1\nA=2\n")
     env.set("A", "3")
@@ -6239,6 +6244,11 @@ def test_a_moved_secret_is_an_error_that_names_the_backend_whatever_the_default(
     assert failure(ps.get_secret, name, "default").hint == (
         f'use --backend {error.backend} or, in a program, load_env(backend="{error.backend}")'
     )
+
+
+def test_a_stage_of_a_moved_secret_is_where_the_secret_is(moved):
+    said = refusal(ps.EnvironmentStore().get, "API_KEY__PREVIOUS")
+    assert "'API_KEY' is in the vault store, as .env says" in said
 
 
 def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(here, monkeypatch):
@@ -7395,7 +7405,7 @@ def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is
 
 
 def test_git_is_ended_with_what_reads_from_it(stand_in):
-    stand_in("trap '' TERM; echo; exec sleep 60")
+    stand_in("trap '' TERM; echo; exec sleep 900")  # beyond what a test may take
     with pytest.raises(SystemExit), ps.run_git(".", "x") as out:
         out.readline()
         raise SystemExit  # as a signal does
@@ -10584,8 +10594,10 @@ MEMBERS_WRITES = {
 def test_whatever_a_member_writes_at_any_step_of_a_rekey_that_was_killed_all_can_go_on(
     write, files, team, monkeypatch
 ):
-    before = read_sealed()
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
+    before, parity = read_sealed(), [*MEMBERS_WRITES].index(write) % 2
+    for step in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
+        if step % 2 != parity:  # two of the four at each step
+            continue
         password, as_ada = PASSWORD, opened_by(team["ada"], monkeypatch)  # who gets the new identity last
         with contextlib.suppress(ps.Conflict):
             MEMBERS_WRITES[write](as_ada)
@@ -17149,7 +17161,7 @@ def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_ch
 
 
 def test_import_leaves_what_a_value_above_takes_in_before_it_is_assigned(env_file, say):
-    env_file.write_text(text := "G=${A_TOKEN}\nA_TOKEN=a\n")
+    env_file.write_text(text := "G=${A_TOKEN}\nA_TOKEN=a\nH=${A_TOKEN}\n")
     assert "left: 'A_TOKEN' (taken in above its line)" in say("import", ".env", "--backend", "file")[1]
     assert env_file.read_text() == text
 
