@@ -6669,10 +6669,6 @@ class Transport:
         self._idle: dict[str, list[Any]] = {}  # connections by "scheme://host"
         self._busy: set[Any] = set()  # connections in use, which `close` interrupts
 
-    def new_deadline(self) -> float:
-        """Return until when a request that begins now may take, on the monotonic clock."""
-        return time.monotonic() + float(self.settings.client_timeout)
-
     def call(
         self, request: ApiRequest, *, token: str = "", deadline: float | None = None, outcome: str = NOT_DONE
     ) -> Exchange:
@@ -6683,7 +6679,7 @@ class Transport:
         """
         exchange = Exchange(self, request, token)
         exchange.outcome = outcome
-        exchange.deadline = deadline or self.new_deadline()
+        exchange.deadline = deadline or time.monotonic() + self.settings.client_timeout
         for attempt in itertools.count():
             exchange.send(f"{self._base}/v1/{request.path}")
             may_try = exchange.is_temporary and (request.idempotent or exchange.outcome == NOT_DONE)
@@ -7453,6 +7449,10 @@ class Session:
 
     def __init__(self, settings: VaultSettings) -> None:
         self.settings = settings
+        # Tokens come from the login. With "token" or a command, the one in the settings comes first, then the
+        # command's or, without a command, that of the file.
+        self._logs_in = settings.login != "token" and not settings.token_command
+        self.uses_command = bool(settings.token_command and not settings.token)
         self._lease = Lease()  # the token's
         self._is_looked_up = True  # whether that lease is known: not at first, if another program made it
         self._refusal = _Refusal()  # of a login, or of the command for a token
@@ -7468,8 +7468,7 @@ class Session:
         self.transport = Transport(self.settings)
         self.transport.newest = newest
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
-        self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
-        self._earlier_leases: dict[str, list[Lease]] = {}  # by path: those replaced, until they have ended
+        self._forget_leases()
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
         self._revoking = allocate_lock()  # one thread at a time revokes: `close` waits for others
         self._is_own = False  # whether this process got the token by logging in
@@ -7484,7 +7483,7 @@ class Session:
         call = partial(self.transport.call, request)
         if self.held is None:
             self.token()  # a login doesn't shorten the time of the request
-        deadline = self.transport.new_deadline()  # of this request, and of a renewal before it
+        deadline = time.monotonic() + self.settings.client_timeout  # of this, and of a renewal before it
         token = self.token()
         response = call(token=token, deadline=deadline)
         # Refused by a policy, or for an unknown token; in both cases, the request wasn't carried out.
@@ -7595,9 +7594,9 @@ class Session:
                 raise vault_error(response, "update", path)
 
     def _forget_leases(self) -> None:
-        """Forget all leases, which end with their token or have been revoked."""
-        self.leases = {}
-        self._earlier_leases = {}
+        """Start without leases: earlier ones are revoked, or ended with the token that acquired them."""
+        self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
+        self._earlier_leases: dict[str, list[Lease]] = {}  # by path: those replaced, until they have ended
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused as unknown; return whether there is another one now.
@@ -7612,14 +7611,6 @@ class Session:
                     self._log_in(stale)
             return self.held != stale
 
-    def uses_command(self) -> bool:
-        """Return whether tokens come from a user's command, which a token in the settings precedes."""
-        return bool(self.settings.token_command and not self.settings.token)
-
-    def _logs_in(self) -> bool:
-        """Return whether tokens come from a login, rather than from a setting, a command or a file."""
-        return self.settings.login != "token" and not self.settings.token_command
-
     def _log_in(self, stale: str | None = None) -> None:
         """Get a token other than the `stale` one that was refused; "" if an agent may add its own.
 
@@ -7628,9 +7619,9 @@ class Session:
         """
         token = str(self.settings.token)
         seconds = FOREVER
-        if self._logs_in():
+        if self._logs_in:
             token, seconds = self._request_token()
-        elif self.uses_command():
+        elif self.uses_command:
             token = self._run_token_command(stale)
         elif not token and os.path.isfile(self.settings.token_path):  # a FIFO could block
             token = _read_login_file(self.settings.token_path)
@@ -7639,8 +7630,9 @@ class Session:
             problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
         self.held = _check_token(token)
-        self._forget_leases()  # they end with the token that acquired them
-        self._is_own = self._is_looked_up = self._logs_in()
+        self._forget_leases()
+        self._is_own = self._logs_in
+        self._is_looked_up = self._logs_in
         self._lease = Lease(seconds)
         if token and not self._is_looked_up:
             self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
@@ -7661,7 +7653,7 @@ class Session:
         response = self.transport.call(ApiRequest("POST", path, {}), token=token)
         if self._lease.extend(child_object(response.body, "auth")):
             return
-        if self._logs_in():
+        if self._logs_in:
             self._log_in()
         elif response.status != 200:
             raise vault_error(response, "update", path)
@@ -7755,32 +7747,26 @@ class Session:
         command = self.settings.token_command
         what = login_variable("token_command")
         self._refusal.check(command)
+        # In the command's environment, which holds no other credential of a store, `vault` and `bao` reach
+        # this store's server.
+        environment = child_environment()
+        for name in ("agent_addr", *_COMMAND_SETTINGS):
+            for brand in ("BAO_", "VAULT_"):
+                environment.pop(brand + name.upper(), None)
+        for name in _COMMAND_SETTINGS:
+            value = getattr(self.settings, name)
+            if value:
+                environment["VAULT_" + name.upper()] = "true" if value is True else value
         try:
-            token = _check_token(run_credential_command(what, command, self._command_environment()).strip())
+            token = _check_token(run_credential_command(what, command, environment).strip())
             if token == stale:
-                raise Locked(
-                    f"the Vault token that {what} prints is unknown", hint="run it by hand to see why"
-                )
+                problem = f"the Vault token that {what} prints is unknown"
+                raise Locked(problem, hint="run it by hand to see why")
         except SecretsError as error:
             self._refusal.record(command, error)
             raise
         self._refusal = _Refusal()
         return token
-
-    def _command_environment(self) -> dict[str, str]:
-        """Return a command's environment, in which `vault` and `bao` reach this store's server.
-
-        It holds no other credential of a store.
-        """
-        found = child_environment()
-        for name in ("agent_addr", *_COMMAND_SETTINGS):
-            for brand in ("BAO_", "VAULT_"):
-                found.pop(brand + name.upper(), None)
-        for name in _COMMAND_SETTINGS:
-            value = getattr(self.settings, name)
-            if value:
-                found["VAULT_" + name.upper()] = "true" if value is True else value
-        return found
 
 
 def _check_token(token: str) -> str:
@@ -8054,7 +8040,10 @@ class VaultStore(Store):
         while folders:
             keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
             for key in keys:
-                name = self._name_at(key) if own else key
+                name = key
+                place = self._locate(key, own=own)
+                if own and place != self._locate(key):
+                    name = f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
                 # What has a '#' in its path would be read as a field.
                 if key.startswith(prefix) and "#" not in name and not name_problem(name):
                     yield name
@@ -8209,7 +8198,7 @@ class VaultStore(Store):
             yield "namespace", settings.namespace
         if settings.skip_verify:
             yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
-        yield "login", "a command" if self._session.uses_command() else settings.login
+        yield "login", "a command" if self._session.uses_command else settings.login
         try:
             ttl = self._session.call(LOOK_UP).data.get("ttl")
             if ttl:  # 0: it has no end
@@ -8282,13 +8271,6 @@ class VaultStore(Store):
         # `_call` forgot the mounts, since there was nothing.
         new_place = self._locate(path, min_kv)
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
-
-    def _name_at(self, path: str) -> str:
-        """Return the name of a secret at a path below the prefix: the path, unless that leads elsewhere."""
-        place = self._locate(path, own=True)
-        if place == self._locate(path):
-            return path
-        return f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
 
     def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
         """Yield the names and values of the fields of these secrets; see `_readable_fields`."""
@@ -9521,7 +9503,14 @@ class SecretConfig:
         tree = parse_json(before, self.path, parse_float)
         if _look_up(tree, path, self.path) is ABSENT and value is ABSENT:
             return ""
-        _set_member(tree, path, value)
+        *parents, name = path
+        parent = tree
+        for part in parents:
+            parent = parent.setdefault(part, {})
+        if value is ABSENT:
+            del parent[name]
+        else:
+            parent[name] = value
         indent = "  "
         if before.strip("\ufeff \t\r\n") != "{}":
             first = re.match(r'\ufeff?\s*\{\s*\n([ \t]*)"', before)
@@ -9555,17 +9544,6 @@ def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[
     if isinstance(found, list):
         return [_map_leaves(value, (*path, str(n)), change) for n, value in enumerate(found)]
     return change(found, path)
-
-
-def _set_member(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set or, if `value` is ABSENT, remove what is at `path`, which leads through objects."""
-    *parents, name = path
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-    if value is ABSENT:
-        del tree[name]
-    else:
-        tree[name] = value
 
 
 ABSENT: Any = object()  # in place of a setting that there isn't
