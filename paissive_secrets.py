@@ -6664,7 +6664,7 @@ class Transport:
         self.settings = settings
         self.socket_path = settings.addr.partition("unix://")[2]
         self._base = "http://localhost" if self.socket_path else settings.addr
-        self.proxy, self.proxy_login = ("", {}) if self.socket_path else _find_proxy(settings)
+        self.proxy, self.proxy_login = _find_proxy(settings)
         self.lock = allocate_lock()  # of all that follows, and of `newest`
         self._idle: dict[str, list[Any]] = {}  # connections by "scheme://host"
         self._busy: set[Any] = set()  # connections in use, which `close` interrupts
@@ -6813,19 +6813,27 @@ class Exchange:
     def __init__(self, transport: Transport, request: ApiRequest, token: str) -> None:
         import json
 
-        self.transport, self.request = transport, request
+        self.transport = transport
+        self.request = request
         # A standby that passes a request on also redirects when the active node's response is lost. What must
         # not happen twice isn't passed on, so that a redirect means that nothing was done.
         self._is_direct = bool(not request.idempotent and transport.settings.hosts)
         self._data = None if request.body is None else json.dumps(request.body).encode()
         self._known = transport.newest
-        # Browsers, and servers that fetch URLs for others, can't send X-Vault-Request.
-        fields = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Index": self._known}
-        fields["X-Vault-Inconsistent"] = self._known and "forward-active-node"
-        fields["X-Vault-Namespace"] = transport.settings.namespace
-        fields["X-Vault-No-Request-Forwarding"] = "true" if self._is_direct else ""
-        if self._data:
-            fields["Content-Type"] = f"application/{'merge-patch+' if request.method == 'PATCH' else ''}json"
+        fields = {
+            "X-Vault-Request": "true",  # browsers, and servers that fetch URLs for others, can't send it
+            "X-Vault-Token": token,
+            "X-Vault-Namespace": transport.settings.namespace,
+            "X-Vault-Index": self._known,
+        }
+        if self._known:
+            fields["X-Vault-Inconsistent"] = "forward-active-node"
+        if self._is_direct:
+            fields["X-Vault-No-Request-Forwarding"] = "true"
+        if request.method == "PATCH":
+            fields["Content-Type"] = "application/merge-patch+json"
+        elif self._data:
+            fields["Content-Type"] = "application/json"
         self._fields = {name: value for name, value in fields.items() if value}
 
     def says(self, words: str) -> bool:
@@ -6837,7 +6845,10 @@ class Exchange:
 
         A failure of the connection, or a response that isn't Vault's, is in `failure`; it isn't raised.
         """
-        self.status, self.headers, self.body, self.failure = 0, {}, {}, None
+        self.status = 0
+        self.headers = {}
+        self.body = {}
+        self.failure = None
         self._sent = False
         try:
             _opener().open(self.new_request(url))  # which calls `perform`
@@ -6908,10 +6919,12 @@ class Exchange:
         """
         from http.client import HTTPException
 
-        target, fields = req.selector, {"Host": req.host, **self._fields}
+        target = req.selector
+        fields = {"Host": req.host, **self._fields}
         # For https, a proxy only opens a tunnel, and its login goes no further.
         if self.transport.proxy and req.type == "http":
-            target, fields = req.full_url, {**fields, **self.transport.proxy_login}
+            target = req.full_url
+            fields.update(self.transport.proxy_login)
         connection = self.transport.take(f"{req.type}://{req.host}", fresh=self.request.fresh)
         reusable = False
         in_order = True
@@ -7162,6 +7175,8 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
     from urllib.parse import unquote
 
     proxy = settings.proxy_addr
+    if settings.addr.startswith("unix:"):
+        return "", {}
     host, port = _host_and_port(settings.addr)
     # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy, which asks none for this machine.
     entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", _proxy_variable("no").lower())]
@@ -7401,8 +7416,10 @@ class Lease:
 
     def put_off(self) -> None:
         """Let the next renewal wait for a tenth of the lease, at least a second."""
-        pause = 0.0 if self.seconds == FOREVER else self.seconds / 10
-        self.renew_at = time.monotonic() + max(1.0, pause)
+        pause = 1.0  # if the lease isn't known yet
+        if self.seconds != FOREVER:
+            pause = max(pause, self.seconds / 10)
+        self.renew_at = time.monotonic() + pause
 
     def extend(self, about: Json) -> bool:
         """Start again with what a renewal granted, and return True; if that is too short, return False.
@@ -7697,7 +7714,8 @@ class Session:
         Raise Locked if they are refused, were refused shortly before, are missing, or need a second factor;
         another error if the server can't be asked.
         """
-        settings, name = self.settings, self.settings.login
+        settings = self.settings
+        name = settings.login
         login = VAULT_LOGINS[name]
         where = f"auth/{url_path(settings.login_mount)}/login"
         if login.user:
@@ -7725,7 +7743,8 @@ class Session:
         A secret that isn't set is read as a store credential (from a file, a command or systemd), then from
         the login's usual file. Secrets are recorded in `login_secrets`, to be masked.
         """
-        login, value = VAULT_LOGINS[self.settings.login], str(getattr(self.settings, name))
+        login = VAULT_LOGINS[self.settings.login]
+        value = str(getattr(self.settings, name))
         is_secret = name in login.secrets
         if is_secret and not value:
             value = read_store_credential(login_variable(name), is_brief=True).strip()
@@ -8449,7 +8468,8 @@ class VaultStore(Store):
         succeeds, its status is `ok`, or check-and-set refuses it; the error says if a write may have been
         carried out. Forget the mounts if there is nothing at the path.
         """
-        method, target = _METHODS.get(needs, "POST"), url_path(path)
+        method = _METHODS.get(needs, "POST")
+        target = url_path(path)
         accepted = {200, *ok}
         if method != "GET":
             accepted.add(204)
@@ -8529,10 +8549,13 @@ class _Secret:
         self.fields = fields if there else None  # None if it is absent or deleted
         self.version = int(json_number(about.get("version")))
         self.destroyed = about.get("destroyed") is True
-        # If it is there, its deletion lies ahead.
-        self.deleted = "" if there else _read_version(self.version, about).deleted
-        # A secret that is there has data and a version, one that isn't has no fields.
-        if (self.version < 1 or not response.data) if there else fields:
+        if there:
+            self.deleted = ""  # a time here would be that of a deletion which lies ahead
+            is_valid = self.version > 0 and bool(response.data)
+        else:
+            self.deleted = _read_version(self.version, about).deleted
+            is_valid = not fields
+        if not is_valid:
             raise not_vault_error()
 
     @property
@@ -8557,10 +8580,12 @@ class _Secret:
 
 def _read_version(number: int, about: Json) -> SecretVersion:
     """Return a version by its metadata; times are "" if there are none."""
-    # Only a time, to the second, may get into a message.
-    times = [str(about.get(key)) for key in ("created_time", "deletion_time")]
-    created, deleted = ("".join(re.findall("^[0-9-]{10}T[0-9:]{8}", text)) for text in times)
-    return SecretVersion(number, created, deleted, about.get("destroyed") is True)
+    times = []
+    for key in ("created_time", "deletion_time"):
+        # Only a time, to the second, may get into a message.
+        found = re.match("[0-9-]{10}T[0-9:]{8}", str(about.get(key)))
+        times.append(found[0] if found else "")
+    return SecretVersion(number, times[0], times[1], about.get("destroyed") is True)
 
 
 @contextmanager
@@ -9006,7 +9031,8 @@ def _parse_reference(reference: str) -> tuple[str, str]:
 
     The backend may be one that doesn't exist.
     """
-    backend, name = "", reference[len(REFERENCE_PREFIX) :]
+    backend = ""
+    name = reference[len(REFERENCE_PREFIX) :]
     if name.startswith("//"):
         backend, _, name = name[2:].partition("/")
         if not backend:  # it would be a second spelling of secret:NAME
@@ -9451,14 +9477,15 @@ class SecretConfig:
             is_reference = not is_file and looks_like_reference(text)
             if not is_reference:
                 report_secret(dotenv, variable, text, text)
-            source += " (for use_secret)" if is_file else ""
+            if is_file:
+                source += " (for use_secret)"
             return _Choice(
                 value=text, key=".".join(path), source=source, is_reference=is_reference, is_variable=True
             )
         return None
 
     def _tree(self) -> dict[str, Any]:
-        """Return the file's content, parsed once until it changes; {} if there is no file."""
+        """Return the file's content, which is parsed again only if it has changed; {} if there is no file."""
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
             return self._files.load(self.path, self._parse)
         return {}
