@@ -6458,9 +6458,11 @@ def _parse_timeout(text: str) -> float | None:
     As in Vault, 0 means the default of 60, a negative value means no limit (here MAX_DURATION), and a bare
     number is in seconds.
     """
-    number = text.removeprefix("-")
-    seconds = parse_duration(number + "s" if number[-1:].isdigit() else number)
-    if seconds and number != text:
+    duration = text.removeprefix("-")
+    if duration[-1:].isdigit():
+        duration += "s"
+    seconds = parse_duration(duration)
+    if seconds and text.startswith("-"):
         return MAX_DURATION
     return 60.0 if seconds == 0 else seconds
 
@@ -6944,7 +6946,8 @@ class Exchange:
             raise
         finally:
             self.transport.give_back(connection, reusable=reusable, in_order=in_order)
-        self.status, self.headers = response.status, response.headers
+        self.status = response.status
+        self.headers = response.headers
         self.body = _read_body(response.status, raw)
         return response
 
@@ -7096,8 +7099,9 @@ class _Receiver(io.RawIOBase):
     may_end = False  # whether the end of the connection may end the response
 
     def __init__(self, connection: Any) -> None:
-        self._sock, self._deadline = connection.sock, connection.deadline
-        self._budget = _MAX_RESPONSE
+        self._sock = connection.sock
+        self._deadline = connection.deadline
+        self._budget = _MAX_RESPONSE  # bytes that may still come
 
     def readable(self) -> bool:
         return True
@@ -7186,12 +7190,15 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
     if not proxy:
         return "", {}
     with suppress(ValueError):  # an invalid port, or bytes that aren't text
-        url = split_url(proxy if "://" in proxy else f"http://{proxy}")
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
+        url = split_url(proxy)
         login, _, host = url.netloc.rpartition("@")
         basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
         # A proxy that expects TLS or SOCKS would get the password in clear text.
         if url.scheme == "http" and url.hostname and url.port != 0 and url.path in ("", "/"):
-            return f"http://{host}", {"Proxy-Authorization": basic} if login else {}
+            header = {"Proxy-Authorization": basic} if login else {}
+            return f"http://{host}", header
     hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
     raise BadValue("the proxy isn't supported", hint=hint)
 
@@ -7282,8 +7289,10 @@ def _read_body(status: int, raw: bytes) -> Json:
         # A value follows a comma, or begins an array or object.
         if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > _MAX_JSON_VALUES:
             raise not_vault_error(_TOO_LARGE)
+    if not raw and status != 200:
+        raw = b"{}"
     with suppress(ValueError):  # whose message would quote the body
-        body = parse_json((raw if status == 200 else raw or b"{}").decode(), "the response")
+        body = parse_json(raw.decode(), "the response")
     # Any server may answer 404, but not with one of these.
     if body is None or (status == 404 and not body.keys() & {"data", "errors"}):
         if status in (200, 400, 404):
@@ -7453,9 +7462,10 @@ class _Refusal:
             raise self._error.reworded(self._error.message, self._error.hint)
 
     def record(self, what: object, error: SecretsError, seconds: float = 0.0) -> None:
-        """Record an error for these seconds; without them for a second, doubled for each one in a row."""
+        """Record an error for these seconds; for 0, a second that is doubled for each failure in a row."""
         self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
-        self._what, self._error = what, error
+        self._what = what
+        self._error = error
         self._until = time.monotonic() + (seconds or self._pause)
 
 
@@ -7644,8 +7654,10 @@ class Session:
             token = _read_login_file(self.settings.token_path)
         # The variable or file is the same, or gone.
         if token == stale or (stale and not token):
-            problem = "the Vault token is unknown: it has expired or was revoked"
-            raise Locked(problem if stale else "no token for Vault", hint=_LOGIN_HINT)
+            problem = "no token for Vault"
+            if stale:
+                problem = "the Vault token is unknown: it has expired or was revoked"
+            raise Locked(problem, hint=_LOGIN_HINT)
         self.held = _check_token(token)
         self._forget_leases()
         self._is_own = self._logs_in
@@ -7734,7 +7746,8 @@ class Session:
         hint = f"check the credentials, the login mount {settings.login_mount}, and the server's log"
         error = Locked(f"Vault refuses the {name} login", hint=hint)
         # Vault answers likewise while an identity provider is down: try again soon if no account gets locked.
-        self._refusal.record(body, error, _LOCKED_SECONDS if login.locks_accounts else 0.0)
+        seconds = _LOCKED_SECONDS if login.locks_accounts else 0.0
+        self._refusal.record(body, error, seconds)
         raise error
 
     def _login_value(self, name: str) -> str:
@@ -8001,7 +8014,8 @@ class VaultStore(Store):
         With `cas`, raise Conflict unless the secret is at this version; 0
         means absent.
         """
-        place = self._locate(_secret_path(path), 1 if cas is None else 2)
+        min_kv = 1 if cas is None else 2  # which has check-and-set
+        place = self._locate(_secret_path(path), min_kv)
         _check_fields(fields)
         try:
             return self._post(place, dict(fields), cas)
@@ -8217,7 +8231,8 @@ class VaultStore(Store):
             yield "namespace", settings.namespace
         if settings.skip_verify:
             yield "note", "its certificate isn't checked, since VAULT_SKIP_VERIFY is set"
-        yield "login", "a command" if self._session.uses_command else settings.login
+        login = "a command" if self._session.uses_command else settings.login
+        yield "login", login
         try:
             ttl = self._session.call(LOOK_UP).data.get("ttl")
             if ttl:  # 0: it has no end
@@ -8320,9 +8335,9 @@ class VaultStore(Store):
         if self._documents is not None and version is None and place in self._documents:
             return self._documents[place]
         if place.kv:
-            query = {"version": version} if version else None
+            query = f"?version={version}" if version else ""
             # KV 2 also answers 404 for a deleted version; the body says when it was deleted.
-            response = self._call("read", place.at("data"), query, ok=[404], fresh=fresh)
+            response = self._call("read", place.at("data"), query=query, ok=[404], fresh=fresh)
         else:
             response = self._read_leased(place.at(""))
         secret = _Secret(response, place)
@@ -8458,27 +8473,23 @@ class VaultStore(Store):
         path: str,
         sent: Json | None = None,
         *,
+        query: str = "",
         idempotent: bool = True,
         ok: Sequence[int] = (),
         fresh: bool = False,
     ) -> Exchange:
-        """Make a request that needs a capability on a path; return its response.
+        """Make a request that needs a capability on a path, with the body `sent`; return its response.
 
-        `sent` is the body or, for a GET, one parameter of the query. Raise an error unless the request
-        succeeds, its status is `ok`, or check-and-set refuses it; the error says if a write may have been
-        carried out. Forget the mounts if there is nothing at the path.
+        Raise an error unless the request succeeds, its status is `ok`, or check-and-set refuses it; the error
+        says if a write may have been carried out. Forget the mounts if there is nothing at the path.
         """
         method = _METHODS.get(needs, "POST")
-        target = url_path(path)
         accepted = {200, *ok}
         if method != "GET":
             accepted.add(204)
-        elif sent:
-            [(name, value)] = sent.items()
-            target, sent = f"{target}?{name}={value}", None
         if method != "GET" and self._documents is not None:  # it would write over what was read long ago
             raise BadValue("a view of a store only reads", hint="write to the store itself")
-        response = self._session.call(ApiRequest(method, target, sent, idempotent, fresh))
+        response = self._session.call(ApiRequest(method, url_path(path) + query, sent, idempotent, fresh))
         if response.status in (404, 405) and not response.data:
             self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
@@ -8492,8 +8503,11 @@ class VaultStore(Store):
     def _list(self, folder: str, *, top: str, own: bool) -> list[str]:
         """Return a folder's keys as paths; none if it is empty, or isn't `top` and may not be listed."""
         path = self._locate(folder, own=own).at("metadata")
-        # A LIST that every proxy lets through.
-        response = self._call("list", path, {"list": "true"}, ok=[404] if folder == top else [404, 403])
+        accepted = [404]
+        if folder != top:
+            accepted.append(403)
+        # A GET with a query is a LIST that every proxy lets through.
+        response = self._call("list", path, query="?list=true", ok=accepted)
         keys = response.data.get("keys") if response.status == 200 else []
         if not isinstance(keys, list):
             raise not_vault_error()
@@ -8632,7 +8646,8 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
         what = f"the field {show(field)}"
         check_value(field, what)
-        check_value(value if isinstance(value, str) else dump_json(value, what), what)
+        text = value if isinstance(value, str) else dump_json(value, what)
+        check_value(text, what)
 
 
 def _path_and_field(name: str) -> tuple[str, str]:
@@ -8644,7 +8659,9 @@ def _path_and_field(name: str) -> tuple[str, str]:
     if mark and (not path or path != path.strip("/ ") or not _is_field(field)):
         raise BadName(f"bad name {show(name)}", hint="use path#field, such as app/db#password")
     check_name(path)
-    return path, field if mark else _FIELD
+    if not mark:
+        field = _FIELD
+    return path, field
 
 
 def _refuse_pending(name: str, change: _Change) -> _Change:
@@ -8659,7 +8676,8 @@ def _refuse_pending(name: str, change: _Change) -> _Change:
             base = base_of_stage(field)
             if field == base + STAGES["pending"] and old.get(base) != new.get(base):
                 path = name.partition("#")[0]
-                raise unfinished_error(path if base == _FIELD else f"{path}#{base}")
+                shown = path if base == _FIELD else f"{path}#{base}"
+                raise unfinished_error(shown)
         return new
 
     return change._replace(apply=apply)
@@ -8789,8 +8807,10 @@ class SecretsManager:
             return self._stores.get(chosen) or self._stores.setdefault(chosen, STORES[chosen]())
         store = as_store(chosen)
         if store is None:  # an empty one may be false
-            what = show(chosen if isinstance(chosen, str) else type(chosen).__name__)
-            raise BadValue(f"no backend called {what}", hint=f"use one of {', '.join(STORES)}, or a store")
+            what = chosen if isinstance(chosen, str) else type(chosen).__name__
+            raise BadValue(
+                f"no backend called {show(what)}", hint=f"use one of {', '.join(STORES)}, or a store"
+            )
         return store
 
     @overload
@@ -8832,7 +8852,12 @@ class SecretsManager:
         except NotFound as error:
             composed = self.composed_value(stored, store)
             return error if composed is None else composed
-        return self._followed(value, stored, store)
+        if REFERENCE_PREFIX not in value:  # nearly always
+            report_secret(store, stored, value, value)
+            return value
+        snapshot = Snapshot(self)
+        snapshot.collect((text, store) for text in store.references_to_follow(stored).values())
+        return Resolver(snapshot).follow(value, store, stored)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -8886,15 +8911,6 @@ class SecretsManager:
         snapshot = Snapshot(self)
         snapshot.collect([(text, store)])
         return Resolver(snapshot).text(text, store, where)
-
-    def _followed(self, value: str, name: str, store: Store) -> str:
-        """Return a value with its references resolved, if the store is one whose references are followed."""
-        if REFERENCE_PREFIX not in value:  # nearly always
-            report_secret(store, name, value, value)
-            return value
-        snapshot = Snapshot(self)
-        snapshot.collect((text, store) for text in store.references_to_follow(name).values())
-        return Resolver(snapshot).follow(value, store, name)
 
     def composed_value(self, name: str, store: Store) -> Optional[str]:
         """Return a value of .env that takes in moved secrets, or None.
@@ -9004,7 +9020,7 @@ def existing_targets(value: str, store: Store) -> list[str]:
     Any other text that looks like a reference may be a secret, which no message may show.
     """
     targets = []
-    for reference in _references_in(value):
+    for reference in references_in(value):
         with suppress(SecretsError):
             backend, target = _parse_reference(reference)
             if not backend:
@@ -9014,16 +9030,11 @@ def existing_targets(value: str, store: Store) -> list[str]:
     return targets
 
 
-def _references_in(text: str) -> list[str]:
+def references_in(text: str) -> list[str]:
     """Return the references in a text: the text itself, or all in ${…} that aren't escaped."""
     if text.startswith(REFERENCE_PREFIX):
         return [text]
     return [match[1] for match in re.finditer(EMBEDDED_REFERENCE, text) if match[0][:2] != "$$"]
-
-
-def has_references(text: str) -> bool:
-    """Return whether a text has a reference that isn't escaped."""
-    return bool(_references_in(text))
 
 
 def _parse_reference(reference: str) -> tuple[str, str]:
@@ -9037,8 +9048,10 @@ def _parse_reference(reference: str) -> tuple[str, str]:
         backend, _, name = name[2:].partition("/")
         if not backend:  # it would be a second spelling of secret:NAME
             raise BadName("it names no backend", hint="write secret:NAME, or secret://BACKEND/NAME")
-    # In Vault, a field follows '#', whose name may have slashes; any other store refuses that name.
-    check_name(name.partition("#")[0] if backend in ("", "vault") else name)
+    if backend in ("", "vault"):  # a field may follow '#', in whose name anything is allowed
+        check_name(name.partition("#")[0])
+    else:
+        check_name(name)
     return backend, name
 
 
@@ -9086,7 +9099,7 @@ class Snapshot:
         """
         wanted: dict[int, tuple[Store, set[str]]] = {}  # by id, since not all stores are hashable
         for text, store in texts:
-            for reference in _references_in(text):
+            for reference in references_in(text):
                 with suppress(SecretsError):
                     target, name = self.target(reference, store)
                     wanted.setdefault(id(target), (target, set()))[1].add(name)
@@ -9140,7 +9153,8 @@ class Resolver:
 
         `where` names the text in errors, which don't show what a text that is `held` under a name refers to.
         """
-        return self._text(text, store, ((_HELD if held else _SHOWN, where),))
+        place = _HELD if held else _SHOWN
+        return self._text(text, store, ((place, where),))
 
     def _text(self, text: str, store: Store, trail: _Trail) -> str:
         """Return the text at the end of a trail with values in place of its references."""
@@ -9269,9 +9283,10 @@ def manager_and_backend(backend: Source) -> tuple[SecretsManager, Backend]:
 # Variables that settings such as `path` and `user` must not read (POSIX, 8. Environment Variables).
 _RESERVED_VARIABLES = (
     "(AR|C|F|G|L|LD|MAKE|Y)FLAGS|CC|CDPATH|CHARSET|COLUMNS|DATEMSK|DEAD|EDITOR|ENV|EXINIT|FC|FCEDIT|GET"
-    "|HIST(FILE|ORY|SIZE)|HOME|IFS|LANG|LC_[A-Z]+|LEX|LINENO|LINES|LISTER|LOGNAME|LPDEST|MAIL(CHECK|ER|PATH|RC)?"
-    "|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD|OPT(ARG|ERR|IND)|PAGER|PATH|PPID|PRINTER|PROCLANG"
-    "|PROJECTDIR|PS[1-4]|PWD|RANDOM|SECONDS|SHELL|TERM(CAP|INFO)?|TMPDIR|TZ|USER|VISUAL|YACC"
+    "|HIST(FILE|ORY|SIZE)|HOME|IFS|LANG|LC_[A-Z]+|LEX|LINENO|LINES|LISTER|LOGNAME|LPDEST"
+    "|MAIL(CHECK|ER|PATH|RC)?|MAKESHELL|MANPATH|MBOX|MORE|MSGVERB|NLSPATH|NPROC|OLDPWD|OPT(ARG|ERR|IND)"
+    "|PAGER|PATH|PPID|PRINTER|PROCLANG|PROJECTDIR|PS[1-4]|PWD|RANDOM|SECONDS|SHELL|TERM(CAP|INFO)?|TMPDIR|TZ"
+    "|USER|VISUAL|YACC"
 )
 
 
@@ -9580,7 +9595,8 @@ def raise_missing(errors: list[NotFound]) -> None:
     """Raise one error for all of these, if there are any."""
     if errors:
         problems = "; ".join(error.message for error in errors)
-        raise NotFound(problems, hint="set them" if errors[1:] else errors[0].hint)
+        hint = "set them" if len(errors) > 1 else errors[0].hint
+        raise NotFound(problems, hint=hint)
 
 
 def check_replaceable(store: Store, name: str) -> None:
@@ -11676,9 +11692,11 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
 
 def parse_interval(interval: Any, what: str) -> float:
     """Return the seconds of "30d" or of a number, or raise BadValue, whose message begins with `what`."""
-    if isinstance(interval, str) and interval.isdigit():
+    if not isinstance(interval, str):
+        interval = f"{interval}s"
+    elif interval.isdigit():
         raise BadValue(f"{what} has no unit", hint="write 30d, 12h, 90m or 2w")
-    seconds = parse_duration(interval if isinstance(interval, str) else f"{interval}s")
+    seconds = parse_duration(interval)
     if not seconds or seconds == MAX_DURATION:
         raise BadValue(f"{what} isn't a valid interval", hint="write 30d, 12h, 90m or 2w")
     return seconds
@@ -11810,7 +11828,7 @@ def environment_with_secrets(
     missing: list[NotFound] = []
     for row in rows:
         text = row.text
-        if row.secret or has_references(text):
+        if row.secret or references_in(text):
             resolver = Resolver(snapshot, missing)
             text = row.resolve(store, resolver)
             masked[row.variable] = values_to_mask(resolver)
@@ -11892,7 +11910,7 @@ def _escaped_text(row: _Row, store: Store) -> str:
     Raise BadValue for any other text that a program which resolves its environment would follow.
     """
     text = store.references_to_follow(row.secret).get(row.secret, "") if row.secret else row.text
-    if not text or has_references(text):
+    if not text or references_in(text):
         raise BadValue(
             f"the value for {row.variable} would be followed as a reference", hint=_HINT_TO_LEAVE_OUT
         )
