@@ -8852,12 +8852,7 @@ class SecretsManager:
         except NotFound as error:
             composed = self.composed_value(stored, store)
             return error if composed is None else composed
-        if REFERENCE_PREFIX not in value:  # nearly always
-            report_secret(store, stored, value, value)
-            return value
-        snapshot = Snapshot(self)
-        snapshot.collect((text, store) for text in store.references_to_follow(stored).values())
-        return Resolver(snapshot).follow(value, store, stored)
+        return self._followed(value, stored, store)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -8911,6 +8906,15 @@ class SecretsManager:
         snapshot = Snapshot(self)
         snapshot.collect([(text, store)])
         return Resolver(snapshot).text(text, store, where)
+
+    def _followed(self, value: str, name: str, store: Store) -> str:
+        """Return a value with its references resolved, if the store is one whose references are followed."""
+        if REFERENCE_PREFIX not in value:  # nearly always
+            report_secret(store, name, value, value)
+            return value
+        snapshot = Snapshot(self)
+        snapshot.collect((text, store) for text in store.references_to_follow(name).values())
+        return Resolver(snapshot).follow(value, store, name)
 
     def composed_value(self, name: str, store: Store) -> Optional[str]:
         """Return a value of .env that takes in moved secrets, or None.
