@@ -36043,10 +36043,13 @@ class RotatedLogin:
         (folder / "made").write_text(json.dumps(first) + "\n")
         self.rotation = ps.SecretRotation(self.store)
         steps = {kind: functools.partial(self.run, kind) for kind in ("apply", "verify", "revoke")}
-        (folder / "psycopg.py").write_text("sql = None\n")  # which this step needn't load
-        generate = f"{shlex.quote(sys.executable)} login.py generate | tee -a made"
-        generate = f"! grep -qx 'generate before' fail && {generate} && ! grep -qx 'generate after' fail"
-        self.rotation.schedule("DB_LOGIN", "30d", generate=f"command:{generate}", **steps)
+        self.rotation.schedule("DB_LOGIN", "30d", generate=self.generate, **steps)
+
+    def generate(self):
+        with contextlib.redirect_stdout(io.StringIO()) as out, open(self.folder / "made", "a") as made:
+            self.run("generate", self.store.get("DB_LOGIN"))
+            made.write(out.getvalue())
+        return out.getvalue()
 
     def run(self, kind, value):
         """Run a step of README's login.py."""
