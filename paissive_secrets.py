@@ -8968,10 +8968,9 @@ class SecretsManager:
 def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
     """Return the error for a missing secret, with a similar name as hint, if the store lists one quickly.
 
-    Vault, and the objects of users, may not; their errors are returned as they are, and so is Deleted, which
-    says how to undo that.
+    Vault, and the objects of users, may not; their errors are returned as they are.
     """
-    if type(error) is NotFound and isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
+    if isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
         with suppress(SecretsError):
             similar = most_similar(name, islice(store.names(), _MAX_COMPARED), _SIMILAR_NAMES)
             if similar:
