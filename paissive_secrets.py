@@ -92,7 +92,6 @@ from typing import (
 if TYPE_CHECKING:
     import ast
     import subprocess
-    import threading
     import zipfile
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
@@ -1594,15 +1593,6 @@ def format_time(seconds: float) -> str:
     return time.strftime(TIME_FORMAT, time.gmtime(seconds))
 
 
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise BadValue for a duplicate key: parsers disagree on it."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise BadValue(f"duplicate key {show(name)}")
-    return found
-
-
 def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
     """Return the JSON object in a text; `parse_float` makes values of numbers with a fraction or exponent.
 
@@ -1611,10 +1601,16 @@ def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float)
     """
     import json
 
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):  # parsers disagree on such an object
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise BadValue(f"duplicate key {show(name)}")
+        return found
+
     tree = problem = None
     try:
-        hook = _reject_duplicate_keys
-        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=hook, parse_float=parse_float)
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=read_object, parse_float=parse_float)
     except (ValueError, RecursionError) as error:  # duplicate keys and Python's limits as well
         problem = str(error)
     if problem:  # raised here, since that exception holds the text
@@ -2892,7 +2888,7 @@ class Dotenv:
         self._pieces: list[_Piece] = []  # whose texts make up the file
         at = len(self._bom)
         while at < len(text):
-            piece = _read_piece(text, at)
+            piece = _Piece(text, at)
             self._pieces.append(piece)
             at += len(piece.text)
         # By name: the store that has it, as a comment says.
@@ -3057,17 +3053,13 @@ class Dotenv:
 
         With `for_others`, other readers of .env files count, too.
         """
-        places = self._places[name]
-        pieces = [self._pieces[place] for place in places]
-        last = pieces[-1]
+        last = self._pieces[self.assigned[name]]
         if last.problem:
             return last.problem
         if last.referenced_variables():
             return COMPOSED
-        if len({(piece.quote, piece.raw) for piece in pieces}) > 1:
-            return "assigned twice"  # values in between may take in the first
-        if self._first_uses.get(name, places[0]) < places[0]:
-            return "taken in above its line"  # where it is empty for some readers
+        if name in self._dependent_on_order:
+            return self._dependent_on_order[name]
         if not for_others:
             return ""
         if name != variable_name(name):
@@ -3116,20 +3108,18 @@ class Dotenv:
         return list(accumulate(counts, initial=1))
 
     @cached_property
-    def _places(self) -> dict[str, list[int]]:
-        """The places of the pieces that assign each name."""
-        found: dict[str, list[int]] = {}
-        for place, piece in enumerate(self._pieces):
-            found.setdefault(piece.name, []).append(place)
-        return found
-
-    @cached_property
-    def _first_uses(self) -> dict[str, int]:
-        """The place of the first piece whose value takes in each name."""
-        found: dict[str, int] = {}
-        for place, piece in enumerate(self._pieces):
-            for name in piece.referenced_variables():
-                found.setdefault(name, place)
+    def _dependent_on_order(self) -> dict[str, str]:
+        """{name: reason} for each name whose value depends on where its lines are."""
+        found = {}
+        first: dict[str, _Piece] = {}
+        used: set[str] = set()
+        for piece in self._pieces:
+            earlier = first.setdefault(piece.name, piece)
+            if (piece.quote, piece.raw) != (earlier.quote, earlier.raw):
+                found[piece.name] = "assigned twice"  # values in between may take in the first
+            elif piece is earlier and piece.name in used:
+                found[piece.name] = "taken in above its line"  # where it is empty for some readers
+            used |= piece.referenced_variables()
         return found
 
     def _error(self, place: int) -> BadValue:
@@ -3144,14 +3134,51 @@ class Dotenv:
 class _Piece:
     """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text  # with its line end
+    def __init__(self, text: str, at: int) -> None:
+        """Read the piece that begins at a place in the text of a file."""
+        # Empty lines in a row are one piece, however many.
+        line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
+        self.text = line  # with its line end
         # The parts of an assignment: the head, which has blanks and `export`; the name, "" if nothing is
         # assigned; the quote and the text between quotes; the tail: blanks, a comment and the line end.
         self.head = self.name = self.quote = self.raw = self.tail = ""
         self.problem = ""  # why an assignment has no value
         self.is_torn = False  # whether its quote is closed in another line, and has text behind it
         self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
+        assignment = re.match(_ASSIGNED, line)
+        if assignment:
+            self.head, self.name, blanks = assignment.groups()
+            rest = line[assignment.end() :]
+            if rest[:1] in ("'", '"'):
+                self._read_quoted(text, at, at + assignment.end())
+            else:
+                # The lookbehind makes a long run of spaces one attempt instead of one for each space.
+                comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
+                self.raw = (rest[: comment.start()] if comment else rest).rstrip()
+                self.tail = rest[len(self.raw) :]
+        elif " in the " in line and (comment := re.fullmatch(_MOVED, line.rstrip())):
+            self.moved_name, self.backend = comment.groups()
+
+    def _read_quoted(self, text: str, at: int, start: int) -> None:
+        """Set the value of the piece at `at`, up to the end of the line with its closing quote.
+
+        `start` is the place of the opening quote. If that isn't closed, or text follows, only `problem` and
+        `is_torn` are set.
+        """
+        quote = text[start]
+        # Step by step: one expression for the whole value would keep each step in memory.
+        steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
+        end = next((step.start() for step in steps if step[0] == quote), -1)
+        if end < 0:
+            self.problem = "has a quote that is never closed"
+        elif not (tail := re.compile(_TAIL).match(text, end + 1)):
+            self.problem = "has text after a closing quote"
+            self.is_torn = bool(re.search(r"[\r\n]", text[start:end]))
+        else:
+            self.text = text[at : tail.end()]
+            self.quote = quote
+            self.raw = text[start + 1 : end]
+            self.tail = tail[0]
 
     def is_comment(self) -> bool:
         """Return whether it is a comment, or empty lines."""
@@ -3223,50 +3250,6 @@ def _end_of_variables(text: str) -> int:
     return text.rfind("}") + 1
 
 
-def _read_piece(text: str, at: int) -> _Piece:
-    """Return the piece that begins at a place in a .env file."""
-    # Empty lines in a row are one piece, however many.
-    line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
-    piece = _Piece(line)
-    assignment = re.match(_ASSIGNED, line)
-    if assignment:
-        piece.head, piece.name, blanks = assignment.groups()
-        start = at + assignment.end()
-        if text[start : start + 1] in ("'", '"'):
-            _read_quoted(piece, text, at, start)
-        else:
-            rest = line[assignment.end() :]
-            # The lookbehind makes a long run of spaces one attempt instead of one for each space.
-            comment = re.search(r"^#|(?<!\s)\s+#" if blanks else r"(?<!\s)\s+#", rest)
-            piece.raw = (rest[: comment.start()] if comment else rest).rstrip()
-            piece.tail = rest[len(piece.raw) :]
-    elif " in the " in line and (comment := re.fullmatch(_MOVED, line.rstrip())):
-        piece.moved_name, piece.backend = comment.groups()
-    return piece
-
-
-def _read_quoted(piece: _Piece, text: str, at: int, start: int) -> None:
-    """Set the piece's value and text, up to the end of the line with its closing quote.
-
-    `at` is where it begins in the text, and `start` the place of the opening quote. If the quote isn't
-    closed, or text follows it, only `problem` and `is_torn` are set.
-    """
-    quote = text[start]
-    # Step by step: one expression for the whole value would keep each step in memory.
-    steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
-    end = next((step.start() for step in steps if step[0] == quote), -1)
-    if end < 0:
-        piece.problem = "has a quote that is never closed"
-    elif not (tail := re.compile(_TAIL).match(text, end + 1)):
-        piece.problem = "has text after a closing quote"
-        piece.is_torn = bool(re.search(r"[\r\n]", text[start:end]))
-    else:
-        piece.text = text[at : tail.end()]
-        piece.quote = quote
-        piece.raw = text[start + 1 : end]
-        piece.tail = tail[0]
-
-
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
     """Return NAME=value, in `quote` if that can hold the value, else in others; BadValue if none can."""
     written, misreaders = quote_dotenv(value, _PORTABLE, quote)
@@ -3286,17 +3269,11 @@ def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[s
     found = []
     for mark, escaped in _DOTENV_STYLES:
         raw = re.sub(escaped, r"\\\g<0>", value) if escaped else value
-        found.append((_misreaders(raw, mark, readers), mark != quote, mark + raw + mark))
+        quirky = {reader for quirk in _quirks_of(raw, mark) for reader in quirk.readers.split()}
+        misreaders = [reader for reader in readers if reader in quirky or "\r" in raw]
+        found.append((misreaders, mark != quote, mark + raw + mark))
     misreaders, _, written = min(found, key=lambda each: (len(each[0]), each[1]))
     return written, misreaders
-
-
-def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
-    """Return the readers among these that misread a text in quotes."""
-    if "\r" in raw:
-        return list(readers)
-    found = {reader for quirk in _quirks_of(raw, quote) for reader in quirk.readers.split()}
-    return [reader for reader in readers if reader in found]
 
 
 def _quirks_of(raw: str, quote: str) -> Iterator[_Quirk]:
@@ -3404,19 +3381,15 @@ class EnvironmentStore(Store):
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
-            self._warn_of_mounted(values)
+            for name in () if self._persists else values:  # a command warns by itself
+                source = self.overridden_by(name)
+                if source and source == credential_path(name):
+                    warn_once(f"{source} comes before {self.plaintext_file()}, so {show(name)} has its value")
         else:
             check()
         os.environ.update(here)
         self._set_here.update(here)
         self._deleted_here.difference_update(changes)
-
-    def _warn_of_mounted(self, names: Iterable[str]) -> None:
-        """Warn of mounted files that hide the new values of these names; a command warns by itself."""
-        for name in () if self._persists else names:
-            source = self.overridden_by(name)
-            if source and source == credential_path(name):
-                warn_once(f"{source} comes before {self.plaintext_file()}, so {show(name)} has its value")
 
     def _check_settable(self, variable: str, value: str) -> None:
         """Raise BadValue, BadName or Moved if a variable, or a file that is written, can't have a value."""
@@ -3709,7 +3682,18 @@ class EnvironmentStore(Store):
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # as `>` in Windows PowerShell writes
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
-        warn_if_exposed(path, partial(_holds_plaintext, dotenv))
+
+        def holds_plaintext() -> bool:
+            """Return whether it has a secret, other than references, or can't be expanded."""
+            try:
+                secrets = dotenv.split(os.environ)[0]
+            except BadValue:
+                return True
+            for name in dotenv.lacking():  # which take in what is elsewhere
+                secrets.pop(name, None)
+            return not all(map(looks_like_reference, secrets.values()))
+
+        warn_if_exposed(path, holds_plaintext)
         problem = next(dotenv.problems(), None)
         if problem:
             warn_once(str(problem))
@@ -3785,17 +3769,6 @@ def _has_variable(name: str) -> bool:
     """Return whether a variable can have this name, as `variable_name` writes it."""
     # Names without letters or digits would all map to variables such as ___.
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
-
-
-def _holds_plaintext(dotenv: Dotenv) -> bool:
-    """Return whether a dotenv file has a secret, other than references, or can't be expanded."""
-    try:
-        secrets = dotenv.split(os.environ)[0]
-        for name in dotenv.lacking():  # which take in what is elsewhere
-            secrets.pop(name, None)
-        return not all(map(looks_like_reference, secrets.values()))
-    except BadValue:
-        return True
 
 
 def credential_path(name: str) -> str:
@@ -9677,16 +9650,11 @@ class Import:
         else:
             self.settings[name] = value
 
-    def take_settings(self) -> None:
-        """Sort settings like secrets; empty ones stay settings."""
-        settings = self.settings
-        self.settings = {}
-        for name, value in settings.items():
-            self.add_secret(name, value)
 
-
-def parse_import(data: bytes, where: str, replacement: Replacement = Replacement.NONE) -> Import:
-    """Return the sorted assignments of a .env file or a JSON object.
+def parse_import(
+    data: bytes, where: str, replacement: Replacement = Replacement.NONE, *, with_settings: bool = False
+) -> Import:
+    """Return the sorted assignments of a .env file or a JSON object, `with_settings` as if all were secrets.
 
     Values that readers of .env files read differently are left in a file that others read, and taken as
     python-dotenv reads them from any other text. Raise BadValue for lines that can't be read (only for lines
@@ -9698,19 +9666,22 @@ def parse_import(data: bytes, where: str, replacement: Replacement = Replacement
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         if found.is_rewritten:
             raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
-        for name, value in parse_json(text, where).items():
+        values = parse_json(text, where)
+        for name, value in values.items():
             check_value(value, f"{where}: the value of {show(name)}")
-            if is_secret(name, value):
-                found.add_secret(name, value)
-            else:
-                found.settings[name] = value
+        secrets = {name for name, value in values.items() if is_secret(name, value)}
     else:
         found.dotenv = Dotenv(text, where)
         for problem in found.dotenv.problems(strict=not found.is_rewritten):
             raise problem
-        secrets, found.settings = found.dotenv.split(os.environ, override=True)
-        for name, value in secrets.items():
+        in_dotenv, settings = found.dotenv.split(os.environ, override=True)
+        values = {**in_dotenv, **settings}
+        secrets = set(in_dotenv)
+    for name, value in values.items():
+        if with_settings or name in secrets:
             found.add_secret(name, value)
+        else:
+            found.settings[name] = value
     for name in (*found.secrets, *found.settings):
         check_name(name)
     return found
@@ -11757,8 +11728,14 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     store = manager.store(chosen)
     try:
         environment, secrets = environment_with_secrets(store, names, manager, variables_win=not override)
-    except Locked as error:
-        environment = _values_of_variables(store, names, manager, error)
+    except Locked as error:  # as under `run`, which passes on the secrets instead of the key
+        environment, lacking = provided_values(store, names, manager)
+        if lacking or not environment:
+            which = ", ".join(map(show, lacking)) or "its secrets"
+            hint = f"let `run`, which passes on no key, supply them; or {error.hint}"
+            raise Locked(f"{error.message}, since no variable has {which}", hint=hint) from None
+        if not names:
+            environment.update(_composed_values(store, manager, environment_now()))
         secrets = {variable: {text} for variable, text in environment.items()}
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
@@ -11766,23 +11743,6 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
     for variable, text in environment.items():
         if override or variable not in os.environ:
             set_for_program(variable, text)
-
-
-def _values_of_variables(
-    store: Store, names: Sequence[str], manager: SecretsManager, error: Locked
-) -> dict[str, str]:
-    """Return the variables of a store's secrets, where it isn't open, and values of .env composed of them.
-
-    Raise Locked, with the message and the hint of `error`, if one of the secrets has no variable.
-    """
-    values, lacking = provided_values(store, names, manager)
-    if lacking or not values:
-        which = ", ".join(map(show, lacking)) or "its secrets"
-        hint = f"let `run`, which passes on no key, supply them; or {error.hint}"
-        raise Locked(f"{error.message}, since no variable has {which}", hint=hint) from None
-    if not names:
-        values.update(_composed_values(store, manager, environment_now()))
-    return values
 
 
 def provided_values(
@@ -11833,7 +11793,10 @@ def environment_with_secrets(
         text = row.text
         if row.secret or references_in(text):
             resolver = Resolver(snapshot, missing)
-            text = row.resolve(store, resolver)
+            if row.secret:
+                text = resolver.secret(store, row.secret)
+            else:
+                text = resolver.text(text, store, row.variable, held=True)
             masked[row.variable] = values_to_mask(resolver)
             if row.is_passed and looks_like_reference(text):
                 text = _escaped_text(row, store)
@@ -11860,51 +11823,34 @@ class _Row:
         self.secret = secret  # the name of a secret of the store, else ""
         self.is_passed = is_passed  # whether the command gets it; if not, it is only masked
 
-    def resolve(self, store: Store, resolver: Resolver) -> str:
-        """Return the text with values in place of its references."""
-        if self.secret:
-            return resolver.secret(store, self.secret)
-        return resolver.text(self.text, store, self.variable, held=True)
-
 
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
     """Return a row for each variable but those composed of moved secrets; read the secrets into the snapshot.
 
-    A secret of the store takes the place of our variable; a setting has the name of neither.
+    A secret of the store takes the place of our variable; a setting has the name of neither. Two secrets with
+    one variable are a BadValue.
     """
     rows = {variable: _Row(variable, text) for variable, text in child_environment().items()}
     if not names:
         rows.update((variable, _Row(variable, text)) for variable, text in store.plain_settings().items())
-    asked = [field for name in names for field in _fields_of(snapshot.view(store), name)]
-    for variable, name in _names_by_variable(snapshot.load(store, *asked), asked).items():
+    asked = []
+    for name in names:  # app/db# stands for all fields
+        fields = snapshot.view(store).expand(name)
+        asked += [field for field in fields if not is_stage(field, fields)] or [name]
+    for name in snapshot.load(store, *asked):
+        variable = variable_name(name)
+        # A command could open everything with a key, so it doesn't get one unless the user names it.
+        if is_store_credential(variable) and name not in asked:
+            continue
+        other = rows[variable].secret if variable in rows else ""
+        if other:
+            both = f"{show(other)} and {show(name)}"
+            raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
         # The content of the file that NAME_FILE names is passed on only if NAME is asked for.
         path = os.environ.get(variable + "_FILE")
         is_mounted = bool(path) and store.overridden_by(name) == path
         rows[variable] = _Row(variable, secret=name, is_passed=bool(names) or not is_mounted)
     return list(rows.values())
-
-
-def _fields_of(store: Store, name: str) -> list[str]:
-    """Return the names of all fields, without stages, for a name such as `app/db#`; for others, the name."""
-    fields = store.expand(name)
-    return [field for field in fields if not is_stage(field, fields)] or [name]
-
-
-def _names_by_variable(names: Iterable[str], asked: Container[str]) -> dict[str, str]:
-    """Return secrets' names by variable, without keys to stores unless they are asked for.
-
-    Raise BadValue if two names have one variable.
-    """
-    found: dict[str, str] = {}
-    for name in names:
-        variable = variable_name(name)
-        # A command could open everything with it, so it doesn't get it unless the user names it.
-        if is_store_credential(variable) and name not in asked:
-            continue
-        if found.setdefault(variable, name) != name:
-            both = f"{show(found[variable])} and {show(name)}"
-            raise BadValue(f"{both} would both be {variable}", hint="name the one that the command needs")
-    return found
 
 
 def _escaped_text(row: _Row, store: Store) -> str:
@@ -11964,30 +11910,21 @@ def _composed_values(store: Store, manager: SecretsManager, environment: Mapping
     def read(name: str) -> str:
         return environment[name] if name in environment else manager.moved_value(name, store)
 
-    _check_moved(dotenv.moved(), read)
+    missing: dict[str, Moved] = {}
+    for name in dotenv.moved():
+        try:
+            if not is_store_credential(name):  # which no command gets
+                read(name)
+        except Moved as error:
+            missing[name] = error
+    if missing:
+        name, *others = missing
+        likewise = f" (likewise: {', '.join(map(show, others))})" if others else ""
+        raise missing[name].reworded(missing[name].message + likewise, missing[name].hint)
     if store is dotenv:
         return {}
     composed = dotenv.composed(environment, read)
     return {variable: text for variable, text in composed.items() if variable not in environment}
-
-
-def _check_moved(names: Iterable[str], read: Callable[[str], str]) -> None:
-    """Raise one Moved for all of these names for which `read` raises it.
-
-    Keys to stores are left out, since no command gets them.
-    """
-    missing: list[str] = []
-    first = None
-    for name in names:
-        try:
-            if not is_store_credential(name):
-                read(name)
-        except Moved as error:
-            first = first or error
-            missing.append(show(name))
-    if first:
-        others = f" (likewise: {', '.join(missing[1:])})" if missing[1:] else ""
-        raise Moved(first.message + others, hint=first.hint, backend=first.backend)
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
@@ -12066,7 +12003,12 @@ def run_masked(
             relay.thread.start()
         ended = threading.Event()
         stack.callback(ended.set)
-        threading.Thread(target=_keep_alive, args=(renew, ended), daemon=True).start()
+
+        def keep_alive() -> None:
+            while not ended.wait(min(renew(), MAX_DURATION)):
+                pass
+
+        threading.Thread(target=keep_alive, daemon=True).start()
         status = process.wait() if signals is None else _wait_for(process, signals, outputs, terminal)
         for relay in relays:
             relay.stop_when_quiet = True
@@ -12076,12 +12018,6 @@ def run_masked(
     if failure:
         raise Unavailable(f"the command's output can't be written: {failure}")
     return status if status >= 0 else 128 - status
-
-
-def _keep_alive(renew: Callable[[], float], ended: threading.Event) -> None:
-    """Renew, and again after as many seconds as that returns, until the command has ended."""
-    while not ended.wait(min(renew(), MAX_DURATION)):
-        pass
 
 
 def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay], list[int]]:
@@ -19313,9 +19249,7 @@ def cmd_import(args: Namespace) -> int:
     wanted = Replacement.REFERENCE if args.references else Replacement.COMMENT
     replacement = possible_replacement(path, store, wanted)
     data = _read_argument(path)
-    found = parse_import(data, where, replacement)
-    if args.all:
-        found.take_settings()
+    found = parse_import(data, where, replacement, with_settings=args.all)
     if found.is_rewritten and (found.secrets or found.left):
         warn_if_exposed(path)
     import_secrets(store, found.secrets, where, replace=args.replace)
