@@ -9816,12 +9816,13 @@ def escape_single_quotes(value: str) -> str:
 
 
 # === Templates ===
-# Put values into a file so that whoever parses it gets them unchanged. What a value becomes depends on where
-# its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Anywhere else, as in
-# comments, it is refused. Each format has a function that yields the stretches of a text that it understands,
-# with how to write values there. Of {"a": "x ${secret:b}"}, JSON yields "a" and "x ${secret:b}", in which
-# quotes and backslashes are escaped; elsewhere, only a reference that stands alone is written, as a string.
-# In a file of an unknown format, a value is refused that has what most formats would read as something else.
+# Put values into a file so that whoever parses it gets them unchanged. What a value becomes depends on
+# where its reference stands: in quotes it is escaped, and alone it becomes a quoted scalar. Anywhere else,
+# as in a comment, it is refused where the format could be broken. Each format has a function that yields
+# the stretches of a text that it understands, with how to write values there. Of {"a": "x ${secret:b}"},
+# JSON yields "a" and "x ${secret:b}", in which quotes and backslashes are escaped; elsewhere, only a
+# reference that stands alone is written, as a string. In a file of an unknown format, a value is refused
+# that has what most formats would read as something else.
 
 _Write = Callable[[str], str]  # makes the text to write from a value, or raises _CannotWrite
 _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a value in between
@@ -9829,18 +9830,16 @@ _Stretches = Iterator[tuple[int, int, _Write]]  # start, end, and how to write a
 
 # Where a value can't be written: what is said of the place, and how to go on. A format's own name is for any
 # place that its function doesn't yield.
+_QUOTES_HINT = 'put the reference into "…", in one line, with no backslash before it'
 _REFUSALS = {
-    "json": ("in this place", 'put the reference into "…", with no backslash before it'),
-    "toml": ("in this place", 'put the reference into "…", with no backslash before it'),
-    "yaml": ("in this place", 'put the reference into "…", in one line'),
+    "json": ("in this place", _QUOTES_HINT),
+    "toml": ("in this place", _QUOTES_HINT),
+    "yaml": ("in this place", _QUOTES_HINT),
     "xml": ("in this place", "put the reference into text, or into an attribute's quotes"),
     "properties": ("behind a backslash", "leave out the backslash"),
     "env": ("in this place", "let the reference be all that follows NAME="),
     "shell": ("in this place", 'put the reference into "…" outside other quotes and $(…)'),
     "nested quotes": ("in quotes within quotes", "make the inner text from a template of its own"),
-    "yaml lines": ("in quotes of several lines", "write the text in one line"),
-    "yaml backslash": ("behind a backslash", "leave out the backslash"),
-    "yaml single": ("in single quotes", "use double quotes"),
     "yaml block": ("in this block", 'use "…" in place of the block'),
     "xml character": ("in XML, which has no such control characters", "store the value in base64"),
     "env quotes": ("beside other text, or in quotes", "let the reference be all that follows NAME="),
@@ -9980,21 +9979,6 @@ def _escape_xml(value: str) -> str:
     return re.sub(r"""[&<>"'\t\n\r]""", lambda match: f"&#{ord(match[0])};", value)
 
 
-def _quote_xml(value: str) -> str:
-    """Return an attribute's value, with its quotes."""
-    return f'"{_escape_xml(value)}"'
-
-
-def _quote_shell(value: str) -> str:
-    """Return a word of a shell, in single quotes."""
-    return f"'{escape_single_quotes(value)}'"
-
-
-def _escape_in_double_quotes(value: str) -> str:
-    """Escape a value for a shell's double quotes (POSIX, Shell Command Language 2.2.3)."""
-    return re.sub(r'[\\$"`]', r"\\\g<0>", value)
-
-
 def _write_dotenv(value: str) -> str:
     """Quote a value so that all readers of .env files read it alike."""
     quoted, misreaders = quote_dotenv(value, DOTENV_READERS)
@@ -10016,10 +10000,6 @@ def _escape_properties(value: str) -> str:
     return re.sub(r"[\\:=#! ]|[^\x20-\x7e]", escape, value)
 
 
-# Including line breaks.
-_UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]"
-
-
 # --- JSON, TOML, XML and properties ---
 
 # The groups of these expressions say how values are written: they are keys of _WRITES. @ is the mark, and
@@ -10038,20 +10018,21 @@ _XML_PARTS = (
     r"<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>|<[?!][^>]*>"
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
-_XML_ATTRIBUTE = r"""(?P<text>"[^"]*"|'[^']*')|(?<==)(?P<attribute>@)(?=[\s/>])"""
 _NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _DOTENV_PARTS = r"(?m)^[ \t]*#.*|(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
 _PROPERTIES_PARTS = r"\\[\s\S]|(?P<property>@)"
-_WRITES = {
+_WRITES: dict[str, _Write] = {
     "property": _escape_properties,
     "double": _escape_json,
     "alone": _quote_json,
     "text": _escape_xml,
-    "attribute": _quote_xml,
     "value": _write_dotenv,
     "inside": _unless("[^A-Za-z0-9_./:@%+,=-]", "env quotes"),
-    "word": _quote_shell,
-    "string": _escape_in_double_quotes,
+    "word": lambda value: f"'{escape_single_quotes(value)}'",
+    # What double quotes don't take literally (POSIX, Shell Command Language 2.2.3).
+    "string": lambda value: re.sub(r'[\\$"`]', r"\\\g<0>", value),
+    "unchanged": str,
+    "unknown": _unless(r"""["'`\\$\x00-\x1f\x7f]""", "unknown"),
 }
 
 
@@ -10063,18 +10044,14 @@ def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
-    """Yield text, and the attributes of tags."""
+    """Yield text, and what is in the quotes of attributes."""
     for match in re.finditer(_XML_PARTS, text):
         if match.lastgroup == "text":
             yield (*match.span(), _escape_xml)
         elif match.lastgroup == "tag":
-            for start, end, write in _stretches_of(_XML_ATTRIBUTE, match[0], mark):
-                yield match.start() + start, match.start() + end, write
-
-
-def _everywhere(text: str, _: str, write: _Write = str) -> _Stretches:
-    """Yield all of a text, in which values are written in one way: as they are, unless another is passed."""
-    yield 0, len(text), write
+            for quoted in re.finditer(r""""[^"]*"|'[^']*'""", match[0]):
+                start, end = quoted.span()
+                yield match.start() + start, match.start() + end, _escape_xml
 
 
 # --- YAML ---
@@ -10108,10 +10085,21 @@ class _Part(NamedTuple):
 
 
 def _in_yaml(text: str, mark: str) -> _Stretches:
-    """Yield the parts of a YAML text that have marks, up to one whose end isn't certain."""
+    """Yield the parts of a YAML text that have marks, up to one whose end isn't certain.
+
+    Values are written into double quotes of one line, and into blocks. A plain scalar that has a mark here
+    goes on for several lines.
+    """
     for part in _parts_of_yaml(text):
-        if mark in text[part.start : part.end]:
-            yield part.start, part.end, _write_in_yaml(part, text[part.start : part.end], mark)
+        content = text[part.start : part.end]
+        if mark not in content:
+            continue
+        write = _refuse("yaml")
+        if part.kind == "block":
+            write = _write_in_block(content, part.indent, mark)
+        elif part.kind == "double" and "\n" not in content and f"\\{mark}" not in content:
+            write = _escape_json
+        yield part.start, part.end, write
 
 
 def _quote_plain_scalars(text: str, mark: str) -> str:
@@ -10178,18 +10166,8 @@ def _column_of_parent(text: str, at: int) -> int:
     return marker if marker >= 0 else column - 1
 
 
-def _write_in_yaml(part: _Part, content: str, mark: str) -> _Write:
-    """Return how to write values in a part; a plain scalar that is left goes on for several lines."""
-    is_folded = "\n" in content  # then spaces at the ends of lines don't count
-    if part.kind == "block":
-        return _write_in_block(content, part.indent, mark)
-    if part.kind == "double" and f"\\{mark}" in content:
-        return _refuse("yaml backslash")
-    if part.kind == "double":
-        return _unless(r"\A\s|\s\Z", "yaml lines", _escape_json) if is_folded else _escape_json
-    if part.kind == "single" and not is_folded:
-        return _unless(_UNPRINTABLE, "yaml single", partial(re.sub, "'", "''"))
-    return _refuse("yaml")
+# Including line breaks.
+_UNPRINTABLE = r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]"
 
 
 def _write_in_block(block: str, indent: int, mark: str) -> _Write:
@@ -10243,9 +10221,9 @@ ESCAPES = {  # what --escape takes
     "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
     "properties": _Escape("properties", partial(_stretches_of, _PROPERTIES_PARTS)),
     "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS)),
-    "none": _Escape("", _everywhere),
+    "none": _Escape("", partial(_stretches_of, "(?P<unchanged>@)")),
 }
-_UNKNOWN = _Escape("", partial(_everywhere, write=_unless(r"""["'`\\$\x00-\x1f\x7f]""", "unknown")))
+_UNKNOWN = _Escape("", partial(_stretches_of, "(?P<unknown>@)"))
 
 
 # === Masking ===
