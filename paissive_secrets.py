@@ -16365,16 +16365,14 @@ def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | N
         first = next(listed, "")
     except Unavailable:
         return None
-    if first == "." or (not first and _is_ignored(root)):
+    if first == ".":
         return None
+    if not first:
+        parent, name = os.path.split(os.path.realpath(root))
+        if ask_git(parent, "check-ignore", "--", f"./{name}", default=""):
+            return None
     names = (name for name in chain([first], listed) if name not in ("", "."))
     return _files_of_git(names, root, shown, which)
-
-
-def _is_ignored(path: str) -> bool:
-    """Return whether git ignores a file or a folder; False outside of a repository."""
-    parent, name = os.path.split(os.path.realpath(path))
-    return bool(ask_git(parent, "check-ignore", "--", f"./{name}", default=""))
 
 
 def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
@@ -16811,6 +16809,7 @@ class _Chunks(io.RawIOBase):
 
 _BASELINE_VERSION = 2
 AUDIT_SETTINGS = ".paissive-audit"  # what the project excludes, disables, adds and allows
+_BASELINE_FIELDS = ("path", "rule", "fingerprint")  # of an accepted place
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
 
@@ -17003,20 +17002,18 @@ class Audit:
         known = self.options.known
         if known and known.without_history:
             self.summary.skipped["secrets' older values"] = len(known.without_history)
-        for blob, matches in self._scan():
+        if self.options.history is not None:
+            contents = self._scan_history(_as_list(self.options.history))
+        elif self.options.staged:
+            contents = self._scan_blobs(iter(self._staged))
+        else:
+            scans = _scan_all(self.files(), self._scanner, self.options.jobs or os.cpu_count() or 1)
+            contents = chain.from_iterable(map(self._count, scans))
+        for blob, matches in contents:
             for finding in self._findings(blob, matches):
                 self.summary.findings += 1
                 self.summary.by_confidence[finding.confidence] += 1
                 yield finding
-
-    def _scan(self) -> _Matches:
-        """Yield the matches of each content, silenced ones too: of git's history, its index, or files."""
-        if self.options.history is not None:
-            return self._scan_history(_as_list(self.options.history))
-        if self.options.staged:
-            return self._scan_blobs(iter(self._staged))
-        scans = _scan_all(self.files(), self._scanner, self.options.jobs or os.cpu_count() or 1)
-        return chain.from_iterable(map(self._count, scans))
 
     def _findings(self, blob: Blob, matches: list[Match]) -> Iterator[Finding]:
         """Yield a finding for each rule and value in a content, in order.
@@ -17231,7 +17228,8 @@ class Audit:
 
     def _wants(self, blob: Blob) -> bool:
         """Return whether to scan a blob: it is below the PATHs, and not left out, which is counted."""
-        if not blob.oid or not _is_within(blob.path, self._scope.roots):
+        folders = ("", *accumulate(blob.path.split("/"), "{}/{}".format))  # "" is the repository's top
+        if not blob.oid or not any(folder in self._scope.roots for folder in folders):
             return False
         return not self._filter.leave_out_vendored(blob.path) and not self._filter.leave_out(blob.path)
 
@@ -17280,11 +17278,6 @@ def _fingerprint_at(path: str, rule: str, mark: str) -> str:
 def _accepting(rule: str) -> tuple[str, ...]:
     """Return the ids in a baseline or in settings that accept this rule's matches."""
     return (rule, "password") if rule == "weak-password" else (rule,)
-
-
-def _is_within(path: str, roots: Container[str]) -> bool:
-    """Return whether a path is one of the roots or below one; every path is below "", the top."""
-    return any(folder in roots for folder in ("", *accumulate(path.split("/"), "{}/{}".format)))
 
 
 class _Scope(NamedTuple):
@@ -17744,14 +17737,6 @@ def _scan_in_helper(file: ListedFile) -> _Scanned:
     return _helper.scan_file(file)
 
 
-class _Entry(NamedTuple):
-    """An accepted place, as a line of a baseline says it."""
-
-    path: str
-    rule: str
-    fingerprint: str
-
-
 class Baseline:
     """Accepted findings, in a file of JSON lines: no values or line numbers.
 
@@ -17763,7 +17748,8 @@ class Baseline:
 
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
-        self.entries: set[_Entry] = set()  # those of the file, and what `update` adds
+        # (path, rule, fingerprint) of the accepted places: those of the file, and what `update` adds.
+        self.entries = set[tuple[str, ...]]()
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
                 self._load(read_file(self.path))
@@ -17781,7 +17767,7 @@ class Baseline:
             for row in rows:
                 if "version" in row:
                     continue
-                entry = _Entry(*(row[name] for name in _Entry._fields))
+                entry = tuple(row[name] for name in _BASELINE_FIELDS)
                 os.fsencode("".join(entry))  # raises ValueError if no file could be called that
                 self.entries.add(entry)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -17794,7 +17780,7 @@ class Baseline:
         An entry for password accepts a weak-password as well.
         """
         return any(
-            _Entry(stable_path(path), name, _fingerprint_at(path, name, mark)) in self.entries
+            (stable_path(path), name, _fingerprint_at(path, name, mark)) in self.entries
             for name in _accepting(rule)
         )
 
@@ -17808,11 +17794,11 @@ class Baseline:
 
         for found in findings:
             path = stable_path(found.path)
-            self.entries |= {_Entry(path, found.rule, place.fingerprint) for place in found.locations}
+            self.entries |= {(path, found.rule, place.fingerprint) for place in found.locations}
         lines = io.BytesIO()  # one after the other: there may be very many
         lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
         for entry in sorted(self.entries):
-            lines.write(json.dumps(entry._asdict()).encode() + b"\n")
+            lines.write(json.dumps(dict(zip(_BASELINE_FIELDS, entry))).encode() + b"\n")
         with disk_errors(f"write {self.path}"), FileLock(self.path):
             rewrite(self.path, lines.getvalue(), 0o644)
 

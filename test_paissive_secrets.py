@@ -31556,7 +31556,7 @@ def test_what_accepts_a_password_accepts_a_weak_one_too(folder):
     (finding,) = ps.audit()
     assert finding.rule == "weak-password"
     mark = finding.fingerprint[10:]
-    accepted.entries.add(ps._Entry("a.ini", "password", ps._fingerprint_at("a.ini", "password", mark)))
+    accepted.entries.add(("a.ini", "password", ps._fingerprint_at("a.ini", "password", mark)))
     accepted.update([])
     assert list(ps.audit(baseline="accepted")) == []
     (folder / ".paissive-audit").write_text("[allow]\n*.ini password\n")
@@ -31697,7 +31697,7 @@ def test_files_have_the_same_names_wherever_below_a_baseline_an_audit_starts(fol
 def test_files_have_the_same_names_wherever_below_them_a_baseline_is(folder, say):
     leak(folder / "sub" / "a.py")
     say("audit", "sub", "--baseline", "sub/accepted", "--update-baseline")
-    assert [entry.path for entry in ps.Baseline("sub/accepted").entries] == ["sub/a.py"]
+    assert [entry[0] for entry in ps.Baseline("sub/accepted").entries] == ["sub/a.py"]
 
 
 def test_fingerprints_agree_wherever_in_a_repository_an_audit_starts(repository):
@@ -31723,7 +31723,7 @@ def test_an_audit_finds_the_baseline_at_the_top_wherever_in_a_repository_it_star
         assert say("audit", str(repository / "sub"))[1] == (
             "no findings in 2 files, 0.0 MB; silenced: 1 in the baseline\n"
         )
-    assert [entry.path for entry in ps.Baseline(repository / ps.BASELINE).entries] == ["sub/deep/a.py"]
+    assert [entry[0] for entry in ps.Baseline(repository / ps.BASELINE).entries] == ["sub/deep/a.py"]
 
 
 def test_settings_are_those_at_the_top_wherever_in_a_repository_an_audit_starts(repository, say):
