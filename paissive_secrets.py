@@ -13984,7 +13984,7 @@ it is a mark for translators
     - crwdns1262:0crwdne1262:0
     + crwdns{A16}
 it is crossed out
-    (?i)x{5}|\*{4}|\A\*\*\w+\*\*\Z|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
+    (?i)x{5}|\*{4}|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
     - XXXXXXXX
     + k7xxQ.9v..2
 it is a sentence
@@ -14276,12 +14276,18 @@ def _reason_against_match(rule: Rule, value: str) -> str:
 
 # --- weak passwords ---
 
-_WEAK_ENDING = lazily(r"(?i)[a-z]{2,15}\d?[-_]?(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z")
+_WEAK_ENDING = lazily(
+    r"(?i)(?!(?:band|high|low|by)pass)[a-z]{2,15}\d?[-_]?"
+    r"(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z"
+)
 _CHOSEN = lazily(
     r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
     r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
+_BESIDE_USER = lazily(  # of a connection string or a login module
+    r"(?i)\b(?:user(?: ?id|_?name)?|uid)[ ]?=[ ]?(?:\w[\w.@-]{0,60}|\\?\"\w[\w.@-]{0,60}\\?\")[;\s]{1,2}\Z"
+)
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
 
@@ -14307,7 +14313,7 @@ def is_weak_password(c: Candidate) -> bool:
     if is_weak(c.value) or _WEAK_ENDING.match(c.value):
         return True
     is_member = not c.quote and "." in c.value and bool(_MEMBERS.match(c.value))
-    if not is_pass or not _CHOSEN.match(c.value) or is_member or (c.language == "source" and not c.quote):
+    if not is_pass or not _CHOSEN.match(c.value) or is_member:
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
@@ -14337,6 +14343,8 @@ def _sets_value(c: Candidate) -> bool:
     an equals sign, or in quotes: letters alone are samples there.
     """
     if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
+        return True
+    if c.separator == "=" and _BESIDE_USER.search(c.before):
         return True
     if c.language == "source":
         return bool(c.quote) and _sets_literal(c)
@@ -14388,7 +14396,8 @@ _EXAMPLE_BEFORE = lazily(r"(?i)\b(?:example|e\.g\.)[:,]?\s")
 _COMMENTED_OUT = lazily(r"(?i)\s*(?:#|;|//|rem\s)+[\s-]*(?:export\s|set\s)?[\"']?\Z")
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
 _WORDS = lazily(
-    r"(?:[A-Za-z]{1,40}(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9})\Z"
+    r"[A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?"
+    r"(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9}\Z"
 )
 _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
@@ -14505,7 +14514,7 @@ def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value stands in quotes after a name and a space, and no command sets the name."""
     if c.separator != "_" or not c.quote:
         return False
-    is_verb = f"{c.before}{c.name}".endswith("to pass")
+    is_verb = re.search(r"(?:to pass|^\s*Pass)\Z", f"{c.before}{c.name}")
     is_command = c.name[0] == "-" or (_BEFORE_SPACE.search(c.before) and not is_verb)
     return c.quote[0] == "`" or not is_command
 
@@ -14606,14 +14615,15 @@ def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value may be a name, or the hash of a password.
+    """Return whether the value may be a name: it has no digit, or isn't a password's; or a password's hash.
 
-    A password with a digit, or in settings, is no name; what looks random is none either.
+    In the settings of a program or a shell, a password is neither.
     """
+    if c.kind == "pass" and c.language in ("config", "shell"):
+        return False
     if looks_random(value):
-        return c.kind == "pass" and c.language not in ("config", "shell") and bool(_DIGEST.match(value))
-    has_digit = bool(re.search("[0-9]", value))
-    return c.kind != "pass" or not (has_digit or c.language in ("config", "shell"))
+        return c.kind == "pass" and bool(_DIGEST.match(value))
+    return c.kind != "pass" or not re.search("[0-9]", value)
 
 
 class _Context(NamedTuple):

@@ -25168,6 +25168,10 @@ a.go bind·pass = "tulip7x9!"
 compose.yml - SA_PASS·WORD=yourStrong(!)Pass·word
 a.sh X_PASS=·${X_PASS:-"123456"}
 a.md pass·word: 123456
+a.md and the pass·word is '**123qwe**'
+compose.yml - DB=Data Source=sql;User Id=sa;Pass·word=myPassw0rd;Encrypt=true
+a.cs x = "Host=db;Username=root;Pass·word=root;Database=a"
+a.xml <user username="demo" pass·word="demo" roles="admin"/>
 a.js "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l{A28}.{W43}"
 """
 
@@ -25194,6 +25198,9 @@ a.js {privateKe·y: '0x02{h64}'}
 a.js {privateKe·y: '0x{h40}'}
 a.py x = {pass·word: "bogus"}
 a.json "ke·y": "{h64}"
+a.yml KAFKA_CREDENTIAL·S: srcKafka1_keystore_creds
+a.py     Pass 'parameters' and others
+a.py x = {'pass·': 'bandpass'}
 a.tf pass·word = !local.is_replica && var.a ? b : c
 """
 
