@@ -6547,6 +6547,7 @@ _ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
 Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_BODY = {204, 304}
+_NO_LEADER = "active cluster node not found"  # words of a standby node's error
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
 _NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
 # What variables of a proxy or a CA had before `load_env` set them, and the text that it set. The program uses
@@ -6660,7 +6661,7 @@ class Transport:
             may_try = exchange.is_temporary and (request.idempotent or exchange.outcome == NOT_DONE)
             retries = self.settings.max_retries
             # A standby node knows no active one, or only one that it can't reach.
-            is_leaderless = exchange.status == 307 or exchange.says("active cluster node not found")
+            is_leaderless = exchange.status == 307 or exchange.says(_NO_LEADER)
             if retries and is_leaderless:
                 retries = max(retries, _ELECTION_RETRIES)
             if not may_try or self.closed or attempt >= retries:
@@ -6677,15 +6678,16 @@ class Transport:
 
     def trusts(self, url: str, target: str) -> bool:
         """Return whether a redirect from `url` may take the token to `target`."""
-        old, new = split_url(url), split_url(target)
-        if new.scheme not in (old.scheme, "https") or "@" in new.netloc:
+        new = split_url(target)
+        if new.scheme not in (split_url(url).scheme, "https") or "@" in new.netloc:
             return False
         host, port = _host_and_port(target)
         if (host, port) == _host_and_port(url):
             return True
-        spelled = f"[{host}]" if ":" in host else host
         trusted = re.split("[ ,]+", self.settings.hosts.lower())
-        return host != "" and (spelled in trusted or f"{spelled}:{port}" in trusted)
+        if ":" in host:  # an IPv6 address, which is in brackets in the setting
+            host = f"[{host}]"
+        return host != "" and (host in trusted or f"{host}:{port}" in trusted)
 
     def take(self, place: str, *, fresh: bool = False) -> Any:
         """Return a connection to "scheme://host", busy until `give_back`.
@@ -6849,7 +6851,8 @@ class Exchange:
             return DONE
         if 400 <= self.status < 500 or self.status == 501 or not self._sent:
             return NOT_DONE
-        if self.status in _REDIRECTS and self._is_direct:
+        # A standby node, which wasn't to pass the request on.
+        if self._is_direct and (self.status in _REDIRECTS or self.says(_NO_LEADER)):
             return NOT_DONE
         return UNKNOWN
 
@@ -7669,11 +7672,12 @@ class Session:
         if about.is_temporary:
             raise vault_error(about, "read", LOOK_UP.path)
         self._is_looked_up = True
-        numbers = {name: json_number(about.data.get(name)) for name in ("ttl", "period", "creation_ttl")}
-        whole = max(numbers.values())
+        left = json_number(about.data.get("ttl"))
+        # How long a renewal makes it last: the period or, if it has none, what it was made for.
+        whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
         # A renewal would take one of the uses of a token that has a limited number.
         if about.data.get("renewable") and whole and not json_number(about.data.get("num_uses")):
-            self._lease.start(whole, whole - numbers["ttl"])
+            self._lease.start(whole, used=whole - left)
         else:
             self._lease.renew_at = FOREVER
 

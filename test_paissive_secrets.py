@@ -11874,6 +11874,13 @@ def test_an_election_is_waited_for_unless_retries_are_off(stub, answer):
     assert (said in refusal(server.store().set_fields, "a", {"b": "v"}), server.tries("POST")) == (True, 1)
 
 
+def test_a_write_that_no_standby_node_passes_on_waits_for_an_election(stub):
+    server = stub(*[ELECTIONS[1]] * 4, http(b"", 204))
+    server.kv = "1"
+    store = server.store(hosts="127.0.0.1")
+    assert (store.set_fields("a", {"b": "v"}), server.tries("POST")) == (0, 5)
+
+
 # --- Redirects ---
 
 
