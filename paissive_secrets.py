@@ -192,7 +192,8 @@ class SecretsError(Exception):
         error = type(self).__new__(type(self))  # whose __init__ may take anything
         error.__dict__.update(self.__dict__)
         error.args = (message,)
-        error.message, error.hint = message, hint
+        error.message = message
+        error.hint = hint
         return error
 
 
@@ -2887,10 +2888,12 @@ class Dotenv:
         self._bom = "\ufeff" if text.startswith("\ufeff") else ""
         self._pieces: list[_Piece] = []  # whose texts make up the file
         at = len(self._bom)
+        line = 1
         while at < len(text):
-            piece = _Piece(text, at)
+            piece = _Piece(text, at, line)
             self._pieces.append(piece)
             at += len(piece.text)
+            line += len(re.findall(_LINE_END, piece.text))
         # By name: the store that has it, as a comment says.
         self._in_comments = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
         self._with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
@@ -2917,7 +2920,7 @@ class Dotenv:
             return None
         piece = self._pieces[place]
         if piece.problem:
-            raise self._error(place)
+            raise self._error(piece)
         if "${" in piece.raw:
             return self.values(environ)[name]
         return piece.value(str)  # nothing is looked up
@@ -2959,10 +2962,10 @@ class Dotenv:
         With `strict`, also for assignments that can't be read. An assignment whose quote is closed in another
         line, with text behind it, is always an error: some readers take all those lines for its value.
         """
-        for place, piece in enumerate(self._pieces):
+        for piece in self._pieces:
             is_clear = piece.name or piece.is_comment()
             if piece.is_torn or not is_clear or (piece.problem and strict):
-                yield self._error(place)
+                yield self._error(piece)
 
     def moved(self) -> dict[str, str]:
         """Return {name: backend} of the secrets that comments say are in other stores.
@@ -3044,9 +3047,9 @@ class Dotenv:
 
     def _check_until(self, end: int) -> None:
         """Raise BadValue if one of the pieces before `end` might go on behind it for some reader."""
-        for place, piece in enumerate(self._pieces[:end]):
+        for piece in self._pieces[:end]:
             if piece.problem or piece.goes_on():
-                raise self._error(place)
+                raise self._error(piece)
 
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
         """Return why moving an assigned name would change a value for this tool; "" if it wouldn't.
@@ -3102,12 +3105,6 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     @cached_property
-    def _line_numbers(self) -> list[int]:
-        """The number of each piece's first line, and of what would follow the last one."""
-        counts = (len(re.findall(_LINE_END, piece.text)) for piece in self._pieces)
-        return list(accumulate(counts, initial=1))
-
-    @cached_property
     def _dependent_on_order(self) -> dict[str, str]:
         """{name: reason} for each name whose value depends on where its lines are."""
         found = {}
@@ -3122,20 +3119,22 @@ class Dotenv:
             used |= piece.referenced_variables()
         return found
 
-    def _error(self, place: int) -> BadValue:
-        """Return the error for the piece at a place: the number of its line, and the problem."""
-        number = self._line_numbers[place]
-        piece = self._pieces[place]
-        problem = "goes on in the next line for bash" if piece.goes_on() else piece.problem
-        hint = "quote its value again" if problem else "fix it, or put # before it"
-        return BadValue(f"line {number} of {self.where} {problem or 'is not NAME=value'}", hint=hint)
+    def _error(self, piece: _Piece) -> BadValue:
+        """Return the error for a piece that readers can't read, or not alike."""
+        where = f"line {piece.number} of {self.where}"
+        if piece.goes_on():
+            return BadValue(f"{where} goes on in the next line for bash", hint="quote its value again")
+        if piece.problem:
+            return BadValue(f"{where} {piece.problem}", hint="quote its value again")
+        return BadValue(f"{where} is not NAME=value", hint="fix it, or put # before it")
 
 
 class _Piece:
     """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
 
-    def __init__(self, text: str, at: int) -> None:
-        """Read the piece that begins at a place in the text of a file."""
+    def __init__(self, text: str, at: int, number: int) -> None:
+        """Read the piece that begins at a place in the text of a file, in the line with this number."""
+        self.number = number
         # Empty lines in a row are one piece, however many.
         line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
         self.text = line  # with its line end
@@ -3237,7 +3236,7 @@ class _Piece:
                 return _ESCAPES.get(match[0][1], match[0])
             return look_up(match["name"]) or match["default"] or ""
 
-        escape = r"\\." if self.quote else r"(?!)"
+        escape = r"\\." if self.quote else "(?!)"  # nothing
         end = _end_of_variables(raw)
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
@@ -3330,14 +3329,13 @@ class EnvironmentStore(Store):
         if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
             key = _key_in(dotenv, name)
-            if dotenv.moved() and key in dotenv.lacking():
+            if key in dotenv.lacking():
                 value = self.composed(environment_now(), self.get, key).get(variable_name(key))
             else:
                 value = dotenv.get(key, os.environ)
             if value is not None:
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
-            if dotenv.moved():
-                self._check_not_moved(name, self.moved())
+            self._check_not_moved(name, self.moved())
         raise not_found_error(name, self._described(), self._hint_if_missing())
 
     def set(self, name: str, value: str) -> None:
@@ -3381,9 +3379,11 @@ class EnvironmentStore(Store):
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
-            for name in () if self._persists else values:  # a command warns by itself
+            for name in values:
                 source = self.overridden_by(name)
-                if source and source == credential_path(name):
+                if (
+                    source and source == credential_path(name) and not self._persists
+                ):  # a command warns itself
                     warn_once(f"{source} comes before {self.plaintext_file()}, so {show(name)} has its value")
         else:
             check()
@@ -3591,8 +3591,10 @@ class EnvironmentStore(Store):
             return
         what = f"{len(secrets)} secrets"
         if len(secrets) == 1:
+            what = show(secrets[0])
             variable = checked_variable(secrets[0])
-            what = show(secrets[0]) + (f" as {variable}" if variable != secrets[0] else "")
+            if variable != secrets[0]:
+                what += f" as {variable}"
         yield f"note: {self.plaintext_file()} holds {what} in plaintext; --backend file would encrypt it"
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
@@ -3708,14 +3710,16 @@ class EnvironmentStore(Store):
             raise Unsafe(problem, hint="name it in PAISSIVE_ENV_FILE to use it")
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
-        """Replace the text of the dotenv file by the one that `change` returns for it, under its lock.
+        """Lock the dotenv file, and write the text that `change` returns for its content.
 
         Raise BadValue if there is no file to write, and Unsafe as `_check_trusted` does.
         """
         path = self.plaintext_file()
-        if not path or (os.path.exists(path) and not os.path.isfile(path)):
-            problem = f"{path} is not a file" if path else "there is no dotenv file to write"
-            raise BadValue(problem, hint="name a file in PAISSIVE_ENV_FILE, or use --backend file")
+        hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
+        if not path:
+            raise BadValue("there is no dotenv file to write", hint=hint)
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise BadValue(f"{path} is not a file", hint=hint)
         self._check_trusted()
         with disk_errors(f"write {path}"), FileLock(path):
             rewrite(path, change(self._load()).encode(errors="surrogateescape"))
@@ -12009,7 +12013,8 @@ def _open_outputs(encodings: Encodings, interactive: bool) -> tuple[list[_Relay]
     os.close(spare)
     # If both go to one place, one relay keeps their order. Windows has no number for pipes.
     same = os.fstat(1).st_ino and os.path.sameopenfile(1, 2)
-    relays, ends = [], []
+    relays = []
+    ends = []
     for fd in (1,) if same else (1, 2):
         if interactive and os.isatty(fd):
             import termios
