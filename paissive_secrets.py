@@ -3461,8 +3461,8 @@ class EnvironmentStore(Store):
     def get_everything(self) -> dict[str, str]:
         """Return all values by name.
 
-        Left out are values that take in moved secrets and, with a warning,
-        mounted files that can't be read.
+        Left out are values that need a moved secret which no variable has
+        and, with a warning, mounted files that can't be read.
         """
         found = {}
         for name in self.names():
@@ -3498,19 +3498,19 @@ class EnvironmentStore(Store):
     ) -> dict[str, str]:
         """Return the dotenv file's values that take in moved secrets.
 
-        They are {variable: value}, by default of all that no variable has
-        already, else of the name `only`. `read` returns a moved secret by
-        name, or raises Moved, to which the name of the value that needs it
-        is added; other names in ${NAME} are those of `environ`, or lines of
-        the file. Left out are values that can't be read.
+        They are {variable: value} of all that no variable has or, with
+        `only`, of that name. `read` returns a moved secret by name, or
+        raises Moved, to which the name of the value is added; other names
+        in ${NAME} are those of `environ`, or lines of the file. Left out
+        are values that can't be read.
         """
         dotenv = self._load()
-        composed = dotenv.lacking()
-        if only:
-            names = {_key_in(dotenv, only)} & composed.keys()
-        else:
-            names = {name for name in composed if not self._is_provided(variable_name(name))}
-        names = {name for name in names if not is_store_setting(variable_name(name))}
+        names = set()
+        for name in dotenv.lacking():
+            variable = variable_name(name)
+            is_wanted = name == _key_in(dotenv, only) if only else not self._is_provided(variable)
+            if is_wanted and not is_store_setting(variable):
+                names.add(name)
         known = dict(environ)
         for name in dotenv.moved():
             known.pop(name, None)
@@ -9643,20 +9643,11 @@ class Import:
         """Whether the text is a file in which something takes the place of secrets."""
         return self.replacement is not Replacement.NONE
 
-    def add_secret(self, name: str, value: str) -> None:
-        """Put a secret of a text into `references`, `left`, `secrets` or, if empty, `settings`."""
-        reason = ""
-        if self.dotenv and self.is_rewritten:
-            for_others = self.replacement is Replacement.COMMENT
-            reason = self.dotenv.reason_to_stay(name, for_others=for_others)
-        if looks_like_reference(value):  # configuration: importing it could overwrite the secret it names
-            self.references[name] = value
-        elif reason:
-            self.left[name] = reason
-        elif value:
-            self.secrets[name] = value
-        else:
-            self.settings[name] = value
+    def reason_to_stay(self, name: str) -> str:
+        """Return why a secret has to stay in the file; "" if it can be moved, or stays anyway."""
+        if self.dotenv is None or not self.is_rewritten:
+            return ""
+        return self.dotenv.reason_to_stay(name, for_others=self.replacement is Replacement.COMMENT)
 
 
 def parse_import(
@@ -9686,8 +9677,14 @@ def parse_import(
         values = {**in_dotenv, **settings}
         secrets = set(in_dotenv)
     for name, value in values.items():
-        if with_settings or name in secrets:
-            found.add_secret(name, value)
+        if name not in secrets and not with_settings:
+            found.settings[name] = value
+        elif looks_like_reference(value):  # configuration: importing it could overwrite the secret it names
+            found.references[name] = value
+        elif reason := found.reason_to_stay(name):
+            found.left[name] = reason
+        elif value:
+            found.secrets[name] = value
         else:
             found.settings[name] = value
     for name in (*found.secrets, *found.settings):
@@ -11953,12 +11950,13 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 
 def _command_error(program: str, error: OSError) -> SecretsError:
     """Return the error for a program that can't be started; it exits with 127 if there is none, or 126."""
-    failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
-    failure.exit_code = 126
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check that it exists, and the interpreter that its first line names"
         failure = SecretsError(f"no command {show(program)}", hint=hint)
         failure.exit_code = 127
+    else:
+        failure = SecretsError(f"can't run {show(program)}: {(error.strerror or 'it failed').lower()}")
+        failure.exit_code = 126
     return failure
 
 
