@@ -20541,6 +20541,11 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
     assert problem.startswith("'DB_URL' in .env: no secret named 'DB_PASSWORD' in ")
 
 
+def test_a_secret_of_the_store_comes_before_what_is_composed_under_its_name(shop):
+    shop.set("DB_URL", "of-the-store")
+    assert ps.environment_with_secrets(shop)[0]["DB_URL"] == provided()["DB_URL"] == "of-the-store"
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [("DB_PASSWORD", "fr0m-run"), ("DB_PASSWORD_FILE", "mounted"), ("DB_PASSWORD", "secret://memory/other")],
