@@ -1732,7 +1732,7 @@ class FileCache:
         # file is older, its bytes are read again and compared.
         *_, modified, changed = state
         is_settled = time.time_ns() - max(modified, changed) > _TICK_NS
-        self._files[path] = (state if is_settled else None), data, parsed
+        self._files[path] = state if is_settled else None, data, parsed
         return cast("T", parsed)
 
 
@@ -1793,7 +1793,8 @@ def _is_private_group(uid: int, gid: int) -> bool:
     import pwd
 
     try:
-        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+        user = pwd.getpwuid(uid)
+        group = grp.getgrgid(gid)
     except KeyError:  # in a container, users may have only a number
         return uid == gid
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
@@ -2662,9 +2663,9 @@ class Policies:
         except NotFound:
             return {}
         where = f"the policy of {show(name)}"
-        version = re.fullmatch("version ([0-9]{1,9})", first_line)
-        hint = f"rotate unschedule {shell_word(name)}, then schedule it again"
-        _check_version(int(version[1]) if version else None, where, hint)
+        found = re.fullmatch("version ([0-9]{1,9})", first_line)
+        version = int(found[1]) if found else None
+        _check_version(version, where, f"rotate unschedule {shell_word(name)}, then schedule it again")
         return parse_json(text, where)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
@@ -2722,7 +2723,10 @@ class Policies:
     def _lock(self) -> Iterator[None]:
         """Let one writer of policies in at a time, who reads the file again."""
         folder = self._folder()
-        with FileLock(self.path if self._sealed is None else os.path.join(folder, ".rotation")):
+        path = self.path
+        if self._sealed is not None:
+            path = os.path.join(folder, ".rotation")
+        with FileLock(path):
             self._read = None
             yield
 
@@ -3819,11 +3823,13 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
                 _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
             return _command_outputs[command]
     path = credential_path(variable)
-    source = variable + "_FILE" if os.environ.get(variable + "_FILE") else variable  # else systemd's
-    with disk_errors(
-        f"read {path}, which {source} names" if source != variable else f"read {variable} from {path}"
-    ):
-        return read_credential(path) if path else ""
+    if not path:
+        return ""
+    doing = f"read {variable} from {path}"  # a credential of systemd's
+    if os.environ.get(variable + "_FILE"):
+        doing = f"read {path}, which {variable}_FILE names"
+    with disk_errors(doing):
+        return read_credential(path)
 
 
 def forget_store_credential(variable: str) -> None:
@@ -3877,8 +3883,10 @@ def ask(prompt: str, *, twice: bool = False) -> str:
     """
     if not can_ask():
         hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
-        has_identity = read_store_credential("PAISSIVE_IDENTITY") != ""
-        hint += "; if nobody knows it, choose another: password" if has_identity else ", or PAISSIVE_IDENTITY"
+        if read_store_credential("PAISSIVE_IDENTITY"):
+            hint += "; if nobody knows it, choose another: password"
+        else:
+            hint += ", or PAISSIVE_IDENTITY"
         raise Locked("the master password is needed", hint=hint)
     import getpass
 
@@ -3913,18 +3921,17 @@ def run_command(
     MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
     """
     import signal
-    import subprocess
+    from subprocess import DEVNULL, PIPE, Popen
 
     # The exit status would be lost, and Python would report 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
-    none, pipe = subprocess.DEVNULL, subprocess.PIPE
     try:
-        child = subprocess.Popen(
+        child = Popen(
             argv,
-            stdin=pipe if text else none,
-            stdout=pipe if text is None or capture else none,
-            stderr=pipe if explain else none,
+            stdin=PIPE if text else DEVNULL,
+            stdout=PIPE if text is None or capture else DEVNULL,
+            stderr=PIPE if explain else DEVNULL,
             cwd=folder,
             env=child_environment(text) if environment is None else environment,
             pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
@@ -3932,13 +3939,18 @@ def run_command(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
-    output, errors = _Output(child.stdout), _Output(child.stderr, is_tail=True)
+    output = _Output(child.stdout)
+    errors = _Output(child.stderr, is_tail=True)
     child.stdout = child.stderr = None  # `communicate` would hold any amount of them
     problem = _wait(child, output, (text or "").encode(), timeout, lock, session)
     if problem:
         errors.wait(_ERRORS_SECONDS)
-        cause = explain(bytes(output.data), bytes(errors.data)) if explain else ""
-        raise Unavailable(f"{problem}: {cause}" if cause else problem)
+        cause = ""
+        if explain:
+            cause = explain(bytes(output.data), bytes(errors.data))
+        if cause:
+            problem = f"{problem}: {cause}"
+        raise Unavailable(problem)
     return without_newline(output.data.decode(errors="surrogateescape"))
 
 
@@ -4089,7 +4101,8 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     # A file is as safe as the weakest of its recipients, which age.md calls labels.
     if len({recipient.is_post_quantum for recipient in recipients}) > 1:
         raise BadValue("some recipients are post-quantum, others aren't", hint="seal two files")
-    file_key, nonce = os.urandom(16), os.urandom(_NONCE)
+    file_key = os.urandom(16)
+    nonce = os.urandom(_NONCE)
     header = _AGE_VERSION + b"".join(recipient._wrap(file_key) for recipient in recipients) + b"---"
     mac = _base64(_header_mac(file_key, header).finalize())
     cipher = aead.ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload"))
@@ -4167,11 +4180,13 @@ class Identity:
         self._text = text
         self.is_post_quantum = text.startswith(_HYBRID_IDENTITY)
         self._recipient: Optional[Recipient] = None  # made when asked for: a hybrid one takes a millisecond
-        self._private: Union[_X25519Key, _HybridKey]
+        key: Union[_X25519Key, _HybridKey]
         if self.is_post_quantum:
-            self._private = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
+            key = _HybridKey(_bech32_decode(_HYBRID_IDENTITY, text, 32))
         else:
-            self._private = _X25519Key(_bech32_decode("AGE-SECRET-KEY-", text, 32))
+            key = _X25519Key(_bech32_decode("AGE-SECRET-KEY-", text, 32))
+        self._public = key.public
+        self._unwrap = key.unwrap
 
     @classmethod
     def generate(cls, *, post_quantum: bool = False) -> Identity:
@@ -4185,16 +4200,12 @@ class Identity:
         """Return the public key to seal to."""
         if self._recipient is None:
             prefix = _HYBRID_RECIPIENT if self.is_post_quantum else "age"
-            self._recipient = Recipient(_bech32(prefix, self._private.public))
+            self._recipient = Recipient(_bech32(prefix, self._public))
         return self._recipient
 
     def reveal(self) -> str:
         """Return the private key as text."""
         return self._text
-
-    def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
-        """Return the file key in a stanza, or None if that is for another key; raise Corrupt if damaged."""
-        return self._private.unwrap(words, body)
 
 
 class _X25519Key:
@@ -4338,7 +4349,8 @@ class Passphrase:
         match = re.fullmatch(_SCRYPT_WORDS, b" ".join(words))
         if not match:
             raise _corrupt("a scrypt stanza needs a salt of 16 bytes and a work factor of 1 or 2 digits")
-        salt, log_n = _unbase64(match[1]), int(match[2])
+        salt = _unbase64(match[1])
+        log_n = int(match[2])
         if log_n > self._max_log_n:  # before any work is done
             problem = f"it asks for 2**{log_n} units of scrypt, more than 2**{self._max_log_n}"
             hint = f"if it is yours, set PAISSIVE_SCRYPT_LOG_N={log_n}" if log_n <= MAX_LOG_N else ""
@@ -4385,10 +4397,11 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
     """
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
-    pos, stanzas = len(_AGE_VERSION), []
+    stanzas = []
+    pos = len(_AGE_VERSION)
     while stanza := re.compile(_STANZA).match(sealed, pos):
-        words, pos = stanza[1].split(b" "), stanza.end()
-        stanzas.append((words, _unbase64(stanza[2].replace(b"\n", b""))))
+        pos = stanza.end()
+        stanzas.append((stanza[1].split(b" "), _unbase64(stanza[2].replace(b"\n", b""))))
         if len(stanzas) > _MAX_STANZAS:
             raise BadValue(f"the file has more than {_MAX_STANZAS} recipients")
     end = re.compile(_HEADER_END).match(sealed, pos)
@@ -4404,7 +4417,7 @@ def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, 
 def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield (nonce, chunk) of a payload; the nonce marks the last chunk, so that truncation shows."""
     # Payload (age.md): STREAM, each chunk under a counter, the key bound to the file by a nonce of its own.
-    last = (len(data) - 1) // size if data else 0  # only an empty plaintext has an empty chunk
+    last = max(0, len(data) - 1) // size  # only an empty plaintext has an empty chunk
     for i in range(last + 1):
         yield i.to_bytes(11, "big") + bytes([i == last]), data[i * size : (i + 1) * size]
 
@@ -4628,7 +4641,8 @@ def run_git(
         errors.seek(0)
         said = errors.read(1 << 16).decode(errors="replace").splitlines()
     if process.returncode not in (0, -13):  # SIGPIPE, because we stopped reading
-        raise Unavailable(f"git says: {said[0]}" if said else f"git exits with {process.returncode}")
+        problem = f"git says: {said[0]}" if said else f"git exits with {process.returncode}"
+        raise Unavailable(problem)
     for line in said:
         on_error(line)
 
@@ -5116,8 +5130,16 @@ class SealedFolder:
         found = []
         problems: dict[str, SecretsError] = {}
         for name in self.member_names():
+            identity_file = self.member_file(name, "identity.age")
             try:
-                found.append(self._read_member(name, keys))
+                texts = self.read_recipient(name, keys)
+                if os.path.isdir(identity_file):
+                    raise Corrupt(f"{identity_file} is a folder", hint="remove it")
+                seal(b"", Recipient(texts["recipient"]))  # only this refuses a key of low order
+                found.append(Member(name, texts["recipient"], texts["updated"]))
+            except BadValue as error:
+                path = self.member_file(name, "recipient.age")
+                problems[name] = Corrupt(f"{path}: {error.message}", hint="restore it from a copy")
             except SecretsError as error:
                 problems[name] = error
         return found, problems
@@ -5132,19 +5154,6 @@ class SealedFolder:
             if isinstance(error, (Denied, Unavailable)):
                 raise error
         return found
-
-    def _read_member(self, name: str, keys: Keys) -> Member:
-        """Return a member; raise Corrupt for a damaged file, WrongKey for one sealed to another identity."""
-        found = self.read_recipient(name, keys)
-        path = self.member_file(name, "identity.age")
-        if os.path.isdir(path):
-            raise Corrupt(f"{path} is a folder", hint="remove it")
-        try:
-            seal(b"", Recipient(found["recipient"]))  # a key of low order is refused only here
-        except BadValue as error:
-            path = self.member_file(name, "recipient.age")
-            raise Corrupt(f"{path}: {error.message}", hint="restore it from a copy") from None
-        return Member(name, found["recipient"], found["updated"])
 
     def read_recipient(self, name: str, keys: Keys) -> dict[str, str]:
         """Return the content of a member's recipient.age: `member`, `recipient`, `updated`, `former`.
@@ -5493,7 +5502,9 @@ class Opener:
             lambda: self._unconfirmed_error(access, purpose),
             lambda: self._newer_error(access),
         )
-        harmless = (_PERMITTED, _FORBIDDEN_IF_UNKNOWN if access.known.how else _FORBIDDEN_IF_KNOWN)
+        harmless = [_PERMITTED, _FORBIDDEN_IF_KNOWN]
+        if access.known.how:
+            harmless = [_PERMITTED, _FORBIDDEN_IF_UNKNOWN]
         for permission, search in zip(_PERMISSIONS[purpose], searches):
             if permission in harmless:
                 continue
@@ -6285,7 +6296,9 @@ class FileStore(Store):
         if not access.known.how:
             problem = record_problem()
             advice = f"compare the pin with another member's, then: status --trust {pin}"
-            yield "note", f"it can't be remembered here: {problem}; set {PIN}" if problem else advice
+            if problem:
+                advice = f"it can't be remembered here: {problem}; set {PIN}"
+            yield "note", advice
         kind = "X25519"
         if access.keys.seal_to.is_post_quantum:
             kind = "post-quantum"
@@ -6335,7 +6348,9 @@ class FileStore(Store):
         """
         own = self._opener.configured_identities()
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
-        owner = _login_name() if own else ""
+        owner = ""
+        if own:
+            owner = _login_name()
         # First, or after a kill the store would be refused.
         record_store(self.folder, [Keys(new).fingerprint()], owner)
         attributes = os.path.join(self.folder, ".gitattributes")
@@ -6346,7 +6361,9 @@ class FileStore(Store):
         if own:
             self._files.write_member(Member(owner, str(own[0].recipient()), utc_now()), new)
             note = f"note: made {self.folder}, whose first member is {show(owner)}"
-            self._notes.append(note if password else f"{note}; `password` adds a master password")
+            if not password:
+                note += "; `password` adds a master password"
+            self._notes.append(note)
         if password or not own:
             self._files.replace([self._opener.seal_by_password(new, password)])
         self._opener.mask(*own, new)
