@@ -5345,8 +5345,11 @@ def parse_identities(text: str, where: str) -> tuple[Identity, ...]:
 
 
 def parse_identity(plaintext: bytes, path: str) -> Identity:
-    """Return the identity in the plaintext of a file; raise BadValue if there is none."""
-    return parse_identities(decode_value(plaintext, path), path)[0]
+    """Return the identity in the plaintext of a file; raise BadValue if it has none, or several."""
+    found = parse_identities(decode_value(plaintext, path), path)
+    if len(found) > 1:
+        raise BadValue(f"{path} has several identities")
+    return found[0]
 
 
 # === Sealed access ===
