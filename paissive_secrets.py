@@ -4627,11 +4627,22 @@ def run_git(
     was left unread. If it succeeds, call `on_error` with each line of its stderr. Reading raises Unsafe if
     git hangs.
     """
+    from subprocess import PIPE, Popen
+
+    names = _GIT_READS
+    if folder == ".":  # which is a hook's own repository, if a hook has started us
+        names += _HOOK_READS
+    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
+    env.update(_GIT_SETTINGS)
     # Files, not pipes, which could fill up while git waits for us to read.
     with _scratch_file() as lines, _scratch_file() as errors:
         lines.writelines(line.encode() + b"\n" for line in feed)
         lines.seek(0)
-        with _start_git(folder, args, lines, errors) as process:
+        try:
+            process = Popen([*_GIT, *args], cwd=folder, env=env, stdin=lines, stdout=PIPE, stderr=errors)
+        except OSError as error:
+            raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
+        with process:
             try:
                 stdout = cast("IO[bytes]", process.stdout).fileno()
                 yield io.BufferedReader(_GitOutput(stdout, closefd=False), 1 << 18)
@@ -4645,23 +4656,6 @@ def run_git(
         raise Unavailable(problem)
     for line in said:
         on_error(line)
-
-
-def _start_git(
-    folder: str, args: Sequence[str], stdin: IO[bytes], stderr: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start git with those variables that it needs; in "." also with a hook's, about its own repository."""
-    from subprocess import PIPE, Popen
-
-    names = _GIT_READS
-    if folder == ".":
-        names += _HOOK_READS
-    env = {name: text for name, text in environment_now().items() if re.fullmatch(names, name)}
-    env.update(_GIT_SETTINGS)
-    try:
-        return Popen([*_GIT, *args], cwd=folder, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
-    except OSError as error:
-        raise Unavailable(f"git does not start: {error.strerror}", hint="install git") from None
 
 
 def _scratch_file() -> IO[bytes]:
@@ -4997,7 +4991,7 @@ class Keys(NamedTuple):
         return (self.seal_to, self.old) if self.old else (self.seal_to,)
 
     def fingerprint(self) -> str:
-        """Return 32 hex digits that identify the store, unlike its recipient without letting anybody seal."""
+        """Return 32 hex digits that identify the store and, unlike its recipient, let nobody seal to it."""
         return sha256(f"paissive_secrets store {self.seal_to.recipient()}".encode()).hex()[:32]
 
 
@@ -5415,7 +5409,7 @@ class Access(NamedTuple):
 
 
 class Opener:
-    """Opens a store, and holds what opens it; a store and its policies share one."""
+    """Opens a store, and remembers what opened it; the store and its policies share one, copies don't."""
 
     def __init__(self, files: SealedFolder) -> None:
         self._files = files

@@ -10298,8 +10298,8 @@ def test_only_the_owner_reads_a_members_files(team):
 
 
 def test_a_rekey_opens_each_secret_at_the_first_attempt(files, monkeypatch):
-    opened, unseal = [], ps.Identity._unwrap
-    monkeypatch.setattr(ps.Identity, "_unwrap", lambda *args: opened.append(unseal(*args)) or opened[-1])
+    opened, unwrap = [], ps._X25519Key.unwrap
+    monkeypatch.setattr(ps._X25519Key, "unwrap", lambda *args: opened.append(unwrap(*args)) or opened[-1])
     files.rekey()
     assert None not in opened[-2:]
 
