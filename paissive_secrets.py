@@ -18830,6 +18830,7 @@ _SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper c
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 _Run = Callable[..., int]
+_Problem = dict[str, str]  # what `status` names: a code for programs, which doesn't change, a message, a hint
 # Functions and their arguments by the words of a command, in the order of help. Only @_command adds to it.
 _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
@@ -19085,12 +19086,12 @@ def cmd_delete(args: Namespace) -> int:
     Their policies of rotation go, too. In Vault, `undelete` restores all fields,
     but not after --metadata.
     """
-    delete = _delete_secret
+    delete = partial(_delete_secret, args)
     if args.version is not None:
-        delete = _delete_version
+        delete = partial(_vault_store(args).delete_version, version=args.version)
     elif args.metadata:
-        delete = _delete_with_metadata
-    return _act_on_each(args.names, partial(delete, args))
+        delete = partial(_delete_with_metadata, _vault_store(args))
+    return _act_on_each(args.names, delete)
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
@@ -19118,17 +19119,11 @@ def _delete_secret(args: Namespace, name: str) -> None:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 
 
-def _delete_version(args: Namespace, name: str) -> None:
-    """Delete one version of a Vault secret."""
-    _vault_store(args).delete_version(name, args.version)
-
-
-def _delete_with_metadata(args: Namespace, name: str) -> None:
+def _delete_with_metadata(store: VaultStore, name: str) -> None:
     """Delete a Vault secret with all versions, and the policies of all its fields.
 
     Raise Conflict, and delete nothing, while a rotation of a field is unfinished or owes a revocation.
     """
-    store = _vault_store(args)
     policies = Policies(store)
     path = name.partition("#")[0]
     scheduled = [name for name in policies.names() if name.partition("#")[0] == path]
@@ -19277,7 +19272,11 @@ def _report_import(args: Namespace, found: Import) -> None:
 
 def _warn_of_secrets_left(path: str, found: Import) -> None:
     """Warn of secrets that an audit finds in the rest of the file, that git has, or that other files have."""
-    places = _places_left(path)
+    places = []
+    try:
+        places = [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
+    except (SecretsError, OSError) as error:  # no reason to fail: the import has succeeded
+        _say(f"warning: what is left in {path} can't be audited: {error}")
     if places:
         lines = "line" if len(places) == 1 else "lines"
         _say(f"note: an audit still finds secrets in {lines} {', '.join(places)} of {path}")
@@ -19294,39 +19293,25 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
 
 def _report_next_steps(args: Namespace, found: Import) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
+    import shlex
+
     backend = _backend_name(args)
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
             line = f"# {name}: in the {backend} store"
             _say(f"by hand: set {name} --backend {backend}, then replace its line by: {line}")
-    if found.secrets and found.replacement is Replacement.COMMENT:
-        settings = _settings_for_run(args.file)
-        advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
-        _say(f"{advice}, with {settings}" if settings else advice)
-
-
-def _settings_for_run(path: str) -> str:
-    """Return the variables, as a shell takes them, with which `run` finds this .env file and its store."""
-    import shlex
-
-    found = {}
+    if not found.secrets or found.replacement is not Replacement.COMMENT:
+        return
+    advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
+    # The variables with which these find the file and its store.
+    settings = {}
     if folder := os.environ.get("PAISSIVE_SECRETS_DIR"):
-        found["PAISSIVE_SECRETS_DIR"] = folder
-    if "PAISSIVE_ENV_FILE" in os.environ or os.path.abspath(path) != os.path.abspath(".env"):
-        found["PAISSIVE_ENV_FILE"] = path
-    return " ".join(f"{name}={shlex.quote(text)}" for name, text in found.items())
-
-
-def _places_left(path: str) -> list[str]:
-    """Return the lines in which an audit of a file finds more, with what it finds.
-
-    One that fails only warns, and finds nothing: the import has succeeded.
-    """
-    try:
-        return [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
-    except (SecretsError, OSError) as error:
-        _say(f"warning: what is left in {path} can't be audited: {error}")
-        return []
+        settings["PAISSIVE_SECRETS_DIR"] = folder
+    if "PAISSIVE_ENV_FILE" in os.environ or os.path.abspath(args.file) != os.path.abspath(".env"):
+        settings["PAISSIVE_ENV_FILE"] = args.file
+    if settings:
+        advice += ", with " + " ".join(f"{name}={shlex.quote(text)}" for name, text in settings.items())
+    _say(advice)
 
 
 def _backend_name(args: Namespace) -> str:
@@ -19590,7 +19575,7 @@ def cmd_rotate_due(args: Namespace) -> int:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
         for problem in _unfinished_problems(unfinished):
-            _say(problem.text())
+            _say(_problem_text(problem))
         if found["later"]:
             _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
     return 1 if found["due"] or unfinished else 0
@@ -19890,25 +19875,19 @@ def cmd_check(args: Namespace) -> int:
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
     found = compare_names(audit, args.manager, _backend_name(args))
-    kinds = pick(found, "missing", "optional", "literal", "moved")
     if args.json:
-        _print_value(kinds)
+        _print_value(pick(found, "missing", "optional", "literal", "moved"))
     else:
-        for kind in ("missing", "optional", "literal"):
-            _print_names(kind, kinds[kind])
+        secrets = {name: places for name, places in found.optional.items() if is_secret(name)}  # not PORT
+        for kind, names in (("missing", found.missing), ("optional", secrets), ("literal", found.literal)):
+            for name, places in names.items():
+                print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
         _warn_of_readers(found)
     files = plural(audit.summary.files, "file")
     _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
     if found.missing or found.literal:
         return 1
     return 2 if audit.summary.unreadable else 0
-
-
-def _print_names(kind: str, names: Mapping[str, list[str]]) -> None:
-    """Print names of a kind, each with the first places that ask for it; of optional ones, only secrets."""
-    for name, places in names.items():
-        if kind != "optional" or is_secret(name):  # not PORT, for instance
-            print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
 
 
 def _warn_of_readers(found: Comparison) -> None:
@@ -19959,12 +19938,12 @@ def cmd_status(args: Namespace) -> int:
     rows, problems = _state_and_problems(store)
     if args.json:
         found = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
-        _print_value({**found, "problems": [problem._asdict() for problem in problems]})
+        _print_value({**found, "problems": problems})
     else:
         for label, value in rows:
             print(f"{label:<10} {printable(_status_text(value))}")
         for problem in problems:
-            print(f"{'problem':<10} {printable(problem.text())}")
+            print(f"{'problem':<10} {printable(_problem_text(problem))}")
     # With --trust, the exit code says whether the store is the right one, whatever else is wrong with it.
     return 2 if problems and args.trust is None else 0
 
@@ -19976,7 +19955,7 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
     conflicts = []
     for label, value in store.status():
         if isinstance(value, SecretsError):
-            problems.append(_Problem.of(value))
+            problems.append(_problem_of(value))
         elif label == "conflict":
             conflicts.append(str(value))
         elif label == "known to leavers":
@@ -19984,28 +19963,27 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
         else:
             rows.append((label, value))
     if ("opens", False) not in rows:
-        due, unfinished = _rotation_status(store)
+        rotation = SecretRotation(store)
+        due: list[str] = []
+        try:
+            unfinished = rotation.unfinished()
+            due = sorted({*rotation.due(), *unfinished})
+            problems += _unfinished_problems(unfinished)
+        except SecretsError as error:  # the policies can't be read
+            problems.append(_problem_of(error))
         rows.append(("due", due))
-        problems += unfinished
     return rows, problems + [_merge_conflict(path) for path in conflicts]
 
 
-class _Problem(NamedTuple):
-    """A problem of a store that `status` names; the code is for programs, and doesn't change."""
+def _problem_of(error: SecretsError, code: str = "") -> _Problem:
+    """Return an error as a problem, with this code or else the error's name: wrong-key for WrongKey."""
+    code = code or re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
+    return {"code": code, "message": error.message, "hint": error.hint}
 
-    code: str
-    message: str
-    hint: str
 
-    @classmethod
-    def of(cls, error: SecretsError) -> _Problem:
-        """Return an error as a problem whose code is the error's name: WrongKey is wrong-key."""
-        code = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
-        return cls(code, error.message, error.hint)
-
-    def text(self) -> str:
-        """Return the message, with the hint if there is one."""
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+def _problem_text(problem: _Problem) -> str:
+    """Return the message of a problem, with the hint if there is one."""
+    return "; ".join(filter(None, (problem["message"], problem["hint"])))
 
 
 def _status_text(value: Any) -> str:
@@ -20017,31 +19995,16 @@ def _status_text(value: Any) -> str:
     return str(value)
 
 
-def _rotation_status(store: Store) -> tuple[list[str], list[_Problem]]:
-    """Return the names to rotate or to resume, and the unfinished rotations as problems.
-
-    If the policies can't be read, that is the one problem.
-    """
-    rotation = SecretRotation(store)
-    try:
-        unfinished = rotation.unfinished()
-        due = sorted({*rotation.due(), *unfinished})
-    except SecretsError as error:
-        return [], [_Problem.of(error)]
-    return due, _unfinished_problems(unfinished)
-
-
 def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_Problem]:
     """Return unfinished rotations as problems, with the step and since when, as far as these are known."""
     problems = []
     for name, rotation in unfinished.items():
-        error = unfinished_error(name)
-        message = error.message
+        problem = _problem_of(unfinished_error(name), "unfinished-rotation")
         if rotation.step:
-            message += f", at {rotation.step}"
+            problem["message"] += f", at {rotation.step}"
         if rotation.since:
-            message += f" since {rotation.since}"
-        problems.append(_Problem("unfinished-rotation", message, error.hint))
+            problem["message"] += f" since {rotation.since}"
+        problems.append(problem)
     return problems
 
 
@@ -20051,7 +20014,7 @@ def _known_to_leavers(names: list[str]) -> _Problem:
     values += [f"the previous value of {show(base_of_stage(name))}" for name in names if base_of_stage(name)]
     message = f"a member who was removed knew {', '.join(values)}"
     hint = "change each by rotate now, or set; for previous values: rotate drop"
-    return _Problem("known-to-former-member", message, hint)
+    return {"code": "known-to-former-member", "message": message, "hint": hint}
 
 
 def _merge_conflict(path: str) -> _Problem:
@@ -20063,7 +20026,7 @@ def _merge_conflict(path: str) -> _Problem:
         sides = ("--theirs", "--ours for upstream's, since this is a rebase")
     shown = shlex.quote(real_path(path).removeprefix(real_path("")))
     hint = f"choose a side: git checkout {sides[0]} -- {shown} (or {sides[1]}), then: git add {shown}"
-    return _Problem("merge-conflict", f"{shown} has a merge conflict", hint)
+    return {"code": "merge-conflict", "message": f"{shown} has a merge conflict", "hint": hint}
 
 
 @_command()
@@ -20090,18 +20053,14 @@ def cmd_rekey(args: Namespace) -> int:
     members = ", ".join(member.name for member in store.members())
     if members:
         _say(f"these members keep access: {members}; if the key of one leaked: member remove NAME")
-    if args.post_quantum:
-        _warn_of_other_keys(store)
-    return 0
-
-
-def _warn_of_other_keys(store: FileStore) -> None:
-    """Name the members of a store, post-quantum by now, whose keys aren't, and warn of git's history."""
+    if not args.post_quantum:
+        return 0
     weak = ", ".join(not_post_quantum(store.members()))
     if weak:
         again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
         _say(f"not post-quantum yet are the keys of {weak}; for each: {again}")
     _say("git's history has copies that are not post-quantum, so set or rotate each secret")
+    return 0
 
 
 def _warn_of_new_identity(store: Store, fingerprint: str) -> None:

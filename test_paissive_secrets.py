@@ -34991,7 +34991,7 @@ def test_a_store_that_is_confirmed_is_a_success_whatever_else_is_wrong_with_it(f
     ("kind", "code"), [(ps.WrongKey, "wrong-key"), (ps.VaultSealed, "vault-sealed"), (ps.Corrupt, "corrupt")]
 )
 def test_the_code_of_a_problem_is_the_name_of_the_error(kind, code):
-    assert ps._Problem.of(kind("what", hint="do")) == (code, "what", "do")
+    assert [*ps._problem_of(kind("what", hint="do")).values()] == [code, "what", "do"]
 
 
 def test_a_virtual_environment_is_no_dotenv_file(say):
