@@ -9943,12 +9943,16 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
 def _writes(stretches: _Stretches, text: str, mark: str, escape: str) -> Iterator[_Write]:
     """Yield for each mark how to write what it stands for: nothing outside the stretches."""
     elsewhere = _refuse(escape)
-    start, end, write = 0, 0, elsewhere
+    start = end = 0
+    write = elsewhere
     for match in re.finditer(mark, text):
         at = match.start()
         while end <= at:
             start, end, write = next(stretches, (len(text), len(text) + 1, elsewhere))
-        yield write if start <= at else elsewhere
+        if start > at:
+            yield elsewhere
+        else:
+            yield write
 
 
 # --- how to write a value ---
@@ -9972,7 +9976,9 @@ def _unless(pattern: str, place: str, write: _Write = str) -> _Write:
 
 def _in_quotes(text: str, escape: _Write) -> _Write:
     r"""Return a way to write values into a string; into one with quotes, "{\"a\": …}", only plain values."""
-    return _unless(r'["\\\x00-\x1f]', "nested quotes", escape) if '\\"' in text else escape
+    if '\\"' not in text:
+        return escape
+    return _unless(r'["\\\x00-\x1f]', "nested quotes", escape)
 
 
 def _quote_json(value: str) -> str:
@@ -10142,7 +10148,8 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
     at = 0
     last = ""  # the kind of the part before, spaces and comments aside
     while at < len(text):
-        match: Any = (_IN_FLOW if depth else _IN_BLOCK).match(text, at)
+        style = _IN_FLOW if depth else _IN_BLOCK
+        match: Any = style.match(text, at)
         kind = match.lastgroup
         end = match.end()
         is_key = bool(re.match(r":(?:\s|\Z)", text[end : end + 2]))
@@ -10182,7 +10189,9 @@ def _column_of_parent(text: str, at: int) -> int:
     if not re.fullmatch(r"(?:[!&]\S* +)*", line[column:]):
         return column  # a key is before it
     marker = max(line[:column].rfind("-"), line[:column].rfind("?"))
-    return marker if marker >= 0 else column - 1
+    if marker < 0:
+        return column - 1
+    return marker
 
 
 # Including line breaks.
@@ -16165,7 +16174,9 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     replaces it, with `is_older`.
     """
     # Hashes, since there may be millions. Their keys differ per process (PEP 456): nobody can make two equal.
-    commits, versions, blobs = set[int](), set[int](), set[int]()
+    commits = set[int]()
+    versions = set[int]()
+    blobs = set[int]()
 
     def is_new(item: object, known: set[int]) -> bool:
         """Add an item; return whether it wasn't there yet."""
@@ -16263,9 +16274,8 @@ def install_hook(name: str, backend: str = "") -> str:
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     with suppress(FileNotFoundError):
-        before = b"" if os.path.islink(path) else read_file(path)
-        # An earlier hook of ours has another command if this file has moved.
-        if before.splitlines()[:-1] != begin.splitlines():
+        # An earlier hook of ours has another command if this file has moved. A link is another's.
+        if os.path.islink(path) or read_file(path).splitlines()[:-1] != begin.splitlines():
             hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -16304,7 +16314,9 @@ def set_merge_driver(path: str) -> bool:
     """
     rule = f"{BASELINE} merge=union\n".encode()
     with FileLock(path):
-        text = read_file(path) if os.path.lexists(path) else b""
+        text = b""
+        if os.path.lexists(path):
+            text = read_file(path)
         if rule in text:
             return False
         if text and not text.endswith(b"\n"):
@@ -16497,7 +16509,8 @@ class IgnorePatterns:
         """Return whether the last line that matches this very path leaves it out."""
         name = path[path.rfind(b"/", 0, -1) + 1 :]
         for is_negated, has_folders, expression in self._rules:
-            if expression.match(path if has_folders else name):
+            subject = path if has_folders else name
+            if expression.match(subject):
                 return not is_negated
         return False
 
@@ -16547,7 +16560,8 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
     # atomic groups only from 3.11. The shortest match is always enough here, so nothing is tried twice.
     expression = end_of_star = end_of_folders = b""
     for number, atom in enumerate(atoms):
-        start_group, end_group = b"(?=(?P<g%d>" % number, b"))(?P=g%d)" % number
+        start_group = b"(?=(?P<g%d>" % number
+        end_group = b"))(?P=g%d)" % number
         literal = atom["escaped"] or atom[0]
         if atom["wrong"] or atom["set"] == b"":
             raise LookupError
@@ -16566,7 +16580,8 @@ def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
                 re.escape(low) + b"-" + re.escape(max(low, high))
                 for low, high in _SET_ITEM.findall(atom["set"])
             )
-            expression += rb"(?!/)[" + (b"^" if atom["not"] else b"") + b"".join(items) + b"]"
+            negation = b"^" if atom["not"] else b""
+            expression += rb"(?!/)[" + negation + b"".join(items) + b"]"
         elif literal == b"/":
             expression += b"/" + end_of_star
             end_of_star = b""
@@ -17102,7 +17117,9 @@ class Audit:
             # No comment silences it: whoever wrote that need not know that the value is in use.
             is_own = known.own_file == self.base + path and not self._scope.folder
             return "the store's own file" if is_own else ""
-        return "" if self.options.untrusted else match.silenced
+        if self.options.untrusted:
+            return ""
+        return match.silenced
 
     def _is_accepted(self, path: str, match: Match) -> bool:
         """Return whether the baseline accepts a match."""
@@ -17116,8 +17133,10 @@ class Audit:
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
         is_empty = True
-        custom, known = self._scanner.custom, self._scanner.known
-        for match in scan(chunks, path, custom=custom, known=known, skipped=skipped, explain=True):
+        scanner = self._scanner
+        for match in scan(
+            chunks, path, custom=scanner.custom, known=scanner.known, skipped=skipped, explain=True
+        ):
             if match.line <= line <= match.end_line:
                 is_empty = False
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
@@ -17376,9 +17395,9 @@ def _folder_to_ask(path: str) -> str:
 
 def _common_folder(paths: Iterable[str]) -> str:
     """Return the folder that all paths are in, with "/" at its end; "" if there is none."""
-    folders = [os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path)) for path in paths]
+    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
     try:
-        return real_path(os.path.commonpath(folders))
+        return real_path(os.path.commonpath(map(os.path.realpath, folders)))
     except ValueError:  # no paths, or on several drives of Windows
         return ""
 
@@ -17903,7 +17922,9 @@ def _other_lines(finding: Finding) -> str:
     if not others:
         return ""
     lines = _list_some([str(place.line) for place in others], _MAX_OTHER_LINES)
-    return f" and in {plural(len(others), 'other place')}: {'line' if len(others) == 1 else 'lines'} {lines}"
+    if len(others) == 1:
+        return f" and in 1 other place: line {lines}"
+    return f" and in {len(others):,} other places: lines {lines}"
 
 
 def _list_some(words: list[str], most: int) -> str:
@@ -18016,17 +18037,19 @@ def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[st
     related = [{**place, "message": {"text": "the same value"}} for place in others]
     details = pick(finding, "confidence", "secret", "verdict", "commit", "date").items()
     message = f"{finding.what} {finding.sample}"  # a colon would make the report's line a finding
-    return {
+    result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": list(rules).index(finding.rule),
         "level": _LEVELS[finding.severity][0],
         "message": {"text": message},
         "locations": [first],
-        **({"relatedLocations": related} if related else {}),
         # GitHub recognises an alert by this; its own action appends ":1" for the first of a hash.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.fingerprint}:1"},
         "properties": {name: value for name, value in details if value},
     }
+    if related:
+        result["relatedLocations"] = related
+    return result
 
 
 def pick(source: object, *names: str) -> dict[str, Any]:
@@ -18295,7 +18318,8 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
             continue
         is_missing = (name, "requires") in asked and (name, "default") not in asked
         is_missing = is_missing or variable_name(name) in lost
-        (missing if is_missing else optional)[name] = places[name]
+        kind = missing if is_missing else optional
+        kind[name] = places[name]
     for name in sorted(lost - variables):  # which only the .env names
         missing[name] = [dotenv.plaintext_file()]
     literal, moved = _readers_without_secrets(readers, audit.base)
@@ -18316,9 +18340,9 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     Names in .env count even if the store lacks them, since the program reads .env itself. If a store has to
     read a secret to know whether it is empty, only the names that are `asked` for are tried.
     """
-    store, environment = manager.store(), manager.dotenv()
+    environment = manager.dotenv()
     known: set[str] = set()
-    for source in [store] if store is environment else [store, environment]:
+    for source in dict.fromkeys((manager.store(), environment)):  # which may be the same
         found = set(source.names_for(asked))
         names = [name for name in found if not is_stage(name, found)]
         if source.plaintext_file():  # where an empty value is a form to fill in
@@ -18552,7 +18576,9 @@ def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
         function = "env"
     if function != "env":
         return None
-    name = _literal(call.args[0]) if call.args else ""
+    if not call.args:
+        return None
+    name = _literal(call.args[0])
     if not name.isupper():
         return None
     has_default = len(call.args) > 1 or any(keyword.arg == "default" for keyword in call.keywords)
@@ -18943,6 +18969,11 @@ def _read_argument(path: str) -> bytes:
         return read_bounded(file, path)
 
 
+def _name_of_input(path: str) -> str:
+    """Return a path as messages show it: "stdin" for "-"."""
+    return "stdin" if path == "-" else path
+
+
 def _warn_after_set(store: Store, *names: str) -> None:
     """Warn of these secrets, which were set: of plaintext that git doesn't ignore, and of what hides them."""
     for note in store.notes_on_set(*names):
@@ -19235,7 +19266,7 @@ def cmd_import(args: Namespace) -> int:
     """
     store = _persistent_store(args)
     path = args.file
-    where = "stdin" if path == "-" else path
+    where = _name_of_input(path)
     wanted = Replacement.REFERENCE if args.references else Replacement.COMMENT
     replacement = possible_replacement(path, store, wanted)
     data = _read_argument(path)
@@ -19264,7 +19295,7 @@ def _report_import(args: Namespace, found: Import) -> None:
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not found.secrets:
         other = "other " if found.left else ""
-        _say(f"note: {'stdin' if path == '-' else path} holds no {other}secrets to move")
+        _say(f"note: {_name_of_input(path)} holds no {other}secrets to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
         _report_next_steps(args, found)
@@ -19369,7 +19400,7 @@ def cmd_inject(args: Namespace) -> int:
     missing, or can't be written in its place, nothing is written.
     """
     template = _read_argument(args.file).decode(errors="surrogateescape")
-    where = "stdin" if args.file == "-" else args.file
+    where = _name_of_input(args.file)
     escape = args.escape or escape_of(args.file)
     snapshot = Snapshot(args.manager)
     snapshot.collect([(f"\n{template}", args.store())])  # behind a line break, it isn't one reference
