@@ -26047,6 +26047,7 @@ WIDGET_TOK·EN={W10}-{h8}?{h5}!#$^{h3}*{h5}
 WIDGET_TOK·EN={A20}%2F{A20}
 === it is put in later, a.yml
 pass·word: "K8#$(x!9Qz7"
+pass·word: "$NjLZYiUfYzCv"
 === , a.py
 client.login(pass·word=pa55_x{A8}, "x")
 raise Failed("?pass·word=ab1.cdefg7")
