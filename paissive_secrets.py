@@ -6908,7 +6908,7 @@ class Exchange:
         return True
 
     def perform(self, req: Any) -> Any:
-        """Send urllib's request over a kept or new connection; return http.client's response.
+        """Send urllib's request over an idle or new connection; return http.client's response.
 
         Set status, headers and body. Raise what the library raises, ValueError for a response whose end is
         uncertain, and Unavailable for one that isn't Vault's.
@@ -6988,16 +6988,19 @@ def _opener() -> Any:
     class Handler(urllib_request.HTTPRedirectHandler):
         max_redirections = 1
 
-        def http_open(self, req: Any) -> Any:  # of urllib's openers: sends a request
+        def http_open(self, req: Any) -> Any:
+            """Send a request, and return its response: a method that urllib's openers look for."""
             return req.exchange.perform(req)
 
-        def http_response(self, req: Any, response: Any) -> Any:  # likewise: what to do with a response
+        def http_response(self, req: Any, response: Any) -> Any:
+            """Follow a redirect, whose response fills the same Exchange; return this response."""
             if response.status in _REDIRECTS:
                 with suppress(HTTPError):  # a redirect to a third place, or to another scheme
                     self.http_error_302(req, response, response.status, "", response.headers)
             return response
 
         def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            """Return the request that follows a redirect, or None if it mustn't be followed."""
             if req.exchange.may_follow(code, req.full_url, newurl):
                 return req.exchange.new_request(newurl)
             return None
@@ -7032,6 +7035,7 @@ def _connection_class() -> Any:
                 rest = rest[self.sock.send(rest) :]
 
         def response_class(self, sock: Any, **more: Any) -> Any:  # type: ignore[override]
+            """Return http.client's response, which is read from a stream with limits."""
             self.stream = _Stream(_Receiver(self))
             # If only a part of this line has come, the connection isn't used again, which costs little.
             self.stream.is_plain = bool(re.match(rb"HTTP/1\.1 [2-5]", self.stream.peek(10)))
@@ -7041,6 +7045,7 @@ def _connection_class() -> Any:
             """Stay open: http.client closes before it reads the last response."""
 
         def hang_up(self) -> None:
+            """Close the connection."""
             super().close()
 
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
@@ -7740,7 +7745,8 @@ class Session:
             raise vault_error(response, "update", where)
         hint = f"check the credentials, the login mount {settings.login_mount}, and the server's log"
         error = Locked(f"Vault refuses the {name} login", hint=hint)
-        # Vault answers likewise while an identity provider is down: try again soon if no account gets locked.
+        # Vault gives the same answer while an identity provider is down: try again soon, unless that could
+        # lock an account.
         seconds = _LOCKED_SECONDS if login.locks_accounts else 0.0
         self._refusal.record(body, error, seconds)
         raise error
@@ -8152,6 +8158,7 @@ class VaultStore(Store):
         ended = threading.Event()
 
         def renew() -> None:
+            """Renew what is due until the block ends."""
             while not ended.wait(min(self.renew(), _IDLE_SECONDS)):
                 pass
 
@@ -9383,6 +9390,7 @@ class SecretConfig:
         return f"nowhere: no variable {variable}, and it isn't in {self.path}"
 
     def _store(self) -> Store:
+        """Return the store of this config's secrets."""
         return self._manager.store(self._backend)
 
     def _variable(self, path: tuple[str, ...]) -> str | None:
@@ -9537,6 +9545,7 @@ class SecretConfig:
         numbers: list[str] = []  # those with a fraction or an exponent, as they are written
 
         def parse_float(text: str) -> float:
+            """Return a number, and remember how it was written."""
             numbers.append(text)
             return float(text)
 
