@@ -10279,6 +10279,7 @@ _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses
 _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _MAX_BACKSLASHES = 64  # that are counted before a value; an even number
+_SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backslashes
 _BLOCK = 64  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
@@ -10298,6 +10299,7 @@ _MARKUP = {
     b'"': (b"&quot;", b"&#34;"),
     b"'": (b"&#39;", b"&#x27;", b"&#039;", b"&apos;"),
 }
+_MARKUP_BYTES = frozenset(b"".join(_MARKUP))
 # Too common to be masked as a part of a value: host names, words, numbers.
 TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
 
@@ -10576,6 +10578,9 @@ class _Bare:
 
 
 def _bare(data: bytes) -> bytes:
+    """Return data without line breaks and backslashes."""
+    if data.count(b"\\", 0, _SAMPLED_BYTES) > _SAMPLED_BYTES // 64:
+        return data.translate(None, _NOT_BARE)  # which takes as long for many as for none
     return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
 
 
@@ -10684,32 +10689,34 @@ class _Index:
         self._gap = _best_gap(texts)
         self._short = [text for text in texts if len(text) < self._gap + _WORD_BYTES - 1]
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
-        self._offsets: dict[int, set[int]] = {}  # of a word, in any text
+        self._offsets: dict[bytes, set[int]] = {}  # of a word, in any text
         for text in set(texts).difference(self._short):
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
-                word = int.from_bytes(text[offset : offset + _WORD_BYTES], sys.byteorder)
-                self._offsets.setdefault(word, set()).add(offset)
+                self._offsets.setdefault(text[offset : offset + _WORD_BYTES], set()).add(offset)
         self._words = frozenset(self._offsets)  # which is looked up faster than the table
+        self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
         # What begins earlier than this before the end of the data is found even if it is cut off: a longer
         # text has a word there that is looked up.
         self.reach = max([self._gap + _WORD_BYTES - 2, *map(len, self._short)])
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
+        import struct
+
         for text in self._short:
             for at in _find_all(data, text):
                 yield at, text
-        whole = memoryview(data)[: len(data) // _WORD_BYTES * _WORD_BYTES]
-        words = whole.cast("I")[:: self._gap // _WORD_BYTES]
-        # In steps of some words: most data has none or few of them, by chance.
-        for first in range(0, len(words), _BLOCK):
-            block = words[first : first + _BLOCK]
-            if not self._words.isdisjoint(block):
-                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, block)):
-                    yield from self._texts_at(data, (first + place) * self._gap, block[place])
+        # In blocks of some words: most data has none or few of them, by chance.
+        size = self._gap * _BLOCK
+        padded = data + bytes(size)
+        for first in range(0, len(data), size):
+            words = struct.unpack_from(self._block, padded, first)
+            if not self._words.isdisjoint(words):
+                for place in itertools.compress(range(_BLOCK), map(self._words.__contains__, words)):
+                    yield from self._texts_at(data, first + place * self._gap, words[place])
 
-    def _texts_at(self, data: bytes, place: int, word: int) -> Iterator[tuple[int, bytes]]:
+    def _texts_at(self, data: bytes, place: int, word: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the texts that have a word at a place of the data."""
         for offset in self._offsets[word]:
             at = place - offset
@@ -10728,7 +10735,7 @@ def _best_gap(texts: Collection[bytes]) -> int:
 
     sizes = sorted(map(len, texts))
     costs = {}
-    for gap in range(_WORD_BYTES, _MAX_GAP + 1, _WORD_BYTES):
+    for gap in range(_WORD_BYTES, _MAX_GAP + 1):
         if gap == _WORD_BYTES or gap * len(sizes) <= _MAX_WORDS:
             costs[gap] = 1 / gap + _SEARCH * bisect.bisect(sizes, gap + _WORD_BYTES - 2)
     return min(costs, key=costs.__getitem__)
@@ -10765,13 +10772,21 @@ class _Beginnings:
 _HEX = "[0-9A-Fa-f]"
 _ENTITY = f"#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z][0-9A-Za-z]{{1,31}}"
 _LOW_SURROGATE = rf"\\u[dD][c-fC-F]{_HEX}{{2}}"
-_ASCII_ENTITY = f"#0{{0,5}}1?[0-9]?[0-9]|#[xX]0{{0,5}}[0-7]?{_HEX}|[A-Za-z][0-9A-Za-z]{{1,31}}"
+# HTML's names of ASCII characters (WHATWG HTML, 13.5) but for those in _MARKUP, and a few more: the names of
+# most entities in data are other ones, and these expressions soon fail.
+_ASCII_NAMES = (
+    "ast;",
+    "grave;",
+    "quest;",
+    "[b-fl-nprsvADGHLNQTUV](?:a[bt]|brac[ek]|cub|e(?:mi|r[A-Za-z]{1,9}|wLine)|i(?:dast|acriticalGrave)|lus"
+    "|nderBar|o(?:l|lon|mmat?|llar|wbar)|par|quals|s(?:ol|qb)|um|xcl|MP|T|UOT);",
+)
 _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
     rf"u[dD][89abAB]{_HEX}{{2}}{_LOW_SURROGATE}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
 )
 _ESCAPE_WITH_BACKSLASH = rf"\\(?:{_NUMERIC}|[^\r\n])"
-_IN_MARKUP = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
+_USUAL_ENTITY = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
 
 
 def _decode_backslash(escape: bytes) -> bytes:
@@ -10808,8 +10823,10 @@ class _Style(NamedTuple):
 
     decode: Callable[[bytes], bytes]  # takes any match of `escape`
     escape: re.Pattern[bytes]
-    rare: str  # all escapes but those that bare text or _MARKUP takes care of; without the first byte
-    rare_ascii: str  # of these, the ones that may stand for ASCII
+    # Expressions, without the first byte, for all escapes but those that bare text or _MARKUP takes care of,
+    # and for the ones of these that may stand for ASCII.
+    rare: tuple[str, ...]
+    rare_ascii: tuple[str, ...]
 
 
 # By the byte with which each escape begins, so that most data is searched for that only.
@@ -10817,30 +10834,40 @@ _STYLES = {
     b"\\": _Style(
         lru_cache(4096)(_decode_backslash),
         escape=lazily(_ESCAPE_WITH_BACKSLASH.encode()),
-        rare=_NUMERIC,
-        rare_ascii=rf"u00[0-7]{_HEX}|u\{{0*[0-7]?{_HEX}\}}|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}}",
+        rare=(f"(?:{_NUMERIC})",),
+        rare_ascii=(
+            rf"u(?:00[0-7]{_HEX}|\{{0*[0-7]?{_HEX}\}})",
+            rf"U000000[0-7]{_HEX}",
+            rf"x[0-7]{_HEX}",
+            "[01][0-7]{2}",
+        ),
     ),
     b"&": _Style(
         lru_cache(4096)(_decode_entity),
         escape=lazily(f"&(?:{_ENTITY});".encode()),
-        rare=f"(?:(?!{_IN_MARKUP})|amp;)(?:{_ENTITY});",
-        rare_ascii=f"(?:(?!{_IN_MARKUP}|nbsp;)|amp;)(?:{_ASCII_ENTITY});",
+        rare=(f"(?!{_USUAL_ENTITY})(?:{_ENTITY});",),
+        rare_ascii=(
+            rf"#(?!3[49];|039;|x27;)(?:0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX});",
+            *_ASCII_NAMES,
+        ),
     ),
     b"%": _Style(
         lru_cache(4096)(_decode_percent),
         escape=lazily(f"%{_HEX}{{2}}".encode()),
-        rare=f"{_HEX}{{2}}",
-        rare_ascii=f"[0-7]{_HEX}",
+        rare=(f"{_HEX}{{2}}",),
+        rare_ascii=(f"[0-7]{_HEX}",),
     ),
 }
+_SIGNS = b"".join(_STYLES)
 _ANY_ESCAPE = lazily(rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}".encode())
-_USUAL_ESCAPE = lazily(f"&(?:amp;)?(?:{_IN_MARKUP})".encode())
+_USUAL_ESCAPE = lazily(f"&(?:amp;)?(?:{_USUAL_ENTITY})".encode())
 _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
     rf"|U{_HEX}{{0,7}}|x{_HEX}?|[0-3][0-7]?)?"
     rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
 _MAX_UNFINISHED = 40  # bytes
+_MAX_ESCAPE = 34  # bytes of one escape
 _MAX_USUAL = 10  # bytes of HTML's usual escapes
 _BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
 _FEW = 32  # of fewer signs, each is found and tried by itself, which is faster
@@ -10871,24 +10898,29 @@ class _Layer:
 class _EscapeSearch:
     """Finds the escapes that may belong to a value, and decodes what is around them.
 
-    Any escape may that stands for a byte of a value, or for the beginning of another one. But data may be
-    full of HTML's usual escapes: they count only beside a value's own characters.
+    Any escape may that stands for a byte of a value and has the value's next byte, or another escape, after
+    it, and so may one that stands for the beginning of another escape. But data may be full of HTML's usual
+    escapes: they count only beside a value's own characters.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
         self._longest = max(map(len, texts), default=0)
-        # What an escape has to stand for to be of interest: a part of a value, or the beginning of an escape.
-        self._bytes = frozenset(b"".join([*texts, *_STYLES]))
-        self._contexts = _Contexts(
-            _bare(written) for text in texts for written in (text, text.translate(_LETTERS_OF_CONTROLS))
-        )
+        bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
+        self._contexts = _Contexts(bare)
+        # Each byte of a text, with the next one, and alone where an escape may be next.
+        self._pairs: set[tuple[int, ...]] = set()
+        for text in bare.union(texts):
+            self._pairs.update(zip(text), zip(text, text[1:]))
+        self._last = {text[-1] for text in bare.union(texts) if text}
         is_ascii = all(text.isascii() for text in texts)
         self._expressions: dict[bytes, bytes] = {}  # for what may belong to a value, by the first byte
         for sign, style in _STYLES.items():
-            counted = [(style.rare_ascii if is_ascii else style.rare).encode()]
+            rare = [way.encode() for way in (style.rare_ascii if is_ascii else style.rare)]
+            ways = list(rare)
             if sign == b"&":
-                counted += self._contexts.expressions()
-            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(counted))
+                twice = _any_of([*rare, *self._contexts.expressions(b"&amp;")])
+                ways += [*self._contexts.expressions(b"&"), b"amp;" + twice]
+            self._expressions[sign] = re.escape(sign) + _any_of(ways)
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways."""
@@ -10927,112 +10959,154 @@ class _EscapeSearch:
         else:
             matches = list(expression.finditer(data))
         # Data may be full of escapes, but of few different ones.
-        escapes = set(filter(self._is_of_interest, {match[0] for match in matches}))
-        if escapes:
-            yield from (match for match in matches if match[0] in escapes)
+        pairs = {(match[0], data[match.end() : match.end() + _MAX_ESCAPE]) for match in matches}
+        pairs = {pair for pair in pairs if self._is_of_interest(*pair)}
+        if pairs:
+            for match in matches:
+                if (match[0], data[match.end() : match.end() + _MAX_ESCAPE]) in pairs:
+                    yield match
 
-    def _is_of_interest(self, escape: bytes) -> bool:
-        """Return whether an escape stands for one of `_bytes`; &amp;lt; stands for <."""
-        return not self._bytes.isdisjoint(_STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&")))
+    def _is_of_interest(self, escape: bytes, after: bytes) -> bool:
+        """Return whether a value may have what an escape stands for, and what is after it as its next byte.
+
+        Also if it stands for the beginning of another escape, as &amp;#60; does.
+        """
+        last = _STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&"))[-1]
+        if last in self._last or last in _SIGNS:
+            return True
+        if not after or after[0] in _NOT_BARE:
+            return (last,) in self._pairs
+        if (last, after[0]) in self._pairs:
+            return True
+        style = _STYLES.get(after[:1])
+        match = style.escape.match(after) if style else None
+        if not style or not match:
+            return False
+        following = style.decode(match[0])[:1]
+        return following in _STYLES or (last, *following) in self._pairs
 
 
 class _Contexts:
     """The bytes beside the characters of some texts that HTML usually escapes.
 
-    A program that writes HTML escapes some of & < > " ' wherever they are. After the last one that it
-    escapes, a text goes on as it is: in `it's<secret`, "sec" follows `&lt;`, or "s<s" follows `&#39;` if the
-    program escapes quotes only. Where fewer than three bytes follow, those before the escape count, too.
+    A page is full of these escapes, and few of them belong to a value. A program that writes HTML escapes
+    some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text, by the
+    three bytes after it, or near the end of the text by the three before it.
     """
 
     def __init__(self, texts: Iterable[bytes]) -> None:
-        # By an escape with the bytes after it: what has to be before it, "" where three bytes follow.
-        self._befores: dict[bytes, tuple[bytes, ...]] = {}
-        # The first of each character with the three bytes before it; once more with the byte after it.
-        self._until: set[bytes] = set()
-        # By a character: the first, second and third byte after it, and those before it near a text's end.
-        self._next: dict[bytes, list[set[int]]] = {}
-        self._last: dict[bytes, list[set[int]]] = {}
+        # By a character.
+        self._afters: dict[bytes, set[bytes]] = {character: set() for character in _MARKUP}
+        self._befores: dict[bytes, tuple[bytes, ...]] = dict.fromkeys(_MARKUP, ())
+        # What ends with the first of a character where shells, SQL and CSV have more quotes after it.
+        self._quoted: set[bytes] = set()
+        # What is cut off after the first of a character.
+        self._beginnings: tuple[bytes, ...] = ()
         for text in texts:
             for character in _MARKUP:
                 if character in text and len(text) > 2 * _BESIDE:
                     self._add(text, character)
 
     def _add(self, text: bytes, character: bytes) -> None:
-        """Add what is beside the first and the last of a character in a text."""
-        first, last = text.find(character), text.rfind(character)
-        self._until.update(text[max(first - _BESIDE, 0) : first + size] for size in (1, 2))
-        after = text[last + 1 : last + 1 + _BESIDE]
+        """Add what is beside the first of a character in a text."""
+        at = text.index(character)
+        before = text[max(at - _BESIDE, 0) : at]
+        after = text[at + 1 : at + 1 + _BESIDE]
         if len(after) == _BESIDE:
-            befores = {b""}
-            _add_bytes(self._next.setdefault(character, []), after)
+            self._afters[character].add(after)
         else:
-            written = _in_markup(text[last - _BESIDE : last])
-            befores = set(map(_once, written))
-            for way in written:
-                _add_bytes(self._last.setdefault(character, []), way[-_BESIDE:])
-        for escape in _MARKUP[character]:
-            key = _once(escape) + after
-            self._befores[key] = (*self._befores.get(key, ()), *befores)
+            self._befores[character] += (before,)
+        if character in b"\"'" and before:
+            self._quoted.update((before + character + b'"', before + character + b"'"))
+        self._beginnings += tuple(before + character + after[:size] for size in range(len(after)))
 
-    def expressions(self) -> Iterator[bytes]:
-        """Yield expressions, without their &, for escapes that may be in a context; `has` knows for sure."""
+    def expressions(self, amp: bytes) -> Iterator[bytes]:
+        """Yield expressions for escapes that may be in a context, without the & or &amp; before them.
+
+        `has` knows for sure.
+        """
         for character, escapes in _MARKUP.items():
-            for escape in escapes:
-                beside = []
-                if character in self._next:
-                    beside.append(b"(?=%s)" % _expression(self._next[character]))
-                if character in self._last:
-                    beside.append(b"(?<=%s%s)" % (_expression(self._last[character]), escape))
-                if beside:
-                    yield b"%s(?:%s)" % (escape[1:], b"|".join(beside))
+            ahead = []
+            if self._afters[character]:
+                ahead.append(
+                    b"(?=%s)" % b"".join(map(_any_byte_or_its_escape, zip(*self._afters[character])))
+                )
+            behind = list(_expressions_before(self._befores[character]))
+            for escape in escapes if ahead or behind else ():
+                ways = ahead + [b"(?<=%s%s%s)" % (way, amp, escape[1:]) for way in behind]
+                yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
 
     def has(self, data: bytes, match: re.Match[bytes]) -> bool:
-        """Return whether the bytes beside an escape are those beside its character in a text."""
-        escape = _once(match[0])
-        for size in range(1 + _BESIDE):
-            befores = self._befores.get(escape + data[match.end() : match.end() + size])
-            if befores:
-                before = _once(data[max(match.start() - _MAX_USUAL * _BESIDE, 0) : match.start()])
-                if before.endswith(befores):
-                    return True
+        """Return whether an escape is in one of the contexts, once it is decoded with what is beside it."""
+        reach = _BESIDE * _MAX_USUAL
+        before = data[max(match.start() - reach, 0) : match.start()]
+        escape = match[0]
+        after = data[match.end() : match.end() + reach]
+        for _ in range(2):
+            before, escape, after = map(_decode_markup, (before, escape, after))
+            character = escape[:1]
+            if after[:_BESIDE] in self._afters[character] or before.endswith(self._befores[character]):
+                return True
         return False
 
     def may_begin_in(self, tail: bytes) -> bool:
-        """Return whether an escape in the end of some data may be the first one of a text that goes on."""
-        for match in _USUAL_ESCAPE.finditer(tail) if self._until else ():
-            before = tail[max(match.start() - _BESIDE, 0) : match.start()]
-            after = tail[match.end() : match.end() + 1]
-            if after in _STYLES:  # it may be escaped
-                after = b""
-            until = before + _decode_entity(_once(match[0])) + after
-            if any(until[at:] in self._until for at in range(1 + len(before))):
+        """Return whether a text of which HTML escapes a part may begin in the end of some data, and go on."""
+        for _ in range(2):
+            tail = _decode_markup(tail)
+            if tail.endswith(self._beginnings) or any(text in tail for text in self._quoted):
                 return True
         return False
 
 
-def _add_bytes(found: list[set[int]], data: bytes) -> None:
-    """Add each byte to the set for its place."""
-    found += [set() for _ in data[len(found) :]]
-    for place, byte in enumerate(data):
-        found[place].add(byte)
+def _expressions_before(befores: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield expressions, each of one length, for bytes before an escape; of another one, only the nearest."""
+    literal = []
+    for before in befores:
+        at = max(map(before.rfind, _MARKUP))
+        if at < 0:
+            literal.append(before)
+            continue
+        yield re.escape(before[at:])
+        for escape in _MARKUP[before[at : at + 1]]:
+            yield re.escape(escape[1:] + before[at + 1 :])
+    if literal:
+        yield b"".join(map(_any_byte, zip(*literal)))
 
 
-def _expression(found: list[set[int]]) -> bytes:
-    """Return an expression for bytes, each from the set for its place."""
-    return b"".join(b"[%s]" % re.escape(bytes(sorted(place))) for place in found)
+def _any_byte(found: Iterable[int]) -> bytes:
+    """Return an expression for one of some bytes."""
+    return b"[%s]" % re.escape(bytes(sorted(set(found))))
 
 
-def _once(data: bytes) -> bytes:
-    """Return data with &lt; for &amp;lt;, which is escaped twice, and & for &amp;."""
-    return data.replace(b"&amp;", b"&").replace(b"&amp;", b"&")
+def _any_byte_or_its_escape(found: Sequence[int]) -> bytes:
+    """Return an expression for one of some bytes, as it is or in HTML's usual escapes."""
+    escapes = [escape[1:] for byte in set(found) for escape in _MARKUP.get(bytes([byte]), ())]
+    if not escapes:
+        return _any_byte(found)
+    return b"(?:%s|&(?:amp;)?(?:%s))" % (_any_byte(found), b"|".join(escapes))
 
 
-def _in_markup(text: bytes) -> set[bytes]:
-    """Return the ways in which HTML may have a text: each character as it is, or in one usual escape."""
-    written = {text}
-    for character, escapes in _MARKUP.items():
-        written |= {way.replace(character, escape) for way in written for escape in escapes}
-    return written
+def _any_of(expressions: Iterable[bytes]) -> bytes:
+    """Return an expression for what any of some matches; those that begin alike fail together, sooner."""
+    rests: dict[bytes, list[bytes]] = {}  # by the first byte
+    for expression in expressions:
+        rests.setdefault(expression[:1], []).append(expression[1:])
+    ways = []
+    for first, found in rests.items():
+        if first in b"[(":
+            ways += [first + rest for rest in found]
+        else:
+            ways.append(b"%s(?:%s)" % (first, b"|".join(found)))
+    return b"(?:%s)" % b"|".join(ways)
+
+
+def _decode_markup(data: bytes) -> bytes:
+    """Return data with the characters that HTML's usual escapes stand for."""
+    if b"&" in data:
+        for character, escapes in reversed(_MARKUP.items()):  # & is the last: &amp;lt; stands for &lt;
+            for escape in escapes:
+                data = data.replace(escape, character)
+    return data
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -18534,6 +18534,28 @@ def test_mask_decodes_no_page_of_html_without_a_values_own_characters(monkeypatc
         encodings.mask(page + "it&#39;s-a&lt;secret&gt;")
 
 
+def test_mask_decodes_no_escape_after_which_no_value_goes_on(monkeypatch):
+    monkeypatch.setattr(ps, "_decoded_in_each_style", unittest.mock.Mock(side_effect=AssertionError))
+    page = "GET /?next=https%3A%2F%2Fexample.test%2Fhome&amp;x=%3D1 &#58;&#47;x\n" * 20
+    assert ps.Encodings(["at:some/thing=here"]).mask(page) == page
+
+
+def test_mask_what_any_name_of_html_stands_for():
+    for name, char in html.entities.html5.items():
+        value = f"corr3ct{char}horse"
+        if name.endswith(";") and (char.isascii() and len(char) == 1 or name.startswith("b")):
+            assert ps.Encodings([value]).mask(f"<corr3ct&{name}horse>") == "<***>", name
+
+
+@pytest.mark.parametrize("value", ["it's-a-secret", "a-secret-it's", "'a-secret", "a-secret'"])
+def test_mask_html_of_what_sql_and_shells_have_in_quotes_wherever_writes_end(value):
+    encodings = ps.Encodings([value])
+    for doubled in ("''", "'\\''"):
+        data = f"at {html.escape(value[0] + value[1:-1].replace(chr(39), doubled) + value[-1])} now".encode()
+        for at in range(len(data)):
+            assert masked([data[:at], data[at:]], encodings=encodings) == b"at *** now", (data, at)
+
+
 def test_mask_a_value_whose_characters_are_escaped_in_different_styles():
     assert ps.Encodings(["<quoted>&'value'"]).mask("\\x3cquoted%3E&#38;&#x27;value%27") == "***"
 
