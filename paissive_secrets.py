@@ -17434,10 +17434,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
         for path in paths:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
-        here = real_path("")
-        common = _common_folder(paths)
-        base = here if common.startswith(here) else common
-        return _Scope(base, _find_top(common, base, options.baseline))
+        return _scope_of_files(paths, options.baseline)
     ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # printed in this order, without those that aren't there
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
         top, *committed = find_in_repository(".", *ids)
@@ -17460,6 +17457,31 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
     return _Scope(top, top, folder, roots, *committed)
 
 
+def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
+    """Return the scope of an audit of files.
+
+    Its base is the working directory or, if a PATH is outside of that, the folder that all are in. Its top is
+    that of git's tree or, outside of one, the folder of a baseline that is named and stands above the base;
+    else the base. So fingerprints don't depend on where an audit starts.
+    """
+    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    try:
+        common = real_path(os.path.commonpath(map(os.path.realpath, folders)))
+    except ValueError:  # no PATHs, or on several drives of Windows
+        common = ""
+    base = real_path("")
+    if not common.startswith(base):
+        base = common
+    repository = find_above(os.path.realpath(common), ".git")
+    if repository:
+        return _Scope(base, real_path(os.path.dirname(repository)))
+    if baseline is not None:
+        above = real_path(os.path.dirname(os.fspath(baseline)))
+        if base.startswith(above):
+            return _Scope(base, above)
+    return _Scope(base, base)
+
+
 def _folder_to_ask(path: str) -> str:
     """Return the last folder on the way to a PATH that is there, without following a link in a repository.
 
@@ -17474,31 +17496,6 @@ def _folder_to_ask(path: str) -> str:
             break
         folder = below
     return os.path.dirname(folder) or folder
-
-
-def _common_folder(paths: Iterable[str]) -> str:
-    """Return the folder that all paths are in, with "/" at its end; "" if there is none."""
-    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
-    try:
-        return real_path(os.path.commonpath(map(os.path.realpath, folders)))
-    except ValueError:  # no paths, or on several drives of Windows
-        return ""
-
-
-def _find_top(common: str, base: str, baseline: StrPath | None) -> str:
-    """Return the top of the project that all PATHs are in, with "/" at its end.
-
-    That is the top of git's tree or, outside of one, the folder of a baseline that is named, if that is above
-    the base; else the base. So fingerprints don't depend on where an audit starts.
-    """
-    repository = find_above(os.path.realpath(common), ".git")
-    if repository:
-        return real_path(os.path.dirname(repository))
-    if baseline is not None:
-        folder = real_path(os.path.dirname(os.fspath(baseline)))
-        if base.startswith(folder):
-            return folder
-    return base
 
 
 def shown_path(path: str, base: str) -> str:
@@ -17707,13 +17704,20 @@ class _Scanned:
             yield chunk
 
 
-class _Scanner(NamedTuple):
+class _Scanner:
     """Scans contents; other processes get a copy."""
 
-    custom: tuple[Rule, ...]
-    known: Callable[[bytes], list[Span]] | None
-    archives: bool
-    levels: Sequence[str]
+    def __init__(
+        self,
+        custom: tuple[Rule, ...],
+        known: Callable[[bytes], list[Span]] | None,
+        archives: bool,
+        levels: Sequence[str],
+    ) -> None:
+        self.custom = custom  # the project's own rules
+        self.known = known  # finds a store's values
+        self.archives = archives  # whether to scan the files in archives
+        self.levels = levels  # the confidences to report
 
     def scan_file(self, file: ListedFile) -> _Scanned:
         """Scan a file, or stdin for "-". If reading the rest fails, that is an error, and the matches stay.

@@ -31853,6 +31853,15 @@ def test_audits_that_update_a_baseline_at_once_wait_for_each_other(folder):
     assert len(ps.Baseline("accepted").entries) == 100
 
 
+@pytest.mark.parametrize("options", [{"staged": True}, {"history": []}])
+def test_git_is_asked_for_a_path_that_a_link_leads_to(options, repository, tmp_path_factory):
+    leak_all(repository, "sub/a.py", "b.py")
+    git(repository, "add", ".")
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(repository / "sub")
+    assert leaks(link, **options) == {"sub/a.py"}
+
+
 @pytest.mark.parametrize("what", ["--staged", "--history"])
 def test_a_baseline_of_what_git_has_is_at_the_top_of_the_repository(repository, what):
     commit_leaks(repository, "sub/a.py")
@@ -32319,6 +32328,16 @@ def test_known_values_are_found_everywhere_and_in_every_encoding(repository, hel
     for path in {finding.path for finding in found}:
         here = sorted((f.line, (f.secret, f.verdict)) for f in found if f.path == path)
         assert [about for _, about in here] == list(said.values())
+
+
+def test_a_commit_message_with_too_many_known_values_counts_as_unreadable(repository, monkeypatch):
+    (repository / "a").touch()
+    oid = commit(repository, "rE4l one+with\n\nrE4l one+with")
+    monkeypatch.setattr(ps, "_MAX_FINDINGS", 1)
+    run = ps.Audit(history=[], known=ps.KnownValues(holding(["A"], "rE4l one+with")))
+    assert len(list(run)) == 1
+    ((path, why),) = run.summary.errors
+    assert path == f"commit {oid[:12]}" and why.endswith("not examined, for it has too many findings")
 
 
 def test_a_known_value_is_found_at_the_end_of_a_long_commit_message(repository, monkeypatch):
