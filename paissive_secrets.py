@@ -1265,7 +1265,7 @@ _ABOUT_SECRET = (
     r"|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message|method|min"
     r"|minutes|mode|model|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
     r"|prefix|project|prompt|protected|provider|rate|realm|ref|regex|region|required|requirements|reset"
-    r"|retries|rotation|rounds|rules|schemes?|scopes?|seconds|servers?|service|sha|signature|size|slug"
+    r"|retries|rotation|rounds|rules|schemes?|scopes?|seconds|servers?|service|sha|sid|signature|size|slug"
     r"|sock|socket|state|status|strategy|strength|sub|suffix|symbol|table|target|text|through|thumbprint"
     r"|time|timeout|title|ttl|type|g?uid|uri|url|user|uuid|validation|validators?|validity|version"
     r"|window|within|years"
@@ -13997,7 +13997,7 @@ def load_weights() -> dict[str, int]:
 _PROPERTIES = r"""
 = value
 it is a sample from documentation
-    \AEXAMPLE[A-Za-z0-9]{9}|EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
+    \AEXAMPLE[A-Za-z0-9]{9}|EXAMPLE(?:KEY)?\d?\Z|\Asample[_-]|\AAQoEXAMPLE|/wEXAMPLE|FAKE(?:ACCESS|SECRET|KEY|TOKEN)|\AJBSWY3DPEHPK3PX
     |IkpvaG4gRG9l[A-Za-z0-9]{1,60}\.(?:SflKxwRJ|TJVA95Or|KMUFsIDT)
     - {U9}EXAMPLE
     + {U9}EXAMPLES
@@ -14028,12 +14028,12 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it goes on elsewhere
-    (?:\$\{|\{\{)\{?\Z|\S \Z|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
+    (?:\$\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
     - app-k7-${{
     + k7${x
     ~ begin, middle, end: the syntax of a template, or an ellipsis for the rest
 it is filled up
-    (?!A)(.)\1{9}|(?:([A-Za-z])\2{3,}-?){3}
+    (?![A/])(.)\1{9}|(?:([A-Za-z])\2{3,}-?){3}
     - k7qqqqqqqqqq9
     + uZQAAAAAAAAAAB{A20}
     ~ begin, middle, end: nothing drawn has ten equal characters in a row, or three runs of four
@@ -14042,11 +14042,6 @@ it is a pattern
     - \s{0,9}x - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
     ~ begin, middle, end: the syntax of an expression
-it is PEM, which has a rule of its own
-    \ALS0tLS1CRUdJTi|-----BEGIN
-    - -----BEGIN PUBLIC KEY-----
-    + LS0{A20}
-    ~ begin, middle, end: the first line of RFC 7468
 it is a hash
     \A(?:\w+:)?(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt|p-sha)[\w-]*)\$
     |\{(?!noop|plain)[A-Za-z0-9-]{3,12}\}\S|(?i:(?:\w{1,12}-)?(?:md5|sha\d{1,3}|pbkdf2\w*|bcrypt|scrypt)[:$=]))
@@ -14100,11 +14095,6 @@ it is crossed out
     (?i)x{5}|\*{4}|\.{3}|\A(?:.|(\D)\1+|(.{2,8}?)\2{2,4}|(.{2,4}?)\3{5,}.{0,4})\Z
     - XXXXXXXX
     + k7xxQ.9v..2
-it is a sentence
-    \A[A-Z](?:[^\s\d]* |\d+ ){2,30}[^\s\d]+[.!?]\Z
-    - The password must be longer.
-    + The k7Qx 9Vb2 x!
-    ~ begin, middle, end: words, spaces and a full stop
 it is a path
     (?i)\A\.{1,2}/|\A~/|\A(?:unix:)?//?[a-z_-]{2,12}\d?(?:/[\w.-]{1,40}){0,20}(?:\Z|[ #])
     |\A[\w.-]+(?:/\[|\[-?\d)
@@ -14129,7 +14119,8 @@ it says that it is wrong, or that any would do
     - wrong-password
     + wrongK7pass9x
 it is put in later
-    [$#{]\{|\$\(|<%|%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
+    \S \Z|[$#{]\{|\$\(|<%
+    |%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
     |\A__[A-Za-z_]+__\Z|\A[&*][A-Za-z_-]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
     - ${DB_PASS}
@@ -14999,7 +14990,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
-    name = os.path.basename(path)
+    name = os.path.basename(path).removesuffix(".txt")
     kind = kind_of_name(name)
     if kind and language_of(path).kind != "source":
         start = text.find(value)

@@ -25201,6 +25201,8 @@ compose.yml - SA_PASS·WORD=yourStrong(!)Pass·word
 a.sh X_PASS=·${X_PASS:-"123456"}
 a.md pass·word: 123456
 a.md and the pass·word is '**123qwe**'
+secrets/db-pass·word.txt db-btf5q
+a.py key = "{A9}//////////{A20}"
 compose.yml - DB=Data Source=sql;User Id=sa;Pass·word=myPassw0rd;Encrypt=true
 a.cs x = "Host=db;Username=root;Pass·word=root;Database=a"
 a.xml <user username="demo" pass·word="demo" roles="admin"/>
@@ -25230,6 +25232,8 @@ a.js {privateKe·y: '0x02{h64}'}
 a.js {privateKe·y: '0x{h40}'}
 a.py x = {pass·word: "bogus"}
 a.json "ke·y": "{h64}"
+a.json "SessionToke·n": "AQoDYXdzEPT//////////wEXAMPLEtc764{A60}"
+a.env TWILIO_API_KE·Y_SID=SK{h32}
 a.yml KAFKA_CREDENTIAL·S: srcKafka1_keystore_creds
 a.py     Pass 'parameters' and others
 a.py x = {'pass·': 'bandpass'}
@@ -25906,10 +25910,6 @@ it is a pattern
     - [A-Za-z0-9]{5}
     + ^k7$x
     + [A-za-z0-9]{5}
-it is PEM, which has a rule of its own
-    - LS0tLS1CRUdJTi{A20}
-    + k7LS0tLS1CRUdJTi{A20}
-    + -LS0tLS1CRUdJTi{A20}
 it is a URL or an ARN
     - git+ssh://x - s3://x
     + a://x
@@ -25938,9 +25938,6 @@ it is a path
 it is filled up
     - k7==========q - 0000000000000000
     + k7qqqqqqqqq9 + k7==q
-it is a sentence
-    - Please enter a new password. - The token has expired! - Is it longer than 8 characters?
-    + the password must be longer. + Correct horse. + Correct-horse battery staple
 it is a package and its version
     - @a/b.c:1.2 - a-b-1.2 - x:~1.2 - x:^1.22 - x:v1.2.3_b.c-d - x:11.2 - -1.2 - a,b[c.d-e] >1.2
     - a <1.2 - a ~1.2 - a <=1.2 - a !=1.2 - a ~=1,2 - a == 1|2 - a ^11.2 - a >=v1.2 - (>1.2 - >1 x
