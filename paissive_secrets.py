@@ -3383,12 +3383,12 @@ class EnvironmentStore(Store):
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
-            for name in values:
-                source = self.overridden_by(name)
-                if (
-                    source and source == credential_path(name) and not self._persists
-                ):  # a command warns itself
-                    warn_once(f"{source} comes before {self.plaintext_file()}, so {show(name)} has its value")
+            for name in values if not self._persists else ():  # a command warns by itself
+                mounted = credential_path(name)
+                if mounted and checked_variable(name) not in os.environ:
+                    warn_once(
+                        f"{mounted} comes before {self.plaintext_file()}, so {show(name)} has its value"
+                    )
         else:
             check()
         os.environ.update(here)
@@ -3418,7 +3418,8 @@ class EnvironmentStore(Store):
         assigned = False
         if variable not in self._deleted_here:
             path = credential_path(name)
-            assigned = not self._load().assigned.keys().isdisjoint((variable, name))
+            dotenv = self._load()
+            assigned = _key_in(dotenv, name) in dotenv.assigned
         if not (variable in os.environ or path or assigned):
             self._check_not_moved(name, self._moved())
             raise not_found_error(name, self._described())
