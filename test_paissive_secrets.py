@@ -7487,6 +7487,14 @@ def test_the_record_is_where_the_xdg_specification_has_it(store_folder, tmp_path
     assert set(records()) == {str(tmp_path / "0"), str(tmp_path / "1")}
 
 
+def test_a_commit_is_recorded_where_the_store_is_and_the_record_can_be_written(files, monkeypatch):
+    before = record_file().read_text()
+    ps.record_commit("elsewhere", "1" * 40)
+    assert record_file().read_text() == before
+    monkeypatch.setattr(ps, "rewrite", unittest.mock.Mock(side_effect=OSError(errno.EROFS, "")))
+    ps.record_commit(files.folder, "1" * 40)
+
+
 def test_a_damaged_record_is_an_error(files):
     row = '{"stores": {"/x": {"fingerprints": %s}}}'
     for text in ("{", "[]", "{}", '{"stores": []}', '{"stores": {"/x": 1}}', row % '"x"', row % "[1]"):
@@ -10884,7 +10892,8 @@ def test_what_is_set_or_typed_wrongly_is_named(files, monkeypatch, say):
         "BadValue: PAISSIVE_STORE_FINGERPRINT isn't a fingerpr"
     )
     monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT")
-    assert "it is only what the name of a stage ends with" in refusal(files.set, "__PENDING", "x")
+    for name in ("__PENDING", "app/__PREVIOUS"):
+        assert "it is only what the name of a stage ends with" in refusal(files.set, name, "x")
     schedule = ("rotate", "schedule", "DB", "--backend", "file", "--every", "month")
     assert "--every isn't a valid interval" in say(*schedule)[1]
     with monkeypatch.context() as typed:
@@ -20934,7 +20943,8 @@ def test_run_names_settings_of_a_dotenv_file_that_look_random_for_they_are_shown
 
 
 def test_run_says_that_it_reads_one_of_several_layered_dotenv_files(run, here):
-    for name in (".env", ".env.local", ".env.production", ".env.test.local", ".env.example", ".envrc"):
+    others = (".env.example", ".env.local.bak", ".envrc")
+    for name in (".env", ".env.local", ".env.production", ".env.test.local", *others):
         (here / name).write_text("APP_MODE=development\n")
     files = ".env.local, .env.production, .env.test.local"
     said = f"note: this reads .env, and not {files}; run --backend file leaves all of them to the program\n"
