@@ -1788,7 +1788,7 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group is the user's own, with nobody else in it."""
+    """Return whether a group is the user's own and has no other members."""
     import grp
     import pwd
 
@@ -2721,7 +2721,7 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one writer of policies in at a time, who reads the file again."""
+        """Let in one writer of policies at a time, and forget what was read before."""
         folder = self._folder()
         path = self.path
         if self._sealed is not None:
@@ -3857,7 +3857,7 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
         raise BadValue(problem, hint="install it, or write its full path")
     problem = "printed nothing"
     try:
-        # In our session, so that it can ask for a PIN on our terminal.
+        # In this process's session, so that it can ask for a PIN on the terminal.
         printed = run_command(words, None, _CREDENTIAL_SECONDS, session=False, environment=environment)
         if printed:
             return check_value(printed, f"the output of {what}")
@@ -3917,7 +3917,7 @@ def run_command(
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
     With text but without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by
-    default in ours, with `environment`, by default that of `child_environment`. It keeps the `lock`
+    default ours, with `environment`, by default `child_environment`. It keeps the `lock`
     if we are killed. Raise Unavailable if it fails, takes longer than `timeout` seconds or prints more than
     MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
     """
@@ -4992,7 +4992,7 @@ class Keys(NamedTuple):
         return (self.seal_to, self.old) if self.old else (self.seal_to,)
 
     def fingerprint(self) -> str:
-        """Return 32 hex digits that identify the store and, unlike its recipient, let nobody seal to it."""
+        """Return 32 hex digits that identify the store but, unlike its recipient, allow no sealing to it."""
         return sha256(f"paissive_secrets store {self.seal_to.recipient()}".encode()).hex()[:32]
 
 
@@ -5142,7 +5142,7 @@ class SealedFolder:
     def readable_members(self, keys: Keys) -> list[Member]:
         """Return the members whose files are sound; raise Denied or Unavailable if one can't be read now.
 
-        Who can't be read gets no new identity, and nobody may lose access by an error that passes.
+        A rekey leaves out members whose files it can't read, and a passing error must not cost them access.
         """
         found, problems = self.read_members(keys)
         for error in problems.values():
@@ -5287,7 +5287,7 @@ def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -
 def names_under(folder: str, prefix: str = "") -> Iterator[str]:
     """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
 
-    Skip what is no secret: symlinks, other files, and names that no secret can have.
+    Skip anything that isn't a secret: symlinks, other files, and names that no secret can have.
     """
     with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -5810,8 +5810,8 @@ class FileStore(Store):
     Unsafe if others can write to the folder, which `get` doesn't check
     again for a file that is unchanged, or if another store is known there,
     Conflict for a store of version 1. Those that change it raise
-    Unsafe if nobody has confirmed it, and Conflict if a newer version of
-    this program wrote it. Threads may share a store.
+    Unsafe if it was never confirmed here, and Conflict if a newer version
+    of this program wrote it. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -6060,7 +6060,8 @@ class FileStore(Store):
     def check_known(self) -> None:
         """Raise an error unless commands of this store's policies may run.
 
-        Unsafe: nobody has confirmed it. Without a store, do nothing.
+        Unsafe: it was never confirmed here. Conflict: a newer version of
+        this program wrote it. Without a store, do nothing.
         """
         if not self._files.is_new():
             self._opener.keys_to_change()
@@ -6114,9 +6115,9 @@ class FileStore(Store):
 
         With `replace`, it takes the place of a member's key, which opens
         copies of the store until the next `rekey`. Conflict: the name or
-        the key is taken. NotFound: there is nobody to replace. BadName,
-        BadValue: nobody can have that name, or that recipient. Unavailable:
-        there is no store yet.
+        the key is taken. NotFound: there is no member to replace. BadName,
+        BadValue: no member can have that name, or that recipient.
+        Unavailable: there is no store yet.
         """
         self._files.check_exists()
         key = str(Recipient(recipient))
@@ -6127,7 +6128,10 @@ class FileStore(Store):
             self._files.write_member(Member(name, key, utc_now()), keys.seal_to, former)
 
     def _check_addition(self, name: str, key: str, keys: Keys, replace: bool) -> str:
-        """Return the key to replace, or ""; raise Conflict if name or key is taken, NotFound for nobody."""
+        """Return the key to replace, or "" for a new member.
+
+        Raise Conflict if the name or the key is taken, NotFound if there is no member to replace.
+        """
         members = []
         for member in self._files.readable_members(keys):
             # Without this file, an addition was killed.
