@@ -10124,7 +10124,7 @@ class _Part(NamedTuple):
 
 
 def _in_yaml(text: str, mark: str) -> _Stretches:
-    """Yield the parts of a YAML text that have marks, up to one whose end isn't certain.
+    """Yield the parts of a YAML text that have marks; stop before a block whose end can't be known.
 
     Values are written into double quotes of one line, and into blocks. A plain scalar that has a mark here
     goes on for several lines.
@@ -10157,7 +10157,7 @@ def _quote_plain_scalars(text: str, mark: str) -> str:
 
 
 def _parts_of_yaml(text: str) -> Iterator[_Part]:
-    """Yield the parts of a YAML text, up to one whose end isn't certain."""
+    """Yield the parts of a YAML text; stop before a block whose end can't be known."""
     depth = 0  # of [] and {}
     at = 0
     last = ""  # the kind of the part before, spaces and comments aside
@@ -10231,8 +10231,9 @@ _EXPANSION = r"(?: \$\w+(?![\w@]) | \$\{\w+\} | \$[\@*\#?!$-] )"
 _COMMAND = (
     rf"""\$\((?![^)]*\bcase\b)(?: [^()"'`\\$<\#@] | {_EXPANSION} | "(?:[^"`\\$@] | {_EXPANSION})*" )*\)"""
 )
-# What is written in "…" or as a word; the rest is skipped, up to what isn't one of these, such as `…`, <<,
-# ((, ${a:-b} and a quote that doesn't end, after which a shell may read anything.
+# The parts of a script. Values are written into strings in "…" and as words; the other parts are skipped.
+# What isn't one of these ends the search, since a shell may read anything behind it: `…`, <<, ((, ${a:-b}, a
+# quote that doesn't end.
 _SHELL_PART = rf"""(?x)
     (?P<string>"(?: \\[^@] | [^"\\`$] | {_EXPANSION} | {_COMMAND} | \$(?![\w({{@]) )*")
     | (?P<word>(?<![^\s=])@(?![^\s;&|)]))
@@ -16252,7 +16253,7 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     such as A..B leaves out some commits: a version of theirs that is replaced comes right before the one that
     replaces it, with `is_older`.
     """
-    # Hashes, since there may be millions. Their keys differ per process (PEP 456): nobody can make two equal.
+    # Hashes, since there may be millions. Their keys differ per process (PEP 456): none collide on purpose.
     commits = set[int]()
     versions = set[int]()
     blobs = set[int]()
@@ -16353,7 +16354,7 @@ def install_hook(name: str, backend: str = "") -> str:
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     with suppress(FileNotFoundError):
-        # An earlier hook of ours has another command if this file has moved. A link is another's.
+        # Our own earlier hook has another command if this file has moved since. A link isn't ours.
         if os.path.islink(path) or read_file(path).splitlines()[:-1] != begin.splitlines():
             hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
@@ -16405,7 +16406,7 @@ def set_merge_driver(path: str) -> bool:
 
 
 # === Files ===
-# The files below a folder: in a repository those that git lists, elsewhere all. No symlink is followed, and
+# The files below a folder: all that git lists or, outside of a repository, all. No symlink is followed, and
 # only regular files are opened: a FIFO blocks, and opening a device can act on it.
 
 _VENDORED_FOLDER = lazily(  # third-party or generated
@@ -16459,7 +16460,7 @@ class FileFilter:
 
 
 def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile]:
-    """Yield the files below a folder, then those of each repository in it, by that one's own ignore files.
+    """Yield the files below a folder, then the files of each repository in it, by its own ignore files.
 
     Paths are shown with `shown` in place of the folder: "", or a path with "/" at its end.
     """
@@ -16479,8 +16480,8 @@ def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile
 def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | None:
     """Return the paths that git lists below a folder, relative to it; a repository in it is one path.
 
-    Return None where git's list doesn't count: git is missing or refuses a repository that someone else owns,
-    it ignores the whole folder, which somebody asked for by name, or a repository inside claims the folder.
+    Return None where git's list can't be used: git is missing or refuses a repository that someone else owns,
+    it ignores the whole folder, which was asked for by name, or a repository inside claims the folder.
     """
     listed = _list_with_git(root, shown, which)
     try:
@@ -16571,7 +16572,7 @@ class IgnorePatterns:
             self.add(pattern)
 
     def add(self, pattern: str) -> None:
-        """Add a line, which comes before those that are there; an empty one or a comment does nothing."""
+        """Add a line, which takes precedence over earlier ones; an empty one or a comment does nothing."""
         rule = _parse_pattern(os.fsencode(pattern))
         if rule:
             self._rules.insert(0, rule)
@@ -16920,7 +16921,7 @@ class _Chunks(io.RawIOBase):
 # === Audit ===
 # A finding says where a secret is and of what kind, never its value. An audit goes this way:
 #
-#   options     AuditOptions.check refuses those that contradict each other
+#   options     AuditOptions.check refuses options that contradict each other
 #   scope       _find_scope: the folder that paths are relative to, and the project's top, with its settings
 #               (_AuditSettings) and its baseline (Baseline)
 #   contents    Audit.files, staged_blobs or file_versions
@@ -17431,7 +17432,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
         return _scope_of_files(paths, options.baseline)
-    ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # printed in this order, without those that aren't there
+    ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # git prints these in order, without missing ones
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
         top, *committed = find_in_repository(".", *ids)
         return _Scope(top, top, ".", {""}, *committed)
@@ -17657,7 +17658,7 @@ class KnownValues:
     def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
         """Yield (name, "retired", value) for each encrypted file in git that the store's identity opens.
 
-        A note counts those that it doesn't open. Outside of a repository there are none.
+        Count the files that it doesn't open in a note. Outside of a repository, yield nothing.
         """
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
@@ -17881,7 +17882,7 @@ class Baseline:
 
     def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
-        # (path, rule, fingerprint) of the accepted places: those of the file, and what `update` adds.
+        # (path, rule, fingerprint) of each accepted place: read from the file, and added by `update`.
         self.entries = set[tuple[str, ...]]()
         if os.path.lexists(self.path):
             with disk_errors(f"read {self.path}"):
@@ -18188,8 +18189,8 @@ class _Way(NamedTuple):
     files: str  # matches the end of a path
     word: str  # in each file that asks so
     asks: str  # has a group `name`, and perhaps one `default`, which takes part if the name may be missing
-    within: str = ""  # stretches of a file, outside of which it doesn't count
-    is_secret: bool = False  # whatever the name; otherwise a name is needed if it is a secret's
+    within: str = ""  # matches the stretches of a file to search; "" for all of it
+    is_secret: bool = False  # whether each name is a secret's; else it depends on the name
     in_comments: bool = False  # where a name is only optional
     prefix: str = ""  # of the variable, which the name as it is written lacks
 
@@ -18483,7 +18484,7 @@ def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
 @cache
 def _compile(pattern: str) -> re.Pattern[str]:
     """Compile an expression of the tables above."""
-    for part, meaning in _PARTS.items():  # the first of which refer to others
+    for part, meaning in _PARTS.items():  # in this order: earlier ones refer to later ones
         pattern = pattern.replace(part, meaning)
     return re.compile(pattern)
 
@@ -18540,7 +18541,10 @@ _LOADS_ENV = r"(?m)^[^#\n]*(?<!def )\bload_env\("  # a call of ours
 def _readers_without_secrets(
     readers: Mapping[str, list[str]], base: str
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the places that read .env files with references, and those of files whose secrets were moved."""
+    """Return the .env files with references by the places that read them, and likewise those without secrets.
+
+    The latter are files whose secrets were moved to a store.
+    """
     holds = {path: _dotenv_holds(path) for path in set(chain(*readers.values()))}
     found: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
     for place, files in readers.items():
@@ -18551,7 +18555,7 @@ def _readers_without_secrets(
 
 
 def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines that read .env files, with those that each may read."""
+    """Yield each line that reads .env files, with the paths of the files that it may read."""
     text = data.decode("utf-8", "replace")
     folder = os.path.dirname(base + shown)
     loaded = re.search(_LOADS_ENV, text)
@@ -19417,7 +19421,7 @@ def _report_next_steps(args: Namespace, found: Import) -> None:
     if not found.secrets or found.replacement is not Replacement.COMMENT:
         return
     advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
-    # The variables with which these find the file and its store.
+    # Both need these variables to find the file and its store.
     settings = {}
     if folder := os.environ.get("PAISSIVE_SECRETS_DIR"):
         settings["PAISSIVE_SECRETS_DIR"] = folder
