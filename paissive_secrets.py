@@ -942,16 +942,20 @@ def rule_prefixes(prefix: str) -> list[str]:
 _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
-class _Literal(NamedTuple):
-    text: bytes
-    lead: int  # how many bytes of it are before its last run of letters, digits, _ and -: 3 of SG.
-    rule: Rule
+class _Literal:
+    """What tokens of a rule begin with; an empty text for those that only their shape tells."""
 
-    def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
-        """Match a whole token that begins here."""
+    def __init__(self, text: bytes, lead: int, rule: Rule) -> None:
+        self.text = text
+        self.lead = lead  # how many bytes of it are before its last run of letters, digits, _ and -: 3 of SG.
+        self.rule = rule
+
+    @cached_property
+    def match(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        """The method that matches a whole token which begins at a place."""
         # A run, and what begins with a sign, needs nothing before it.
         behind = rb"(?<![A-Za-z0-9])" if self.lead and self.text[:1].isalnum() else b""
-        return token_regex(self.text, self.rule.shape, behind).match(text, at)
+        return token_regex(self.text, self.rule.shape, behind).match
 
 
 class _Prefixes:
@@ -1050,7 +1054,7 @@ def is_login(encoded: bytes) -> bool:
 
 # Hashes of passwords that their own prefix gives away; $ may be doubled, as in a compose file.
 PASSWORD_HASH = lazily(
-    rb"""(?x)\$\$?(?:
+    rb"""(?x)\$(?=[$0-9agPHSpsy]|(?<=\d\$))\$?(?:  # most other dollars fail at once
     (?:1|apr1)\$\$?[^$\s:]{0,8}\$\$?[./A-Za-z0-9]{22}  # crypt(5): MD5, and Apache's
     |2[abxy]?\$\$?\d\d\$\$?[./A-Za-z0-9]{53}  # bcrypt
     |[56]\$\$?(?:rounds=\d{4,9}\$\$?)?[^$\s:]{0,16}\$\$?(?:[./A-Za-z0-9]{86}|[./A-Za-z0-9]{43})  # SHA-2
@@ -1074,7 +1078,7 @@ _HASH_AS_VALUE = lazily(
 
 def is_password_hash(value: bytes) -> bool:
     """Return whether the value of a password's name is its hash."""
-    return bool(PASSWORD_HASH.search(value) or _HASH_AS_VALUE.match(value))
+    return bool((b"$" in value and PASSWORD_HASH.search(value)) or _HASH_AS_VALUE.match(value))
 
 
 # Further checks on the matches of these rules.
@@ -12975,6 +12979,7 @@ _CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
 _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cases
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
 )
+_NO_PROSE = lazily(rb"[|>!\r\n]|[^\s\"'`,;<>(){}&|\\\[\]0-9]{0,299}[0-9]")  # a block, or a word with a digit
 _PLURALS = (b"passwords", b"secrets", b"tokens", b"keys")
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
@@ -13114,11 +13119,12 @@ class _KeywordSearch:
         branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters behind their first k
         for group, word in self._words.items():
             folded = word.translate(fold)
-            rest = folded[folded.index(b"k") + 1 :]
-            whole = re.escape(rest[2:]) + b"(?<=%s)" % re.escape(folded)
+            at = folded.index(b"k")
+            second, third = folded[at + 1 : at + 2], folded[at + 2 : at + 3]
+            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at else b""
             ahead = _AHEAD.get(word, b"") + (_VALUE_AHEAD_IN_SOURCE if source and word in fragments else b"")
-            found = whole + ahead + b"(?P<%s>)" % group.encode()
-            branches.setdefault(rest[:1], {}).setdefault(rest[1:2], []).append(found)
+            found = behind + re.escape(folded[at + 3 :]) + ahead + b"(?P<%s>)" % group.encode()
+            branches.setdefault(second, {}).setdefault(third, []).append(found)
         seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
         self._search = re.compile(b"k(?:%s)" % _choices(seconds)).search
         self.keywords = frozenset(keywords)  # of detectors
@@ -13316,6 +13322,9 @@ def _candidate_at(
     """Return the value that a match leads up to; None for a comparison, a mention, a call or a reference."""
     if _is_compared(name.text, language, match) or _OUR_REFERENCE.match(window, match.end()):
         return None
+    # Most lines of a log have a space and a plain word after the name; they need no closer look.
+    if match["bare"] == b"" and name.text[:1] != b"-" and not _NO_PROSE.match(window, match.end("outer")):
+        return None
     before = window[max(0, name.begin - 200) : name.begin].rpartition(b"\n")[2]
     ending = "word" if name.text[:1] == b"-" else language.ending  # an option
     quote, bare = match.group("quote", "bare")
@@ -13414,9 +13423,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
     """Return whether a space or `is` between a name and a word assigns nothing: the password works."""
-    if separator not in (b"", b"is"):
-        return False
-    if name[:1] == b"-" and b"$" not in name:
+    is_option = name[:1] == b"-" and b"$" not in name
+    if separator not in (b"", b"is") or is_option:
         return False
     if name[:1] == b"$" and not separator:  # curl -u $user:$password URL
         return True
@@ -14975,9 +14983,7 @@ def find_spans(
         yield from _literal_spans(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
-    if language.ending != "back":  # minified code is full of plus signs; there, a key needs its name
-        yield from _signed_keys(text)
-    yield from _pagerduty_keys(text)
+    yield from _keys_with_plus(text, is_minified=language.ending == "back")
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
@@ -15039,7 +15045,7 @@ _RUN = b"a" * 20
 _TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
 _QUOTES_OF_LITERALS = (b'"', b"'")
 # Before a run that isn't the first of its token: what else tokens have, or a quote.
-_BEFORE_PARTS = frozenset((*_QUOTES_OF_LITERALS, *(b"\\", b"+", b"/", b"%", b".", b":", b"$", b"|")))
+_BEFORE_PARTS = frozenset((*_QUOTES_OF_LITERALS, *(b"+", b"/", b"%", b".", b":", b"$", b"|")))
 _JOINS = b" \t\r\n\\+.<>&\"'"  # what can be between two literals
 _JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\.|<>|&)[ \t]{0,9})?"
 _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
@@ -15402,21 +15408,19 @@ def _password_hashes(text: bytes) -> Iterator[Span]:
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
 
-def _pagerduty_keys(text: bytes) -> Iterator[Span]:
-    """Yield keys of PagerDuty; as a keyword, their prefix of two bytes would match most of minified code."""
+def _keys_with_plus(text: bytes, is_minified: bool) -> Iterator[Span]:
+    """Yield keys of PagerDuty, which begin with "u+", and of Azure, by the signature in them.
+
+    As keywords, these would match in most of minified code, which is full of plus signs. There, a key of
+    Azure needs its name.
+    """
+    signatures = {} if is_minified else _SIGNATURES
     at = text.find(b"+")  # one byte is found much faster than two
     while at >= 0:
         found = _PAGERDUTY_KEY.match(text, at - 1) if text[at - 1] == ord("u") else None
         if found:
             yield judge_span(pattern_rules()["pagerduty-key"], found.span(), found[0])
-        at = text.find(b"+", at + 1)
-
-
-def _signed_keys(text: bytes) -> Iterator[Span]:
-    """Yield keys of Azure, by the signature in them."""
-    at = text.find(b"+")  # one byte is found much faster than two
-    while at >= 0:
-        rule, before, size = _SIGNATURES.get(text[at : at + 4], ("", 0, 0))
+        rule, before, size = signatures.get(text[at : at + 4], ("", 0, 0))
         found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
         if found and len(found[0]) == size:
             yield judge_span(pattern_rules()[rule], found.span(), found[0])
