@@ -12958,7 +12958,7 @@ _LONG_AHEAD = (
 # In source, most names stand in lines that go on with neither a quote nor a digit. Those have no value, but
 # for one on the next line, behind a quote, a dash or "value", or in a connection string: password=V user=a.
 _VALUE_AHEAD_IN_SOURCE = (
-    rb"(?:(?![^\n0-9\"'`&;<>]{0,120}\n(?!\s{0,40}[\"'v-]))(?![^\n0-9\"'`&;<>]{0,120};[ \t\r]*\n)"
+    rb"(?:(?![^\n0-9\"'`&;<>]{0,120}(?:\n(?!\s{0,40}[\"'v-])|;[ \t\r]*\n))"
     rb"|(?=[^\n]{0,120} [a-z]{4,7}=))"
 )
 _AHEAD = {
@@ -13072,8 +13072,9 @@ def keyword_hits(
     assignment = _assignment(language == "source").match
     is_no_word = _NO_WORD.match
     resume_at = 0
-    for word, start, stop in search.find_words(window):
-        if start < resume_at:
+    words, vain = search.find_words(window)
+    for word, start, stop in words:
+        if start < resume_at or start in vain:
             continue
         if word in search.keywords:
             yield word, start, stop, None  # another may begin in it
@@ -13086,7 +13087,10 @@ def keyword_hits(
                 continue
             if found["apart"] is not None or fragment in _ANY_VALUE_WORDS or is_no_word(window, found.end()):
                 yield fragment, start, stop - after, found
-                resume_at = found.end() if found["apart"] is None else found.end("rest")
+                # Behind `stop` in any case: there, no value was found.
+                resume_at = found.end() if found["apart"] is None else max(found.end("rest"), stop + 1)
+        if resume_at == stop:
+            vain.add(start)
 
 
 def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
@@ -13098,6 +13102,7 @@ def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
 # a text has very many.
 _Word = tuple[bytes, int, int]
 _MAX_WORD_AHEAD = 200  # bytes behind a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
+_MAX_ASSIGNMENT = 1 << 12  # bytes behind a word that say whether it has a value: `_assignment`
 
 
 class _KeywordSearch:
@@ -13132,16 +13137,17 @@ class _KeywordSearch:
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
-        # The text that was searched last, and its words. `find_words` changes both at once.
-        self._last: tuple[bytes, list[_Word]] = (b"", [])
+        # The text that was searched last, its words, and where those begin that have no value. `find_words`
+        # changes all at once; who looks at the words adds to the last.
+        self._last: tuple[bytes, list[_Word], set[int]] = (b"", [], set())
 
-    def find_words(self, text: bytes) -> list[_Word]:
-        """Return the words of a text, in order; one may begin inside another.
+    def find_words(self, text: bytes) -> tuple[list[_Word], set[int]]:
+        """Return the words of a text, in order, and where those begin that are known to have no value.
 
-        Only lines that differ from the last text are searched: in a history, that is mostly a version of the
-        same file. Without this, a history takes a fifth more.
+        One may begin inside another. Only lines that differ from the last text are searched: in a history,
+        that is mostly a version of the same file. Without this, a history takes a half more.
         """
-        last, words = self._last
+        last, words, vain = self._last
         begin, end = _differing_lines(last, text)
         moved = len(text) - len(last)
         found = [word for word in words if word[1] < begin]
@@ -13150,10 +13156,12 @@ class _KeywordSearch:
         while (hit := self._search(folded, start + 1)) and begin + hit.start() < end:
             start = hit.start()
             found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
+        still_vain = {at for at in vain if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
-        self._last = (text, found)
-        return found
+            still_vain.update(at + moved for at in vain if at + moved >= end)
+        self._last = (text, found, still_vain)
+        return found, still_vain
 
 
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
@@ -13331,8 +13339,7 @@ def _candidate_at(
     found = _quoted_at(window, match) if quote else _bare_at(window, match, ending, before)
     if not found:
         return None
-    start, end = found.span(found.lastindex or 0)
-    value = window[start:end]
+    value = found[found.lastindex or 0]
     if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
     separator = (match["separator"] or bare or b"").strip()
@@ -13342,6 +13349,7 @@ def _candidate_at(
         separator = b"="
     if len(separator) > 1 and separator.endswith(b"("):  # types into the field of a page
         separator = b"="
+    start, end = found.span(found.lastindex or 0)
     return Candidate(
         start=start,
         end=end,
@@ -13415,16 +13423,15 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
         found = _BARE_VALUES[ending].match(window, start) if _LINE_BEGIN.match(before) else None
         if found and not _PHRASE.match(found[0]):
             return found
-    is_mention = not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")  # of `--password`
-    if is_mention or _CALL.match(window, start):
+    # Behind a quote or a bracket, `--password` is only mentioned.
+    if (not bare and match["rest"][-1:] in (b'"', b"'", b"`", b")")) or _CALL.match(window, start):
         return None
     return _BARE_VALUES["said" if bare[:2].lower() == b"is" else "word"].match(window, start)
 
 
 def _is_prose(name: bytes, separator: bytes, before: bytes, value: bytes, ending: str) -> bool:
     """Return whether a space or `is` between a name and a word assigns nothing: the password works."""
-    is_option = name[:1] == b"-" and b"$" not in name
-    if separator not in (b"", b"is") or is_option:
+    if separator not in (b"", b"is") or (name[:1] == b"-" and b"$" not in name):  # or it is an option
         return False
     if name[:1] == b"$" and not separator:  # curl -u $user:$password URL
         return True
