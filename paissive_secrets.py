@@ -2337,7 +2337,9 @@ class Store:
         own = self.own_values(values)
         others = sorted(name for name in own if own[name] != self.as_stored(name, values[name]))
         if others:
-            raise other_values_error(others)
+            problem = f"the store has other values for {', '.join(map(show, others))}; nothing is changed"
+            hint = "add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
+            raise Conflict(problem, hint=hint)
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if a rotation of one of these is unfinished."""
@@ -2608,14 +2610,6 @@ def unfinished_error(name: str) -> Conflict:
     word = shell_word(name)
     hint = f"use: rotate resume {word}, or: rotate abort {word} (--force if a step of its policy fails)"
     return Conflict(f"a rotation of {show(name)} was left unfinished", hint=hint)
-
-
-def other_values_error(names: Iterable[str]) -> Conflict:
-    """Return the error for an import of names for which the store has other values."""
-    problem = f"the store has other values for {', '.join(map(show, names))}; nothing is changed"
-    return Conflict(
-        problem, hint="add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
-    )
 
 
 def is_same(value: str, other: str | None) -> bool:
@@ -8714,7 +8708,7 @@ def _refuse_other(name: str, value: str, change: _Change) -> _Change:
 
     def apply(old: Json) -> Json:
         if _value_in(old, _path_and_field(name)[1]) not in (None, value):
-            raise other_values_error([name])
+            raise Conflict(f"another writer has just set {show(name)}", hint="import it again")
         return change.apply(old)
 
     return change._replace(apply=apply)

@@ -17594,7 +17594,8 @@ def test_an_import_into_vault_checks_for_other_values_in_the_version_that_it_rep
         store.set(name, theirs)  # another writer, after the check of all values
 
     monkeypatch.setattr(store, "check_no_conflict", check_early)
-    assert f"other values for '{name}'" in refusal(ps.import_secrets, store, {name: ours}, "x.env")
+    refused = f"Conflict: another writer has just set '{name}'; import it again"
+    assert refusal(ps.import_secrets, store, {name: ours}, "x.env") == refused
     assert store.get(name) == theirs
 
 
