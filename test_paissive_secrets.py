@@ -16961,6 +16961,21 @@ def test_import_reads_dotenv_and_json():
     assert values_in(b"\n# only this\r\n \t\n") == {}
 
 
+def test_a_file_of_json_is_imported_from_stdin_only(here, say):
+    Path(".env.json").write_text('{"A_TOKEN": "v"}')
+    refused = ".env.json is JSON, not a .env file; pipe it: import - < FILE\n"
+    assert say("import", ".env.json", "--backend", "file") == (2, refused)
+
+
+def test_a_secret_of_blanks_is_imported():
+    assert ps.parse_import(b"A_TOKEN=' '\n", ".env").secrets == {"A_TOKEN": " "}
+
+
+def test_what_other_readers_misread_stays_unless_a_reference_takes_its_place():
+    for replacement, left in ((ps.Replacement.COMMENT, ["A_TOKEN"]), (ps.Replacement.REFERENCE, [])):
+        assert list(ps.parse_import(b"A_TOKEN=ab#cd\n", ".env", replacement).left) == left
+
+
 @pytest.mark.parametrize(
     "reference", ["secret:B", "secret://file/B", "x://${secret:B}@h", "x ${secret://file/B}"]
 )
@@ -19083,6 +19098,11 @@ def test_an_abort_after_a_drop_has_nothing_to_undo(in_memory):
     assert in_memory.stages() == (None, NEW, None)
 
 
+def test_a_previous_value_that_is_empty_can_be_dropped(in_memory):
+    in_memory.begin(("", OLD))
+    assert in_memory.rotation.drop("DB_PASSWORD") and in_memory.stages() == (None, OLD, None)
+
+
 def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
     rotation.schedule("DB_PASSWORD", "1d", apply="no-such-command")
     for act in (rotation.rotate, rotation.abort):
@@ -20628,6 +20648,7 @@ def test_variables_that_stand_for_a_store_without_a_key_are_composed_too(shop, m
     for name in ("API_KEY", "DB_PASSWORD", "DB_PORT"):
         monkeypatch.setenv(name, ALL_OF_SHOP[name])
     assert provided() == {name: ALL_OF_SHOP[name] for name in ("DB_URL", "DSN")}
+    assert provided("API_KEY") == {}  # and nothing else
     Path(".env").write_text(Path(".env").read_text() + "# NEW_TOKEN: in the file store\n")
     assert "since no variable has 'NEW_TOKEN'" in failure(ps.load_env, backend="file").message
 
