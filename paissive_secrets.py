@@ -12429,7 +12429,7 @@ def redact_file(
         if any(os.path.samestat(os.stat(source), status) for source in sources):
             raise Unsafe(f"{path} is where values are read from", hint="delete or rotate the secrets instead")
         is_same = True
-        for piece in mask_more(secrets.redact_stream(file.read)):
+        for piece in mask_more(secrets.redact_stream(file.read, path)):
             is_same = is_same and piece == unmasked.read(len(piece))
             if b"\0" in piece:
                 raise BadValue(f"{path} is binary", hint="redact the text that it was made from")
@@ -12636,14 +12636,21 @@ class RedactingFilter:
         """
         return _Redaction(self._encodings).redact(value)
 
-    def redact_stream(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    def redact_stream(self, read: Callable[[int], bytes], name: str = "the text") -> Iterator[bytes]:
         """Yield the data of `read(size)`, masked.
 
-        Also masks a value that is split between two reads.
+        Also masks a value that is split between two reads. Raises BadValue,
+        with the name, for UTF-16 and UTF-32, in which no value would be found.
         """
+        import codecs
+
         masker = Masker(self._encodings)
-        for data in iter(partial(read, PIPE_BYTES), b""):
+        data = read(PIPE_BYTES)
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+            raise BadValue(f"{name} is UTF-16 or UTF-32", hint="convert it to UTF-8 first, as iconv does")
+        while data:
             yield masker.feed(data)
+            data = read(PIPE_BYTES)
         yield masker.feed(b"", is_end=True)
 
     def filter(self, record: Any) -> bool:
@@ -12676,11 +12683,15 @@ class RedactingFilter:
         try:
             message = record.getMessage()
             redacted = self.redact(message)
-            if redacted != message or not is_plain:
-                record.msg, record.args = redacted, ()
         except Exception:
             if not is_plain:  # else logging reports it, with what is redacted below
                 raise
+        else:
+            if redacted != message or not is_plain:
+                parts = self.redact(record.msg), self.redact(record.args)
+                # Formatters such as uvicorn's read the arguments: they stay if they make the same message.
+                keep = is_plain and _makes(*parts, redacted)
+                record.msg, record.args = parts if keep else (redacted, ())
         redaction = _Redaction(self._encodings, replaces_errors=True)
         for name in vars(record).keys() - self._usual:
             setattr(record, name, redaction.redact(getattr(record, name)))
@@ -12743,6 +12754,14 @@ class _Redaction:
         if isinstance(item, (Iterator, memoryview)):  # whose text says nothing about what is in it
             return True
         return any(self._mask(text) != text for text in (str(item), repr(item)))
+
+
+def _makes(msg: str, args: Any, message: str) -> bool:
+    """Return whether logging makes this message of the parts of a record."""
+    try:
+        return bool(msg % args == message)
+    except Exception:  # a number that became text
+        return False
 
 
 _CONTAINERS = (dict, list, tuple, set, frozenset)  # which are copied; a subclass becomes `***`
@@ -19561,7 +19580,7 @@ def cmd_redact(args: Namespace) -> int:
 def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[..., Iterable[bytes]]) -> None:
     """Print a file, or stdin for "-", masked by the store's values, then by `mask_more`, as it is read."""
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
-        for piece in mask_more(secrets.redact_stream(file.read)):
+        for piece in mask_more(secrets.redact_stream(file.read, "stdin" if path == "-" else path)):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()  # for those who follow a log
 

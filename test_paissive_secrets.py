@@ -22057,6 +22057,34 @@ def test_a_message_whose_object_fails_with_the_value_is_withheld(log, capsys):
     assert (log.text(), capsys.readouterr().err) == ("[withheld: it can't be searched for secrets]\n", "")
 
 
+class AccessFormatter(logging.Formatter):
+    """Reads a record's arguments, as uvicorn's formatter does."""
+
+    def format(self, record):
+        _, method, path, _, status = record.args
+        return f"{method} {path} {status:d}"
+
+
+def test_formatters_that_read_arguments_find_as_many_masked(log):
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(AccessFormatter())
+    log.addHandler(handler)
+    ps.redact_logs([SAFE])
+    log.warning('%s - "%s %s HTTP/%s" %d', "10.0.0.1:80", "GET", f"/?key={SAFE}", "1.1", 200)
+    assert handler.stream.getvalue() == "GET /?key=*** 200\n"
+
+
+@pytest.mark.parametrize(
+    "message, args",
+    [("%s%s", (SAFE[:5], SAFE[5:])), ("%d", (999_999_999,)), ("%s%s", (object(), SAFE))],
+    ids=["split", "number", "object"],
+)
+def test_no_arguments_stay_that_make_another_message_than_the_masked_one(message, args, log):
+    record = logging.makeLogRecord({"msg": message, "args": args})
+    ps.RedactingFilter([SAFE, "9" * 9]).filter(record)
+    assert record.args == () and record.msg.endswith("***")
+
+
 def test_redact_leaves_what_logging_can_not_show_to_logging(log, capsys):
     ps.redact_logs([SAFE])
     bad = type("Bad", (), {"__str__": lambda self: 1 / 0})()
@@ -22175,6 +22203,16 @@ def test_redact_from_stdin_and_files_to_stdout(tmp_path):
     done = cli("redact", "log", "-", "-", cwd=tmp_path, env=env, stdin=b"piped " + SAFE.encode())
     assert (done.returncode, done.stdout) == (0, b"\xff ***\r\npiped ***")
     assert done.stderr == b"paissive_secrets: not masked (under 8 characters): PIN_CODE\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("options", [[], ["--in-place"]], ids=["to stdout", "in place"])
+def test_redact_refuses_wide_text_by_name(encoding, options, tmp_path, say, monkeypatch):
+    monkeypatch.setenv("APP_TOKEN", SAFE)
+    log = tmp_path / "app.log"
+    log.write_bytes(f"token {SAFE}".encode(encoding))
+    problem = f"{log} is UTF-16 or UTF-32; convert it to UTF-8 first, as iconv does\n"
+    assert say("redact", *options, str(log)) == (2, problem)
 
 
 def test_redact_shows_a_line_of_a_stream_at_once():
