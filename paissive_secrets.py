@@ -14076,6 +14076,11 @@ it is a pattern
     - \s{0,9}x - ^[a-z]{8,32}$
     + ^k7[Qa-2x9Kv
     ~ begin, middle, end: the syntax of an expression
+it is PEM, which has a rule of its own
+    \ALS0tLS1CRUdJTi|-----BEGIN
+    - -----BEGIN PUBLIC KEY-----
+    + LS0{A20}
+    ~ begin, middle, end: the first line of RFC 7468
 it is a hash
     \A(?:\w+:)?(?:\${1,2}(?:[156yP]|2[abxy]|gy|apr1|(?:md5|sha|shiro|scrypt|argon2|pbkdf2|bcrypt|p-sha)[\w-]*)\$
     |\{(?!noop|plain)[A-Za-z0-9-]{3,12}\}\S|(?i:(?:\w{1,12}-)?(?:md5|sha\d{1,3}|pbkdf2\w*|bcrypt|scrypt)[:$=]))

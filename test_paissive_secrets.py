@@ -25318,6 +25318,8 @@ a.js {privateKe·y: '0x{h40}'}
 a.py x = {pass·word: "bogus"}
 a.json "ke·y": "{h64}"
 a.json "SessionToke·n": "AQoDYXdzEPT//////////wEXAMPLEtc764{A60}"
+a.md "ke·y": "-----BEGIN PUBLIC KEY----- MFkwEw{A40}"
+a.yml   tls.ke·y: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCi0tLS0tRU5EIFBSSVZBVEUgS0VZLS0tLS0=
 a.env TWILIO_API_KE·Y_SID=SK{h32}
 a.yml KAFKA_CREDENTIAL·S: srcKafka1_keystore_creds
 a.py     Pass 'parameters' and others
@@ -25995,6 +25997,10 @@ it is a pattern
     - [A-Za-z0-9]{5}
     + ^k7$x
     + [A-za-z0-9]{5}
+it is PEM, which has a rule of its own
+    - LS0tLS1CRUdJTi{A20}
+    + k7LS0tLS1CRUdJTi{A20}
+    + -LS0tLS1CRUdJTi{A20}
 it is a URL or an ARN
     - git+ssh://x - s3://x
     + a://x
