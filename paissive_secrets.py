@@ -11056,7 +11056,10 @@ class _Contexts:
     def may_begin_in(self, tail: bytes) -> bool:
         """Return whether a text of which HTML escapes a part may begin in the end of some data, and go on."""
         for _ in range(2):
-            tail = _decode_markup(tail)
+            decoded = _decode_markup(tail)
+            if decoded == tail:
+                break
+            tail = decoded
             if tail.endswith(self._beginnings) or any(text in tail for text in self._quoted):
                 return True
         return False
