@@ -22864,6 +22864,14 @@ def test_a_version_of_a_text_has_the_values_that_it_has_on_its_own(monkeypatch):
         assert of_history == alone
 
 
+def test_a_change_far_behind_a_name_can_give_it_a_value():
+    comments = b"  # " + b"x" * 190 + b"\n"
+    versions = [
+        b"Pass" + b"word:\n" + comments * 3 + end for end in (b"  hunter22\n", b"  Default: hunter22\n")
+    ]
+    assert [len([*ps.keyword_hits(text, "config")]) for text in versions] == [0, 1]
+
+
 # A form in which a language, a format or a command sets a password, in each row: a path, and the text.
 FORMS_OF_LANGUAGES = r"""
 a.py pas·sword = "§"
