@@ -69,7 +69,7 @@ import re
 import stat
 import time
 from _thread import allocate_lock  # threading takes longer to import
-from collections import Counter, namedtuple
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property, lru_cache, partial, wraps
@@ -79,6 +79,7 @@ from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
     Any,
+    NamedTuple,
     NoReturn,
     Optional,
     Protocol,
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
     import subprocess
     import zipfile
     from argparse import ArgumentParser, Namespace
-    from typing import IO, AnyStr, NamedTuple, TextIO
+    from typing import IO, AnyStr, TextIO
     from weakref import WeakValueDictionary
 
     from cryptography import exceptions
@@ -101,22 +102,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
     from cryptography.hazmat.primitives.ciphers import aead
     from cryptography.hazmat.primitives.kdf import hkdf
-
-if not TYPE_CHECKING:
-
-    class _RecordType(type):
-        """Makes a class of records as typing.NamedTuple does, but doesn't compile its fields' annotations.
-
-        There are some forty records. This saves an eighth of an import.
-        """
-
-        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
-            fields = body["__annotations__"]
-            defaults = [body.pop(field) for field in fields if field in body]
-            plain = namedtuple(name, fields, defaults=defaults, module=__name__)
-            return type(name, (plain,), {**body, "__slots__": ()})
-
-    NamedTuple = type.__new__(_RecordType, "NamedTuple", (), {})
 
 __all__ = [
     "Audit",
