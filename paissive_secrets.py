@@ -12642,8 +12642,8 @@ class RedactingFilter:
     def redact_stream(self, read: Callable[[int], bytes], name: str = "the text") -> Iterator[bytes]:
         """Yield the data of `read(size)`, masked.
 
-        Also masks a value that is split between two reads. Raises BadValue,
-        with the name, for UTF-16 and UTF-32, in which no value would be found.
+        Also masks a value that is split between two reads. Raises BadValue
+        with the name for UTF-16 and UTF-32, where no value would be found.
         """
         import codecs
 
