@@ -11377,16 +11377,19 @@ class SecretRotation:
         policy.
         """
         policy = self._policies().get(name)
-        if _due_date(name, policy) <= utc_now():
-            with self._locked_rotation(name) as rotation:
+        if _due_date(name, policy) > utc_now() and not _is_overlap_over(name, policy):
+            return False
+        with self._locked_rotation(name) as rotation:
+            # Asked again: another process may have rotated it before this one had the lock.
+            if _due_date(name, rotation.policy) <= utc_now():
                 pending = rotation.value("pending")
                 if pending is not None and "started" in rotation.policy:
                     rotation.finish(pending)
                 else:
                     rotation.start(None)
-            return True
-        if "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now():
-            self.drop(name)
+                return True
+            if _is_overlap_over(name, rotation.policy):
+                rotation.drop()
         return False
 
     def rollback(self, name: str) -> None:
@@ -11426,13 +11429,7 @@ class SecretRotation:
         need that value.
         """
         with self._locked_rotation(name) as rotation:
-            rotation.check_finished()
-            rotation.delete("pending")  # which is current in state DONE: abort would need the previous value
-            exists = rotation.value("previous") is not None
-            if not force:
-                rotation.revoke_previous()
-            rotation.delete("previous")
-            return exists
+            return rotation.drop(force=force)
 
     @contextmanager
     def _locked_rotation(self, name: str) -> Iterator[_Rotation]:
@@ -11580,6 +11577,19 @@ class _Rotation:
                     warn_once(f"the previous value of {self._shown} is revoked now, not after {end}")
             self._run("revoke", previous)
             self.delete("previous")
+
+    def drop(self, *, force: bool = False) -> bool:
+        """Revoke, unless with `force`, and delete the previous value; return whether there was one.
+
+        Raise Conflict while a rotation is unfinished.
+        """
+        self.check_finished()
+        self.delete("pending")  # which is current in state DONE: abort would need the previous value
+        exists = self.value("previous") is not None
+        if not force:
+            self.revoke_previous()
+        self.delete("previous")
+        return exists
 
     def require_pending(self) -> str:
         """Return the pending value; raise NotFound without one, since no rotation is unfinished."""
@@ -11780,6 +11790,11 @@ def _due_date(name: str, policy: dict[str, Any]) -> str:
     if "started" in policy:
         return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
     return _end_of("every", name, policy)
+
+
+def _is_overlap_over(name: str, policy: dict[str, Any]) -> bool:
+    """Return whether the policy limits how long a previous value stays, and that time has passed."""
+    return "keep_previous" in policy and _end_of("keep_previous", name, policy) <= utc_now()
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:

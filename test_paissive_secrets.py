@@ -19351,6 +19351,24 @@ def test_the_previous_value_ends_when_its_time_is_over(rotation, clock):
     assert (rotation.rotate_due(), stages(rotation)[0]) == ([], NEW)
 
 
+@pytest.mark.parametrize(("every", "overlap", "passed"), [("1h", None, 3600), ("30d", "1h", 7200)])
+def test_what_another_process_has_just_rotated_is_neither_rotated_again_nor_dropped(
+    every, overlap, passed, rotation, clock, monkeypatch
+):
+    revoked = Revoked(rotation, every=every, keep_previous=overlap)
+    clock[0] += passed  # a rotation is due, or the end of the overlap
+    waiting = ps.SecretRotation(rotation._backend, rotation.path)
+    waiting._functions = rotation._functions
+
+    def lock(name):
+        rotation.rotate(name, NEW)
+        return rotation._locked_rotation(name)
+
+    monkeypatch.setattr(waiting, "_locked_rotation", lock)
+    assert waiting.rotate_due() == []
+    assert revoked.take() == ([f"apply {NEW}"], (OLD, NEW, None))
+
+
 # --- Failing writes ---
 
 
@@ -20115,7 +20133,7 @@ class Revoked:
     def __init__(self, rotation, **more):
         self.rotation, self.done, self.failing = rotation, [], set()
         steps = {kind: functools.partial(self.step, kind) for kind in ("apply", "revoke")}
-        rotation.schedule("DB_PASSWORD", "1d", **steps, **more)
+        rotation.schedule("DB_PASSWORD", **{"every": "1d", **steps, **more})
 
     def step(self, kind, value):
         self.done.append(f"{kind} {value}" + "!" * (kind in self.failing))
