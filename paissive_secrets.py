@@ -4669,17 +4669,22 @@ def _scratch_file() -> IO[bytes]:
 
 
 def ask_git(folder: str, *args: str, default: str | None = None) -> str:
-    """Return git's output without newlines at the end, cut off after MAX_FILE_BYTES.
+    """Return git's output without newlines at the end; raise Unsafe if that is more than MAX_FILE_BYTES.
 
     If git fails, is missing or hangs, return the default; without one, raise Unavailable or Unsafe.
     """
     try:
         with run_git(folder, *args) as out:
-            return os.fsdecode(out.read(MAX_FILE_BYTES).rstrip(b"\n"))
+            data = out.read(MAX_FILE_BYTES + 1)
     except SecretsError:
         if default is None:
             raise
         return default
+    # A part of it would be a wrong answer: whoever can push decides how long some of it is.
+    if len(data) > MAX_FILE_BYTES:
+        problem = f"git {args[0]} prints more than {MAX_FILE_BYTES >> 20} MiB"
+        raise Unsafe(problem, hint=f"is {folder} in the right repository?")
+    return os.fsdecode(data.rstrip(b"\n"))
 
 
 # === Known stores ===
@@ -4698,7 +4703,7 @@ _UNFINISHED_MERGES = (
     "rebase-apply",
     "AUTO_MERGE",
 )
-_MAX_CHANGES = 1000  # of version.age, which changes with each rekey; a bound on the work, not a limit on it
+_MAX_CHANGES = 1000  # of version.age, which changes with each rekey; more are refused, not searched
 
 
 class KnownStore(NamedTuple):
@@ -4864,7 +4869,10 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
 
 
 def checked_out_commit(folder: str, cache: FileCache) -> str:
-    """Return the commit that git has checked out around a folder, or "" if there is none."""
+    """Return the commit that git has checked out around a folder, or "" if there is none.
+
+    Return "" with a warning if git can't be asked.
+    """
     repository = _repository_of(folder)
     if not repository:
         return ""
@@ -4873,7 +4881,11 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
             return commit
-    return ask_git(folder, "rev-parse", "--verify", "-q", "HEAD", default="")  # where it keeps no log
+    try:
+        return ask_git(folder, "rev-parse", "--revs-only", "HEAD")  # where it keeps no log
+    except (Unavailable, Unsafe) as error:
+        warn_of_unsearched(folder, error)
+        return ""
 
 
 def merge_conflicts(folder: str) -> set[str]:
@@ -4914,41 +4926,52 @@ def _last_in_log(log: bytes) -> str:
 
 def last_commit(path: str) -> str:
     """Return the commit that changed a file last, "1234567 by Ada", or "" if git doesn't know."""
-    with suppress(Unavailable, Unsafe):
-        for _, label in _list_changes(*os.path.split(os.path.realpath(path)), "-1", "HEAD"):
-            return label
-    return ""
+    folder, name = os.path.split(os.path.realpath(path))
+    commit = ask_git(folder, "rev-list", "-1", "HEAD", "--", f":(literal){name}", default="")
+    return label_of_commit(folder, commit) if commit else ""
 
 
-def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[tuple[str, str]]:
-    """Return (commit, "1234567 by Ada") of each change to a file up to a commit, without those in `since`.
+def label_of_commit(folder: str, commit: str) -> str:
+    """Return "1234567 by Ada" for a commit, cut to 80 bytes, or only "1234567" if git fails."""
+    with suppress(SecretsError), run_git(folder, "rev-list", "-1", "--format=%h by %an", commit) as out:
+        out.readline()  # "commit " and the whole id
+        return out.readline(80).decode(errors="replace").rstrip("\n")
+    return commit[:7]
 
-    The newest is first. Raise Unavailable if git lacks one of the two commits, or can't be asked; Unsafe if
-    there are too many changes.
+
+def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[str]:
+    """Return the commits that changed a file, the newest first, up to a commit and without those in `since`.
+
+    Raise Unavailable if git lacks one of the two commits, or can't be asked; Unsafe if there are too many
+    changes.
     """
     # On all sides of a merge: it may have taken the one on which nothing was changed.
     options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
     if since:
         options.append(f"^{since}")
-    changes = _list_changes(folder, name, *options)
+    changes = ask_git(folder, "rev-list", *options, "--", f":(literal){name}").split()
     if len(changes) == _MAX_CHANGES:
         problem = f"{_MAX_CHANGES} commits or more changed {name} in {folder}"
         raise Unsafe(problem, hint="see who wrote them: git log")
     return changes
 
 
+def warn_of_unsearched(folder: str, error: SecretsError) -> None:
+    """Warn that an older store in a folder wouldn't be noticed, since git can't be asked."""
+    warn_once(f"git's history of {folder} was not searched for a newer identity: {error}")
+
+
 def committed_content(folder: str, name: str, commit: str) -> bytes:
-    """Return a file's content in a commit, or b"" if it wasn't in it."""
-    with suppress(Unavailable), run_git(folder, "cat-file", "blob", f"{commit}:./{name}") as out:
+    """Return a file's content in a commit, at most MAX_FILE_BYTES; b"" if the commit has no such file.
+
+    Raise Unavailable if git lacks the content, as in a partial clone, or can't be asked.
+    """
+    listed = ask_git(folder, "ls-tree", commit, "--", name)
+    blob = re.match(r"\d+ blob (\w+)\t", listed)  # anything else is a folder or a submodule
+    if not blob:
+        return b""
+    with run_git(folder, "cat-file", "blob", blob[1]) as out:
         return out.read(MAX_FILE_BYTES)
-    return b""
-
-
-def _list_changes(folder: str, name: str, *options: str) -> list[tuple[str, str]]:
-    """Return `changes_of` for the commits that these options of git rev-list choose."""
-    printed = ask_git(folder, "rev-list", "--format=%h by %an", *options, "--", f":(literal){name}")
-    lines = printed.split("\n")
-    return [(line.removeprefix("commit "), label) for line, label in zip(lines[::2], lines[1::2])]
 
 
 # === Sealed folder ===
@@ -5579,15 +5602,21 @@ class Opener:
         """Return the error if git shows that another identity replaced this one, or None.
 
         A leaver may put an older store back, which fits the record of those who don't know of the removal. A
-        commit without such a history is recorded, so that git is asked once for each.
+        commit without such a history is recorded, so that git is asked once for each. If git can't be asked,
+        warn and record nothing: the next access asks again.
         """
         commit = checked_out_commit(self._files.path, self._files.cache)
         newest = commit, access.keys.fingerprint()
         if commit in ("", access.known.commit) or newest == self._newest:
             return None
-        newer = self._commit_of_newer_identity(access)
+        try:
+            newer = self._commit_of_newer_identity(access)
+        except Unavailable as error:
+            warn_of_unsearched(self._files.path, error)
+            return None
         if newer:
-            problem = f"{self._files.path} is back at an identity that was replaced in commit {newer}"
+            label = label_of_commit(self._files.path, newer)
+            problem = f"{self._files.path} is back at an identity that was replaced in commit {label}"
             hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
             return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {newest[1]}")
         self._newest = newest
@@ -5596,9 +5625,9 @@ class Opener:
         return None
 
     def _commit_of_newer_identity(self, access: Access) -> str:
-        """Return the newest commit, "1234567 by Ada", by which another identity replaced this one, or "".
+        """Return the newest commit by which another identity replaced this one, or "" if there is none.
 
-        "" as well if git can't be asked. Raise Unsafe if version.age has too many changes to look at.
+        Raise Unavailable if git can't be asked, Unsafe if version.age has too many changes to look at.
         """
 
         @lru_cache(maxsize=1024)
@@ -5613,18 +5642,17 @@ class Opener:
                 return None
             return True
 
-        with suppress(Unavailable):
-            try:
-                changes = changes_of(self._files.path, "version.age", "HEAD", access.known.commit)
-            except Unavailable:  # the commit that is known may be gone, after a rebase for instance
-                changes = changes_of(self._files.path, "version.age", "HEAD")
-            for commit, label in changes:
-                if opens(commit) is not False:
-                    continue
-                # On a branch that was merged, it may have replaced a third identity, not this one.
-                before = changes_of(self._files.path, "version.age", commit)[1:]
-                if any(opens(older) for older, _ in before):
-                    return label
+        try:
+            changes = changes_of(self._files.path, "version.age", "HEAD", access.known.commit)
+        except Unavailable:  # the commit that is known may be gone, after a rebase for instance
+            changes = changes_of(self._files.path, "version.age", "HEAD")
+        for commit in changes:
+            if opens(commit) is not False:
+                continue
+            # On a branch that was merged, it may have replaced a third identity, not this one.
+            before = changes_of(self._files.path, "version.age", commit)[1:]
+            if any(map(opens, before)):
+                return commit
         return ""
 
     def _unconfirmed_error(self, access: Access, purpose: str) -> Unsafe | None:

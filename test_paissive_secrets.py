@@ -7391,10 +7391,11 @@ def test_what_git_prints_is_returned_whatever_its_bytes_but_for_the_newline_at_i
     assert ps.ask_git(".", "x") == os.fsdecode(b" \xff ")
 
 
-def test_a_git_that_prints_too_much_is_read_to_a_limit(stand_in, monkeypatch):
+def test_a_git_that_prints_too_much_is_an_error_whatever_the_default(stand_in):
     stand_in("exec yes")
-    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 100)
-    assert ps.ask_git(".", "x") == "y\n" * 49 + "y"
+    for more in ({}, {"default": ""}):
+        expected = "Unsafe: git x prints more than 16 MiB; is . in the right repository?"
+        assert refusal(ps.ask_git, ".", "x", **more) == expected
 
 
 def test_a_git_that_is_silent_for_a_moment_is_waited_for_and_one_for_too_long_is_not(stand_in, monkeypatch):
@@ -9470,6 +9471,79 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
 def test_an_older_store_that_was_put_back_is_refused_even_if_git_lost_the_commit_on_record(put_back):
     with put_back.ada.at(put_back.folder) as store:
         ps.record_commit(store.folder, "1" * 40)
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
+BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
+
+
+def rename_author(name, folder):
+    """Write the last commit again under a name that `git commit` would refuse."""
+    head, text = git(folder, "cat-file", "commit", "HEAD").split("\nauthor ")
+    (folder.parent / "commit").write_text(f"{head}\nauthor {name} <{text.partition('<')[2]}\n")
+    git(folder, "reset", "-q", git(folder, "hash-object", "-t", "commit", "-w", folder.parent / "commit"))
+
+
+@BY_A_COMMIT
+def test_no_name_of_an_author_hides_the_removal_from_who_searches_for_it(put_back):
+    rename_author("b" * (17 << 20), put_back.folder)
+    with put_back.ada.at(put_back.folder) as store:
+        for act in (lambda: store.get("S1"), lambda: store.set("S1", "new")):
+            assert f"was replaced in commit {put_back.removal} by " in refusal(act)
+
+
+def test_a_message_has_the_start_of_an_authors_name(repository):
+    plant(repository, "a")
+    head = commit(repository)[:7]
+    plant(repository, "b")
+    commit(repository)
+    rename_author("b" * 1000, repository)
+    assert ps.last_commit("a") == f"{head} by A"
+    assert re.fullmatch(r"\w+ by b+", ps.last_commit("b")) and len(ps.last_commit("b")) == 80
+
+
+def test_a_removal_that_precedes_a_folder_in_the_place_of_the_version_is_found(attacked):
+    committed(attacked.folder)
+    attacked.ada.confirm(attacked.folder)
+    theirs = remove_bob(attacked)
+    commit(attacked.folder)
+    version = attacked.folder / ".paissive/version.age"
+    version.unlink()
+    plant(version, "x")
+    commit(attacked.folder)
+    commit_older_store(attacked, theirs)
+    with attacked.ada.at(attacked.folder) as store:
+        assert "is back at an identity" in refusal(store.get, "S1")
+
+
+UNSEARCHED = "warning: git's history of {} was not searched for a newer identity: git "
+
+
+@BY_A_COMMIT
+@pytest.mark.parametrize("has_log", [True, False])
+def test_without_git_a_warning_says_so_and_the_next_access_asks_again(has_log, put_back, monkeypatch, capsys):
+    if not has_log:
+        (put_back.folder / ".git/logs/HEAD").unlink()
+    with put_back.ada.at(put_back.folder) as store:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("PATH", "")
+            assert store.get("S1") == PLANTED
+            warning = UNSEARCHED.format(f"{put_back.folder}/.paissive") + "does not start: "
+            assert capsys.readouterr().err.count(warning) == 1
+        assert "is back at an identity" in refusal(store.set, "S1", "new")
+        assert "is back at an identity" in refusal(ps.FileStore().get, "S1")
+
+
+@BY_A_COMMIT
+def test_without_the_content_of_a_commit_a_warning_says_so_and_the_next_access_asks_again(put_back, capsys):
+    folder = put_back.folder
+    oid = git(folder, "rev-parse", f"{put_back.removal}:.paissive/version.age")
+    (folder / f".git/objects/{oid[:2]}/{oid[2:]}").rename(folder.parent / "object")
+    with put_back.ada.at(folder) as store:
+        assert store.get("S1") == PLANTED
+        assert UNSEARCHED.format(f"{folder}/.paissive") + "says: " in capsys.readouterr().err
+    (folder.parent / "object").rename(folder / f".git/objects/{oid[:2]}/{oid[2:]}")
+    with put_back.ada.at(folder) as store:
         assert "is back at an identity" in refusal(store.get, "S1")
 
 
