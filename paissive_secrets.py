@@ -6186,7 +6186,7 @@ class FileStore(Store):
     #     done so far                                               by password   who stays    who leaves
     #   1 the record of known stores has both fingerprints          OLD           OLD          OLD
     #   2 previous.age has OLD and the leavers, sealed to NEW       OLD           OLD          OLD
-    #   3 identity.age has NEW, if there is a password              NEW, OLD      OLD          OLD
+    #   3 identity.age has NEW, if the store has a password         NEW, OLD      OLD          OLD
     #   4 the files of members who stay have NEW                    NEW, OLD      NEW, OLD     OLD
     #   5 the files of leavers are removed                          NEW, OLD      NEW, OLD     -
     #   6 version.age is sealed to NEW, with the time of removal    NEW, OLD      NEW, OLD     -
@@ -6202,15 +6202,24 @@ class FileStore(Store):
     # 6 comes before 7, so that readers who have OLD see by version.age that they have to open the store
     # again.
 
-    def rekey(self, *, without: Optional[str] = None, post_quantum: bool = False) -> str:
+    def rekey(
+        self,
+        *,
+        without: Optional[str] = None,
+        unknown_key: bool = False,
+        post_quantum: bool = False,
+    ) -> str:
         """Seal everything to a new identity, and return its fingerprint.
 
         The key of the member `without` opens nothing any more, whatever
-        other names it has. The identity is post-quantum if that is asked
-        for, or if the one before was. Entries that are sealed to another
-        identity stay as they are, with a warning. Conflict if nobody could
-        open the store any more, Corrupt for a damaged file, NotFound if
-        there is no such member: then nothing is changed.
+        other names it has. If a damaged file hides that key, it is a
+        Conflict unless `unknown_key` says that no other member has it. A
+        store without a master password doesn't get one. The identity is
+        post-quantum if that is asked for, or if the one before was. Entries
+        that are sealed to another identity stay as they are, with a
+        warning. Conflict if there would be neither a password nor a member,
+        Corrupt for a damaged file, NotFound if there is no member
+        `without`: then nothing is changed.
         """
         leaver = "" if without is None else check_member(without)
         self._files.check()
@@ -6219,41 +6228,61 @@ class FileStore(Store):
         was_killed = os.path.lexists(self._files.previous_file)
         if leaver and leaver not in self._files.member_names() and not was_killed:
             raise no_member_error(leaver)
-        has_password = os.path.lexists(self._files.identity_file)  # which is needed, then
-        self._opener.open(TO_CHANGE, by_password=has_password)  # don't prompt while holding the lock
+        self._opener.open(TO_CHANGE, by_password=self._has_password())  # don't prompt while holding the lock
         with self._files.write_lock(self._entries):
-            access = self._opener.open(TO_REKEY, by_password=has_password)
+            access = self._opener.open(TO_REKEY, by_password=self._has_password())
             for path, error in access.problems.items():
                 if not isinstance(error, WrongKey):
                     raise error
                 warn_once(f"skipped: {self._files.explain(path, error)}")
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
+            leavers = self._leavers(leaver, old, unknown_key)
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            return self._finish_rekey(self._begin_rekey(access.how, old, new, leaver)).fingerprint()
+            return self._finish_rekey(self._begin_rekey(old, new, leavers)).fingerprint()
 
-    def _begin_rekey(self, how: str, old: Identity, new: Identity, leaver: str) -> Keys:
-        """Take steps 1 to 3 without the member `leaver`, if it isn't ""; `how` the store was opened.
+    def _has_password(self) -> bool:
+        """Return whether the store has a master password, which a rekey needs then."""
+        return os.path.lexists(self._files.identity_file)
 
-        First raise Conflict if nobody could open the store any more.
+    def _leavers(self, leaver: str, old: Identity, unknown_key: bool) -> list[str]:
+        """Return all names of a member's key, the member's own last; [] for the leaver "".
+
+        Raise Conflict if the key is unknown, and may be that of others; with `unknown_key`, it isn't.
         """
+        if not leaver:
+            return []
         members = self._files.readable_members(Keys(old))
         key = next((member.recipient for member in members if member.name == leaver), "")
-        # All names of that key, the leaver's own last, since it shows the key.
-        leavers = [member.name for member in members if member.recipient == key and member.name != leaver]
-        if leaver:
-            leavers.append(leaver)
-        staying = [member for member in members if member.name not in leavers]
-        by_password = how == "password" or (how == "identity" and bool(self._opener.password()))
-        if not by_password and not (staying and how == "member"):
+        # A leaver can damage the file that shows the key, and have another name.
+        is_hidden = not key and leaver in self._files.member_names()
+        if is_hidden and members and not unknown_key:
+            names = ", ".join(member.name for member in members)
+            path = self._files.member_file(leaver, "recipient.age")
+            problem = f"the key of {show(leaver)} is unknown, and may be another member's, too: {names}"
+            hint = f"restore {path}; or if it is none of theirs (see: member list), use --unknown-key"
+            raise Conflict(problem, hint=hint)
+        # The leaver's own name last, since its file shows the key if this is killed.
+        return [member.name for member in members if member.recipient == key and member.name != leaver] + [
+            leaver
+        ]
+
+    def _begin_rekey(self, old: Identity, new: Identity, leavers: Sequence[str]) -> Keys:
+        """Take steps 1 to 3 without these members, and return the keys for the other steps.
+
+        First raise Conflict if there would be neither a password, which has opened the store, nor a member.
+        """
+        staying = [member for member in self._files.readable_members(Keys(old)) if member.name not in leavers]
+        if not (staying or self._has_password()):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
         keys = Keys(new, old, tuple(leavers))
-        record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])  # 1
+        # 1. Where nothing can be recorded, False is returned, and the store stays as unknown as it was.
+        record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])
         if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
             self._files.replace(self._files.seal_identity(member, old) for member in staying)
         self._files.replace([self._files.seal_previous(keys)])  # 2
-        if by_password:
+        if self._has_password():
             self._files.replace([self._opener.seal_by_password(new, self._opener.password())])  # 3
         return keys
 
@@ -20242,13 +20271,14 @@ def cmd_rekey(args: Namespace) -> int:
     the key of one leaked, use `member remove` instead.
     """
     store = _file_store(args)
+    members = store.members()  # before: what opens the store now may not open it afterwards
     _warn_of_new_identity(store, store.rekey(post_quantum=args.post_quantum))
-    members = ", ".join(member.name for member in store.members())
     if members:
-        _say(f"these members keep access: {members}; if the key of one leaked: member remove NAME")
+        names = ", ".join(member.name for member in members)
+        _say(f"these members keep access: {names}; if the key of one leaked: member remove NAME")
     if not args.post_quantum:
         return 0
-    weak = ", ".join(not_post_quantum(store.members()))
+    weak = ", ".join(not_post_quantum(members))
     if weak:
         again = "identity --new --post-quantum, then member add NAME age1pq… --replace, and last rekey again"
         _say(f"not post-quantum yet are the keys of {weak}; for each: {again}")
@@ -20318,7 +20348,7 @@ def cmd_member_list(args: Namespace) -> int:
     return 0
 
 
-@_command(_MEMBER)
+@_command(_MEMBER, _flag("--unknown-key", "if the member's file is damaged: no other member has that key"))
 def cmd_member_remove(args: Namespace) -> int:
     """Seal all secrets to a new identity, without a member.
 
@@ -20329,7 +20359,7 @@ def cmd_member_remove(args: Namespace) -> int:
     that the member knew, and how to change each.
     """
     store = _file_store(args)
-    fingerprint = store.rekey(without=args.name)
+    fingerprint = store.rekey(without=args.name, unknown_key=args.unknown_key)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
         print(f"next: {'rotate now' if name in scheduled else 'set'} {shell_word(name)}")

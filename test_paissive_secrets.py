@@ -8099,7 +8099,7 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
     for _ in range(2):
         assert [member.name for member in files.members()] == ["ada", "bob"]
         files.rekey()
-    files.rekey(without="eve")
+    files.rekey(without="eve", unknown_key=True)
     assert [member.name for member in files.members()] == ["ada", "bob"]
     assert not (STORE / "members/eve").exists()
 
@@ -8219,11 +8219,38 @@ def test_a_damaged_file_of_a_member_is_named_and_stops_nobody_else(
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
 
 
-def test_a_member_whose_file_is_damaged_leaves_as_any_other(eve_is_damaged, files):
+def test_a_member_whose_file_is_damaged_leaves_once_it_is_said_that_no_other_member_is_them(
+    eve_is_damaged, files
+):
     eve_is_damaged()
-    files.rekey(without="eve")
+    before = tree()
+    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too: ada, bob; "
+    hint = (
+        f"restore {files.folder}/members/eve/recipient.age; or if it is none of theirs (see: member list), "
+    )
+    assert refusal(files.rekey, without="eve") == f"{problem}{hint}use --unknown-key"
+    assert tree() == before
+    files.rekey(without="eve", unknown_key=True)
     assert not (STORE / "members/eve/identity.age").is_file()
     assert known_to_leavers(files) == ["DB", "app/db"]
+
+
+def test_who_damages_the_own_file_keeps_no_other_name(files, team, monkeypatch, say):
+    alias = ps.Member("deploy", str(team["bob"].recipient()), "2026-01-01T00:00:00Z")
+    with files._files.write_lock(files._entries):
+        files._files.write_member(alias, ps.Identity(files.reveal_identity()))
+    (STORE / "members/bob/recipient.age").write_text("x")
+    status, said = say("member", "remove", "bob", "--backend", "file")
+    assert (status, "may be another member's, too: ada, deploy; " in said) == (2, True)
+    assert say("member", "remove", "deploy", "--backend", "file")[0] == 0
+    assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
+
+
+def test_who_is_the_only_member_leaves_a_store_with_a_password_whatever_the_file(files):
+    files.add_member("eve", str(ps.Identity.generate().recipient()))
+    (STORE / "members/eve/recipient.age").write_text("x")
+    files.rekey(without="eve")
+    assert files.members() == []
 
 
 def test_a_members_file_that_is_damaged_during_a_rekey_that_was_killed_stops_no_write(
@@ -9993,15 +10020,35 @@ def test_two_rekeys_of_different_members_that_are_killed_shut_nobody_out(files, 
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
 
 
-def test_a_leaked_identity_of_the_store_becomes_no_member_by_a_rekey(files, team, monkeypatch):
+@pytest.mark.parametrize("password", ["", "of another store"])
+def test_whoever_has_only_the_stores_identity_rekeys_it_for_its_members(
+    password, files, team, monkeypatch, say
+):
     KEY_FILE.unlink()
     own = ps.Identity(opened_by(team["ada"], monkeypatch).reveal_identity())
+    opened_by(own, monkeypatch)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
+    status, said = say("rekey", "--backend", "file")
+    assert (status, "these members keep access: ada, bob; " in said) == (0, True)
+    assert not KEY_FILE.exists()
+    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
+    assert "opens no member's file" in refusal(opened_by(own, monkeypatch).get, "DB")
+
+
+def test_a_rekey_that_a_pin_of_the_old_identity_permits_succeeds(files, team, monkeypatch, say):
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
+    assert say("rekey", "--backend", "file")[0] == 0
+
+
+@pytest.mark.parametrize("password", ["", "of another store"])
+def test_a_store_that_only_its_identity_opens_is_not_rekeyed(password, files, monkeypatch):
+    own = ps.Identity(files.reveal_identity())
+    KEY_FILE.unlink()
+    opened_by(own, monkeypatch)
+    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", password)
     before = tree()
-    assert "nobody could open the store any more" in refusal(opened_by(own, monkeypatch).rekey)
+    assert "nobody could open the store any more" in refusal(ps.FileStore().rekey)
     assert tree() == before
-    monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-    ps.FileStore().rekey()
-    assert [member.name for member in opened_by_password(monkeypatch).members()] == ["ada", "bob"]
 
 
 @pytest.mark.parametrize("spell", [str, str.lower])
