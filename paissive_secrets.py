@@ -12118,7 +12118,10 @@ _FORWARDED = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGALRM SIGWINCH SIG
 _IS_PROGRAM = __name__ == "__main__" and os.name != "nt"  # else leave signals and terminal to our caller
 PIPE_BYTES = 1 << 16  # what a pipe holds
 _QUIET_SECONDS = 0.05  # of silence, after which a prompt may be shown
-_GRACE_SECONDS = 0.5  # of silence, after which we don't wait for what a finished command left running
+# How long a finished command's outputs are read on if what it left running still has them: until this much
+# silence, and not longer than this in all.
+_GRACE_SECONDS = 0.5
+_MAX_GRACE_SECONDS = 5.0
 
 
 def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
@@ -12180,9 +12183,10 @@ def run_masked(
         threading.Thread(target=keep_alive, daemon=True).start()
         status = process.wait() if signals is None else _wait_for(process, signals, outputs, terminal)
         for relay in relays:
-            relay.stop_when_quiet = True
-        for output in outputs:
-            output.thread.join()
+            relay.stop_soon()
+        ended_by = _wait_for_outputs(outputs, signals)
+    if ended_by:
+        return 128 + ended_by
     failure = max(output.failure for output in outputs)
     if failure:
         raise Unavailable(f"the command's output can't be written: {failure}")
@@ -12296,7 +12300,9 @@ class _Relay:
 
         self.source = source
         self.target = target
-        self.stop_when_quiet = False  # set when the command has ended, whose children may still write
+        self._stop_when_quiet = False  # set when the command has ended, whose children may still write
+        self._deadline = float("inf")  # when to stop even without silence, by time.monotonic()
+        self._late_bytes = 0  # read after the deadline
         self.failure = ""  # why the rest could not be written
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._masker = masker
@@ -12305,8 +12311,14 @@ class _Relay:
     def close(self) -> None:
         """Close our own descriptors, so that a process that still writes learns that nobody reads."""
         for fd in {self.source, self.target} - {-1, 0, 1, 2}:
-            os.close(fd)
+            with suppress(OSError):  # closed by the thread at the same time
+                os.close(fd)
         self.source = -1
+
+    def stop_soon(self) -> None:
+        """Have the thread end at the next silence, or at a deadline: the command or the peer has ended."""
+        self._deadline = time.monotonic() + _MAX_GRACE_SECONDS
+        self._stop_when_quiet = True
 
     def _run(self) -> None:
         """Relay until the end; of what can't be masked, nothing is written."""
@@ -12320,7 +12332,7 @@ class _Relay:
         finally:
             self.close()
             if self._peer:
-                self._peer.stop_when_quiet = True
+                self._peer.stop_soon()
 
     def _pass_on(self) -> bool:
         """Wait a moment for data and write it, or else what may be a prompt; return whether to go on."""
@@ -12328,19 +12340,27 @@ class _Relay:
             return False
         has_prompt = self._masker.has_prompt
         patience = _QUIET_SECONDS if has_prompt else _GRACE_SECONDS
+        is_late = time.monotonic() > self._deadline
+        if is_late:
+            # What the command itself wrote is in the pipe, before anything that its children write now.
+            patience = 0
+            if self._late_bytes >= PIPE_BYTES:
+                return False
         # On Windows, only a read can wait for a pipe.
         if os.name == "nt" or _is_ready(self.source, patience):
             if self._peer and not _in_foreground(without_terminal=True):  # a read would stop us
                 time.sleep(_QUIET_SECONDS)
-                return not self.stop_when_quiet
+                return not self._stop_when_quiet
             try:
                 data = os.read(self.source, PIPE_BYTES)
             except OSError:  # a terminal whose other side is gone
                 data = b""
+            if is_late:
+                self._late_bytes += len(data)
             return bool(data) and self._write(self._masker.feed(data))
         if has_prompt:
             return self._write(self._masker.pause())
-        return not self.stop_when_quiet
+        return not self._stop_when_quiet
 
     def _write(self, data: bytes) -> bool:
         """Write all of it; return False, and say why in `failure`, if nobody takes any more."""
@@ -12422,6 +12442,11 @@ def _listen_for_signals() -> int:
     return signals
 
 
+def _received(signals: int, seconds: float) -> bytes:
+    """Return the numbers of the signals that have come, or that come within these seconds."""
+    return os.read(signals, PIPE_BYTES) if _is_ready(signals, seconds) else b""
+
+
 def _wait_for(
     process: subprocess.Popen[bytes], signals: int, outputs: list[_Relay], terminal: _Terminal | None
 ) -> int:
@@ -12433,8 +12458,7 @@ def _wait_for(
         if not pid:
             if terminal:
                 terminal.make_raw()  # again after `bg` and `fg`, which sends no signal
-            numbers = os.read(signals, PIPE_BYTES) if _is_ready(signals, _GRACE_SECONDS) else b""
-            for number in numbers:
+            for number in _received(signals, _GRACE_SECONDS):
                 _handle_signal(number, process, outputs, terminal)
         elif terminal and os.WIFSTOPPED(status):
             terminal.restore()
@@ -12444,6 +12468,27 @@ def _wait_for(
         else:
             process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode
+
+
+def _wait_for_outputs(outputs: list[_Relay], signals: int | None) -> int:
+    """Wait until the relays of the outputs end; return 0, or the number of a signal that asks not to wait.
+
+    A reader of our outputs may never read on. Signals that came while the command ran don't count.
+    """
+    import signal
+
+    if signals is None:
+        for output in outputs:
+            output.thread.join()
+        return 0
+    _received(signals, 0)
+    while any(output.thread.is_alive() for output in outputs):
+        for output in outputs:
+            output.thread.join(_QUIET_SECONDS)
+        for number in _received(signals, 0):
+            if number not in (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT):
+                return number
+    return 0
 
 
 def _handle_signal(
@@ -19373,7 +19418,9 @@ def cmd_run(args: Namespace) -> int:
 
     Each secret becomes a variable: app/db#user is APP_DB_USER. What the command
     prints of a value becomes ***. Settings of the .env file are passed on as they
-    are; what opens a store, such as VAULT_TOKEN, is not passed on.
+    are; what opens a store, such as VAULT_TOKEN, is not passed on. Background
+    processes that outlive the command lose their output: after half a second of
+    silence, at the latest after five seconds.
     """
     if not args.command_line:
         raise _no_command_error()

@@ -21276,7 +21276,7 @@ def test_a_prompt_is_shown_long_before_a_finished_command_is_not_waited_for_any_
         masker = types.SimpleNamespace(has_prompt=has_prompt, pause=lambda: b"")
         relay = ps._Relay(0, 1, masker)
         assert relay._pass_on()
-        relay.stop_when_quiet = True
+        relay.stop_soon()
         assert relay._pass_on() == has_prompt
     assert 0.01 <= waits[0] <= 0.1 < 0.3 <= waits[-1] <= 1
 
@@ -21288,7 +21288,7 @@ def test_what_is_typed_is_left_to_others_in_the_background_and_not_asked_for_all
     monkeypatch.setattr(ps, "_in_foreground", lambda without_terminal: not without_terminal)
     monkeypatch.setattr(ps.time, "sleep", naps.append)
     assert relay._pass_on()
-    relay.stop_when_quiet = True
+    relay.stop_soon()
     assert not relay._pass_on()
     assert (os.read(source, 99), [0 < nap < 1 for nap in naps]) == (b"typed", [True] * 2)
     os.close(source)
@@ -21651,6 +21651,30 @@ def test_run_does_not_wait_for_what_a_command_leaves_behind():
         left = int(process.stdout.readline())
         assert process.wait(60) == 3
         os.kill(left, signal.SIGKILL)
+
+
+def test_run_passes_on_all_of_a_command_and_ends_while_what_it_left_behind_still_writes(run, monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_GRACE_SECONDS", 0.1)
+    for writes in ("echo tick; sleep 0.02", "cat /dev/zero"):
+        script = f"(while {writes}; do :; done) 2>/dev/null & seq 9999; exit 3"
+        out, _, code = run("APP_TOKEN", *sh(script))
+        assert (out.count(b"\n9999\n"), code) == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_run_once_its_command_has_ended_even_if_nobody_reads_the_output(name):
+    with started(
+        "APP_TOKEN", *sh("echo $$ >&2; head -c 150000 /dev/zero"), stderr=subprocess.PIPE
+    ) as process:
+        command = int(process.stderr.readline())
+        with pytest.raises(ProcessLookupError):
+            while True:
+                os.kill(command, 0)
+                time.sleep(0.02)
+        while process.poll() is None:
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.02)
+        assert process.returncode == 128 + getattr(signal, name)
 
 
 # --- On a terminal ---
