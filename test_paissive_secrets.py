@@ -457,30 +457,56 @@ def watching(watcher):
         WATCHERS.remove(watch)
 
 
+def contents(folder):
+    """{path: (mode, time of the last write, bytes or target)} of all that is below a folder."""
+    found = {}
+    for place, folders, files in os.walk(folder):
+        for path in (os.path.join(place, name) for name in folders + files):
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                found[path] = status.st_mode, 0, os.readlink(path)
+            elif stat.S_ISREG(status.st_mode):
+                found[path] = status.st_mode, status.st_mtime_ns, Path(path).read_bytes()
+            else:
+                found[path] = status.st_mode, 0, None
+    return found
+
+
+def restore(folder, found):
+    """Make a folder hold again what contents() has found."""
+    for path in folder.glob("*"):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path, (mode, written, content) in found.items():
+        if stat.S_ISLNK(mode):
+            os.symlink(content, path)
+            continue
+        if stat.S_ISREG(mode):
+            Path(path).write_bytes(content)
+            os.utime(path, ns=(written, written))
+        else:
+            os.mkdir(path)
+        os.chmod(path, stat.S_IMODE(mode))
+
+
 def killed_at_every_step(act, is_step=changes_files):
     """Run `act` once; then leave in turn what a kill before each of its steps leaves, and its end leaves.
 
-    That is the working directory and the state folder, as they were at that step.
+    That is the working directory and the state folder, as they were at that step; each state once.
     """
     folders = [Path.cwd(), Path(os.environ["XDG_STATE_HOME"])]
-    copies = folders[0].with_name(f"{folders[0].name}-{uuid.uuid4().hex}")
-    steps = itertools.count()
+    states = []
 
-    def copy():
-        step = next(steps)
-        for number, folder in enumerate(folders):
-            if folder.exists():
-                shutil.copytree(folder, copies / f"{step}/{number}", symlinks=True)
+    def keep():
+        state = [contents(folder) for folder in folders]
+        if state not in states[-1:]:
+            states.append(state)
 
-    with watching(lambda event, args: is_step(event, args) and copy()):
+    with watching(lambda event, args: is_step(event, args) and keep()):
         act()
-    copy()
-    for step in range(next(steps)):
-        for number, folder in enumerate(folders):
-            for path in folder.glob("*"):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            if (copies / f"{step}/{number}").exists():
-                shutil.copytree(copies / f"{step}/{number}", folder, symlinks=True, dirs_exist_ok=True)
+    keep()
+    for step, state in enumerate(states):
+        for folder, found in zip(folders, state):
+            restore(folder, found)
         yield step
 
 
@@ -660,10 +686,12 @@ def test_structure_functions_are_short_and_shallow_and_no_name_is_defined_twice(
         body = node.body[1:] if ast.get_docstring(node) else node.body
         return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    found = [(node.name, length(node), nesting(node)) for node in functions(tree)]
+    source = file.read_text(encoding="utf-8")
+    trees = [tree for tree, _ in section_trees().values()] if file == MODULE else [ast.parse(source)]
+    found = [(node.name, length(node), nesting(node)) for tree in trees for node in functions(tree)]
     assert len(found) > 500 and [one for one in found if one[1] > 40 or one[2] > 3] == []
-    assert [name for name, times in Counter(defined(tree)).items() if times > 1] == []
+    names = Counter(name for tree in trees for name in defined(tree))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_structure_importing_loads_nothing_heavy():
@@ -16936,6 +16964,16 @@ def read_by_real_compose(texts):
     return [read[name]["environment"]["X"].replace("$$", "$") for name in services]
 
 
+def x_read_by_bash(texts):
+    """The value of X in each of these texts, as one bash that may run nothing else sources them in turn."""
+    script = """PATH=/nonexistent
+        for file; do unset X; . "$file" 2>/dev/null; printf '%s\\0' "${X-unset}"; done"""
+    files = [file_with(f"{number}.env", text) for number, text in enumerate(texts)]
+    command = [tool("bash"), "--norc", "-c", script, "bash", *files]
+    out = subprocess.run(command, env={"LC_ALL": "C.UTF-8"}, capture_output=True, check=True).stdout
+    return out.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+
 DOTENV_PROGRAMS = {
     "node": lambda: [tool("node"), "-e", NODE_READS, npm("dotenv"), npm("dotenv-expand")],
     "next": lambda: [tool("node"), "-e", NEXT_READS, npm("@next/env")],
@@ -16969,7 +17007,7 @@ def read_x(reader, texts):
     if reader == "compose":
         return read_by_real_compose(texts)
     if reader == "bash":
-        return [read_by_bash(file_with("x.env", text), ["X"])["X"] for text in texts]
+        return x_read_by_bash(texts)
     command = DOTENV_PROGRAMS[reader]()
     return json.loads(subprocess.run(command, input=json.dumps(texts).encode(), stdout=-1, check=True).stdout)
 
