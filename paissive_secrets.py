@@ -4706,6 +4706,9 @@ _UNFINISHED_MERGES = (
 _MAX_CHANGES = 1000  # of version.age, which changes with each rekey; more are refused, not searched
 
 
+_NO_HOME = "there is no home folder"
+
+
 class KnownStore(NamedTuple):
     """The fingerprints that the store in a folder may have."""
 
@@ -4722,7 +4725,7 @@ class KnownStore(NamedTuple):
 def known_store(folder: str, cache: FileCache) -> KnownStore:
     """Return the pinned store or, without a pin, the recorded one; KnownStore() if neither is there.
 
-    Raise BadValue for a damaged record or a bad pin.
+    Raise BadValue for a bad pin and, whether or not there is a pin, what `_recorded_stores` raises.
     """
     record = recorded_store(folder, cache)
     pin = os.environ.get(PIN)
@@ -4743,11 +4746,11 @@ def recorded_store(folder: str, cache: FileCache) -> KnownStore:
     return _recorded_stores(cache).get(_place_of(folder), KnownStore())
 
 
-def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> bool:
+def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> str:
     """Record the fingerprints of the store in a folder, whose file opens it, and git's current commit.
 
-    Return whether they are recorded now. Raise Denied or Unavailable if other fingerprints are recorded, and
-    can't be replaced.
+    Return "" if they are recorded now, else why not. Raise Denied or Unavailable if the record can't be read,
+    or if other fingerprints are recorded, and can't be replaced.
     """
     commit = checked_out_commit(folder, FileCache())
 
@@ -4755,11 +4758,13 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
         return KnownStore(tuple(fingerprints), "record", member or store.member, commit)
 
     try:
-        return _change_record(folder, change)
-    except (Denied, Unavailable):
-        if recorded_store(folder, FileCache()).fingerprints not in ((), tuple(fingerprints)):
+        _change_record(folder, change)
+    except (Denied, Unavailable) as error:
+        recorded = recorded_store(folder, FileCache()).fingerprints
+        if recorded not in ((), tuple(fingerprints)):
             raise
-        return False
+        return "" if recorded else error.message
+    return "" if _record_path() else _NO_HOME
 
 
 def record_commit(folder: str, commit: str) -> None:
@@ -4768,14 +4773,14 @@ def record_commit(folder: str, commit: str) -> None:
         _change_record(folder, lambda store: store._replace(commit=commit))
 
 
-def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> bool:
+def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> None:
     """Read the record, replace the store of a folder by what `change` returns for it, and write the record.
 
-    `change` gets and may return KnownStore(), which isn't recorded. Return False without a home folder.
+    `change` gets and may return KnownStore(), which isn't recorded. Without a home folder, do nothing.
     """
     path = _record_path()
     if not path:
-        return False
+        return
     with disk_errors(f"write {path}"):
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with FileLock(path):
@@ -4789,19 +4794,20 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> b
             }
             text = dump_json({"version": 1, "stores": rows}, "the record of known stores")
             rewrite(path, text.encode() + b"\n")
-    return True
 
 
 def record_problem() -> str:
-    """Return the reason why the record can't be written, or "" if it can."""
+    """Return why the record can't be written, as far as its folder's permissions show, or ""."""
     path = _record_path()
     if not path:
-        return "there is no home folder"
-    folder = path
+        return _NO_HOME
+    # Not of the file: it is replaced, not written to.
+    folder = os.path.dirname(path)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
-    can_write = os.path.isdir(os.path.dirname(path)) or os.path.isdir(folder)
-    return "" if can_write and os.access(folder, os.W_OK) else f"{folder} can't be written to"
+    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+        return ""
+    return f"{folder} can't be written to"
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:
@@ -4832,18 +4838,21 @@ def _place_of(folder: str) -> str:
 
 
 def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
-    """Return the recorded stores by path; {} if there is no record, or this user may not read it.
+    """Return the recorded stores by path; {} if there is no record, or if its folder is another user's.
 
-    Raise BadValue if it is damaged, Unsafe if others can write it, Unavailable for other errors.
+    Raise BadValue if it is damaged, Unsafe if others can write it, Denied or Unavailable if it can't be read.
     """
     path = _record_path()
     try:
         return cache.load(path, partial(_parse_record, path)) if path else {}
     except SecretsError:
         raise
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as in a container
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
+        # In a container, the home folder may be another user's. Then, no record can be written either.
+        if isinstance(error, PermissionError) and not os.path.exists(path):
+            return {}
         raise disk_error(f"read {path}", error) from None
 
 
@@ -6103,9 +6112,9 @@ class FileStore(Store):
         """
         self._files.check()
         access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"))
-        if not record_store(self.folder, [fingerprint], access.member):
-            hint = f"set {PIN}={fingerprint} instead"
-            raise Unavailable(f"this can't be remembered: {record_problem()}", hint=hint)
+        problem = record_store(self.folder, [fingerprint], access.member)
+        if problem:
+            raise Unavailable(f"this can't be remembered: {problem}", hint=f"set {PIN}={fingerprint} instead")
         for path, error in access.problems.items():
             warn_once(str(self._files.explain(path, error)))
 
@@ -6277,7 +6286,7 @@ class FileStore(Store):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
         keys = Keys(new, old, tuple(leavers))
-        # 1. Where nothing can be recorded, False is returned, and the store stays as unknown as it was.
+        # 1. Where nothing can be recorded, the store stays as unknown as it was.
         record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])
         if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
             self._files.replace(self._files.seal_identity(member, old) for member in staying)

@@ -7598,6 +7598,54 @@ def test_a_record_that_can_not_be_read_is_an_error(files):
     assert refusal(ps.FileStore().get, "DB").startswith(f"Unsafe: {record_file()} is not a file")
 
 
+@pytest.fixture
+def unreadable_record(files, monkeypatch):
+    """A record that another user has made, by sudo for instance."""
+
+    def refuse(path, *, follow=True):
+        if path == str(record_file()):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return read_file(path, follow=follow)
+
+    read_file = ps.read_file
+    monkeypatch.setattr(ps, "read_file", refuse)
+
+
+def test_a_record_that_this_user_may_not_read_is_an_error_and_is_not_replaced(
+    unreadable_record, files, store_folder, tmp_path, monkeypatch
+):
+    before = record_file().read_bytes()
+    acts = [lambda: ps.FileStore().get("DB"), lambda: ps.FileStore().set("DB", "1"), ps.FileStore().rekey]
+    acts.append(lambda: ps.FileStore(tmp_path / "other").set("DB", "1"))
+    acts.append(lambda: ps.record_store(str(store_folder), ["1" * 32]))
+    for act in acts:
+        assert refusal(act).startswith(f"Denied: can't read {record_file()}: Permission denied; ")
+    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "1" * 32)
+    assert refusal(acts[0]).startswith(f"Denied: can't read {record_file()}")
+    assert record_file().read_bytes() == before
+
+
+def test_where_the_home_folder_is_another_users_nothing_is_recorded(files, monkeypatch):
+    def refuse(path, *args, **more):
+        if str(path) == str(record_file()):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return status(path, *args, **more)
+
+    status = os.stat
+    monkeypatch.setattr(os, "stat", refuse)
+    store = ps.FileStore()
+    assert (store.get("DB"), dict(store.status())["known"]) == ("db-value", False)
+
+
+def test_whether_the_record_can_be_written_is_up_to_its_folder(store_folder, tmp_path, monkeypatch):
+    folder = record_file().parent
+    folder.mkdir(parents=True)
+    record_file().touch()
+    for closed, problem in ((record_file(), ""), (folder, f"{folder} can't be written to")):
+        monkeypatch.setattr(os, "access", lambda path, mode, closed=closed: path != str(closed))
+        assert ps.record_problem() == problem
+
+
 def test_stores_that_are_made_at_the_same_time_are_all_recorded(store_folder, tmp_path):
     def make(number):
         ps.FileStore(tmp_path / str(number)).set("DB", "1")
@@ -7644,7 +7692,7 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     )
     assert (dict(store.status())["known"], dict(store.status())["note"]) == (False, advice)
     said = say("status", "--trust", pin_of(store), "--backend", "file")
-    problem = f"this can't be remembered: {tmp_path}/file can't be written to"
+    problem = f"this can't be remembered: can't write {record_file()}: Not a directory"
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
