@@ -6281,6 +6281,14 @@ def test_comments_say_which_secrets_are_in_another_store():
         assert ps.Dotenv(other).moved() == {}
 
 
+@pytest.mark.parametrize("unit", ["\n", "\n\\\\"])
+def test_no_quirk_of_a_long_value_is_sought_from_each_of_its_lines(unit):
+    # To the end of the value from each line would take longer than a test may.
+    data = f'DB_PASSWORD="kX9vuQ2mLw{unit * 600_000}"\n'.encode()
+    found = ps.parse_import(data, ".env", ps.Replacement.COMMENT)
+    assert found.secrets.keys() | set(found.left) == {"DB_PASSWORD"}
+
+
 def test_a_comment_names_the_store_of_the_last_import():
     dotenv = ps.Dotenv("# A: in the vault store\nA=1 # b\n# B: in the file store # c\nB=2\n")
     moved = "# A: in the file store\n# B: in the file store # c\n"
