@@ -14288,7 +14288,7 @@ it says that it is wrong, or that any would do
     - wrong-password
     + wrongK7pass9x
 it is put in later
-    \S \Z|[$#{]\{|\$\(|<%
+    \S \Z|[$#{]\{|\$\(|<%|\(\([\w./:-]+\)\)
     |%\(\w+\)|(?:\A|:)[%~](?:ts|[sdv])(?:\Z|&)|%(?:\.\*|\d\$)?s(?![A-Za-z])|\A@@?[\w.-]+@@?\Z
     |\A__[A-Za-z_]+__\Z|\A[&*][A-Za-z_-]+\Z|\A\.?(?:[$*][A-Za-z_]+|\$\$[A-Z][A-Z0-9_]{2,}|\$[A-Z][A-Z0-9_]*)(?::\w+)?(?:\Z|[\s/,\[$})])
     |\A\$[a-z]+(?:[.-][A-Za-z]+)+(?:\Z|:)|\A(?:Basic|Bearer) \$[A-Za-z_]\w*\Z
@@ -14298,6 +14298,7 @@ it is put in later
 it is the name of a variable or a type
     \A[A-Z]+(?:[_-][A-Z0-9]+)*[_-](?:KEY|TOKEN|SECRET|PASS\w*|PWD?|AUTH|CRED(?:ENTIAL)?S?|ID|NAME|URL|URI|USER|HOST
     |HASH|SALT|FILE|PATH|VALUE|TYPE)S?(?:,\S+)?\Z|\A\w+(?:(?:::|\\{1,2})[A-Za-z]\w*)+\Z
+    |\A[a-z_]+(?:\.[a-z_]+)+:(?:main|cli|app|run)\Z
     - PG_LOGIN_NAME
     + K7_QX
 it is a call or a template
@@ -14685,8 +14686,12 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is the salt of one hash, which is no secret; an application's is longer."""
-    return words_of(c.name)[-1:] == ["salt"] and len(value) < 16
+    """Return whether the value is the salt of one hash, which is no secret, as in a column `salt`.
+
+    An application's, which signs or peppers, is longer and has a longer name: SECRET_KEY_SALT.
+    """
+    words = words_of(c.name)
+    return words == ["salt"] or (words[-1] == "salt" and len(value) < 16)
 
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14776,10 +14781,15 @@ def _is_name_with_colons(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a word of a sentence with a colon."""
-    if c.separator != ":" or c.quote:
+    """Return whether the value is a word of a sentence with a colon, or of a comment's label."""
+    if c.quote:
         return False
-    more = r" [A-Za-z]\w+[ ,.]" if c.language == "docs" else "(?: [a-z]+){4}"
+    if c.separator == "_":  # -- Name: passwords_key
+        return bool(_COMMENT.match(c.before)) and c.before.endswith(": ")
+    if c.separator != ":":
+        return False
+    is_text = c.language == "docs" or (value.isalpha() and _is_in_string(c))
+    more = r" [A-Za-z]\w+[ ,.]" if is_text else "(?: [a-z]+){4}"
     return bool(re.match(more, c.after) or _IN_SENTENCE.search(f"{c.before}\n{value}{c.after}"))
 
 
@@ -14809,8 +14819,7 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     is_sample = c.language == "docs" and c.after.rstrip() in (";", ",") and not c.before.strip()
     if not c.quote and (is_script or is_cell or is_sample):
         return bool(_MEMBERS.match(value))
-    is_in_string = c.before.count('"') % 2 or c.before.count("'") % 2
-    if c.language != "source" or c.quote or is_in_string:
+    if c.language != "source" or c.quote or _is_in_string(c):
         return False
     if value.lstrip("-").isdigit() or (
         c.kind != "pass" and _CAMEL_NAME.match(value) and not looks_random(value)
@@ -14819,6 +14828,18 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.after.lstrip()[:1] in ("(", "<", "{"):
         return True
     return bool(_MEMBERS.match(value)) and _is_bare_name(value, c)
+
+
+def _is_in_string(c: Candidate) -> bool:
+    """Return whether the value is inside a string, which begins before the name.
+
+    A quote right before the name of a key may be the key's own, if none behind the value belongs to it.
+    """
+    before = c.before
+    is_key = c.separator in (":", "=>") or before[-2:-1] == "["
+    if is_key and before[-1:] in ("'", '"') and c.after.count(before[-1]) % 2 == 0:
+        before = before[:-1]
+    return bool(before.count('"') % 2 or before.count("'") % 2)
 
 
 def _is_bare_name(value: str, c: Candidate) -> bool:

@@ -25831,6 +25831,12 @@ def test_what_all_values_of_a_rule_begin_with_says_nothing_about_one():
     assert ps.judge_span(rule, (0, 1), b"fake7k3Xw9vQz")[3:] == ("low", None, "it is a placeholder")
 
 
+def test_the_salt_beside_a_hash_is_no_secret():
+    row = ps.make_samples("INSERT INTO users (login, salt) VALUES ('bob', '{h32}');")
+    (span,) = ps.find_spans(row.encode(), "a.sql")
+    assert (span.confidence, span.reason) == ("low", "it is a salt")
+
+
 def test_keys_and_passwords_that_only_show_a_form_are_low():
     pem = PEM.replace(PEM.split("\n")[1], "MIIE" + "x" * 60)
     jwk = '{"kty": "oct", "k": "your-' + 'secret-key-goes-here"}'
@@ -26238,7 +26244,8 @@ it goes on elsewhere
     - k7${ - k7{{ - k7${{ - k7Qx9... - k7…
     + k7{ + {{k7 + ${{ k7
 it is put in later
-    - $AB} - &pw
+    - $AB} - &pw - ((ab_c.d)) - x ((ab))
+    + (ab) + ((ab + ((a!b))
     + &pw kX9-vuQ2#mLw7
     + k7`Q
     + %({k7 + %zk7 + !ab
@@ -26259,7 +26266,8 @@ it is the name of a variable or a type
     + B64_CLOUD_CREDS + CLOUD_CREDS7
     - std::ab - ab::Cd::e
     + k!a::b + a::b!7 + ab.De! + abcDe + ab.cd
-    - League\OAuth2\Token - App\\Token - APP-ID,APP-KEY
+    - League\OAuth2\Token - App\\Token - APP-ID,APP-KEY - ab.cd_e:main
+    + ab.cd7:main + ab.cd:main7 + ab:main + ab.cd:bc
     + .App7 + .app_key + k.App
     + X-Api-Kq7 + kX-Api-Key + --bindK7 + k--bind-pw
     + k7.Qx9v
@@ -26392,6 +26400,8 @@ password: Wachtwoord19
   reset_password: Salasana
 === it is a nonce, a.html
 <script nonce="{A8}">
+=== , a.py
+SECRE·T_K·EY_SALT = "{h32}"
 === it is a nonce, a.go
 ClientNonce: "{A20}",
 === it is a nonce, a.json
@@ -26400,6 +26410,15 @@ ClientNonce: "{A20}",
 - password: your own account's
 After the pass: apply `optional` defaults for absent keys
 an identity pass: interpret's contract must be identical
+=== it is prose, a.sh
+echo "pas·s: check GATEWAY running"
+=== it is prose, a.sql
+-- Name: pas·swords {A26}; Type: FK CONSTRAINT
+=== it is an expression, a.py
+"pas·sword": 864000,
+x["privateKe·y"] = pkcs1_key
+=== , a.py
+x = "pas·sword: 74b81c7d9"
 === it is an expression, a.go
 x.Ke·y: abcd7{
 secretRef.Key = corev1.TLSCertKey
