@@ -10351,7 +10351,7 @@ _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _MAX_BACKSLASHES = 64  # that are counted before a value; an even number
 _SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backslashes
-_BLOCK = 64  # words that are looked up in one step
+_BLOCK = 128  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
 _SEARCH = 0.006  # lookups for each byte that take as long as to search for one text
@@ -10572,8 +10572,6 @@ def _secret_parts(value: str) -> set[str]:
     They are the texts under secret names in JSON, and the passwords of URLs and connection strings, decoded
     as well. A text that also stands under another name, or beside the password, is left out.
     """
-    from urllib.parse import unquote
-
     members = list(_members(value))
     found = {text for key, text in members if is_secret_name(key)}
     found -= {text for key, text in members if not is_secret_name(key)}
@@ -10581,8 +10579,14 @@ def _secret_parts(value: str) -> set[str]:
         for password in passwords_in(text):
             beside = text.replace(password, "", 1)
             if not re.search(rf"(?<!\w){re.escape(password)}(?!\w)", beside):
-                found |= {password, unquote(password, errors="surrogateescape")}
+                found |= {password, _percent_decoded(password)}
     return set(filter(_is_part, found))
+
+
+def _percent_decoded(text: str) -> str:
+    from urllib.parse import unquote  # which loads much that most commands don't need
+
+    return unquote(text, errors="surrogateescape")
 
 
 def _members(value: str) -> Iterator[tuple[str, str]]:
@@ -12717,10 +12721,6 @@ class RedactingFilter:
     """A logging filter that masks values; threads may share one."""
 
     def __init__(self, source: _Redactable = ()) -> None:
-        import logging
-
-        # standard attributes, which hold no value
-        self._usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
         # An ordered set, which only grows. Without a lock: after a fork, nobody might release it.
         self._values: dict[str, None] = {}
         self._built = (0, Encodings())  # of how many values, and what they are
@@ -12801,7 +12801,7 @@ class RedactingFilter:
         except KeyboardInterrupt:
             raise
         except BaseException:  # of foreign code
-            hidden = dict.fromkeys(vars(record).keys() - self._usual, _HIDDEN)
+            hidden = dict.fromkeys(_own_fields(record), _HIDDEN)
             vars(record).update(hidden, msg=_WITHHELD.rstrip(), args=(), exc_info=None)
             vars(record).update(exc_text=None, stack_info=None)
         return True
@@ -12823,7 +12823,7 @@ class RedactingFilter:
                 keep = is_plain and _makes(*parts, redacted)
                 record.msg, record.args = parts if keep else (redacted, ())
         redaction = _Redaction(self._encodings, replaces_errors=True)
-        for name in vars(record).keys() - self._usual:
+        for name in _own_fields(record):
             setattr(record, name, redaction.redact(getattr(record, name)))
 
     def report(self, error: BaseException) -> str:
@@ -12884,6 +12884,14 @@ class _Redaction:
         if isinstance(item, (Iterator, memoryview)):  # whose text says nothing about what is in it
             return True
         return any(self._mask(text) != text for text in (str(item), repr(item)))
+
+
+def _own_fields(record: Any) -> set[str]:
+    """Return the names of a log record's attributes, but for standard ones that hold no value."""
+    import logging
+
+    usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
+    return vars(record).keys() - usual
 
 
 def _makes(msg: str, args: Any, message: str) -> bool:
