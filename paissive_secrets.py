@@ -10354,7 +10354,8 @@ _SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backsl
 _BLOCK = 128  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
-_SEARCH = 0.006  # lookups for each byte that take as long as to search for one text
+_SEARCH = 0.0045  # lookups for each byte that take as long as to search for one text
+_MAX_SEARCHED = 24  # bytes of a text that are searched for
 _MAX_ENCODED = 1 << 17  # characters, what a variable can hold: encodings take many times a value's memory
 _MAX_LINES = 10_000  # of one value; of more, none is masked on its own
 _MAX_ENCODED_LINES = 200
@@ -10757,31 +10758,38 @@ class _Index:
     looked up in every `gap` bytes, so one that begins inside a text is looked up wherever the text begins.
     With a gap of 8, the words of "correct-horse" are "corr", "orre", … "-hor". In "a correct-horse", only
     "a co" and "t-ho", at 0 and 8, are looked up; "t-ho" is known at offset 6, so the text begins at 2.
-    Texts that are too short for the gap are searched for one by one.
+    Texts that are too short for the gap are searched for one by one, and so are all if they are few.
     """
 
     def __init__(self, texts: Collection[bytes]) -> None:
         self._gap = _best_gap(texts)
-        self._short = [text for text in texts if len(text) < self._gap + _WORD_BYTES - 1]
+        indexed = [text for text in texts if len(text) >= self._gap + _WORD_BYTES - 1]
         self._texts: dict[bytes, list[bytes]] = {}  # by their first `gap` bytes
         self._offsets: dict[bytes, set[int]] = {}  # of a word, in any text
-        for text in set(texts).difference(self._short):
+        for text in indexed:
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
                 self._offsets.setdefault(text[offset : offset + _WORD_BYTES], set()).add(offset)
         self._words = frozenset(self._offsets)  # which is looked up faster than the table
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
+        self._searched: dict[bytes, list[bytes]] = {}  # the others, by their first bytes
+        for text in set(texts).difference(indexed):
+            self._searched.setdefault(text[:_MAX_SEARCHED], []).append(text)
         # What begins earlier than this before the end of the data is found even if it is cut off: a longer
         # text has a word there that is looked up.
-        self.reach = max([self._gap + _WORD_BYTES - 2, *map(len, self._short)])
+        self.reach = max([_WORD_BYTES, *map(len, self._searched)])
+        if indexed:
+            self.reach = max(self.reach, self._gap + _WORD_BYTES - 2)
 
     def find(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield where a text begins, and the text, even if the data cuts it off; some are found twice."""
         import struct
 
-        for text in self._short:
-            for at in _find_all(data, text):
-                yield at, text
+        for beginning, texts in self._searched.items():
+            for at in _find_all(data, beginning):
+                yield from _those_at(data, at, texts)
+        if not self._words:
+            return
         # In blocks of some words: most data has none or few of them, by chance.
         size = self._gap * _BLOCK
         padded = data + bytes(size)
@@ -10792,25 +10800,32 @@ class _Index:
                     yield from self._texts_at(data, first + place * self._gap, words[place])
 
     def _texts_at(self, data: bytes, place: int, word: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the texts that have a word at a place of the data."""
-        for offset in self._offsets[word]:
-            at = place - offset
-            # By the part with the word first: to cut a long text takes long.
-            for text in self._texts.get(data[at : at + self._gap], ()) if at >= 0 else ():
-                if data.startswith(text[: len(data) - at], at):
-                    yield at, text
+        """Yield the texts that have a word at a place of the data, and where they begin."""
+        for at in [place - offset for offset in self._offsets[word]]:
+            if at >= 0:
+                # By the part with the word first: to cut a long text takes long.
+                yield from _those_at(data, at, self._texts.get(data[at : at + self._gap], ()))
+
+
+def _those_at(data: bytes, at: int, texts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield a place and the texts that begin there, even if the data cuts them off."""
+    for text in texts:
+        if data.startswith(text[: len(data) - at], at):
+            yield at, text
 
 
 def _best_gap(texts: Collection[bytes]) -> int:
     """Return the gap, in bytes, with which a search for these texts takes the least time.
 
-    The wider it is, the fewer words are looked up, and the more texts are too short for it.
+    The wider it is, the fewer words are looked up, and the more texts are too short for it. If it is wider
+    than all, none is looked up.
     """
     import bisect
 
     sizes = sorted(map(len, texts))
-    costs = {}
-    for gap in range(_WORD_BYTES, _MAX_GAP + 1):
+    widest = max(sizes, default=_WORD_BYTES)
+    costs = {widest: _SEARCH * len({text[:_MAX_SEARCHED] for text in texts})}
+    for gap in range(_WORD_BYTES, min(_MAX_GAP, widest - _WORD_BYTES + 1) + 1):
         if gap == _WORD_BYTES or gap * len(sizes) <= _MAX_WORDS:
             costs[gap] = 1 / gap + _SEARCH * bisect.bisect(sizes, gap + _WORD_BYTES - 2)
     return min(costs, key=costs.__getitem__)
