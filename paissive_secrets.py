@@ -12906,7 +12906,7 @@ def _own_fields(record: Any) -> set[str]:
     import logging
 
     usual = vars(logging.makeLogRecord({})).keys() - {"msg", "args", "exc_text", "stack_info"}
-    return vars(record).keys() - usual
+    return set(vars(record)) - usual
 
 
 def _makes(msg: str, args: Any, message: str) -> bool:
