@@ -735,7 +735,7 @@ login arguments
     keystore.load(|pbekeyspec(
         (?i:{name})[^"\n]{0,60}"([^"\s]{4,60})"\.toCharArray  {name}in, "{p}".toCharArray())
     curlopt_userpwd  CURLOPT_USERPWD, ?["'][^"':\n]{1,60}:([^"'\s]{4,100})  CURLOPT_USERPWD, 'me:{p}')
-    fernet(b"|fernet(b'  (?i:{name})([\w-]{43}=)  {name}{W43}=")
+    fernet(b"  (?i:fernet\(b)["']([\w-]{43}=)  {name}{W43}=")
     jwt.sign(|jwt.verify(|jwt.encode(|jwt.decode(|createhmac(
         (?i:{name})[^()\n]{1,120}?,\s{0,40}["'](?=[^"'\n]{0,60}[0-9])([^\s"'$<{}]{6,99})["']\s{0,9}[,)]
         {name}x, "{p}")
@@ -756,7 +756,7 @@ command password
     htpasswd  htpasswd (?:-\w ){0,2}-[A-Za-z]{0,6}b[A-Za-z]{0,6} (?:-\w )?(?:[^\s-]\S{0,99} ){1,2}{typed}
         htpasswd -bc users me {p}
     -pass pass:  -pass pass:{typed}  openssl enc -pass pass:{p}
-    mysql|mariadb |mariadb"|mariadb'|mariadb-dump|mariadb-admin
+    mysql|mariadb |mariadb"|mariadb-dump|mariadb-admin
         (?:mysql|mariadb)(?:-?dump|-?admin|sh)?{options}-p{typed}  {name} -u me -p{p} shop
     curl
         curl{options}(?:-u|--user)[ =]{0,3}["']?[^\s:"'$<]{0,80}["']?:["']?([^\s"'$<{(\[][^\s"']{2,99})
@@ -13285,7 +13285,8 @@ class _KeywordSearch:
         rare = set(_RARE)
         # A word without one makes its own rarest letter rare.
         rare.update(min(word, key=_RAREST_FIRST.index) for word in words if rare.isdisjoint(word))
-        self._fold = fold = bytes(ord("k") if n in rare else n for n in bytes(range(256)).lower())
+        lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
+        self._fold = fold = bytes(ord("k") if n in rare else n for n in lower)
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
         branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters behind their first k
         for group, word in self._words.items():
@@ -15475,11 +15476,10 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     }
     detectors[b"private key"] = _private_key
     detectors[b"values"] = _inserted_rows
-    detectors.update(dict.fromkeys((b'kty"', b"kty'", b"kty\\", b"kty:"), _web_key))
+    detectors.update(dict.fromkeys((b'kty"', b"kty\\", b"kty:"), _web_key))
     # Its only rare letter is its last: without what follows, it would be looked for at each rare letter.
-    after = (b'"', b"'", b"\\", b">")
-    detectors.update(dict.fromkeys((b"inverseq" + mark for mark in after), _rsa_parameters))
-    for mark in (b":", b" ", b"\t", b'"', b"'"):  # of `kind: Secret`; more files have `kind`
+    detectors.update(dict.fromkeys((b'inverseq"', b"inverseq\\", b"inverseq>"), _rsa_parameters))
+    for mark in (b":", b" ", b"\t", b'"'):  # of `kind: Secret`; more files have `kind`
         detectors[mark + b"secret"] = _kube_secret
     return detectors
 
