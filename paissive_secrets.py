@@ -15616,13 +15616,13 @@ def _keys_with_plus(text: bytes, is_minified: bool) -> Iterator[Span]:
     signatures = {} if is_minified else _SIGNATURES
     at = text.find(b"+")  # one byte is found much faster than two
     while at >= 0:
-        found = _PAGERDUTY_KEY.match(text, at - 1) if text[at - 1] == ord("u") else None
-        if found:
+        if text[at - 1] == ord("u") and (found := _PAGERDUTY_KEY.match(text, at - 1)):
             yield judge_span(pattern_rules()["pagerduty-key"], found.span(), found[0])
-        rule, before, size = signatures.get(text[at : at + 4], ("", 0, 0))
-        found = _SIGNED_KEY.match(text, at - before) if rule and at >= before else None
-        if found and len(found[0]) == size:
-            yield judge_span(pattern_rules()[rule], found.span(), found[0])
+        if text[at : at + 4] in signatures:
+            rule, before, size = signatures[text[at : at + 4]]
+            found = _SIGNED_KEY.match(text, at - before) if at >= before else None
+            if found and len(found[0]) == size:
+                yield judge_span(pattern_rules()[rule], found.span(), found[0])
         at = text.find(b"+", at + 1)
 
 
