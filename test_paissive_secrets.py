@@ -550,12 +550,13 @@ def module_for_quick_passwords():
 
 
 def copy_module(folder, module=MODULE):
-    """Copy the module, compiled already."""
+    """Copy the module, compiled already, which holds for each later copy in its place, too."""
     shutil.copy2(module, folder)
     with contextlib.suppress(OSError):  # there is none where this folder can't be written to
         compiled = Path(importlib.util.cache_from_source(str(folder / MODULE.name)))
         compiled.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(importlib.util.cache_from_source(str(module)), compiled)
+        code = Path(importlib.util.cache_from_source(str(module))).read_bytes()
+        compiled.write_bytes(code[:4] + struct.pack("<IQ", 1, 0) + code[16:])  # PEP 552: unchecked
 
 
 def compiled_module():
@@ -26037,7 +26038,8 @@ def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_line
     labelled = [ROOT / ".training" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
     labelled += ["--clean", tmp_path / "clean", "--rows"]
     shutil.copytree(ROOT / ".training", tmp_path / ".training")
-    module = Path(shutil.copy(MODULE, tmp_path))
+    copy_module(tmp_path)
+    module = tmp_path / MODULE.name
     with open(tmp_path / ".training" / "planted.py", "a") as file:  # to draw a tenth of the lines
         file.write("dice, all_lines = random.Random(1), lines\n")
         file.write("def lines(*args):\n")
