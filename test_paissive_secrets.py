@@ -9658,7 +9658,7 @@ def test_no_name_of_an_author_hides_the_removal_from_who_searches_for_it(put_bac
 
 def test_a_message_has_the_start_of_an_authors_name(repository):
     plant(repository, "a")
-    head = commit(repository)[:7]
+    head = new_commit(repository)[:7]
     plant(repository, "b")
     commit(repository)
     rename_author("b" * 1000, repository)
