@@ -2273,7 +2273,7 @@ class Store:
     def reading_view(self) -> Store:
         """Return a view for one operation, which reads nothing twice.
 
-        Don't write to it: it may refuse that.
+        It may refuse writes.
         """
         return self
 
@@ -3284,8 +3284,8 @@ def _quirks_of(raw: str, quote: str) -> Iterator[_Quirk]:
 
 
 # === Environment ===
-# Variables, the files that Docker, Kubernetes and systemd mount, and .env. Only the persistent view, and a
-# store whose dotenv file is named, write that file; for others, `set` and `delete` are for this process.
+# Variables, the files that Docker, Kubernetes and systemd mount, and .env. `set` and `delete` write that file
+# only in the persistent view, or if it was named explicitly; otherwise they affect this process alone.
 
 
 # Of dotenv-rails, Next.js, Vite, Symfony and Laravel, each with its own order.
@@ -3345,7 +3345,11 @@ class EnvironmentStore(Store):
         self.set_all({name: value})
 
     def set_all(self, values: Mapping[str, str]) -> None:
-        """Set all of these or, after any error, none."""
+        """Set all of these; after an error, none.
+
+        If the error says that the file is written, but may not be on the
+        disk yet, the file has them, and variables have the old values.
+        """
         self._set_all(values, lambda: None)
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
@@ -3362,7 +3366,8 @@ class EnvironmentStore(Store):
     def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
         """Set values in the file, and in variables where these would hide them; or only in variables.
 
-        `check`, which may raise, is called under the file's lock. After any error, nothing is changed.
+        `check`, which may raise, is called under the file's lock. After an error, nothing is changed, except
+        that a file which could not be synced has the new values.
         """
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
@@ -3382,12 +3387,12 @@ class EnvironmentStore(Store):
             self._rewrite(change)
             # Variables would hide the new values.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
-            for name in values if not self._persists else ():  # a command warns by itself
+            for name in values:
                 mounted = credential_path(name)
-                if mounted and checked_variable(name) not in os.environ:
-                    warn_once(
-                        f"{mounted} comes before {self.plaintext_file()}, so {show(name)} has its value"
-                    )
+                is_hidden = mounted and checked_variable(name) not in os.environ
+                if is_hidden and not self._persists:  # a command warns by itself
+                    file = self.plaintext_file()
+                    warn_once(f"{mounted} comes before {file}, so {show(name)} has its value")
         else:
             check()
         os.environ.update(here)
@@ -3420,7 +3425,7 @@ class EnvironmentStore(Store):
             dotenv = self._load()
             assigned = _key_in(dotenv, name) in dotenv.assigned
         if not (variable in os.environ or path or assigned):
-            self._check_not_moved(name, self._moved())
+            self._check_not_moved(name, self.moved())
             raise not_found_error(name, self._described())
         if not self._writes_file():
             self._deleted_here.add(variable)
@@ -5678,7 +5683,7 @@ class Opener:
         if can_try and self.open_by_password().keys.fingerprint() == found:
             return None
         hint = f"compare its fingerprint with another member's, then: status --trust {found}"
-        return Unsafe(f"{self._files.path} was never confirmed here, so it is only read", hint=hint)
+        return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
     def _newer_error(self, access: Access) -> Conflict | None:
         """Return the error if a newer version wrote the store, or None; raise WrongKey or Corrupt."""
@@ -6132,7 +6137,7 @@ class FileStore(Store):
         with self._open_to_write() as keys:
             if os.path.lexists(self._files.previous_file):  # the password would open the old identity only
                 problem = "a rekey was not finished, and its new identity isn't sealed to this key yet"
-                by_others = "without the master password, a member whose `status` names it sets a secret"
+                by_others = "or have a member whose `status` reports it set any secret"
                 raise Conflict(problem, hint=f"finish it first: rekey; {by_others}")
             self._files.replace([self._opener.seal_by_password(keys.seal_to, password)])
             self._opener.typed_password = password
@@ -6335,7 +6340,10 @@ class FileStore(Store):
     # Status.
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
-        """Yield the store's state and its problems; this opens all files."""
+        """Yield the store's state and its problems; this opens all files.
+
+        A file or folder that can't be used is a "problem", not an error.
+        """
         conflicts = unmerged_paths(self.folder)
         yield "store", "encrypted files"
         yield "folder", self.folder
@@ -6369,7 +6377,9 @@ class FileStore(Store):
         kind = "X25519"
         if access.keys.seal_to.is_post_quantum:
             kind = "post-quantum"
-            weak = not_post_quantum(self._files.read_members(access.keys)[0])
+            weak = []
+            with suppress(SecretsError):  # which `_problems` yields
+                weak = not_post_quantum(self._files.read_members(access.keys)[0])
             if weak:
                 kind += f", but X25519 of {', '.join(weak)}"
         yield "keys", kind
@@ -6390,7 +6400,12 @@ class FileStore(Store):
             yield self._files.secrets, error
         for path, problem in access.problems.items():
             yield path, self._files.explain(path, problem)
-        for name, problem in self._files.read_members(access.keys)[1].items():
+        try:
+            problems = self._files.read_members(access.keys)[1]
+        except SecretsError as error:  # others can write to the folder of a member, for instance
+            yield self._files.members, error
+            return
+        for name, problem in problems.items():
             path = self._files.member_file(name, "recipient.age")
             yield path, self._files.explain(path, problem)
 
@@ -6819,7 +6834,11 @@ class Transport:
         self._idle = {}
 
     def _new_connection(self, place: str) -> Any:
-        """Return a connection that has yet to connect, by a tunnel if a proxy leads to https."""
+        """Return a connection that has yet to connect, by a tunnel if a proxy leads to https.
+
+        The lock is held. With a unix: address, every place is reached by the socket, also that of a redirect.
+        Raise BadValue if the certificates for https can't be used.
+        """
         host, port = _host_and_port(place)
         connection = _connection_class()(*_host_and_port(self.proxy or place))
         connection.place = place
@@ -9070,7 +9089,10 @@ def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bo
 
 
 def remove_secret(store: Store, name: str, stage: str = "current") -> bool:
-    """Delete a stage of a secret; return whether there was one."""
+    """Delete a stage of a secret; return whether there was one.
+
+    Raise Moved if only another store has the secret, as a .env says.
+    """
     try:
         store.delete(store.stage_name(name, stage))
     except NotFound:
@@ -9518,7 +9540,7 @@ class SecretConfig:
     def _choose(self, leaf: Any, path: tuple[str, ...], *, use_secret: bool, mounted: bool) -> _Choice:
         """Return the setting at a path, where the file has `leaf`, which may be ABSENT.
 
-        It is the first of these that there is:
+        The first of these that exists wins:
 
             without use_secret                        with use_secret
             the file's text, if that is a reference   the variable, or its line in .env
@@ -9665,7 +9687,7 @@ def _map_leaves(found: Any, path: tuple[str, ...], change: Callable[[Any, tuple[
     return change(found, path)
 
 
-ABSENT: Any = object()  # in place of a setting that there isn't
+ABSENT: Any = object()  # stands for a missing setting
 
 
 def raise_missing(errors: list[NotFound]) -> None:
@@ -11969,7 +11991,7 @@ def environment_with_secrets(
 ) -> tuple[dict[str, str], dict[str, set[str]]]:
     """Return a command's environment with these secrets (default: all), and the values to mask by variable.
 
-    Each variable is the first of these that there is: a secret of the store; our own variable; and, without
+    Each variable is the first of these that exists: a secret of the store; our own variable; and, without
     names, a setting of the .env, if that is the store, else a value of .env that takes in moved secrets. The
     latter is composed of the variables above, with `variables_win` of our own first.
 

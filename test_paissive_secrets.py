@@ -6271,6 +6271,16 @@ def moved(here):
     return here
 
 
+def test_a_variable_is_deleted_although_a_comment_says_that_another_store_has_the_secret(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("# DB: in the file store\n")
+    monkeypatch.setenv("DB", "1")
+    assert ps.delete_secret("DB", backend="env") is True
+    assert "DB" not in os.environ
+
+
 def test_comments_say_which_secrets_are_in_another_store():
     assert ps.Dotenv(MOVED).moved() == {"DB_PASSWORD": "file", "api/key": "vault"}
     for other in (
@@ -7816,7 +7826,7 @@ def test_who_never_confirmed_a_store_reads_it_with_a_warning_and_changes_nothing
     pin = pin_of(files)
     forget_stores(monkeypatch)
     before = tree()
-    refused = f"{files.folder} was never confirmed here, so it is only read; "
+    refused = f"{files.folder} was never confirmed here, so it is read-only; "
     refused += f"compare its fingerprint with another member's, then: status --trust {pin}\n"
     assert say(*GETTING) == (0, f"db-valuewarning: {refused}")
     eve = str(ps.Identity.generate().recipient())
@@ -8238,6 +8248,16 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
     files.rekey(without="eve", unknown_key=True)
     assert [member.name for member in files.members()] == ["ada", "bob"]
     assert not (STORE / "members/eve").exists()
+
+
+@pytest.mark.parametrize("kind", ["X25519", "post-quantum"])
+def test_status_goes_on_where_others_can_write_to_the_folder_of_a_member(kind, files, team, say):
+    if kind == "post-quantum":
+        files.rekey(post_quantum=True)
+    (STORE / "members/bob").chmod(0o777)
+    status, said = say("status", "--backend", "file")
+    assert status == 2 and f"keys       {kind}\n" in said
+    assert f"problem    others can write to {files.folder}/members/bob; " in said
 
 
 def test_of_members_whom_nobody_added_who_opens_the_store_a_warning_tells(files, team, say):
@@ -10888,7 +10908,7 @@ def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, m
     assert ended(in_child(rekey)) == [256]
     before, as_ada = KEY_FILE.read_bytes(), opened_by(team["ada"], monkeypatch)
     said = "Conflict: a rekey was not finished, and its new identity isn't sealed to this key yet; finish it "
-    said += "first: rekey; without the master password, a member whose `status` names it sets a secret"
+    said += "first: rekey; or have a member whose `status` reports it set any secret"
     assert refusal(as_ada.change_password, "new words") == said
     assert KEY_FILE.read_bytes() == before
     assert dict(opened_by(team["bob"], monkeypatch).status())["problem"].message == "a rekey was not finished"
