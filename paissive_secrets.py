@@ -13282,8 +13282,8 @@ def keyword_hits(
 
 
 def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
-    """Return an expression of {letter: expressions of what may follow it}."""
-    return b"|".join(re.escape(letter) + b"(?:%s)" % b"|".join(ends) for letter, ends in branches.items())
+    """Return an expression of {expression of a letter: those of what may follow it}."""
+    return b"|".join(letter + b"(?:%s)" % b"|".join(ends) for letter, ends in branches.items())
 
 
 # A keyword or a fragment of a name in a text, and where its first rare letter is and its end. A plain tuple:
@@ -13310,12 +13310,15 @@ class _KeywordSearch:
         lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
         self._fold = fold = bytes(ord("k") if n in rare else n for n in lower)
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
+        marks = rb"[=~\">\\]"  # seldom behind a k, so that one test for all of them is quicker
         branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters behind their first k
         for group, word in self._words.items():
             folded = word.translate(fold)
             at = folded.index(b"k")
-            second, third = folded[at + 1 : at + 2], folded[at + 2 : at + 3]
-            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at else b""
+            is_mark = re.match(marks, folded[at + 1 :])
+            second = marks if is_mark else re.escape(folded[at + 1 : at + 2])
+            third = re.escape(folded[at + 2 : at + 3])
+            behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at or is_mark else b""
             ahead = _AHEAD.get(word, b"") + (_VALUE_AHEAD_IN_SOURCE if source and word in fragments else b"")
             found = behind + re.escape(folded[at + 3 :]) + ahead + b"(?P<%s>)" % group.encode()
             branches.setdefault(second, {}).setdefault(third, []).append(found)
