@@ -1773,7 +1773,7 @@ def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -
     folder = os.stat(os.path.dirname(os.path.realpath(path)))
     # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
-        warn_once(f"others can {access} {path}; chmod 600 {path}")
+        warn_once(f"others can {access} {path}; chmod 600 {shell_word(path)}")
 
 
 def _others_may(access: str, status: os.stat_result) -> bool:
@@ -1820,7 +1820,8 @@ def check_folder(path: str) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
     if not is_trusted(status):
-        hint = f"if it is yours: chown -R $USER {path}; chmod -R go-w {path}"
+        word = shell_word(path)
+        hint = f"if it is yours: chown -R $USER {word}; chmod -R go-w {word}"
         raise Unsafe(f"others can write to {path}", hint=hint)
 
 
@@ -2782,7 +2783,8 @@ class Policies:
             return self._read
         with disk_errors(f"read {path}"), open_regular(path) as file:
             if not is_trusted(os.fstat(file.fileno())):
-                hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+                word = shell_word(path)
+                hint = f"look at its commands, then: chown $USER {word}; chmod go-w {word}"
                 raise Unsafe(f"{path} holds commands, and others can write it", hint=hint)
             found = parse_json(decode_value(read_bounded(file, path), path), path)
         hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
@@ -4865,7 +4867,9 @@ def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
 def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
     """Return the stores in a record; raise BadValue if it is damaged, Unsafe if others can write it."""
     if not is_trusted(os.stat(path)):
-        raise Unsafe(f"others can write {path}", hint=f"see what is in it, then: chmod go-w {path}")
+        raise Unsafe(
+            f"others can write {path}", hint=f"see what is in it, then: chmod go-w {shell_word(path)}"
+        )
     damaged = BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
     rows = parse_json(decode_value(data, path), path).get("stores")
     if not isinstance(rows, dict):
@@ -9849,7 +9853,9 @@ def possible_replacement(path: str, store: Store, wanted: Replacement) -> Replac
     """
     is_file = os.path.isfile(path)
     if is_file and not re.fullmatch(DOTENV_NAME, os.path.basename(path)):
-        raise BadValue(f"{path} isn't named like a .env file", hint=f"if it is one: import - < {path}")
+        raise BadValue(
+            f"{path} isn't named like a .env file", hint=f"if it is one: import - < {shell_word(path)}"
+        )
     if os.path.realpath(path) == os.path.realpath(store.plaintext_file() or os.devnull):
         raise BadValue(f"{path} is the env store's own file", hint="import it elsewhere: --backend file")
     if not is_file or store.plaintext_file():
@@ -17526,8 +17532,8 @@ class Audit:
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield the matches that are new in each version: none before it has the rule and value at this path.
 
-        A match that is silenced doesn't make one old that isn't. Versions from before a range of revisions
-        yield nothing themselves. A shallow clone counts as unreadable.
+        A match that is silenced, or accepted by the baseline, makes no other one old. Versions from before a
+        range of revisions yield nothing themselves. A shallow clone counts as unreadable.
         """
         folder = self._scope.folder
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
@@ -17537,13 +17543,13 @@ class Audit:
             self.add_unreadable(folder, why)
         if self.options.known:
             yield from self._scan_messages(self.options.known, revisions)
-        # The first version with {(path, rule, value, whether it is silenced)}.
+        # The first version with {(path, rule, value, whether it is silenced or accepted)}.
         first: dict[tuple[str, str, int, bool], Blob] = {}
         for blob, matches in self._scan_blobs(file_versions(folder, revisions)):
             new = []
             for match in matches:
-                is_silenced = bool(self._silenced_by(blob.path, match))
-                if first.setdefault((blob.path, match.rule.id, match.identity, is_silenced), blob) == blob:
+                is_left_out = bool(self._silenced_by(blob.path, match)) or self._is_accepted(blob.path, match)
+                if first.setdefault((blob.path, match.rule.id, match.identity, is_left_out), blob) == blob:
                     new.append(match)
             if not blob.is_older:
                 yield blob, new
@@ -17853,7 +17859,12 @@ class KnownValues:
         """Search for a value; the first verdict on it holds."""
         severity, fix = _VERDICTS[verdict]
         rule = Rule("known-value", f"value of {printable(name)}, {verdict}", "high", severity)
-        self.about[rule] = {"secret": name, "verdict": verdict, "fix": fix.format(name), "sample": "…"}
+        self.about[rule] = {
+            "secret": name,
+            "verdict": verdict,
+            "fix": fix.format(shell_word(name)),
+            "sample": "…",
+        }
         self._rules.setdefault(value, rule)
 
     def find(self, text: bytes) -> list[Span]:
@@ -19647,7 +19658,7 @@ def _report_next_steps(args: Namespace, found: Import) -> None:
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
             line = f"# {name}: in the {backend} store"
-            _say(f"by hand: set {name} --backend {backend}, then replace its line by: {line}")
+            _say(f"by hand: set {shell_word(name)} --backend {backend}, then replace its line by: {line}")
     if not found.secrets or found.replacement is not Replacement.COMMENT:
         return
     advice = f'next: run --backend {backend} -- CMD or, in the program, load_env(backend="{backend}")'
@@ -20242,10 +20253,10 @@ def _warn_of_readers(found: Comparison) -> None:
     """Name the places in which a program reads .env by itself, and say what to do there."""
     start = "start the program with `run --backend file -- CMD`, or call load_env first"
     if found.literal:
-        files = " and ".join(sorted({file for files in found.literal.values() for file in files}))
-        _say(
-            f"what is literal reads the references in {files} as text; import {files} takes them out; {start}"
-        )
+        read = sorted(set(chain(*found.literal.values())))
+        problem = f"the places marked `literal` read the references in {' and '.join(read)} as plain text"
+        imports = " and ".join(f"import {shell_word(file)}" for file in read)
+        _say(f"{problem}; remove these with: {imports}; {start}")
     if found.moved:
         files = " and ".join(sorted(set(chain(*found.moved.values()))))
         places = ", ".join(found.moved)
@@ -20367,13 +20378,12 @@ def _known_to_leavers(names: list[str]) -> _Problem:
 
 def _merge_conflict(path: str) -> _Problem:
     """Return as a problem that a merge left a file in conflict, with the command that chooses a side."""
-    import shlex
-
     sides = ("--ours", "--theirs")
     if is_rebasing(os.path.dirname(path)):  # `ours` is upstream's then, and `theirs` are the user's commits
         sides = ("--theirs", "--ours for upstream's, since this is a rebase")
-    shown = shlex.quote(real_path(path).removeprefix(real_path("")))
-    hint = f"choose a side: git checkout {sides[0]} -- {shown} (or {sides[1]}), then: git add {shown}"
+    shown = real_path(path).removeprefix(real_path(""))
+    word = shell_word(shown)
+    hint = f"choose a side: git checkout {sides[0]} -- {word} (or {sides[1]}), then: git add {word}"
     return {"code": "merge-conflict", "message": f"{shown} has a merge conflict", "hint": hint}
 
 

@@ -3822,18 +3822,20 @@ def test_a_terminal_that_takes_the_place_of_a_file_controls_no_process(monkeypat
 
 
 def test_a_folder_where_others_could_put_files_is_refused_with_what_to_do(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder").chmod(0o777)
-    (tmp_path / "link").symlink_to("folder")
-    folder, link = str(tmp_path / "folder"), str(tmp_path / "link")
-    said = f"others can write to {folder}; if it is yours: chown -R $USER {folder}; chmod -R go-w {folder}"
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder").chmod(0o777)
+    (tmp_path / "link").symlink_to("a folder")
+    folder, link = str(tmp_path / "a folder"), str(tmp_path / "link")
+    said = (
+        f"others can write to {folder}; if it is yours: chown -R $USER '{folder}'; chmod -R go-w '{folder}'"
+    )
     assert refusal(ps.check_folder, folder) == f"Unsafe: {said}"
     said = f"{link} is not a folder; a symlink is not followed: make a real folder"
     assert refusal(ps.check_folder, link) == f"Unsafe: {said}"
     ps.check_folder(str(tmp_path / "none"))
     ps.check_folder(f"{MODULE}/none")  # its use will fail
     if IS_ROOT:  # who alone can give a folder away
-        (tmp_path / "folder").chmod(0o755)
+        (tmp_path / "a folder").chmod(0o755)
         os.chown(folder, 12345, 12345)
         assert refusal(ps.check_folder, folder).startswith(f"Unsafe: others can write to {folder}; ")
 
@@ -5069,7 +5071,8 @@ def test_a_link_to_a_policy_file_that_others_can_write_is_refused(rotation):
     (path.parent / "theirs").write_text('{"version": 2, "stores": {}}')
     (path.parent / "theirs").chmod(0o602)
     path.symlink_to("theirs")
-    hint = f"look at its commands, then: chown $USER {path}; chmod go-w {path}"
+    word = shlex.quote(str(path))
+    hint = f"look at its commands, then: chown $USER {word}; chmod go-w {word}"
     assert refusal(rotation.due) == f"Unsafe: {path} holds commands, and others can write it; {hint}"
 
 
@@ -17720,11 +17723,11 @@ def test_import_takes_a_file_that_is_named_like_a_dotenv_file(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["terraform.tfvars", "application.properties", "secrets.json", ".envrc", "environment"]
+    "name", ["terraform.tfvars", "application.properties", "secrets;id.json", ".envrc", "environment"]
 )
 def test_import_refuses_other_files_which_it_would_spoil(name, say):
     Path(name).write_text("a_token=v\n")
-    refused = f"{name} isn't named like a .env file; if it is one: import - < {name}\n"
+    refused = f"{name} isn't named like a .env file; if it is one: import - < {shlex.quote(name)}\n"
     assert say("import", name, "--backend", "file") == (2, refused)
 
 
@@ -31732,6 +31735,15 @@ def test_values_that_stand_everywhere_are_named_and_not_searched_for(folder):
     assert {found.secret for found in ps.Audit("a.txt", known=known)} >= {f"VALUE{n}" for n in range(9)}
 
 
+def test_the_next_step_of_a_stranger_s_name_is_safe_to_paste(folder):
+    store = ps.MemoryStore()
+    for stage in ("current", "pending", "previous"):
+        store.set(store.stage_name("x;touch $(id)", stage), f"rE4l {stage}+with")
+    (folder / "a.txt").write_text("".join(f"rE4l {stage}+with\n" for stage in ps.STAGES))
+    for finding in ps.Audit("a.txt", known=ps.KnownValues(store)):
+        assert finding.fix.count("x;touch") == finding.fix.count("'x;touch $(id)'") > 0
+
+
 REVOKE = "revoke it where it was issued; `rotate drop {}` does if its policy has --revoke"
 
 
@@ -32021,6 +32033,21 @@ def test_a_history_has_one_finding_for_a_value_with_all_its_places_in_one_versio
         commit(repository)
     (finding,) = ps.audit(history=[])
     assert len(finding.locations) in (2, 3) and lines_of(finding)[:2] == [1, 2]
+
+
+def test_a_history_a_range_and_a_push_report_a_new_place_of_an_accepted_value_as_files_do(
+    repository, remote, say
+):
+    (repository / "a.py").write_text(f"x = '{token()}'\n")
+    say("audit", "--update-baseline")
+    commit(repository)
+    assert leaks(history=[]) == leaks() == set()
+    with open(repository / "a.py", "a") as file:
+        file.write(f"y = '{token()}'\n")
+    commit(repository)
+    for revisions in (None, [], ["HEAD~1..HEAD"]):
+        assert [lines_of(finding) for finding in ps.audit(history=revisions)] == [[2]], revisions
+    assert "a.py:2:6" in pushed(repository, "origin", "main")
 
 
 def test_a_known_value_is_one_finding_with_every_place(folder):
@@ -34759,7 +34786,7 @@ def test_a_program_that_reads_references_by_itself_is_a_finding_with_a_way_out(n
     status, said = say("check", name)
     place, hint = said.splitlines()[:2]
     assert status == 1 and re.fullmatch(rf"literal   {re.escape(name)}:[1-3]  \.env", place)
-    assert "import .env takes them out" in hint and "run --backend file -- CMD" in hint
+    assert "remove these with: import .env;" in hint and "run --backend file -- CMD" in hint
 
 
 @pytest.mark.parametrize(
