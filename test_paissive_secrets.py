@@ -31597,7 +31597,10 @@ def test_a_tar_that_a_small_file_makes_large_or_slow_is_refused(monkeypatch):
         (tar_header(tarfile.GNUTYPE_SPARSE), "it has a sparse file or a header that is too large"),
         (tar_header(tarfile.XHDTYPE, 1 << 30), "it has a sparse file or a header that is too large"),
         (tar_header(tarfile.GNUTYPE_LONGNAME, 1 << 30), "it has a sparse file or a header that is too large"),
+        (tar_header(tarfile.SOLARIS_XHDTYPE, 1 << 30), "it has a sparse file or a header that is too large"),
         (tar_header(tarfile.REGTYPE, 1 << 30, **sparse) + b"9" * 99_999, "it has a sparse file"),
+        (tar_header(tarfile.REGTYPE, 0, **{"GNU.sparse.map": "0,1"}), "it has a sparse file"),
+        (tar_header(tarfile.REGTYPE, 0, **{"GNU.sparse.size": "1" * 12}), "it has a sparse file"),
     ):
         assert f"BadValue: {problem}" in refusal(unpacked, data + bytes(1024))
     names = {f"a{n}": "" for n in range(2)}
@@ -33023,7 +33026,8 @@ def test_damage_within_a_file_of_an_archive_is_no_internal_error(folder, say):
     for name, packed in (("a.zip", zip_of(**{"a.env": text})), ("b.tgz", gzip.compress(tar_of(a=text)))):
         (folder / name).write_bytes(packed[:1500] + b"\xff" * 500 + packed[2000:])
         said = say("audit", "--archives", name)[1]
-        assert f"can't read {name}: it is damaged or encrypted\n" in said
+        whys = "it is damaged or encrypted|it has bytes that its list of files leaves out"
+        assert re.search(f"can't read {name}: ({whys})", said)
 
 
 def with_hidden_bytes(place, hidden):
@@ -33047,6 +33051,45 @@ def test_a_zip_that_hides_another_is_named_as_not_examined(place, folder, say):
     status, said = say("audit", "--archives")
     why = "can't read a.zip: it has bytes that its list of files leaves out, which were not examined\n"
     assert (status, why in said) == (2, True)
+
+
+def test_the_comments_and_extra_fields_of_a_zip_are_examined(folder):
+    field = struct.pack("<HH", 0x7777, 60)
+    with zipfile.ZipFile("a.zip", "w") as packed:
+        packed.comment, info = f"A_TOKEN={token(0)}".encode(), zipfile.ZipInfo("a.txt")
+        info.comment = f"B_TOKEN={token(1)}".encode()
+        info.extra = field + f"\0\0C_TOKEN={token(2)}\n".encode().ljust(60, b"\0")
+        packed.writestr(info, "x")
+    assert [finding.path for finding in ps.audit(archives=True)] == ["a.zip!(comments)"] * 3
+
+
+def test_what_follows_the_end_of_a_file_in_a_zip_is_named_as_not_examined(folder, say):
+    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = packed.compress(b"x") + packed.flush() + f"A_TOKEN={token()}".encode()
+    zipped = bytearray(zip_of(zipfile.ZIP_STORED, a=body))
+    for header, method, checksum in ((zipped.index(b"PK\3\4"), 8, 14), (zipped.index(b"PK\1\2"), 10, 16)):
+        zipped[header + method] = zipfile.ZIP_DEFLATED
+        zipped[header + checksum : header + checksum + 4] = zlib.crc32(b"x").to_bytes(4, "little")
+        zipped[header + checksum + 8 : header + checksum + 12] = (1).to_bytes(4, "little")
+    Path("a.zip").write_bytes(zipped)
+    assert zipfile.ZipFile("a.zip").read("a") == b"x"
+    status, said = say("audit", "--archives")
+    assert status == 2 and "can't read a.zip: it has bytes that its list of files leaves out" in said
+
+
+def test_a_zip_is_unpacked_whatever_lengths_its_files_have(monkeypatch):
+    monkeypatch.setattr(ps, "READ_SIZE", 7)
+    for size in range(99):
+        data = {"a": b"x" * size, "b": random.Random(size).randbytes(size)}
+        assert unpacked(zip_of(**data)) == unpacked(zip_of(zipfile.ZIP_STORED, **data)) == list(data.items())
+
+
+def test_a_file_of_an_unknown_type_in_a_tar_is_read_as_what_unpacks_it_does(folder):
+    packed = bytearray(tar_of(a=f"A_TOKEN={token()}".encode()))
+    info = tarfile.TarInfo.frombuf(packed[:512], "utf-8", "strict")
+    info.type = b"Z"
+    Path("a.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + packed[512:])
+    assert leaks(archives=True) == {"a.tar!a"}
 
 
 def test_two_zips_that_are_joined_are_named_as_not_examined(folder, say):
