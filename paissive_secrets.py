@@ -14066,6 +14066,8 @@ def features(c: Candidate) -> list[str]:
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
         called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
+    if separator == "(" and _sets_literal(c):
+        separator = "="
     name = _COMPARES.sub("", c.name)
     if separator == "(" and name != c.name:
         separator = "=="
@@ -14358,7 +14360,8 @@ it is the name of a variable or a type
     + K7_QX
 it is a call or a template
     \A(?:\+[\w.]*[();+]|\[\][\w.*]+\{)|\A(?:Dir|File|os|process|window|document|this|self)\.[\w.]+\Z
-    |\A[\w.]{2,40}\(.{0,200}\);?\Z|\A!\w+\.[\w.]+\Z|\A<[\w +,=-]+>|\{(?!")[\w.: \[\]()'"]*\}
+    |\A[\w.]{2,40}\(.{0,200}\);?\Z
+    |\A!(?:\w+\.[\w.]+|[a-z]+(?:[A-Z][a-z]+)+)\Z|\A<[\w +,=-]+>|\{(?!")[\w.: \[\]()'"]*\}
     - getPassword()
     + k7(Q2)x9Kv!
     ~ begin, middle, end: the syntax of a call, or of a template
@@ -14527,7 +14530,7 @@ def _confidence_of_score(c: Candidate) -> str:
     found = level(_score(c))
     if found in ("high", "medium") or not looks_random(c.value):
         return found
-    is_assigned = c.separator in ("=", ":", "=>") and is_secret_name(c.name)
+    is_assigned = c.separator in ("=", ":", "=>", ",") and is_secret_name(c.name)
     return "medium" if is_assigned and _WHOLE_KEY.match(c.value) else "low"
 
 
@@ -14613,6 +14616,7 @@ _CHOSEN = lazily(
     r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
     r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
+_WORDS_AND_DIGITS = lazily(r"[A-Za-z_]+[\d!@#$%]+\w*\Z")
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _BESIDE_USER = lazily(  # of a connection string or a login module
     r"(?i)\b(?:user(?: ?id|_?name)?|uid)[ ]?=[ ]?(?:\w[\w.@-]{0,60}|\\?\"\w[\w.@-]{0,60}\\?\")[;\s]{1,2}\Z"
@@ -14623,15 +14627,22 @@ _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z
 def is_weak_password(c: Candidate) -> bool:
     """Return whether a candidate sets a password to words that anybody would try, or to a variation on them.
 
-    The secret of an application counts, too, if it is in the environment.
+    The secret of an application counts, too, if it is in the environment, or a literal of words and digits.
     """
     words = words_of(c.name.rstrip("0123456789"))
     is_pass = bool(words) and kind_of_name(words[-1]) == "pass"
     # An application's secret, in the environment; numbers there are of seconds, for instance.
     is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
+    is_literal = c.language == "source" and c.name[0] != "-"
+    if (
+        is_literal
+        and words[-1:] == ["secret"]
+        and _WORDS_AND_DIGITS.match(c.value)
+        and _CHOSEN.match(c.value)
+    ):
+        return _sets_value(c) and not _names_a_field(c)
     if not _sets_value(c) or not (is_pass or is_secret):
         return False
-    is_literal = c.language == "source" and c.name[0] != "-"
     if is_literal and _names_a_field(c):
         return False
     if c.value.isalpha():
@@ -14671,7 +14682,8 @@ def _sets_value(c: Candidate) -> bool:
     It does as an option, a literal in source, or on a line of its own in settings. Documentation does so with
     an equals sign, or in quotes: letters alone are samples there.
     """
-    if _SETTING_OPTION.search(c.before) or (c.name[0] == "-" and c.separator == "="):
+    is_option = c.name[0] == "-" and (c.separator == "=" or c.language == "shell")
+    if is_option or _SETTING_OPTION.search(c.before):
         return True
     if c.separator == "=" and _BESIDE_USER.search(c.before):
         return True
@@ -14688,7 +14700,7 @@ def _sets_value(c: Candidate) -> bool:
 def _sets_literal(c: Candidate) -> bool:
     """Return whether source assigns a literal to the name, or passes it to what sets or takes passwords."""
     if c.separator == "(":
-        return bool(re.match("(?i)set|with|pass", c.name.rpartition(".")[2]))
+        return bool(re.match(r"(?i)set|with|pass\w", c.name.rpartition(".")[2]))
     if c.separator == ",":
         return bool(_CALLED_WITH.search(c.before))
     return c.separator in ("=", ":", "=>", ":=")
@@ -14732,9 +14744,13 @@ _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
 
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a UUID under a name that doesn't say secret, or holds one under "key"."""
+    """Return whether the value is a UUID under a name that doesn't say secret.
+
+    Under "key" alone, also a value that has one, and a number in hex: they find an entry.
+    """
     if not _UUID_VALUE.match(value):
-        return c.name.lower() == "key" and len(value) > 36 and bool(_WITH_UUID.search(value))
+        is_entry = value.startswith("0x") or (len(value) > 36 and _WITH_UUID.search(value))
+        return c.name.lower() == "key" and bool(is_entry)
     if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
         return True
     return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)

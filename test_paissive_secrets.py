@@ -25855,6 +25855,17 @@ def test_what_all_values_of_a_rule_begin_with_says_nothing_about_one():
     assert ps.judge_span(rule, (0, 1), b"fake7k3Xw9vQz")[3:] == ("low", None, "it is a placeholder")
 
 
+def test_a_call_that_sets_a_password_counts_like_an_assignment():
+    name = "Pass" + "word"
+    assert reported(f'x.setTrustStore{name}("battery_staple")', "a.java") == ["password"]
+    assert not reported(f'x.checkTrustStore{name}("battery_staple")', "a.java")
+
+
+def test_a_long_key_beside_its_name_is_reported():
+    pair = ps.make_samples('"tok' + 'en", "{A62}")),')
+    assert reported(pair, "a.java") == ["token"]
+
+
 def test_the_salt_beside_a_hash_is_no_secret():
     row = ps.make_samples("INSERT INTO users (login, salt) VALUES ('bob', '{h32}');")
     (span,) = ps.find_spans(row.encode(), "a.sql")
@@ -26315,7 +26326,8 @@ it is a call or a template
     - {user.name} x - <8+ char>
     - {a b}
     + (k7{Q2]x9Kv
-    + -!ab(x) + a b c= + a b=K! + ab.c(7 + {"a"}
+    - !showNewPwd
+    + -!ab(x) + !show7Pwd + a b c= + a b=K! + ab.c(7 + {"a"}
     - get.get.get.get.get.get.get.get.get.get.(x) - getx(a, b) - {.a}
     - {a:b} - {a[b} - {a]b} - {a)b} - {a'b}
     - {a"b} - { (a}
@@ -26455,6 +26467,7 @@ var keys = 100.Times(n => n)
     ROW_PASSWORD: Final = -2146893773
 === it is an identifier, a.yml
 key: {u}
+key: "0x{h64}"
 === it is an expression, a.ipynb
 "      pass·word=db_pass7,\n",
 "connect(pass·word=db_pass7)"
@@ -27266,6 +27279,12 @@ a.py | pass·word_confirmed = "V4x7q" | ends -
 
 # Files and lines: + sets a password to a word that anybody would try, - doesn't.
 WEAK = """
++ a.ts clientSecre·t: 'secret123',
++ a.java x.setClientSecre·t("passw0rd")
+- a.ts clientSecre·t: 'my-secret-1',
+- a.yml secre·t: secret_123
++ a.sh login --user me --pass·word admin
+- a.md login --user me --pass·word admin
 + a.ini DB_PASS·WORD=postgres
 + a.env PASS·WORD=admin123
 + a.env PASS·WORD=secret123
@@ -27320,7 +27339,7 @@ WEAK = """
 - a.yml pass·wordKey: password
 - a.properties login.pass·word=Password
 + a.sh run --pass·word=admin7
-- a.sh run --pass·word admin7
++ a.sh run --pass·word admin7
 + a.md run --set "DB_PASS·WORD=admin7"
 + a.md run --env DB_PASS·WORD=admin7
 + a.md run --env=DB_PASS·WORD=admin7
@@ -27341,7 +27360,7 @@ WEAK = """
 - a.env DB_SEC·RET=shOp
 - a.env DB_SEC·RET=xy
 + a.env DB_SEC·RET=shp
-- a.py DB_SEC·RET = "sec·ret7"
++ a.py DB_SEC·RET = "sec·ret7"
 + a.py --pass·word="password"
 + a.yml name: pass·word: admin7
 + a.ini PASS·WORD=123456789
