@@ -5335,6 +5335,13 @@ def test_dotenv_does_not_remove_a_part_of_a_value(line):
     assert dotenv.without("A") == f"{line}\nD=1\n"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_dotenv_takes_a_quote_that_ends_in_another_line_before_other_text_for_an_error(end):
+    text = f"A='a{end}B=b'x\nC='a'x\n"
+    said = [str(error) for error in ps.Dotenv(text).problems(strict=False)]
+    assert said == ["line 1 of .env has text after a closing quote; quote its value again"]
+
+
 # What only bash takes for more than one line, or refuses, is for other programs to decide about.
 STRANGE_TO_BASH = [
     "NOTE=don't",
@@ -6694,6 +6701,12 @@ def test_a_command_has_time_for_a_pin_to_be_typed_but_not_for_ever(monkeypatch):
     ((seconds, more),) = given
     assert 45 <= seconds <= 90
     assert more["session"] is False  # so that it has our terminal
+
+
+def test_the_cause_of_a_failure_is_at_the_end_of_what_a_command_complains():
+    argv = ["sh", "-c", "head -c 200000 /dev/zero >&2; echo cause >&2; exit 1"]
+    said = refusal(ps.run_command, argv, None, 60, explain=lambda output, errors: errors[-6:].decode())
+    assert said.startswith("Unavailable: it ended with status 1: cause")
 
 
 def test_a_command_may_complain_at_length_and_shows_nothing_of_it(capfd):
@@ -8136,6 +8149,15 @@ def test_sealed_files_are_files_of_the_age_tool(files, tmp_path):
     argv = (tool("age"), "-o", DB, "-r", str(ps.Identity(files.reveal_identity()).recipient()))
     subprocess.run(argv, input=b'{"name": "DB", "value": "theirs"}', check=True)
     assert (files.get("DB"), len(files.rekey()), files.get("DB")) == ("theirs", 32, "theirs")
+
+
+@pytest.mark.parametrize(
+    "left", ["identity.age", "members/ada/identity.age", "secrets/app/DB.age", "rotation/DB.age"]
+)
+def test_a_folder_with_one_key_or_entry_is_no_place_for_a_new_store(left, tmp_path):
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).touch()
+    assert ps.SealedFolder(tmp_path).is_new() is False
 
 
 # --- Who can write to the folder ---
@@ -10278,6 +10300,39 @@ def test_a_new_key_is_that_of_age_keygen_and_a_file_that_others_read_is_warned_o
 
 
 # --- Writing, and what a store tells ---
+
+
+def test_a_secret_whose_name_is_too_long_for_stages_is_set_replaced_and_deleted(files):
+    longest = "app/" + "x" * 251
+    for value in ("1", "2"):
+        files.set_unless_pending({longest: value})
+    assert files.get_stages(longest) == {longest: {"current": "2"}}
+    files.delete(longest)
+    assert sorted(files.names()) == ["DB", "app/db"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    {
+        "get": ["DB"],
+        "set": ["DB", "1"],
+        "delete": ["DB"],
+        "unlock": [],
+        "members": [],
+        "add_member": ["eve", str(ps.Identity.generate().recipient())],
+        "change_password": ["new words"],
+        "reveal_identity": [],
+        "rekey": [],
+        "trust": ["0" * 32],
+    }.items(),
+    ids=lambda act: act[0],
+)
+def test_nothing_is_done_in_a_folder_that_others_can_write_to(act, files):
+    name, args = act
+    STORE.chmod(0o777)
+    before = tree()
+    assert refusal(getattr(ps.FileStore(), name), *args).startswith("Unsafe: others can write to")
+    assert tree() == before
 
 
 def test_of_several_values_all_are_stored_or_none(files):
@@ -14681,6 +14736,10 @@ def test_get_all_leaves_out_what_is_absent_or_deleted():
     assert refusal(store.get, "#a") == "BadName: bad name '#a'; use path#field, such as app/db#password"
 
 
+def test_fields_that_are_only_stages_are_stored_as_no_value():
+    assert bao().store().as_stored("app#", '{"a__PREVIOUS": "1"}') == ""
+
+
 def test_all_fields_are_in_the_order_of_their_names_whatever_that_of_the_server(stub):
     fields = {"b": "1", "a": "2"}
     store = stub(http_json({"data": {"data": fields, "metadata": {"version": 1}}})).store()
@@ -17093,6 +17152,13 @@ def read_x(reader, texts):
 
 
 @pytest.mark.slow
+def test_a_refused_export_names_the_one_reader_that_would_take_it():
+    said = refusal(ps.export_secrets, {"A": "a$b"}, "env", ["node", "ruby"])
+    assert said.endswith(
+        "(not by node); if only ruby will read it, say so with --for; or use `run`, or --format json"
+    )
+
+
 @pytest.mark.parametrize("program", [*ps.DOTENV_READERS, "next"])
 def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(program, folder):
     reader = {"next": "node"}.get(program, program)
@@ -18995,6 +19061,12 @@ def test_mask_beside_two_escapes_that_are_no_surrogate_pair(pair):
         data = f"{before}{in_json(value, chr(39))}{after}".encode()
         for at in range(len(data)):
             assert masked([data[:at], data[at:]], value) == f"{before}***{after}".encode(), (data, at)
+
+
+@pytest.mark.parametrize("value", ["q7-q7-q7", "q7-" * 9 + "q7"])
+def test_mask_a_value_that_begins_inside_another_one_as_well(value):
+    for said in (f"{value}-q7", f"q7-{value}-q7"):
+        assert ps.redact(f"x {said} y", [value]) == "x *** y"
 
 
 PARTS_OF_ESCAPES = [b"\\", b"\\\\", b"\\ud83d", b"\\ude00", b"\\u0041", b"u", b"U00110000", b"x", b"{", b"}"]
