@@ -2312,7 +2312,7 @@ class Store:
         return found
 
     def _names_of_stages(self, name: str) -> dict[str, str]:
-        """Return {stage: name}; only the current stage if the others' names would be too long."""
+        """Return {stage: name}; only the current stage for all fields of a Vault secret."""
         stored = {"current": self.stage_name(name, "current")}
         with suppress(BadName):
             stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
@@ -6148,7 +6148,6 @@ class FileStore(Store):
 
     def members(self) -> list[Member]:
         """Return the members; a warning names each whose file is damaged."""
-        self._files.check()
         found, problems = self._opener.settle(lambda: self._files.read_members(self._opener.keys()))
         for name, error in problems.items():
             path = self._files.member_file(name, "recipient.age")
