@@ -10753,9 +10753,9 @@ def _comparable(text: bytes) -> bytes:
 
 
 def _without_last_backslashes(data: bytes) -> bytes:
-    """Return data without the backslashes at its end, of which the last one may be masked.
+    """Return data without the backslashes at its end: the last one may escape what comes next.
 
-    Of many, an even number stays, so that which of them is escaped can be told from the others.
+    At most 64 are left out, in pairs if there are more, so that the others escape what they did before.
     """
     backslashes = len(data) - len(data.rstrip(b"\\"))
     return data[: len(data) - min(backslashes, _MAX_BACKSLASHES - backslashes % 2)]
@@ -12979,7 +12979,8 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
     """Read all secrets of a store into a snapshot, and return their names.
 
-    If one has a bad value, it is left out with a warning, and so is silently one that was moved.
+    Only if one has a bad value are they read one by one: that one is left out with a warning, and silently
+    one that takes in a moved secret.
     """
     try:
         return snapshot.load(store)
@@ -12989,7 +12990,7 @@ def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
     for name in sorted(name for name in names if not is_stage(name, names)):
         try:
             found += snapshot.load(store, name)
-        except Moved:  # masked where it is
+        except Moved:  # it is masked once it is read
             continue
         except (BadName, BadValue) as error:
             _warn_of_bad(name, error)

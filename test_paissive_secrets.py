@@ -18419,6 +18419,17 @@ def spelled(value):
     yield from ((encoding, text.encode()) for encoding, text in texts.items())
 
 
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_few_values_are_masked_like_many_wherever_the_data_is_split(count):
+    values = [f"{n}-correct-horse-{n * n}" for n in range(count)]
+    encodings = ps.Encodings(values)
+    for form in (values[-1].encode(), values[-1].encode().hex().encode()):
+        for at in range(len(form)):
+            masker = ps.Masker(encodings)
+            written = masker.feed(b"a " + form[:at]) + masker.feed(form[at:] + b" z", is_end=True)
+            assert written == b"a *** z", at
+
+
 @pytest.mark.parametrize("value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88"])
 def test_mask_every_encoding_at_every_split_point(value):
     encodings = ps.Encodings([value])
