@@ -10150,7 +10150,10 @@ _XML_PARTS = (
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
 _NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-_DOTENV_PARTS = r"(?m)^[ \t]*#.*|(?P<value>(?<==)@(?=[ \t]*$))|(?P<inside>@)"
+_DOTENV_PARTS = (  # quoted values may span lines
+    r"(?m)^[ \t]*#.*|(?P<value>(?<==)@(?=[ \t]*$))"
+    r"""|(?P<inside>^[ \t]*(?:export[ \t]+)?[\w.-]+[ \t]*=[ \t]*(?:"(?:\\[\s\S]|[^"\\])*"|'[^']*')|@)"""
+)
 _PROPERTIES_PARTS = r"\\[\s\S]|(?P<property>@)"
 _WRITES: dict[str, _Write] = {
     "property": _escape_properties,
@@ -10172,6 +10175,13 @@ def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
     for match in re.finditer(pattern.replace("@", mark), text):
         if match.lastgroup:
             yield (*match.span(), _in_quotes(match[0], _WRITES[match.lastgroup]))
+
+
+def _in_dotenv(text: str, mark: str) -> _Stretches:
+    """Yield quoted values, and each reference outside of them."""
+    for match in re.finditer(_DOTENV_PARTS.replace("@", mark), text):
+        if match.lastgroup:
+            yield (*match.span(), _WRITES[match.lastgroup])
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
@@ -10355,7 +10365,7 @@ ESCAPES = {  # what --escape takes
     "xml": _Escape("xml config csproj plist props xhtml", _in_xml),
     "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
     "properties": _Escape("properties", partial(_stretches_of, _PROPERTIES_PARTS)),
-    "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS)),
+    "env": _Escape("env", _in_dotenv),
     "none": _Escape("", partial(_stretches_of, "(?P<unchanged>@)")),
 }
 _UNKNOWN = _Escape("", partial(_stretches_of, "(?P<unknown>@)"))
@@ -11283,7 +11293,7 @@ def _without_unfinished(data: bytes) -> bytes:
 # any two steps leaves a valid current value and all that resume and abort need: the stages and, in a policy,
 # when the rotation was started. So apply and revoke may run twice with the same value.
 #
-# What each command does, by the state that is found:
+# What each command does in each state:
 #
 #   state       pending value       policy        rotate    resume    abort     drop      set, schedule, …
 #   SETTLED     none                not started   starts    NotFound  NotFound  drops     go ahead
@@ -11788,9 +11798,10 @@ class _Rotation:
         return result
 
     def _call(self, kind: str, value: str | None) -> Any:
-        """Call a function with the value, a generator without; return its result.
+        """Call the step's function and return its result; a generator gets no argument, others get the value.
 
-        Raise RotationFailed if it returns False or raises anything, whose text isn't repeated.
+        Raise RotationFailed if it returns False or raises anything, whose text isn't repeated, and BadValue
+        if it is a function of another program.
         """
         self._check_functions(kind)
         function = self._functions[kind]
@@ -11877,7 +11888,7 @@ def _warn_of_missing_program(what: str, step: Any, folder: str) -> None:
     if not re.fullmatch(r"[\w./+~-]+", program):  # a quote, a substitution or an assignment
         return
     try:
-        # A shell knows its own commands, too.
+        # Ask a shell, so that its builtins count as well.
         run_command(["sh", "-c", 'command -v -- "$1"', "sh", program], None, 10, folder=folder)
     except Unavailable:
         warn_once(f"{what}: there is no program {show(program)} here, seen from {folder}")
@@ -12763,7 +12774,8 @@ class RedactingFilter:
     """A logging filter that masks values; threads may share one."""
 
     def __init__(self, source: _Redactable = ()) -> None:
-        # An ordered set, which only grows. Without a lock: after a fork, nobody might release it.
+        # An ordered set, which only grows. No lock: if another thread held it during a fork, the child could
+        # never acquire it.
         self._values: dict[str, None] = {}
         self._built = (0, Encodings())  # of how many values, and what they are
         self.files: set[str] = set()  # where stores keep values in plaintext
@@ -14865,7 +14877,10 @@ def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value stands in quotes after a name and a space, and no command sets the name."""
+    """Return whether the value stands in quotes after a name and a space.
+
+    Not if a command sets the name, unless the quotes are backticks.
+    """
     if c.separator != "_" or not c.quote:
         return False
     is_verb = re.search(r"(?:to pass|^\s*Pass)\Z", f"{c.before}{c.name}")
@@ -15309,7 +15324,7 @@ _BASE64 = lazily(rb"(?:[A-Za-z0-9+/]{60,76}\r?\n[ \t]*)*[A-Za-z0-9+/_-]+={0,2}")
 _NO_TEXT = lazily(rb"[\0-\x08\x0e-\x1f]")
 _BASE64_BEFORE = lazily(rb"(?=(?:\D{0,59}\d){3})(?=(?:[^A-Z]{0,59}[A-Z]){3})[A-Za-z0-9+/]{60}")
 _AWS_SECRET = lazily(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_(-])")
-_HEX_ONLY = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
+_HEX_OR_WORDS = lazily(rb"[0-9a-f]+|[0-9A-F]+|[A-Za-z/+]+")  # a hash, or words
 _BESIDE_ID = 200  # bytes between an AWS key id and its secret
 
 
@@ -15469,11 +15484,14 @@ def _in_base64(span: Span, places: Sequence[int]) -> Span:
 
 
 def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
-    """Yield each possible secret of an AWS key id: 40 characters of Base64, at most 200 bytes from it."""
+    """Yield each possible secret of an AWS key id: 40 characters of Base64, at most 200 bytes from it.
+
+    Those of hex, or of letters and slashes only, are left out: they are hashes, or words.
+    """
     rule = pattern_rules()["aws-secret-key"]
     begin = max(0, key.start - _BESIDE_ID)
     for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
-        if not _HEX_ONLY.fullmatch(found[0]):
+        if not _HEX_OR_WORDS.fullmatch(found[0]):
             yield judge_span(rule, found.span(), found[0])
 
 
@@ -16760,7 +16778,11 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 
     with run_git(root, "ls-files", "-co", "--exclude-standard", "-z", on_error=report) as out:
         # A conflict lists a name three times. A repository in this one ends with "/".
-        yield from (name.rstrip("/") for name, _ in groupby(split_records(out)))
+        for name, _ in groupby(split_records(out)):
+            if "/../" in f"/{name}/":  # git refuses to add it, but not an index that was made by hand
+                which.on_error(shown + name, "git's index names it, and it is outside of the folder")
+            else:
+                yield name.rstrip("/")
 
 
 def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
@@ -16836,7 +16858,7 @@ class IgnorePatterns:
         return any(map(self._leaves_out, (*folders, name)))
 
     def _leaves_out(self, path: bytes) -> bool:
-        """Return whether the last line that matches this very path leaves it out."""
+        """Return whether the last pattern to match exactly this path excludes it; `_rules` has it first."""
         name = path[path.rfind(b"/", 0, -1) + 1 :]
         for is_negated, has_folders, expression in self._rules:
             subject = path if has_folders else name
@@ -17285,8 +17307,9 @@ class Finding(NamedTuple):
     """A secret that was left in a file: everything but its value.
 
     There is one for each rule and value in a file, or in a version of a
-    file in git's history. It is where the value is most certainly a
-    secret, the first such place; `locations` has that and all others.
+    file in git's history. Its position is the match with the highest
+    confidence, the first of these if several tie; `locations` lists every
+    match, that one first.
     """
 
     # With "/", relative to the working directory or, if a PATH is outside of it, to what all PATHs have in
@@ -17916,7 +17939,7 @@ _VERDICTS = {
 class KnownValues:
     """The values in a store, to be found in any encoding that masking knows.
 
-    None is shown.
+    The values themselves are never shown.
 
     Raise NotFound for a store that isn't there, and what opening it raises.
     """
@@ -18098,7 +18121,7 @@ class _Scanner:
         One that can't be read to its end is an error of it. Raise ArchiveTooLarge beyond the budget.
         """
         if level > MAX_ARCHIVE_LEVELS:
-            scanned.errors.append((blob.path, "it is in too many archives that are in one another"))
+            scanned.errors.append((blob.path, f"archives are nested more than {MAX_ARCHIVE_LEVELS} deep"))
             return
         try:
             for name, content in unpack(chunks, os.path.basename(blob.path), budget):
@@ -18903,15 +18926,16 @@ def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, l
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
     """Return the .env files in a folder and in those above, up to `base`."""
-    found = []
-    with suppress(OSError):
-        for name in sorted(os.listdir(folder)):
-            if re.fullmatch(r"\.env(?:\.(?!example|sample|template|dist)\w+)*", name):
-                found.append(os.path.join(folder, name))
-    prefix = os.path.join(folder, "")  # of the root folder, which ends with a slash, itself
-    if prefix.startswith(base) and prefix != base:
-        found += _dotenv_files_above(os.path.dirname(folder), base)
-    return found
+    is_read = re.compile(r"\.env(?:\.(?!example|sample|template|dist)\w+)*")
+    found: list[str] = []
+    while True:  # not by recursion: a hostile tree may be deeper than Python allows
+        with suppress(OSError):
+            names = sorted(filter(is_read.fullmatch, os.listdir(folder)))
+            found += [os.path.join(folder, name) for name in names]
+        prefix = os.path.join(folder, "")  # of the root folder, which ends with a slash, itself
+        if prefix == base or not prefix.startswith(base):
+            return found
+        folder = os.path.dirname(folder)
 
 
 def _dotenv_holds(path: str) -> str:
@@ -20196,7 +20220,7 @@ def cmd_audit(args: Namespace) -> int:
         _print_rules(args)
         return 0
     if not 0 <= args.exit_code <= 255:  # the system keeps its last 8 bits: 256 would pass a build
-        raise BadValue(f"{args.exit_code} is no exit code", hint="give --exit-code a number from 0 to 255")
+        raise BadValue("--exit-code must be between 0 and 255")
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:
@@ -20605,9 +20629,12 @@ def cmd_versions(args: Namespace) -> int:
     $ versions app/db --backend vault
     """
     for version in _vault_store(args).versions(args.name):
-        state = f"deleted {version.deleted}Z" if version.deleted else "there"
+        state = "there"
         if version.destroyed:
             state = "destroyed"
+        elif version.deleted:
+            is_over = f"{version.deleted}Z" <= utc_now()
+            state = f"{'deleted' if is_over else 'there until'} {version.deleted}Z"
         print(f"{version.number:>4}  {version.created}Z  {state}")
     return 0
 
