@@ -14774,7 +14774,7 @@ def _is_salt(value: str, c: Candidate, path: _FileKind) -> bool:
     An application's, which signs or peppers, is longer and has a longer name: SECRET_KEY_SALT.
     """
     words = words_of(c.name)
-    return words == ["salt"] or (words[-1] == "salt" and len(value) < 16)
+    return words == ["salt"] or (words[-1:] == ["salt"] and len(value) < 16)
 
 
 def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
