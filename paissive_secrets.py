@@ -14628,7 +14628,7 @@ _CHOSEN = lazily(
     r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
     r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
-_WORDS_AND_DIGITS = lazily(r"[A-Za-z_]+[\d!@#$%]+\w*\Z")
+_WORDS_AND_DIGITS = lazily(r"[A-Za-z_]{3,}[\d!@#$%]+[A-Za-z]*\Z")
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _BESIDE_USER = lazily(  # of a connection string or a login module
     r"(?i)\b(?:user(?: ?id|_?name)?|uid)[ ]?=[ ]?(?:\w[\w.@-]{0,60}|\\?\"\w[\w.@-]{0,60}\\?\")[;\s]{1,2}\Z"
@@ -16120,7 +16120,8 @@ def scan(
     path = path_by_content(path, first)
     wide = _wide_encoding(first)
     kind = ""
-    if not wide and b"\0" in first[:8000]:  # what git takes for binary
+    # A NUL is what git takes for binary, but some programs also end a text with one, such as a key in PEM.
+    if not wide and b"\0" in first[:8000].rstrip(b"\0\n"):
         kind = "archive" if is_archive(first) else "binary"
         if skipped is not None:
             skipped[kind] += 1

@@ -29163,15 +29163,19 @@ def test_ascii_behind_the_mark_of_another_encoding_is_read_as_ascii_or_counted(m
 
 
 def test_a_file_is_binary_if_a_nul_is_in_its_first_8000_bytes_as_for_git():
-    for size, expected in ((7999, []), (8000, places(GITHUB))):
-        assert places(f"{GITHUB} ".ljust(size, ".") + "\0") == expected
+    for size, expected in ((7998, []), (8000, places(GITHUB))):
+        assert places(f"{GITHUB} ".ljust(size, ".") + "\0.") == expected
+
+
+def test_a_text_may_end_with_nuls():
+    assert places(f"x = '{GITHUB}'\n\0\n\0") == places(f"x = '{GITHUB}'\n")
 
 
 def test_a_binary_file_is_counted_and_only_known_values_are_found_in_it():
     def known(text):
         return [ps.Span(0, 4, ps.Rule("known-value", "", "high", "high"), "high", None, "")]
 
-    skipped, data = Counter(), f"k7Qx {GITHUB}\0"
+    skipped, data = Counter(), f"k7Qx {GITHUB}\0."
     assert found(data, skipped=skipped) == []
     assert found(data, skipped=skipped, known=lambda text: []) == []
     assert found(data, skipped=skipped, known=known) == ["known-value"]
@@ -29484,7 +29488,7 @@ def test_explain_says_why_a_line_was_not_reported():
         ),
         (f'password = "{GUESSED}"  # paissive: allow\n', "silenced by paissive: allow"),
         ("CLOJARS_" + "a" * 60, "low at most: it is filled up"),
-        (b"\0", "it is binary"),
+        (b"\0.", "it is binary"),
     ):
         assert reason in (said := explained(text, 1)) and "changeme" not in said
     assert explained("one = 1\n", 9).startswith("nothing here")
