@@ -21883,7 +21883,8 @@ def test_run_passes_on_all_of_a_command_and_ends_while_what_it_left_behind_still
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, SIGHUP])
 def test_a_signal_ends_run_once_its_command_has_ended_even_if_nobody_reads_the_output(number):
     more = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
-    with started("APP_TOKEN", *sh("echo $$ >&2; head -c 150000 /dev/zero"), **more) as process:
+    # More than one pipe holds, and less than two.
+    with started("APP_TOKEN", *sh("echo $$ >&2; head -c 100000 /dev/zero"), **more) as process:
         command = int(process.stderr.readline())
         with pytest.raises(ProcessLookupError):
             while True:
@@ -30116,7 +30117,7 @@ def test_git_audits_have_the_target_of_a_link_under_its_own_path(repository):
 
 def test_history_reports_a_secret_once_with_the_commit_date_and_path_that_brought_it(repository):
     (repository / "moved.py").write_text("x = 1\n\n\ny = 2\n")
-    (repository / "binary").write_bytes(b"\0")
+    (repository / "binary").write_bytes(b"\0.")
     commit(repository)
     leak(repository / "gone.py")
     git(repository, "add", ".")
