@@ -17104,7 +17104,7 @@ def read_by_go():
 def read_by_real_compose(texts):
     services = {}
     for number, text in enumerate(texts):
-        Path(f"{number}.env").write_text(text, newline="")
+        Path(f"{number}.env").write_bytes(text.encode())
         services[f"s{number}"] = {"image": "x", "env_file": [f"{number}.env"]}
     Path("compose.json").write_text(json.dumps({"services": services}))
     command = [tool("docker-compose"), "-p", "x", "-f", "compose.json", "config", "--format", "json"]
