@@ -90,7 +90,6 @@ from typing import (
 )
 
 if TYPE_CHECKING:
-    import ast
     import subprocess
     import zipfile
     from argparse import ArgumentParser, Namespace
@@ -18500,8 +18499,9 @@ def pick(source: object, *names: str) -> dict[str, Any]:
 
 # === Check ===
 # Which names a project asks for, and where: in code, in what its tools and platforms fill in, in examples of
-# .env, and in references of config files. Files are parsed, never run. The names are compared with those in a
-# store; no value is shown. Code that reads .env itself is named, since it doesn't get what `run` supplies.
+# .env, and in references of config files. Each kind of file is searched as text, by rows of one table. The
+# names are compared with those in a store; no value is shown. Code that reads .env itself is named, since it
+# doesn't get what `run` supplies.
 
 _OWN_BEGIN = b"#!/usr/bin/env python3\n# paissive_secrets "  # a copy of this file asks for its settings
 # `#[` begins an attribute in Rust and PHP.
@@ -18545,11 +18545,12 @@ class _Way(NamedTuple):
 
     files: str  # matches the end of a path
     word: str  # in each file that asks so
-    asks: str  # has a group `name`, and perhaps one `default`, which takes part if the name may be missing
+    # Has a group `name`, and perhaps `default`, which takes part if the name may be missing, and `backend`.
+    asks: str
     within: str = ""  # matches the stretches of a file to search; "" for all of it
     is_secret: bool = False  # whether each name is a secret's; else it depends on the name
-    in_comments: bool = False  # where a name is only optional
-    prefix: str = ""  # of the variable, which the name as it is written lacks
+    how: str = "requires"  # how it asks for a name without a default; see _Use
+    variable: Callable[[str], str] = str  # makes the variable from the name as it is written
 
 
 _WAYS = (
@@ -18571,7 +18572,7 @@ _WAYS = (
         "@example",
         "#",
         r"(?m)^[ \t]*#[ \t]?(?:export[ \t]+)?@NAME=(?!=)",
-        in_comments=True,
+        how="reads",
     ),
     # A default is the second argument, or stands behind the call.
     *(
@@ -18587,6 +18588,51 @@ _WAYS = (
         "@code",
         "env(",
         r"""(?<![\w.>$])(?<!function )(?:get_)?env\(["'`](?P<name>[A-Z]\w+)["'`](?P<default>\s*,|\)@or)?""",
+    ),
+    # Python: calls of this tool, and the environment. What is read right behind `try:` may be missing.
+    _Way(
+        r"\.py",
+        "paissive_secrets",
+        r"""\b(?:get|require)_secret\((?:[^()]*\bname=)?\s*["'](?P<name>[^"'\n]+)["']"""
+        r"""(?P<default>\s*,\s*(?:default\b|(?!\w+=)["'\w]))?"""
+        r"""(?:[^()]*\bbackend=["']?(?:\w+\.)*(?P<backend>\w+))?""",
+        is_secret=True,
+    ),
+    _Way(
+        r"\.py",
+        "environ",
+        r"""(?P<default>\btry:\n[^\n]{0,200}?)?\benviron\[\s*["']@name["']\s*\](?!\s*=(?!=))""",
+    ),
+    _Way(
+        r"\.py",
+        "env",
+        r"""\b(?:getenv|environ\.(?:get|pop|setdefault))\(\s*["']@name["'](?P<default>\s*,)?""",
+        how="reads",
+    ),
+    # What the code sets or looks for, it can do without.
+    _Way(r"\.py", "environ", r"""\benviron\[\s*["']@name["']\s*\]\s*=(?!=)""", how="default"),
+    _Way(r"\.py", "environ", r"""["']@name["']\s+(?:not\s+)?in\s+(?:\w+\.)*environ\b""", how="default"),
+    # environs and django-environ, python-decouple, Starlette, pydantic.
+    *(
+        _Way(
+            r"\.py",
+            word,
+            rf"""(?<![\w.]){call}\(\s*["']@NAME["']"""
+            r"""(?P<default>\s*,\s*(?:(?:[^()]|\([^()]*\))*?\bdefault=|(?!\w+=)[^\s)]))?""",
+        )
+        for word, call in (
+            ("env", r"env(?:\.(?!get\b|pop\b|setdefault\b)\w+)?"),
+            ("decouple", "config"),
+            ("starlette.config", "config"),
+        )
+    ),
+    _Way(
+        r"\.py",
+        "pydantic",
+        r"(?m)^(?: {4}|\t)(?P<name>[A-Za-z]\w*):[^=\n]*(?P<default>=)?",
+        within=r"(?m)^class \w+\([^)\n]{0,200}?Settings\b[^)\n]{0,200}\):.*\n"
+        r"(?!(?:(?:[ \t].*)?\n)*?[ \t].*\benv_prefix\b)(?:(?:[ \t].*)?\n)*",
+        variable=str.upper,
     ),
     # JavaScript: Node.js, Vite and Bun.
     _Way(
@@ -18677,39 +18723,40 @@ _WAYS = (
         r"^(?!.*/modules/).*\.tf",  # what calls a module gives it its variables
         "variable",
         r"""(?m)^variable\s+"@name"\s*\{(?P<default>(?:[^{}]|\{[^{}]*\})*?^[ \t]*default\s*=)?""",
-        prefix="TF_VAR_",
+        variable="TF_VAR_{}".format,
     ),
 )
 
-# Where a program reads .env by itself: the files, a word in them, and an expression that may have a group
-# `path`. Others read what stands beside or above their code. To add one, add a row, and a line that reads so
-# to the tests.
+# Where a program reads .env by itself. A group `name` is the path of the file; the others read what stands
+# beside or above their code. To add one, add a row, and a line that reads so to the tests.
 _DOTENV_READERS = (
-    (r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
-    (r"\.py", "read_env", r"(?<!def )\bread_env\("),
-    ("@script", "loadEnv", r"(?<!function )\bloadEnv(?:File|Config)?\("),
-    (
+    _Way(r"\.py", "dotenv", r"(?<!def )\b(?:load_dotenv|dotenv_values)\("),
+    _Way(r"\.py", "read_env", r"(?<!def )\bread_env\("),
+    _Way("@script", "loadEnv", r"(?<!function )\bloadEnv(?:File|Config)?\("),
+    _Way(
         "@code",
         "otenv",
         r"""\bdotenv\.config\(|["']dotenv["']\)\.config\(|["']dotenv(?:-rails|/load|(?:-\w+)?/config)["']"""
         r"|\bDotenv(?:::Rails)?\.(?:load|overload)\b|\bDotenv::create\w+\(|\bnew Dotenv\("
         r"|\bgodotenv\.(?:Load|Overload|Read)\(|/godotenv/autoload|\bdotenvy?::(?:dotenv|from_\w+|load)\w*",
     ),
-    (r"\.php", "autoload_runtime", r"/autoload_runtime\.php"),
-    (r"\.php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
-    (r"\.py", "decouple", r"(?m)^[ \t]*from decouple import"),
-    (r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<path>[^"']+)"""),
-    (r"/package\.json", "dotenv", r"\bdotenv(?:/config| -e\b| --)"),
-    (
+    _Way(r"\.php", "autoload_runtime", r"/autoload_runtime\.php"),
+    _Way(r"\.php", "Application", r"\bApplication::configure\(|new Illuminate\\Foundation\\Application\("),
+    _Way(r"\.py", "decouple", r"(?m)^[ \t]*from decouple import"),
+    _Way(r"\.py", "env_file", r"""\benv_file\s*=\s*[(\[]?\s*["'](?P<name>[^"']+)"""),
+    _Way(r"/package\.json", "dotenv", r"\bdotenv(?:/config| -e\b| --)"),
+    _Way(
         r"/package\.json",
         "",
         r'"[^"\n]*\b(?:next|nuxt|vite|astro|react-scripts) (?:dev|build|start|preview)\b',
     ),
-    ("@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<path>[^\s"',\[\]#]+)"""),
-    (
+    _Way(
+        "@compose", "env_file", r"""env_file:\s*(?:\[\s*|-\s+(?:path:\s*)?)?["']?(?P<name>[^\s"',\[\]#]+)"""
+    ),
+    _Way(
         r"(?:\.(?:sh|bash|zsh|mk|ya?ml)|/package\.json|/[\w-]*(?:Makefile|entrypoint|justfile)[\w.-]*)",
         "env",
-        r"""--env-file[ =]["']?(?P<path>[\w./-]*\.env[\w.-]*)"""
+        r"""--env-file[ =]["']?(?P<name>[\w./-]*\.env[\w.-]*)"""
         r"|(?m:^[ \t]*(?:source|include|\.) [\w./-]*\.env\b|^set dotenv-load)",
     ),
 )
@@ -18720,9 +18767,8 @@ class _Use(NamedTuple):
 
     name: str
     line: int
-    # It "requires" the name, "reads" it and gets None without, has a "default", or "provides" it to the rest.
-    how: str
-    backend: str = ""  # "" is the store in use
+    how: str  # it "requires" the name, "reads" it and gets nothing without, or has a "default"
+    backend: str  # "" is the store in use
 
 
 class Comparison(NamedTuple):
@@ -18740,14 +18786,18 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
     """Compare the names that a project asks for with those in the manager's store, called `backend`."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
-    readers: dict[str, list[str]] = {}  # .env files by place
-    for shown, data in _files_to_check(audit):
-        for use in _uses_in(shown, data, audit):
+    readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}  # .env files by place
+    dotenv_holds = cache(_dotenv_holds)
+    for shown, text in _texts_to_check(audit):
+        for use in _uses_in(shown, text):
             if use.backend in ("", backend):
                 places.setdefault(use.name, []).append(f"{shown}:{use.line}")
                 asked.add((use.name, use.how))
-        for line, files in _dotenv_readers(shown, data, audit.base):
-            readers.setdefault(f"{shown}:{line}", []).extend(files)
+        for line, path, is_loaded in _dotenv_readers(shown, text, audit.base):
+            kind = dotenv_holds(path)
+            if kind == "references" or (kind == "moved" and not is_loaded):
+                files = readers[kind].setdefault(f"{shown}:{line}", [])
+                files.append(shown_path(path, audit.base))
     variables = set(map(variable_name, places))
     known = _names_with_value(manager, variables)
     dotenv = manager.dotenv()
@@ -18755,16 +18805,14 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
     for name in sorted(places):
-        if variable_name(name) in known or (name, "provides") in asked:
+        if variable_name(name) in known:
             continue
-        is_missing = (name, "requires") in asked and (name, "default") not in asked
-        is_missing = is_missing or variable_name(name) in lost
-        kind = missing if is_missing else optional
-        kind[name] = places[name]
+        is_required = (name, "requires") in asked and (name, "default") not in asked
+        kind_of_name = missing if is_required or variable_name(name) in lost else optional
+        kind_of_name[name] = places[name]
     for name in sorted(lost - variables):  # which only the .env names
         missing[name] = [dotenv.plaintext_file()]
-    literal, moved = _readers_without_secrets(readers, audit.base)
-    return Comparison(len(places), missing, optional, literal, moved)
+    return Comparison(len(places), missing, optional, readers["references"], readers["moved"])
 
 
 def _is_empty(store: Store, name: str) -> bool:
@@ -18803,7 +18851,7 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     return known
 
 
-def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
+def _texts_to_check(audit: Audit) -> Iterator[tuple[str, str]]:
     """Yield the path to show and the content of each text file."""
     for path, shown in audit.files():
         if re.search(r"(?:\A|/)\.yarn/", shown):  # a package manager, and what it has fetched
@@ -18818,24 +18866,32 @@ def _files_to_check(audit: Audit) -> Iterator[tuple[str, bytes]]:
             continue
         if b"\0" not in data and not data.startswith(_OWN_BEGIN):
             audit.summary.files += 1
-            yield shown, data
+            yield shown, data.decode("utf-8", "replace")
 
 
-def _uses_in(shown: str, data: bytes, audit: Audit) -> list[_Use]:
-    """Return a file's uses of names. Python code that can't be parsed has none, and counts as unreadable."""
-    if not shown.endswith(".py"):
-        return list(_uses_in_text(shown, data.decode("utf-8", "replace")))
-    if not _PYTHON_WORDS.search(data):
-        return []
-    try:
-        return list(_uses_in_python(data))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        version = ".".join(map(str, sys.version_info[:2]))
-        audit.add_unreadable(shown, f"Python {version} can't parse it")
-        return []
+def _uses_in(shown: str, text: str) -> Iterator[_Use]:
+    """Yield the uses of names in a file, by the rows of _WAYS."""
+    for way, line, match in _find_ways(_WAYS, shown, text):
+        groups = match.groupdict()
+        name = way.variable(groups["name"])
+        how = way.how
+        if groups.get("default") is not None or not (way.is_secret or is_secret(name)):
+            how = "default"
+        yield _Use(name, line, how, (groups.get("backend") or "").lower())
 
 
-# --- text ---
+def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_Way, int, re.Match[str]]]:
+    """Yield the matches of the ways for a file of this name, with their lines, but not those in comments."""
+    for way in ways:
+        if not _compile(rf"(?:{way.files})\Z").search(f"/{shown}") or way.word not in text:
+            continue
+        stretches = [(0, len(text))]
+        if way.within:
+            stretches = [match.span() for match in _compile(way.within).finditer(text)]
+        asks = _compile(way.asks)
+        matches = chain.from_iterable(asks.finditer(text, *stretch) for stretch in stretches)
+        for line, match in _without_comments(matches, text):
+            yield way, line, match
 
 
 @cache
@@ -18846,83 +18902,38 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _rows_for(shown: str, rows: Iterable[Any], text: str) -> Iterator[Any]:
-    """Yield the rows of a table for a file of this name whose second field, a word, is in its text."""
-    path = "/" + shown
-    for row in rows:
-        if _compile(rf"(?:{row[0]})\Z").search(path) and row[1] in text:
-            yield row
+def _without_comments(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the line of each match's name, and the match, unless that line is a comment.
 
+    A match that begins with its line is one that looks for comments.
+    """
+    import bisect
 
-def _uses_in_text(shown: str, text: str) -> Iterator[_Use]:
-    """Yield the uses of names in a text, by the rows of _WAYS for its file."""
-    for way in _rows_for(shown, _WAYS, text):
-        stretches = [(0, len(text))]
-        if way.within:
-            stretches = [match.span() for match in _compile(way.within).finditer(text)]
-        asks = _compile(way.asks)
-        matches = chain.from_iterable(asks.finditer(text, *stretch) for stretch in stretches)
-        for line, match in _numbered(matches, text, in_comments=way.in_comments):
-            groups = match.groupdict()
-            name = way.prefix + groups["name"]
-            is_needed = groups.get("default") is None and (way.is_secret or is_secret(name))
-            how = "requires" if is_needed else "default"
-            if way.in_comments:
-                how = "reads"
-            yield _Use(name, line, how, groups.get("backend") or "")
-
-
-def _numbered(
-    matches: Iterable[re.Match[str]], text: str, *, in_comments: bool = False
-) -> Iterator[tuple[int, re.Match[str]]]:
-    """Yield matches with their lines; those in lines that are comments only with `in_comments`."""
-    line = 1
-    counted = 0
-    is_comment = bool(_COMMENT_LINE.match(text))
+    line_starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    is_comment = cache(partial(_COMMENT_LINE.match, text))
     for match in matches:
-        at = match.start("name") if "name" in match.re.groupindex else match.start()
-        line_breaks = text.count("\n", counted, at)
-        if line_breaks:
-            line += line_breaks
-            is_comment = bool(_COMMENT_LINE.match(text, text.rindex("\n", counted, at) + 1))
-        counted = at
-        if in_comments or not is_comment:
+        at = match.start("name") if match.groupdict().get("name") else match.start()
+        line = bisect.bisect(line_starts, at)
+        start = line_starts[line - 1]
+        if match.start() == start or not is_comment(start):
             yield line, match
 
 
 # --- .env files that others read ---
 
-_LOADS_ENV = r"(?m)^[^#\n]*(?<!def )\bload_env\("  # a call of ours
 
+def _dotenv_readers(shown: str, text: str, base: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield (line, path, is loaded) of each .env file that a line may read, once for each line.
 
-def _readers_without_secrets(
-    readers: Mapping[str, list[str]], base: str
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the .env files with references by the places that read them, and likewise those without secrets.
-
-    The latter are files whose secrets were moved to a store.
+    It is loaded if a call of load_env, which is this tool's, comes before the line.
     """
-    holds = {path: _dotenv_holds(path) for path in set(chain(*readers.values()))}
-    found: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
-    for place, files in readers.items():
-        for path in files:
-            if holds[path]:
-                found[holds[path]].setdefault(place, []).append(shown_path(path, base))
-    return found["references"], found["moved"]
-
-
-def _dotenv_readers(shown: str, data: bytes, base: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each line that reads .env files, with the paths of the files that it may read."""
-    text = data.decode("utf-8", "replace")
     folder = os.path.dirname(base + shown)
-    loaded = re.search(_LOADS_ENV, text)
-    for _, _, reads in _rows_for(shown, _DOTENV_READERS, text):
-        for line, match in _numbered(_compile(reads).finditer(text), text):
-            named = match.groupdict().get("path")
-            files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
-            if loaded and loaded.start() < match.start():  # it has what was moved already
-                files = [path for path in files if _dotenv_holds(path) != "moved"]
-            yield line, files
+    loads = re.search(r"(?m)^[^#\n]*(?<!def )\bload_env\(", text)
+    for _, line, match in _find_ways(_DOTENV_READERS, shown, text):
+        named = match.groupdict().get("name")
+        files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
+        is_loaded = bool(loads and loads.start() < match.start())
+        yield from ((line, path, is_loaded) for path in files)
 
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
@@ -18949,118 +18960,6 @@ def _dotenv_holds(path: str) -> str:
     if any(map(looks_like_reference, values.values())):
         return "references"
     return "moved" if dotenv.moved() else ""
-
-
-# --- Python ---
-
-_PYTHON_WORDS = lazily(rb"environ|\benv\(|getenv|_secret\b|decouple|starlette\.config|pydantic")
-_CALLS = {  # how each asks for a name; see _Use
-    "get_secret": "requires",
-    "require_secret": "requires",
-    "getenv": "reads",
-    "environ.get": "reads",
-    "environ.pop": "reads",
-    "environ.setdefault": "provides",
-}
-# django-environ, environs, python-decouple and Starlette: env("X"), env.str("X"), config("X").
-_ENV_LIBRARIES = lazily(rb"(?m)^[ \t]*(?:from|import)[ \t]+(?:environs?|decouple|starlette\.config)\b")
-
-
-def _uses_in_python(data: bytes) -> Iterator[_Use]:
-    """Yield the uses of names in Python code; raise SyntaxError and other errors of `ast.parse`."""
-    import ast
-
-    tree = ast.parse(data)
-    # Where an error is handled, the name may be missing.
-    blocks = (node.body for node in ast.walk(tree) if isinstance(node, ast.Try) and node.handlers)
-    guarded = {id(node) for body in blocks for statement in body for node in ast.walk(statement)}
-    imported = b"paissive_secrets" in data  # other libraries have a get_secret, too
-    has_env = bool(_ENV_LIBRARIES.search(data))
-    for node in ast.walk(tree):
-        use = None
-        if isinstance(node, ast.Subscript) and _last_name(node.value) == "environ":
-            how = "provides" if isinstance(node.ctx, ast.Store) else "requires"
-            use = _Use(_literal(node.slice), node.lineno, how)
-        elif isinstance(node, ast.Compare) and _last_name(node.comparators[0]) == "environ":
-            use = _Use(_literal(node.left), node.lineno, "default")  # "X" in os.environ
-        elif isinstance(node, ast.Call):
-            use = _use_in_call(node, imported) or _use_of_library(node, has_env)
-        elif isinstance(node, ast.ClassDef) and b"pydantic" in data:
-            yield from _uses_in_settings(node)
-        if use and id(node) in guarded:
-            use = use._replace(how="default")
-        if use and use.name:
-            yield use
-
-
-def _use_in_call(call: ast.Call, imported: bool) -> _Use | None:
-    """Return the use in a call of _CALLS, with the name "" if that is no literal; None for any other call."""
-    function = _last_name(call.func)
-    if _last_name(getattr(call.func, "value", None)) == "environ":
-        function = f"environ.{function}"
-    how = _CALLS.get(function)
-    if not how or (how == "requires" and not imported):
-        return None
-    options = {keyword.arg: keyword.value for keyword in call.keywords}
-    if how != "provides" and (len(call.args) > 1 or "default" in options):
-        how = "default"
-    backend = ""
-    if "backend" in options:  # "file" or SecretsBackend.FILE; anything else is no store's name
-        backend = _literal(options["backend"]) or _last_name(options["backend"]).lower() or "?"
-    name = call.args[0] if call.args else options.get("name")
-    return _Use(_literal(name), call.lineno, how, backend)
-
-
-def _use_of_library(call: ast.Call, has_env: bool) -> _Use | None:
-    """Return the use in env("X"), with a library also in config("X") and env.str("X"); None for other calls.
-
-    Names in lower case aren't variables: they are None, too.
-    """
-    function = _last_name(call.func)
-    if has_env and (function == "config" or _last_name(getattr(call.func, "value", None)) == "env"):
-        function = "env"
-    if function != "env":
-        return None
-    if not call.args:
-        return None
-    name = _literal(call.args[0])
-    if not name.isupper():
-        return None
-    has_default = len(call.args) > 1 or any(keyword.arg == "default" for keyword in call.keywords)
-    return _Use(name, call.lineno, _how_needed(name, has_default))
-
-
-def _uses_in_settings(settings: ast.ClassDef) -> Iterator[_Use]:
-    """Yield the variables that fill pydantic's settings, or a class of that name, without their prefix."""
-    import ast
-
-    if not any(_last_name(base).endswith("Settings") for base in settings.bases):
-        return
-    for node in ast.walk(settings):
-        if getattr(node, "arg", getattr(node, "id", "")) == "env_prefix":
-            return
-    for field in settings.body:
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            name = field.target.id
-            if name[0] != "_" and name != "model_config":
-                how = _how_needed(name.upper(), field.value is not None)
-                yield _Use(name.upper(), field.lineno, how)
-
-
-def _how_needed(name: str, has_default: bool) -> str:
-    """Return how a library asks for a name that may be a setting."""
-    return "default" if has_default or not is_secret(name) else "requires"
-
-
-def _last_name(node: object) -> str:
-    """Return "environ" for `os.environ` and `environ`, "" for what has no name."""
-    return getattr(node, "attr", getattr(node, "id", ""))
-
-
-def _literal(node: object) -> str:
-    """Return the text of a string literal, "" for anything else."""
-    value = getattr(node, "value", None)  # of an attribute, this is another node
-    return value if isinstance(value, str) else ""
 
 
 # === Commands ===

@@ -34377,7 +34377,7 @@ def test_check_counts_the_lines_of_what_asks_in_several(folder, say):
     (folder / "w.js").write_text("process.env.A_TOKEN\n || 'x';\n\nprocess.env.B_TOKEN;\n")
     (folder / ".env.example").write_text("\n\n  E_TOKEN=\n")
     (folder / "v.py").write_text("import os\nos.environ[\n'C_TOKEN'\n]\nos.getenv(\n'D_TOKEN'\n)\n")
-    places = {"w.js:1", "w.js:4", "v.py:2", "v.py:5", ".env.example:3"}
+    places = {"w.js:1", "w.js:4", "v.py:3", "v.py:6", ".env.example:3"}
     assert places <= {*say("check", "--backend", "env")[1].split()}
 
 
@@ -34392,16 +34392,12 @@ def test_check_is_satisfied_by_the_store_and_the_environment(asking, capsys, mon
     assert printed["optional"]["PORT"] == [".env.example:2"]
 
 
-def unparsed(path):
-    return f"can't read {path}: Python 3.{sys.version_info.minor} can't parse it\n"
-
-
-def test_check_names_what_it_can_not_parse_reads_inner_repositories_and_shows_no_value(repository, say):
+def test_check_reads_inner_repositories_and_shows_no_value(repository, say):
     git(repository, "init", "-q", "inner")
-    (repository / "inner" / "broken.py").write_text("def (:  # environ\n")
+    (repository / "inner" / "a.py").write_text("os.environ['API_TOKEN'], os.environ['B_TOKEN']\n")
     (repository / ".env").write_text("API_TOKEN=red-fox\n")
     (repository / ".env").chmod(0o600)
-    assert say("check") == (2, unparsed("inner/broken.py") + "0 names in 2 files, 0 missing\n")
+    assert say("check") == (1, "missing   B_TOKEN  inner/a.py:1\n2 names in 2 files, 1 missing\n")
     assert say("check", "absent") == (2, "no file or folder called 'absent'\n")
 
 
@@ -34409,22 +34405,6 @@ def test_check_reads_what_audits_of_a_project_leave_out(folder, say):
     (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
     (folder / ".paissive-audit").write_text("[exclude]\na.py\n")
     assert say("check")[1].startswith("missing   A_KEY  a.py:2\n")
-
-
-def test_check_reads_source_in_its_own_encoding_and_goes_on_after_a_broken_one(folder, say):
-    (folder / "a.py").write_text("# coding: latin-1\nimport os\nos.environ['A_KEY']  # \xe4\n", "latin-1")
-    (folder / "b.py").write_bytes(b"environ:\xff")  # for which Python raises a ValueError
-    said = f"missing   A_KEY  a.py:3\n{unparsed('b.py')}1 name in 2 files, 1 missing\n"
-    assert say("check") == (1, said)
-
-
-def test_check_goes_on_after_source_that_is_too_deep_for_python(folder, say):
-    (folder / "a.py").write_text("import os\nos.environ['A_KEY']\n")
-    (folder / "b.py").write_text("x = environ" + "-" * 100_000 + "1\n")
-    (folder / "c.py").write_text("x = environ" + ".b" * 100_000 + "\n")  # which Python 3.10 still parses
-    left = "".join(map(unparsed, ["b.py", "c.py"] if sys.version_info >= (3, 11) else ["b.py"]))
-    said = f"missing   A_KEY  a.py:2\n{left}1 name in 3 files, 1 missing\n"
-    assert say("check") == (1, said)
 
 
 def test_check_leaves_out_names_that_only_a_run_of_the_program_can_tell(folder, say):
@@ -34539,8 +34519,10 @@ ASKED = [
     ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY')", "missing"),
     ("a.py", "os.environ['X_KEY']; os.getenv('X_KEY', 'x')", "optional"),
     ("a.py", "os.environ['X_KEY']; 'X_KEY' in os.environ", "optional"),
-    ("a.py", "os.environ['X_KEY'] = 'x'; os.environ['X_KEY']", ""),
-    ("a.py", "os.environ.setdefault('X_KEY', 'x')", ""),
+    ("a.py", "os.environ['X_KEY'] = 'x'; os.environ['X_KEY']", "optional"),
+    ("a.py", "os.environ['X_KEY'] == 'x'", "missing"),
+    ("a.py", "os.environ.setdefault('X_KEY', 'x'); os.environ['X_KEY']", "optional"),
+    ("a.py", "try:\n    x = os.environ['X_KEY']\nexcept KeyError: pass", "optional"),
     ("a.py", "settings.get('X_KEY'); settings.pop('X_KEY')", ""),
     ("a.py", "get_secret('X_KEY', default='x')  # paissive_secrets", "optional"),
     ("a.py", "get_secret('X_KEY', backend='env')  # paissive_secrets", "missing"),
@@ -34561,6 +34543,11 @@ ASKED = [
     ("a.py", "import os; x = settings['X_KEY']", ""),
     ("a.py", "env('X_KEY')", "missing"),
     ("a.py", "env('X_KEY', default='x')", "optional"),
+    ("a.py", "env('X_KEY', 'x')", "optional"),
+    ("a.py", "env('X_KEY', cast=str)", "missing"),
+    ("a.py", "env('X_KEY',\n    cast=Csv(),\n    default='x')", "optional"),
+    ("a.py", "env.get('X_KEY')", ""),
+    ("a.py", "{% if x %}env('X_KEY'){% endif %}", "missing"),
     ("a.py", "env('x_key')", ""),
     *(
         ("a.py", f"import {library}; {reads}('X_KEY')", "missing")
@@ -34573,13 +34560,15 @@ ASKED = [
     ),
     ("a.py", "import decouple; config('X_KEY', default='x')", "optional"),
     ("a.py", "environ.x; config('X_KEY')", ""),
-    ("a.py", "import pydantic\nclass S(BaseSettings): x_key: str", "missing"),
-    ("a.py", "import pydantic\nclass S(BaseSettings): x_key: str = Field('x')", "optional"),
-    ("a.py", "import pydantic\nclass S(BaseSettings): x_key: str = 'x'", "optional"),
-    ("a.py", "import pydantic\nclass S(AppSettings): x_key: str", "missing"),
-    ("a.py", "import pydantic\nclass S(BaseModel): x_key: str", ""),
-    ("a.py", "class S(AppSettings): x_key: str", ""),
-    ("a.py", "import pydantic\nclass S(BaseSettings): c = D(env_prefix='a'); x_key: str", ""),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    x_key: str", "missing"),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    x_key: str = Field('x')", "optional"),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    x_key: str = 'x'", "optional"),
+    ("a.py", "import pydantic\nclass S(AppSettings):\n    x_key: str", "missing"),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    X_KEY: str", "missing"),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    a: str\n\nx_key: str", ""),
+    ("a.py", "import pydantic\nclass S(BaseModel):\n    x_key: str", ""),
+    ("a.py", "class S(AppSettings):\n    x_key: str", ""),
+    ("a.py", "import pydantic\nclass S(BaseSettings):\n    x_key: str\n    c = D(env_prefix='a')", ""),
     ("a.ts", "process.env[`X_KEY`]", "missing"),
     ("a.js", "process.env['X_KEY']", "missing"),
     ("a.js", 'process.env["X_KEY"] ?? "x"', "optional"),
@@ -34803,11 +34792,6 @@ def test_check_requires_what_a_config_refers_to_whatever_its_name(folder, say):
     assert say("check")[1].startswith("missing   HOST  config.json:3\n")
 
 
-def test_check_takes_no_name_for_optional_because_something_follows_at_the_end(folder, say):
-    (folder / "a.py").write_text("import os\ntry:\n    os.environ['A_KEY']\nfinally:\n    pass\n")
-    assert say("check")[1].startswith("missing   A_KEY  a.py:3\n")
-
-
 def test_check_reads_utf_8_and_goes_on_after_other_bytes(folder, say):
     (folder / "a.js").write_bytes(b"process.env.A\xff_KEY; process.env.KEY\xc3\xa9; process.env.B_KEY\n")
     found = [line.split()[1] for line in say("check")[1].splitlines() if line.startswith("missing")]
@@ -34847,6 +34831,12 @@ def test_check_leaves_out_a_package_manager_that_a_project_has_a_copy_of(folder,
         ("a.rs", "#[clap(" + "env," * 20_000),
         ("a.tf", 'variable "a" {' + "\n" * 20_000),
         ("a.js", "process.env.A " * 20_000),
+        ("a.py", "try:\n" * 20_000 + " " * 20_000 + "environ"),
+        ("a.py", "get_secret(name= " * 20_000 + "paissive_secrets"),
+        ("a.py", "env('AA', (" * 20_000),
+        ("a.py", "class A(Settings):\n" + " \n" * 20_000 + "pydantic"),
+        ("a.py", "class A(Settings):\n" * 20_000 + "pydantic"),
+        ("a.py", "class A(" + "Settings " * 20_000 + "pydantic"),
         ("A.java", "@Value(" * 20_000),
         ("package.json", '"a' + " next" * 20_000),
         ("Makefile", "\n" * 20_000 + ".env"),
