@@ -949,12 +949,30 @@ class _Literal:
         self.lead = lead  # how many bytes of it are before its last run of letters, digits, _ and -: 3 of SG.
         self.rule = rule
 
+    def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
+        """Return the match of a whole token that begins here.
+
+        Its expression is compiled only if enough letters of its first class follow: mostly, none ever do.
+        """
+        letters, least = self._first_part
+        begin = at + len(self.text)
+        part = text[begin : begin + least]
+        if len(part) < least or part.translate(None, letters):
+            return None
+        return self._regex.match(text, at)
+
     @cached_property
-    def match(self) -> Callable[[bytes, int], re.Match[bytes] | None]:
-        """The method that matches a whole token which begins at a place."""
+    def _first_part(self) -> tuple[bytes, int]:
+        """The letters that the shape begins with, and how many of them at least; 0 if that isn't clear."""
+        shape = self.rule.shape
+        found = re.match(r"(?:\{mixed\}|\(\?<?[=!][^()]*\))*\{([A-Za-z])(\d+)", shape)
+        return (_sample(found[1]).encode(), int(found[2])) if found and "|" not in shape else (b"", 0)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[bytes]:
         # A run, and what begins with a sign, needs nothing before it.
         behind = rb"(?<![A-Za-z0-9])" if self.lead and self.text[:1].isalnum() else b""
-        return token_regex(self.text, self.rule.shape, behind).match
+        return token_regex(self.text, self.rule.shape, behind)
 
 
 class _Prefixes:
@@ -1445,6 +1463,8 @@ def is_secret(name: str, value: str = "") -> bool:
     name = base_of_stage(name) or name
     if re.match(_BROWSER_NAME, name):
         return False
+    if not value:
+        return is_secret_name(name)
     if is_secret_name(name) and not _is_setting_of(name, value):
         return True
     return is_token(value) or any(passwords_in(value))  # last, since the table of tokens takes time to build
