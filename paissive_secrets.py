@@ -7525,7 +7525,6 @@ class Lease:
     def start(self, seconds: float, used: float = 0.0) -> None:
         """Let the lease last these seconds from now, less those that are `used`."""
         self.seconds = seconds
-        self.ends_at = time.monotonic() + seconds - used
         self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # when a read needs another secret
         self.renew_at = self.fresh_until  # `put_off` moves this one if a renewal fails
 
@@ -7605,7 +7604,7 @@ class Session:
         self.transport = Transport(self.settings)
         self.transport.newest = newest
         self._lock = allocate_lock()  # of the token: one thread at a time gets or renews it
-        self._forget_leases()
+        self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path, until the token that read them ends
         self.lease_locks: dict[str, Any] = {}  # by path: one thread at a time reads such a secret
         self._revoking = allocate_lock()  # one thread at a time revokes: `close` waits for others
         self._is_own = False  # whether this process got the token by logging in
@@ -7680,14 +7679,10 @@ class Session:
         self._revoke()
 
     def add_lease(self, path: str, lease: Lease) -> None:
-        """Put the lease of a dynamic secret in the place of an earlier one, which `close` revokes, too.
+        """Put the lease of a dynamic secret in the place of an earlier one, which ends by itself.
 
         After `close`, revoke it and raise Unavailable.
         """
-        earlier = self.leases.get(path)
-        if earlier:
-            leases = [*self._earlier_leases.get(path, []), earlier]
-            self._earlier_leases[path] = [each for each in leases if each.ends_at > time.monotonic()]
         self.leases[path] = lease
         self._check_open()
 
@@ -7712,9 +7707,9 @@ class Session:
         with self._revoking:
             token = self.held
             path = "sys/leases/revoke"
-            leases = [*chain(*list(self._earlier_leases.values())), *list(self.leases.values())]
+            leases = list(self.leases.values())  # at once: other threads may add some
             bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
-            self._forget_leases()
+            self.leases = {}
             if token is None:  # revoked already, and leases end with the token that acquired them
                 return
             if self._is_own:
@@ -7729,11 +7724,6 @@ class Session:
         for response in responses:
             if response.status not in (200, 204):
                 raise vault_error(response, "update", path)
-
-    def _forget_leases(self) -> None:
-        """Start without leases: earlier ones are revoked, or ended with the token that acquired them."""
-        self.leases: dict[str, Lease] = {}  # of dynamic secrets, by path
-        self._earlier_leases: dict[str, list[Lease]] = {}  # by path: those replaced, until they have ended
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused as unknown; return whether there is another one now.
@@ -7769,7 +7759,7 @@ class Session:
                 problem = "the Vault token is unknown: it has expired or was revoked"
             raise Locked(problem, hint=_LOGIN_HINT)
         self.held = _check_token(token)
-        self._forget_leases()
+        self.leases = {}  # they end with the token that read them
         self._is_own = self._logs_in
         self._is_looked_up = self._logs_in
         self._lease = Lease(seconds)
@@ -7955,17 +7945,17 @@ class _Path(NamedTuple):
 
 
 class _Mounts:
-    """The mounts that a token may see, shared by a store and its views; any thread may forget them."""
+    """The mounts that a token may see, shared by a store and its views; any thread may ask for them again."""
 
-    versions: dict[str, int] | None = None  # of KV, by paths that end with "/"; 0 if it isn't KV
-    asked_at = 0.0  # when, on the monotonic clock
+    found: Mapping[str, Json] = {}  # what the server says of them, by paths that end with "/"
+    fresh_until = 0.0  # on the monotonic clock
 
 
 class _Change(NamedTuple):
     """A change to the fields of a secret."""
 
+    path: str
     apply: Callable[[Json], Json]  # returns the new fields for the old ones; {} deletes the secret
-    replaces: Container[str]  # fields whose new value doesn't depend on the old one
     patch: Json | None = None  # the same change as a merge patch (RFC 7396), if it is one
 
 
@@ -8048,14 +8038,13 @@ class VaultStore(Store):
         Not the address, which can be spelled in several ways. Denied if
         there is no such mount, or the token may not see it.
         """
-        mount = self.settings.mount
-        where = f"sys/internal/ui/mounts/{mount}"
-        response = self._call("read", where, ok=[403])
-        if response.status == 403:  # a policy for that path wouldn't help
-            raise _no_mount_error(f"{mount}/")
-        mount_id = response.data.get("uuid")
+        mount = f"{self.settings.mount}/"
+        mounts = self._visible_mounts()
+        if mount not in mounts:
+            raise _no_mount_error(mount)
+        mount_id = mounts[mount].get("uuid")
         if not isinstance(mount_id, str):
-            raise not_vault_error(f"{where} has no uuid, as it has since Vault 1.2")
+            raise not_vault_error(f"the server gives {mount} no uuid, as Vault does since 1.2")
         return f"vault {mount_id} {self.settings.prefix}".rstrip()
 
     @property
@@ -8105,18 +8094,15 @@ class VaultStore(Store):
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
-        self._change(*_change_to(name, value))
+        self._change(_change_to(name, value), is_rotation=True)
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
-        changes = {name: _change_to(name, value) for name, value in values.items()}
+        changes = {name: _change_to(name, value, replace=replace) for name, value in values.items()}
         if len(values) > 1 or not replace:  # before any is set; each write checks its own again
             self.check_no_conflict(values, replace=replace)
 
-        def set_one(name: str, value: str) -> None:
-            path, change = changes[name]
-            if not replace:
-                change = _refuse_other(name, self.as_stored(name, value), change)
-            self._change(path, _refuse_pending(name, change))
+        def set_one(name: str, _value: str) -> None:
+            self._change(changes[name])
 
         set_each(values, set_one)
 
@@ -8144,15 +8130,15 @@ class VaultStore(Store):
         """
         secret_path = _secret_path(path)
         _check_fields(fields)
-        change = _patch_change(dict(fields))
+        patch = dict(fields)
 
         def apply(old: Json) -> Json:
-            new = change.apply(old)
+            new = _merge_patch(old, patch)
             if not new:
                 raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
             return new
 
-        return self._change(secret_path, _refuse_pending(path, change._replace(apply=apply)))
+        return self._change(_Change(secret_path, apply, patch))
 
     def delete(self, name: str) -> None:
         """Remove one field; with the last one, the secret is deleted."""
@@ -8160,8 +8146,11 @@ class VaultStore(Store):
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
             raise not_found_error(name, "Vault")
-        change = _patch_change({field: None}) if field else _Change(lambda old: {}, ())
-        self._change(path, _refuse_pending(name, change))
+        change = _Change(path, lambda old: {})
+        if field:
+            patch = {field: None}
+            change = _Change(path, lambda old: _merge_patch(old, patch), patch)
+        self._change(change)
 
     def names(self) -> Iterator[str]:
         """Yield the paths of all secrets that the token may list.
@@ -8212,11 +8201,11 @@ class VaultStore(Store):
         No other secret is read.
         """
         asked = set(variables)
-        starts = {variable[:end] for variable in asked for end in range(1, len(variable) + 1)}
         paths = []
         for path in self.names():
             # The variables of all fields begin alike: APP_DB_ is variable_name("app/db#").
-            if variable_name(path) in asked or variable_name(path + "#") in starts:
+            start = variable_name(path + "#")
+            if variable_name(path) in asked or any(each.startswith(start) for each in asked):
                 paths.append(path)
         return (name for name, _ in self._named_values(paths))
 
@@ -8370,36 +8359,35 @@ class VaultStore(Store):
             mount = self.settings.mount + "/"
             path = f"{self.settings.prefix}/{path}".lstrip("/")
         if mount not in mounts:
-            self._mounts.versions = None  # it may be created later
+            self._mounts.fresh_until = 0.0  # it may be created later
             raise _no_mount_error(mount)
-        if min_kv and not mounts[mount]:
+        kv = _kv_version(mounts[mount])
+        if min_kv and not kv:
             raise BadValue(f"{mount} isn't a KV mount: it can only be read")
-        if mounts[mount] < min_kv:
+        if kv < min_kv:
             raise BadValue(f"{mount} is KV version 1, which keeps no older versions")
-        return _Path(mount[:-1], mounts[mount], path)
+        return _Path(mount[:-1], kv, path)
 
     def _versioned(self, name: str) -> _Path:
         """Return where a secret is; raise BadValue unless its mount is KV 2, which keeps versions."""
         return self._locate(_path_and_field(name)[0], 2)
 
-    def _visible_mounts(self) -> dict[str, int]:
-        """Return the KV versions, or 0, of the mounts that the token may see, by paths that end with "/".
+    def _visible_mounts(self) -> Mapping[str, Json]:
+        """Return what the server says of the mounts that the token may see, by paths that end with "/".
 
-        They are asked for again after a few seconds, or once `_call` has forgotten them.
+        It is asked again after a few seconds, or where nothing was found at a path.
         """
         where = "sys/internal/ui/mounts"  # open to any token
-        mounts = self._mounts.versions  # other threads may forget it meanwhile
-        if mounts is None or time.monotonic() - self._mounts.asked_at >= _MOUNTS_SECONDS:
+        if time.monotonic() >= self._mounts.fresh_until:
             found = child_object(self._call("read", where).data, "secret")
             own = self.settings.mount
             if own + "/" not in found:
                 # Without a token the list is empty, and this is refused, so that the session logs in.
                 self._session.call(ApiRequest("GET", f"{where}/{url_path(own)}"))
                 found = child_object(self._call("read", where).data, "secret")
-            mounts = {name: _kv_version(child_object(found, name)) for name in found if name.endswith("/")}
-            self._mounts.versions = mounts
-            self._mounts.asked_at = time.monotonic()
-        return mounts
+            self._mounts.found = {name: child_object(found, name) for name in found if name.endswith("/")}
+            self._mounts.fresh_until = time.monotonic() + _MOUNTS_SECONDS
+        return self._mounts.found
 
     def _find(
         self, path: str, version: int | None = None, min_kv: int = 0, *, fresh: bool = False
@@ -8411,11 +8399,10 @@ class VaultStore(Store):
         if version is not None:
             min_kv = 2
         place = self._locate(path, min_kv)
-        mounts = self._mounts.versions
         secret = self._fetch(place, version, fresh=fresh)
-        if self._mounts.versions is mounts:
+        if secret.version:
             return secret
-        # `_call` forgot the mounts, since there was nothing.
+        self._mounts.fresh_until = 0.0  # a mount may be new, or was upgraded
         new_place = self._locate(path, min_kv)
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
 
@@ -8477,41 +8464,47 @@ class VaultStore(Store):
                 session.add_lease(path, lease)
             return response
 
-    def _change(self, path: str, change: _Change) -> int:
+    def _change(self, change: _Change, *, is_rotation: bool = False) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none.
 
-        Raise Conflict after _CAS_TRIES. A PATCH that is refused is the last one of this store.
+        Raise Conflict after _CAS_TRIES, or if a rotation of a field is unfinished and this isn't a part of it
+        (`is_rotation`). A PATCH that is refused is the last one of this store.
         """
+        path = change.path
         for attempt in range(_CAS_TRIES):
             # If the server copies the other fields, they can't be another secret's: any connection will do.
             is_copied_there = change.patch and self._may_patch and self._locate(path, 1).kv == 2
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
+            old = secret.fields or {}
+            fields = change.apply(dict(old))
+            if not is_rotation:
+                _check_not_pending(path, old, fields)
             with suppress(_Overtaken):
-                return self._write_over(secret, change)
+                return self._write_over(secret, fields, change.patch)
             time.sleep(os.urandom(1)[0] / 255 * min(attempt, 20) / 200)
         raise Conflict(f"others keep writing {show(path)}", hint="try again")
 
-    def _write_over(self, secret: _Secret, change: _Change) -> int:
-        """Make a change to the version of a secret that was read: by deleting it, a PATCH or a POST.
+    def _write_over(self, secret: _Secret, fields: Json, patch: Json | None) -> int:
+        """Write these fields over the version of a secret that was read: by deleting it, a PATCH or a POST.
 
         Return the new version, 0 in KV 1 or for a secret that is deleted; raise as the table above says.
         """
         place = secret.place
         old = secret.fields or {}
-        fields = change.apply(dict(old))
         if not fields:
             self._remove(secret)
             return 0
         if place.kv == 1:
             return self._post(place, fields)
-        copies = any(field in old and field not in change.replaces for field in fields)
-        if copies and change.patch and self._may_patch:
-            sent = {"data": change.patch, "options": {"cas": secret.version}}
+        if patch and self._may_patch and old.keys() - patch.keys():
+            sent = {"data": patch, "options": {"cas": secret.version}}
             response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
             if response.status in _PATCH_REFUSALS and not response.data:  # a deleted version has data
                 self._may_patch = False
             return self._version_after(response, place, fields, secret.version)
         version = self._post(place, fields, secret.version)
+        both = fields.keys() & old.keys()
+        copies = any(fields[field] == old[field] or isinstance(fields[field], dict) for field in both)
         # Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
         if copies and self._read_back(place, secret.version).was_removed:
             with _doubts():
@@ -8594,7 +8587,7 @@ class VaultStore(Store):
         """Make a request that needs a capability on a path, with the body `sent`; return its response.
 
         Raise an error unless the request succeeds, its status is `ok`, or check-and-set refuses it; the error
-        says if a write may have been carried out. Forget the mounts if there is nothing at the path.
+        says if a write may have been carried out.
         """
         method = _METHODS.get(needs, "POST")
         accepted = {200, *ok}
@@ -8603,8 +8596,6 @@ class VaultStore(Store):
         if method != "GET" and self._documents is not None:  # it would write over what was read long ago
             raise BadValue("a view of a store only reads", hint="write to the store itself")
         response = self._session.call(ApiRequest(method, url_path(path) + query, sent, idempotent, fresh))
-        if response.status in (404, 405) and not response.data:
-            self._mounts.versions = None  # there may be a new one, or one was upgraded
         if response.status in accepted or response.says("check-and-set parameter did not match"):
             return response
         error = vault_error(response, needs, path)
@@ -8777,55 +8768,31 @@ def _path_and_field(name: str) -> tuple[str, str]:
     return path, field
 
 
-def _refuse_pending(name: str, change: _Change) -> _Change:
-    """Return a change whose `apply` raises Conflict if it would change a field that has a pending value.
+def _check_not_pending(path: str, old: Json, new: Json) -> None:
+    """Raise Conflict if a field that has a pending value would change."""
+    for field in old:
+        base = base_of_stage(field)
+        if field == base + STAGES["pending"] and old.get(base) != new.get(base):
+            raise unfinished_error(path if base == _FIELD else f"{path}#{base}")
 
-    `name` is any name of the secret, for the message.
+
+def _change_to(name: str, value: str, *, replace: bool = True) -> _Change:
+    """Return the change that sets the field in a name, or all fields but their stages.
+
+    Without `replace`, its `apply` raises Conflict if there is another value.
     """
-
-    def apply(old: Json) -> Json:
-        new = change.apply(old)
-        for field in old:
-            base = base_of_stage(field)
-            if field == base + STAGES["pending"] and old.get(base) != new.get(base):
-                path = name.partition("#")[0]
-                shown = path if base == _FIELD else f"{path}#{base}"
-                raise unfinished_error(shown)
-        return new
-
-    return change._replace(apply=apply)
-
-
-def _change_to(name: str, value: str) -> tuple[str, _Change]:
-    """Return the path in a name, and the change that sets its field, or all fields but their stages."""
     path, field = _path_and_field(name)
     check_value(value)
-    if field:
-        return path, _patch_change({field: value})
-    fields = _parse_fields(value)
-
-    def replace_fields(old: Json) -> Json:
-        stages = {key: old[key] for key in old if base_of_stage(key) in fields}  # a rotation needs them
-        return {**stages, **fields}
-
-    return path, _Change(replace_fields, fields.keys())
-
-
-def _refuse_other(name: str, value: str, change: _Change) -> _Change:
-    """Return a change whose `apply` raises Conflict if the secret of this name has another value."""
+    fields = {field: value} if field else _parse_fields(value)
 
     def apply(old: Json) -> Json:
-        if _value_in(old, _path_and_field(name)[1]) not in (None, value):
+        if not replace and _value_in(old, field) not in (None, _value_in(fields, field)):
             raise Conflict(f"another writer has just set {show(name)}", hint="import it again")
-        return change.apply(old)
+        # Of all fields, only the stages stay, which a rotation needs.
+        others = {key: old[key] for key in old if field or base_of_stage(key) in fields}
+        return {**others, **fields}
 
-    return change._replace(apply=apply)
-
-
-def _patch_change(patch: Json) -> _Change:
-    """Return the change that a merge patch makes."""
-    replaces = [field for field, value in patch.items() if not isinstance(value, dict)]
-    return _Change(lambda old: _merge_patch(old, patch), replaces, patch)
+    return _Change(path, apply, fields if field else None)
 
 
 def _merge_patch(old: Any, patch: Json) -> Json:
