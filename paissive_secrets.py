@@ -16941,7 +16941,6 @@ _MAX_ZIP_LIST = 1 << 23  # bytes of a zip's list of files, which takes 20 times 
 _MAX_TAR_HEADER = 1 << 20  # bytes: of a name, for instance
 _MAX_PAX_HEADERS = 1000  # of those for all of a tar, which nest
 _MEMBER_COST = 512  # bytes that a member counts for at least
-_UNLISTED = "it has bytes that its list of files leaves out, which were not examined"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _LAYER_NAME = lazily(r"!(?:blobs/sha256/)?[0-9a-f]{64}(?:(?:/layer)?\.tar|\.json)?(?=!|\Z)")
 
@@ -17058,8 +17057,8 @@ def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the files of a zip, which is held in memory since its list is at its end.
 
-    Comments and extra fields come first, as a file called "(comments)". Raise BadValue for a zip that is too
-    large for that, or has a file with a rare compression.
+    Raise BadValue for a zip that is too large for that, or has a file with a rare compression or bytes that
+    its list doesn't name.
     """
     import zipfile
 
@@ -17070,88 +17069,14 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
             if budget.held > _MAX_HELD:
                 raise BadValue("it is a zip that is too large for memory")
         zipped = zipfile.ZipFile(packed)
-        texts = _texts_beside_files(packed, zipped)
-        if text := next(texts, b""):
-            yield "(comments)", budget.count_unpacked(chain([text], texts))
         for info in zipped.infolist():
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise BadValue("it is compressed by a rare method")
-            yield info.filename, budget.count_unpacked(_content_of(packed, info))
+            yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
         if _has_unlisted_bytes(packed, zipped):
-            raise BadValue(_UNLISTED)
+            raise BadValue("it has bytes that its list of files leaves out, which were not examined")
     finally:
         budget.held -= len(packed.getbuffer())
-
-
-def _texts_beside_files(packed: IO[bytes], zipped: zipfile.ZipFile) -> Iterator[bytes]:
-    """Yield the comments and extra fields of a zip that aren't empty; NULs, most of which pad, end lines."""
-    if zipped.comment:
-        yield zipped.comment + b"\n"
-    for info in zipped.infolist():
-        packed.seek(info.header_offset + 28)
-        extra_size = int.from_bytes(packed.read(2), "little")
-        packed.seek(_start_of_content(packed, info) - extra_size)
-        for text in (info.comment, info.extra, packed.read(extra_size)):
-            if text:
-                yield text.replace(b"\0", b"\n") + b"\n"
-
-
-def _content_of(packed: IO[bytes], info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Yield the content of a file in a zip. Raise BadValue if it is damaged or encrypted.
-
-    Also raise it for bytes behind the content's end, which zipfile skips.
-    """
-    import zipfile
-    import zlib
-
-    pieces = _packed_pieces(packed, _start_of_content(packed, info), info.compress_size)
-    size = 0
-    checksum = 0
-    for chunk in _inflate(pieces) if info.compress_type == zipfile.ZIP_DEFLATED else pieces:
-        size += len(chunk)
-        checksum = zlib.crc32(chunk, checksum)
-        yield chunk
-    if info.flag_bits & 1 or (size, checksum) != (info.file_size, info.CRC):
-        raise BadValue("it is damaged or encrypted")
-
-
-def _packed_pieces(packed: IO[bytes], position: int, size: int) -> Iterator[bytes]:
-    """Yield so many bytes of a zip from a position, in pieces; fewer if it is cut off."""
-    end = position + size
-    while position < end:
-        packed.seek(position)
-        piece = packed.read(min(end - position, 1 << 14))
-        if not piece:
-            return
-        position += len(piece)
-        yield piece
-
-
-def _inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what deflated pieces hold (RFC 1951), at most READ_SIZE bytes at a time.
-
-    Raise BadValue if they are cut off, or go on after the end, zlib.error if they are damaged.
-    """
-    import zlib
-
-    inflater = zlib.decompressobj(-15)
-    for piece in pieces:
-        chunk = inflater.decompress(piece, READ_SIZE)
-        while chunk:
-            yield chunk
-            chunk = inflater.decompress(inflater.unconsumed_tail, READ_SIZE)  # even of b"": some is held back
-        if inflater.unused_data:
-            raise BadValue(_UNLISTED)
-    if not inflater.eof:
-        raise BadValue("it is cut off")
-
-
-def _start_of_content(packed: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Return where the content of a file in a zip begins: behind its own header."""
-    packed.seek(info.header_offset + 26)
-    name_size = int.from_bytes(packed.read(2), "little")
-    extra_size = int.from_bytes(packed.read(2), "little")
-    return info.header_offset + 30 + name_size + extra_size
 
 
 def _has_unlisted_bytes(packed: IO[bytes], zipped: zipfile.ZipFile) -> bool:
@@ -17160,9 +17085,13 @@ def _has_unlisted_bytes(packed: IO[bytes], zipped: zipfile.ZipFile) -> bool:
     for info in sorted(zipped.infolist(), key=attrgetter("header_offset")):
         if info.header_offset > end:
             return True
+        packed.seek(info.header_offset + 26)
+        name_size = int.from_bytes(packed.read(2), "little")
+        extra_size = int.from_bytes(packed.read(2), "little")
         # A size that was unknown at first is behind the content, in 12 to 24 bytes.
         descriptor_size = 24 if info.flag_bits & 8 else 0
-        end = max(end, _start_of_content(packed, info) + info.compress_size + descriptor_size)
+        size = 30 + name_size + extra_size + info.compress_size + descriptor_size
+        end = max(end, info.header_offset + size)
     packed.seek(zipped.start_dir)
     list_and_end = packed.read()
     end_record = list_and_end.rfind(b"PK\5\6")  # of 22 bytes and a comment

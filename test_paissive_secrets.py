@@ -33156,30 +33156,6 @@ def test_a_zip_that_hides_another_is_named_as_not_examined(place, folder, say):
     assert (status, why in said) == (2, True)
 
 
-def test_the_comments_and_extra_fields_of_a_zip_are_examined(folder):
-    field = struct.pack("<HH", 0x7777, 60)
-    with zipfile.ZipFile("a.zip", "w") as packed:
-        packed.comment, info = f"A_TOKEN={token(0)}".encode(), zipfile.ZipInfo("a.txt")
-        info.comment = f"B_TOKEN={token(1)}".encode()
-        info.extra = field + f"\0\0C_TOKEN={token(2)}\n".encode().ljust(60, b"\0")
-        packed.writestr(info, "x")
-    assert [finding.path for finding in ps.audit(archives=True)] == ["a.zip!(comments)"] * 3
-
-
-def test_what_follows_the_end_of_a_file_in_a_zip_is_named_as_not_examined(folder, say):
-    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = packed.compress(b"x") + packed.flush() + f"A_TOKEN={token()}".encode()
-    zipped = bytearray(zip_of(zipfile.ZIP_STORED, a=body))
-    for header, method, checksum in ((zipped.index(b"PK\3\4"), 8, 14), (zipped.index(b"PK\1\2"), 10, 16)):
-        zipped[header + method] = zipfile.ZIP_DEFLATED
-        zipped[header + checksum : header + checksum + 4] = zlib.crc32(b"x").to_bytes(4, "little")
-        zipped[header + checksum + 8 : header + checksum + 12] = (1).to_bytes(4, "little")
-    Path("a.zip").write_bytes(zipped)
-    assert zipfile.ZipFile("a.zip").read("a") == b"x"
-    status, said = say("audit", "--archives")
-    assert status == 2 and "can't read a.zip: it has bytes that its list of files leaves out" in said
-
-
 def test_a_zip_is_unpacked_whatever_lengths_its_files_have(monkeypatch):
     monkeypatch.setattr(ps, "READ_SIZE", 7)
     for size in range(99):
