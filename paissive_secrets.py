@@ -2945,15 +2945,23 @@ class Dotenv:
         piece = self._pieces[place]
         if piece.problem:
             raise self._error(piece)
-        if "${" in piece.raw:
+        if piece.referenced_variables():
             return self.values(environ)[name]
         return piece.value(str)  # nothing is looked up
 
-    def values(self, environ: Mapping[str, str], *, override: bool = False) -> dict[str, str]:
+    def values(
+        self,
+        environ: Mapping[str, str],
+        *,
+        override: bool = False,
+        variables_first: Container[str] = (),
+    ) -> dict[str, str]:
         """Return the values by name, without those that can't be read.
 
         ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
-        `override`, the line comes before the variable. BadValue if values get too long.
+        `override`, the line comes before the variable. Where either refers to a secret, and for a moved
+        secret, it becomes a reference: to the env store, if the name is in `variables_first`. BadValue if
+        values get too long, or if a reference can't stand where it is.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -2966,6 +2974,8 @@ class Dotenv:
             known = [found] if is_store_credential(name) else sources
             texts = (source.get(name) for source in known)
             text = next((text for text in texts if text is not None), "")
+            if name in self._moved and not is_store_credential(name):
+                text = REFERENCE_PREFIX + ("//env/" if name in variables_first else "") + name
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
                 problem = f"the values up to {show(piece.name)} exceed {MAX_FILE_BYTES >> 20} MiB"
@@ -2977,7 +2987,13 @@ class Dotenv:
             if piece.problem:
                 found.pop(piece.name, None)
             elif self._has_value(piece):
-                found[piece.name] = piece.value(look_up)
+                value = piece.value(look_up)
+                if piece.referenced_variables() and _has_dead_reference(value):
+                    problem = (
+                        f"{show(piece.name)} in {self.where} has a reference behind a $, or with a brace"
+                    )
+                    raise BadValue(problem, hint="write secret:NAME in another way there")
+                found[piece.name] = value
         return found
 
     def problems(self, *, strict: bool = True) -> Iterator[BadValue]:
@@ -2998,23 +3014,6 @@ class Dotenv:
         """
         return self._moved
 
-    def lacking(self, available: Container[str] = ()) -> dict[str, str]:
-        """Return {name: moved secret} for each value that takes in one which isn't in `available`.
-
-        A value takes in ${NAME} itself, or through another one above it that isn't in `available`. Of
-        several moved secrets, it is any one.
-        """
-        found: dict[str, str] = {}
-        for name in self.assigned if self._moved else ():
-            for used in self.referenced_variables(name):
-                if used in available:
-                    continue
-                if used in self._moved:
-                    found[name] = used
-                elif used in found:
-                    found[name] = found[used]
-        return found
-
     def referenced_variables(self, name: str) -> set[str]:
         """Return the names in ${NAME} in the value of an assigned name; none for single quotes."""
         return self._pieces[self.assigned[name]].referenced_variables()
@@ -3024,17 +3023,16 @@ class Dotenv:
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Return `values`, split into secrets and settings.
 
-        A value that takes in a secret with ${NAME}, here or moved, is a secret. A value that can't be read
-        counts as one, and is "".
+        A value that takes in a secret with ${NAME} is a secret. A value that can't be read counts as one, and
+        is "".
         """
         values = self.values(environ, override=override)
-        using_moved = self.lacking()
         secrets: dict[str, str] = {}
         settings: dict[str, str] = {}
         for name in self.assigned:
             variable = variable_name(name)
             used = self.referenced_variables(name)
-            takes_in_secret = name in using_moved or any(other in secrets for other in used)
+            takes_in_secret = any(other in secrets for other in used)
             if name not in values:
                 secrets[name] = ""
             elif is_secret(variable, values[name]) or (takes_in_secret and not is_store_setting(variable)):
@@ -3112,18 +3110,12 @@ class Dotenv:
     def with_references(self, references: Mapping[str, str]) -> str:
         """Return the text with `references` by name in place of values.
 
-        ${NAME} in other values becomes the reference, too. Earlier assignments of these names are dropped.
+        Earlier assignments of these names are dropped.
         """
-
-        def refer(match: re.Match[str]) -> str:
-            """Return ${secret:…} for ${NAME}, if that has a reference now."""
-            return f"${{{references[match['name']]}}}" if match["name"] in references else match[0]
-
         texts = []
         for place, piece in enumerate(self._pieces):
             if piece.name not in references:
-                end = _end_of_variables(piece.text) if piece.referenced_variables() else 0
-                texts.append(re.sub(_VARIABLE, refer, piece.text[:end]) + piece.text[end:])
+                texts.append(piece.text)
             elif place == self.assigned[piece.name]:  # earlier ones hold older values
                 texts.append(piece.with_value(references[piece.name]))
         return self._bom + "".join(texts)
@@ -3247,7 +3239,10 @@ class _Piece:
         return assignment + (blanks or " ") + mark + comment
 
     def value(self, look_up: Callable[[str], str]) -> str:
-        """Return the value as python-dotenv reads it, with ${NAME} from `look_up`."""
+        """Return the value as python-dotenv reads it, with ${NAME} from `look_up`.
+
+        A text for ${NAME} that is a reference stays one, as ${secret:…}.
+        """
         if not self.quote and "${" not in self.raw:
             return self.raw
         raw = re.sub(_LINE_END, "\n", self.raw)
@@ -3258,7 +3253,8 @@ class _Piece:
             """Return the text for an escape, ${NAME} or ${NAME:-default}."""
             if match[0][0] == "\\":
                 return _ESCAPES.get(match[0][1], match[0])
-            return look_up(match["name"]) or match["default"] or ""
+            text = look_up(match["name"]) or match["default"] or ""
+            return f"${{{text}}}" if text.startswith(REFERENCE_PREFIX) else text
 
         escape = r"\\." if self.quote else "(?!)"  # nothing
         end = _end_of_variables(raw)
@@ -3271,6 +3267,12 @@ def _end_of_variables(text: str) -> int:
     A search from each of these to the end would take quadratic time.
     """
     return text.rfind("}") + 1
+
+
+def _has_dead_reference(text: str) -> bool:
+    """Return whether a text has a ${secret: that isn't followed: it is escaped, or has a brace inside."""
+    followed = re.findall(r"(?<!\$)" + EMBEDDED_REFERENCE.removeprefix(r"\$?"), text)
+    return text.count("${" + REFERENCE_PREFIX) > len(followed)
 
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
@@ -3348,15 +3350,14 @@ class EnvironmentStore(Store):
             return check_value(read_credential(path), f"the value of {show(name)} in {path}")
 
     def get_stored(self, name: str) -> str:
-        """Return the value in the dotenv file; NotFound, or Moved."""
+        """Return the value in the dotenv file; NotFound, or Moved.
+
+        A value that takes in another secret refers to it.
+        """
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
             dotenv = self._load()
-            key = _key_in(dotenv, name)
-            if key in dotenv.lacking():
-                value = self.composed(environment_now(), self.get, key).get(variable_name(key))
-            else:
-                value = dotenv.get(key, os.environ)
+            value = dotenv.get(_key_in(dotenv, name), os.environ)
             if value is not None:
                 return check_value(value, f"the value of {show(name)} in {dotenv.where}")
             self._check_not_moved(name, self.moved())
@@ -3491,15 +3492,14 @@ class EnvironmentStore(Store):
     def get_everything(self) -> dict[str, str]:
         """Return all values by name.
 
-        Left out are values that need a moved secret which no variable has
-        and, with a warning, mounted files that can't be read.
+        Left out, with a warning, are mounted files that can't be read.
         """
         found = {}
         for name in self.names():
             path = credential_path(name)
             try:
                 found[name] = self.get(name)
-            except (NotFound, Moved):  # it was deleted meanwhile, or takes in a moved secret
+            except NotFound:  # it was deleted meanwhile
                 continue
             except SecretsError as error:
                 if not path or self.overridden_by(name) != path:
@@ -3513,45 +3513,48 @@ class EnvironmentStore(Store):
         The dotenv file says so. Left out is what a variable or a mounted
         file has, or what was deleted in this process.
         """
-        return {name: backend for name, backend in self._moved().items() if not self._is_provided(name)}
+        return {name: backend for name, backend in self._moved().items() if not self.is_provided(name)}
 
-    def is_moved(self, name: str) -> bool:
-        """Return whether the dotenv file says so, even if a variable has it.
+    def text_for_other_store(self, name: str) -> Optional[str]:
+        """Return the text for a name that another store lacks, or None.
 
-        What was deleted in this process isn't moved.
+        The name is that of a moved secret, or of a value of the dotenv file
+        that takes in secrets. The text refers to what a variable or a
+        mounted file has, else it is that value, which refers to the other
+        store. Raise Moved if neither exists.
         """
         variable = variable_name(name)
-        return variable in self._moved() and variable not in self._deleted_here
+        composed = self.composed(os.environ).get(variable)
+        if variable in self._deleted_here or (composed is None and variable not in self._moved()):
+            return None
+        if self.is_provided(variable):
+            return f"{REFERENCE_PREFIX}//env/{variable}"
+        self._check_not_moved(name, self._moved())
+        return composed
 
-    def composed(
-        self, environ: Mapping[str, str], read: Callable[[str], str], only: str = ""
-    ) -> dict[str, str]:
-        """Return the dotenv file's values that take in moved secrets.
+    def composed(self, environ: Mapping[str, str], variables_first: Container[str] = ()) -> dict[str, str]:
+        """Return {variable: text} of values that take in secrets.
 
-        They are {variable: value} of all that no variable has or, with
-        `only`, of that name. `read` returns a moved secret by name, or
-        raises Moved, to which the name of the value is added; other names
-        in ${NAME} are those of `environ`, or lines of the file. Left out
-        are values that can't be read.
+        They are those of the dotenv file, and refer to the secrets.
+        `environ` and `variables_first` are as in `Dotenv.values`.
         """
         dotenv = self._load()
-        names = set()
-        for name in dotenv.lacking():
+        alone = dotenv.values({})
+        values = dotenv.values(environ, variables_first=variables_first)
+        found = {}
+        for name in values:
             variable = variable_name(name)
-            is_wanted = name == _key_in(dotenv, only) if only else not self._is_provided(variable)
-            if is_wanted and not is_store_setting(variable):
-                names.add(name)
-        known = dict(environ)
-        for name in dotenv.moved():
-            known.pop(name, None)
-        while lacking := {name: moved for name, moved in dotenv.lacking(known).items() if name in names}:
-            for name, moved in lacking.items():
-                try:
-                    known[moved] = read(moved)
-                except Moved as error:
-                    raise error.seen_in(f"{show(name)} in {dotenv.where}") from None
-        values = dotenv.values(known) if names else {}
-        return {variable_name(name): values[name] for name in values if name in names}
+            takes_in_secret = any(looks_like_reference(each[name]) for each in (alone, values))
+            if takes_in_secret and dotenv.referenced_variables(name) and not is_store_setting(variable):
+                found[variable] = values[name]
+        return found
+
+    def is_provided(self, variable: str) -> bool:
+        """Return whether a variable or a mounted file has it.
+
+        True, too, for a variable that this process has deleted.
+        """
+        return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
     def reserved_settings(self) -> list[str]:
         """Return the settings of this tool and of Vault in the file."""
@@ -3640,10 +3643,6 @@ class EnvironmentStore(Store):
         except SecretsError as error:
             yield "problem", error
 
-    def _is_provided(self, variable: str) -> bool:
-        """Return whether a variable or a mounted file has a value, or this process deleted the variable."""
-        return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
-
     def _moved(self) -> dict[str, str]:
         """Return {variable: backend} of all moved secrets, also of those that a variable has."""
         return {variable_name(name): backend for name, backend in self._load().moved().items()}
@@ -3721,8 +3720,6 @@ class EnvironmentStore(Store):
                 secrets = dotenv.split(os.environ)[0]
             except BadValue:
                 return True
-            for name in dotenv.lacking():  # which take in what is elsewhere
-                secrets.pop(name, None)
             return not all(map(looks_like_reference, secrets.values()))
 
         warn_if_exposed(path, holds_plaintext)
@@ -8928,11 +8925,54 @@ class SecretsManager:
         """Return the value of a secret, with its references resolved, or the error that there is none."""
         stored = name if stage == "current" else store.stage_name(name, stage)
         try:
-            value = store.get(stored)
+            text, is_followed = self.text_of(store, stored)
         except NotFound as error:
-            composed = self.composed_value(stored, store)
-            return error if composed is None else composed
-        return self._followed(value, stored, store)
+            return error
+        if not is_followed:  # nearly always
+            report_secret(store, stored, text, text)
+            return text
+        snapshot = Snapshot(self)
+        snapshot.collect([(text, store)])
+        return Resolver(snapshot).follow(text, store, stored, is_followed=True)
+
+    def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
+        """Return a secret's text, and whether references in it are followed.
+
+        `view` is a view of the store to read from. For a moved secret that
+        the store lacks, and for a value of .env that takes in secrets, the
+        text is what the env store has. Raise NotFound, or Moved.
+        """
+        try:
+            text = (view or store).get(name)
+        except NotFound as error:
+            other = self._text_for(store, name, error)
+            if other is None:
+                raise
+            return other, True
+        return text, _has_references(store, name, text)
+
+    def _text_for(self, store: Store, name: str, missing: NotFound) -> Optional[str]:
+        """Return the env store's text for a name that `store` lacks, or None.
+
+        Raise Moved for a secret that neither has; `missing` is the error of the store.
+        """
+        dotenv = self.dotenv()
+        if store is dotenv:
+            return None
+        try:
+            return dotenv.text_for_other_store(name)
+        except Moved as error:
+            backend = error.backend
+        says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
+        hint = missing.hint  # of one that was deleted: how to undo it
+        if store is not self._stores.get(backend):
+            by = f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
+            hint = f"use --backend {backend}; a command that needs both stores gets it by: {by}"
+        elif type(missing) is NotFound:
+            hint = (
+                f"set {shell_word(name)} --backend {backend}, or name this store's .env in PAISSIVE_ENV_FILE"
+            )
+        raise Moved(f"{missing.message}, though {says}", hint=hint, backend=backend)
 
     def renew(self) -> float:
         """Renew what it opened; return the seconds until the next time."""
@@ -8987,62 +9027,14 @@ class SecretsManager:
         snapshot.collect([(text, store)])
         return Resolver(snapshot).text(text, store, where)
 
-    def _followed(self, value: str, name: str, store: Store) -> str:
-        """Return a value with its references resolved, if the store is one whose references are followed."""
-        if REFERENCE_PREFIX not in value:  # nearly always
-            report_secret(store, name, value, value)
-            return value
-        snapshot = Snapshot(self)
-        snapshot.collect((text, store) for text in store.references_to_follow(name).values())
-        return Resolver(snapshot).follow(value, store, name)
-
-    def composed_value(self, name: str, store: Store) -> Optional[str]:
-        """Return a value of .env that takes in moved secrets, or None.
-
-        That is for a `name` which `store` lacks. It may be a moved secret
-        itself: then it is what a variable has. Raise Moved if neither that
-        nor the store has a moved secret.
-        """
-        dotenv = self.dotenv()
-        if store is dotenv:
-            return None
-        if dotenv.is_moved(name):
-            return self.moved_value(name, store)
-        composed = dotenv.composed(environment_now(), partial(self.moved_value, store=store), name)
-        for value in composed.values():
-            for listener in secret_listeners:
-                listener(value)
-        return next(iter(composed.values()), None)
-
-    def moved_value(self, name: str, store: Store) -> str:
-        """Return a moved secret: the store's, else a variable's or a file's.
-
-        That is a file that NAME_FILE or systemd names. Raise Moved if none
-        of them has it.
-        """
-        try:
-            return store.get(name)
-        except NotFound as error:
-            missing = error
-        dotenv = self.dotenv()
-        try:
-            return self._followed(dotenv.get(name), name, dotenv)
-        except Moved as error:
-            backend = error.backend
-        says = f"{absolute_path(dotenv.plaintext_file())} says that it is in the {backend} store"
-        hint = missing.hint  # of one that was deleted: how to undo it
-        if store is not self._stores.get(backend):
-            by = f"export {shell_word(name)}=secret://{backend}/{shell_word(name)}"
-            hint = f"use --backend {backend}; a command that needs both stores gets it by: {by}"
-        elif type(missing) is NotFound:
-            hint = (
-                f"set {shell_word(name)} --backend {backend}, or name this store's .env in PAISSIVE_ENV_FILE"
-            )
-        raise Moved(f"{missing.message}, though {says}", hint=hint, backend=backend)
-
     def dotenv(self) -> EnvironmentStore:
         """Return the env store: its .env says what is in other stores."""
         return cast("EnvironmentStore", self.store("env"))
+
+
+def _has_references(store: Store, name: str, text: str) -> bool:
+    """Return whether the text of a secret has references, and the store is one whose references count."""
+    return REFERENCE_PREFIX in text and bool(store.references_to_follow(name))
 
 
 def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
@@ -9212,10 +9204,12 @@ class Snapshot:
         target.stage_name(name, "current")  # which knows what a name may be there
         return target, name
 
-    def value(self, store: Store, name: str) -> str:
-        """Return a secret's value, or raise NotFound."""
-        value = self._found.get((id(store), name), {}).get("current")
-        return self.view(store).get(name) if value is None else value
+    def text_of(self, store: Store, name: str) -> tuple[str, bool]:
+        """Return a secret's text, and whether references in it are followed; NotFound, Moved."""
+        text = self._found.get((id(store), name), {}).get("current")
+        if text is None:
+            return self.manager.text_of(store, name, self.view(store))
+        return text, _has_references(store, name, text)
 
     def stages(self, store: Store, name: str) -> dict[str, str]:
         """Return a secret's values by stage; {} if it doesn't exist."""
@@ -9263,19 +9257,15 @@ class Resolver:
         return re.sub(EMBEDDED_REFERENCE, value, text)
 
     def secret(self, store: Store, name: str) -> str:
-        """Return a secret's value with its references resolved, or a value of .env as `composed_value` does.
+        """Return a secret's value with its references resolved.
 
-        If there is neither, raise NotFound, or collect it and return "".
+        If there is none, raise NotFound, or collect it and return "".
         """
         try:
-            value = self.snapshot.value(store, name)
+            text, is_followed = self.snapshot.text_of(store, name)
         except NotFound as error:
-            composed = self.snapshot.manager.composed_value(name, store)
-            if composed is None:
-                return self._without_value(_with_suggestion(error, name, store))
-            self.values.add(composed)
-            return composed
-        return self.follow(value, store, name)
+            return self._without_value(_with_suggestion(error, name, store))
+        return self.follow(text, store, name, is_followed=is_followed)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
         """Return the value for a reference in a text of a store.
@@ -9285,7 +9275,7 @@ class Resolver:
         failure = None
         try:
             target, name = self.snapshot.target(reference, store)
-            value = self.snapshot.value(target, name)
+            text, is_followed = self.snapshot.text_of(target, name)
         except SecretsError as error:
             failure = _reference_error(error, reference, trail)
         if failure:  # raised here, since the other one may have the text of a value
@@ -9295,7 +9285,7 @@ class Resolver:
         if is_store_credential(variable_name(name)) and target.overridden_by(name):
             problem = f"{trail[-1][1]}: references can't lead to a key to a store"
             raise BadValue(problem, hint="name the variable itself")
-        return self.follow(value, target, name, trail)
+        return self.follow(text, target, name, trail, is_followed=is_followed)
 
     def _without_value(self, error: SecretsError) -> str:
         """Collect a NotFound and return "", if errors are collected; else raise the error."""
@@ -9304,11 +9294,11 @@ class Resolver:
         self._missing.append(error)
         return ""
 
-    def follow(self, value: str, store: Store, name: str, trail: _Trail = ()) -> str:
-        """Return a secret's value with its own references resolved, once for all references to it.
+    def follow(self, text: str, store: Store, name: str, trail: _Trail = (), *, is_followed: bool) -> str:
+        """Return a secret's value, once for all references to it: its text with its own references resolved.
 
-        The value is recorded for masking, and reported to the listeners. Raise BadValue for a cycle, and for
-        too many steps.
+        References are text unless they are followed. The value is recorded for masking, and reported to the
+        listeners. Raise BadValue for a cycle, and for too many steps.
         """
         step = (id(store), name)
         if step in trail:
@@ -9318,11 +9308,8 @@ class Resolver:
             problem = f"{trail[0][1]} leads through too many references"
             raise BadValue(problem, hint="let one of them hold a value")
         if step not in self._resolved:
-            stored = value
-            # The cheap test first: it settles nearly every value.
-            if REFERENCE_PREFIX in value and store.references_to_follow(name):
-                value = self._text(value, store, (*trail, step))
-            report_secret(store, name, stored, value)
+            value = self._text(text, store, (*trail, step)) if is_followed else text
+            report_secret(store, name, text, value)
             self._resolved[step] = value
             self.values.add(value)
             self.sources.append((store, name))
@@ -9547,7 +9534,10 @@ class SecretConfig:
             return in_file
         try:
             mounted = use_secret and (mounted or is_reference)
-            return self._in_environment(path, mounted=mounted) or in_file
+            found = self._in_environment(path, mounted=mounted) or in_file
+            if found.is_variable and found.is_reference and not use_secret:
+                self._check_not_moved(found.value)
+            return found
         except Moved as error:
             if is_reference:
                 return in_file
@@ -9558,6 +9548,14 @@ class SecretConfig:
                 return _Choice(value=REFERENCE_PREFIX + name, key=key, source=source, secret=name)
             hint = f'use --secret --backend {backend} or, in a program, load_env(backend="{backend}")'
             raise Moved(error.message, hint=hint, backend=backend) from None
+
+    def _check_not_moved(self, text: str) -> None:
+        """Raise Moved if a text of the .env takes in a secret that is in another store."""
+        dotenv = self._manager.dotenv()
+        for reference in references_in(text):
+            name = reference[len(REFERENCE_PREFIX) :]
+            if name in dotenv.moved():
+                dotenv.get(name)  # which says where it is
 
     def _in_environment(self, path: tuple[str, ...], *, mounted: bool) -> _Choice | None:
         """Return the setting of a variable, .env or, if `mounted`, NAME_FILE or a credential, or None.
@@ -9783,8 +9781,8 @@ def parse_import(
     for name, value in values.items():
         if name not in secrets and not with_settings:
             found.settings[name] = value
-        elif looks_like_reference(value):  # configuration: importing it could overwrite the secret it names
-            found.references[name] = value
+        elif looks_like_reference(value) and found.reason_to_stay(name) != COMPOSED:
+            found.references[name] = value  # configuration: importing it could overwrite the secret it names
         elif reason := found.reason_to_stay(name):
             found.left[name] = reason
         elif value:
@@ -11956,7 +11954,10 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             hint = f"let `run`, which passes on no key, supply them; or {error.hint}"
             raise Locked(f"{error.message}, since no variable has {which}", hint=hint) from None
         if not names:
-            environment.update(_composed_values(store, manager, environment_now()))
+            variables = environment_now()
+            snapshot = Snapshot(manager)
+            for variable, text in _composed_texts(store, snapshot, variables, variables).items():
+                environment[variable] = Resolver(snapshot).text(text, store, variable, held=True)
         secrets = {variable: {text} for variable, text in environment.items()}
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
@@ -12006,6 +12007,11 @@ def environment_with_secrets(
     manager = manager or default_manager
     snapshot = Snapshot(manager, stages=True)
     rows = _rows(store, names, snapshot)
+    if not names:
+        known = {row.variable: row.source() for row in rows if row.is_passed}
+        variables_first = os.environ if variables_win else {}
+        composed = _composed_texts(store, snapshot, {**known, **variables_first}, variables_first)
+        rows += [_Row(variable, text) for variable, text in composed.items()]
     snapshot.collect((row.text, store) for row in rows)
     environment: dict[str, str] = {}
     masked: dict[str, set[str]] = {}
@@ -12018,19 +12024,13 @@ def environment_with_secrets(
                 text = resolver.secret(store, row.secret)
             else:
                 text = resolver.text(text, store, row.variable, held=True)
-            masked[row.variable] = values_to_mask(resolver)
+            masked[row.variable] = {text, *values_to_mask(resolver)}
             if row.is_passed and looks_like_reference(text):
                 text = _escaped_text(row, store)
                 masked[row.variable].add(text)
         if row.is_passed:
             environment[row.variable] = text
     raise_missing(missing)
-    if not names:
-        known = {**environment, **(os.environ if variables_win else {})}
-        for variable, text in _composed_values(store, manager, known).items():
-            reject_reference(text, f"the value for {variable}", _HINT_TO_LEAVE_OUT)
-            environment[variable] = text
-            masked[variable] = {text}
     _check_encodable(environment)
     return environment, masked
 
@@ -12043,6 +12043,10 @@ class _Row:
         self.text = text  # of our own variable or of a setting, "" if it is a secret
         self.secret = secret  # the name of a secret of the store, else ""
         self.is_passed = is_passed  # whether the command gets it; if not, it is only masked
+
+    def source(self) -> str:
+        """Return the text, or a reference to the secret."""
+        return REFERENCE_PREFIX + self.secret if self.secret else self.text
 
 
 def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
@@ -12108,8 +12112,9 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     resolver = Resolver(snapshot)
     values = {name: resolver.secret(store, name) for name in exported}
     if not names:
-        variables = {variable_name(name): value for name, value in values.items()}
-        values.update(_composed_values(store, manager, {**os.environ, **variables}))
+        known = {variable_name(name): REFERENCE_PREFIX + name for name in exported}
+        for variable, text in _composed_texts(store, snapshot, {**os.environ, **known}).items():
+            values[variable] = resolver.text(text, store, variable, held=True)
     return values
 
 
@@ -12119,23 +12124,22 @@ def check_not_moved(store: Store) -> None:
         store.get(name)  # which says where it is
 
 
-def _composed_values(store: Store, manager: SecretsManager, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of .env that take in moved secrets, by variables that `environment` doesn't have.
+def _composed_texts(
+    store: Store, snapshot: Snapshot, known: Mapping[str, str], variables_first: Container[str] = ()
+) -> dict[str, str]:
+    """Return the texts of .env that take in secrets, by variables that `known` doesn't have.
 
-    Loaders that know only their own file would leave the secrets out. {} for the env store, which lists these
-    values like its other secrets. Raise Moved for all moved secrets that neither `environment` nor the store
-    has, also for those that no value takes in.
+    They refer to secrets of the store, or of the env store for names in `variables_first`. Loaders that know
+    only their own file would leave the secrets out. {} for the env store, which lists these values like its
+    other secrets. Raise Moved for all moved secrets that neither `known` nor the store has, also for those
+    that no value takes in.
     """
-    dotenv = manager.dotenv()
-
-    def read(name: str) -> str:
-        return environment[name] if name in environment else manager.moved_value(name, store)
-
+    dotenv = snapshot.manager.dotenv()
     missing: dict[str, Moved] = {}
     for name in dotenv.moved():
         try:
-            if not is_store_credential(name):  # which no command gets
-                read(name)
+            if name not in known and not is_store_credential(name):  # which no command gets
+                snapshot.text_of(store, name)
         except Moved as error:
             missing[name] = error
     if missing:
@@ -12144,8 +12148,8 @@ def _composed_values(store: Store, manager: SecretsManager, environment: Mapping
         raise missing[name].reworded(missing[name].message + likewise, missing[name].hint)
     if store is dotenv:
         return {}
-    composed = dotenv.composed(environment, read)
-    return {variable: text for variable, text in composed.items() if variable not in environment}
+    composed = dotenv.composed(known, variables_first)
+    return {name: composed[name] for name in composed if name not in known and not dotenv.is_provided(name)}
 
 
 def values_to_mask(resolver: Resolver) -> set[str]:
@@ -18758,8 +18762,6 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
     for backend in set(moved.values()):
         listed = set(map(variable_name, manager.list_secrets(backend=backend)))
         known.update(variable for variable in moved.keys() & listed if moved[variable] == backend)
-    # Of what is composed of a moved secret, only that secret is missing.
-    known.update(environment.composed({}, lambda _: "a value"))
     known.difference_update(name for name, value in os.environ.items() if not value)  # they hide the store's
     for name, value in os.environ.items():
         if value:
@@ -19474,8 +19476,7 @@ def _note_values_left_above(environment: Mapping[str, str]) -> None:
     if not path:
         return
     with suppress(SecretsError):
-        composed = EnvironmentStore(path).composed(environment, lambda name: environment.get(name, ""))
-        missing = composed.keys() - environment.keys()
+        missing = EnvironmentStore(path).composed(environment).keys() - environment.keys()
         if missing:
             names = ", ".join(sorted(missing))
             _say(f"note: not passed on: {names} of {path}; to read it, name it in PAISSIVE_ENV_FILE")

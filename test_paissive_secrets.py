@@ -5557,10 +5557,7 @@ def test_a_dotenv_of_many_parts_costs_no_more_than_its_length():
     open_holes = 'A="' + "${a:-" * 200_000 + '"\n'
     dotenv = ps.Dotenv(open_holes)
     assert dotenv.split({}) == ({}, {"A": "${a:-" * 200_000})
-    assert dotenv.with_references({"B": "secret:B"}) == open_holes
     assert dotenv.referenced_variables("A") == set()
-    composed = 'A="${B}' + "${a:-" * 200_000 + '"\n'
-    assert ps.Dotenv(composed).with_references({"B": "secret:B"}) == composed.replace("B}", "secret:B}", 1)
 
 
 def test_each_wrong_line_of_a_dotenv_costs_as_many_steps():
@@ -6320,9 +6317,60 @@ def test_a_chain_of_values_that_take_in_moved_secrets_costs_no_more_than_its_len
     names = [f"A{n}" for n in range(10_000)]
     chain = "".join(f"{name}=${{{before}}}\n" for name, before in zip(names, ["M", *names]))
     many = "".join(f"# M{name}: in the file store\nB{name}=${{M{name}}}\n" for name in names)
-    dotenv = ps.Dotenv(f"# M: in the file store\n{chain}{many}")
-    lacking = {**dict.fromkeys(names, "M"), **{f"B{name}": f"M{name}" for name in names}}
-    assert dotenv.lacking() == lacking and dotenv.lacking({*lacking.values()}) == {}
+    values = ps.Dotenv(f"# M: in the file store\n{chain}{many}").values({})
+    expected = dict.fromkeys(names, "${secret:M}")
+    assert values == {**expected, **{f"B{name}": f"${{secret:M{name}}}" for name in names}}
+
+
+COMPOSED_OF_REFERENCE = "DB_URL=x://u:${DB_PASSWORD}@h\nDSN=${DB_URL}?ssl=1\n"
+
+
+@pytest.mark.parametrize("text", ["secret:OTHER", "secret://file/OTHER", "${secret:OTHER}", "secret:CHAIN"])
+@pytest.mark.parametrize("place", ["variable", "dotenv"])
+@pytest.mark.parametrize("backend", ["env", "file"])
+def test_a_composed_value_follows_the_reference_in_what_it_takes_in(
+    text, place, backend, tmp_path, say, monkeypatch
+):
+    sealed_store(tmp_path, monkeypatch).set_all({"OTHER": "p-w9", "CHAIN": "p-w9"})
+    monkeypatch.setenv("PAISSIVE_BACKEND", backend)
+    monkeypatch.setenv("OTHER", "p-w9")
+    monkeypatch.setenv("CHAIN", "secret://file/OTHER")
+    if place == "variable":
+        monkeypatch.setenv("DB_PASSWORD", text)
+    line = f"DB_PASSWORD='{text}'\n" if place == "dotenv" else ""
+    Path(".env").write_text(line + COMPOSED_OF_REFERENCE)
+    Path(".env").chmod(0o600)
+    found = {"DB_URL": "x://u:p-w9@h", "DSN": "x://u:p-w9@h?ssl=1"}
+    exported = json.loads(say("export", "--format", "json")[1])
+    environment, masked = ps.environment_with_secrets(ps.default_manager.store())
+    for name, value in found.items():
+        assert ps.get_secret(name) == ps.require_secret(name) == exported[name] == value
+        assert say("get", name) == (0, value)
+        assert ps.SecretConfig().get(name, use_secret=True) == value
+        assert provided(name, backend=backend)[name] == provided(backend=backend)[name] == value
+        assert environment[name] == value and {value, "p-w9"} <= masked[name]
+
+
+@pytest.mark.parametrize("text", ["secret:NOPE", "secret://file/NOPE", "secret:DB_URL", "secret:VAULT_TOKEN"])
+def test_a_composed_value_fails_where_what_it_takes_in_fails(text, here, say, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", CANARY)
+    monkeypatch.setenv("DB_PASSWORD", text)
+    Path(".env").write_text(COMPOSED_OF_REFERENCE)
+    for read in (ps.get_secret, ps.load_env, ps.SecretConfig().get):
+        options = {"use_secret": True} if read.__name__ == "get" else {}
+        for name in ("DB_URL", "DB_PASSWORD"):
+            assert isinstance(failure(read, name, **options), ps.SecretsError)
+    for command in (["get", "DB_URL"], ["export"], ["run", "--", "true"]):
+        assert say(*command)[0] > 0
+
+
+@pytest.mark.parametrize("line", ["A=x$${DB_PASSWORD}", "A=${B}${DB_PASSWORD}", "A=x${C}"])
+def test_a_composed_value_in_which_a_reference_would_stay_text_is_an_error(line, here, monkeypatch):
+    monkeypatch.setenv("B", "$")
+    monkeypatch.setenv("C", "secret:a{b}")
+    Path(".env").write_text(f"# DB_PASSWORD: in the file store\n{line}\n")
+    said = "'A' in .env has a reference behind a $, or with a brace; write secret:NAME in another way there"
+    assert refusal(ps.get_secret, "A") == f"BadValue: {said}"
 
 
 @pytest.mark.parametrize("declared", ["DB_PASSWORD=\n", "export DB_PASSWORD='' # for viper\n"])
@@ -17362,8 +17410,8 @@ ENV_FILE_WITH_REFERENCES = """\
 # the app
 DB_HOST=localhost
 export DB_PASSWORD='secret://file/DB_PASSWORD'   # ask Ada
-URL="postgres://app:${secret://file/DB_PASSWORD}@db/app"
-GREETING=${secret://file/DB_PASSWORD}
+URL="postgres://app:${DB_PASSWORD}@db/app"
+GREETING=${DB_PASSWORD:-none}
 PORT=8000
 SECRET_KEY=secret://vault/app#key
 """
@@ -20957,9 +21005,8 @@ def test_a_moved_secret_that_its_store_has_deleted_says_how_it_comes_back(shop, 
     manager = ps.SecretsManager()
     store = manager.store("file")
     monkeypatch.setattr(ps.FileStore, "get", get)
-    assert (
-        failure(manager.moved_value, "DB_PASSWORD", store).hint == "bring it back with: undelete DB_PASSWORD"
-    )
+    error = failure(manager.get_secret, "DB_PASSWORD", backend=store)
+    assert error.hint == "bring it back with: undelete DB_PASSWORD"
 
 
 def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeypatch):
@@ -20969,7 +21016,14 @@ def test_a_value_composed_of_moved_secrets_is_found_in_their_store(shop, monkeyp
     assert ps.get_secret("LITERAL", "none") == ps.get_secret("DB_USER", "none") == "none"
     shop.delete("DB_PASSWORD")
     problem = failure(ps.get_secret, "DB_URL", "default").message
-    assert problem.startswith("'DB_URL' in .env: no secret named 'DB_PASSWORD' in ")
+    assert problem.startswith("DB_URL: no secret named 'DB_PASSWORD' in ")
+
+
+def test_a_config_without_secrets_fails_for_a_value_that_takes_in_a_moved_one(shop, monkeypatch):
+    said = "'DB_PASSWORD' is in the file store, as .env says"
+    assert failure(ps.SecretConfig().get, "dsn").message == said
+    monkeypatch.setenv("DB_PASSWORD", "mine")
+    assert ps.SecretConfig().get("dsn", use_secret=True) == "postgres://app:mine@db/app?ssl=1"
 
 
 def test_a_secret_of_the_store_comes_before_what_is_composed_under_its_name(shop):
@@ -21078,16 +21132,16 @@ def test_loading_leaves_an_empty_variable_as_it_is(shop, monkeypatch):
     assert "DB_PASSWORD" not in provided("DB_PASSWORD")
 
 
-def test_run_masks_what_is_composed_of_moved_secrets_as_a_whole(shop):
+def test_run_masks_what_is_composed_of_moved_secrets_as_a_whole_and_in_part(shop):
     _, masked = ps.environment_with_secrets(shop)
-    assert masked["DSN"] == {ALL_OF_SHOP["DSN"]}
+    assert {ALL_OF_SHOP["DSN"], "p-w9"} <= masked["DSN"]
 
 
 def test_what_is_masked_leaves_out_values_that_take_in_moved_secrets(shop):
     redacting = ps.RedactingFilter()
     redacting.add("env", is_complete=False)
     assert redacting.redact("t0k3n-and-more") == "t0k3n-and-more"
-    assert ps.EnvironmentStore().get_everything() == {"OLD_TOKEN": "t0k3n"}
+    assert ps.EnvironmentStore().get_everything()["DB_URL"] == "postgres://app:${secret:DB_PASSWORD}@db/app"
 
 
 def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
@@ -21105,7 +21159,7 @@ def test_a_reference_to_a_moved_secret_is_left_out_of_what_is_masked(here):
 def test_nothing_is_loaded_where_a_secret_is_in_another_store(shop):
     moved = "'DB_PASSWORD' is in the file store, as .env says (likewise: 'API_KEY')"
     assert failure(ps.load_env).message == moved
-    needed = "'DB_URL' in .env: 'DB_PASSWORD' is in the file store, as .env says"
+    needed = "DB_URL: 'DB_PASSWORD' is in the file store, as .env says"
     assert failure(ps.load_env, "DB_URL").message == failure(ps.get_secret, "DB_URL").message == needed
 
 
@@ -21142,7 +21196,7 @@ def test_a_command_gets_a_value_that_is_composed_of_moved_secrets_by_its_name(sh
     assert provided("DB_URL") == {"DB_URL": url}
     assert say("export", "DB_URL", "--backend", "file") == (0, f"DB_URL={url}\n")
     environment, masked = ps.environment_with_secrets(shop, ["DB_URL"])
-    assert environment["DB_URL"] == url and masked["DB_URL"] == {url}
+    assert environment["DB_URL"] == url and {url, "p-w9"} <= masked["DB_URL"]
 
 
 def test_a_value_is_composed_of_a_mounted_file_that_has_a_moved_secret(shop, monkeypatch):
@@ -21402,7 +21456,8 @@ def test_run_reads_each_value_once_and_masks_all_stages_of_what_a_variable_takes
     monkeypatch.setattr(store, "get", lambda name: read.update([name]) or ps.MemoryStore.get(store, name))
     monkeypatch.setenv("URL", "x://${secret:A_TOKEN}:${secret:B_TOKEN}@h")
     values = ps.environment_with_secrets(store, names)[1]
-    assert values["URL"] == {f"{SAFE}-{name}" for name in store.names()}
+    whole = f"x://{SAFE}-A_TOKEN:{SAFE}-B_TOKEN@h"
+    assert values["URL"] == {whole, *(f"{SAFE}-{name}" for name in store.names())}
     assert {name: read[name] for name in store.names() if read[name] != 1} == {}
 
 
