@@ -15235,14 +15235,18 @@ def find_spans(
         yield from _literal_spans(text, path)
     elif language.kind != "log":
         yield from _password_hashes(text)
-    yield from _keys_with_plus(text, is_minified=language.ending == "back")
+    yield from _keys_with_plus(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
     for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
         if hit:
             for candidate in candidates_at(text, language, hit):
                 yield _judge_in_text(text, _with_all_parts(text, candidate), path)
-        elif start >= resume_at.get(word, 0):  # don't look at the same text twice
+        # Don't look at the same text twice, nor at what only looks like the keyword once it is folded.
+        elif (
+            start >= resume_at.get(word, 0)
+            and text[end - len(word) : end].lower().replace(b"'", b'"') == word
+        ):
             spans, resume_at[word] = detectors[word](text, end)
             yield from spans
     if not of_file and len(text) < 2 * MAX_VALUE:
@@ -15303,7 +15307,7 @@ _JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\
 _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
 _LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
 _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
-_MAX_PARTS = 8  # of a split token, on either side
+_MAX_PARTS = 8  # of a split token before its longest
 _HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what is before most runs of lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 _WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
@@ -15378,34 +15382,38 @@ def _is_joined(text: bytes, start: int) -> bool:
 def _split_token(text: bytes, start: int) -> Span | None:
     """Return the token that is in this literal and those that it is joined to: "ghp_" + "…"."""
     begin = start
-    parts: list[bytes] = []
-    while len(parts) < _MAX_PARTS and (before := _LITERAL_BEFORE.search(text, max(0, begin - 150), begin)):
+    for _ in range(_MAX_PARTS):
+        before = _LITERAL_BEFORE.search(text, max(0, begin - 150), begin)
+        if not before:
+            break
         begin = before.start(2)
-        parts.insert(0, before[2])
-    rest = _LITERAL.match(text, start)
-    end = start
-    while rest and len(parts) < 2 * _MAX_PARTS:
-        parts.append(rest["part"])
-        end = rest.end("part")
-        rest = _LITERAL_AFTER.match(text, end)
-    rule, found = prefixes().match_at(b"".join(parts), 0) or (None, None)
-    if not rule or not found or len(parts) == 1:
+    joined, end = _joined_literals(text, begin)
+    rule, found = prefixes().match_at(joined, 0) or (None, None)
+    if not rule or not found or end - begin == len(joined):  # it is whole in one literal
         return None
     return judge_span(rule, (begin, end), found[0])
+
+
+def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
+    """Return the content of the literal in which this begins with that of those behind it, and their end."""
+    joined = b""
+    end = start
+    part = _LITERAL.match(text, start)
+    while part and len(joined) < MAX_VALUE:
+        joined += part["part"]
+        end = part.end("part")
+        part = _LITERAL_AFTER.match(text, end)
+    return joined, end
 
 
 def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
     """Return a candidate with the literals of source that its own is joined to: "k3Xw" + "9vQ2"."""
     if c.language != "source" or not c.quote:
         return c
-    value = c.value
-    end = c.end
-    while len(value) < MAX_VALUE and (rest := _LITERAL_AFTER.match(text, end)):
-        value += latin1(rest["part"])
-        end = rest.end("part")
-    if end == c.end or re.search(r"\s", value):  # a message may be in several parts, too
+    joined, end = _joined_literals(text, c.start)
+    if end <= c.end or re.search(rb"\s", joined):  # a message may be in several parts, too
         return c
-    return c._replace(end=end, value=value, after=latin1(rest_of_line(text, end)))
+    return c._replace(end=end, value=latin1(joined), after=latin1(rest_of_line(text, end)))
 
 
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
@@ -15504,20 +15512,21 @@ _ITEM = lazily(  # of a row, with what follows it: a plain string, or anything e
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
 _MAX_JUDGED = 1000  # values of a statement
-_WEB_KEY_SECRET = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
+_WEB_KEY_MEMBER = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 _RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
     rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""
     rb"""((?:[A-Za-z0-9+/]|\\{1,2}u002[Bb]){40,}={0,2})"""
 )
-_PAGERDUTY_KEY = lazily(
-    rb"u\+(?<![\w+/-]u\+)(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"
-)
-_SIGNED_KEY = lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43,86}={0,2}(?![\w+/=])")
-# Azure's signatures: the rule of the key that has it, and how many characters are before it and in all.
-_SIGNATURES = {
-    b"+ASt": ("azure-account-key", 76, 88),
-    b"+ASb": ("azure-account-key", 33, 44),
-    b"+ACR": ("azure-registry-key", 42, 52),
+# Signs in keys, each with a plus: the rule, how many characters of the key are before the plus, and the key.
+_WITH_PLUS = {
+    b"u+": (
+        "pagerduty-key",
+        1,
+        lazily(rb"(?<![\w+/-])u\+(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"),
+    ),
+    b"+ASt": ("azure-account-key", 76, lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{86}==(?![\w+/=])")),
+    b"+ASb": ("azure-account-key", 33, lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{43}=(?![\w+/=])")),
+    b"+ACR": ("azure-registry-key", 42, lazily(rb"(?<![\w+/])[A-Za-z0-9+/]{52}(?![\w+/=])")),
 }
 
 
@@ -15531,9 +15540,11 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     }
     detectors[b"private key"] = _private_key
     detectors[b"values"] = _inserted_rows
-    detectors.update(dict.fromkeys((b'kty"', b"kty\\", b"kty:"), _web_key))
+    web_key = partial(_key_object, "json-web-key", _WEB_KEY_MEMBER)  # RFC 7517
+    detectors.update(dict.fromkeys((b'kty"', b"kty\\", b"kty:"), web_key))
+    rsa_key = partial(_key_object, "rsa-parameters", _RSA_NUMBER)  # as .NET writes them
     # Its only rare letter is its last: without what follows, it would be looked for at each rare letter.
-    detectors.update(dict.fromkeys((b'inverseq"', b"inverseq\\", b"inverseq>"), _rsa_parameters))
+    detectors.update(dict.fromkeys((b'inverseq"', b"inverseq\\", b"inverseq>"), rsa_key))
     for mark in (b":", b" ", b"\t", b'"'):  # of `kind: Secret`; more files have `kind`
         detectors[mark + b"secret"] = _kube_secret
     return detectors
@@ -15627,32 +15638,18 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
     return judge_candidate(Candidate(*value.span(1), *named, after=after))
 
 
-def _web_key(text: bytes, at: int) -> Detected:
-    """Return the secret member of the JSON object with this `kty` (RFC 7517)."""
-    if not text.endswith(b"kty", 0, at - 1):  # but KTY, or pty, folded alike
-        return (), at
-    begin = text.rfind(b"{", max(0, at - 4000), at)
-    end = text.find(b"}", at, at + 4000)
-    if not 0 <= begin < end:
-        return (), max(at, end)
-    found = _WEB_KEY_SECRET.search(text, begin, end)
-    if not found:
-        return (), end
-    return [judge_span(pattern_rules()["json-web-key"], found.span(1), found[1])], end
-
-
-def _rsa_parameters(text: bytes, at: int) -> Detected:
-    """Return the private numbers of the RSA key that .NET wrote here as JSON or XML, as one secret."""
+def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> Detected:
+    """Return the private members of the key with a keyword that ends here, in JSON or XML, as one secret."""
     first = max(0, at - 4000)
     begin = max(text.rfind(b"{", first, at), text.rfind(b"<RSAKeyValue", first, at))
     ends = [end for mark in (b"}", b"</RSAKeyValue") if (end := text.find(mark, at, at + 4000)) >= 0]
     if begin < 0 or not ends:
         return (), at
-    numbers = [*_RSA_NUMBER.finditer(text, begin, min(ends))]
-    if not numbers:
+    members = [*member.finditer(text, begin, min(ends))]
+    if not members:
         return (), min(ends)
-    place = (numbers[0].start(1), numbers[-1].end(1))
-    return [judge_span(pattern_rules()["rsa-parameters"], place, numbers[0][1])], min(ends)
+    place = (members[0].start(1), members[-1].end(1))
+    return [judge_span(pattern_rules()[rule], place, members[0][1])], min(ends)
 
 
 def _password_hashes(text: bytes) -> Iterator[Span]:
@@ -15662,30 +15659,26 @@ def _password_hashes(text: bytes) -> Iterator[Span]:
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
 
-def _keys_with_plus(text: bytes, is_minified: bool) -> Iterator[Span]:
-    """Yield keys of PagerDuty, which begin with "u+", and of Azure, by the signature in them.
-
-    As keywords, these would match in most of minified code, which is full of plus signs. There, a key of
-    Azure needs its name.
-    """
-    signatures = {} if is_minified else _SIGNATURES
+def _keys_with_plus(text: bytes) -> Iterator[Span]:
+    """Yield keys of PagerDuty and Azure. As keywords, their signs would be met too often in minified code."""
     at = text.find(b"+")  # one byte is found much faster than two
     while at >= 0:
-        if text[at - 1] == ord("u") and (found := _PAGERDUTY_KEY.match(text, at - 1)):
-            yield judge_span(pattern_rules()["pagerduty-key"], found.span(), found[0])
-        if text[at : at + 4] in signatures:
-            rule, before, size = signatures[text[at : at + 4]]
-            found = _SIGNED_KEY.match(text, at - before) if at >= before else None
-            if found and len(found[0]) == size:
+        sign = text[at : at + 4]
+        if sign not in _WITH_PLUS:
+            sign = text[at - 1 : at + 1]
+        if sign in _WITH_PLUS:
+            rule, before, key = _WITH_PLUS[sign]
+            found = key.match(text, at - before)
+            if found:
                 yield judge_span(pattern_rules()[rule], found.span(), found[0])
         at = text.find(b"+", at + 1)
 
 
 # --- tables ---
 
-_CELL = lazily(rb"[^|\n]+")
-_CELL_TEXT = lazily(rb"[ \t]*[`*_]{0,3}([^\s`*_](?:[^`]{0,298}[^\s`*_])?)[`*_]{0,3}[ \t\r]*\Z")
-_TELLTALE = lazily(rb"(?i)pass|pw|secret|token|key|cred|auth")  # what the names of secrets have
+_CELL = lazily(
+    rb"(?<=\|)[ \t]*[`*_]{0,3}([^\s`*_|](?:[^`|\n]{0,298}[^\s`*_|])?)[`*_]{0,3}[ \t\r]*(?=[|\n]|\Z)"
+)
 _TABLE_RULE = b"|+:=- \t\r\n"  # what is in the line below a header
 _LABEL = lazily(rb"[\w.' -]{2,60}\Z")
 _MIN_CELL = 4  # bytes of a value in a table
@@ -15693,41 +15686,28 @@ _MIN_CELL = 4  # bytes of a value in a table
 
 def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
-    labels: list[tuple[int, int]] = []  # the header's cells, if one may be a secret's name
-    start = end = 0  # of the row before
-    for next_row in _rows_of_tables(text):
-        before, between = (start, end), text[end + 1 : next_row]
-        start = next_row
-        end = find_or_end(text, b"\n", start, len(text))
-        is_rule = not text[start:end].strip(_TABLE_RULE)
-        if is_rule:
-            labels = _cells(text, *before) if _TELLTALE.search(text, *before) else []
-        elif between:  # it is another table
-            labels = []
-        if is_rule or not (labels or _TELLTALE.search(text, start, end)):
+    labels: list[tuple[int, int]] = []  # the header's cells
+    cells: list[tuple[int, int]] = []  # of the row before
+    for start, end in _rows_of_tables(text):
+        if not text[start:end].strip(_TABLE_RULE):
+            labels = cells
             continue
-        cells = _cells(text, start, end)
+        cells = [cell.span(1) for cell in _CELL.finditer(text, start, end)]
         for label, cell in [*zip(labels, cells), *zip(cells[:1], cells[1:])]:
             candidate = _named_cell(text, label, cell)
             if candidate:
                 yield _judge_in_text(text, candidate, path)
 
 
-def _rows_of_tables(text: bytes) -> Iterator[int]:
-    """Yield where the lines begin that begin with "|"."""
+def _rows_of_tables(text: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of the lines that begin with "|"."""
     at = text.find(b"|")  # one byte is found much faster than two
     while at >= 0:
         end = at + 1
         if at == 0 or text[at - 1] == ord("\n"):
-            yield at
             end = find_or_end(text, b"\n", at, len(text))
+            yield at, end
         at = text.find(b"|", end)
-
-
-def _cells(text: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """Return (begin, end) of the text in each cell of a row, without the marks for bold and code."""
-    cells = (_CELL_TEXT.match(text, *cell.span()) for cell in _CELL.finditer(text, start, end))
-    return [cell.span(1) for cell in cells if cell]
 
 
 def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Candidate | None:

@@ -28760,7 +28760,6 @@ a.json {"kty":"oct","p":"{W16}"}
 a.json {"kty":"oct","ak":"{W16}"}
 a.json {"kty":"oct","-k":"{W16}"}
 a.json {"k":"«{W16}»","kty":"oct"}
-a.json {"KTY":"oct","k":"{W16}"}
 a.json {"kty":"oct"},{"k":"{W16}"}
 a.json {'pty':1,'kty':'oct','k':'«{W16}»'}
 a.json {"k":"{W16}"},{"kty":"oct"}
@@ -29119,7 +29118,7 @@ a.yml pass·word: |2-¶  «§»¶
 a.yml pass·word: > # x¶  «§»¶
 a.yml pass·word: >+¶¶  «§»¶
 a.yml pass·word: !!str |¶  «§»¶
-a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶| bob | `«§»` |¶¶| eve | §x |¶
+a.md | User | Pass·word |¶|---|---|¶| ada | «§» |¶| bob | `«§»` |¶
 a.md | Name | Value |¶|---|---|¶| **DB pass·word** | «§» | x |¶
 a.md | User | Pass·word |¶|---|---|¶| ada | §  x |¶| bob | k3X |¶
 a.md | User | Pass·word |¶| ada | §x |¶
