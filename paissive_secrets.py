@@ -17306,9 +17306,6 @@ class Audit:
         self._begun = False  # whether it has been iterated over
         self._scope = _find_scope(self.paths, self.options)
         self.base = self._scope.base  # the folder that paths are relative to, with "/" at its end
-        self._staged: list[Blob] = []  # what the index has that the last commit hasn't
-        if self.options.staged:
-            self._staged += staged_blobs(self._scope.folder, self._scope.tree)
         self._settings = self._read_settings()
         self.baseline = self._find_baseline()  # accepted findings; None if the project isn't trusted
         self._disabled = {*_as_list(self.options.disable), *self._settings.disabled}  # ids of rules
@@ -17337,19 +17334,13 @@ class Audit:
         return [*all_rules(), *self._settings.rules]
 
     def _read_settings(self) -> _AuditSettings:
-        """Return the settings at the project's top, from the index if that is audited.
+        """Return the settings at the project's top.
 
         They are empty if there are none, or if the project isn't trusted. Raise BadValue if they are wrong.
         """
         if self.options.untrusted:
             return _AuditSettings()
-        scope = self._scope
-        if self.options.staged:
-            # Not from the index: a large one takes long to read.
-            changed = {blob.path: blob.oid for blob in self._staged}
-            oid = changed.get(AUDIT_SETTINGS, scope.settings)
-            return _AuditSettings(oid and ask_git(scope.folder, "cat-file", "blob", oid, default=""))
-        path = scope.top + AUDIT_SETTINGS
+        path = self._scope.top + AUDIT_SETTINGS
         if not os.path.lexists(path):
             return _AuditSettings()
         with disk_errors(f"read {path}"):
@@ -17382,7 +17373,7 @@ class Audit:
         if self.options.history is not None:
             contents = self._scan_history(_as_list(self.options.history))
         elif self.options.staged:
-            contents = self._scan_blobs(iter(self._staged))
+            contents = self._scan_blobs(staged_blobs(self._scope.folder, self._scope.tree))
         else:
             scans = _scan_all(self.files(), self._scanner, self.options.jobs or os.cpu_count() or 1)
             contents = chain.from_iterable(map(self._count, scans))
@@ -17669,7 +17660,6 @@ class _Scope(NamedTuple):
     folder: str = ""  # the folder to run git in; the rest is for git only
     roots: Container[str] = ()  # the PATHs, relative to the repository's top; "" for everything
     tree: str = ""  # the id of the tree of HEAD, "" before the first commit
-    settings: str = ""  # the id of the settings in that tree, "" for none
 
 
 def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
@@ -17683,14 +17673,13 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
         return _scope_of_files(paths, options.baseline)
-    ids = ("HEAD:", f"HEAD:{AUDIT_SETTINGS}")  # git prints these in order, without missing ones
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
-        top, *committed = find_in_repository(".", *ids)
-        return _Scope(top, top, ".", {""}, *committed)
-    found, *others = {tuple(find_in_repository(_folder_to_ask(path), *ids)) for path in paths}
+        top, *tree = find_in_repository(".", "HEAD:")
+        return _Scope(top, top, ".", {""}, *tree)
+    found, *others = {tuple(find_in_repository(_folder_to_ask(path), "HEAD:")) for path in paths}
     if others:
         raise BadValue("these PATHs are in more than one repository", hint="audit one after the other")
-    top, *committed = found
+    top, *tree = found
     folder = top
     # In a hook, git finds the commit's index only from the working directory.
     with suppress(Unavailable):
@@ -17702,7 +17691,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
         is_there = os.path.lexists(path) or ask_git(folder, "ls-files", *there)
         if not (is_there or ask_git(folder, "rev-list", "-1", "--all", "--reflog", *there)):
             raise BadValue(f"no file or folder called {show(path)}")
-    return _Scope(top, top, folder, roots, *committed)
+    return _Scope(top, top, folder, roots, *tree)
 
 
 def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
