@@ -2854,52 +2854,34 @@ _PORTABLE = ["bash", "python-dotenv", "compose"]  # a rewrite suits these
 _DOTENV_STYLES = (("'", ""), ('"', r'[\\"]'), ('"', r'[\\"$]'), ("`", ""))
 
 
-class _Quirk(NamedTuple):
-    """A value that some readers of .env files misread."""
-
-    quote: str  # the quotes that the value is in, "" for none
-    sign: str  # an expression that it matches as it is written in the file
-    readers: str  # the names of those that misread it
-    advice: str = ""  # the reason that an import has to leave it; "" if it is moved all the same
-
-
-# To add a row, try it with the readers themselves, as the tests do. Each sign takes linear time, whatever a
-# stranger's value is: no search goes to the end of the value from each of many places.
+# Values that some readers misread: the quotes that a value is in, "" for none; an expression that it matches
+# as it is written in the file; the readers. To add a row, try it with the readers, as the tests do. Each
+# expression takes linear time, whatever a stranger's value is: none searches to the end of the value from
+# many places.
 _QUIRKS = (
-    _Quirk("", "#", "node phpdotenv ruby", "Node, PHP and Ruby end it at #: quote it"),
-    _Quirk("", r"\\[\\\"'$]", "ruby godotenv", f"some readers take \\ for an escape: {BY_HAND}"),
-    _Quirk("", r"\$[\w{($]", "python-dotenv", f"most readers expand its $, and Python's doesn't: {BY_HAND}"),
-    _Quirk("", r"\A`", "node", f"for Node, backticks are quotes: {BY_HAND}"),
-    _Quirk(
-        "'",
-        r"\\['\\]|\\\Z",
-        "python-dotenv",
-        f"Python takes \\ in it for an escape, and others as it is: {BY_HAND}",
-    ),
-    _Quirk("'", r"\\\Z", "godotenv compose"),
-    _Quirk("'", r"\\\$|\$[\w{($]", "node", f"dotenv-expand and Next.js expand its $: {BY_HAND}"),
-    _Quirk("'", r"\$\{", "python-dotenv"),
-    _Quirk("'", '="', "phpdotenv", f"PHP takes a quote behind = for another one: {BY_HAND}"),
-    _Quirk("'", r"\n", "phpdotenv ruby"),
-    _Quirk("'", "'", "bash python-dotenv node phpdotenv godotenv ruby compose"),
-    _Quirk('"', r"\\[^n]", "node", f"Node takes \\ in it as it is, and others for an escape: {BY_HAND}"),
-    _Quirk('"', r"\\\$", "python-dotenv"),
-    _Quirk('"', r"\\\\\Z", "python-dotenv"),  # before 1.2.2
-    _Quirk('"', r"\\[\\\"]\Z", "godotenv"),
-    _Quirk('"', r"\n[^\n]*\\\Z", "phpdotenv"),
-    _Quirk('"', r"\n|\\\\[nr]|\\\$\(", "ruby"),
-    _Quirk('"', "`", "bash"),
-    _Quirk('"', r"(?<!\\)(?:\\\\)+\$", "godotenv ruby"),
-    _Quirk('"', rf"{_UNESCAPED}\$", "bash compose"),
-    _Quirk('"', rf"{_UNESCAPED}\$\{{", "python-dotenv phpdotenv"),
-    _Quirk(
-        '"',
-        rf"{_UNESCAPED}\$[\w{{($]",
-        "node godotenv ruby",
-        f"most readers expand its $, and Python's doesn't: {BY_HAND}",
-    ),
-    _Quirk("`", r"`|\\\$|\$[\w{($]", "node"),
-    _Quirk("`", "", "bash python-dotenv phpdotenv godotenv ruby compose"),
+    ("", "#", "node phpdotenv ruby"),
+    ("", r"\\[\\\"'$]", "ruby godotenv"),
+    ("", r"\$[\w{($]", "python-dotenv"),  # most others expand it
+    ("", r"\A`", "node"),
+    ("'", r"\\['\\]|\\\Z|\$\{", "python-dotenv"),
+    ("'", r"\\\Z", "godotenv compose"),
+    ("'", r"\\\$|\$[\w{($]", "node"),
+    ("'", '="', "phpdotenv"),
+    ("'", r"\n", "phpdotenv ruby"),
+    ("'", "'", "bash python-dotenv node phpdotenv godotenv ruby compose"),
+    ('"', r"\\[^n]", "node"),
+    ('"', r"\\\$", "python-dotenv"),
+    ('"', r"\\\\\Z", "python-dotenv"),  # before 1.2.2
+    ('"', r"\\[\\\"]\Z", "godotenv"),
+    ('"', r"\n[^\n]*\\\Z", "phpdotenv"),
+    ('"', r"\n|\\\\[nr]|\\\$\(", "ruby"),
+    ('"', "`", "bash"),
+    ('"', r"(?<!\\)(?:\\\\)+\$", "godotenv ruby"),
+    ('"', rf"{_UNESCAPED}\$", "bash"),
+    ('"', rf"{_UNESCAPED}\$\{{", "python-dotenv phpdotenv"),
+    ('"', rf"{_UNESCAPED}\$[\w{{($]", "node godotenv ruby compose"),
+    ("`", r"`|\\\$|\$[\w{($]", "node"),
+    ("`", "", "bash python-dotenv phpdotenv godotenv ruby compose"),
 )
 _ESCAPES = {**{c: c for c in "\\'\"$`"}, **dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))}
 
@@ -2918,24 +2900,21 @@ class Dotenv:
             self._pieces.append(piece)
             at += len(piece.text)
             line += len(re.findall(_LINE_END, piece.text))
-        # By name: the store that has it, as a comment says.
-        self._in_comments = {piece.moved_name: piece.backend for piece in self._pieces if piece.moved_name}
-        self._with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
-        # By name: the place of the last assignment, which wins; in the order of places.
-        last = {piece.name: n for n, piece in enumerate(self._pieces) if self._has_value(piece)}
-        self.assigned = dict(sorted(last.items(), key=itemgetter(1)))
+        # By name: the store that has it, as a comment says, unless a line here assigns a value. An empty line
+        # of such a name only declares it; elsewhere, it is the last assignment for every reader.
+        with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
         self._moved = {
-            name: backend for name, backend in self._in_comments.items() if name not in self.assigned
+            piece.moved_name: piece.backend
+            for piece in self._pieces
+            if piece.moved_name and piece.moved_name not in with_values
         }
+        # By name: the place of the last assignment, which wins; in the order of places.
+        last = {piece.name: n for n, piece in enumerate(self._pieces) if self._assigns(piece)}
+        self.assigned = dict(sorted(last.items(), key=itemgetter(1)))
 
-    def _has_value(self, piece: _Piece) -> bool:
-        """Return whether a piece assigns a value, rather than declare a moved name.
-
-        An empty assignment of a moved name is a declaration, unless another line assigns a value: then it is
-        the last assignment for every reader.
-        """
-        is_declaration = piece.name in self._in_comments and piece.name not in self._with_values
-        return piece.name != "" and not is_declaration
+    def _assigns(self, piece: _Piece) -> bool:
+        """Return whether a piece assigns a value, rather than declare a moved name."""
+        return piece.name != "" and piece.name not in self._moved
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, as `values` does, or None; BadValue if it can't be read."""
@@ -2986,7 +2965,7 @@ class Dotenv:
             # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
                 found.pop(piece.name, None)
-            elif self._has_value(piece):
+            elif self._assigns(piece):
                 value = piece.value(look_up)
                 if piece.referenced_variables() and _has_dead_reference(value):
                     problem = (
@@ -2996,15 +2975,10 @@ class Dotenv:
                 found[piece.name] = value
         return found
 
-    def problems(self, *, strict: bool = True) -> Iterator[BadValue]:
-        """Yield an error for each line that is neither a comment nor an assignment.
-
-        With `strict`, also for assignments that can't be read. An assignment whose quote is closed in another
-        line, with text behind it, is always an error: some readers take all those lines for its value.
-        """
+    def problems(self) -> Iterator[BadValue]:
+        """Yield an error for each line that can't be read, or is neither a comment nor an assignment."""
         for piece in self._pieces:
-            is_clear = piece.name or piece.is_comment()
-            if piece.is_torn or not is_clear or (piece.problem and strict):
+            if piece.problem or not (piece.name or piece.is_comment()):
                 yield self._error(piece)
 
     def moved(self) -> dict[str, str]:
@@ -3079,8 +3053,6 @@ class Dotenv:
         With `for_others`, other readers of .env files count, too.
         """
         last = self._pieces[self.assigned[name]]
-        if last.problem:
-            return last.problem
         if last.referenced_variables():
             return COMPOSED
         if name in self._dependent_on_order:
@@ -3107,31 +3079,18 @@ class Dotenv:
                 texts.append(piece.text if piece.backend == backend else piece.as_comment(backend))
         return self._bom + "".join(texts)
 
-    def with_references(self, references: Mapping[str, str]) -> str:
-        """Return the text with `references` by name in place of values.
-
-        Earlier assignments of these names are dropped.
-        """
-        texts = []
-        for place, piece in enumerate(self._pieces):
-            if piece.name not in references:
-                texts.append(piece.text)
-            elif place == self.assigned[piece.name]:  # earlier ones hold older values
-                texts.append(piece.with_value(references[piece.name]))
-        return self._bom + "".join(texts)
-
     @cached_property
     def _dependent_on_order(self) -> dict[str, str]:
         """{name: reason} for each name whose value depends on where its lines are."""
         found = {}
-        first: dict[str, _Piece] = {}
+        seen: set[str] = set()
         used: set[str] = set()
         for piece in self._pieces:
-            earlier = first.setdefault(piece.name, piece)
-            if (piece.quote, piece.raw) != (earlier.quote, earlier.raw):
-                found[piece.name] = "assigned twice"  # values in between may take in the first
-            elif piece is earlier and piece.name in used:
+            if piece.name in used:
                 found[piece.name] = "taken in above its line"  # where it is empty for some readers
+            if piece.name in seen:
+                found[piece.name] = "assigned twice"  # values in between may take in the first
+            seen.add(piece.name)
             used |= piece.referenced_variables()
         return found
 
@@ -3158,7 +3117,6 @@ class _Piece:
         # assigned; the quote and the text between quotes; the tail: blanks, a comment and the line end.
         self.head = self.name = self.quote = self.raw = self.tail = ""
         self.problem = ""  # why an assignment has no value
-        self.is_torn = False  # whether its quote is closed in another line, and has text behind it
         self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
         assignment = re.match(_ASSIGNED, line)
         if assignment:
@@ -3177,8 +3135,7 @@ class _Piece:
     def _read_quoted(self, text: str, at: int, start: int) -> None:
         """Set the value of the piece at `at`, up to the end of the line with its closing quote.
 
-        `start` is the place of the opening quote. If that isn't closed, or text follows, only `problem` and
-        `is_torn` are set.
+        `start` is the place of the opening quote. If that isn't closed, or text follows, set only `problem`.
         """
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
@@ -3188,7 +3145,6 @@ class _Piece:
             self.problem = "has a quote that is never closed"
         elif not (tail := re.compile(_TAIL).match(text, end + 1)):
             self.problem = "has text after a closing quote"
-            self.is_torn = bool(re.search(r"[\r\n]", text[start:end]))
         else:
             self.text = text[at : tail.end()]
             self.quote = quote
@@ -3211,10 +3167,20 @@ class _Piece:
         return {match["name"] for match in re.finditer(_VARIABLE, closed)}
 
     def doubt(self) -> str:
-        """Return why readers of other languages may read another value, and what to do; "" if none does."""
+        """Return which readers take another value, and what to do; "" if none does.
+
+        bash doesn't count, for which few files are made, nor do line breaks: a file that has some is for
+        readers that can read them.
+        """
         if self.tail.startswith("#"):
             return "some readers take # right behind it for a part of it: put a space before"
-        return next((quirk.advice for quirk in _quirks_of(self.raw, self.quote) if quirk.advice), "")
+        raw = self.raw.replace("\n", " ")
+        others = [reader for reader in DOTENV_READERS if reader != "bash"]
+        misreaders = _misreaders(raw, self.quote, others)
+        if not misreaders:
+            return ""
+        helps = not self.quote and not quote_dotenv(raw, others)[1]
+        return f"read differently by {', '.join(misreaders)}: {'quote it' if helps else BY_HAND}"
 
     def as_comment(self, backend: str) -> str:
         """Return the comment that takes the place of this assignment, or of a comment about another store.
@@ -3294,16 +3260,19 @@ def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[s
     found = []
     for mark, escaped in _DOTENV_STYLES:
         raw = re.sub(escaped, r"\\\g<0>", value) if escaped else value
-        quirky = {reader for quirk in _quirks_of(raw, mark) for reader in quirk.readers.split()}
-        misreaders = [reader for reader in readers if reader in quirky or "\r" in raw]
+        misreaders = _misreaders(raw, mark, readers)
         found.append((misreaders, mark != quote, mark + raw + mark))
     misreaders, _, written = min(found, key=lambda each: (len(each[0]), each[1]))
     return written, misreaders
 
 
-def _quirks_of(raw: str, quote: str) -> Iterator[_Quirk]:
-    """Yield the quirks that a text in quotes, or without any, matches."""
-    return (quirk for quirk in _QUIRKS if quirk.quote == quote and re.search(quirk.sign, raw))
+def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
+    """Return those of these readers that misread a text in quotes, or without any."""
+    found = {reader for reader in readers if "\r" in raw}
+    for mark, sign, misreaders in _QUIRKS:
+        if mark == quote and re.search(sign, raw):
+            found.update(misreaders.split())
+    return [reader for reader in readers if reader in found]
 
 
 # === Environment ===
@@ -9758,9 +9727,9 @@ def parse_import(
     """Return the sorted assignments of a .env file or a JSON object, `with_settings` as if all were secrets.
 
     Values that readers of .env files read differently are left in a file that others read, and taken as
-    python-dotenv reads them from any other text. Raise BadValue for lines that can't be read (only for lines
-    that are no assignment, if the file is rewritten), for JSON in a file that is to be rewritten and for JSON
-    that isn't an object of texts; BadName for what can't be a secret's name.
+    python-dotenv reads them from any other text. Raise BadValue for lines that can't be read, for JSON in a
+    file that is to be rewritten and for JSON that isn't an object of texts; BadName for what can't be a
+    secret's name.
     """
     text = decode_value(data, where)
     found = Import(replacement)
@@ -9773,7 +9742,7 @@ def parse_import(
         secrets = {name for name, value in values.items() if is_secret(name, value)}
     else:
         found.dotenv = Dotenv(text, where)
-        for problem in found.dotenv.problems(strict=not found.is_rewritten):
+        for problem in found.dotenv.problems():
             raise problem
         in_dotenv, settings = found.dotenv.split(os.environ, override=True)
         values = {**in_dotenv, **settings}
@@ -9868,7 +9837,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
         if read_file(path) != data:
             raise Conflict(f"{path} is unchanged: something else wrote it meanwhile", hint="import it again")
         if found.replacement is Replacement.REFERENCE:
-            text = found.dotenv.with_references({name: references[name] for name in names})
+            text = found.dotenv.with_values({name: references[name] for name in names})
         else:
             text = found.dotenv.with_comments(names, backend)
         rewrite(path, text.encode())
