@@ -13237,9 +13237,9 @@ def keyword_hits(
     assignment = _assignment(language == "source").match
     is_no_word = _NO_WORD.match
     resume_at = 0
-    words, vain = search.find_words(window)
+    words, valueless = search.find_words(window)
     for word, start, stop in words:
-        if start < resume_at or start in vain:
+        if start < resume_at or start in valueless:
             continue
         if word in search.keywords:
             yield word, start, stop, None  # another may begin in it
@@ -13255,7 +13255,7 @@ def keyword_hits(
                 # Behind `stop` in any case: there, no value was found.
                 resume_at = found.end() if found["apart"] is None else max(found.end("rest"), stop + 1)
         if resume_at == stop:
-            vain.add(start)
+            valueless.add(start)
 
 
 def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
@@ -13306,17 +13306,17 @@ class _KeywordSearch:
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
-        # The text that was searched last, its words, and where those begin that have no value. `find_words`
-        # changes all at once; who looks at the words adds to the last.
+        # The text that was searched last, its words, and the begins of those without a value. `find_words`
+        # replaces all three; `keyword_hits`, which looks for the values, adds to the begins.
         self._last: tuple[bytes, list[_Word], set[int]] = (b"", [], set())
 
     def find_words(self, text: bytes) -> tuple[list[_Word], set[int]]:
-        """Return the words of a text, in order, and where those begin that are known to have no value.
+        """Return the words of a text, in order, and the begins of those that are known to have no value.
 
-        One may begin inside another. Only lines that differ from the last text are searched: in a history,
-        that is mostly a version of the same file. Without this, a history takes a half more.
+        A word may begin inside another. Only lines that differ from the last text are searched: in a history,
+        that is mostly a version of the same file. Without this, a history takes half as long again.
         """
-        last, words, vain = self._last
+        last, words, valueless = self._last
         begin, end = _differing_lines(last, text)
         moved = len(text) - len(last)
         found = [word for word in words if word[1] < begin]
@@ -13325,12 +13325,12 @@ class _KeywordSearch:
         while (hit := self._search(folded, start + 1)) and begin + hit.start() < end:
             start = hit.start()
             found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
-        still_vain = {at for at in vain if at < begin - _MAX_ASSIGNMENT}
+        still_valueless = {at for at in valueless if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
-            still_vain.update(at + moved for at in vain if at + moved >= end)
-        self._last = (text, found, still_vain)
-        return found, still_vain
+            still_valueless.update(at + moved for at in valueless if at + moved >= end)
+        self._last = (text, found, still_valueless)
+        return found, still_valueless
 
 
 def _differing_lines(last: bytes, text: bytes) -> tuple[int, int]:
@@ -13425,15 +13425,14 @@ def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) ->
         return []
     if match["apart"] is None:
         return _values_behind(window, language, match, name)
-    values: list[Candidate] = []
     is_source = language.kind == "source"
-    for end in _ends_of_keys(window, language, match, name):
-        found = _assignment(is_source).match(window, end)
-        if not found or found["apart"] is not None:
-            continue
-        if not is_source or found["quote"] or found["bare"][:1] == b">":  # in source, others are expressions
-            values += _values_behind(window, language, found, name)
-    return values
+    end = _end_of_key(window, language, match, name)
+    found = _assignment(is_source).match(window, end) if end >= 0 else None
+    if not found or found["apart"] is not None:
+        return []
+    if is_source and not found["quote"] and found["bare"][:1] != b">":  # an expression
+        return []
+    return _values_behind(window, language, found, name)
 
 
 def _values_behind(
@@ -13704,18 +13703,17 @@ _PARENT = lazily(rb"<[\w.:-]{1,40}(?: [^<>]{0,80})?>(?=\s{0,40}<[\w.:-])")
 _LINE_OF_YAML = lazily(
     rb"(?P<indent>[ ]*(?:-[ ]+)?)(?:[\"']?(?P<key>[\w.@-]{1,40})(?P<end>)[\"']?[ ]{0,9}:(?=\s))?"
 )
-_LINE_OF_LIST = lazily(rb"[ ]*-[ ]+(?![\"']?[\w.@-]{1,40}[\"']?[ ]{0,9}:\s)[^\n]{1,300}(?:\n|\Z)")
 
 
 class _AttributeKey(NamedTuple):
-    """The key of an attribute, without its quotes, and where it ends; b"" for an item of a list."""
+    """The key of an attribute, without its quotes, and where it ends."""
 
     text: bytes
     end: int
 
 
-def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> list[int]:
-    """Return the end of the key of a name's value, or of what is before each item of its list; [] if none."""
+def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> int:
+    """Return where the key of the value ends that an object has for a name; -1 if it has none."""
     at, sign = _key_before(window, name.begin)
     after = match.end("rest")
     is_value = _VALUE_KEY.match
@@ -13726,9 +13724,7 @@ def _ends_of_keys(window: bytes, language: _Language, match: re.Match[bytes], na
         is_value = _DEFAULT_KEY.match
     else:
         keys = _keys_below(window, name.begin, after, sign == b"{")
-    if keys and not keys[0].text:
-        return [key.end for key in keys]
-    return [key.end for key in keys if is_value(key.text)][:1]
+    return next((key.end for key in keys if is_value(key.text)), -1)
 
 
 def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
@@ -13799,8 +13795,6 @@ def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_
     line = window.find(b"\n", after) + 1
     while window[line : line + _REACH_OF_LINE].lstrip(b" ")[:1] == b"#":
         line = find_or_end(window, b"\n", line, line + _REACH_OF_LINE) + 1
-    if window[line : line + 99].lstrip(b" ")[:1] == b"-":
-        return _lines_of_list(window, line)
     found = _LINE_OF_YAML.match(window, line)
     column = begin - window.rfind(b"\n", 0, begin) - 1
     return _keys_in_lines(window, line) if found and len(found["indent"]) > column else []
@@ -13813,15 +13807,6 @@ def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_Attri
         keys.append(_AttributeKey(found["key"], found.end("end")))
         at = found.end()
     return keys
-
-
-def _lines_of_list(window: bytes, line: int) -> list[_AttributeKey]:
-    """Return the items of a list of YAML, which end where their line begins, so that the dash follows."""
-    items: list[_AttributeKey] = []
-    while len(items) < MAX_ITEMS and (item := _LINE_OF_LIST.match(window, line)):
-        items.append(_AttributeKey(b"", line - 1))
-        line = item.end()
-    return items
 
 
 def _first_line(window: bytes, line: int, column: int) -> int:
@@ -14376,7 +14361,9 @@ def properties() -> list[_Property]:
 # --- the gate ---
 
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_DIGEST = lazily(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\Z")  # which databases hold
+_ENCODED = lazily(  # as hashes and ciphertext are: in hex or Base64
+    r"(?:[0-9a-fA-F]{32,}|(?=.*[0-9+/=])[A-Za-z0-9+/]{22,}={0,2})\Z"
+)
 _TWO_DIGITS = lazily(r"\D\d\d")
 _SAMPLE_LOGIN = lazily(  # RFC 7617 has Aladdin
     r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):|user:pass(?:word)?\Z"
@@ -14696,9 +14683,6 @@ _TABLE_OF_TEXTS = lazily(
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
 _IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
 _FETCHES = lazily(r"(?:get|require|read|fetch|load|find)[A-Z_]")
-_FIELD_NAME = lazily(r"[a-z]+(?:[._-][a-z]+|[A-Z][a-z]+)*\Z")
-_NAME_CHARACTERS = latin1(NAME_LETTERS) + ":"
-_NAME_IN_STRING = lazily(r"[\"'`][\w:.-]*\Z")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
@@ -14717,11 +14701,15 @@ _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a UUID under a name that doesn't say secret.
 
-    Under "key" alone, also a value that has one, and a number in hex: they find an entry.
+    Under "key" alone, also a value that has one, and a number in hex: they find an entry. So does the key
+    in a table or a call of a program whose name doesn't say what it opens.
     """
     if not _UUID_VALUE.match(value):
         is_entry = value.startswith("0x") or (len(value) > 36 and _WITH_UUID.search(value))
-        return c.name.lower() == "key" and bool(is_entry)
+        finds_entry = c.language == "source" and c.separator not in ("=", ":")
+        return (c.name.lower() == "key" and bool(is_entry)) or (
+            finds_entry and _opens_nothing_named(value, c, path)
+        )
     if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
         return True
     return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
@@ -14745,13 +14733,6 @@ def _is_nonce(value: str, c: Candidate, path: _FileKind) -> bool:
 def _is_about_secret(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the name is about a secret, as TOKEN_URL is."""
     return is_about_secret(c.name) and not _UUID_VALUE.match(value)
-
-
-def _is_named_at_random(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the name is drawn itself, and has the letters of a word such as `pw` by chance."""
-    words = words_of(c.name)
-    has_no_words = len(c.name) > 11 and len(words) > 4 and max(map(len, words)) < 5
-    return has_no_words and c.name.isalnum() and wordness(c.name) in "0 1 2 3 4"
 
 
 def _is_about_password(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14795,31 +14776,6 @@ def _is_looked_at(value: str, c: Candidate, path: _FileKind) -> bool:
     method = c.name.rpartition(".")[2]
     is_name = _FETCHES.match(method) and not looks_random(value)
     return c.separator == "(" and bool(is_name or _IS_VALID.match(method))
-
-
-def _has_more_arguments(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether other literals follow the value in a call: it is seldom the secret among them."""
-    return c.separator == "(" and c.after[1:4] in (', "', ", '", ", $")
-
-
-def _is_name_of_field(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether source has a name for a secret as the value: password = "password", pw: "trustPwd"."""
-    if c.language != "source" or not c.quote or c.separator == "," or not _FIELD_NAME.match(value):
-        return False
-    words = words_of(value)
-    is_field = len(words) > 1 and not value.islower() and bool(kind_of_name(words[-1]))
-    return not is_weak(value) and (is_field or words == words_of(c.name))
-
-
-def _is_name_with_colons(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a part of a name such as "account:password:change" or DEBUG=pw:browser."""
-    word = value.rstrip("*")  # of Markdown
-    if c.separator != ":" or c.quote or not (word.isalpha() and word.islower()):
-        return False
-    if c.before[-1:] in ("=", ":") or re.match(":[a-z]", c.after):
-        return True
-    is_closed = c.after[:1] == c.before.rstrip(_NAME_CHARACTERS)[-1:]
-    return is_closed and bool(_NAME_IN_STRING.search(c.before))
 
 
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14896,17 +14852,13 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
 
 
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether an attribute refers to it: Angular's #name="ngModel", or x-password="user.password"."""
-    if c.language != "markup":
-        return False
-    is_member = "-" in c.name and "." in value and _MEMBERS.match(value) and not looks_random(value)
-    return bool(is_member or (c.before[-1:] in ("#", "@", ":") and _FIELD_NAME.match(value)))
+    """Return whether a template of Angular or Vue refers to it: #name="ngModel", @click="reset", :a="b"."""
+    return c.language == "markup" and c.separator == "=" and c.before[-1:] in ("#", "@", ":")
 
 
 def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a command between backticks, whose output is the value."""
-    is_command = c.language == "docs" and (" " in value or value[0] == "#")  # or a remark
-    return c.quote == "`" and (c.language == "shell" or is_command)
+    return c.quote == "`" and c.language == "shell"
 
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14915,11 +14867,18 @@ def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a number, a name or words, under a name that isn't a password's."""
+    """Return whether the value is a number, a name or words, under a name that isn't a password's.
+
+    A key has to look random, and so has what only authenticates: most others find or name something.
+    """
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
     if is_password or is_weak_password(c):
         return False
+    if c.kind not in ("pass", "secret", "token") and not looks_random(
+        value.rpartition(" ")[2]
+    ):  # of Bearer x
+        return True
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s
         return True
     if value.isdigit() and c.name.lower().endswith("tokens"):  # which a model took
@@ -14961,7 +14920,7 @@ def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
     if c.kind == "pass" and c.language in ("config", "shell"):
         return False
     if looks_random(value):
-        return c.kind == "pass" and bool(_DIGEST.match(value))
+        return c.kind == "pass" and bool(_ENCODED.match(value))
     return c.kind != "pass" or not re.search("[0-9]", value)
 
 
@@ -14994,7 +14953,7 @@ _IN_CONTEXT = (
         "name and file",
         _is_nonce,
         'a.html <a nonce="{A10}">',
-        'a.json "nonce": "{A10}"',
+        'a.json "nonce": "{A16}"',
     ),
     _Context(
         "its name says that it is something else, or not real",
@@ -15003,14 +14962,6 @@ _IN_CONTEXT = (
         _is_about_secret,
         'a.py fake_token = "{A20}"',
         'a.py auth_token = "{A20}"',
-    ),
-    _Context(
-        "its name looks random",
-        "low",
-        "name",
-        _is_named_at_random,
-        'a.json "tR8zQm4vLxp·w": "{A12}"',
-        'a.json "user_p·w": "{A12}"',
     ),
     _Context(
         "its name is about a password",
@@ -15043,30 +14994,6 @@ _IN_CONTEXT = (
         _is_looked_at,
         'a.java x.isPas·sword("tulip7x9")',
         'a.java x.setPas·sword("tulip7x9")',
-    ),
-    _Context(
-        "other arguments follow it",
-        "low",
-        "line",
-        _has_more_arguments,
-        'a.js token("{A20}", "a")',
-        'a.js token("{A20}", a)',
-    ),
-    _Context(
-        "it is the name of a field",
-        "low",
-        "value and name",
-        _is_name_of_field,
-        'a.js x = {p·w: "trustPw·d"}',
-        'a.js x = {p·w: "trust7Pw·d"}',
-    ),
-    _Context(
-        "it is a part of a name",
-        "low",
-        "line",
-        _is_name_with_colons,
-        'a.json "user:pas·sword:change"',
-        'a.json "user:pas·sword:change7"',
     ),
     _Context(
         "it is prose",
@@ -15103,7 +15030,7 @@ _IN_CONTEXT = (
     _Context(
         "it is a reference in a template",
         "low",
-        "value and line",
+        "line",
         _is_reference_in_template,
         'a.vue <form @forget-pw·d="resetForm">',
         'a.vue <form forget-pw·d="resetForm">',
