@@ -7482,8 +7482,6 @@ def warn_of_leases(error: SecretsError) -> None:
 class Lease:
     """The time that a token or a dynamic secret lasts; `response` is the secret's, None for a token."""
 
-    is_ending = False  # whether a warning has said that it can't be renewed any longer
-
     def __init__(self, seconds: float = FOREVER, response: Any = None) -> None:
         self.response = response
         self.start(seconds)
@@ -7780,11 +7778,11 @@ class Session:
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
         response = self.call(ApiRequest("POST", "sys/leases/renew", body))
         granted = json_number(response.body.get("lease_duration"))
-        if not (response.is_temporary or lease.is_ending) and granted < body["increment"]:
-            lease.is_ending = True
-            ends = f"in {int(granted)} seconds" if granted else "soon"
-            warn_once(f"the secret at {path} ends {ends} and can't be renewed: read it again, or restart")
-        if not lease.extend(response.body) and not response.is_temporary:
+        if response.is_temporary:
+            return
+        if granted < body["increment"]:
+            warn_once(f"the secret at {path} ends soon and can't be renewed: read it again, or restart")
+        if not lease.extend(response.body):
             lease.renew_at = FOREVER  # it is gone, or nears its maximum: the next read gets another
 
     def _request_token(self) -> tuple[str, float]:
@@ -7908,6 +7906,10 @@ class _Path(NamedTuple):
     def at(self, kind: str) -> str:
         """Return an API path; in KV 2, it has the kind of request: data, metadata, delete and so on."""
         return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
+
+    def below(self, path: str) -> _Path:
+        """Return the place of a path in this folder."""
+        return self._replace(path=self.path + path)
 
 
 class _Mounts:
@@ -8134,15 +8136,14 @@ class VaultStore(Store):
         top = prefix[: prefix.rfind("/") + 1]
         if name_problem(top + "x"):
             return
-        # A prefix that begins with a mount lists that mount.
-        own = not top.startswith(tuple(self._visible_mounts()))
+        start = self._locate(top)  # a prefix that begins with a mount lists that mount
         folders = [top]
         while folders:
-            keys = dict.fromkeys(chain(*_read_all(partial(self._list, top=top, own=own), folders)))
+            keys = dict.fromkeys(chain(*_read_all(partial(self._list, top, start), folders)))
             for key in keys:
                 name = key
-                place = self._locate(key, own=own)
-                if own and place != self._locate(key):
+                place = start.below(key.removeprefix(top))
+                if place != self._locate(key):
                     name = f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
                 # What has a '#' in its path would be read as a field.
                 if key.startswith(prefix) and "#" not in name and not name_problem(name):
@@ -8311,15 +8312,15 @@ class VaultStore(Store):
         except SecretsError as error:
             yield "problem", error
 
-    def _locate(self, path: str, min_kv: int = 0, *, own: bool = False) -> _Path:
+    def _locate(self, path: str, min_kv: int = 0) -> _Path:
         """Return where a secret is: in the mount that its path begins with, or in the configured one.
 
-        With `own`, it is in the configured mount, whatever its path begins with. Raise Denied if there is no
-        such mount, or the token may not see it; BadValue if its version of KV is below `min_kv`.
+        Raise Denied if there is no such mount, or the token may not see it; BadValue if its version of KV is
+        below `min_kv`.
         """
         mounts = self._visible_mounts()
         mount = max(filter(path.startswith, mounts), key=len, default="")
-        if mount and not own:
+        if mount:
             path = path[len(mount) :]
         else:
             mount = self.settings.mount + "/"
@@ -8570,9 +8571,12 @@ class VaultStore(Store):
             raise doubtful_error(error)
         raise error
 
-    def _list(self, folder: str, *, top: str, own: bool) -> list[str]:
-        """Return a folder's keys as paths; none if it is empty, or isn't `top` and may not be listed."""
-        path = self._locate(folder, own=own).at("metadata")
+    def _list(self, top: str, start: _Path, folder: str) -> list[str]:
+        """Return a folder's keys as paths; none if it is empty, or isn't `top` and may not be listed.
+
+        `start` is the place of `top`, with which the folder begins.
+        """
+        path = start.below(folder.removeprefix(top)).at("metadata")
         accepted = [404]
         if folder != top:
             accepted.append(403)
@@ -8596,14 +8600,11 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
 
     An error is raised in its turn; places that aren't being read yet are then left out.
     """
-    from concurrent.futures import ThreadPoolExecutor, wait
+    from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(max_workers=8)
     try:
-        for future in [pool.submit(read, place) for place in places]:
-            while not future.done():  # Ctrl-C is noticed only between two waits
-                wait([future], timeout=1)
-            yield future.result()
+        yield from pool.map(read, places)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # don't delay an error or an interrupt
 
