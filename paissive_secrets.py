@@ -6632,7 +6632,6 @@ def _read_setting(name: str, row: _Setting, value: object) -> Any:
 _MAX_RESPONSE = 32 << 20  # bytes, the server's own default for a request
 _MAX_JSON_VALUES = 1 << 20  # in a response; each may take a hundred bytes of memory
 _TOO_LARGE = "the response is too large to be Vault's"  # if it exceeds one of these
-_MAX_IDLE = 8  # connections to each place
 _FIRST_WAIT = 0.5  # seconds before the first retry, doubled for each later one
 _ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
 Json = dict[str, Any]
@@ -6646,6 +6645,15 @@ _NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
 _loaded_settings: dict[str, tuple[str, str]] = {}
 # How a request ended: whether a server carried it out.
 DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
+# How an attempt ended by the status of its response, and whether another may succeed; the first row counts.
+_ENDINGS: tuple[tuple[Container[int], str, bool], ...] = (
+    (range(200, 300), DONE, False),
+    ([307], UNKNOWN, True),  # from a standby node that can't reach the active one
+    (range(300, 400), UNKNOWN, False),  # for good, as from http to https
+    ([412, 429], NOT_DONE, True),  # the node lags behind, or gets too many requests
+    ([*range(400, 500), 501], NOT_DONE, False),  # 501: it isn't implemented
+    (range(500, 1000), UNKNOWN, True),
+)
 
 
 def set_for_program(variable: str, text: str) -> None:
@@ -6724,7 +6732,7 @@ class Transport:
 
     newest = ""  # X-Vault-Index of the newest state that any response named
     closed = False  # `close` sets it, for good: no connection is used again, no request is repeated
-    _keeps_connections = True  # until a response comes that no request asked for, or that isn't HTTP
+    _max_idle = 8  # connections to each place; 0 once something came that no request asked for, or no HTTP
     _context: Any = None  # of TLS: made for the first connection to https, used by all
 
     def __init__(self, settings: VaultSettings) -> None:
@@ -6772,13 +6780,11 @@ class Transport:
         new = split_url(target)
         if new.scheme not in (split_url(url).scheme, "https") or "@" in new.netloc:
             return False
-        host, port = _host_and_port(target)
-        if (host, port) == _host_and_port(url):
+        if _host_and_port(target) == _host_and_port(url):
             return True
-        trusted = re.split("[ ,]+", self.settings.hosts.lower())
-        if ":" in host:  # an IPv6 address, which is in brackets in the setting
-            host = f"[{host}]"
-        return host != "" and (host in trusted or f"{host}:{port}" in trusted)
+        host = re.sub(":[0-9]*$", "", new.netloc.lower())
+        trusted = re.findall("[^ ,]+", self.settings.hosts.lower())
+        return host in trusted or f"{host}:{_host_and_port(target)[1]}" in trusted
 
     def take(self, place: str, *, fresh: bool = False) -> Any:
         """Return a connection to "scheme://host", busy until `give_back`.
@@ -6787,39 +6793,33 @@ class Transport:
         if the certificates for it can't be loaded.
         """
         with self.lock:
-            connection = None if fresh else self._take_idle(place)
+            idle = self._idle.get(place, [])
+            connection = None
+            while idle and self._max_idle and not fresh and connection is None:
+                connection = self._check_idle(idle.pop())
             connection = connection or self._new_connection(place)
             self._busy.add(connection)
         return connection
 
-    def _take_idle(self, place: str) -> Any:
-        """Return an idle connection that is still usable, or None; hang up the others that were looked at.
+    def _check_idle(self, connection: Any) -> Any:
+        """Return an idle connection if it is still usable; hang up and return None if it isn't.
 
-        If one has received a response that no request asked for, use no connection twice from now on.
+        If it has received a response that no request asked for, use no connection twice from now on.
         """
         import ssl
 
-        while self._idle.get(place):
-            connection = self._idle[place].pop()
-            connection.sock.settimeout(0)
-            unasked = b""
-            try:
-                unasked = connection.sock.recv(1)
-            except (BlockingIOError, ssl.SSLWantReadError):  # nothing, or only TLS's own messages
-                # Firewalls drop connections that are idle for long, and neither end notices.
-                if time.monotonic() <= connection.deadline:
-                    return connection
-            except OSError:
-                pass
-            connection.hang_up()
-            if unasked:
-                self._keep_none()
+        connection.sock.settimeout(0)
+        try:
+            if connection.sock.recv(1):
+                self._max_idle = 0
+        except (BlockingIOError, ssl.SSLWantReadError):  # nothing, or only TLS's own messages
+            # Firewalls drop connections that are idle for long, and neither end notices.
+            if time.monotonic() <= connection.deadline:
+                return connection
+        except OSError:
+            pass
+        connection.hang_up()
         return None
-
-    def _keep_none(self) -> None:
-        """Use no connection twice from now on; the lock is held."""
-        self._keeps_connections = False
-        self._idle = {}
 
     def _new_connection(self, place: str) -> Any:
         """Return a connection that has yet to connect, by a tunnel if a proxy leads to https.
@@ -6849,9 +6849,9 @@ class Transport:
         with self.lock:
             self._busy.discard(connection)
             if not in_order:
-                self._keep_none()
+                self._max_idle = 0
             idle = self._idle.setdefault(connection.place, [])
-            if reusable and self._keeps_connections and len(idle) < _MAX_IDLE and not self.closed:
+            if reusable and len(idle) < self._max_idle:
                 idle.append(connection)
                 return
         connection.hang_up()
@@ -6862,6 +6862,7 @@ class Transport:
 
         with self.lock:
             self.closed = True
+            self._max_idle = 0
             self._idle = {}
             connected = [connection.sock for connection in self._busy if connection.sock]
         for sock in connected:
@@ -6927,35 +6928,24 @@ class Exchange:
         except Exception as error:
             self.status = 0
             self.failure = _connection_error(error, self.transport.settings)
+            ended = UNKNOWN if self._sent else NOT_DONE
             # An error of this section, as for certificates that can't be loaded, would come again.
             self.is_temporary = self.failure is not error
         else:
             self._compare_states()
-            # 307: from a standby node that can't reach the active one. Other redirects are for good, as from
-            # http to https, and so is 501: it isn't implemented.
-            again = self.status in (307, 412, 429) or self.status >= 500
-            self.is_temporary = again and self.status != 501
-        ended = self._how_it_ended()
+            ended, self.is_temporary = next(row[1:] for row in _ENDINGS if self.status in row[0])
+            # A standby node, which wasn't to pass the request on.
+            if self._is_direct and (self.status in _REDIRECTS or self.says(_NO_LEADER)):
+                ended = NOT_DONE
         if ended != NOT_DONE or self.outcome != UNKNOWN:
             self.outcome = ended
         self.data = child_object(self.body, "data")
-
-    def _how_it_ended(self) -> str:
-        """Return the outcome of this attempt alone: DONE, NOT_DONE or UNKNOWN."""
-        if 200 <= self.status < 300:
-            return DONE
-        if 400 <= self.status < 500 or self.status == 501 or not self._sent:
-            return NOT_DONE
-        # A standby node, which wasn't to pass the request on.
-        if self._is_direct and (self.status in _REDIRECTS or self.says(_NO_LEADER)):
-            return NOT_DONE
-        return UNKNOWN
 
     def _compare_states(self) -> None:
         """Note the state that a response names as the newest; turn a read of an older state into a 412."""
         is_read = self.request.method == "GET"
         index = self.headers.get("X-Vault-Index", "")
-        if _parse_index(index)[0] or (index and not is_read):  # what a read names unreadably may be older
+        if index:
             with self.transport.lock:
                 if not _is_older(index, self.transport.newest):
                     self.transport.newest = index
@@ -7389,15 +7379,12 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
     if isinstance(error, SecretsError):
         return error
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
-    refused = "the proxy refuses to connect to it"  # which http.client raises without a number
-    if settings.addr.startswith("unix:"):
-        refused = "the path of its socket is too long"
     kinds: dict[Any, str] = {
         ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",  # a constant
         (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
         (TimeoutError, socket.timeout): "it didn't answer in time",
         (ConnectionError, IncompleteRead): reason or "the connection broke",
-        OSError: reason or refused,
+        OSError: reason or "its proxy refuses, or the path of its socket is too long",  # without a number
         (ValueError, HTTPException): "what answers there doesn't speak HTTP",
     }
     for kind, problem in kinds.items():
@@ -7453,8 +7440,9 @@ def vault_error(response: Exchange, capability: str, path: str) -> SecretsError:
 # https://openbao.org/api-docs/auth/
 
 _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a server that is down
-# Seconds until a configured token is looked up: most commands end sooner, and that takes one of its uses.
-_LOOK_UP_AFTER = 5.0
+# Seconds until a configured token is renewed, to learn its lease: most commands end sooner, and some tokens
+# have few uses.
+_FIRST_RENEWAL = 5.0
 _LOCKED_SECONDS = 300  # before credentials that were refused are sent again, where that locks accounts
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
 LOOK_UP = ApiRequest("GET", "auth/token/lookup-self")  # the server's record of a token
@@ -7486,10 +7474,10 @@ class Lease:
         self.response = response
         self.start(seconds)
 
-    def start(self, seconds: float, used: float = 0.0) -> None:
-        """Let the lease last these seconds from now, less those that are `used`."""
+    def start(self, seconds: float) -> None:
+        """Let the lease last these seconds from now."""
         self.seconds = seconds
-        self.fresh_until = time.monotonic() + seconds * _RENEW_AT - used  # when a read needs another secret
+        self.fresh_until = time.monotonic() + seconds * _RENEW_AT  # when a read needs another secret
         self.renew_at = self.fresh_until  # `put_off` moves this one if a renewal fails
 
     def is_due(self) -> bool:
@@ -7498,10 +7486,7 @@ class Lease:
 
     def put_off(self) -> None:
         """Let the next renewal wait for a tenth of the lease, at least a second."""
-        pause = 1.0  # if the lease isn't known yet
-        if self.seconds != FOREVER:
-            pause = max(pause, self.seconds / 10)
-        self.renew_at = time.monotonic() + pause
+        self.renew_at = time.monotonic() + max(1.0, self.seconds / 10)
 
     def extend(self, about: Json) -> bool:
         """Start again with what a renewal granted, and return True; if that is too short, return False.
@@ -7554,7 +7539,6 @@ class Session:
         self._logs_in = settings.login != "token" and not settings.token_command
         self.uses_command = bool(settings.token_command and not settings.token)
         self._lease = Lease()  # the token's
-        self._is_looked_up = True  # whether that lease is known: not at first, if another program made it
         self._refusal = _Refusal()  # of a login, or of the command for a token
         self.login_secrets: set[str] = set()  # that were sent to log in, also from files and commands
         self._closed = False  # for good: `close` sets it
@@ -7725,49 +7709,35 @@ class Session:
         self.held = _check_token(token)
         self.leases = {}  # they end with the token that read them
         self._is_own = self._logs_in
-        self._is_looked_up = self._logs_in
         self._lease = Lease(seconds)
-        if token and not self._is_looked_up:
-            self._lease.renew_at = time.monotonic() + _LOOK_UP_AFTER
+        if token and not self._logs_in:  # another program made it, so its lease isn't known yet
+            self._lease.seconds = 0.0
+            self._lease.renew_at = time.monotonic() + _FIRST_RENEWAL
         self._check_open()
 
     def _renew_token(self, token: str) -> None:
-        """Renew the token, after looking up its lease if that isn't known; log in again if it nears its end.
+        """Renew the token; if it nears its end, log in again or, without a login, renew it no more.
 
         Raise an error if that fails; the next attempt waits a while. The lock is held.
         """
         self._lease.put_off()
-        if not self._is_looked_up:
-            self._look_up(token)
-            if not self._lease.is_due():
-                return
-            self._lease.put_off()
         path = "auth/token/renew-self"
         response = self.transport.call(ApiRequest("POST", path, {}), token=token)
-        if self._lease.extend(child_object(response.body, "auth")):
+        granted = child_object(response.body, "auth")
+        was_known = self._lease.seconds > 0
+        if self._lease.extend(granted):
+            if granted.get("num_uses"):  # each renewal takes one of them
+                self._lease.renew_at = FOREVER
             return
         if self._logs_in:
             self._log_in()
-        elif response.status != 200:
-            raise vault_error(response, "update", path)
-
-    def _look_up(self, token: str) -> None:
-        """Ask the server for the lease of a token, which never falls due if it isn't to be renewed.
-
-        Raise an error if the server can't be asked now.
-        """
-        about = self.transport.call(LOOK_UP, token=token)
-        if about.is_temporary:
-            raise vault_error(about, "read", LOOK_UP.path)
-        self._is_looked_up = True
-        left = json_number(about.data.get("ttl"))
-        # How long a renewal makes it last: the period or, if it has none, what it was made for.
-        whole = max(left, *(json_number(about.data.get(name)) for name in ("period", "creation_ttl")))
-        # A renewal would take one of the uses of a token that has a limited number.
-        if about.data.get("renewable") and whole and not json_number(about.data.get("num_uses")):
-            self._lease.start(whole, used=whole - left)
-        else:
+            return
+        if not response.is_temporary:
             self._lease.renew_at = FOREVER
+        if response.is_temporary or (
+            response.status == 403 and was_known
+        ):  # else it may be none to be renewed
+            raise vault_error(response, "update", path)
 
     def _renew_lease(self, path: str, lease: Lease) -> None:
         """Renew a dynamic secret's lease; warn once if it can't be renewed for as long as it was granted.

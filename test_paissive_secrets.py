@@ -12550,10 +12550,8 @@ def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folde
 
 def test_a_socket_whose_path_is_too_long_is_reported_as_such():
     addr = f"unix:///{'x' * 200}"
-    said = (
-        f"Unavailable: Vault can't be reached at {addr}: the path of its socket is too long; check VAULT_ADDR"
-    )
-    assert refusal(ps.VaultStore(addr=addr, token="t", max_retries=0).get, "a").startswith(said)
+    said = refusal(ps.VaultStore(addr=addr, token="t", max_retries=0).get, "a")
+    assert f"reached at {addr}: its proxy refuses, or the path of its socket is too long; check" in said
 
 
 def test_a_server_at_a_socket_is_called_localhost(shared_folder):
@@ -12769,7 +12767,9 @@ def test_audit_hooks_and_debug_output_show_neither_token_nor_value(stub):
 def test_a_proxy_that_does_not_connect_is_reported_and_sees_no_token(stub):
     proxy = stub(http(b"", 403))
     store = bao().tls_store(proxy_addr=f"http://User:Pass@127.0.0.1:{proxy.port}")
-    assert "the proxy refuses to connect to it; check VAULT_ADDR" in str(failure(store.get, "a"))
+    assert "its proxy refuses, or the path of its socket is too long; check VAULT_ADDR" in str(
+        failure(store.get, "a")
+    )
     assert proxy.requests[0].startswith(b"CONNECT " + bao().tls[8:].encode())
     assert b"roxy-" in proxy.requests[0] and base64.b64encode(b"User:Pass") in proxy.requests[0]
     assert bao().root.encode() not in b"".join(proxy.requests)
@@ -13391,15 +13391,8 @@ def test_a_denied_read_is_no_reason_to_log_in_again(stub):
 
 
 # Answers to requests about tokens, which are good for 120 seconds.
-LOG_IN, LOOK_UP, RENEW = "POST ldap/login/u", "GET token/lookup-self", "POST token/renew-self"
-
-
-def leased(ttl, **more):
-    return http_json({"data": {"ttl": ttl, "renewable": True, **more}})
-
-
-RENEWABLE, NOT_RENEWABLE = leased(120), leased(120, renewable=False)
-USUAL, DOWN = {LOG_IN: grants(120), LOOK_UP: RENEWABLE, RENEW: grants(120)}, http(b"{}", 500)
+LOG_IN, RENEW = "POST ldap/login/u", "POST token/renew-self"
+USUAL, DOWN = {LOG_IN: grants(120), RENEW: grants(120)}, http(b"{}", 500)
 # Settings, answers that differ from the usual ones, and the requests by the second of their time.
 LEASES = {
     "a login": (LDAP, {}, {0: [LOG_IN], 80: [RENEW]}),
@@ -13417,23 +13410,20 @@ LEASES = {
         {LOG_IN: [USUAL[LOG_IN], http(b"{}", 400)], RENEW: [DOWN, DOWN]},
         {0: [LOG_IN], 80: [RENEW, LOG_IN], 92: [RENEW], 122: [RENEW]},
     ),
-    "a token": ({}, {}, {5: [LOOK_UP], 85: [RENEW]}),
-    "an old token": ({}, {LOOK_UP: [leased(30, creation_ttl=120)]}, {5: [LOOK_UP, RENEW], 85: [RENEW]}),
-    "an old token renewed for half": (
+    "a token": ({}, {}, {5: [RENEW], 85: [RENEW]}),
+    "a token renewed for half": ({}, {RENEW: [grants(120), grants(60)]}, {5: [RENEW], 85: [RENEW]}),
+    "a token that isn't renewable": ({}, {RENEW: [http(b"{}", 400)]}, {5: [RENEW]}),
+    "a token with few uses": (
         {},
-        {LOOK_UP: [leased(30, creation_ttl=120)], RENEW: [grants(60), grants(60)]},
-        {5: [LOOK_UP, RENEW], 79: [RENEW], 91: [RENEW]},
+        {RENEW: [http_json({"auth": {"lease_duration": 120, "num_uses": 9}})]},
+        {5: [RENEW]},
     ),
-    "an old periodic token": ({}, {LOOK_UP: [leased(30, period=120)]}, {5: [LOOK_UP, RENEW], 85: [RENEW]}),
-    "a token of middle age": ({}, {LOOK_UP: [leased(119, creation_ttl=120)]}, {5: [LOOK_UP], 85: [RENEW]}),
-    "a token that isn't renewable": ({}, {LOOK_UP: [NOT_RENEWABLE]}, {5: [LOOK_UP]}),
-    "a token with few uses": ({}, {LOOK_UP: [leased(120, num_uses=9)]}, {5: [LOOK_UP]}),
-    "a token that may not look itself up": ({}, {LOOK_UP: [http(b"{}", 403)]}, {5: [LOOK_UP]}),
-    "a token at a server that is down": ({}, {LOOK_UP: [DOWN]}, {5: [LOOK_UP], 79: [LOOK_UP]}),
-    "a token that isn't renewed": (
+    "a token that may not renew itself": ({}, {RENEW: [http(b"{}", 403)]}, {5: [RENEW]}),
+    "a token at a server that is down": ({}, {RENEW: [DOWN]}, {5: [RENEW], 79: [RENEW]}),
+    "a token at a server that goes down": (
         {},
-        {RENEW: [DOWN, DOWN]},
-        {5: [LOOK_UP], 85: [RENEW], 122: [RENEW]},
+        {RENEW: [USUAL[RENEW], DOWN]},
+        {5: [RENEW], 85: [RENEW], 122: [RENEW]},
     ),
     "an agent's token": (AGENT, {}, {}),
 }
@@ -13469,7 +13459,7 @@ def test_a_token_that_comes_into_the_file_of_another_has_a_lease_of_its_own(stub
             asked.setdefault(frozen.at, []).append((token_sent, request.split()[1].decode()[15:]))
         if token.read_text().encode() not in request:
             return http(b"{}", 403)
-        return RENEWABLE if b"lookup-self" in request else http()
+        return grants(120) if b"renew-self" in request else http()
 
     server = stub(answer)
     server.about_token = None
@@ -13479,23 +13469,19 @@ def test_a_token_that_comes_into_the_file_of_another_has_a_lease_of_its_own(stub
     for frozen.at in (10, 15, 94, 95):
         assert store.get("a") == "v"
     assert asked == {
-        10: [("old", "lookup-self"), ("old", "lookup-self")],
-        15: [("new", "lookup-self")],
+        10: [("old", "renew-self"), ("old", "lookup-self")],
+        15: [("new", "renew-self")],
         95: [("new", "renew-self")],
     }
 
 
 def test_a_renewal_that_the_server_denies_is_a_warning(stub, frozen, capsys):
-    def answer(request):
-        if b"renew-self" in request:
-            return http(b"{}", 403)
-        return leased(9, creation_ttl=90) if b"lookup-self" in request else http()
-
-    server = stub(answer)
-    server.about_token = None
+    renewals = [grants(9), http(b"{}", 403)]
+    server = stub(lambda request: renewals.pop(0) if b"renew-self" in request else http())
     store = server.store()
-    assert store.get("a") == "v"
-    frozen.at = 10
+    for frozen.at in (0, 6):
+        assert store.get("a") == "v"
+    frozen.at = 13
     store.renew()
     assert "the Vault token or a lease could not be renewed: " in capsys.readouterr().err
 
@@ -13505,7 +13491,7 @@ def test_a_real_server_renews_a_token(frozen):
     seen = record_requests(store)
     for frozen.at in (0, 6, 2390, 2407, 4790):
         assert works(store)
-    assert [path for _, path in seen if "self" in path] == ["auth/token/lookup-self", "auth/token/renew-self"]
+    assert [path for _, path in seen if "self" in path] == ["auth/token/renew-self"] * 2
 
 
 def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(stub, frozen, monkeypatch):
@@ -15418,7 +15404,7 @@ def test_a_state_counts_whatever_a_server_says_its_cluster_is(stub, cluster):
     server = stub(http(ANSWER, 200, f"X-Vault-Index: {index}"))
     store = server.store()
     assert [store.get("a"), store.get("a")] == ["v", "v"]
-    assert (f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]) == (cluster != "")
+    assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
 
 
 ODD_NUMBERS = "1e999", "-1e999", "NaN", "9" * 5000, "null", "[]"
@@ -15434,10 +15420,6 @@ def test_an_index_that_is_not_a_number_is_sent_back_unchanged(stub, index):
     store = server.store()
     store.set("a", "v"), store.get("a")
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
-    server = stub(http(ANSWER, 200, f"X-Vault-Index: {index}"))
-    store = server.store()
-    assert [store.get("a"), store.get("a")] == ["v", "v"]
-    assert b"X-Vault-Index" not in server.requests[-1]  # it may be old
 
 
 # --- Limits and leases ---
