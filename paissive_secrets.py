@@ -11230,6 +11230,7 @@ def _without_unfinished(data: bytes) -> bytes:
 _SETTLED, _BEGUN, _INCOMPLETE, _DONE = "settled", "begun", "unfinished", "done"
 
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
+_GENERATOR = "token:32"  # likewise
 _SHOWN_LINES = 3  # of the stderr of a failing command: its last ones
 _SHOWN_CHARACTERS = 2000  # from the end of stderr, in which these lines are looked for
 # Characters of a value whose beginning may be cut off: in no encoding does its rest reach the shown lines.
@@ -11272,7 +11273,7 @@ class SecretRotation:
         name: str,
         every: _Interval,
         *,
-        generate: _Generator = "token:32",
+        generate: _Generator = _GENERATOR,
         apply: _Step = None,
         verify: _Step = None,
         revoke: _Step = None,
@@ -11306,7 +11307,11 @@ class SecretRotation:
         _check_generator_fits(policy["generate"], name, policies.store.get(name))  # it must exist
         with policies.rotation_lock(name):
             before = policies.get(name)
-            _warn_of_dropped_steps(name, before, policy)
+            # Steps that are back at their defaults, and weren't before.
+            dropped = [kind for kind in steps if policy[kind] in (None, _GENERATOR)]
+            dropped = [kind for kind in dropped if before.get(kind) not in (None, policy[kind])]
+            if dropped:
+                warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
             # Scheduling the same again only brings back functions, with which a killed rotation is resumed.
             if any(before.get(key) != value for key, value in policy.items() if key != "scheduled"):
                 if revoke is None:
@@ -11561,8 +11566,6 @@ class _Rotation:
         Raise RotationFailed if a step fails; `resume` then repeats all of them.
         """
         check_replaceable(self._store, self._name)
-        if not is_same(pending, self.value("current")):
-            self.revoke_previous(pending)  # which `start` has done, unless the policy was edited since
         # Even if it is current already: a failed abort may have applied the old value.
         for step in ("apply", "verify"):
             if step in self.policy:
@@ -11771,15 +11774,6 @@ def _check_generator_fits(generator: Any, name: str, current: str) -> None:
     if is_url or re.match(r"\s*\{", current) or "-----BEGIN " in current:
         problem = f"a generated token can't replace {show(name)}, which is a URL, JSON or a key"
         raise BadValue(problem, hint="use --generate command:CMD, which gets the current value on stdin")
-
-
-def _warn_of_dropped_steps(name: str, before: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
-    """Warn if a new policy lacks a step of the one that it replaces."""
-    dropped = [kind for kind in ("apply", "verify", "revoke") if before.get(kind) and not policy[kind]]
-    if isinstance(before.get("generate"), (list, dict)) and not isinstance(policy["generate"], (list, dict)):
-        dropped.insert(0, "generate")
-    if dropped:
-        warn_once(f"the new policy of {show(name)} lacks what the old one had: {', '.join(dropped)}")
 
 
 def _step(kind: str, step: Any) -> Any:
