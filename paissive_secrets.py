@@ -10332,7 +10332,6 @@ _MARKUP = {
     b'"': (b"&quot;", b"&#34;"),
     b"'": (b"&#39;", b"&#x27;", b"&#039;", b"&apos;"),
 }
-_MARKUP_BYTES = frozenset(b"".join(_MARKUP))
 # Too common to be masked as a part of a value: host names, words, numbers.
 TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?|[A-Z]{1,16}|[\d.:/-]{1,15}")
 
@@ -10826,17 +10825,16 @@ _LOW_SURROGATE = rf"\\u[dD][c-fC-F]{_HEX}{{2}}"
 # HTML's names of ASCII characters (WHATWG HTML, 13.5) but for those in _MARKUP, and a few more: the names of
 # most entities in data are other ones, and these expressions soon fail.
 _ASCII_NAMES = (
-    "ast;",
-    "grave;",
-    "quest;",
-    "[b-fl-nprsvADGHLNQTUV](?:a[bt]|brac[ek]|cub|e(?:mi|r[A-Za-z]{1,9}|wLine)|i(?:dast|acriticalGrave)|lus"
-    "|nderBar|o(?:l|lon|mmat?|llar|wbar)|par|quals|s(?:ol|qb)|um|xcl|MP|T|UOT);",
+    "ast;|grave;|quest;"
+    "|[b-fl-nprsvADGHLNQTUV](?:a[bt]|brac[ek]|cub|e(?:mi|r[A-Za-z]{1,9}|wLine)|i(?:dast|acriticalGrave)|lus"
+    "|nderBar|o(?:l|lon|mmat?|llar|wbar)|par|quals|s(?:ol|qb)|um|xcl|MP|T|UOT);"
 )
 _NUMERIC = (  # the first alternative is a surrogate pair, of UTF-16
     rf"u[dD][89abAB]{_HEX}{{2}}{_LOW_SURROGATE}|u{_HEX}{{4}}|u\{{{_HEX}{{1,6}}\}}|U{_HEX}{{8}}"
     rf"|x{_HEX}{{2}}|[0-3][0-7]{{2}}"
 )
 _ESCAPE_WITH_BACKSLASH = rf"\\(?:{_NUMERIC}|[^\r\n])"
+_ANY_ESCAPE = rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}"
 _USUAL_ENTITY = b"|".join(escape[1:] for escapes in _MARKUP.values() for escape in escapes).decode()
 
 
@@ -10876,8 +10874,8 @@ class _Style(NamedTuple):
     escape: re.Pattern[bytes]
     # Expressions, without the first byte, for all escapes but those that bare text or _MARKUP takes care of,
     # and for the ones of these that may stand for ASCII.
-    rare: tuple[str, ...]
-    rare_ascii: tuple[str, ...]
+    rare: str
+    rare_ascii: str
 
 
 # By the byte with which each escape begins, so that most data is searched for that only.
@@ -10885,43 +10883,32 @@ _STYLES = {
     b"\\": _Style(
         lru_cache(4096)(_decode_backslash),
         escape=lazily(_ESCAPE_WITH_BACKSLASH.encode()),
-        rare=(f"(?:{_NUMERIC})",),
-        rare_ascii=(
-            rf"u(?:00[0-7]{_HEX}|\{{0*[0-7]?{_HEX}\}})",
-            rf"U000000[0-7]{_HEX}",
-            rf"x[0-7]{_HEX}",
-            "[01][0-7]{2}",
-        ),
+        rare=_NUMERIC,
+        rare_ascii=rf"u(?:00[0-7]{_HEX}|\{{0*[0-7]?{_HEX}\}})|U000000[0-7]{_HEX}|x[0-7]{_HEX}|[01][0-7]{{2}}",
     ),
     b"&": _Style(
         lru_cache(4096)(_decode_entity),
         escape=lazily(f"&(?:{_ENTITY});".encode()),
-        rare=(f"(?!{_USUAL_ENTITY})(?:{_ENTITY});",),
-        rare_ascii=(
-            rf"#(?!3[49];|039;|x27;)(?:0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX});",
-            *_ASCII_NAMES,
-        ),
+        rare=f"(?!{_USUAL_ENTITY})(?:{_ENTITY});",
+        rare_ascii=f"#(?!3[49];|039;|x27;)(?:0{{0,5}}1?[0-9]?[0-9]|[xX]0{{0,5}}[0-7]?{_HEX});|{_ASCII_NAMES}",
     ),
     b"%": _Style(
         lru_cache(4096)(_decode_percent),
         escape=lazily(f"%{_HEX}{{2}}".encode()),
-        rare=(f"{_HEX}{{2}}",),
-        rare_ascii=(f"[0-7]{_HEX}",),
+        rare=f"{_HEX}{{2}}",
+        rare_ascii=f"[0-7]{_HEX}",
     ),
 }
 _SIGNS = b"".join(_STYLES)
-_ANY_ESCAPE = lazily(rf"{_ESCAPE_WITH_BACKSLASH}|&(?:{_ENTITY});|%{_HEX}{{2}}".encode())
-_USUAL_ESCAPE = lazily(f"&(?:amp;)?(?:{_USUAL_ENTITY})".encode())
+_IN_ALL_STYLES = lazily(_ANY_ESCAPE.encode())
 _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
     rf"|U{_HEX}{{0,7}}|x{_HEX}?|[0-3][0-7]?)?"
     rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
 _MAX_UNFINISHED = 40  # bytes
-_MAX_ESCAPE = 34  # bytes of one escape
-_MAX_USUAL = 10  # bytes of HTML's usual escapes
-_BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
 _FEW = 32  # of fewer signs, each is found and tried by itself, which is faster
+_BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
 
 
 class _Layer:
@@ -10957,30 +10944,28 @@ class _EscapeSearch:
     def __init__(self, texts: Collection[bytes]) -> None:
         self._longest = max(map(len, texts), default=0)
         bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
-        self._contexts = _Contexts(bare)
         # Each byte of a text, with the next one, and alone where an escape may be next.
         self._pairs: set[tuple[int, ...]] = set()
         for text in bare.union(texts):
             self._pairs.update(zip(text), zip(text, text[1:]))
         self._last = {text[-1] for text in bare.union(texts) if text}
         is_ascii = all(text.isascii() for text in texts)
-        self._expressions: dict[bytes, bytes] = {}  # for what may belong to a value, by the first byte
+        # For what may belong to a value, by the first byte. A group is what follows a rare escape: another
+        # one, a byte, or nothing.
+        self._expressions: dict[bytes, bytes] = {}
         for sign, style in _STYLES.items():
-            rare = [way.encode() for way in (style.rare_ascii if is_ascii else style.rare)]
-            ways = list(rare)
+            rare = style.rare_ascii if is_ascii else style.rare
+            ways = [*_usual_beside(bare)] if sign == b"&" else []
+            ways.append(rf"(?:{rare})(?=({_ANY_ESCAPE}|[\s\S]?))".encode())
+            any_way = b"|".join(ways)
             if sign == b"&":
-                twice = _any_of([*rare, *self._contexts.expressions(b"&amp;")])
-                ways += [*self._contexts.expressions(b"&"), b"amp;" + twice]
-            self._expressions[sign] = re.escape(sign) + _any_of(ways)
+                any_way += b"|amp;(?:%s)" % any_way
+            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), any_way)
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways."""
         data = bare.data
-        reach = self._longest * _MAX_ESCAPED
-        places = list(self._find_escapes(bare))
-        if more_follows and self._contexts.may_begin_in(bare.text[-self._longest * _MAX_USUAL :]):
-            places.append((len(data), len(data)))
-        for start, end in _merged(reach, places):
+        for start, end in _merged(self._longest * _MAX_ESCAPED, self._find_escapes(bare)):
             start, end = max(start, 0), min(end, len(data))
             layer = _Layer(data[start:end], partial(range, start, end + 1), is_last=end == len(data))
             decoded: dict[bytes, _Layer] = {}  # by their text, since several ways lead to one
@@ -10998,169 +10983,89 @@ class _EscapeSearch:
                 yield match.span()
         # Backslashes may be between an entity and the value's characters around it.
         for match in self._matches(b"&", bare.text):
-            if not _USUAL_ESCAPE.fullmatch(match[0]) or self._contexts.has(bare.text, match):
-                yield bare.place(match.start()), bare.place(match.end() - 1) + 1
+            yield bare.place(match.start()), bare.place(match.end())
 
     def _matches(self, sign: bytes, data: bytes) -> Iterator[re.Match[bytes]]:
-        """Yield the escapes that begin with a sign and stand for a byte of interest."""
+        """Yield the escapes that begin with a sign and may belong to a value."""
         expression = re.compile(self._expressions[sign])
         signs = list(itertools.islice(_find_all(data, sign), _FEW))
         if len(signs) < _FEW:
-            matches = [match for at in signs if (match := expression.match(data, at))]
+            found = [expression.match(data, at) for at in signs]
         else:
-            matches = list(expression.finditer(data))
+            found = [*expression.finditer(data)]
         # Data may be full of escapes, but of few different ones.
-        pairs = {(match[0], data[match.end() : match.end() + _MAX_ESCAPE]) for match in matches}
-        pairs = {pair for pair in pairs if self._is_of_interest(*pair)}
-        if pairs:
-            for match in matches:
-                if (match[0], data[match.end() : match.end() + _MAX_ESCAPE]) in pairs:
-                    yield match
+        judged: dict[tuple[bytes, bytes], bool] = {}
+        for match in filter(None, found):
+            if match.lastindex:
+                pair = match[0], match[match.lastindex]
+                if pair not in judged:
+                    judged[pair] = self._is_of_interest(*pair)
+                if not judged[pair]:
+                    continue
+            yield match
 
-    def _is_of_interest(self, escape: bytes, after: bytes) -> bool:
-        """Return whether a value may have what an escape stands for, and what is after it as its next byte.
+    def _is_of_interest(self, escape: bytes, following: bytes) -> bool:
+        """Return whether a value may have what an escape stands for, and after it what follows.
 
         Also if it stands for the beginning of another escape, as &amp;#60; does.
         """
         last = _STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&"))[-1]
         if last in self._last or last in _SIGNS:
             return True
-        if not after or after[0] in _NOT_BARE:
+        if not following or following[0] in _NOT_BARE:
             return (last,) in self._pairs
-        if (last, after[0]) in self._pairs:
+        if (last, following[0]) in self._pairs:
             return True
-        style = _STYLES.get(after[:1])
-        match = style.escape.match(after) if style else None
-        if not style or not match:
+        if len(following) == 1:
             return False
-        following = style.decode(match[0])[:1]
-        return following in _STYLES or (last, *following) in self._pairs
+        first = _STYLES[following[:1]].decode(following)[0]
+        return first in _SIGNS or (last, first) in self._pairs
 
 
-class _Contexts:
-    """The bytes beside the characters of some texts that HTML usually escapes.
+def _usual_beside(texts: Collection[bytes]) -> Iterator[bytes]:
+    """Yield expressions, without the & or &amp; before them, for HTML's usual escapes that may be in a text.
 
     A page is full of these escapes, and few of them belong to a value. A program that writes HTML escapes
     some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text, by the
-    three bytes after it, or near the end of the text by the three before it.
+    three bytes after it, or near the end of the text by the three before it. What is after it may also be cut
+    off by the end of the data.
     """
-
-    def __init__(self, texts: Iterable[bytes]) -> None:
-        # By a character.
-        self._afters: dict[bytes, set[bytes]] = {character: set() for character in _MARKUP}
-        self._befores: dict[bytes, tuple[bytes, ...]] = dict.fromkeys(_MARKUP, ())
-        # What ends with the first of a character where shells, SQL and CSV have more quotes after it.
-        self._quoted: set[bytes] = set()
-        # What is cut off after the first of a character.
-        self._beginnings: tuple[bytes, ...] = ()
+    for sign, escapes in _MARKUP.items():
+        ahead: set[bytes] = set()
+        behind: set[bytes] = set()
         for text in texts:
-            for character in _MARKUP:
-                if character in text and len(text) > 2 * _BESIDE:
-                    self._add(text, character)
-
-    def _add(self, text: bytes, character: bytes) -> None:
-        """Add what is beside the first of a character in a text."""
-        at = text.index(character)
-        before = text[max(at - _BESIDE, 0) : at]
-        after = text[at + 1 : at + 1 + _BESIDE]
-        if len(after) == _BESIDE:
-            self._afters[character].add(after)
-        else:
-            self._befores[character] += (before,)
-        if character in b"\"'" and before:
-            self._quoted.update((before + character + b'"', before + character + b"'"))
-        self._beginnings += tuple(before + character + after[:size] for size in range(len(after)))
-
-    def expressions(self, amp: bytes) -> Iterator[bytes]:
-        """Yield expressions for escapes that may be in a context, without the & or &amp; before them.
-
-        `has` knows for sure.
-        """
-        for character, escapes in _MARKUP.items():
-            ahead = []
-            if self._afters[character]:
-                ahead.append(
-                    b"(?=%s)" % b"".join(map(_any_byte_or_its_escape, zip(*self._afters[character])))
-                )
-            behind = list(_expressions_before(self._befores[character]))
-            for escape in escapes if ahead or behind else ():
-                ways = ahead + [b"(?<=%s%s%s)" % (way, amp, escape[1:]) for way in behind]
-                yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
-
-    def has(self, data: bytes, match: re.Match[bytes]) -> bool:
-        """Return whether an escape is in one of the contexts, once it is decoded with what is beside it."""
-        reach = _BESIDE * _MAX_USUAL
-        before = data[max(match.start() - reach, 0) : match.start()]
-        escape = match[0]
-        after = data[match.end() : match.end() + reach]
-        for _ in range(2):
-            before, escape, after = map(_decode_markup, (before, escape, after))
-            character = escape[:1]
-            if after[:_BESIDE] in self._afters[character] or before.endswith(self._befores[character]):
-                return True
-        return False
-
-    def may_begin_in(self, tail: bytes) -> bool:
-        """Return whether a text of which HTML escapes a part may begin in the end of some data, and go on."""
-        for _ in range(2):
-            decoded = _decode_markup(tail)
-            if decoded == tail:
-                break
-            tail = decoded
-            if tail.endswith(self._beginnings) or any(text in tail for text in self._quoted):
-                return True
-        return False
+            before, found, after = text.partition(sign)
+            if len(after) >= _BESIDE:
+                units = map(_as_in_markup, (after[:1], after[1:2], after[2:3]))
+                ahead.add(rb"%s(?:\Z|%s(?:\Z|%s))" % tuple(units))
+            elif found:
+                behind.update(_ends_in_markup(before[-_BESIDE:]))
+        for escape in escapes if ahead or behind else ():
+            ways = [
+                b"(?<=%s%s)" % (way, written) for way in behind for written in (escape, b"&amp;" + escape[1:])
+            ]
+            if ahead:
+                ways.append(rb"(?=\Z|%s)" % b"|".join(ahead))
+            yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
 
 
-def _expressions_before(befores: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield expressions, each of one length, for bytes before an escape; of another one, only the nearest."""
-    literal = []
-    for before in befores:
-        at = max(map(before.rfind, _MARKUP))
-        if at < 0:
-            literal.append(before)
-            continue
-        yield re.escape(before[at:])
-        for escape in _MARKUP[before[at : at + 1]]:
-            yield re.escape(escape[1:] + before[at + 1 :])
-    if literal:
-        yield b"".join(map(_any_byte, zip(*literal)))
+def _as_in_markup(byte: bytes) -> bytes:
+    """Return an expression for a byte as it is or in HTML's usual escapes, a quote also as shells have it."""
+    if byte not in _MARKUP:
+        return re.escape(byte)
+    if byte in b"\"'":
+        escapes = [*_MARKUP[b'"'], *_MARKUP[b"'"]]
+        return b"(?:[\"']|&(?:amp;)?(?:%s)){1,5}" % b"|".join(escape[1:] for escape in escapes)
+    return b"(?:%s|&(?:amp;)?%s)" % (byte, _MARKUP[byte][0][1:])
 
 
-def _any_byte(found: Iterable[int]) -> bytes:
-    """Return an expression for one of some bytes."""
-    return b"[%s]" % re.escape(bytes(sorted(set(found))))
-
-
-def _any_byte_or_its_escape(found: Sequence[int]) -> bytes:
-    """Return an expression for one of some bytes, as it is or in HTML's usual escapes."""
-    escapes = [escape[1:] for byte in set(found) for escape in _MARKUP.get(bytes([byte]), ())]
-    if not escapes:
-        return _any_byte(found)
-    return b"(?:%s|&(?:amp;)?(?:%s))" % (_any_byte(found), b"|".join(escapes))
-
-
-def _any_of(expressions: Iterable[bytes]) -> bytes:
-    """Return an expression for what any of some matches; those that begin alike fail together, sooner."""
-    rests: dict[bytes, list[bytes]] = {}  # by the first byte
-    for expression in expressions:
-        rests.setdefault(expression[:1], []).append(expression[1:])
-    ways = []
-    for first, found in rests.items():
-        if first in b"[(":
-            ways += [first + rest for rest in found]
-        else:
-            ways.append(b"%s(?:%s)" % (first, b"|".join(found)))
-    return b"(?:%s)" % b"|".join(ways)
-
-
-def _decode_markup(data: bytes) -> bytes:
-    """Return data with the characters that HTML's usual escapes stand for."""
-    if b"&" in data:
-        for character, escapes in reversed(_MARKUP.items()):  # & is the last: &amp;lt; stands for &lt;
-            for escape in escapes:
-                data = data.replace(escape, character)
-    return data
+def _ends_in_markup(text: bytes) -> Iterator[bytes]:
+    """Yield expressions, each of one length, for the end of a text, from its last sign of HTML on."""
+    at = max(map(text.rfind, _MARKUP))
+    text = text[max(at, 0) :]
+    yield re.escape(text)
+    for escape in _MARKUP.get(text[:1], ()):
+        yield re.escape(escape[1:] + text[1:])
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -11179,7 +11084,7 @@ def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer
     expressions = [style.escape for sign, style in _STYLES.items() if sign in layer.text]
     expressions = [expression for expression in expressions if expression.search(layer.text)]
     if len(expressions) > 1:
-        expressions.append(_ANY_ESCAPE)
+        expressions.append(_IN_ALL_STYLES)
     for expression in expressions:
         text = expression.sub(_stands_for, layer.text)
         decoded = _Layer(text, partial(_decoded_places, layer, expression), layer.is_last)

@@ -18954,7 +18954,9 @@ def test_mask_what_any_name_of_html_stands_for():
             assert ps.Encodings([value]).mask(f"<corr3ct&{name}horse>") == "<***>", name
 
 
-@pytest.mark.parametrize("value", ["it's-a-secret", "a-secret-it's", "'a-secret", "a-secret'"])
+@pytest.mark.parametrize(
+    "value", ["it's-a-secret", "a-secret-it's", "'a-secret", "a-secret'", "a&,'w'::secret"]
+)
 def test_mask_html_of_what_sql_and_shells_have_in_quotes_wherever_writes_end(value):
     encodings = ps.Encodings([value])
     for doubled in ("''", "'\\''"):
