@@ -6640,9 +6640,9 @@ _NO_BODY = {204, 304}
 _NO_LEADER = "active cluster node not found"  # words of a standby node's error
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
 _NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
-# What variables of a proxy or a CA had before `load_env` set them, and the text that it set. The program uses
-# the new text. Requests to Vault don't: it may come from a stranger's .env, and would lead the token away.
-_loaded_settings: dict[str, tuple[str, str]] = {}
+# What variables of a proxy or a CA had before `load_env` first set them, in either case. The program uses the
+# new text. Requests to Vault don't: it may come from a stranger's .env, and would lead the token away.
+_before_loading: dict[str, str] = {}
 # How a request ended: whether a server carried it out.
 DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
 # How an attempt ended by the status of its response, and whether another may succeed; the first row counts.
@@ -6659,20 +6659,14 @@ _ENDINGS: tuple[tuple[Container[int], str, bool], ...] = (
 def set_for_program(variable: str, text: str) -> None:
     """Set a variable of this process; requests to Vault use the proxy and the CA that it named before."""
     if re.fullmatch(_NETWORK_SETTING, variable, re.I):
-        _loaded_settings[_variable_key(variable)] = _network_setting(variable), text
+        for spelling in (variable.lower(), variable.upper()):  # on Windows, both are the same variable
+            _before_loading.setdefault(spelling, os.environ.get(spelling, ""))
     os.environ[variable] = text
 
 
 def _network_setting(variable: str) -> str:
     """Return the text of a variable, or what it had before `set_for_program` set that; "" for none."""
-    text = os.environ.get(variable, "")
-    before, loaded = _loaded_settings.get(_variable_key(variable), ("", ""))
-    return before if text == loaded else text
-
-
-def _variable_key(variable: str) -> str:
-    """Return a variable's name, in upper case on Windows, which takes any case."""
-    return variable.upper() if os.name == "nt" else variable
+    return _before_loading.get(variable, os.environ.get(variable, ""))
 
 
 def child_object(parent: Json, name: str) -> Json:
@@ -7654,24 +7648,22 @@ class Session:
         """
         with self._revoking:
             token = self.held
-            path = "sys/leases/revoke"
             leases = list(self.leases.values())  # at once: other threads may add some
-            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
             self.leases = {}
             if token is None:  # revoked already, and leases end with the token that acquired them
                 return
+            bodies = [{"lease_id": lease.response.body["lease_id"]} for lease in leases]
+            requests = [ApiRequest("POST", "sys/leases/revoke", body) for body in bodies]
             if self._is_own:
-                path = "auth/token/revoke-self"
-                bodies = [{}]
+                requests = [ApiRequest("POST", "auth/token/revoke-self", {})]
                 self.held = None
                 self._is_own = False
             last = Transport(self.settings)
             deadline = time.monotonic() + CLOSE_SECONDS
-            requests = [ApiRequest("POST", path, body) for body in bodies]
             responses = [last.call(request, token=token, deadline=deadline) for request in requests]
         for response in responses:
             if response.status not in (200, 204):
-                raise vault_error(response, "update", path)
+                raise vault_error(response, "update", response.request.path)
 
     def _replace_token(self, stale: str) -> bool:
         """Replace a token that was refused as unknown; return whether there is another one now.
@@ -7724,7 +7716,6 @@ class Session:
         path = "auth/token/renew-self"
         response = self.transport.call(ApiRequest("POST", path, {}), token=token)
         granted = child_object(response.body, "auth")
-        was_known = self._lease.seconds > 0
         if self._lease.extend(granted):
             if granted.get("num_uses"):  # each renewal takes one of them
                 self._lease.renew_at = FOREVER
@@ -7734,9 +7725,10 @@ class Session:
             return
         if not response.is_temporary:
             self._lease.renew_at = FOREVER
-        if response.is_temporary or (
-            response.status == 403 and was_known
-        ):  # else it may be none to be renewed
+        is_refused = (
+            response.status == 403 and self._lease.seconds > 0
+        )  # a token of unknown lease may have none
+        if response.is_temporary or is_refused:
             raise vault_error(response, "update", path)
 
     def _renew_lease(self, path: str, lease: Lease) -> None:
@@ -7977,10 +7969,8 @@ class VaultStore(Store):
         there is no such mount, or the token may not see it.
         """
         mount = f"{self.settings.mount}/"
-        mounts = self._visible_mounts()
-        if mount not in mounts:
-            raise _no_mount_error(mount)
-        mount_id = mounts[mount].get("uuid")
+        self._locate(mount)
+        mount_id = self._visible_mounts().get(mount, {}).get("uuid")
         if not isinstance(mount_id, str):
             raise not_vault_error(f"the server gives {mount} no uuid, as Vault does since 1.2")
         return f"vault {mount_id} {self.settings.prefix}".rstrip()
@@ -8297,7 +8287,9 @@ class VaultStore(Store):
             path = f"{self.settings.prefix}/{path}".lstrip("/")
         if mount not in mounts:
             self._mounts.fresh_until = 0.0  # it may be created later
-            raise _no_mount_error(mount)
+            hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
+            hint += f"; or its policies need a path in {mount}"
+            raise Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
         kv = _kv_version(mounts[mount])
         if min_kv and not kv:
             raise BadValue(f"{mount} isn't a KV mount: it can only be read")
@@ -8558,13 +8550,6 @@ class VaultStore(Store):
         return [folder + str(key) for key in keys]
 
 
-def _no_mount_error(mount: str) -> Denied:
-    """Return the error for a mount that isn't among the visible ones: a policy has to allow a path in it."""
-    hint = "check PAISSIVE_VAULT_MOUNT, without a prefix, and VAULT_NAMESPACE"
-    hint += f"; or its policies need a path in {mount}"
-    return Denied(f"there is no mount {mount}, or the token may not see it", hint=hint)
-
-
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
     """Yield the result of `read` for each place, in their order; eight are read at once.
 
@@ -8601,15 +8586,16 @@ class _Secret:
         if place.kv == 2:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
-        self.fields = fields if there else None  # None if it is absent or deleted
-        self.version = int(json_number(about.get("version")))
-        self.destroyed = about.get("destroyed") is True
+        found = _read_version(int(json_number(about.get("version"))), about)
+        self.version = found.number
+        self.destroyed = found.destroyed
+        self.fields: Json | None = None
+        self.deleted = found.deleted
+        is_valid = not fields
         if there:
+            self.fields = fields
             self.deleted = ""  # a time here would be that of a deletion which lies ahead
             is_valid = self.version > 0 and bool(response.data)
-        else:
-            self.deleted = _read_version(self.version, about).deleted
-            is_valid = not fields
         if not is_valid:
             raise not_vault_error()
 

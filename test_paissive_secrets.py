@@ -295,7 +295,7 @@ def _on_its_own(numbered_folders):
     )  # as os.environ has it, bytes that needn't be decoded
     sys.argv = [MODULE.name]
     ps.default_manager._stores.clear()
-    ps._loaded_settings.clear()
+    ps._before_loading.clear()
     ps.warn_once.cache_clear()
     yield
     sys.argv = argv
