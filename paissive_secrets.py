@@ -8425,15 +8425,17 @@ class VaultStore(Store):
             return 0
         if place.kv == 1:
             return self._post(place, fields)
-        if patch and self._may_patch and old.keys() - patch.keys():
+        replaced = {field for field, value in (patch or {}).items() if not isinstance(value, dict)}
+        others = fields.keys() & old.keys() - replaced
+        # Whether anything is taken over from the old version; a patch merges objects.
+        copies = any(fields[field] == old[field] or isinstance(fields[field], dict) for field in others)
+        if copies and patch and self._may_patch:
             sent = {"data": patch, "options": {"cas": secret.version}}
             response = self._call("patch", place.at("data"), sent, ok=_PATCH_REFUSALS)
             if response.status in _PATCH_REFUSALS and not response.data:  # a deleted version has data
                 self._may_patch = False
             return self._version_after(response, place, fields, secret.version)
         version = self._post(place, fields, secret.version)
-        both = fields.keys() & old.keys()
-        copies = any(fields[field] == old[field] or isinstance(fields[field], dict) for field in both)
         # Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
         if copies and self._read_back(place, secret.version).was_removed:
             with _doubts():

@@ -14503,6 +14503,12 @@ def test_an_object_is_set_once_in_a_secret_that_is_absent_or_deleted_and_by_no_p
     assert "PATCH" not in [method for method, _ in seen]  # a 404 would count as a server that knows none
 
 
+def test_an_object_is_merged_by_the_server_even_if_it_is_the_only_field(stub):
+    server = stub(kv_2([{"a": {"b": "1"}}]))
+    assert server.store().update_fields("app", {"a": {"c": "2"}}) == 2
+    assert server.tries("PATCH") == 1
+
+
 @pytest.mark.parametrize("version", range(1, 4))
 def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub, version):
     history = [{"a": "1", "b": {"c": "1"}}]
