@@ -16751,7 +16751,10 @@ def _unpack(
         yield from _unzip(chunks, budget)
         return
     if head.startswith(b"\x1f\x8b"):
-        file = _file_of(budget.count_unpacked(_gunzip(chunks)))
+        import gzip
+
+        unzipped = gzip.GzipFile(fileobj=_file_of(chunks))
+        file = _file_of(budget.count_unpacked(chunks_of(unzipped.read1)))  # what comes before damage, too
         head = file.read(512)
         chunks = chain([head], chunks_of(file.read))
     if is_tar(head):
@@ -16763,33 +16766,6 @@ def _unpack(
 def stable_path(path: str) -> str:
     """Return a path for fingerprints: without the hashes that name an image's layers and settings."""
     return _LAYER_NAME.sub("", path)
-
-
-def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the content of a gzip file's members (RFC 1952), at most READ_SIZE bytes at a time.
-
-    Raise BadValue if it is cut off, zlib.error if it is damaged.
-    """
-    import zlib
-
-    member = None
-    for piece in _pieces(chunks, 1 << 14):  # what is left of one is copied for each member that it has
-        data = piece if member else piece.lstrip(b"\0")  # without padding between members
-        while data:
-            member = member or zlib.decompressobj(31)
-            yield member.decompress(data, READ_SIZE)
-            data = member.unconsumed_tail
-            if member.eof:
-                data = member.unused_data.lstrip(b"\0")
-                member = None
-    if member:
-        raise BadValue("it is cut off")
-
-
-def _pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield chunks in pieces of at most this size."""
-    for chunk in chunks:
-        yield from (chunk[start : start + size] for start in range(0, len(chunk), size))
 
 
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
