@@ -18995,22 +18995,18 @@ def cmd_get(args: Namespace) -> int:
         try:
             value = args.manager.require_secret(args.name, stage=args.stage)
         except NotFound:
-            _note_files_here(args, args.name)
+            _note_files_here(args)
             raise
     _print_value(value)
     return 0
 
 
-def _note_files_here(args: Namespace, name: str = "") -> None:
-    """Say that this folder has encrypted files, or that they have `name`, unless a backend was chosen."""
-    is_default = not (args.backend or os.environ.get("PAISSIVE_BACKEND"))
-    if not is_default or not find_above(working_directory(), ".paissive"):
+def _note_files_here(args: Namespace) -> None:
+    """Say that this folder has encrypted files, unless a backend was chosen."""
+    if args.backend or os.environ.get("PAISSIVE_BACKEND"):
         return
-    what = "this folder also has a store"
-    with suppress(SecretsError):
-        if name in args.store("file").names():
-            what = f"{show(name)} is"
-    _say(f"note: {what} in .paissive: --backend file")
+    if find_above(working_directory(), ".paissive"):
+        _say("note: this folder also has a store in .paissive: --backend file")
 
 
 @_command(
@@ -19039,8 +19035,12 @@ def cmd_list(args: Namespace) -> int:
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]
-    if not found:
-        _note_missing_store(args, store)
+    if not found:  # which may not mean that the store is empty
+        _note_files_here(args)
+        try:
+            store.check_exists()
+        except Unavailable as error:
+            _say(f"note: {error}")
     if args.json:
         _print_value(sorted(names))
         return 0
@@ -19049,15 +19049,6 @@ def cmd_list(args: Namespace) -> int:
     if settings and not args.all:
         _say(f"{plural(len(settings), 'setting')} left out; --all lists settings, too")
     return 0
-
-
-def _note_missing_store(args: Namespace, store: Store) -> None:
-    """Say that the chosen store doesn't exist, or that there is another one: neither is an empty store."""
-    _note_files_here(args)
-    try:
-        store.check_exists()
-    except Unavailable as error:
-        _say(f"note: {error}")
 
 
 @_command(
@@ -19473,7 +19464,12 @@ def cmd_config_set(args: Namespace) -> int:
 
     config = SecretConfig(backend=args.manager)
     if args.secret:
-        _set_secret_setting(args, config)
+        if args.value is not None:
+            raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
+        store = _persistent_store(args)
+        check_replaceable(store, args.key)  # before the value is typed
+        config.set(args.key, _read_value(f"Value of {args.key}", store), use_secret=True)
+        _warn_after_set(store, args.key)
         return 0
     value: Any = _read_value(f"Value of {args.key}") if args.value is None else args.value
     if args.json:
@@ -19485,16 +19481,6 @@ def cmd_config_set(args: Namespace) -> int:
     if config.get(args.key) != value:
         _say(f"note: {config.explain(args.key)} comes before the file")
     return 0
-
-
-def _set_secret_setting(args: Namespace, config: SecretConfig) -> None:
-    """Ask for the value of a setting, and put it into the store."""
-    if args.value is not None:
-        raise BadValue("a secret on the command line shows in ps", hint="leave VALUE out")
-    store = _persistent_store(args)
-    check_replaceable(store, args.key)  # before the value is typed
-    config.set(args.key, _read_value(f"Value of {args.key}", store), use_secret=True)
-    _warn_after_set(store, args.key)
 
 
 @_command(_KEY)
@@ -19616,8 +19602,10 @@ def cmd_rotate_now(args: Namespace) -> int:
         rotated.append(name)
 
     code = _act_on_each(names, rotate)
-    if rotated or code:  # one that failed may have a pending value
-        _note_to_commit(store)
+    secrets = store.sealed_folder()
+    if (rotated or code) and secrets and is_committable(secrets):  # one that failed may have a pending value
+        folder = os.path.dirname(secrets)
+        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
     return code
 
 
@@ -19633,14 +19621,6 @@ def _new_value(args: Namespace, store: Store) -> str | None:
     name = args.names[0]
     store.get(name)  # raises NotFound: only `set` makes new secrets
     return _read_value(f"Value of {name}") if args.stdin else generate(args.generate)
-
-
-def _note_to_commit(store: Store) -> None:
-    """Say that new values have to be committed, if the store is in a folder that git doesn't ignore."""
-    secrets = store.sealed_folder()
-    if secrets and is_committable(secrets):
-        folder = os.path.dirname(secrets)
-        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
 
 
 @_command(_NAME)
@@ -19743,20 +19723,15 @@ def cmd_audit(args: Namespace) -> int:
             return 0
     run = _make_audit(args)
     if args.update_baseline:
-        _update_baseline(run)
+        if not run.baseline:
+            raise BadValue("--untrusted reads no baseline that it could update", hint="name one: --baseline")
+        run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
+        _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
     else:
         _report(run, args)
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
-
-
-def _update_baseline(run: Audit) -> None:
-    """Run an audit, and accept its findings in its baseline; raise BadValue if it has none."""
-    if not run.baseline:
-        raise BadValue("--untrusted reads no baseline that it could update", hint="name one with --baseline")
-    run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
-    _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
 
 
 def _report(run: Audit, args: Namespace) -> None:
@@ -19875,26 +19850,21 @@ def cmd_check(args: Namespace) -> int:
         for kind, names in (("missing", found.missing), ("optional", secrets), ("literal", found.literal)):
             for name, places in names.items():
                 print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
-        _warn_of_readers(found)
+        start = "start the program with `run --backend file -- CMD`, or call load_env first"
+        if found.literal:
+            read = sorted(set(chain(*found.literal.values())))
+            problem = f"the places marked `literal` read the references in {' and '.join(read)} as plain text"
+            imports = " and ".join(f"import {shell_word(file)}" for file in read)
+            _say(f"{problem}; remove these with: {imports}; {start}")
+        if found.moved:
+            read = sorted(set(chain(*found.moved.values())))
+            problem = f"these files read {' and '.join(read)}, but its secrets have moved"
+            _say(f"note: {problem}: {', '.join(found.moved)}; {start}")
     files = plural(audit.summary.files, "file")
     _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
     if found.missing or found.literal:
         return 1
     return 2 if audit.summary.unreadable else 0
-
-
-def _warn_of_readers(found: Comparison) -> None:
-    """Name the places in which a program reads .env by itself, and say what to do there."""
-    start = "start the program with `run --backend file -- CMD`, or call load_env first"
-    if found.literal:
-        read = sorted(set(chain(*found.literal.values())))
-        problem = f"the places marked `literal` read the references in {' and '.join(read)} as plain text"
-        imports = " and ".join(f"import {shell_word(file)}" for file in read)
-        _say(f"{problem}; remove these with: {imports}; {start}")
-    if found.moved:
-        files = " and ".join(sorted(set(chain(*found.moved.values()))))
-        places = ", ".join(found.moved)
-        _say(f"note: these files read {files}, but its secrets have moved: {places}; {start}")
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))
