@@ -16557,114 +16557,86 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
         pending += reversed(below)
 
 
-class IgnorePatterns:
-    """Patterns as in a .gitignore, matched as git does (gitignore(5)).
+class _Pattern(NamedTuple):
+    """A line of a .gitignore (gitignore(5))."""
 
-    Raise BadValue for one that git can't read, or that has a class such as [[:digit:]].
+    is_negated: bool
+    is_for_folders: bool  # only
+    names: list[
+        re.Pattern[str] | None
+    ]  # expressions for the names of a path; None is `**`, any number of them
+
+
+class IgnorePatterns:
+    """Patterns as in a .gitignore, matched as git does (gitignore(5)), but by characters instead of bytes.
+
+    Raise BadValue for one that git can't read, or that has a backslash or a class such as [[:digit:]].
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        self._rules: list[tuple[bool, bool, re.Pattern[bytes]]] = []  # as `_parse_pattern` returns them
+        self._patterns: list[_Pattern] = []  # the last one, which takes precedence, comes first
         for pattern in patterns:
             self.add(pattern)
 
-    def add(self, pattern: str) -> None:
+    def add(self, line: str) -> None:
         """Add a line, which takes precedence over earlier ones; an empty one or a comment does nothing."""
-        rule = _parse_pattern(os.fsencode(pattern))
-        if rule:
-            self._rules.insert(0, rule)
+        import fnmatch
+
+        line = line.rstrip(" \r\n")
+        path = line.removeprefix("!")
+        if not path or line.startswith("#"):
+            return
+        # A "/" at the end means folders only, one elsewhere that the pattern is for a whole path.
+        names = path.removesuffix("/").split("/")
+        if len(names) == 1:
+            names.insert(0, "**")
+        elif not names[0]:
+            del names[0]
+        if not all(map(_PATTERN_OF_NAME.fullmatch, names)):
+            hint = r"write [0-9] for [[:digit:]], and [*] for \*"
+            raise BadValue(f"the pattern {show(line)} can't be read", hint=hint)
+        if names[-1] == "**":  # one name at least: `d/**` isn't `d` itself
+            names.append("*")
+        expressions: list[re.Pattern[str] | None] = []
+        for name in names:
+            # fnmatch's expressions take linear time for each star.
+            text = fnmatch.translate(name.replace("[^", "[!"))
+            expressions.append(None if name == "**" else re.compile(text))
+        self._patterns.insert(0, _Pattern(path != line, path.endswith("/"), expressions))
 
     def match(self, path: str) -> bool:
         """Return whether a path, or a folder that it is in, is left out. A folder's path ends with "/"."""
-        if not self._rules:
+        if not self._patterns:
             return False
-        name = os.fsencode(path)
-        folders = (name[: slash.end()] for slash in re.finditer(b"/", name))
-        return any(map(self._leaves_out, (*folders, name)))
+        *folders, file = path.split("/")
+        above = accumulate([folder] for folder in folders)
+        if any(self._leaves_out(names, is_folder=True) for names in above):
+            return True
+        return bool(file) and self._leaves_out([*folders, file], is_folder=False)
 
-    def _leaves_out(self, path: bytes) -> bool:
-        """Return whether the last pattern to match exactly this path excludes it; `_rules` has it first."""
-        name = path[path.rfind(b"/", 0, -1) + 1 :]
-        for is_negated, has_folders, expression in self._rules:
-            subject = path if has_folders else name
-            if expression.match(subject):
-                return not is_negated
+    def _leaves_out(self, names: list[str], *, is_folder: bool) -> bool:
+        """Return whether the last pattern to match exactly this path excludes it."""
+        for pattern in self._patterns:
+            if (is_folder or not pattern.is_for_folders) and _matches_names(pattern.names, names):
+                return not pattern.is_negated
         return False
 
 
-_ATOM = lazily(
-    rb"""(?sx)
-    (?P<folders>(?<![^/])(?:\*\*+\\?/)+)  # **/
-    | (?P<inside>(?<![^/])\*\*+\Z)        # /** at the end
-    | (?P<stars>\*+)
-    | (?P<any>\?)
-    | \[(?P<not>[!^]?)(?P<set>\]?(?:\\.|(?!\[:)[^\]\\])*)\]
-    | \\(?P<escaped>.)
-    | (?P<wrong>[\\\[])  # a set without an end or with a class of characters, or an escape at the end
-    | ."""
-)
-_SET_ITEM = lazily(rb"(?s)\\?(.)(?:-\\?(.))?")
+# Text and sets of characters; a set has neither a backslash nor a class such as [:digit:].
+_PATTERN_OF_NAME = lazily(r"(?s)(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\])*")
 
 
-def _parse_pattern(line: bytes) -> tuple[bool, bool, re.Pattern[bytes]] | None:
-    """Return (is negated, is matched against a whole path, expression); None for an empty line or a comment.
-
-    Raise BadValue for a pattern that can't be read.
-    """
-    # A "/" at the end means folders only, one elsewhere that the pattern is for a whole path (gitignore(5)).
-    line = cast("re.Match[bytes]", re.match(rb"(?: *(?:\\.|[^\\ ]))*(?: *\\$)?", line.rstrip(b"\r\n")))[0]
-    is_negated = line.startswith(b"!")
-    rest = line.removeprefix(b"!")
-    if not rest or (rest.startswith(b"#") and not is_negated):
-        return None
-    end = rb"/\Z" if rest.endswith(b"/") else rb"(?<!/)/?\Z"
-    rest = rest.removesuffix(b"/")
-    has_folders = b"/" in rest
-    try:
-        expression = b"(?s)" + _translate(_ATOM.finditer(rest.removeprefix(b"/")), end)
-    except LookupError:
-        hint = r"write [0-9] for [[:digit:]], and \[ or \\ for the character itself"
-        raise BadValue(f"the pattern {show(os.fsdecode(line))} can't be read", hint=hint) from None
-    return is_negated, has_folders, re.compile(expression)
-
-
-def _translate(atoms: Iterable[re.Match[bytes]], end: bytes) -> bytes:
-    """Return the expression of a pattern's atoms, which takes linear time for each star.
-
-    Raise LookupError for an atom that can't be read.
-    """
-    # Each star is a non-greedy atomic group, written as a lookahead and a back-reference, because `re` has
-    # atomic groups only from 3.11. The shortest match is always enough here, so nothing is tried twice.
-    expression = end_of_star = end_of_folders = b""
-    for number, atom in enumerate(atoms):
-        start_group = b"(?=(?P<g%d>" % number
-        end_group = b"))(?P=g%d)" % number
-        literal = atom["escaped"] or atom[0]
-        if atom["wrong"] or atom["set"] == b"":
-            raise LookupError
-        if atom["folders"]:
-            expression += end_of_folders + start_group + rb"(?:.*?/)??"
-            end_of_folders = end_group
-        elif atom["inside"]:
-            expression += rb".*"
-        elif atom["stars"]:
-            expression += end_of_star + start_group + rb"[^/]*?"
-            end_of_star = end_group
-        elif atom["any"]:
-            expression += rb"[^/]"
-        elif atom["set"]:
-            items = (
-                re.escape(low) + b"-" + re.escape(max(low, high))
-                for low, high in _SET_ITEM.findall(atom["set"])
-            )
-            negation = b"^" if atom["not"] else b""
-            expression += rb"(?!/)[" + negation + b"".join(items) + b"]"
-        elif literal == b"/":
-            expression += b"/" + end_of_star
-            end_of_star = b""
+def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:
+    """Return whether the names of a path match. The time grows with the product of both lengths at most."""
+    starts = {len(names)}  # where the names that the last expressions match may begin
+    for expression in reversed(expressions):
+        if expression is None:
+            starts = set(range(max(starts) + 1))
         else:
-            expression += re.escape(literal)
-    return expression + end + end_of_star + end_of_folders
+            starts = {at - 1 for at in starts if at and expression.match(names[at - 1])}
+        if not starts:
+            return False
+    return 0 in starts
 
 
 # --- archives ---

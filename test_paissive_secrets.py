@@ -30977,21 +30977,19 @@ IGNORES = [
     ["/top", "sub/inner", "a/**/z", "**/deep", "d/**"],
     ["*", "!*/", "!*.py", "!#hash"],
     ["foo/*", "!foo/keep"],
-    ["\\#hash", "\\!bang", "trail\\ ", "space   ", "# comment", "", "!"],
-    ["[a-c]x", "[!a]y", "[^b]z", "q?", "\\*star", "*.[ch]"],
+    ["[#]hash", "?bang", "trail[ ]", "space   ", "# comment", "", "!"],
+    ["[a-c]x", "[!a]y", "[^b]z", "q?", "[*]star", "*.[ch]"],
     ["**/a/b", "a/*/c", "**", "!a/", "!a/b/"],
     ["d/**", "!d/e"],
-    [" lead", "trail\\ ", "two words", "end  "],
+    [" lead", "trail[ ]", "two words", "end  "],
     ["d/**", "!d/f/"],
     ["d/*", "!d/f/"],
     ["**/p/**/p/r", "/a[!q]z", "e//"],
-    ["[q\\]]q", "[\\^a]x", "o/*/**/p/r", "b*/**/x"],
+    ["[[]x", "[a^]x", "o/*/**/p/r", "b*/**/x"],
     ["*", "!*/", "!!bang"],
-    ["a/****/z", "//top", "e//", "foo\\/x", "/", "x.log/"],
-    ["[\\]q]q", "q[c-a]", "[a/b]/[!/]", "[]-a]y", "[--0]z"],
-    ["?.t", "[!a].u", "??.v", "é*/", "x[é]", "é", "!é.w"],  # where git counts bytes
+    ["//top", "e//", "/", "x.log/", "[--0]z", "é*/", "é", "!é.w"],
     ["a?b/c", "o/p?q", "s*/b.py", "d*/f/*", "a/*b*/c/d", "/*/*/p", "b*d/x"],
-    ["*[a-\\c]x", "q\\\\ ", "*.\\p[y-]", "q**", "**/p/**/q/**/r", "**/**z"],
+    ["*.p[y-]", "q**", "**/p/**/q/**/r", "**/**z", "**/b/**"],
 ]
 NAMES = """top sub/top sub/inner a/z a/b/z a/b/c/z x/deep deep/y d/e d/f/g build/keep build/x sub/build
     sub/build2/x x.log keep.log sub/keep.log a.py sub/b.py foo/keep foo/x foo/bar/keep #hash !bang space ax
@@ -31030,10 +31028,10 @@ def test_a_pattern_is_refused_or_raises_for_no_path(lines, path):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["[", "a\\", "[x", "é[z", "[!]", "b[z", "[[:a:]", "[[:digit:]]", "[^x[:alpha:]]", "!a["]
+    "pattern", ["[", "a\\b", "[x", "é[z", "[!]", "b[z", "[[:a:]", "[[:digit:]]", "[^x[:alpha:]]", "!a["]
 )
 def test_a_pattern_that_can_not_be_read_is_refused(folder, pattern):
-    hint = r"write [0-9] for [[:digit:]], and \[ or \\ for the character itself"
+    hint = r"write [0-9] for [[:digit:]], and [*] for \*"
     refused = f"the pattern {ps.show(pattern)} can't be read"
     assert refusal(ps.Audit, exclude=pattern) == f"BadValue: {refused}; {hint}"
 
