@@ -18362,7 +18362,7 @@ class _Use(NamedTuple):
     backend: str  # "" is the store in use
 
 
-class Comparison(NamedTuple):
+class _Comparison(NamedTuple):
     """What a project asks for: the number of names, and places ("app.py:3") by name, or files by place."""
 
     names: int
@@ -18373,7 +18373,7 @@ class Comparison(NamedTuple):
     moved: dict[str, list[str]]  # ... and files whose secrets are in a store now
 
 
-def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Comparison:
+def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Comparison:
     """Compare the names that a project asks for with those in the manager's store, called `backend`."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
@@ -18403,7 +18403,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> Compar
         kind_of_name[name] = places[name]
     for name in sorted(lost - variables):  # which only the .env names
         missing[name] = [dotenv.plaintext_file()]
-    return Comparison(len(places), missing, optional, readers["references"], readers["moved"])
+    return _Comparison(len(places), missing, optional, readers["references"], readers["moved"])
 
 
 def _is_empty(store: Store, name: str) -> bool:
