@@ -17508,7 +17508,7 @@ class _AuditSettings:
         elif section == "exclude":
             self.excluded.add(line)
         else:
-            pattern, *rules = re.split(r"(?<!\\)\s+", line)
+            pattern, *rules = line.split()
             if section != "allow" or not rules or not self.rule_ids.issuperset(rules):
                 raise KeyError(section)
             self._allowed.append((IgnorePatterns([pattern]), rules))
@@ -19696,7 +19696,9 @@ def cmd_audit(args: Namespace) -> int:
     run = _make_audit(args)
     if args.update_baseline:
         if not run.baseline:
-            raise BadValue("--untrusted reads no baseline that it could update", hint="name one: --baseline")
+            raise BadValue(
+                "--untrusted reads no baseline that it could update", hint="name one with --baseline"
+            )
         run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
         _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
     else:
