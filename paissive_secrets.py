@@ -1659,15 +1659,15 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
     return text
 
 
-def most_similar(word: str, known: Iterable[str], least: float = 0.6) -> str:
-    """Return the known word that is most like this one; "" if difflib's ratio is below `least` for all.
+def most_similar(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is most like this one, by difflib's measure, or "".
 
     Case and leading dashes don't count.
     """
     import difflib
 
     words = {each.lower().lstrip("-"): each for each in known}
-    found = difflib.get_close_matches(word.lower().lstrip("-"), words, 1, least)
+    found = difflib.get_close_matches(word.lower().lstrip("-"), words, 1)
     return words[found[0]] if found else ""
 
 
@@ -8752,8 +8752,6 @@ def _secret_path(path: str) -> str:
 # A few variables could ask for endless work.
 _MAX_RESOLVED = 1 << 24  # characters that take the place of references in one text
 _MAX_STEPS = 100  # from one reference to the next
-_MAX_COMPARED = 1000  # names of a store, to find one that is similar
-_SIMILAR_NAMES = 0.8  # how much alike: DB_PASWORD and DB_PASSWORD, but not API_KEY and API_TOKEN
 
 
 class SecretsBackend(str, enum.Enum):
@@ -8847,7 +8845,7 @@ class SecretsManager:
             return found
         if stage != "current" and type(found) is NotFound:
             raise NotFound(f"{show(name)} has no {stage} value", hint="a rotation makes one")
-        raise _with_suggestion(found, name, store)
+        raise found
 
     def _find(self, name: str, stage: str, store: Store) -> str | NotFound:
         """Return the value of a secret, with its references resolved, or the error that there is none."""
@@ -8963,19 +8961,6 @@ class SecretsManager:
 def _has_references(store: Store, name: str, text: str) -> bool:
     """Return whether the text of a secret has references, and the store is one whose references count."""
     return REFERENCE_PREFIX in text and bool(store.references_to_follow(name))
-
-
-def _with_suggestion(error: NotFound, name: str, store: Store) -> NotFound:
-    """Return the error for a missing secret, with a similar name as hint, if the store lists one quickly.
-
-    Vault, and the objects of users, may not; their errors are returned as they are.
-    """
-    if isinstance(store, (EnvironmentStore, FileStore, MemoryStore)):
-        with suppress(SecretsError):
-            similar = most_similar(name, islice(store.names(), _MAX_COMPARED), _SIMILAR_NAMES)
-            if similar:
-                return NotFound(error.message, hint=f"did you mean {show(similar)}?")
-    return error
 
 
 def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bool:
@@ -9192,7 +9177,7 @@ class Resolver:
         try:
             text, is_followed = self.snapshot.text_of(store, name)
         except NotFound as error:
-            return self._without_value(_with_suggestion(error, name, store))
+            return self._without_value(error)
         return self.follow(text, store, name, is_followed=is_followed)
 
     def _value(self, reference: str, store: Store, trail: _Trail) -> str:
@@ -9513,7 +9498,7 @@ class SecretConfig:
         return None
 
     def _tree(self) -> dict[str, Any]:
-        """Return the file's content, which is parsed again only if it has changed; {} if there is no file."""
+        """Return the file's content, {} without a file; it is parsed again only after a change."""
         with disk_errors(f"read {self.path}"), suppress(FileNotFoundError):
             return self._files.load(self.path, self._parse)
         return {}
@@ -11852,9 +11837,8 @@ def environment_with_secrets(
             else:
                 text = resolver.text(text, store, row.variable, held=True)
             masked[row.variable] = {text, *values_to_mask(resolver)}
-            if row.is_passed and looks_like_reference(text):
-                text = _escaped_text(row, store)
-                masked[row.variable].add(text)
+            if row.is_passed:
+                reject_reference(text, f"the value for {row.variable}", _HINT_TO_LEAVE_OUT)
         if row.is_passed:
             environment[row.variable] = text
     raise_missing(missing)
@@ -11903,19 +11887,6 @@ def _rows(store: Store, names: Sequence[str], snapshot: Snapshot) -> list[_Row]:
         is_mounted = bool(path) and store.overridden_by(name) == path
         rows[variable] = _Row(variable, secret=name, is_passed=bool(names) or not is_mounted)
     return list(rows.values())
-
-
-def _escaped_text(row: _Row, store: Store) -> str:
-    """Return the text of a row whose references are all escaped, as it stands, so that they stay escaped.
-
-    Raise BadValue for any other text that a program which resolves its environment would follow.
-    """
-    text = store.references_to_follow(row.secret).get(row.secret, "") if row.secret else row.text
-    if not text or references_in(text):
-        raise BadValue(
-            f"the value for {row.variable} would be followed as a reference", hint=_HINT_TO_LEAVE_OUT
-        )
-    return text
 
 
 def _check_encodable(environment: Mapping[str, str]) -> None:
