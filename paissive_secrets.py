@@ -2938,9 +2938,9 @@ class Dotenv:
         """Return the values by name, without those that can't be read.
 
         ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
-        `override`, the line comes before the variable. Where either refers to a secret, and for a moved
-        secret, it becomes a reference: to the env store, if the name is in `variables_first`. BadValue if
-        values get too long, or if a reference can't stand where it is.
+        `override`, the line comes before the variable. If that is a reference, it stands in the value as
+        ${secret:…}, as does one to a moved secret: ${secret:NAME} or, for names in `variables_first`,
+        ${secret://env/NAME}. BadValue if values get too long, or if a reference can't stand where it is.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -2978,7 +2978,8 @@ class Dotenv:
     def problems(self) -> Iterator[BadValue]:
         """Yield an error for each line that can't be read, or is neither a comment nor an assignment."""
         for piece in self._pieces:
-            if piece.problem or not (piece.name or piece.is_comment()):
+            is_comment = re.match(r"\s*(#|\Z)", piece.text)
+            if piece.problem or not (piece.name or is_comment):
                 yield self._error(piece)
 
     def moved(self) -> dict[str, str]:
@@ -3150,10 +3151,6 @@ class _Piece:
             self.quote = quote
             self.raw = text[start + 1 : end]
             self.tail = tail[0]
-
-    def is_comment(self) -> bool:
-        """Return whether it is a comment, or empty lines."""
-        return bool(re.match(r"\s*(#|\Z)", self.text))
 
     def goes_on(self) -> bool:
         """Return whether bash takes the next line for a part of this value, because of a backslash."""
@@ -9048,8 +9045,8 @@ def _parse_reference(reference: str) -> tuple[str, str]:
 
 # The id of a store and a name in it or, for a text that no store holds, one of the next two and its own name.
 _Place = tuple[int, str]
-_SHOWN = 0  # errors may show the text's references
-_HELD = -1  # they must not: the text is that of a variable, and may be a secret rather than a reference
+_CONFIGURATION = 0  # a template or a config: errors may show its references
+_POSSIBLE_SECRET = -1  # a variable: errors must not, since it may be a secret that looks like one
 _Trail = tuple[_Place, ...]  # the places from the first text to the one that is read now
 
 
@@ -9141,12 +9138,13 @@ class Resolver:
         self.values: set[str] = set()  # every value that was put in, for masking
         self.sources: list[tuple[Store, str]] = []  # where those came from
 
-    def text(self, text: str, store: Store, where: str, *, held: bool = False) -> str:
+    def text(self, text: str, store: Store, where: str, *, may_be_secret: bool = False) -> str:
         """Return `text` with values in place of its references.
 
-        `where` names the text in errors, which don't show what a text that is `held` under a name refers to.
+        `where` names the text in errors. They don't show what it refers to if it `may_be_secret`: a password
+        may look like a reference.
         """
-        place = _HELD if held else _SHOWN
+        place = _POSSIBLE_SECRET if may_be_secret else _CONFIGURATION
         return self._text(text, store, ((place, where),))
 
     def _text(self, text: str, store: Store, trail: _Trail) -> str:
@@ -9233,7 +9231,7 @@ def _reference_error(error: SecretsError, reference: str, trail: _Trail) -> Secr
     """Return the error for a reference that leads nowhere: it says where the reference is."""
     place, where = trail[-1]
     # The text may be the value of a secret rather than a reference: no message may repeat it.
-    if place != _SHOWN and type(error) in (BadName, BadValue, NotFound):
+    if place != _CONFIGURATION and type(error) in (BadName, BadValue, NotFound):
         problem = f"the value of {show(where)} looks like a reference, and leads to no secret"
         return NotFound(
             problem, hint="set the secret that it names; if it isn't one, write $${secret: or unset it"
@@ -9423,7 +9421,9 @@ class SecretConfig:
             if setting.secret:
                 setting.value = resolver.secret(store, setting.secret)
             else:
-                setting.value = resolver.text(setting.value, store, setting.key, held=setting.is_variable)
+                setting.value = resolver.text(
+                    setting.value, store, setting.key, may_be_secret=setting.is_variable
+                )
         raise_missing(missing)
 
     def _choose(self, leaf: Any, path: tuple[str, ...], *, use_secret: bool, mounted: bool) -> _Choice:
@@ -9645,24 +9645,33 @@ class Replacement(enum.Enum):
 class Import:
     """The assignments of a text, sorted by what an import does with them. Its repr shows no value."""
 
-    def __init__(self, replacement: Replacement) -> None:
+    def __init__(self, dotenv: Dotenv, replacement: Replacement) -> None:
+        self.dotenv = dotenv  # the file, or an empty one for JSON, which is never rewritten
         self.replacement = replacement
         self.secrets: dict[str, str] = {}  # which go to the store
         self.settings: dict[str, str] = {}  # and empty secrets
         self.references: dict[str, str] = {}  # values that are or have references: configuration
         self.left: dict[str, str] = {}  # secrets that have to stay where they are, and why
-        self.dotenv: Dotenv | None = None  # None for JSON
 
     @property
     def is_rewritten(self) -> bool:
         """Whether the text is a file in which something takes the place of secrets."""
         return self.replacement is not Replacement.NONE
 
-    def reason_to_stay(self, name: str) -> str:
-        """Return why a secret has to stay in the file; "" if it can be moved, or stays anyway."""
-        if self.dotenv is None or not self.is_rewritten:
-            return ""
-        return self.dotenv.reason_to_stay(name, for_others=self.replacement is Replacement.COMMENT)
+    def add_secret(self, name: str, value: str) -> None:
+        """Sort an assignment that is a secret, or is treated as one."""
+        reason = ""
+        if self.is_rewritten:
+            for_others = self.replacement is Replacement.COMMENT
+            reason = self.dotenv.reason_to_stay(name, for_others=for_others)
+        if looks_like_reference(value) and reason != COMPOSED:
+            self.references[name] = value  # importing it could overwrite the secret that it names
+        elif reason:
+            self.left[name] = reason
+        elif value:
+            self.secrets[name] = value
+        else:
+            self.settings[name] = value
 
 
 def parse_import(
@@ -9676,32 +9685,26 @@ def parse_import(
     secret's name.
     """
     text = decode_value(data, where)
-    found = Import(replacement)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
-        if found.is_rewritten:
+        if replacement is not Replacement.NONE:
             raise BadValue(f"{where} is JSON, not a .env file", hint="pipe it: import - < FILE")
+        found = Import(Dotenv(""), replacement)
         values = parse_json(text, where)
         for name, value in values.items():
             check_value(value, f"{where}: the value of {show(name)}")
-        secrets = {name for name, value in values.items() if is_secret(name, value)}
+        secrets = {name: value for name, value in values.items() if is_secret(name, value)}
+        settings = {name: value for name, value in values.items() if name not in secrets}
     else:
-        found.dotenv = Dotenv(text, where)
+        found = Import(Dotenv(text, where), replacement)
         for problem in found.dotenv.problems():
             raise problem
-        in_dotenv, settings = found.dotenv.split(os.environ, override=True)
-        values = {**in_dotenv, **settings}
-        secrets = set(in_dotenv)
-    for name, value in values.items():
-        if name not in secrets and not with_settings:
-            found.settings[name] = value
-        elif looks_like_reference(value) and found.reason_to_stay(name) != COMPOSED:
-            found.references[name] = value  # configuration: importing it could overwrite the secret it names
-        elif reason := found.reason_to_stay(name):
-            found.left[name] = reason
-        elif value:
-            found.secrets[name] = value
-        else:
-            found.settings[name] = value
+        secrets, settings = found.dotenv.split(os.environ, override=True)
+    if with_settings:
+        secrets.update(settings)
+    else:
+        found.settings.update(settings)
+    for name, value in secrets.items():
+        found.add_secret(name, value)
     for name in (*found.secrets, *found.settings):
         check_name(name)
     return found
@@ -9767,7 +9770,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
     `found.references`. Nothing is written if the text isn't to be rewritten, or if `data`, the content that
     was parsed, isn't what the file holds: that raises Conflict.
     """
-    if found.dotenv is None or not found.is_rewritten:
+    if not found.is_rewritten:
         return 0
     references = {name: f"secret://{backend}/{name}" for name in (*found.secrets, *found.references)}
     # The store has what an earlier import left a reference to.
@@ -11769,7 +11772,7 @@ def load_env(*names: str, backend: Source = None, override: bool = False) -> Non
             variables = environment_now()
             snapshot = Snapshot(manager)
             for variable, text in _composed_texts(store, snapshot, variables, variables).items():
-                environment[variable] = Resolver(snapshot).text(text, store, variable, held=True)
+                environment[variable] = Resolver(snapshot).text(text, store, variable, may_be_secret=True)
         secrets = {variable: {text} for variable, text in environment.items()}
     for listener in secret_listeners:
         for value in chain.from_iterable(secrets.values()):
@@ -11835,7 +11838,7 @@ def environment_with_secrets(
             if row.secret:
                 text = resolver.secret(store, row.secret)
             else:
-                text = resolver.text(text, store, row.variable, held=True)
+                text = resolver.text(text, store, row.variable, may_be_secret=True)
             masked[row.variable] = {text, *values_to_mask(resolver)}
             if row.is_passed:
                 reject_reference(text, f"the value for {row.variable}", _HINT_TO_LEAVE_OUT)
@@ -11912,7 +11915,7 @@ def exported_values(store: Store, names: Sequence[str], manager: SecretsManager)
     if not names:
         known = {variable_name(name): REFERENCE_PREFIX + name for name in exported}
         for variable, text in _composed_texts(store, snapshot, {**os.environ, **known}).items():
-            values[variable] = resolver.text(text, store, variable, held=True)
+            values[variable] = resolver.text(text, store, variable, may_be_secret=True)
     return values
 
 
