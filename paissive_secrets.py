@@ -2978,8 +2978,8 @@ class Dotenv:
     def problems(self) -> Iterator[BadValue]:
         """Yield an error for each line that can't be read, or is neither a comment nor an assignment."""
         for piece in self._pieces:
-            is_comment = re.match(r"\s*(#|\Z)", piece.text)
-            if piece.problem or not (piece.name or is_comment):
+            says_nothing = re.match(r"\s*(#|\Z)", piece.text)
+            if piece.problem or not (piece.name or says_nothing):
                 yield self._error(piece)
 
     def moved(self) -> dict[str, str]:
@@ -9818,19 +9818,15 @@ def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
     """Return a .env file that these readers read alike; BadValue with the names and readers that differ."""
     text = ""
     refused = []
-    suited = list(readers)
     for name, value in values.items():
         quoted, misreaders = quote_dotenv(value, readers)
         text += f"{name}={quoted}\n"
-        suited = [reader for reader in suited if reader not in misreaders]
         if misreaders:
             refused.append(f"{show(name)} (not by {', '.join(misreaders)})")
     if refused:
-        hint = "use `run`, or --format json"
-        if suited:
-            hint = f"if only {', '.join(suited)} will read it, say so with --for; or {hint}"
         raise BadValue(
-            f"not all readers of .env files would take it as it is: {', '.join(refused)}", hint=hint
+            f"not all readers of .env files would take it as it is: {', '.join(refused)}",
+            hint="name those that will read it with --for, or use `run`, or --format json",
         )
     return text
 
