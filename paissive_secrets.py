@@ -6955,7 +6955,7 @@ class Exchange:
     def may_follow(self, code: int, url: str, target: str) -> bool:
         """Return whether to follow a redirect; if so, note whether the first server may have acted."""
         # Others ask for a GET (RFC 9110, section 15.4), whose success would look like a write's.
-        asks_for_same = code in (307, 308) or (self.request.method == "GET" and self.request.idempotent)
+        asks_for_same = code in (307, 308) or self.request.method == "GET"
         is_safe = self.request.idempotent or self._is_direct
         if not (is_safe and asks_for_same and self.transport.trusts(url, target)):
             return False
@@ -7340,12 +7340,9 @@ def _read_body(status: int, raw: bytes) -> Json:
     Raise Unavailable for 200, 400 or 404 that isn't Vault's, and for a body with too many values.
     """
     body: Json | None = None
-    if len(raw) > _MAX_JSON_VALUES:
-        unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-        bare = re.sub(rb'"[^"]*"', b"", unescaped)
-        # A value follows a comma, or begins an array or object.
-        if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > _MAX_JSON_VALUES:
-            raise not_vault_error(_TOO_LARGE)
+    # A value follows a comma, or begins an array or object. Those in strings count as well.
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MAX_JSON_VALUES:
+        raise not_vault_error(_TOO_LARGE)
     if not raw and status != 200:
         raw = b"{}"
     with suppress(ValueError):  # whose message would quote the body
@@ -11097,14 +11094,13 @@ def _without_unfinished(data: bytes) -> bytes:
 # What each command does in each state:
 #
 #   state       pending value       policy        rotate    resume    abort     drop      set, schedule, …
-#   SETTLED     none                not started   starts    NotFound  NotFound  drops     go ahead
-#   BEGUN       none                started       starts    NotFound  forgets   drops     go ahead
-#   INCOMPLETE  any but DONE's      any or none   Conflict  finishes  undoes    Conflict  Conflict
-#   DONE        is the current one  not started   starts    finishes  undoes    drops     Conflict
+#   settled     none                not started   starts    NotFound  NotFound  drops     go ahead
+#   begun       none                started       starts    NotFound  forgets   drops     go ahead
+#   unfinished  any but the below   any or none   Conflict  finishes  undoes    Conflict  Conflict
+#   done        is the current one  not started   starts    finishes  undoes    drops     Conflict
 #
-# BEGUN was killed before it had a value, DONE before its pending value was deleted. Without a policy, nothing
-# records that a rotation is done. `rotate now` without names finishes what a policy started.
-_SETTLED, _BEGUN, _INCOMPLETE, _DONE = "settled", "begun", "unfinished", "done"
+# A begun one was killed before it had a value, one that is done before its pending value was deleted. Nothing
+# records without a policy that a rotation is done. `rotate now` without names finishes what a policy started.
 
 STEP_TIMEOUT = "60s"  # for a command, unless its policy says otherwise
 _GENERATOR = "token:32"  # likewise
@@ -11343,10 +11339,11 @@ class SecretRotation:
         only give up the pending value: nothing is applied or revoked.
         """
         with self._locked_rotation(name) as rotation:
-            if rotation.state() != _BEGUN:
-                pending = rotation.require_pending()
-                if not force:
-                    rotation.undo(pending)
+            if "started" not in rotation.policy:
+                rotation.require_pending()
+            pending = rotation.value("pending")
+            if pending is not None and not force:
+                rotation.undo(pending)
             rotation.record(started=None, step=None)
             rotation.delete("pending")
 
@@ -11511,7 +11508,9 @@ class _Rotation:
         Raise Conflict while a rotation is unfinished.
         """
         self.check_finished()
-        self.delete("pending")  # which is current in state DONE: abort would need the previous value
+        self.delete(
+            "pending"
+        )  # which is current if the rotation is done: abort would need the previous value
         exists = self.value("previous") is not None
         if not force:
             self.revoke_previous()
@@ -11525,19 +11524,13 @@ class _Rotation:
             raise NotFound(f"no rotation of {self._shown} was left unfinished", hint="nothing to do")
         return pending
 
-    def state(self) -> str:
-        """Return the state of the rotation, a row of the table at the beginning of this section."""
-        pending = self.value("pending")
-        was_started = "started" in self.policy
-        if pending is None:
-            return _BEGUN if was_started else _SETTLED
-        if self.policy and not was_started and is_same(pending, self.value("current")):
-            return _DONE
-        return _INCOMPLETE
-
     def check_finished(self) -> None:
-        """Raise Conflict in state INCOMPLETE: another rotation would displace a value that may be in use."""
-        if self.state() == _INCOMPLETE:
+        """Raise Conflict if a rotation is unfinished: another would displace a value that may be in use."""
+        pending = self.value("pending")
+        if pending is None:
+            return
+        is_done = self.policy and "started" not in self.policy and is_same(pending, self.value("current"))
+        if not is_done:
             raise unfinished_error(self._name)
 
     def _check_pending(self, value: str) -> None:

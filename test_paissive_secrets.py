@@ -12418,24 +12418,12 @@ def test_a_response_that_vault_would_not_send_is_reported(stub, message):
     assert {raw: error for raw, error in errors.items() if message not in error} == {}
 
 
-def test_a_response_has_a_million_values_at_most_but_text_with_many_commas(stub):
-    fields = {"data": {"data": {"value": "v,[{" * 400_000}, "metadata": {"version": 1}}}
-    assert len(stub(http_json(fields)).store().get("a")) == 1_600_000
+def test_a_response_has_a_million_values_at_most(stub):
+    fields = {"data": {"data": {"value": "v,[{" * 300_000}, "metadata": {"version": 1}}}
+    assert len(stub(http_json(fields)).store().get("a")) == 1_200_000
     for values in ("[]," * 1_100_000, "{}," * 1_100_000, "1," * 1_100_000):
         body = ANSWER.replace(b'"v"', f'[{values}"\\"{{"]'.encode())
         assert "the response is too large to be Vault's" in refusal(stub(http(body)).store().get, "a")
-
-
-@pytest.mark.parametrize(("limit", "is_too_large"), [(3, True), (4, False)])
-def test_values_are_counted_outside_of_strings_in_little_memory(limit, is_too_large, monkeypatch):
-    raw = b'{"a": ["' + b'x\\"\\\\' * 300_000 + b'", {"[": "\\\\"}]}'  # two objects, a list, a comma
-    monkeypatch.setattr(ps, "_MAX_JSON_VALUES", limit)
-    tracemalloc.start()
-    with pytest.raises(ps.Unavailable, match="too large") if is_too_large else contextlib.nullcontext():
-        ps._read_body(200, raw)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 6 * len(raw)
 
 
 def test_a_response_is_bounded_in_size_and_time(stub, monkeypatch):
