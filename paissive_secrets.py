@@ -10901,6 +10901,19 @@ class _Layer:
         """Found on demand: most layers have no value."""
         return self._find_places()
 
+    def decoded(self, expression: re.Pattern[bytes], more_follows: bool) -> _Layer:
+        """Return the layer with the escapes decoded that an expression finds."""
+
+        def find_places() -> list[int]:
+            return decoded_places(self.text, expression, self.places)
+
+        text = expression.sub(decode_escape, self.text)
+        layer = _Layer(text, find_places, self.is_last)
+        if self.is_last and more_follows:
+            layer.text = _without_unfinished(text)
+            layer.is_cut = layer.text != text
+        return layer
+
 
 class _EscapeSearch:
     """Finds the escapes that may belong to a value, and decodes what is around them.
@@ -11055,28 +11068,27 @@ def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer
     if len(expressions) > 1:
         expressions.append(_IN_ALL_STYLES)
     for expression in expressions:
-        text = expression.sub(_stands_for, layer.text)
-        decoded = _Layer(text, partial(_decoded_places, layer, expression), layer.is_last)
-        if layer.is_last and more_follows:
-            decoded.text = _without_unfinished(text)
-            decoded.is_cut = decoded.text != text
-        yield decoded
+        yield layer.decoded(expression, more_follows)
 
 
-def _stands_for(escape: re.Match[bytes]) -> bytes:
+def decode_escape(escape: re.Match[bytes]) -> bytes:
+    """Return what an escape of JSON, Python, C, HTML, XML or a URL stands for."""
     return _STYLES[escape[0][:1]].decode(escape[0])
 
 
-def _decoded_places(layer: _Layer, expression: re.Pattern[bytes]) -> list[int]:
-    """Return the place in the data of each byte of a layer once it is decoded, and of its end."""
-    places: list[int] = []
+def decoded_places(text: bytes, expression: re.Pattern[bytes], places: Sequence[int]) -> list[int]:
+    """Return the place of each byte of a text whose escapes are decoded, and of its end.
+
+    The expression finds the escapes; `places` are those of the text as it is.
+    """
+    decoded: list[int] = []
     at = 0
-    for escape in expression.finditer(layer.text):
+    for escape in expression.finditer(text):
         start = escape.start()
-        places += layer.places[at:start]
-        places += [layer.places[start]] * len(_stands_for(escape))
+        decoded += places[at:start]
+        decoded += [places[start]] * len(decode_escape(escape))
         at = escape.end()
-    return [*places, *layer.places[at : len(layer.text) + 1]]
+    return [*decoded, *places[at : len(text) + 1]]
 
 
 def _without_unfinished(data: bytes) -> bytes:
@@ -15466,7 +15478,7 @@ def _urls(text: bytes, path: str) -> Iterator[Span]:
         user, password, host = found.groups()
         if not 3 <= len(password) <= 200 or _PORT.match(password):
             continue
-        password = _JSON_ESCAPE.sub(_undo_escape, password)
+        password = _JSON_ESCAPE.sub(decode_escape, password)
         plain = _PLAIN_USER.match(user) and wordness(latin1(password)) in "456789"
         is_sample = plain or _PLAIN_HOST.fullmatch(host) or len(set(password.lower())) < 3
         file = about_path(path)
@@ -15577,11 +15589,9 @@ def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:
 
 _JSON_BEGIN = lazily(rb'\s*(?:\{\s*["}]|\[\s*["\[\]{])')
 _JSON_PART = lazily(rb'(?:[^"\\\n]+|\\.)+')  # what is in a string, or between two
-_JSON_ESCAPE = lazily(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)"  # RFC 8259, 7
+_JSON_ESCAPE = lazily(  # RFC 8259, 7
+    rb"""\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|["\\/bfnrt])"""
 )
-# What most escapes are, since transcripts are full of them.
-_JSON_LETTERS = {b"\\n": b"\n", b'\\"': b'"', b"\\\\": b"\\", b"\\t": b"\t", b"\\r": b"\r", b"\\/": b"/"}
 _CUT_ESCAPE = lazily(rb"(?<!\\)(?:\\\\){0,99}\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _JSON_KEY = lazily(rb'(?<!\\)"\s{0,9}:\s{0,9}\Z')
 _JSON_PIECE = lazily(rb'["\n]|(?:[^"\\\n]+|\\[^\n])+')  # a string never goes on after a line break
@@ -15628,35 +15638,16 @@ def _spans_in_json(text: bytes, custom: tuple[Rule, ...], depth: int = 1) -> Ite
     for part in _JSON_PART.finditer(text):
         if b"\\" not in part[0]:
             continue
-        plain = _JSON_ESCAPE.sub(_undo_escape, part[0])
+        plain = _JSON_ESCAPE.sub(decode_escape, part[0])
         spans = list(find_spans(plain, "", custom, encoded=False))
         if depth < _MAX_JSON_DEPTH and b"\\" in plain:
             spans += _spans_in_json(plain, custom, depth + 1)
-        places = _places_with_escapes(part[0]) if spans else []
+        if not spans:
+            continue
+        places = decoded_places(part[0], _JSON_ESCAPE, range(len(part[0]) + 1))
         for span in spans:
             first, end = places[span.start], places[span.end]
             yield span._replace(start=part.start() + first, end=part.start() + end)
-
-
-def _undo_escape(escape: re.Match[bytes]) -> bytes:
-    """Return the character that an escape of JSON stands for; itself if it is none."""
-    import json
-
-    try:
-        return _JSON_LETTERS.get(escape[0]) or json.loads(b'"%s"' % escape[0]).encode(errors="replace")
-    except ValueError:
-        return escape[0]
-
-
-def _places_with_escapes(text: bytes) -> list[int]:
-    """Return the place of each byte of a text once its escapes of JSON are undone, then the text's end."""
-    places: list[int] = []
-    at = 0
-    for escape in _JSON_ESCAPE.finditer(text):
-        places += range(at, escape.start())
-        places += [escape.start()] * len(_undo_escape(escape))
-        at = escape.end()
-    return [*places, *range(at, len(text) + 1)]
 
 
 # --- rules of a project ---

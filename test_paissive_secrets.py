@@ -18066,6 +18066,7 @@ PLACES = [
 # Each refuses what its quotes can't hold.
 LITERAL_PLACES = [
     ("yaml", "a: |-\n  @\nb: 1", lambda text: read_yaml(text)["a"]),
+    ("yaml", "a: |-\n  @\n  \n\nb: 1", lambda text: read_yaml(text)["a"]),
     ("yaml", "a: |\n  x\n    @\n  y\n", lambda text: read_yaml(text)["a"][4:-3]),
     ("env", "A=@\nB=1\n", lambda text: package("dotenv").dotenv_values(stream=io.StringIO(text))["A"]),
     ("env", "A=@ \n", lambda text: ps.Dotenv(text).values({})["A"]),
