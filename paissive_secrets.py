@@ -6821,16 +6821,40 @@ class Transport:
         host, port = _host_and_port(place)
         connection = _connection_class()(*_host_and_port(self.proxy or place))
         connection.place = place
-        connection.socket_path = self.socket_path
         if place.startswith("https:"):
             self._context = self._context or _tls_context(self.settings)
-            connection.context = self._context
-            connection.server_name = self.settings.tls_server_name or host
             if self.proxy:
                 # http.client removes one pair of brackets, and only newer versions put it back.
                 target = f"[[{host}]]" if ":" in host else host
                 connection.set_tunnel(f"{target}:{port}", headers=self.proxy_login)
         return connection
+
+    def connect(self, connection: Any) -> None:
+        """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS.
+
+        Raise what sockets and http.client raise, and Unavailable for a certificate that isn't trusted.
+        """
+        import socket
+        import ssl
+
+        if self.socket_path:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(_time_left(connection.deadline))
+            connection.sock.connect(self.socket_path)
+        else:
+            # getaddrinfo has no timeout; resolv.conf sets it.
+            found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+            connection.timeout = _time_left(connection.deadline) / len(found)  # each address gets a share
+            connection.connect()
+        if connection.place.startswith("https:"):
+            connection.sock.settimeout(_time_left(connection.deadline))
+            host = self.settings.tls_server_name or _host_and_port(connection.place)[0]
+            try:
+                connection.sock = self._context.wrap_socket(connection.sock, server_hostname=host)
+            except ssl.SSLCertVerificationError as error:
+                problem = f"the server's certificate isn't trusted: {error.verify_message}"
+                hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
+                raise Unavailable(problem, hint=hint) from None
 
     def give_back(self, connection: Any, *, reusable: bool, in_order: bool = True) -> None:
         """Keep a connection for the next request if it is reusable and there is room, or hang up.
@@ -6985,7 +7009,7 @@ class Exchange:
         try:
             connection.deadline = self.deadline
             if connection.sock is None:
-                _connect(connection)
+                self.transport.connect(connection)
             if self.transport.closed:
                 raise ConnectionAbortedError
             self._sent = True
@@ -7082,7 +7106,7 @@ def _connection_class() -> Any:
     class Connection(HTTPConnection):
         debuglevel = 0  # even if a program sets it for all connections: it would print the token
         deadline: float  # of the monotonic clock; `perform` sets it for each request
-        socket_path = server_name = context = place = None  # of the server; `_new_connection` sets them
+        place: str  # "scheme://host" of the server; `_new_connection` sets it
         stream: _Stream  # of the last response
 
         def send(self, data: Any) -> None:
@@ -7109,35 +7133,6 @@ def _connection_class() -> Any:
         __del__ = hang_up  # Python would warn if a dropped store or a child process left it open
 
     return Connection
-
-
-def _connect(connection: Any) -> None:
-    """Connect before the deadline, to the server or by a tunnel through a proxy; then begin TLS.
-
-    Raise what sockets and http.client raise, and Unavailable for a certificate that isn't trusted.
-    """
-    import socket
-    import ssl
-
-    if connection.socket_path:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(_time_left(connection.deadline))
-        connection.sock.connect(connection.socket_path)
-    else:
-        # getaddrinfo has no timeout; resolv.conf sets it.
-        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
-        connection.timeout = _time_left(connection.deadline) / len(found)  # each address gets a share
-        connection.connect()
-    if connection.context:
-        connection.sock.settimeout(_time_left(connection.deadline))
-        try:
-            connection.sock = connection.context.wrap_socket(
-                connection.sock, server_hostname=connection.server_name
-            )
-        except ssl.SSLCertVerificationError as error:
-            problem = f"the server's certificate isn't trusted: {error.verify_message}"
-            hint = "name the CA that signed it in VAULT_CACERT, or the server in VAULT_TLS_SERVER_NAME"
-            raise Unavailable(problem, hint=hint) from None
 
 
 def _has_clear_end(headers: Any) -> bool:
@@ -7551,7 +7546,7 @@ class Session:
 
         Raise an error if the session is closed, or if no token can be had: Locked, BadValue or Unavailable.
         """
-        self._check_open()
+        self._revoke_if_closed()
         call = partial(self.transport.call, request)
         if self.held is None:
             self.token()  # a login doesn't shorten the time of the request
@@ -7620,9 +7615,9 @@ class Session:
         After `close`, revoke it and raise Unavailable.
         """
         self.leases[path] = lease
-        self._check_open()
+        self._revoke_if_closed()
 
-    def _check_open(self) -> None:
+    def _revoke_if_closed(self) -> None:
         """After `close`, revoke leases and a login that came too late for it, and raise Unavailable.
 
         If they can't be revoked, only warn of it.
@@ -7699,7 +7694,7 @@ class Session:
         if token and not self._logs_in:  # another program made it, so its lease isn't known yet
             self._lease.seconds = 0.0
             self._lease.renew_at = time.monotonic() + _FIRST_RENEWAL
-        self._check_open()
+        self._revoke_if_closed()
 
     def _renew_token(self, token: str) -> None:
         """Renew the token; if it nears its end, log in again or, without a login, renew it no more.
