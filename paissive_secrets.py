@@ -16361,44 +16361,28 @@ ListedFile = tuple[str, str]  # path to open, path to show
 VANISHED = (Unsafe, FileNotFoundError, NotADirectoryError)
 
 
-class FileFilter:
+class FileFilter(NamedTuple):
     """Says which files an audit leaves out, and counts them in its summary."""
 
-    def __init__(
-        self,
-        excludes: Callable[[str], bool],
-        gitignore: bool,
-        on_error: Callable[[str, str], None],
-        skipped: Counter[str],
-        vendored: set[str] | None,
-    ) -> None:
-        self.excludes = excludes  # whether to leave out a path, as shown
-        self.gitignore = gitignore  # whether to leave out what git ignores
-        self.on_error = on_error  # called with a path, as shown, and why it can't be read
-        # These two are the summary's, and change as files are listed: what was left out, by kind, and folders
-        # in which others wrote everything, as shown; None if these are to be read.
-        self._skipped = skipped
-        self._vendored = vendored
+    excludes: Callable[[str], bool]  # whether to leave out a path, as shown
+    gitignore: bool  # whether to leave out what git ignores
+    skips_vendored: bool  # whether to leave out folders in which others wrote everything
+    on_error: Callable[[str, str], None]  # called with a path, as shown, and why it can't be read
+    skipped: Counter[str]  # the summary's: what was left out so far, by kind
 
     def leave_out(self, shown: str) -> bool:
         """Return whether a file or a folder is excluded, and count it if so."""
         if not self.excludes(shown):
             return False
-        self._skipped["excluded"] += 1
+        self.skipped["excluded"] += 1
         return True
 
-    def leave_out_vendored(self, path: str, above: str = "") -> bool:
-        """Return whether a path leads through a vendored folder, and count that folder once if so.
-
-        `above` is what stands before the path, and before the folder, where they are shown.
-        """
-        if self._vendored is None:
+    def leave_out_vendored(self, path: str) -> bool:
+        """Return whether a path leads through a vendored folder that is to be skipped, and count it if so."""
+        if not self.skips_vendored or not _VENDORED_FOLDER.search(path):
             return False
-        found = _VENDORED_FOLDER.search(path)
-        if found:
-            self._vendored.add(above + path[: found.end()])
-            self._skipped["vendored"] = len(self._vendored)
-        return bool(found)
+        self.skipped["vendored"] += 1
+        return True
 
 
 def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile]:
@@ -16468,8 +16452,9 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter
         linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
         if linked:
             continue
-        if not which.leave_out_vendored(above + "/", shown):
-            yield from (name for name in group if not which.leave_out(shown + name))
+        for name in group:
+            if not (which.leave_out_vendored(name) or which.leave_out(shown + name)):
+                yield name
 
 
 def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
@@ -16495,7 +16480,7 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
         below = []
         for name, is_folder in found.items():
             path = f"{folder}{name}/" if is_folder else folder + name
-            if is_folder and (name == ".git" or which.leave_out_vendored(path, shown)):
+            if is_folder and (name == ".git" or which.leave_out_vendored(path)):
                 continue
             if which.leave_out(shown + path):
                 continue
@@ -16892,8 +16877,7 @@ class Summary:
     def __init__(self) -> None:
         self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
-        self.skipped = Counter[str]()  # files that were not examined, and vendored folders, by reason
-        self.vendored = set[str]()  # these folders
+        self.skipped = Counter[str]()  # files and folders that were not examined, by reason
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
         self.by_confidence = dict.fromkeys(reversed(CONFIDENCES), 0)
 
@@ -16976,9 +16960,10 @@ class Audit:
         if gitignore is None:
             gitignore = not self.options.untrusted  # a stranger's .git/info/exclude may name every file
         # A stranger may track a secret in a folder of that name.
-        vendored = None if self.options.untrusted and not gitignore else self.summary.vendored
-        skipped = self.summary.skipped
-        self._filter = FileFilter(self._excludes, gitignore, self.add_unreadable, skipped, vendored)
+        skips_vendored = gitignore or not self.options.untrusted
+        self._filter = FileFilter(
+            self._excludes, gitignore, skips_vendored, self.add_unreadable, self.summary.skipped
+        )
 
     def rules(self) -> list[Rule]:
         """Return the built-in rules, and those of the project's settings."""
@@ -17845,7 +17830,6 @@ _LEVELS = {  # of SARIF, and of GitHub
     "low": ("note", "3.0"),
 }
 _MAX_OTHER_LINES = 20  # of a finding's other places, in text
-_MAX_FOLDERS = 5  # that are named in a line of text
 # Singular and plural of the counts of things that were not examined, where these are nouns.
 _NOUNS = {
     "archive": ("archive", "archives"),
@@ -17883,10 +17867,6 @@ def report_text(run: Audit, out: TextIO) -> None:
         found += _list_counts(" (", summary.by_confidence.items()) + ")"
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
     skipped = {**summary.skipped, "unreadable": summary.unreadable}
-    vendored = skipped.pop("vendored", 0)
-    if vendored:
-        folders = sorted(summary.vendored, key=lambda path: (path.count("/"), path))
-        skipped[f"vendored ({_list_some(folders, _MAX_FOLDERS)})"] = vendored
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
     not_examined = []
@@ -17901,16 +17881,12 @@ def _other_lines(finding: Finding) -> str:
     others = finding.locations[1:]
     if not others:
         return ""
-    lines = _list_some([str(place.line) for place in others], _MAX_OTHER_LINES)
+    lines = ", ".join(str(place.line) for place in others[:_MAX_OTHER_LINES])
+    if len(others) > _MAX_OTHER_LINES:
+        lines += ", …"
     if len(others) == 1:
         return f" and in 1 other place: line {lines}"
     return f" and in {len(others):,} other places: lines {lines}"
-
-
-def _list_some(words: list[str], most: int) -> str:
-    """Return the first words, at most `most`, for a line of text, and "…" if there are more."""
-    more = ["…"] if len(words) > most else []
-    return printable(", ".join(words[:most] + more))
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -17931,11 +17907,7 @@ def report_json(run: Audit, out: TextIO) -> None:
     print('{"version": 1, "findings": [', file=out)
     _print_rows(map(_json_row, run), out)
     errors = [{"path": _utf8_text(path), "why": why} for path, why in run.summary.errors]
-    summary = {
-        **vars(run.summary),
-        "vendored": sorted(map(_utf8_text, run.summary.vendored)),
-        "errors": errors,
-    }
+    summary = {**vars(run.summary), "errors": errors}
     print(f'], "summary": {json.dumps(summary)}}}', file=out)
 
 
