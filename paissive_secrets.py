@@ -2982,6 +2982,10 @@ class Dotenv:
             if piece.problem or not (piece.name or says_nothing):
                 yield self._error(piece)
 
+    def has_references(self) -> bool:
+        """Return whether a value is, or has, a reference in the file itself: ${NAME} may become one."""
+        return any(looks_like_reference(piece.raw) for piece in self._pieces)
+
     def moved(self) -> dict[str, str]:
         """Return {name: backend} of the secrets that comments say are in other stores.
 
@@ -11818,6 +11822,7 @@ def environment_with_secrets(
     manager = manager or default_manager
     snapshot = Snapshot(manager, stages=True)
     rows = _rows(store, names, snapshot)
+    composed: dict[str, str] = {}
     if not names:
         known = {row.variable: row.source() for row in rows if row.is_passed}
         variables_first = os.environ if variables_win else {}
@@ -11835,9 +11840,11 @@ def environment_with_secrets(
                 text = resolver.secret(store, row.secret)
             else:
                 text = resolver.text(text, store, row.variable, may_be_secret=True)
-            masked[row.variable] = {text, *values_to_mask(resolver)}
+            masked[row.variable] = values_to_mask(resolver)
             if row.is_passed:
                 reject_reference(text, f"the value for {row.variable}", _HINT_TO_LEAVE_OUT)
+        if row.variable in composed:  # it is masked as a whole, too
+            masked.setdefault(row.variable, set()).add(text)
         if row.is_passed:
             environment[row.variable] = text
     raise_missing(missing)
@@ -18464,10 +18471,9 @@ def _dotenv_holds(path: str) -> str:
     """Return "references" if a .env file has any, else "moved" if its secrets were, or ""."""
     try:
         dotenv = Dotenv(read_file(path).decode("utf-8", "replace"), path)
-        values = dotenv.values({})
     except (OSError, SecretsError):
         return ""
-    if any(map(looks_like_reference, values.values())):
+    if dotenv.has_references():
         return "references"
     return "moved" if dotenv.moved() else ""
 
