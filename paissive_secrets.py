@@ -5380,31 +5380,15 @@ def parse_identity(plaintext: bytes, path: str) -> Identity:
 #   another      the folder has another store than the one that is known here, or may have
 #   too few      more of the tried files are sealed to other identities than to this one
 #   older        git shows that another identity replaced this one: somebody put an older store back
-#   unconfirmed  no store is known here, and no master password opened this one
-#   newer        a newer version of this program wrote the store
+#   unconfirmed  no store is known here, and no master password opened this one; it may be read
+#   newer        a newer version of this program wrote the store, which may be read
 #
 # A store is known if its fingerprint is pinned, recorded, or the argument of --trust.
 
 _TO_READ = "read"  # secrets, policies, members or the identity
 TO_CHANGE = "change"  # any of those, or run commands of policies
-TO_REKEY = "rekey"
 TO_TRUST = "trust"
 TO_EXAMINE = "examine"  # for `status`
-# The effects of a doubt on a purpose:
-_FORBIDDEN = "forbidden"
-_FORBIDDEN_IF_KNOWN = "forbidden if known"
-_FORBIDDEN_IF_UNKNOWN = "forbidden if unknown"
-_WARNING = "warning"
-_PERMITTED = "permitted"
-_PERMISSIONS = {
-    # purpose: the effects of another, too few, older, unconfirmed, newer
-    _TO_READ: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN_IF_KNOWN, _WARNING, _PERMITTED),
-    TO_CHANGE: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
-    TO_REKEY: (_FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN, _FORBIDDEN),
-    TO_TRUST: (_FORBIDDEN, _FORBIDDEN, _WARNING, _PERMITTED, _PERMITTED),
-    TO_EXAMINE: (_FORBIDDEN, _FORBIDDEN_IF_UNKNOWN, _FORBIDDEN, _PERMITTED, _PERMITTED),
-}
-_TRY_ALL = (TO_REKEY, TO_TRUST, TO_EXAMINE)  # for other purposes, a sample of the files is tried
 _SAMPLE = 5  # secrets that are tried whenever a store is opened, however many there are
 # What to do about another store, by how the right one is known.
 _ADVICE_ON_ANOTHER = {
@@ -5430,9 +5414,8 @@ class Access(NamedTuple):
     known: KnownStore = KnownStore()  # which store belongs here
     another: Optional[Unsafe] = None  # the error if this is another one, or may be
     # `_try_files` adds these, about the files that it tried:
-    opened: int = 0  # how many the keys open
+    set_times: Mapping[str, str] = {}  # when each that opens was set, in UTC, by its title; "" is version.age
     problems: Mapping[str, SecretsError] = {}  # the errors of the others, by path
-    set_times: Mapping[str, str] = {}  # when each entry that opens was set, in UTC, by its title
 
 
 class Opener:
@@ -5502,41 +5485,51 @@ class Opener:
         """Add identities to the `credentials`."""
         self.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
-    def open(self, purpose: str, known: Optional[KnownStore] = None, *, by_password: bool = False) -> Access:
+    def open(
+        self,
+        purpose: str,
+        known: Optional[KnownStore] = None,
+        *,
+        by_password: bool = False,
+        all_files: bool = False,
+    ) -> Access:
         """Open the store, and return access to it; raise the doubt that forbids the purpose.
 
-        `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY. Raise WrongKey,
-        Locked or Corrupt if the store can't be opened.
+        `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY; `all_files` are
+        tried, instead of a sample. Raise WrongKey, Locked or Corrupt if the store can't be opened.
         """
 
         def open_once() -> Access:
             access = self._find_access(known or known_store(self._files.path, self._files.cache), by_password)
-            access = self._try_files(access, None if purpose in _TRY_ALL else _SAMPLE)
+            access = self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
             return access
 
         return self.settle(open_once)
 
     def _check(self, access: Access, purpose: str) -> None:
-        """Look for the doubts that matter for a purpose; raise the first one that forbids it, or warn."""
-        searches: tuple[Callable[[], Optional[SecretsError]], ...] = (
-            lambda: access.another,
-            lambda: self.too_few_error(access),
-            lambda: self._older_error(access),
-            lambda: self._unconfirmed_error(access, purpose),
-            lambda: self._newer_error(access),
-        )
-        harmless = [_PERMITTED, _FORBIDDEN_IF_KNOWN]
-        if access.known.how:
-            harmless = [_PERMITTED, _FORBIDDEN_IF_UNKNOWN]
-        for permission, search in zip(_PERMISSIONS[purpose], searches):
-            if permission in harmless:
-                continue
-            error = search()
-            if error and permission != _WARNING:
+        """Raise the first doubt that forbids a purpose; warn of one that doesn't, but matters."""
+        is_known = access.known.how != ""
+        if access.another:
+            raise access.another
+        error: Optional[SecretsError] = self.too_few_error(access)
+        if error and not (is_known and purpose == TO_EXAMINE):  # then `status` names it beside the others
+            raise error
+        # Nothing can be recorded of an unknown store, so each read would ask git again.
+        if is_known or purpose != _TO_READ:
+            error = self._older_error(access)
+            if error and purpose != TO_TRUST:
                 raise error
             if error:
                 warn_once(str(error))
+        if purpose in (_TO_READ, TO_CHANGE):
+            error = self._unconfirmed_error(access, purpose)
+            if error and purpose == TO_CHANGE:
+                raise error
+            if error:
+                warn_once(str(error))
+        if purpose == TO_CHANGE:
+            self._check_version(access)
 
     def _find_access(self, known: KnownStore, by_password: bool) -> Access:
         """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
@@ -5592,8 +5585,9 @@ class Opener:
         """
         others = sum(isinstance(error, WrongKey) for error in access.problems.values())
         is_known = access.known.how in ("pin", "record")
-        are_most = others > access.opened
-        are_half = others == access.opened > 0
+        opened = len(access.set_times)
+        are_most = others > opened
+        are_half = others == opened > 0
         if not are_most and (is_known or not are_half):
             return None
         file = "PAISSIVE_IDENTITY"
@@ -5675,13 +5669,14 @@ class Opener:
         hint = f"compare its fingerprint with another member's, then: status --trust {found}"
         return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
-    def _newer_error(self, access: Access) -> Conflict | None:
-        """Return the error if a newer version wrote the store, or None; raise WrongKey or Corrupt."""
+    def _check_version(self, access: Access) -> None:
+        """Raise Conflict if a newer version of this program wrote the store; or WrongKey or Corrupt."""
         version = self._files.read_version(access.keys)["version"]
-        if version == FORMAT_VERSION:
-            return None
-        problem = f"{self._files.path} was written by a newer version of this program: format {show(version)}"
-        return Conflict(problem, hint="update this copy to change it")
+        if version != FORMAT_VERSION:
+            problem = (
+                f"{self._files.path} was written by a newer version of this program: format {show(version)}"
+            )
+            raise Conflict(problem, hint="update this copy to change it")
 
     def _commit_of(self, access: Access) -> str:
         """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
@@ -5699,7 +5694,6 @@ class Opener:
             if folder == files.secrets or at_most is None:
                 for name in islice(names_under(folder), at_most):
                     tried[os.path.join(folder, f"{name}.age")] = title + name
-        opened = 0
         problems: dict[str, SecretsError] = {}
         set_times: dict[str, str] = {}
         for path, title in tried.items():
@@ -5707,10 +5701,9 @@ class Opener:
                 with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
                     entry = open_entry(title, path, access.keys) if title else files.read_version(access.keys)
                     set_times[title] = entry.get("updated", "")
-                    opened += 1
             except SecretsError as error:
                 problems[path] = error
-        return access._replace(opened=opened, problems=problems, set_times=set_times)
+        return access._replace(problems=problems, set_times=set_times)
 
     def _candidates(self, member: str, by_password: bool) -> Iterator[Access]:
         """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
@@ -6107,7 +6100,7 @@ class FileStore(Store):
         for the record.
         """
         self._files.check()
-        access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"))
+        access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"), all_files=True)
         problem = record_store(self.folder, [fingerprint], access.member)
         if problem:
             raise Unavailable(f"this can't be remembered: {problem}", hint=f"set {PIN}={fingerprint} instead")
@@ -6234,7 +6227,7 @@ class FileStore(Store):
             raise no_member_error(leaver)
         self._opener.open(TO_CHANGE, by_password=self._has_password())  # don't prompt while holding the lock
         with self._files.write_lock(self._entries):
-            access = self._opener.open(TO_REKEY, by_password=self._has_password())
+            access = self._opener.open(TO_CHANGE, by_password=self._has_password(), all_files=True)
             for path, error in access.problems.items():
                 if not isinstance(error, WrongKey):
                     raise error
@@ -6338,7 +6331,7 @@ class FileStore(Store):
         yield "folder", self.folder
         try:
             yield "secrets", count_secrets(self.names())
-            access = self._opener.open(TO_EXAMINE)
+            access = self._opener.open(TO_EXAMINE, all_files=True)
         except SecretsError as error:
             yield "opens", False
             yield "problem", error
