@@ -5144,40 +5144,34 @@ class SealedFolder:
         return sorted(names)
 
     def read_members(self, keys: Keys) -> tuple[list[Member], dict[str, SecretsError]]:
-        """Return the members whose files are sound and, by name, the errors of the others.
+        """Return the members whose files are sound and, by name, the errors of the others, with advice.
 
-        They aren't raised, since whoever can write to the folder can damage files or add some.
+        Those aren't raised, since whoever can write to the folder can damage files or add some. Raise Denied
+        or Unavailable if a file can't be read now: a rekey leaves out the others, and a passing error must
+        not cost a member access.
         """
         found = []
         problems: dict[str, SecretsError] = {}
         for name in self.member_names():
             identity_file = self.member_file(name, "identity.age")
+            recipient_file = self.member_file(name, "recipient.age")
             try:
                 texts = self.read_recipient(name, keys)
                 if os.path.isdir(identity_file):
                     raise Corrupt(f"{identity_file} is a folder", hint="remove it")
                 seal(b"", Recipient(texts["recipient"]))  # only this refuses a key of low order
                 found.append(Member(name, texts["recipient"], texts["updated"]))
+            except (Denied, Unavailable):
+                raise
             except BadValue as error:
-                path = self.member_file(name, "recipient.age")
-                problems[name] = Corrupt(f"{path}: {error.message}", hint="restore it from a copy")
+                corrupt = Corrupt(f"{recipient_file}: {error.message}", hint="restore it from a copy")
+                problems[name] = self.explain(recipient_file, corrupt)
             except SecretsError as error:
-                problems[name] = error
+                problems[name] = self.explain(recipient_file, error)
         return found, problems
 
-    def readable_members(self, keys: Keys) -> list[Member]:
-        """Return the members whose files are sound; raise Denied or Unavailable if one can't be read now.
-
-        A rekey leaves out members whose files it can't read, and a passing error must not cost them access.
-        """
-        found, problems = self.read_members(keys)
-        for error in problems.values():
-            if isinstance(error, (Denied, Unavailable)):
-                raise error
-        return found
-
     def read_recipient(self, name: str, keys: Keys) -> dict[str, str]:
-        """Return the content of a member's recipient.age: `member`, `recipient`, `updated`, `former`.
+        """Return the content of a member's recipient.age: `member`, `recipient` and `updated`.
 
         Raise WrongKey or Corrupt if it doesn't open, is missing, or is another member's.
         """
@@ -5190,13 +5184,13 @@ class SealedFolder:
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
 
-    def write_member(self, member: Member, identity: Identity, former: str = "") -> None:
-        """Write a member's two files; `former` is the key that the new one replaces."""
+    def write_member(self, member: Member, identity: Identity) -> None:
+        """Write a member's two files."""
         make_folder(self.members)
         make_folder(os.path.join(self.members, member.name))
-        # In this order, nobody opens the store without being listed if this is killed. The former key is
-        # listed as well, since it opens the store until the second file is written.
-        self.replace([self.seal_recipient(member, identity, former)])
+        # In this order, nobody opens the store without being listed if this is killed. Until the second file
+        # is written, it is the key that this one replaces, if any, that opens the store.
+        self.replace([self.seal_recipient(member, identity)])
         self.replace([self.seal_identity(member, identity)])
 
     def delete_member(self, name: str) -> None:
@@ -5216,9 +5210,9 @@ class SealedFolder:
         text = f"{identity.reveal()}\n".encode()
         return self.member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
 
-    def seal_recipient(self, member: Member, identity: Identity, former: str = "") -> tuple[str, bytes]:
-        """Return a member's recipient.age: name, key, and the key that it replaces, if any."""
-        text = dump_texts(member=member.name, recipient=member.recipient, updated=member.added, former=former)
+    def seal_recipient(self, member: Member, identity: Identity) -> tuple[str, bytes]:
+        """Return a member's recipient.age: name, key, and when it was added."""
+        text = dump_texts(member=member.name, recipient=member.recipient, updated=member.added)
         return self.member_file(member.name, "recipient.age"), seal(text, identity.recipient())
 
     def seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
@@ -5775,18 +5769,14 @@ class Opener:
         return Access(self._files.keys_of(identity), "password", path, sealed)
 
     def _open_member(self, name: str, identities: tuple[Identity, ...]) -> Access:
-        """Return access by a member's file and key.
+        """Return access by a member's file.
 
-        Raise WrongKey if the key is none of these, Corrupt if the member isn't listed with it.
+        Raise WrongKey if none of these opens it, Corrupt if who that member is doesn't open.
         """
         path = self._files.member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
-        key, text = open_file(path, identities, sealed)
-        keys = self._files.keys_of(parse_identity(text, path))
-        # Sealed to the store's identity, so that nobody else can have written it.
-        listed = self._files.read_recipient(name, keys)
-        if str(key.recipient()) not in (listed["recipient"], listed.get("former")):
-            raise Corrupt(f"{path} is for another member", hint="restore it from a copy")
+        keys = self._files.keys_of(parse_identity(open_file(path, identities, sealed)[1], path))
+        self._files.read_recipient(name, keys)
         return Access(keys, "member", path, sealed, name)
 
     def seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
@@ -6128,9 +6118,8 @@ class FileStore(Store):
     def members(self) -> list[Member]:
         """Return the members; a warning names each whose file is damaged."""
         found, problems = self._opener.settle(lambda: self._files.read_members(self._opener.keys()))
-        for name, error in problems.items():
-            path = self._files.member_file(name, "recipient.age")
-            warn_once(str(self._files.explain(path, error)))
+        for error in problems.values():
+            warn_once(str(error))
         return found
 
     def add_member(self, name: str, recipient: str, *, replace: bool = False) -> None:
@@ -6147,34 +6136,27 @@ class FileStore(Store):
         seal(b"", Recipient(key))  # raises BadValue for a key of low order before anything is written
         check_member(name)
         with self._open_to_write() as keys:
-            former = self._check_addition(name, key, keys, replace)
-            self._files.write_member(Member(name, key, utc_now()), keys.seal_to, former)
+            self._check_addition(name, key, keys, replace)
+            self._files.write_member(Member(name, key, utc_now()), keys.seal_to)
 
-    def _check_addition(self, name: str, key: str, keys: Keys, replace: bool) -> str:
-        """Return the key to replace, or "" for a new member.
-
-        Raise Conflict if the name or the key is taken, NotFound if there is no member to replace.
-        """
-        members = []
-        for member in self._files.readable_members(keys):
-            # Without this file, an addition was killed.
-            if os.path.lexists(self._files.member_file(member.name, "identity.age")):
-                members.append(member)
-        for member in members:
-            if member.name != name and member.recipient == key:
-                hint = "each key has one name, so that its removal is complete"
-                raise Conflict(f"{show(member.name)} is the member with this key", hint=hint)
+    def _check_addition(self, name: str, key: str, keys: Keys, replace: bool) -> None:
+        """Raise Conflict if the name or the key is taken, NotFound if there is no member to replace."""
         if key == str(keys.seal_to.recipient()):
             raise Conflict("that is the store's own key", hint="a member has another: identity --new")
-        former = next((member.recipient for member in members if member.name == name), "")
-        if former and not replace:
+        is_member = False
+        for member in self._files.read_members(keys)[0]:
+            if not os.path.lexists(self._files.member_file(member.name, "identity.age")):
+                continue  # an addition was killed
+            if member.name == name:
+                is_member = True
+            elif member.recipient == key:
+                hint = "each key has one name, so that its removal is complete"
+                raise Conflict(f"{show(member.name)} is the member with this key", hint=hint)
+        if is_member and not replace:
             hint = "choose another name or, for another key of the same person: --replace"
             raise Conflict(f"there is a member {show(name)}", hint=hint)
-        if replace and not former:
+        if replace and not is_member:
             raise no_member_error(name)
-        if former == key:  # this repeats a replacement that was killed
-            return self._files.read_recipient(name, keys).get("former", "")
-        return former
 
     # `rekey` replaces the identity OLD by NEW, and so does `member remove`, which leaves somebody out. The
     # table says which of the two opens the store after each step: by password, for a member who stays, and
@@ -6203,18 +6185,16 @@ class FileStore(Store):
         self,
         *,
         without: Optional[str] = None,
-        unknown_key: bool = False,
         post_quantum: bool = False,
     ) -> str:
         """Seal everything to a new identity, and return its fingerprint.
 
         The key of the member `without` opens nothing any more, whatever
-        other names it has. If a damaged file hides that key, it is a
-        Conflict unless `unknown_key` says that no other member has it. A
-        store without a master password doesn't get one. The identity is
-        post-quantum if that is asked for, or if the one before was. Entries
-        that are sealed to another identity stay as they are, with a
-        warning. Conflict if there would be neither a password nor a member,
+        other names it has. A store without a master password doesn't get
+        one. The identity is post-quantum if that is asked for, or if the
+        one before was. Entries that are sealed to another identity stay as
+        they are, with a warning. Conflict if a damaged file hides the
+        member's key, or if there would be neither a password nor a member,
         Corrupt for a damaged file, NotFound if there is no member
         `without`: then nothing is changed.
         """
@@ -6234,7 +6214,7 @@ class FileStore(Store):
                 warn_once(f"skipped: {self._files.explain(path, error)}")
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
-            leavers = self._leavers(leaver, old, unknown_key)
+            leavers = self._leavers(leaver, old)
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
             return self._finish_rekey(self._begin_rekey(old, new, leavers)).fingerprint()
 
@@ -6242,34 +6222,34 @@ class FileStore(Store):
         """Return whether the store has a master password, which a rekey needs then."""
         return os.path.lexists(self._files.identity_file)
 
-    def _leavers(self, leaver: str, old: Identity, unknown_key: bool) -> list[str]:
+    def _leavers(self, leaver: str, old: Identity) -> list[str]:
         """Return all names of a member's key, the member's own last; [] for the leaver "".
 
-        Raise Conflict if the key is unknown, and may be that of others; with `unknown_key`, it isn't.
+        Raise Conflict if a damaged file hides the key, and it may be that of others.
         """
         if not leaver:
             return []
-        members = self._files.readable_members(Keys(old))
+        members = self._files.read_members(Keys(old))[0]
         key = next((member.recipient for member in members if member.name == leaver), "")
         # A leaver can damage the file that shows the key, and have another name.
-        is_hidden = not key and leaver in self._files.member_names()
-        if is_hidden and members and not unknown_key:
+        if not key and members and leaver in self._files.member_names():
             names = ", ".join(member.name for member in members)
             path = self._files.member_file(leaver, "recipient.age")
             problem = f"the key of {show(leaver)} is unknown, and may be another member's, too: {names}"
-            hint = f"restore {path}; or if it is none of theirs (see: member list), use --unknown-key"
+            word = shell_word(leaver)
+            hint = f"restore {path}, or put the right key there: member add {word} age1…; then try again"
             raise Conflict(problem, hint=hint)
         # The leaver's own name last, since its file shows the key if this is killed.
-        return [member.name for member in members if member.recipient == key and member.name != leaver] + [
-            leaver
-        ]
+        others = [member.name for member in members if member.recipient == key and member.name != leaver]
+        return [*others, leaver]
 
     def _begin_rekey(self, old: Identity, new: Identity, leavers: Sequence[str]) -> Keys:
         """Take steps 1 to 3 without these members, and return the keys for the other steps.
 
         First raise Conflict if there would be neither a password, which has opened the store, nor a member.
         """
-        staying = [member for member in self._files.readable_members(Keys(old)) if member.name not in leavers]
+        members = self._files.read_members(Keys(old))[0]
+        staying = [member for member in members if member.name not in leavers]
         if not (staying or self._has_password()):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
@@ -6302,11 +6282,10 @@ class FileStore(Store):
         """
         files = self._files
         new = keys.seal_to
-        staying = [member for member in files.readable_members(keys) if member.name not in keys.leavers]
-        for name, error in files.read_members(keys)[1].items():
-            if name not in keys.leavers:
-                problem = files.explain(files.member_file(name, "recipient.age"), error)
-                warn_once(f"{show(name)} gets no new identity: {problem}")
+        members, problems = files.read_members(keys)
+        staying = [member for member in members if member.name not in keys.leavers]
+        for name in problems.keys() - set(keys.leavers):
+            warn_once(f"{show(name)} gets no new identity: {problems[name]}")
         removal_time = utc_now() if keys.leavers else files.read_version(keys).get("left", "")
         files.replace(files.seal_identity(member, new) for member in staying)  # 4
         for name in keys.leavers:
@@ -6388,8 +6367,7 @@ class FileStore(Store):
             yield self._files.members, error
             return
         for name, problem in problems.items():
-            path = self._files.member_file(name, "recipient.age")
-            yield path, self._files.explain(path, problem)
+            yield self._files.member_file(name, "recipient.age"), problem
 
     @contextmanager
     def _open_to_write(self) -> Iterator[Keys]:
@@ -19982,7 +19960,7 @@ def cmd_member_list(args: Namespace) -> int:
     return 0
 
 
-@_command(_MEMBER, _flag("--unknown-key", "if the member's file is damaged: no other member has that key"))
+@_command(_MEMBER)
 def cmd_member_remove(args: Namespace) -> int:
     """Seal all secrets to a new identity, without a member.
 
@@ -19993,7 +19971,7 @@ def cmd_member_remove(args: Namespace) -> int:
     that the member knew, and how to change each.
     """
     store = _file_store(args)
-    fingerprint = store.rekey(without=args.name, unknown_key=args.unknown_key)
+    fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
         print(f"next: {'rotate now' if name in scheduled else 'set'} {shell_word(name)}")

@@ -8308,7 +8308,10 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
     for _ in range(2):
         assert [member.name for member in files.members()] == ["ada", "bob"]
         files.rekey()
-    files.rekey(without="eve", unknown_key=True)
+    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too: ada, bob; restore "
+    assert refusal(files.rekey, without="eve").startswith(problem)
+    files.add_member("eve", str(eve.recipient()))
+    files.rekey(without="eve")
     assert [member.name for member in files.members()] == ["ada", "bob"]
     assert not (STORE / "members/eve").exists()
 
@@ -8366,7 +8369,7 @@ def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stag
     assert (files.get("DB"), problems(files)) == ("newer", [])
 
 
-def test_a_members_file_under_another_name_or_for_another_key_does_not_count(files, team, monkeypatch, say):
+def test_a_members_file_under_another_name_does_not_count(files, team, monkeypatch, say):
     for name in ("ADA", "eve"):
         shutil.copytree(ADA[0].parent, STORE / "members" / name)
         said = say("member", "list", "--backend", "file")[1]
@@ -8381,9 +8384,10 @@ def test_a_members_file_under_another_name_or_for_another_key_does_not_count(fil
     assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
 
 
-def test_a_member_does_not_open_the_store_by_a_file_in_anothers_folder(files, team, monkeypatch):
+def test_a_members_file_in_anothers_folder_ends_with_a_rekey(files, team, monkeypatch):
     shutil.move(STORE / "members/bob/identity.age", ADA[0])
     shutil.rmtree(STORE / "members/bob")
+    files.rekey()
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
 
 
@@ -8438,19 +8442,20 @@ def test_a_damaged_file_of_a_member_is_named_and_stops_nobody_else(
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
 
 
-def test_a_member_whose_file_is_damaged_leaves_once_it_is_said_that_no_other_member_is_them(
-    eve_is_damaged, files
-):
-    eve_is_damaged()
+def test_a_member_whose_file_is_damaged_leaves_once_it_shows_their_key_again(files, team):
+    eve = str(ps.Identity.generate().recipient())
+    files.add_member("eve", eve)
+    (STORE / "members/eve/recipient.age").write_text("x\n")
     before = tree()
     problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too: ada, bob; "
     hint = (
-        f"restore {files.folder}/members/eve/recipient.age; or if it is none of theirs (see: member list), "
+        f"restore {files.folder}/members/eve/recipient.age, or put the right key there: member add eve age1…"
     )
-    assert refusal(files.rekey, without="eve") == f"{problem}{hint}use --unknown-key"
+    assert refusal(files.rekey, without="eve") == f"{problem}{hint}; then try again"
     assert tree() == before
-    files.rekey(without="eve", unknown_key=True)
-    assert not (STORE / "members/eve/identity.age").is_file()
+    files.add_member("eve", eve)
+    files.rekey(without="eve")
+    assert not (STORE / "members/eve").exists()
     assert known_to_leavers(files) == ["DB", "app/db"]
 
 
