@@ -1684,8 +1684,7 @@ _SYNCED_TOGETHER = 64  # files that are open at once, to be synced in a row: tha
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte can't be read: one far past the text
 _LOCK_FILE = ".gitignore"
-# A .gitignore, so that git ignores the folder. The host tells the processes of several containers apart.
-_LOCK_TEXT = "*\n# locked by process {:<10} on {:<64}\n"
+_LOCK_TEXT = "*\n# locked by process {:<10}\n"  # a .gitignore, so that git ignores the folder
 _OTHERS = {"write": 0o022, "read": 0o044}  # mode bits of the group and of all others
 
 T = TypeVar("T")
@@ -1890,7 +1889,6 @@ class FileLock:
 
     def __enter__(self) -> FileLock:
         """Lock; raise Unavailable or Denied if that can't be done, Unsafe if others can write there."""
-        _check_can_lock()
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
@@ -1906,28 +1904,25 @@ class FileLock:
     def __exit__(self, *error: object) -> None:
         """Remove the locked file and its folder, then let the next writer in.
 
-        Warn if unlocking fails; it isn't an error, since everything has been written.
+        A failure isn't an error, since everything has been written.
         """
         with suppress(OSError):  # Windows can't remove an open file: the folder stays
             if self._is_in_place():  # if not, somebody removed it, and this is another writer's
                 os.unlink(self._file)
                 os.rmdir(self._folder)
-        try:
-            with ExitStack() as close:
-                close.callback(os.close, self.fd)
-                if sys.platform != "win32":
-                    import fcntl
+        with suppress(OSError):
+            if sys.platform != "win32":
+                import fcntl
 
-                    fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
-        except OSError as failure:
-            then = "other writers may have to wait until this process ends"
-            warn_once(f"can't unlock {self._path}: {failure.strerror}; {then}")
+                fcntl.flock(self.fd, fcntl.LOCK_UN)  # a forked process has the open file too
+        with suppress(OSError):
+            os.close(self.fd)
 
     def record_holder(self, pid: int) -> None:
         """Write a process's number into the locked file, for the notices of those who wait."""
         with suppress(OSError):  # on a full disk, a notice names none
             os.lseek(self.fd, 0, os.SEEK_SET)
-            os.write(self.fd, _LOCK_TEXT.format(pid, _host()).encode())
+            os.write(self.fd, _LOCK_TEXT.format(pid).encode())
 
     def is_held(self) -> bool:
         """Return whether a process has the lock now."""
@@ -1970,30 +1965,10 @@ class FileLock:
         return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
 
     def _holder(self) -> str:
-        """Return " (process 123)" or, on another host, " (process 2 on web-1)"; "" if it isn't written."""
+        """Return " (process 123)", as the locked file says, or "" if it doesn't."""
         os.lseek(self.fd, 0, os.SEEK_SET)
-        text = os.read(self.fd, 200).decode(errors="replace")
-        found = re.match(r"\*\n# locked by process (\d+) +on ([\w.-]*)", text, re.A)
-        if not found:
-            return ""
-        place = f" on {found[2]}" if found[2] != _host() else ""
-        return f" (process {found[1]}{place})"
-
-
-def _host() -> str:
-    """Return the name of this machine or container, cut to the room in a lock's text; "" on Windows."""
-    return re.sub(r"[^\w.-]", "", os.uname().nodename, flags=re.A)[:64] if hasattr(os, "uname") else ""
-
-
-def _check_can_lock() -> None:
-    """Raise Unavailable where Python can't lock files, in a browser for instance."""
-    if sys.platform == "win32":
-        return
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
-        hint = "use a Python that has fcntl"
-        raise Unavailable("this Python can't lock files, so it writes none", hint=hint) from None
+        found = re.match(rb"\*\n# locked by process (\d+)", os.read(self.fd, 100))
+        return f" (process {int(found[1])})" if found else ""
 
 
 def _try_lock(fd: int) -> bool:
@@ -4317,14 +4292,17 @@ class Passphrase:
             raise BadValue(f"scrypt's log N is 1 to {MAX_LOG_N}, not {log_n}")
         self._log_n = log_n
         self._max_log_n = max_log_n
-        self._derived: list[
-            _DerivedKey
-        ] = []  # its keys, which stay in _derived_keys as long as they are here
         self._text = b""
         with suppress(UnicodeEncodeError):
             self._text = text.encode(errors="surrogateescape")  # the original bytes of a variable
         if not self._text:
             raise BadValue("the passphrase is empty, or not valid Unicode")
+        global _derived_keys
+        if _derived_keys is None:
+            from weakref import WeakValueDictionary
+
+            _derived_keys = WeakValueDictionary()
+        self._derived = _derived_keys.setdefault(self._text, _DerivedKeys())
 
     def _wrap(self, file_key: bytes) -> bytes:
         """Return a scrypt stanza with the file key."""
@@ -4351,36 +4329,26 @@ class Passphrase:
         return _open_box(self._derive(salt, log_n), body)
 
     def _derive(self, salt: bytes, log_n: int) -> bytes:
-        """Return the key that wraps a file key (age.md, scrypt recipient stanza).
-
-        It comes from memory if any Passphrase has derived the same one.
-        """
-        global _derived_keys
-        if _derived_keys is None:
-            from weakref import WeakValueDictionary
-
-            _derived_keys = WeakValueDictionary()
-        source = self._text, salt, log_n
-        found = _derived_keys.get(source)
-        if found is None:
+        """Return the key that wraps a file key (age.md, scrypt recipient stanza); remember it."""
+        source = salt, log_n
+        if source not in self._derived:
             from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
             scrypt = Scrypt(salt=_SCRYPT_LABEL + salt, length=32, n=1 << log_n, r=8, p=1)
-            found = _derived_keys[source] = _DerivedKey(scrypt.derive(self._text))
-        self._derived.append(found)
-        return found.key
+            self._derived[source] = scrypt.derive(self._text)
+        return self._derived[source]
 
 
-class _DerivedKey:
-    """A key that scrypt has derived: an object, since weak references need one."""
+class _DerivedKeys(dict[tuple[bytes, int], bytes]):
+    """The keys that scrypt has derived from a passphrase, by salt and log N.
 
-    def __init__(self, key: bytes) -> None:
-        self.key = key
+    It is a class, since there are no weak references to a plain dict.
+    """
 
 
-# Derived keys by passphrase, salt and log N. An entry goes away with the last Passphrase that uses it, so
-# that no password outlives the store that it opens.
-_derived_keys: WeakValueDictionary[tuple[bytes, bytes, int], _DerivedKey] | None = None
+# The derived keys by passphrase. They go away with the last Passphrase that uses them, so that no password
+# outlives the store that it opens.
+_derived_keys: WeakValueDictionary[bytes, _DerivedKeys] | None = None
 
 
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
@@ -4700,9 +4668,6 @@ _UNFINISHED_MERGES = (
 _MAX_CHANGES = 1000  # of version.age, which changes with each rekey; more are refused, not searched
 
 
-_NO_HOME = "there is no home folder"
-
-
 class KnownStore(NamedTuple):
     """The fingerprints that the store in a folder may have."""
 
@@ -4758,7 +4723,7 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
         if recorded not in ((), tuple(fingerprints)):
             raise
         return "" if recorded else error.message
-    return "" if _record_path() else _NO_HOME
+    return "" if _record_path() else "there is no home folder"
 
 
 def record_commit(folder: str, commit: str) -> None:
@@ -4788,20 +4753,6 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> N
             }
             text = dump_json({"version": 1, "stores": rows}, "the record of known stores")
             rewrite(path, text.encode() + b"\n")
-
-
-def record_problem() -> str:
-    """Return why the record can't be written, as far as its folder's permissions show, or ""."""
-    path = _record_path()
-    if not path:
-        return _NO_HOME
-    # Not of the file: it is replaced, not written to.
-    folder = os.path.dirname(path)
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
-        return ""
-    return f"{folder} can't be written to"
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:
@@ -4853,23 +4804,18 @@ def _recorded_stores(cache: FileCache) -> dict[str, KnownStore]:
 def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
     """Return the stores in a record; raise BadValue if it is damaged, Unsafe if others can write it."""
     if not is_trusted(os.stat(path)):
-        raise Unsafe(
-            f"others can write {path}", hint=f"see what is in it, then: chmod go-w {shell_word(path)}"
-        )
-    damaged = BadValue(f"{path} is damaged", hint="remove it, then confirm each store: status --trust")
-    rows = parse_json(decode_value(data, path), path).get("stores")
-    if not isinstance(rows, dict):
-        raise damaged
+        hint = f"see what is in it, then: chmod go-w {shell_word(path)}"
+        raise Unsafe(f"others can write {path}", hint=hint)
+    record = parse_json(decode_value(data, path), path)
     stores = {}
-    for place, row in rows.items():
-        if not isinstance(row, dict) or not isinstance(row.get("fingerprints"), list):
-            raise damaged
-        fingerprints = tuple(row["fingerprints"])
-        member = row.get("member", "")
-        commit = row.get("commit", "")
-        if not all(isinstance(text, str) for text in (*fingerprints, member, commit)):
-            raise damaged
-        stores[place] = KnownStore(fingerprints, "record", member, commit)
+    try:
+        for place, row in record["stores"].items():
+            # What isn't a fingerprint fits no store.
+            fingerprints = tuple(map(str, row["fingerprints"]))
+            stores[place] = KnownStore(fingerprints, "record", str(row["member"]), str(row["commit"]))
+    except (AttributeError, KeyError, TypeError):
+        hint = "remove it, then confirm each store: status --trust"
+        raise BadValue(f"{path} is damaged", hint=hint) from None
     return stores
 
 
@@ -6330,11 +6276,7 @@ class FileStore(Store):
         yield "pin", f"{PIN}={pin}"
         yield "known", bool(access.known.how)
         if not access.known.how:
-            problem = record_problem()
-            advice = f"compare the pin with another member's, then: status --trust {pin}"
-            if problem:
-                advice = f"it can't be remembered here: {problem}; set {PIN}"
-            yield "note", advice
+            yield "note", f"compare the pin with another member's, then: status --trust {pin}"
         kind = "X25519"
         if access.keys.seal_to.is_post_quantum:
             kind = "post-quantum"

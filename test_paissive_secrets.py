@@ -3338,22 +3338,6 @@ def test_a_command_holds_the_lock_that_it_inherited_until_it_ends(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_where_files_can_not_be_locked_nothing_is_written(here, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    said = "Unavailable: this Python can't lock files, so it writes none; use a Python that has fcntl"
-    assert refusal(ps.EnvironmentStore(".env").set, "A_TOKEN", "v") == said
-    assert os.listdir() == []
-
-
-def test_whoever_waits_for_a_process_of_another_container_is_told_which(tmp_path, monkeypatch):
-    monkeypatch.setattr(ps, "_host", lambda: "web-1")
-    with ps.FileLock(tmp_path / "f"):
-        for host, place in (("web-1", ""), ("web-2", " on web-1")):
-            monkeypatch.setattr(ps, "_host", lambda: host)
-            said = refusal(ps.FileLock(tmp_path / "f", wait=False).__enter__)
-            assert f"is under way (process {os.getpid()}{place}); " in said
-
-
 @contextlib.contextmanager
 def full_disk(size=0):
     """Let no file of this process grow beyond `size`, as on a disk that is full."""
@@ -3395,9 +3379,7 @@ def test_a_write_whose_lock_can_not_be_released_has_happened(tmp_path, monkeypat
     path = tmp_path / "file"
     before = open_files()
     rewrite(path, b"new")
-    said = "Input/output error; other writers may have to wait until this process ends"
-    assert capsys.readouterr().err == f"paissive_secrets: warning: can't unlock {path}: {said}\n"
-    assert path.read_bytes() == b"new"
+    assert (path.read_bytes(), capsys.readouterr().err) == (b"new", "")
     assert left_open(before) == Counter()
     with ps.FileLock(path, wait=False):
         pass
@@ -7238,13 +7220,14 @@ def test_age_refuses_a_work_factor_over_20_before_any_work(scrypts):
         assert refusal(
             ps.unseal, sealed.replace(b" 21\n", b" %b\n" % factor, 1), ps.Passphrase("x")
         ).startswith("Corrupt")
-    sealed = ps.seal(b"v", ps.Passphrase("x", 20))
+    costly = ps.Passphrase("x", 20)
+    sealed = ps.seal(b"v", costly)
     said = "BadValue: it asks for 2**20 units of scrypt, more than 2**19"
     hint = "if it is yours, set PAISSIVE_SCRYPT_LOG_N=20"
     assert refusal(ps.unseal, sealed, ps.Passphrase("x", max_log_n=19)) == f"{said}; {hint}"
     assert ps.unseal(sealed, ps.Passphrase("x")) == b"v"
     ps.seal(b"v", ps.Passphrase("x"))
-    assert scrypts == [1 << FAST, 1 << 20, 1 << 20, 1 << 17]
+    assert scrypts == [1 << FAST, 1 << 20, 1 << 17]
 
 
 def test_age_works_once_for_a_passphrase_as_long_as_an_object_has_it(scrypts):
@@ -7651,7 +7634,7 @@ def test_a_commit_is_recorded_where_the_store_is_and_the_record_can_be_written(f
 
 def test_a_damaged_record_is_an_error(files):
     row = '{"stores": {"/x": {"fingerprints": %s}}}'
-    for text in ("{", "[]", "{}", '{"stores": []}', '{"stores": {"/x": 1}}', row % '"x"', row % "[1]"):
+    for text in ("{", "[]", "{}", '{"stores": []}', '{"stores": {"/x": 1}}', row % "1", row % "[]"):
         record_file().write_text(text)
         for act in (lambda: ps.FileStore().get("DB"), lambda: ps.FileStore().set("DB", "1"), files.rekey):
             assert refusal(act).startswith(f"BadValue: {record_file()}")
@@ -7710,15 +7693,6 @@ def test_where_the_home_folder_is_another_users_nothing_is_recorded(files, monke
     assert (store.get("DB"), dict(store.status())["known"]) == ("db-value", False)
 
 
-def test_whether_the_record_can_be_written_is_up_to_its_folder(store_folder, tmp_path, monkeypatch):
-    folder = record_file().parent
-    folder.mkdir(parents=True)
-    record_file().touch()
-    for closed, problem in ((record_file(), ""), (folder, f"{folder} can't be written to")):
-        monkeypatch.setattr(os, "access", lambda path, mode, closed=closed: path != str(closed))
-        assert ps.record_problem() == problem
-
-
 def test_stores_that_are_made_at_the_same_time_are_all_recorded(store_folder, tmp_path):
     def make(number):
         ps.FileStore(tmp_path / str(number)).set("DB", "1")
@@ -7760,21 +7734,16 @@ def test_where_no_state_can_be_written_nothing_is_remembered_and_status_says_so(
     store.rekey()
     store.set("DB", "2")
     assert store.get("DB") == "2"
-    advice = (
-        f"it can't be remembered here: {tmp_path}/file can't be written to; set PAISSIVE_STORE_FINGERPRINT"
-    )
-    assert (dict(store.status())["known"], dict(store.status())["note"]) == (False, advice)
+    assert dict(store.status())["known"] is False
     said = say("status", "--trust", pin_of(store), "--backend", "file")
     problem = f"this can't be remembered: can't write {record_file()}: Not a directory"
     assert said == (2, f"{problem}; set PAISSIVE_STORE_FINGERPRINT={pin_of(store)} instead\n")
 
 
-def test_without_a_home_nothing_is_remembered_and_status_says_so(store_folder, monkeypatch, say):
+def test_without_a_home_nothing_is_remembered_and_status_says_so(store_folder, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "")
     monkeypatch.setattr(os.path, "expanduser", str)  # as for a user whom the system doesn't know
     ps.FileStore().set("DB", "1")
-    say_so = "it can't be remembered here: there is no home folder; set PAISSIVE_STORE_FINGERPRINT"
-    assert say_so in say("status", "--backend", "file")[1]
     hint = f"set PAISSIVE_STORE_FINGERPRINT={pin_of(ps.FileStore())} instead"
     problem = f"Unavailable: this can't be remembered: there is no home folder; {hint}"
     assert refusal(ps.FileStore().trust, pin_of(ps.FileStore())) == problem
