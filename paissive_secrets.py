@@ -1680,7 +1680,6 @@ _SMALL = 1 << 14  # bytes of a first read; allocating MAX_FILE_BYTES takes longe
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for FIFOs and terminals
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
-_SYNCED_TOGETHER = 64  # files that are open at once, to be synced in a row: that takes less time
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
 _LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte can't be read: one far past the text
 _LOCK_FILE = ".gitignore"
@@ -2061,13 +2060,11 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
     none in part.
     """
     changed: dict[str, str] = {}  # a written file of each folder, for an error about it
-    files = iter(files)
-    while batch := list(islice(files, _SYNCED_TOGETHER)):
-        with ExitStack() as written:
-            for path, data in batch:
-                _check_size(path, data)
-                written.enter_context(_replacing_unsynced(path, folder)).write(data)
-        changed.update((os.path.dirname(path), path) for path, _ in batch)
+    for path, data in files:
+        _check_size(path, data)
+        with _replacing_unsynced(path, folder) as file:
+            file.write(data)
+        changed[os.path.dirname(path)] = path
     for parent, path in changed.items():
         sync_folder(parent, f"{path} is written")
 
@@ -2740,12 +2737,12 @@ class Policies:
 
     def _write(self, name: str, policy: dict[str, Any]) -> None:
         """Store a policy, or delete it if it is empty; the lock is held."""
-        if self._sealed is not None and policy:
-            self._sealed.set(name, f"version {_POLICY_VERSION}\n{dump_json(policy, name)}")
-            return
         if self._sealed is not None:
             with suppress(NotFound):
-                self._sealed.delete(name)
+                if policy:
+                    self._sealed.set(name, f"version {_POLICY_VERSION}\n{dump_json(policy, name)}")
+                else:
+                    self._sealed.delete(name)
             return
         stores = self._load()
         policies = stores[self._location] = self._own_policies()
@@ -2783,18 +2780,13 @@ class Policies:
             found = parse_json(decode_value(read_bounded(file, path), path), path)
         hint = "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule"
         _check_version(found.get("version"), path, hint)
-        stores: Any = found.get("stores")
-        damaged = BadValue(f"{path} has no policies", hint=hint)
-        if not isinstance(stores, dict):
-            raise damaged
-        for policies in stores.values():
-            if not isinstance(policies, dict) or not all(
-                isinstance(each, dict) for each in policies.values()
-            ):
-                raise damaged
-            for name in policies:
-                check_name(name)
-        self._read = cast("dict[str, dict[str, dict[str, Any]]]", stores)
+        try:
+            self._read = {
+                place: {check_name(name): {**policy} for name, policy in policies.items()}
+                for place, policies in found["stores"].items()
+            }
+        except (AttributeError, KeyError, TypeError):
+            raise BadValue(f"{path} has no policies", hint=hint) from None
         return self._read
 
 
@@ -4945,6 +4937,12 @@ _LEAVER = "# without the member "  # begins a line of previous.age, which the ag
 POLICY_TITLE = "/rotation/"
 # In the order of removal, so that nobody can open the store without being listed.
 _MEMBER_FILES = ("identity.age", "recipient.age")
+# What to do about a file that is sealed to another identity, by its folder.
+_ADVICE = {
+    "secrets": "if it was meant: delete {0}, then set or rotate it again",
+    "rotation": "if it was meant: rotate unschedule {0}, then schedule it again",
+    "members": "if it was meant: member add {0} age1…, or else: member remove {0}",
+}
 _Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
@@ -5047,25 +5045,15 @@ class SealedFolder:
         """
         folder, _, file = os.path.relpath(path, self.path).partition(os.sep)
         name = file.replace(os.sep, "/").removesuffix(".age")
-        hint = "restore it from a copy"
-        if folder == "secrets":
-            stage_of = base_of_stage(name)
-            again = (
-                f"rotate {shell_word(stage_of)} again" if stage_of else "set it again"
-            )  # a stage can't be set
-            hint = f"if it was meant: delete {shell_word(name)}, then {again}"
-        if folder == "rotation":
-            hint = f"if it was meant: rotate unschedule {shell_word(name)}, then schedule it again"
+        hint = _ADVICE.get(folder, "restore it from a copy")
         if folder == "members":
-            word = shell_word(name.partition("/")[0])
-            removal = f"or else: member remove {word}"
-            hint = f"if it was meant: member add {word} age1…, {removal}"
-            error = error.reworded(error.message, f"{error.hint}, {removal}")
+            name = name.partition("/")[0]
+            error = error.reworded(error.message, f"{error.hint}, or else: member remove {shell_word(name)}")
         if not isinstance(error, WrongKey):
             return error
         commit = last_commit(path)
         by = f" in commit {commit}" if commit else ""
-        return WrongKey(f"{path} was sealed to another identity{by}", hint=hint)
+        return WrongKey(f"{path} was sealed to another identity{by}", hint=hint.format(shell_word(name)))
 
     def member_file(self, name: str, file: str) -> str:
         return os.path.join(self.members, name, file)
@@ -6272,7 +6260,7 @@ class FileStore(Store):
     def _describe(self, access: Access) -> Iterator[tuple[str, StatusValue]]:
         """Yield the facts about a store that opens."""
         pin = access.keys.fingerprint()
-        yield "password", os.path.lexists(self._files.identity_file)
+        yield "password", self._has_password()
         yield "pin", f"{PIN}={pin}"
         yield "known", bool(access.known.how)
         if not access.known.how:
@@ -6280,19 +6268,17 @@ class FileStore(Store):
         kind = "X25519"
         if access.keys.seal_to.is_post_quantum:
             kind = "post-quantum"
-            weak = []
             with suppress(SecretsError):  # which `_problems` yields
                 weak = not_post_quantum(self._files.read_members(access.keys)[0])
-            if weak:
-                kind += f", but X25519 of {', '.join(weak)}"
+                if weak:
+                    kind += f", but X25519 of {', '.join(weak)}"
         yield "keys", kind
-        removal_time = ""
         with suppress(SecretsError):  # which `_problems` yields
             removal_time = self._files.read_version(access.keys).get("left", "")
-        times = access.set_times
-        known = sorted(name for name in self.names() if name in times and times[name] <= removal_time)
-        if removal_time and known:
-            yield "known to leavers", known
+            times = access.set_times
+            known = sorted(name for name in self.names() if name in times and times[name] <= removal_time)
+            if removal_time and known:
+                yield "known to leavers", known
 
     def _problems(self, access: Access) -> Iterator[tuple[str, SecretsError]]:
         """Yield the problems of a store that opens, each with the path of its file."""
@@ -6304,12 +6290,10 @@ class FileStore(Store):
         for path, problem in access.problems.items():
             yield path, self._files.explain(path, problem)
         try:
-            problems = self._files.read_members(access.keys)[1]
+            for name, problem in self._files.read_members(access.keys)[1].items():
+                yield self._files.member_file(name, "recipient.age"), problem
         except SecretsError as error:  # others can write to the folder of a member, for instance
             yield self._files.members, error
-            return
-        for name, problem in problems.items():
-            yield self._files.member_file(name, "recipient.age"), problem
 
     @contextmanager
     def _open_to_write(self) -> Iterator[Keys]:
