@@ -2327,7 +2327,7 @@ class Store:
         if replace:
             return
         own = self.own_values(values)
-        others = sorted(name for name in own if own[name] != self.as_stored(name, values[name]))
+        others = sorted(name for name in own if own[name] != values[name])
         if others:
             problem = f"the store has other values for {', '.join(map(show, others))}; nothing is changed"
             hint = "add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
@@ -4010,10 +4010,6 @@ def child_environment(value: str | None = None) -> dict[str, str]:
         has_credential = True
     if has_credential:
         del found["CREDENTIALS_DIRECTORY"]
-    if hasattr(sys, "frozen"):  # PyInstaller's libraries are for this program only
-        found.pop("LD_LIBRARY_PATH", None)
-        if "LD_LIBRARY_PATH_ORIG" in found:
-            found["LD_LIBRARY_PATH"] = found.pop("LD_LIBRARY_PATH_ORIG")
     return {
         name: text
         for name, text in found.items()
@@ -4647,16 +4643,6 @@ def ask_git(folder: str, *args: str, default: str | None = None) -> str:
 # a store there that opens. Git's history may show an older one as well.
 
 PIN = "PAISSIVE_STORE_FINGERPRINT"  # one or several, instead of those that are recorded
-# Files in git's folder while a merge, cherry-pick, revert or rebase is unfinished. Since 2.34, git leaves
-# AUTO_MERGE after any conflict, such as one of a stash; it may stay for a while after that is resolved.
-_UNFINISHED_MERGES = (
-    "MERGE_HEAD",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "rebase-merge",
-    "rebase-apply",
-    "AUTO_MERGE",
-)
 _MAX_CHANGES = 1000  # of version.age, which changes with each rekey; more are refused, not searched
 
 
@@ -4832,10 +4818,10 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 
 
 def merge_conflicts(folder: str) -> set[str]:
-    """Return `unmerged_paths`, without starting git if it isn't merging, which is nearly always the case."""
-    repository = _repository_of(folder)
-    is_merging = any(os.path.lexists(os.path.join(repository, name)) for name in _UNFINISHED_MERGES)
-    return unmerged_paths(folder) if repository and is_merging else set()
+    """Return `unmerged_paths`, without starting git if there is none, which is nearly always the case."""
+    # Git leaves this file after any conflict (since 2.34), and removes it some time after that is resolved.
+    has_conflict = os.path.lexists(os.path.join(_repository_of(folder), "AUTO_MERGE"))
+    return unmerged_paths(folder) if has_conflict else set()
 
 
 def unmerged_paths(folder: str) -> set[str]:
@@ -5026,10 +5012,10 @@ class SealedFolder:
         path = self.previous_file
         # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
-            text = open_file(path, [identity])[1]
-            lines = decode_value(text, path).splitlines()
+            text = decode_value(open_file(path, [identity])[1], path)
+            lines = text.splitlines()
             leavers = [check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
-            return Keys(identity, parse_identity(text, path), tuple(leavers))
+            return Keys(identity, parse_identities(text, path)[0], tuple(leavers))
         return Keys(identity)
 
     def read_version(self, keys: Keys) -> dict[str, str]:
@@ -5291,14 +5277,6 @@ def parse_identities(text: str, where: str) -> tuple[Identity, ...]:
     if not found:
         raise BadValue(f"{where} has no age identity")
     return found
-
-
-def parse_identity(plaintext: bytes, path: str) -> Identity:
-    """Return the identity in the plaintext of a file; raise BadValue if it has none, or several."""
-    found = parse_identities(decode_value(plaintext, path), path)
-    if len(found) > 1:
-        raise BadValue(f"{path} has several identities")
-    return found[0]
 
 
 # === Sealed access ===
@@ -5689,8 +5667,8 @@ class Opener:
         try:
             with disk_errors(f"read {path}"):
                 sealed = self._files.cache.load(path, bytes, follow=False)
-                text = open_file(path, [passphrase], sealed)[1]
-            identity = parse_identity(text, path)
+                text = decode_value(open_file(path, [passphrase], sealed)[1], path)
+            identity = parse_identities(text, path)[0]
         except WrongKey:
             self.typed_password = ""  # somebody else may have changed it since it was typed
             forget_store_credential("PAISSIVE_MASTER_PASSWORD")
@@ -5709,7 +5687,8 @@ class Opener:
         """
         path = self._files.member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
-        keys = self._files.keys_of(parse_identity(open_file(path, identities, sealed)[1], path))
+        text = decode_value(open_file(path, identities, sealed)[1], path)
+        keys = self._files.keys_of(parse_identities(text, path)[0])
         self._files.read_recipient(name, keys)
         return Access(keys, "member", path, sealed, name)
 

@@ -6782,16 +6782,6 @@ def test_a_child_does_not_wait_for_a_command_that_a_thread_of_its_parent_waits_f
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_command_gets_the_library_path_of_the_user_not_that_of_a_bundled_program(monkeypatch):
-    for name in ("LD_LIBRARY_PATH", "LD_LIBRARY_PATH_ORIG"):
-        monkeypatch.setenv(name, name.lower())
-    assert ps.child_environment()["LD_LIBRARY_PATH"] == "ld_library_path"
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert ps.child_environment()["LD_LIBRARY_PATH"] == "ld_library_path_orig"
-    monkeypatch.delenv("LD_LIBRARY_PATH_ORIG")
-    assert "LD_LIBRARY_PATH" not in ps.child_environment()
-
-
 def test_a_program_that_ignores_how_its_children_end_runs_no_command(monkeypatch):
     said = "Unavailable: this process ignores SIGCHLD, so it can't see how a command ends"
     for handler, outcome in ((print, ""), (None, ""), (signal.SIG_IGN, said)):
@@ -8595,6 +8585,27 @@ def test_what_is_sealed_to_an_older_identity_is_left_out_with_a_warning(act, fil
     assert (status, f"the store's identity does not open {DB.absolute()}" in said) == (2, True)
 
 
+def test_a_link_to_nowhere_in_place_of_the_identity_is_a_password_that_can_not_be_used(
+    files, team, monkeypatch
+):
+    KEY_FILE.unlink()
+    KEY_FILE.symlink_to("nowhere")
+    before = tree()
+    problem = f"Unsafe: {KEY_FILE.absolute()} is not a file"
+    with monkeypatch.context() as patched:
+        assert "Locked: the master password is needed" in refusal(opened_by(team["ada"], patched).rekey)
+    assert refusal(ps.FileStore().set, "A", "1").startswith(problem)
+    assert tree() == before
+
+
+def test_a_link_to_nowhere_in_place_of_the_identity_is_no_place_for_a_new_store(files):
+    shutil.rmtree(STORE / "secrets")
+    KEY_FILE.unlink()
+    KEY_FILE.symlink_to("nowhere")
+    assert "is not a file" in refusal(ps.FileStore().set, "A", "1")
+    assert sorted(os.listdir(STORE)) == [".gitattributes", "identity.age", "version.age"]
+
+
 def test_a_store_whose_secrets_were_all_deleted_keeps_its_identity(files, monkeypatch):
     own = files.reveal_identity()
     for name in list(files.names()):
@@ -10269,7 +10280,7 @@ def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, sa
     assert CUT in said
     sealing('{"name": "DB", "value": "VALUE"}')(DB)
     said = say("status", "--backend", "file")[1]
-    assert f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB, then set it" in said
+    assert f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB, then set or" in said
 
 
 def test_a_rekey_with_a_restored_identity_changes_nothing(files, monkeypatch):
