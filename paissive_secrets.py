@@ -4697,10 +4697,9 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
     try:
         _change_record(folder, change)
     except (Denied, Unavailable) as error:
-        recorded = recorded_store(folder, FileCache()).fingerprints
-        if recorded not in ((), tuple(fingerprints)):
+        if recorded_store(folder, FileCache()).fingerprints not in ((), tuple(fingerprints)):
             raise
-        return "" if recorded else error.message
+        return error.message
     return "" if _record_path() else "there is no home folder"
 
 
@@ -4990,9 +4989,14 @@ class SealedFolder:
         return not (
             os.path.lexists(self.identity_file)
             or any(os.path.lexists(self.member_file(name, "identity.age")) for name in self.member_names())
-            or any(names_under(self.secrets))
-            or any(names_under(self.policies))
+            or any(self.entries())
         )
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """Yield the path of each secret and then of each policy, and the title inside it."""
+        for folder, title in ((self.secrets, ""), (self.policies, POLICY_TITLE)):
+            for name in names_under(folder):
+                yield os.path.join(folder, f"{name}.age"), title + name
 
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
@@ -5117,8 +5121,7 @@ class SealedFolder:
         """Remove a member's two files, and the folder unless something else is in it."""
         for file in _MEMBER_FILES:
             path = self.member_file(name, file)
-            is_folder = os.path.isdir(path) and not os.path.islink(path)  # somebody else's, which stays
-            if os.path.lexists(path) and not is_folder:
+            if os.path.islink(path) or os.path.isfile(path):  # not a folder, which is somebody else's
                 os.unlink(path)
         with suppress(OSError):  # something else is in it
             os.rmdir(os.path.join(self.members, name))
@@ -5154,12 +5157,10 @@ class SealedFolder:
         """
         recipient = keys.seal_to.recipient()
         old_first = keys.all()[::-1]  # the old identity opens nearly all of them
-        for folder in (self.secrets, self.policies):
-            for name in list(names_under(folder)):
-                path = os.path.join(folder, f"{name}.age")
-                with suppress(WrongKey):
-                    entry = _parse_texts(open_file(path, old_first)[1], path, "name", "value")
-                    yield path, seal(dump_texts(**entry), recipient)
+        for path, _ in list(self.entries()):
+            with suppress(WrongKey):
+                entry = _parse_texts(open_file(path, old_first)[1], path, "name", "value")
+                yield path, seal(dump_texts(**entry), recipient)
 
     @contextmanager
     def write_lock(self, folder: str) -> Iterator[None]:
@@ -5295,7 +5296,7 @@ _TO_READ = "read"  # secrets, policies, members or the identity
 TO_CHANGE = "change"  # any of those, or run commands of policies
 TO_TRUST = "trust"
 TO_EXAMINE = "examine"  # for `status`
-_SAMPLE = 5  # secrets that are tried whenever a store is opened, however many there are
+_SAMPLE = 5  # entries that are tried whenever a store is opened, however many there are
 # What to do about another store, by how the right one is known.
 _ADVICE_ON_ANOTHER = {
     "pin": "somebody replaced its identity{commit}; "
@@ -5331,8 +5332,6 @@ class Opener:
         self._files = files
         self.typed_password = ""  # at a prompt, or set by `change_password`
         self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
-        self._identity_text = ""  # the last text of PAISSIVE_IDENTITY
-        self._identities: tuple[Identity, ...] = ()  # the identities in that text
         # The last access, and the state that it depends on: while that is the same, nothing is opened again.
         self._last: tuple[object, Access] | None = None
         # The last commit, and the fingerprint of the identity, than which git's history had no newer one.
@@ -5347,7 +5346,7 @@ class Opener:
         """
         self._files.check(folder)
         # First: a change from here on will be noticed the next time.
-        source = self.configured_identities() or self.password(), self._state()
+        source = read_store_credential("PAISSIVE_IDENTITY") or self.password(), self._state()
         last, access = self._last or (None, None)
         if not access or last != source or self._files.bytes_of(access.path) != access.sealed:
             access = self.open(purpose)
@@ -5355,7 +5354,6 @@ class Opener:
             self.conflicts = merge_conflicts(self._files.path)
         elif purpose != _TO_READ:  # reading is always allowed once the store has been opened for any purpose
             self._check(access, purpose)
-        self.mask(*self.configured_identities(), *access.keys.all())
         return access.keys
 
     def keys_to_change(self) -> Keys:
@@ -5409,6 +5407,7 @@ class Opener:
             access = self._find_access(known or known_store(self._files.path, self._files.cache), by_password)
             access = self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
+            self.mask(*access.keys.all())
             return access
 
         return self.settle(open_once)
@@ -5590,19 +5589,11 @@ class Opener:
         return f" in commit {commit}" if commit else ""
 
     def _try_files(self, access: Access, at_most: int | None) -> Access:
-        """Return access with the result of opening version.age and `at_most` secrets.
-
-        With None, open all secrets and policies.
-        """
+        """Return access with the result of opening version.age and `at_most` entries, by default all."""
         files = self._files
-        tried = {files.version_file: ""}  # the title of each entry by path
-        for folder, title in {files.secrets: "", files.policies: POLICY_TITLE}.items():
-            if folder == files.secrets or at_most is None:
-                for name in islice(names_under(folder), at_most):
-                    tried[os.path.join(folder, f"{name}.age")] = title + name
-        problems: dict[str, SecretsError] = {}
         set_times: dict[str, str] = {}
-        for path, title in tried.items():
+        problems: dict[str, SecretsError] = {}
+        for path, title in chain([(files.version_file, "")], islice(files.entries(), at_most)):
             try:
                 with disk_errors(f"read {path}"), suppress(FileNotFoundError):  # it was deleted meanwhile
                     entry = open_entry(title, path, access.keys) if title else files.read_version(access.keys)
@@ -5638,10 +5629,11 @@ class Opener:
     def configured_identities(self) -> tuple[Identity, ...]:
         """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
         text = read_store_credential("PAISSIVE_IDENTITY")
-        if text != self._identity_text:
-            self._identities = parse_identities(text, "PAISSIVE_IDENTITY") if text else ()
-            self._identity_text = text
-        return self._identities
+        if not text:
+            return ()
+        found = parse_identities(text, "PAISSIVE_IDENTITY")
+        self.mask(*found)
+        return found
 
     def password(self) -> str:
         """Return the master password that was typed, else the configured one, else ""."""
@@ -5660,7 +5652,6 @@ class Opener:
             raise Locked(f"{self._files.path} has no master password", hint=hint)
         log_n = _configured_log_n()
         password = self.password()
-        is_configured = bool(read_store_credential("PAISSIVE_MASTER_PASSWORD"))
         if not password:
             self.typed_password = password = ask(f"Master password of {self._files.path}: ")
         passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
@@ -5672,7 +5663,7 @@ class Opener:
         except WrongKey:
             self.typed_password = ""  # somebody else may have changed it since it was typed
             forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "check PAISSIVE_MASTER_PASSWORD, or try again" if is_configured else "try again"
+            hint = "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
             raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
         except BadValue as error:
             raise Corrupt(error.message, hint="restore it from a copy") from None
@@ -5906,8 +5897,15 @@ class FileStore(Store):
         self._files.check_exists()
 
     def policy_store(self) -> FileStore:
-        """Return the policies as a store, sealed to the same identity."""
-        return _SealedPolicies(self)
+        """Return the policies as a store: entries in another folder, opened by the same keys."""
+        policies = FileStore(self.folder)
+        policies._files = self._files
+        policies._entries = self._files.policies
+        policies._title = POLICY_TITLE
+        policies._opener = self._opener
+        policies._cache = self._cache
+        policies._notes = self._notes
+        return policies
 
     def notes_on_set(self, *names: str) -> Iterable[str]:
         """Return advice, once, if a set has made the store."""
@@ -6127,22 +6125,24 @@ class FileStore(Store):
                 warn_once(f"skipped: {self._files.explain(path, error)}")
             is_post_quantum = any(key.is_post_quantum for key in access.keys.all())
             old = self._continue_rekey(access.keys).seal_to
-            leavers = self._leavers(leaver, old)
+            members = self._files.read_members(Keys(old))[0]
+            leavers = self._leavers(leaver, members)
             new = Identity.generate(post_quantum=post_quantum or is_post_quantum)
-            return self._finish_rekey(self._begin_rekey(old, new, leavers)).fingerprint()
+            keys = Keys(new, old, tuple(leavers))
+            self._begin_rekey(keys, [member for member in members if member.name not in leavers])
+            return self._finish_rekey(keys).fingerprint()
 
     def _has_password(self) -> bool:
         """Return whether the store has a master password, which a rekey needs then."""
         return os.path.lexists(self._files.identity_file)
 
-    def _leavers(self, leaver: str, old: Identity) -> list[str]:
+    def _leavers(self, leaver: str, members: Sequence[Member]) -> list[str]:
         """Return all names of a member's key, the member's own last; [] for the leaver "".
 
         Raise Conflict if a damaged file hides the key, and it may be that of others.
         """
         if not leaver:
             return []
-        members = self._files.read_members(Keys(old))[0]
         key = next((member.recipient for member in members if member.name == leaver), "")
         # A leaver can damage the file that shows the key, and have another name.
         if not key and members and leaver in self._files.member_names():
@@ -6156,25 +6156,23 @@ class FileStore(Store):
         others = [member.name for member in members if member.recipient == key and member.name != leaver]
         return [*others, leaver]
 
-    def _begin_rekey(self, old: Identity, new: Identity, leavers: Sequence[str]) -> Keys:
-        """Take steps 1 to 3 without these members, and return the keys for the other steps.
+    def _begin_rekey(self, keys: Keys, staying: Sequence[Member]) -> None:
+        """Take steps 1 to 3 for a new identity and these members.
 
         First raise Conflict if there would be neither a password, which has opened the store, nor a member.
         """
-        members = self._files.read_members(Keys(old))[0]
-        staying = [member for member in members if member.name not in leavers]
         if not (staying or self._has_password()):
             hint = "set a master password first: password"
             raise Conflict("nobody could open the store any more", hint=hint)
-        keys = Keys(new, old, tuple(leavers))
+        old = keys.all()[1]
         # 1. Where nothing can be recorded, the store stays as unknown as it was.
         record_store(self.folder, [Keys(old).fingerprint(), keys.fingerprint()])
         if os.path.lexists(self._files.previous_file):  # of a rekey whose identity this user doesn't have
             self._files.replace(self._files.seal_identity(member, old) for member in staying)
         self._files.replace([self._files.seal_previous(keys)])  # 2
         if self._has_password():
-            self._files.replace([self._opener.seal_by_password(new, self._opener.password())])  # 3
-        return keys
+            password = self._opener.password()
+            self._files.replace([self._opener.seal_by_password(keys.seal_to, password)])  # 3
 
     def _continue_rekey(self, keys: Keys) -> Keys:
         """Take the steps that a killed rekey left, if these keys have its new identity; return what remains.
@@ -6313,21 +6311,8 @@ class FileStore(Store):
             self._notes.append(note)
         if password or not own:
             self._files.replace([self._opener.seal_by_password(new, password)])
-        self._opener.mask(*own, new)
+        self._opener.mask(new)
         return Keys(new)
-
-
-class _SealedPolicies(FileStore):
-    """The policies of a store: the same kind of entries in another folder, with the same keys."""
-
-    def __init__(self, store: FileStore) -> None:
-        super().__init__(store.folder)
-        self._files = store._files
-        self._entries = store._files.policies
-        self._title = POLICY_TITLE
-        self._opener = store._opener
-        self._cache = store._cache
-        self._notes = store._notes
 
 
 def _login_name() -> str:

@@ -8242,7 +8242,7 @@ ADVICE = {  # on all others: restore it from a copy
     "forged": "it was written for another identity; see: status",
     "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
     "identity --new, and somebody who is one runs: member add NAME age1…",
-    "their identity": "check PAISSIVE_MASTER_PASSWORD, or try again",
+    "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if it is set",
 }
 
 
@@ -10979,21 +10979,21 @@ def test_who_lacks_the_new_identity_of_a_rekey_resets_no_password(files, team, m
     def rekey(replace=os.replace):
         def replace_one(source, target, **more):
             replace(source, target, **more)
-            if str(target).endswith("members/bob/identity.age"):
+            if str(target).endswith("members/ada/identity.age"):
                 os._exit(1)
 
         monkeypatch.setattr(os, "replace", replace_one)
         ps.FileStore().rekey()
 
     assert ended(in_child(rekey)) == [256]
-    before, as_ada = KEY_FILE.read_bytes(), opened_by(team["ada"], monkeypatch)
+    before, as_bob = KEY_FILE.read_bytes(), opened_by(team["bob"], monkeypatch)
     said = "Conflict: a rekey was not finished, and its new identity isn't sealed to this key yet; finish it "
     said += "first: rekey; or have a member whose `status` reports it set any secret"
-    assert refusal(as_ada.change_password, "new words") == said
+    assert refusal(as_bob.change_password, "new words") == said
     assert KEY_FILE.read_bytes() == before
-    assert dict(opened_by(team["bob"], monkeypatch).status())["problem"].message == "a rekey was not finished"
+    assert dict(opened_by(team["ada"], monkeypatch).status())["problem"].message == "a rekey was not finished"
     ps.FileStore().set("DB", "1")
-    opened_by(team["ada"], monkeypatch).change_password("new words")
+    opened_by(team["bob"], monkeypatch).change_password("new words")
     monkeypatch.setenv("PAISSIVE_IDENTITY", "")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", "new words")
     assert ps.FileStore().get("DB") == "1"
@@ -11260,7 +11260,7 @@ def test_what_is_set_or_typed_wrongly_is_named(files, monkeypatch, say):
             typed.delenv("PAISSIVE_MASTER_PASSWORD" + variable, raising=False)
         typed.delenv("PAISSIVE_IDENTITY", raising=False)
         typed.setattr(ps, "ask", lambda *_, **__: TYPED)
-        assert refusal(ps.FileStore().get, "DB").endswith("; try again")
+        assert "; try again, or check PAISSIVE" in refusal(ps.FileStore().get, "DB")
     monkeypatch.setenv("PAISSIVE_IDENTITY", "")
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "nofile")
     assert "can't read nofile, which PAISSIVE_IDENTITY_FILE names" in refusal(ps.FileStore().get, "DB")
@@ -11282,7 +11282,8 @@ def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, c
     )
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
     assert refusal(ps.FileStore().get, "DB") == (
-        f"WrongKey: the master password does not open {folder}; check PAISSIVE_MASTER_PASSWORD, or try again"
+        f"WrongKey: the master password does not open {folder}; "
+        "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
     )
 
 
