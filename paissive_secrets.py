@@ -9802,16 +9802,12 @@ def fill_template(text: str, escape: str, where: str, resolve: _Write) -> str:
 def _writes(stretches: _Stretches, text: str, mark: str, escape: str) -> Iterator[_Write]:
     """Yield for each mark how to write what it stands for: nothing outside the stretches."""
     elsewhere = _refuse(escape)
-    start = end = 0
-    write = elsewhere
-    for match in re.finditer(mark, text):
-        at = match.start()
-        while end <= at:
-            start, end, write = next(stretches, (len(text), len(text) + 1, elsewhere))
-        if start > at:
-            yield elsewhere
-        else:
-            yield write
+    at = 0
+    for start, end, write in stretches:
+        yield from [elsewhere] * text.count(mark, at, start)
+        yield from [write] * text.count(mark, start, end)
+        at = end
+    yield from [elsewhere] * text.count(mark, at)
 
 
 # --- how to write a value ---
@@ -9928,13 +9924,6 @@ def _stretches_of(pattern: str, text: str, mark: str) -> _Stretches:
     for match in re.finditer(pattern.replace("@", mark), text):
         if match.lastgroup:
             yield (*match.span(), _in_quotes(match[0], _WRITES[match.lastgroup]))
-
-
-def _in_dotenv(text: str, mark: str) -> _Stretches:
-    """Yield quoted values, and each reference outside of them."""
-    for match in re.finditer(_DOTENV_PARTS.replace("@", mark), text):
-        if match.lastgroup:
-            yield (*match.span(), _WRITES[match.lastgroup])
 
 
 def _in_xml(text: str, mark: str) -> _Stretches:
@@ -10118,7 +10107,7 @@ ESCAPES = {  # what --escape takes
     "xml": _Escape("xml config csproj plist props xhtml", _in_xml),
     "shell": _Escape("sh bash zsh ksh envrc profile", _in_shell),
     "properties": _Escape("properties", partial(_stretches_of, _PROPERTIES_PARTS)),
-    "env": _Escape("env", _in_dotenv),
+    "env": _Escape("env", partial(_stretches_of, _DOTENV_PARTS)),
     "none": _Escape("", partial(_stretches_of, "(?P<unchanged>@)")),
 }
 _UNKNOWN = _Escape("", partial(_stretches_of, "(?P<unknown>@)"))
@@ -10369,14 +10358,10 @@ def _secret_parts(value: str) -> set[str]:
         for password in passwords_in(text):
             beside = text.replace(password, "", 1)
             if not re.search(rf"(?<!\w){re.escape(password)}(?!\w)", beside):
-                found |= {password, _percent_decoded(password)}
+                from urllib.parse import unquote  # which loads much that most commands don't need
+
+                found |= {password, unquote(password, errors="surrogateescape")}
     return set(filter(_is_part, found))
-
-
-def _percent_decoded(text: str) -> str:
-    from urllib.parse import unquote  # which loads much that most commands don't need
-
-    return unquote(text, errors="surrogateescape")
 
 
 def _members(value: str) -> Iterator[tuple[str, str]]:
@@ -12516,7 +12501,11 @@ class RedactingFilter:
         return True
 
     def _redact_fields(self, record: Any) -> None:
-        """Redact what a record has beside its exception; raise what its objects raise."""
+        """Redact a record's message, arguments and other fields, but for its exception.
+
+        Arguments stay as they are if they make the redacted message. Raise what objects in the record raise;
+        a plain message that doesn't fit its arguments raises nothing, since logging reports that.
+        """
         # Objects in a message may lead to more than it shows, as exceptions do to variables.
         is_plain = type(record.msg) in (str, *_CONTAINERS) and _is_plain(record.args)
         try:
