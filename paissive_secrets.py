@@ -11584,8 +11584,8 @@ def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
 
 # === Provided environment ===
 # The variables that a command gets, and that load_env adds to this process: our own, the settings of the
-# dotenv file, the store's secrets, and values of the dotenv file that take in moved secrets. The first three
-# are rows of a list, and one loop puts values in place of references; the last are composed of the result.
+# dotenv file, the store's secrets, and values of the dotenv file that take in secrets. Each is a row of a
+# list, and one loop puts values in place of references.
 
 _HINT_TO_LEAVE_OUT = "name the secrets that the command needs, without it"
 
@@ -12635,8 +12635,7 @@ def _values_in(store: Store, manager: SecretsManager) -> dict[str, set[str]]:
 def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
     """Read all secrets of a store into a snapshot, and return their names.
 
-    Only if one has a bad value are they read one by one: that one is left out with a warning, and silently
-    one that takes in a moved secret.
+    Only if one has a bad value are they read one by one: that one is left out with a warning.
     """
     try:
         return snapshot.load(store)
@@ -12646,8 +12645,6 @@ def _load_each(snapshot: Snapshot, store: Store) -> list[str]:
     for name in sorted(name for name in names if not is_stage(name, names)):
         try:
             found += snapshot.load(store, name)
-        except Moved:  # it is masked once it is read
-            continue
         except (BadName, BadValue) as error:
             _warn_of_bad(name, error)
     return found
@@ -18184,14 +18181,6 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     return _Comparison(len(places), missing, optional, readers["references"], readers["moved"])
 
 
-def _is_empty(store: Store, name: str) -> bool:
-    """Return whether a store has an empty value for a name."""
-    try:
-        return store.get_stages(name)[name].get("current") == ""
-    except Moved:  # it takes in a secret that is in another store
-        return False
-
-
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
     """Return the variables that have a value in the store, the environment or the .env here.
 
@@ -18204,7 +18193,7 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
         found = set(source.names_for(asked))
         names = [name for name in found if not is_stage(name, found)]
         if source.plaintext_file():  # where an empty value is a form to fill in
-            names = [name for name in names if not _is_empty(source, name)]
+            names = [name for name in names if source.get_stages(name)[name].get("current") != ""]
         names += [name for name, value in source.plain_settings().items() if value]
         known.update(map(variable_name, names))
     moved = environment.moved()
