@@ -7122,9 +7122,9 @@ def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
 
 def _proxy_variable(kind: str) -> str:
     """Return the text of http_proxy, https_proxy or no_proxy, else of the same in upper case, else ""."""
+    if kind == "http" and "REQUEST_METHOD" in os.environ:  # in CGI, a client's header sets HTTP_PROXY
+        return ""
     lower = f"{kind}_proxy"
-    if lower == "http_proxy" and "REQUEST_METHOD" in os.environ:  # in CGI, a client's header sets HTTP_PROXY
-        return _network_setting(lower) if os.name != "nt" else ""
     return _network_setting(lower) or _network_setting(lower.upper())
 
 
