@@ -15089,7 +15089,6 @@ _ITEM = lazily(  # of a row, with what follows it: a plain string, or anything e
 )
 _ROW_END = lazily(rb"\)(?=\s{0,40},\s{0,40}\()|;\s{0,9}\n")  # or the end of all rows
 _MAX_IN_ROW = 1 << 13  # bytes of a value, or to the end of a row that can't be read
-_MAX_JUDGED = 1000  # values of a statement
 _WEB_KEY_MEMBER = lazily(rb"""(?<![\w-])[dk]\\{0,3}["']?\s{0,9}:\s{0,9}\\{0,3}["']([\w-]{16,})""")
 _RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
     rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""
@@ -15176,7 +15175,7 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
     spans: list[Span] = []
     sure = 0
     row = _ROW_BEGIN.match(text, at)
-    while row and sure < MAX_ITEMS and len(spans) < _MAX_JUDGED:
+    while row and sure < MAX_ITEMS:
         values, end = _row_values(text, row.end(), len(names))
         found = [*filter(None, map(partial(_judge_in_row, text), names, values))]
         spans += found
@@ -15538,7 +15537,11 @@ def _sample_of_part(part: str, numbers: Iterator[int]) -> str:
 
 def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
     """Yield tokens of a project's rules, by `find`: they may have any letters and any length."""
-    for prefix, regex, rule in chain.from_iterable(map(_project_regexes, rules)):
+    literals = [(rule, prefix.encode()) for rule in rules for prefix in rule_prefixes(rule.prefix)]
+    for rule, prefix in literals:
+        # A word's beginning, maybe behind an escape; what begins with a sign needs nothing before it.
+        behind = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))" if prefix[:1].isalnum() else b""
+        regex = token_regex(prefix, rule.shape, behind)
         at = text.find(prefix)
         while at >= 0:
             found = regex.match(text, at)
@@ -15546,18 +15549,6 @@ def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
             if span and not _is_in_base64(text, span):
                 yield span
             at = text.find(prefix, span.end if span else at + 1)
-
-
-@lru_cache(1 << 10)
-def _project_regexes(rule: Rule) -> list[tuple[bytes, re.Pattern[bytes], Rule]]:
-    """Return each literal that a rule's tokens begin with, and the expression for such a token."""
-    regexes = []
-    for prefix in map(str.encode, rule_prefixes(rule.prefix)):
-        behind = b""
-        if prefix[:1].isalnum():
-            behind = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))"  # a word's beginning, maybe behind an escape
-        regexes.append((prefix, token_regex(prefix, rule.shape, behind), rule))
-    return regexes
 
 
 # === Scan ===
@@ -16666,7 +16657,7 @@ class _Chunks(io.RawIOBase):
 #               (_AuditSettings) and its baseline (Baseline)
 #   contents    Audit.files, staged_blobs or file_versions
 #   scan        _Scanner turns each content, and the files in an archive, into matches (section Scan)
-#   judge       Audit._silenced_by and the baseline drop matches, each place by itself
+#   judge       Audit._silenced_by drops matches, each place by itself
 #   group       Audit._findings: one finding for each rule and value in a content
 #   report      section Reports writes findings as they come, and the Summary last
 #
@@ -16729,7 +16720,7 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        self.files = self.bytes = self.findings = self.unreadable = self.baseline = 0
+        self.files = self.bytes = self.findings = self.unreadable = 0
         self.silenced = Counter[str]()  # findings, by what silenced them
         self.skipped = Counter[str]()  # files and folders that were not examined, by reason
         self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
@@ -16876,15 +16867,13 @@ class Audit:
     def _findings(self, blob: Blob, matches: list[Match]) -> Iterator[Finding]:
         """Yield a finding for each rule and value in a content, in order.
 
-        Matches that are silenced or accepted are only counted.
+        Matches that are silenced are only counted.
         """
         groups: dict[tuple[Rule, int], list[Match]] = {}
         for match in matches:
             silenced = self._silenced_by(blob.path, match)
             if silenced:
                 self.summary.silenced[silenced] += 1
-            elif self._is_accepted(blob.path, match):
-                self.summary.baseline += 1
             else:
                 groups.setdefault((match.rule, match.identity), []).append(match)
         findings = [self._finding(blob, places) for places in groups.values()]
@@ -16917,7 +16906,7 @@ class Audit:
     def _silenced_by(self, path: str, match: Match) -> str:
         """Return the name of what silences a match, as the last line of a report has it; "" for nothing.
 
-        That is an option, a setting, or a comment on its line. The baseline comes after it.
+        That is an option, a setting, a comment on its line, or the baseline.
         """
         if match.rule.id in self._disabled:
             return "disabled rules"
@@ -16927,17 +16916,13 @@ class Audit:
         known = self.options.known
         if known and match.rule in known.about:
             # No comment silences it: whoever wrote that need not know that the value is in use.
-            is_own = known.own_file == self.base + path and not self._scope.folder
-            return "the store's own file" if is_own else ""
-        if self.options.untrusted:
-            return ""
-        return match.silenced
-
-    def _is_accepted(self, path: str, match: Match) -> bool:
-        """Return whether the baseline accepts a match."""
-        if not self.baseline:
-            return False
-        return self.baseline.accepts(self.path_in_project(path), match.rule.id, match.mark)
+            if known.own_file == self.base + path and not self._scope.folder:
+                return "the store's own file"
+        elif match.silenced and not self.options.untrusted:
+            return match.silenced
+        if self.baseline and self.baseline.accepts(in_project, match.rule.id, match.mark):
+            return "the baseline"
+        return ""
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
         """Yield why a line is or isn't reported, as lines without values."""
@@ -16967,8 +16952,6 @@ class Audit:
         if match.confidence not in self._scanner.levels:
             return f"{outcome}, which isn't reported"
         silenced = self._silenced_by(path, match)
-        if not silenced and self._is_accepted(path, match):
-            silenced = "the baseline"
         return f"{outcome}, silenced by {silenced}" if silenced else outcome
 
     def _excludes(self, path: str) -> bool:
@@ -17030,7 +17013,7 @@ class Audit:
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield the matches that are new in each version: none before it has the rule and value at this path.
 
-        A match that is silenced, or accepted by the baseline, makes no other one old. Versions from before a
+        A match that is silenced makes no other one old. Versions from before a
         range of revisions yield nothing themselves. A shallow clone counts as unreadable.
         """
         folder = self._scope.folder
@@ -17041,13 +17024,13 @@ class Audit:
             self.add_unreadable(folder, why)
         if self.options.known:
             yield from self._scan_messages(self.options.known, revisions)
-        # The first version with {(path, rule, value, whether it is silenced or accepted)}.
+        # The first version with {(path, rule, value, whether it is silenced)}.
         first: dict[tuple[str, str, int, bool], Blob] = {}
         for blob, matches in self._scan_blobs(file_versions(folder, revisions)):
             new = []
             for match in matches:
-                is_left_out = bool(self._silenced_by(blob.path, match)) or self._is_accepted(blob.path, match)
-                if first.setdefault((blob.path, match.rule.id, match.identity, is_left_out), blob) == blob:
+                is_silenced = bool(self._silenced_by(blob.path, match))
+                if first.setdefault((blob.path, match.rule.id, match.identity, is_silenced), blob) == blob:
                     new.append(match)
             if not blob.is_older:
                 yield blob, new
@@ -17722,7 +17705,7 @@ def report_text(run: Audit, out: TextIO) -> None:
     silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
     skipped = {**summary.skipped, "unreadable": summary.unreadable}
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
-    found += _list_counts("; silenced: ", [*silenced, ("in the baseline", summary.baseline)])
+    found += _list_counts("; silenced: ", silenced)
     not_examined = []
     for kind, count in sorted(skipped.items()):
         one, several = _NOUNS.get(kind, (kind, kind))
