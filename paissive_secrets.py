@@ -12804,7 +12804,7 @@ _LONG_AHEAD = (
 )
 # In source, most names stand in lines that go on with neither a quote nor a digit. Those have no value, but
 # for one on the next line, behind a quote, a dash or "value", or in a connection string: password=V user=a.
-_VALUE_AHEAD_IN_SOURCE = (
+_VALUE_AHEAD_IN_SOURCE = lazily(
     rb"(?:(?![^\n0-9\"'`&;<>]{0,120}(?:\n(?!\s{0,40}[\"'v-])|;[ \t\r]*\n))"
     rb"|(?=[^\n]{0,120} [a-z]{4,7}=))"
 )
@@ -12915,11 +12915,12 @@ def keyword_hits(
     without a value are left out. For one of `keywords`, it is (keyword, start, end, None); since the text is
     folded, similar words are taken for it.
     """
-    search = _keyword_search(language == "source", keywords)
-    assignment = _assignment(language == "source").match
+    source = language == "source"
+    search = _keyword_search(keywords)
+    assignment = _assignment(source).match
     is_no_word = _NO_WORD.match
     resume_at = 0
-    words, valueless = search.find_words(window)
+    words, valueless = search.find_words(window, source)
     for word, start, stop in words:
         if start < resume_at or start in valueless:
             continue
@@ -12960,7 +12961,7 @@ class _KeywordSearch:
     the words themselves takes seven to nine times as long.
     """
 
-    def __init__(self, source: bool, keywords: tuple[bytes, ...]) -> None:
+    def __init__(self, keywords: tuple[bytes, ...]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
         rare = set(_RARE)
@@ -12978,7 +12979,7 @@ class _KeywordSearch:
             second = marks if is_mark else re.escape(folded[at + 1 : at + 2])
             third = re.escape(folded[at + 2 : at + 3])
             behind = b"(?<=%s)" % re.escape(folded[: at + 3]) if at or is_mark else b""
-            ahead = _AHEAD.get(word, b"") + (_VALUE_AHEAD_IN_SOURCE if source and word in fragments else b"")
+            ahead = _AHEAD.get(word, b"")
             found = behind + re.escape(folded[at + 3 :]) + ahead + b"(?P<%s>)" % group.encode()
             branches.setdefault(second, {}).setdefault(third, []).append(found)
         seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
@@ -12988,17 +12989,17 @@ class _KeywordSearch:
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
         }
-        # The text that was searched last, its words, and the begins of those without a value. `find_words`
-        # replaces all three; `keyword_hits`, which looks for the values, adds to the begins.
-        self._last: tuple[bytes, list[_Word], set[int]] = (b"", [], set())
+        # By whether it is source: the text that was searched last, its words, and the begins of those without
+        # a value. `find_words` replaces all three; `keyword_hits`, which looks for values, adds to those.
+        self._last: dict[bool, tuple[bytes, list[_Word], set[int]]] = {}
 
-    def find_words(self, text: bytes) -> tuple[list[_Word], set[int]]:
+    def find_words(self, text: bytes, source: bool) -> tuple[list[_Word], set[int]]:
         """Return the words of a text, in order, and the begins of those that are known to have no value.
 
         A word may begin inside another. Only lines that differ from the last text are searched: in a history,
         that is mostly a version of the same file. Without this, a history takes half as long again.
         """
-        last, words, valueless = self._last
+        last, words, valueless = self._last.get(source, (b"", [], set()))
         begin, end = _differing_lines(last, text)
         moved = len(text) - len(last)
         found = [word for word in words if word[1] < begin]
@@ -13006,12 +13007,14 @@ class _KeywordSearch:
         start = -1
         while (hit := self._search(folded, start + 1)) and begin + hit.start() < end:
             start = hit.start()
-            found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
+            word = self._words[hit.lastgroup or ""]
+            if not source or word in self.keywords or _VALUE_AHEAD_IN_SOURCE.match(folded, hit.end()):
+                found.append((word, begin + start, begin + hit.end()))
         still_valueless = {at for at in valueless if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
             still_valueless.update(at + moved for at in valueless if at + moved >= end)
-        self._last = (text, found, still_valueless)
+        self._last[source] = (text, found, still_valueless)
         return found, still_valueless
 
 
@@ -14847,7 +14850,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield the bare values that strings of several lines in source set, judged, by their place in `text`."""
     for begin, literal in literals(text, language_of(path)):
-        hits = keyword_hits(literal, "config")
+        hits = keyword_hits(literal, "config", tuple(_keyword_detectors()))
         found = (
             candidate for *_, hit in hits if hit for candidate in candidates_at(literal, IN_LITERAL, hit)
         )

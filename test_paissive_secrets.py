@@ -23221,28 +23221,28 @@ def versions_of_a_text(rng, count):
         yield "\n".join(lines).encode()
 
 
-@pytest.mark.parametrize("is_source", (True, False))
-def test_a_version_of_a_text_has_the_words_that_it_has_on_its_own(is_source):
+def test_a_version_of_a_text_has_the_words_that_it_has_on_its_own():
     rng = random.Random(1201)
-    of_history = ps._KeywordSearch(is_source, (b"connect(",))
+    of_history = ps._KeywordSearch((b"connect(",))
     for text in versions_of_a_text(rng, 400):
-        alone = ps._KeywordSearch(is_source, (b"connect(",))
-        assert of_history.find_words(text)[0] == alone.find_words(text)[0]
+        alone = ps._KeywordSearch((b"connect(",))
+        assert of_history.find_words(text, True)[0] == alone.find_words(text, True)[0]
         again = rng.random() < 0.1  # the same again
-        assert not again or of_history.find_words(text)[0] == alone.find_words(text)[0]
+        assert not again or of_history.find_words(text, True)[0] == alone.find_words(text, True)[0]
 
 
 def test_a_version_of_a_text_has_the_values_that_it_has_on_its_own(monkeypatch):
     monkeypatch.setattr(ps, "_MAX_ASSIGNMENT", 1000)  # these texts are short
     rng = random.Random(1202)
 
-    def values(text):
-        return [(word, at, end, hit and hit.end()) for word, at, end, hit in ps.keyword_hits(text, "config")]
+    def values(text, language):
+        return [(word, at, end, hit and hit.end()) for word, at, end, hit in ps.keyword_hits(text, language)]
 
     for text in versions_of_a_text(rng, 200):
-        of_history = values(text)
+        language = rng.choice(("config", "source"))
+        of_history = values(text, language)
         ps._keyword_search.cache_clear()
-        alone = values(text)
+        alone = values(text, language)
         assert of_history == alone
 
 
