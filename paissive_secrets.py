@@ -10713,7 +10713,6 @@ _STYLES = {
         rare_ascii=f"[0-7]{_HEX}",
     ),
 }
-_SIGNS = b"".join(_STYLES)
 _IN_ALL_STYLES = lazily(_ANY_ESCAPE.encode())
 _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"(?:\\(?:u[dD][89abAB]{_HEX}{{2}}(?:\\{{1,2}}(?:u{_HEX}{{0,3}})?)?|u{_HEX}{{0,3}}|u\{{{_HEX}{{0,6}}"
@@ -10771,11 +10770,9 @@ class _EscapeSearch:
     def __init__(self, texts: Collection[bytes]) -> None:
         self._longest = max(map(len, texts), default=0)
         bare = {_bare(way) for text in texts for way in (text, text.translate(_LETTERS_OF_CONTROLS))}
-        # Each byte of a text, with the next one, and alone where an escape may be next.
-        self._pairs: set[tuple[int, ...]] = set()
-        for text in bare.union(texts):
-            self._pairs.update(zip(text), zip(text, text[1:]))
-        self._last = {text[-1] for text in bare.union(texts) if text}
+        # Each byte of a text with the next one, but the last one alone; and each byte.
+        self._pairs = {text[at : at + 2] for text in bare.union(texts) for at in range(len(text))}
+        self._bytes = {pair[:1] for pair in self._pairs}
         is_ascii = all(text.isascii() for text in texts)
         # For what may belong to a value, by the first byte. A group is what follows a rare escape: another
         # one, a byte, or nothing.
@@ -10836,17 +10833,17 @@ class _EscapeSearch:
 
         Also if it stands for the beginning of another escape, as &amp;#60; does.
         """
-        last = _STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&"))[-1]
-        if last in self._last or last in _SIGNS:
+        last = _STYLES[escape[:1]].decode(escape.replace(b"&amp;", b"&"))[-1:]
+        if last in _STYLES or last in self._pairs:
             return True
         if not following or following[0] in _NOT_BARE:
-            return (last,) in self._pairs
-        if (last, following[0]) in self._pairs:
+            return last in self._bytes
+        if last + following[:1] in self._pairs:
             return True
         if len(following) == 1:
             return False
-        first = _STYLES[following[:1]].decode(following)[0]
-        return first in _SIGNS or (last, first) in self._pairs
+        first = _STYLES[following[:1]].decode(following)[:1]
+        return first in _STYLES or last + first in self._pairs
 
 
 def _usual_beside(texts: Collection[bytes]) -> Iterator[bytes]:
