@@ -2934,7 +2934,7 @@ class Dotenv:
                 found.pop(piece.name, None)
             elif self._assigns(piece):
                 value = piece.value(look_up)
-                if piece.referenced_variables() and _has_dead_reference(value):
+                if "${" in piece.raw and _has_dead_reference(value) and piece.referenced_variables():
                     problem = (
                         f"{show(piece.name)} in {self.where} has a reference behind a $, or with a brace"
                     )
@@ -3205,8 +3205,10 @@ def _end_of_variables(text: str) -> int:
 
 def _has_dead_reference(text: str) -> bool:
     """Return whether a text has a ${secret: that isn't followed: it is escaped, or has a brace inside."""
-    followed = re.findall(r"(?<!\$)" + EMBEDDED_REFERENCE.removeprefix(r"\$?"), text)
-    return text.count("${" + REFERENCE_PREFIX) > len(followed)
+    begins = text.count("${" + REFERENCE_PREFIX)
+    if not begins:  # nearly always
+        return False
+    return begins > len(re.findall(r"(?<!\$)" + EMBEDDED_REFERENCE.removeprefix(r"\$?"), text))
 
 
 def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
