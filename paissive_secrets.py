@@ -12683,7 +12683,6 @@ _FORMS = r"""
 = after the name
 \\{0,3}["'`]  {"pass«"»: "V"}
 \*\*  **pass«**»: V
-&quot;|&#3[94];  {&quot;pass«&quot;»: &quot;V&quot;}
 (?: [\w.:-]{1,30}="[^"<>\n]{0,60}"){1,3}(?=>)  <pass« encrypted="no"»>V</pass>
  FOR ["'`]?[\w.%-]{1,40}["'`]?(?:@["'`]?[\w.%-]{1,40}["'`]?)?(?= =)  SET PASS« FOR 'me'» = 'V'
 = behind an attribute in quotes
@@ -12693,7 +12692,6 @@ _FORMS = r"""
 (?<=["'])\s{1,40}[\w:.-]{1,30}\s{0,9}=\s{0,9}["']  <add key="pass"« value="»V"/>
 = behind an attribute on a line
 (?:#[^\n]{0,200})?\r?\n\s{0,60}(?:[#}]|\Z|(?:- )?{key}[:=])  name: PASS«¶value:» V
-\Z  value: V¶name: PASS«»
 = behind an attribute on a line in source
 \r?\n {1,40}value:  - name: PASS«¶ value:» "V"
 = behind an element
@@ -12724,25 +12722,16 @@ _FORMS = r"""
 (?<=["'] )(?:->|to)(?= )|<-(?= )  "pass" «->» "V"
 (?<=_password )(?:BY|by)(?= )  IDENTIFIED WITH a_password «BY» 'V'
 (?<=[ \t])  set pass «»"V"
-\r?\n {0,40}-(?= )  - "--pass"«¶ -» "V"
 (?:["']\)|(?<=["']\)))\.(?:type|fill|send_?[kK]eys|setValue)\(  get("[name=pass]«").type(»"V")
 = operand before a quote
 {operand} (?:\|\||\?\?|\?:|//|or|else|\?|\{) \(?  pass = «get("a") if b else »"V"
 {operand} \? [\w$.()\[\]]{1,60} :[ ]  pass = «a ? b(c) : »"V"
-{operand}\.(?:unwrap_or|or_else|orElse|getOrElse)(?:_else)?\((?:\|\w?\| ?)?  pass = «var("a").unwrap_or(»"V")
-= items before a quote
-(?<![(,])(?<!, )(?:(?:array)?[\[{(]\s{0,40})?(?:["'][^"'\n]{0,3}["']\s?,\s{1,40}){1,4}(?=["'])
-    user, pass = «"me", »"V"
 = before a quote
 [\[{(]\s{0,40}(?=["'])  pass = «[»"V", "W"]
 \[\]byte\(  pass := «[]byte(»"V")
-<\w{1,20}>  pass = «<string>»"V"
-(?:[!&]{1,2}\w{1,20} ){1,2}  pass: «!!str »"V"
-r#{1,3}  pass = «r#»"V"#
 [A-Za-z_][\w.]{0,40}\((?=[^\n]{0,120}default)
     (?:[^\n()"'`]|["'][^"'\n]{0,60}["']|\([^()\n]{0,40}\)){0,60}?default(?:_?[vV]alue)?\s?[=:]\s?
     pass = «field(a=1, default=»"V")
-(?:cmp\.Or|coalesce)\([^\n,]{1,60}, ?  pass = «coalesce(a, »"V")
 (?:(?:new|await) )?\(  pass = «(»"V")
 (?:(?:new|await) )?[A-Za-z_](?P<call>[\w.:(]{0,40})(?<=\()  pass = «new Pass(»"V")
 = separator before a bare value
@@ -12750,7 +12739,6 @@ r#{1,3}  pass = «r#»"V"#
 (?<= )[iI][sS](?:(?= )|:(?=\s))  the pass «is» V
 >\s{0,20}(?:<!\[CDATA\[)?  <pass«>»V</pass>
 (?<= )  --pass «»V
-\r?\n {0,40}-(?= )  - --pass«¶ -» V
 = above a bare value
 (?:!!str )?[|>][-+\d]{0,2}[ \t]{0,9}(?:#[^\n]{0,99}|\r?)\n(?: {0,40}\r?\n){0,2} {1,40}  pass: «>-¶ »V
 (?:(?<=[:*])|(?<=[:*] ))\r?\n(?:[ \t>]{0,9}(?:```\w{0,12}|~~~)?[ \t]{0,9}\r?\n){0,2}
@@ -12778,7 +12766,7 @@ _OPERAND_AHEAD = (
 # A string may be on the next line, where formatters put it.
 _NEXT_LINE = r"(?:(?:(?<=[=:])|(?<== )\\)\r?\n[ \t]{1,40}(?=[\"'`]))?"
 _STRING_PREFIX = r"(?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?"
-_QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`])|&quot;|&#3[94];)"""
+_QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`]))"""
 # A quote closes a string if white space follows it or, but for a value that looks random, a mark.
 _OPENS = r"""(?![ \t\r\n]|[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))"""
 # The value of a name that says less must not begin like a word. This only spares work: what is random, and
@@ -12826,7 +12814,6 @@ _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cas
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
 )
 _NO_PROSE = lazily(rb"[|>!\r\n]|[^\s\"'`,;<>(){}&|\\\[\]0-9]{0,299}[0-9]")  # a block, or a word with a digit
-_PLURALS = (b"passwords", b"secrets", b"tokens", b"keys")
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
@@ -12856,16 +12843,6 @@ _PHRASE = lazily(rb"(?!\{\{)(?=.*\s)(?:\D*\Z|.*[\"'(){}<>@])")  # or code
 _LINE_BEGIN = lazily(rb"[ \t]*%?(?:(?:export|set|local|readonly|ENV|ARG|-)[ \t]+)?(?:\w[\w.$-]*)?\Z")
 _ITEM_BEGIN = lazily(rb"[ \t]*-[ \t]+[\"']\Z")
 _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]{1,60}[:={](?!=)")
-_SETTER = lazily(rb"(?i)(?:set|add|create|change|reset|update|with)|\w{1,40}_set\Z")
-_LAST_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']\s{0,9}\)")
-# Several names that are set at once: user, password = "bob", "…"
-_NAMES_BEFORE = lazily(
-    r"[ \t]*(?:(?:let|var|const|my|local|val|auto)\b ?)?(?:list ?)?[(\[]?((?:[\w.$*&]{1,40}\s?,\s?){1,4})\Z"
-)
-_IS_LAST_OF_LINE = lazily("[\"'], *[^=]+$")  # no other argument follows
-_TUPLE_BEGIN = rb"\s{0,9}(?:\w{0,10}[(\[])?\s{0,9}"
-_ITEM_OF_TUPLE = rb"\s{0,9}(?:[bru]?[\"'][^\"'\n]{0,100}[\"']|[\w.$&*()\[\]]{1,60})\s{0,9}"
-_STRING_OF_TUPLE = rb",\s{0,40}[bru]?[\"']([^\"'\\\n]{4,300})[\"']"
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
@@ -13058,14 +13035,13 @@ def _assignment(source: bool) -> re.Pattern[bytes]:
     above = "" if source else f"(?:{form['above a bare value']})?"
     quotes = r"(?<=[\"'`])" if source else ""
     operand = rf"(?:(?<!,)(?<!, ){_OPERAND_AHEAD}(?:{form['operand before a quote']}))?"
-    items = rf"(?:(?P<items>{form['items before a quote']})|{form['before a quote']})?"
     steps = (
         rf"(?P<rest>{name}(?:{form['after the name']})?\]?\)?(?:\[\d{{0,5}}\])?)",
         rf"(?:(?P<apart>{quotes}[ \t]{{0,9}}(?:{form['behind an attribute in quotes']})",
         rf"|[ \t]{{0,9}}(?:{form['behind an attribute on a line' + where]}|{form['behind an element']}",
         rf"|{form['before an object']}))|(?:{form['type']})?[ \t]{{0,20}}",
         rf"(?:(?P<separator>{form['separator before a quote']})[ \t]{{0,20}}",
-        rf"{_NEXT_LINE}{operand}{items}{_STRING_PREFIX}{_QUOTE}{_OPENS}",
+        rf"{_NEXT_LINE}{operand}(?:{form['before a quote']})?{_STRING_PREFIX}{_QUOTE}{_OPENS}",
         rf"|(?P<bare>{form['separator before a bare value']})(?:\*\*)?(?P<outer>[ \t]{{0,20}})",
         rf"{above}(?:{form['begin of a bare value' + where]})))",
         r"(?!(?:[^\\\n]|\\.){0,3}?(?P=quote))",  # the value has four characters or more
@@ -13091,11 +13067,6 @@ class _Name(NamedTuple):
 
     begin: int  # in its window
     text: bytes
-
-    @property
-    def is_plural(self) -> bool:
-        """Whether each item of a list is a secret, as in passwords = ["…", "…"]."""
-        return self.text.lower().endswith(_PLURALS)
 
 
 def candidates_at(window: bytes, language: _Language, match: re.Match[bytes]) -> list[Candidate]:
@@ -13126,37 +13097,14 @@ def _values_behind(
     first = _candidate_at(window, language, match, name)
     if not first:
         return []
-    own = _own_value(window, match, name, first)
-    if own is not first:
-        return [own] if own else []
-    opener = (match["items"] or window[match.end("separator") : match.start("quote")].strip())[:1]
+    opener = window[match.end("separator") : match.start("quote")].strip()[:1]
     is_item = opener in (b"[", b"{") or match["separator"] == b","
-    is_key = is_item and _IS_KEY.match(window, first.end + len(first.quote))
-    if is_key or (match["items"] and not name.is_plural):
+    if is_item and _IS_KEY.match(window, first.end + len(first.quote)):
         return []
     first = _take_default(first)
     if _NULL.match(first.value.encode("latin-1")):
         return []
     return [first, *_next_items(window, first)] if opener in (b"[", b"{", b"(") else [first]
-
-
-def _own_value(window: bytes, match: re.Match[bytes], name: _Name, first: Candidate) -> Candidate | None:
-    """Return the candidate whose value is that of the name, where several values follow; else the first.
-
-    It is the last argument of setPassword("ada", "…"). Of user, password = "ada", "…", it is the item at the
-    place of the name, or None if that is no string and nothing behind the first is named, as arguments are.
-    """
-    if first.separator == "(" and _SETTER.match(name.text.rpartition(b".")[2]):
-        argument = _LAST_ARGUMENT.match(window, first.end)
-        return _move(first, window, argument.span(1)) if argument else first
-    names = _NAMES_BEFORE.match(first.before) if first.separator in ("=", ":=") else None
-    if not names:
-        return first
-    skipped = b",".join([_ITEM_OF_TUPLE] * names[1].count(","))
-    item = re.compile(_TUPLE_BEGIN + skipped + _STRING_OF_TUPLE).match(window, match.end("separator"))
-    if item:
-        return _move(first, window, item.span(1))
-    return None if _IS_LAST_OF_LINE.match(first.after) else first
 
 
 def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
@@ -13165,15 +13113,10 @@ def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
     for _ in range(MAX_ITEMS - 1):
         if not found:
             return
-        yield _move(first, window, found.span(2))
+        start, end = found.span(2)
+        after = latin1(rest_of_line(window, end))
+        yield first._replace(start=start, end=end, value=latin1(found[2]), after=after)
         found = _NEXT_ITEM.match(window, found.end(2) + 1)
-
-
-def _move(c: Candidate, window: bytes, place: tuple[int, int]) -> Candidate:
-    """Return a candidate of the same name, with the value at another place of the window."""
-    start, end = place
-    value, after = latin1(window[start:end]), latin1(rest_of_line(window, end))
-    return c._replace(start=start, end=end, value=value, after=after)
 
 
 def _candidate_at(
@@ -13195,8 +13138,8 @@ def _candidate_at(
     if (not quote and _is_prose(name.text, bare.lower(), before, value, ending)) or _NULL.match(value):
         return None
     separator = (match["separator"] or bare or b"").strip()
-    if separator == b"-" or (separator == b"," and name.text[:1] == b"-"):  # they are in a list
-        if not name.is_plural and not _is_argument(name.text, value, before):
+    if separator == b"," and name.text[:1] == b"-":  # they are in a list
+        if not _is_argument(name.text, value, before):
             return None
         separator = b"="
     if len(separator) > 1 and separator.endswith(b"("):  # types into the field of a page
@@ -13265,8 +13208,8 @@ def _bare_at(window: bytes, match: re.Match[bytes], ending: str, before: bytes) 
     if match.end("outer") < start:  # below its name
         is_block = window[match.end("outer")] in b"|>!"
         return _BARE_VALUES["line" if is_block else "alone"].match(window, start)
-    if bare[:1] in (b">", b"\r", b"\n"):  # of an element, or of an item of a list
-        return _BARE_VALUES["element" if bare[:1] == b">" else "scalar"].match(window, start)
+    if bare[:1] == b">":
+        return _BARE_VALUES["element"].match(window, start)
     if ending in _LINE_ENDINGS and bare in (b"=", b":"):
         if match["rest"][-1:] in (b'"', b"'"):
             before = before[:-1]  # without the name's quote
@@ -13343,16 +13286,15 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
     """Return the expression of the text up to this closing quote; what is escaped belongs to it."""
     if quote.startswith(b"\\"):  # in a string
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
-    if quote.startswith(b"&"):  # &quot;
-        return re.compile(rb"[^&\n]{1,300}")
     return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
 
 
 # --- attributes ---
-# A name and its value may be two attributes of an object, with others and comments between them, in any
-# order: {"name": "DB_PASSWORD", "type": "x", "value": "…"}. Or the name has an object with a value or
-# a default, or is an argument beside a default. Objects are in braces, in lines of YAML, or in a tag or the
-# elements of XML. From the end of the attribute's key on, its value is matched as in any assignment.
+# A name and its value may be two attributes of an object, with others and comments between them:
+# {"name": "DB_PASSWORD", "type": "x", "value": "…"}. They are in any order, but in lines of YAML, the value
+# is below. Or the name has an object with a value or a default, or is an argument beside a default. Objects
+# are in braces, in lines of YAML, or in a tag or the elements of XML. From the end of the attribute's key
+# on, its value is matched as in any assignment.
 
 _MAX_ATTRIBUTES = 24  # of an object
 _REACH_OF_OBJECT = 600  # bytes from a name to the begin of its object
@@ -13442,7 +13384,7 @@ def _keys_around(window: bytes, language: _Language, at: int, sign: bytes) -> li
         return _attributes(_ELEMENT, window, parents[-1] if parents else at - 1)
     line = window.rfind(b"\n", first, at) + 1
     if language.ending == "scalar" and not window[line:at].strip(b" -\"'"):
-        return _keys_in_lines(window, _first_line(window, line, at - line))
+        return _keys_in_lines(window, line)
     tag = window.rfind(b"<", first, at)
     if tag > window.rfind(b">", first, at):
         return _keys_of_tag(window, tag)
@@ -13491,19 +13433,6 @@ def _attributes(regex: re.Pattern[bytes], window: bytes, at: int) -> list[_Attri
         keys.append(_AttributeKey(found["key"], found.end("end")))
         at = found.end()
     return keys
-
-
-def _first_line(window: bytes, line: int, column: int) -> int:
-    """Return the begin of the first line of the mapping of YAML that has a key at `column` of this line."""
-    for _ in range(_MAX_ATTRIBUTES):
-        if line == 0 or window[line : line + column].strip(b" \"'") == b"-":
-            break
-        above = window.rfind(b"\n", max(0, line - _REACH_OF_LINE), line - 1) + 1
-        found = _LINE_OF_YAML.match(window, above)
-        if not found or (found["key"] and len(found["indent"]) < column):
-            break
-        line = above
-    return line
 
 
 def _keys_in_lines(window: bytes, line: int) -> list[_AttributeKey]:
@@ -13701,8 +13630,7 @@ def _score(c: Candidate, chosen: bool = False) -> int:
 
 def features(c: Candidate) -> list[str]:
     """Return the features of a candidate, as "GROUP FACT": facts about its place, its name and its value."""
-    is_array = c.after[1:].startswith(".toCharArray")  # what Java passes passwords in
-    called = c.separator in ",(" and (is_array or _CALLED_WITH.search(c.before))
+    called = c.separator in ",(" and _CALLED_WITH.search(c.before)
     if c.separator == "," and c.name.rpartition(".")[2].isupper():  # a constant
         called = called or _CALLED_WITH.search(c.before + '"')
     separator = "=" if called or c.name.lower() == "by" else c.separator
@@ -14053,7 +13981,7 @@ _SAMPLE_LOGIN = lazily(  # RFC 7617 has Aladdin
     r"(?i)(?:test-)?(?:username|client_?id|aladdin|example):|user:pass(?:word)?\Z"
 )
 _COMMENT = lazily(r"(?i)\s*(?:#(?!define)|//|/\*|\*\s|;|--\s|<!--|%|rem\s|echo\s)")  # or what a script prints
-_OF_TOKENS = (  # what a token with a known prefix may be, too
+_OF_TOKENS = (  # the rows that count for a token with a known prefix
     "it is a sample from documentation",
     "it is filled up",
     "it is a placeholder",
@@ -14182,7 +14110,7 @@ def _reason_against_span(rule: Rule, value: bytes, candidate: Candidate | None, 
     public = max((len(p) for p in rule_prefixes(rule.prefix) if value.startswith(p.encode())), default=0)
     body = latin1(value[public:])
     if rule.prefix:
-        return _reason_against_token(body)
+        return _reason_against_value(body, _OF_TOKENS)
     reason = reason_against(body, candidate, path)
     return reason or ("" if candidate else _reason_against_match(rule, body))
 
@@ -14213,14 +14141,18 @@ def _reason_in_context(at_most: str, value: str, c: Candidate, path: _FileKind) 
 
 
 @lru_cache(1 << 12)
-def _reason_against_value(value: str) -> str:
-    """Return why a value can't be a secret, or what it holds in Base64; "" if it can."""
+def _reason_against_value(value: str, reasons: tuple[str, ...] = ()) -> str:
+    """Return why a value, or what it holds in Base64, can't be a secret; "" if it can.
+
+    With `reasons`, only these rows count, and only for the value itself.
+    """
     texts = texts_to_search(value)
     for row in properties():
-        if row.where in texts and row.regex.search(texts[row.where]):
+        counts = not reasons or row.reason in reasons
+        if counts and row.where in texts and row.regex.search(texts[row.where]):
             return row.reason
     plain = latin1(decode64(value.encode("latin-1"))).strip()
-    if len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
+    if not reasons and len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
         return _reason_against_value(plain)
     return ""
 
@@ -14228,13 +14160,6 @@ def _reason_against_value(value: str) -> str:
 def texts_to_search(value: str) -> dict[str, str]:
     """Return the texts that rows search for a value, by `where`; a random one has no "plain value"."""
     return {"value": value, "plain value": "" if looks_random(value) else value}
-
-
-def _reason_against_token(body: str) -> str:
-    """Return why the text behind a rule's prefix can't be a secret, by the rows in _OF_TOKENS, or ""."""
-    texts = texts_to_search(body)
-    rows = (row for row in properties() if row.reason in _OF_TOKENS)
-    return next((row.reason for row in rows if row.regex.search(texts[row.where])), "")
 
 
 def _reason_against_match(rule: Rule, value: str) -> str:
@@ -14276,16 +14201,11 @@ def is_weak_password(c: Candidate) -> bool:
     # An application's secret, in the environment; numbers there are of seconds, for instance.
     is_secret = c.kind == "secret" and c.name.isupper() and not c.value.isdigit() and c.language in _SETTINGS
     is_literal = c.language == "source" and c.name[0] != "-"
-    if (
-        is_literal
-        and words[-1:] == ["secret"]
-        and _WORDS_AND_DIGITS.match(c.value)
-        and _CHOSEN.match(c.value)
-    ):
-        return _sets_value(c) and not _names_a_field(c)
-    if not _sets_value(c) or not (is_pass or is_secret):
+    if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
-    if is_literal and _names_a_field(c):
+    if is_literal and words[-1:] == ["secret"] and _WORDS_AND_DIGITS.match(c.value):
+        return bool(_CHOSEN.match(c.value))
+    if not (is_pass or is_secret):
         return False
     if c.value.isalpha():
         if c.value.istitle() or c.value.isupper():  # a label, or put in later
@@ -14559,9 +14479,8 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
     if is_password or is_weak_password(c):
         return False
-    if c.kind not in ("pass", "secret", "token") and not looks_random(
-        value.rpartition(" ")[2]
-    ):  # of Bearer x
+    is_key = c.kind not in ("pass", "secret", "token")
+    if is_key and not looks_random(value.rpartition(" ")[2]):  # without the scheme, as in "Bearer x"
         return True
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s
         return True

@@ -23270,9 +23270,6 @@ a.py pas·sword = args.pas·sword if args.pas·sword else "§"
 a.py pas·sword = x or "§"
 a.py pas·sword = self.x or "§"
 a.py pas·sword = get("x") or "§"
-a.py user, pas·sword = "bob", "§"
-a.py self.user, self.pas·sword = "bob", "§"
-a.py host, user, pas·sword = "db.local", "bob", "§"
 a.py pas·sword = \¶    "§"
 a.py pas·sword = (¶    "§"¶)
 a.py pas·sword = (¶    "§"¶    "xyz"¶)
@@ -23321,7 +23318,6 @@ a.js const pas·sword = String("§");
 a.js const pas·sword =¶    "§";
 a.js const pas·sword = `§`;
 a.js { user: "bob", pas·sword: process.env.DB_PAS·SWORD || "§" }
-a.js let [user, pas·sword] = ["bob", "§"];
 a.js function connect(user, pas·sword = "§") {}
 a.js if (pas·sword === "§") {}
 a.js obj.pas·sword = "§";
@@ -23341,7 +23337,6 @@ a.ts pas·sword: string | undefined = "§";
 a.ts pas·sword?: string = "§";
 a.ts constructor(private pas·sword: string = "§") {}
 a.ts const pas·sword = "§" as string;
-a.ts const pas·sword = <string>"§";
 a.ts const pas·sword: Readonly<string> = "§";
 a.ts const pas·swords: string[] = ["§", "xyz"];
 a.ts const pas·sword = process.env.DB_PAS·SWORD as string || "§";
@@ -23421,8 +23416,6 @@ a.go var pas·sword string = "§"
 a.go const pas·sword = "§"
 a.go var pas·sword = []byte("§")
 a.go Pas·sword: "§",
-a.go var user, pas·sword = "bob", "§"
-a.go user, pas·sword := "bob", "§"
 a.go pas·sword := getEnv("DB_PAS·SWORD", "§")
 a.go pas·sword := cmp.Or(os.Getenv("DB_PAS·SWORD"), "§")
 a.go flag.String("pas·sword", "§", "the pas·sword")
@@ -23444,7 +23437,6 @@ a.rs let pas·sword: &str = "§";
 a.rs let pas·sword: String = "§".to_string();
 a.rs let pas·sword: String = String::from("§");
 a.rs let pas·sword = r"§";
-a.rs let pas·sword = r#"§"#;
 a.rs let pas·sword = b"§";
 a.rs static PAS·SWORD: &'static str = "§";
 a.rs const PAS·SWORD: &str = "§";
@@ -23454,9 +23446,6 @@ a.rs let pas·sword: Option<String> = Some("§".into());
 a.rs pas·sword: "§".to_string(),
 a.rs pas·sword: Some("§".to_string()),
 a.rs pas·sword: String::from("§"),
-a.rs let pas·sword = env::var("DB_PAS·SWORD").unwrap_or("§".to_string());
-a.rs let pas·sword = env::var("DB_PAS·SWORD").unwrap_or_else(|_| "§".to_string());
-a.rs let (user, pas·sword) = ("bob", "§");
 a.rs .pas·sword("§")
 a.rs .env("DB_PAS·SWORD", "§")
 a.cpp const char* pas·sword = "§";
@@ -23495,7 +23484,6 @@ a.php mysqli_connect('localhost', 'bob', '§');
 a.php if ($pas·sword == '§')
 a.php if ($pas·sword === '§')
 a.php $pas·sword = array('§', 'xyz');
-a.php list($user, $pas·sword) = array('bob', '§');
 a.php ['name' => 'pas·sword', 'value' => '§']
 a.php putenv('DB_PAS·SWORD=§');
 a.rb pas·sword = '§'
@@ -23508,20 +23496,17 @@ a.rb pas·sword = ENV.fetch('DB_PAS·SWORD') { '§' }
 a.rb pas·sword = ENV['DB_PAS·SWORD'] || '§'
 a.rb config.pas·sword = ENV['X'] || '§'
 a.rb pas·sword: ENV.fetch("X") { "§" }
-a.rb user, pas·sword = 'bob', '§'
 a.rb let(:pas·sword) { '§' }
 a.rb pas·sword { '§' }
 a.rb default['x']['pas·sword'] = '§'
 a.rb http_basic_authenticate_with name: 'bob', pas·sword: '§'
 a.rb request.basic_auth('bob', '§')
 a.pl my $pas·sword = '§';
-a.pl my ($user, $pas·sword) = ('bob', '§');
 a.pl my $pas·sword = $ENV{X} || '§';
 a.pl my $pas·sword = $ENV{X} // '§';
 a.pl pas·sword => '§',
 a.lua local pas·sword = "§"
 a.lua pas·sword = os.getenv("X") or "§"
-a.lua local user, pas·sword = "bob", "§"
 a.dart final String pas·sword = '§';
 a.dart static const String pas·sword = '§';
 a.dart final String? pas·sword = '§';
@@ -23560,7 +23545,6 @@ a.tf variable "db_pas·sword" {¶  sensitive = true¶  default = "§"¶}
 a.tf variable "db_pas·sword" {¶  # the pas·sword¶  type = string¶¶  default = "§"¶}
 a.tf variable "db_pas·sword" {¶  default = "§"¶  type = string¶}
 a.tf master_pas·sword = "§"
-a.tf pas·sword = coalesce(var.x, "§")
 a.tf set_sensitive {¶  name = "adminPas·sword"¶  value = "§"¶}
 a.tf set {¶  name  = "auth.pas·sword"¶  value = "§"¶  type = "string"¶}
 a.tf { name = "DB_PAS·SWORD", value = "§" }
@@ -23572,9 +23556,7 @@ a.yml pas·sword: "§"
 a.yml pas·sword: '§'
 a.yml pas·sword: § # prod
 a.yml pas·sword: !!str §
-a.yml pas·sword: !!str "§"
 a.yml pas·sword: &pw §
-a.yml pas·sword: &pw "§"
 a.yml pas·sword:¶  §
 a.yml pas·sword: >-¶  §
 a.yml pas·sword: |¶  §
@@ -23584,8 +23566,6 @@ a.yml - name: "DB_PAS·SWORD"¶  value: "§"
 a.yml - name: DB_PAS·SWORD¶  # prod¶  value: §
 a.yml - name: DB_PAS·SWORD # prod¶  value: §
 a.yml - name: DB_PAS·SWORD¶  description: the pas·sword¶  value: §
-a.yml - value: §¶  name: DB_PAS·SWORD
-a.yml - value: "§"¶  name: DB_PAS·SWORD
 a.yml - key: DB_PAS·SWORD¶  scope: RUN_TIME¶  value: §
 a.yml - key: DB_PAS·SWORD¶  value: §
 a.yml - {name: DB_PAS·SWORD, value: §}
@@ -23601,7 +23581,6 @@ a.yml environment:¶  - "DB_PAS·SWORD=§"
 a.yml command: ["--pas·sword", "§"]
 a.yml command: --pas·sword §
 a.yml command:¶  - --pas·sword=§
-a.yml command:¶  - --pas·sword¶  - §
 a.yml args: ["--pas·sword=§"]
 a.yml DBPas·sword:¶  Type: String¶  NoEcho: true¶  Default: §
 a.yml DBPas·sword:¶  Type: String¶  Default: §
@@ -23639,7 +23618,6 @@ a.json {"adminPas·sword": {"type": "securestring", "metadata": {"description": 
 a.json {"pas·sword": {"sensitive": true, "type": "string", "value": "§"}}
 a.json {"pas·swords": ["§", "xyz"]}
 a.json {"pas·swords": [¶  "§",¶  "xyz"¶]}
-a.json {"pas·swords": ["a", "§"]}
 a.json {"user": "bob", "pas·s": "§"}
 a.json {"command": ["x", "--pas·sword", "§"]}
 a.json {"env": ["DB_PAS·SWORD=§"]}
@@ -23861,7 +23839,6 @@ a.xml <property><name>pas·sword</name></property><property><value>§</value></p
 a.xml <add key="pas·sword"/><add key="a" value="§"/>
 a.xml <a label="pas·sword" value="§"/>
 a.py f("pas·sword", help="§")
-a.py user, pas·sword = "§", None
 a.py pas·sword, user = None, "§"
 a.py f(a, pas·sword=x, b="§")
 a.py pas·sword = f(x, help="§")
@@ -23958,8 +23935,6 @@ def test_what_a_value_falls_back_on_is_judged_by_the_name_that_it_is_assigned_to
         ("a.py", 'run(["app", "--password", "V"])'),
         ("a.py", 'run([\n    "--db-password", "V",\n])'),
         ("a.json", '{"args": ["--password", "V"]}'),
-        ("a.yml", "args:\n  - --password\n  - V\n"),
-        ("a.yml", 'args:\n- "--password"\n- "V"\n'),
     ],
 )
 def test_an_option_and_the_item_behind_it_are_a_name_and_its_value(path, text):
@@ -24079,7 +24054,6 @@ WAYS_TO_GIVE_A_VALUE = (
     ('key := []byte("V")', "a.py", "key", ":="),
     ("https://x.example/?access_token=V&a=b", "a.md", "access_token", "="),
     ("mysqldump --password V db", "a.sh", "--password", "_"),
-    ("{&quot;token&quot;: &quot;V&quot;}", "a.xml", "token", ":"),
     ("token = V  # of the robot", "a.yml", "token", "="),
     ('char secret[25] = "V";', "a.py", "secret", "="),
     ('password = ("V")', "a.py", "password", "="),
@@ -24268,8 +24242,6 @@ a.json {"name": "DB_PAS·SWORD","value":"«§»"}
 a.tf variable "db_pas·sword" {¶  default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶¶  type = string¶  default = "«§»"¶}
 a.xml <meta-data android:name="db_pas·sword"¶  android:value="«§»"/>
-a.xml &#39;toke·n&#39;: &#39;«§§»&#39;
-a.xml &#34;toke·n&#34;: &#34;«§§»&#34;
 a.xml &quot;toke·n&quot; =&gt; &quot;§§&quot;
 a.xml <setting name="Pas·sword" s:as-of.a="String">¶  <value>«§»</value>
 a.xml <setting name="Pas·sword" s="a"><Value>«§»</Value>
@@ -25229,7 +25201,6 @@ a.py <name>pass·word</name>¶<value>«§»</value>
 a.js pass·word = "«°»"¶
 a.js pass·word = '«°»'¶
 a.js pass·word = `«°»`¶
-a.js {&quot;pass·word&quot;: &quot;«°»&quot;}¶
 a.go a;pass·word=«summer»;c=d¶
 a.go a;pass·word=«summer»&c=d¶
 a.go pass·word =        «§»¶
@@ -27107,7 +27078,6 @@ a.py | env-x("pass·word", "V4x7q") | separator ,
 a.py | pair<a_b>("pass·word", "V4x7q") | separator =
 a.py | pair<a<b>>("pass·word", "V4x7q") | separator ,
 a.erl | {pass·word, "V4x7q"} | separator =
-A.java | f(pass·word, "V4x7q".toCharArray()) | separator =
 A.java | f(pass·word, "V4x7q") | separator ,
 a.py | pass·word = "12345" | has 123
 a.py | pass·word = "k123w9x" | not has 123
@@ -28519,6 +28489,9 @@ a.json {kty:'oct',k_:'{W16}.'}
 a.json {'kty':'oct','k.:¶'{W16}'}
 a.json {"k":.{W16}","kty":"oct"}
 = password
+a.txt Pass·word:¶«§»¶
+a.txt Pass·word:¶  «§»
+a.txt Your new pass·word is:¶¶«§»¶
 a.sql INSERT INTO users (id, [name], "pas·sword") VALUES (1, 'a', '«§»')
 a.sql insert ignore into `users`(`pas·sword`) values ('«§»')
 a.sql INSERT INTO t (a, [pas·sword]) VALUES (1, '«§»')
@@ -28831,9 +28804,6 @@ a.txt x://{a64}:«k3X»@h
 a.py cloudinary://{d15}:«{A27}»@democloud
 a.go {a64}:«k3X»@tcp(h)
 = password
-a.txt Pass·word:¶«§»¶
-a.txt Pass·word:¶  «§»
-a.txt Your new pass·word is:¶¶«§»¶
 a.txt Pass·word:¶¶¶¶§¶
 a.txt Pass·word:¶§ is it¶
 a.txt Pass·word:¶§:¶
