@@ -18056,21 +18056,20 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     """Compare the names that a project asks for with those in the manager's store, called `backend`."""
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
-    readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}  # .env files by place
+    # What a .env file holds, as `_dotenv_holds` says: the places that read it, each with the files.
+    readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
     dotenv_holds = cache(_dotenv_holds)
     for shown, text in _texts_to_check(audit):
         for use in _uses_in(shown, text):
             if use.backend in ("", backend):
                 places.setdefault(use.name, []).append(f"{shown}:{use.line}")
                 asked.add((use.name, use.how))
-        for line, path, is_loaded in _dotenv_readers(shown, text, audit.base):
-            kind = dotenv_holds(path)
-            if kind == "references" or (kind == "moved" and not is_loaded):
-                files = readers[kind].setdefault(f"{shown}:{line}", [])
-                files.append(shown_path(path, audit.base))
+        for line, path, holds in _dotenv_readers(shown, text, audit.base, dotenv_holds):
+            readers[holds].setdefault(f"{shown}:{line}", []).append(path)
     variables = set(map(variable_name, places))
     known = _names_with_value(manager, variables)
     dotenv = manager.dotenv()
+    # Secrets that the .env says are in a store, and aren't.
     lost = {name for name in dotenv.moved().keys() - known if not is_store_credential(name)}
     missing: dict[str, list[str]] = {}
     optional: dict[str, list[str]] = {}
@@ -18078,9 +18077,11 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
         if variable_name(name) in known:
             continue
         is_required = (name, "requires") in asked and (name, "default") not in asked
-        kind_of_name = missing if is_required or variable_name(name) in lost else optional
-        kind_of_name[name] = places[name]
-    for name in sorted(lost - variables):  # which only the .env names
+        if is_required or variable_name(name) in lost:
+            missing[name] = places[name]
+        else:
+            optional[name] = places[name]
+    for name in sorted(lost - variables):  # for which no code asks
         missing[name] = [dotenv.plaintext_file()]
     return _Comparison(len(places), missing, optional, readers["references"], readers["moved"])
 
@@ -18182,18 +18183,23 @@ def _without_comments(matches: Iterable[re.Match[str]], text: str) -> Iterator[t
 # --- .env files that others read ---
 
 
-def _dotenv_readers(shown: str, text: str, base: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, path, is loaded) of each .env file that a line may read, once for each line.
+def _dotenv_readers(
+    shown: str, text: str, base: str, dotenv_holds: Callable[[str], str]
+) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, path to show, what it holds) for each .env file that a line reads without its secrets.
 
-    It is loaded if a call of load_env, which is this tool's, comes before the line.
+    Moved ones are no loss to a program that has called load_env, which is this tool's, before that line.
     """
     folder = os.path.dirname(base + shown)
     loads = re.search(r"(?m)^[^#\n]*(?<!def )\bload_env\(", text)
     for _, line, match in _find_ways(_DOTENV_READERS, shown, text):
         named = match.groupdict().get("name")
         files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
-        is_loaded = bool(loads and loads.start() < match.start())
-        yield from ((line, path, is_loaded) for path in files)
+        has_moved = loads and loads.start() < match.start()
+        for path in files:
+            holds = dotenv_holds(path)
+            if holds == "references" or (holds == "moved" and not has_moved):
+                yield line, shown_path(path, base), holds
 
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
@@ -18627,7 +18633,9 @@ def cmd_get(args: Namespace) -> int:
     Adds a newline only on a terminal.
     """
     store = args.store()
-    name = _vault_store(args).name_of_fields(args.name) if args.json else args.name
+    name = args.name
+    if args.json:
+        name = _vault_store(args).name_of_fields(name)
     name = store.stage_name(name, args.stage)
     if args.version is not None:
         value = _vault_store(args).get(name, args.version)
@@ -19746,7 +19754,8 @@ def cmd_member_remove(args: Namespace) -> int:
     fingerprint = store.rekey(without=args.name)
     scheduled = Policies(store).names()
     for name in args.manager.list_secrets(backend=store):
-        print(f"next: {'rotate now' if name in scheduled else 'set'} {shell_word(name)}")
+        command = "rotate now" if name in scheduled else "set"
+        print(f"next: {command} {shell_word(name)}")
     _warn_of_new_identity(store, fingerprint)
     _say(f"{show(args.name)} knew the values above; if the master password, too: password, then rekey")
     return 0
@@ -19763,8 +19772,10 @@ def cmd_versions(args: Namespace) -> int:
         if version.destroyed:
             state = "destroyed"
         elif version.deleted:
-            is_over = f"{version.deleted}Z" <= utc_now()
-            state = f"{'deleted' if is_over else 'there until'} {version.deleted}Z"
+            when = f"{version.deleted}Z"
+            state = f"there until {when}"
+            if when <= utc_now():
+                state = f"deleted {when}"
         print(f"{version.number:>4}  {version.created}Z  {state}")
     return 0
 
