@@ -18514,37 +18514,30 @@ def cmd_set(args: Namespace) -> int:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
     if args.json:
-        _set_fields(args, _vault_store(args))
+        store = _vault_store(args)
+    if args.generate is not None:
+        value = generate(args.generate)
+    elif args.from_file is not None:
+        value = decode_value(_read_argument(args.from_file))
+    elif args.value is not None:
+        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        value = args.value
+    else:
+        value = _read_value(f"Value of {args.name}", store)
+    if args.json:
+        vault = _vault_store(args)
+        name = vault.name_of_fields(args.name)
+        fields = parse_json(value, "the value")
+        check_settable(vault, *(name + field for field in fields))
+        if args.patch:
+            vault.update_fields(name, fields)
+        else:
+            vault.set_unless_pending({name: value})
         return 0
-    value = _value_to_set(args, store)
     check_settable(store, args.name)
     store.set_unless_pending({args.name: value})
     _warn_after_set(store, args.name)
     return 0
-
-
-def _set_fields(args: Namespace, store: VaultStore) -> None:
-    """Replace all fields of a secret by those of a JSON object, or with --patch change some of them."""
-    name = store.name_of_fields(args.name)
-    value = _value_to_set(args, store)
-    fields = parse_json(value, "the value")
-    check_settable(store, *(name + field for field in fields))
-    if args.patch:
-        store.update_fields(name, fields)
-    else:
-        store.set_unless_pending({name: value})
-
-
-def _value_to_set(args: Namespace, store: Store) -> str:
-    """Return the value by the option that names or generates it, else from a prompt or stdin."""
-    if args.generate is not None:
-        return generate(args.generate)
-    if args.from_file is not None:
-        return decode_value(_read_argument(args.from_file))
-    if args.value is not None:
-        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-        return str(args.value)
-    return _read_value(f"Value of {args.name}", store)
 
 
 def _persistent_store(args: Namespace) -> Store:
