@@ -8444,16 +8444,15 @@ class _Secret:
         if place.kv == 2:
             about = child_object(fields, "metadata")
             fields = child_object(fields, "data")
-        found = _read_version(int(json_number(about.get("version"))), about)
-        self.version = found.number
-        self.destroyed = found.destroyed
-        self.fields: Json | None = None
-        self.deleted = found.deleted
-        is_valid = not fields
-        if there:
-            self.fields = fields
-            self.deleted = ""  # a time here would be that of a deletion which lies ahead
+        self.version = int(json_number(about.get("version")))
+        self.destroyed = about.get("destroyed") is True
+        self.fields = fields if there else None
+        self.deleted = ""
+        if there:  # a time would be that of a deletion which lies ahead
             is_valid = self.version > 0 and bool(response.data)
+        else:
+            self.deleted = _read_version(self.version, about).deleted
+            is_valid = not fields
         if not is_valid:
             raise not_vault_error()
 
