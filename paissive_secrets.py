@@ -6141,16 +6141,15 @@ class FileStore(Store):
     def _leavers(self, leaver: str, members: Sequence[Member]) -> list[str]:
         """Return all names of a member's key, the member's own last; [] for the leaver "".
 
-        Raise Conflict if a damaged file hides the key, and it may be that of others.
+        Raise Conflict if a damaged file hides the key, which may be that of others.
         """
         if not leaver:
             return []
         key = next((member.recipient for member in members if member.name == leaver), "")
         # A leaver can damage the file that shows the key, and have another name.
-        if not key and members and leaver in self._files.member_names():
-            names = ", ".join(member.name for member in members)
+        if not key and leaver in self._files.member_names():
             path = self._files.member_file(leaver, "recipient.age")
-            problem = f"the key of {show(leaver)} is unknown, and may be another member's, too: {names}"
+            problem = f"the key of {show(leaver)} is unknown, and may be another member's, too"
             word = shell_word(leaver)
             hint = f"restore {path}, or put the right key there: member add {word} age1…; then try again"
             raise Conflict(problem, hint=hint)

@@ -8251,7 +8251,7 @@ def test_nobody_adds_themselves_by_writing_to_the_folder(files, team, monkeypatc
     for _ in range(2):
         assert [member.name for member in files.members()] == ["ada", "bob"]
         files.rekey()
-    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too: ada, bob; restore "
+    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too; restore "
     assert refusal(files.rekey, without="eve").startswith(problem)
     files.add_member("eve", str(eve.recipient()))
     files.rekey(without="eve")
@@ -8390,7 +8390,7 @@ def test_a_member_whose_file_is_damaged_leaves_once_it_shows_their_key_again(fil
     files.add_member("eve", eve)
     (STORE / "members/eve/recipient.age").write_text("x\n")
     before = tree()
-    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too: ada, bob; "
+    problem = "Conflict: the key of 'eve' is unknown, and may be another member's, too; "
     hint = (
         f"restore {files.folder}/members/eve/recipient.age, or put the right key there: member add eve age1…"
     )
@@ -8408,16 +8408,9 @@ def test_who_damages_the_own_file_keeps_no_other_name(files, team, monkeypatch, 
         files._files.write_member(alias, ps.Identity(files.reveal_identity()))
     (STORE / "members/bob/recipient.age").write_text("x")
     status, said = say("member", "remove", "bob", "--backend", "file")
-    assert (status, "may be another member's, too: ada, deploy; " in said) == (2, True)
+    assert (status, "may be another member's, too; " in said) == (2, True)
     assert say("member", "remove", "deploy", "--backend", "file")[0] == 0
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
-
-
-def test_who_is_the_only_member_leaves_a_store_with_a_password_whatever_the_file(files):
-    files.add_member("eve", str(ps.Identity.generate().recipient()))
-    (STORE / "members/eve/recipient.age").write_text("x")
-    files.rekey(without="eve")
-    assert files.members() == []
 
 
 def test_a_members_file_that_is_damaged_during_a_rekey_that_was_killed_stops_no_write(
