@@ -10107,14 +10107,17 @@ _UNKNOWN = _Escape("", partial(_stretches_of, "(?P<unknown>@)"))
 
 
 # === Masking ===
-# Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value is written
-# in several forms, such as in quotes, in hex and in base64; all are looked up at once, in the data's bare
-# text, which has no line breaks and no backslashes, so what JSON and programs quote is found, too. Any
-# character may be escaped as well, in any style, even twice: around escapes that may belong to a value, the
-# data is decoded, and searched in the same way. What may go on as a value in the next data is held back.
+# Every byte that belongs to a value becomes part of a `***`, wherever the stream is split. A value is a
+# secret, as text; a form is the bytes that somebody writes for it; a place is where in the data a form is; an
+# escape is a few bytes in the data that stand for a character, such as &lt; and %3C.
 #
-# A value is a secret, as text; a form is the bytes that somebody writes for it; a place is where in the data
-# a form is; an escape is a few bytes in the data that stand for a character, such as &lt; and %3C.
+# 1. The forms of each value are made once: as it is, its parts and lines, in quotes, in hex and in base64.
+# 2. All are looked up at once in the data's bare text, which has no line breaks and no backslashes, so what
+#    JSON and programs quote is found, too. A form that is found there is compared with the data itself.
+# 3. Escapes that may belong to a value are looked for: rare ones by the byte that they stand for and the next
+#    one, HTML's usual ones by the three bytes beside them.
+# 4. Around those, the data is decoded in each style and in all of them, once and twice, and searched as in 2.
+# 5. What may go on as a value or as an escape in the next data is held back.
 
 MIN_MASKED = 8  # characters; shorter values would mask ordinary words
 MASK = b"***"
@@ -10436,6 +10439,8 @@ class _BareSearch:
             self._forms.setdefault(_bare(form.text), []).append(form)
         self._forms.pop(b"", None)  # a value of backslashes is no secret
         self._index = _Index(self._forms)
+        # Most ends of data begin no form by their bare text. If one does, line breaks in it count, unless the
+        # form may be wrapped.
         self._bare_beginnings = _Beginnings(self._forms)
         self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
         self._beginnings = _Beginnings(_comparable(form.text) for form in forms)
@@ -10854,7 +10859,7 @@ def _usual_beside(texts: Collection[bytes]) -> Iterator[bytes]:
             before, found, after = text.partition(sign)
             if len(after) >= _BESIDE:
                 units = map(_as_in_markup, (after[:1], after[1:2], after[2:3]))
-                ahead.add(rb"%s(?:\Z|%s(?:\Z|%s))" % tuple(units))
+                ahead.add(rb"%s(?:%s(?:%s|\Z)|\Z)" % tuple(units))
             elif found:
                 behind.update(_ends_in_markup(before[-_BESIDE:]))
         for escape in escapes if ahead or behind else ():
@@ -10862,7 +10867,7 @@ def _usual_beside(texts: Collection[bytes]) -> Iterator[bytes]:
                 b"(?<=%s%s)" % (way, written) for way in behind for written in (escape, b"&amp;" + escape[1:])
             ]
             if ahead:
-                ways.append(rb"(?=\Z|%s)" % b"|".join(ahead))
+                ways.append(rb"(?=%s|\Z)" % b"|".join(ahead))
             yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
 
 
