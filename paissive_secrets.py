@@ -12957,6 +12957,7 @@ class _KeywordSearch:
         seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
         self._search = re.compile(b"k(?:%s)" % _choices(seconds)).search
         self.keywords = frozenset(keywords)  # of detectors
+        self._keyword_groups = {group for group, word in self._words.items() if word in self.keywords}
         self.fragments = {  # of names in each word, and how many bytes are after them
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
             for word in words
@@ -12977,11 +12978,10 @@ class _KeywordSearch:
         found = [word for word in words if word[1] < begin]
         folded = text[begin : end + _MAX_WORD_AHEAD].translate(self._fold)
         start = -1
-        while (hit := self._search(folded, start + 1)) and begin + hit.start() < end:
-            start = hit.start()
-            word = self._words[hit.lastgroup or ""]
-            if not source or word in self.keywords or _VALUE_AHEAD_IN_SOURCE.match(folded, hit.end()):
-                found.append((word, begin + start, begin + hit.end()))
+        has_value = _VALUE_AHEAD_IN_SOURCE.match
+        while (hit := self._search(folded, start + 1)) and begin + (start := hit.start()) < end:
+            if not source or hit.lastgroup in self._keyword_groups or has_value(folded, hit.end()):
+                found.append((self._words[hit.lastgroup or ""], begin + start, begin + hit.end()))
         still_valueless = {at for at in valueless if at < begin - _MAX_ASSIGNMENT}
         if end < len(text):
             found += [(word, at + moved, to + moved) for word, at, to in words if at + moved >= end]
