@@ -1504,6 +1504,11 @@ def test_a_short_token_is_one_whatever_it_is_called():
     assert ps.is_token(ps.make_samples("AKIA{K16}"))
 
 
+def test_each_alternative_of_a_shape_is_found_whatever_it_begins_with():
+    for token in ("FLWSECK-{h12}", "HRKU-{u}", "AVNS_{B3}+/{B40}"):
+        assert found(f"x = '{ps.make_samples(token)}'", "a.py") != [], token
+
+
 def test_a_private_key_in_base64_is_a_token_and_a_certificate_is_none():
     for kind, is_token in (("PRIVATE KEY", True), ("RSA PRIVATE KEY", True), ("CERTIFICATE", False)):
         pem = f"-----BEGIN {kind}-----\n{RANDOM * 9}\n-----END {kind}-----\n"
@@ -29446,6 +29451,12 @@ def test_a_name_begins_at_most_200_bytes_before_the_value_that_is_assigned_to_it
     for size, name in ((200, "key"), (201, "")):
         (match,) = scanned(f'x = {{{" " * (size - 9)}"key": "{token()}"', "a.py")
         assert match.name == name
+
+
+def test_a_comment_begins_on_the_line_on_which_it_allows_a_finding():
+    key = "-----BEGIN OpenVPN Static key V1-----" + ps.make_samples("\n{h32}") * 4
+    for sign, silenced in (("", ""), ("# ", "gitleaks:allow")):
+        assert [match.silenced for match in scanned(f"{key} {sign}gitleaks:allow\n", "a.conf")] == [silenced]
 
 
 def test_a_comment_allows_all_lines_of_a_value_from_its_first_or_its_last():
