@@ -12695,7 +12695,7 @@ _FORMS = r"""
 </[\w.:-]{0,40}>  <key>pass«</key>»<string>V</string>
 = before an object
 (?:=>|[:=])?[ \t]{0,9}\{\s{0,40}(?:#|/[/*]|{key}(?:=>|[:={])(?!=))  "pass"«: {"value":» "V"}
-:[ \t]{0,9}(?:#[^\n]{0,200})?\r?\n(?:[ \t]{0,40}#[^\n]{0,200}\n){0,3} {0,40}(?:- |(?<= ){key}:(?=\s))
+:[ \t]{0,9}(?:#[^\n]{0,200})?\r?\n(?:[ \t]{0,40}#[^\n]{0,200}\n){0,3} {0,40}(?<= ){key}:(?=\s)
     Pass«:¶ Default:» V
 = type
  \{ get;[\w ;]{1,20}\}(?= =)  string Pass« { get; set; }» = "V"
@@ -14144,8 +14144,11 @@ def _reason_against_value(value: str, reasons: tuple[str, ...] = ()) -> str:
     """
     texts = texts_to_search(value)
     for row in properties():
-        counts = not reasons or row.reason in reasons
-        if counts and row.where in texts and row.regex.search(texts[row.where]):
+        if (
+            row.where in texts
+            and (not reasons or row.reason in reasons)
+            and row.regex.search(texts[row.where])
+        ):
             return row.reason
     plain = latin1(decode64(value.encode("latin-1"))).strip()
     if not reasons and len(plain) > 5 and re.fullmatch("[ -9;-~]+", plain):
