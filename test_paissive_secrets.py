@@ -11956,6 +11956,11 @@ def test_an_empty_answer_to_a_read_is_no_absent_secret(stub):
     assert server.tries("POST") == 0
 
 
+def test_an_empty_page_in_answer_to_a_delete_is_no_success(stub):
+    server = stub(lambda request: http(b"") if b"/delete/" in request else http())
+    assert "the response isn't Vault's" in refusal(server.store().delete, "a")
+
+
 def test_fields_under_a_status_that_says_there_are_none_are_no_absent_secret(stub):
     server = stub(http(ANSWER, 404))
     assert "the response isn't Vault's" in refusal(server.store().set, "a#b", "v")
@@ -28111,7 +28116,8 @@ def test_a_secret_in_a_string_of_json_is_placed_with_its_escapes():
         f'{{"a": "\\n", "b": "see «{GITHUB}» here"}}',
         f'{{"«{escaped}»": "{escaped[2:]}"}}',
     ):
-        assert marked(re.sub("[«»]", "", text), "stdin.jsonl") == text
+        for path in ("stdin.jsonl", "app.ndjson"):
+            assert marked(re.sub("[«»]", "", text), path) == text
 
 
 def test_a_token_is_a_secret_of_the_environment_under_any_name(monkeypatch):
@@ -31454,7 +31460,10 @@ def test_a_tar_that_a_small_file_makes_large_or_slow_is_refused(monkeypatch):
     for data, problem in (
         (tar_header(tarfile.GNUTYPE_SPARSE), "it has a sparse file or a header that is too large"),
         (tar_header(tarfile.XHDTYPE, 1 << 30), "it has a sparse file or a header that is too large"),
-        (tar_header(tarfile.GNUTYPE_LONGNAME, 1 << 30), "it has a sparse file or a header that is too large"),
+        (
+            tar_header(tarfile.GNUTYPE_LONGNAME, (1 << 20) + 1),
+            "it has a sparse file or a header that is too large",
+        ),
         (tar_header(tarfile.SOLARIS_XHDTYPE, 1 << 30), "it has a sparse file or a header that is too large"),
         (tar_header(tarfile.REGTYPE, 1 << 30, **sparse) + b"9" * 99_999, "it has a sparse file"),
         (tar_header(tarfile.REGTYPE, 0, **{"GNU.sparse.map": "0,1"}), "it has a sparse file"),
