@@ -5899,7 +5899,7 @@ class FileStore(Store):
         self._files.check_exists()
 
     def policy_store(self) -> FileStore:
-        """Return the policies as a store: entries in another folder, opened by the same keys."""
+        """Return the policies as a store, with the same keys."""
         policies = FileStore(self.folder)
         policies._files = self._files
         policies._entries = self._files.policies
