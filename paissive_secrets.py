@@ -12678,6 +12678,7 @@ NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 _FORMS = r"""
 = after the name
 \\{0,3}["'`]  {"pass«"»: "V"}
+&quot;|&#3[94];  {&quot;pass«&quot;»: &quot;V&quot;}
 \*\*  **pass«**»: V
 (?: [\w.:-]{1,30}="[^"<>\n]{0,60}"){1,3}(?=>)  <pass« encrypted="no"»>V</pass>
  FOR ["'`]?[\w.%-]{1,40}["'`]?(?:@["'`]?[\w.%-]{1,40}["'`]?)?(?= =)  SET PASS« FOR 'me'» = 'V'
@@ -12762,7 +12763,7 @@ _OPERAND_AHEAD = (
 # A string may be on the next line, where formatters put it.
 _NEXT_LINE = r"(?:(?:(?<=[=:])|(?<== )\\)\r?\n[ \t]{1,40}(?=[\"'`]))?"
 _STRING_PREFIX = r"(?:[bBeEfFlLnNrRuU$@]{1,2}|[uU]&)?"
-_QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`]))"""
+_QUOTE = r"""(?P<quote>\\{0,3}(?:\"""|'{3,4}|``|["'`])|&quot;|&#3[94];)"""
 # A quote closes a string if white space follows it or, but for a value that looks random, a mark.
 _OPENS = r"""(?![ \t\r\n]|[,;:)\]](?!(?=[^\s"'`]{0,30}\d)(?=[^\s"'`]{0,30}[A-Z])[^\s"'`]{11,99}(?P=quote)))"""
 # The value of a name that says less must not begin like a word. This only spares work: what is random, and
@@ -13282,6 +13283,8 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
     """Return the expression of the text up to this closing quote; what is escaped belongs to it."""
     if quote.startswith(b"\\"):  # in a string
         return re.compile(rb"[^\\\n%s]{1,300}" % quote[-1:])
+    if quote.startswith(b"&"):  # &quot;
+        return re.compile(rb"[^&\n]{1,300}")
     return re.compile(rb"(?:[^\\\n%s]{1,300}|\\[^\n]){1,300}" % quote[-1:])
 
 
@@ -14213,8 +14216,7 @@ def is_weak_password(c: Candidate) -> bool:
             return True
     if is_weak(c.value) or _WEAK_ENDING.match(c.value):
         return True
-    is_member = not c.quote and "." in c.value and bool(_MEMBERS.match(c.value))
-    if not is_pass or not _CHOSEN.match(c.value) or is_member:
+    if not is_pass or not _CHOSEN.match(c.value):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
@@ -14309,7 +14311,7 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     """
     if not _UUID_VALUE.match(value):
         is_entry = value.startswith("0x") or (len(value) > 36 and _WITH_UUID.search(value))
-        finds_entry = c.language == "source" and c.separator not in ("=", ":")
+        finds_entry = c.language == "source" and c.separator in ("(", ",", "{", "=>")
         return (c.name.lower() == "key" and bool(is_entry)) or (
             finds_entry and _opens_nothing_named(value, c, path)
         )
@@ -14472,14 +14474,15 @@ def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
 def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a number, a name or words, under a name that isn't a password's.
 
-    A key has to look random, and so has what only authenticates: most others find or name something.
+    What authenticates has to look random, and a key has to be long, to have symbols, or to look random: most
+    others find or name something.
     """
     ends = [kind for kind in map(kind_of_name, words_of(c.name)) if kind][-1:]
     is_password = c.kind == "pass" and ends in ([], ["pass"]) and c.name != "passwords"
     if is_password or is_weak_password(c):
         return False
-    is_key = c.kind not in ("pass", "secret", "token")
-    if is_key and not looks_random(value.rpartition(" ")[2]):  # without the scheme, as in "Bearer x"
+    is_entry = c.kind == "key" and len(value) < 20 and not _SYMBOLS.intersection(value)
+    if (is_entry or c.kind in ("auth", "cred")) and not looks_random(value.rpartition(" ")[2]):
         return True
     if len(value) < 10 and value.rstrip("smhd").isdigit():  # 30s
         return True

@@ -24057,6 +24057,7 @@ WAYS_TO_GIVE_A_VALUE = (
     ('key := []byte("V")', "a.py", "key", ":="),
     ("https://x.example/?access_token=V&a=b", "a.md", "access_token", "="),
     ("mysqldump --password V db", "a.sh", "--password", "_"),
+    ("{&quot;token&quot;: &quot;V&quot;}", "a.xml", "token", ":"),
     ("token = V  # of the robot", "a.yml", "token", "="),
     ('char secret[25] = "V";', "a.py", "secret", "="),
     ('password = ("V")', "a.py", "password", "="),
@@ -24245,6 +24246,8 @@ a.json {"name": "DB_PAS·SWORD","value":"«§»"}
 a.tf variable "db_pas·sword" {¶  default = "«§»"¶}
 a.tf variable "db_pas·sword" {¶¶  type = string¶  default = "«§»"¶}
 a.xml <meta-data android:name="db_pas·sword"¶  android:value="«§»"/>
+a.xml &#39;toke·n&#39;: &#39;«§§»&#39;
+a.xml &#34;toke·n&#34;: &#34;«§§»&#34;
 a.xml &quot;toke·n&quot; =&gt; &quot;§§&quot;
 a.xml <setting name="Pas·sword" s:as-of.a="String">¶  <value>«§»</value>
 a.xml <setting name="Pas·sword" s="a"><Value>«§»</Value>
@@ -25204,6 +25207,7 @@ a.py <name>pass·word</name>¶<value>«§»</value>
 a.js pass·word = "«°»"¶
 a.js pass·word = '«°»'¶
 a.js pass·word = `«°»`¶
+a.js {&quot;pass·word&quot;: &quot;«°»&quot;}¶
 a.go a;pass·word=«summer»;c=d¶
 a.go a;pass·word=«summer»&c=d¶
 a.go pass·word =        «§»¶
