@@ -5746,6 +5746,7 @@ class FileStore(Store):
         self._title = ""  # what comes before a name inside an entry
         self._opener = Opener(self._files)
         self._cache = FileCache()  # of opened entries
+        self._notes: list[str] = []  # advice after a set has made the store, until it is shown
 
     def __repr__(self) -> str:
         return f"<FileStore {self.folder}>"
@@ -5906,7 +5907,14 @@ class FileStore(Store):
         policies._title = POLICY_TITLE
         policies._opener = self._opener
         policies._cache = self._cache
+        policies._notes = self._notes
         return policies
+
+    def notes_on_set(self, *names: str) -> Iterable[str]:
+        """Return advice, once, if a set has made the store."""
+        notes = list(self._notes)
+        self._notes.clear()
+        return notes
 
     def _path(self, name: str) -> str:
         """Return the path of a secret's file; raise BadName if no file can have the name."""
@@ -6302,7 +6310,7 @@ class FileStore(Store):
             note = f"note: made {self.folder}, whose first member is {show(owner)}"
             if not password:
                 note += "; `password` adds a master password"
-            print_message(note)
+            self._notes.append(note)
         if password or not own:
             self._files.replace([self._opener.seal_by_password(new, password)])
         self._opener.mask(new)
