@@ -330,6 +330,7 @@ def say(tmp_path, monkeypatch, capsys):
     def run(*argv, stdin=""):
         data = stdin if isinstance(stdin, bytes) else stdin.encode()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        capsys.readouterr()  # notes on what the test has made, which aren't the command's
         status = ps.main(list(argv))
         out, errors = capsys.readouterr()
         return status, out + errors.replace("paissive_secrets: ", "")
