@@ -17633,7 +17633,7 @@ def report_text(run: Audit, out: TextIO) -> None:
         print(f"\n{_NEXT_STEPS}\n", file=out)
         found = plural(summary.findings, "finding")
         found += _list_counts(" (", summary.by_confidence.items()) + ")"
-    silenced = [(f"by `{why}`", count) for why, count in sorted(summary.silenced.items())]
+    silenced = [(f"by {why}", count) for why, count in sorted(summary.silenced.items())]
     skipped = {**summary.skipped, "unreadable": summary.unreadable}
     found += f" in {plural(summary.files, 'file')}, {summary.bytes / 1e6:.1f} MB"
     found += _list_counts("; silenced: ", silenced)
