@@ -16468,6 +16468,7 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
         for info in zipped.infolist():
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise BadValue("it is compressed by a rare method")
+            info.file_size = sys.maxsize  # zipfile would stop at the listed size, which may be too small
             yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
         if _has_unlisted_bytes(packed, zipped):
             raise BadValue("it has bytes that its list of files leaves out, which were not examined")

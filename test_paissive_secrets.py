@@ -31439,6 +31439,15 @@ def test_a_zip_is_refused_even_if_the_size_of_its_list_reads_as_another_end_of_a
     assert "BadValue: it has too many files" in refusal(unpacked, bytes(packed))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_file_in_a_zip_hides_nothing_behind_a_size_that_is_too_small(method):
+    packed = bytearray(zip_of(method, a=b"one line\nanother\n"))
+    listed = packed.rindex(b"PK\1\2")
+    packed[listed + 16 : listed + 20] = zlib.crc32(b"one line\n").to_bytes(4, "little")
+    packed[listed + 24 : listed + 28] = (9).to_bytes(4, "little")
+    assert "BadValue: it is damaged or encrypted" in refusal(unpacked, bytes(packed))
+
+
 def test_memory_that_a_zip_took_is_free_for_the_next(monkeypatch):
     budget = ps.ArchiveBudget()
     inner = zip_of(zipfile.ZIP_STORED, a=b"1" * 1000)
