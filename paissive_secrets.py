@@ -854,7 +854,7 @@ class KeywordPattern(NamedTuple):
 
 @cache
 def bytes_before_keyword(pattern: KeywordPattern) -> int:
-    """Return how long a match is before its keyword: as long as in the proof."""
+    """Return how many bytes of a match precede its keyword, measured on the proof."""
     proof = pattern.proof()
     match = pattern.regex.search(proof.encode())
     return proof.lower().find(pattern.keyword) - match.start() if match else 0
@@ -1121,7 +1121,7 @@ def _crc(data: bytes) -> int:
 
 
 def _digits(number: int, digits: bytes, size: int) -> bytes:
-    """Return a number in as many digits as there are, with zeros before it."""
+    """Return the last `size` digits of a number, in the base of as many as there are, padded with zeros."""
     text = b""
     for _ in range(size):
         number, digit = divmod(number, len(digits))
@@ -1157,7 +1157,7 @@ def _is_macaroon(token: bytes) -> bool:
 
 
 def _is_expired(token: bytes) -> bool:
-    """Return whether a JWT says that its time is over; not if it can't be read."""
+    """Return whether a JWT has expired; False if it has no such claim, or can't be read."""
     import json
 
     with suppress(ValueError, TypeError, LookupError, RecursionError):
@@ -2698,7 +2698,7 @@ class Policies:
         """Return the lock that a rotation of `name` and its commands hold; entering it may raise Conflict."""
         import hashlib
 
-        # A name may hold '/', and be of a file name's full length.
+        # A name may contain '/', and be as long as a file name can be.
         path = os.path.join(self._folder(), f".rotation-{hashlib.sha256(name.encode()).hexdigest()}")
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
@@ -2884,7 +2884,10 @@ class Dotenv:
         return piece.name != "" and piece.name not in self._moved
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
-        """Return the value of a name, as `values` does, or None; BadValue if it can't be read."""
+        """Return the value of a name, as `values` does, or None if no line assigns one.
+
+        BadValue if it can't be read, or if it takes in others and `values` raises an error.
+        """
         place = self.assigned.get(name)
         if place is None:
             return None
@@ -4735,7 +4738,7 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> N
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:
-    """Return the nearest recorded .paissive in the folders above the one that this is in, or ""."""
+    """Return the nearest recorded .paissive above the folder that holds this one, or ""."""
     place = _place_of(folder)
     above = [
         path
@@ -4917,7 +4920,7 @@ def committed_content(folder: str, name: str, commit: str) -> bytes:
 #   version.age                   the version of this format, and when a member was last removed
 #   previous.age                  during a rekey: the old identity, sealed to the new one
 #
-# The recipient that belongs to the identity isn't stored, so only who can open the store can add to it.
+# The recipient that belongs to the identity isn't stored, so only those who can open the store can add to it.
 
 FORMAT_VERSION = "2"  # as version.age says; stores of version 1 have no such file
 _LEAVER = "# without the member "  # begins a line of previous.age, which the age tool takes for a comment
@@ -5337,7 +5340,7 @@ class Opener:
         self._passphrase: Passphrase | None = None  # the last one, which keeps the key that scrypt derived
         # The last access, and the state that it depends on: while that is the same, nothing is opened again.
         self._last: tuple[object, Access] | None = None
-        # The last commit, and the fingerprint of the identity, than which git's history had no newer one.
+        # The commit and the fingerprint for which git's history, when last searched, had no newer identity.
         self._newest: tuple[str, str] | None = None
         self.conflicts: set[str] = set()  # the paths with a merge conflict when the store was opened
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
@@ -5455,7 +5458,7 @@ class Opener:
             if known.fits(access.keys.fingerprint()):
                 return access._replace(known=known)
             found.append(access)
-        # What version.age shows counts for nothing beside a member's file: it may be planted, for that key.
+        # A member's file takes precedence: anybody can seal a version.age to a member's public key.
         found = [access for access in found if access.how == "member"] or found
         if not found:
             forget_store_credential("PAISSIVE_IDENTITY")
@@ -6237,7 +6240,10 @@ class FileStore(Store):
             yield "conflict", path
 
     def _describe(self, access: Access) -> Iterator[tuple[str, StatusValue]]:
-        """Yield the facts about a store that opens."""
+        """Yield the facts about a store that opens.
+
+        Leavers know each value that isn't newer than the last removal, and so may know one without a time.
+        """
         pin = access.keys.fingerprint()
         yield "password", self._has_password()
         yield "pin", f"{PIN}={pin}"
@@ -7370,7 +7376,10 @@ class _Refusal:
             raise self._error.reworded(self._error.message, self._error.hint)
 
     def record(self, what: object, error: SecretsError, seconds: float = 0.0) -> None:
-        """Record an error for these seconds; for 0, a second that is doubled for each failure in a row."""
+        """Record an error, which `check` raises for these seconds; for 0, as long as the pause.
+
+        The pause is _FIRST_PAUSE, doubled with each failure of the same in a row, up to _LAST_PAUSE.
+        """
         self._pause = min(self._pause * 2, _LAST_PAUSE) if what == self._what else _FIRST_PAUSE
         self._what = what
         self._error = error
@@ -7881,6 +7890,11 @@ class VaultStore(Store):
         self._change(_change_to(name, value), is_rotation=True)
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
+        """Set these one after the other; Conflict: see `check_no_conflict`.
+
+        All are checked before any is set, and each again by its write. An
+        error says how many are set.
+        """
         changes = {name: _change_to(name, value, replace=replace) for name, value in values.items()}
         if len(values) > 1 or not replace:  # before any is set; each write checks its own again
             self.check_no_conflict(values, replace=replace)
