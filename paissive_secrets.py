@@ -2337,7 +2337,7 @@ class Store:
         """Raise Conflict if a rotation of one of these is unfinished."""
         stages = {}
         for name in names:
-            with suppress(BadName, BadValue):  # not every name has stages
+            with suppress(BadName):  # not every name has stages
                 stages[self.stage_name(name, "pending")] = name
         for stage in self.get_all(stages):
             raise unfinished_error(stages[stage])
@@ -2683,10 +2683,11 @@ class Policies:
     def check_settled(self, name: str) -> None:
         """Raise Conflict if a rotation is unfinished, or if the previous value has yet to be revoked.
 
-        A key to the store is needed only if there is a pending or a previous value.
+        A key to the store is needed only if there is a pending or a previous value. A policy that can't be
+        read may revoke a previous value: raise what `get` raises.
         """
         self.store.check_not_pending(name)
-        with suppress(NotFound, BadName, BadValue):  # not every name has stages
+        with suppress(NotFound, BadName):  # not every name has stages
             previous = self.store.get(self.store.stage_name(name, "previous"))
             current = self.store.get_all([name]).get(name)
             # A value that is current again must not be revoked.
@@ -2785,6 +2786,8 @@ class Policies:
                 place: {check_name(name): {**policy} for name, policy in policies.items()}
                 for place, policies in found["stores"].items()
             }
+        except BadName as error:
+            raise BadValue(f"{path}: {error.message}", hint=hint) from None
         except (AttributeError, KeyError, TypeError):
             raise BadValue(f"{path} has no policies", hint=hint) from None
         return self._read
@@ -6301,9 +6304,7 @@ class FileStore(Store):
         """
         own = self._opener.configured_identities()
         new = Identity.generate(post_quantum=bool(own) and own[0].is_post_quantum)
-        owner = ""
-        if own:
-            owner = _login_name()
+        owner = _login_name() if own else ""
         # First, or after a kill the store would be refused.
         record_store(self.folder, [Keys(new).fingerprint()], owner)
         attributes = os.path.join(self.folder, ".gitattributes")
@@ -8843,7 +8844,7 @@ def delete_with_stages(store: Store, name: str, policies: Policies | None) -> bo
         policies.check_settled(name)
         is_scheduled = name in policies.names()
     # The previous value first, so that a kill in between leaves no stage without its secret.
-    with suppress(BadName, BadValue):  # not every name has stages
+    with suppress(BadName):  # not every name has stages
         remove_secret(store, name, "previous")
     existed = remove_secret(store, name)
     if policies is not None and is_scheduled:
@@ -8877,11 +8878,12 @@ def check_settable(store: Store, *names: str) -> None:
 def existing_targets(value: str, store: Store) -> list[str]:
     """Return a value's references to secrets of the store that exist, and to other backends.
 
-    Any other text that looks like a reference may be a secret, which no message may show.
+    Any other text that looks like a reference may be a secret, which no message may show. Raise Locked and
+    the like if the store can't say what exists.
     """
     targets = []
     for reference in references_in(value):
-        with suppress(SecretsError):
+        with suppress(NotFound, Moved, BadName, BadValue):
             backend, target = _parse_reference(reference)
             if not backend:
                 store.get(target)
@@ -9216,7 +9218,8 @@ class SecretConfig:
         """Return where the setting comes from, never its value.
 
         With `use_secret`, that is; "(for use_secret)" is added where `get`
-        finds it only so.
+        finds it only so. Locked and the like: the store can't say whether
+        it has the secret.
         """
         path = _key_path(key)
         leaf = _look_up(self._tree(), path, self.path)
@@ -11083,7 +11086,7 @@ class SecretRotation:
         if name not in policies.names():
             return False
         with policies.rotation_lock(name):
-            with suppress(WrongKey, Corrupt):  # a policy that can't be read revokes nothing
+            with suppress(BadValue, WrongKey, Corrupt):  # a policy that can't be read will never revoke
                 policies.check_settled(name)
             return policies.delete(name)
 

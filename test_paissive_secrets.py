@@ -4815,8 +4815,8 @@ def test_a_policy_file_that_is_wrong_or_that_others_can_write_is_refused(rotatio
         '{"version": 2, "stores": {"A": 1}}': "rotation.json has no policies",
         policies % '"A": 1': "rotation.json has no policies",
         policies % '"A": {}, "B": 1': "rotation.json has no policies",
-        policies % '"\\u001b[2J": {}': r"bad name '\\x1b\[2J': it has a control character",
-        '{"version": 2, "stores": {"Other": {"..": {}}}}': r"bad name '\.\.': it has an empty",
+        policies % '"\\u001b[2J": {}': r"rotation.json: bad name '\\x1b\[2J': it has a control character",
+        '{"version": 2, "stores": {"Other": {"..": {}}}}': r"rotation.json: bad name '\.\.': it has an empty",
     }
     for content, problem in problems.items():
         file.write_text(content)
@@ -5053,6 +5053,16 @@ def test_a_link_to_a_policy_file_that_others_can_write_is_refused(rotation):
     word = shlex.quote(str(path))
     hint = f"look at its commands, then: chown $USER {word}; chmod go-w {word}"
     assert refusal(rotation.due) == f"Unsafe: {path} holds commands, and others can write it; {hint}"
+
+
+def test_a_value_to_revoke_stays_while_its_policy_can_not_be_read(files):
+    files.set_all({"DB": NEW, "DB__PREVIOUS": OLD})
+    files.policy_store().set("DB", 'version 3\n{"every": "1d", "revoke": ["true"]}')
+    said = "BadValue: the policy of 'DB' was written by a newer version; use a copy of that one"
+    assert refusal(ps.delete_secret, "DB", backend=files) == said
+    assert files.get("DB__PREVIOUS") == OLD
+    assert ps.SecretRotation(files).unschedule("DB")  # which gives up what it would revoke
+    assert ps.delete_secret("DB", backend=files)
 
 
 # === Dotenv ===
@@ -16338,9 +16348,11 @@ def test_a_reference_to_any_backend_is_named_as_the_one_to_set(backend, monkeypa
     assert refusal(ps.set_secret, "A", "v") == said
 
 
-def test_a_reference_to_what_can_not_be_read_is_replaced_only_where_it_is(monkeypatch):
+def test_a_reference_to_what_can_not_be_read_is_not_replaced(monkeypatch):
     monkeypatch.setenv("A", "secret:B")
     monkeypatch.setenv("B_FILE", "nowhere")
+    assert refusal(ps.set_secret, "A", "v").startswith("Unavailable: can't read nowhere, where 'B' is stored")
+    monkeypatch.delenv("B_FILE")
     hint = "change it where it is, or delete it first"
     assert refusal(ps.set_secret, "A", "v") == f"BadValue: 'A' is a reference to no secret; {hint}"
 
@@ -16385,6 +16397,14 @@ def test_a_manager_renews_and_closes_its_stores_while_others_are_opened():
     manager._stores["other"] = Opening()
     assert failure(manager.close, keep_leases=True).message == "can't be closed"
     assert closed == [True]
+
+
+def test_a_secret_stays_if_its_previous_value_can_not_be_deleted(here):
+    file = here / ".env"
+    file.write_text(text := f"A_TOKEN={NEW}\nB=x\\\nA_TOKEN__PREVIOUS={OLD}\n")
+    said = refusal(ps.delete_secret, "A_TOKEN", backend=ps.EnvironmentStore(file))
+    assert said.startswith(f"BadValue: line 2 of {file} goes on in the next line for bash")
+    assert file.read_text() == text
 
 
 # === Config ===
@@ -16845,6 +16865,15 @@ def test_config_explains_where_a_value_comes_from(config, monkeypatch):
         "no": "nowhere: no variable NO, and it isn't in config.json",
     }
     assert {key: config.explain(key) for key in explained} == explained
+
+
+def test_config_takes_no_secret_of_a_locked_store_for_missing(config, files, monkeypatch):
+    config.set("reference", "secret:DB")
+    files.set("stored", NEW)
+    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
+    locked = ps.SecretConfig(config.path, ps.FileStore(files.folder))
+    for key in ("reference", "stored"):
+        assert refusal(locked.explain, key).startswith("Locked: the master password is needed")
 
 
 def test_config_reads_and_shows_toml_but_does_not_write_it(say, monkeypatch):
