@@ -10094,13 +10094,13 @@ _COMMAND = (
     rf"""\$\((?![^)]*\bcase\b)(?: [^()"'`\\$<\#@] | {_EXPANSION} | "(?:[^"`\\$@] | {_EXPANSION})*" )*\)"""
 )
 # The parts of a script. Values are written into strings in "…" and as words; the other parts are skipped.
-# What isn't one of these ends the search, since a shell may read anything behind it: `…`, <<, ((, ${a:-b}, a
-# quote that doesn't end.
+# What isn't one of these ends the search, since a shell may read anything after it: `…`, <<, ((, ${a:-b}, an
+# unclosed quote, a # that continues the word of the line above.
 _SHELL_PART = rf"""(?x)
     (?P<string>"(?: \\[^@] | [^"\\`$] | {_EXPANSION} | {_COMMAND} | \$(?![\w({{@]) )*")
     | (?P<word>(?<![^\s=])@(?![^\s;&|)]))
     | (?<![^\s;&|()])\#.*
-    | '[^']*' | \$'(?:\\[\s\S]|[^'\\])*' | \\[\s\S]
+    | '[^']*' | \$'(?:\\[\s\S]|[^'\\])*' | \\(?!\n\#)[\s\S]
     | {_EXPANSION} | {_COMMAND} | <<<
     | (?!<<|\(\()[^"'`$\\]
 """
