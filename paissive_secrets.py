@@ -12246,6 +12246,8 @@ def _handle_signal(
 _Redactable = Union[Backend, SecretsManager, Iterable[str]]  # where the values to mask come from
 _HIDDEN = MASK.decode()
 _WITHHELD = "[withheld: it can't be searched for secrets]\n"  # in place of a report
+# UTF-16 and UTF-32 begin with a byte order mark, or with characters of ASCII that have NULs beside them.
+_WIDE_TEXT = lazily(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|(?:[\t\r\n -~]\0{1,3}){4}|(?:\0{1,3}[\t\r\n -~]){4}")
 
 
 def redact(value: T, source: Union[_Redactable, RedactingFilter]) -> T:
@@ -12486,11 +12488,9 @@ class RedactingFilter:
         Also masks a value that is split between two reads. Raises BadValue
         with the name for UTF-16 and UTF-32, where no value would be found.
         """
-        import codecs
-
         masker = Masker(self._encodings)
         data = read(PIPE_BYTES)
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        if _WIDE_TEXT.match(data):
             raise BadValue(f"{name} is UTF-16 or UTF-32", hint="convert it to UTF-8 first, as iconv does")
         while data:
             yield masker.feed(data)

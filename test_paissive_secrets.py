@@ -22608,7 +22608,7 @@ def test_redact_from_stdin_and_files_to_stdout(tmp_path):
     assert done.stderr == b"paissive_secrets: not masked (under 8 characters): PIN_CODE\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("options", [[], ["--in-place"]], ids=["to stdout", "in place"])
 def test_redact_refuses_wide_text_by_name(encoding, options, tmp_path, say, monkeypatch):
     monkeypatch.setenv("APP_TOKEN", SAFE)
@@ -22616,6 +22616,12 @@ def test_redact_refuses_wide_text_by_name(encoding, options, tmp_path, say, monk
     log.write_bytes(f"token {SAFE}".encode(encoding))
     problem = f"{log} is UTF-16 or UTF-32; convert it to UTF-8 first, as iconv does\n"
     assert say("redact", *options, str(log)) == (2, problem)
+
+
+def test_redact_takes_a_log_that_was_emptied_while_it_was_written():
+    log = b"\0" * 100 + b"token "
+    done = cli("redact", env={"APP_TOKEN": SAFE}, stdin=log + SAFE.encode())
+    assert (done.returncode, done.stdout) == (0, log + b"***")
 
 
 def test_redact_shows_a_line_of_a_stream_at_once():
