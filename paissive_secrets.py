@@ -18698,11 +18698,11 @@ def cmd_list(args: Namespace) -> int:
     $ list app/ --fields --backend vault
     """
     store = args.store()
-    settings = store.plain_settings()
+    settings = [name for name in store.plain_settings() if name.startswith(args.prefix)]
     found = set(store.field_names(args.prefix) if args.fields else store.names_under(args.prefix))
     names = [name for name in found if not is_stage(name, found)]
     if args.all:
-        names += [name for name in settings if name.startswith(args.prefix)]
+        names += settings
     if args.old is not None:
         before = format_time(time.time() - parse_interval(args.old, "--old"))
         names = [name for name in names if store.last_set(name) < before]

@@ -6993,7 +6993,7 @@ def test_a_dotenv_file_holds_settings_beside_what_a_name_a_reference_or_a_value_
 
 def test_list_counts_the_settings_and_shows_them_only_if_asked(say):
     Path(".env").write_text("DB_HOST=localhost\nDB_PASSWORD=secret:C\nPORT=1\n")
-    assert say("list", "DB_") == (0, "DB_PASSWORD\n2 settings left out; --all lists settings, too\n")
+    assert say("list", "DB_") == (0, "DB_PASSWORD\n1 setting left out; --all lists settings, too\n")
     assert say("list", "DB_", "--all") == (0, "DB_HOST\nDB_PASSWORD\n")
 
 
