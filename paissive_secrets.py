@@ -16127,16 +16127,16 @@ def set_merge_driver(path: str) -> bool:
 
     Any order of a baseline's lines is fine, and so are repeated ones.
     """
-    rule = f"{BASELINE} merge=union\n".encode()
+    rule = f"{BASELINE} merge=union".encode()
     with FileLock(path):
         text = b""
         if os.path.lexists(path):
             text = read_file(path)
-        if rule in text:
+        if rule in text.splitlines():
             return False
         if text and not text.endswith(b"\n"):
             text += b"\n"
-        rewrite(path, text + rule, 0o644)
+        rewrite(path, text + rule + b"\n", 0o644)
         return True
 
 

@@ -30561,6 +30561,8 @@ def test_gitattributes_gets_a_line_of_its_own_where_it_lacks_that(folder):
         assert path.read_text() == after
 
 
+        (f"# {rule}", f"# {rule}{rule}"),
+        (f"docs/{rule}", f"docs/{rule}{rule}"),
 def test_gitattributes_that_are_a_link_to_nothing_are_not_made(folder):
     (folder / ".gitattributes").symlink_to("elsewhere")
     with pytest.raises(FileNotFoundError):
