@@ -12569,7 +12569,10 @@ class _Redaction:
         self._done: dict[int, tuple[Any, Any]] = {}  # by id: what takes an object's place, and the object
 
     def redact(self, value: Any) -> Any:
-        """Return the value itself if it shows no secret, else a masked copy or `***`."""
+        """Return the value itself if it shows no secret, else a masked copy or `***`.
+
+        For logs, a `RedactedError` takes the place of any exception, even of one that shows none.
+        """
         if isinstance(value, (str, bytes)):
             return self._mask(cast("Any", value))
         if id(value) not in self._done:
@@ -14967,7 +14970,11 @@ def _is_in_base64(text: bytes, span: Span) -> bool:
 
 
 def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
-    """Return the token here, judged; one that nobody issued, or that has expired, is medium at most."""
+    """Return the token that begins here or, with a prefix such as "v1.", before this run, judged; else None.
+
+    `size` is that of the run, by which tokens without a prefix are known. A token that nobody issued, or that
+    has expired, is medium at most; an identifier is low.
+    """
     rule, found = prefixes().match_at(text, start, size) or (None, None)
     if not rule or not found:
         return None
