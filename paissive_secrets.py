@@ -12850,7 +12850,10 @@ Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
-_NEXT_ITEM = lazily(rb"\s{0,9},\s{0,60}[bu]?([\"'])([^\"'\\\n]{1,300})(?=\1)(?!\1\s{0,9}[:=])")
+_NEXT_ITEM = lazily(  # maybe with a comment on the item before it
+    rb"\s{0,9},\s{0,60}(?:(?:#|//)[^\n]{0,200}\n\s{0,60}){0,9}[bru]?([\"'])"
+    rb"((?:(?!\1)[^\\\n]|\\[^\n]){0,300})\1(?!\s{0,9}[:=])"
+)
 MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
 # line to themselves.
@@ -13133,15 +13136,20 @@ def _values_behind(
 
 
 def _next_items(window: bytes, first: Candidate) -> Iterator[Candidate]:
-    """Yield a candidate for each quoted item that follows the first of a list, up to MAX_ITEMS in all."""
-    found = _NEXT_ITEM.match(window, first.end + len(first.quote))
+    """Yield a candidate for each quoted item that follows the first of a list, up to the first other item.
+
+    Empty ones are left out; of a long list, MAX_ITEMS are read.
+    """
+    at = first.end + len(first.quote)
     for _ in range(MAX_ITEMS - 1):
+        found = _NEXT_ITEM.match(window, at)
         if not found:
             return
+        at = found.end()
         start, end = found.span(2)
-        after = latin1(rest_of_line(window, end))
-        yield first._replace(start=start, end=end, value=latin1(found[2]), after=after)
-        found = _NEXT_ITEM.match(window, found.end(2) + 1)
+        if start < end:
+            after = latin1(rest_of_line(window, end))
+            yield first._replace(start=start, end=end, value=latin1(found[2]), after=after)
 
 
 def _candidate_at(

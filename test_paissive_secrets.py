@@ -23226,6 +23226,12 @@ def test_a_value_is_found_in_every_way_to_give_one():
         assert (name, separator, GUESSED[:9]) in assigned(line.replace("V", GUESSED[:9]), path), line
 
 
+def test_a_list_is_read_behind_an_item_that_is_empty_escaped_quoted_or_explained():
+    for items in ('"", "§"', r'"a\\b", "§"', '"it\'s", "§"', '"one",  # two\n "§"', 'r"one", "§"'):
+        line = f'passwords = ["first", {items}]'.replace("§", GUESSED)
+        assert assigned(line)[-1][2] == GUESSED, line
+
+
 PARTS_OF_VERSIONS = (
     "password",
     "x_key",
@@ -24674,7 +24680,7 @@ a.yml pas·sword: !vault x
 a.py pas·swords = ["«§»",¶b"«§»"]
 a.py pas·swords = ["«§»", u'«§»']
 a.py pas·swords = ["«§»", x'§']
-a.py pas·swords = ["«§»", "§\7"]
+a.py pas·swords = ["«§»", "«§\7»"]
 a.py pas·swords = ["«§»", "§¶7"]
 a.py pas·swords = ["«§»", "«§»"]
 a.py pas·swords = ["«§»", ""]
@@ -30555,14 +30561,14 @@ def test_gitattributes_gets_a_line_of_its_own_where_it_lacks_that(folder):
         ("*.png binary\n", f"*.png binary\n{rule}"),
         ("*.png binary", f"*.png binary\n{rule}"),
         (f"{rule}*.png binary", f"{rule}*.png binary"),
+        (f"# {rule}", f"# {rule}{rule}"),
+        (f"docs/{rule}", f"docs/{rule}{rule}"),
     ):
         path.unlink(missing_ok=True) if before is None else path.write_text(before)
         ps.set_merge_driver(".gitattributes")
         assert path.read_text() == after
 
 
-        (f"# {rule}", f"# {rule}{rule}"),
-        (f"docs/{rule}", f"docs/{rule}{rule}"),
 def test_gitattributes_that_are_a_link_to_nothing_are_not_made(folder):
     (folder / ".gitattributes").symlink_to("elsewhere")
     with pytest.raises(FileNotFoundError):
