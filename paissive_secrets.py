@@ -9732,7 +9732,7 @@ _REFUSALS = {
     "toml": ("in this place", _QUOTES_HINT),
     "yaml": ("in this place", _QUOTES_HINT),
     "xml": ("in this place", "put the reference into text, or into an attribute's quotes"),
-    "properties": ("behind a backslash", "leave out the backslash"),
+    "properties": ("after a backslash", "leave out the backslash"),
     "env": ("in this place", "let the reference be all that follows NAME="),
     "shell": ("in this place", 'put the reference into "…" outside other quotes and $(…)'),
     "nested quotes": ("in quotes within quotes", "make the inner text from a template of its own"),
@@ -9901,8 +9901,8 @@ def _escape_properties(value: str) -> str:
 # --- JSON, TOML, XML and properties ---
 
 # The groups of these expressions say how values are written: they are keys of _WRITES. @ is the mark, and
-# `alone` one that stands alone. What has no group, such as a comment, is skipped. No string has a mark behind
-# a backslash, which a value would end.
+# `alone` one that stands alone. What has no group, such as a comment, is skipped. A string with
+# a mark after a backslash isn't matched: the backslash would escape the value's first character.
 _JSON_PARTS = (
     r"""(?P<double>"(?:\\[^@]|[^"\\])*")|'(?:\\[\s\S]|[^'\\])*'|//.*|/\*[\s\S]*?\*/"""
     r"|(?P<alone>(?<![^\s:,\[{/])@(?![^\s:,\]}/]))"
@@ -10087,8 +10087,8 @@ def _write_in_block(block: str, indent: int, mark: str) -> _Write:
 
 # --- shell ---
 
-# A variable, but not one whose name a value after it would make longer; a command in parentheses that has
-# none itself, nor references, such as $(dirname "$0"). The parentheses of `case` end nothing.
+# A variable, but not one whose name would run on into a value; a command in parentheses that has neither
+# parentheses nor references, such as $(dirname "$0"). The parentheses of `case` end nothing.
 _EXPANSION = r"(?: \$\w+(?![\w@]) | \$\{\w+\} | \$[\@*\#?!$-] )"
 _COMMAND = (
     rf"""\$\((?![^)]*\bcase\b)(?: [^()"'`\\$<\#@] | {_EXPANSION} | "(?:[^"`\\$@] | {_EXPANSION})*" )*\)"""
@@ -10176,7 +10176,7 @@ TOO_PLAIN = lazily(r"([a-z0-9-]+\.)+[a-z]{2,}(:\d+)?|[A-Za-z]?[a-z]{1,15}(:\d+)?
 
 
 class _Found(NamedTuple):
-    """Where data has a value, in any form, from its first byte to behind its last."""
+    """Where data has a value, in any form, from its first byte to just after its last."""
 
     start: int
     end: int
@@ -10232,12 +10232,12 @@ class Encodings:
         return places
 
     def find_in_part(self, data: bytes) -> _Result:
-        """Return the places in data that more will follow, and the cut; no place begins behind it."""
+        """Return the places in data that more will follow, and the cut; no place begins after it."""
         places, cut = self._find(_without_unfinished(data), more_follows=True)
         return _Result([place for place in places if place.start < cut], cut)
 
     def _find(self, data: bytes, more_follows: bool) -> _Result:
-        """Return the places, in order, and the cut; places may begin behind it."""
+        """Return the places, in order, and the cut; places may begin after it."""
         bare = _Bare(data)
         places, cut = self._search.find(bare, more_follows)
         for layer in self._escapes.decoded_parts(bare, more_follows):
@@ -10475,7 +10475,7 @@ class _BareSearch:
         )
 
     def find(self, bare: _Bare, more_follows: bool) -> _Result:
-        """Return the places of forms in the data, in any order, and the cut; places may begin behind it."""
+        """Return the places of forms in the data, in any order, and the cut; places may begin after it."""
         data = bare.data
         places: list[_Found] = []
         cut = self._find_cut(data) if more_follows else len(data)
@@ -11880,7 +11880,7 @@ def run_masked(
 ) -> int:
     """Run a command, values masked in its outputs; return its status as a shell does: 128+N for signal N.
 
-    Meanwhile, `renew` is called whenever the seconds that it returned are over.
+    Meanwhile, call `renew` again each time that the seconds it returned have passed.
     """
     import threading
 
@@ -12783,7 +12783,7 @@ _OPERAND = (
     r"[\w$(!][\w$.:!=<>&*@+(){}\[\] -]{0,60}?(?:[\"'][\w.:-]{0,40}[\"'][\w$.:!=<>&*@+(){}\[\] -]{1,60}?)?"
 )
 _ANY_KEY = r"""\\{0,3}["'`]?[\w.:@-]{1,40}\\{0,3}["'`]?\s{0,9}"""
-# What is before the quote of a value behind an operand, which may have a string of its own. This spares work.
+# What is before the quote of a value after an operand, which may have a string of its own. This spares work.
 _OPERAND_AHEAD = (
     r"(?=(?=(?P<run>[\w$(!][^\n\"'`]{1,62}))(?P=run)(?:(?<=[|?:/re] )"
     r"|(?<=[(\[{ ])[\"'][\w.:-]{0,40}[\"'][^\n\"'`]{1,60}(?:(?<=[|?:/re{] )|(?<=\()))[\"'`])"
@@ -12815,7 +12815,7 @@ _LONG_AHEAD = (
     rb"|(?!\\?[\"']?\s?[=:]\s?(?:\\?[\"'][^\s\"'\\]{0,19}[\"'\\]|[\w.%+/-]{1,19}(?:[\s&]|\Z))))"
 )
 # In source, most names stand in lines that go on with neither a quote nor a digit. Those have no value, but
-# for one on the next line, behind a quote, a dash or "value", or in a connection string: password=V user=a.
+# for one on the next line, after a quote, a dash or "value", or in a connection string: password=V user=a.
 _VALUE_AHEAD_IN_SOURCE = lazily(
     rb"(?:(?![^\n0-9\"'`&;<>]{0,120}(?:\n(?!\s{0,40}[\"'v-])|;[ \t\r]*\n))"
     rb"|(?=[^\n]{0,120} [a-z]{4,7}=))"
@@ -12953,8 +12953,8 @@ def _choices(branches: dict[bytes, list[bytes]]) -> bytes:
 # A keyword or a fragment of a name in a text, and where its first rare letter is and its end. A plain tuple:
 # a text has very many.
 _Word = tuple[bytes, int, int]
-_MAX_WORD_AHEAD = 200  # bytes behind a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
-_MAX_ASSIGNMENT = 1 << 12  # bytes behind a word that say whether it has a value: `_assignment`
+_MAX_WORD_AHEAD = 200  # bytes after a word that say whether it is one: `_AHEAD`, `_VALUE_AHEAD_IN_SOURCE`
+_MAX_ASSIGNMENT = 1 << 12  # bytes after a word that say whether it has a value: `_assignment`
 
 
 class _KeywordSearch:
@@ -12974,8 +12974,8 @@ class _KeywordSearch:
         lower = bytes(range(256)).lower().replace(b"'", b'"')  # a keyword with a quote stands for both
         self._fold = fold = bytes(ord("k") if n in rare else n for n in lower)
         self._words = {f"w{number}": word for number, word in enumerate(words)}  # by their group
-        marks = rb"[=~\">\\]"  # seldom behind a k, so that one test for all of them is quicker
-        branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters behind their first k
+        marks = rb"[=~\">\\]"  # seldom after a k, so that one test for all of them is quicker
+        branches: dict[bytes, dict[bytes, list[bytes]]] = {}  # words by the two letters after their first k
         for group, word in self._words.items():
             folded = word.translate(fold)
             at = folded.index(b"k")
@@ -13053,7 +13053,7 @@ _keyword_search = cache(_KeywordSearch)
 def _assignment(source: bool) -> re.Pattern[bytes]:
     """Return the expression from the end of a telltale fragment to its value, in source or elsewhere.
 
-    Its group `apart` is set if the value isn't behind the name: they may be attributes of one object.
+    Its group `apart` is set if the value doesn't follow the name: they may be attributes of one object.
     Operands may precede a quoted value: `password = a || "V"`. In source, a bare value is a literal if it has
     a digit, or ends where a string or a part of one does. Elsewhere, a value may be below its name.
     """
@@ -13332,7 +13332,7 @@ def _quote_regex(quote: bytes) -> re.Pattern[bytes]:
 # on, its value is matched as in any assignment.
 
 _MAX_ATTRIBUTES = 24  # of an object
-_REACH_OF_OBJECT = 600  # bytes from a name to the begin of its object
+_REACH_OF_OBJECT = 600  # bytes from a name to the start of its object
 _REACH_OF_LINE = 400  # bytes of a line in an object
 _KEYS_OF_NAMES = (  # endings of the keys whose values are names
     *(b"name", b"key", b"type", b"id", b"variable", b"param", b"parameter", b"property", b"option"),
@@ -13374,7 +13374,7 @@ class _AttributeKey(NamedTuple):
 
 
 def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name: _Name) -> int:
-    """Return where the key of the value ends that an object has for a name; -1 if it has none."""
+    """Return where the key ends whose value belongs to a name, in the object of both; -1 if there is none."""
     at, sign = _key_before(window, name.begin)
     after = match.end("rest")
     is_value = _VALUE_KEY.match
@@ -13389,7 +13389,7 @@ def _end_of_key(window: bytes, language: _Language, match: re.Match[bytes], name
 
 
 def _key_before(window: bytes, begin: int) -> tuple[int, bytes]:
-    """Return (begin of the key whose value is the name at `begin`, or -1 for none; the sign before the name).
+    """Return (start of the key whose value is the name at `begin`, or -1 for none; the sign before the name).
 
     The sign is the last byte before the name, its quote and white space, but "=" for "=>", and "{" for the
     name of a block of Terraform.
@@ -13443,7 +13443,7 @@ def _keys_of_tag(window: bytes, tag: int) -> list[_AttributeKey]:
 
 
 def _keys_below(window: bytes, begin: int, after: int, is_block: bool) -> list[_AttributeKey]:
-    """Return the keys of the object that the name at `begin` has, whose braces or lines begin at `after`."""
+    """Return the keys of the object that is the value of the name at `begin`, and which begins at `after`."""
     behind = window[after : after + 30].lstrip(b" \t")
     sign = behind[:1]
     inner = behind.lstrip(b":=> \t")[:1]
@@ -14475,7 +14475,7 @@ def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
 def _is_in_string(c: Candidate) -> bool:
     """Return whether the value is inside a string, which begins before the name.
 
-    A quote right before the name of a key may be the key's own, if none behind the value belongs to it.
+    A quote right before the name of a key may be the key's own, if none after the value belongs to it.
     """
     before = c.before
     is_key = c.separator in (":", "=>") or before[-2:-1] == "["
@@ -14845,7 +14845,7 @@ _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
 _LITERAL_BEFORE = lazily(rb"([\"'])([^\"'\\\n]{1,80})\1" + _JOIN + rb"\1\Z")
 _LITERAL_AFTER = lazily(rb"([\"'])" + _JOIN + rb"\1(?P<part>[^\"'\\\n]{1,200})")
 _MAX_PARTS = 8  # of a split token before its longest
-_HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what is before most runs of lock files
+_HASH_NAMES = (b"sha1:", b"sha256:", b"sha512:")  # what precedes most runs in lock files
 _REACH_OF_PREFIX = 100  # bytes from a prefix to the first run in its token
 _WORD_BEGIN = lazily(rb"(?<![A-Za-z0-9_-])[A-Za-z0-9]")
 _TWO_CLASSES = bytes(97 if (chr(n).isalnum() and n < 128) or n in b"_-" else 32 for n in range(256))
@@ -14902,7 +14902,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 
 
 def _may_go_on(run: bytes, last: bytes) -> bool:
-    """Return whether a run behind this sign may be a later part of a token: no member, no word of a path."""
+    """Return whether a run after this sign may be a later part of a token: no member, no word of a path."""
     if last == b".":
         return len(run) >= 32
     return not (run.islower() and run.translate(None, b"_-").isalpha())
@@ -14932,7 +14932,7 @@ def _split_token(text: bytes, start: int) -> Span | None:
 
 
 def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
-    """Return the content of the literal in which this begins with that of those behind it, and their end."""
+    """Return the content of the literal that begins here, joined with those that follow it, and their end."""
     joined = b""
     end = start
     part = _LITERAL.match(text, start)
@@ -14994,7 +14994,7 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield secrets inside Base64, as spans of the Base64; what that holds in Base64 isn't decoded."""
+    """Yield secrets inside Base64, as spans of the Base64; Base64 within it isn't decoded."""
     is_text = _ENCODED_TEXT.match
     last = ord("f")  # its first letter is this or a smaller one
     begins = [start for start, _ in runs if text[start] <= last and is_text(text, start)]
@@ -15502,7 +15502,7 @@ def _tokens_of_project(text: bytes, rules: Iterable[Rule]) -> Iterator[Span]:
     """Yield tokens of a project's rules, by `find`: they may have any letters and any length."""
     literals = [(rule, prefix.encode()) for rule in rules for prefix in rule_prefixes(rule.prefix)]
     for rule, prefix in literals:
-        # A word's beginning, maybe behind an escape; what begins with a sign needs nothing before it.
+        # A word's beginning, maybe after an escape; what begins with a sign needs nothing before it.
         behind = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))" if prefix[:1].isalnum() else b""
         regex = token_regex(prefix, rule.shape, behind)
         at = text.find(prefix)
@@ -15631,7 +15631,7 @@ def scan(
 def _wide_encoding(first: bytes) -> str:
     """Return the encoding that the mark at the beginning of a text names, "" for none.
 
-    ASCII behind a mark is ASCII: programs run such a file, and decoded, it would hide what is in it.
+    ASCII after a mark is ASCII: programs run such a file, and decoded, it would hide what is in it.
     """
     for mark, encoding in _WIDE_ENCODINGS.items():
         if first.startswith(mark):
@@ -16003,7 +16003,8 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
     such as A..B leaves out some commits: a version of theirs that is replaced comes right before the one that
     replaces it, with `is_older`.
     """
-    # Hashes, since there may be millions. Their keys differ per process (PEP 456): none collide on purpose.
+    # Hashes, since there may be millions. Each process has a key of its own for them (PEP 456), so nobody can
+    # make them collide.
     commits = set[int]()
     versions = set[int]()
     blobs = set[int]()
@@ -16517,7 +16518,7 @@ def _has_unlisted_bytes(packed: IO[bytes], zipped: zipfile.ZipFile) -> bool:
         packed.seek(info.header_offset + 26)
         name_size = int.from_bytes(packed.read(2), "little")
         extra_size = int.from_bytes(packed.read(2), "little")
-        # A size that was unknown at first is behind the content, in 12 to 24 bytes.
+        # A size that was unknown at first follows the content, in 12 to 24 bytes.
         descriptor_size = 24 if info.flag_bits & 8 else 0
         size = 30 + name_size + extra_size + info.compress_size + descriptor_size
         end = max(end, info.header_offset + size)
@@ -16545,7 +16546,7 @@ def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
     archive: Any
     with tarfile.open(fileobj=_file_of(chunks), mode="r|", bufsize=1 << 18, tarinfo=_tar_header()) as archive:
-        archive.ignore_zeros = True  # else what is behind the end of a tar is never read
+        archive.ignore_zeros = True  # else what follows the end of a tar is never read
         while member := archive.next():
             archive.members = []  # else it collects them
             if member.isfile() or member.type not in tarfile.SUPPORTED_TYPES:
@@ -17887,7 +17888,7 @@ _WAYS = (
         r"(?m)^[ \t]*#[ \t]?(?:export[ \t]+)?@NAME=(?!=)",
         how="reads",
     ),
-    # A default is the second argument, or stands behind the call.
+    # A default is the second argument, or follows the call.
     *(
         _Way(
             "@code",
@@ -17902,7 +17903,7 @@ _WAYS = (
         "env(",
         r"""(?<![\w.>$])(?<!function )(?:get_)?env\(["'`](?P<name>[A-Z]\w+)["'`](?P<default>\s*,|\)@or)?""",
     ),
-    # Python: calls of this tool, and the environment. What is read right behind `try:` may be missing.
+    # Python: calls of this tool, and the environment. What is read right after `try:` may be missing.
     _Way(
         r"\.py",
         "paissive_secrets",
@@ -18376,7 +18377,7 @@ def _parse(words: list[str], group: str = "") -> Namespace:
 def _parse_command(name: str, words: list[str]) -> Namespace:
     """Return the arguments of one command; raise BadValue if they are wrong.
 
-    Added are `run`, the function of the command, `command_line`, the words behind `--` for `run`, `manager`,
+    Added are `run`, the function of the command, `command_line`, the words after `--` for `run`, `manager`,
     and `store`, its method that opens a store.
     """
     run, arguments = _COMMANDS[name]
@@ -18822,7 +18823,7 @@ def cmd_run(args: Namespace) -> int:
     prints of a value becomes ***. Settings of the .env file are passed on as they
     are; what opens a store, such as VAULT_TOKEN, is not passed on. Background
     processes that outlive the command lose their output: after half a second of
-    silence, at the latest after five seconds.
+    silence, or after five seconds.
     """
     if not args.command_line:
         raise _no_command_error()
@@ -18842,7 +18843,7 @@ def cmd_run(args: Namespace) -> int:
 
 
 def _no_command_error() -> BadValue:
-    """Return the error for `run` without the dashes, or with nothing behind them."""
+    """Return the error for `run` without the dashes, or with nothing after them."""
     return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
 
 
@@ -19042,7 +19043,7 @@ def cmd_inject(args: Namespace) -> int:
     where = _name_of_input(args.file)
     escape = args.escape or escape_of(args.file)
     snapshot = Snapshot(args.manager)
-    snapshot.collect([(f"\n{template}", args.store())])  # behind a line break, it isn't one reference
+    snapshot.collect([(f"\n{template}", args.store())])  # after a line break, it isn't one reference
     resolve = partial(Resolver(snapshot).text, store=args.store(), where=where)
     filled = fill_template(template, escape, where, resolve)
     data = filled.encode(errors="surrogateescape")
@@ -19108,7 +19109,7 @@ def cmd_redact(args: Namespace) -> int:
 def _redact_to_stdout(path: str, secrets: RedactingFilter, mask_more: Callable[..., Iterable[bytes]]) -> None:
     """Print a file, or stdin for "-", masked by the store's values, then by `mask_more`, as it is read."""
     with open(0 if path == "-" else path, "rb", 0, closefd=path != "-") as file:
-        for piece in mask_more(secrets.redact_stream(file.read, "stdin" if path == "-" else path)):
+        for piece in mask_more(secrets.redact_stream(file.read, _name_of_input(path))):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()  # for those who follow a log
 

@@ -18257,7 +18257,7 @@ def test_no_value_is_written_into_a_here_document_however_it_ends(document):
     )
 
 
-def test_no_value_is_written_behind_a_number_sign_that_a_line_continuation_joins_to_a_word():
+def test_no_value_is_written_after_a_number_sign_that_a_line_continuation_joins_to_a_word():
     refused = refusal(filled, 'echo a\\\n#"\nA="@"\n#"\n', "shell", "; id; :")
     assert "what may be a here-document or open quotes; put A=" in refused
 
