@@ -15980,7 +15980,7 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     """Yield the ids of objects that revisions reach or, without any, of all in this clone, dangling ones too.
 
-    `kinds` are words: blob, commit, tag, and "missing" for objects that the clone lacks.
+    `kinds` are words: blob, commit, tag, and "missing" for those of revisions that the clone lacks.
     """
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
     reached: Iterable[str] = ()
