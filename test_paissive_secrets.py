@@ -6284,7 +6284,7 @@ def test_comments_say_which_secrets_are_in_another_store():
 @pytest.mark.parametrize("unit", ["\n", "\n\\\\"])
 def test_no_quirk_of_a_long_value_is_sought_from_each_of_its_lines(unit):
     # To the end of the value from each line would take longer than a test may.
-    data = f'DB_PASSWORD="kX9vuQ2mLw{unit * 600_000}"\n'.encode()
+    data = f'DB_PASSWORD="kX9vuQ2mLw{unit * 300_000}"\n'.encode()
     found = ps.parse_import(data, ".env", ps.Replacement.COMMENT)
     assert found.secrets.keys() | set(found.left) == {"DB_PASSWORD"}
 
@@ -9567,19 +9567,22 @@ def put_store_below(team):
 
 MIXED, OTHER = "WrongKey: the store's identity does not open most of", "has the fingerprint"
 CAN_NOT_TELL = "never confirmed"  # whoever never confirmed a store may read another, and nothing else
-# What is done, and what who has never confirmed the store meets, who has before it, and who has after it.
+# What is done, and what who has never confirmed the store meets, who has before it, and who has after the removal
+# of a member, if there was one.
 ATTACKS = {
-    "entries of a stranger's": (plant_entries, MIXED, OTHER, OTHER),
-    "entries for a member's key": (plant_entries_for_a_key, MIXED, OTHER, OTHER),
+    "entries of a stranger's": (plant_entries, MIXED, OTHER),
+    "entries for a member's key": (plant_entries_for_a_key, MIXED, OTHER),
     "entries of a leaver's": (plant_older_entries, MIXED, MIXED, OTHER),
     "a leaver's older store": (put_older_store_back, CAN_NOT_TELL, "", OTHER),
-    "a stranger's store": (put_store_in_its_place, CAN_NOT_TELL, OTHER, OTHER),
-    "a stranger's store below": (put_store_below, CAN_NOT_TELL, "hides the store", "hides the store"),
+    "a stranger's store": (put_store_in_its_place, CAN_NOT_TELL, OTHER),
+    "a stranger's store below": (put_store_below, CAN_NOT_TELL, "hides the store"),
 }
 
 
-@pytest.mark.parametrize("when", ["new", "before", "after"])
-@pytest.mark.parametrize("what", ATTACKS)
+@pytest.mark.parametrize(
+    ("what", "when"),
+    [(what, when) for what, row in ATTACKS.items() for when in ("new", "before", "after")[: len(row) - 1]],
+)
 def test_who_can_write_to_the_folder_gets_no_command_run_and_nothing_read_by_who_knows_the_store(
     what, when, attacked
 ):
@@ -9802,19 +9805,18 @@ def test_a_commit_that_damages_a_store_replaces_no_identity(attacked):
 
 
 @BY_A_COMMIT
-@pytest.mark.parametrize("how", ["pinned", "new", "by password"])
-def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_recorded(how, put_back):
-    who = put_back.ada
-    if how == "by password":
-        who = put_back.owner
-    with who.at(put_back.folder) as store, pytest.MonkeyPatch.context() as patched:
-        forget_stores(patched)
-        if how == "pinned":
-            patched.setenv("PAISSIVE_STORE_FINGERPRINT", put_back.old)
-            assert "is back at an identity" in refusal(store.get, "S1")
-        acts = [ps.SecretRotation(store).rotate_due, lambda: store.set("S1", "new")]
-        for act in acts + [store.rekey] * (how == "by password"):
-            assert "is back at an identity" in refusal(act)
+def test_no_command_of_an_older_store_that_was_put_back_runs_where_nothing_is_recorded(put_back):
+    for who, pin in ((put_back.ada, put_back.old), (put_back.ada, ""), (put_back.owner, "")):
+        with who.at(put_back.folder) as store, pytest.MonkeyPatch.context() as patched:
+            forget_stores(patched)
+            acts = [ps.SecretRotation(store).rotate_due, functools.partial(store.set, "S1", "new")]
+            if pin:
+                patched.setenv("PAISSIVE_STORE_FINGERPRINT", pin)
+                acts.insert(0, functools.partial(store.get, "S1"))
+            if who is put_back.owner:
+                acts.append(store.rekey)
+            for act in acts:
+                assert "is back at an identity" in refusal(act), (pin, who is put_back.owner)
     assert not os.path.exists(PWNED)
 
 
@@ -18419,8 +18421,7 @@ def test_a_few_values_are_masked_like_many_wherever_the_data_is_split(count):
 @pytest.mark.parametrize("value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88"])
 def test_mask_every_encoding_at_every_split_point(value):
     encodings = ps.Encodings([value])
-    for encoding, text in spelled(value):
-        whole = b"[" + text + b"]"
+    for whole, encoding in {b"[" + text + b"]": encoding for encoding, text in spelled(value)}.items():
         splits = [[whole[:at], whole[at:]] for at in range(len(whole) + 1)]
         for pieces in ([bytes([byte]) for byte in whole], *splits):
             assert masked(pieces, encodings=encodings) == b"[***]", (encoding, pieces)
@@ -19299,6 +19300,8 @@ def in_turn(outcomes):
     return [outcome for outcome, _ in itertools.groupby(outcomes)]
 
 
+# Vault's other layouts name stages otherwise, which the test of previous values covers; the steps are the same.
+@pytest.mark.parametrize("rotated", ["env", "file", "vault, a field"], indirect=True)
 def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
     assert in_turn(rotated.outcomes("resume")) == [BEFORE, DONE]
     assert in_turn(rotated.outcomes("abort")) == [BEFORE, BACK, DONE]
@@ -20625,12 +20628,9 @@ def test_what_a_killed_revocation_leaves_is_revoked_again(rotated):
 # Policies with a revocation, which an older copy must not misread.
 
 
-@pytest.mark.parametrize(
-    ("path", "commit"),
-    [("rotation.json", "4020651"), ("rotation.json", "e8d51d2"), (None, "e8d51d2")],
-)
-def test_a_policy_with_a_revocation_is_refused_by_older_copies(path, commit, files):
-    module = older_module(commit)
+@pytest.mark.parametrize("path", ["rotation.json", None])
+def test_a_policy_with_a_revocation_is_refused_by_an_older_copy(path, files):
+    module = older_module()
     rotation = ps.SecretRotation(files, path)
     rotation.schedule("DB", "1d", apply="true", revoke="true")
     old = module.SecretRotation(module.FileStore(files.folder), path)
@@ -20640,11 +20640,10 @@ def test_a_policy_with_a_revocation_is_refused_by_older_copies(path, commit, fil
     assert rotation.scheduled() == ["DB"] and files.get("DB") == "db-value"
 
 
-@pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
-def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(commit, here, monkeypatch, say):
+def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(here, monkeypatch, say):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", PASSWORD)
-    module = older_module(commit)
+    module = older_module()
     old = module.FileStore(here / ".paissive")
     old.set("app/db", OLD)
     module.SecretConfig("config.json", old).set("database.password", NEW, use_secret=True)
@@ -20657,18 +20656,17 @@ def test_a_store_of_an_older_copy_is_refused_by_name_and_its_config_is_read(comm
     assert config.resolve() == {"database": {"password": NEW}}
 
 
-@pytest.mark.parametrize("commit", ["4020651", "e8d51d2"])
-def test_policies_in_a_file_of_an_older_copy_are_refused_by_name(commit, files, monkeypatch):
+def test_policies_in_a_file_of_an_older_copy_are_refused_by_name(files, monkeypatch):
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", "15")
-    module = older_module(commit)
+    module = older_module()
     module.SecretRotation(module.FileStore(files.folder), "p.json").schedule("DB", "1d")
     said = f"BadValue: {Path('p.json').absolute()} isn't of version 2; remove it, or "
     assert refusal(ps.SecretRotation(files, "p.json").due).startswith(said)
 
 
 @functools.cache
-def older_module(commit):
-    """The module as a commit has it; skipped where that isn't in the repository's history."""
+def older_module(commit="e8d51d2"):
+    """The module as a commit with stores of version 1 has it; skipped where the history lacks that."""
     show = ["git", "show", f"{commit}:{MODULE.name}"]
     found = subprocess.run(show, cwd=ROOT, capture_output=True)
     if found.returncode:
