@@ -6296,7 +6296,7 @@ def test_a_comment_names_the_store_of_the_last_import():
 
 
 def test_a_chain_of_values_that_take_in_moved_secrets_costs_no_more_than_its_length():
-    names = [f"A{n}" for n in range(10_000)]
+    names = [f"A{n}" for n in range(3_000)]
     chain = "".join(f"{name}=${{{before}}}\n" for name, before in zip(names, ["M", *names]))
     many = "".join(f"# M{name}: in the file store\nB{name}=${{M{name}}}\n" for name in names)
     values = ps.Dotenv(f"# M: in the file store\n{chain}{many}").values({})
@@ -9567,8 +9567,8 @@ def put_store_below(team):
 
 MIXED, OTHER = "WrongKey: the store's identity does not open most of", "has the fingerprint"
 CAN_NOT_TELL = "never confirmed"  # whoever never confirmed a store may read another, and nothing else
-# What is done, and what who has never confirmed the store meets, who has before it, and who has after the removal
-# of a member, if there was one.
+# What is done, and what who has never confirmed the store meets, who has before it, and, where a member was
+# removed, who has after that.
 ATTACKS = {
     "entries of a stranger's": (plant_entries, MIXED, OTHER),
     "entries for a member's key": (plant_entries_for_a_key, MIXED, OTHER),
@@ -10530,21 +10530,21 @@ def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, 
 def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
     def write(who):
         store = ps.FileStore()
-        for n in range(4):
+        for n in range(2):
             store.set(f"p{who}/N{n}", f"{who}-{n}")
             store.set("SAME", f"{who}-{n}")
             assert store.get(f"p{who}/N{n}") == f"{who}-{n}"
 
     def rekey(count=0):
-        while count < 6:
+        while count < 3:
             with contextlib.suppress(ps.Locked, ps.Unavailable):  # until there is a store
                 count += bool(ps.FileStore(store_folder).rekey())
 
     writers = [functools.partial(write, who) for who in range(8)]
     assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
     found = read_sealed()
-    assert found.pop("SAME") in {f"{who}-3" for who in range(8)}
-    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(4)}
+    assert found.pop("SAME") in {f"{who}-1" for who in range(8)}
+    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(2)}
 
 
 def test_a_rekey_that_waited_for_another_goes_on_from_the_identity_of_that_one(files, monkeypatch):
@@ -17128,7 +17128,7 @@ def read_x(reader, texts):
 @pytest.mark.parametrize("program", [*ps.DOTENV_READERS, "next"])
 def test_each_reader_of_an_export_gets_the_values_that_are_not_refused(program, folder):
     reader = {"next": "node"}.get(program, program)
-    values = [*HARD_VALUES, *passwords(300), "$A", "'$A", "${A}", 'x="y', "zE$(;L've", "a\r\nb", "'\\$"]
+    values = [*HARD_VALUES, *passwords(80), "$A", "'$A", "${A}", 'x="y', "zE$(;L've", "a\r\nb", "'\\$"]
     held, texts = [], []
     for readers in ([reader], []):  # for it, and for all
         for value in values:
@@ -17457,15 +17457,19 @@ LINES_TO_IMPORT = {
 
 
 @pytest.mark.parametrize(("lines", "reason"), LINES_TO_IMPORT.items())
-def test_import_leaves_and_names_what_readers_read_differently(lines, reason, env_file, say):
-    env_file.write_text(f"{lines}\nDB_PASSWORD=p-w9\n")
-    status, said = say("import", ".env", "--backend", "file")
-    left = env_file.read_text()
-    assert (status, "DB_PASSWORD: in" in left, f"\n{lines}\n" in f"\n{left}") == (0, True, reason != "")
-    if reason:
-        assert f"left: '{lines.partition('=')[0]}' ({reason})\n" in said
-    else:
-        assert left.startswith("# A_TOKEN: in the file store") and left.count("A_TOKEN") == 1
+def test_import_leaves_and_names_what_readers_read_differently(lines, reason):
+    found = ps.parse_import(f"{lines}\nDB_PASSWORD=p-w9\n".encode(), ".env", ps.Replacement.COMMENT)
+    name = lines.partition("=")[0]
+    assert (found.left, found.secrets.keys()) == (
+        ({name: reason}, {"DB_PASSWORD"}) if reason else ({}, {"DB_PASSWORD", name})
+    )
+
+
+def test_import_says_what_it_leaves_where_it_is(env_file, say):
+    env_file.write_text("A_TOKEN=ab#cd\nDB_PASSWORD=p-w9\n")
+    left = "left: 'A_TOKEN' (read differently by node, phpdotenv, ruby: quote it)\n"
+    assert left in say("import", ".env", "--backend", "file")[1]
+    assert env_file.read_text() == "A_TOKEN=ab#cd\n# DB_PASSWORD: in the file store\n"
 
 
 def test_what_import_left_is_stored_by_hand_as_it_says(env_file, say):
@@ -19300,7 +19304,7 @@ def in_turn(outcomes):
     return [outcome for outcome, _ in itertools.groupby(outcomes)]
 
 
-# Vault's other layouts name stages otherwise, which the test of previous values covers; the steps are the same.
+# The other stores of ROTATED differ in the names of stages, which the test of previous values covers.
 @pytest.mark.parametrize("rotated", ["env", "file", "vault, a field"], indirect=True)
 def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
     assert in_turn(rotated.outcomes("resume")) == [BEFORE, DONE]
@@ -25562,7 +25566,6 @@ def test_lines_that_people_write_are_judged_rightly():
     assert wrong == []
 
 
-@settings(max_examples=150)
 @given(st.sampled_from([b"", b"password="]), st.binary(max_size=200), st.integers(1, 40))
 def test_no_bytes_make_a_scan_or_the_judgement_raise(start, data, times):
     list(ps.scan(iter([(start + data) * times]), "a.py"))
@@ -29345,8 +29348,9 @@ def test_an_explanation_shows_no_part_of_a_value_that_looks_like_a_name(text):
     assert value[2:10] not in explained(text.format(value), 1, "a.md")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-@pytest.mark.parametrize("line", [1, 14_000, 20_000])
+@pytest.mark.parametrize(
+    ("line", "encoding"), [(1, "utf-8"), (14_000, "utf-8"), (20_000, "utf-8"), (14_000, "utf-16")]
+)
 def test_explain_finds_a_line_of_a_large_file(line, encoding):
     lines = [f"{n} INFO nothing to be seen here but the same words again" for n in range(20_000)]
     lines[line - 1] = f"x {GITHUB}, password = '{GUESSED}'"
@@ -32680,11 +32684,11 @@ ENCODINGS = (
 
 @pytest.fixture
 def held():
-    """A store of 24 secrets in some stages, and what an audit says of each value."""
+    """A store of 12 secrets in some stages, and what an audit says of each value."""
     store, dice, said = ps.MemoryStore(), new_random(), {}
-    for n in range(24):
+    for n in range(12):
         stage = ("current", "pending", "previous")[n % 3]
-        value = "".join(dice.choices(string.ascii_letters + "+/&<'\"\\ ü$", k=20 + 2 * n))
+        value = "".join(dice.choices(string.ascii_letters + "+/&<'\"\\ ü$", k=20 + 4 * n))
         store.set(f"SECRET_{n}", f"another one {n} of them")
         store.set(store.stage_name(f"SECRET_{n}", stage), value)
         said[value] = (f"SECRET_{n}", stage)
