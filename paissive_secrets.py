@@ -1681,6 +1681,7 @@ _NONBLOCKING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # for 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _TICK_NS = 3_000_000_000  # more than the coarsest timestamps of a file system (FAT) are apart
 _NOTICE_SECONDS = 2  # after which a waiting writer says what it waits for
+_GLANCE_SECONDS = 0.1  # after which one that doesn't wait gives up: `is_held` locks the file for a moment
 _LOCKED_BYTE = 1 << 30  # on Windows, where a locked byte can't be read: one far past the text
 _LOCK_FILE = ".gitignore"
 _LOCK_TEXT = "*\n# locked by process {:<10}\n"  # a .gitignore, so that git ignores the folder
@@ -1937,7 +1938,7 @@ class FileLock:
     def _lock_file(self) -> bool:
         """Open and lock the file, as `fd`; return False if its previous holder has removed it meanwhile.
 
-        If another has it, wait and print a notice after a while or, without `wait`, raise Conflict.
+        If another has it, wait and print a notice after a while or, without `wait`, soon raise Conflict.
         """
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
@@ -1945,14 +1946,15 @@ class FileLock:
         with suppress(FileNotFoundError), ExitStack() as undo:
             self.fd = os.open(self._file, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
             undo.callback(os.close, self.fd)
-            notice = time.monotonic() + _NOTICE_SECONDS
+            patience = time.monotonic() + (_NOTICE_SECONDS if self._wait else _GLANCE_SECONDS)
             while not _try_lock(self.fd):
-                holder = self._holder()
-                if not self._wait:
-                    raise Conflict(f"{self._what} is under way{holder}", hint="try again when it is done")
-                if time.monotonic() >= notice:
-                    warn_once(f"waiting for another writer of {self._path}{holder}")
-                    notice = float("inf")
+                is_over = time.monotonic() >= patience
+                if is_over and not self._wait:
+                    problem = f"{self._what} is under way{self._holder()}"
+                    raise Conflict(problem, hint="try again when it is done")
+                if is_over:
+                    warn_once(f"waiting for another writer of {self._path}{self._holder()}")
+                    patience = float("inf")
                 time.sleep(0.01)
             if self._is_in_place():
                 undo.pop_all()

@@ -3312,12 +3312,19 @@ def test_a_writer_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_who_waited_for_a_lock_that_its_holder_removed_takes_a_new_one(tmp_path, monkeypatch):
-    holder = ps.FileLock(tmp_path / "x").__enter__()
-    monkeypatch.setattr(time, "sleep", lambda _: holder.__exit__())
+    holders = [ps.FileLock(tmp_path / "x").__enter__()]
+    monkeypatch.setattr(time, "sleep", lambda _: holders and holders.pop().__exit__())
     with ps.FileLock(tmp_path / "x"):
         said = refusal(ps.FileLock(tmp_path / "x", wait=False).__enter__)
         assert said.startswith(f"Conflict: another write is under way (process {os.getpid()})")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_is_not_refused_because_another_process_looks_whether_it_is_held(tmp_path, monkeypatch):
+    try_lock, looks = ps._try_lock, [True]  # at the first attempt, `is_held` has the file locked
+    monkeypatch.setattr(ps, "_try_lock", lambda fd: not (looks and looks.pop()) and try_lock(fd))
+    with ps.FileLock(tmp_path, wait=False) as lock:
+        assert looks == [] and lock.is_held()
 
 
 def test_a_process_forked_while_a_lock_is_held_does_not_hold_it(tmp_path):
