@@ -3661,16 +3661,17 @@ class EnvironmentStore(Store):
             raise BadValue(f"{path} is UTF-16", hint="save it as UTF-8")
         dotenv = Dotenv(data.decode(errors="surrogateescape"), path)
 
+        problem = next(dotenv.problems(), None)
+
         def holds_plaintext() -> bool:
-            """Return whether it has a secret, other than references, or can't be expanded."""
+            """Return whether it has a secret, other than references and empty ones, or can't be read."""
             try:
                 secrets = dotenv.split(os.environ)[0]
             except BadValue:
                 return True
-            return not all(map(looks_like_reference, secrets.values()))
+            return bool(problem) or any(text and not looks_like_reference(text) for text in secrets.values())
 
         warn_if_exposed(path, holds_plaintext)
-        problem = next(dotenv.problems(), None)
         if problem:
             warn_once(str(problem))
         return dotenv
@@ -4521,7 +4522,7 @@ def _bech32_decode(prefix: str, text: str, size: int) -> bytes:
     data = (number >> padding & (1 << bits) - 1).to_bytes(size, "big")
     # Encoding again checks all of it. This isn't in constant time: it is the user's own key.
     if _bech32(prefix, data) != text:
-        raise BadValue(f"not an age key of the form {prefix}1…", hint="check that it is complete")
+        raise BadValue(f"not an age key of the form {prefix}1…", hint="give the whole key, not a file's name")
     return data
 
 
@@ -4927,6 +4928,7 @@ def committed_content(folder: str, name: str, commit: str) -> bytes:
 #
 # The recipient that belongs to the identity isn't stored, so only those who can open the store can add to it.
 
+NO_STORE_HINT = "go to its folder, mount or copy it, or let the first set create it"
 FORMAT_VERSION = "2"  # as version.age says; stores of version 1 have no such file
 _LEAVER = "# without the member "  # begins a line of previous.age, which the age tool takes for a comment
 # Before the name inside a policy's file. No secret's name begins so: neither file passes for the other.
@@ -5012,8 +5014,7 @@ class SealedFolder:
     def check_exists(self) -> None:
         """Raise Unavailable if there is no store yet."""
         if self.is_new():
-            hint = "go to its folder, mount or copy it, or let the first set create it"
-            raise Unavailable(f"there is no store in {self.path}", hint=hint)
+            raise Unavailable(f"there is no store in {self.path}", hint=NO_STORE_HINT)
 
     def bytes_of(self, path: str) -> bytes:
         """Return a file's content, or b"" if it can't be read, to see whether it has changed."""
@@ -5942,7 +5943,9 @@ class FileStore(Store):
             self._files.check_exists()
         if os.path.lexists(self.folder):
             return not_found_error(name, self.folder)
-        return NotFound(f"no secret named {show(name)}: no .paissive folder here or above")
+        return NotFound(
+            f"no secret named {show(name)}: there is no store in {self.folder}", hint=NO_STORE_HINT
+        )
 
     def _read_entry(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
         """Return an entry from its file's content, or from newer content if there was a rekey meanwhile.
@@ -11868,7 +11871,9 @@ def run_in_place(command: list[str], environment: dict[str, str]) -> NoReturn:
 def _command_error(program: str, error: OSError) -> SecretsError:
     """Return the error for a program that can't be started; it exits with 127 if there is none, or 126."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        hint = "check that it exists, and the interpreter that its first line names"
+        hint = (
+            "check its name, and the interpreter that its first line names; for a line of shell, use: sh -c"
+        )
         failure = SecretsError(f"no command {show(program)}", hint=hint)
         failure.exit_code = 127
     else:

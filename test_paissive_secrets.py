@@ -7015,6 +7015,15 @@ def test_a_dotenv_file_of_references_and_settings_may_be_read_by_others(here, sa
     assert "others can read" not in say("status")[1] + say("get", "DB_HOST")[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_exposed"), [("A_TOKEN=\nB_TOKEN=''\n", False), ("A TOKEN=v\n", True), ("A_TOKEN='v\n", True)]
+)
+def test_a_dotenv_file_is_exposed_if_it_may_hold_a_secret_that_is_not_empty(text, is_exposed, here, say):
+    (here / ".env").write_text(text)
+    (here / ".env").chmod(0o644)
+    assert ("others can read" in say("status")[1]) is is_exposed
+
+
 # === Age format ===
 
 
@@ -8130,8 +8139,10 @@ def test_a_damaged_copy_of_a_secret_is_called_so(files):
 
 
 def test_sealed_store_says_where_it_would_have_to_be(store_folder, monkeypatch, say):
-    absent = "NotFound: no secret named 'X': no .paissive folder here or above"
-    assert refusal(ps.FileStore().get, "X") == absent
+    absent = (
+        f"NotFound: no secret named 'X': there is no store in {Path.cwd() / '.paissive'}; go to its folder,"
+    )
+    assert refusal(ps.FileStore().get, "X").startswith(absent)
     assert read_sealed() == {} and list(ps.FileStore("absent").names()) == [] and not STORE.exists()
     monkeypatch.setenv("PAISSIVE_SECRETS_DIR", str(store_folder))
     problem = f"Unavailable: there is no store in {store_folder}; go to its folder,"
@@ -9173,7 +9184,7 @@ def test_of_several_identities_the_one_that_is_the_stores_is_sealed_to(what, fil
 
 def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
     for text, problem in {
-        "AGE-": "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
+        "AGE-": "not an age key of the form AGE-SECRET-KEY-1…; give the whole key, not a file's name",
         "# none": " has no age identity",
     }.items():
         monkeypatch.setenv("PAISSIVE_IDENTITY", text)
@@ -21586,7 +21597,8 @@ def test_run_passes_on_the_token_that_is_named(run):
 @pytest.mark.parametrize("mask", [[], ["--no-mask"]])
 def test_run_says_in_one_line_what_cannot_be_run(tmp_path, mask):
     (tmp_path / "text").write_text("not a program")
-    absent = "no command 'absent'; check that it exists, and the interpreter that its first line names\n"
+    absent = "no command 'absent'; check its name, and the interpreter that its first line names"
+    absent += "; for a line of shell, use: sh -c\n"
     denied = "can't run './text': permission denied\n"
     for program, code, printed in (("absent", 127, absent), ("./text", 126, denied)):
         done = cli("run", *mask, "APP_TOKEN", "--", program, SAFE, cwd=tmp_path, env=SECRETS)
@@ -36003,8 +36015,11 @@ WRONG_CALLS = [
         lambda: ps.EnvironmentStore().persistent_view().set("A", "x\ry"),
         "a .env file can't hold 'A' so that every reader agrees; use --backend file, or …",
     ),
-    (lambda: ps.Identity("age1x"), "not an age key of the form AGE-SECRET-KEY-1…; check that it is complete"),
-    (lambda: ps.Recipient("x"), "not an age key of the form age1…; check that it is complete"),
+    (
+        lambda: ps.Identity("age1x"),
+        "not an age key of the form AGE-SECRET-KEY-1…; give the whole key, not a file's name",
+    ),
+    (lambda: ps.Recipient("x"), "not an age key of the form age1…; give the whole key, not a file's name"),
     (
         lambda: ps.generate("token:32:x"),
         "no such generator; use token:32, password:24, password:24:lud or hex:16",
@@ -36257,7 +36272,8 @@ WRONG_VARIABLES = [
     (
         "PAISSIVE_IDENTITY=x",
         "--backend file set X --generate",
-        "PAISSIVE_IDENTITY: not an age key of the form AGE-SECRET-KEY-1…; check that it is complete",
+        "PAISSIVE_IDENTITY: not an age key of the form AGE-SECRET-KEY-1…"
+        "; give the whole key, not a file's name",
     ),
     ("PAISSIVE_IDENTITY=#", "--backend file set X --generate", "PAISSIVE_IDENTITY has no age identity"),
     (
@@ -36597,7 +36613,7 @@ def test_no_login_that_a_database_accepts_is_in_no_stage_whichever_step_fails(ac
 # for Vault may do nothing.
 TROUBLE = {
     "no secret named": "ps get A",
-    "no .paissive folder here or above": "rm -r .paissive; ps get A --backend file",
+    "there is no store in": "rm -r .paissive; ps get A --backend file",
     "the command gets no secrets": "ps run -- true",
     "the master password is needed": "PAISSIVE_IDENTITY= ps get A --backend file",
     "has no master password": "rm .paissive/identity.age; ps member list --backend file",
