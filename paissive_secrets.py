@@ -13347,8 +13347,8 @@ _KEYS_OF_NAMES = (  # endings of the keys whose values are names
 )
 _KEY_LETTERS = NAME_LETTERS + b":"
 _BLOCKS = (b"variable", b"output", b"parameter")  # of Terraform: variable "NAME" {
-_VALUE_KEY = lazily(
-    rb"(?i)(?:\w{1,20}:)?(?:(?:default[_-]?|param(?:eter)?[_-]?|env-entry-|string)?value|content|string|secure|default)\Z"
+_VALUE_KEY = lazily(  # but `secure`, below which Travis, AppVeyor and Pulumi have ciphertext
+    rb"(?i)(?:\w{1,20}:)?(?:(?:default[_-]?|param(?:eter)?[_-]?|env-entry-|string)?value|content|string|default)\Z"
 )
 _DEFAULT_KEY = lazily(rb"(?i)default(?:_?value)?\Z")
 _BETWEEN = rb"(?:[\s,;]|\#[^\n]{0,200}\n|//[^\n]{0,200}\n|/\*[^*]{0,200}\*/|<!--[^>]{0,200}-->){0,60}"

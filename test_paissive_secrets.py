@@ -23663,7 +23663,6 @@ a.yml - ParameterKey: DBPas·sword¶  UsePreviousValue: false¶  ParameterValue:
 a.yml db_pas·sword:¶  type: string¶  default: §
 a.yml db_pas·sword:¶  description: x¶  default: '§'
 a.yml db_pas·sword:¶  value: §
-a.yml pas·sword:¶  secure: §
 a.yml MasterUserPas·sword: §
 a.yml - run: mysql -uroot -p§
 a.yml - run: docker login -u bob -p §
@@ -28076,6 +28075,11 @@ def test_a_key_in_hexadecimal_beside_what_it_encrypts_is_low_and_says_why():
         for text in (f"{key}, {rest}\n", f"{rest}\n{key}\n"):
             (span,) = [span for span in ps.find_spans(text.encode(), "a.json") if span.rule.id == "key"]
             assert (span.confidence == "low", span.reason == why) == (is_low, is_low), text
+
+
+def test_the_ciphertext_of_a_service_below_a_secret_name_is_no_secret():
+    for line in ("pass" + "word:\n  secure: {B171}=", "api_" + "key:\n    secure: '{B171}='"):
+        assert reported(ps.make_samples(line), ".travis.yml") == []
 
 
 def test_an_encoded_key_is_a_secret():
