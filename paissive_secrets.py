@@ -13859,7 +13859,7 @@ it is a version
     - ^7.0.4
     + 1kQ.2.x9v
 it goes on elsewhere
-    (?:\$\{|\{\{)\{?\Z|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
+    (?:\$\{|\{\{)\{?\Z|\.{4}|\.{3}\Z|\xe2\x80\xa6\Z|\$\{\{[^{}]{1,80}\}\}
     - app-k7-${{
     + k7${x
     ~ begin, middle, end: the syntax of a template, or an ellipsis for the rest

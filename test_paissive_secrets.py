@@ -26193,8 +26193,8 @@ it is public
     - ssh-- AAAA
     + !/20130524/x + k1B5 2DC5 DD45  2F92 BE34 + eyJhbGci! + MFKwEw{A20} + K1B5 2DC5 DD45  2F92 BE34
 it goes on elsewhere
-    - k7${ - k7{{ - k7${{ - k7Qx9... - k7…
-    + k7{ + {{k7 + ${{ k7
+    - k7${ - k7{{ - k7${{ - k7Qx9... - k7… - {A12}....{A12}
+    + {A12}...{A12} + k7{ + {{k7 + ${{ k7
 it is put in later
     - $AB} - &pw - ((ab_c.d)) - x ((ab))
     + (ab) + ((ab + ((a!b))
