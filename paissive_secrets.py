@@ -639,7 +639,7 @@ Beamer key  b_  {mixed}{X44}
 Mollie key  live_  {mixed}{A30}
 Sanity token  sk  {mixed}{A80,180}
 Blockfrost key  mainnet|preprod|preview  {mixed}{A32}
-Vault legacy token  s.  (?<=["']s\.){mixed}(?=(?:[A-Za-z]{0,24}\d){2}){A24}(?=["'])  's.{A24}'
+Vault legacy token  s.  (?<=["']s\.){mixed}(?=[A-Za-z]{0,24}\d[A-Za-z]{0,24}\d){A24}(?=["'])  's.{A24}'
 Convex key  (prod|dev|preview):  [a-z0-9:-]{5,60}¦{B40,300}={0,2}  prod:a-b-12¦{B40}
 Backblaze key  K00(0|1|2|3|4|5)  {mixed}{B27}
 JWT  eyJ  {W14,2000}\.ey{W10,9000}(?:\.(?:{W10,2000})?)?
@@ -721,7 +721,7 @@ bearer token
 login arguments
     basicauth(|userpassword(|credential(|credentials(|authentication(
         (?i:{name}){login}  x.{name}"me", "{p}")
-    basic  (?i:{name})_auth[ (]{login}  basic_auth "me", "{p}"
+    basic_auth  (?i:{name})[ (]{login}  basic_auth "me", "{p}"
     passwordtoken(|authenticationtoken(|auth=(|auth = (|loginasync(|.login(|wifi.begin(
         (?i:{name}){login}  x.{name}"me", "{p}")
     mysqli_connect(|mysqli(|pdo(|getconnection(|sequelize(|connect(|credentials(
@@ -877,10 +877,11 @@ def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
     text = "".join(parts)
     for macro, meaning in _MACROS.items():
         text = text.replace(macro, meaning)
-    for keyword in keywords.split("|"):
+    names = keywords.split("|")
+    regex = lazily(text.replace("{name}", f"(?:{'|'.join(map(re.escape, names))})").encode())
+    for keyword in names:
         if text.startswith(f"{keyword} "):
             keyword += " "  # a longer one leads to fewer places
-        regex = lazily(text.replace("{name}", re.escape(keyword)).encode())
         yield KeywordPattern(rule, keyword, regex, hit)
 
 
@@ -1472,7 +1473,9 @@ def is_secret(name: str, value: str = "") -> bool:
 
 def is_store_setting(variable: str) -> bool:
     """Return whether a variable is a setting of this tool or of Vault's, which no .env may supply."""
-    return bool(re.fullmatch(_STORE_SETTING, variable, re.I))  # Windows takes any case
+    variable = variable.upper()  # Windows takes any case
+    begins = variable.startswith(("PAISSIVE_", "XDG_", "VAULT_", "BAO_"))  # few do: this spares an expression
+    return begins and bool(re.fullmatch(_STORE_SETTING, variable))
 
 
 def passwords_in(value: str) -> Iterator[str]:
@@ -14029,23 +14032,22 @@ _OF_TOKENS = (  # the rows that count for a token with a known prefix
     "it is a placeholder",
     "it is crossed out",
 )
+# Files of translations: by their ending, or by what is before an ending that settings have, too.
+_TRANSLATION_ENDING = lazily(r"\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z")
+_ENDING_OF_TEXTS = lazily(r"\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z")
 _TRANSLATION_FILE = lazily(
-    r"(?i)\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z"
-    r"|(?:\A|[/._-])(?:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
-    r"(?:/[a-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
-    r"|[/._-][a-z]{2}(?-i:[_-][A-Z]{2})(?:/[^/]*)?\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z"
+    r"(?:\A|[/._-])(?i:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
+    r"(?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\Z"
+    r"|[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z"
 )
 _TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page
-_SETTINGS_FILE = lazily(
-    r"(?i)(?:\A|/)[^/]*(?:settings|config|compose|application|values|secrets?|\benv)[^/]*\Z"
+_SETTINGS_FILE = lazily(r"(?i)settings|config|compose|application|values|secret|\benv")  # a part of its name
+_PACKAGE_LOCK = lazily(  # of package managers
+    r"package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock|gemfile\.lock"
+    r"|cargo\.lock|poetry\.lock|uv\.lock|pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json|go\.sum"
+    r"|podfile\.lock"
 )
-_PACKAGES_FILE = lazily(  # of package managers: lock files, and what they ship
-    r"(?i)(?:\A|/)(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lock|composer\.lock"
-    r"|Gemfile\.lock|Cargo\.lock|poetry\.lock|uv\.lock|Pipfile\.lock|mix\.lock|pubspec\.lock|packages\.lock\.json"
-    r"|go\.sum|Podfile\.lock)\Z|(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z"
-)
-
-
+_SHIPPED_FILE = lazily(r"(?i)(?:\A|/)\.yarn/|[.-]min\.[cm]?js\Z|(?:\A|/)[\w.-]*bundle[\w.-]*\.[cm]?js\Z")
 _TEST_FILE = lazily(  # test_login.py, login.spec.ts, LoginTests.Refresh.cs
     r"test_|(?:.*[._-])?(?:tests?|specs?)[._-]|.*[a-z0-9](?:Tests?|TestCase|TestBase|Fixtures?|Specs?|IT)\."
 )
@@ -14065,10 +14067,15 @@ _NO_FILE = _FileKind()
 @lru_cache(1 << 10)
 def about_path(path: str) -> _FileKind:
     """Return the kinds of a file, by its path: a translation, a package manager's, a test."""
-    is_settings = bool(_SETTINGS_FILE.search(path)) and not _TRANSLATED_SETTINGS.search(path)
-    is_translation = bool(_TRANSLATION_FILE.search(path)) and not is_settings
-    is_test = bool(_TEST_FILE.match(os.path.basename(path)))
-    return _FileKind(is_translation, bool(_PACKAGES_FILE.search(path)), is_test)
+    name = os.path.basename(path)
+    lower = name.lower()
+    is_translation = bool(_TRANSLATION_ENDING.search(lower))
+    if _ENDING_OF_TEXTS.search(lower):
+        is_translation = bool(_TRANSLATION_FILE.search(path.rpartition(".")[0]))
+    if is_translation and _SETTINGS_FILE.search(name):
+        is_translation = bool(_TRANSLATED_SETTINGS.search(path))
+    is_package = bool(_PACKAGE_LOCK.fullmatch(lower) or _SHIPPED_FILE.search(path))
+    return _FileKind(is_translation, is_package, bool(_TEST_FILE.match(name)))
 
 
 def judge_candidate(candidate: Candidate, path: str = "", reason: str = "") -> Span:
@@ -14221,11 +14228,11 @@ def _reason_against_match(rule: Rule, value: str) -> str:
 # --- weak passwords ---
 
 _WEAK_ENDING = lazily(
-    r"(?i)(?!(?:band|high|low|by)pass)[a-z]{2,15}\d?[-_]?"
+    r"(?!(?:band|high|low|by)pass)[a-z]{2,15}\d?[-_]?"
     r"(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z"
 )
-_CHOSEN = lazily(
-    r"(?i)(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
+_CHOSEN = lazily(  # in lower case, like the last
+    r"(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
     r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
 _WORDS_AND_DIGITS = lazily(r"[A-Za-z_]{3,}[\d!@#$%]+[A-Za-z]*\Z")
@@ -14249,7 +14256,7 @@ def is_weak_password(c: Candidate) -> bool:
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
     if is_literal and words[-1:] == ["secret"] and _WORDS_AND_DIGITS.match(c.value):
-        return bool(_CHOSEN.match(c.value))
+        return bool(_CHOSEN.match(c.value.lower()))
     if not (is_pass or is_secret):
         return False
     if c.value.isalpha():
@@ -14257,14 +14264,14 @@ def is_weak_password(c: Candidate) -> bool:
             return False
         if len(c.value) > 2 and c.value.islower() and (c.value in words or is_secret):
             return True
-    if is_weak(c.value) or _WEAK_ENDING.match(c.value):
+    if is_weak(c.value) or _WEAK_ENDING.match(c.value.lower()):
         return True
-    if not is_pass or not _CHOSEN.match(c.value):
+    if not is_pass or not _CHOSEN.match(c.value.lower()):
         return False
     return _is_likely(_score(c, chosen=True)) and not _is_likely(_score(c))
 
 
-_TELLTALE_WORD = lazily(r"(?i)(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
+_TELLTALE_WORD = lazily(r"(?:[a-z]{2,6}(?:pass(?:wd|word)?|pwd)|[a-z]{0,6}secret)\Z")  # testpass
 _DOTTED_NAME = lazily(r"[A-Za-z_-]+\Z|[a-z]\w*(?:\.[a-z]\w*)+\Z")
 
 
@@ -14273,7 +14280,7 @@ def _names_a_field(c: Candidate) -> bool:
     words = words_of(c.value)
     if not kind_of_name(c.value) or not _DOTTED_NAME.match(c.value):
         return False
-    is_made_up = _TELLTALE_WORD.match(c.value) or (is_weak(c.value) and len(c.value) > 8)
+    is_made_up = _TELLTALE_WORD.match(c.value.lower()) or (is_weak(c.value) and len(c.value) > 8)
     return len(words) > 1 or words[0] in words_of(c.name) or not is_made_up
 
 
@@ -15064,8 +15071,7 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
 _KEY_NOISE = lazily(rb"\\[nrt]|[A-Za-z-]{3,20}: [^\r\n\\]{1,200}")
 _BASE64_RUN = lazily(rb"[A-Za-z0-9+/]{16,}")
 _KEY_STORE = lazily(  # PKCS 12, or Java's own, by the object identifier of a private key in it
-    rb"(?s)(?:0|\xfe\xed|\xce\xce).*?"
-    rb"(\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01)"
+    rb"\*\x86H\x86\xf7\r\x01\x0c\n\x01[\x01\x02]|\+\x06\x01\x04\x01\*\x02[\x11\x13]\x01"
 )
 _INSERT = lazily(rb"(?i)insert (?:ignore )?into\s{1,9}[^\s(]{1,80}\s{0,9}\Z")
 _HASH_IN_ROW = lazily(rb"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})")
@@ -15082,9 +15088,10 @@ _RSA_NUMBER = lazily(  # of a private key: "D":"…" or <D>…</D>
     rb"""(?<!\w)(?:D|DP|DQ|InverseQ|P|Q)(?:\\{0,3}["']\s{0,9}:\s{0,9}\\{0,3}["']|>)"""
     rb"""((?:[A-Za-z0-9+/]|\\{1,2}u002[Bb]){40,}={0,2})"""
 )
-# Signs in keys, each with a plus: the rule, how many characters of the key are before the plus, and the key.
+# Signs in keys, from a plus on: the rule, how many characters of the key are before the plus, and the key.
+_PLUS = lazily(rb"\+(?:AS[tb]|ACR|(?<=u\+))")  # one byte first, which is found much faster than two
 _WITH_PLUS = {
-    b"u+": (
+    b"+": (
         "pagerduty-key",
         1,
         lazily(rb"(?<![\w+/-])u\+(?=[A-Za-z_-]{0,17}\d)(?=[a-z\d_-]{0,17}[A-Z])[\w-]{18}(?![\w+/=-])"),
@@ -15145,10 +15152,9 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 def find_key_store(first: bytes, path: str) -> Span | None:
     """Return a store of private keys that a binary file begins with; not Android's, which everybody has."""
-    found = _KEY_STORE.match(first)
-    if not found or path.endswith("debug.keystore"):
-        return None
-    return judge_span(pattern_rules()["encrypted-key"], found.span(1), found[1])
+    begins = first.startswith((b"0", b"\xfe\xed", b"\xce\xce")) and not path.endswith("debug.keystore")
+    found = _KEY_STORE.search(first) if begins else None
+    return judge_span(pattern_rules()["encrypted-key"], found.span(), found[0]) if found else None
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
@@ -15226,17 +15232,11 @@ def _password_hashes(text: bytes) -> Iterator[Span]:
 
 def _keys_with_plus(text: bytes) -> Iterator[Span]:
     """Yield keys of PagerDuty and Azure. As keywords, their signs would be met too often in minified code."""
-    at = text.find(b"+")  # one byte is found much faster than two
-    while at >= 0:
-        sign = text[at : at + 4]
-        if sign not in _WITH_PLUS:
-            sign = text[at - 1 : at + 1]
-        if sign in _WITH_PLUS:
-            rule, before, key = _WITH_PLUS[sign]
-            found = key.match(text, at - before)
-            if found:
-                yield judge_span(pattern_rules()[rule], found.span(), found[0])
-        at = text.find(b"+", at + 1)
+    for sign in _PLUS.finditer(text):
+        rule, before, key = _WITH_PLUS[sign[0]]
+        found = key.match(text, sign.start() - before)
+        if found:
+            yield judge_span(pattern_rules()[rule], found.span(), found[0])
 
 
 # --- tables ---
@@ -15244,6 +15244,7 @@ def _keys_with_plus(text: bytes) -> Iterator[Span]:
 _CELL = lazily(
     rb"(?<=\|)[ \t]*[`*_]{0,3}([^\s`*_|](?:[^`|\n]{0,298}[^\s`*_|])?)[`*_]{0,3}[ \t\r]*(?=[|\n]|\Z)"
 )
+_ROW = lazily(rb"\|(?<![^\n]\|)[^\n]*")  # one byte first, which is found much faster than two
 _TABLE_RULE = b"|+:=- \t\r\n"  # what is in the line below a header
 _LABEL = lazily(rb"[\w.' -]{2,60}\Z")
 _MIN_CELL = 4  # bytes of a value in a table
@@ -15253,7 +15254,8 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     """Yield secrets in tables of Markdown and its like: below a header, or beside the label of a row."""
     labels: list[tuple[int, int]] = []  # the header's cells
     cells: list[tuple[int, int]] = []  # of the row before
-    for start, end in _rows_of_tables(text):
+    for row in _ROW.finditer(text):
+        start, end = row.span()
         if not text[start:end].strip(_TABLE_RULE):
             labels = cells
             continue
@@ -15262,17 +15264,6 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
             candidate = _named_cell(text, label, cell)
             if candidate:
                 yield _judge_in_text(text, candidate, path)
-
-
-def _rows_of_tables(text: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (begin, end) of the lines that begin with "|"."""
-    at = text.find(b"|")  # one byte is found much faster than two
-    while at >= 0:
-        end = at + 1
-        if at == 0 or text[at - 1] == ord("\n"):
-            end = find_or_end(text, b"\n", at, len(text))
-            yield at, end
-        at = text.find(b"|", end)
 
 
 def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Candidate | None:
