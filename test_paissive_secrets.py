@@ -9881,7 +9881,7 @@ def test_a_member_who_is_told_of_a_rekey_goes_on_and_git_is_asked_once_a_commit(
     assert [args[1] for args in asked] == ["rev-list", "rev-list"]
 
 
-@pytest.mark.parametrize("layout", ["a worktree", "no log of HEAD", "a packed history"])
+@pytest.mark.parametrize("layout", ["a worktree", "no log of HEAD", "a packed history, an empty log"])
 def test_git_is_asked_in_every_layout_of_a_repository(layout, attacked):
     committed(attacked.folder)
     folder = attacked.folder
@@ -9898,8 +9898,10 @@ def test_git_is_asked_in_every_layout_of_a_repository(layout, attacked):
     commit(folder)
     replace_tree(older, folder / ".paissive")
     commit(folder)
-    if layout == "a packed history":
+    if layout == "a packed history, an empty log":
         git(folder, "gc", "-q")
+        git(folder, "reflog", "expire", "--expire=all", "--all")
+        assert (folder / ".git/logs/HEAD").read_bytes() == b""
     with attacked.ada.at(folder) as store:
         assert "is back at an identity" in refusal(store.get, "S1")
 
