@@ -2335,7 +2335,7 @@ class Store:
         others = sorted(name for name in own if own[name] != values[name])
         if others:
             problem = f"the store has other values for {', '.join(map(show, others))}; nothing is changed"
-            hint = "add --replace, import into another PAISSIVE_SECRETS_DIR, or delete those lines"
+            hint = "add --replace, delete those lines, or set PAISSIVE_SECRETS_DIR or PAISSIVE_VAULT_PREFIX"
             raise Conflict(problem, hint=hint)
 
     def check_not_pending(self, *names: str) -> None:
@@ -3070,9 +3070,11 @@ class Dotenv:
         used: set[str] = set()
         for piece in self._pieces:
             if piece.name in used:
-                found[piece.name] = "taken in above its line"  # where it is empty for some readers
+                found[piece.name] = (
+                    "taken in above its line: put it first"  # where it is empty for some readers
+                )
             if piece.name in seen:
-                found[piece.name] = "assigned twice"  # values in between may take in the first
+                found[piece.name] = "assigned twice: keep one line"  # values in between may take in the first
             seen.add(piece.name)
             used |= piece.referenced_variables()
         return found

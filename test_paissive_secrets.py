@@ -17442,8 +17442,8 @@ def test_import_of_all_moves_settings_too(env_file, say):
 
 # Lines of a .env file, and what import makes of them.
 LINES_TO_IMPORT = {
-    "A_TOKEN=older\nA_TOKEN=newer": "assigned twice",
-    "A_TOKEN=same\nexport A_TOKEN=same": "assigned twice",
+    "A_TOKEN=older\nA_TOKEN=newer": "assigned twice: keep one line",
+    "A_TOKEN=same\nexport A_TOKEN=same": "assigned twice: keep one line",
     "A_TOKEN=ab#cd": "read differently by node, phpdotenv, ruby: quote it",
     "A_TOKEN=#cd": "read differently by node, phpdotenv, ruby: quote it",
     "A_TOKEN=a$HOME": "read differently by python-dotenv: store it by hand",
@@ -17534,7 +17534,10 @@ def test_get_and_list_say_that_a_folder_has_encrypted_files_unless_a_store_is_ch
 
 def test_import_leaves_what_a_value_above_takes_in_before_it_is_assigned(env_file, say):
     env_file.write_text(text := "G=${A_TOKEN}\nA_TOKEN=a\nH=${A_TOKEN}\n")
-    assert "left: 'A_TOKEN' (taken in above its line)" in say("import", ".env", "--backend", "file")[1]
+    assert (
+        "left: 'A_TOKEN' (taken in above its line: put it first)"
+        in say("import", ".env", "--backend", "file")[1]
+    )
     assert env_file.read_text() == text
 
 
@@ -17559,7 +17562,10 @@ def test_import_refuses_a_file_with_a_value_that_nobody_can_read(value, problem,
 def test_import_changes_no_value_that_takes_in_the_first_of_two_assignments(env_file, say):
     env_file.write_text(text := "A_TOKEN=a\nG=${A_TOKEN}\nA_TOKEN=b\n")
     for option in ([], ["--references"]):
-        assert "left: 'A_TOKEN' (assigned twice)" in say("import", ".env", *option, "--backend", "file")[1]
+        assert (
+            "left: 'A_TOKEN' (assigned twice: keep one line)"
+            in say("import", ".env", *option, "--backend", "file")[1]
+        )
         assert env_file.read_text() == text
 
 
@@ -17581,10 +17587,8 @@ def test_import_replaces_no_other_value_of_the_store_unless_it_is_told_to(env_fi
     store = ps.FileStore()
     store.set_all({"A_TOKEN": "other", "B_TOKEN": "same", "C_TOKEN": "other"})
     env_file.write_text(text := "A_TOKEN=a\nB_TOKEN=same\nC_TOKEN=c\nD_TOKEN=d\n")
-    refused = (
-        "the store has other values for 'A_TOKEN', 'C_TOKEN'; nothing is changed; add --replace, import into"
-    )
-    refused += " another PAISSIVE_SECRETS_DIR, or delete those lines\n"
+    refused = "the store has other values for 'A_TOKEN', 'C_TOKEN'; nothing is changed; add --replace, delete"
+    refused += " those lines, or set PAISSIVE_SECRETS_DIR or PAISSIVE_VAULT_PREFIX\n"
     for source in (".env", "-"):
         assert say("import", source, "--backend", "file", stdin=text) == (2, refused)
     assert (env_file.read_text(), sorted(store.names())) == (text, ["A_TOKEN", "B_TOKEN", "C_TOKEN"])
