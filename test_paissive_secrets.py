@@ -29447,13 +29447,15 @@ def test_findings_of_other_confidences_stay_and_comments_and_empty_pieces_change
 
 def test_in_json_a_comment_allows_only_what_is_on_its_line_of_the_same_string():
     for line, silenced in (
-        (f'{{"p": "x {GITHUB}", "q": "gitleaks:allow"}}', ""),
-        (f'{{"q": "paissive: allow", "p": "{GITHUB}"}}', ""),
-        (f'{{"p": "{GITHUB}\\ngitleaks:allow"}}', ""),
+        (f'{{"p": "x {GITHUB}", "q": "# gitleaks:allow"}}', ""),
+        (f'{{"q": "# paissive: allow", "p": "{GITHUB}"}}', ""),
+        (f'# paissive: allow {{"p": "{GITHUB}"}}', ""),
+        (f'{{"p": "{GITHUB}\\n# gitleaks:allow"}}', ""),
+        (f'{{"p": "/* gitleaks:allow */ {GITHUB}"}}', "gitleaks:allow"),
         (f'{{"p": "say \\"{GITHUB}\\" # gitleaks:allow\\n"}}', "gitleaks:allow"),
     ):
         assert [match.silenced for match in scanned(line, "a.json")] == [silenced], line
-    above = '{"a": "pragma: allowlist nextline secret"}\n'
+    above = '{"a": "# pragma: allowlist nextline secret"}\n'
     assert [match.silenced for match in scanned(f'{above}{{"b": "{GITHUB}"}}', "a.jsonl")] == [""]
 
 
