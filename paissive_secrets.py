@@ -12923,7 +12923,7 @@ class Span(NamedTuple):
 
 
 def keyword_hits(
-    window: bytes, language: str, keywords: tuple[bytes, ...] = ()
+    window: bytes, language: str, keywords: frozenset[bytes] = frozenset()
 ) -> Iterator[tuple[bytes, int, int, re.Match[bytes] | None]]:
     """Yield the places of keywords and of names with a telltale fragment, in order.
 
@@ -12977,7 +12977,7 @@ class _KeywordSearch:
     the words themselves takes seven to nine times as long.
     """
 
-    def __init__(self, keywords: tuple[bytes, ...]) -> None:
+    def __init__(self, keywords: frozenset[bytes]) -> None:
         fragments = (*_ANY_VALUE_WORDS, *_RANDOM_VALUE_WORDS)
         words = sorted({*keywords, *fragments}, key=lambda word: (-len(word), word))  # the longest wins
         rare = set(_RARE)
@@ -13000,7 +13000,7 @@ class _KeywordSearch:
             branches.setdefault(second, {}).setdefault(third, []).append(found)
         seconds = {letter: [_choices(thirds)] for letter, thirds in branches.items()}
         self._search = re.compile(b"k(?:%s)" % _choices(seconds)).search
-        self.keywords = frozenset(keywords)  # of detectors
+        self.keywords = keywords  # of detectors
         self._keyword_groups = {group for group, word in self._words.items() if word in self.keywords}
         self.fragments = {  # of names in each word, and how many bytes are after them
             word: [(part, len(word) - word.find(part) - len(part)) for part in fragments if part in word]
@@ -14793,7 +14793,7 @@ def find_spans(
     yield from _keys_with_plus(text)
     if language.kind in ("docs", "none"):
         yield from _values_in_tables(text, path)
-    for word, start, end, hit in keyword_hits(text, language.kind, tuple(detectors)):
+    for word, start, end, hit in keyword_hits(text, language.kind, _keywords()):
         if hit:
             for candidate in candidates_at(text, language, hit):
                 yield _judge_in_text(text, _with_all_parts(text, candidate), path)
@@ -14824,7 +14824,7 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
     """Yield the bare values that strings of several lines in source set, judged, by their place in `text`."""
     for begin, literal in literals(text, language_of(path)):
-        hits = keyword_hits(literal, "config", tuple(_keyword_detectors()))
+        hits = keyword_hits(literal, "config", _keywords())
         found = (
             candidate for *_, hit in hits if hit for candidate in candidates_at(literal, IN_LITERAL, hit)
         )
@@ -15124,6 +15124,12 @@ def _keyword_detectors() -> dict[bytes, Detector]:
     return detectors
 
 
+@cache
+def _keywords() -> frozenset[bytes]:
+    """Return the keywords of all detectors; a set is hashed once, a tuple for each text."""
+    return frozenset(_keyword_detectors())
+
+
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
     """Return the value of the first pattern that matches around a keyword that ends here."""
     for pattern in patterns:
@@ -15257,11 +15263,10 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
     labels: list[tuple[int, int]] = []  # the header's cells
     cells: list[tuple[int, int]] = []  # of the row before
     for row in _ROW.finditer(text):
-        start, end = row.span()
-        if not text[start:end].strip(_TABLE_RULE):
+        if not row[0].strip(_TABLE_RULE):
             labels = cells
             continue
-        cells = [cell.span(1) for cell in _CELL.finditer(text, start, end)]
+        cells = [cell.span(1) for cell in _CELL.finditer(text, *row.span())]
         for label, cell in [*zip(labels, cells), *zip(cells[:1], cells[1:])]:
             candidate = _named_cell(text, label, cell)
             if candidate:
