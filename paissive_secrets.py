@@ -15151,7 +15151,9 @@ def _private_key(text: bytes, at: int) -> Detected:
     lines = _BASE64_RUN.findall(_KEY_NOISE.sub(b"\n", start))  # or names, if code follows
     body = b"".join(lines)
     is_cut = b"..." in start or "…".encode() in start or (b"RSA" in head[0] and len(body) < 200)
-    if is_cut or len(body) < 50 or len(set(body)) < 16 or len(max(lines, key=len)) < 31:
+    # A hash in hex, of 16 different characters at most, follows in reports of other tools.
+    has_line = any(len(line) >= 31 and len(set(line)) > 16 for line in lines)
+    if is_cut or not has_line or len(body) < 50:
         return (), at
     rule = pattern_rules()["encrypted-key" if b"ENCRYPTED" in head[0] + start else "private-key"]
     end = tail.end() if tail and tail[1] == b"END" else head.end() + len(start)

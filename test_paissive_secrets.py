@@ -28522,7 +28522,8 @@ a.txt -----BEGIN PRIVATE KE·Y-----¶ABCDEFGHIJKLMNOPQRSTU: {L50}¶{B31}¶-----E
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Version: {B31}¶{B31}¶{B20}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶Of-Version: {B50}¶{B31}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Ab: {B50}¶{B31}¶-----END PRIVATE KE·Y-----»
-a.txt «-----BEGIN PRIVATE KE·Y-----¶{h64}¶-----END PRIVATE KE·Y-----»
+a.txt -----BEGIN PRIVATE KE·Y-----¶{h64}¶-----END PRIVATE KE·Y-----
+a.txt «-----BEGIN PRIVATE KE·Y-----¶{h64}G¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶Abc: {d50}¶{B31}¶{B18}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶Ab: {d50}¶{B31}¶{B18}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B36} {B15}¶-----END PRIVATE KE·Y-----
@@ -28530,6 +28531,8 @@ a.txt «-----BEGIN PRIVATE KE·Y-----¶{B36} {B16}¶-----END PRIVATE KE·Y-----�
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B49}¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B50}¶-----END PRIVATE KE·Y-----»
 a.txt -----BEGIN PRIVATE KE·Y-----¶{d64}abcde{d9}¶-----END PRIVATE KE·Y-----
+a.txt {"found": "-----BEGIN PRIVATE KE·Y-----", "hash": "{h64}"}
+a.txt ['«-----BEGIN PRIVATE KE·Y-----', '{B64}', '-----END PRIVATE KE·Y-----»']
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B64}...¶-----END PRIVATE KE·Y-----
 a.txt -----BEGIN PRIVATE KE·Y-----¶{B64}…¶-----END PRIVATE KE·Y-----
 a.txt «-----BEGIN PRIVATE KE·Y-----¶{B64}¶»«-----BEGIN PRIVATE KE·Y-----¶{B64}¶-----END PRIVATE KE·Y-----»
