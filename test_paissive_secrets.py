@@ -26565,6 +26565,7 @@ Digest realm="x", nonce="k3Xw9vQz"
 x.ke·y = "{u}"
 f(api_ke·y, "{u}")
 id_ke·y = "{u}"
+KE·Y = "0x{h64}"
 === it is an expression, a.go
 a.Ke·y = abcd_e7
 x := f(Ke·y: abcd7)
