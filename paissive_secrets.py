@@ -7601,9 +7601,8 @@ class Session:
             return
         if not response.is_temporary:
             self._lease.renew_at = FOREVER
-        is_refused = (
-            response.status == 403 and self._lease.seconds > 0
-        )  # a token of unknown lease may have none
+        # A token of unknown lease may have none, so that its renewal is refused.
+        is_refused = response.status == 403 and self._lease.seconds > 0
         if response.is_temporary or is_refused:
             raise vault_error(response, "update", path)
 
@@ -11395,9 +11394,8 @@ class _Rotation:
         Raise Conflict while a rotation is unfinished.
         """
         self.check_finished()
-        self.delete(
-            "pending"
-        )  # which is current if the rotation is done: abort would need the previous value
+        # It is current if the rotation is done: abort would need the previous value.
+        self.delete("pending")
         exists = self.value("previous") is not None
         if not force:
             self.revoke_previous()
@@ -16330,9 +16328,8 @@ class _Pattern(NamedTuple):
 
     is_negated: bool
     is_for_folders: bool  # only
-    names: list[
-        re.Pattern[str] | None
-    ]  # expressions for the names of a path; None is `**`, any number of them
+    # Expressions for the names of a path; None is `**`, any number of them.
+    names: list[re.Pattern[str] | None]
 
 
 class IgnorePatterns:
@@ -17884,7 +17881,8 @@ class _Way(NamedTuple):
 
     files: str  # matches the end of a path
     word: str  # in each file that asks so
-    # Has a group `name`, and perhaps `default`, which takes part if the name may be missing, and `backend`.
+    # An expression with a group `name`. It may have a group `backend`, and one `default`, which matches where
+    # the name may be missing.
     asks: str
     within: str = ""  # matches the stretches of a file to search; "" for all of it
     is_secret: bool = False  # whether each name is a secret's; else it depends on the name
