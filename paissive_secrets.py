@@ -18406,12 +18406,14 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
     run, arguments = _COMMANDS[name]
     parser = _parser(name, re.sub("(?m)^ +", "", run.__doc__ or ""), arguments)
     command_line: list[str] = []
-    if name == "run" and "--" in words:  # what follows the dashes belongs to another program
-        dashes = words.index("--")
+    if name == "run":  # what follows the dashes belongs to another program
+        dashes = words.index("--") if "--" in words else len(words)
         command_line = words[dashes + 1 :]
         words = words[:dashes]
-    elif name == "run" and parser.parse_known_intermixed_args(words)[1]:  # as in: run ls -l
-        raise _no_command_error()
+        parser.parse_known_intermixed_args(words)  # prints the help, if that is asked for
+        if not command_line:
+            hint = "put it after two dashes: run -- CMD, or run NAME -- CMD"
+            raise BadValue("no command to run", hint=hint)
     # argparse mixes options and arguments, or takes what follows "--" as arguments, but not both.
     parse = parser.parse_args if "--" in words else parser.parse_intermixed_args
     args = parse(words)
@@ -18532,7 +18534,7 @@ _SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper c
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 _Run = Callable[..., int]
-_Problem = dict[str, str]  # what `status` names: a code for programs, which doesn't change, a message, a hint
+_Problem = tuple[str, SecretsError]  # what `status` names: a code for programs, which doesn't change, and it
 # Functions and their arguments by the words of a command, in the order of help. Only @_command adds to it.
 _COMMANDS: dict[str, tuple[_Run, tuple[Any, ...]]] = {}
 
@@ -18577,34 +18579,41 @@ def cmd_set(args: Namespace) -> int:
     # Some stores would take NAME=value for a name, and messages would show it.
     if args.stray or "=" in args.name:
         raise BadValue("the value is not an argument", hint="give NAME alone; it prompts, or reads stdin")
-    if args.patch and not args.json:
+    if args.json:
+        _set_fields(args, _vault_store(args))
+        return 0
+    if args.patch:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
-    if args.json:
-        store = _vault_store(args)
-    if args.generate is not None:
-        value = generate(args.generate)
-    elif args.from_file is not None:
-        value = decode_value(_read_argument(args.from_file))
-    elif args.value is not None:
-        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
-        value = args.value
-    else:
-        value = _read_value(f"Value of {args.name}", store)
-    if args.json:
-        vault = _vault_store(args)
-        name = vault.name_of_fields(args.name)
-        fields = parse_json(value, "the value")
-        check_settable(vault, *(name + field for field in fields))
-        if args.patch:
-            vault.update_fields(name, fields)
-        else:
-            vault.set_unless_pending({name: value})
-        return 0
+    value = _value_to_set(args, store)
     check_settable(store, args.name)
     store.set_unless_pending({args.name: value})
     _warn_after_set(store, args.name)
     return 0
+
+
+def _set_fields(args: Namespace, store: VaultStore) -> None:
+    """Store a JSON object as the fields of a Vault secret: all of them or, with --patch, some."""
+    name = store.name_of_fields(args.name)
+    value = _value_to_set(args, store)
+    fields = parse_json(value, "the value")
+    check_settable(store, *(name + field for field in fields))
+    if args.patch:
+        store.update_fields(name, fields)
+    else:
+        store.set_unless_pending({name: value})
+
+
+def _value_to_set(args: Namespace, store: Store) -> str:
+    """Return the value that the options of `set` name, or one from a prompt or stdin."""
+    if args.generate is not None:
+        return generate(args.generate)
+    if args.from_file is not None:
+        return decode_value(_read_argument(args.from_file))
+    if args.value is not None:
+        _say("warning: --value shows the value to ps and to the shell's history; pipe it in instead")
+        return str(args.value)
+    return _read_value(f"Value of {args.name}", store)
 
 
 def _persistent_store(args: Namespace) -> Store:
@@ -18656,23 +18665,19 @@ def _warn_after_set(store: Store, *names: str) -> None:
 
 def _file_store(args: Namespace) -> FileStore:
     """Return the chosen store, by default the files; raise BadValue for one of another kind."""
-    store = args.store(args.backend or "file")
-    if not isinstance(store, FileStore):
-        raise _only_error("file")
-    return store
+    return _only(FileStore, "file", args.store(args.backend or "file"))
 
 
 def _vault_store(args: Namespace) -> VaultStore:
     """Return the chosen store; raise BadValue if it isn't Vault."""
-    store = args.store()
-    if not isinstance(store, VaultStore):
-        raise _only_error("vault")
+    return _only(VaultStore, "vault", args.store())
+
+
+def _only(kind: type[T], backend: str, store: Store) -> T:
+    """Return a store if it is of this kind; raise BadValue for a command that only one backend has if not."""
+    if not isinstance(store, kind):
+        raise BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
     return store
-
-
-def _only_error(backend: str) -> BadValue:
-    """Return the error of a command that only one backend has."""
-    return BadValue(f"only the {backend} backend can do that", hint=f"use --backend {backend}")
 
 
 @_command(
@@ -18848,8 +18853,6 @@ def cmd_run(args: Namespace) -> int:
     processes that outlive the command lose their output: after half a second of
     silence, or after five seconds.
     """
-    if not args.command_line:
-        raise _no_command_error()
     store = args.store()
     environment, values = environment_with_secrets(store, args.names, args.manager)
     if not any(values.values()):
@@ -18863,11 +18866,6 @@ def cmd_run(args: Namespace) -> int:
         run_in_place(args.command_line, environment)
     _warn_unmasked(variable for variable, held in values.items() if not all(map(maskable, held)))
     return run_masked(args.command_line, environment, chain(*values.values()), args.manager.renew)
-
-
-def _no_command_error() -> BadValue:
-    """Return the error for `run` without the dashes, or with nothing after them."""
-    return BadValue("no command to run", hint="put it after two dashes: run -- CMD, or run NAME -- CMD")
 
 
 def _note_values_left_above(environment: Mapping[str, str]) -> None:
@@ -18887,10 +18885,10 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
 
     `settings` are those of the .env file; without any, nothing is said about it.
     """
-    keys = filter(is_store_credential, os.environ)
-    left_out = {name for name in keys if name not in environment and not name.startswith("PAISSIVE_")}
+    credentials = filter(is_store_credential, os.environ)
+    left_out = {name for name in credentials if not name.startswith("PAISSIVE_")} - environment.keys()
     if settings:
-        left_out |= {name for name in store.reserved_settings() if name not in environment}
+        left_out |= set(store.reserved_settings()) - environment.keys()
     if left_out:
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
     if os.environ.get("CREDENTIALS_DIRECTORY") and "CREDENTIALS_DIRECTORY" not in environment:
@@ -19263,8 +19261,8 @@ def cmd_rotate_due(args: Namespace) -> int:
     else:
         for name in sorted({*found["due"], *unfinished}):
             print(name)
-        for problem in _unfinished_problems(unfinished):
-            _say(_problem_text(problem))
+        for _, error in _unfinished_problems(unfinished):
+            _say(str(error))
         if found["later"]:
             _say("due later: " + ", ".join(f"{name} {date}" for name, date in found["later"].items()))
     return 1 if found["due"] or unfinished else 0
@@ -19403,7 +19401,8 @@ def _rotation(args: Namespace) -> SecretRotation:
     _flag("--archives", "also read what is in zip, tar and gzip files"),
     _arg("--disable RULE", "rules to skip", **_SEVERAL),
     _flag("--untrusted", f"for strangers' code: ignore {AUDIT_SETTINGS}, {BASELINE}, .gitignore, comments"),
-    _arg("--exit-code N", "the exit code for findings; default: 1", type=int, default=1),
+    # The system keeps the last 8 bits of an exit code: 256 would pass a build.
+    _arg("--exit-code N", "for findings, 0 to 255; default: 1", type=int, choices=range(256), default=1),
     _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
     _flag("--list-rules", "list the rules"),
     _flag("--known", "also search for the store's values"),
@@ -19425,8 +19424,6 @@ def cmd_audit(args: Namespace) -> int:
     if args.list_rules:
         _print_rules(args)
         return 0
-    if not 0 <= args.exit_code <= 255:  # the system keeps its last 8 bits: 256 would pass a build
-        raise BadValue("--exit-code must be between 0 and 255")
     if args.pushed is not None:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:
@@ -19548,6 +19545,7 @@ def cmd_check(args: Namespace) -> int:
     missing    the store has no value, or an empty one
     optional   likewise, but the code has a default
     literal    code reads a .env file by itself, and takes its references for values
+    moved      code reads a .env file by itself, whose secrets are in a store now
 
     Exits with 1 if a name is missing or literal, else with 2 if it couldn't read
     everything.
@@ -19555,28 +19553,29 @@ def cmd_check(args: Namespace) -> int:
     # Untrusted, since what .paissive-audit excludes may ask for names as well.
     audit = Audit(args.paths or ".", untrusted=True, gitignore=True, on_error=_warn_unreadable)
     found = compare_names(audit, args.manager, _backend_name(args))
+    rows = pick(found, "missing", "optional", "literal", "moved")
     if args.json:
-        _print_value(pick(found, "missing", "optional", "literal", "moved"))
+        _print_value(rows)
     else:
-        secrets = {name: places for name, places in found.optional.items() if is_secret(name)}  # not PORT
-        for kind, names in (("missing", found.missing), ("optional", secrets), ("literal", found.literal)):
-            for name, places in names.items():
-                print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
-        start = "start the program with `run --backend file -- CMD`, or call load_env first"
-        if found.literal:
-            read = sorted(set(chain(*found.literal.values())))
-            problem = f"the places marked `literal` read the references in {' and '.join(read)} as plain text"
-            imports = " and ".join(f"import {shell_word(file)}" for file in read)
-            _say(f"{problem}; remove these with: {imports}; {start}")
-        if found.moved:
-            read = sorted(set(chain(*found.moved.values())))
-            problem = f"these files read {' and '.join(read)}, but its secrets have moved"
-            _say(f"note: {problem}: {', '.join(found.moved)}; {start}")
+        _print_names(rows)
     files = plural(audit.summary.files, "file")
     _say(f"{plural(found.names, 'name')} in {files}, {len(found.missing)} missing")
     if found.missing or found.literal:
         return 1
     return 2 if audit.summary.unreadable else 0
+
+
+def _print_names(rows: Mapping[str, dict[str, list[str]]]) -> None:
+    """Print the names, or places that read .env, of each kind, and what to do about such places."""
+    for kind, names in rows.items():
+        for name, places in names.items():
+            if kind != "optional" or is_secret(name):  # not PORT
+                print(f"{kind:<9} {printable(name)}  {printable(', '.join(places[:3]))}")
+    start = "start the program with `run --backend file -- CMD`, or call load_env first"
+    if rows["literal"]:
+        _say(f"the places marked `literal` take references for values; import these files again, and {start}")
+    if rows["moved"]:
+        _say(f"note: the places marked `moved` read a file that lacks its secrets; {start}")
 
 
 @_command(_flag("--pre-push", "audit what is pushed, before each push"))
@@ -19613,12 +19612,12 @@ def cmd_status(args: Namespace) -> int:
     rows, problems = _state_and_problems(store)
     if args.json:
         found = {label.replace(" ", "_"): value for label, value in rows if label != "note"}
-        _print_value({**found, "problems": problems})
+        found["problems"] = [{"code": code, **pick(error, "message", "hint")} for code, error in problems]
+        _print_value(found)
     else:
+        rows += [("problem", error) for _, error in problems]
         for label, value in rows:
             print(f"{label:<10} {printable(_status_text(value))}")
-        for problem in problems:
-            print(f"{'problem':<10} {printable(_problem_text(problem))}")
     # With --trust, the exit code says whether the store is the right one, whatever else is wrong with it.
     return 2 if problems and args.trust is None else 0
 
@@ -19626,15 +19625,14 @@ def cmd_status(args: Namespace) -> int:
 def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
     """Return the state of a store as labels and values, and its problems."""
     rows: list[tuple[str, Any]] = []
-    problems = []
-    conflicts = []
+    problems: list[_Problem] = []
     for label, value in store.status():
         if isinstance(value, SecretsError):
-            problems.append(_problem_of(value))
+            problems.append((_code_of(value), value))
         elif label == "conflict":
-            conflicts.append(str(value))
+            problems.append(("merge-conflict", _merge_conflict(str(value))))
         elif label == "known to leavers":
-            problems.append(_known_to_leavers(cast("list[str]", value)))
+            problems.append(("known-to-former-member", _known_to_leavers(cast("list[str]", value))))
         else:
             rows.append((label, value))
     if ("opens", False) not in rows:
@@ -19645,24 +19643,18 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
             due = sorted({*rotation.due(), *unfinished})
             problems += _unfinished_problems(unfinished)
         except SecretsError as error:  # the policies can't be read
-            problems.append(_problem_of(error))
+            problems.append((_code_of(error), error))
         rows.append(("due", due))
-    return rows, problems + [_merge_conflict(path) for path in conflicts]
+    return rows, problems
 
 
-def _problem_of(error: SecretsError, code: str = "") -> _Problem:
-    """Return an error as a problem, with this code or else the error's name: wrong-key for WrongKey."""
-    code = code or re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
-    return {"code": code, "message": error.message, "hint": error.hint}
-
-
-def _problem_text(problem: _Problem) -> str:
-    """Return the message of a problem, with the hint if there is one."""
-    return "; ".join(filter(None, (problem["message"], problem["hint"])))
+def _code_of(error: SecretsError) -> str:
+    """Return a code for programs from the name of the error's class, such as wrong-key for WrongKey."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 def _status_text(value: Any) -> str:
-    """Return a value of `status` as text."""
+    """Return a value of `status` as text: yes or no, names with commas or none, any other as str() does."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -19672,35 +19664,34 @@ def _status_text(value: Any) -> str:
 
 def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_Problem]:
     """Return unfinished rotations as problems, with the step and since when, as far as these are known."""
-    problems = []
+    problems: list[_Problem] = []
     for name, rotation in unfinished.items():
-        problem = _problem_of(unfinished_error(name), "unfinished-rotation")
+        error = unfinished_error(name)
         if rotation.step:
-            problem["message"] += f", at {rotation.step}"
+            error.message += f", at {rotation.step}"
         if rotation.since:
-            problem["message"] += f" since {rotation.since}"
-        problems.append(problem)
+            error.message += f" since {rotation.since}"
+        problems.append(("unfinished-rotation", error))
     return problems
 
 
-def _known_to_leavers(names: list[str]) -> _Problem:
-    """Return as a problem that a removed member knew these secrets and stages, until each is changed."""
+def _known_to_leavers(names: list[str]) -> SecretsError:
+    """Return the error that a removed member knew these secrets and stages, until each is changed."""
     values = [show(name) for name in names if not base_of_stage(name)]
     values += [f"the previous value of {show(base_of_stage(name))}" for name in names if base_of_stage(name)]
     message = f"a member who was removed knew {', '.join(values)}"
-    hint = "change each by rotate now, or set; for previous values: rotate drop"
-    return {"code": "known-to-former-member", "message": message, "hint": hint}
+    return SecretsError(message, hint="change each by rotate now, or set; for previous values: rotate drop")
 
 
-def _merge_conflict(path: str) -> _Problem:
-    """Return as a problem that a merge left a file in conflict, with the command that chooses a side."""
+def _merge_conflict(path: str) -> SecretsError:
+    """Return the error that a merge left a file in conflict, with the command that chooses a side."""
     sides = ("--ours", "--theirs")
     if is_rebasing(os.path.dirname(path)):  # `ours` is upstream's then, and `theirs` are the user's commits
         sides = ("--theirs", "--ours for upstream's, since this is a rebase")
     shown = real_path(path).removeprefix(real_path(""))
     word = shell_word(shown)
     hint = f"choose a side: git checkout {sides[0]} -- {word} (or {sides[1]}), then: git add {word}"
-    return {"code": "merge-conflict", "message": f"{shown} has a merge conflict", "hint": hint}
+    return SecretsError(f"{shown} has a merge conflict", hint=hint)
 
 
 @_command()

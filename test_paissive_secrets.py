@@ -31901,7 +31901,7 @@ def test_a_device_behind_a_link_is_named(folder, say):
 @pytest.mark.parametrize("code", [-1, 256, 300])
 def test_an_exit_code_that_the_system_would_cut_is_refused(folder, say, code):
     leak(folder / "a.py")
-    refused = "--exit-code must be between 0 and 255\n"
+    refused = "argument --exit-code: invalid choice; see: paissive_secrets.py audit --help\n"
     assert say("audit", f"--exit-code={code}") == (2, refused)
 
 
@@ -34788,7 +34788,7 @@ def test_a_program_that_reads_references_by_itself_is_a_finding_with_a_way_out(n
     status, said = say("check", name)
     place, hint = said.splitlines()[:2]
     assert status == 1 and re.fullmatch(rf"literal   {re.escape(name)}:[1-3]  \.env", place)
-    assert "remove these with: import .env;" in hint and "run --backend file -- CMD" in hint
+    assert "import these files again" in hint and "run --backend file -- CMD" in hint
 
 
 @pytest.mark.parametrize(
@@ -34819,11 +34819,12 @@ def test_a_program_that_reads_an_env_file_without_its_secrets_gets_a_note(folder
     monkeypatch.setenv("PAISSIVE_IDENTITY", ps.Identity.generate().reveal())
     ps.FileStore().set("A_KEY", RANDOM)
     status, said = say("check")
-    note = "note: these files read .env, but its secrets have moved: sub/a.py:1, sub/b.py:1; start"
-    assert status == 0 and said.startswith(note) and said.count("note: ") == 1
+    places = "moved     sub/a.py:1  .env\nmoved     sub/b.py:1  .env\n"
+    note = "note: the places marked `moved` read a file that lacks its secrets; start the program with "
+    assert status == 0 and said.startswith(places + note)
     for begin, count in (("load_env(backend='file')\n", 1), ("# load_env()\n", 2)):
         (folder / "sub/a.py").write_text(begin + "load_dotenv()\n")
-        assert say("check")[1].partition("; start")[0].count(".py:") == count
+        assert say("check")[1].count("moved     ") == count
 
 
 def test_a_moved_name_is_there_if_the_store_that_has_it_lists_it(tmp_path, say, monkeypatch):
@@ -35373,7 +35374,7 @@ def test_the_examples_in_the_help_of_a_command_run(words, monkeypatch, capsys):
     )
     examples = re.findall(r"paissive_secrets.py ([^|\n]+)", details[0].replace("\\\n", ""))
     monkeypatch.setitem(ps._COMMANDS, words, (lambda args: 42, ps._COMMANDS[words][1]))
-    assert {ps.main(shlex.split(line, comments=True)) for line in examples} <= {42}
+    assert {ps.main(shlex.split(line.partition("  # ")[0])) for line in examples} <= {42}
 
 
 @pytest.mark.parametrize("run", [run for run, _ in ps._COMMANDS.values()], ids=lambda run: run.__name__)
@@ -35501,7 +35502,7 @@ def test_a_store_that_is_confirmed_is_a_success_whatever_else_is_wrong_with_it(f
     ("kind", "code"), [(ps.WrongKey, "wrong-key"), (ps.VaultSealed, "vault-sealed"), (ps.Corrupt, "corrupt")]
 )
 def test_the_code_of_a_problem_is_the_name_of_the_error(kind, code):
-    assert [*ps._problem_of(kind("what", hint="do")).values()] == [code, "what", "do"]
+    assert ps._code_of(kind("what")) == code
 
 
 def test_a_virtual_environment_is_no_dotenv_file(say):
