@@ -6358,7 +6358,7 @@ _FLAGS = {
 _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-9_./~%-]*)?"
 
 
-def _parse_address(text: str) -> str | None:
+def parse_address(text: str) -> str | None:
     """Return the address of a server or a socket, without "/" at its end; None if it isn't valid."""
     if text.startswith("unix://"):
         return text if text[7:] else None
@@ -6428,8 +6428,8 @@ class _Setting(NamedTuple):
 
 # Those of the `vault` and `bao` commands: a setting's variables are BAO_X and VAULT_X.
 _SHARED_SETTINGS = {
-    "addr": _Setting("https://127.0.0.1:8200", _parse_address, _ADDRESS),
-    "agent_addr": _Setting("", _parse_address, _ADDRESS),
+    "addr": _Setting("https://127.0.0.1:8200", parse_address, _ADDRESS),
+    "agent_addr": _Setting("", parse_address, _ADDRESS),
     "namespace": _Setting("", parse_header),
     "token": _Setting("", parse_header),
     "token_path": _Setting("~/.vault-token", os.path.expanduser),
@@ -6518,6 +6518,9 @@ _ELECTION_RETRIES = 4  # at least: they take 8 to 15 seconds, as an election may
 Json = dict[str, Any]
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_BODY = {204, 304}
+# The headers that say where a body ends, if all readers agree on them (RFC 9112, section 6.3): one length, or
+# chunks; without both, it ends with the connection.
+_FRAMING = r"(?i)\s*(?:[0-9]{1,12}|chunked)?\s*"
 _NO_LEADER = "active cluster node not found"  # words of a standby node's error
 _ADDRESS_HINT = "check VAULT_ADDR, http or https, and any proxy"
 _NETWORK_SETTING = "(?:HTTPS?|NO)_PROXY|SSL_CERT_(?:FILE|DIR)"  # in any case
@@ -6672,7 +6675,8 @@ class Transport:
             connection = None
             while idle and self._max_idle and not fresh and connection is None:
                 connection = self._check_idle(idle.pop())
-            connection = connection or self._new_connection(place)
+            if connection is None:
+                connection = self._new_connection(place)
             self._busy.add(connection)
         return connection
 
@@ -6708,9 +6712,7 @@ class Transport:
         if place.startswith("https:"):
             self._context = self._context or _tls_context(self.settings)
             if self.proxy:
-                # http.client removes one pair of brackets, and only newer versions put it back.
-                target = f"[[{host}]]" if ":" in host else host
-                connection.set_tunnel(f"{target}:{port}", headers=self.proxy_login)
+                connection.set_tunnel(host, port, self.proxy_login)
         return connection
 
     def connect(self, connection: Any) -> None:
@@ -6899,7 +6901,7 @@ class Exchange:
             self._sent = True
             response = self._ask(connection, target, fields)
             raw = response.read()
-            in_order = not connection.stream.has_rest
+            in_order = not connection.stream.has_rest()
             reusable = in_order and connection.stream.is_plain and not response.will_close
         except (ValueError, HTTPException):  # it may be the rest of another response
             in_order = False
@@ -6932,11 +6934,11 @@ class Exchange:
         if not all_sent and response.status < 400:
             raise ConnectionResetError
         headers = response.headers
-        if headers.defects or not _has_clear_end(headers):
+        framing = headers.get_all("content-length", []) + headers.get_all("transfer-encoding", [])
+        if headers.defects or not re.fullmatch(_FRAMING, ",".join(framing)):
             raise ValueError  # the next response could be misread
         # Some servers send a body after a status that has none.
-        has_body = "content-length" in headers or "transfer-encoding" in headers
-        if not all_sent or (response.status in _NO_BODY and has_body):
+        if not all_sent or (response.status in _NO_BODY and framing):
             response.will_close = True
         return response
 
@@ -7019,15 +7021,6 @@ def _connection_class() -> Any:
     return Connection
 
 
-def _has_clear_end(headers: Any) -> bool:
-    """Return whether all readers of these headers agree on where the body ends (RFC 9112, section 6.3)."""
-    lengths = headers.get_all("content-length", [])
-    codings = headers.get_all("transfer-encoding", [])
-    if not codings:  # without a length, it ends with the connection
-        return not lengths or (len(lengths) == 1 and bool(re.fullmatch("[0-9]{1,12}", lengths[0].strip())))
-    return not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]
-
-
 class _Receiver(io.RawIOBase):
     """The bytes of one response from a connection's socket, until its deadline and up to _MAX_RESPONSE."""
 
@@ -7065,7 +7058,6 @@ class _Stream(io.BufferedReader):
 
     raw: _Receiver
     is_plain = False  # whether it begins with the final response; `response_class` sets it
-    has_rest = False  # whether more was received than the response; `close` sets it
 
     def makefile(self, _mode: str) -> _Stream:
         """Return this stream, as a socket would return a file to read from."""
@@ -7080,11 +7072,12 @@ class _Stream(io.BufferedReader):
         return super().read(size)
 
     def close(self) -> None:
-        """Close the stream, not the socket, and note whether anything was received beyond the response."""
-        if not self.closed:
-            self.raw.is_paused = True
-            self.has_rest = bool(self.peek(1))
-        super().close()
+        """Stay open: http.client closes after the last byte of the response, before `has_rest`."""
+
+    def has_rest(self) -> bool:
+        """Return whether more was received than was read; receive no more."""
+        self.raw.is_paused = True
+        return bool(self.peek(1))
 
 
 def url_path(path: str, safe: str = "/") -> str:
@@ -7092,6 +7085,44 @@ def url_path(path: str, safe: str = "/") -> str:
     from urllib.parse import quote
 
     return quote(path, safe)
+
+
+def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
+    """Return the address of the proxy, "" for none, and the header that logs in to it, {} for none.
+
+    Raise BadValue for a proxy that expects anything but plain HTTP.
+    """
+    import base64
+    from urllib.parse import unquote
+
+    proxy = settings.proxy_addr
+    if settings.addr.startswith("unix:"):
+        return "", {}
+    if not proxy and not _is_reached_directly(settings.addr):
+        proxy = _proxy_variable(split_url(settings.addr).scheme)
+    if not proxy:
+        return "", {}
+    # A proxy that expects TLS or SOCKS would get the password in clear text.
+    parts = re.fullmatch("(?i)(?:http://)?(?:([^/?#]*)@)?([^/?#@]+)/?", proxy)
+    address = parse_address(f"http://{parts[2]}") if parts else None
+    if not parts or not address:
+        hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
+        raise BadValue("the proxy isn't supported", hint=hint)
+    header = {}
+    if parts[1]:
+        login = unquote(parts[1]).encode(errors="surrogateescape")
+        header["Proxy-Authorization"] = "Basic " + base64.b64encode(login).decode()
+    return address, header
+
+
+def _is_reached_directly(address: str) -> bool:
+    """Return whether NO_PROXY excepts a server, read as Go does; this machine always is.
+
+    https://pkg.go.dev/golang.org/x/net/http/httpproxy
+    """
+    host, port = _host_and_port(address)
+    entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", _proxy_variable("no").lower())]
+    return "*" in entries or any(_matches_no_proxy(entry, host, str(port)) for entry in entries)
 
 
 def _matches_no_proxy(entry: str, host: str, port: str) -> bool:
@@ -7104,39 +7135,6 @@ def _matches_no_proxy(entry: str, host: str, port: str) -> bool:
     if not parts or parts[2] not in (None, port):
         return False
     return parts[1] == host or host.endswith("." + parts[1].removeprefix("*").removeprefix("."))
-
-
-def _find_proxy(settings: VaultSettings) -> tuple[str, dict[str, str]]:
-    """Return the URL of the proxy, "" for none, and the header that logs in to it, {} for none.
-
-    Raise BadValue for a proxy that expects anything but plain HTTP.
-    """
-    import base64
-    from urllib.parse import unquote
-
-    proxy = settings.proxy_addr
-    if settings.addr.startswith("unix:"):
-        return "", {}
-    host, port = _host_and_port(settings.addr)
-    # Read as by https://pkg.go.dev/golang.org/x/net/http/httpproxy, which asks none for this machine.
-    entries = ["localhost", "127.0.0.0/8", "::1", *re.split("[ ,]+", _proxy_variable("no").lower())]
-    is_direct = "*" in entries or any(_matches_no_proxy(entry, host, str(port)) for entry in entries)
-    if not proxy and not is_direct:
-        proxy = _proxy_variable(split_url(settings.addr).scheme)
-    if not proxy:
-        return "", {}
-    with suppress(ValueError):  # an invalid port, or bytes that aren't text
-        if "://" not in proxy:
-            proxy = f"http://{proxy}"
-        url = split_url(proxy)
-        login, _, host = url.netloc.rpartition("@")
-        basic = "Basic " + base64.b64encode(unquote(login).encode()).decode()
-        # A proxy that expects TLS or SOCKS would get the password in clear text.
-        if url.scheme == "http" and url.hostname and url.port != 0 and url.path in ("", "/"):
-            header = {"Proxy-Authorization": basic} if login else {}
-            return f"http://{host}", header
-    hint = "use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY"
-    raise BadValue("the proxy isn't supported", hint=hint)
 
 
 def _proxy_variable(kind: str) -> str:
