@@ -17700,15 +17700,13 @@ def report_text(run: Audit, out: TextIO) -> None:
 
 def _other_lines(finding: Finding) -> str:
     """Return " and in 2 other places: lines 3, 9" for a finding with several places; "" for one place."""
-    others = finding.locations[1:]
-    if not others:
+    lines = [str(place.line) for place in finding.locations[1:]]
+    if not lines:
         return ""
-    lines = ", ".join(str(place.line) for place in others[:_MAX_OTHER_LINES])
-    if len(others) > _MAX_OTHER_LINES:
-        lines += ", …"
-    if len(others) == 1:
-        return f" and in 1 other place: line {lines}"
-    return f" and in {len(others):,} other places: lines {lines}"
+    others = plural(len(lines), "other place")
+    if len(lines) > _MAX_OTHER_LINES:
+        lines[_MAX_OTHER_LINES:] = ["…"]
+    return f" and in {others}: {'line' if len(lines) == 1 else 'lines'} {', '.join(lines)}"
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
@@ -18207,7 +18205,12 @@ def _uses_in(shown: str, text: str) -> Iterator[_Use]:
 
 
 def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_Way, int, re.Match[str]]]:
-    """Yield the matches of the ways for a file of this name, with their lines, but not those in comments."""
+    """Yield the matches of the ways for a file of this name, with the line of the name.
+
+    Left out are those on a line that is a comment, unless they begin with it: such a way looks for comments.
+    """
+    import bisect
+
     for way in ways:
         if not _compile(rf"(?:{way.files})\Z").search(f"/{shown}") or way.word not in text:
             continue
@@ -18215,9 +18218,14 @@ def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_W
         if way.within:
             stretches = [match.span() for match in _compile(way.within).finditer(text)]
         asks = _compile(way.asks)
-        matches = chain.from_iterable(asks.finditer(text, *stretch) for stretch in stretches)
-        for line, match in _without_comments(matches, text):
-            yield way, line, match
+        line_starts = [0, *(found.end() for found in re.finditer("\n", text))]
+        is_comment = cache(partial(_COMMENT_LINE.match, text))
+        for match in chain.from_iterable(asks.finditer(text, *stretch) for stretch in stretches):
+            at = match.start("name") if match.groupdict().get("name") else match.start()
+            line = bisect.bisect(line_starts, at)
+            start = line_starts[line - 1]
+            if match.start() == start or not is_comment(start):
+                yield way, line, match
 
 
 @cache
@@ -18226,23 +18234,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
     for part, meaning in _PARTS.items():  # in this order: earlier ones refer to later ones
         pattern = pattern.replace(part, meaning)
     return re.compile(pattern)
-
-
-def _without_comments(matches: Iterable[re.Match[str]], text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    """Yield the line of each match's name, and the match, unless that line is a comment.
-
-    A match that begins with its line is one that looks for comments.
-    """
-    import bisect
-
-    line_starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    is_comment = cache(partial(_COMMENT_LINE.match, text))
-    for match in matches:
-        at = match.start("name") if match.groupdict().get("name") else match.start()
-        line = bisect.bisect(line_starts, at)
-        start = line_starts[line - 1]
-        if match.start() == start or not is_comment(start):
-            yield line, match
 
 
 # --- .env files that others read ---
