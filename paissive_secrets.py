@@ -18944,8 +18944,7 @@ def _report_import(args: Namespace, found: Import) -> None:
     if found.settings and not (found.is_rewritten and found.secrets):
         _say(f"note: {plural(len(found.settings), 'setting')} left out; --all imports settings, too")
     if not found.secrets:
-        other = "other " if found.left else ""
-        _say(f"note: {_name_of_input(path)} holds no {other}secrets to move")
+        _say(f"note: {_name_of_input(path)} holds no secrets to move")
     if found.is_rewritten:
         _warn_of_secrets_left(path, found)
         _report_next_steps(args, found)
@@ -18955,12 +18954,11 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
     """Warn of secrets that an audit finds in the rest of the file, that git has, or that other files have."""
     places = []
     try:
-        places = [f"{finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
+        places = [f"line {finding.line} ({finding.what})" for finding in audit(path, gitignore=False)]
     except (SecretsError, OSError) as error:  # no reason to fail: the import has succeeded
         _say(f"warning: what is left in {path} can't be audited: {error}")
     if places:
-        lines = "line" if len(places) == 1 else "lines"
-        _say(f"note: an audit still finds secrets in {lines} {', '.join(places)} of {path}")
+        _say(f"note: an audit still finds secrets in {path}: {', '.join(places)}")
     is_plaintext_left = bool(places) or any(reason != COMPOSED for reason in found.left.values())
     if found.secrets and last_commit(path):
         _say(f"warning: git has {path}, so everyone with a clone has these values: rotate them")
@@ -18974,8 +18972,6 @@ def _warn_of_secrets_left(path: str, found: Import) -> None:
 
 def _report_next_steps(args: Namespace, found: Import) -> None:
     """Say how to move by hand the secrets that were left, and how a program gets those that were moved."""
-    import shlex
-
     backend = _backend_name(args)
     for name, reason in found.left.items():
         if reason.endswith(BY_HAND):
@@ -18991,7 +18987,7 @@ def _report_next_steps(args: Namespace, found: Import) -> None:
     if "PAISSIVE_ENV_FILE" in os.environ or os.path.abspath(args.file) != os.path.abspath(".env"):
         settings["PAISSIVE_ENV_FILE"] = args.file
     if settings:
-        advice += ", with " + " ".join(f"{name}={shlex.quote(text)}" for name, text in settings.items())
+        advice += ", with " + " ".join(f"{name}={shell_word(text)}" for name, text in settings.items())
     _say(advice)
 
 
