@@ -19137,9 +19137,9 @@ def test_known_values_can_be_sent_to_a_helper_that_is_spawned():
 
 
 # === Rotation ===
-# A step is a change of the store, a run of apply or verify, or a change of the policy file. In stores that
-# outlive their process the kills are real: a forked process gets SIGKILL from itself after its nth step. In
-# the others, SystemExit takes the place of the signal.
+# A step is a change of the store, a run of apply or verify, or a change of the policy file. In files the kills
+# are real: a forked process gets SIGKILL from itself after its nth step. In memory, where each step's turn
+# comes, SystemExit takes the place of the signal.
 
 # --- Steps, resume and abort ---
 
@@ -19321,11 +19321,21 @@ def in_turn(outcomes):
     return [outcome for outcome, _ in itertools.groupby(outcomes)]
 
 
-# The other stores of ROTATED differ in the names of stages, which the test of previous values covers.
-@pytest.mark.parametrize("rotated", ["env", "file", "vault, a field"], indirect=True)
-def test_a_rotation_killed_after_any_step_is_resumed_or_undone(rotated):
-    assert in_turn(rotated.outcomes("resume")) == [BEFORE, DONE]
-    assert in_turn(rotated.outcomes("abort")) == [BEFORE, BACK, DONE]
+def test_a_rotation_killed_after_any_step_is_resumed_or_undone(in_memory):
+    assert in_turn(in_memory.outcomes("resume")) == [BEFORE, DONE]
+    assert in_turn(in_memory.outcomes("abort")) == [BEFORE, BACK, DONE]
+
+
+# Where steps differ for what is on disk; the stages' names in each store are the concern of the test above.
+@pytest.mark.parametrize("rotated", ["env", "file"], indirect=True)
+def test_a_process_that_is_killed_during_a_rotation_leaves_files_to_resume_or_undo_it_with(rotated):
+    found = []
+    for action, n in (("resume", PENDING), ("abort", APPLIED), ("abort", KEPT), ("resume", CURRENT)):
+        rotated.begin()
+        assert rotated.rotate(n)
+        getattr(rotated.rotation, action)(rotated.name)
+        found.append((*rotated.stages(), rotated.target.read_text()))
+    assert found == [DONE, BEFORE, BACK, DONE]
 
 
 def test_a_first_or_second_rotation_is_resumed_or_undone_as_well(in_memory):
@@ -19500,7 +19510,7 @@ def test_an_abort_can_be_forced_if_apply_can_not_succeed(rotation):
 
 @pytest.mark.parametrize("action", ["resume", "abort"])
 def test_resume_and_abort_may_be_killed_as_well(in_memory, action):
-    for n in (PENDING, KEPT, CURRENT, RECORDED):
+    for n in (PENDING, KEPT, CURRENT):
         was_killed, m = True, 0
         while was_killed:
             m += 1
@@ -19586,9 +19596,6 @@ FAILING = [
     ("verify", "kill -9 $$", "it ended with signal 9"),
     ("verify", "exec 0<&-; exit 1", "it ended with status 1"),
     ("apply", fail, "it raised ValueError"),
-    ("apply", lambda value: {}[value], "it raised KeyError"),
-    ("apply", lambda value: 1 / 0, "it raised ZeroDivisionError"),
-    ("apply", lambda value: False, "it returned False"),
     ("verify", lambda value: False, "it returned False"),
 ]
 
@@ -20015,34 +20022,6 @@ def test_a_policy_has_what_is_asked_for_and_else_the_defaults(rotation):
         assert policy == {**expected, **options, **({"verify": ["sh", "-c", "c"]} if options else {})}
 
 
-def test_options_of_a_rotation_are_given_by_name(rotation):
-    for act, options in ((rotation.schedule, ["1d", "hex:8"]), (rotation.abort, [True])):
-        with pytest.raises(TypeError, match="positional"):
-            act("DB_PASSWORD", *options)
-
-
-def kinds(function, argument):
-    """The types of an argument that a type checker accepts."""
-    hint = typing.get_type_hints(function)[argument]
-    return {typing.get_origin(kind) or kind for kind in typing.get_args(hint)}
-
-
-def test_a_type_checker_accepts_what_a_policy_may_have_and_what_redact_takes():
-    command = {collections.abc.Callable, collections.abc.Sequence, str}
-    for name, accepted in {
-        "every": {str, float},
-        "timeout": {str, float},
-        "keep_previous": {str, float, type(None)},
-        "generate": command,
-        "apply": {*command, type(None)},
-        "verify": {*command, type(None)},
-    }.items():
-        assert kinds(ps.SecretRotation.schedule, name) == accepted
-    sources = {str, type(None), ps.SecretsManager, collections.abc.Iterable}
-    assert kinds(ps.redact_logs, "source") > sources
-    assert kinds(ps.redact, "source") == {ps.RedactingFilter, *kinds(ps.redact_logs, "source")}
-
-
 def test_a_refused_schedule_changes_nothing(rotation, monkeypatch):
     rotation.schedule("DB_PASSWORD", "1d", apply=(taken := []).append)
     with monkeypatch.context() as patch:
@@ -20223,11 +20202,6 @@ def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
     assert rotate("rollback", "A_TOKEN") == (2, said)
 
 
-def test_rotate_schedule_refuses_a_name_that_does_not_exist(rotate):
-    typo = f"no secret named 'A_TOKNE' in {STORE.absolute()}; see: list\n"
-    assert rotate("schedule", "A_TOKNE") == (1, typo)
-
-
 def test_rotate_due_names_what_rotate_now_then_rotates(rotate, say, clock):
     assert rotate("schedule", "A_TOKEN", "--every", "1s", "--generate", "hex:8") == (0, "")
     assert rotate("due") == (0, "due later: A_TOKEN 2027-01-15T08:00:01Z\n")
@@ -20299,11 +20273,6 @@ def test_a_rotate_command_without_anything_to_do_exits_with_1(rotate, words):
     assert rotate(*words.split())[0] == 1
 
 
-def test_rotate_schedule_refuses_what_is_no_interval(rotate):
-    refused = "--every isn't a valid interval; write 30d, 12h, 90m or 2w\n"
-    assert rotate("schedule", "A_TOKEN", "--every", "soon") == (2, refused)
-
-
 def test_each_command_of_which_help_says_so_reads_the_value_from_stdin(rotate, say):
     said = " ".join(rotate("schedule", "--help")[1].split())
     steps = re.findall(r"--(\w+) CMD [^-]*read from stdin", said)
@@ -20360,13 +20329,6 @@ def test_a_policy_that_was_edited_by_hand_is_checked_before_a_step_is_run(edited
     rotation.schedule("DB_PASSWORD", "1d")
     rotation._policies().change("DB_PASSWORD", edited)
     assert as_shown(str(failure(rotation.rotate, "DB_PASSWORD")), said)
-
-
-def test_a_rotation_of_all_that_is_due_says_that_it_rotated_nothing(rotation, clock):
-    rotation.schedule("DB_PASSWORD", 1, apply="exit 3")
-    clock[0] += 9
-    refused = "RotationFailed: apply of 'DB_PASSWORD' failed: it ended with status 3; rotated: nothing"
-    assert refusal(rotation.rotate_due) == refused
 
 
 def test_a_policy_without_a_timeout_has_one_of_a_minute(rotation, monkeypatch):
@@ -20893,17 +20855,6 @@ def test_an_import_replaces_no_value_of_an_unfinished_rotation(rotate, say):
     assert (say("get", "A_TOKEN"), Path(".env").read_text()) == ((0, "first"), "A_TOKEN=another-value-12\n")
 
 
-def test_rotate_now_says_that_a_store_in_git_has_to_be_committed(repository, say, monkeypatch):
-    monkeypatch.chdir(repository)
-    monkeypatch.setenv("PAISSIVE_BACKEND", "file")
-    sealed_store(repository, monkeypatch).set("A_TOKEN", OLD)
-    folder = repository / ".paissive"
-    note = f"note: commit {folder} and push it: what is deployed from git has the old values until then\n"
-    assert say("rotate", "now", "A_TOKEN", "--generate", "hex:16") == (0, f"rotated A_TOKEN\n{note}")
-    (repository / ".gitignore").write_text(".paissive\n")
-    assert say("rotate", "now", "A_TOKEN", "--generate", "hex:16") == (0, "rotated A_TOKEN\n")
-
-
 def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(repository, say, monkeypatch):
     monkeypatch.chdir(repository)
     store = sealed_store(repository, monkeypatch)
@@ -20912,8 +20863,11 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
         store.set(name, OLD)
         rotation.schedule(name, "1s", apply=apply)
     monkeypatch.setattr(ps, "utc_now", lambda: "2099-01-01T00:00:00Z")
+    note = f"note: commit {repository}/.paissive and push it: what is deployed from git has the old values"
     code, said = say("rotate", "now", "--backend", "file")
-    assert (code, "note: commit " in said, "rotated A_TOKEN\n" in said) == (2, True, True)
+    assert (code, f"{note} until then\n" in said, "rotated A_TOKEN\n" in said) == (2, True, True)
+    (repository / ".gitignore").write_text(".paissive\n")
+    assert say("rotate", "now", "A_TOKEN", "--backend", "file") == (0, "rotated A_TOKEN\n")
 
 
 def test_force_says_what_it_leaves_undone(rotate):
