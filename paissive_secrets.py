@@ -7895,7 +7895,7 @@ class VaultStore(Store):
 
     def set(self, name: str, value: str) -> None:
         """Set one field; others stay, even if they are being written (KV 2)."""
-        self._change(_change_to(name, value), is_rotation=True)
+        self._change(_change_to(name, value), check_pending=False)  # rotations set stages by this
 
     def set_unless_pending(self, values: Mapping[str, str], *, replace: bool = True) -> None:
         """Set these one after the other; Conflict: see `check_no_conflict`.
@@ -7977,18 +7977,18 @@ class VaultStore(Store):
         start = self._locate(top)  # a prefix that begins with a mount lists that mount
         folders = [top]
         while folders:
-            keys = dict.fromkeys(chain(*_read_all(partial(self._list, top, start), folders)))
+            listed = dict.fromkeys(chain(*_read_all(partial(self._list, top, start), folders)))
+            keys = [key for key in listed if key.startswith(prefix)]
             for key in keys:
                 name = key
                 place = start.below(key.removeprefix(top))
                 if place != self._locate(key):
                     name = f"{place.mount}/{place.path}"  # by its path alone, it would be in another mount
                 # What has a '#' in its path would be read as a field.
-                if key.startswith(prefix) and "#" not in name and not name_problem(name):
+                if "#" not in name and not name_problem(name):
                     yield name
             # Not into folders below which no name can be: a server may send endless ones.
             folders = [key for key in keys if key.endswith("/") and not name_problem(key + "x")]
-            folders = [key for key in folders if key.startswith(prefix)]
 
     def field_names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of fields that begin with a prefix.
@@ -8271,11 +8271,11 @@ class VaultStore(Store):
                 session.add_lease(path, lease)
             return response
 
-    def _change(self, change: _Change, *, is_rotation: bool = False) -> int:
+    def _change(self, change: _Change, *, check_pending: bool = True) -> int:
         """Change a secret, again as long as others write it; return the new version, 0 if there is none.
 
-        Raise Conflict after _CAS_TRIES, or if a rotation of a field is unfinished and this isn't a part of it
-        (`is_rotation`). A PATCH that is refused is the last one of this store.
+        Raise Conflict after _CAS_TRIES, and with `check_pending` if it would change a field that has a
+        pending value. A PATCH that is refused is the last one of this store.
         """
         path = change.path
         for attempt in range(_CAS_TRIES):
@@ -8284,7 +8284,7 @@ class VaultStore(Store):
             secret = self._find(path, min_kv=1, fresh=not is_copied_there)
             old = secret.fields or {}
             fields = change.apply(dict(old))
-            if not is_rotation:
+            if check_pending:
                 _check_not_pending(path, old, fields)
             with suppress(_Overtaken):
                 return self._write_over(secret, fields, change.patch)
@@ -8402,8 +8402,8 @@ class VaultStore(Store):
         accepted = {200, *ok}
         if method != "GET":
             accepted.add(204)
-        if method != "GET" and self._documents is not None:  # it would write over what was read long ago
-            raise BadValue("a view of a store only reads", hint="write to the store itself")
+            if self._documents is not None:  # it would write over what was read long ago
+                raise BadValue("a view of a store only reads", hint="write to the store itself")
         response = self._session.call(ApiRequest(method, url_path(path) + query, sent, idempotent, fresh))
         if response.status in accepted or response.says("check-and-set parameter did not match"):
             return response
@@ -11054,10 +11054,11 @@ class SecretRotation:
         unless this is its policy.
         """
         steps = {"generate": generate, "apply": apply, "verify": verify, "revoke": revoke}
+        parse_interval(every, "--every")
+        parse_interval(timeout, "--timeout")
+        if keep_previous is not None:
+            parse_interval(keep_previous, "--keep-previous")
         policy = {"every": every, "timeout": timeout, "keep_previous": keep_previous}
-        for what, interval in policy.items():
-            if interval is not None or what != "keep_previous":
-                parse_interval(interval, f"--{what}".replace("_", "-"))
         policy.update({kind: _step(kind, step) for kind, step in steps.items()}, scheduled=utc_now())
         policies = self._policies()
         policies.store.stage_name(name, "pending")  # BadName for all fields of a Vault secret
@@ -11207,7 +11208,7 @@ class SecretRotation:
             previous = rotation.value("previous")
             if previous is None:
                 raise NotFound(f"{show(name)} has no previous value", hint="never rotated, or dropped")
-            rotation.start(previous, "previous")
+            rotation.start(previous)
 
     def resume(self, name: str) -> None:
         """Finish a rotation that failed or was killed, or raise NotFound."""
@@ -11269,12 +11270,12 @@ class _Rotation:
         self.policy = policies.get(name)
         self._known: set[str] = set()  # values that were read or made here, to mask them in messages
 
-    def start(self, value: str | None, kind: str = "new") -> None:
+    def start(self, value: str | None) -> None:
         """Store a new value as pending, then finish; without a value, generate one by the policy.
 
-        Raise BadValue for a value that is the current one or doesn't fit, which the error calls the `kind`
-        value; Conflict while another rotation is unfinished. Until the value is stored, a failure changes
-        nothing, except that the previous value may have been revoked.
+        Raise BadValue for a value that is the current one or doesn't fit; Conflict while another rotation is
+        unfinished. Until the value is stored, a failure changes nothing, except that the previous value may
+        have been revoked.
         """
         check_replaceable(self._store, self._name)
         self.check_finished()
@@ -11282,10 +11283,10 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             value = self._generate(current)
-        value = self._store.as_stored(self._name, check_value(value, f"the {kind} value of {self._shown}"))
+        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
         self._known.add(value)
         if is_same(value, current):
-            raise BadValue(f"the {kind} value of {self._shown} is its current one", hint="rotate to another")
+            raise BadValue(f"the new value of {self._shown} is its current one", hint="rotate to another")
         # Before apply: if two users take turns, the previous and the new value are of the same one.
         self.revoke_previous(pending=value)
         self.delete("pending")  # what a killed rotation left there must not pass for this one's

@@ -20198,7 +20198,7 @@ def test_rotate_now_goes_on_after_a_failure_and_exits_with_the_worst_code(rotate
 def test_rotate_rollback_says_that_both_values_are_the_same(rotate, say):
     rotate("now", "A_TOKEN", "--stdin", stdin="second")
     say("set", "A_TOKEN", stdin="first")
-    said = "the previous value of 'A_TOKEN' is its current one; rotate to another\n"
+    said = "the new value of 'A_TOKEN' is its current one; rotate to another\n"
     assert rotate("rollback", "A_TOKEN") == (2, said)
 
 
