@@ -21,7 +21,6 @@ import argparse
 import ast
 import atexit
 import base64
-import collections.abc
 import contextlib
 import copy
 import datetime
@@ -19137,9 +19136,9 @@ def test_known_values_can_be_sent_to_a_helper_that_is_spawned():
 
 
 # === Rotation ===
-# A step is a change of the store, a run of apply or verify, or a change of the policy file. In files the kills
-# are real: a forked process gets SIGKILL from itself after its nth step. In memory, where each step's turn
-# comes, SystemExit takes the place of the signal.
+# A step is a change of the store, a run of apply or verify, or a change of the policy file. In files the
+# kills are real: a forked process gets SIGKILL from itself after its nth step. In memory, where each step's
+# turn comes, SystemExit takes the place of the signal.
 
 # --- Steps, resume and abort ---
 
