@@ -2819,6 +2819,7 @@ _ASSIGNED = r"([^\S\r\n]*(?:export[^\S\r\n]+)?)([^=#\s']+)[^\S\r\n]*=([^\S\r\n]*
 _MOVED = r"[^\S\r\n]*#[^\S\r\n]*(\S+): in the (file|vault) store[^\S\r\n]*(?:#.*)?"
 _TAIL = rf"[^\S\r\n]*(?:#[^\r\n]*)?(?:{_LINE_END}|\Z)"
 _VARIABLE = r"\$\{(?P<name>[^}:]{0,255})(?::-(?P<default>[^}]*))?\}"
+_UNCLOSED = "has a quote that is never closed"
 _UNESCAPED = r"(?<!\\)(?:\\\\)*"  # what follows isn't behind a backslash that counts
 BY_HAND = "store it by hand"
 COMPOSED = "composed of others"
@@ -2877,19 +2878,16 @@ class Dotenv:
             line += len(re.findall(_LINE_END, piece.text))
         # By name: the store that has it, as a comment says, unless a line here assigns a value. An empty line
         # of such a name only declares it; elsewhere, it is the last assignment for every reader.
-        with_values = {piece.name for piece in self._pieces if piece.raw or piece.problem}
+        with_values = {name for piece in self._pieces if piece.raw or piece.problem for name in piece.names}
         self._moved = {
             piece.moved_name: piece.backend
             for piece in self._pieces
             if piece.moved_name and piece.moved_name not in with_values
         }
         # By name: the place of the last assignment, which wins; in the order of places.
-        last = {piece.name: n for n, piece in enumerate(self._pieces) if self._assigns(piece)}
-        self.assigned = dict(sorted(last.items(), key=itemgetter(1)))
-
-    def _assigns(self, piece: _Piece) -> bool:
-        """Return whether a piece assigns a value, rather than declare a moved name."""
-        return piece.name != "" and piece.name not in self._moved
+        last = {name: n for n, piece in enumerate(self._pieces) for name in piece.names}
+        assigned = {name: place for name, place in last.items() if name not in self._moved}
+        self.assigned = dict(sorted(assigned.items(), key=itemgetter(1)))
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, as `values` does, or None if no line assigns one.
@@ -2942,8 +2940,9 @@ class Dotenv:
         for piece in self._pieces:
             # An earlier assignment doesn't count: its value is outdated.
             if piece.problem:
-                found.pop(piece.name, None)
-            elif self._assigns(piece):
+                for name in piece.names:
+                    found.pop(name, None)
+            elif piece.name in self.assigned:
                 value = piece.value(look_up)
                 if "${" in piece.raw and _has_dead_reference(value) and piece.referenced_variables():
                     problem = (
@@ -2954,11 +2953,21 @@ class Dotenv:
         return found
 
     def problems(self) -> Iterator[BadValue]:
-        """Yield an error for each line that can't be read, or is neither a comment nor an assignment."""
+        """Yield an error for each value that can't be read, and for the lines of `odd_lines`."""
         for piece in self._pieces:
-            says_nothing = re.match(r"\s*(#|\Z)", piece.text)
-            if piece.problem or not (piece.name or says_nothing):
+            if piece.problem or piece.is_odd():
                 yield self._error(piece)
+
+    def odd_lines(self) -> Iterator[BadValue]:
+        """Yield an error for each line that is neither a comment nor an assignment.
+
+        Left out is what some readers take for a part of a value above: the rest of a key, for instance.
+        """
+        for piece in self._pieces:
+            if piece.is_odd():
+                yield self._error(piece)
+            if piece.problem == _UNCLOSED:
+                return
 
     def has_references(self) -> bool:
         """Return whether a value is, or has, a reference in the file itself: ${NAME} may become one."""
@@ -3006,7 +3015,7 @@ class Dotenv:
         """
         texts = [piece.text for piece in self._pieces]
         end = len(texts)
-        self._check_until(max((self.assigned.get(name, end) for name in values), default=0))
+        self._check_until(1 + max((self.assigned.get(name, end) for name in values), default=-1))
         for name, value in values.items():
             place = self.assigned.get(name, end)
             if place < end:
@@ -3038,8 +3047,8 @@ class Dotenv:
         last = self._pieces[self.assigned[name]]
         if last.referenced_variables():
             return COMPOSED
-        if name in self._dependent_on_order:
-            return self._dependent_on_order[name]
+        if name in self._dependent_on_others:
+            return self._dependent_on_others[name]
         if not for_others:
             return ""
         if name != variable_name(name):
@@ -3063,19 +3072,26 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     @cached_property
-    def _dependent_on_order(self) -> dict[str, str]:
-        """{name: reason} for each name whose value depends on where its lines are."""
+    def _dependent_on_others(self) -> dict[str, str]:
+        """{name: reason} for each name whose value depends on other lines than its own, for some reader."""
         found = {}
         seen: set[str] = set()
         used: set[str] = set()
+        unclosed = ""  # why all below stays: for some readers, it belongs to a quote that is never closed
         for piece in self._pieces:
-            if piece.name in used:
-                found[piece.name] = (
-                    "taken in above its line: put it first"  # where it is empty for some readers
-                )
-            if piece.name in seen:
-                found[piece.name] = "assigned twice: keep one line"  # values in between may take in the first
-            seen.add(piece.name)
+            problem = unclosed
+            if piece.problem and not unclosed:
+                problem = f"line {piece.number} {piece.problem}: quote its value again"
+            if piece.problem == _UNCLOSED:
+                unclosed = problem
+            for name in piece.names:
+                if name in used:  # above its line, it is empty for some readers
+                    found[name] = "taken in above its line: put it first"
+                if name in seen:  # values in between may take in the first
+                    found[name] = "assigned twice: keep one line"
+                if problem:
+                    found[name] = problem
+                seen.add(name)
             used |= piece.referenced_variables()
         return found
 
@@ -3095,17 +3111,17 @@ class _Piece:
     def __init__(self, text: str, at: int, number: int) -> None:
         """Read the piece that begins at a place in the text of a file, in the line with this number."""
         self.number = number
-        # Empty lines in a row are one piece, however many.
-        line = next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
-        self.text = line  # with its line end
+        self.text = line = _first_line(text, at)
         # The parts of an assignment: the head, which has blanks and `export`; the name, "" if nothing is
         # assigned; the quote and the text between quotes; the tail: blanks, a comment and the line end.
         self.head = self.name = self.quote = self.raw = self.tail = ""
+        self.names: list[str] = []  # what it assigns: the name or, where that is a question, several
         self.problem = ""  # why an assignment has no value
         self.moved_name = self.backend = ""  # what a comment says was moved, and where it is
         assignment = re.match(_ASSIGNED, line)
         if assignment:
             self.head, self.name, blanks = assignment.groups()
+            self.names = [self.name]
             rest = line[assignment.end() :]
             if rest[:1] in ("'", '"'):
                 self._read_quoted(text, at, at + assignment.end())
@@ -3120,21 +3136,30 @@ class _Piece:
     def _read_quoted(self, text: str, at: int, start: int) -> None:
         """Set the value of the piece at `at`, up to the end of the line with its closing quote.
 
-        `start` is the place of the opening quote. If that isn't closed, or text follows, set only `problem`.
+        `start` is the place of the opening quote. If that is never closed, or if text follows its end, there
+        is no value. That text is part of the piece, as for python-dotenv; as other readers take each of its
+        lines for an assignment, `names` has all of these.
         """
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
         steps = re.compile(rf"\\.|{quote}").finditer(text, start + 1)
         end = next((step.start() for step in steps if step[0] == quote), -1)
         if end < 0:
-            self.problem = "has a quote that is never closed"
+            self.problem = _UNCLOSED
         elif not (tail := re.compile(_TAIL).match(text, end + 1)):
             self.problem = "has text after a closing quote"
+            self.text = text[at:end] + _first_line(text, end)
+            assignments = re.finditer(rf"(?m)^{_ASSIGNED}", re.sub(_LINE_END, "\n", self.text))
+            self.names = [assignment[2] for assignment in assignments]
         else:
             self.text = text[at : tail.end()]
             self.quote = quote
             self.raw = text[start + 1 : end]
             self.tail = tail[0]
+
+    def is_odd(self) -> bool:
+        """Return whether this is neither an assignment nor a comment."""
+        return not self.names and not re.match(r"\s*(#|\Z)", self.text)
 
     def goes_on(self) -> bool:
         """Return whether bash takes the next line for a part of this value, because of a backslash."""
@@ -3206,6 +3231,11 @@ class _Piece:
         escape = r"\\." if self.quote else "(?!)"  # nothing
         end = _end_of_variables(raw)
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
+
+
+def _first_line(text: str, at: int) -> str:
+    """Return the line from a place on, with its end; of empty lines in a row, all."""
+    return next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
 
 
 def _end_of_variables(text: str) -> int:
@@ -9578,7 +9608,8 @@ def parse_import(
         settings = {name: value for name, value in values.items() if name not in secrets}
     else:
         found = Import(Dotenv(text, where), replacement)
-        for problem in found.dotenv.problems():
+        is_for_others = replacement is Replacement.COMMENT
+        for problem in found.dotenv.odd_lines() if is_for_others else found.dotenv.problems():
             raise problem
         secrets, settings = found.dotenv.split(os.environ, override=True)
     if with_settings:

@@ -5508,6 +5508,15 @@ def test_dotenv_names_the_file_whose_line_is_no_assignment():
     assert refusal(dotenv.get, "A", {}) == f"BadValue: {next(dotenv.problems())}"
 
 
+def test_no_line_that_may_belong_to_a_value_is_read_replaced_or_deleted():
+    dotenv = ps.Dotenv("B=1\nA='x\nB=2\nC='y\nD=3\n")
+    assert dotenv.values({}) == {"D": "3"}
+    said = "BadValue: line 2 of .env has text after a closing quote; quote its value again"
+    for name in "ABC":
+        calls = [(dotenv.get, name, {}), (dotenv.with_values, {name: "new"}), (dotenv.without, name)]
+        assert {refusal(*call) for call in calls} == {said}
+
+
 def test_dotenv_fills_in_values_up_to_the_size_of_a_file(monkeypatch):
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
     lines = "A=" + "x" * 2**16 + "\nB="
@@ -17533,22 +17542,42 @@ def test_import_leaves_what_a_value_above_takes_in_before_it_is_assigned(env_fil
     assert env_file.read_text() == text
 
 
-def test_import_refuses_a_file_in_which_some_readers_take_lines_for_a_part_of_a_value(env_file, say):
-    env_file.write_text(text := "A_TOKEN='x\nB_TOKEN=b\nodd line\nC_TOKEN=c'd\nD_TOKEN=d\n")
-    refused = "line 1 of .env has text after a closing quote; quote its value again\n"
-    assert say("import", ".env", "--backend", "file") == (2, refused)
-    assert env_file.read_text() == text
+def test_import_leaves_what_some_readers_take_for_a_part_of_a_value(env_file, say):
+    torn = "A_TOKEN='x\nB_TOKEN=b\nodd line\nC_TOKEN=c'd\n"
+    env_file.write_text(f"{torn}D_TOKEN=d\n")
+    reason = "line 1 has text after a closing quote: quote its value again"
+    said = say("import", ".env", "--backend", "file")[1]
+    assert f"left: 'A_TOKEN', 'B_TOKEN', 'C_TOKEN' ({reason})\n" in said
+    assert env_file.read_text() == f"{torn}# D_TOKEN: in the file store\n"
 
 
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [("'open", "has a quote that is never closed"), ("'ab'cd", "has text after a closing quote")],
-)
-def test_import_refuses_a_file_with_a_value_that_nobody_can_read(value, problem, env_file, say):
-    env_file.write_text(text := f"B_TOKEN=b\nA_TOKEN={value}\n")
-    refused = f"line 2 of .env {problem}; quote its value again\n"
-    assert say("import", ".env", "--backend", "file") == (2, refused)
+def test_import_leaves_all_below_a_quote_that_is_never_closed(env_file, say):
+    torn = 'TLS_KEY="-----BEGIN\nMIIE\nC_TOKEN=c\n'
+    env_file.write_text(f"B_TOKEN=b\n{torn}")
+    reason = "line 2 has a quote that is never closed: quote its value again"
+    assert f"left: 'C_TOKEN', 'TLS_KEY' ({reason})\n" in say("import", ".env", "--backend", "file")[1]
+    assert env_file.read_text() == f"# B_TOKEN: in the file store\n{torn}"
+
+
+def test_import_with_references_refuses_a_file_with_a_torn_quote(env_file, say):
+    env_file.write_text(text := "B_TOKEN=b\nA_TOKEN='ab'cd\n")
+    refused = "line 2 of .env has text after a closing quote; quote its value again\n"
+    assert say("import", ".env", "--references", "--backend", "file") == (2, refused)
     assert env_file.read_text() == text and not list(ps.FileStore().names())
+
+
+TORN_QUOTES = ['"x"y', "'x'y", '"x"y"z"', '"x\\"', '"x\nC_TOKEN=1\nE_TOKEN="3"', "'x\nC_TOKEN=1\n# don't"]
+
+
+@pytest.mark.parametrize("reader", ["python-dotenv", "node", "ruby"])  # the others refuse such files
+def test_readers_agree_on_what_an_import_takes_out_of_a_file_with_a_torn_quote(reader, folder):
+    texts, moved = [], []
+    for torn in TORN_QUOTES:
+        text = f"A_TOKEN=a\nC_TOKEN=c\nT_TOKEN={torn}\nD_TOKEN=d\n"
+        found = ps.parse_import(text.encode(), ".env", ps.Replacement.COMMENT)
+        texts += [text.replace(name, "X") for name in found.secrets]
+        moved += found.secrets.values()
+    assert (read_x(reader, texts), "".join(moved)) == (moved, "acd" * 3 + "ac" + "ad" * 2)
 
 
 def test_import_changes_no_value_that_takes_in_the_first_of_two_assignments(env_file, say):
@@ -17738,9 +17767,10 @@ def test_an_import_takes_each_value_that_readers_agree_on_as_python_dotenv_reads
     for value in ("".join(draw.choices(letters, k=20)) for _ in range(200)):
         file = tmp_path / "env"
         file.write_text(text := f"A=1\nDB_PASSWORD={value}\nB_TOKEN={RANDOM}\n")
-        if value[0] in "'\"":  # which opens a quote for some
-            continue
         found = ps.parse_import(text.encode(), ".env", ps.Replacement.COMMENT)
+        if value[0] in "'\"":  # which opens a quote
+            assert "DB_PASSWORD" in found.left
+            continue
         assert found.secrets["B_TOKEN"] == RANDOM
         if re.search(r"#|\\[\\\"'$]|\$[\w{($]|\A`", value):
             assert found.left.keys() == {"DB_PASSWORD"}
