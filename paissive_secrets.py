@@ -91,7 +91,6 @@ from typing import (
 
 if TYPE_CHECKING:
     import subprocess
-    import zipfile
     from argparse import ArgumentParser, Namespace
     from typing import IO, AnyStr, TextIO
     from weakref import WeakValueDictionary
@@ -16538,8 +16537,8 @@ def stable_path(path: str) -> str:
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the files of a zip, which is held in memory since its list is at its end.
 
-    Raise BadValue for a zip that is too large for that, or has a file with a rare compression or bytes that
-    its list doesn't name.
+    Raise BadValue for a zip that is too large for that, has a file with a rare compression, or bytes before
+    its first file. Those between files aren't read: a signed APK has some.
     """
     import zipfile
 
@@ -16555,29 +16554,10 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
                 raise BadValue("it is compressed by a rare method")
             info.file_size = sys.maxsize  # zipfile would stop at the listed size, which may be too small
             yield info.filename, budget.count_unpacked(chunks_of(zipped.open(info).read))
-        if _has_unlisted_bytes(packed, zipped):
-            raise BadValue("it has bytes that its list of files leaves out, which were not examined")
+        if min([zipped.start_dir, *(info.header_offset for info in zipped.infolist())]):
+            raise BadValue("it has bytes before its first file, such as another zip, which were not examined")
     finally:
         budget.held -= len(packed.getbuffer())
-
-
-def _has_unlisted_bytes(packed: IO[bytes], zipped: zipfile.ZipFile) -> bool:
-    """Return whether a zip has bytes that the list at its end doesn't name, such as another zip's files."""
-    end = 0  # of the files so far (APPNOTE 4.3)
-    for info in sorted(zipped.infolist(), key=attrgetter("header_offset")):
-        if info.header_offset > end:
-            return True
-        packed.seek(info.header_offset + 26)
-        name_size = int.from_bytes(packed.read(2), "little")
-        extra_size = int.from_bytes(packed.read(2), "little")
-        # A size that was unknown at first follows the content, in 12 to 24 bytes.
-        descriptor_size = 24 if info.flag_bits & 8 else 0
-        size = 30 + name_size + extra_size + info.compress_size + descriptor_size
-        end = max(end, info.header_offset + size)
-    packed.seek(zipped.start_dir)
-    list_and_end = packed.read()
-    end_record = list_and_end.rfind(b"PK\5\6")  # of 22 bytes and a comment
-    return zipped.start_dir > end or len(list_and_end) > end_record + 22 + len(zipped.comment)
 
 
 class _ZipFile(io.BytesIO):
