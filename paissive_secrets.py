@@ -18586,9 +18586,8 @@ def cmd_set(args: Namespace) -> int:
     if args.patch:
         raise BadValue("--patch is for fields", hint="add --json, and pipe a JSON object in")
     store = _persistent_store(args)
-    value = _value_to_set(args, store)
-    check_settable(store, args.name)
-    store.set_unless_pending({args.name: value})
+    check_settable(store, args.name)  # before the value is typed
+    store.set_unless_pending({args.name: _value_to_set(args, store)})
     _warn_after_set(store, args.name)
     return 0
 
@@ -19482,11 +19481,9 @@ def _explain_line(args: Namespace) -> int:
 def _make_audit(args: Namespace) -> Audit:
     """Return the audit that the options describe; it has yet to run."""
     paths = args.paths or ["."]
-    if args.exclude:  # it may have taken a PATH for a pattern
-        _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
     if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
-    return Audit(
+    run = Audit(
         paths,
         **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
         **pick(args, "untrusted", "jobs"),
@@ -19495,6 +19492,9 @@ def _make_audit(args: Namespace) -> Audit:
         on_error=_warn_unreadable,
         on_progress=_print_progress if sys.stderr.isatty() else None,
     )
+    if args.exclude:  # it may have taken a PATH for a pattern
+        _say(f"note: auditing {', '.join(paths)} without {', '.join(args.exclude)}")
+    return run
 
 
 def _warn_unreadable(path: str, why: str) -> None:

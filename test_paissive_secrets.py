@@ -34156,27 +34156,6 @@ def test_check_counts_settings_as_there_and_a_secret_for_the_variable_that_it_be
     assert found == (4, {"DB_KEY__PREVIOUS": ["a.py:3"]}, {}, {}, {})  # no program is given a stage
 
 
-def test_check_sees_how_other_languages_read_variables(folder, say):
-    (folder / "a.js").write_text("process.env.A_TOKEN; process.env['B_TOKEN'] ?? 'x'; process.env.PORT\n")
-    (folder / "b.go").write_text('os.Getenv("C_TOKEN")\nos.LookupEnv("D_TOKEN")\n')
-    (folder / "c.rb").write_text("ENV['E_TOKEN']\nENV.fetch('F_TOKEN', nil)\nENV['G_TOKEN'] = 'x'\n")
-    (folder / "compose.yaml").write_text("a: ${H_TOKEN}\nb: ${I_TOKEN:-x} $${J_TOKEN}\nc: ${K_TOKEN:?x}\n")
-    status, said = say("check")
-    assert status == 1 and [" ".join(line.split()) for line in said.splitlines()] == [
-        "missing A_TOKEN a.js:1",
-        "missing C_TOKEN b.go:1",
-        "missing D_TOKEN b.go:2",
-        "missing E_TOKEN c.rb:1",
-        "missing H_TOKEN compose.yaml:1",
-        "missing K_TOKEN compose.yaml:3",
-        "optional B_TOKEN a.js:1",
-        "optional F_TOKEN c.rb:2",
-        "optional G_TOKEN c.rb:3",
-        "optional I_TOKEN compose.yaml:2",
-        "11 names in 4 files, 6 missing",
-    ]
-
-
 # --- Names in each kind of file ---
 
 
@@ -35096,22 +35075,10 @@ def test_help_is_shown_for_everything_and_where_there_is_no_command(argv, say):
     assert (status, HELP[argv] in said) == (0, True)
 
 
-OVERVIEW = """usage: paissive_secrets.py [--backend B] COMMAND ...
-Keep secrets out of code, and find those that are in it.
-$ paissive_secrets.py set API_TOKEN # prompts for the value
-$ paissive_secrets.py run -- ./server # with all secrets as variables
-$ paissive_secrets.py audit # find secrets left in this folder
-$ paissive_secrets.py help rotate schedule # explain a command
-Secrets are stored in .env here unless --backend or PAISSIVE_BACKEND names another store.
-Exit codes: 0 done; 1 not found, or findings; 2 anything else, explained in one line.
---version print the version, and git's id of this file""".replace("$ ", "")
-
-
 def test_the_overview_says_how_to_begin_and_lists_the_commands_in_a_column(say, monkeypatch):
     monkeypatch.setattr(sys, "argv", [MODULE.name, "status"])  # which aren't ours
     status, said = say()
-    words = " ".join(said.split())
-    assert (status, [line for line in OVERVIEW.splitlines() if line not in words]) == (0, [])
+    assert (status, re.findall("paissive_secrets.py (set|run|audit) ", said)) == (0, ["set", "run", "audit"])
     listed = dict(re.findall(r"^  (\S.{16}) (\S.*)$", said, re.M))
     summaries = {f"{words:<17}": say(*words.split(), "--help")[1].split("\n\n")[1] for words in ps._COMMANDS}
     assert {name: listed.get(name) for name in summaries} == summaries
@@ -35452,11 +35419,6 @@ def test_what_counts_for_git_is_where_a_link_leads(repository, say, tmp_path_fac
     assert warning in say("set", "A_TOKEN", stdin="v")[1]
 
 
-def test_check_escapes_the_paths_that_it_shows(say):
-    Path("\33[2J.py").write_text("import os\nos.environ['A_TOKEN']\n")
-    assert say("check")[1].startswith("missing   A_TOKEN  \\x1b[2J.py:2\n")
-
-
 def test_check_shows_the_first_three_places_that_ask_for_a_name(say):
     Path("a.py").write_text("import os\n" + "os.environ['A_TOKEN']\n" * 4)
     assert say("check")[1].startswith("missing   A_TOKEN  a.py:2, a.py:3, a.py:4\n")
@@ -35481,12 +35443,14 @@ def test_import_says_all_that_is_in_plaintext_and_what_will_pass_as_a_setting(sa
     assert warning == "note: .env holds 2 secrets in plaintext; --backend file would encrypt it"
 
 
-def test_config_set_asks_for_no_value_that_it_could_not_store(say, monkeypatch):
+def test_set_and_config_set_ask_for_no_value_that_they_could_not_store(say, monkeypatch):
     Path(".env").write_text("A_KEY=secret://file/B\n")
     monkeypatch.setattr(ps, "can_ask", lambda: True)
     monkeypatch.setattr(ps, "ask", lambda *args, **how: pytest.fail("it asked"))
     refused = "'a.key' is a reference to secret://file/B; set that one, with its --backend\n"
     assert say("config", "set", "a.key", "--secret") == (2, refused)
+    for name in ("A_KEY", "A_KEY__PENDING", "../A"):
+        assert say("set", name)[0] == 2
 
 
 def test_a_field_is_not_called_old_by_the_time_of_its_whole_secret(say):
@@ -35808,32 +35772,12 @@ def holding(names, value="a value"):
 # Calls and commands that can't be carried out, and what they say; … stands for anything.
 WRONG_CALLS = [
     (lambda: ps.MemoryStore().set("A", 5), "the value is not text, but int"),
-    (
-        lambda: ps.generate("token:0"),
-        "the size of a new value is 8 to 1024; use token:32, password:24, password:24:lud or hex:16",
-    ),
-    (
-        lambda: ps.EnvironmentStore("").persistent_view().set("A", "v"),
-        "there is no dotenv file to write; name a file in PAISSIVE_ENV_FILE, or use --backend file",
-    ),
-    (
-        lambda: ps.unseal(b"age", ps.Identity.generate()),
-        "not what was sealed: it does not begin like an age v1 file; restore it from a copy",
-    ),
-    (
-        lambda: ps.unseal(ps.seal(b"", ps.Identity.generate().recipient()), ps.Passphrase("x")),
-        "none of the keys opens this",
-    ),
     *(
         (
             lambda addr=addr: ps.VaultStore(addr=addr),
             "addr isn't valid; use https://host:8200, or unix:///path/of/socket",
         )
         for addr in ("ftp://x", "http://[::1", "http://", "http://h:0", "http://h?a", "http://ü")
-    ),
-    (
-        lambda: ps.VaultStore(proxy_addr="ftp://x", token="t").get("a"),
-        "the proxy isn't supported; use http://host:port in VAULT_PROXY_ADDR, or name the server in NO_PROXY",
     ),
     (
         lambda: ps.VaultStore(mount="../x"),
@@ -35856,7 +35800,6 @@ WRONG_CALLS = [
         lambda: ps.VaultStore(token="t").get("a/#b"),
         "bad name 'a/#b'; use path#field, such as app/db#password",
     ),
-    (lambda: ps.VaultStore(token="t").set("a#", "[1]"), "the value for all fields is not a JSON object; …"),
     (
         lambda: ps.SecretConfig("list.json").get("a"),
         'list.json is not a JSON object; it must look like {"key": "value"}',
@@ -35870,41 +35813,11 @@ WRONG_CALLS = [
         lambda: ps.SecretRotation("memory", "/dev/null").due(),
         "/dev/null is not a file; name another file, or remove this",
     ),
-    (lambda: list(ps.audit(".", disable=["nope"])), "no such rule to disable; see: audit --list-rules"),
-    (
-        lambda: ps.MemoryStore().set("A", "a\0b"),
-        "the value has a NUL character; encode binary values, with base64 for instance",
-    ),
-    (
-        lambda: ps.get_secret("A", stage="old", backend="memory"),
-        "no stage called 'old'; use one of current, pending, previous",
-    ),
-    (lambda: list(ps.MemoryStore().older_values("A")), "this store keeps no older values"),
     (
         lambda: ps.EnvironmentStore().set("ключ", "v"),
         "bad name 'ключ': it has letters that variables can't have; use letters from A to Z, digits, and '_'",
     ),
-    (
-        lambda: ps.EnvironmentStore().set_all({"a/b": "1", "A_B": "2"}),
-        "two of the names map to one variable; import them into another store",
-    ),
-    (
-        lambda: ps.EnvironmentStore().set("B", "secret:A"),
-        "the value of 'B' would be followed as a reference; use another store, such as --backend file",
-    ),
-    (
-        lambda: ps.EnvironmentStore().persistent_view().set("A", "x\ry"),
-        "a .env file can't hold 'A' so that every reader agrees; use --backend file, or …",
-    ),
-    (
-        lambda: ps.Identity("age1x"),
-        "not an age key of the form AGE-SECRET-KEY-1…; give the whole key, not a file's name",
-    ),
     (lambda: ps.Recipient("x"), "not an age key of the form age1…; give the whole key, not a file's name"),
-    (
-        lambda: ps.generate("token:32:x"),
-        "no such generator; use token:32, password:24, password:24:lud or hex:16",
-    ),
     (
         lambda: ps.VaultStore(addr="http://u:c4nary@h"),
         "addr isn't valid; use https://host:8200, or unix:///path/of/socket",
@@ -35918,14 +35831,6 @@ WRONG_CALLS = [
         "role isn't valid; look for a space or a line break at its end",
     ),
     (
-        lambda: ps.VaultStore(cacert="none", token="t").get("a"),
-        "certificates can't be loaded: …; check VAULT_CACERT, …",
-    ),
-    (
-        lambda: ps.VaultStore(cacert=".env", token="t").get("a"),
-        "certificates can't be loaded: not PEM; check VAULT_CACERT, …",
-    ),
-    (
         lambda: ps.VaultStore(login="approle").get("a"),
         "no role_id to log in with; set PAISSIVE_VAULT_ROLE_ID",
     ),
@@ -35933,14 +35838,6 @@ WRONG_CALLS = [
         lambda: ps.VaultStore(login="jwt").get("a"),
         "no jwt to log in with; set PAISSIVE_VAULT_JWT, "
         "PAISSIVE_VAULT_JWT_FILE or PAISSIVE_VAULT_JWT_COMMAND",
-    ),
-    (
-        lambda: ps.SecretsManager("nope").get_secret("A"),
-        "no backend called 'nope'; use one of env, file, memory, vault, or a store",
-    ),
-    (
-        lambda: ps.SecretsManager(5).get_secret("A"),
-        "no backend called 'int'; use one of env, file, memory, vault, or a store",
     ),
     (
         lambda: ps.SecretConfig("a.json").get("a..b"),
@@ -35971,11 +35868,6 @@ WRONG_CALLS = [
         "a.toml: TOML can only be read; edit it by hand, or use JSON",
     ),
     (
-        lambda: ps.SecretRotation("memory").rotate("A"),
-        "no policy says how to replace 'A' and where to apply the new value; "
-        "use: rotate schedule A, or --generate or --stdin",
-    ),
-    (
         lambda: ps.SecretRotation("memory").schedule("A", "soon"),
         "--every isn't a valid interval; write 30d, 12h, 90m or 2w",
     ),
@@ -35986,31 +35878,6 @@ WRONG_CALLS = [
     (
         lambda: ps.SecretRotation("memory").schedule("A", "1d", keep_previous="x"),
         "--keep-previous isn't a valid interval; write 30d, 12h, 90m or 2w",
-    ),
-    (
-        lambda: ps.SecretRotation("memory").schedule("A", "1d", apply=" "),
-        "not a command; use a shell command line, or a list of arguments",
-    ),
-    (
-        lambda: ps.redact("x", "c4nary"),
-        "what to redact is neither a store nor a list of values; put it into a list",
-    ),
-    (
-        lambda: ps.redact("x", ["c4nary", None]),
-        "what to redact has to be text; leave out None, and decode bytes",
-    ),
-    (
-        lambda: ps.environment_with_secrets(holding(["a/b", "A_B"]), ["a/b", "A_B"]),
-        "'a/b' and 'A_B' would both be A_B; name the one that the command needs",
-    ),
-    (
-        lambda: ps.environment_with_secrets(holding(["X"], "secret:c4nary"), ["X"]),
-        "the value for X would be followed as a reference; "
-        "name the secrets that the command needs, without it",
-    ),
-    (
-        lambda: ps.import_secrets(ps.MemoryStore(), {"B": "c4nary", "A__PENDING": "c4nary"}, "x.env"),
-        "'A__PENDING' ends like a stage of a rotation; choose another name",
     ),
 ]
 WRONG_COMMANDS = [
