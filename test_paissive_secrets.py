@@ -35602,7 +35602,7 @@ SIGNALS = [(signal.SIGTERM, 143), (SIGHUP, 129), (SIGHUP, 0)]  # 0 as under nohu
 
 
 @pytest.fixture
-def typing(monkeypatch):
+def type_words(monkeypatch):
     """Have these words typed at the prompts of commands; returns the prompts, of which some ask twice."""
     prompts = []
 
@@ -35619,12 +35619,12 @@ def typing(monkeypatch):
     return begin
 
 
-def test_password_prompts_for_what_it_is(say, typing, quick_passwords, monkeypatch):
+def test_password_prompts_for_what_it_is(say, type_words, quick_passwords, monkeypatch):
     monkeypatch.setenv("PAISSIVE_BACKEND", "file")
     monkeypatch.setenv("PAISSIVE_SCRYPT_LOG_N", str(FAST))
-    typing("old-words")
+    type_words("old-words")
     assert say("set", "A", "--generate")[0] == 0
-    prompts = typing("old-words", "new-words")
+    prompts = type_words("old-words", "new-words")
     prompts.clear()
     changed = "the master password is changed; copies of the old identity.age still open with the old one\n"
     assert say("password") == (0, changed)
@@ -35633,7 +35633,7 @@ def test_password_prompts_for_what_it_is(say, typing, quick_passwords, monkeypat
         ("New master password: ", True),
     ]
     for typed, status in (("old-words", 2), ("new-words", 0)):
-        typing(typed)
+        type_words(typed)
         done, said = say("get", "A")
         assert (done, "the master password does not open" in said) == (status, status == 2)
 
@@ -35673,9 +35673,9 @@ def test_set_prompts_twice_without_echo(again, status, said, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["set A", "config set a --secret", "rotate now DB --stdin"])
-def test_a_wrong_password_is_refused_before_a_value_is_typed(words, files, say, typing, monkeypatch):
+def test_a_wrong_password_is_refused_before_a_value_is_typed(words, files, say, type_words, monkeypatch):
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    prompts = typing("x")
+    prompts = type_words("x")
     status, said = say(*words.split(), "--backend", "file")
     assert (status, "does not open" in said, len(prompts)) == (2, True, 1)
     assert prompts[0][0].startswith("Master password of ")
