@@ -7275,7 +7275,7 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     kinds: dict[Any, str] = {
         ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",  # a constant
-        (socket.gaierror, UnicodeError): "no such host",  # the latter if DNS can't spell it
+        socket.gaierror: "no such host",
         (TimeoutError, socket.timeout): "it didn't answer in time",
         (ConnectionError, IncompleteRead): reason or "the connection broke",
         OSError: reason or "its proxy refuses, or the path of its socket is too long",  # without a number
@@ -11313,7 +11313,7 @@ class _Rotation:
         current = self.value("current")
         if value is None:
             value = self._generate(current)
-        value = self._store.as_stored(self._name, check_value(value, f"the new value of {self._shown}"))
+        check_value(value, f"the new value of {self._shown}")
         self._known.add(value)
         if is_same(value, current):
             raise BadValue(f"the new value of {self._shown} is its current one", hint="rotate to another")
