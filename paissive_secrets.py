@@ -3931,10 +3931,13 @@ def run_command(
     # The exit status would be lost, and Python would report 0.
     if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise Unavailable("this process ignores SIGCHLD, so it can't see how a command ends")
+    stdin, feed, rest = DEVNULL, None, b""
+    if text:
+        stdin, feed, rest = _fill_pipe(text.encode())
     try:
         child = Popen(
             argv,
-            stdin=PIPE if text else DEVNULL,
+            stdin=stdin,
             stdout=PIPE if text is None or capture else DEVNULL,
             stderr=PIPE if explain else DEVNULL,
             cwd=folder,
@@ -3944,10 +3947,14 @@ def run_command(
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
+    finally:
+        if feed:
+            os.close(stdin)
+    child.stdin = feed
     output = _Output(child.stdout)
     errors = _Output(child.stderr, is_tail=True)
     child.stdout = child.stderr = None  # `communicate` would hold any amount of them
-    problem = _wait(child, output, (text or "").encode(), timeout, lock, session)
+    problem = _wait(child, output, rest, timeout, lock, session)
     if problem:
         errors.wait(_ERRORS_SECONDS)
         cause = ""
@@ -3959,15 +3966,28 @@ def run_command(
     return without_newline(output.data.decode(errors="surrogateescape"))
 
 
+def _fill_pipe(data: bytes) -> tuple[int, IO[bytes], bytes]:
+    """Return the ends of a pipe, to read from and to write to, and the data for which it has no room.
+
+    A command gets what is in the pipe when it starts, even if we are killed: from an empty one, it would take
+    nothing for a new password.
+    """
+    reader, writer = os.pipe()
+    if os.name != "nt":
+        os.set_blocking(writer, False)
+        data = data[os.write(writer, data) :]
+    return reader, os.fdopen(writer, "wb"), data
+
+
 def _wait(
     child: subprocess.Popen[bytes],
     output: _Output,
-    text: bytes,
+    rest: bytes,
     timeout: float,
     lock: FileLock | None,
     session: bool,
 ) -> str:
-    """Write the text, wait for a command and its output, and return "" or how it failed.
+    """Write the rest of its input, wait for a command and its output, and return "" or how it failed.
 
     Kill it after `timeout` seconds. Meanwhile, the lock names the command's process as its holder.
     """
@@ -3979,8 +3999,8 @@ def _wait(
         if lock:
             lock.record_holder(child.pid)
         with suppress(subprocess.TimeoutExpired):
-            if text:
-                child.communicate(text, timeout)
+            if child.stdin:
+                child.communicate(rest, timeout)
             # The output ends once no process that it left in the background has the pipe open.
             if output.wait(deadline - time.monotonic()):
                 child.wait(max(0.0, deadline - time.monotonic()))
