@@ -3600,16 +3600,10 @@ class EnvironmentStore(Store):
             yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
         for name in sorted(self._replaced.intersection(names)):  # my-token and my.token are both MY_TOKEN
             yield f"note: {show(name)} replaced what {variable_name(name)} had"
-        secrets = [name for name in names if name not in settings]
-        if not secrets:
-            return
-        what = f"{len(secrets)} secrets"
-        if len(secrets) == 1:
-            what = show(secrets[0])
-            variable = checked_variable(secrets[0])
-            if variable != secrets[0]:
-                what += f" as {variable}"
-        yield f"note: {self.plaintext_file()} holds {what} in plaintext; --backend file would encrypt it"
+        secrets = sorted({*names} - {*settings})
+        if secrets:
+            shown = ", ".join(show(variable_name(name)) for name in secrets)
+            yield f"note: {self.plaintext_file()} holds {shown} in plaintext; --backend file would encrypt it"
 
     def status(self) -> Iterator[tuple[str, StatusValue]]:
         path = self.plaintext_file()
@@ -8783,9 +8777,7 @@ class SecretsManager:
         if not is_followed:  # nearly always
             report_secret(store, stored, text, text)
             return text
-        snapshot = Snapshot(self)
-        snapshot.collect([(text, store)])
-        return Resolver(snapshot).follow(text, store, stored, is_followed=True)
+        return Resolver(Snapshot(self)).follow(text, store, stored, is_followed=True)
 
     def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
@@ -8856,16 +8848,10 @@ class SecretsManager:
         Return whether it existed. Raise Conflict while a rotation is
         unfinished, or a previous value has yet to be revoked.
         """
-        chosen = self._default if backend is None else backend
-        store = self.store(chosen)
-        policies = None
+        store = self.store(backend)
         # Deleted for this process only, the secret is still in .env, and needs its policy.
-        if store.outlives_process() or store.persistent_view() is store:
-            # For an object, a rotation.json that happens to be here isn't looked at.
-            is_named = chosen is None or isinstance(chosen, str) or "PAISSIVE_ROTATION_FILE" in os.environ
-            if is_named or store.policy_store() is not None:
-                policies = Policies(store)
-        return delete_with_stages(store, name, policies)
+        is_for_process = store.persistent_view() is not store and not store.outlives_process()
+        return delete_with_stages(store, name, None if is_for_process else Policies(store))
 
     def list_secrets(self, *, backend: Backend = None) -> list[str]:
         """Return the names, sorted, without stages of rotations."""
