@@ -3798,11 +3798,17 @@ _ERRORS_SECONDS = 0.5  # for the last of them to arrive if the command leaves a 
 
 # The output of each command, until `forget_store_credential` removes it because it opens nothing.
 _command_outputs: dict[str, str] = {}
-# A lock for each command: one thread runs it, others wait for its output.
-_command_locks: dict[str, Any] = {}
+# A lock for each command, and for each store that a password opens: one thread runs the command or prompts,
+# others wait for the outcome.
+_credential_locks: dict[str, Any] = {}
 
 if hasattr(os, "register_at_fork"):  # a child has none of the threads that would release a lock
-    os.register_at_fork(after_in_child=_command_locks.clear)
+    os.register_at_fork(after_in_child=_credential_locks.clear)
+
+
+def credential_lock(source: str) -> Any:
+    """Return the lock for a command line, or for the path of a store that a password opens."""
+    return _credential_locks.setdefault(source, allocate_lock())
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
@@ -3817,7 +3823,7 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
         return text
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
-        with _command_locks.setdefault(command, allocate_lock()):
+        with credential_lock(command):
             if is_brief or command not in _command_outputs:
                 _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
             return _command_outputs[command]
@@ -5711,23 +5717,24 @@ class Opener:
             hint += "identity --new, and somebody who is one runs: member add NAME age1…"
             raise Locked(f"{self._files.path} has no master password", hint=hint)
         log_n = _configured_log_n()
-        password = self.password()
-        if not password:
-            self.typed_password = password = ask(f"Master password of {self._files.path}: ")
-        passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
-        try:
-            with disk_errors(f"read {path}"):
-                sealed = self._files.cache.load(path, bytes, follow=False)
-                text = decode_value(open_file(path, [passphrase], sealed)[1], path)
-            identity = parse_identities(text, path)[0]
-        except WrongKey:
-            self.typed_password = ""  # somebody else may have changed it since it was typed
-            forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-            hint = "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
-            raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
-        except BadValue as error:
-            raise Corrupt(error.message, hint="restore it from a copy") from None
-        self._passphrase = passphrase
+        with credential_lock(path):  # one prompt, and one scrypt, for all threads
+            password = self.password()
+            if not password:
+                self.typed_password = password = ask(f"Master password of {self._files.path}: ")
+            passphrase = Passphrase(password, max_log_n=max(LOG_N, log_n))
+            try:
+                with disk_errors(f"read {path}"):
+                    sealed = self._files.cache.load(path, bytes, follow=False)
+                    text = decode_value(open_file(path, [passphrase], sealed)[1], path)
+                identity = parse_identities(text, path)[0]
+            except WrongKey:
+                self.typed_password = ""  # somebody else may have changed it since it was typed
+                forget_store_credential("PAISSIVE_MASTER_PASSWORD")
+                hint = "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
+                raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
+            except BadValue as error:
+                raise Corrupt(error.message, hint="restore it from a copy") from None
+            self._passphrase = passphrase
         self.credentials[password] = None
         return Access(self._files.keys_of(identity), "password", path, sealed)
 
@@ -6038,9 +6045,10 @@ class FileStore(Store):
             problem = f"there is no store in {self.folder}, and {PIN} allows no new one"
             raise Unsafe(problem, hint="is it the right folder? see: status")
         require_cryptography()  # before creating anything
-        if not self._opener.configured_identities() and not self._opener.password():
-            prompt = f"New master password for {self.folder}: "
-            self._opener.typed_password = ask(prompt, twice=True)
+        with credential_lock(self._files.identity_file):  # one prompt for all threads
+            if not self._opener.configured_identities() and not self._opener.password():
+                prompt = f"New master password for {self.folder}: "
+                self._opener.typed_password = ask(prompt, twice=True)
         if self._opener.password():
             new_passphrase(self._opener.password())  # raises BadValue for a bad one
 

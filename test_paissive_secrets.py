@@ -6764,7 +6764,7 @@ def test_what_a_command_leaves_running_in_a_session_of_its_own_has_no_more_time_
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_does_not_wait_for_a_command_that_a_thread_of_its_parent_waits_for(monkeypatch):
     monkeypatch.setenv("X_COMMAND", "echo value")
-    with ps._command_locks.setdefault("echo value", threading.Lock()):
+    with ps.credential_lock("echo value"):
         child = os.fork()
         if not child:
             signal.alarm(5)
@@ -9031,6 +9031,22 @@ def test_a_password_that_is_or_became_wrong_is_asked_for_next_time(files, store_
     assert "WrongKey: the master password does not open" in refusal(files.get, "app/db")
     assert files.get("app/db") == "app-value"
     assert prompts == [f"Master password of {store_folder}: "] * 3
+
+
+@pytest.mark.parametrize("act", ["get", "set", "set in a new store"])
+def test_threads_that_open_a_store_at_once_prompt_for_its_password_once(act, files, monkeypatch):
+    def type_slowly(prompt):
+        prompts.append(prompt)
+        time.sleep(0.02)  # the other threads come as far as they can
+        return PASSWORD
+
+    prompts = type_answers(monkeypatch)
+    monkeypatch.setattr(getpass, "getpass", type_slowly)
+    manager = ps.SecretsManager(ps.FileStore("new" if "new" in act else None))
+    acts = {"get": lambda _: manager.require_secret("DB")}
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(acts.get(act, lambda number: manager.set_secret(f"N{number}", "1")), range(4)))
+    assert len(prompts) == (2 if "new" in act else 1)  # a new one is typed again
 
 
 def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
