@@ -6067,16 +6067,18 @@ class FileStore(Store):
         From then on, no other one is opened in its place, unless
         PAISSIVE_STORE_FINGERPRINT is set, which comes first. Unsafe if it
         has another one. WrongKey if half of the secrets or more don't open;
-        a warning names each that doesn't. Unavailable if there is no place
-        for the record.
+        `status` names each that doesn't. Unavailable if there is no place
+        for the record, and it isn't in there yet.
         """
         self._files.check()
         access = self._opener.open(TO_TRUST, KnownStore((fingerprint,), "argument"), all_files=True)
         problem = record_store(self.folder, [fingerprint], access.member)
         if problem:
-            raise Unavailable(f"this can't be remembered: {problem}", hint=f"set {PIN}={fingerprint} instead")
-        for path, error in access.problems.items():
-            warn_once(str(self._files.explain(path, error)))
+            recorded = recorded_store(self.folder, self._cache)
+            if not recorded.fits(fingerprint):
+                hint = f"set {PIN}={fingerprint} instead"
+                raise Unavailable(f"this can't be remembered: {problem}", hint=hint)
+            self._opener.open(TO_EXAMINE, recorded)  # an older store needs the commit recorded as well
 
     # Members.
 
