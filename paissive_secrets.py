@@ -4890,15 +4890,8 @@ def merge_conflicts(folder: str) -> set[str]:
 
 def unmerged_paths(folder: str) -> set[str]:
     """Return the absolute paths below a folder that a merge left in conflict; none if git can't be asked."""
-    listed = ask_git(folder, "ls-files", "-uz", default="") if folder else ""
+    listed = ask_git(folder, "ls-files", "-uz", default="")
     return {os.path.join(os.path.realpath(folder), path) for path in re.findall(r"\t([^\0]+)", listed)}
-
-
-def is_rebasing(folder: str) -> bool:
-    """Return whether git is rebasing in a folder's repository; then, "ours" means upstream's side."""
-    repository = _repository_of(folder)
-    states = ("rebase-merge", os.path.join("rebase-apply", "rebasing"))  # the latter is not of `git am`
-    return bool(repository) and any(os.path.lexists(os.path.join(repository, name)) for name in states)
 
 
 def _repository_of(folder: str) -> str:
@@ -19698,13 +19691,10 @@ def _known_to_leavers(names: list[str]) -> SecretsError:
 
 def _merge_conflict(path: str) -> SecretsError:
     """Return the error that a merge left a file in conflict, with the command that chooses a side."""
-    sides = ("--ours", "--theirs")
-    if is_rebasing(os.path.dirname(path)):  # `ours` is upstream's then, and `theirs` are the user's commits
-        sides = ("--theirs", "--ours for upstream's, since this is a rebase")
     shown = real_path(path).removeprefix(real_path(""))
     word = shell_word(shown)
-    hint = f"choose a side: git checkout {sides[0]} -- {word} (or {sides[1]}), then: git add {word}"
-    return SecretsError(f"{shown} has a merge conflict", hint=hint)
+    sides = f"git checkout --ours -- {word}, or --theirs (in a rebase, --ours is upstream's)"
+    return SecretsError(f"{shown} has a merge conflict", hint=f"choose a side: {sides}, then: git add {word}")
 
 
 @_command()

@@ -10010,7 +10010,8 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     one, other = (lambda: ps.FileStore().set("DB", "ours"), lambda: ps.FileStore().set("DB", "theirs"))
     assert on_two_branches(tmp_path, one, other) == 1
     status, said = say("status", "--backend", "file")
-    advice = f"choose a side: git checkout --ours -- {DB} (or --theirs), then: git add {DB}"
+    sides = f"git checkout --ours -- {DB}, or --theirs (in a rebase, --ours is upstream's)"
+    advice = f"choose a side: {sides}, then: git add {DB}"
     problem = f"problem    {DB} has a merge conflict; {advice}\n"
     assert (status, said.endswith(problem)) == (2, True)
     warning = f"warning: {DB.absolute()} has a merge conflict, and holds one side's value; see: status\n"
@@ -10021,28 +10022,6 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     git(tmp_path, "checkout", "--theirs", "--", DB)
     git(tmp_path, "add", DB)
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
-
-
-@pytest.mark.parametrize("backend", ["merge", "apply"])
-def test_in_a_rebase_status_names_the_option_for_the_side_of_the_user(backend, files, say, tmp_path):
-    git(tmp_path, "init", "-q", "-b", "main")
-    committed(tmp_path)
-    git(tmp_path, "checkout", "-qb", "mine")
-    files.set("DB", "mine")
-    commit(tmp_path)
-    git(tmp_path, "checkout", "-q", "main")
-    files.set("DB", "upstream's")
-    commit(tmp_path)
-    git(tmp_path, "checkout", "-q", "mine")
-    with pytest.raises(subprocess.CalledProcessError):
-        git(tmp_path, "rebase", f"--{backend}", "main")
-    advice = (
-        f"git checkout --theirs -- {DB} (or --ours for upstream's, since this is a rebase), then: git add"
-    )
-    assert advice in say("status", "--backend", "file")[1]
-    assert "upstream's" in say("get", "DB", "--backend", "file")[1]
-    git(tmp_path, "checkout", "--theirs", "--", DB)
-    assert "mine" in say("get", "DB", "--backend", "file")[1]
 
 
 @pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase", "stash"])
