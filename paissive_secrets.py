@@ -68,12 +68,12 @@ import itertools
 import re
 import stat
 import time
-from _thread import allocate_lock  # threading takes longer to import
+from _thread import RLock, allocate_lock  # threading takes longer to import
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property, lru_cache, partial, wraps
-from itertools import accumulate, chain, groupby, islice
+from itertools import accumulate, chain, groupby, islice, product
 from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import (
@@ -3807,8 +3807,11 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads that woul
 
 
 def credential_lock(source: str) -> Any:
-    """Return the lock for a command line, or for the path of a store that a password opens."""
-    return _credential_locks.setdefault(source, allocate_lock())
+    """Return the lock for a command line, or for the path of a store that a password opens.
+
+    The thread that has it may take it again, as a signal's handler does that opens the store, too.
+    """
+    return _credential_locks.setdefault(source, RLock())
 
 
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
@@ -3830,10 +3833,7 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     path = credential_path(variable)
     if not path:
         return ""
-    doing = f"read {variable} from {path}"  # a credential of systemd's
-    if os.environ.get(variable + "_FILE"):
-        doing = f"read {path}, which {variable}_FILE names"
-    with disk_errors(doing):
+    with disk_errors(f"read {variable} from {path}"):
         return read_credential(path)
 
 
@@ -4312,21 +4312,19 @@ def _require_hpke() -> None:
     global hpke, mlkem
     if "mlkem" in globals():
         return
-    lacks = ""
     try:
         from cryptography.hazmat.primitives import hpke
         from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 
         _hybrid_suite()
         MLKEM768PrivateKey.from_seed_bytes(bytes(_MLKEM_SEED))
-        from cryptography.hazmat.primitives.asymmetric import mlkem
-    except (ImportError, AttributeError):
-        lacks = "the package cryptography, 47 or newer"
-    except exceptions.UnsupportedAlgorithm:
-        lacks = "a cryptography whose OpenSSL has ML-KEM, as in its wheels on PyPI"
-    if lacks:
+        from cryptography.hazmat.primitives.asymmetric import mlkem  # last, since it says that all is there
+    except (ImportError, AttributeError, exceptions.UnsupportedAlgorithm):
+        problem = (
+            "post-quantum keys need cryptography 47 or newer, whose OpenSSL has ML-KEM, as its wheels' has"
+        )
         hint = f"install it: {sys.executable} -m pip install 'cryptography>=47'"
-        raise Unavailable(f"post-quantum keys need {lacks}", hint=hint)
+        raise Unavailable(problem, hint=hint) from None
 
 
 class Passphrase:
@@ -4749,10 +4747,10 @@ def recorded_store(folder: str, cache: FileCache) -> KnownStore:
 
 
 def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> str:
-    """Record the fingerprints of the store in a folder, whose file opens it, and git's current commit.
+    """Record for a folder the fingerprints of its store, the member who opens it, and git's current commit.
 
-    Return "" if they are recorded now, else why not. Raise Denied or Unavailable if the record can't be read,
-    or if other fingerprints are recorded, and can't be replaced.
+    For the member "", keep the recorded one. Return "" if all is recorded now, else why not. Raise Denied or
+    Unavailable if the record can't be read, or if other fingerprints are recorded, and can't be replaced.
     """
     commit = checked_out_commit(folder, FileCache())
 
@@ -4988,7 +4986,6 @@ _ADVICE = {
     "rotation": "if it was meant: rotate unschedule {0}, then schedule it again",
     "members": "if it was meant: member add {0} age1…, or else: member remove {0}",
 }
-_Key = TypeVar("_Key", Identity, Passphrase)
 # Secrets a.age/b and a would need a folder and a file at one path.
 _IMPOSSIBLE = r"\.age/"
 # Naming Files, Paths, and Namespaces (Microsoft): devices keep their name whatever the extension.
@@ -5075,7 +5072,7 @@ class SealedFolder:
         path = self.previous_file
         # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
-            text = decode_value(open_file(path, [identity])[1], path)
+            text = decode_value(open_file(path, [identity]), path)
             lines = text.splitlines()
             leavers = [check_member(line[len(_LEAVER) :]) for line in lines if line.startswith(_LEAVER)]
             return Keys(identity, parse_identities(text, path)[0], tuple(leavers))
@@ -5085,7 +5082,7 @@ class SealedFolder:
         """Return the content of version.age: `version` and `left`; raise WrongKey or Corrupt."""
         path = self.version_file
         with disk_errors(f"read {path}"):
-            return _parse_texts(open_file(path, keys.all())[1], path, "version")
+            return _open_texts(path, keys.all(), "version")
 
     def explain(self, path: str, error: SecretsError) -> SecretsError:
         """Return the error about a file that doesn't open, with advice on what to do about it.
@@ -5162,7 +5159,7 @@ class SealedFolder:
         if not os.path.lexists(path):
             raise Corrupt(f"{path} is missing", hint="restore it from a copy")
         with disk_errors(f"read {path}"):
-            found = _parse_texts(open_file(path, keys.all())[1], path, "member", "recipient", "updated")
+            found = _open_texts(path, keys.all(), "member", "recipient", "updated")
         if found["member"] != name:
             raise Corrupt(f"{path} is for the member {show(found['member'])}", hint="move it back")
         return found
@@ -5218,7 +5215,7 @@ class SealedFolder:
         old_first = keys.all()[::-1]  # the old identity opens nearly all of them
         for path, _ in list(self.entries()):
             with suppress(WrongKey):
-                entry = _parse_texts(open_file(path, old_first)[1], path, "name", "value")
+                entry = _open_texts(path, old_first, "name", "value")
                 yield path, seal(dump_texts(**entry), recipient)
 
     @contextmanager
@@ -5256,26 +5253,25 @@ def file_name(name: str) -> str:
     return name + ".age"
 
 
-def open_file(path: str, keys: Sequence[_Key], sealed: bytes | None = None) -> tuple[_Key, bytes]:
-    """Return the key that opens a file, and the plaintext; `sealed` is the file's content if it was read.
+def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: bytes | None = None) -> bytes:
+    """Return the plaintext of a file, whose content is `sealed` if it was read already.
 
     Raise WrongKey if none of the keys opens it, Corrupt if it is damaged, OSError if it can't be read.
     """
     if sealed is None:
         sealed = read_file(path, follow=False)
     try:
-        for key in keys:
-            with suppress(WrongKey):
-                return key, unseal(sealed, key)
+        return unseal(sealed, *keys)
+    except WrongKey:
+        hint = "it was written for another identity; see: status"
+        raise WrongKey(f"the store's identity does not open {path}", hint=hint) from None
     except (Corrupt, BadValue) as error:
         raise Corrupt(f"{path}: {error.message}", hint=error.hint or "restore it from a copy") from None
-    hint = "it was written for another identity; see: status"
-    raise WrongKey(f"the store's identity does not open {path}", hint=hint)
 
 
 def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -> dict[str, str]:
     """Return the entry in a file; raise what `open_file` raises, or Corrupt if it has another title."""
-    entry = _parse_texts(open_file(path, keys.all(), sealed)[1], path, "name", "value")
+    entry = _open_texts(path, keys.all(), "name", "value", sealed=sealed)
     # Another secret's file was copied here, or the file system ignores case.
     if entry["name"] != title:
         hint = "use that name, or move it back"
@@ -5317,8 +5313,14 @@ def dump_texts(**texts: str) -> bytes:
     return json.dumps(texts).encode() + b"\n"
 
 
-def _parse_texts(plaintext: bytes, path: str, *keys: str) -> dict[str, str]:
-    """Return the JSON object in a plaintext; raise Corrupt if it lacks a key, or if a value isn't text."""
+def _open_texts(
+    path: str, identities: Sequence[Identity], *keys: str, sealed: bytes | None = None
+) -> dict[str, str]:
+    """Return the JSON object in a file, whose content is `sealed` if it was read already.
+
+    Raise what `open_file` raises, or Corrupt if the object lacks a key, or if a value isn't text.
+    """
+    plaintext = open_file(path, identities, sealed)
     entry: dict[str, Any] = {}
     with suppress(BadValue):
         entry = parse_json(decode_value(plaintext, path), path)
@@ -5472,7 +5474,10 @@ class Opener:
         return self.settle(open_once)
 
     def _check(self, access: Access, purpose: str) -> None:
-        """Raise the first doubt that forbids a purpose; warn of one that doesn't, but matters."""
+        """Raise the first doubt that forbids a purpose; warn of one that doesn't, but matters.
+
+        To change a store, its version.age has to open: raise WrongKey or Corrupt if it doesn't.
+        """
         is_known = access.known.how != ""
         if access.another:
             raise access.another
@@ -5492,8 +5497,9 @@ class Opener:
                 raise error
             if error:
                 warn_once(str(error))
-        if purpose == TO_CHANGE:
-            self._check_version(access)
+        if purpose == TO_CHANGE and self._files.read_version(access.keys)["version"] != FORMAT_VERSION:
+            problem = f"{self._files.path} was written by a newer version of this program"
+            raise Conflict(problem, hint="update this copy to change it")
 
     def _find_access(self, known: KnownStore, by_password: bool) -> Access:
         """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
@@ -5633,15 +5639,6 @@ class Opener:
         hint = f"compare its fingerprint with another member's, then: status --trust {found}"
         return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
-    def _check_version(self, access: Access) -> None:
-        """Raise Conflict if a newer version of this program wrote the store; or WrongKey or Corrupt."""
-        version = self._files.read_version(access.keys)["version"]
-        if version != FORMAT_VERSION:
-            problem = (
-                f"{self._files.path} was written by a newer version of this program: format {show(version)}"
-            )
-            raise Conflict(problem, hint="update this copy to change it")
-
     def _commit_of(self, access: Access) -> str:
         """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
         commit = last_commit(access.path or self._files.version_file)
@@ -5673,9 +5670,10 @@ class Opener:
             return
         keys = None
         # Never take an identity for the store's because there are no members: somebody may have removed them.
-        for path in (self._files.version_file, self._files.previous_file):
+        for path, identity in product([self._files.version_file, self._files.previous_file], identities):
             with suppress(SecretsError, OSError):
-                keys = self._files.keys_of(open_file(path, identities)[0])
+                open_file(path, [identity])
+                keys = self._files.keys_of(identity)
         if keys:
             yield Access(keys, "identity")
         for name in sorted(self._files.member_names(), key=lambda name: name != member):
@@ -5718,7 +5716,7 @@ class Opener:
             try:
                 with disk_errors(f"read {path}"):
                     sealed = self._files.cache.load(path, bytes, follow=False)
-                    text = decode_value(open_file(path, [passphrase], sealed)[1], path)
+                    text = decode_value(open_file(path, [passphrase], sealed), path)
                 identity = parse_identities(text, path)[0]
             except WrongKey:
                 self.typed_password = ""  # somebody else may have changed it since it was typed
@@ -5738,7 +5736,7 @@ class Opener:
         """
         path = self._files.member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
-        text = decode_value(open_file(path, identities, sealed)[1], path)
+        text = decode_value(open_file(path, identities, sealed), path)
         keys = self._files.keys_of(parse_identities(text, path)[0])
         self._files.read_recipient(name, keys)
         return Access(keys, "member", path, sealed, name)
@@ -6108,12 +6106,11 @@ class FileStore(Store):
         Unavailable: there is no store yet.
         """
         self._files.check_exists()
-        key = str(Recipient(recipient))
-        seal(b"", Recipient(key))  # raises BadValue for a key of low order before anything is written
+        seal(b"", Recipient(recipient))  # raises BadValue for a bad key before anything is written
         check_member(name)
         with self._open_to_write() as keys:
-            self._check_addition(name, key, keys, replace)
-            self._files.write_member(Member(name, key, utc_now()), keys.seal_to)
+            self._check_addition(name, recipient, keys, replace)
+            self._files.write_member(Member(name, recipient, utc_now()), keys.seal_to)
 
     def _check_addition(self, name: str, key: str, keys: Keys, replace: bool) -> None:
         """Raise Conflict if the name or the key is taken, NotFound if there is no member to replace."""
