@@ -7393,7 +7393,6 @@ def test_age_says_what_post_quantum_keys_need(state, post_quantum, identity, mon
     from cryptography.hazmat.primitives import hpke
     from cryptography.hazmat.primitives.asymmetric import mlkem
 
-    needs = "the package cryptography, 47 or newer"
     text, recipient = post_quantum.reveal(), post_quantum.recipient()
     monkeypatch.delattr(ps, "mlkem")
     if state == "older":
@@ -7404,7 +7403,7 @@ def test_age_says_what_post_quantum_keys_need(state, post_quantum, identity, mon
     else:
         refuse = unittest.mock.Mock(side_effect=UnsupportedAlgorithm("ML-KEM-768 is not supported"))
         monkeypatch.setattr(mlkem.MLKEM768PrivateKey, "from_seed_bytes", refuse)
-        needs = "a cryptography whose OpenSSL has ML-KEM, as in its wheels on PyPI"
+    needs = "cryptography 47 or newer, whose OpenSSL has ML-KEM, as its wheels' has"
     hint = f"install it: {sys.executable} -m pip install 'cryptography>=47'"
     for act in (
         lambda: ps.Identity.generate(post_quantum=True),
@@ -7741,7 +7740,9 @@ def test_of_a_record_that_can_not_be_written_status_says_what_is_in_it_already(p
     with put_back.ada.at(put_back.folder):
         monkeypatch.setattr(ps, "rewrite", fail)
         status, said = say(*trusting)  # the older store was confirmed before it was replaced, not since then
-        assert status == 2 and said.splitlines()[-1].startswith(f"{put_back.folder}/.paissive is back at an id")
+        assert status == 2 and said.splitlines()[-1].startswith(
+            f"{put_back.folder}/.paissive is back at an id"
+        )
 
 
 def test_without_a_home_nothing_is_remembered_and_status_says_so(store_folder, monkeypatch):
@@ -8313,13 +8314,6 @@ def test_no_command_in_a_hint_runs_what_a_planted_file_is_named(files, team, cap
     assert ps.unfinished_error("a;b").hint.startswith("use: rotate resume 'a;b', or: rotate abort 'a;b' (")
 
 
-def test_an_entry_of_another_tool_with_a_value_that_no_secret_can_have_is_refused(files):
-    sealing('{"name": "DB", "value": "a\\u0000b"}', ours)(DB)
-    assert refusal(ps.FileStore().get, "DB").startswith(
-        f"BadValue: the value in {DB.absolute()} has a NUL character"
-    )
-
-
 @pytest.mark.parametrize("stage", ["DB__PENDING", "DB__PREVIOUS"])
 def test_a_stage_that_does_not_open_is_deleted_and_the_secret_rotated_again(stage, files):
     rotation = ps.SecretRotation(files)
@@ -8433,6 +8427,9 @@ def test_who_damages_the_own_file_keeps_no_other_name(files, team, monkeypatch, 
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
 
 
+@pytest.mark.parametrize(
+    "eve_is_damaged", ["no age file", "a folder for an identity", "a key of no use"], indirect=True
+)
 def test_a_members_file_that_is_damaged_during_a_rekey_that_was_killed_stops_no_write(
     eve_is_damaged, files, team, monkeypatch
 ):
@@ -8454,36 +8451,25 @@ def test_nobody_loses_access_since_their_file_can_not_be_read_now(files, team, m
     assert tree() == before
 
 
-def test_a_member_whose_recipient_is_damaged_or_lost_is_a_problem(files, team, capsys):
-    os.truncate(ADA[1], 100)
-    [error] = problems(files)
-    assert isinstance(error, ps.Corrupt) and error.message.startswith(f"{ADA[1].absolute()}: ")
-    ADA[1].unlink()
-    assert [member.name for member in files.members()] == ["bob"]
-    assert f"{ADA[1].absolute()} is missing; restore it from a copy, or else: " in capsys.readouterr().err
-
-
 def test_no_symlink_of_a_member_is_followed(files, team, capsys):
     replace_by_link(ADA[1])
     assert [member.name for member in files.members()] == ["bob"]
     assert f"{ADA[1].absolute()} is not a file" in capsys.readouterr().err
 
 
-FOREIGN = {
-    "a file": lambda folder: (folder / ".DS_Store").touch(),
-    "a folder": lambda folder: (folder / "notes").mkdir(),
-    "a link": lambda folder: (folder / "link").symlink_to("recipient.age"),
-}
+FOREIGN = [
+    lambda folder: (folder / ".DS_Store").touch(),
+    lambda folder: (folder / "notes").mkdir(),
+    lambda folder: (folder / "link").symlink_to("recipient.age"),
+]
 
 
-@pytest.mark.parametrize("what", FOREIGN)
-def test_what_else_lies_in_a_members_folder_stays_there_and_stops_no_removal(what, files, team, monkeypatch):
-    for name in ("ada", "bob"):
-        FOREIGN[what](STORE / "members" / name)
-    FOREIGN[what](STORE / "members")
+def test_what_else_lies_in_a_members_folder_stays_there_and_stops_no_removal(files, team, monkeypatch):
+    for folder, put in itertools.product(("ada", "bob", "."), FOREIGN):
+        put(STORE / "members" / folder)
     files.rekey(without="bob")
     files.rekey()
-    assert len(os.listdir(STORE / "members/bob")) == 1
+    assert len(os.listdir(STORE / "members/bob")) == len(FOREIGN)
     assert [member.name for member in files.members()] == ["ada"]
     assert read_sealed() == {"DB": "db-value", "app/db": "app-value"}
     assert "opens no member's file" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
@@ -8715,8 +8701,7 @@ def test_an_old_identity_that_opens_half_of_the_files_is_not_sealed_to(files, mo
     assert tree() == before
 
 
-@pytest.mark.parametrize("size", [100, 1 << 40])
-@pytest.mark.parametrize("damaged", ["DB", "app/db"])  # one of which is the first in the folder
+@pytest.mark.parametrize(("damaged", "size"), [("DB", 100), ("app/db", 1 << 40)])  # one is the first
 def test_a_damaged_entry_neither_blocks_new_ones_nor_touches_the_others(damaged, size, files):
     whole = {"DB": "db-value", "app/db": "app-value"}
     os.truncate(STORE / f"secrets/{damaged}.age", size)
@@ -8928,18 +8913,15 @@ def test_what_a_killed_writer_leaves_is_removed_by_the_next(files):
 # --- Passwords and identities ---
 
 
-@pytest.mark.parametrize("kind", ["variable", "file", "credential"])
-@pytest.mark.parametrize("what", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_sealed_store_takes_password_and_identity_from(what, kind, files, monkeypatch, say):
-    identity = say("identity")[1].strip()
-    text = identity if what == "PAISSIVE_IDENTITY" else PASSWORD
+def test_sealed_store_takes_password_and_identity_from_where_credentials_are(files, monkeypatch):
+    Path("PAISSIVE_MASTER_PASSWORD").write_text(PASSWORD + "\n")
+    Path("key").write_text(files.reveal_identity() + "\n")
     monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    Path(what).write_text(text + "\n")
-    settings = {"variable": (what, text), "credential": ("CREDENTIALS_DIRECTORY", ".")}
-    settings["file"] = what + "_FILE", what
-    monkeypatch.setenv(*settings[kind])
-    ps.FileStore().set("NEW", "1")
-    assert ps.FileStore().get("DB") == "db-value"
+    for variable, place in {"CREDENTIALS_DIRECTORY": ".", "PAISSIVE_IDENTITY_FILE": "key"}.items():
+        with monkeypatch.context() as patched:
+            patched.setenv(variable, place)
+            ps.FileStore().set("NEW", "1")
+            assert ps.FileStore().get("DB") == "db-value"
 
 
 def test_a_store_that_is_begun_with_an_identity_gets_one_of_its_own(store_folder, monkeypatch, say):
@@ -8991,8 +8973,6 @@ def test_sealed_store_asks_for_the_password_on_a_terminal_only(files, say, monke
     monkeypatch.delenv("PAISSIVE_SCRYPT_LOG_N")
     status, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[PASSWORD.encode()])
     assert (status, shown.split()[-1]) == (0, b"db-value") and PASSWORD.encode() not in shown
-    _, shown = on_a_terminal(*PROGRAM, *GETTING, answers=[b"wrong", b"again"])
-    assert (shown.count(b"Master password"), shown.count(b"does not open")) == (1, 1)
 
 
 def test_who_has_the_identity_and_needs_the_password_is_not_told_to_set_the_identity(files, monkeypatch):
@@ -9072,17 +9052,17 @@ def test_a_store_goes_on_with_the_password_that_it_changed(files, monkeypatch):
     assert store.get("DB") == "db-value"  # although the variable still has the old one
 
 
-@pytest.mark.parametrize("act", ["set", "change_password", "rekey", "add_member"])
-def test_no_other_writer_has_to_wait_while_somebody_types(act, files, store_folder, monkeypatch):
+def test_no_other_writer_has_to_wait_while_somebody_types(files, store_folder, monkeypatch):
     def typed(_):
         with ps.FileLock(store_folder, wait=False):
             return PASSWORD
 
     type_answers(monkeypatch)
     monkeypatch.setattr(getpass, "getpass", typed)
-    eve = ["eve", str(ps.Identity.generate().recipient())]
-    args = {"set": ["DB", "x"], "change_password": ["new words"], "rekey": [], "add_member": eve}
-    getattr(ps.FileStore(), act)(*args[act])
+    ps.FileStore().set("DB", "x")
+    ps.FileStore().rekey()
+    ps.FileStore().add_member("eve", str(ps.Identity.generate().recipient()))
+    ps.FileStore().change_password("new words")
 
 
 @pytest.mark.parametrize("setting, cost", [(str(FAST), 1 << FAST), ("", 1 << 17), ("20", 1 << 20)])
@@ -9194,16 +9174,16 @@ def test_what_is_no_identity_is_said_to_be_none(files, monkeypatch):
         assert said.startswith("BadValue: PAISSIVE_IDENTITY") and said.endswith(problem)
 
 
-@pytest.mark.parametrize("act", ["change_password", "add_member", "set"])
-def test_planted_entries_that_are_read_first_choose_no_identity(act, files, monkeypatch):
+def test_planted_entries_that_are_read_first_choose_no_identity(files, monkeypatch):
     files.set_all({f"N{n}": "1" for n in range(10)})
     own, theirs = files.reveal_identity(), ps.Identity.generate()
     for name in list(files.names())[:5]:
         (STORE / f"secrets/{name}.age").write_bytes(ps.seal(b"", theirs.recipient()))
     monkeypatch.setenv("PAISSIVE_IDENTITY", f"{theirs.reveal()}\n{own}")
-    args = {"change_password": ["new"], "add_member": ["ada", str(theirs.recipient())], "set": ["DB", "1"]}
-    before = tree()
-    assert "does not open most of" in refusal(getattr(ps.FileStore(), act), *args[act])
+    before, store = tree(), ps.FileStore()
+    adding = (store.add_member, "ada", str(theirs.recipient()))
+    for act, *args in ((store.change_password, "new"), adding, (store.set, "DB", "1")):
+        assert "does not open most of" in refusal(act, *args)
     assert tree() == before
 
 
@@ -9231,7 +9211,8 @@ def test_a_rekey_shuts_out_the_old_identity(how, files, monkeypatch, say):
         monkeypatch.setenv("PAISSIVE_IDENTITY", old)
         said = "opens no member's file"
     before, stale = tree(), ps.FileStore()
-    for act in (lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")):
+    acts = [lambda: stale.get("DB"), lambda: stale.set("NEW", "1"), lambda: stale.set("DB", "1")]
+    for act in acts + [stale.rekey] * (how == "restored"):
         assert said in refusal(act)
     assert (tree(), sorted(stale.names())) == (before, ["DB", "app/db"])
 
@@ -9259,11 +9240,10 @@ def test_where_nothing_is_known_an_old_identity_opens_too_little(how, files, mon
 # --- Identities and versions of a store ---
 
 
-@pytest.mark.parametrize("number", ["3", "x", "0"])
-def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(number, files, monkeypatch):
-    sealing(json.dumps({"version": number}), ours)(VERSION_FILE)
+def test_a_copy_that_is_too_old_for_a_store_reads_it_and_changes_nothing(files):
+    sealing('{"version": "3"}', ours)(VERSION_FILE)
     before = tree()
-    problem = f"Conflict: {files.folder} was written by a newer version of this program: format '{number}'"
+    problem = f"Conflict: {files.folder} was written by a newer version of this program"
     eve = str(ps.Identity.generate().recipient())
     for act in (
         lambda: ps.FileStore().set("DB", "1"),
@@ -9401,16 +9381,6 @@ def test_a_store_with_another_fingerprint_is_given_no_new_identity(files, monkey
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "0" * 32)
     assert "has the fingerprint" in refusal(ps.FileStore().rekey)
     assert tree() == before
-
-
-def test_an_older_state_of_the_whole_store_is_noticed_by_its_fingerprint(files, team, monkeypatch):
-    shutil.copytree(STORE, "old")
-    files.rekey(without="bob")
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
-    assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
-    shutil.rmtree(STORE)
-    shutil.copytree("old", STORE)
-    assert "has the fingerprint" in refusal(opened_by(team["bob"], monkeypatch).get, "DB")
 
 
 def test_no_store_is_begun_where_another_one_is_expected(store_folder, monkeypatch, say):
@@ -9734,8 +9704,9 @@ def rename_author(name, folder):
 
 
 @BY_A_COMMIT
-def test_no_name_of_an_author_hides_the_removal_from_who_searches_for_it(put_back):
-    rename_author("b" * (17 << 20), put_back.folder)
+def test_no_name_of_an_author_hides_the_removal_from_who_searches_for_it(put_back, monkeypatch):
+    monkeypatch.setattr(ps, "MAX_FILE_BYTES", 10_000)
+    rename_author("b" * 20_000, put_back.folder)
     with put_back.ada.at(put_back.folder) as store:
         for act in (lambda: store.get("S1"), lambda: store.set("S1", "new")):
             assert f"was replaced in commit {put_back.removal} by " in refusal(act)
@@ -9984,8 +9955,6 @@ def add_member(name):
 
 ON_BRANCHES = {
     "two adds": (add_member("eve"), add_member("zoe")),
-    "an add and a set": (add_member("eve"), lambda: ps.FileStore().set("DB", "new")),
-    "two sets": (lambda: ps.FileStore().set("DB", "new"), lambda: ps.FileStore().set("NEW", "1")),
     "a set and a schedule": (
         lambda: ps.FileStore().set("DB", "new"),
         lambda: ps.SecretRotation(ps.FileStore()).schedule("app/db", "30d"),
@@ -10001,7 +9970,7 @@ def test_what_is_done_on_two_branches_merges(what, files, team, say, tmp_path):
     assert (status, "problem" in said, len(files.members())) == (
         0,
         False,
-        {"two adds": 4, "an add and a set": 3}.get(what, 2),
+        4 if what == "two adds" else 2,
     )
 
 
@@ -10024,24 +9993,21 @@ def test_a_merge_conflict_leaves_a_file_that_opens_and_status_says_how_to_resolv
     assert (say("status", "--backend", "file")[0], files.get("DB")) == (0, "theirs")
 
 
-@pytest.mark.parametrize("how", ["merge", "cherry-pick", "revert", "rebase", "stash"])
+@pytest.mark.parametrize("how", ["merge", "rebase", "stash"])
 def test_whatever_leaves_a_conflict_is_warned_of_where_the_value_is_read(how, files, say, tmp_path):
     git(tmp_path, "init", "-q", "-b", "main")
-    commits = []
-    for value in ("first", "second", "third"):
+    for value in ("first", "second"):
         files.set("DB", value)
-        commits.append(new_commit(tmp_path))
-    git(tmp_path, "checkout", "-q", "-b", "other", commits[0])
+        commit(tmp_path)
+    git(tmp_path, "checkout", "-q", "-b", "other", "main~")
     files.set("DB", "other")
     commit(tmp_path)
     if how == "stash":
         files.set("DB", "stashed")
         git(tmp_path, "stash", "-q")
         git(tmp_path, "checkout", "-q", "main")
-    pick = ["cherry-pick", commits[2]]
-    action = {"revert": ["revert", commits[1]], "cherry-pick": pick, "stash": ["stash", "pop"]}
     with pytest.raises(subprocess.CalledProcessError):
-        git(tmp_path, *action.get(how, [how, "main"]))
+        git(tmp_path, how, "pop" if how == "stash" else "main")
     assert (
         "DB.age has a merge conflict, and holds one side's value" in say("get", "DB", "--backend", "file")[1]
     )
@@ -10234,11 +10200,6 @@ def test_whoever_has_only_the_stores_identity_rekeys_it_for_its_members(
     assert "opens no member's file" in refusal(opened_by(own, monkeypatch).get, "DB")
 
 
-def test_a_rekey_that_a_pin_of_the_old_identity_permits_succeeds(files, team, monkeypatch, say):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", pin_of(files))
-    assert say("rekey", "--backend", "file")[0] == 0
-
-
 @pytest.mark.parametrize("password", ["", "of another store"])
 def test_a_store_that_only_its_identity_opens_is_not_rekeyed(password, files, monkeypatch):
     own = ps.Identity(files.reveal_identity())
@@ -10257,36 +10218,6 @@ def test_a_private_key_that_is_given_for_a_members_public_one_is_said_to_be_expo
     assert said.startswith(
         "that is a private key, which the shell's history and ps have shown now; make another"
     )
-
-
-def test_a_member_who_removes_another_is_sent_to_password_where_nobody_knows_it(files, monkeypatch, say):
-    key = ps.Identity.generate()
-    files.add_member("ada", str(key.recipient()))
-    monkeypatch.setenv("PAISSIVE_IDENTITY", key.reveal())
-    monkeypatch.delenv("PAISSIVE_MASTER_PASSWORD")
-    said = say("member", "remove", "ada", "--backend", "file")[1]
-    assert "choose another: password" in said
-
-
-def test_status_says_of_a_damaged_file_outside_of_git_what_can_be_done(files, say):
-    os.truncate(DB, 100)
-    status, said = say("status", "--backend", "file")
-    assert (status, said.splitlines()[-1].startswith("problem ")) == (2, True)
-    assert CUT in said
-    sealing('{"name": "DB", "value": "VALUE"}')(DB)
-    said = say("status", "--backend", "file")[1]
-    assert f"{DB.absolute()} was sealed to another identity; if it was meant: delete DB, then set or" in said
-
-
-def test_a_rekey_with_a_restored_identity_changes_nothing(files, monkeypatch):
-    leaked = KEY_FILE.read_bytes()
-    files.rekey()
-    KEY_FILE.write_bytes(leaked)
-    before = tree()
-    assert "has the fingerprint" in refusal(files.rekey)
-    forget_stores(monkeypatch)
-    assert "does not open most of" in refusal(files.rekey)
-    assert tree() == before
 
 
 def test_who_has_an_older_identity_can_not_add_one_as_if_a_rekey_were_unfinished(files):
@@ -10326,30 +10257,6 @@ def test_a_secret_whose_name_is_too_long_for_stages_is_set_replaced_and_deleted(
     assert files.get_stages(longest) == {longest: {"current": "2"}}
     files.delete(longest)
     assert sorted(files.names()) == ["DB", "app/db"]
-
-
-@pytest.mark.parametrize(
-    "act",
-    {
-        "get": ["DB"],
-        "set": ["DB", "1"],
-        "delete": ["DB"],
-        "unlock": [],
-        "members": [],
-        "add_member": ["eve", str(ps.Identity.generate().recipient())],
-        "change_password": ["new words"],
-        "reveal_identity": [],
-        "rekey": [],
-        "trust": ["0" * 32],
-    }.items(),
-    ids=lambda act: act[0],
-)
-def test_nothing_is_done_in_a_folder_that_others_can_write_to(act, files):
-    name, args = act
-    STORE.chmod(0o777)
-    before = tree()
-    assert refusal(getattr(ps.FileStore(), name), *args).startswith("Unsafe: others can write to")
-    assert tree() == before
 
 
 def test_of_several_values_all_are_stored_or_none(files):
@@ -10465,13 +10372,15 @@ def test_what_is_deleted_while_status_looks_is_not_damaged(files, monkeypatch):
 def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, monkeypatch):
     prompts, store = type_answers(monkeypatch), ps.FileStore()
     STORE.chmod(0o777)
+    before, eve = tree(), str(ps.Identity.generate().recipient())
     for act, *more in (
+        *((store.members,), (store.add_member, "eve", eve), (store.trust, "0" * 32)),
         *((store.policy_store().get, "DB"), (store.reveal_identity,), (store.rekey,), (store.unlock,)),
         *((store.get, "DB"), (store.get, "ABSENT"), (store.delete, "DB"), (list, store.names())),
         *((store.set, "DB", "new"), (store.change_password, "new words")),
     ):
         assert refusal(act, *more).startswith(f"Unsafe: others can write to {store_folder}; if it is yours: ")
-    assert prompts == []
+    assert (prompts, tree()) == ([], before)
 
 
 # --- Kills at any step ---
@@ -10479,7 +10388,7 @@ def test_nothing_is_asked_or_done_where_others_can_write(files, store_folder, mo
 
 def test_a_rekey_killed_at_any_step_leaves_a_store_that_opens_and_seals_to_the_new_identity(files):
     before, states = read_sealed(), set()
-    for steps in killed_at_every_step(lambda: ps.FileStore().rekey()):
+    for steps in killed_at_every_step(lambda: ps.FileStore().rekey(), changes_the_store):
         assert read_sealed() == before
         found = dict(ps.FileStore().status())
         states.add((found["opens"], str(found.get("problem", ""))))
@@ -10528,7 +10437,7 @@ def test_a_write_killed_at_any_step_leaves_the_old_value_or_the_new(act, files, 
         assert sorted(os.listdir(STORE)) == [".gitattributes", "identity.age", "secrets", "version.age"]
 
 
-def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
+def test_four_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(store_folder):
     def write(who):
         store = ps.FileStore()
         for n in range(2):
@@ -10541,11 +10450,11 @@ def test_eight_processes_that_make_and_fill_a_store_during_a_rekey_lose_nothing(
             with contextlib.suppress(ps.Locked, ps.Unavailable):  # until there is a store
                 count += bool(ps.FileStore(store_folder).rekey())
 
-    writers = [functools.partial(write, who) for who in range(8)]
-    assert ended(*map(in_child, [rekey, *writers])) == [0] * 9
+    writers = [functools.partial(write, who) for who in range(4)]
+    assert ended(*map(in_child, [rekey, *writers])) == [0] * 5
     found = read_sealed()
-    assert found.pop("SAME") in {f"{who}-1" for who in range(8)}
-    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(8) for n in range(2)}
+    assert found.pop("SAME") in {f"{who}-1" for who in range(4)}
+    assert found == {f"p{who}/N{n}": f"{who}-{n}" for who in range(4) for n in range(2)}
 
 
 def test_a_rekey_that_waited_for_another_goes_on_from_the_identity_of_that_one(files, monkeypatch):
@@ -10577,25 +10486,17 @@ def test_a_rekey_at_any_moment_before_a_write_has_the_lock_changes_nothing(files
     assert moments > 5
 
 
-def test_a_rekey_at_any_moment_of_a_list_of_members_hides_none(files, team, capsys):
+def test_a_rekey_at_any_moment_while_a_member_lists_the_members_hides_none(files, team, capsys, monkeypatch):
     def list_members():
         assert [member.name for member in ps.FileStore().members()] == ["ada", "bob"]
-
-    *_, moments = interrupted_at_every_step(list_members, reads_files, lambda: ps.FileStore().rekey())
-    assert moments > 5 and "warning" not in capsys.readouterr().err
-
-
-def test_a_rekey_at_any_moment_of_a_members_get_changes_nothing(files, team, monkeypatch):
-    def get():
-        assert ps.FileStore().get("DB") == "db-value"
 
     def rekey():
         with monkeypatch.context() as patched:
             opened_by_password(patched).rekey()
 
     opened_by(team["bob"], monkeypatch)
-    *_, moments = interrupted_at_every_step(get, reads_files, rekey)
-    assert moments > 5
+    *_, moments = interrupted_at_every_step(list_members, reads_files, rekey)
+    assert moments > 5 and "warning" not in capsys.readouterr().err
 
 
 # --- Work that is done once ---
@@ -10872,38 +10773,37 @@ def test_nobody_can_open_the_store_without_being_listed_when_an_add_is_killed(fi
     assert listed == ["eve"]
 
 
-def test_a_removal_killed_at_any_step_is_finished_by_the_next(files, team, monkeypatch):
-    before = read_sealed()
-    untouched = tree()
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
-        if tree() == untouched:
+@pytest.mark.parametrize("finish", ["a removal", "a write"])
+def test_a_removal_killed_at_any_step_is_finished_by_the_next(finish, files, team, monkeypatch):
+    before, untouched, pin = read_sealed(), tree(), pin_of(files)
+    bob = STORE / "members/bob"
+    finished = 0
+    steps = killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store)
+    for step in steps:
+        if tree() == untouched or step % 2 == (finish == "a write"):
             continue
-        bob = STORE / "members/bob"  # who can open the store is listed
-        assert (bob / "recipient.age").exists() or not (bob / "identity.age").exists()
+        assert (bob / "recipient.age").exists() or not (
+            bob / "identity.age"
+        ).exists()  # who opens it is listed
         with monkeypatch.context() as patched:
             as_ada = opened_by(team["ada"], patched)
             assert {name: as_ada.get(name) for name in as_ada.names()} == before
-        with contextlib.suppress(ps.NotFound):  # it was done
-            ps.FileStore().rekey(without="bob")
-        assert not (STORE / "previous.age").exists()
-        assert read_sealed() == before and [member.name for member in files.members()] == ["ada"]
-        for path in (KEY_FILE, ADA[0]):
-            opened = ps.unseal(
-                path.read_bytes(), ps.Passphrase(PASSWORD) if path == KEY_FILE else team["ada"]
-            )
-            assert len(opened.split()) == 1
-
-
-def test_what_a_leaver_knew_is_listed_whoever_finishes_the_removal_that_was_killed(files, team):
-    known, pin = list(files.names()), pin_of(files)
-    finished = 0
-    for _ in killed_at_every_step(lambda: ps.FileStore().rekey(without="bob"), changes_the_store):
-        ps.FileStore().set("NEW", "1")
-        assert (STORE / "members/bob").exists() == (pin_of(ps.FileStore()) == pin)  # the new one isn't his
-        if not (STORE / "members/bob").exists():
+        if finish == "a write":
+            ps.FileStore().set("DB", "db-value")
+            assert bob.exists() == (pin_of(ps.FileStore()) == pin)  # the new identity isn't his
+        else:
+            with contextlib.suppress(ps.NotFound):  # it was done
+                ps.FileStore().rekey(without="bob")
+            assert not bob.exists()
+        assert read_sealed() == before
+        if not bob.exists():
             finished += 1
-            assert set(known_to_leavers(ps.FileStore())) >= set(known)
-    assert finished > 5
+            assert known_to_leavers(ps.FileStore()) == ["DB", "app/db"]
+            assert [member.name for member in files.members()] == ["ada"]
+            assert not (STORE / "previous.age").exists()
+            for path, key in ((KEY_FILE, ps.Passphrase(PASSWORD)), (ADA[0], team["ada"])):
+                assert len(ps.unseal(path.read_bytes(), key).split()) == 1
+    assert finished > 3
 
 
 @pytest.mark.parametrize("leaver", [None, "bob"])
@@ -11031,16 +10931,13 @@ def test_nobody_is_asked_for_a_password_to_remove_who_is_no_member(files, monkey
     assert prompts == []
 
 
-@pytest.mark.parametrize(
-    "argv", [["identity"], ["password"], ["rekey"], ["member", "list"], ["member", "remove", "a"]]
-)
 @pytest.mark.parametrize("who", ["PAISSIVE_MASTER_PASSWORD", "PAISSIVE_IDENTITY"])
-def test_what_needs_a_store_says_that_there_is_none(argv, who, store_folder, monkeypatch, say):
-    monkeypatch.setenv(
-        "PAISSIVE_IDENTITY", ps.Identity.generate().reveal() if who == "PAISSIVE_IDENTITY" else ""
-    )
-    status, said = say(*argv, "--backend", "file", stdin="new words")
-    assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
+def test_what_needs_a_store_says_that_there_is_none(who, store_folder, monkeypatch, say):
+    if who == "PAISSIVE_IDENTITY":
+        opened_by(ps.Identity.generate(), monkeypatch)
+    for command in ("identity", "password", "rekey", "member list", "member remove a"):
+        status, said = say(*command.split(), "--backend", "file", stdin="new words")
+        assert (status, said.startswith(f"there is no store in {store_folder}; ")) == (2, True)
 
 
 # --- Post-quantum stores ---
@@ -11240,25 +11137,11 @@ def test_an_identity_of_the_usual_work_is_opened_where_new_ones_get_less(files, 
     assert ps.FileStore().get("DB") == "db-value"
 
 
-def test_what_is_set_or_typed_wrongly_is_named(files, monkeypatch, say):
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "abc")
-    assert refusal(ps.FileStore().get, "DB").startswith(
-        "BadValue: PAISSIVE_STORE_FINGERPRINT isn't a fingerpr"
-    )
-    monkeypatch.delenv("PAISSIVE_STORE_FINGERPRINT")
+def test_what_is_set_wrongly_is_named(files, monkeypatch):
     for name in ("__PENDING", "app/__PREVIOUS"):
         assert "it is only what the name of a stage ends with" in refusal(files.set, name, "x")
-    schedule = ("rotate", "schedule", "DB", "--backend", "file", "--every", "month")
-    assert "--every isn't a valid interval" in say(*schedule)[1]
-    with monkeypatch.context() as typed:
-        for variable in ("", "_FILE", "_COMMAND"):
-            typed.delenv("PAISSIVE_MASTER_PASSWORD" + variable, raising=False)
-        typed.delenv("PAISSIVE_IDENTITY", raising=False)
-        typed.setattr(ps, "ask", lambda *_, **__: TYPED)
-        assert "; try again, or check PAISSIVE" in refusal(ps.FileStore().get, "DB")
-    monkeypatch.setenv("PAISSIVE_IDENTITY", "")
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "nofile")
-    assert "can't read nofile, which PAISSIVE_IDENTITY_FILE names" in refusal(ps.FileStore().get, "DB")
+    assert "can't read PAISSIVE_IDENTITY from nofile: No such file" in refusal(ps.FileStore().get, "DB")
 
 
 def test_folders_deeper_than_any_name_are_not_looked_into(files, monkeypatch):
@@ -13056,7 +12939,7 @@ def test_what_a_login_needs_may_be_in_a_file(stub, login, variable, body, here, 
     assert (store.get("a"), "from a file" in store.credentials()) == ("v", True)
     assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == body
     Path("mounted").unlink()
-    source = f"mounted, which PAISSIVE_VAULT_{variable}_FILE names"
+    source = f"PAISSIVE_VAULT_{variable} from mounted"
     said = f"Unavailable: can't read {source}: No such file or directory"
     assert refusal(server.store(token="").get, "a") == said
 
