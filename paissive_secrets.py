@@ -15963,7 +15963,8 @@ def find_in_repository(folder: str, *revisions: str) -> list[str]:
     Raise Unavailable outside of a repository.
     """
     lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
-    up = "" if lines[0].isalnum() else lines.pop(0)  # none in a bare repository
+    # The first line leads up, such as "../", and is empty at the top. A bare repository has only ids.
+    up = "" if lines[0].isalnum() else lines.pop(0)
     return [real_path(os.path.join(folder, up)), *lines]
 
 
@@ -18170,8 +18171,8 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
 def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]:
     """Return the variables that have a value in the store, the environment or the .env here.
 
-    Names in .env count even if the store lacks them, since the program reads .env itself. If a store has to
-    read a secret to know whether it is empty, only the names that are `asked` for are tried.
+    Names in .env count even if the store lacks them, since the program reads .env itself; empty values don't.
+    Vault is only asked for the fields that may be variables in `asked`.
     """
     environment = manager.dotenv()
     known: set[str] = set()
@@ -18891,14 +18892,12 @@ def _note_left_out(store: Store, environment: Mapping[str, str], settings: Mappi
 
     `settings` are those of the .env file; without any, nothing is said about it.
     """
-    credentials = filter(is_store_credential, os.environ)
-    left_out = {name for name in credentials if not name.startswith("PAISSIVE_")} - environment.keys()
+    left_out = {name for name in os.environ if not name.startswith("PAISSIVE_")}
     if settings:
-        left_out |= set(store.reserved_settings()) - environment.keys()
+        left_out.update(store.reserved_settings())
+    left_out -= environment.keys()
     if left_out:
         _say(f"note: not passed on, since it is for this tool or Vault: {', '.join(sorted(left_out))}")
-    if os.environ.get("CREDENTIALS_DIRECTORY") and "CREDENTIALS_DIRECTORY" not in environment:
-        _say("note: not passed on, since what opens a store is there: CREDENTIALS_DIRECTORY")
     shown = sorted(name for name in settings if looks_random(settings[name]))
     if shown:
         _say(f"note: settings are not masked, but these look random: {', '.join(shown)}")
@@ -19080,14 +19079,12 @@ def cmd_inject(args: Namespace) -> int:
 def _write_output(path: str, data: bytes, *, is_private: bool) -> None:
     """Write the file that --output names, all of it or nothing, or write into a pipe or a device.
 
-    A private file gets mode 0600, any other keeps its mode or gets that of new files. Unsafe for a folder.
+    A private file gets mode 0600, any other keeps its mode or gets that of new files.
     """
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+    if os.path.exists(path) and not os.path.isfile(path):  # which a file mustn't replace
         with disk_errors(f"write {path}"), open(path, "wb") as pipe:
             pipe.write(data)
         return
-    with suppress(FileNotFoundError):
-        file_state(path)  # raises Unsafe for a folder
     mode = 0o600
     if not is_private:
         umask = os.umask(0)  # it can only be read by changing it
@@ -19422,7 +19419,8 @@ def cmd_audit(args: Namespace) -> int:
     read everything. A comment `paissive: allow` on a line accepts what is there.
     """
     if args.explain:
-        return _explain_line(args)
+        _explain_line(args)
+        return 0
     if args.list_rules:
         _print_rules(args)
         return 0
@@ -19471,8 +19469,8 @@ def _print_rules(args: Namespace) -> None:
         print(f"{rule.id:32} {rule.confidence:6} {rule.severity:8} {rule.what}")
 
 
-def _explain_line(args: Namespace) -> int:
-    """Print why the line that --explain names is reported or not; return 0."""
+def _explain_line(args: Namespace) -> None:
+    """Print why the line that --explain names is reported or not; BadValue unless it is FILE:LINE."""
     path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
@@ -19481,7 +19479,6 @@ def _explain_line(args: Namespace) -> int:
         audit = _make_audit(args)
         for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):
             print(printable(text))
-    return 0
 
 
 def _make_audit(args: Namespace) -> Audit:

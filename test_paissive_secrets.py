@@ -21072,7 +21072,7 @@ def test_no_command_gets_the_folder_in_which_what_opens_a_store_is(run, tmp_path
         (folder / name).write_text("v")
         assert "CREDENTIALS_DIRECTORY" not in ps.child_environment(), name
         shown, said, _ = run("APP_TOKEN", *show_folder, CREDENTIALS_DIRECTORY=str(folder))
-        note = "note: not passed on, since what opens a store is there: CREDENTIALS_DIRECTORY\n"
+        note = "note: not passed on, since it is for this tool or Vault: CREDENTIALS_DIRECTORY\n"
         assert (shown, said) == (b"unset\n", note)
         (folder / name).unlink()
     assert ps.child_environment()["CREDENTIALS_DIRECTORY"] == str(folder)
@@ -21112,7 +21112,8 @@ def test_run_names_short_values_once_and_says_that_the_command_gets_no_secret(ru
     done = run(*short, *sh("echo $A_TOKEN"), **short)
     assert done == (b"abc\n", expected.format("A_TOKEN, B_TOKEN, C_TOKEN, D_TOKEN"), 0)
     assert run("APP_TOKEN", "--", "true", PIN="1234", URL="x://${secret:PIN}")[1] == expected.format("URL")
-    assert run("APP_TOKEN", "--", "true", APP_TOKEN__PREVIOUS="old")[1] == expected.format("APP_TOKEN")
+    said = run("APP_TOKEN", "--", "true", APP_TOKEN__PREVIOUS="old")[1]
+    assert said == f"{NOT_PASSED}APP_TOKEN__PREVIOUS\n" + expected.format("APP_TOKEN")
     note = "note: the command gets no secrets; see which store is used with: status\n"
     store = {"PAISSIVE_BACKEND": "file", "PAISSIVE_SECRETS_DIR": str(tmp_path)}
     (tmp_path / "identity.age").touch()
