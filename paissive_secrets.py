@@ -2887,6 +2887,8 @@ class Dotenv:
         last = {name: n for n, piece in enumerate(self._pieces) for name in piece.names}
         assigned = {name: place for name, place in last.items() if name not in self._moved}
         self.assigned = dict(sorted(assigned.items(), key=itemgetter(1)))
+        # An environment and its `values`, as `get` last asked for them: each call takes all lines.
+        self._latest: tuple[dict[str, str], dict[str, str]] | None = None
 
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, as `values` does, or None if no line assigns one.
@@ -2899,9 +2901,14 @@ class Dotenv:
         piece = self._pieces[place]
         if piece.problem:
             raise self._error(piece)
-        if piece.referenced_variables():
-            return self.values(environ)[name]
-        return piece.value(str)  # nothing is looked up
+        if not piece.referenced_variables():
+            return piece.value(str)  # nothing is looked up
+        # Another thread may delete a variable meanwhile, where environ.items() would fail.
+        environment = {key: text for key in environ if (text := environ.get(key)) is not None}
+        latest = self._latest
+        if latest is None or latest[0] != environment:
+            latest = self._latest = environment, self.values(environment)
+        return latest[1][name]
 
     def values(
         self,

@@ -6295,6 +6295,16 @@ def test_a_chain_of_values_that_take_in_moved_secrets_costs_no_more_than_its_len
     assert values == {**expected, **{f"B{name}": f"${{secret:M{name}}}" for name in names}}
 
 
+def test_composed_values_take_all_lines_into_account_once_for_an_environment(monkeypatch):
+    dotenv = ps.Dotenv("A=1\nB=${A}${C}\nD=${B}\n")
+    read = unittest.mock.Mock(side_effect=dotenv.values)
+    monkeypatch.setattr(dotenv, "values", read)
+    environment = {"C": "2"}
+    assert (dotenv.get("B", environment), dotenv.get("D", environment), read.call_count) == ("12", "12", 1)
+    environment["C"] = "3"
+    assert (dotenv.get("D", environment), dotenv.get("A", environment), read.call_count) == ("13", "1", 2)
+
+
 COMPOSED_OF_REFERENCE = "DB_URL=x://u:${DB_PASSWORD}@h\nDSN=${DB_URL}?ssl=1\n"
 
 
