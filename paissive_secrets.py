@@ -3112,7 +3112,10 @@ class Dotenv:
 
 
 class _Piece:
-    """A stretch of a .env file: one assignment, empty lines, or one line of anything else."""
+    """A stretch of a .env file: one assignment, empty lines, or one line of anything else.
+
+    If a value goes on in other lines, they belong to it, also if text behind its closing quote spoils it.
+    """
 
     def __init__(self, text: str, at: int, number: int) -> None:
         """Read the piece that begins at a place in the text of a file, in the line with this number."""
@@ -3642,7 +3645,7 @@ class EnvironmentStore(Store):
         """Return the hint for a missing name: which dotenv file isn't read and why, or where to look."""
         configured = self._configured_file()
         if configured == "":
-            return ".env is disabled" + (", since PAISSIVE_ENV_FILE is empty" if self._dotenv is None else "")
+            return ".env is disabled by an empty name"
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
         if configured is None and (above := dotenv_above()):
@@ -9605,8 +9608,7 @@ def parse_import(
 
     Values that readers of .env files read differently are left in a file that others read, and taken as
     python-dotenv reads them from any other text. Raise BadValue for lines that can't be read, for JSON in a
-    file that is to be rewritten and for JSON that isn't an object of texts; BadName for what can't be a
-    secret's name.
+    file that is to be rewritten and for JSON that isn't an object of texts.
     """
     text = decode_value(data, where)
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
@@ -9630,8 +9632,6 @@ def parse_import(
         found.settings.update(settings)
     for name, value in secrets.items():
         found.add_secret(name, value)
-    for name in (*found.secrets, *found.settings):
-        check_name(name)
     return found
 
 
