@@ -8467,9 +8467,9 @@ class VaultStore(Store):
         raise error
 
     def _list(self, top: str, start: _Path, folder: str) -> list[str]:
-        """Return a folder's keys as paths; none if it is empty, or isn't `top` and may not be listed.
+        """Return a folder's keys as paths; none if it is empty, or is below `top` and may not be listed.
 
-        `start` is the place of `top`, with which the folder begins.
+        `top` is the folder in which the listing began, and `start` its place.
         """
         path = start.below(folder.removeprefix(top)).at("metadata")
         accepted = [404]
@@ -11622,12 +11622,12 @@ def parse_interval(interval: Any, what: str) -> float:
 
 
 def _due_date(name: str, policy: dict[str, Any]) -> str:
-    """Return when a rotation is due by its policy, or when an unfinished one began, in UTC, but not later.
+    """Return when a rotation is due by its policy, in UTC; for an unfinished one, when it began.
 
     Raise BadValue if the policy has no valid time or interval.
     """
     if "started" in policy:
-        return min(str(policy["started"]), utc_now())  # due now, even if the clock was ahead then
+        return min(str(policy["started"]), utc_now())  # if the clock was ahead then, it is due all the same
     return _end_of("every", name, policy)
 
 
@@ -11637,7 +11637,7 @@ def _is_overlap_over(name: str, policy: dict[str, Any]) -> bool:
 
 
 def _end_of(interval: str, name: str, policy: dict[str, Any]) -> str:
-    """Return when an interval of the policy has passed since the last rotation or, if none, the schedule.
+    """Return when an interval of the policy ends that began with the last rotation, or else its schedule.
 
     Raise BadValue if the policy has no valid time or interval.
     """

@@ -12358,6 +12358,22 @@ def test_connecting_to_one_address_leaves_time_for_the_next(stub, monkeypatch):
         assert "didn't answer in time" in str(failure(server.store(addr=addr, client_timeout=0.1).get, "a"))
 
 
+def test_a_handshake_has_the_time_that_connecting_left(stub, frozen, monkeypatch):
+    def connect(*args):
+        frozen.at += 10
+        return real(*args)
+
+    def wrap_socket(sock, server_hostname):
+        assert sock.gettimeout() == 50
+        raise ConnectionResetError
+
+    real, server = socket.create_connection, stub(http())
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(ps, "_tls_context", lambda settings: argparse.Namespace(wrap_socket=wrap_socket))
+    store = server.store(addr=f"https://127.0.0.1:{server.port}", max_retries=0)
+    assert "the connection broke" in refusal(store.get, "a")
+
+
 def test_connecting_to_a_socket_that_nobody_accepts_on_ends_in_time(shared_folder):
     path = str(shared_folder / "deaf")
     VAULT_PLACES.add(path)
