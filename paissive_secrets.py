@@ -4744,8 +4744,8 @@ def known_store(folder: str, cache: FileCache) -> KnownStore:
     pinned = tuple(re.findall(r"[^\s,]+", pin))
     # An empty pin is an error: a script or a CI job meant to set one, and would trust any store without it.
     if not pinned or not all(re.fullmatch("[0-9a-f]{32}", each) for each in pinned):
-        problem = f"{PIN} isn't a fingerprint" if pinned else f"{PIN} is empty"
-        raise BadValue(problem, hint="set it to the 32 hex digits that `status` prints, or unset it")
+        hint = "set it to the 32 hex digits that `status` prints, or unset it"
+        raise BadValue(f"{PIN} isn't a fingerprint", hint=hint)
     if len(record.fingerprints) > 1 and record.fits(*pinned):  # this user's rekey was killed
         pinned += record.fingerprints
     return record._replace(fingerprints=pinned, how="pin")
@@ -4921,17 +4921,20 @@ def _last_in_log(log: bytes) -> str:
 def last_commit(path: str) -> str:
     """Return the commit that changed a file last, "1234567 by Ada", or "" if git doesn't know."""
     folder, name = os.path.split(os.path.realpath(path))
-    commit = ask_git(folder, "rev-list", "-1", "HEAD", "--", f":(literal){name}", default="")
-    return label_of_commit(folder, commit) if commit else ""
+    return label_of_commit(folder, "HEAD", f":(literal){name}")
 
 
-def label_of_commit(folder: str, commit: str) -> str:
-    """Return "1234567 by Ada" for a commit, cut to 80 bytes, or only "1234567" if git fails."""
+def label_of_commit(folder: str, commit: str, *paths: str) -> str:
+    """Return "1234567 by Ada" for a commit or, with paths, for the last up to it that changed one of them.
+
+    It is cut to 80 bytes. Return "" if there is none, or if git can't be asked.
+    """
+    args = ["rev-list", "-1", "--format=%h by %an", commit, "--", *paths]
     # Read no more: an author's name may be longer than what `ask_git` takes.
-    with suppress(SecretsError), run_git(folder, "rev-list", "-1", "--format=%h by %an", commit) as out:
+    with suppress(SecretsError), run_git(folder, *args) as out:
         out.readline()  # "commit " and the whole id
         return out.readline(80).decode(errors="replace").rstrip("\n")
-    return commit[:7]
+    return ""
 
 
 def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[str]:
@@ -5201,13 +5204,13 @@ class SealedFolder:
 
     def seal_recipient(self, member: Member, identity: Identity) -> tuple[str, bytes]:
         """Return a member's recipient.age: name, key, and when it was added."""
-        text = dump_texts(member=member.name, recipient=member.recipient, updated=member.added)
-        return self.member_file(member.name, "recipient.age"), seal(text, identity.recipient())
+        path = self.member_file(member.name, "recipient.age")
+        texts = {"member": member.name, "recipient": member.recipient, "updated": member.added}
+        return path, seal_texts(texts, identity)
 
     def seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
         """Return version.age: the version of the format, and when a member was last removed, UTC or ""."""
-        text = dump_texts(version=FORMAT_VERSION, left=removal_time)
-        return self.version_file, seal(text, identity.recipient())
+        return self.version_file, seal_texts({"version": FORMAT_VERSION, "left": removal_time}, identity)
 
     def seal_previous(self, keys: Keys) -> tuple[str, bytes]:
         """Return previous.age: the old identity, and a comment on each member who doesn't get the new."""
@@ -5221,12 +5224,11 @@ class SealedFolder:
 
         Raise Corrupt for a damaged file.
         """
-        recipient = keys.seal_to.recipient()
         old_first = keys.all()[::-1]  # the old identity opens nearly all of them
         for path, _ in list(self.entries()):
             with suppress(WrongKey):
                 entry = _open_texts(path, old_first, "name", "value")
-                yield path, seal(dump_texts(**entry), recipient)
+                yield path, seal_texts(entry, keys.seal_to)
 
     @contextmanager
     def write_lock(self, folder: str) -> Iterator[None]:
@@ -5316,11 +5318,11 @@ def check_member(name: str) -> str:
     return name
 
 
-def dump_texts(**texts: str) -> bytes:
-    """Return a plaintext to seal: a JSON object."""
+def seal_texts(texts: Mapping[str, str], identity: Identity) -> bytes:
+    """Return a JSON object, sealed to the recipient of an identity."""
     import json
 
-    return json.dumps(texts).encode() + b"\n"
+    return seal(json.dumps(texts).encode() + b"\n", identity.recipient())
 
 
 def _open_texts(
@@ -5849,7 +5851,7 @@ class FileStore(Store):
 
     def last_set(self, name: str) -> str:
         """Return when the value was set, in UTC; raises what `get` raises."""
-        return str(self._load(name).get("updated", "")).rstrip("Z")
+        return self._load(name).get("updated", "").rstrip("Z")
 
     def _load(self, name: str) -> dict[str, str]:
         """Return a secret's entry, from the cache as long as its file doesn't change."""
@@ -5884,14 +5886,14 @@ class FileStore(Store):
             check()
             for folder in {os.path.dirname(path) for path in paths.values()}:
                 self._files.check(folder, make=True)
-            texts = {}
+            sealed = {}
             for name, path in paths.items():
                 with suppress(FileNotFoundError):  # never overwrite an entry that doesn't open
                     open_entry(self._title + name, path, keys)
                 updated = self._time_of(name, values[name], keys)
-                texts[path] = dump_texts(name=self._title + name, value=values[name], updated=updated)
-            recipient = keys.seal_to.recipient()
-            self._files.replace((path, seal(text, recipient)) for path, text in texts.items())
+                entry = {"name": self._title + name, "value": values[name], "updated": updated}
+                sealed[path] = seal_texts(entry, keys.seal_to)
+            self._files.replace(sealed.items())
 
     def _time_of(self, name: str, value: str, keys: Keys) -> str:
         """Return when this value was first stored, in any stage of the secret; the time now, if it is new.
@@ -19778,9 +19780,6 @@ def cmd_member_add(args: Namespace) -> int:
 
     Commit the new files.
     """
-    if args.recipient.upper().startswith("AGE-SECRET-KEY-"):
-        hint = "make another: identity --new; and give its public key, age1…"
-        raise BadValue("that is a private key, which the shell's history and ps have shown now", hint=hint)
     _file_store(args).add_member(args.name, args.recipient, replace=args.replace)
     if args.replace:
         _say(f"the key that {show(args.name)} had still opens the store, until: rekey")

@@ -9366,7 +9366,7 @@ def test_an_empty_fingerprint_allows_no_store(files, monkeypatch):
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", " ")
     hint = "set it to the 32 hex digits that `status` prints, or unset it"
     for act in (ps.FileStore().get, lambda name: ps.FileStore().set(name, "1")):
-        assert refusal(act, "DB") == f"BadValue: PAISSIVE_STORE_FINGERPRINT is empty; {hint}"
+        assert refusal(act, "DB") == f"BadValue: PAISSIVE_STORE_FINGERPRINT isn't a fingerprint; {hint}"
 
 
 def test_a_fingerprint_that_is_cut_off_or_goes_on_is_none(files, monkeypatch):
@@ -10225,9 +10225,7 @@ def test_a_store_that_only_its_identity_opens_is_not_rekeyed(password, files, mo
 def test_a_private_key_that_is_given_for_a_members_public_one_is_said_to_be_exposed(spell, files, say):
     status, said = say("member", "add", "bob", spell(ps.Identity.generate().reveal()), "--backend", "file")
     assert (status, files.members()) == (2, [])
-    assert said.startswith(
-        "that is a private key, which the shell's history and ps have shown now; make another"
-    )
+    assert said.startswith("that is a private key, which counts as exposed now; its owner makes another")
 
 
 def test_who_has_an_older_identity_can_not_add_one_as_if_a_rekey_were_unfinished(files):
