@@ -10202,7 +10202,6 @@ _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses
 _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _MAX_BACKSLASHES = 64  # that are counted before a value; an even number
-_SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backslashes
 _BLOCK = 128  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
@@ -10502,8 +10501,6 @@ class _Bare:
 
 def _bare(data: bytes) -> bytes:
     """Return data without line breaks and backslashes."""
-    if data.count(b"\\", 0, _SAMPLED_BYTES) > _SAMPLED_BYTES // 64:
-        return data.translate(None, _NOT_BARE)  # which takes as long for many as for none
     return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
 
 
@@ -10619,7 +10616,9 @@ class _Index:
             self._texts.setdefault(text[: self._gap], []).append(text)
             for offset in range(self._gap):
                 self._offsets.setdefault(text[offset : offset + _WORD_BYTES], set()).add(offset)
-        self._words = frozenset(self._offsets)  # which is looked up faster than the table
+        # Sets are looked up faster than the table, and a sparse one faster still. CPython reserves room for a
+        # set by what it is made from: here the larger one is better.
+        self._words = max(frozenset(self._offsets), frozenset([*self._offsets]), key=sys.getsizeof)
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
         self._searched: dict[bytes, list[bytes]] = {}  # the others, by their first bytes
         for text in set(texts).difference(indexed):
@@ -10795,8 +10794,8 @@ _UNFINISHED = lazily(  # one of these that the end of the data cuts off
     rf"|&(?:amp;)?(?:#[0-9]{{0,7}}|#[xX]{_HEX}{{0,6}}|[A-Za-z][0-9A-Za-z]{{0,31}})?|%(?:25)?{_HEX}?)\Z".encode()
 )
 _MAX_UNFINISHED = 40  # bytes
-_FEW = 32  # of fewer signs, each is found and tried by itself, which is faster
-_BESIDE = 3  # bytes beside a usual escape of HTML, of a text that has it
+_MAX_JUDGED = 4096  # different escapes in a piece of data, of which each is judged once
+_BESIDE = 4  # bytes beside a usual escape of HTML, of a text that has it
 
 
 class _Layer:
@@ -10854,12 +10853,11 @@ class _EscapeSearch:
         self._expressions: dict[bytes, bytes] = {}
         for sign, style in _STYLES.items():
             rare = style.rare_ascii if is_ascii else style.rare
-            ways = [*_usual_beside(bare)] if sign == b"&" else []
-            ways.append(rf"(?:{rare})(?=({_ANY_ESCAPE}|[\s\S]?))".encode())
-            any_way = b"|".join(ways)
+            ways = [rf"(?:{rare})(?=({_ANY_ESCAPE}|[\s\S]?))".encode()]
             if sign == b"&":
-                any_way += b"|amp;(?:%s)" % any_way
-            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), any_way)
+                doubled = b"|".join([*_usual_beside(bare, b"&amp;"), *ways])
+                ways = [*_usual_beside(bare, b"&"), *ways, b"amp;(?:%s)" % doubled]
+            self._expressions[sign] = b"%s(?:%s)" % (re.escape(sign), b"|".join(ways))
 
     def decoded_parts(self, bare: _Bare, more_follows: bool) -> Iterator[_Layer]:
         """Yield the text around escapes that may belong to a value, decoded in several ways."""
@@ -10886,22 +10884,12 @@ class _EscapeSearch:
 
     def _matches(self, sign: bytes, data: bytes) -> Iterator[re.Match[bytes]]:
         """Yield the escapes that begin with a sign and may belong to a value."""
-        expression = re.compile(self._expressions[sign])
-        signs = list(itertools.islice(_find_all(data, sign), _FEW))
-        if len(signs) < _FEW:
-            found = [expression.match(data, at) for at in signs]
-        else:
-            found = [*expression.finditer(data)]
-        # Data may be full of escapes, but of few different ones.
-        judged: dict[tuple[bytes, bytes], bool] = {}
-        for match in filter(None, found):
-            if match.lastindex:
-                pair = match[0], match[match.lastindex]
-                if pair not in judged:
-                    judged[pair] = self._is_of_interest(*pair)
-                if not judged[pair]:
-                    continue
-            yield match
+        if sign not in data:  # which is asked faster than by an expression
+            return
+        is_of_interest = lru_cache(_MAX_JUDGED)(self._is_of_interest)  # of many escapes, few are different
+        for match in re.finditer(self._expressions[sign], data):
+            if not match.lastindex or is_of_interest(match[0], match[match.lastindex]):
+                yield match
 
     def _is_of_interest(self, escape: bytes, following: bytes) -> bool:
         """Return whether a value may have what an escape stands for, and after it what follows.
@@ -10921,31 +10909,42 @@ class _EscapeSearch:
         return first in _STYLES or last + first in self._pairs
 
 
-def _usual_beside(texts: Collection[bytes]) -> Iterator[bytes]:
-    """Yield expressions, without the & or &amp; before them, for HTML's usual escapes that may be in a text.
+def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
+    """Yield expressions, without their start (& or &amp;), for HTML's usual escapes that may be in a text.
 
     A page is full of these escapes, and few of them belong to a value. A program that writes HTML escapes
-    some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text, by the
-    three bytes after it, or near the end of the text by the three before it. What is after it may also be cut
-    off by the end of the data.
+    some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text, by what
+    is after it or, near the end of the text, by what is before it.
     """
     for sign, escapes in _MARKUP.items():
-        ahead: set[bytes] = set()
-        behind: set[bytes] = set()
-        for text in texts:
-            before, found, after = text.partition(sign)
-            if len(after) >= _BESIDE:
-                units = map(_as_in_markup, (after[:1], after[1:2], after[2:3]))
-                ahead.add(rb"%s(?:%s(?:%s|\Z)|\Z)" % tuple(units))
-            elif found:
-                behind.update(_ends_in_markup(before[-_BESIDE:]))
-        for escape in escapes if ahead or behind else ():
-            ways = [
-                b"(?<=%s%s)" % (way, written) for way in behind for written in (escape, b"&amp;" + escape[1:])
-            ]
+        parts = [text.partition(sign) for text in texts if sign in text]
+        ahead = {after[:_BESIDE] for _, _, after in parts if len(after) >= _BESIDE}
+        behind = {before[-_BESIDE:] for before, _, after in parts if len(after) < _BESIDE}
+        for escape in escapes:
             if ahead:
-                ways.append(rb"(?=%s|\Z)" % b"|".join(ahead))
-            yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
+                yield escape[1:] + _beginning_in_markup(ahead)
+            if behind:
+                yield escape[1:] + _end_in_markup(behind, start + escape[1:])
+
+
+def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
+    """Return an expression for what begins with one of some texts, or is cut off by the end of the data."""
+    ways = []
+    for text in texts:
+        way, *rest = (_as_in_markup(bytes([byte])) for byte in text)
+        ways.append(way + b"".join(rb"(?:%s" % unit for unit in rest) + rb"|\Z)" * len(rest))
+    # Most data is refused by one byte, which is faster.
+    first = b"".join(re.escape(text[:1]) for text in texts)
+    return rb"(?=[&\"'%s]|\Z)(?=%s|\Z)" % (first, b"|".join(ways))
+
+
+def _end_in_markup(texts: Collection[bytes], escape: bytes) -> bytes:
+    """Return an expression for the end of one of some texts and an escape, from its last sign of HTML on."""
+    ways = []
+    for text in texts:
+        text = text[max(0, *map(text.rfind, _MARKUP)) :]
+        ways += [text, *(written[1:] + text[1:] for written in _MARKUP.get(text[:1], ()))]
+    return b"(?:%s)" % b"|".join(b"(?<=%s)" % re.escape(way + escape) for way in ways)
 
 
 def _as_in_markup(byte: bytes) -> bytes:
@@ -10956,15 +10955,6 @@ def _as_in_markup(byte: bytes) -> bytes:
         escapes = [*_MARKUP[b'"'], *_MARKUP[b"'"]]
         return b"(?:[\"']|&(?:amp;)?(?:%s)){1,5}" % b"|".join(escape[1:] for escape in escapes)
     return b"(?:%s|&(?:amp;)?%s)" % (byte, _MARKUP[byte][0][1:])
-
-
-def _ends_in_markup(text: bytes) -> Iterator[bytes]:
-    """Yield expressions, each of one length, for the end of a text, from its last sign of HTML on."""
-    at = max(map(text.rfind, _MARKUP))
-    text = text[max(at, 0) :]
-    yield re.escape(text)
-    for escape in _MARKUP.get(text[:1], ()):
-        yield re.escape(escape[1:] + text[1:])
 
 
 def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
