@@ -10202,6 +10202,7 @@ _MAX_SHOWN = 3  # bytes of a value's possible beginning shown when output pauses
 _WORD_BYTES = 4  # bytes that are looked up at once
 _NOT_BARE = b"\\\r\n"  # what bare text leaves out
 _MAX_BACKSLASHES = 64  # that are counted before a value; an even number
+_SAMPLED_BYTES = 4096  # bytes by which is judged whether data is full of backslashes
 _BLOCK = 128  # words that are looked up in one step
 _MAX_GAP = 32  # bytes from one lookup to the next
 _MAX_WORDS = 100_000  # table entries: beyond this, the gap shrinks
@@ -10501,6 +10502,8 @@ class _Bare:
 
 def _bare(data: bytes) -> bytes:
     """Return data without line breaks and backslashes."""
+    if data.count(b"\\", 0, _SAMPLED_BYTES) > _SAMPLED_BYTES // 64:
+        return data.translate(None, _NOT_BARE)  # which takes as long for many as for none
     return data.replace(b"\r", b"").replace(b"\n", b"").replace(b"\\", b"")
 
 
@@ -10913,8 +10916,9 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
     """Yield expressions, without their start (& or &amp;), for HTML's usual escapes that may be in a text.
 
     A page is full of these escapes, and few of them belong to a value. A program that writes HTML escapes
-    some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text, by what
-    is after it or, near the end of the text, by what is before it.
+    some of & < > " ' wherever they are, so it is enough to look for the first one of each in a text: by four
+    bytes after it, or near the end of the text by those before it. If one of these were escaped, it would be
+    found itself; but shells and SQL may have doubled a quote.
     """
     for sign, escapes in _MARKUP.items():
         parts = [text.partition(sign) for text in texts if sign in text]
@@ -10923,8 +10927,9 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
         for escape in escapes:
             if ahead:
                 yield escape[1:] + _beginning_in_markup(ahead)
-            if behind:
-                yield escape[1:] + _end_in_markup(behind, start + escape[1:])
+            for text in behind:
+                from_quote = text[max(text.rfind(b"'"), text.rfind(b'"'), 0) :]
+                yield b"%s(?<=%s)" % (escape[1:], re.escape(from_quote + start + escape[1:]))
 
 
 def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
@@ -10938,15 +10943,6 @@ def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
     return rb"(?=[&\"'%s]|\Z)(?=%s|\Z)" % (first, b"|".join(ways))
 
 
-def _end_in_markup(texts: Collection[bytes], escape: bytes) -> bytes:
-    """Return an expression for the end of one of some texts and an escape, from its last sign of HTML on."""
-    ways = []
-    for text in texts:
-        text = text[max(0, *map(text.rfind, _MARKUP)) :]
-        ways += [text, *(written[1:] + text[1:] for written in _MARKUP.get(text[:1], ()))]
-    return b"(?:%s)" % b"|".join(b"(?<=%s)" % re.escape(way + escape) for way in ways)
-
-
 def _as_in_markup(byte: bytes) -> bytes:
     """Return an expression for a byte as it is or in HTML's usual escapes, a quote also as shells have it."""
     if byte not in _MARKUP:
@@ -10957,21 +10953,20 @@ def _as_in_markup(byte: bytes) -> bytes:
     return b"(?:%s|&(?:amp;)?%s)" % (byte, _MARKUP[byte][0][1:])
 
 
-def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(reach: int, places: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return a range for each place and `reach` bytes around it, in order; those that overlap become one."""
-    merged: list[tuple[int, int]] = []
+    merged: list[list[int]] = []
     for start, end in sorted(places):
         if merged and start - reach <= merged[-1][1]:
-            merged[-1] = merged[-1][0], end + reach
+            merged[-1][1] = end + reach
         else:
-            merged.append((start - reach, end + reach))
+            merged.append([start - reach, end + reach])
     return merged
 
 
 def _decoded_in_each_style(layer: _Layer, more_follows: bool) -> Iterator[_Layer]:
     """Yield a layer decoded in each style that it has escapes of, and if there are several, in all."""
-    expressions = [style.escape for sign, style in _STYLES.items() if sign in layer.text]
-    expressions = [expression for expression in expressions if expression.search(layer.text)]
+    expressions = [style.escape for style in _STYLES.values() if style.escape.search(layer.text)]
     if len(expressions) > 1:
         expressions.append(_IN_ALL_STYLES)
     for expression in expressions:
