@@ -989,9 +989,7 @@ class _Prefixes:
                 if text not in self.literals:
                     self.texts[text[:2]] = (*self.texts.get(text[:2], ()), text)
                 self.literals.setdefault(text, []).append(literal)
-                # A number is before a lead of one byte.
-                ends = [b"%d%s" % (digit, lead) for digit in range(10)] if len(lead) == 1 else [lead[-3:]]
-                for end in filter(None, ends):
+                for end in _ends_of_lead(lead, rule.shape):
                     self.joints.setdefault(end, []).append(literal)
         self.ends = frozenset(joint[-1:] for joint in self.joints)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
@@ -1018,6 +1016,17 @@ class _Prefixes:
                 if text.startswith(literal.text, start - literal.lead):
                     yield start - literal.lead, literal
         yield from ((start, literal) for literal in self.sized.get(size, ()))
+
+
+def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
+    """Return the two or three bytes that may be before the first run of a token with this lead and shape."""
+    if not lead:
+        return []
+    if len(lead) == 1:  # a number is before it
+        return [b"%d%s" % (digit, lead) for digit in range(10)]
+    if shape.startswith("(?<=[\"']") and len(lead) == 2:  # a quote is before it
+        return [quote + lead for quote in (b'"', b"'")]
+    return [lead[-3:]]
 
 
 @cache  # compiled when a literal is first met: most never are
@@ -12788,8 +12797,7 @@ _FORMS = r"""
 (?<=[ \t])  set pass «»"V"
 (?:["']\)|(?<=["']\)))\.(?:type|fill|send_?[kK]eys|setValue)\(  get("[name=pass]«").type(»"V")
 = operand before a quote
-{operand} (?:\|\||\?\?|\?:|//|or|else|\?|\{) \(?  pass = «get("a") if b else »"V"
-{operand} \? [\w$.()\[\]]{1,60} :[ ]  pass = «a ? b(c) : »"V"
+{operand} (?:\? [\w$.()\[\]]{1,60} :[ ]|(?:\|\||\?\?|\?:|//|or|else|\?|\{) \(?)  pass = «a ? b(c) : »"V"
 = before a quote
 [\[{(]\s{0,40}(?=["'])  pass = «[»"V", "W"]
 \[\]byte\(  pass := «[]byte(»"V")
@@ -14934,27 +14942,27 @@ def _token_runs(text: bytes) -> list[tuple[int, int]]:
 def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     """Yield tokens of known forms, in a loop that sees each run, so every step counts."""
     known = prefixes()
-    texts, joints, ends, sized = known.texts, known.joints, known.ends, known.sized
+    texts, joints, sized = known.texts, known.joints, known.sized
+    signs = known.ends | _BEFORE_PARTS | {b"\\"}
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
-        if start < done:
-            continue
         last = text[start - 1 : start]
         if last == b"\\" and text[start] in b"nrt":  # which is a part of an escape
             start += 1
-        span = None
         found = texts.get(text[start : start + 2])
         begins = found and text.startswith(found, start)
-        is_joint = last in ends and (text[start - 3 : start] in joints or text[start - 2 : start] in joints)
+        if (last not in signs and not begins and end - start not in sized) or start < done:
+            continue  # most runs
+        is_joint = text[start - 3 : start] in joints or text[start - 2 : start] in joints
+        span = None
         if begins or is_joint or end - start in sized:
             span = _token_at(text, start, end - start)
-        if not span and last in _BEFORE_PARTS:
-            if last in _QUOTES_OF_LITERALS:
-                span = _split_token(text, start) if begins or _is_joined(text, start) else None
-            elif _may_go_on(text[start:end], last):
-                span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
-                searched = start
+        if not span and last in _QUOTES_OF_LITERALS:
+            span = _split_token(text, start) if begins or _is_joined(text, start) else None
+        elif not span and last in _BEFORE_PARTS and _may_go_on(text[start:end], last):
+            span = _token_around(text, max(searched, start - _REACH_OF_PREFIX), start)
+            searched = start
         if span and not _is_in_base64(text, span):
             done = span.end
             yield span
