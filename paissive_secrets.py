@@ -991,7 +991,6 @@ class _Prefixes:
                 self.literals.setdefault(text, []).append(literal)
                 for end in _ends_of_lead(lead, rule.shape):
                     self.joints.setdefault(end, []).append(literal)
-        self.ends = frozenset(joint[-1:] for joint in self.joints)
         self.sized: dict[int, list[_Literal]] = {}  # without a prefix, by the size of a token's first run
         for rule in _shaped_rules():
             sample = make_samples(rule.hit or rule.shape.replace("\\", ""))
@@ -14906,8 +14905,8 @@ def _names_in(text: bytes) -> frozenset[bytes]:
 _RUN = b"a" * 20
 _TOKEN_LETTERS = NAME_LETTERS + b"+/%=:$|"
 _QUOTES_OF_LITERALS = (b'"', b"'")
-# Before a run that isn't the first of its token: what else tokens have, or a quote.
-_BEFORE_PARTS = frozenset((*_QUOTES_OF_LITERALS, *(b"+", b"/", b"%", b".", b":", b"$", b"|")))
+# Before a run that isn't the first of its token: what else tokens have, a quote, or an escape.
+_BEFORE_PARTS = b"+/%.:$|~=\"'\\"
 _JOINS = b" \t\r\n\\+.<>&\"'"  # what can be between two literals
 _JOIN = rb"[ \t]{0,9}(?:\+|\.|<>|&)?[ \t]{0,9}\\?(?:\r?\n[ \t]{0,40})?(?:(?:\+|\.|<>|&)[ \t]{0,9})?"
 _LITERAL = lazily(rb"(?P<part>[^\"'\\\n]{1,200})[\"']")
@@ -14943,7 +14942,6 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
     """Yield tokens of known forms, in a loop that sees each run, so every step counts."""
     known = prefixes()
     texts, joints, sized = known.texts, known.joints, known.sized
-    signs = known.ends | _BEFORE_PARTS | {b"\\"}
     done = 0  # where the last token ends
     searched = 0  # the beginnings of tokens before this have been looked at
     for start, end in runs:
@@ -14952,7 +14950,7 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
             start += 1
         found = texts.get(text[start : start + 2])
         begins = found and text.startswith(found, start)
-        if (last not in signs and not begins and end - start not in sized) or start < done:
+        if (last not in _BEFORE_PARTS and not begins and end - start not in sized) or start < done:
             continue  # most runs
         is_joint = text[start - 3 : start] in joints or text[start - 2 : start] in joints
         span = None

@@ -28100,6 +28100,11 @@ def test_a_token_is_found_with_any_letters_near_its_beginning(shape):
     assert len(missed) < 6, missed[:3]
 
 
+def test_a_token_is_found_with_an_equals_sign_near_its_beginning():
+    text = ps.make_samples("duffel_live_Qx={A40}")
+    assert found(f'x = "{text}"', "a.py") == ["duffel-token"]
+
+
 @pytest.mark.parametrize("shape", ["acme_ B40", "acme-key_ T30", "acme/ B24", "a.m% T12"])
 def test_every_token_of_a_project_is_found_whatever_its_letters(shape):
     rule = ps.custom_rule("acme", re.sub(r" (.)", r" {\1", shape) + "}")
