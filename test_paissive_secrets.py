@@ -7826,13 +7826,6 @@ def test_a_record_of_a_rekey_that_was_killed_as_it_ended_is_finished_by_the_next
     assert records() == {str(store_folder): [new]}
 
 
-def test_a_pin_of_another_store_opens_none_whose_rekey_was_killed(files, store_folder, monkeypatch):
-    new = files.rekey()
-    ps.record_store(str(store_folder), ["0" * 32, new])
-    monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "1" * 32)
-    assert f"has the fingerprint {new}" in refusal(ps.FileStore().get, "DB")
-
-
 def test_of_the_stores_above_the_nearest_that_is_recorded_is_found(tmp_path, store_folder):
     for folder in ("a", "a/b", "a/b/c", "a/b/c/d"):
         (tmp_path / folder / ".paissive").mkdir(parents=True)
@@ -7861,13 +7854,6 @@ def test_who_never_confirmed_a_store_reads_it_with_a_warning_and_changes_nothing
         assert say(*argv, "--backend", "file", stdin="x") == (2, refused)
     assert (tree(), Path("ran").exists()) == (before, False)
     assert not record_file().exists()
-
-
-def test_a_change_of_a_store_that_nobody_confirmed_is_refused_with_one_line(team, files, monkeypatch, say):
-    opened_by(team["ada"], monkeypatch)
-    forget_stores(monkeypatch)
-    said = say("set", "NEW", "--backend", "file", stdin="1")[1]
-    assert said.count("was never confirmed") == said.count("\n") == 1
 
 
 def test_who_reads_by_a_key_does_not_wait_for_scrypt(team, files, monkeypatch):
@@ -7966,12 +7952,6 @@ def test_another_identity_than_the_recorded_one_is_refused_with_the_commit_that_
     assert said == f"{problem} in commit {brought} by {author}; {ask}"
     as_ada.trust(new)
     assert as_ada.get("DB") == "db-value"
-
-
-def test_a_store_opened_by_password_needs_no_state_folder(files, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", "/nowhere")
-    files.set("NEW", "1")
-    assert read_sealed() == {"DB": "db-value", "app/db": "app-value", "NEW": "1"}
 
 
 def test_a_member_who_is_recorded_has_one_file_opened_whoever_else_is_there(files, team, monkeypatch):
