@@ -1254,7 +1254,7 @@ VAULT_LOGINS: dict[str, _Login] = {
 _STORE_CREDENTIALS = {
     "PAISSIVE_MASTER_PASSWORD",
     "PAISSIVE_IDENTITY",
-    "PAISSIVE_VAULT_TOKEN_COMMAND",
+    "PAISSIVE_VAULT_TOKEN",
     "VAULT_TOKEN",
     "BAO_TOKEN",
 }
@@ -1597,7 +1597,7 @@ def is_store_credential(variable: str) -> bool:
     """
     variable = variable.upper()  # Windows takes any case
     known = _STORE_CREDENTIALS | {login_variable(secret) for secret in login_secrets()}
-    return variable in known or re.sub("_(FILE|COMMAND)$", "", variable) in known
+    return re.sub("_(FILE|COMMAND)$", "", variable) in known
 
 
 def login_secrets() -> set[str]:
@@ -2885,7 +2885,10 @@ class Dotenv:
             line += len(re.findall(_LINE_END, piece.text))
         # By name: the store that has it, as a comment says, unless a line here assigns a value. An empty line
         # of such a name only declares it; elsewhere, it is the last assignment for every reader.
-        with_values = {name for piece in self._pieces if piece.raw or piece.problem for name in piece.names}
+        with_values: set[str] = set()
+        for piece in self._pieces:
+            if piece.raw or piece.problem:
+                with_values.update(piece.names)
         self._moved = {
             piece.moved_name: piece.backend
             for piece in self._pieces
@@ -3379,7 +3382,9 @@ class EnvironmentStore(Store):
 
     def check_not_pending(self, *names: str) -> None:
         """Raise Conflict if the file that `set` writes has a pending value."""
-        assigned = self._load().assigned if self._writes_file() else ()  # no rotation is for a process alone
+        if not self._writes_file():  # no rotation is for a process alone
+            return
+        assigned = self._load().assigned
         for name in names:
             if variable_name(name + STAGES["pending"]) in assigned:
                 raise unfinished_error(name)
@@ -3410,10 +3415,11 @@ class EnvironmentStore(Store):
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
             for name in values:
                 mounted = credential_path(name)
-                is_hidden = mounted and checked_variable(name) not in os.environ
-                if is_hidden and not self._persists:  # a command warns by itself
-                    file = self.plaintext_file()
-                    warn_once(f"{mounted} comes before {file}, so {show(name)} has its value")
+                # A command warns by itself; a variable gets the new value.
+                if mounted and not self._persists and checked_variable(name) not in os.environ:
+                    warn_once(
+                        f"{mounted} comes before {self.plaintext_file()}, so {show(name)} has its value"
+                    )
         else:
             check()
         os.environ.update(here)
@@ -3653,7 +3659,7 @@ class EnvironmentStore(Store):
         """Return the hint for a missing name: which dotenv file isn't read and why, or where to look."""
         configured = self._configured_file()
         if configured == "":
-            return ".env is disabled by an empty name"
+            return "no .env is read, since the name of the file (PAISSIVE_ENV_FILE) is empty"
         if configured and not os.path.exists(configured):
             return f"the dotenv file {configured} does not exist"
         if configured is None and (above := dotenv_above()):
@@ -9632,8 +9638,10 @@ def parse_import(
         settings = {name: value for name, value in values.items() if name not in secrets}
     else:
         found = Import(Dotenv(text, where), replacement)
-        is_for_others = replacement is Replacement.COMMENT
-        for problem in found.dotenv.odd_lines() if is_for_others else found.dotenv.problems():
+        problems = found.dotenv.problems()
+        if replacement is Replacement.COMMENT:  # in which values that can't be read stay
+            problems = found.dotenv.odd_lines()
+        for problem in problems:
             raise problem
         secrets, settings = found.dotenv.split(os.environ, override=True)
     if with_settings:

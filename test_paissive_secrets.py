@@ -15977,7 +15977,8 @@ def test_a_secret_that_is_required_and_absent_may_be_in_a_file_that_is_not_read(
         return refusal(ps.require_secret, "A_TOKEN").partition("; ")[2]
 
     assert hint() == "see: list"
-    assert hint(PAISSIVE_ENV_FILE="") == ".env is disabled by an empty name"
+    said = "no .env is read, since the name of the file (PAISSIVE_ENV_FILE) is empty"
+    assert hint(PAISSIVE_ENV_FILE="") == said
     assert hint(PAISSIVE_ENV_FILE="gone.env") == "the dotenv file gone.env does not exist"
 
 
