@@ -18668,7 +18668,7 @@ def _name_of_input(path: str) -> str:
 
 
 def _warn_after_set(store: Store, *names: str) -> None:
-    """Warn of these secrets, which were set: of plaintext that git doesn't ignore, and of what hides them."""
+    """Print the store's notes on secrets that were set; warn of what hides them, and of plaintext for git."""
     for note in store.notes_on_set(*names):
         _say(note)
     path = store.plaintext_file()
@@ -18884,7 +18884,10 @@ def cmd_run(args: Namespace) -> int:
 
 
 def _note_values_left_above(environment: Mapping[str, str]) -> None:
-    """Name the variables that the .env of a folder above, which isn't read, composes of secrets."""
+    """Name the variables that the .env of a folder above, which isn't read, composes of secrets.
+
+    Nothing is said if there is a .env here, or if that one can't be read either.
+    """
     path = dotenv_above()
     if not path:
         return
@@ -19319,8 +19322,8 @@ def cmd_rotate_now(args: Namespace) -> int:
     code = _act_on_each(names, rotate)
     secrets = store.sealed_folder()
     if (rotated or code) and secrets and is_committable(secrets):  # one that failed may have a pending value
-        folder = os.path.dirname(secrets)
-        _say(f"note: commit {folder} and push it: what is deployed from git has the old values until then")
+        commit = f"commit {os.path.dirname(secrets)} and push it"
+        _say(f"note: {commit}: what is deployed from git has the old values until then")
     return code
 
 
@@ -19438,17 +19441,21 @@ def cmd_audit(args: Namespace) -> int:
             return 0
     run = _make_audit(args)
     if args.update_baseline:
-        if not run.baseline:
-            raise BadValue(
-                "--untrusted reads no baseline that it could update", hint="name one with --baseline"
-            )
-        run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
-        _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
+        _update_baseline(run)
     else:
         _report(run, args)
         if run.summary.findings and args.exit_code:
             return int(args.exit_code)
     return 2 if run.summary.unreadable else 0  # CI must not pass because something couldn't be read
+
+
+def _update_baseline(run: Audit) -> None:
+    """Run an audit, and accept what it finds in its baseline; raise BadValue if it has none."""
+    if not run.baseline:
+        hint = "name one with --baseline"
+        raise BadValue("--untrusted reads no baseline that it could update", hint=hint)
+    run.baseline.update(found._replace(path=run.path_in_project(found.path)) for found in run)
+    _say(f"{run.baseline.path} now accepts {plural(len(run.baseline.entries), 'place')}")
 
 
 def _report(run: Audit, args: Namespace) -> None:
@@ -19469,11 +19476,7 @@ def _report(run: Audit, args: Namespace) -> None:
 
 def _print_rules(args: Namespace) -> None:
     """Print the rules of an audit, including those of the project's settings."""
-    rules = Audit(args.paths or ["."], untrusted=args.untrusted).rules()
-    if args.json:
-        _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in rules])
-        return
-    for rule in rules:
+    for rule in Audit(args.paths or ["."], untrusted=args.untrusted).rules():
         print(f"{rule.id:32} {rule.confidence:6} {rule.severity:8} {rule.what}")
 
 
@@ -19496,8 +19499,8 @@ def _make_audit(args: Namespace) -> Audit:
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
     run = Audit(
         paths,
-        **pick(args, "exclude", "confidence", "disable", "baseline", "staged", "history", "archives"),
-        **pick(args, "untrusted", "jobs"),
+        **pick(args, "exclude", "confidence", "disable", "baseline", "staged"),
+        **pick(args, "history", "archives", "untrusted", "jobs"),
         gitignore=False if args.no_gitignore else None,
         known=_known_values(args),
         on_error=_warn_unreadable,
@@ -19631,7 +19634,10 @@ def cmd_status(args: Namespace) -> int:
 
 
 def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
-    """Return the state of a store as labels and values, and its problems."""
+    """Return the state of a store as labels and values, and its problems.
+
+    What is due is a row only for a store that opens; policies that can't be read are a problem.
+    """
     rows: list[tuple[str, Any]] = []
     problems: list[_Problem] = []
     for label, value in store.status():

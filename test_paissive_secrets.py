@@ -33343,13 +33343,9 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
 
 
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
-    rows = json.loads(say("audit", "--list-rules", "--json")[1])
-    row = {"id": "github-token", "what": "GitHub token", "severity": "critical", "confidence": "high"}
-    assert row in rows
-    names = [row["id"] for row in rows]
-    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 160
     lines = say("audit", "--list-rules")[1].splitlines()
-    assert [line.split()[0] for line in lines] == names
+    names = [line.split()[0] for line in lines]
+    assert names == [rule.id for rule in ps.all_rules()] and len(set(names)) == len(names) > 160
     assert "github-token                     high   critical GitHub token" in lines
 
 
