@@ -6782,6 +6782,11 @@ def test_a_child_does_not_wait_for_a_command_that_a_thread_of_its_parent_waits_f
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_a_signals_handler_opens_a_store_while_its_thread_prompts_for_the_password():
+    with ps.credential_lock("a store"):
+        assert ps.credential_lock("a store").acquire(blocking=False)
+
+
 def test_a_program_that_ignores_how_its_children_end_runs_no_command(monkeypatch):
     said = "Unavailable: this process ignores SIGCHLD, so it can't see how a command ends"
     for handler, outcome in ((print, ""), (None, ""), (signal.SIG_IGN, said)):
