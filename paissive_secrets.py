@@ -10892,8 +10892,6 @@ class _EscapeSearch:
 
     def _find_escapes(self, bare: _Bare) -> Iterator[tuple[int, int]]:
         """Yield the places in the data of the escapes that may belong to a value."""
-        if not self._longest:
-            return
         for sign in (b"\\", b"%"):
             for match in self._matches(sign, bare.data):
                 yield match.span()
@@ -10940,12 +10938,13 @@ def _usual_beside(texts: Collection[bytes], start: bytes) -> Iterator[bytes]:
         parts = [text.partition(sign) for text in texts if sign in text]
         ahead = {after[:_BESIDE] for _, _, after in parts if len(after) >= _BESIDE}
         behind = {before[-_BESIDE:] for before, _, after in parts if len(after) < _BESIDE}
+        behind = {re.sub(rb".*(?=[\"'])", b"", text) for text in behind}  # from the last quote on
         for escape in escapes:
+            ways = [b"(?<=%s)" % re.escape(text + start + escape[1:]) for text in behind]
             if ahead:
-                yield escape[1:] + _beginning_in_markup(ahead)
-            for text in behind:
-                from_quote = text[max(text.rfind(b"'"), text.rfind(b'"'), 0) :]
-                yield b"%s(?<=%s)" % (escape[1:], re.escape(from_quote + start + escape[1:]))
+                ways.append(_beginning_in_markup(ahead))
+            if ways:
+                yield b"%s(?:%s)" % (escape[1:], b"|".join(ways))
 
 
 def _beginning_in_markup(texts: Collection[bytes]) -> bytes:
