@@ -283,7 +283,7 @@ _MIXED = r"(?=[a-z\d_+/=-]{0,60}[A-Z])(?=[A-Z\d_+/=-]{0,60}[a-z])(?=[A-Za-z_+/=-
 # To add a rule with a prefix, add a row below its confidence and severity: name, prefix, shape. Its id is the
 # name in lower case, with dashes. If no sample can be made from the shape, add an input that must match. The
 # first matching row wins. ¦ is a bar that separates no alternatives. To require something before the prefix,
-# use a lookbehind that includes the prefix.
+# use a lookbehind that includes the prefix. The id of a pair of keys is medium: it opens nothing by itself.
 _PREFIXED = r"""
 = high critical
 GitHub token  gh(p|o|u|s|r)_  {A36,251}
@@ -300,7 +300,6 @@ Bitbucket app password  ATBB  {A24}{H8}
 Grafana service token  glsa_  {A32}_{H8}
 Grafana Cloud token  glc_  {B32,400}={0,2}
 Grafana API key  eyJrIjoi  {B40,400}={0,2}
-AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
 AWS Bedrock key  ABSK  {B100,269}={0,2}
 Google OAuth secret  GOCSPX-  {W28}
 Google refresh token  1//0  {W40,120}
@@ -399,9 +398,7 @@ Exoscale key  EXO  {h24,26}
 Yandex secret  YC(M|N|O|P)  {W37}
 Yandex IAM token  t1.  {W20,300}={0,2}\.{W86}={0,2}
 Volcengine key  AKLT  {W40,60}
-Tencent Cloud id  AKID  {A32}
 Baidu Cloud key  ALTAK|bce-v3/ALTAK-  {A21}(?:/{h40})?
-Google HMAC id  GOOG  (?:{U20}|1E{U57})
 Google auth key  AQ.Ab  {W45,80}
 AWS session token  IQoJb3JpZ2lu|FwoGZXIvYXdz|FQoGZXIvYXdz|AQoDYXdz  {B100,2000}={0,2}
 Amazon MWS token  amzn.mws.  {u}
@@ -479,7 +476,6 @@ HubSpot token  pat-(na1|na2|eu1|ap1)-  {u}
 Mapbox token  sk.eyJ  {W60,200}\.{W20,30}
 Yandex key  AQVN  {W35,38}
 Yandex OAuth token  y(0|1|2|3)_  {W50,60}
-Alibaba key id  LTAI  {A16,20}
 Cerebras key  csk-  {a48}
 Tavily key  tvly-  (?:dev-|prod-)?{A20,40}
 E2B key  e2b_|sk_e2b_  {h40}
@@ -613,12 +609,16 @@ GitLab mail token  glimt-  {W25}
 Stripe test key  (s|r)k_test_  {A16,200}
 New Relic ingest key  NR(II|IQ|RA)-  {W32,48}
 = medium critical
+AWS access key  A(KIA|SIA|BIA|CCA)  {K16}
+Tencent Cloud id  AKID  {A32}
+Google HMAC id  GOOG  (?:{U20}|1E{U57})
 GoCardless token  live_|sandbox_  (?=[a-z_]{0,39}[A-Z0-9-]){X40}
 Bitcoin key  5(H|J|K)  {C49}
 Bitcoin compressed key  K(w|x|y|z)|L(1|2|3|4|5)  {C50}
 Stellar seed  S(A|B|C|D)  {K54}
 NKEY seed  S(A|C|N|O|P|U|X)  {K56}
 = medium high
+Alibaba key id  LTAI  {A16,20}
 Mailgun key  key-  {h32}
 Twilio key  SK  {h32}
 NTLM response  TlRMTVNTUAADAAAA  {B40,2000}={0,2}
@@ -13600,7 +13600,7 @@ def language_of(path: str) -> _Language:
 # place have weights, made by .training/train.py, that add up to log odds in hundredths. Any other begins
 # with that of its rule. Two tables lower it: _PROPERTIES by an expression, _IN_CONTEXT by name and place.
 
-THRESHOLDS = (("high", 170), ("medium", -10), ("low", -60))  # log odds in hundredths
+THRESHOLDS = (("high", 200), ("medium", -10), ("low", -60))  # log odds in hundredths
 _RULE_OF_KIND = {"pass": "password", "secret": "secret", "token": "token", "key": "key"}
 _SCORED_RULES = frozenset((*_RULE_OF_KIND.values(), "credential"))
 
@@ -14061,6 +14061,7 @@ def properties() -> list[_Property]:
 # --- the gate ---
 
 _UUID_VALUE = lazily(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_LONG_HEX = lazily(r"[0-9a-fA-F]{32,}\Z")
 _ENCODED = lazily(  # as hashes and ciphertext are: in hex or Base64
     r"(?:[0-9a-fA-F]{32,}|(?=.*[0-9+/=])[A-Za-z0-9+/]{22,}={0,2})\Z"
 )
@@ -14278,7 +14279,7 @@ _CHOSEN = lazily(  # in lower case, like the last
     r"(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
     r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
 )
-_WORDS_AND_DIGITS = lazily(r"[A-Za-z_]{3,}[\d!@#$%]+[A-Za-z]*\Z")
+_NUMBERED_KEY = lazily(r"(?!0x)(?=[\W\d]*[A-Za-z])[\w.@$!-]{3,}\d\d\Z")  # abc123, sk_test_4567
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _BESIDE_USER = lazily(  # of a connection string or a login module
     r"(?i)\b(?:user(?: ?id|_?name)?|uid)[ ]?=[ ]?(?:\w[\w.@-]{0,60}|\\?\"\w[\w.@-]{0,60}\\?\")[;\s]{1,2}\Z"
@@ -14298,8 +14299,8 @@ def is_weak_password(c: Candidate) -> bool:
     is_literal = c.language == "source" and c.name[0] != "-"
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
-    if is_literal and words[-1:] == ["secret"] and _WORDS_AND_DIGITS.match(c.value):
-        return bool(_CHOSEN.match(c.value.lower()))
+    if is_literal and _opens_something(c):
+        return bool(_NUMBERED_KEY.match(c.value)) and not looks_random(c.value)
     if not (is_pass or is_secret):
         return False
     if c.value.isalpha():
@@ -14325,6 +14326,26 @@ def _names_a_field(c: Candidate) -> bool:
         return False
     is_made_up = _TELLTALE_WORD.match(c.value.lower()) or (is_weak(c.value) and len(c.value) > 8)
     return len(words) > 1 or words[0] in words_of(c.name) or not is_made_up
+
+
+_OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or encrypts
+    r"\b(?:api|app|application|access|account|admin|aes|auth|authorization|bot|cipher|client|cookie|crypto?"
+    r"|data|decrypt\w*|deploy|encrypt\w*|hmac|jwt|licen[cs]e|master|pre ?shared|private|root|rsa|secret"
+    r"|secur\w*|server|service|session|shared|sign|signature|signing|ssh|storage|subscription|user|wrapping)"
+    r" ?(?:\w+ ){0,2}keys?\b"
+)
+
+
+def _opens_something(c: Candidate) -> bool:
+    """Return whether the name is of a token or a secret, or of a key that says what it opens.
+
+    A variable of the environment needn't say that: STRIPE_KEY, but not gateway_key.
+    """
+    last = words_of(c.name.rstrip("0123456789"))[-1:]
+    if last in (["token"], ["secret"]):
+        return not is_about_secret(c.name)
+    is_named = c.name.isupper() or _OPENING_KEY.search(" ".join(words_of(c.name)))
+    return c.kind == "key" and bool(is_named)
 
 
 def _is_likely(score: int) -> bool:
@@ -14386,8 +14407,6 @@ _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
     r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
-_EXAMPLE_BEFORE = lazily(r"(?i)\b(?:example|e\.g\.)[:,]?\s")
-_COMMENTED_OUT = lazily(r"(?i)\s*(?:#|;|//|rem\s)+[\s-]*(?:export\s|set\s)?[\"']?\Z")
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
 _WORDS = lazily(
     r"[A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?"
@@ -14405,9 +14424,8 @@ def _is_identifier(value: str, c: Candidate, path: _FileKind) -> bool:
     if not _UUID_VALUE.match(value):
         is_entry = value.startswith("0x") or (len(value) > 36 and _WITH_UUID.search(value))
         finds_entry = c.language == "source" and c.separator in ("(", ",", "{", "=>")
-        return (c.name.lower() == "key" and bool(is_entry)) or (
-            finds_entry and _opens_nothing_named(value, c, path)
-        )
+        finds_entry = finds_entry and c.kind == "key" and not _opens_something(c)
+        return (c.name.lower() == "key" and bool(is_entry)) or finds_entry
     if c.separator == "," and not _CALLED_WITH.search(c.before):  # in a row of SQL, for instance
         return True
     return bool(re.search(r"(?i)(?:\A|\.)key\Z", c.name)) or not is_secret_name(c.name)
@@ -14501,16 +14519,6 @@ def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
     return c.quote[0] == "`" or not is_command
 
 
-def _is_sample_in_comment(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a comment has it as an example, or a setting is commented out, and it wasn't drawn."""
-    if looks_random(value):
-        return False
-    if c.language == "source" and re.match(r"\s*\*\s", c.before):
-        return True
-    is_setting = c.language in _SETTINGS and c.separator in "=:" and _COMMENTED_OUT.match(c.before)
-    return bool(is_setting or _EXAMPLE_BEFORE.search(c.before))
-
-
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a bare value in source, a page's script or a notebook's cell is code, and no literal."""
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
@@ -14586,23 +14594,9 @@ def _is_word(value: str, c: Candidate, path: _FileKind) -> bool:
     return bool(_WORDS.match(value.strip(":./_-"))) and wordness(value) not in "01234"
 
 
-_OPENING_KEY = lazily(  # words of a name that say what a key opens, signs or encrypts
-    r"\b(?:api|app|application|access|account|admin|aes|auth|authorization|bot|cipher|client|cookie|crypto?"
-    r"|data|decrypt\w*|deploy|encrypt\w*|hmac|jwt|licen[cs]e|master|pre ?shared|private|root|rsa|secret"
-    r"|secur\w*|server|service|session|shared|sign|signature|signing|ssh|storage|subscription|user|wrapping)"
-    r" ?(?:\w+ ){0,2}keys?\b"
-)
-
-
 def _may_be_refused(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is in the source of a test, where many requests are meant to be refused."""
     return path.is_test and c.language == "source"
-
-
-def _opens_nothing_named(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the name of a key doesn't say what it opens: gateway_key, but not STRIPE_KEY."""
-    is_variable = c.name.isupper()  # of the environment, which has few other keys
-    return c.kind == "key" and not is_variable and not _OPENING_KEY.search(" ".join(words_of(c.name)))
 
 
 def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14610,16 +14604,38 @@ def _may_be_sample(value: str, c: Candidate, path: _FileKind) -> bool:
     return c.language == "docs" or c.separator in ("(", ",", "_", "is") or bool(_COMMENT.match(c.before))
 
 
-def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value may be a name: it has no digit, or isn't a password's; or a password's hash.
+def _may_be_hash(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether a password is in hex or, but for settings, in Base64, as its hash would be."""
+    form = _LONG_HEX if c.language in ("config", "shell") else _ENCODED
+    return c.kind == "pass" and looks_random(value) and bool(form.match(value))
 
-    In the settings of a program or a shell, a password is neither.
+
+def _may_be_name(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the value may be a name: it has no digit, and doesn't look random.
+
+    Not in the settings of a program or a shell, which hold passwords themselves.
     """
-    if c.kind == "pass" and c.language in ("config", "shell"):
-        return False
-    if looks_random(value):
-        return c.kind == "pass" and bool(_ENCODED.match(value))
-    return c.kind != "pass" or not re.search("[0-9]", value)
+    sets_passwords = c.kind == "pass" and c.language in ("config", "shell")
+    return not sets_passwords and not looks_random(value) and not re.search("[0-9]", value)
+
+
+def _may_be_id(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the name says key or the like, and no more: what finds something has such names, too.
+
+    Not if it is a variable of the environment, which has few other keys.
+    """
+    return c.kind not in ("pass", "secret", "token") and not c.name.isupper()
+
+
+def _may_be_made_up(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the value is shorter than those that programs draw for keys and tokens."""
+    return c.kind != "pass" and len(value) < 20
+
+
+def _may_be_listed(value: str, c: Candidate, path: _FileKind) -> bool:
+    """Return whether the name is in the plural, as those of lists to try or to check against are."""
+    last = words_of(c.name)[-1]
+    return last.endswith("s") and bool(kind_of_name(last[:-1]))
 
 
 class _Context(NamedTuple):
@@ -14710,14 +14726,6 @@ _IN_CONTEXT = (
         'a.md set pas·sword "sel3ctor7"',
     ),
     _Context(
-        "it is a sample in a comment",
-        "low",
-        "value and line",
-        _is_sample_in_comment,
-        "a.env # DB_PAS·SWORD=tulip7",
-        "a.env # DB_PAS·SWORD={A20}",
-    ),
-    _Context(
         "it is an expression",
         "low",
         "value and line",
@@ -14766,20 +14774,44 @@ _IN_CONTEXT = (
         "a.env secret={A40}",
     ),
     _Context(
-        "many such values are names or hashes",
+        "many such values are hashes",
+        "medium",
+        "value and name",
+        _may_be_hash,
+        "a.env pas·sword={h40}",
+        "a.env pas·sword=tulip7x9Kv!2",
+    ),
+    _Context(
+        "many such values are names",
         "medium",
         "value and name",
         _may_be_name,
-        'a.py pas·sword = "{h40}"',
-        "a.env pas·sword={h40}",
+        'a.py pas·sword = "qzxvw!kjhq"',
+        "a.env pas·sword=qzxvw!kjhq",
     ),
     _Context(
-        "the name of the key doesn't say what it opens",
+        "many such names are of ids",
         "medium",
         "name",
-        _opens_nothing_named,
-        "a.env gateway.key={A40}",
-        "a.env GATEWAY_KEY={A40}",
+        _may_be_id,
+        "a.env api.key={A40}",
+        "a.env API_KEY={A40}",
+    ),
+    _Context(
+        "it is short for a drawn value",
+        "medium",
+        "value and name",
+        _may_be_made_up,
+        "a.env TOK·EN={A16}",
+        "a.env TOK·EN={A24}",
+    ),
+    _Context(
+        "it may be one of many values to try",
+        "medium",
+        "name",
+        _may_be_listed,
+        "a.env SEC·RETS={A40}",
+        "a.env SEC·RET={A40}",
     ),
     _Context(
         "a test may expect it to be refused",
