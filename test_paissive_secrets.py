@@ -26563,9 +26563,9 @@ EXAM = r"""
 + a_test.go assert.True(t, user.VerifyPass·word("Photoprism77"))
 - a.yml   toke·n_salt: iC1Qbpf7H1
 + a.php define('AUTH_SALT', '{A64}');
-- a.php  * $config['pass·word'] = 'modoboa7';
-- a.xml          Example: <pass·word>qwerty</pass·word>.
-- a.bat REM SET OAUTH2_SEC·RET=54321abcde
++ a.php  * $config['pass·word'] = 'modoboa7';
++ a.xml          Example: <pass·word>qwerty</pass·word>.
++ a.bat REM SET OAUTH2_SEC·RET=54321abcde
 - a.md - PASS·WORD= #optional
 + a.ini pass·word = #Tulip-77
 - a.ts pass·word: ["can't be blank"]
