@@ -12881,12 +12881,20 @@ _AHEAD = {
 # What only names a secret, or says where it is: a reference, and what an import leaves in a .env file.
 _OUR_REFERENCE = lazily(rb"(?<=[\"'{= ])secret:[\w/]|(?<=: )in the [a-z]{1,20} store\b")
 _READ = lazily(  # what follows the first letter of a call that reads: [g]etToken(
-    rb"\A(?:et(?:[A-Zp_]|env\()|equire\()|[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\(|[sS]et\w{0,9}I[dD]\()|etrieve|reateKey"
+    rb"""(?x)
+    \A(?:et(?:[A-Zp_]|env\()|equire\()                                      # getToken(, getenv(, require(
+    |[._](?:[gG]et(?!Bytes)|[rR]equire|[fF]ind|[fF]orm|Key\()                # x.get(, vault.Key(
+    |[._][sS]et\w{0,9}I[dD]\(                                               # x.setKeyId(
+    |etrieve|reateKey
+    """
 )
 _SETTING = lazily(rb"(?i)\b(?:set(?:env|x)?|env) (?:-\w+ )?\Z")  # of a shell or a Dockerfile
-_CALL = lazily(  # a function, index, member or cmdlet, or the start of a sum
-    rb"[A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*(?:[\[(][\"'\w()\[\]{&*:\r\n]|->\w| [+?]\s)"
-    rb"|(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s"
+_CALL = lazily(
+    rb"""(?x)
+    [A-Za-z_$][\w$]*(?:(?:\.|::)\$?\w+)*               # a name, with members, and then
+    (?:[\[(]["'\w()\[\]{&*:\r\n]|->\w|\ [+?]\s)       # arguments, an index, a member or a sum: f(x, a + b
+    |(?:Get|Read|ConvertTo|New)-[A-Z][a-z]+\s          # or a cmdlet: Get-Content x
+    """
 )
 _TYPED = lazily(  # eight letters or more with a digit, and a symbol or both cases
     rb"(?=\S{8})(?=\S{0,60}[0-9])(?=\S{0,60}[a-z])(?:(?=\S{0,60}[!#$%^&*?~@+])|(?=\S{0,60}[A-Z]))"
@@ -12895,17 +12903,23 @@ _NO_PROSE = lazily(rb"[|>!\r\n]|[^\s\"'`,;<>(){}&|\\\[\]0-9]{0,299}[0-9]")  # a 
 _OPERATORS = (b"!=", b"!==", b"||", b"||=", b"??", b"??=", b"?:", b"::")
 _SAME_AS_EQUALS = dict.fromkeys((b"->", b"<-", b"to", b"BY", b"by"), "=")
 _CODE_POINT = lazily(rb"u[0-9a-fA-F]{4}")
-_NULL = lazily(
-    rb"(?i)(?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|default!)[,;!]*\Z"
-    rb"|!(?:vault|ref|sub|getatt)(?!\w)"
+_NULL = lazily(  # a value of a language, or a tag of YAML before a value from elsewhere
+    rb"""(?xi)
+    (?:true|false|null|none|nil|undefined|inherit|always|never|await|yes|no|default!)[,;!]*\Z
+    |!(?:vault|ref|sub|getatt)(?!\w)
+    """
 )
 Detected = tuple["Iterable[Span]", int]  # what was found, and where to go on
 Detector = Callable[[bytes, int], Detected]  # takes a window and where a keyword ends
 MAX_ITEMS = 50  # of one list
 _IS_KEY = lazily(rb"\s{0,9}[:=](?!=)")  # of a mapping
-_NEXT_ITEM = lazily(  # maybe with a comment on the item before it
-    rb"\s{0,9},\s{0,60}(?:(?:#|//)[^\n]{0,200}\n\s{0,60}){0,9}[bru]?([\"'])"
-    rb"((?:(?!\1)[^\\\n]|\\[^\n]){0,300})\1(?!\s{0,9}[:=])"
+_NEXT_ITEM = lazily(
+    rb"""(?x)
+    \s{0,9},\s{0,60}
+    (?:(?:\#|//)[^\n]{0,200}\n\s{0,60}){0,9}            # comments on the item before it
+    [bru]?(["'])((?:(?!\1)[^\\\n]|\\[^\n]){0,300})\1    # the string
+    (?!\s{0,9}[:=])                                     # which isn't the key of a mapping
+    """
 )
 MAX_VALUE = 300  # bytes; a longer one is judged by its beginning
 # How a bare value ends: at what separates words, or with all that belongs to it. Those up to "shell" have a
@@ -12927,8 +12941,10 @@ _SETS = lazily(rb"[^\n]{0,200}\n\s{0,200}(?:#[^\n]{0,200}\n\s{0,99}){0,9}[-\w. ]
 _PASSED = lazily(rb"(?:[=(,\[{+>]\s{0,19}|(?::|\breturn) {0,9})[A-Za-z$@]{0,3}\Z")
 # What a value falls back on: ${NAME:-value}, {{ name | default("value") }}, getenv("NAME", "value").
 _DEFAULT = lazily(
-    r"(?:\$\{(?:[\w.-]{1,60}?:[-=]?|[A-Z0-9_]{1,60}[-=])(?!\?)([^{}$]+)\}"
-    r"|\{\{.*\bdefault[ (]{1,2}[\"']([^\"'{}]+)[\"'].*\}\})\Z"
+    r"""(?x)
+    (?:\$\{(?:[\w.-]{1,60}?:[-=]?|[A-Z0-9_]{1,60}[-=])(?!\?)([^{}$]+)\}
+    |\{\{.*\bdefault[ (]{1,2}["']([^"'{}]+)["'].*\}\})\Z
+    """
 )
 _DEFAULTING = lazily(rb"(?i)env|get|config|option|default|fetch|param|lookup|setting")
 _SECOND_ARGUMENT = lazily(rb"[\"']\s{0,9},\s{0,40}(?:\w{1,20}=)?[bru]?[\"']([^\"'\\\n]{1,300})[\"']\s{0,9}\)")
@@ -13617,18 +13633,31 @@ def level(score: int) -> str:
 
 # --- features ---
 
-_SHAPE = lazily(
-    r"(?P<words>[A-Za-z]{3,}(?:[-_. ][A-Za-z]{3,}){3,}\Z)|(?P<lower>[a-z]+\Z)"
-    r"|(?P<hex>(?:[0-9a-f]+|[0-9A-F]+)\Z)|(?P<numbered>[A-Za-z][a-z]+\d{1,4}\Z)"
-    r"|(?P<marked>[A-Za-z][a-z]+\d{0,4}[!@#$*.]{1,2}\Z)|(?P<base36>(?:[a-z0-9]+|[A-Z0-9]+)\Z)"
-    r"|(?P<spaces>.*\s)|(?P<symbols>.*[^\w.:/+=~-])"
+_SHAPE = lazily(  # the first that fits
+    r"""(?x)
+    (?P<words> [A-Za-z]{3,} (?:[-_.\ ][A-Za-z]{3,}){3,}\Z )      # correct-horse-battery-staple
+    | (?P<lower> [a-z]+\Z )                                      # hunter
+    | (?P<hex> (?:[0-9a-f]+|[0-9A-F]+)\Z )                       # 3f9a
+    | (?P<numbered> [A-Za-z][a-z]+\d{1,4}\Z )                    # Summer2024
+    | (?P<marked> [A-Za-z][a-z]+\d{0,4}[!@\#$*.]{1,2}\Z )        # Summer2024!
+    | (?P<base36> (?:[a-z0-9]+|[A-Z0-9]+)\Z )                    # k7qx9w
+    | (?P<spaces> .*\s )                                         # a b
+    | (?P<symbols> .*[^\w.:/+=~-] )                              # k7#q
+    """
 )
 _MADE_UP_PARTS = lazily("pass|secret|token|test|foo|admin|123|abc")
 _LENGTHS = (1, 2, 3, 5, 7, 9, 12, 16, 20, 24, 31, 32, 39, 40, 63, 64, 100, 300)
-_CALLED_WITH = lazily(  # a call that falls back on a value, or assigns it; or Erlang's {
-    r"""(?i)(?:get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup"""
-    r"""|set\w{0,20}|put|add\w{0,12}|append|define|entry|field|header|pair(?:<[^<>]{1,40}>)?|property|login"""
-    r"""|auth\w{0,12})\(\s?[bur]?["']\Z|\{\Z"""
+_CALLED_WITH = lazily(  # what is before the first of two arguments, a name and its value
+    r"""(?xi)
+    (?:
+        get\w{0,12}|env\w{0,3}|config|option|default|fetch|lookup           # falls back on the value
+        |set\w{0,20}|put|add\w{0,12}|append|define                           # sets it
+        |entry|field|header|pair(?:<[^<>]{1,40}>)?|property                  # makes a pair of both
+        |login|auth\w{0,12}                                                 # logs in with both
+    )
+    \(\s?[bur]?["']\Z
+    |\{\Z                                                                  # a tuple of Erlang
+    """
 )
 _COMPARES = lazily(r"(?i)\.(?:is_?equal\w*|equals?\w*|eql\??|compareTo\w*)\Z")  # a method
 _LINE_OF_ITS_OWN = lazily(
@@ -14079,10 +14108,13 @@ _OF_TOKENS = (  # the rows that count for a token with a known prefix
 # Files of translations: by their ending, or by what is before an ending that settings have, too.
 _TRANSLATION_ENDING = lazily(r"\.(?:po|pot|xlf|xliff|strings|stringsdict|arb|ftl|resx|lang)\Z")
 _ENDING_OF_TEXTS = lazily(r"\.(?:json5?|ya?ml|properties|ini|xml|toml|txt)\Z")
-_TRANSLATION_FILE = lazily(
-    r"(?:\A|[/._-])(?i:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)"
-    r"(?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?(?:[/._-][^/]*)?\Z"
-    r"|[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z"
+_TRANSLATION_FILE = lazily(  # of a path without its ending
+    r"""(?x)
+    (?:\A|[/._-])(?i:locales?|lang(?:uages?)?|i18n|l10n|translations?|messages)   # it, or a folder of them,
+    (?:/[A-Za-z]{2,3}(?:[_-]\w{2,4})?(?:/[^/]+)*)?                                # one in it for a language,
+    (?:[/._-][^/]*)?\Z                                                            # and the rest of the name
+    |[/._-][A-Za-z]{2}[_-][A-Z]{2}(?:/[^/]*)?\Z                                   # or de-DE, at the end
+    """
 )
 _TRANSLATED_SETTINGS = lazily(r"(?:\A|/)locales?/[a-z]{2}-[A-Z]{2}/[^/]+\.json\Z")  # the texts of a page
 _SETTINGS_FILE = lazily(r"(?i)settings|config|compose|application|values|secret|\benv")  # a part of its name
@@ -14275,14 +14307,22 @@ _WEAK_ENDING = lazily(
     r"(?!(?:band|high|low|by)pass)[a-z]{2,15}\d?[-_]?"
     r"(?:admin|db|dev|local|pass(?:wd|word)?|pwd?|test)\d{0,4}\Z"
 )
-_CHOSEN = lazily(  # in lower case, like the last
-    r"(?=\S*[a-z])(?=\S*[\d!@$%^&*?])(?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))"
-    r"[\w!@#$%^&*?.+~()-]{5,40}\Z"
+_CHOSEN = lazily(  # in lower case, like the last: p@ss-w0rd, admin#1
+    r"""(?x)
+    (?=\S*[a-z])                                                        # a letter,
+    (?=\S*[\d!@$%^&*?])                                                 # a digit or a symbol,
+    (?=\S*(?:p[a@4][s$5]{2}|pwd|secret|admin|test|root|user))           # and a word that many choose
+    [\w!@\#$%^&*?.+~()-]{5,40}\Z
+    """
 )
 _NUMBERED_KEY = lazily(r"(?!0x)(?=[\W\d]*[A-Za-z])[\w.@$!-]{3,}\d\d\Z")  # abc123, sk_test_4567
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
-_BESIDE_USER = lazily(  # of a connection string or a login module
-    r"(?i)\b(?:user(?: ?id|_?name)?|uid)[ ]?=[ ]?(?:\w[\w.@-]{0,60}|\\?\"\w[\w.@-]{0,60}\\?\")[;\s]{1,2}\Z"
+_BESIDE_USER = lazily(  # before the password in a connection string or a login module: User Id=sa;
+    r"""(?xi)
+    \b(?:user(?:\ ?id|_?name)?|uid)[ ]?=[ ]?
+    (?:\w[\w.@-]{0,60}|\\?"\w[\w.@-]{0,60}\\?")      # the user, maybe in quotes
+    [;\s]{1,2}\Z
+    """
 )
 _MEMBERS = lazily(r"[*@?]?[A-Za-z_]\w*(?:(?:\??\.|::|#)[A-Za-z_]\w*)*(?:\$\d)?\Z")
 
@@ -14394,7 +14434,12 @@ _VARIANTS = (  # what may follow "password" in the name of a password
     *("old", "new", "default", "value"),
 )
 _TEXT = lazily(  # of a translation
-    r"(?s).*\s|(?=\D*\d?\D*\Z)[(（]?[^\W_]+(?:[-.'’ʼ(：，、・（]+[^\W_]+)*[.!?:…)）：。！？]*\Z"
+    r"""(?xs)
+    .*\s                                                  # words
+    |(?=\D*\d?\D*\Z)                                     # or one, with at most one digit,
+     [(（]?[^\W_]+(?:[-.'’ʼ(：，、・（]+[^\W_]+)*          # maybe of several parts,
+     [.!?:…)）：。！？]*\Z                                 # and the marks of a sentence
+    """
 )
 _TABLE_OF_TEXTS = lazily(
     r"(?i)(?:\A|[^\w.])\$?(?:_?lang|(?:\w{1,20}_)?(?:labels|messages|texts|translations))\[[\"']\Z"
@@ -14408,9 +14453,13 @@ _BEFORE_SPACE = lazily(
     r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
-_WORDS = lazily(
-    r"[A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?"
-    r"(?:[-_./:# ]{1,2}(?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})){0,9}\Z"
+_WORDS = lazily(  # shop-db2_tls, auth.google/v2
+    r"""(?x)
+    [A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?                      # a word, and a number before a dash
+    (?:[-_./:\#\ ]{1,2}
+       (?:[A-Za-z]{1,20}\d{0,2}[a-z]?|\d{1,2}|\$\w{1,2})    # words, numbers or variables
+    ){0,9}\Z
+    """
 )
 _NUMBERED_WORDS = lazily(r"[a-z]{3,15}\d{0,2}(?:-[a-z]{2,10}\d{0,2}){0,4}\Z")
 
