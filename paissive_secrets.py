@@ -14315,6 +14315,7 @@ _CHOSEN = lazily(  # in lower case, like the last: p@ss-w0rd, admin#1
     [\w!@\#$%^&*?.+~()-]{5,40}\Z
     """
 )
+_WORDS_AND_DIGITS = lazily(r"[A-Za-z_]{3,}[\d!@#$%]+[A-Za-z]*\Z")
 _NUMBERED_KEY = lazily(r"(?!0x)(?=[\W\d]*[A-Za-z])[\w.@$!-]{3,}\d\d\Z")  # abc123, sk_test_4567
 _SETTING_OPTION = lazily(r"\s(?:-e|--env|--set)[ =][\"']?\Z")
 _BESIDE_USER = lazily(  # before the password in a connection string or a login module: User Id=sa;
@@ -14340,7 +14341,9 @@ def is_weak_password(c: Candidate) -> bool:
     if not _sets_value(c) or (is_literal and _names_a_field(c)):
         return False
     if is_literal and _opens_something(c):
-        return bool(_NUMBERED_KEY.match(c.value)) and not looks_random(c.value)
+        is_numbered = _NUMBERED_KEY.match(c.value) and not looks_random(c.value)
+        is_chosen = _WORDS_AND_DIGITS.match(c.value) and _CHOSEN.match(c.value.lower())
+        return bool(is_numbered or (words[-1] == "secret" and is_chosen))
     if not (is_pass or is_secret):
         return False
     if c.value.isalpha():
@@ -14381,11 +14384,11 @@ def _opens_something(c: Candidate) -> bool:
 
     A variable of the environment needn't say that: STRIPE_KEY, but not gateway_key.
     """
-    last = words_of(c.name.rstrip("0123456789"))[-1:]
-    if last in (["token"], ["secret"]):
+    words = words_of(c.name.rstrip("0123456789"))
+    if words[-1:] in (["token"], ["secret"]):
         return not is_about_secret(c.name)
-    is_named = c.name.isupper() or _OPENING_KEY.search(" ".join(words_of(c.name)))
-    return c.kind == "key" and bool(is_named)
+    is_named = c.name.isupper() or _OPENING_KEY.search(" ".join(words))
+    return bool(words) and kind_of_name(words[-1]) == "key" and bool(is_named)
 
 
 def _is_likely(score: int) -> bool:

@@ -27080,7 +27080,7 @@ WEAK = """
 + a.yml {'name': 'pass·word', 'value': 'postgres'}
 + a.yml {pass·word: postgres}
 + a.yml , 'pass·word': postgres
-- a.env # PASS·WORD=postgres
++ a.env # PASS·WORD=postgres
 + a.ini PASS·WORD=shopDB
 + a.ini PASS·WORD=ab-db
 - a.ini PASS·WORD=a-db
