@@ -14448,8 +14448,6 @@ _TABLE_OF_TEXTS = lazily(
     r"(?i)(?:\A|[^\w.])\$?(?:_?lang|(?:\w{1,20}_)?(?:labels|messages|texts|translations))\[[\"']\Z"
 )
 _KEY_IN_WORDS = lazily(r"[{,\s][\"'][A-Za-z][\w ().-]* \Z")  # "OAuth client secret": …
-_IS_VALID = lazily(r"(?:[iI]s|[hH]as)(?=[A-Z_])|[vV]alid")  # of a method that only looks at its argument
-_FETCHES = lazily(r"(?:get|require|read|fetch|load|find)[A-Z_]")
 _IN_SENTENCE = lazily(r"[a-z)]\W{1,3}\n[A-Za-z`']+ [a-z`'(]{2}")  # words before and after
 _BEFORE_SPACE = lazily(
     r"(?i)(?:^\s*|\b(?:(?:set|with|identified|encrypted|to|define|def|\w*header)[ (]"
@@ -14539,13 +14537,6 @@ def _is_label(value: str, c: Candidate, path: _FileKind) -> bool:
     return (is_entry or is_element) and label.isalpha() and label.istitle() and len(text) < 20
 
 
-def _is_looked_at(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a method that only reads takes the value: isPassword("x"), getSecret("name")."""
-    method = c.name.rpartition(".")[2]
-    is_name = _FETCHES.match(method) and not looks_random(value)
-    return c.separator == "(" and bool(is_name or _IS_VALID.match(method))
-
-
 def _is_in_sentence(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether the value is a word of a sentence with a colon, or of a comment's label."""
     if c.quote:
@@ -14612,11 +14603,6 @@ def _is_bare_name(value: str, c: Candidate) -> bool:
 def _is_reference_in_template(value: str, c: Candidate, path: _FileKind) -> bool:
     """Return whether a template of Angular or Vue refers to it: #name="ngModel", @click="reset", :a="b"."""
     return c.language == "markup" and c.separator == "=" and c.before[-1:] in ("#", "@", ":")
-
-
-def _is_output(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether the value is a command between backticks, whose output is the value."""
-    return c.quote == "`" and c.language == "shell"
 
 
 def _is_made_by_tool(value: str, c: Candidate, path: _FileKind) -> bool:
@@ -14754,14 +14740,6 @@ _IN_CONTEXT = (
         'a.js login({pas·sword: "kenn7wort"})',
     ),
     _Context(
-        "it is what a method looks at or for",
-        "low",
-        "value and name",
-        _is_looked_at,
-        'a.java x.isPas·sword("tulip7x9")',
-        'a.java x.setPas·sword("tulip7x9")',
-    ),
-    _Context(
         "it is prose",
         "low",
         "line",
@@ -14792,14 +14770,6 @@ _IN_CONTEXT = (
         _is_reference_in_template,
         'a.vue <form @forget-pw·d="resetForm">',
         'a.vue <form forget-pw·d="resetForm">',
-    ),
-    _Context(
-        "it is the output of a command",
-        "low",
-        "line",
-        _is_output,
-        "a.sh TOKEN=`{A8}-{A8}`",
-        'a.sh TOKEN="{A8}-{A8}"',
     ),
     _Context(
         "it is a name in generated code",

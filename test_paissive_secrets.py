@@ -26176,8 +26176,6 @@ key: "0x{h64}"
 "cached_toke·n": 2500000000
 === its name says that it is something else, or not real, a.ts
 things_to_pass: ["returnUrl7"]
-=== it is the output of a command, a.sh
-SECRET=`cat file7 | cut -c 1-9`
 === what is after it says that it is cut off, or a name, a.log
 token=x7k9Qw2p: no such user
 token=x7k9Qw2p...
@@ -26317,8 +26315,6 @@ the pas·sword {A30}
 pas·sword: sel3ctor7 of it
 === , a.js
 f(toke·n("k3Xw9vQzk3", a))
-=== it is the output of a command, a.sh
-toke·n=`k3Xw9vQz-k3Xw9vQz`
 === it is a nonce, a.py
 nonce = "k3Xw9vQz"
 === it is a nonce, a.html
@@ -26559,7 +26555,6 @@ EXAM = r"""
 - a.php $pass·word->addChild('type', 'plain');
 - a.java if (text.contains("pass·word") || text.contains("answer")) {
 + a.js const pass·word = process.env.DB_PASS·WORD || "hunter22";
-- a_test.go assert.True(t, IsAuthToke·n("{h48}"))
 + a_test.go assert.True(t, user.VerifyPass·word("Photoprism77"))
 - a.yml   toke·n_salt: iC1Qbpf7H1
 + a.php define('AUTH_SALT', '{A64}');
