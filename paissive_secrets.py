@@ -1284,21 +1284,21 @@ _SECRET_PHRASE = (
     r"|\b(?:auth code|jwt|maps api|mnemonic|otp|pass ?key)\Z|\w (?<!lang )(?<!locale )sk\Z"
     r"|\bsigning (?:\w+ )?file contents\Z"
 )
-# Last words of names that are about a secret's place, owner or rules.
-_ABOUT_SECRET = (
-    r"address|after|age|alg|algorithm|arn|as|at|attempts|audience|authentication|based|branch|broker|ca"
-    r"|checker|checksum|class|complexity|connector|count|crt|data|database|days|db|decimals|description"
-    r"|digest|dir|directory|domain|driver|duration|email|enabled|encoder|encoding|encryption|endpoint"
-    r"|engine|error|events?|exp|expir\w*|fields?|file|fingerprint|folder|format|grants?|guard|handler"
-    r"|hash|hashers?|header|help|hint|history|hosts?|hours|identifier|ids?|in|interval|issuer|iterations"
-    r"|kind|label|leeway|len|length|lifespan|lifetime|limit|list|login|manager|max|md|message|method|min"
-    r"|minutes|mode|model|msg|\w*name|namespace|path|pattern|period|placeholder|plugin|policy|port"
-    r"|prefix|project|prompt|protected|provider|rate|realm|ref|regex|region|required|requirements|reset"
-    r"|retries|rotation|rounds|rules|schemes?|scopes?|seconds|servers?|service|sha|sid|signature|size|slug"
-    r"|sock|socket|state|status|strategy|strength|sub|suffix|symbol|table|target|text|through|thumbprint"
-    r"|time|timeout|title|ttl|type|g?uid|uri|url|user|uuid|validation|validators?|validity|version"
-    r"|window|within|years"
-)
+# Last words of names that are about a secret's place, owner or rules; each that ends with "name" is one, too.
+_ABOUT_SECRET = """
+address after age alg algorithm arn as at attempts audience authentication based branch broker ca checker
+checksum class complexity connector count crt data database days db decimals description digest dir
+directory domain driver duration email enabled encoder encoding encryption endpoint engine error event
+events exp expiration expire expired expires expiry field fields file fingerprint folder format grant grants
+guard guid handler hash hasher hashers header help hint history host hosts hours id identifier ids in
+interval issuer iterations kind label leeway len length lifespan lifetime limit list login manager max md
+message method min minutes mode model msg namespace path pattern period placeholder plugin policy port
+prefix project prompt protected provider rate realm ref regex region required requirements reset retries
+rotation rounds rules scheme schemes scope scopes seconds server servers service sha sid signature size slug
+sock socket state status strategy strength sub suffix symbol table target text through thumbprint time
+timeout title ttl type uid uri url user uuid validation validator validators validity version window within
+years
+"""
 # Last words of a setting, or of a secret that is for one: TOKEN_STORE=redis, API_TOKEN_BACKEND=x7Fq….
 _ABOUT_OR_OF = r"backend|cache|storage|store"
 # Words that make it another thing: a row for each, to which more words are added.
@@ -1551,7 +1551,8 @@ def is_about_secret(name: str) -> bool:
         return True
     if words[-2:] == ["secret", "id"]:  # of Vault's AppRole: it is a password
         return False
-    return bool(words) and bool(re.fullmatch(_ABOUT_SECRET, words[-1]))
+    *_, last = ["", *words]
+    return last in _ABOUT_SECRET.split() or last.endswith("name")
 
 
 @lru_cache(1024)
