@@ -15054,9 +15054,10 @@ def _split_token(text: bytes, start: int) -> Span | None:
             break
         begin = before.start(2)
     joined, end = _joined_literals(text, begin)
-    rule, found = prefixes().match_at(joined, 0) or (None, None)
-    if not rule or not found or end - begin == len(joined):  # it is whole in one literal
+    token = prefixes().match_at(joined, 0)
+    if not token or end - begin == len(joined):  # it is whole in one literal
         return None
+    rule, found = token
     return judge_span(rule, (begin, end), found[0])
 
 
@@ -15112,9 +15113,10 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     `size` is that of the run, by which tokens without a prefix are known. A token that nobody issued, or that
     has expired, is medium at most; an identifier is low.
     """
-    rule, found = prefixes().match_at(text, start, size) or (None, None)
-    if not rule or not found:
+    token = prefixes().match_at(text, start, size)
+    if not token:
         return None
+    rule, found = token
     # An API key of Twilio has a secret beside it, and an id.
     if rule.id == "twilio-key" and _NAMED_SID.search(text, max(0, start - 30), start):
         return judge_span(rule, found.span(), found[0], reason="it is an identifier")
