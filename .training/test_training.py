@@ -74,7 +74,7 @@ def exam(*args, answers=""):
 def checkouts(tmp_path):
     """A list of two checkouts with findings, which nobody has judged."""
     for name, text in (
-        ("one", f'password = "{GUESSED}"\n' + f'api_key = "{TOKEN}"\n'),
+        ("one", f'password = "{GUESSED}"\n' + f'API_KEY = "{TOKEN}"\n'),
         ("two", "PASSWORD=" + "admin7\n"),
     ):
         (tmp_path / name).mkdir()
@@ -87,7 +87,7 @@ def test_an_exam_shows_each_finding_with_its_line_and_takes_verdicts(checkouts):
     paths = checkouts / "list", checkouts / "exam"
     assert exam("audit", *paths) == "3 findings, 0 known ones are missed\n"
     said = exam("judge", paths[1], answers="x\nc\nn\nw\n")
-    assert said.count("s, c, w or n? ") == 4 and f'>     2 api_key = "{TOKEN}"' in said
+    assert said.count("s, c, w or n? ") == 4 and f'>     2 API_KEY = "{TOKEN}"' in said
     exam("add", paths[1], "ada/two", "a.env", 9, "s")
     assert exam("score", paths[1]).splitlines() == [
         "right at high: no repository has 5 findings (all findings: 50.0 %)",
