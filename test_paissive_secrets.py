@@ -262,25 +262,6 @@ def take_strayed():
     return strayed
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_garbage_collection():
-    """Leave what pytest has collected out of it, and do it rarely: it would take a tenth of the time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_waiting_for_the_disk():
-    """Don't write to the disk what only a power failure would lose: it takes more time than all the rest."""
-    os.fsync = lambda fd: os.fstat(fd) and None
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_settings_of_this_machine():
-    for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
-        del os.environ[name]
-
-
 @pytest.fixture(autouse=True)
 def _on_its_own(numbered_folders):
     """No test leaves settings behind, nor tries to connect elsewhere, whatever became of the error.
@@ -309,6 +290,14 @@ def _on_its_own(numbered_folders):
 
 @pytest.fixture(scope="session")
 def numbered_folders(tmp_path_factory):
+    """Paths of new folders. How this process differs is set here, too: each fixture takes its time."""
+    for name in [n for n in os.environ if n.startswith(SETTINGS) and not n.startswith("PAISSIVE_TEST")]:
+        del os.environ[name]
+    # What only a power failure would lose isn't written to the disk, which would take more than all the rest.
+    os.fsync = lambda fd: os.fstat(fd) and None
+    # What pytest has collected is no garbage, and looking for some rarely saves a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     base = tmp_path_factory.mktemp("tests")
     return (base / str(number) for number in itertools.count())
 
