@@ -14855,7 +14855,8 @@ MAX_AHEAD = 1 << 14  # bytes past a match's start that it may need: the longest 
 _HEX_KEY = lazily(r"(?i)(?:0x)?(?:[0-9a-f]{2}){16,64}\Z")
 _KNOWN_ANSWER = lazily(rb"(?i)\b(?:aad|ct|pt|(?:cipher|plain)_?text)[\"']?\s{0,9}[:=]")
 _PASSES_TO = lazily(rb"(?i)[:{]\s{0,60}[\"']?pass[\"']?:[ \t]{0,9}[\"']?\Z")  # the first in its mapping
-_NAME_IN_TEXT = lazily(rb"(?i)\bname[\"']?:[ \t]{0,9}[\"']?([\w./-]{1,99})")
+# Its letters first, which are found ten times as fast in one case as in both.
+_NAME_IN_TEXT = lazily(rb"name(?<!\wname)[\"']?:[ \t]{0,9}[\"']?([\w./-]{1,99})")
 _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'`]?\Z")
 
 
