@@ -3000,7 +3000,9 @@ def test_a_time_is_in_utc_whatever_the_machines_zone(monkeypatch):
 
 
 OPENS_A_STORE = "PAISSIVE_MASTER_PASSWORD PAISSIVE_IDENTITY PAISSIVE_VAULT_SECRET_ID PAISSIVE_VAULT_JWT"
-OPENS_A_STORE += " PAISSIVE_VAULT_PASSWORD PAISSIVE_VAULT_GITHUB_TOKEN VAULT_TOKEN BAO_TOKEN"
+OPENS_A_STORE += (
+    " PAISSIVE_VAULT_PASSWORD PAISSIVE_VAULT_GITHUB_TOKEN PAISSIVE_VAULT_TOKEN VAULT_TOKEN BAO_TOKEN"
+)
 
 
 def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
@@ -3012,7 +3014,6 @@ def test_what_opens_a_store_is_known_by_its_variable_its_file_and_its_command():
         "MY_VAULT_TOKEN",
         "VAULT_TOKEN_FILE_COMMAND",
         "VAULT_IDENTITY",
-        "PAISSIVE_VAULT_TOKEN",
         "PAISSIVE_JWT",
         "VAULT_TOKEN_FILES",
         "PAISSIVE_VAULT_MOUNT",
