@@ -1,7 +1,7 @@
 """Compile the tests once, assertions rewritten, and load what was compiled in every worker.
 
 It happens in a process of its own, since a process that forks many others had better be small; and garbage is
-collected rarely meanwhile, or it takes half as long again. A worker reports each test that passes once.
+collected rarely meanwhile, or it takes half as long again.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import sys
 import warnings
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 try:
     import fcntl
@@ -50,16 +49,3 @@ def compile_tests(folder, name="test_paissive_secrets"):
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item, nextitem):
-    """In a worker, report no setup and no teardown that passed, which takes as long as many a test."""
-    if not hasattr(item.config, "workerinput"):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in runtestprotocol(item, log=False, nextitem=nextitem):
-        if report.when == "call" or not report.passed:
-            item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
