@@ -8804,7 +8804,9 @@ class SecretsManager:
         if not is_followed:  # nearly always
             report_secret(store, stored, text, text)
             return text
-        return Resolver(Snapshot(self)).follow(text, store, stored, is_followed=True)
+        snapshot = Snapshot(self)
+        snapshot.collect([(text, store)])  # each store is read once for all references
+        return Resolver(snapshot).follow(text, store, stored, is_followed=True)
 
     def text_of(self, store: Store, name: str, view: Optional[Store] = None) -> tuple[str, bool]:
         """Return a secret's text, and whether references in it are followed.
