@@ -7316,7 +7316,7 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     kinds: dict[Any, str] = {
         ssl.SSLError: f"the TLS connection failed ({getattr(error, 'reason', '')})",  # a constant
-        socket.gaierror: "no such host",
+        (socket.gaierror, UnicodeError): "no such host",  # the latter for vault..example
         (TimeoutError, socket.timeout): "it didn't answer in time",
         (ConnectionError, IncompleteRead): reason or "the connection broke",
         OSError: reason or "its proxy refuses, or the path of its socket is too long",  # without a number
@@ -10640,7 +10640,8 @@ class _Index:
                 self._offsets.setdefault(text[offset : offset + _WORD_BYTES], set()).add(offset)
         # Sets are looked up faster than the table, and a sparse one faster still. CPython reserves room for a
         # set by what it is made from: here the larger one is better.
-        self._words = max(frozenset(self._offsets), frozenset([*self._offsets]), key=sys.getsizeof)
+        sets = frozenset(self._offsets), frozenset([*self._offsets])
+        self._words = max(sets, key=lambda words: sys.getsizeof(words, 0))  # PyPy knows no sizes
         self._block = f"{_WORD_BYTES}s{self._gap - _WORD_BYTES}x" * _BLOCK  # a format of struct
         self._searched: dict[bytes, list[bytes]] = {}  # the others, by their first bytes
         for text in set(texts).difference(indexed):

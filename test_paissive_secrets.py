@@ -12441,6 +12441,7 @@ def test_a_connection_that_fails_is_reported_with_what_to_do(tmp_path):
         (nobody, {}, f"Vault can't be reached at {nobody}: Connection refused; check VAULT_ADDR"),
         ("unix:///nowhere.sock", {}, "No such file"),
         ("http://nowhere.invalid", {}, "no such host; check VAULT_ADDR"),
+        ("http://vault..invalid", {}, "no such host; check VAULT_ADDR"),
         ("http://vault.invalid", proxy, f"can't be reached at http://vault.invalid: {no_proxy}"),
         ("https://vault.invalid", proxy, f"can't be reached at https://vault.invalid: {no_proxy}"),
     ):
