@@ -5052,6 +5052,14 @@ def test_a_value_to_revoke_stays_while_its_policy_can_not_be_read(files):
     assert ps.delete_secret("DB", backend=files)
 
 
+def test_a_policy_that_is_sealed_to_another_identity_can_be_deleted(files):
+    files.set_all({"DB": NEW, "DB__PREVIOUS": OLD})
+    files.policy_store().set("DB", '{"every": "1d"}')
+    sealing('{"name": "DB", "value": "{}"}')(Path(".paissive/rotation/DB.age"))
+    assert "it was written for another identity" in refusal(ps.delete_secret, "DB", backend=files)
+    assert ps.SecretRotation(files).unschedule("DB")
+
+
 # === Dotenv ===
 # The real readers: bash and python-dotenv. There is no docker engine here, so Docker Compose is
 # the documented grammar of its reader, written down once more.
@@ -6385,8 +6393,10 @@ def test_a_missing_name_is_answered_with_the_env_file_above_that_is_not_read(her
     monkeypatch.chdir(here / "backend")
     isnt_read = f"{here / '.env'} isn't read from this folder: name it in PAISSIVE_ENV_FILE"
     assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == isnt_read
-    (here / "backend/.env").touch()
-    assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == "see: list"
+    for make in (Path.touch, lambda path: path.symlink_to("gone")):
+        make(here / "backend/.env")
+        assert failure(ps.EnvironmentStore().get, "A_TOKEN").hint == "see: list"
+        (here / "backend/.env").unlink()
 
 
 def test_a_moved_secret_that_a_variable_or_a_mounted_file_has_is_no_error(moved, monkeypatch):
@@ -7711,6 +7721,13 @@ def test_a_rekey_that_was_killed_adds_nothing_to_the_pin_of_another_store(files,
     ps.record_store(str(store_folder), ["1" * 32, pin_of(files)])
     monkeypatch.setenv("PAISSIVE_STORE_FINGERPRINT", "2" * 32)
     assert "has the fingerprint" in refusal(ps.FileStore().get, "DB")
+
+
+def test_who_opens_a_store_stays_on_record_when_its_identity_changes(store_folder):
+    ps.record_store(str(store_folder), ["1" * 32], "ada")
+    ps.record_store(str(store_folder), ["2" * 32])
+    recorded = ps.recorded_store(str(store_folder), ps.FileCache())
+    assert (recorded.fingerprints, recorded.member) == (("2" * 32,), "ada")
 
 
 @pytest.fixture
@@ -9706,6 +9723,8 @@ def test_a_message_has_the_start_of_an_authors_name(repository):
     rename_author("b" * 1000, repository)
     assert ps.last_commit("a") == f"{head} by A"
     assert re.fullmatch(r"\w+ by b+", ps.last_commit("b")) and len(ps.last_commit("b")) == 80
+    rename_author("ü" * 1000, repository)
+    assert re.fullmatch(r"\w{7} by ü{34}\ufffd", ps.last_commit("b"))  # 80 bytes end within a letter
 
 
 def test_a_removal_that_precedes_a_folder_in_the_place_of_the_version_is_found(attacked):
@@ -10652,6 +10671,14 @@ def test_members_are_listed_and_added_once_by_anybody_who_opens_the_store(files,
     again = "there is a member 'eve'; choose another name or, for another key of the same person: --replace"
     assert say("member", "add", "eve", str(eve.recipient())) == (2, f"{again}\n")
     assert opened_by(eve, monkeypatch).get("DB") == "db-value"
+
+
+def test_a_rekey_leaves_the_time_at_which_a_member_was_added(files, monkeypatch):
+    with monkeypatch.context() as then:
+        then.setattr(ps, "utc_now", lambda: "2020-01-01T00:00:00Z")
+        files.add_member("eve", str(ps.Identity.generate().recipient()))
+    files.rekey()
+    assert [member.added for member in files.members()] == ["2020-01-01T00:00:00Z"]
 
 
 def test_a_removal_is_on_the_disk_step_by_step(files, team, monkeypatch):
@@ -13299,6 +13326,20 @@ def test_one_of_the_threads_that_see_a_lease_end_renews_it_and_later_ones_go_on(
     assert server.tries("renew-self") == 1
 
 
+def test_a_login_takes_nothing_of_the_time_that_a_request_has(stub, frozen):
+    def log_in(_):
+        frozen.at = 50
+        return grants(3600)
+
+    store, deadlines = stub(log_in, http()).store(**LDAP), []
+    call = store._session.transport.call
+    store._session.transport.call = lambda request, **more: (
+        deadlines.append(more.get("deadline")) or call(request, **more)
+    )
+    assert store.get("a") == "v"
+    assert deadlines[-2:] == [50 + store.settings.client_timeout] * 2  # for where secret/ is, and to read
+
+
 # --- Repeating a login or a write ---
 
 
@@ -15669,6 +15710,12 @@ def test_a_secret_whose_stages_would_have_too_long_a_name_is_masked():
     assert ps.redact(f"a {CANARY}", store) == "a ***"
 
 
+def test_a_reference_within_vault_names_any_field(stub, tmp_path):
+    (tmp_path / "config.json").write_text('{"a": "secret:app#of//shop"}')
+    store = stub(http_json({"data": {"data": {"of//shop": "v"}, "metadata": {"version": 1}}})).store()
+    assert ps.SecretConfig(tmp_path / "config.json", store).get("a", use_secret=True) == "v"
+
+
 def test_closing_a_manager_closes_its_stores_and_keeps_leases_if_asked_to(monkeypatch):
     stores, manager = (unittest.mock.Mock(), unittest.mock.Mock()), ps.SecretsManager("memory")
     for name, store in zip(("memory", "vault"), stores):
@@ -17985,6 +18032,7 @@ def test_where_nothing_is_escaped_a_value_is_written_as_it_is_or_refused(escape,
         ("yaml", "- @\n more text"),
         ("yaml", "? @\n more text\n: b"),
         ("yaml", "k:\n  - a\n  text @"),
+        ("yaml", "k:\n  text @\n  more text"),
         ("yaml", "a: |2\n   @"),
         ("yaml", "a: &@ b"),
         ("yaml", "a: |\nb: @"),
@@ -20653,6 +20701,8 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
     note = f"note: commit {repository}/.paissive and push it: what is deployed from git has the old values"
     code, said = say("rotate", "now", "--backend", "file")
     assert (code, f"{note} until then\n" in said, "rotated A_TOKEN\n" in said) == (2, True, True)
+    code, said = say("rotate", "now", "B_TOKEN", "--backend", "file")  # its new value is pending there
+    assert (code, f"{note} until then\n" in said) == (2, True)
     (repository / ".gitignore").write_text(".paissive\n")
     assert say("rotate", "now", "A_TOKEN", "--backend", "file") == (0, "rotated A_TOKEN\n")
 
@@ -21608,6 +21658,31 @@ def test_run_passes_on_all_of_a_command_and_ends_while_what_it_left_behind_still
         script = f"(while {writes}; do :; done) 2>/dev/null & seq 9999; exit 3"
         out, _, code = run("APP_TOKEN", *sh(script))
         assert (out.count(b"\n9999\n"), code) == (1, 3)
+
+
+def test_run_reads_no_more_than_a_pipe_holds_of_what_is_never_silent_after_the_deadline(monkeypatch):
+    monkeypatch.setattr(ps, "_MAX_GRACE_SECONDS", -1)
+    source, end = os.pipe()
+    relay = ps._Relay(source, os.open(os.devnull, os.O_WRONLY), ps.Masker(ps.Encodings()))
+    relay.stop_soon()
+    for passed in (True, True, False):
+        os.write(end, bytes(40_000))
+        assert relay._pass_on() == passed
+    relay.close()
+    os.close(end)
+
+
+def test_no_new_size_of_a_window_ends_the_wait_for_the_rest_of_the_output():
+    signals, end = os.pipe()
+    for number in (signal.SIGWINCH, signal.SIGCHLD, signal.SIGCONT, signal.SIGTERM):
+        alive = iter([True, False])
+        thread = types.SimpleNamespace(
+            is_alive=lambda: next(alive), join=lambda _: os.write(end, bytes([number]))
+        )
+        ended = ps._wait_for_outputs([types.SimpleNamespace(thread=thread)], signals)
+        assert ended == (signal.SIGTERM if number == signal.SIGTERM else 0)
+    os.close(signals)
+    os.close(end)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, SIGHUP])
@@ -22994,6 +23069,12 @@ def test_a_list_is_read_behind_an_item_that_is_empty_escaped_quoted_or_explained
         assert assigned(line)[-1][2] == GUESSED, line
 
 
+def test_a_name_in_quotes_may_be_indented_and_have_a_value_of_several_words_without_quotes():
+    for name in ('  "password"', "- 'password'"):
+        line = f"{name}: {GUESSED} of 7 horses"
+        assert assigned(line, "a.yml") == [("password", ":", f"{GUESSED} of 7 horses")]
+
+
 PARTS_OF_VERSIONS = (
     "password",
     "x_key",
@@ -24003,6 +24084,7 @@ redis.conf requirepas·s «k3Xw9v»
 redis.conf requirepas·s k3Xw9
 redis.conf   requirepas·s k3Xw9v
 a.sh setx DB_PAS·SWORD «k3Xw9v»
+a.sh cd /srv/shop/current && setx DB_PAS·SWORD «k3Xw9v»
 a.sh env -i DB_PAS·SWORD «k3Xw9v»
 Dockerfile ENV DB_PAS·SWORD «k3Xw9v»
 a.sh run --pas·sword «k3Xw»
@@ -25566,6 +25648,12 @@ def test_a_literal_that_a_password_is_compared_with_is_judged_as_beside_an_opera
         assert reported(line.replace("·", ""), "a.java") == ["password"]
 
 
+def test_a_word_that_nobody_encoded_in_a_kubernetes_secret_is_judged_as_it_stands():
+    manifest = "apiVersion: v1\nkind: Secret\ndata:\n  token: postgres\n"
+    (span,) = ps.find_spans(manifest.encode(), "a.yaml")
+    assert (span.confidence, span.reason) == ("low", "it is a number, a name or a word")
+
+
 def test_what_scores_too_low_is_no_finding_even_if_there_is_a_reason_against_it():
     line = 'f(token, "your-name-of-the-thing7")'
     assert [span.confidence for span in ps.find_spans(line.encode(), "a.py")] == [""]
@@ -26146,6 +26234,7 @@ secretRef.Key = corev1.TLSCertKey
         access_token=device2_tok,
 === it is an expression, a.ts
 encrypt(password: Key2Params, name: string)
+pas·sword = userinput7;
 var keys = 100.Times(n => n)
 === it is an expression, a.pyi
     ROW_PASSWORD: Final = -2146893773
@@ -28152,6 +28241,11 @@ def test_a_token_whose_checksum_is_wrong_is_of_medium_confidence(rule):
         (match,) = scanned(f"x = '{text}'", explain=True)
         assert (match.rule.id, match.confidence) == (rule, confidence)
     assert match.why == ("  medium at most: its checksum is wrong",)
+
+
+def test_what_the_base64_of_a_token_would_say_is_no_reason_against_it():
+    (match,) = scanned("gl" + "pat-" + base64_of("changeme-please"))
+    assert (match.rule.id, match.confidence) == ("gitlab-token", "high")
 
 
 def test_the_checksum_of_a_routable_token_is_that_of_the_providers_example():
@@ -34394,6 +34488,13 @@ def test_check_reads_a_tree_that_is_deeper_than_python_allows(folder, say):
     found = say("check")
     subprocess.run(["rm", "-r", "d"])  # which Python can't
     assert found == (0, "0 names in 1 file, 0 missing\n")
+
+
+def test_references_are_looked_for_in_a_dotenv_file_in_any_encoding(folder, say):
+    (folder / "a.py").write_text("load_dotenv()\n")
+    (folder / ".env").write_bytes(b"# caf\xe9\nA_KEY=secret://file/A_KEY\n")
+    status, said = say("check", "a.py")
+    assert (status, said.split("\n")[0]) == (1, "literal   a.py:1  .env")
 
 
 @pytest.mark.parametrize(("name", "line"), READS_DOTENV)
