@@ -17448,7 +17448,7 @@ class KnownValues:
     def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
         """Yield (name, "retired", value) for each encrypted file in git that the store's identity opens.
 
-        Count the files that it doesn't open in a note. Outside of a repository, yield nothing.
+        A note says how many it doesn't open. Outside of a repository, yield nothing.
         """
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
@@ -17456,19 +17456,21 @@ class KnownValues:
             top = shown_path(secrets, find_in_repository(folder)[0]) + "/"
         except Unavailable:
             return
-        sealed = {  # {id of a file's version: its secret's name}
-            blob.oid: blob.path[len(top) :].removesuffix(".age")
-            for blob in changed_blobs(folder, object_ids(folder, "commit"))
-            if blob.path.startswith(top)
-        }
-        self.without_history = sorted({*self.without_history}.difference(sealed.values()))
+        names: dict[str, set[str]] = {}  # by the id of a file's version, which its copies share
+        for blob in changed_blobs(folder, object_ids(folder, "commit")):
+            if blob.path.startswith(top):
+                name = blob.path[len(top) :].removesuffix(".age")
+                names.setdefault(blob.oid, set()).add(name)
+        self.without_history = sorted({*self.without_history}.difference(*names.values()))
         unopened = 0
-        for oid, _, chunks in read_objects(folder, sealed):
-            name = sealed[oid]
-            try:
-                value = store.open_copy(name, b"".join(chunks))
-                yield base_of_stage(name) or name, "retired", value
-            except (WrongKey, Corrupt, BadValue):
+        for oid, _, chunks in read_objects(folder, names):
+            sealed = b"".join(chunks)
+            for name in names[oid]:  # a file opens under the name that is sealed in it
+                with suppress(WrongKey, Corrupt, BadValue):
+                    value = store.open_copy(name, sealed)
+                    yield base_of_stage(name) or name, "retired", value
+                    break
+            else:
                 unopened += 1
         if unopened:
             self.notes.append(f"older encrypted files that the store's identity doesn't open: {unopened}")

@@ -32636,6 +32636,19 @@ def test_older_files_that_hold_no_value_hide_no_other(files):
     assert known.notes == ["older encrypted files that the store's identity doesn't open: 2"]
 
 
+def test_a_copy_of_an_encrypted_file_under_other_names_hides_no_older_value(files):
+    for name in ("A", "Z", "DB.age.bak"):
+        DB.with_name(f"{name}.age").write_bytes(DB.read_bytes())
+    committed(".")
+    for name in ("A", "Z", "DB.age.bak"):
+        DB.with_name(f"{name}.age").unlink()
+    files.set("DB", token())
+    Path("leak.md").write_text("db-value")
+    known = ps.KnownValues("file")
+    assert [found.verdict for found in ps.audit("leak.md", known=known)] == ["retired"]
+    assert known.notes == []
+
+
 @pytest.mark.parametrize("backend", ["env", "file"])
 def test_a_leak_is_followed_through_rotations(repository, monkeypatch, capsys, quick_passwords, backend):
     def audited(*args):
