@@ -17676,16 +17676,18 @@ class Baseline:
         self.path = os.fspath(path)
         # (path, rule, fingerprint) of each accepted place: read from the file, and added by `update`.
         self.entries = set[tuple[str, ...]]()
-        if os.path.lexists(self.path):
-            with disk_errors(f"read {self.path}"):
-                self._load(read_file(self.path))
+        self._load()
 
-    def _load(self, data: bytes) -> None:
-        """Add the entries of a baseline's lines; raise BadValue if one is wrong."""
+    def _load(self) -> None:
+        """Add the entries of the file, if there is one; raise BadValue if one is wrong."""
         import json
 
+        if not os.path.lexists(self.path):
+            return
+        with disk_errors(f"read {self.path}"):
+            lines = read_file(self.path).splitlines()
         try:
-            rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+            rows = [json.loads(line) for line in lines if line.strip()]
             # Don't guess at other versions: an entry that is misread would hide a secret. A merge may
             # repeat the first line.
             if {row.get("version") for row in rows} - {None} != {_BASELINE_VERSION}:
@@ -17714,18 +17716,19 @@ class Baseline:
         """Accept all places of these findings, and write the file.
 
         Their paths must be relative to the project's top. Earlier entries
-        stay.
+        stay, and those that another audit has written meanwhile.
         """
         import json
 
         for found in findings:
             path = stable_path(found.path)
             self.entries |= {(path, found.rule, place.fingerprint) for place in found.locations}
-        lines = io.BytesIO()  # one after the other: there may be very many
-        lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
-        for entry in sorted(self.entries):
-            lines.write(json.dumps(dict(zip(_BASELINE_FIELDS, entry))).encode() + b"\n")
         with disk_errors(f"write {self.path}"), FileLock(self.path):
+            self._load()
+            lines = io.BytesIO()  # one after the other: there may be very many
+            lines.write(b'{"version": %d}\n' % _BASELINE_VERSION)
+            for entry in sorted(self.entries):
+                lines.write(json.dumps(dict(zip(_BASELINE_FIELDS, entry))).encode() + b"\n")
             rewrite(self.path, lines.getvalue(), 0o644)
 
 
