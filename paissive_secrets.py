@@ -15050,19 +15050,23 @@ def _is_joined(text: bytes, start: int) -> bool:
 
 
 def _split_token(text: bytes, start: int) -> Span | None:
-    """Return the token that is in this literal and those that it is joined to: "ghp_" + "…"."""
-    begin = start
-    for _ in range(_MAX_PARTS):
-        before = _LITERAL_BEFORE.search(text, max(0, begin - 150), begin)
+    """Return the token that this literal makes with those that it is joined to: "ghp_" + "…".
+
+    It begins where one of them does, as in "Bearer " + "ghp_" + "…"; None if it is whole in one literal.
+    """
+    begins = [start]  # of the literals, from this one back
+    while len(begins) <= _MAX_PARTS:
+        before = _LITERAL_BEFORE.search(text, max(0, begins[-1] - 150), begins[-1])
         if not before:
             break
-        begin = before.start(2)
-    joined, end = _joined_literals(text, begin)
-    token = prefixes().match_at(joined, 0)
-    if not token or end - begin == len(joined):  # it is whole in one literal
-        return None
-    rule, found = token
-    return judge_span(rule, (begin, end), found[0])
+        begins.append(before.start(2))
+    for begin in reversed(begins):
+        joined, end = _joined_literals(text, begin)
+        token = prefixes().match_at(joined, 0)
+        if token and end - begin > len(joined):  # what joins the literals is between them
+            rule, found = token
+            return judge_span(rule, (begin, end), found[0])
+    return None
 
 
 def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
@@ -15164,8 +15168,9 @@ def _aws_secrets(text: bytes, key: Span) -> Iterator[Span]:
     """
     rule = pattern_rules()["aws-secret-key"]
     begin = max(0, key.start - _BESIDE_ID)
-    for found in _AWS_SECRET.finditer(text, begin, key.end + _BESIDE_ID):
-        if not _HEX_OR_WORDS.fullmatch(found[0]):
+    end = key.end + _BESIDE_ID
+    for found in _AWS_SECRET.finditer(text, begin, end + 1):  # one more: longer Base64 must not pass for it
+        if found.end() <= end and not _HEX_OR_WORDS.fullmatch(found[0]):
             yield judge_span(rule, found.span(), found[0])
 
 

@@ -1369,6 +1369,8 @@ def test_a_token_that_is_split_into_literals_is_found_where_they_are(join):
         assert text[span.start : span.end] == value[:cut] + join + value[cut:]
     three = f'x = "{value[:4]}{join}{value[4:8]}{join}{value[8:30]}{join}{value[30:]}"'
     assert found(three, "a.py") == ["github-token"]
+    after_words = f'x = "Bearer {join}{value[:9]}{join}{value[9:]}"'
+    assert found(after_words, "a.py") == ["github-token"]
 
 
 def test_literals_that_are_not_joined_are_no_token():
@@ -27612,6 +27614,8 @@ def test_the_secret_beside_an_aws_key_id_is_found_without_a_name():
         assert found(f"{key} {secret * 2}") == ["aws-access-key"]
         assert found(f"{secret}{between}{key}") == found(f"{key}{between}{secret}") == ["aws-access-key"]
     assert found(f"{key}\nfunc TestSignatureVersion4OfAStreamOnTheWire2(t)") == ["aws-access-key"]
+    assert found(f"{key}{' ' * 160}{secret}") == ["aws-access-key", "aws-secret-key"]
+    assert found(f"{key}{' ' * 160}{secret * 2}") == ["aws-access-key"]
 
 
 @pytest.mark.parametrize(
