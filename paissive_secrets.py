@@ -7378,6 +7378,8 @@ _RENEW_AT = 2 / 3  # of a lease, as in Vault's agent: a third is left for a serv
 # Seconds until a configured token is renewed, to learn its lease: most commands end sooner, and some tokens
 # have few uses.
 _FIRST_RENEWAL = 5.0
+# Statuses by which Vault grants or refuses a renewal; any other, as of a proxy's page, decides nothing.
+_RENEWAL_ANSWERS = (200, 400, 403)
 _LOCKED_SECONDS = 300  # before credentials that were refused are sent again, where that locks accounts
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0  # seconds after other failures, doubled for each one in a row
 LOOK_UP = ApiRequest("GET", "auth/token/lookup-self")  # the server's record of a token
@@ -7652,9 +7654,10 @@ class Session:
         self._revoke_if_closed()
 
     def _renew_token(self, token: str) -> None:
-        """Renew the token; if it nears its end, log in again or, without a login, renew it no more.
+        """Renew the token; if that fails or grants too little, log in again.
 
-        Raise an error if that fails; the next attempt waits a while. The lock is held.
+        Without a login, use a token that Vault won't renew until it ends; raise Denied if it could be renewed
+        before. After any other failure, raise an error and try again in a while. The lock is held.
         """
         self._lease.put_off()
         path = "auth/token/renew-self"
@@ -7667,23 +7670,23 @@ class Session:
         if self._logs_in:
             self._log_in()
             return
-        if not response.is_temporary:
+        if response.status in _RENEWAL_ANSWERS:
             self._lease.renew_at = FOREVER
-        # A token of unknown lease may have none, so that its renewal is refused.
-        is_refused = response.status == 403 and self._lease.seconds > 0
-        if response.is_temporary or is_refused:
-            raise vault_error(response, "update", path)
+            # A token of unknown lease may have none, so that its renewal is refused.
+            if response.status != 403 or not self._lease.seconds:
+                return
+        raise vault_error(response, "update", path)
 
     def _renew_lease(self, path: str, lease: Lease) -> None:
         """Renew a dynamic secret's lease; warn once if it can't be renewed for as long as it was granted.
 
-        Raise what `call` does; a refusal raises nothing.
+        Raise what `call` does; a refusal raises nothing, and after a failure, the next attempt waits a while.
         """
         lease.put_off()
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
         response = self.call(ApiRequest("POST", "sys/leases/renew", body))
         granted = json_number(response.body.get("lease_duration"))
-        if response.is_temporary:
+        if response.status not in _RENEWAL_ANSWERS:
             return
         if granted < body["increment"]:
             warn_once(f"the secret at {path} ends soon and can't be renewed: read it again, or restart")

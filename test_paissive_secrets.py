@@ -13225,6 +13225,14 @@ LEASES = {
     ),
     "a token that may not renew itself": ({}, {RENEW: [http(b"{}", 403)]}, {5: [RENEW]}),
     "a token at a server that is down": ({}, {RENEW: [DOWN]}, {5: [RENEW], 79: [RENEW]}),
+    **{
+        f"a token behind a proxy that answers {status} for Vault": (
+            {},
+            {RENEW: [http(b"<p>", status)]},
+            {5: [RENEW], 79: [RENEW]},
+        )
+        for status in (200, 302, 404)
+    },
     "a token at a server that goes down": (
         {},
         {RENEW: [USUAL[RENEW], DOWN]},
@@ -15347,7 +15355,7 @@ def test_threads_that_read_user_and_password_at_once_get_those_of_one_user(stub)
     assert server.tries("/creds/") == 1
 
 
-@pytest.mark.parametrize(("answer", "due"), [(DOWN, 6), (http(b"{}", 400), 2350)])
+@pytest.mark.parametrize(("answer", "due"), [(DOWN, 6), (http(b"<p>", 404), 6), (http(b"{}", 400), 2350)])
 def test_a_lease_is_renewed_again_unless_vault_says_that_it_is_gone(stub, frozen, answer, due):
     lease = {"lease_id": "x", "lease_duration": 60, "renewable": True, "data": {"user": "u"}}
 
