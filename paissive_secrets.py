@@ -3843,8 +3843,8 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     """Return a credential from its first configured source, or "" if none is configured.
 
     The command runs once in a process or, for a credential that `is_brief`, valid for a short time only, at
-    each call. Raise BadValue if it can't be run, Locked if it fails, Denied or Unavailable if the file can't
-    be read.
+    each call. Raise BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable
+    if the file can't be read.
     """
     text = os.environ.get(variable, "")
     if text:
@@ -3852,9 +3852,11 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     command = os.environ.get(variable + "_COMMAND", "")
     if command and not os.environ.get(variable + "_FILE"):
         with credential_lock(command):
-            if is_brief or command not in _command_outputs:
-                _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
-            return _command_outputs[command]
+            # Looked up once: another thread may forget it at any time.
+            printed = _command_outputs.get(command, "")
+            if is_brief or not printed:
+                printed = _command_outputs[command] = run_credential_command(variable + "_COMMAND", command)
+            return printed
     path = credential_path(variable)
     if not path:
         return ""

@@ -6643,6 +6643,19 @@ def test_a_store_credential_comes_from_variable_file_command_and_systemd_in_this
     assert ps.read_store_credential("X") == ""
 
 
+def test_an_output_that_another_thread_forgets_at_once_is_still_returned(monkeypatch):
+    class Forgotten(dict):
+        def __contains__(self, key):
+            return self.pop(key, None) is not None
+
+        def get(self, key, default=None):
+            return self.pop(key, default)
+
+    monkeypatch.setenv("X_COMMAND", "echo v")
+    monkeypatch.setattr(ps, "_command_outputs", Forgotten({"echo v": "v"}))
+    assert ps.read_store_credential("X") == "v"
+
+
 def test_a_command_for_the_identity_runs_first_and_the_one_for_the_password_not_at_all(
     by_command, store_folder
 ):
