@@ -5548,11 +5548,6 @@ class Opener:
             found.append(access)
         # A member's file takes precedence: anybody can seal a version.age to a member's public key.
         found = [access for access in found if access.how == "member"] or found
-        if not found:
-            forget_store_credential("PAISSIVE_IDENTITY")
-            problem = f"this identity opens no member's file in {self._files.members}"
-            hint = "somebody who can open the store adds you: member add NAME age1…"
-            raise WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
         return found[0]._replace(known=known, another=self._another_error(found, known))
 
     def _another_error(self, candidates: list[Access], known: KnownStore) -> Unsafe | None:
@@ -5691,26 +5686,42 @@ class Opener:
         """Yield access by each file that PAISSIVE_IDENTITY opens or, if that isn't set, by the password.
 
         The store's own identity comes first, then this member's file. A key may open several members' files,
-        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store.
+        some of them planted. Raise WrongKey, Locked or Corrupt if the password doesn't open the store, and
+        `_stranger_error` if PAISSIVE_IDENTITY opens nothing.
         """
         identities = () if by_password else self.configured_identities()
         if not identities:
             yield self.open_by_password()
             return
         keys = None
+        errors: list[SecretsError] = []  # about files that this identity may open once they are repaired
         # Never take an identity for the store's because there are no members: somebody may have removed them.
         for path, identity in product([self._files.version_file, self._files.previous_file], identities):
-            with suppress(SecretsError, OSError):
+            with _collect_errors(path, errors):
                 open_file(path, [identity])
                 keys = self._files.keys_of(identity)
+        is_found = keys is not None
         if keys:
             yield Access(keys, "identity")
         for name in sorted(self._files.member_names(), key=lambda name: name != member):
             access = None
-            with suppress(SecretsError, OSError):  # other members' files don't open
+            with _collect_errors(self._files.member_file(name, "identity.age"), errors):
                 access = self._open_member(name, identities)
             if access:
+                is_found = True
                 yield access
+        if not is_found:
+            forget_store_credential("PAISSIVE_IDENTITY")
+            raise self._stranger_error(errors)
+
+    def _stranger_error(self, errors: Sequence[SecretsError]) -> SecretsError:
+        """Return the error for an identity that opens nothing, with the first of these about other files."""
+        problem = f"this identity opens no member's file in {self._files.members}"
+        if errors:
+            error = errors[0]
+            return error.reworded(f"{problem}, and one file can't be used: {error.message}", error.hint)
+        hint = "ask a member to run: member add NAME age1…"
+        return WrongKey(problem, hint=f"{hint}; if it was the store's, use what `identity` prints now")
 
     def configured_identities(self) -> tuple[Identity, ...]:
         """Return the identities in PAISSIVE_IDENTITY, members' or the store's own; () if it isn't set."""
@@ -5775,6 +5786,16 @@ class Opener:
         self._passphrase = new_passphrase(password)
         self.credentials[password] = None
         return self._files.identity_file, seal(f"{identity.reveal()}\n".encode(), self._passphrase)
+
+
+@contextmanager
+def _collect_errors(path: str, errors: list[SecretsError]) -> Iterator[None]:
+    """Append an error about opening a file to `errors`; a missing file, or another key's, is none."""
+    try:
+        with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
+            yield
+    except SecretsError as error:
+        errors.append(error)
 
 
 def _configured_log_n() -> int:

@@ -8359,6 +8359,39 @@ def test_a_members_file_under_another_name_does_not_count(files, team, monkeypat
     assert "opens no member's file" in refusal(opened_by(team["ada"], monkeypatch).get, "DB")
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda: cut_off(ADA[0]), "Corrupt: …, and one file can't be used: …/ada/identity.age: not what …"),
+        (lambda: cut_off(ADA[1]), "Corrupt: …, and one file can't be used: …/ada/recipient.age: not what …"),
+        (
+            lambda: ADA[1].unlink(),
+            "Corrupt: …, and one file can't be used: …/ada/recipient.age is missing; …",
+        ),
+        (
+            lambda: (ADA[0].unlink(), ADA[0].mkdir()),
+            "Unsafe: …, and one file can't be used: …/identity.age is not a file; …",
+        ),
+    ],
+)
+def test_a_damaged_file_of_the_own_member_is_named(damage, said, team, monkeypatch):
+    damage()
+    found = refusal(opened_by(team["ada"], monkeypatch).get, "DB")
+    assert as_shown(found, said) and "this identity opens no member's file" in found
+    assert opened_by(team["bob"], monkeypatch).get("DB") == "db-value"
+
+
+def test_a_damaged_version_is_named_to_who_has_the_stores_own_identity(files, monkeypatch):
+    own = ps.Identity(files.reveal_identity())
+    cut_off(VERSION_FILE)
+    said = "Corrupt: this identity opens …, and one file can't be used: …/version.age: not what was sealed: …"
+    assert as_shown(refusal(opened_by(own, monkeypatch).get, "DB"), said)
+
+
 def test_a_members_file_in_anothers_folder_ends_with_a_rekey(files, team, monkeypatch):
     shutil.move(STORE / "members/bob/identity.age", ADA[0])
     shutil.rmtree(STORE / "members/bob")
@@ -10772,7 +10805,7 @@ its fingerprint, for others' status --trust and PAISSIVE_STORE_FINGERPRINT, is {
     assert ps.SecretRotation(files).scheduled() == ["DB"]
     assert opened_by(team["ada"], monkeypatch).get("DB") == "db-value"
     said = f"WrongKey: this identity opens no member's file in {files.folder}/members; "
-    hint = "somebody who can open the store adds you: member add NAME age1…"
+    hint = "ask a member to run: member add NAME age1…"
     hint += "; if it was the store's, use what `identity` prints now"
     assert refusal(opened_by(team["bob"], monkeypatch).get, "DB") == said + hint
 
