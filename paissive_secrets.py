@@ -19483,8 +19483,10 @@ def cmd_rotate_drop(args: Namespace) -> int:
 
 
 def _rotation(args: Namespace) -> SecretRotation:
-    """Return the rotation of the chosen store."""
-    return SecretRotation(_persistent_store(args))
+    """Return the rotation of the chosen store; raise Unavailable if there is none: cron may be elsewhere."""
+    store = _persistent_store(args)
+    store.check_exists()
+    return SecretRotation(store)
 
 
 @_command(

@@ -20056,6 +20056,14 @@ def test_where_nothing_is_scheduled_cron_and_monitoring_fail_and_say_where_they_
     assert status == 2 and as_shown(said, NOTHING_SCHEDULED.format(f"{tmp_path}/rotation.json"))
 
 
+@pytest.mark.parametrize("words", ["now", "now A_TOKEN", "due", "schedule A_TOKEN"])
+def test_rotate_in_a_folder_without_a_store_says_so_as_a_cron_job_needs_that_begins_elsewhere(
+    words, here, say
+):
+    status, said = say("rotate", *words.split(), "--backend", "file")
+    assert (status, said.split(";")[0]) == (2, f"there is no store in {here}/.paissive")
+
+
 def test_rotate_now_says_nothing_while_nothing_is_due(say):
     Path(".env").write_text("A_TOKEN=1\n")
     say("rotate", "schedule", "A_TOKEN")
