@@ -19417,7 +19417,8 @@ def cmd_rotate_now(args: Namespace) -> int:
 
     code = _act_on_each(names, rotate)
     secrets = store.sealed_folder()
-    if (rotated or code) and secrets and is_committable(secrets):  # one that failed may have a pending value
+    has_new_values = rotated or (code and rotation.unfinished())  # one that failed may have a pending value
+    if has_new_values and secrets and is_committable(secrets):
         commit = f"commit {os.path.dirname(secrets)} and push it"
         _say(f"note: {commit}: what is deployed from git has the old values until then")
     return code

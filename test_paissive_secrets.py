@@ -20771,6 +20771,21 @@ def test_rotate_now_says_what_has_to_be_committed_even_if_one_of_several_fails(r
     assert say("rotate", "now", "A_TOKEN", "--backend", "file") == (0, "rotated A_TOKEN\n")
 
 
+def test_rotate_now_asks_for_no_commit_where_it_changed_nothing(repository, say, monkeypatch):
+    monkeypatch.chdir(repository)
+    sealed_store(repository, monkeypatch).set("A_TOKEN", OLD)
+    status, said = say("rotate", "now", "A_TOKEN", "--backend", "file")
+    assert (status, "no policy says" in said, "commit" in said) == (2, True, False)
+
+
+def test_generate_without_a_specification_means_the_same_to_set_and_to_rotate(say):
+    Path(".env").write_text(f"A_TOKEN={OLD}\n")
+    assert say("rotate", "now", "A_TOKEN", "--generate") == (0, "rotated A_TOKEN\n")
+    value = say("get", "A_TOKEN")[1]
+    assert len(value) == 43 and value != OLD  # 32 bytes in base64
+    assert say("rotate", "schedule", "A_TOKEN", "--every", "1h", "--generate") == (0, "")
+
+
 def test_force_says_what_it_leaves_undone(rotate):
     rotate("schedule", "A_TOKEN", "--apply", "false", "--revoke", "false")
     rotate("now", "A_TOKEN")
