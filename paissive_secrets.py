@@ -18643,6 +18643,7 @@ _KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_F
 _SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 _MEMBER = _arg("name NAME", "the member's name")
 _SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper case, digits, symbols"
+_GENERATE = _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32")
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 _Run = Callable[..., int]
@@ -18670,7 +18671,7 @@ def _command(*arguments: Any) -> Callable[[_Run], _Run]:
     _arg("stray", "", nargs="*", default=[]),  # not in the help; named in an error
     [
         _arg("--from-file F", "store what this file holds, byte for byte"),
-        _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32"),
+        _GENERATE,
         _arg("--value V", "unsafe: others can see it in ps and history"),
     ],
     _flag("--json", "all fields of a Vault secret, as a JSON object"),
@@ -19316,7 +19317,13 @@ def cmd_config_explain(args: Namespace) -> int:
 @_command(
     _NAME,
     _arg("--every TIME", "30d, 12h, 90m, 2w; default: 30d", default="30d"),
-    _arg("--generate SPEC", f"how to make values, {_SPEC_HELP}, or command:CMD", default="token:32"),
+    _arg(
+        "--generate SPEC",
+        f"how to make values, {_SPEC_HELP}, or command:CMD",
+        nargs="?",
+        const="token:32",
+        default="token:32",
+    ),
     _arg("--apply CMD", "puts the value, read from stdin, where it is used"),
     _arg("--verify CMD", "fails if the value, read from stdin, doesn't work"),
     _arg("--revoke CMD", "makes an old value, read from stdin, useless where it was issued"),
@@ -19387,7 +19394,7 @@ def _scheduled_names(rotation: SecretRotation) -> list[str]:
     _arg("names NAME", "secrets; default: all that are due", nargs="*"),
     [
         _flag("--stdin", "the new value comes from a prompt, or stdin"),
-        _arg("--generate SPEC", f"a new value; {SPEC_HINT}"),
+        _GENERATE,
     ],
 )
 def cmd_rotate_now(args: Namespace) -> int:
