@@ -19587,11 +19587,15 @@ def _print_rules(args: Namespace) -> None:
 
 
 def _explain_line(args: Namespace) -> None:
-    """Print why the line that --explain names is reported or not; BadValue unless it is FILE:LINE."""
+    """Print why the line that --explain names is reported or not; raise BadValue if there is no such line."""
     path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
     with disk_errors(f"read {path}"), open_regular(path) as file:
+        if int(line) > 1 + sum(chunk.count(b"\n") for chunk in chunks_of(file.read)):
+            hint = f"for what is found there: audit {shell_word(path)}"
+            raise BadValue(f"{path} has no line {line}", hint=hint)
+        file.seek(0)
         args.paths = [path]
         audit = _make_audit(args)
         for text in audit.explain(chunks_of(file.read), shown_path(path, audit.base), int(line)):

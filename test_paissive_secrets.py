@@ -29265,6 +29265,15 @@ def test_explain_says_why_a_line_was_not_reported():
     assert explained('password = "abc"\n', 1) == short
 
 
+def test_explain_refuses_a_line_that_the_file_does_not_have(here, say):
+    Path("a.py").write_text("one = 1\n" * 3)
+    assert say("audit", "--explain", "a.py:3")[0] == 0
+    assert say("audit", "--explain", "a.py:12") == (
+        2,
+        "a.py has no line 12; for what is found there: audit a.py\n",
+    )
+
+
 @pytest.mark.parametrize("mark", ["token", "test", "secret", "abc", "123", "pass"])
 def test_explain_weighs_what_made_up_values_have(mark):
     assert f"  has {mark}\n" in explained(f'secret = "k3X{mark}w9vQz"\n', 1)
