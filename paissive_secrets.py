@@ -3923,9 +3923,13 @@ def ask(prompt: str, *, twice: bool = False) -> str:
     import getpass
 
     typed = again = ""
-    with suppress(EOFError):  # ^D
+    try:
         typed = getpass.getpass(prompt)
         again = getpass.getpass("Again: ") if twice and typed else typed
+    except (EOFError, KeyboardInterrupt) as end:  # ^D and ^C leave the cursor behind the prompt
+        print(file=sys.stderr)
+        if isinstance(end, KeyboardInterrupt):
+            raise
     if not typed:
         raise BadValue("nothing was typed", hint="try again")
     if again != typed:

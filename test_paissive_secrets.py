@@ -9044,7 +9044,7 @@ def test_sealed_store_asks_nobody_where_stdin_is_closed(files, monkeypatch):
     assert not Path("new").exists()
 
 
-def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
+def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch, capsys):
     for answers, problem in [(("one", "two"), "the two entries differ"), (("",), "nothing was typed")]:
         type_answers(monkeypatch, *answers)
         assert refusal(ps.FileStore().set, "A", "1") == f"BadValue: {problem}; try again"
@@ -9053,6 +9053,7 @@ def test_sealed_store_asks_for_a_new_password_twice(store_folder, monkeypatch):
     monkeypatch.setattr(getpass, "getpass", unittest.mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         ps.FileStore().set("A", "1")
+    assert capsys.readouterr().err == "\n" * 2  # behind the prompts that ^D and ^C left
     assert not STORE.exists()
     prompts = type_answers(monkeypatch, "some words", "some words")
     ps.FileStore().set("A", "1")
