@@ -5396,7 +5396,7 @@ _ADVICE_ON_ANOTHER = {
     "pin": "somebody replaced its identity{commit}; "
     f"after a rekey, ask whoever ran it for the new one, and set {PIN} to it",
     "record": "somebody replaced its identity{commit}; "
-    "ask whoever runs rekey here, and if it was meant: status --trust {found}",
+    "ask whoever removed a member or ran rekey, and if it was meant: status --trust {found}",
     "argument": "compare again",
 }
 _MIN_LOG_N = 15  # with less, passwords are guessed too fast
@@ -5614,8 +5614,11 @@ class Opener:
         if newer:
             label = label_of_commit(self._files.path, newer)
             problem = f"{self._files.path} is back at an identity that was replaced in commit {label}"
-            hint = f"somebody put an older store back{self._commit_of(access)}; ask whoever runs rekey here"
-            return Unsafe(problem, hint=f"{hint}, and if it was meant: status --trust {newest[1]}")
+            hint = f"somebody put an older store back{self._commit_of(access)}; "
+            hint += (
+                f"ask whoever removed a member or ran rekey, and if it was meant: status --trust {newest[1]}"
+            )
+            return Unsafe(problem, hint=hint)
         self._newest = newest
         if access.known.how == "record":
             record_commit(self._files.path, commit)

@@ -7976,7 +7976,7 @@ def test_another_identity_than_the_recorded_one_is_refused_with_the_commit_that_
     said = refusal(as_ada.get, "DB")
     author = git(tmp_path, "log", "-1", "--format=%an").strip()
     problem = f"Unsafe: {files.folder} has the fingerprint {new}, not {old}; somebody replaced its identity"
-    ask = f"ask whoever runs rekey here, and if it was meant: status --trust {new}"
+    ask = f"ask whoever removed a member or ran rekey, and if it was meant: status --trust {new}"
     assert said == f"{problem} in commit {brought} by {author}; {ask}"
     as_ada.trust(new)
     assert as_ada.get("DB") == "db-value"
@@ -9392,7 +9392,7 @@ def test_a_replaced_store_is_noticed_by_its_fingerprint(files, team, monkeypatch
         f"Unsafe: {store_folder} has the fingerprint {theirs}, not {pin}; somebody replaced its identity"
     )
     for act in (lambda: ps.FileStore().get("DB"), lambda: as_ada.set("DB", "1")):
-        hint = f"ask whoever runs rekey here, and if it was meant: status --trust {theirs}"
+        hint = f"ask whoever removed a member or ran rekey, and if it was meant: status --trust {theirs}"
         assert refusal(act) == f"{replaced}; {hint}"
         with monkeypatch.context() as patched:
             forget_stores(patched)
