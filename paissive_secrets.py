@@ -17790,7 +17790,7 @@ _NOUNS = {
 _NEXT_STEPS = (
     "next: if anybody else could read the file, revoke each secret where it was issued; store its\n"
     "      successor (set NAME) and read it from there. If it isn't a secret, write `paissive: allow` in a\n"
-    "      comment on its line, or accept it with --update-baseline."
+    "      comment on its line, or accept it with --update-baseline, which also works for git's history."
 )
 
 
