@@ -18513,7 +18513,10 @@ def _parse(words: list[str], group: str = "") -> Namespace:
         return _parse(rest, name)
     if not group:
         known += _ALIASES
-    raise BadValue("no such command", hint=_suggest(word, known, parser.prog))
+    hint = _suggest(word, known, parser.prog)
+    if rest and rest[0] in known:
+        hint = f"the command comes first: {rest[0]} NAME"
+    raise BadValue("no such command", hint=hint)
 
 
 def _parse_command(name: str, words: list[str]) -> Namespace:

@@ -35873,6 +35873,8 @@ WRONG_COMMANDS = [
     ("rmm", "no such command; did you mean rm?"),
     ("rotate nw", "no such command; did you mean now?"),
     ("member rm ada", "no such command; see: paissive_secrets.py member --help"),
+    ("DB_PASSWORD get", "no such command; the command comes first: get NAME"),
+    ("rotate c4nary now --backend file", "no such command; the command comes first: now NAME"),
     ("rotate now --all", "unrecognized arguments; see: paissive_secrets.py rotate now --help"),
     ("export --formt c4nary", "unrecognized arguments; did you mean --format?"),
     ("list --jso", "unrecognized arguments; did you mean --json?"),
