@@ -5768,7 +5768,7 @@ class Opener:
             except WrongKey:
                 self.typed_password = ""  # somebody else may have changed it since it was typed
                 forget_store_credential("PAISSIVE_MASTER_PASSWORD")
-                hint = "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
+                hint = "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
                 raise WrongKey(f"the master password does not open {self._files.path}", hint=hint) from None
             except BadValue as error:
                 raise Corrupt(error.message, hint="restore it from a copy") from None

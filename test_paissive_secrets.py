@@ -8264,7 +8264,7 @@ ADVICE = {  # on all others: restore it from a copy
     "forged": "it was written for another identity; see: status",
     "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
     "identity --new, and somebody who is one runs: member add NAME age1…",
-    "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if it is set",
+    "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password",
 }
 
 
@@ -11221,7 +11221,7 @@ def test_what_keeps_a_store_closed_is_said_with_what_to_do(files, monkeypatch, c
     monkeypatch.setenv("PAISSIVE_MASTER_PASSWORD", TYPED)
     assert refusal(ps.FileStore().get, "DB") == (
         f"WrongKey: the master password does not open {folder}; "
-        "try again, or check PAISSIVE_MASTER_PASSWORD if it is set"
+        "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password"
     )
 
 
