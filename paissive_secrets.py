@@ -10017,7 +10017,9 @@ _TOML_PARTS = (
     r"|(?P<alone>(?<![^\s=,\[{.])@(?![^\s=,\]}.\#]))"
 )
 _XML_PARTS = (
-    r"<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>|<[?!][^>]*>"
+    r"<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>|<\?[\s\S]*?(?:\?>|\Z)"
+    # Declarations: the texts and comments in them may have any sign.
+    r"""|<!(?:<!--[\s\S]*?-->|<\?[\s\S]*?\?>|"[^"]*"|'[^']*'|[^"'<>]|<(?!!--|\?))*>"""
     r"""|(?P<tag></?[^\s<>"'/](?:"[^"]*"|'[^']*'|[^<>"'])*>)|(?P<text>[^<]+)"""
 )
 _NOT_IN_XML = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -10071,12 +10073,13 @@ _YAML = r"""(?xm)
     | (?P<close>[\]}])
     | (?P<marker>^(?:---|\.\.\.)(?=\s|\Z))
     | (?P<punctuation>[-?:](?=\s|\Z) | (?<=["']): | %s | [!&*][^\s,\[\]{}]*)
-    | (?P<block>[|>][-+1-9]{0,2}[ \t]*(?:\#[^\n]*)?\n(?:[ \t]*\n)*(?P<indent>[ ]*)(?=\S).*
-        (?:\n(?:(?P=indent).*|[ \t]*(?=\n|\Z)))*)
+    | (?P<block>[|>][-+1-9]{0,2}[ \t]*(?:\#.*)?\r?\n(?:[ ]*\r?\n)*(?P<indent>[ ]*)(?=[^ \r\n]).*
+        (?:\n(?:(?P=indent).*|[ \t]*\r?(?=\n|\Z)))*)
     | (?P<plain>(?:(?!:(?:\s|\Z)|\s\#)%s)+|.)
 """
 _IN_BLOCK = lazily(_YAML % ("(?!)", "."))
 _IN_FLOW = lazily(_YAML % (",|:(?=[,\\[\\]{}])", "[^\\n,\\[\\]{}]"))
+_SCALARS = ("plain", "double", "single", "block")
 
 
 class _Part(NamedTuple):
@@ -10090,10 +10093,10 @@ class _Part(NamedTuple):
 
 
 def _in_yaml(text: str, mark: str) -> _Stretches:
-    """Yield the parts of a YAML text that have marks; stop before a block whose end can't be known.
+    """Yield the parts of a YAML text that have marks, as far as `_parts_of_yaml` goes.
 
-    Values are written into double quotes of one line, and into blocks. A plain scalar that has a mark here
-    goes on for several lines.
+    Values are written into double quotes of one line, in which plain scalars of one line are by now, and into
+    blocks.
     """
     for part in _parts_of_yaml(text):
         content = text[part.start : part.end]
@@ -10123,7 +10126,7 @@ def _quote_plain_scalars(text: str, mark: str) -> str:
 
 
 def _parts_of_yaml(text: str) -> Iterator[_Part]:
-    """Yield the parts of a YAML text; stop before a block whose end can't be known."""
+    """Yield the parts of a YAML text; stop before a | or > that begins no block whose end is known."""
     depth = 0  # of [] and {}
     at = 0
     last = ""  # the kind of the part before, spaces and comments aside
@@ -10137,11 +10140,13 @@ def _parts_of_yaml(text: str) -> Iterator[_Part]:
             depth += 1
         elif kind == "close" and depth:
             depth -= 1
-        elif kind == "block" and len(match["indent"]) <= _column_of_parent(text, at):
-            return  # nothing is indented below it, so where does it end?
+        elif text[at] in "|>":
+            is_block = kind == "block" and last not in _SCALARS  # else it may be text that goes on
+            if not is_block or len(match["indent"]) <= _column_of_parent(text, at):
+                return  # nothing is indented below it, so where does it end?
         elif kind == "plain" and not depth and not is_key:
             end = _end_of_plain(text, at, end)
-        is_alone = end == match.end() and (is_key or last not in ("plain", "double", "single", "block"))
+        is_alone = end == match.end() and (is_key or last not in _SCALARS)
         yield _Part(kind, at, end, len(match["indent"] or ""), is_alone)
         if kind not in ("space", "comment"):
             last = kind
