@@ -10578,7 +10578,7 @@ class _BareSearch:
         self._bare_beginnings = _Beginnings(self._forms)
         self._wrapped_beginnings = _Beginnings(_bare(form.text) for form in forms if form.is_wrappable)
         self._beginnings = _Beginnings(_comparable(form.text) for form in forms)
-        # The bytes with which forms begin and of which bare text has none.
+        # Backslashes and line breaks that forms begin with; bare text has none.
         self._first = b"".join(
             form.text[: len(form.text) - len(form.text.lstrip(_NOT_BARE))] for form in forms
         )
@@ -12115,7 +12115,7 @@ def _stand_by(command: int) -> NoReturn:
 class _Relay:
     """A thread that copies from one descriptor to another, masked.
 
-    That of what is typed has a peer, the output of the same terminal; each ends when the other does.
+    The relay of keystrokes has a peer, the relay of the terminal's output; each ends when the other does.
     """
 
     def __init__(self, source: int, target: int, masker: Masker, peer: _Relay | None = None) -> None:
@@ -12317,7 +12317,7 @@ def _wait_for_outputs(outputs: list[_Relay], signals: int | None) -> int:
 def _handle_signal(
     number: int, process: subprocess.Popen[bytes], outputs: list[_Relay], terminal: _Terminal | None
 ) -> None:
-    """Pass a signal on to the process, unless the terminal has sent it there already, or it is root's.
+    """Forward a signal to the process, unless the terminal has already done so or the process is root's.
 
     With SIGWINCH, the process's terminals get the size of ours.
     """
@@ -13323,7 +13323,8 @@ def _is_compared(name: bytes, language: _Language, match: re.Match[bytes]) -> bo
 def _is_argument(name: bytes, value: bytes, before: bytes) -> bool:
     """Return whether two items of a list are an option and its value, as in ["--password", "V"].
 
-    Elsewhere, an option is defined: `add_argument("--token", "-t")`, ["--token", "what it opens"].
+    `before` is the option's line up to it. The first of a call, or one before words, is only defined:
+    `add_argument("--token", "-t")`, ["--token", "what it opens"].
     """
     is_item = before.rstrip(b"\"' \t")[-1:] in (b"[", b"{", b",", b"-", b"")
     is_value = value[:1] != b"-" and b" " not in value and value.lower() != name.strip(b"-").lower()
@@ -14460,7 +14461,7 @@ def _sets_value(c: Candidate) -> bool:
 
 
 def _sets_literal(c: Candidate) -> bool:
-    """Return whether source assigns a literal to the name, or passes it to what sets or takes passwords."""
+    """Return whether source assigns a value, a literal, or passes it to what sets or takes passwords."""
     if c.separator == "(":
         return bool(re.match(r"(?i)set|with|pass\w", c.name.rpartition(".")[2]))
     if c.separator == ",":
@@ -17122,7 +17123,8 @@ class Audit:
             yield os.path.realpath(start), shown
         else:
             self.add_unreadable(
-                shown or os.path.basename(start), "it is neither a file nor a folder; pipe it in and audit -"
+                shown or os.path.basename(start),
+                "it isn't a file or a folder; pipe its content into: audit -",
             )
 
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
@@ -17597,7 +17599,7 @@ class _Scanner:
     ) -> None:
         """Scan the files in an archive, and in the archives in it, which have level 2.
 
-        One that can't be read to its end is an error of it. Raise ArchiveTooLarge beyond the budget.
+        One that can't be read to its end is reported as an error. Raise ArchiveTooLarge beyond the budget.
         """
         if level > MAX_ARCHIVE_LEVELS:
             scanned.errors.append((blob.path, f"archives are nested more than {MAX_ARCHIVE_LEVELS} deep"))
@@ -17619,8 +17621,8 @@ class _Scanner:
     def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str, scanned: _Scanned) -> None:
         """Scan a file by its path or, in an archive, its name there.
 
-        A defect here is an error of this file, and doesn't hide what others have. Reading may raise OSError
-        or, in an archive, BadValue: what was found before that stays.
+        An internal error is reported for this file only, and the audit goes on. Reading may raise OSError or,
+        in an archive, BadValue: what was found before that stays.
         """
         found: list[Match] = []
         try:
@@ -18379,17 +18381,17 @@ def _dotenv_readers(
 ) -> Iterator[tuple[int, str, str]]:
     """Yield (line, path to show, what it holds) for each .env file that a line reads without its secrets.
 
-    Moved ones are no loss to a program that has called load_env, which is this tool's, before that line.
+    A program that calls this tool's load_env before that line has the moved secrets.
     """
     folder = os.path.dirname(base + shown)
     loads = re.search(r"(?m)^[^#\n]*(?<!def )\bload_env\(", text)
     for _, line, match in _find_ways(_DOTENV_READERS, shown, text):
         named = match.groupdict().get("name")
         files = [os.path.join(folder, named)] if named else _dotenv_files_above(folder, base)
-        has_moved = loads and loads.start() < match.start()
+        is_loaded = loads and loads.start() < match.start()
         for path in files:
             holds = dotenv_holds(path)
-            if holds == "references" or (holds == "moved" and not has_moved):
+            if holds == "references" or (holds == "moved" and not is_loaded):
                 yield line, shown_path(path, base), holds
 
 

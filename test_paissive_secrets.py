@@ -31158,7 +31158,7 @@ def test_a_hostile_tree_is_read_to_its_end(folder):
 def test_a_path_that_is_neither_a_file_nor_a_folder_is_reported(say, tmp_path, path):
     os.mkfifo(tmp_path / "pipe")
     status, said = say("audit", path)
-    assert (status, said.count("neither a file nor a folder")) == (2, 1)
+    assert (status, said.count("isn't a file or a folder")) == (2, 1)
 
 
 def test_what_vanishes_during_an_audit_is_not_an_error(folder):
@@ -31586,7 +31586,7 @@ def test_a_link_to_nowhere_is_unreadable_and_not_absent(folder, say):
     (folder / "link").symlink_to("nowhere")
     status, said = say("audit", "link")
     assert (status, "no file or folder called" in said) == (2, False)
-    assert "it is neither a file nor a folder; pipe it in and audit -" in said
+    assert "it isn't a file or a folder; pipe its content into: audit -" in said
     for paths in (["nowhere"], [".", "nowhere"], ["nowhere", "."]):
         assert say("audit", *paths) == (2, "no file or folder called 'nowhere'\n")
 
@@ -31786,7 +31786,7 @@ def test_the_bytes_of_a_pipe_are_counted(folder):
 def test_a_device_behind_a_link_is_named(folder, say):
     os.symlink("/dev/zero", "zero")
     status, said = say("audit", "zero")
-    assert (status, "can't read zero: it is neither a file nor a folder" in said) == (2, True)
+    assert (status, "can't read zero: it isn't a file or a folder" in said) == (2, True)
 
 
 @pytest.mark.parametrize("code", [-1, 256, 300])
@@ -33423,7 +33423,7 @@ def test_json_holds_names_that_are_not_utf_8_wherever_it_has_a_path(folder, caps
     assert ps.main(["audit", "--json", ".", os.fsdecode(b"\xfe")]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [finding["path"] for finding in report["findings"]] == [r"\xff.py"]
-    why = "it is neither a file nor a folder; pipe it in and audit -"
+    why = "it isn't a file or a folder; pipe its content into: audit -"
     assert report["summary"]["errors"] == [{"path": r"\xfe", "why": why}]
 
 
@@ -33549,7 +33549,7 @@ def test_sarif_says_whether_anything_was_read(folder, capsys):
     assert ps.main(["audit", "pipe", "--sarif"]) == 2
     invocation = sarif_of(capsys.readouterr().out)[2]
     (note,) = invocation["toolExecutionNotifications"]
-    why = "can't read it: it is neither a file nor a folder; pipe it in and audit -"
+    why = "can't read it: it isn't a file or a folder; pipe its content into: audit -"
     place = {"artifactLocation": {"uri": "pipe", "uriBaseId": "%SRCROOT%"}}
     locations = [{"physicalLocation": place}]
     assert note == {"level": "error", "message": {"text": why}, "locations": locations}
