@@ -7947,8 +7947,19 @@ def test_a_store_is_confirmed_if_most_of_it_opens_and_the_rest_is_named(files, m
     forget_stores(monkeypatch)
     for name in ("A", "B"):
         sealing('{"name": "DB", "value": "VALUE"}')(DB.with_stem(name))
-    assert "does not open most of" in refusal(files.trust, pin)
+    said = f"WrongKey: the store's identity does not open most of {DB.parent.absolute()}; "
+    said += "somebody put an older or another identity into .paissive/identity.age, or secrets; see: status"
+    assert refusal(files.trust, pin) == said
     assert not record_file().exists()
+
+
+def test_a_store_below_one_that_is_known_names_both_and_what_to_do(files, store_folder, monkeypatch):
+    below = store_folder.parent / "sub/.paissive"
+    shutil.copytree(store_folder, below)
+    monkeypatch.chdir(below.parent)
+    said = f"Unsafe: {below} was never confirmed, and hides the store {store_folder}; "
+    said += f"if somebody put it there, remove it; if it was meant: status --trust {pin_of(files)}"
+    assert refusal(ps.FileStore().get, "DB") == said
 
 
 def test_of_two_that_a_members_key_opens_the_one_with_the_fingerprint_is_confirmed(team, files, monkeypatch):
@@ -15229,6 +15240,17 @@ def test_a_write_that_others_keep_overtaking_is_given_up(stub, monkeypatch):
     monkeypatch.setattr(ps.VaultStore, "_write_over", tries)
     assert refusal(store.set, "app#a", "1") == "Conflict: others keep writing 'app'; try again"
     assert 40 < tries.call_count < 100
+
+
+def test_what_is_read_back_after_a_write_comes_over_a_new_connection(stub):
+    connections = []
+
+    def answering(reply):
+        return lambda _: connections.append(server.connections) or reply
+
+    server = stub(*map(answering, (http(), http(), http(b"", 204), http_json({"errors": []}, 404))))
+    server.store().delete("a")
+    assert connections == [1, 1, 1, 2]  # twice what is there, the deletion, and what is left
 
 
 # --- Nodes that lag behind ---
