@@ -15248,7 +15248,7 @@ def test_what_is_read_back_after_a_write_comes_over_a_new_connection(stub):
     def answering(reply):
         return lambda _: connections.append(server.connections) or reply
 
-    server = stub(*map(answering, (http(), http(), http(b"", 204), http_json({"errors": []}, 404))))
+    server = stub(*map(answering, (http(), http(), http_json({}), http_json({"errors": []}, 404))))
     server.store().delete("a")
     assert connections == [1, 1, 1, 2]  # twice what is there, the deletion, and what is left
 
