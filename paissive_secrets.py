@@ -10596,7 +10596,9 @@ class _BareSearch:
                 if not form.is_wrappable and not _comparable(form.text).startswith(written):
                     continue
                 place = _with_ends(data, _Found(start, end, form.value), form.text)
-                if end <= len(data):
+                # Its last backslash may follow, in any escape; many may not, so that little is held back.
+                is_open = form.text.endswith(b"\\") and len(data) == place.end < end + _MAX_BACKSLASHES
+                if end <= len(data) and not (is_open and more_follows):
                     places.append(place)
                 elif more_follows:
                     cut = min(cut, place.start)

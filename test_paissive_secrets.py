@@ -18349,7 +18349,9 @@ def test_a_few_values_are_masked_like_many_wherever_the_data_is_split(count):
             assert written == b"a *** z", at
 
 
-@pytest.mark.parametrize("value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88"])
+@pytest.mark.parametrize(
+    "value", [VALUE, " cor-rect_ho.rse ", "8letters", "ab\ncdefgh", "it''s 88", "C:\\folder\\"]
+)
 def test_mask_every_encoding_at_every_split_point(value):
     encodings = ps.Encodings([value])
     for whole, encoding in {b"[" + text + b"]": encoding for encoding, text in spelled(value)}.items():
