@@ -17324,7 +17324,7 @@ def _folder_to_ask(path: str) -> str:
         if is_link or not os.path.isdir(below):
             break
         folder = below
-    return os.path.dirname(folder) or folder
+    return os.path.dirname(folder)
 
 
 def shown_path(path: str, base: str) -> str:
