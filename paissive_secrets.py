@@ -19601,7 +19601,11 @@ def _report(run: Audit, args: Namespace) -> None:
 
 def _print_rules(args: Namespace) -> None:
     """Print the rules of an audit, including those of the project's settings."""
-    for rule in Audit(args.paths or ["."], untrusted=args.untrusted).rules():
+    rules = Audit(args.paths or ["."], untrusted=args.untrusted).rules()
+    if args.json:
+        _print_value([pick(rule, "id", "what", "severity", "confidence") for rule in rules])
+        return
+    for rule in rules:
         print(f"{rule.id:32} {rule.confidence:6} {rule.severity:8} {rule.what}")
 
 

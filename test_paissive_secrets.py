@@ -33593,6 +33593,12 @@ def test_sarif_names_a_known_value_and_its_verdict(folder):
     assert result["properties"] == {"confidence": "high", "secret": "A_KEY", "verdict": "current"}
 
 
+def test_the_rules_in_json_say_what_each_finds_how_severe_that_is_and_how_sure(say):
+    rows = json.loads(say("audit", "--list-rules", "--json")[1])
+    (row,) = (row for row in rows if row["id"] == "github-token")
+    assert row == {"id": "github-token", "what": "GitHub token", "severity": "critical", "confidence": "high"}
+
+
 def test_every_rule_is_listed_by_a_name_of_its_own(say):
     lines = say("audit", "--list-rules")[1].splitlines()
     names = [line.split()[0] for line in lines]
