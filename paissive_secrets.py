@@ -1373,7 +1373,8 @@ def shell_word(name: str) -> str:
     """Return a name as a shell takes it, for a command in a hint: a stranger's file may be named `$(x)`."""
     import shlex
 
-    return name if re.fullmatch(r"[\w.,:/#@%+=-]+", name) else shlex.quote(name)
+    # A # begins a comment only at the beginning of a word; Vault's names have one inside.
+    return name if re.fullmatch(r"[\w.,:/@%+=-][\w.,:/#@%+=-]*", name) else shlex.quote(name)
 
 
 def printable(text: str) -> str:
@@ -3490,7 +3491,9 @@ class EnvironmentStore(Store):
         found = {name for name in found if variable_name(name) not in self._deleted_here}
         found |= self._set_here & set(os.environ)
         # Only what `get` accepts: a stranger's file may hold escape sequences, for instance.
-        return iter(sorted(name for name in found if _has_variable(name) and not name_problem(name)))
+        accepted = sorted(name for name in found if _has_variable(name) and not name_problem(name))
+        # Of my-token in the file and the variable MY_TOKEN that `load_env` makes of it, the last, my-token.
+        return iter({variable_name(name): name for name in accepted}.values())
 
     def location(self) -> str:
         return f"env {os.path.realpath(self.plaintext_file())}"
@@ -4898,7 +4901,7 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
     repository = _repository_of(folder)
     if not repository:
         return ""
-    with suppress(SecretsError, OSError):
+    with suppress(OSError, ValueError):  # a stranger's .git may name a path with NUL
         # Starting git would take longer than opening a secret.
         commit = cache.load(os.path.join(repository, "logs", "HEAD"), _last_in_log)
         if commit:
@@ -9507,20 +9510,13 @@ class SecretConfig:
     def _changed_text(self, path: tuple[str, ...], value: Any) -> str:
         """Return the file's text with a setting set or, if `value` is ABSENT, removed; "" if there is none.
 
-        Raise BadValue for TOML, and if rewriting would change the text of a number elsewhere.
+        Raise BadValue for TOML, and if rewriting would change the text of a number that stays.
         """
         if self.path.endswith(".toml"):
             raise BadValue(f"{self.path}: TOML can only be read", hint="edit it by hand, or use JSON")
         with disk_errors(f"read {self.path}"):
             before = decode_value(read_file(self.path), self.path) if os.path.exists(self.path) else "{}\n"
-        numbers: list[str] = []  # those with a fraction or an exponent, as they are written
-
-        def parse_float(text: str) -> float:
-            """Return a number, and remember how it was written."""
-            numbers.append(text)
-            return float(text)
-
-        tree = parse_json(before, self.path, parse_float)
+        tree = parse_json(before, self.path, _WrittenNumber)
         if _look_up(tree, path, self.path) is ABSENT and value is ABSENT:
             return ""
         *parents, name = path
@@ -9538,10 +9534,30 @@ class SecretConfig:
         line_end = "\r\n" if "\r\n" in before else "\n"
         text = dump_json(tree, self.path, indent).replace("\n", line_end) + before[len(before.rstrip()) :]
         parse_json(text, self.path)  # never write what can't be read again
-        if any(repr(float(number)) != number for number in numbers):  # 1e999 would be Infinity
+        if _changes_a_number(tree):
             problem = f"{self.path} has a number that would be written in another way"
             raise BadValue(problem, hint="put it into quotes, or edit the file by hand")
         return text
+
+
+class _WrittenNumber(float):
+    """A number of a JSON file that has a fraction or an exponent, and how it is written there."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _changes_a_number(tree: dict[str, Any]) -> bool:
+    """Return whether JSON would have one of a tree's written numbers in another way, as 1.5 for 1.50."""
+    waiting: list[Any] = [tree]
+    for part in waiting:  # no recursion: the file may be nested deeply
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, _WrittenNumber) and float.__repr__(part) != part.text:
+            return True
+    return False
 
 
 class _Choice(SimpleNamespace):

@@ -5658,12 +5658,23 @@ def test_a_name_that_can_not_become_a_variable_is_refused():
     assert "it has an empty, '.' or '..' part" in str(failure(ps.EnvironmentStore().set, "../x", "v"))
 
 
+def test_a_name_that_begins_like_a_comment_is_quoted_in_a_hint():
+    assert (ps.shell_word("#x"), ps.shell_word("app/db#password")) == ("'#x'", "app/db#password")
+
+
 def test_a_dotenv_file_may_hold_names_that_variables_can_not_have(env, tmp_path):
     (tmp_path / ".env").write_text("db.password=v\n\33[2J\33]0;x\7_TOKEN=2\nключ_TOKEN=3\n")
     assert (list(env.names()), env.get("db.password")) == (["db.password"], "v")
     assert ps.environment_with_secrets(env)[0]["DB_PASSWORD"] == "v"
     env.delete("db.password")
     assert (tmp_path / ".env").read_text() == "\33[2J\33]0;x\7_TOKEN=2\nключ_TOKEN=3\n"
+
+
+def test_a_dotenv_name_and_the_variable_that_load_env_makes_of_it_are_one_secret(env, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("my-token=v\n")
+    monkeypatch.setenv("MY_TOKEN", "v")
+    assert list(env.names()) == ["my-token"]
+    assert ps.export_secrets(env.get_everything(), "shell") == "export MY_TOKEN='v'\n"
 
 
 def test_listing_shows_dotenv_names_and_variables_that_look_like_secrets(env, tmp_path, monkeypatch):
@@ -9917,6 +9928,13 @@ def test_a_member_who_is_told_of_a_rekey_goes_on_and_git_is_asked_once_a_commit(
             with attacked.ada.at(attacked.folder) as store:
                 store.set("S2", store.get("S1"))
     assert [args[1] for args in asked] == ["rev-list", "rev-list"]
+
+
+def test_a_git_file_with_a_path_that_can_not_be_is_no_repository(attacked):
+    attacked.ada.confirm(attacked.folder)
+    (attacked.folder / ".git").write_bytes(b"gitdir: a\0b\n")
+    with attacked.ada.at(attacked.folder) as store:
+        assert store.get("S1")
 
 
 @pytest.mark.parametrize("layout", ["a worktree", "no log of HEAD", "a packed history, an empty log"])
@@ -16588,6 +16606,14 @@ def test_config_writes_no_file_in_which_another_number_would_change(config, numb
     assert refusal(config.delete, "e").startswith(refused) and file.read_text() == before
     file.write_text(before := '{"x": 1e999}')
     assert "would hold what JSON can't" in refusal(config.set, "a", 1) and file.read_text() == before
+
+
+def test_config_replaces_and_removes_a_number_however_it_is_written(config):
+    Path("config.json").write_text('{"rate": 1.50}')
+    config.set("rate", 2.5)
+    assert Path("config.json").read_text() == '{"rate": 2.5}'
+    Path("config.json").write_text('{"rates": [1E5], "b": 1}')
+    assert config.delete("rates") and Path("config.json").read_text() == '{"b": 1}'
 
 
 JSON_VALUES = st.recursive(
