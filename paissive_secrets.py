@@ -2726,7 +2726,7 @@ class Policies:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let in one writer of policies at a time, and forget what was read before."""
+        """Lock the policies for a write, and drop what was read before."""
         folder = self._folder()
         path = self.path
         if self._sealed is not None:
@@ -3115,7 +3115,7 @@ class Dotenv:
         return found
 
     def _error(self, piece: _Piece) -> BadValue:
-        """Return the error for a piece that readers can't read, or not alike."""
+        """Return the error for a piece that readers can't read, or read differently."""
         where = f"line {piece.number} of {self.where}"
         if piece.goes_on():
             return BadValue(f"{where} goes on in the next line for bash", hint="quote its value again")
@@ -3158,9 +3158,9 @@ class _Piece:
     def _read_quoted(self, text: str, at: int, start: int) -> None:
         """Set the value of the piece at `at`, up to the end of the line with its closing quote.
 
-        `start` is the place of the opening quote. If that is never closed, or if text follows its end, there
-        is no value. That text is part of the piece, as for python-dotenv; as other readers take each of its
-        lines for an assignment, `names` has all of these.
+        `start` is the place of the opening quote. If that is never closed, there is no value, and the piece
+        stays one line. If text follows the closing quote, there is none either: the piece ends with that
+        text's line, as for python-dotenv, and `names` has all names that its lines assign, as for others.
         """
         quote = text[start]
         # Step by step: one expression for the whole value would keep each step in memory.
@@ -8038,7 +8038,8 @@ class VaultStore(Store):
 
         None removes a field, other fields stay, and objects are merged (RFC
         7396). An absent secret is created. BadValue if no field would be
-        left.
+        left. Conflict while one of the fields is being rotated, or if
+        others keep writing the secret.
         """
         secret_path = _secret_path(path)
         _check_fields(fields)
@@ -9322,10 +9323,10 @@ class SecretConfig:
         return dict(self._get((), True))
 
     def explain(self, key: str) -> str:
-        """Return where the setting comes from, never its value.
+        """Return where `get` with `use_secret` finds it, never its value.
 
-        With `use_secret`, that is; "(for use_secret)" is added where `get`
-        finds it only so. Locked and the like: the store can't say whether
+        A source that only `use_secret` reads ends with "(for use_secret)".
+        Locked and the like: the store can't say whether
         it has the secret.
         """
         path = _key_path(key)
