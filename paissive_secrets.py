@@ -1231,6 +1231,7 @@ class _Login(NamedTuple):
     locks_accounts: bool = False  # whether servers lock an account for some time after a few refusals
 
     def settings(self) -> list[str]:
+        """Return the names of all settings of this login; empty for "token"."""
         return [*filter(None, [self.user]), *self.body.values()]
 
 
@@ -1334,7 +1335,7 @@ _NO_SECRET_PHRASE = "|".join(
 
 
 def check_name(name: str) -> str:
-    """Return `name`, or raise BadName saying what is wrong with it."""
+    """Return `name`; raise BadName, with the reason, if no secret can have it."""
     if problem := name_problem(name):
         hint = f"use up to {MAX_NAME_BYTES} letters, digits, '_', '-', '.', and '/' between folders"
         raise BadName(f"bad name {show(name)}: {problem}", hint=hint)
@@ -1359,12 +1360,12 @@ def name_problem(name: object) -> str:
     if name != name.strip():
         return "it begins or ends with a space"
     if re.search("(^|/)__(PENDING|PREVIOUS)$", name):
-        return "it is only what the name of a stage ends with"
+        return "it has nothing before __PENDING or __PREVIOUS"
     return ""
 
 
 def show(name: object) -> str:
-    """Return a name for a message: in quotes, escaped, and cut to 80 characters."""
+    """Return the repr of a name for a message: in quotes, escaped, and cut to 80 characters."""
     text = printable(repr(name))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -1385,13 +1386,19 @@ def printable(text: str) -> str:
 
 
 def print_message(message: str, program: str = "paissive_secrets") -> None:
-    """Print "PROGRAM: MESSAGE" on stderr, if there is one, escaped so that it can't control a terminal."""
+    """Print "PROGRAM: MESSAGE" on stderr, escaped so that it can't control a terminal.
+
+    A process without a stderr, such as one of pythonw, prints nothing.
+    """
     if sys.stderr is not None:
         print(f"{program}: {printable(message)}", file=sys.stderr)
 
 
 def check_value(value: str, what: str = "the value") -> str:
-    """Return `value`; raise BadValue, which begins with `what`, unless it is UTF-8 text without NUL."""
+    """Return `value`; raise BadValue unless it is text that UTF-8 can encode, without NUL.
+
+    The error begins with `what`, and doesn't show the value.
+    """
     if not isinstance(value, str):
         raise BadValue(f"{what} is not text, but {type(value).__name__}")
     if "\0" in value:
@@ -1402,13 +1409,13 @@ def check_value(value: str, what: str = "the value") -> str:
 
 
 def decode_value(data: bytes, what: str = "the value") -> str:
-    """Return bytes as text; raise BadValue unless they are UTF-8 without NUL."""
-    # The error of a strict decoder would hold the data.
+    """Return bytes as text; raise BadValue, which begins with `what`, unless they are UTF-8 without NUL."""
+    # A strict decoder's error would hold the data. Surrogates, for bytes that aren't UTF-8, are refused.
     return check_value(data.decode(errors="surrogateescape"), what)
 
 
 def is_encodable(text: str, encoding: str = "utf-8") -> bool:
-    """Return whether an encoding has all of the text, without an exception that holds the text."""
+    """Return whether a text can be encoded: an encoder's own error would hold the text."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -1417,9 +1424,10 @@ def is_encodable(text: str, encoding: str = "utf-8") -> bool:
 
 
 def variable_name(name: str) -> str:
-    """Return a secret's variable: DB_PASSWORD for `db/password`; a valid variable stays as it is.
+    """Return the variable of a secret's name: DB_PASSWORD for `db/password`.
 
-    Other characters than ASCII letters and digits become "_", so that several names may have one variable.
+    A name that is a valid variable stays as it is, also in lower case. In any other, characters but ASCII
+    letters and digits become "_", and the rest upper case: several names may have the same variable.
     """
     if name.isidentifier() and name.isascii():
         return name
@@ -1461,9 +1469,10 @@ _RANDOM_PART = r"[/=](?=[\w-]{0,40}[0-9])(?=[\w-]{0,40}[A-Za-z])[\w-]{16}"
 def is_secret(name: str, value: str = "") -> bool:
     """Return whether a variable with this value holds a secret rather than a setting.
 
-    A reference is a secret, as is a value that has a provider's token, or a password in a URL or a connection
-    string. So is any value under a secret's name, also "", unless the value shows that it is a setting.
-    Settings of this tool and of Vault are never secrets, nor are values that browsers read.
+    Settings of this tool and of Vault never do. References always do, and other values of variables that
+    build tools hand to browsers never. Else a value is a secret if it has a provider's token, or a password
+    in a URL or a connection string; or if the name, without the suffix of a stage, is a secret's, unless the
+    value shows that it is a setting. An empty value shows nothing.
     """
     if is_store_setting(name):
         return False
@@ -1487,7 +1496,10 @@ def is_store_setting(variable: str) -> bool:
 
 
 def passwords_in(value: str) -> Iterator[str]:
-    """Yield the passwords of URLs and connection strings in a value, without decoding their escapes."""
+    """Yield the passwords in a value's URLs and connection strings, and the tokens in queries of URLs.
+
+    Their percent-escapes and the like aren't decoded.
+    """
     for pattern in (_URL_PASSWORD, _PASSWORD_PARAMETER):
         for match in re.finditer(pattern, value):
             yield next(filter(None, match.groups()))
@@ -1499,7 +1511,11 @@ def is_weak(text: str) -> bool:
 
 
 def _is_setting_of(name: str, value: str) -> bool:
-    """Return whether a value under a secret's name shows that it is a setting: a number, a flag, a path, …"""
+    """Return whether a value under a secret's name shows that it is a setting.
+
+    That is a short number, a duration or a size, a flag, a path, an address without a random part, or what
+    settings of such a name have; see the examples below. A password in an address is for the caller to find.
+    """
     kind = kind_of_name(name)
     if re.fullmatch(_NUMBER, value):
         longest = 5 if kind in ("pass", "secret") else 15  # digits of a port, a limit or a time
@@ -1507,8 +1523,8 @@ def _is_setting_of(name: str, value: str) -> bool:
     if re.fullmatch(_FLAG, value) or _is_path(value):
         return True
     words = words_of(name)
-    if "://" in value:  # without a password
-        address = re.sub(r"://[^/@]{0,255}@", "://", value)
+    if "://" in value:
+        address = re.sub(r"://[^/@]{0,255}@", "://", value)  # without its user, whose name may look random
         return not re.search(_RANDOM_PART, address) and not re.search(_CHAT_HOOK, " ".join(words))
     if re.fullmatch(_ABOUT_OR_OF, words[-1]):
         return bool(re.fullmatch(r"[A-Za-z._]+", value))  # redis; package.module.Class
@@ -1517,7 +1533,7 @@ def _is_setting_of(name: str, value: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    """Return whether a value has the form of a path, and is that of a file or consists of words."""
+    """Return whether a value begins as a path does and exists, or begins or ends so and consists of words."""
     begin = re.match(_PATH_BEGINS, value)
     if begin and os.path.exists(os.path.expanduser(value)):
         return True
@@ -1528,37 +1544,40 @@ def _is_path(value: str) -> bool:
 
 
 def base_of_stage(name: str) -> str:
-    """Return DB_PASSWORD for DB_PASSWORD__PENDING and DB_PASSWORD__PREVIOUS; "" for other names."""
+    """Return DB_PASSWORD for DB_PASSWORD__PENDING and DB_PASSWORD__PREVIOUS; "" for any other name."""
     base = re.sub("__(PENDING|PREVIOUS)$", "", name)
     return "" if base == name else base
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a name is a secret's, as DB_PASSWORD and apiKey are, by its words alone."""
-    words = words_of(name)
-    if re.search(_SECRET_PHRASE, " ".join(words)):
+    if re.search(_SECRET_PHRASE, " ".join(words_of(name))):
         return True
     kind = kind_of_name(name)
-    if kind == "auth" and _kind_of_word(words_of(name.rstrip("0123456789"))[-1]) != "auth":  # AUTH_MODEL
-        return False
+    if kind == "auth":
+        last = words_of(name.rstrip("0123456789"))[-1]
+        if _kind_of_word(last) != "auth":  # PROXY_AUTH is a secret's, AUTH_MODEL isn't
+            return False
     return bool(kind) and not is_about_secret(name)
 
 
 @lru_cache(1024)
 def is_about_secret(name: str) -> bool:
-    """Return whether a name describes a secret without being one: TOKEN_URL, or isn't secret: PUBLIC_KEY."""
+    """Return whether a name that has a secret's word names no secret, as TOKEN_URL and PUBLIC_KEY do.
+
+    Whether it has such a word isn't looked at. Digits at the end of a name don't count.
+    """
     words = words_of(name.rstrip("0123456789"))
     if re.search(_NO_SECRET_PHRASE, " ".join(words)):
         return True
     if words[-2:] == ["secret", "id"]:  # of Vault's AppRole: it is a password
         return False
-    *_, last = ["", *words]
-    return last in _ABOUT_SECRET.split() or last.endswith("name")
+    return bool(words) and (words[-1] in _ABOUT_SECRET.split() or words[-1].endswith("name"))
 
 
 @lru_cache(1024)
 def kind_of_name(name: str) -> str:
-    """Return the kind of secret that one of a name's words is, a key of _SECRET_WORDS; "" for none.
+    """Return the kind of secret that a word of this name stands for, a key of _SECRET_WORDS; "" for none.
 
     Of several kinds, it is the one that comes first in that table, not in the name.
     """
@@ -1570,32 +1589,35 @@ def kind_of_name(name: str) -> str:
 
 @lru_cache(1024)
 def words_of(name: str) -> list[str]:
-    """Return the words of a name in lower case: ["api", "key"] for apiKey and API_KEY."""
+    """Return the words of a name in lower case: ["api", "key"] for apiKey and API_KEY, ["key", "2"] for key2.
+
+    Letters beyond ASCII and other characters separate words. Callers share the list, and don't change it.
+    """
     return " ".join(re.findall(_WORD, name)).lower().split()
 
 
 @lru_cache(1024)
 def _kind_of_word(word: str) -> str:
-    """Return the kind of secret that a word names alone, a key of _SECRET_WORDS; "" for none."""
+    """Return the kind of secret that a word stands for, a key of _SECRET_WORDS; "" for none."""
     return next((kind for kind, words in _SECRET_WORDS.items() if re.fullmatch(words, word)), "")
 
 
 def looks_like_reference(text: str) -> bool:
-    """Return whether a text begins with `secret:`, or has a ${secret:…}, even an escaped one."""
+    """Return whether a text begins with `secret:`, or has a ${secret:…}, even an escaped or a broken one."""
     return text.startswith(REFERENCE_PREFIX) or bool(re.search(EMBEDDED_REFERENCE, text))
 
 
 def reject_reference(value: str, what: str, hint: str) -> None:
-    """Raise BadValue for a value that would itself be resolved as a reference."""
+    """Raise BadValue, which begins with `what`, for a value that would itself be resolved as a reference."""
     if looks_like_reference(value):
         raise BadValue(f"{what} would be followed as a reference", hint=hint)
 
 
 @lru_cache(1024)
 def is_store_credential(variable: str) -> bool:
-    """Return whether a variable has a key to a store or, with _FILE or _COMMAND, says where one is.
+    """Return whether a variable holds a key to a store or, with _FILE or _COMMAND, says where one is.
 
-    No command that we start gets these variables.
+    Such variables are taken from the environment of every command that this tool starts.
     """
     variable = variable.upper()  # Windows takes any case
     known = _STORE_CREDENTIALS | {login_variable(secret) for secret in login_secrets()}
@@ -1603,12 +1625,12 @@ def is_store_credential(variable: str) -> bool:
 
 
 def login_secrets() -> set[str]:
-    """Return the settings of Vault logins that are keys to a store, such as `secret_id`."""
+    """Return the names of those settings of Vault logins that open a store, such as `secret_id`."""
     return set(chain.from_iterable(login.secrets for login in VAULT_LOGINS.values()))
 
 
 def login_variable(setting: str) -> str:
-    """Return the variable of a setting of a Vault login."""
+    """Return the variable of a setting of a Vault login: PAISSIVE_VAULT_ROLE_ID for `role_id`."""
     return f"PAISSIVE_VAULT_{setting.upper()}"
 
 
@@ -1621,19 +1643,21 @@ def parse_duration(text: str) -> float | None:
 
 
 def utc_now() -> str:
-    """Return the time in UTC, as TIME_FORMAT says."""
+    """Return the present time in UTC, as TIME_FORMAT says."""
     return format_time(time.time())
 
 
 def format_time(seconds: float) -> str:
+    """Return a time, in seconds since the epoch, in UTC, as TIME_FORMAT says."""
     return time.strftime(TIME_FORMAT, time.gmtime(seconds))
 
 
 def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
-    """Return the JSON object in a text; `parse_float` makes values of numbers with a fraction or exponent.
+    """Return the JSON object in a text, which may begin with a byte order mark.
 
-    Raise BadValue, which begins with `where`, for anything else, for duplicate keys, and for JSON that is
-    nested too deep.
+    `parse_float` makes the values of numbers with a fraction or exponent. Raise BadValue, which begins with
+    `where`, for text that isn't JSON, for another value than an object, for a key that an object has twice,
+    and for JSON that is nested too deep.
     """
     import json
 
@@ -1657,14 +1681,15 @@ def parse_json(text: str, where: str, parse_float: Callable[[str], Any] = float)
 
 
 def dump_json(value: Any, where: str, indent: str = "  ") -> str:
-    """Return a value as JSON, on one line if `indent` is "".
+    """Return a value as JSON, on one line if `indent` is "", without a newline at the end.
 
-    Raise BadValue, which begins with `where`, for NaN, surrogates and objects that JSON doesn't have.
+    Raise BadValue, which begins with `where`, for NaN, infinity, lone surrogates, types that JSON doesn't
+    have, and a value that is nested too deep.
     """
     import json
 
     text = ""
-    with suppress(TypeError, ValueError, RecursionError):  # which hold the value
+    with suppress(TypeError, ValueError, RecursionError):  # their messages may show the value
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent or None)
     if not text or not is_encodable(text):  # a lone surrogate fails now, not when the file is written
         raise BadValue(f"{where} would hold what JSON can't", hint="use text, numbers, lists and dicts")
@@ -1672,7 +1697,7 @@ def dump_json(value: Any, where: str, indent: str = "  ") -> str:
 
 
 def most_similar(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most like this one, by difflib's measure, or "".
+    """Return the known word that is most like this one, by difflib's measure; "" if none is similar.
 
     Case and leading dashes don't count.
     """

@@ -3630,7 +3630,7 @@ def test_a_file_too_long_to_be_read_is_not_written_either(tmp_path, monkeypatch)
     assert "file would be larger than 1 MiB; it is unchanged" in refusal(rewrite, file, longest + b"x")
     assert ps.read_file(str(file)) == longest
     os.truncate(file, len(longest) + 1)
-    assert "larger than 1 MiB; is it the right one?" in refusal(ps.read_file, str(file))
+    assert "larger than 1 MiB; check that it is the right file" in refusal(ps.read_file, str(file))
 
 
 def test_a_small_file_is_read_in_one_step_without_room_for_the_largest():
@@ -5035,7 +5035,7 @@ def test_a_folder_for_policies_that_can_not_be_made_is_named(here):
 UNREADABLE_POLICIES = {
     b"\xff": "{path} is not UTF-8; encode binary values, with base64 for instance",
     b"[": "{path} can't be read as JSON: Expecting value: line 1 column 2 (char 1); correct it",
-    b"x" * 2001: "{path} is larger than 0 MiB; is it the right one?",
+    b"x" * 2001: "{path} is larger than 0 MiB; check that it is the right file",
     b'{"version": 2, "stores": {"A": []}}': "{path} has no policies; "
     "remove it, or name another file in PAISSIVE_ROTATION_FILE; then: rotate schedule",
 }
@@ -6463,12 +6463,11 @@ def test_what_was_moved_is_not_set_rotated_or_deleted_where_it_was(moved, say):
 NOTES_ON_SET = {  # what is set: what the user should know, where the file is called .env
     ("a-token",): ["{file} holds 'A_TOKEN' in plaintext; --backend file would encrypt it"],
     ("PORT", "HOST", "NUMBER_OF_WORKERS_PER_PROCESS"): [
-        "'HOST', 'NUMBER_OF_WORKERS_PER_PROCESS', 'PORT' will pass as a setting:"
-        " `run` doesn't mask it unless it gets the name",
+        "settings, which `run` masks only if you name them: 'HOST', 'NUMBER_OF_WORKERS_PER_PROCESS', 'PORT'",
     ],
-    ("http-port",): ["'http-port' will pass as a setting: `run` doesn't mask it unless it gets the name"],
+    ("http-port",): ["settings, which `run` masks only if you name them: 'http-port'"],
     ("HOST", "A_TOKEN", "B_TOKEN"): [
-        "'HOST' will pass as a setting: `run` doesn't mask it unless it gets the name",
+        "settings, which `run` masks only if you name them: 'HOST'",
         "{file} holds 'A_TOKEN', 'B_TOKEN' in plaintext; --backend file would encrypt it",
     ],
 }
@@ -7038,7 +7037,7 @@ def test_list_counts_the_settings_and_shows_them_only_if_asked(say):
 
 
 def test_set_says_when_a_name_will_pass_as_a_setting(say):
-    note = "note: 'APP_ENV' will pass as a setting: `run` doesn't mask it unless it gets the name\n"
+    note = "note: settings, which `run` masks only if you name them: 'APP_ENV'\n"
     assert say("set", "APP_ENV", stdin="production") == (0, note)
 
 
@@ -8300,7 +8299,7 @@ ADVICE = {  # on all others: restore it from a copy
     ),
     **dict.fromkeys(["NUL", "half"], "encode binary values, with base64 for instance"),
     "swapped": "use that name, or move it back",
-    "huge": "is it the right one?",
+    "huge": "check that it is the right file",
     "forged": "it was written for another identity; see: status",
     "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
     "identity --new, and somebody who is one runs: member add NAME age1…",
@@ -11246,7 +11245,7 @@ def test_an_identity_of_the_usual_work_is_opened_where_new_ones_get_less(files, 
 
 def test_what_is_set_wrongly_is_named(files, monkeypatch):
     for name in ("__PENDING", "app/__PREVIOUS"):
-        assert "it is only what the name of a stage ends with" in refusal(files.set, name, "x")
+        assert "it has nothing before __PENDING or __PREVIOUS" in refusal(files.set, name, "x")
     monkeypatch.setenv("PAISSIVE_IDENTITY_FILE", "nofile")
     assert "can't read PAISSIVE_IDENTITY from nofile: No such file" in refusal(ps.FileStore().get, "DB")
 
@@ -35530,7 +35529,7 @@ def test_import_says_all_that_is_in_plaintext_and_what_will_pass_as_a_setting(sa
     note, warning, _ = say("import", "-", "--all", stdin="A_TOKEN=a\nHOST=c\nB_TOKEN=b\nPORT=1\n")[
         1
     ].splitlines()
-    assert note.startswith("note: 'HOST', 'PORT' will pass as a setting")
+    assert note == "note: settings, which `run` masks only if you name them: 'HOST', 'PORT'"
     assert warning == "note: .env holds 'A_TOKEN', 'B_TOKEN' in plaintext; --backend file would encrypt it"
 
 
@@ -36027,7 +36026,7 @@ WRONG_COMMANDS = [
         "set X --value c4nary --generate",
         "argument --generate: not allowed with argument --value; see: paissive_secrets.py set --help",
     ),
-    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; is it the right one?"),
+    ("set X --from-file /dev/zero", "/dev/zero is larger than 16 MiB; check that it is the right file"),
     (
         "get ../x",
         "bad name '../x': it has an empty, '.' or …; use up to 255 letters, …",
@@ -36172,7 +36171,7 @@ def test_a_command_whose_failure_scripts_tell_apart_has_its_own_status(
 @pytest.mark.parametrize("command", ["set X", "import -", "inject"])
 def test_input_that_is_too_large_is_refused(command, say, monkeypatch):
     monkeypatch.setattr(ps, "MAX_FILE_BYTES", 1 << 20)
-    refused = "stdin is larger than 1 MiB; is it the right one?\n"
+    refused = "stdin is larger than 1 MiB; check that it is the right file\n"
     assert say(*command.split(), stdin=b"x" * (1 + (1 << 20))) == (2, refused)
 
 
