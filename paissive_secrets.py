@@ -1743,23 +1743,29 @@ def open_regular(path: str, *, follow: bool = True) -> IO[bytes]:
 
 
 def _not_a_file_error(path: str) -> Unsafe:
-    """Return the error about a folder, FIFO, device or symlink in place of a file."""
+    """Return the error about a folder, FIFO, device or symlink where a regular file has to be."""
     return Unsafe(f"{path} is not a file", hint="name another file, or remove this")
 
 
 def read_file(path: str, *, follow: bool = True) -> bytes:
-    """Return a file's content; raise what `open_regular` and `read_bounded` raise."""
+    """Return a file's content, or raise OSError.
+
+    Raise Unsafe for a folder, a FIFO, a device or, without `follow`, a symlink; BadValue for more than
+    MAX_FILE_BYTES.
+    """
     with open_regular(path, follow=follow) as file:
         return read_bounded(file, path)
 
 
 def read_bounded(file: IO[bytes], what: str) -> bytes:
-    """Return the rest of an open file; raise BadValue if that is more than MAX_FILE_BYTES."""
+    """Return the rest of an open file; raise BadValue, which begins with `what`, above MAX_FILE_BYTES."""
     data = file.read(_SMALL)
     if len(data) == _SMALL:
         data += file.read(MAX_FILE_BYTES + 1 - _SMALL)
     if len(data) > MAX_FILE_BYTES:
-        raise BadValue(f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="is it the right one?")
+        raise BadValue(
+            f"{what} is larger than {MAX_FILE_BYTES >> 20} MiB", hint="check that it is the right file"
+        )
     return data
 
 
@@ -1777,7 +1783,8 @@ class FileCache:
     def load(self, path: str, parse: Callable[[bytes], T], *, follow: bool = True) -> T:
         """Return `parse(content)` of a file, from the cache while the file doesn't change.
 
-        A caller must not change it. Raise what `read_file` and `parse` raise.
+        All callers for a path get the same object, must not change it, and pass the same `parse`. Raise what
+        `read_file` and `parse` raise.
         """
         state = file_state(path, follow=follow)
         known_state, known_data, parsed = self._files.get(path, (None, None, None))
@@ -1796,7 +1803,10 @@ class FileCache:
 
 
 def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
-    """Return a file's inode, size and times, one of which changes with a write; raise Unsafe or OSError."""
+    """Return a file's inode, size and times, one of which changes with a write.
+
+    Raise OSError, or Unsafe for a folder, a FIFO, a device or, without `follow`, a symlink.
+    """
     status = os.stat(path) if follow else os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise _not_a_file_error(path)
@@ -1807,7 +1817,7 @@ def file_state(path: str, *, follow: bool = True) -> tuple[int, ...]:
 def read_credential(path: str) -> str:
     """Return a file's text without one newline at its end; warn if others can read or write the file.
 
-    Bytes that aren't UTF-8 become surrogates.
+    Bytes that aren't UTF-8 become surrogates: the caller checks the value. Raise what `read_file` raises.
     """
     text = read_file(path).decode(errors="surrogateescape")
     warn_if_exposed(path)
@@ -1820,13 +1830,17 @@ def without_newline(text: str) -> str:
 
 
 def warn_if_exposed(path: str, has_secrets: Callable[[], bool] = lambda: True) -> None:
-    """Warn, once, about a file with secrets that others can read or write, and this user could protect."""
+    """Warn, once, about this user's own file with secrets if others can read or write it.
+
+    Not about a read-only file, nor one in a folder that others can't enter. `has_secrets` is called last,
+    as it may have to read the file. Raise OSError if there is no such file.
+    """
     status = os.stat(path)
     if os.name == "nt" or status.st_uid != os.getuid():
         return
     access = next((access for access in _OTHERS if _others_may(access, status)), "")
     folder = os.stat(os.path.dirname(os.path.realpath(path)))
-    # Kubernetes and Docker mount files read-only, and a closed folder protects what is in it.
+    # Kubernetes and Docker mount credentials as read-only files, which nobody could protect with chmod.
     if access and os.access(path, os.W_OK) and folder.st_mode & 0o011 and has_secrets():
         warn_once(f"others can {access} {path}; chmod 600 {shell_word(path)}")
 
@@ -1838,7 +1852,7 @@ def _others_may(access: str, status: os.stat_result) -> bool:
 
 
 def is_trusted(status: os.stat_result) -> bool:
-    """Return whether only this user and root can write to a file or folder."""
+    """Return whether only this user and root can write to a file or folder; always true on Windows."""
     if os.name == "nt":
         return True
     link = stat.S_ISLNK(status.st_mode)  # a symlink's own mode means nothing
@@ -1847,30 +1861,39 @@ def is_trusted(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group is the user's own and has no other members."""
+    """Return whether a group is the user's own: the user's primary group, of the same name, without others.
+
+    Of a user or group that has only a number, as in containers, it is one if the numbers are equal.
+    """
     import grp
     import pwd
 
     try:
         user = pwd.getpwuid(uid)
         group = grp.getgrgid(gid)
-    except KeyError:  # in a container, users may have only a number
+    except KeyError:
         return uid == gid
     return user.pw_gid == gid and user.pw_name == group.gr_name and set(group.gr_mem) <= {user.pw_name}
 
 
 def make_folder(path: str) -> None:
-    """Make a folder of mode 0700, durably, unless it exists."""
+    """Make a folder of mode 0700, durably, unless something has its name: `check_folder` says whether it may.
+
+    Raise OSError, for instance if the folder above it is missing.
+    """
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
         sync_folder(os.path.dirname(path), f"{path} is made")
 
 
 def check_folder(path: str) -> None:
-    """Raise Unsafe for a folder where others could put files, or for another kind of file; not if absent."""
+    """Raise Unsafe for a folder where others could put files, and for a symlink or file in its place.
+
+    A missing folder passes.
+    """
     try:
         status = os.lstat(path)
-    except OSError:  # other errors than its absence will recur when it is used
+    except OSError:  # any other error than its absence will come again when the folder is used
         return
     if not stat.S_ISDIR(status.st_mode):
         raise Unsafe(f"{path} is not a folder", hint="a symlink is not followed: make a real folder")
@@ -1897,7 +1920,7 @@ def absolute_path(path: StrPath) -> str:
 
 
 def find_above(folder: str, name: str) -> str:
-    """Return the path of `name` in the folder or the nearest one above that has it, or ""."""
+    """Return the path of `name` in an absolute folder or the nearest one above that has it; "" if none."""
     while not os.path.lexists(found := os.path.join(folder, name)):
         if folder == os.path.dirname(folder):
             return ""
@@ -1915,8 +1938,9 @@ class FileLock:
     """`with FileLock(path):` lets one writer in at a time, across threads and processes.
 
     Unfinished files are in a private folder that git ignores, PATH.paissive-tmp or, in a folder PATH,
-    .paissive-tmp. Entering removes those of killed writers. Without `wait`, it raises Conflict if `what` is
-    under way. A command that inherits the open file `fd` keeps the lock if this process is killed.
+    .paissive-tmp. Entering removes those of killed writers. If another has the lock, entering waits or,
+    without `wait`, raises Conflict with the message "`what` is under way". While the lock is held, `fd` is
+    the open locked file: a command that inherits it keeps the lock if this process is killed.
     """
 
     def __init__(self, path: str, *, wait: bool = True, what: str = "another write") -> None:
@@ -1925,7 +1949,10 @@ class FileLock:
         self._what = what
 
     def __enter__(self) -> FileLock:
-        """Lock; raise Unavailable or Denied if that can't be done, Unsafe if others can write there."""
+        """Lock, or raise Conflict as above.
+
+        Raise Unavailable or Denied if there can't be a lock, Unsafe if others can write to its folder.
+        """
         self._folder = work_folder(self._path)
         self._file = os.path.join(self._folder, _LOCK_FILE)
         with disk_errors(f"write to {os.path.dirname(self._folder)}"):
@@ -1944,7 +1971,7 @@ class FileLock:
         A failure isn't an error, since everything has been written.
         """
         with suppress(OSError):  # Windows can't remove an open file: the folder stays
-            if self._is_in_place():  # if not, somebody removed it, and this is another writer's
+            if self._is_in_place():  # if not, somebody removed it, and a file there is another writer's
                 os.unlink(self._file)
                 os.rmdir(self._folder)
         with suppress(OSError):
@@ -1957,18 +1984,18 @@ class FileLock:
 
     def record_holder(self, pid: int) -> None:
         """Write a process's number into the locked file, for the notices of those who wait."""
-        with suppress(OSError):  # on a full disk, a notice names none
+        with suppress(OSError):  # on a full disk, the notices name no process
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.write(self.fd, _LOCK_TEXT.format(pid).encode())
 
     def is_held(self) -> bool:
-        """Return whether a process has the lock now."""
+        """Return whether anybody has the lock now, also another object of this process; False if unknown."""
         try:
             fd = os.open(os.path.join(work_folder(self._path), _LOCK_FILE), os.O_RDWR | _NOFOLLOW)
         except OSError:
             return False
         try:
-            return not _try_lock(fd)  # which closing it gives back
+            return not _try_lock(fd)  # closing the file unlocks it again
         finally:
             os.close(fd)
 
@@ -1977,6 +2004,7 @@ class FileLock:
 
         If another has it, wait and print a notice after a while or, without `wait`, soon raise Conflict.
         """
+        # A holder that leaves removes the file, then its folder: every step may find either one missing.
         with suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         check_folder(self._folder)
@@ -1999,7 +2027,7 @@ class FileLock:
         return False
 
     def _is_in_place(self) -> bool:
-        """Return whether the locked file is still the one at its path."""
+        """Return whether the locked file is still the one at its path; raise FileNotFoundError if none is."""
         return os.path.samestat(os.stat(self._file), os.fstat(self.fd))
 
     def _holder(self) -> str:
@@ -2010,7 +2038,10 @@ class FileLock:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock an open file, also for processes that inherit it; return False if another process has it."""
+    """Lock an open file, also for processes that inherit it; return False if it is locked already.
+
+    Never wait. The lock is that of this opening of the file: another one, in this process too, can't have it.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -2027,7 +2058,10 @@ def _try_lock(fd: int) -> bool:
 
 
 def work_folder(path: str) -> str:
-    """Return the folder for unfinished files of `path`; raise Unavailable if its own folder is missing."""
+    """Return the path of the folder for unfinished files of `path`, as FileLock has it; don't make it.
+
+    Raise Unavailable if the folder that `path` is in doesn't exist.
+    """
     if os.path.isdir(path):
         return os.path.join(path, ".paissive-tmp")
     target = os.path.realpath(absolute_path(path))
@@ -2038,14 +2072,17 @@ def work_folder(path: str) -> str:
 
 
 def rewrite(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file durably as `replacing` does; raise BadValue if it would be too large to read back."""
+    """Write a file durably as `replacing` does, following symlinks; the caller holds its FileLock.
+
+    A new file gets `mode`. Raise OSError, or BadValue if it would be too large to read back.
+    """
     _check_size(path, data)
     with replacing(path, mode, keep=True) as file:
         file.write(data)
 
 
 def _check_size(path: str, data: bytes) -> None:
-    """Raise BadValue for content that is too large to read back."""
+    """Raise BadValue for content that is too large for `read_file` to read back."""
     if len(data) > MAX_FILE_BYTES:
         raise BadValue(f"{path} would be larger than {MAX_FILE_BYTES >> 20} MiB", hint="it is unchanged")
 
@@ -2054,8 +2091,8 @@ def _check_size(path: str, data: bytes) -> None:
 def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
     """Yield a new file to write, which then durably replaces `path`, or is discarded on an error.
 
-    With `keep`, follow symlinks, and leave an existing file's mode and owner as they are; any other gets
-    `mode`. The caller holds the FileLock of `path`.
+    With `keep`, follow symlinks, and give the new file the mode and owner of the one that it replaces. It has
+    `mode` if there is none, and without `keep`. The caller holds the FileLock of `path`.
     """
     target = os.path.realpath(path) if keep else os.path.abspath(path)
     before = os.stat(target) if keep and os.path.lexists(target) else None
@@ -2071,9 +2108,9 @@ def replacing(path: str, mode: int, *, keep: bool) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _replacing_unsynced(target: str, folder: str) -> Iterator[IO[bytes]]:
-    """Yield a new file of mode 0600 in the work folder, which then replaces the target, or is discarded.
+    """Yield a new file of mode 0600 in the work `folder`, which then replaces the target, or is discarded.
 
-    The file is synced, the target's folder isn't.
+    The file is synced; the target's folder isn't, so a power cut may bring the old file back.
     """
     # Unique, even if somebody removes the folder, and with it the lock, under several writers.
     path = os.path.join(folder, f"new-{os.urandom(8).hex()}")
@@ -2098,7 +2135,7 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
     `folder` is the work folder of the lock that is held. An error may leave some of the files replaced, but
     none in part.
     """
-    changed: dict[str, str] = {}  # a written file of each folder, for an error about it
+    changed: dict[str, str] = {}  # by folder: one of the files written there, for an error about it
     for path, data in files:
         _check_size(path, data)
         with _replacing_unsynced(path, folder) as file:
@@ -2109,7 +2146,10 @@ def replace_files(files: Iterable[tuple[str, bytes]], folder: str) -> None:
 
 
 def sync_folder(path: str, done: str) -> None:
-    """Make renames and removals in a folder durable; an error, Unavailable, begins with what is `done`."""
+    """Make renames and removals in a folder durable, or raise Unavailable.
+
+    Its message begins with `done`, which says what has happened in spite of the error.
+    """
     if os.name == "nt":  # where folders can't be opened
         return
     try:
@@ -2132,9 +2172,9 @@ def refuse_hard_links(path: str, status: os.stat_result) -> None:
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Raise Denied or Unavailable for an OSError: "can't write .env: File too large".
+    """Raise Denied or Unavailable in place of an OSError: "can't write .env: File too large".
 
-    A SecretsError and a BrokenPipeError pass unchanged.
+    `doing` is "write .env" here. A SecretsError and a BrokenPipeError pass unchanged.
     """
     try:
         yield
@@ -2145,7 +2185,10 @@ def disk_errors(doing: str) -> Iterator[None]:
 
 
 def disk_error(doing: str, error: OSError) -> SecretsError:
-    """Return Denied for an OSError about permissions, Unavailable for any other."""
+    """Return Denied for an OSError about permissions, Unavailable for any other: "can't `doing`: …".
+
+    Where `doing` begins with "write", the hint says that the old content is there.
+    """
     problem = f"can't {doing}: {error.strerror or 'it failed'}"
     if isinstance(error, PermissionError):
         return Denied(problem, hint="check its permissions, and its folder's")
