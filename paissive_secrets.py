@@ -2215,7 +2215,8 @@ def generate(spec: str = "token:32") -> str:
     """Return a new value: token[:N], password[:N[:CLASSES]] or hex[:N].
 
     N is 8 to 1024: random bytes of a token (URL-safe base64) or of hex,
-    characters of a password, whose CLASSES are some of l, u, d, s. Raise
+    characters of a password. CLASSES are some of l, u, d, s (lower case,
+    upper case, digits, symbols); a password has each of them. Raise
     BadValue for any other text.
     """
     import secrets
