@@ -2323,7 +2323,7 @@ class Store:
         return self.names_under(prefix)
 
     def names_for(self, variables: Iterable[str]) -> Iterator[str]:
-        """Yield at least the names that are secrets of these variables."""
+        """Yield at least the names whose `variable_name` is among these."""
         return self.names()
 
     def get_all(self, names: Iterable[str]) -> dict[str, str]:
@@ -2370,9 +2370,10 @@ class Store:
         return check_name(name) + stage_suffix(stage)
 
     def get_stages(self, *names: str) -> dict[str, dict[str, str]]:
-        """Return {name: {stage: value}}, with {} for an absent secret.
+        """Return {name: {stage: value}} with the stages that exist.
 
-        Without names, return all secrets, sorted by name.
+        An absent secret without stages has {}. Without names, return all
+        secrets, sorted by name.
         """
         if names:
             values = self.get_all(chain.from_iterable(self._names_of_stages(name).values() for name in names))
@@ -2386,7 +2387,10 @@ class Store:
         return found
 
     def _names_of_stages(self, name: str) -> dict[str, str]:
-        """Return {stage: name}; only the current stage for all fields of a Vault secret."""
+        """Return {stage: name under which it is stored}, only "current" for a name that can't have stages.
+
+        That is one of maximal length or, in Vault, a path that stands for all its fields.
+        """
         stored = {"current": self.stage_name(name, "current")}
         with suppress(BadName):
             stored.update({stage: self.stage_name(name, stage) for stage in STAGES})
@@ -2402,9 +2406,10 @@ class Store:
         self.set_all(values)
 
     def check_no_conflict(self, values: Mapping[str, str], *, replace: bool) -> None:
-        """Raise Conflict while a secret is rotated.
+        """Raise Conflict if a rotation of one of these is unfinished.
 
-        Without `replace`, raise it also if one has another value.
+        Without `replace`, raise it also if the store has another value for
+        one of them; secrets that it doesn't have yet are fine.
         """
         self.check_not_pending(*values)
         if replace:
@@ -2426,11 +2431,11 @@ class Store:
             raise unfinished_error(stages[stage])
 
     def older_values(self, name: str) -> Iterator[str]:
-        """Yield older values; BadValue if the store keeps none."""
+        """Yield values that were replaced; BadValue if none are kept."""
         raise BadValue("this store keeps no older values")
 
     def policy_store(self) -> Optional[Store]:
-        """Return a store of policies, as JSON; None: they go in a file."""
+        """Return a store for the policies; None: they go in a plain file."""
         return None
 
     def location(self) -> str:
@@ -2570,7 +2575,7 @@ class _UserStore(Store):
         return repr(self._methods)
 
     def get(self, name: str) -> str:
-        """Return the value; raise BadValue if the object doesn't return text."""
+        """Return the value; raise NotFound for the object's KeyError, BadValue if it doesn't return text."""
         value = self._call(self._methods.get, name)
         if isinstance(value, str):
             return value
@@ -2587,7 +2592,7 @@ class _UserStore(Store):
         return iter(self._methods.names())
 
     def _call(self, method: Callable[[str], object], name: str) -> object:
-        """Call a method of the object; raise NotFound for its KeyError."""
+        """Return what a method of the object returns for a name; raise NotFound for its KeyError."""
         try:
             return method(name)
         except NotFound:
@@ -2651,13 +2656,16 @@ def stage_suffix(stage: str) -> str:
 
 
 def is_stage(name: str, names: Container[str]) -> bool:
-    """Return whether a name is the pending or previous stage of a secret that is in `names`."""
+    """Return whether a name is the pending or previous stage of a secret that is in `names`.
+
+    A name with a stage's suffix, but without the secret, is a secret of its own.
+    """
     base = base_of_stage(name)
     return base in names or base.partition("#")[0] in names  # Vault lists app/db#x as app/db
 
 
 def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None:
-    """Set these one after the other; the error at the first failure says how many are set."""
+    """Set these one after the other, and stop at the first SecretsError, which then says how many are set."""
     for done, (name, value) in enumerate(values.items()):
         try:
             set(name, value)
@@ -2669,13 +2677,13 @@ def set_each(values: Mapping[str, str], set: Callable[[str, str], None]) -> None
 
 
 def count_secrets(names: Iterable[str]) -> int:
-    """Return the number of these names, without stages of others."""
+    """Return the number of different names, without those that are a stage of another one."""
     found = set(names)
     return sum(not is_stage(name, found) for name in found)
 
 
 def not_found_error(name: str, where: str = "", hint: str = "see: list") -> NotFound:
-    """Return the error for an absent secret; `where` names the store."""
+    """Return the error for an absent secret; `where` names the store, if the message is to name one."""
     place = f" in {where}" if where else ""
     return NotFound(f"no secret named {show(name)}{place}", hint=hint)
 
@@ -2688,7 +2696,7 @@ def unfinished_error(name: str) -> Conflict:
 
 
 def is_same(value: str, other: str | None) -> bool:
-    """Return whether a value equals another one, which may not exist; it compares in constant time."""
+    """Return whether a value equals another one, in constant time; False if there is no other (None)."""
     import hmac
 
     return other is not None and hmac.compare_digest(value.encode(), other.encode())
