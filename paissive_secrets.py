@@ -2719,7 +2719,7 @@ class Policies:
         """
         path = path or os.path.expanduser(os.environ.get("PAISSIVE_ROTATION_FILE", ""))
         self.store = store
-        self._sealed = None if path else store.policy_store()
+        self._sealed = None if path else store.policy_store()  # or None: the policies are in a file
         if self._sealed is not None:
             path = self._sealed.sealed_folder()
         # Of the file, or of the folder of sealed policies.
@@ -2736,7 +2736,10 @@ class Policies:
         return sorted(self._sealed.names())
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return a policy, or {} if there is none; raise BadValue for another version, or damage."""
+        """Return a policy, or {} if there is none.
+
+        Raise BadValue for one of another version or that isn't a JSON object, and for such a file.
+        """
         if self._sealed is None:
             return self._own_policies().get(name, {})
         try:
@@ -2750,9 +2753,10 @@ class Policies:
         return parse_json(text, where)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Merge `changes` into a policy, where None removes a key.
+        """Merge `changes` into a policy; a key whose new value is None is removed.
 
-        Without a policy, do nothing, unless "every" is among the changes. A policy without keys is deleted.
+        Without a policy, do nothing, unless "every" is among the changes. A policy that has no keys any more
+        is deleted.
         """
         if self._sealed is not None:
             self.store.unlock()  # don't prompt while holding the lock
@@ -2774,8 +2778,9 @@ class Policies:
     def check_settled(self, name: str) -> None:
         """Raise Conflict if a rotation is unfinished, or if the previous value has yet to be revoked.
 
-        A key to the store is needed only if there is a pending or a previous value. A policy that can't be
-        read may revoke a previous value: raise what `get` raises.
+        That is so if the policy has a command that revokes, and the previous value isn't the current one.
+        A key to the store is needed only if there is a pending or a previous value. If the policy can't be
+        read, raise what `get` raises: it may have such a command.
         """
         self.store.check_not_pending(name)
         with suppress(NotFound, BadName):  # not every name has stages
@@ -2787,7 +2792,10 @@ class Policies:
                 raise Conflict(f"the previous value of {show(name)} has yet to be revoked", hint=hint)
 
     def rotation_lock(self, name: str) -> FileLock:
-        """Return the lock that a rotation of `name` and its commands hold; entering it may raise Conflict."""
+        """Return the lock, not yet locked, that a rotation of `name` and its commands hold.
+
+        Entering it raises Conflict while another rotation of that secret runs.
+        """
         import hashlib
 
         # A name may contain '/', and be as long as a file name can be.
@@ -2795,7 +2803,10 @@ class Policies:
         return FileLock(path, wait=False, what=f"a rotation of {show(name)}")
 
     def command_folder(self) -> str:
-        """Return the folder where commands run: the one that the store is in, else the policies' one."""
+        """Return the folder where commands of policies run: the project's.
+
+        That is the folder which has .paissive or the .env, else, for stores elsewhere, the policies' file.
+        """
         store = self.store.sealed_folder()
         if store:
             return os.path.dirname(os.path.dirname(absolute_path(store)))
@@ -2821,14 +2832,17 @@ class Policies:
 
     @property
     def _location(self) -> str:
-        """The store's location, relative to the file's folder, so that a folder with both can be moved."""
+        """The store's key in the file: its location, without the folder of the file if the store is in that.
+
+        So a folder with both can be moved.
+        """
         folder = os.path.join(os.path.dirname(os.path.realpath(self.path)), "")
         if not self._own_location:
             self._own_location = self.store.location().replace(f" {folder}", " ", 1)
         return self._own_location
 
     def _write(self, name: str, policy: dict[str, Any]) -> None:
-        """Store a policy, or delete it if it is empty; the lock is held."""
+        """Store a policy, or delete it if it is empty; the caller holds the lock."""
         if self._sealed is not None:
             with suppress(NotFound):
                 if policy:
@@ -2847,16 +2861,17 @@ class Policies:
             rewrite(self.path, text.encode() + b"\n")
 
     def _own_policies(self) -> dict[str, dict[str, Any]]:
-        """Return this store's policies in the file, by name."""
+        """Return this store's policies in the file, by name; {} if it has none there."""
         stores = self._load()
         if not stores:  # don't ask for the store's location
             return {}
         return stores.get(self._location, {})
 
     def _load(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the policies of all stores in the file, from memory if it was read; {} without a file.
+        """Return the file's content, {location of a store: {name: policy}}; {} without a file.
 
-        Raise BadValue for a bad file, Unsafe if others can write it, since it has commands.
+        It is read once, then remembered until the next write. Raise BadValue for a bad file, Unsafe if others
+        can write it, since it has commands.
         """
         if self._read is not None:
             return self._read
@@ -2885,7 +2900,7 @@ class Policies:
 
 
 def _check_version(version: Any, where: str, hint: str) -> None:
-    """Raise BadValue for policies of another version than this copy's; the hint is for older ones."""
+    """Raise BadValue for policies of another version than this copy's; `hint` is for older or bad ones."""
     if type(version) is int and version > _POLICY_VERSION:
         raise BadValue(f"{where} was written by a newer version", hint="use a copy of that one")
     if version != _POLICY_VERSION:
