@@ -2998,7 +2998,8 @@ class Dotenv:
     def get(self, name: str, environ: Mapping[str, str]) -> str | None:
         """Return the value of a name, as `values` does, or None if no line assigns one.
 
-        BadValue if it can't be read, or if it takes in others and `values` raises an error.
+        Raise BadValue if it can't be read, or if it has a ${NAME} and `values` raises an error, which may be
+        about another line.
         """
         place = self.assigned.get(name)
         if place is None:
@@ -3008,8 +3009,7 @@ class Dotenv:
             raise self._error(piece)
         if not piece.referenced_variables():
             return piece.value(str)  # nothing is looked up
-        # Another thread may delete a variable meanwhile, where environ.items() would fail.
-        environment = {key: text for key in environ if (text := environ.get(key)) is not None}
+        environment = environment_now(environ)
         latest = self._latest
         if latest is None or latest[0] != environment:
             latest = self._latest = environment, self.values(environment)
@@ -3025,9 +3025,10 @@ class Dotenv:
         """Return the values by name, without those that can't be read.
 
         ${NAME} is the variable of `environ`, else the value of a line above, as for python-dotenv. With
-        `override`, the line comes before the variable. If that is a reference, it stands in the value as
-        ${secret:…}, as does one to a moved secret: ${secret:NAME} or, for names in `variables_first`,
-        ${secret://env/NAME}. BadValue if values get too long, or if a reference can't stand where it is.
+        `override`, the line comes before the variable. A text for ${NAME} that is a reference is put in as
+        ${secret:…}, so that it is still followed. For ${NAME} of a moved secret, the text is secret:NAME or,
+        if `variables_first` has the name, secret://env/NAME. Raise BadValue if these texts get too long
+        together, or if a reference can't be followed where it stands.
         """
         found: dict[str, str] = {}
         sources = [found, environ] if override else [environ, found]
@@ -3037,10 +3038,11 @@ class Dotenv:
             """Return the text for ${NAME}, or ""; BadValue if all these texts together get too long."""
             nonlocal room
             # A stranger's file must not expose a key to our stores under another name.
-            known = [found] if is_store_credential(name) else sources
+            is_credential = is_store_credential(name)
+            known = [found] if is_credential else sources
             texts = (source.get(name) for source in known)
             text = next((text for text in texts if text is not None), "")
-            if name in self._moved and not is_store_credential(name):
+            if name in self._moved and not is_credential:
                 text = REFERENCE_PREFIX + ("//env/" if name in variables_first else "") + name
             room -= len(text)
             if room < 0:  # a few lines such as A=${A}${A} would exhaust memory
@@ -3081,7 +3083,7 @@ class Dotenv:
                 return
 
     def has_references(self) -> bool:
-        """Return whether a value is, or has, a reference in the file itself: ${NAME} may become one."""
+        """Return whether a value is or has a reference as it is written; a ${NAME} that becomes one isn't."""
         return any(looks_like_reference(piece.raw) for piece in self._pieces)
 
     def moved(self) -> dict[str, str]:
@@ -3092,7 +3094,7 @@ class Dotenv:
         return self._moved
 
     def referenced_variables(self, name: str) -> set[str]:
-        """Return the names in ${NAME} in the value of an assigned name; none for single quotes."""
+        """Return the names in each ${NAME} of the last value of an assigned name; none in single quotes."""
         return self._pieces[self.assigned[name]].referenced_variables()
 
     def split(
@@ -3125,7 +3127,7 @@ class Dotenv:
         hold a value so that bash, python-dotenv and Compose agree.
         """
         texts = [piece.text for piece in self._pieces]
-        end = len(texts)
+        end = len(texts)  # the place of a name that isn't assigned yet
         self._check_until(1 + max((self.assigned.get(name, end) for name in values), default=-1))
         for name, value in values.items():
             place = self.assigned.get(name, end)
@@ -3137,7 +3139,7 @@ class Dotenv:
         return self._bom + "".join(texts)
 
     def without(self, *names: str) -> str:
-        """Return the text without any assignment of these names.
+        """Return the text without any assignment of these names; a name that has none changes nothing.
 
         Raise BadValue if a reader might take a removed line for a part of one above it.
         """
@@ -3145,15 +3147,15 @@ class Dotenv:
         return self._bom + "".join(piece.text for piece in self._pieces if piece.name not in names)
 
     def _check_until(self, end: int) -> None:
-        """Raise BadValue if one of the pieces before `end` might go on behind it for some reader."""
+        """Raise BadValue if, for some reader, a value in the first `end` pieces might go on in the next."""
         for piece in self._pieces[:end]:
             if piece.problem or piece.goes_on():
                 raise self._error(piece)
 
     def reason_to_stay(self, name: str, *, for_others: bool) -> str:
-        """Return why moving an assigned name would change a value for this tool; "" if it wouldn't.
+        """Return why moving an assigned name to another store might change a value; "" if it can't.
 
-        With `for_others`, other readers of .env files count, too.
+        With `for_others`, that counts also if other readers of .env files take its value for another one.
         """
         last = self._pieces[self.assigned[name]]
         if last.referenced_variables():
@@ -3164,22 +3166,25 @@ class Dotenv:
             return ""
         if name != variable_name(name):
             return "not a name of variables"
-        return last.doubt()
+        return last.disagreement()
 
     def with_comments(self, names: Container[str], backend: str) -> str:
         """Return the text with a comment that names `backend` in place of the first line of each name.
 
-        Other lines of these names are dropped, also comments about an earlier import.
+        A line is an assignment or a comment about an earlier import. Other lines of these names are dropped.
         """
         texts = []
         commented = set()
         for piece in self._pieces:
             name = piece.moved_name or piece.name
-            if name not in names:
-                texts.append(piece.text)
-            elif name not in commented:
+            text = piece.text
+            if name in commented:
+                continue
+            if name in names:
                 commented.add(name)
-                texts.append(piece.text if piece.backend == backend else piece.as_comment(backend))
+                if piece.backend != backend:  # not such a comment yet
+                    text = piece.as_comment(backend)
+            texts.append(text)
         return self._bom + "".join(texts)
 
     @cached_property
@@ -3207,7 +3212,7 @@ class Dotenv:
         return found
 
     def _error(self, piece: _Piece) -> BadValue:
-        """Return the error for a piece that readers can't read, or read differently."""
+        """Return the error for a piece with a problem, one that goes on for bash, or else an odd one."""
         where = f"line {piece.number} of {self.where}"
         if piece.goes_on():
             return BadValue(f"{where} goes on in the next line for bash", hint="quote its value again")
@@ -3272,7 +3277,7 @@ class _Piece:
             self.tail = tail[0]
 
     def is_odd(self) -> bool:
-        """Return whether this is neither an assignment nor a comment."""
+        """Return whether this has neither an assignment nor a comment, and isn't empty."""
         return not self.names and not re.match(r"\s*(#|\Z)", self.text)
 
     def goes_on(self) -> bool:
@@ -3280,14 +3285,14 @@ class _Piece:
         return not self.quote and bool(re.search(r"(?<!\\)(?:\\\\)*\\\Z", self.raw))
 
     def referenced_variables(self) -> set[str]:
-        """Return the names in ${NAME} in the value; none for single quotes."""
+        """Return the names in each ${NAME} of the value; none in single quotes."""
         if self.quote == "'" or "${" not in self.raw:
             return set()
         closed = self.raw[: _end_of_variables(self.raw)]
         return {match["name"] for match in re.finditer(_VARIABLE, closed)}
 
-    def doubt(self) -> str:
-        """Return which readers take another value, and what to do; "" if none does.
+    def disagreement(self) -> str:
+        """Return which readers take the value for another one, and what to do; "" if none does.
 
         bash doesn't count, for which few files are made, nor do line breaks: a file that has some is for
         readers that can read them.
@@ -3305,7 +3310,7 @@ class _Piece:
     def as_comment(self, backend: str) -> str:
         """Return the comment that takes the place of this assignment, or of a comment about another store.
 
-        The comment behind an assignment follows.
+        A comment that stood behind the assignment is appended.
         """
         note = self.tail.strip()
         line_end = re.search(rf"(?:{_LINE_END})?\Z", self.text)
@@ -3313,10 +3318,10 @@ class _Piece:
         return f"# {name}: in the {backend} store {note}".rstrip() + (line_end[0] if line_end else "")
 
     def with_value(self, value: str) -> str:
-        """Return the assignment with another value, in the same quotes where they can hold it.
+        """Return the text of the assignment with another value, in the same quotes where they can hold it.
 
-        Its comment stays; without one, it ends with a newline, whatever its line end was. BadValue if no
-        quotes can hold the value.
+        A comment behind it stays, with its line end; without one, the line ends with "\\n", whatever its end
+        was. Raise BadValue if no quotes can hold the value.
         """
         assignment = self.head + _dotenv_assignment(self.name, value, self.quote)
         blanks, mark, comment = self.tail.partition("#")
@@ -3325,9 +3330,9 @@ class _Piece:
         return assignment + (blanks or " ") + mark + comment
 
     def value(self, look_up: Callable[[str], str]) -> str:
-        """Return the value as python-dotenv reads it, with ${NAME} from `look_up`.
+        """Return the value as python-dotenv reads it, with the texts for ${NAME} from `look_up`.
 
-        A text for ${NAME} that is a reference stays one, as ${secret:…}.
+        For "", it takes the default of ${NAME:-default}. A text that is a reference is put in as ${secret:…}.
         """
         if not self.quote and "${" not in self.raw:
             return self.raw
@@ -3347,21 +3352,29 @@ class _Piece:
         return re.sub(f"{escape}|{_VARIABLE}", fill_in, raw[:end]) + re.sub(escape, fill_in, raw[end:])
 
 
+def environment_now(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return a copy of the environment.
+
+    Another thread may delete a variable meanwhile, where environ.items() would fail.
+    """
+    return {name: text for name in environ if (text := environ.get(name)) is not None}
+
+
 def _first_line(text: str, at: int) -> str:
     """Return the line from a place on, with its end; of empty lines in a row, all."""
     return next(re.compile(rf"\n+|[^\r\n]*(?:{_LINE_END})?").finditer(text, at))[0]
 
 
 def _end_of_variables(text: str) -> int:
-    """Return where the last } ends; no ${ behind it is closed.
+    """Return where the last } ends, 0 if there is none: no ${ behind that place is closed.
 
-    A search from each of these to the end would take quadratic time.
+    Searches for variables stop there: one from each unclosed ${ to the end would take quadratic time.
     """
     return text.rfind("}") + 1
 
 
 def _has_dead_reference(text: str) -> bool:
-    """Return whether a text has a ${secret: that isn't followed: it is escaped, or has a brace inside."""
+    """Return whether a text has a ${secret: that isn't followed: behind a $, not closed, or with a brace."""
     begins = text.count("${" + REFERENCE_PREFIX)
     if not begins:  # nearly always
         return False
@@ -3377,10 +3390,11 @@ def _dotenv_assignment(name: str, value: str, quote: str = "") -> str:
     return f"{name}={written}"
 
 
-def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[str, list[str]]:
+def quote_dotenv(value: str, readers: Collection[str], quote: str = "") -> tuple[str, list[str]]:
     """Return a value, written so that as few of these readers as possible misread it, and those that do.
 
-    Of several ways, it is the one in `quote`, else the first of _DOTENV_STYLES; plain words need no quotes.
+    Of several such ways, it is the one in `quote`, else the first of _DOTENV_STYLES. A plain word stays
+    without quotes, unless `quote` says otherwise.
     """
     if not quote and re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]+", value):
         return value, []
@@ -3393,9 +3407,9 @@ def quote_dotenv(value: str, readers: Iterable[str], quote: str = "") -> tuple[s
     return written, misreaders
 
 
-def _misreaders(raw: str, quote: str, readers: Iterable[str]) -> list[str]:
-    """Return those of these readers that misread a text in quotes, or without any."""
-    found = {reader for reader in readers if "\r" in raw}
+def _misreaders(raw: str, quote: str, readers: Collection[str]) -> list[str]:
+    """Return those of these readers that misread a text as it stands in `quote`; "" for no quotes."""
+    found = set(readers if "\r" in raw else ())  # some reader or other changes every kind of line end but \n
     for mark, sign, misreaders in _QUIRKS:
         if mark == quote and re.search(sign, raw):
             found.update(misreaders.split())
