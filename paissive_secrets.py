@@ -3460,9 +3460,10 @@ class EnvironmentStore(Store):
             return check_value(read_credential(path), f"the value of {show(name)} in {path}")
 
     def get_stored(self, name: str) -> str:
-        """Return the value in the dotenv file; NotFound, or Moved.
+        """Return the value in the dotenv file, or raise NotFound or Moved.
 
-        A value that takes in another secret refers to it.
+        In a value that has ${NAME} of a moved secret, a reference stands
+        for that. After `delete` in this process, raise NotFound.
         """
         variable = checked_variable(name)
         if variable not in self._deleted_here and not is_store_setting(variable):
@@ -3498,10 +3499,10 @@ class EnvironmentStore(Store):
                 raise unfinished_error(name)
 
     def _set_all(self, values: Mapping[str, str], check: Callable[[], None]) -> None:
-        """Set values in the file, and in variables where these would hide them; or only in variables.
+        """Set values in the file, and in variables that would hide them; if there is no file, in variables.
 
-        `check`, which may raise, is called under the file's lock. After an error, nothing is changed, except
-        that a file which could not be synced has the new values.
+        `check`, which may raise, is called first, under the file's lock if there is a file. After an error,
+        nothing is changed, except that a file which could not be synced has the new values.
         """
         changes = {checked_variable(name): check_value(value) for name, value in values.items()}
         if len(changes) < len(values):
@@ -3510,7 +3511,7 @@ class EnvironmentStore(Store):
             self._check_settable(variable, value)
 
         def change(dotenv: Dotenv) -> str:
-            """Return the text with the values; note the names that replace another spelling of theirs."""
+            """Return the text with the values; record the names that replace another spelling of theirs."""
             check()
             keys = {name: _key_in(dotenv, name) for name in values}
             self._replaced = {name for name, key in keys.items() if key in dotenv.assigned and key != name}
@@ -3519,7 +3520,7 @@ class EnvironmentStore(Store):
         here = changes
         if self._writes_file():
             self._rewrite(change)
-            # Variables would hide the new values.
+            # Variables would hide the new values from this process.
             here = {variable: changes[variable] for variable in changes.keys() & set(os.environ)}
             for name in values:
                 mounted = credential_path(name)
@@ -3535,7 +3536,10 @@ class EnvironmentStore(Store):
         self._deleted_here.difference_update(changes)
 
     def _check_settable(self, variable: str, value: str) -> None:
-        """Raise BadValue, BadName or Moved if a variable, or a file that is written, can't have a value."""
+        """Raise BadValue if a variable can't have this value.
+
+        If `set` writes the file, raise BadName or Moved if that can't have this name.
+        """
         what = f"the value of {show(variable)}"
         reject_reference(value, what, "use another store, such as --backend file")
         if not is_encodable(value, sys.getfilesystemencoding()):
@@ -3548,9 +3552,11 @@ class EnvironmentStore(Store):
     def delete(self, name: str) -> None:
         """Delete the variable, and the line in the dotenv file.
 
-        A store that writes no file hides what the file, or a mounted file,
-        has. Else Denied for a mounted file, which only its owner can
-        remove, and for a variable of the calling shell.
+        A store that writes no file leaves the files as they are, and hides
+        what they have. Any other raises Denied for a mounted file, which
+        only its owner can remove, and, in the command line, for a variable
+        of the calling shell. Raise NotFound, Moved, or Conflict while it is
+        rotated.
         """
         variable = checked_variable(name)
         path = ""
@@ -3570,6 +3576,7 @@ class EnvironmentStore(Store):
         elif assigned:
 
             def change(dotenv: Dotenv) -> str:
+                """Return the text without the secret's lines."""
                 self.check_not_pending(name)
                 return dotenv.without(variable, name)
 
@@ -3579,7 +3586,9 @@ class EnvironmentStore(Store):
     def names(self) -> Iterator[str]:
         """Yield the names of secrets: of the dotenv file, variables and files.
 
-        Left out are names that no variable can have.
+        Left out are settings, unless `set` made them here, what `delete`
+        hides here, and names that no variable can have. Of several
+        spellings of a variable there is one.
         """
         found = set(self._load().split(os.environ)[0])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -3623,7 +3632,7 @@ class EnvironmentStore(Store):
         return found
 
     def moved(self) -> dict[str, str]:
-        """Return {variable: backend} of secrets that are in another store.
+        """Return {variable: backend} of secrets that were moved elsewhere.
 
         The dotenv file says so. Left out is what a variable or a mounted
         file has, or what was deleted in this process.
@@ -3631,12 +3640,15 @@ class EnvironmentStore(Store):
         return {name: backend for name, backend in self._moved().items() if not self.is_provided(name)}
 
     def text_for_other_store(self, name: str) -> Optional[str]:
-        """Return the text for a name that another store lacks, or None.
+        """Return a text for a name that the other store lacks, or None.
 
-        The name is that of a moved secret, or of a value of the dotenv file
-        that takes in secrets. The text refers to what a variable or a
-        mounted file has, else it is that value, which refers to the other
-        store. Raise Moved if neither exists.
+        That other store is the one that secrets were moved to. The name may
+        be that of a moved secret, or of a value of the dotenv file that
+        takes in secrets; for any other, and for what was deleted in this
+        process, return None. If a variable or a mounted file has the name,
+        return a reference to that, else the value, in which references
+        stand for the moved secrets. For a moved secret that is nowhere
+        here, raise Moved.
         """
         variable = variable_name(name)
         composed = self.composed(os.environ).get(variable)
@@ -3648,13 +3660,14 @@ class EnvironmentStore(Store):
         return composed
 
     def composed(self, environ: Mapping[str, str], variables_first: Container[str] = ()) -> dict[str, str]:
-        """Return {variable: text} of values that take in secrets.
+        """Return {variable: text} of the file's values that take in secrets.
 
-        They are those of the dotenv file, and refer to the secrets.
-        `environ` and `variables_first` are as in `Dotenv.values`.
+        These have a ${NAME} of a moved secret, or of a variable or line
+        that is a reference; the text refers to that. `environ` and
+        `variables_first` are as in `Dotenv.values`.
         """
         dotenv = self._load()
-        alone = dotenv.values({})
+        alone = dotenv.values({})  # without variables, which may hide lines that are references
         values = dotenv.values(environ, variables_first=variables_first)
         found = {}
         for name in values:
@@ -3665,9 +3678,10 @@ class EnvironmentStore(Store):
         return found
 
     def is_provided(self, variable: str) -> bool:
-        """Return whether a variable or a mounted file has it.
+        """Return whether a variable or a mounted file comes before the file.
 
-        True, too, for a variable that this process has deleted.
+        True, too, for a variable that this process has deleted: the file
+        doesn't count for it any more.
         """
         return variable in os.environ or variable in self._deleted_here or credential_path(variable) != ""
 
@@ -3707,6 +3721,7 @@ class EnvironmentStore(Store):
         return ".env" if working_directory() == self._folder else os.path.join(self._folder, ".env")
 
     def holds_secret(self, name: str, value: str) -> bool:
+        """Return whether it is a secret; all that `set` made here is one."""
         variable = variable_name(name)
         return variable in self._set_here or is_secret(variable, value)
 
@@ -3715,23 +3730,32 @@ class EnvironmentStore(Store):
         return f"variable {variable}" if variable in os.environ else credential_path(name)
 
     def references_to_follow(self, *names: str) -> dict[str, str]:
-        """Return {name: value} of references, but not of mounted files."""
+        """Return {name: value} of values that are or have references.
+
+        Left out is what is missing or can't be read, and the text of
+        mounted files, in which references aren't followed.
+        """
         found = {}
         for name in names:
             variable = checked_variable(name)
-            if variable not in os.environ and credential_path(name):  # a mounted file's text isn't followed
+            if variable not in os.environ and credential_path(name):
                 continue
-            with suppress(NotFound, BadValue):  # what can't be read can't be followed
+            with suppress(NotFound, BadValue):
                 if looks_like_reference(value := self.get(name)):
                     found[name] = value
         return found
 
     def notes_on_set(self, *names: str) -> Iterator[str]:
+        """Yield notes for a user who has just set these in the file.
+
+        They say which are settings, so that `run` doesn't mask them, which
+        replaced another spelling, and which are secrets in plaintext.
+        """
         plain = self.plain_settings()
         settings = sorted(name for name in names if variable_name(name) in plain)
         if settings:
             shown = ", ".join(map(show, settings))
-            yield f"note: {shown} will pass as a setting: `run` doesn't mask it unless it gets the name"
+            yield f"note: settings, which `run` masks only if you name them: {shown}"
         for name in sorted(self._replaced.intersection(names)):  # my-token and my.token are both MY_TOKEN
             yield f"note: {show(name)} replaced what {variable_name(name)} had"
         secrets = sorted({*names} - {*settings})
@@ -3766,7 +3790,7 @@ class EnvironmentStore(Store):
             raise Moved(problem, hint=hint, backend=backend)
 
     def _hint_if_missing(self) -> str:
-        """Return the hint for a missing name: which dotenv file isn't read and why, or where to look."""
+        """Return the hint for a missing secret: why a dotenv file isn't read or, if one is, "see: list"."""
         configured = self._configured_file()
         if configured == "":
             return "no .env is read, since the name of the file (PAISSIVE_ENV_FILE) is empty"
@@ -3777,7 +3801,7 @@ class EnvironmentStore(Store):
         return "see: list"
 
     def _described(self) -> str:
-        """Return the places that this store looks in, for errors."""
+        """Return where this store looks, for an error: "the environment", and the file if there is one."""
         dotenv = self._load()
         return f"the environment or {dotenv.where}" if dotenv is not _NO_DOTENV else "the environment"
 
@@ -3794,9 +3818,11 @@ class EnvironmentStore(Store):
         return self._persists or bool(self._configured_file())
 
     def _load(self) -> Dotenv:
-        """Return the dotenv file, parsed once until it changes.
+        """Return the dotenv file, parsed once until it changes; _NO_DOTENV if there is none.
 
-        It is _NO_DOTENV if there is none or, with a warning, if others could have written an unnamed one.
+        A file that nobody named counts as none, with a warning, if others could have written it, or if it
+        isn't a regular file; one that was named is Unsafe then. Raise Denied or Unavailable if it can't be
+        read.
         """
         path = self.plaintext_file()
         try:  # this is faster than disk_errors()
@@ -3806,16 +3832,16 @@ class EnvironmentStore(Store):
         except Unsafe as error:
             if self._configured_file() is not None:
                 raise
-            if not os.path.isdir(path):  # a virtual environment
+            if not os.path.isdir(path):  # .env is a folder where it is a virtual environment: no warning
                 warn_once(str(error))
         except OSError as error:
             raise disk_error(f"read {path}", error) from None
         return _NO_DOTENV
 
     def _parse(self, data: bytes) -> Dotenv:
-        """Return the dotenv file; warn about its mode, and about the first line that can't be read.
+        """Return the dotenv file with this content; warn if others can read its secrets.
 
-        Raise Unsafe as `_check_trusted` does, and BadValue for UTF-16.
+        Warn about the first line that can't be read. Raise BadValue for UTF-16, Unsafe as `_check_trusted`.
         """
         path = self.plaintext_file()
         self._check_trusted()
@@ -3826,7 +3852,7 @@ class EnvironmentStore(Store):
         problem = next(dotenv.problems(), None)
 
         def holds_plaintext() -> bool:
-            """Return whether it has a secret, other than references and empty ones, or can't be read."""
+            """Return whether it has a secret other than references and empty ones, or can't be read."""
             try:
                 secrets = dotenv.split(os.environ)[0]
             except BadValue:
@@ -3839,7 +3865,7 @@ class EnvironmentStore(Store):
         return dotenv
 
     def _check_trusted(self) -> None:
-        """Raise Unsafe if others could have written the file, unless it is named."""
+        """Raise Unsafe for a file that nobody named and that others could have written."""
         path = self.plaintext_file()
         found = self._configured_file() is None and os.path.isfile(path)
         if found and not (is_trusted(os.stat(path)) and is_trusted(os.lstat(path))):
@@ -3847,9 +3873,9 @@ class EnvironmentStore(Store):
             raise Unsafe(problem, hint="name it in PAISSIVE_ENV_FILE to use it")
 
     def _rewrite(self, change: Callable[[Dotenv], str]) -> None:
-        """Lock the dotenv file, and write the text that `change` returns for its content.
+        """Lock the dotenv file, and write the text that `change` returns for its content, or for none.
 
-        Raise BadValue if there is no file to write, and Unsafe as `_check_trusted` does.
+        Raise BadValue if no file is configured, or if it isn't a regular one; Unsafe as `_check_trusted`.
         """
         path = self.plaintext_file()
         hint = "name a file in PAISSIVE_ENV_FILE, or use --backend file"
@@ -3873,7 +3899,7 @@ def layers_beside(path: str) -> list[str]:
 
 
 def dotenv_above() -> str:
-    """Return the path of the nearest .env above, which isn't read.
+    """Return the path of the nearest .env above the working directory, for a hint that it isn't read.
 
     "" if there is none, if one is here, or if PAISSIVE_ENV_FILE is set.
     """
@@ -3883,23 +3909,18 @@ def dotenv_above() -> str:
 
 
 def _key_in(dotenv: Dotenv, name: str) -> str:
-    """Return the name of a secret's line: its variable or, if only that is assigned, its own name."""
+    """Return the name that a secret's line has, or would have: its variable.
+
+    It is the secret's own name if a line assigns that, and none the variable.
+    """
     variable = variable_name(name)
     is_under_own_name = name in dotenv.assigned and variable not in dotenv.assigned
     return name if is_under_own_name else variable
 
 
-def environment_now() -> dict[str, str]:
-    """Return a copy of the environment.
-
-    Another thread may delete a variable meanwhile, where os.environ.items() would fail.
-    """
-    return {name: text for name in os.environ if (text := os.environ.get(name)) is not None}
-
-
 @lru_cache(maxsize=4096)
 def checked_variable(name: str) -> str:
-    """Return the variable of a name; raise BadName for a bad name, and for one that no variable can have."""
+    """Return the variable of a name; raise BadName for a bad name, and for one that can't be a variable's."""
     if not _has_variable(check_name(name)):
         hint = "use letters from A to Z, digits, and '_'"
         raise BadName(f"bad name {show(name)}: it has letters that variables can't have", hint=hint)
@@ -3907,15 +3928,18 @@ def checked_variable(name: str) -> str:
 
 
 def _has_variable(name: str) -> bool:
-    """Return whether a variable can have this name, as `variable_name` writes it."""
+    """Return whether a name can stand for a variable: it is ASCII, with a letter or a digit."""
     # Names without letters or digits would all map to variables such as ___.
     return name.isascii() and bool(re.search("[A-Za-z0-9]", name))
 
 
 def credential_path(name: str) -> str:
-    """Return the path that the variable NAME_FILE holds, else that of a systemd credential, else ""."""
+    """Return the path that the variable NAME_FILE holds, else that of a systemd credential, else "".
+
+    The former need not exist: whoever reads it then gets an error. A systemd credential has the secret's own
+    name or its variable's.
+    """
     variable = variable_name(name)
-    # The path of NAME_FILE was chosen, so it need not exist to be returned: reading it is an error then.
     chosen = os.environ.get(variable + "_FILE", "")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     paths = [os.path.join(folder, key) for key in (name, variable)] if folder else []
