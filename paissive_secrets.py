@@ -3965,7 +3965,7 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads that woul
 
 
 def credential_lock(source: str) -> Any:
-    """Return the lock for a command line, or for the path of a store that a password opens.
+    """Return this process's lock for a command line, or for the path of a store that a password opens.
 
     The thread that has it may take it again, as a signal's handler does that opens the store, too.
     """
@@ -3975,9 +3975,10 @@ def credential_lock(source: str) -> Any:
 def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
     """Return a credential from its first configured source, or "" if none is configured.
 
-    The command runs once in a process or, for a credential that `is_brief`, valid for a short time only, at
-    each call. Raise BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable
-    if the file can't be read.
+    The sources are `variable`, the file in X_FILE, the command in X_COMMAND, and systemd's credential. The
+    command runs once in a process or, for a credential that `is_brief`, valid for a short time only, at each
+    call. Raise BadValue if it can't be run, Locked if it fails or prints nothing, Denied or Unavailable if
+    the file can't be read.
     """
     text = os.environ.get(variable, "")
     if text:
@@ -3998,14 +3999,18 @@ def read_store_credential(variable: str, *, is_brief: bool = False) -> str:
 
 
 def forget_store_credential(variable: str) -> None:
-    """Let the variable's command run again the next time: its output, as after a mistyped PIN, is wrong."""
+    """Drop what the command of `variable` has printed, so that it runs again the next time.
+
+    Callers do so when that opens nothing, as after a mistyped PIN.
+    """
     _command_outputs.pop(os.environ.get(variable + "_COMMAND", ""), None)
 
 
 def run_credential_command(what: str, command: str, environment: dict[str, str] | None = None) -> str:
-    """Return the output of a command line, which the variable `what` has, without a newline at its end.
+    """Return the output of a command line without a newline at its end; `what` is the variable that has it.
 
-    Raise BadValue if it can't be split or its program isn't found, Locked if it fails or prints nothing.
+    `environment` is as in `run_command`. Raise BadValue if the line is empty or can't be split, its program
+    isn't found, or the output isn't UTF-8 text; Locked if it fails, takes too long or prints nothing.
     """
     import shlex
     import shutil
@@ -4013,7 +4018,7 @@ def run_credential_command(what: str, command: str, environment: dict[str, str] 
     words: list[str] = []
     with suppress(ValueError):  # a quote isn't closed
         words = [os.path.expanduser(word) for word in shlex.split(command)]
-    # The message doesn't say what it is: it may be what opens the store.
+    # The message doesn't show the line: whoever mistook the variable has put the password itself there.
     if not words:
         raise BadValue(f"{what} isn't a command", hint="begin it with a program, and close its quotes")
     if not shutil.which(words[0]):
@@ -4036,15 +4041,15 @@ def credential_sources(variable: str) -> str:
 
 
 def can_ask() -> bool:
-    """Return whether stdin is a terminal."""
+    """Return whether a user can be asked: stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ask(prompt: str, *, twice: bool = False) -> str:
-    """Return the text that a user types, twice if asked to.
+    """Return the text that a user types without an echo; with `twice`, let it be typed again.
 
-    Raise BadValue if nothing is typed, or if the two entries differ. Without a terminal, raise Locked with a
-    hint for the master password.
+    Raise BadValue if nothing is typed, or if the two entries differ. If stdin is no terminal, raise Locked,
+    which asks for the master password: that is what callers then lack.
     """
     if not can_ask():
         hint = credential_sources("PAISSIVE_MASTER_PASSWORD")
@@ -4084,10 +4089,14 @@ def run_command(
 ) -> str:
     """Run a command with `text` on stdin, and return its output without a newline at its end.
 
-    With text but without `capture`, the output is dropped, and "" returned. The command runs in `folder`, by
-    default ours, with `environment`, by default `child_environment`. It keeps the `lock`
-    if we are killed. Raise Unavailable if it fails, takes longer than `timeout` seconds or prints more than
-    MAX_FILE_BYTES; the message ends with the result of `explain(output, end of stderr)`.
+    With a text (not None) and without `capture`, the output is dropped, and "" returned. The command runs in
+    `folder`, by default the working directory, and gets `environment`, by default `child_environment`. If
+    this process is killed, the command keeps the `lock`. With `session`, it leads a session of its own, so
+    that all that it has started is killed with it; without, it can use the terminal.
+
+    Raise Unavailable if it can't be started, fails, takes longer than `timeout` seconds or prints more than
+    MAX_FILE_BYTES. That message ends with what `explain(output, end of stderr)` returns, unless that is "";
+    without `explain`, stderr is dropped.
     """
     import signal
     from subprocess import DEVNULL, PIPE, Popen
@@ -4106,8 +4115,8 @@ def run_command(
             stderr=PIPE if explain else DEVNULL,
             cwd=folder,
             env=child_environment(text) if environment is None else environment,
-            pass_fds=(lock.fd,) if lock and os.name != "nt" else (),  # to hold it if we are killed
-            start_new_session=session,  # so that all it starts can be killed
+            pass_fds=(lock.fd,) if lock and os.name != "nt" else (),
+            start_new_session=session,
         )
     except OSError as error:
         raise Unavailable(f"{argv[0]}: {error.strerror}") from None
@@ -4131,10 +4140,10 @@ def run_command(
 
 
 def _fill_pipe(data: bytes) -> tuple[int, IO[bytes], bytes]:
-    """Return the ends of a pipe, to read from and to write to, and the data for which it has no room.
+    """Return the ends of a pipe, to read from and to write to, and the rest of the data: it had no room.
 
-    A command gets what is in the pipe when it starts, even if we are killed: from an empty one, it would take
-    nothing for a new password.
+    The command gets what is in the pipe even if this process is killed before it has written to it. An empty
+    pipe would then be an empty new password. On Windows, all of the data is returned.
     """
     reader, writer = os.pipe()
     if os.name != "nt":
@@ -4151,9 +4160,10 @@ def _wait(
     lock: FileLock | None,
     session: bool,
 ) -> str:
-    """Write the rest of its input, wait for a command and its output, and return "" or how it failed.
+    """Write the rest of its input, wait for a command and its output, and return how it failed, or "".
 
-    Kill it after `timeout` seconds. Meanwhile, the lock names the command's process as its holder.
+    Kill it after `timeout` seconds, and if an exception such as Ctrl-C ends the wait. Meanwhile, the lock
+    names the command's process as its holder.
     """
     import subprocess
 
@@ -4197,13 +4207,16 @@ class _Output:
             self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the output; return whether it has come."""
+        """Wait up to so many seconds for the end of the output; return whether it has come."""
         if self._thread.ident:  # it was started
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _read(self, pipe: IO[bytes]) -> None:
-        """Read until the output ends, or is more than a file may hold; then the command can't write more."""
+        """Read until the output ends; of a tail, drop all but the last MAX_ERRORS bytes.
+
+        Of anything else, stop above MAX_FILE_BYTES and close the pipe, so that the command can't write more.
+        """
         with pipe:
             while piece := os.read(pipe.fileno(), 1 << 16):
                 self.data += piece
@@ -4227,9 +4240,10 @@ def _kill(child: subprocess.Popen[bytes], session: bool) -> None:
 
 
 def child_environment(value: str | None = None) -> dict[str, str]:
-    """Return our environment for a user's command, without stages, store credentials and `value` itself.
+    """Return this process's environment for a user's command, less what that need not know.
 
-    Nor does it have CREDENTIALS_DIRECTORY, systemd's folder, if a store credential is there.
+    Left out are stages of secrets that are variables here, store credentials, variables that have `value`,
+    and CREDENTIALS_DIRECTORY, systemd's folder, if it has or may have a store credential.
     """
     found = environment_now()
     folder = found.get("CREDENTIALS_DIRECTORY", "")
