@@ -9931,7 +9931,7 @@ def take_out_secrets(path: str, data: bytes, found: Import, store: Store, backen
     return len(names)
 
 
-def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] = ()) -> str:
+def export_secrets(values: Mapping[str, str], form: str, readers: Collection[str] = ()) -> str:
     """Return values by name as text in a form of EXPORT_FORMS.
 
     A .env file is for some of DOTENV_READERS, by default all. Raise BadValue for values that these would read
@@ -9954,7 +9954,7 @@ def export_secrets(values: Mapping[str, str], form: str, readers: Iterable[str] 
     return "".join(f"export {name}='{escape_single_quotes(value)}'\n" for name, value in variables.items())
 
 
-def _dotenv_for(values: Mapping[str, str], readers: Iterable[str]) -> str:
+def _dotenv_for(values: Mapping[str, str], readers: Collection[str]) -> str:
     """Return a .env file that these readers read alike; BadValue with the names and readers that differ."""
     text = ""
     refused = []
