@@ -16200,7 +16200,8 @@ def _reasons(span: Span) -> Iterator[str]:
 # === Git ===
 # What git lists, stages and remembers, and its hooks.
 
-_NO_FILES = ("160000", "000000")  # modes of a submodule, whose id is another repository's, and of nothing
+# Modes of what has no content here: a submodule, whose id is of another repository, and nothing at all.
+_NO_FILES = ("160000", "000000")
 
 
 class Blob(NamedTuple):
@@ -16208,9 +16209,9 @@ class Blob(NamedTuple):
 
     oid: str  # its id; "" for a removed file, a submodule, and outside of git
     path: str
-    commit: str = ""
-    date: str = ""  # the author's, ISO 8601
-    replaces: tuple[str, ...] = ()  # the ids of the versions before it
+    commit: str = ""  # the id of the one that added it; "" if it is staged, unreachable, or not in git
+    date: str = ""  # when the author wrote that commit, ISO 8601
+    replaces: tuple[str, ...] = ()  # ids of the versions before it, one for each parent; "" where it is new
     is_older: bool = False  # whether it comes from before the audited commits, only for comparison
 
 
@@ -16223,11 +16224,12 @@ def split_records(out: IO[bytes]) -> Iterator[str]:
 
 
 def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
-    """Yield the files in the index that differ from a tree or, for "", from the empty one.
+    """Yield the files in the index that differ from a tree, or all of them for "".
 
-    A removed one has no id. Raise Unavailable if git fails.
+    A removed one and a submodule have no id. Raise Unavailable if git fails.
     """
-    tree = tree or ask_git(folder, "hash-object", "-t", "tree", "--stdin")
+    if not tree:  # nothing on stdin is the empty tree, whose id depends on the repository's hash
+        tree = ask_git(folder, "hash-object", "-t", "tree", "--stdin")
     with run_git(folder, "diff-index", "--cached", "-z", tree, "--") as out:
         yield from _parse_changes(out)
 
@@ -16235,11 +16237,12 @@ def staged_blobs(folder: str, tree: str = "") -> Iterator[Blob]:
 def find_in_repository(folder: str, *revisions: str) -> list[str]:
     """Return [top folder of the repository, id, …] with the id of each revision that the repository has.
 
-    Raise Unavailable outside of a repository.
+    A bare repository has no top; `folder` stands for it. Raise Unavailable outside of a repository.
     """
     lines = ask_git(folder, "rev-parse", "--show-cdup", "--revs-only", *revisions).split("\n")
-    # The first line leads up, such as "../", and is empty at the top. A bare repository has only ids.
-    up = "" if lines[0].isalnum() else lines.pop(0)
+    up = ""
+    if not lines[0].isalnum():  # "../", say, or "" at the top; in a bare repository, only ids are printed
+        up = lines.pop(0)
     return [real_path(os.path.join(folder, up)), *lines]
 
 
@@ -16252,7 +16255,7 @@ def real_path(path: str) -> str:
 def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
     """Yield the changed files of raw diffs with -z (git-diff-tree(1)), with the commit and date before them.
 
-    A renamed file is a removed one and a new one.
+    A removed file and a submodule have no id. A renamed file is a removed one and a new one.
     """
     commit = date = ""
     records = split_records(out)
@@ -16271,9 +16274,9 @@ def _parse_changes(out: IO[bytes]) -> Iterator[Blob]:
 
 
 def read_objects(folder: str, oids: Iterable[str]) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-    """Yield (id, size, chunks of its content) of each object, in order; for a missing one, the size is -1.
+    """Yield (id, size, chunks of its content) of each object, in order; (id, -1, no chunks) if it is missing.
 
-    A content must be read before the next object; what is left of it is then skipped. Raise Unavailable if
+    Read a content before you take the next object, which skips what is left of it. Raise Unavailable if
     git fails, for a broken object for instance.
     """
     with run_git(folder, "cat-file", "--batch", "--buffer", feed=oids) as out:
@@ -16302,9 +16305,9 @@ _OBJECTS = ("--objects", "--no-object-names", "--missing=print")
 
 
 def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[str]:
-    """Yield the ids of commits or, by the options, of other objects that revisions (git-rev-list(1)) reach.
+    """Yield the ids of the commits that revisions reach (git-rev-list(1)); `options` may ask for more.
 
-    Without revisions, from all refs and reflogs. Raise Unavailable for a revision that isn't there.
+    Without revisions, start from all refs and reflogs. Raise Unavailable for a revision that isn't there.
     """
     which = ("--end-of-options", *revisions) if revisions else ("--all", "--reflog")
     with run_git(folder, "rev-list", *options, *which, "--") as out:
@@ -16314,7 +16317,8 @@ def _rev_list(folder: str, revisions: Sequence[str], *options: str) -> Iterator[
 def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterator[str]:
     """Yield the ids of objects that revisions reach or, without any, of all in this clone, dangling ones too.
 
-    `kinds` are words: blob, commit, tag, and "missing" for those of revisions that the clone lacks.
+    `kinds` are words: blob, commit, tag, and "missing", which are objects that revisions reach and this clone
+    lacks.
     """
     which = ["--batch-all-objects", "--unordered"]  # the pack's order resolves deltas faster
     reached: Iterable[str] = ()
@@ -16324,18 +16328,18 @@ def object_ids(folder: str, kinds: str, revisions: Sequence[str] = ()) -> Iterat
     check = "--batch-check=%(objectname) %(objecttype)"
     with run_git(folder, "cat-file", "--buffer", check, *which, feed=reached) as out:
         for line in out:
-            oid, kind = line.decode().split()
+            oid, kind = line.decode().split()  # "<id> missing" for one that isn't here
             if kind in kinds.split():
                 yield oid
 
 
 def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
-    """Yield each version of each file once: of these revisions or, without any, of all that git has.
+    """Yield each version of each path once: of these revisions or, without any, of all that git has.
 
-    First come those that commits add, with the commit, oldest first; for all, then the staged ones; then
-    blobs to which no path leads, also since git couldn't walk all commits, with "blob ID" for a path. A range
-    such as A..B leaves out some commits: a version of theirs that is replaced comes right before the one that
-    replaces it, with `is_older`.
+    First come the versions that commits add, with the commit, oldest first. Without revisions, those that are
+    staged follow. Last come blobs that were not reached by a path, also because git couldn't walk a commit;
+    their path is "blob ID". A range such as A..B leaves commits out: a version of theirs comes with
+    `is_older`, right before the version that replaces it.
     """
     # Hashes, since there may be millions. Each process has a key of its own for them (PEP 456), so nobody can
     # make them collide.
@@ -16374,9 +16378,10 @@ def file_versions(folder: str, revisions: Sequence[str]) -> Iterator[Blob]:
 
 
 def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
-    """Yield each version of a file that one of these commits adds or changes, with the commit.
+    """Yield the versions of files that these commits add or change, with the commit.
 
-    Stop without an error where git fails: a partial clone may lack trees, and a dangling commit its parent.
+    A merge adds what differs from all of its parents. Stop without an error where git fails: a partial clone
+    may lack trees, and a dangling commit its parent.
     """
     options = ("--stdin", "--root", "-c", "-r", "--format=%H %aI", "-z")
     with suppress(Unavailable), run_git(folder, "diff-tree", *options, feed=commits) as out:
@@ -16384,7 +16389,7 @@ def changed_blobs(folder: str, commits: Iterable[str]) -> Iterator[Blob]:
 
 
 def _index_blobs(folder: str) -> Iterator[Blob]:
-    """Yield the files that are staged, without removals; none of a tree that this clone lacks."""
+    """Yield the files whose staged version isn't that of HEAD, but not removed ones; none if git fails."""
     with suppress(Unavailable):
         tree = ask_git(folder, "rev-parse", "HEAD:", default="")
         yield from (blob for blob in staged_blobs(folder, tree) if blob.oid)
@@ -16397,7 +16402,7 @@ def ask_about_file(path: str, *args: str) -> str:
 
 
 def is_committable(path: str) -> bool:
-    """Return whether git tracks a file, or doesn't ignore it; False outside of a repository."""
+    """Return whether git tracks a file or would add it: doesn't ignore it; False outside of a repository."""
     return bool(ask_about_file(path, "ls-files", "-co", "--exclude-standard"))
 
 
@@ -16421,10 +16426,10 @@ _HOOKS = {"pre-commit": "audit --staged", "pre-push": 'audit --pushed "$1"'}
 
 
 def install_hook(name: str, backend: str = "") -> str:
-    """Write git's pre-commit or pre-push hook, which runs an audit, and return its path.
+    """Write git's "pre-commit" or "pre-push" hook, which runs an audit, and return its path.
 
-    With a backend, the audit also searches for the values in it. An earlier hook of ours is replaced; raise
-    Conflict if there is any other, Unavailable outside of a repository.
+    With a backend, the audit also searches for the values in it. A hook that this function wrote earlier is
+    replaced; raise Conflict if there is any other, Unavailable outside of a repository.
     """
     import shlex
 
@@ -16439,7 +16444,7 @@ def install_hook(name: str, backend: str = "") -> str:
     problem = f"paissive_secrets: {printable(program[-1])} is gone; run `hook install` with the new one"
     refuse_if_gone = f"[ -f {shlex.quote(program[-1])} ] || {{ echo {shlex.quote(problem)} >&2; exit 1; }}"
     with suppress(FileNotFoundError):
-        # Our own earlier hook has another command if this file has moved since. A link isn't ours.
+        # The last line, with the command, differs if this file has moved since. This never writes a link.
         if os.path.islink(path) or read_file(path).splitlines()[:-1] != begin.splitlines():
             hint = f"add to it: {shlex.join([program[0], program[-1]])} {action}"
             raise Conflict(f"there is a {name} hook already: {path}", hint=hint)
@@ -16450,10 +16455,10 @@ def install_hook(name: str, backend: str = "") -> str:
 
 
 def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
-    """Return a push's new commits as revisions for git-rev-list(1); [] for one that only deletes.
+    """Return a push's new commits as revisions for git-rev-list(1); [] for a push that only deletes.
 
-    `lines` are a pre-push hook's stdin (githooks(5)): local ref and id, remote ref and id. Raise BadValue for
-    anything else.
+    What the remote is known to have is left out. `lines` are a pre-push hook's stdin (githooks(5)): local ref
+    and id, remote ref and id. Raise BadValue for anything else.
     """
     revisions: list[str] = []
     for line in lines:
@@ -16466,7 +16471,9 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
         revisions.append(new)
         if ask_git(".", "cat-file", "-t", f"{old}^{{commit}}", default=""):
             revisions.append(f"^{old}")
-        else:  # what this remote has: another one may be private; nothing is known about a URL
+        else:
+            # A new ref, or one that others have moved. Only this remote's branches count: another remote may
+            # be private. For a URL in place of a name, none are known.
             where = f"refs/remotes/{remote}"
             revisions += set(ask_git(".", "for-each-ref", "--format=^%(objectname)", where).split())
     return revisions
@@ -16475,7 +16482,7 @@ def pushed_revisions(remote: str, lines: Iterable[str]) -> list[str]:
 def set_merge_driver(path: str) -> bool:
     """Add a line to a .gitattributes file that lets git merge baselines; return whether it wasn't there.
 
-    Any order of a baseline's lines is fine, and so are repeated ones.
+    A union of both sides' lines is a right merge, since a baseline's lines may have any order, and repeat.
     """
     rule = f"{BASELINE} merge=union".encode()
     with FileLock(path):
@@ -16531,16 +16538,19 @@ class FileFilter(NamedTuple):
 def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile]:
     """Yield the files below a folder, then the files of each repository in it, by its own ignore files.
 
-    Paths are shown with `shown` in place of the folder: "", or a path with "/" at its end.
+    Git lists them in a repository if `which.gitignore` is set; else the folders are walked. Paths are shown
+    with `shown` in place of the folder: "", or a path with "/" at its end.
     """
     pending = [(root, shown, bool(find_above(os.path.realpath(root), ".git")))]
     for root, shown, in_git in pending:
         names = None
         if which.gitignore and in_git:
             names = _names_by_git(root, shown, which)
-        for name in names or _walk(root, shown, which):
+        if names is None:
+            names = _walk(root, shown, which)
+        for name in names:
             path = f"{root}/{name}"
-            if os.path.isdir(path) and not os.path.islink(path):
+            if os.path.isdir(path) and not os.path.islink(path):  # another repository
                 pending.append((path, f"{shown}{name}/", True))
             else:
                 yield path, shown + name
@@ -16549,17 +16559,17 @@ def files_below(root: str, shown: str, which: FileFilter) -> Iterator[ListedFile
 def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | None:
     """Return the paths that git lists below a folder, relative to it; a repository in it is one path.
 
-    Return None where git's list can't be used: git is missing or refuses a repository that someone else owns,
-    it ignores the whole folder, which was asked for by name, or a repository inside claims the folder.
+    Left out are those behind a link, in vendored folders, and excluded ones. Return None where git's list
+    can't be used, so that the folder has to be walked.
     """
     listed = _list_with_git(root, shown, which)
     try:
         first = next(listed, "")
-    except Unavailable:
+    except Unavailable:  # git is missing, or refuses a repository that someone else owns
         return None
-    if first == ".":
+    if first == ".":  # git takes the folder itself for another repository
         return None
-    if not first:
+    if not first:  # there is nothing to list, or git ignores the folder, which was asked for by name
         parent, name = os.path.split(os.path.realpath(root))
         if ask_git(parent, "check-ignore", "--", f"./{name}", default=""):
             return None
@@ -16570,7 +16580,9 @@ def _names_by_git(root: str, shown: str, which: FileFilter) -> Iterator[str] | N
 def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the tracked files below a folder, and others that git doesn't ignore, each once.
 
-    Raise Unavailable if git fails. A folder that git can't open is reported as unreadable.
+    They are relative to the folder; a repository in it is one of them. Raise Unavailable if git fails.
+    Folders that git can't open, and files outside of the folder that its index names, are reported as
+    unreadable.
     """
 
     def report(line: str) -> None:
@@ -16589,11 +16601,10 @@ def _list_with_git(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter) -> Iterator[str]:
     """Yield the names from git without those behind a link, in vendored folders, or excluded."""
     is_link = lru_cache(1024)(lambda path: os.path.islink(f"{root}/{path}"))
-    for above, group in groupby(names, lambda name: name.rpartition("/")[0]):
-        folders = above.split("/")
-        # Git lists what is in its index even if a folder has become a symlink.
-        linked = any(map(is_link, accumulate(folders, "{}/{}".format)))
-        if linked:
+    for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
+        # Git lists what is in its index even if a folder has become a symlink. For a/b, ask about a and a/b.
+        folders = accumulate(folder.split("/"), "{}/{}".format)
+        if any(map(is_link, folders)):
             continue
         for name in group:
             if not (which.leave_out_vendored(name) or which.leave_out(shown + name)):
@@ -16601,10 +16612,10 @@ def _files_of_git(names: Iterable[str], root: str, shown: str, which: FileFilter
 
 
 def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
-    """Yield the regular files below a folder, sorted, and each repository in it as one path.
+    """Yield the regular files below a folder, relative to it, and each repository in it as one path.
 
-    Links, devices, the folders of version control, vendored and excluded ones are left out; a folder that
-    can't be listed is reported as unreadable.
+    A folder's files come first, in order, then its folders. Links, devices, .git, vendored and excluded
+    folders and files are left out; a folder that can't be listed is reported as unreadable.
     """
     pending = [""]
     while pending:
@@ -16618,7 +16629,7 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
             which.on_error((shown + folder).rstrip("/"), str(error.strerror))
             continue
         if folder and ".git" in found:
-            yield folder.rstrip("/")  # git lists it, if it is asked
+            yield folder.rstrip("/")  # a repository, which the caller lists by its own ignore files
             continue
         below = []
         for name, is_folder in found.items():
@@ -16637,8 +16648,8 @@ def _walk(root: str, shown: str, which: FileFilter) -> Iterator[str]:
 class _Pattern(NamedTuple):
     """A line of a .gitignore (gitignore(5))."""
 
-    is_negated: bool
-    is_for_folders: bool  # only
+    is_negated: bool  # whether it puts back what an earlier line leaves out
+    is_for_folders: bool  # whether it matches folders only
     # Expressions for the names of a path; None is `**`, any number of them.
     names: list[re.Pattern[str] | None]
 
@@ -16650,12 +16661,15 @@ class IgnorePatterns:
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        self._patterns: list[_Pattern] = []  # the last one, which takes precedence, comes first
+        self._patterns: list[_Pattern] = []  # the last line takes precedence, and so comes first
         for pattern in patterns:
             self.add(pattern)
 
     def add(self, line: str) -> None:
-        """Add a line, which takes precedence over earlier ones; an empty one or a comment does nothing."""
+        """Add a line, which takes precedence over earlier ones; an empty one or a comment does nothing.
+
+        Raise BadValue if it can't be read.
+        """
         import fnmatch
 
         line = line.rstrip(" \r\n")
@@ -16685,7 +16699,8 @@ class IgnorePatterns:
         if not self._patterns:
             return False
         *folders, file = path.split("/")
-        above = accumulate([folder] for folder in folders)
+        # As in git, nothing below a folder that is left out can be put back.
+        above = accumulate([folder] for folder in folders)  # for a/b/c: [a], [a, b]
         if any(self._leaves_out(names, is_folder=True) for names in above):
             return True
         return bool(file) and self._leaves_out([*folders, file], is_folder=False)
@@ -16704,9 +16719,9 @@ _PATTERN_OF_NAME = lazily(r"(?s)(?:[^\\\[]|\[(?![!^]?\])(?:[^\]\\\[]|\[(?!:))+\]
 
 def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequence[str]) -> bool:
     """Return whether the names of a path match. The time grows with the product of both lengths at most."""
-    starts = {len(names)}  # where the names that the last expressions match may begin
+    starts = {len(names)}  # from the end: where the names that the expressions so far match may begin
     for expression in reversed(expressions):
-        if expression is None:
+        if expression is None:  # it matches any number of names before these
             starts = set(range(max(starts) + 1))
         else:
             starts = {at - 1 for at in starts if at and expression.match(names[at - 1])}
@@ -16720,8 +16735,9 @@ def _matches_names(expressions: Sequence[re.Pattern[str] | None], names: Sequenc
 # disk. A hostile one can't make this take much time or memory.
 
 MAX_ARCHIVE_LEVELS = 4  # an image, a layer, an archive in that, and one more
-_MAX_UNPACKED = 1 << 28  # bytes that any archive may unpack to; a large one to
-_MAX_RATIO = 20  # times what was read of it
+# An archive may unpack to the larger of these: so many bytes, and so many times what was read of it.
+_MAX_UNPACKED = 1 << 28
+_MAX_RATIO = 20
 _MAX_HELD = 1 << 28  # bytes of zips in memory at a time
 _MAX_ZIP_LIST = 1 << 23  # bytes of a zip's list of files, which takes 20 times as much in memory
 _MAX_TAR_HEADER = 1 << 20  # bytes: of a name, for instance
@@ -16739,9 +16755,9 @@ class ArchiveBudget:
     """Limits what the outermost archive, with all archives in it, may unpack to."""
 
     def __init__(self) -> None:
-        self._read = 0  # bytes of the outermost archive
-        self._unpacked = 0  # bytes that came out of it and of those in it
-        self.held = 0  # bytes of zips that are in memory
+        self._read = 0  # bytes of the outermost archive so far
+        self._unpacked = 0  # bytes that came out of it and of those in it so far
+        self.held = 0  # bytes of zips that are in memory now; _unzip adds and takes off its own
 
     def count_read(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the chunks of the outermost archive; each adds to the budget."""
@@ -16750,14 +16766,14 @@ class ArchiveBudget:
             yield chunk
 
     def count_unpacked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the chunks of a member; it and each chunk cost. Raise ArchiveTooLarge beyond the budget."""
-        self.spend(_MEMBER_COST)
+        """Yield the chunks of a member, and count them; raise ArchiveTooLarge beyond the budget."""
+        self._spend(_MEMBER_COST)
         for chunk in chunks:
-            self.spend(len(chunk))
+            self._spend(len(chunk))
             yield chunk
 
-    def spend(self, size: int) -> None:
-        """Count bytes that were unpacked; raise ArchiveTooLarge if they are too many."""
+    def _spend(self, size: int) -> None:
+        """Count bytes that were unpacked; raise ArchiveTooLarge if they are too many by now."""
         self._unpacked += size
         if self._unpacked > max(_MAX_UNPACKED, _MAX_RATIO * self._read):
             raise ArchiveTooLarge("what it unpacks to is too large to examine all of it")
@@ -16766,10 +16782,10 @@ class ArchiveBudget:
 def unpack(
     chunks: Iterable[bytes], name: str, budget: ArchiveBudget
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the name and the content of each file in a zip, tar, tar.gz or gzip file.
+    """Yield (name, chunks of its content) of each file in a zip, tar, tar.gz or gzip file called `name`.
 
-    A file's content is to be read before the next file. This and reading raise BadValue for an archive that
-    can't be read to its end, and ArchiveTooLarge when the budget is spent.
+    Read a content before you take the next file. Both raise BadValue where an archive can't be read to its
+    end, and ArchiveTooLarge when the budget is spent.
     """
     files = _checked(_unpack(chunks, name, budget))
     for inner_name, content in files:
@@ -16789,7 +16805,10 @@ def _checked(items: Iterator[T]) -> Iterator[T]:
 def _unpack(
     chunks: Iterable[bytes], name: str, budget: ArchiveBudget
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the files of an archive as `unpack` does, but raise any error."""
+    """Yield the files of an archive as `unpack` does, but raise any error of zipfile, tarfile and gzip.
+
+    What is none of these formats is yielded as one file: the content of a .gz that holds no tar.
+    """
     file = _file_of(chunks)
     head = file.read(512)
     if head.startswith(_ZSTD):
@@ -16802,7 +16821,8 @@ def _unpack(
         import gzip
 
         unzipped = gzip.GzipFile(fileobj=_file_of(chunks))
-        file = _file_of(budget.count_unpacked(chunks_of(unzipped.read1)))  # what comes before damage, too
+        # read1, since read raises an error for damage before it returns what is in front of that.
+        file = _file_of(budget.count_unpacked(chunks_of(unzipped.read1)))
         head = file.read(512)
         chunks = chain([head], chunks_of(file.read))
     if is_tar(head):
@@ -16812,15 +16832,18 @@ def _unpack(
 
 
 def stable_path(path: str) -> str:
-    """Return a path for fingerprints: without the hashes that name an image's layers and settings."""
+    """Return a path for fingerprints: without the hashes that name an image's layers and settings.
+
+    They differ between two builds of the same image.
+    """
     return _LAYER_NAME.sub("", path)
 
 
 def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the files of a zip, which is held in memory since its list is at its end.
+    """Yield the files of a zip, and its folders as empty ones. It is held in memory: its list is at its end.
 
-    Raise BadValue for a zip that is too large for that, has a file with a rare compression, or bytes before
-    its first file. Those between files aren't read: a signed APK has some.
+    Raise BadValue for a zip that is too large for that, has a file with a rare compression or, after all
+    others, bytes before its first file. Those between files aren't read: a signed APK has some.
     """
     import zipfile
 
@@ -16843,7 +16866,7 @@ def _unzip(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
 
 class _ZipFile(io.BytesIO):
-    """A zip in memory; reading many bytes at once, as of a huge list of files, raises BadValue."""
+    """A zip in memory; reading more than 8 MiB at once, as zipfile reads a list of files, raises BadValue."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size and size > _MAX_ZIP_LIST:
@@ -16852,9 +16875,9 @@ class _ZipFile(io.BytesIO):
 
 
 def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield the regular files of a tar, and of tars that are joined to it, and those of an unknown type.
+    """Yield the regular files of a tar and of tars that follow it, and members of unknown types.
 
-    The other kinds hold no text. What unpacks a tar makes files of unknown types.
+    Programs that unpack a tar make files of those. Other members, such as links and folders, have no content.
     """
     import tarfile
 
@@ -16868,9 +16891,10 @@ def _untar(chunks: Iterable[bytes], budget: ArchiveBudget) -> Iterator[tuple[str
 
 
 def _tar_header() -> type[Any]:
-    """Return a class for headers that raises for damaged ones, sparse files, and long or many headers.
+    """Return a class for tarfile's headers that raises BadValue for sparse files, and long or many headers.
 
-    A sparse file may be tiny in the tar and endless outside; names and pax headers are parsed in memory.
+    A sparse file may be tiny in the tar and endless outside; names and pax headers are parsed in memory. A
+    damaged header, which tarfile takes for the end, raises ReadError.
     """
     import tarfile
 
@@ -16905,7 +16929,7 @@ def _tar_header() -> type[Any]:
 
 
 def _file_of(chunks: Iterable[bytes]) -> IO[bytes]:
-    """Return a file to read chunks from."""
+    """Return a file whose content are these chunks, which are taken as it is read."""
     return io.BufferedReader(_Chunks(chunks), 1 << 18)
 
 
