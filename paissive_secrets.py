@@ -17242,7 +17242,8 @@ class Audit:
                 yield f"column {match.column}: rule {match.rule.id}, {self._outcome(path, match)}"
                 yield from match.why
         if skipped:
-            yield "it is binary, so it is not read"
+            kind = "an archive" if "archive" in skipped else "binary"
+            yield f"it is {kind}, so it is not read"
         elif is_empty:
             kind = language_of(path).kind
             yield f"nothing here reads as a long enough value assigned to a secret's name ({kind})"
@@ -18445,7 +18446,7 @@ def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Compa
     asked = set[tuple[str, str]]()  # (name, how)
     # What a .env file holds, as `_dotenv_holds` says: the places that read it, each with the files.
     readers: dict[str, dict[str, list[str]]] = {"references": {}, "moved": {}}
-    dotenv_holds = cache(_dotenv_holds)
+    dotenv_holds = cache(partial(_dotenv_holds, audit))
     for shown, text in _texts_to_check(audit):
         for use in _uses_in(shown, text):
             if use.backend in ("", backend):
@@ -18596,11 +18597,17 @@ def _dotenv_files_above(folder: str, base: str) -> list[str]:
         folder = os.path.dirname(folder)
 
 
-def _dotenv_holds(path: str) -> str:
-    """Return "references" if a .env file has any, else "moved" if its secrets were, or ""."""
+def _dotenv_holds(audit: Audit, path: str) -> str:
+    """Return "references" if a .env file has any, else "moved" if its secrets were, or "".
+
+    For one that can't be read, return "" and count it as unreadable.
+    """
     try:
         dotenv = Dotenv(read_file(path).decode("utf-8", "replace"), path)
-    except (OSError, SecretsError):
+    except (SecretsError, FileNotFoundError):  # a folder, for instance, or nothing is there
+        return ""
+    except OSError as error:
+        audit.add_unreadable(shown_path(path, audit.base), str(error.strerror))
         return ""
     if dotenv.has_references():
         return "references"
@@ -18619,23 +18626,32 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     signal. `run` returns what its command does. Errors are one line on
     stderr, never an exception.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parse(list(sys.argv[1:] if argv is None else argv))
+        return _run_command(words)
+    except SystemExit as end:  # --help, --version or a signal
+        return int(end.code or 0)
+    except KeyboardInterrupt:  # also while an error is printed
+        return 130  # SIGINT, as in a shell
+    except BrokenPipeError:
+        return 141  # SIGPIPE, as of any program in `get X | head -c1`
+
+
+def _run_command(words: list[str]) -> int:
+    """Run one command; return its exit code or, for an error, print that and return the error's code."""
+    try:
+        args = _parse(words)
         try:
             code: int = args.run(args)
             sys.stdout.flush()
         finally:
             args.manager.close(keep_leases=args.run is not cmd_run)  # a printed credential has to work
         return code
-    except SystemExit as end:  # --help, --version or a signal
-        return int(end.code or 0)
     except SecretsError as error:
         _say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130  # SIGINT, as in a shell
     except BrokenPipeError:
-        return 141  # SIGPIPE, as of any program in `get X | head -c1`
+        raise
     except OSError as error:
         # An error without a file name is about the output, or about a working directory that was removed.
         nameless = "the output"
@@ -18847,7 +18863,7 @@ _KEY = _arg("key KEY", "the setting, such as database.host, in PAISSIVE_CONFIG_F
 _SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 _MEMBER = _arg("name NAME", "the member's name")
 _SPEC_HELP = f"by default token:32; {SPEC_HINT}; l, u, d, s: lower case, upper case, digits, symbols"
-_GENERATE = _arg("--generate SPEC", f"a new value, {_SPEC_HELP}", nargs="?", const="token:32")
+_GENERATE = _arg("--generate SPEC", f"after NAME: a new value, {_SPEC_HELP}", nargs="?", const="token:32")
 _ALIASES = {"ls": "list", "rm": "delete"}
 
 _Run = Callable[..., int]
@@ -19707,15 +19723,14 @@ def _rotation(args: Namespace) -> SecretRotation:
     _arg("--confidence", "report this and above; default: medium", choices=CONFIDENCES, default="medium"),
     [_JSON, _flag("--sarif", "print SARIF 2.1.0, for code scanning")],
     _arg("--baseline F", f"the file of accepted findings; default: {BASELINE}"),
-    [
-        _arg("--output F", "write the report to a file"),
-        _flag("--update-baseline", "accept what is found now, too"),
-    ],
+    _arg("--output F", "write the report to a file"),
+    _flag("--update-baseline", "accept what is found now, too, instead of a report"),
     [
         _flag("--staged", "what git would commit"),
         _arg("--history REV", "all of git's history, or what REV or A..B reaches", nargs="*"),
         _arg("--pushed REMOTE", "for a pre-push hook: what a push sends, as git says on stdin"),
         _arg("--explain FILE:LINE", "why a line is reported or not"),
+        _flag("--list-rules", "list the rules"),
     ],
     _flag("--no-gitignore", "also read what .gitignore names"),
     _flag("--archives", "also read what is in zip, tar and gzip files"),
@@ -19724,7 +19739,6 @@ def _rotation(args: Namespace) -> SecretRotation:
     # The system keeps the last 8 bits of an exit code: 256 would pass a build.
     _arg("--exit-code N", "for findings, 0 to 255; default: 1", type=int, choices=range(256), default=1),
     _arg("--jobs N", "processes for a big tree; default: one per core", type=int, default=0),
-    _flag("--list-rules", "list the rules"),
     _flag("--known", "also search for the store's values"),
 )
 def cmd_audit(args: Namespace) -> int:
@@ -19749,6 +19763,9 @@ def cmd_audit(args: Namespace) -> int:
         args.history = pushed_revisions(args.pushed, sys.stdin)
         if not args.history:
             return 0
+    if args.update_baseline and (args.json or args.sarif or args.output):
+        hint = "leave out --json, --sarif and --output"
+        raise BadValue("--update-baseline writes no report", hint=hint)
     run = _make_audit(args)
     if args.update_baseline:
         _update_baseline(run)
@@ -19799,6 +19816,8 @@ def _explain_line(args: Namespace) -> None:
     path, _, line = args.explain.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,17}", line):
         raise BadValue("--explain takes FILE:LINE", hint="for example: audit --explain settings.py:12")
+    if args.archives:
+        raise BadValue("--explain reads no archives", hint="unpack it, and name a file in it")
     with disk_errors(f"read {path}"), open_regular(path) as file:
         if int(line) > 1 + sum(chunk.count(b"\n") for chunk in chunks_of(file.read)):
             hint = f"for what is found there: audit {shell_word(path)}"

@@ -32113,6 +32113,8 @@ def test_explain_knows_the_baseline(folder, say):
 def test_explain_says_that_a_file_is_binary_and_finds_each_line_of_a_key_and_what_is_known(folder, say):
     (folder / "a.bin").write_bytes(b"\0" + token().encode())
     assert say("audit", "--explain", "a.bin:1") == (0, "it is binary, so it is not read\n")
+    (folder / "a.zip").write_bytes(zip_of(a=token()))
+    assert say("audit", "--explain", "a.zip:1") == (0, "it is an archive, so it is not read\n")
     (folder / "key.asc").write_text(private_key(1))
     for line in range(1, 4):
         said = say("audit", "--explain", f"key.asc:{line}")[1]
@@ -34685,6 +34687,15 @@ READS_DOTENV = [
 ]
 
 
+def test_check_names_an_env_file_that_it_can_not_read(folder, say):
+    (folder / "app").mkdir()
+    (folder / "app/a.py").write_text("load_dotenv()\n")
+    (folder / "app/.env").symlink_to(".env")
+    (folder / ".env.local").mkdir()  # of another tool: it is no file
+    why = "can't read app/.env: Too many levels of symbolic links\n"
+    assert say("check") == (2, f"{why}0 names in 1 file, 0 missing\n")
+
+
 def test_check_reads_a_tree_that_is_deeper_than_python_allows(folder, say):
     there = os.getcwd()
     for _ in range(1100):
@@ -35039,6 +35050,11 @@ def test_an_internal_error_names_its_kind_and_place_and_shows_no_value(say, monk
     status, said = say("get", "A_TOKEN", "--backend", "memory")
     shown = "internal error: LookupError at line …; please report it (leave out secrets)"
     assert status == 2 and as_shown(said, shown)
+
+
+def test_ctrl_c_while_an_error_is_printed_shows_no_traceback(monkeypatch):
+    monkeypatch.setattr(ps, "print_message", unittest.mock.Mock(side_effect=KeyboardInterrupt))
+    assert ps.main(["get", "ABSENT"]) == 130
 
 
 def test_an_internal_error_in_another_module_names_the_line_here_that_led_to_it(say, monkeypatch):
@@ -36007,8 +36023,8 @@ WRONG_COMMANDS = [
             ("delete X", "--version 1 --metadata", "--version", "--metadata"),
             ("config set a 1", "--json --secret", "--json", "--secret"),
             ("rotate now X", "--stdin --generate hex", "--stdin", "--generate"),
-            ("audit", "--output report --update-baseline", "--output", "--update-baseline"),
             ("audit", "--staged --pushed origin", "--staged", "--pushed"),
+            ("audit", "--list-rules --history", "--list-rules", "--history"),
             ("audit", "--json --sarif", "--json", "--sarif"),
             ("audit", "--pushed origin --explain a.py:1", "--pushed", "--explain"),
         )
@@ -36049,6 +36065,11 @@ WRONG_COMMANDS = [
     ),
     (f"audit --explain nope:{'1' * 18}", "can't read nope: No such file or directory"),
     ("audit --explain x", "--explain takes FILE:LINE; for example: audit --explain settings.py:12"),
+    ("audit --archives --explain x.zip:1", "--explain reads no archives; unpack it, and name a file in it"),
+    *(
+        (f"audit --update-baseline {form}", "--update-baseline writes no report; leave out --json, …")
+        for form in ("--json", "--sarif", "--output report")
+    ),
     (
         "audit --staged --history",
         "argument --history: not allowed with argument --staged; see: paissive_secrets.py audit --help",
