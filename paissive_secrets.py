@@ -4290,8 +4290,8 @@ def seal(plaintext: bytes, *recipients: Union[Recipient, Passphrase]) -> bytes:
     """Return an age v1 file (https://c2sp.org/age) that each recipient opens.
 
     The file does not authenticate its sender. Raises BadValue for no
-    recipient, a Passphrase beside others, or post-quantum recipients beside
-    others; Unavailable without the package cryptography.
+    recipient, a Passphrase beside others, or recipients of which only some
+    are post-quantum; Unavailable without the package cryptography.
     """
     require_cryptography()
     has_passphrase = any(isinstance(recipient, Passphrase) for recipient in recipients)
@@ -4415,7 +4415,10 @@ class _X25519Key:
         self.public = self._secret.public_key().public_bytes_raw()
 
     def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
-        """Return the file key in an X25519 stanza, or None for another key's; raise Corrupt if damaged."""
+        """Return the file key in an X25519 stanza; None for another key's, or for a stanza of another kind.
+
+        Raise Corrupt if it is damaged.
+        """
         if words[0] != b"X25519":
             return None
         try:
@@ -4449,7 +4452,10 @@ class _HybridKey:
         self.public = mlkem_key.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
 
     def unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
-        """Return the file key in a hybrid stanza, or None for another key's; raise Corrupt if damaged."""
+        """Return the file key in a hybrid stanza; None for another key's, or for a stanza of another kind.
+
+        Raise Corrupt if it is damaged.
+        """
         if words[0] != b"mlkem768x25519":
             return None
         shares = _unbase64(words[1]) if len(words) == 2 else b""
@@ -4511,7 +4517,8 @@ class Passphrase:
     Sealing takes 2**log_n KiB of memory; opening raises BadValue for files
     that need over 2**max_log_n. Keys that scrypt derives live as long as
     the object, and are shared with others of the same passphrase. Raises
-    BadValue for an empty passphrase, and for log_n outside 1 to 20.
+    BadValue for a passphrase that is empty or not valid Unicode, and for
+    log_n outside 1 to 20.
     """
 
     is_post_quantum = True  # it is symmetric
@@ -4540,7 +4547,7 @@ class Passphrase:
         return _write_stanza(words, self._derive(salt, self._log_n), file_key)
 
     def _unwrap(self, words: list[bytes], body: bytes) -> bytes | None:
-        """Return the file key in a scrypt stanza, or None for another passphrase's.
+        """Return the file key in a scrypt stanza; None for another passphrase's, or another kind of stanza.
 
         Raise Corrupt if it is damaged, BadValue if it demands too much work.
         """
@@ -4583,7 +4590,7 @@ _derived_keys: WeakValueDictionary[bytes, _DerivedKeys] | None = None
 def _split_file(sealed: bytes) -> tuple[list[tuple[list[bytes], bytes]], bytes, bytes, bytes]:
     """Return the stanzas as (words, body), the header up to its MAC, the MAC in base64, and the payload.
 
-    Raise Corrupt for a damaged header, BadValue for too many stanzas.
+    The payload begins with its nonce. Raise Corrupt for a damaged header, BadValue for too many stanzas.
     """
     if not sealed.startswith(_AGE_VERSION):
         raise _corrupt("it does not begin like an age v1 file")
@@ -4613,7 +4620,7 @@ def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _write_stanza(words: list[bytes], key: bytes, file_key: bytes) -> bytes:
-    """Return a stanza whose body is the file key, wrapped."""
+    """Return a stanza whose body is the file key, encrypted under the wrapping key `key`."""
     # A zero nonce is safe: each key is used once.
     return _join_stanza(words, aead.ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None))
 
@@ -4630,7 +4637,10 @@ def _check_box(box: bytes) -> None:
 
 
 def _open_box(key: bytes, box: bytes) -> bytes | None:
-    """Return the file key in a stanza's body, or None if another key wrapped it; raise Corrupt."""
+    """Return the file key in a stanza's body, or None if another key wrapped it.
+
+    Raise Corrupt for a body of another length.
+    """
     _check_box(box)
     try:
         return aead.ChaCha20Poly1305(key).decrypt(bytes(12), box, None)
@@ -4639,8 +4649,11 @@ def _open_box(key: bytes, box: bytes) -> bytes | None:
 
 
 def _wrapping_key(key: x25519.X25519PrivateKey, point: bytes, both: bytes) -> bytes:
-    """Return the key that wraps a file key; raise ValueError for a point of low order."""
-    # It depends on `both` public keys, so that a shared secret gives each recipient another key.
+    """Return the key that wraps a file key, from a private key and the other side's public key, `point`.
+
+    `both` is the share and the recipient's public key. Raise ValueError for a point of low order.
+    """
+    # It depends on both public keys, so that a shared secret gives each recipient another key.
     shared = key.exchange(x25519.X25519PublicKey.from_public_bytes(point))
     return _hkdf(shared, both, b"age-encryption.org/v1/X25519")
 
@@ -4651,7 +4664,7 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
 
 
 def sha256(data: bytes) -> bytes:
-    """Return a SHA-256 digest."""
+    """Return a SHA-256 digest; the caller has imported cryptography."""
     # The standard library's would load a second OpenSSL, which takes longer than all the rest.
     digest = hashes.Hash(hashes.SHA256())
     digest.update(data)
@@ -4695,7 +4708,7 @@ def _can_import_cryptography() -> bool:
 
 
 def _base64(data: bytes) -> bytes:
-    """Return base64 without padding."""
+    """Return base64 (RFC 4648) without padding and line ends."""
     import binascii
 
     return binascii.b2a_base64(data, newline=False).replace(b"=", b"")
@@ -4757,7 +4770,7 @@ def _bech32_decode(prefix: str, text: str, size: int) -> bytes:
 
 
 def _corrupt(what: str) -> Corrupt:
-    """Return the error about a damaged file."""
+    """Return the error about a damaged file: "not what was sealed: `what`"."""
     return Corrupt(f"not what was sealed: {what}", hint="restore it from a copy")
 
 

@@ -8302,7 +8302,7 @@ ADVICE = {  # on all others: restore it from a copy
     "huge": "check that it is the right file",
     "forged": "it was written for another identity; see: status",
     "no identity": "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
-    "identity --new, and somebody who is one runs: member add NAME age1…",
+    "identity --new, then ask one to run: member add NAME age1…",
     "their identity": "try again, or check PAISSIVE_MASTER_PASSWORD if set; a member can reset it: password",
 }
 
