@@ -4806,6 +4806,7 @@ class _GitOutput(io.FileIO):
     """Git's output; reading it raises Unsafe if git is silent for too long."""
 
     def readinto(self, buffer: Any) -> Any:
+        """Fill the buffer as FileIO does, once git has written something or has ended."""
         import select
 
         if hasattr(select, "poll"):  # not on Windows, where files can't block
@@ -4824,11 +4825,11 @@ def run_git(
     feed: Iterable[str] = (),
     on_error: Callable[[str], object] = lambda line: None,
 ) -> Iterator[IO[bytes]]:
-    """Run git in a folder on the lines of `feed`, and yield its output to read.
+    """Run git in a folder with the lines of `feed` on stdin, and yield its output to read.
 
     Raise Unavailable if git doesn't start or, at the end, if it fails, but not because some of its output
     was left unread. If it succeeds, call `on_error` with each line of its stderr. Reading raises Unsafe if
-    git hangs.
+    git hangs. After an exception of the caller, git is killed.
     """
     from subprocess import PIPE, Popen
 
@@ -4862,7 +4863,7 @@ def run_git(
 
 
 def _scratch_file() -> IO[bytes]:
-    """Open an unnamed file, in memory where that is possible; Denied or Unavailable if there can be none."""
+    """Open an unnamed file, in memory where that is possible; raise Denied or Unavailable if it can't be."""
     # Importing tempfile takes longer than git does. A sandbox may refuse files in memory.
     with suppress(AttributeError, OSError):
         return open(os.memfd_create("paissive"), "w+b")
@@ -4873,9 +4874,10 @@ def _scratch_file() -> IO[bytes]:
 
 
 def ask_git(folder: str, *args: str, default: str | None = None) -> str:
-    """Return git's output without newlines at the end; raise Unsafe if that is more than MAX_FILE_BYTES.
+    """Return git's output without newlines at the end.
 
-    If git fails, is missing or hangs, return the default; without one, raise Unavailable or Unsafe.
+    If git fails, is missing or hangs, return the default; without one, raise Unavailable or Unsafe. Raise
+    Unsafe, even with a default, if the output is more than MAX_FILE_BYTES.
     """
     try:
         with run_git(folder, *args) as out:
