@@ -4948,6 +4948,7 @@ def record_store(folder: str, fingerprints: Sequence[str], member: str = "") -> 
     commit = checked_out_commit(folder, FileCache())
 
     def change(store: KnownStore) -> KnownStore:
+        """Return the new record of the store."""
         return KnownStore(tuple(fingerprints), "record", member or store.member, commit)
 
     try:
@@ -4989,7 +4990,10 @@ def _change_record(folder: str, change: Callable[[KnownStore], KnownStore]) -> N
 
 
 def known_store_above(folder: str, cache: FileCache) -> str:
-    """Return the nearest recorded .paissive above the folder that holds this one, or ""."""
+    """Return the path of the nearest store above this one that is recorded, still there and called .paissive.
+
+    "Above" means in a folder above the one that holds `folder`. Return "" if there is none.
+    """
     place = _place_of(folder)
     above = [
         path
@@ -5053,9 +5057,9 @@ def _parse_record(path: str, data: bytes) -> dict[str, KnownStore]:
 
 
 def checked_out_commit(folder: str, cache: FileCache) -> str:
-    """Return the commit that git has checked out around a folder, or "" if there is none.
+    """Return the commit that is checked out in the repository around a folder.
 
-    Return "" with a warning if git can't be asked.
+    Return "" if there is no repository or no commit yet and, with a warning, if git can't be asked.
     """
     repository = _repository_of(folder)
     if not repository:
@@ -5073,7 +5077,7 @@ def checked_out_commit(folder: str, cache: FileCache) -> str:
 
 
 def merge_conflicts(folder: str) -> set[str]:
-    """Return `unmerged_paths`, without starting git if there is none, which is nearly always the case."""
+    """Return `unmerged_paths`, but don't start git where no merge left a conflict, as nearly always."""
     # Git leaves this file after any conflict (since 2.34), and removes it some time after that is resolved.
     has_conflict = os.path.lexists(os.path.join(_repository_of(folder), "AUTO_MERGE"))
     return unmerged_paths(folder) if has_conflict else set()
@@ -5086,7 +5090,10 @@ def unmerged_paths(folder: str) -> set[str]:
 
 
 def _repository_of(folder: str) -> str:
-    """Return the path of git's own folder for the repository or worktree that a folder is in, or ""."""
+    """Return the path of git's own folder for the repository or worktree that a folder is in.
+
+    It need not exist: a damaged .git may name anything. Return "" if there is no .git.
+    """
     path = find_above(os.path.realpath(folder), ".git")
     with suppress(SecretsError, OSError):
         if os.path.isfile(path):  # of a worktree or a submodule (gitrepository-layout(5))
@@ -5102,7 +5109,7 @@ def _last_in_log(log: bytes) -> str:
 
 
 def last_commit(path: str) -> str:
-    """Return the commit that changed a file last, "1234567 by Ada", or "" if git doesn't know."""
+    """Return "1234567 by Ada" for the commit that changed a file last; "" if git knows none."""
     folder, name = os.path.split(os.path.realpath(path))
     return label_of_commit(folder, "HEAD", f":(literal){name}")
 
@@ -5121,10 +5128,10 @@ def label_of_commit(folder: str, commit: str, *paths: str) -> str:
 
 
 def changes_of(folder: str, name: str, commit: str, since: str = "") -> list[str]:
-    """Return the commits that changed a file, the newest first, up to a commit and without those in `since`.
+    """Return the commits that changed a file, the newest first, up to `commit`.
 
-    Raise Unavailable if git lacks one of the two commits, or can't be asked; Unsafe if there are too many
-    changes.
+    Left out are `since`, a commit, and what is in its history. Raise Unavailable if git lacks one of the two
+    commits, or can't be asked; Unsafe if there are too many changes.
     """
     # On all sides of a merge: it may have taken the one on which nothing was changed.
     options = [f"-{_MAX_CHANGES}", "--full-history", "--topo-order", commit]
