@@ -5215,7 +5215,10 @@ class SealedFolder:
     """The files of a store, for callers that have its keys and, to write, its lock."""
 
     def __init__(self, path: StrPath | None) -> None:
-        """Choose the folder, as FileStore describes it; raise Unavailable as that does."""
+        """Choose the folder: `path`, else PAISSIVE_SECRETS_DIR, else the nearest .paissive, else one here.
+
+        Nothing is read or made. Raise Unavailable if the working directory was removed.
+        """
         # No shell expands ~ in quotes or in a unit file.
         configured = "" if path else os.path.expanduser(os.environ.get("PAISSIVE_SECRETS_DIR", ""))
         self.is_configured = configured != ""
@@ -5253,7 +5256,7 @@ class SealedFolder:
         )
 
     def entries(self) -> Iterator[tuple[str, str]]:
-        """Yield the path of each secret and then of each policy, and the title inside it."""
+        """Yield (path, title) of each secret's file, then of each policy's; the title is its name inside."""
         for folder, title in ((self.secrets, ""), (self.policies, POLICY_TITLE)):
             for name in names_under(folder):
                 yield os.path.join(folder, f"{name}.age"), title + name
@@ -5264,16 +5267,19 @@ class SealedFolder:
             raise Unavailable(f"there is no store in {self.path}", hint=NO_STORE_HINT)
 
     def bytes_of(self, path: str) -> bytes:
-        """Return a file's content, or b"" if it can't be read, to see whether it has changed."""
+        """Return a file's content, to see whether it has changed; b"" for "" and for an unreadable file."""
         try:
             return self.cache.load(path, bytes, follow=False) if path else b""
         except (SecretsError, OSError):  # raised again where the content is needed
             return b""
 
     def keys_of(self, identity: Identity) -> Keys:
-        """Return this identity with the rekey that brings it, if previous.age is there and sealed to it."""
+        """Return this identity as Keys, with the content of previous.age if that is sealed to it.
+
+        It is then the new identity of an unfinished rekey. Raise Corrupt if previous.age is damaged.
+        """
         path = self.previous_file
-        # WrongKey: a rekey was killed before this user, or anybody, had the new identity.
+        # WrongKey: this is the old identity of a rekey that was killed before it gave out the new one.
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
             text = decode_value(open_file(path, [identity]), path)
             lines = text.splitlines()
@@ -5282,7 +5288,10 @@ class SealedFolder:
         return Keys(identity)
 
     def read_version(self, keys: Keys) -> dict[str, str]:
-        """Return the content of version.age: `version` and `left`; raise WrongKey or Corrupt."""
+        """Return the content of version.age: `version` and `left`, as `seal_version` wrote it.
+
+        Raise WrongKey, Corrupt, Denied or Unavailable.
+        """
         path = self.version_file
         with disk_errors(f"read {path}"):
             return _open_texts(path, keys.all(), "version")
@@ -5290,7 +5299,8 @@ class SealedFolder:
     def explain(self, path: str, error: SecretsError) -> SecretsError:
         """Return the error about a file that doesn't open, with advice on what to do about it.
 
-        For a file from before a rekey, or a planted one (WrongKey), it names the commit that wrote it.
+        A WrongKey, for a file from before a rekey or a planted one, becomes one that names the commit which
+        wrote the file. Any other error gets more advice if it is about a member, and else stays as it is.
         """
         folder, _, file = os.path.relpath(path, self.path).partition(os.sep)
         name = file.replace(os.sep, "/").removesuffix(".age")
@@ -5305,12 +5315,13 @@ class SealedFolder:
         return WrongKey(f"{path} was sealed to another identity{by}", hint=hint.format(shell_word(name)))
 
     def member_file(self, name: str, file: str) -> str:
+        """Return the path of a member's identity.age or recipient.age."""
         return os.path.join(self.members, name, file)
 
     def member_names(self) -> list[str]:
-        """Return the names of the folders with a member's file, sorted; raise Unsafe if others can write.
+        """Return the names of the folders with one of a member's files, sorted.
 
-        Skip folders whose names no member can have.
+        Skip folders whose names no member can have. Raise Unsafe if others can write to any of the folders.
         """
         if not os.path.lexists(self.members):
             return []
@@ -5368,7 +5379,7 @@ class SealedFolder:
         return found
 
     def write_member(self, member: Member, identity: Identity) -> None:
-        """Write a member's two files."""
+        """Write a member's two files, sealed as `identity` is the store's; the store is locked."""
         make_folder(self.members)
         make_folder(os.path.join(self.members, member.name))
         # In this order, nobody opens the store without being listed if this is killed. Until the second file
@@ -5377,7 +5388,10 @@ class SealedFolder:
         self.replace([self.seal_identity(member, identity)])
 
     def delete_member(self, name: str) -> None:
-        """Remove a member's two files, and the folder unless something else is in it."""
+        """Remove those of a member's two files that are there, and the folder unless something else is in it.
+
+        Raise OSError; the store is locked.
+        """
         for file in _MEMBER_FILES:
             path = self.member_file(name, file)
             if os.path.islink(path) or os.path.isfile(path):  # not a folder, which is somebody else's
@@ -5388,31 +5402,34 @@ class SealedFolder:
             sync_folder(self.members, f"the member {show(name)} is removed")
 
     def seal_identity(self, member: Member, identity: Identity) -> tuple[str, bytes]:
-        """Return a member's identity.age: the store's identity, sealed to the member's key."""
+        """Return path and content of a member's identity.age: the store's identity for the member's key."""
         text = f"{identity.reveal()}\n".encode()
         return self.member_file(member.name, "identity.age"), seal(text, Recipient(member.recipient))
 
     def seal_recipient(self, member: Member, identity: Identity) -> tuple[str, bytes]:
-        """Return a member's recipient.age: name, key, and when it was added."""
+        """Return path and content of a member's recipient.age: name, key, and when that was added."""
         path = self.member_file(member.name, "recipient.age")
         texts = {"member": member.name, "recipient": member.recipient, "updated": member.added}
         return path, seal_texts(texts, identity)
 
     def seal_version(self, identity: Identity, removal_time: str = "") -> tuple[str, bytes]:
-        """Return version.age: the version of the format, and when a member was last removed, UTC or ""."""
+        """Return path and content of version.age: the version of the format, and when a member was removed.
+
+        That is the last time, in UTC, or "" if there was none.
+        """
         return self.version_file, seal_texts({"version": FORMAT_VERSION, "left": removal_time}, identity)
 
     def seal_previous(self, keys: Keys) -> tuple[str, bytes]:
-        """Return previous.age: the old identity, and a comment on each member who doesn't get the new."""
+        """Return path and content of previous.age: the old identity, and a comment for each leaver."""
         lines = [identity.reveal() for identity in keys.all()[1:]]
         lines.extend(_LEAVER + name for name in keys.leavers)
         text = "".join(f"{line}\n" for line in lines).encode()
         return self.previous_file, seal(text, keys.seal_to.recipient())
 
     def seal_entries(self, keys: Keys) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of secrets and policies, sealed to the new identity; skip those that don't open.
+        """Yield path and new content of each secret's and policy's file, sealed to the new identity.
 
-        Raise Corrupt for a damaged file.
+        Skip those that neither identity opens; raise Corrupt for a damaged file.
         """
         old_first = keys.all()[::-1]  # the old identity opens nearly all of them
         for path, _ in list(self.entries()):
@@ -5422,7 +5439,10 @@ class SealedFolder:
 
     @contextmanager
     def write_lock(self, folder: str) -> Iterator[None]:
-        """Hold the lock on the store; make its folder for secrets or policies if that is missing."""
+        """Hold the lock on the store; make `folder`, that for secrets or policies, if it is missing.
+
+        Raise Unsafe if others can write there, Denied or Unavailable for an OSError, also of the caller's.
+        """
         with disk_errors(f"change {self.path}"):
             self.check(folder, make=True)
             with FileLock(self.path):
@@ -5439,12 +5459,13 @@ def not_post_quantum(members: Iterable[Member]) -> list[str]:
 
 
 def no_member_error(name: str) -> NotFound:
+    """Return the error for an absent member."""
     return NotFound(f"no member named {show(name)}", hint="see: member list")
 
 
 @lru_cache(maxsize=4096)
 def file_name(name: str) -> str:
-    """Return the path of a secret's file below `secrets`; raise BadName if no file can have that name.
+    """Return the path of a secret's file below `secrets`, NAME.age; raise BadName if no file can have it.
 
     It is cached, since checking names is slow.
     """
@@ -5458,7 +5479,8 @@ def file_name(name: str) -> str:
 def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: bytes | None = None) -> bytes:
     """Return the plaintext of a file, whose content is `sealed` if it was read already.
 
-    Raise WrongKey if none of the keys opens it, Corrupt if it is damaged, OSError if it can't be read.
+    Raise WrongKey if none of the keys opens it, Corrupt if it is damaged or demands too much work, and what
+    `read_file` raises.
     """
     if sealed is None:
         sealed = read_file(path, follow=False)
@@ -5472,7 +5494,11 @@ def open_file(path: str, keys: Sequence[Union[Identity, Passphrase]], sealed: by
 
 
 def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -> dict[str, str]:
-    """Return the entry in a file; raise what `open_file` raises, or Corrupt if it has another title."""
+    """Return the entry in a file, which has `name`, `value` and perhaps more.
+
+    Its `name` has to be `title`. Raise what `open_file` raises, Corrupt for another title or no entry, and
+    BadValue for a value with NUL or lone surrogates.
+    """
     entry = _open_texts(path, keys.all(), "name", "value", sealed=sealed)
     # Another secret's file was copied here, or the file system ignores case.
     if entry["name"] != title:
@@ -5485,7 +5511,8 @@ def open_entry(title: str, path: str, keys: Keys, sealed: bytes | None = None) -
 def names_under(folder: str, prefix: str = "") -> Iterator[str]:
     """Yield the names of the secrets whose files are in a folder, or below it; none if it is missing.
 
-    Skip anything that isn't a secret: symlinks, other files, and names that no secret can have.
+    Each begins with `prefix`, the name of the folder with a slash when this calls itself. Skip anything that
+    isn't a secret: symlinks, other files, and names that no secret can have. Raise Denied or Unavailable.
     """
     with disk_errors(f"read {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -5501,7 +5528,7 @@ def names_under(folder: str, prefix: str = "") -> Iterator[str]:
 
 
 def check_member(name: str) -> str:
-    """Return a member's name; raise BadName if no folder can have it."""
+    """Return a member's name; raise BadName if no member can have it: it is that of a folder."""
     if "/" in name:
         raise BadName(f"bad name {show(name)}: a member's has no '/'")
     file_name(name)
@@ -5520,7 +5547,7 @@ def _open_texts(
 ) -> dict[str, str]:
     """Return the JSON object in a file, whose content is `sealed` if it was read already.
 
-    Raise what `open_file` raises, or Corrupt if the object lacks a key, or if a value isn't text.
+    Raise what `open_file` raises, and Corrupt if the object lacks one of `keys`, or if a value isn't text.
     """
     plaintext = open_file(path, identities, sealed)
     entry: dict[str, Any] = {}
@@ -5532,7 +5559,10 @@ def _open_texts(
 
 
 def parse_identities(text: str, where: str) -> tuple[Identity, ...]:
-    """Return the identities in an age identity file, one a line beside comments; raise BadValue for none."""
+    """Return the identities in an age identity file, one a line beside comments: one at least.
+
+    Raise BadValue, which begins with `where`, if there is none, or if a line is anything else.
+    """
     lines = [line.strip() for line in text.splitlines()]
     try:
         found = tuple(Identity(line) for line in lines if line and not line.startswith("#"))
