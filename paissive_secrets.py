@@ -5575,7 +5575,7 @@ def parse_identities(text: str, where: str) -> tuple[Identity, ...]:
 
 # === Sealed access ===
 # `Opener.open` opens a store for a purpose in three steps: find its identity by a password or a key
-# (`_find_access`), try that on files (`_try_files`), and look for doubts that forbid the purpose (`_check`):
+# (`_find_access`), try that on files (`_try_files`), and check for reasons to refuse the purpose (`_check`):
 #
 #   another      the folder has another store than the one that is known here, or may have
 #   too few      more of the tried files are sealed to other identities than to this one
@@ -5633,9 +5633,10 @@ class Opener:
         self.credentials: dict[str, None] = {}  # all passwords and identities so far, to mask them
 
     def keys(self, folder: str = "", purpose: str = _TO_READ) -> Keys:
-        """Return the keys for entries in a folder; open the store again if anything has changed since.
+        """Return the keys for entries in a folder; open the store if it isn't open, or has changed since.
 
-        Raise Unsafe if others can write on the way to the folder, or the doubt that forbids the purpose.
+        Raise Unsafe if others can write on the way to the folder, and what `open` raises or, if the store is
+        open, what `_check` raises for any purpose but reading.
         """
         self._files.check(folder)
         # First: a change from here on will be noticed the next time.
@@ -5650,11 +5651,14 @@ class Opener:
         return access.keys
 
     def keys_to_change(self) -> Keys:
-        """Return the keys to write with, or raise the doubt that forbids changes and commands of policies."""
+        """Return the keys to write with, or to run commands of policies; raise what `keys` raises."""
         return self.settle(lambda: self.keys(purpose=TO_CHANGE))
 
     def settle(self, act: Callable[[], T]) -> T:
-        """Return the result of `act`, or raise its error; call it again if there was a rekey meanwhile."""
+        """Return the result of `act`, or raise its error; call it again if the `_state` changed meanwhile.
+
+        A rekey, for instance, changes it: then the result may be of neither the old identity nor the new one.
+        """
         while True:
             state = self._state()
             try:
@@ -5679,7 +5683,7 @@ class Opener:
         return files, known._replace(commit=""), commit
 
     def mask(self, *keys: Identity) -> None:
-        """Add identities to the `credentials`."""
+        """Add identities to the `credentials`, so that their text is masked."""
         self.credentials.update(dict.fromkeys(key.reveal() for key in keys))
 
     def open(
@@ -5690,13 +5694,15 @@ class Opener:
         by_password: bool = False,
         all_files: bool = False,
     ) -> Access:
-        """Open the store, and return access to it; raise the doubt that forbids the purpose.
+        """Open the store, and return access to it.
 
         `known` takes the place of pin and record; `by_password` ignores PAISSIVE_IDENTITY; `all_files` are
-        tried, instead of a sample. Raise WrongKey, Locked or Corrupt if the store can't be opened.
+        tried, instead of a sample. Raise WrongKey, Locked or Corrupt if the store can't be opened,
+        Unavailable if there is none, and what `_check` raises if this purpose is refused.
         """
 
         def open_once() -> Access:
+            """Return access, which may be of no use if there is a rekey just now."""
             access = self._find_access(known or known_store(self._files.path, self._files.cache), by_password)
             access = self._try_files(access, None if all_files else _SAMPLE)
             self._check(access, purpose)
@@ -5706,9 +5712,10 @@ class Opener:
         return self.settle(open_once)
 
     def _check(self, access: Access, purpose: str) -> None:
-        """Raise the first doubt that forbids a purpose; warn of one that doesn't, but matters.
+        """Raise the error about the first reason, of those above, to refuse a purpose.
 
-        To change a store, its version.age has to open: raise WrongKey or Corrupt if it doesn't.
+        Warn of a reason that matters for another purpose only. To change a store, its version.age has to
+        open: raise WrongKey or Corrupt if it doesn't.
         """
         is_known = access.known.how != ""
         if access.another:
@@ -5734,9 +5741,10 @@ class Opener:
             raise Conflict(problem, hint="update this copy to change it")
 
     def _find_access(self, known: KnownStore, by_password: bool) -> Access:
-        """Return access to the known store or, with `another` set if that is in doubt, to one that opens.
+        """Return access to the known store, else to the first that opens.
 
-        Raise WrongKey, Locked or Corrupt if none does.
+        `another` is set if that is, or may be, another store than the one that belongs here. Raise WrongKey,
+        Locked or Corrupt if none opens, Unavailable if there is none, Conflict for a store of version 1.
         """
         version_file = self._files.version_file
         self._files.check_exists()
@@ -5754,9 +5762,10 @@ class Opener:
         return found[0]._replace(known=known, another=self._another_error(found, known))
 
     def _another_error(self, candidates: list[Access], known: KnownStore) -> Unsafe | None:
-        """Return the error if another store than these is known here, or None.
+        """Return the error about candidates of which none is the known store.
 
-        If none is known, return one if these are different stores, or below a folder with a known store.
+        If no store is known here, return one if these are different stores, or if this one hides a known
+        store in a folder above; else None.
         """
         found = candidates[0].keys.fingerprint()
         if known.how:
@@ -5781,11 +5790,9 @@ class Opener:
         some, sealed to anything. Damaged files don't count.
         """
         others = sum(isinstance(error, WrongKey) for error in access.problems.values())
-        is_known = access.known.how in ("pin", "record")
         opened = len(access.set_times)
-        are_most = others > opened
-        are_half = others == opened > 0
-        if not are_most and (is_known or not are_half):
+        is_known = access.known.how in ("pin", "record")
+        if not others or others < opened or (others == opened and is_known):
             return None
         file = "PAISSIVE_IDENTITY"
         if access.path:
@@ -5855,10 +5862,10 @@ class Opener:
         return ""
 
     def _unconfirmed_error(self, access: Access, purpose: str) -> Unsafe | None:
-        """Return the error if the store isn't known, and not opened by the master password; or None.
+        """Return the error if the store isn't known, and wasn't opened by the master password; else None.
 
-        A configured password counts as well if a member's key has opened the store, but not for reading: it
-        takes half a second.
+        If a member's key has opened it, a configured password is tried as well, and raises what
+        `open_by_password` raises; not for reading, since that takes half a second.
         """
         if access.known.how or access.how == "password":
             return None
@@ -5870,12 +5877,12 @@ class Opener:
         return Unsafe(f"{self._files.path} was never confirmed here, so it is read-only", hint=hint)
 
     def _commit_of(self, access: Access) -> str:
-        """Return " in commit 1234567 by Ada", which changed the file of the identity last, or ""."""
+        """Return " in commit 1234567 by Ada", which changed the file of the identity last; "" if unknown."""
         commit = last_commit(access.path or self._files.version_file)
         return f" in commit {commit}" if commit else ""
 
     def _try_files(self, access: Access, at_most: int | None) -> Access:
-        """Return access with the result of opening version.age and `at_most` entries, by default all."""
+        """Return access with the result of opening version.age and `at_most` entries, all if that is None."""
         files = self._files
         set_times: dict[str, str] = {}
         problems: dict[str, SecretsError] = {}
@@ -5945,13 +5952,14 @@ class Opener:
     def open_by_password(self) -> Access:
         """Return access by the master password; prompt if it isn't configured.
 
-        Raise Locked if the store has none or there is no terminal, WrongKey, or Corrupt. A wrong password is
-        forgotten, so that the next attempt prompts or runs the command again.
+        Raise Locked if the store has none or there is no terminal, WrongKey or Corrupt, and Denied or
+        Unavailable if the file can't be read. A wrong password is forgotten, so that the next attempt prompts
+        or runs the command again.
         """
         path = self._files.identity_file
         if not os.path.lexists(path):
             hint = "set PAISSIVE_IDENTITY to a member's, with which `password` sets one; to become a member: "
-            hint += "identity --new, and somebody who is one runs: member add NAME age1…"
+            hint += "identity --new, then ask one to run: member add NAME age1…"
             raise Locked(f"{self._files.path} has no master password", hint=hint)
         log_n = _configured_log_n()
         with credential_lock(path):  # one prompt, and one scrypt, for all threads
@@ -5976,9 +5984,10 @@ class Opener:
         return Access(self._files.keys_of(identity), "password", path, sealed)
 
     def _open_member(self, name: str, identities: tuple[Identity, ...]) -> Access:
-        """Return access by a member's file.
+        """Return access by a member's identity.age.
 
-        Raise WrongKey if none of these opens it, Corrupt if who that member is doesn't open.
+        Raise WrongKey if none of these identities opens it, OSError if it is missing, WrongKey or Corrupt if
+        the member's recipient.age doesn't open, or is another's.
         """
         path = self._files.member_file(name, "identity.age")
         sealed = read_file(path, follow=False)
@@ -5988,7 +5997,10 @@ class Opener:
         return Access(keys, "member", path, sealed, name)
 
     def seal_by_password(self, identity: Identity, password: str) -> tuple[str, bytes]:
-        """Return identity.age, sealed with a master password; raise BadValue for a bad one, or warn."""
+        """Return path and content of identity.age: the identity, sealed with a new master password.
+
+        Raise BadValue for a password that can't be one, and warn of a short one.
+        """
         self._passphrase = new_passphrase(password)
         self.credentials[password] = None
         return self._files.identity_file, seal(f"{identity.reveal()}\n".encode(), self._passphrase)
@@ -5996,7 +6008,10 @@ class Opener:
 
 @contextmanager
 def _collect_errors(path: str, errors: list[SecretsError]) -> Iterator[None]:
-    """Append an error about opening a file to `errors`; a missing file, or another key's, is none."""
+    """Append an error about opening a file to `errors` instead of raising it.
+
+    A file that is missing, or sealed to other keys, is passed over in silence.
+    """
     try:
         with disk_errors(f"read {path}"), suppress(FileNotFoundError, WrongKey):
             yield
