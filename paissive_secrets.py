@@ -6054,11 +6054,11 @@ class FileStore(Store):
     .paissive from the working directory up; the first `set` makes it.
     Methods that have to open the store raise Locked without a password or
     an identity, WrongKey for a wrong one, Corrupt for a damaged file,
-    Unsafe if others can write to the folder, which `get` doesn't check
-    again for a file that is unchanged, or if another store is known there,
-    Conflict for a store of version 1. Those that change it raise
-    Unsafe if it was never confirmed here, and Conflict if a newer version
-    of this program wrote it. Threads may share a store.
+    Conflict for a store of version 1, and Unsafe if another store is known
+    there, or if others can write to the folder; `get` doesn't look at that
+    again for a secret whose file is unchanged. Methods that change the
+    store raise Unsafe if it was never confirmed here, and Conflict if a
+    newer version of this program wrote it. Threads may share a store.
     """
 
     def __init__(self, folder: Optional[StrPath] = None) -> None:
@@ -6109,11 +6109,17 @@ class FileStore(Store):
         return found
 
     def last_set(self, name: str) -> str:
-        """Return when the value was set, in UTC; raises what `get` raises."""
+        """Return when the value was set, in UTC; raise what `get` raises.
+
+        "" if the entry, of another program, doesn't say.
+        """
         return self._load(name).get("updated", "").rstrip("Z")
 
     def _load(self, name: str) -> dict[str, str]:
-        """Return a secret's entry, from the cache as long as its file doesn't change."""
+        """Return a secret's entry, from the cache as long as its file doesn't change.
+
+        Raise what `_read_entry` and `_read_error` raise, and the latter's error if the file can't be read.
+        """
         path = self._path(name)
         try:
             return self._cache.load(path, partial(self._read_entry, name, path), follow=False)
@@ -6147,17 +6153,18 @@ class FileStore(Store):
                 self._files.check(folder, make=True)
             sealed = {}
             for name, path in paths.items():
-                with suppress(FileNotFoundError):  # never overwrite an entry that doesn't open
-                    open_entry(self._title + name, path, keys)
+                with suppress(FileNotFoundError):
+                    open_entry(self._title + name, path, keys)  # never overwrite an entry that doesn't open
                 updated = self._time_of(name, values[name], keys)
                 entry = {"name": self._title + name, "value": values[name], "updated": updated}
                 sealed[path] = seal_texts(entry, keys.seal_to)
             self._files.replace(sealed.items())
 
     def _time_of(self, name: str, value: str, keys: Keys) -> str:
-        """Return when this value was first stored, in any stage of the secret; the time now, if it is new.
+        """Return since when a stage of this secret has had this value: the present time if none has it.
 
         A value that is set again, or that a rotation copies, was known to the members who left since then.
+        Stages that don't open are passed over. Return "" if the entry doesn't say.
         """
         secret = base_of_stage(name) or name
         digest = sha256(value.encode())  # how long a comparison takes tells nothing about the value
@@ -6212,7 +6219,7 @@ class FileStore(Store):
         return open_entry(self._title + name, f"a copy of {name}", self._opener.keys(), sealed)["value"]
 
     def names(self) -> Iterator[str]:
-        """Yield the names; without a folder, none.
+        """Yield the names; none without a store.
 
         Unavailable: PAISSIVE_SECRETS_DIR names a folder without a store.
         """
@@ -6247,7 +6254,7 @@ class FileStore(Store):
         return os.path.join(self._entries, file_name(name))
 
     def _read_error(self, name: str, error: OSError) -> SecretsError:
-        """Return the error for a secret's file that can't be read, such as NotFound.
+        """Return the error for a secret's file that can't be read: NotFound if there is none.
 
         Raise Unsafe if others can write on the way to it, or Unavailable if the configured store is missing.
         """
@@ -6267,7 +6274,7 @@ class FileStore(Store):
     def _read_entry(self, name: str, path: str, sealed: bytes) -> dict[str, str]:
         """Return an entry from its file's content, or from newer content if there was a rekey meanwhile.
 
-        Warn if a merge left the file in conflict.
+        Warn if a merge left the file in conflict. Raise what `Opener.keys` and `open_entry` raise.
         """
         folder = os.path.dirname(path)
         keys = self._opener.keys(folder)
@@ -6569,7 +6576,7 @@ class FileStore(Store):
     def _describe(self, access: Access) -> Iterator[tuple[str, StatusValue]]:
         """Yield the facts about a store that opens.
 
-        Leavers know each value that isn't newer than the last removal, and so may know one without a time.
+        "known to leavers" has the names of what was set before or at the last removal, or at an unknown time.
         """
         pin = access.keys.fingerprint()
         yield "password", self._has_password()
@@ -6621,7 +6628,7 @@ class FileStore(Store):
                 yield self._continue_rekey(self._opener.keys_to_change())
 
     def _create(self) -> Keys:
-        """Make a store with a new identity, and return that.
+        """Make a store with a new identity, and return that; the caller holds the lock.
 
         The owner of PAISSIVE_IDENTITY becomes the first member. The master password opens it, too, if there
         is one; without PAISSIVE_IDENTITY, `unlock` has asked for it.
@@ -6649,7 +6656,7 @@ class FileStore(Store):
 
 
 def _login_name() -> str:
-    """Return this user's name, or "owner" if there is none that a member can have."""
+    """Return this user's login name, or "owner" if that is unknown, or no member can have it."""
     import getpass
 
     # KeyError and OSError: in a container, a user may have only a number.
