@@ -6680,7 +6680,10 @@ _URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[a-z0-
 
 
 def parse_address(text: str) -> str | None:
-    """Return the address of a server or a socket, without "/" at its end; None if it isn't valid."""
+    """Return the address of a server or, with unix://, of a socket; None if it isn't valid.
+
+    A server's has no "/" at its end, no user and no query.
+    """
     if text.startswith("unix://"):
         return text if text[7:] else None
     with suppress(ValueError):  # a port or IPv6 address out of range
@@ -6690,7 +6693,10 @@ def parse_address(text: str) -> str | None:
 
 
 def split_url(url: str) -> Any:
-    """Return urllib's parts of a URL; raise ValueError for an IPv6 address or a port that isn't valid."""
+    """Return urllib's parts of a URL; raise ValueError for an IPv6 address that isn't valid.
+
+    Their `port` raises ValueError for one that isn't valid.
+    """
     from urllib.parse import urlsplit
 
     return urlsplit(url)
@@ -6703,13 +6709,13 @@ def _parse_folder(text: str) -> str | None:
 
 
 def parse_header(text: str) -> str | None:
-    """Return text that can be a header's value; None for any other."""
+    """Return a text that can be a header's value: "", or printable ASCII without spaces; None for any other."""
     # Anything else could end a header and begin another.
     return text if re.fullmatch("[!-~]*", text) else None
 
 
 def _parse_count(text: str) -> int | None:
-    """Return a number of retries; None for anything else."""
+    """Return a number of up to nine digits; None for any other text."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
