@@ -6881,13 +6881,13 @@ def _network_setting(variable: str) -> str:
 
 
 def child_object(parent: Json, name: str) -> Json:
-    """Return an object in another; {} if there is none."""
+    """Return the object that is a member of another; {} if there is no such member, or it isn't an object."""
     value = parent.get(name)
     return value if isinstance(value, dict) else {}  # a server may send anything
 
 
 def json_number(value: object) -> float:
-    """Return a number in JSON; 0 for anything else, and for NaN, infinity and huge numbers."""
+    """Return a number from JSON; 0 for any other value, and for NaN, infinity and numbers beyond 1e15."""
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e15 else 0.0
 
 
@@ -6904,7 +6904,7 @@ def _parse_index(text: str) -> tuple[str, int]:
 
 
 def _is_older(index: str, other: str) -> bool:
-    """Return whether a state is older than another of the same cluster."""
+    """Return whether a state is older than another of the same cluster; False if that can't be known."""
     found, known = _parse_index(index), _parse_index(other)
     return found[0] == known[0] and found[1] < known[1]
 
@@ -6981,7 +6981,10 @@ class Transport:
         return exchange
 
     def trusts(self, url: str, target: str) -> bool:
-        """Return whether a redirect from `url` may take the token to `target`."""
+        """Return whether a redirect from `url` may take the token to `target`.
+
+        It may go to the same host and port, or to one of PAISSIVE_VAULT_HOSTS, but not from https to http.
+        """
         new = split_url(target)
         if new.scheme not in (split_url(url).scheme, "https") or "@" in new.netloc:
             return False
@@ -7408,7 +7411,7 @@ class _Stream(io.BufferedReader):
 
 
 def url_path(path: str, safe: str = "/") -> str:
-    """Return a path as it stands in a URL."""
+    """Return a path as it stands in a URL: all but letters, digits, "_.-~" and `safe` is escaped."""
     from urllib.parse import quote
 
     return quote(path, safe)
@@ -7585,8 +7588,8 @@ def _connection_error(error: Exception, settings: VaultSettings) -> SecretsError
     raise error
 
 
-def doubtful_error(error: SecretsError) -> SecretsError:
-    """Return an error which also says that a write may have been carried out."""
+def unknown_outcome_error(error: SecretsError) -> SecretsError:
+    """Return a copy of an error that also says that the write may have been carried out."""
     return error.reworded(f"{error.message}; whether the write was carried out is unknown", error.hint)
 
 
