@@ -7678,7 +7678,7 @@ class Lease:
         self.renew_at = self.fresh_until  # `put_off` moves this one if a renewal fails
 
     def is_due(self) -> bool:
-        """Return whether it is time for a renewal."""
+        """Return whether it is time for a renewal: at two thirds, or when `put_off` says."""
         return self.renew_at <= time.monotonic()
 
     def put_off(self) -> None:
@@ -7761,7 +7761,8 @@ class Session:
     def call(self, request: ApiRequest) -> Exchange:
         """Do what a transport's `call` does, with a token; if that is unknown, replace it and call once more.
 
-        Raise an error if the session is closed, or if no token can be had: Locked, BadValue or Unavailable.
+        The server's errors are in the Exchange. Raise an error if the session is closed, or if no token can
+        be had: Locked, BadValue or Unavailable. It says so if the request may have been carried out.
         """
         self._revoke_if_closed()
         call = partial(self.transport.call, request)
@@ -7778,14 +7779,15 @@ class Session:
                 return response
         except SecretsError as error:
             if response.outcome == UNKNOWN:
-                raise doubtful_error(error) from None
+                raise unknown_outcome_error(error) from None
             raise
         return call(token=self.token(), outcome=response.outcome)
 
     def token(self) -> str:
         """Return the token, after a login if there is none, or a renewal if that is due.
 
-        A login that fails raises an error, a renewal doesn't: the token is still valid for a while.
+        "" stands for none: an agent may add its own. A login that fails raises an error, a renewal doesn't:
+        the token is still valid for a while.
         """
         if self.held is not None and not self._lease.is_due():
             return self.held
@@ -7793,7 +7795,7 @@ class Session:
             if self.held is None:
                 self._log_in()
             elif self._lease.is_due():
-                with suppress(SecretsError):  # the token is valid for another third of its lease
+                with suppress(SecretsError):
                     self._renew_token(self.held)
         return self.held or ""
 
@@ -7940,7 +7942,8 @@ class Session:
     def _renew_lease(self, path: str, lease: Lease) -> None:
         """Renew a dynamic secret's lease; warn once if it can't be renewed for as long as it was granted.
 
-        Raise what `call` does; a refusal raises nothing, and after a failure, the next attempt waits a while.
+        Raise what `call` raises. If the server can't be reached or doesn't answer as Vault does, do nothing:
+        the next attempt waits a while.
         """
         lease.put_off()
         body = {"lease_id": lease.response.body["lease_id"], "increment": int(lease.seconds)}
@@ -8036,7 +8039,7 @@ class Session:
 
 
 def _check_token(token: str) -> str:
-    """Return a token, or raise BadValue if no header can hold it."""
+    """Return a token, also ""; raise BadValue if no header can hold it."""
     if parse_header(token) is None:
         raise BadValue("the token has a character that isn't allowed", hint=UNPRINTABLE_HINT)
     return token
