@@ -8075,7 +8075,10 @@ class _Path(NamedTuple):
     path: str  # within the mount
 
     def at(self, kind: str) -> str:
-        """Return an API path; in KV 2, it has the kind of request: data, metadata, delete and so on."""
+        """Return the API path for a kind of request: data, metadata, delete and so on.
+
+        Only paths of KV 2 have the kind in them.
+        """
         return f"{self.mount}/{kind}/{self.path}" if self.kv == 2 else f"{self.mount}/{self.path}"
 
     def below(self, path: str) -> _Path:
@@ -8244,6 +8247,7 @@ class VaultStore(Store):
             self.check_no_conflict(values, replace=replace)
 
         def set_one(name: str, _value: str) -> None:
+            """Make the change that sets a name."""
             self._change(changes[name])
 
         set_each(values, set_one)
@@ -8276,6 +8280,7 @@ class VaultStore(Store):
         patch = dict(fields)
 
         def apply(old: Json) -> Json:
+            """Return the new fields."""
             new = _merge_patch(old, patch)
             if not new:
                 raise BadValue(f"no field of {show(path)} would be left", hint="delete it, if that is meant")
@@ -8284,7 +8289,11 @@ class VaultStore(Store):
         return self._change(_Change(secret_path, apply, patch))
 
     def delete(self, name: str) -> None:
-        """Remove one field; with the last one, the secret is deleted."""
+        """Remove one field, or for `app/db#` all; without fields, the secret is deleted.
+
+        KV 2 keeps what is deleted: see `undelete`. NotFound if there is no
+        such field; Conflict while it is rotated.
+        """
         path, field = _path_and_field(name)
         fields = self._find(path, min_kv=1).fields_or_error(name)
         if field and field not in fields:
@@ -8365,6 +8374,10 @@ class VaultStore(Store):
         return self.versions(name)[-1].created
 
     def older_values(self, name: str) -> Iterator[str]:
+        """Yield the values in older versions, oldest first; BadValue in KV 1.
+
+        Left out are versions that were deleted, or lack the field.
+        """
         for version in self.versions(name)[:-1]:
             with suppress(NotFound):
                 yield self.get(name, version.number)
@@ -8427,11 +8440,16 @@ class VaultStore(Store):
             warn_of_leases(error)
 
     def expand(self, name: str) -> dict[str, str]:
+        """Return {name: value} of all fields for `app/db#`, or {}.
+
+        NotFound or Deleted if there is no such secret.
+        """
         if not name.endswith("#"):
             return {}
         return {name + field: _value_text(value) for field, value in self.get_fields(name).items()}
 
     def as_stored(self, name: str, value: str) -> str:
+        """Return the value, or the JSON that `get` has for `app/db#`."""
         if _path_and_field(name)[1]:
             return value
         return _value_in(_parse_fields(value), "") or ""
@@ -8463,6 +8481,7 @@ class VaultStore(Store):
         return f"{path}#{field}{suffix}"
 
     def credentials(self) -> Iterator[str]:
+        """Yield tokens, login secrets and the proxy's address, if set."""
         keys = ("token", "proxy_addr", *login_secrets())  # a proxy may have a password in its address
         known = {self._session.held or "", *self._session.login_secrets}
         yield from filter(None, known.union(getattr(self.settings, name) for name in keys))
@@ -8539,6 +8558,7 @@ class VaultStore(Store):
         """Return a secret, or one of its versions, from where its path leads; absent ones have no fields.
 
         If there is nothing, ask for the mounts again, and read where the path leads now if that is elsewhere.
+        Raise BadValue if the mount's version of KV is below `min_kv`, or 2 for a version; see also `_fetch`.
         """
         if version is not None:
             min_kv = 2
@@ -8551,20 +8571,27 @@ class VaultStore(Store):
         return secret if new_place == place else self._fetch(new_place, version, fresh=fresh)
 
     def _named_values(self, paths: Iterable[str]) -> Iterator[tuple[str, object]]:
-        """Yield the names and values of the fields of these secrets; see `_readable_fields`."""
+        """Yield the names and values of the fields of these secrets, in their order.
+
+        Skip fields that no name can have. The value of a secret that the token may not read is Denied, the
+        error, under the field `value`.
+        """
         listed = list(paths)
         for path, fields in zip(listed, _read_all(self._readable_fields, listed)):
             for field, value in fields.items():
                 name = path if field == _FIELD else f"{path}#{field}"
-                if field and _is_field(field):  # others may have written fields that no name can have
+                if field and _is_field(field):  # other programs may have written any
                     yield name, value
 
     def _readable_fields(self, path: str) -> Json:
-        """Return a secret's fields; {"value": Denied} if the token may not read it, {} if there are none."""
+        """Return a secret's fields, {} if it is absent or deleted.
+
+        If the token may not read it, return {"value": Denied(…)}: it exists, and `get` will raise that.
+        """
         try:
             return self._fetch(self._locate(path)).fields or {}
         except Denied as error:
-            return {_FIELD: error}  # it exists; `get` will say what is wrong
+            return {_FIELD: error}
 
     def _fetch(self, place: _Path, version: int | None = None, *, fresh: bool = False) -> _Secret:
         """Read the secret at a place, or a version of it; one without fields if there is none.
@@ -8590,7 +8617,7 @@ class VaultStore(Store):
         return secret
 
     def _read_leased(self, path: str) -> Exchange:
-        """Read a path outside KV, or return what was read in the first two thirds of its lease.
+        """Return the response to a read outside KV: the last one, in the first two thirds of its lease.
 
         So user and password of a dynamic secret belong together. Other threads wait for the one that reads.
         """
@@ -8609,10 +8636,11 @@ class VaultStore(Store):
             return response
 
     def _change(self, change: _Change, *, check_pending: bool = True) -> int:
-        """Change a secret, again as long as others write it; return the new version, 0 if there is none.
+        """Change a secret, again as long as others write it; return the new version.
 
-        Raise Conflict after _CAS_TRIES, and with `check_pending` if it would change a field that has a
-        pending value. A PATCH that is refused is the last one of this store.
+        It is 0 in KV 1, or if the change deletes the secret. Raise Conflict after _CAS_TRIES, and with
+        `check_pending` if it would change a field that has a pending value. A PATCH that is refused is the
+        last one of this store.
         """
         path = change.path
         for attempt in range(_CAS_TRIES):
@@ -8653,7 +8681,7 @@ class VaultStore(Store):
         version = self._post(place, fields, secret.version)
         # Unlike a PATCH, a POST over a removed version succeeds, and so brings its fields back: delete them.
         if copies and self._read_back(place, secret.version).was_removed:
-            with _doubts():
+            with _unknown_outcomes():
                 self._call("update", place.at("delete"), {"versions": [version]})
             raise _Overtaken
         return version
@@ -8680,7 +8708,7 @@ class VaultStore(Store):
         if response.outcome == DONE:
             version = int(json_number(response.data.get("version")))
             if version < 1 or cas not in (None, version - 1):
-                raise doubtful_error(not_vault_error())
+                raise unknown_outcome_error(not_vault_error())
             return version
         if response.outcome == UNKNOWN and cas is not None:
             found = self._read_back(place, cas + 1)
@@ -8692,7 +8720,10 @@ class VaultStore(Store):
         raise _Overtaken
 
     def _remove(self, secret: _Secret) -> None:
-        """Delete the version that was read; raise _Overtaken if a newer one has some of its fields."""
+        """Delete the version that was read, unless it is deleted; in KV 1, the secret.
+
+        Raise _Overtaken if a newer version has some of its fields.
+        """
         place = secret.place
         if secret.fields is None:  # others deleted it
             return
@@ -8706,7 +8737,7 @@ class VaultStore(Store):
 
     def _read_back(self, place: _Path, version: int | None = None) -> _Secret:
         """Read a version, or the newest, after a write; errors say that this may have been carried out."""
-        with _doubts():
+        with _unknown_outcomes():
             return self._fetch(place, version, fresh=True)
 
     def _on_version(self, kind: str, name: str, version: int | None) -> None:
@@ -8730,10 +8761,11 @@ class VaultStore(Store):
         ok: Sequence[int] = (),
         fresh: bool = False,
     ) -> Exchange:
-        """Make a request that needs a capability on a path, with the body `sent`; return its response.
+        """Make a request that `needs` a capability on a path, with the body `sent`; return its response.
 
-        Raise an error unless the request succeeds, its status is `ok`, or check-and-set refuses it; the error
-        says if a write may have been carried out.
+        The capability decides the method, and a message names it. Raise an error unless the request succeeds,
+        its status is in `ok`, or check-and-set refuses it; the error says if a write may have been carried
+        out. Raise BadValue for a write by a view.
         """
         method = _METHODS.get(needs, "POST")
         accepted = {200, *ok}
@@ -8747,7 +8779,7 @@ class VaultStore(Store):
         error = vault_error(response, needs, path)
         # Even if the response isn't Vault's: a proxy may have passed the request on.
         if method != "GET" and response.outcome != NOT_DONE:
-            raise doubtful_error(error)
+            raise unknown_outcome_error(error)
         raise error
 
     def _list(self, top: str, start: _Path, folder: str) -> list[str]:
@@ -8768,9 +8800,9 @@ class VaultStore(Store):
 
 
 def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
-    """Yield the result of `read` for each place, in their order; eight are read at once.
+    """Yield the result of `read` for each place, in their order; eight threads read at once.
 
-    An error is raised in its turn; places that aren't being read yet are then left out.
+    The first error, in that order, is raised, and places that no thread has begun to read aren't read.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -8782,7 +8814,7 @@ def _read_all(read: Callable[[Any], T], places: Iterable[Any]) -> Iterator[T]:
 
 
 def _kv_version(mount: Json) -> int:
-    """Return the KV version of a mount; 0 if it isn't KV."""
+    """Return the KV version of a mount, 1 or 2; 0 if it isn't KV."""
     if mount.get("type") not in ("kv", "generic"):  # its name before Vault 0.8
         return 0
     return 2 if child_object(mount, "options").get("version") == "2" else 1
@@ -8821,7 +8853,10 @@ class _Secret:
         return self.destroyed or bool(self.deleted)
 
     def fields_or_error(self, name: str, version: int | None = None) -> Json:
-        """Return the fields; raise Deleted if they were deleted or destroyed, NotFound if there were none."""
+        """Return the fields; raise Deleted if they were deleted or destroyed, NotFound if there were none.
+
+        `name` and `version` are what was asked for, for the message.
+        """
         if self.fields is not None:
             return self.fields
         if self.destroyed:  # an error with a hint of its own, and so not NotFound
@@ -8846,12 +8881,12 @@ def _read_version(number: int, about: Json) -> SecretVersion:
 
 
 @contextmanager
-def _doubts() -> Iterator[None]:
+def _unknown_outcomes() -> Iterator[None]:
     """Add to errors in this block that the write before it may have been carried out."""
     try:
         yield
     except SecretsError as error:
-        raise doubtful_error(error) from None
+        raise unknown_outcome_error(error) from None
 
 
 def _value_text(value: object) -> str:
@@ -8868,7 +8903,7 @@ def _value_text(value: object) -> str:
 
 
 def _value_in(fields: Json, field: str) -> str | None:
-    """Return a field's text or, for "", all of them as JSON without stages; None if there is none."""
+    """Return a field's text or, for the field "", all fields but stages, as JSON; None if there is none."""
     if not field:
         whole = {key: fields[key] for key in sorted(fields) if not base_of_stage(key)}
         return _value_text(whole) if whole else None
@@ -8876,7 +8911,7 @@ def _value_in(fields: Json, field: str) -> str | None:
 
 
 def _parse_fields(text: str) -> Json:
-    """Return all fields of a secret from JSON, or raise BadValue."""
+    """Return the fields in the JSON of a whole secret, at least one; raise BadValue for anything else."""
     fields = parse_json(text, "the value for all fields")
     _check_fields(fields)
     if not fields:
@@ -8885,7 +8920,7 @@ def _parse_fields(text: str) -> Json:
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise BadValue if a field's name or value can't be stored and read again."""
+    """Raise BadValue if a field's name or value, which may be any JSON, can't be stored and read again."""
     for field, value in fields.items():
         what = f"the field {show(field)}"
         check_value(field, what)
@@ -8908,7 +8943,7 @@ def _path_and_field(name: str) -> tuple[str, str]:
 
 
 def _check_not_pending(path: str, old: Json, new: Json) -> None:
-    """Raise Conflict if a field that has a pending value would change."""
+    """Raise Conflict if a field that has a pending value differs, or is missing, in the new fields."""
     for field in old:
         base = base_of_stage(field)
         if field == base + STAGES["pending"] and old.get(base) != new.get(base):
@@ -8916,18 +8951,20 @@ def _check_not_pending(path: str, old: Json, new: Json) -> None:
 
 
 def _change_to(name: str, value: str, *, replace: bool = True) -> _Change:
-    """Return the change that sets the field in a name, or all fields but their stages.
+    """Return the change that sets the field in a name or, for `app/db#`, replaces all fields.
 
-    Without `replace`, its `apply` raises Conflict if there is another value.
+    Stages of fields that stay are left alone. Raise BadName or BadValue for what can't be set. Without
+    `replace`, its `apply` raises Conflict if there is another value.
     """
     path, field = _path_and_field(name)
     check_value(value)
     fields = {field: value} if field else _parse_fields(value)
 
     def apply(old: Json) -> Json:
+        """Return the new fields."""
         if not replace and _value_in(old, field) not in (None, _value_in(fields, field)):
             raise Conflict(f"another writer has just set {show(name)}", hint="import it again")
-        # Of all fields, only the stages stay, which a rotation needs.
+        # If all fields are replaced, only stages stay, which a rotation needs.
         others = {key: old[key] for key in old if field or base_of_stage(key) in fields}
         return {**others, **fields}
 
@@ -8946,7 +8983,7 @@ def _merge_patch(old: Any, patch: Json) -> Json:
 
 
 def _is_field(field: str) -> bool:
-    """Return whether a name can have this field, in which slashes and backslashes are just characters."""
+    """Return whether a name can have this field, "" for all; slashes in it are just characters."""
     return field.isprintable() and len(field.encode()) <= MAX_NAME_BYTES
 
 
