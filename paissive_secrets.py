@@ -6709,7 +6709,7 @@ def _parse_folder(text: str) -> str | None:
 
 
 def parse_header(text: str) -> str | None:
-    """Return a text that can be a header's value: "", or printable ASCII without spaces; None for any other."""
+    """Return a text that can be a header's value, of printable ASCII without spaces; None for any other."""
     # Anything else could end a header and begin another.
     return text if re.fullmatch("[!-~]*", text) else None
 
