@@ -17096,7 +17096,7 @@ _BASELINE_FIELDS = ("path", "rule", "fingerprint")  # of an accepted place
 _MAX_FINDINGS = 50_000  # per file: a hostile one must not fill the memory
 _GIT_BATCH = 4096  # versions that are read at a time
 
-_Matches = Iterator[tuple[Blob, list[Match]]]  # of each content that has any, in order of their places
+_Matches = Iterator[tuple[Blob, list[Match]]]  # of each content, in order of their places; there may be none
 
 
 class Location(NamedTuple):
@@ -17185,7 +17185,8 @@ class AuditOptions(NamedTuple):
 def audit(paths: _OneOrMore = ".", **options: Any) -> Iterator[Finding]:
     """Yield the secrets left in files, except those that the baseline accepts.
 
-    The options are those of AuditOptions.
+    The options are those of AuditOptions, by name. Raises what Audit
+    raises.
     """
     return iter(Audit(paths, **options))
 
@@ -17245,16 +17246,17 @@ class Audit:
 
         They are empty if there are none, or if the project isn't trusted. Raise BadValue if they are wrong.
         """
-        if self.options.untrusted:
-            return _AuditSettings()
         path = self._scope.top + AUDIT_SETTINGS
-        if not os.path.lexists(path):
+        if self.options.untrusted or not os.path.lexists(path):
             return _AuditSettings()
         with disk_errors(f"read {path}"):
             return _AuditSettings(os.fsdecode(read_file(path, follow=False)))
 
     def _find_baseline(self) -> Baseline | None:
-        """Return the baseline of the option or, if the project is trusted, that at its top; else None."""
+        """Return the baseline of the option or, if the project is trusted, that at its top; else None.
+
+        One without a file is empty. Raise what Baseline raises.
+        """
         if self.options.baseline is not None:
             return Baseline(self.options.baseline)
         if self.options.untrusted:
@@ -17262,15 +17264,19 @@ class Audit:
         return Baseline((self._scope.top + BASELINE).removeprefix(real_path("")))
 
     def path_in_project(self, path: str) -> str:
-        """Return the path from the project's top.
+        """Return a path, as a finding has it, from the project's top instead.
 
-        Fingerprints, settings and the baseline use it. Stdin and the files
-        in an archive there keep their paths, which begin with "-".
+        Fingerprints, settings and the baseline use it. Stdin, "-", and the
+        files in an archive on stdin, "-!NAME", keep their paths.
         """
         is_stdin = path.partition("!")[0] == "-"
         return path if is_stdin else (self.base + path).removeprefix(self._scope.top)
 
     def __iter__(self) -> Iterator[Finding]:
+        """Yield the findings as they are found, and count what is read in the summary.
+
+        Raise Conflict the second time.
+        """
         if self._begun:  # everything would be counted twice
             raise Conflict("this audit has already run", hint="keep its findings, or make another Audit")
         self._begun = True
@@ -17291,7 +17297,7 @@ class Audit:
                 yield finding
 
     def _findings(self, blob: Blob, matches: list[Match]) -> Iterator[Finding]:
-        """Yield a finding for each rule and value in a content, in order.
+        """Yield a finding for each rule and value in a content, in the order of lines and columns.
 
         Matches that are silenced are only counted.
         """
@@ -17306,7 +17312,7 @@ class Audit:
         yield from sorted(findings, key=attrgetter("line", "column"))
 
     def _finding(self, blob: Blob, places: list[Match]) -> Finding:
-        """Return the finding for all places of a value: it is at the most certain one, the first of these."""
+        """Return the finding for a value that one rule found in these places; Finding says where it is."""
         match = max(places, key=lambda place: CONFIDENCES.index(place.confidence))
         rule = match.rule
         path = self.path_in_project(blob.path)
@@ -17332,7 +17338,7 @@ class Audit:
     def _silenced_by(self, path: str, match: Match) -> str:
         """Return the name of what silences a match, as the last line of a report has it; "" for nothing.
 
-        That is an option, a setting, a comment on its line, or the baseline.
+        The first of these counts: an option, the settings, the store's own file or a comment, the baseline.
         """
         if match.rule.id in self._disabled:
             return "disabled rules"
@@ -17341,7 +17347,8 @@ class Audit:
             return AUDIT_SETTINGS
         known = self.options.known
         if known and match.rule in known.about:
-            # No comment silences it: whoever wrote that need not know that the value is in use.
+            # No comment silences a known value: whoever wrote that need not know that the value is in use.
+            # In git, the store's own file is a leak like any other.
             if known.own_file == self.base + path and not self._scope.folder:
                 return "the store's own file"
         elif match.silenced and not self.options.untrusted:
@@ -17351,7 +17358,10 @@ class Audit:
         return ""
 
     def explain(self, chunks: Iterator[bytes], path: str, line: int) -> Iterator[str]:
-        """Yield why a line is or isn't reported, as lines without values."""
+        """Yield why a line of a content is or isn't reported, in sentences without values.
+
+        `path` is that of a finding in it. Archives aren't opened.
+        """
         if self._excludes(path):
             yield "it is excluded, so it is not read"
         skipped = Counter[str]()
@@ -17397,7 +17407,7 @@ class Audit:
             self.options.on_error(path, why)
 
     def _count(self, scanned: _Scanned) -> _Matches:
-        """Add the scan of one content to the summary; return its matches."""
+        """Add the scan of one content to the summary; return its matches and those of the files in it."""
         for path, why in scanned.errors:
             self.add_unreadable(path, why)
         self.summary.skipped.update(scanned.skipped)
@@ -17408,10 +17418,9 @@ class Audit:
         return iter(scanned.matches)
 
     def files(self) -> Iterator[ListedFile]:
-        """Yield (path to open, path to show) of each file below the PATHs.
+        """Yield (path to open, path to show) of each file below the PATHs, once.
 
-        Excluded ones, and PATHs that are neither a file nor a folder, are
-        counted in the summary.
+        What is left out, or can't be read, is counted in the summary.
         """
         seen = set[str]()
         for start in self.paths:
@@ -17441,8 +17450,8 @@ class Audit:
     def _scan_history(self, revisions: Sequence[str]) -> _Matches:
         """Yield the matches that are new in each version: none before it has the rule and value at this path.
 
-        A match that is silenced makes no other one old. Versions from before a
-        range of revisions yield nothing themselves. A shallow clone counts as unreadable.
+        A match that is silenced doesn't make later ones old. Versions from before a range of revisions are
+        only compared. What a shallow clone lacks counts as unreadable.
         """
         folder = self._scope.folder
         is_range = any(revision.startswith("^") or ".." in revision for revision in revisions)
@@ -17458,7 +17467,8 @@ class Audit:
             new = []
             for match in matches:
                 is_silenced = bool(self._silenced_by(blob.path, match))
-                if first.setdefault((blob.path, match.rule.id, match.identity, is_silenced), blob) == blob:
+                key = (blob.path, match.rule.id, match.identity, is_silenced)
+                if first.setdefault(key, blob) == blob:  # a version may have the value in several places
                     new.append(match)
             if not blob.is_older:
                 yield blob, new
@@ -17478,10 +17488,10 @@ class Audit:
                 yield blob, [match for match in matches if match.rule in known.about]
 
     def _scan_blobs(self, blobs: Iterator[Blob]) -> _Matches:
-        """Yield the matches of each blob; a missing one counts as unreadable.
+        """Yield the matches of each blob that is to be scanned; what the clone lacks counts as unreadable.
 
-        They are read in batches, and in the order of their paths, since git stores the versions of a file as
-        differences; the versions of a path stay in order.
+        They are read in batches, sorted by path, since git stores the versions of a file as differences. The
+        versions of a path stay in order.
         """
         missing = 0
         wanted = filter(self._wants, blobs)
@@ -17501,8 +17511,8 @@ class Audit:
 
     def _wants(self, blob: Blob) -> bool:
         """Return whether to scan a blob: it is below the PATHs, and not left out, which is counted."""
-        folders = ("", *accumulate(blob.path.split("/"), "{}/{}".format))  # "" is the repository's top
-        if not blob.oid or not any(folder in self._scope.roots for folder in folders):
+        above = ("", *accumulate(blob.path.split("/"), "{}/{}".format))  # for a/b: the top, a and a/b
+        if not blob.oid or not any(path in self._scope.roots for path in above):  # a removed one has no id
             return False
         return not self._filter.leave_out_vendored(blob.path) and not self._filter.leave_out(blob.path)
 
@@ -17523,7 +17533,7 @@ _READS = {
 
 
 def _advice_for(path: str, name: str) -> str:
-    """Return the next step for a value that a file assigns to `name`, or to no name for "".
+    """Return the next step for a value that a file assigns to `name`, or to no secret's name for "".
 
     Return "" for a kind of file in which no step is known to be right.
     """
@@ -17541,7 +17551,7 @@ def _advice_for(path: str, name: str) -> str:
 
 
 def _fingerprint_at(path: str, rule: str, mark: str) -> str:
-    """Return the fingerprint of a match with this mark: 16 hex digits that don't depend on other lines."""
+    """Return the fingerprint of a match: 10 hex digits of its path and rule, then its mark, which has 6."""
     import hashlib
 
     where = os.fsencode(f"{stable_path(path)}\0{rule}")
@@ -17549,7 +17559,10 @@ def _fingerprint_at(path: str, rule: str, mark: str) -> str:
 
 
 def _accepting(rule: str) -> tuple[str, ...]:
-    """Return the ids in a baseline or in settings that accept this rule's matches."""
+    """Return the ids in a baseline or in settings that accept this rule's matches.
+
+    Whoever accepts passwords somewhere accepts weak ones there, too.
+    """
     return (rule, "password") if rule == "weak-password" else (rule,)
 
 
@@ -17574,6 +17587,7 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
             if path != "-" and not os.path.lexists(path):
                 raise BadValue(f"no file or folder called {show(path)}")
         return _scope_of_files(paths, options.baseline)
+    # What find_in_repository returns is the top, and the id of HEAD's tree unless there is no commit.
     if paths in ([], ["."]):  # the default: all that git has, even from a subfolder
         top, *tree = find_in_repository(".", "HEAD:")
         return _Scope(top, top, ".", {""}, *tree)
@@ -17598,9 +17612,9 @@ def _find_scope(paths: Sequence[str], options: AuditOptions) -> _Scope:
 def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
     """Return the scope of an audit of files.
 
-    Its base is the working directory or, if a PATH is outside of that, the folder that all are in. Its top is
-    that of git's tree or, outside of one, the folder of a baseline that is named and stands above the base;
-    else the base. So fingerprints don't depend on where an audit starts.
+    Its base is the working directory or, if a PATH is outside of that, the folder that all PATHs are in. Its
+    top is that of the PATHs' repository; without one, the folder of the option's baseline, if that is the
+    base or above it; else the base. So fingerprints don't depend on where an audit starts.
     """
     folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
     try:
@@ -17621,9 +17635,10 @@ def _scope_of_files(paths: Iterable[str], baseline: StrPath | None) -> _Scope:
 
 
 def _folder_to_ask(path: str) -> str:
-    """Return the last folder on the way to a PATH that is there, without following a link in a repository.
+    """Return a folder in a PATH's repository, even if the PATH itself is gone.
 
-    It is in the PATH's repository, even if the PATH itself is gone or is such a link.
+    It is the last one on the way to the PATH that is there. A link in a repository isn't followed: it may
+    lead out of it.
     """
     first, *steps = os.path.abspath(path).replace(os.sep, "/").split("/")
     folder = first + "/"
@@ -17633,24 +17648,26 @@ def _folder_to_ask(path: str) -> str:
         if is_link or not os.path.isdir(below):
             break
         folder = below
-    return os.path.dirname(folder)
+    return os.path.dirname(folder)  # without "/" at its end
 
 
 def shown_path(path: str, base: str) -> str:
     """Return a path relative to the base, which it is in, without "/" at its end: "" for the base itself.
 
-    "-" stays.
+    "-", which is stdin, stays.
     """
-    return path if path == "-" else real_path(path)[len(base) :].rstrip("/")
+    if path == "-":
+        return path
+    return real_path(path)[len(base) :].rstrip("/")
 
 
 def _path_in_git(path: str, top: str) -> str:
     """Return a path relative to a repository's top, as git has it: links in there aren't followed."""
     steps = os.path.abspath(path).replace(os.sep, "/").split("/")
-    for size in range(1, len(steps) + 1):
+    for size in range(1, len(steps) + 1):  # the top is the folder that these first steps lead to
         if real_path("/".join(steps[:size]) + "/") == top:
             return "/".join(steps[size:])
-    return shown_path(path, top)
+    return shown_path(path, top)  # a link leads into the repository, below its top
 
 
 _MAX_SETTINGS = 1 << 16  # characters: a stranger's tree must not make each path take long
@@ -17665,7 +17682,7 @@ _SETTINGS_HINTS = {  # the sections of .paissive-audit, and what to write there
 class _AuditSettings:
     """The project's `.paissive-audit`; paths and patterns are relative to its folder, the project's top.
 
-    Raise BadValue with the line that is wrong.
+    Raise BadValue that names the line that is wrong. Without a text, there are no settings.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -17683,7 +17700,7 @@ class _AuditSettings:
                 section = line[1:-1]
             elif line and not line.startswith("#"):
                 entries.append((number, section, line))
-        entries.sort(key=lambda entry: entry[1] != "rules")  # these first, since others refer to them
+        entries.sort(key=lambda entry: entry[1] != "rules")  # rules first, since others refer to them
         for number, section, line in entries:
             try:
                 self._add(section, line)
@@ -17785,7 +17802,7 @@ class KnownValues:
     def _collect(self, store: Store) -> Iterator[tuple[str, str, str]]:
         """Yield (name, verdict, value) for all current, pending, previous and retired values, in this order.
 
-        Set `without_history` to the names of secrets whose retired values the store doesn't keep.
+        Set `without_history` to the names of secrets whose retired values can't be had.
         """
         stages = store.get_stages()
         for verdict in ("current", "pending", "previous"):
@@ -17802,9 +17819,10 @@ class KnownValues:
                 self.without_history = []
 
     def _values_in_git(self, store: FileStore) -> Iterator[tuple[str, str, str]]:
-        """Yield (name, "retired", value) for each encrypted file in git that the store's identity opens.
+        """Yield (name, "retired", value) for each version of a sealed file in git that the identity opens.
 
-        A note says how many it doesn't open. Outside of a repository, yield nothing.
+        Current values are among them. A note says how many versions don't open. Remove from `without_history`
+        the secrets whose files git has. Outside of a repository, do nothing.
         """
         secrets = store.sealed_folder()
         folder = os.path.dirname(secrets)
@@ -17836,11 +17854,11 @@ class _Scanned:
     """The scan of one content: its matches, those of the files in it, and counts for the summary."""
 
     def __init__(self) -> None:
-        self.files = 0
+        self.files = 0  # 1, or 0 for a file that has vanished; the files in an archive don't count
         self.bytes = 0
         self.matches: list[tuple[Blob, list[Match]]] = []
-        self.errors: list[tuple[str, str]] = []
-        self.skipped = Counter[str]()
+        self.errors: list[tuple[str, str]] = []  # (path, why) of what is unreadable
+        self.skipped = Counter[str]()  # as in Summary
 
     def count_read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield chunks of a stream, and count their bytes."""
@@ -17865,9 +17883,10 @@ class _Scanner:
         self.levels = levels  # the confidences to report
 
     def scan_file(self, file: ListedFile) -> _Scanned:
-        """Scan a file, or stdin for "-". If reading the rest fails, that is an error, and the matches stay.
+        """Scan a file, or stdin for "-".
 
-        A file that has vanished since it was listed has no matches, and isn't counted.
+        If it can't be read to its end, that is among the errors, and what was found before stays. A file that
+        has vanished since it was listed isn't counted.
         """
         path, shown = file
         scanned = _Scanned()
@@ -17891,7 +17910,10 @@ class _Scanner:
         return scanned
 
     def _scan_into(self, scanned: _Scanned, blob: Blob, chunks: Iterator[bytes], size: int) -> None:
-        """Scan a content into `scanned`; with `archives`, the files in an archive in its place."""
+        """Scan a content of `size` bytes into `scanned`; with `archives`, open archives.
+
+        Reading may raise OSError.
+        """
         first = next(chunks, b"")
         scanned.files = 1
         scanned.bytes += size
@@ -17908,7 +17930,7 @@ class _Scanner:
     def _scan_archive(
         self, blob: Blob, chunks: Iterator[bytes], scanned: _Scanned, budget: ArchiveBudget, level: int = 1
     ) -> None:
-        """Scan the files in an archive, and in the archives in it, which have level 2.
+        """Scan the files in an archive, which is at level 1, and in the archives in it, which are at level 2.
 
         One that can't be read to its end is reported as an error. Raise ArchiveTooLarge beyond the budget.
         """
@@ -17930,12 +17952,12 @@ class _Scanner:
             scanned.errors.append((blob.path, error.message))
 
     def _scan_one(self, blob: Blob, chunks: Iterator[bytes], name: str, scanned: _Scanned) -> None:
-        """Scan a file by its path or, in an archive, its name there.
+        """Scan a file, which is judged by `name`: its path or, in an archive, its name there.
 
         An internal error is reported for this file only, and the audit goes on. Reading may raise OSError or,
         in an archive, BadValue: what was found before that stays.
         """
-        found: list[Match] = []
+        found: list[Match] = []  # it is filled below, after it is in scanned.matches
         try:
             matches = scan(
                 chunks,
@@ -17969,7 +17991,7 @@ def _scan_all(files: Iterator[ListedFile], scanner: _Scanner, jobs: int) -> Iter
     until = time.monotonic() + _ALONE_SECONDS
     for file in files:
         if jobs > 1 and time.monotonic() > until:
-            yield from _scan_in_processes([file, *files], scanner, jobs)
+            yield from _scan_in_processes([file, *files], scanner, jobs)  # with this one, all that are left
             return
         yield scanner.scan_file(file)
 
@@ -18158,13 +18180,15 @@ def _other_lines(finding: Finding) -> str:
 
 
 def _list_counts(start: str, counts: Iterable[tuple[str, int]]) -> str:
-    """Return `start` with "3 this, 1 that"; "" if every count is 0."""
+    """Return `start`, followed by "3 this, 1 that" without counts of 0; "" if all are 0."""
     text = ", ".join(f"{count} {what}" for what, count in counts if count)
-    return start + text if text else ""
+    if not text:
+        return ""
+    return start + text
 
 
 def plural(count: int, what: str) -> str:
-    """Return "1 file" or "2 files"."""
+    """Return "1 file" or "2,000 files"; `what` is the singular of a noun with a regular plural."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
@@ -18180,17 +18204,20 @@ def report_json(run: Audit, out: TextIO) -> None:
 
 
 def _json_row(finding: Finding) -> dict[str, Any]:
-    """Return a finding for JSON, without empty fields, such as the date outside of a history."""
+    """Return a finding for JSON, without empty fields, such as the date outside of a history.
+
+    `locations` is always there, with one place at least.
+    """
     row = {name: _utf8_text(value) for name, value in finding._asdict().items() if value}
     return {**row, "locations": [place._asdict() for place in finding.locations]}
 
 
 def _utf8_text(value: Any) -> Any:
-    """Return text, such as a file's name, with bytes that aren't UTF-8 escaped; other values unchanged."""
+    r"""Return text, such as a file's name, with bytes that aren't UTF-8 as \xff; other values unchanged."""
     if not isinstance(value, str):
         return value
-    # JSON can't hold other bytes than UTF-8. Not os.fsencode: where names are in Latin-1, that can't encode
-    # the … of a sample.
+    # Such bytes are surrogates in a name (PEP 383), which JSON can't hold. Not os.fsencode: where names are
+    # in Latin-1, that can't encode the … of a sample.
     return value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -18215,7 +18242,7 @@ def report_sarif(run: Audit, out: TextIO) -> None:
         {"level": "error", "message": {"text": f"can't read it: {why}"}, "locations": [_sarif_location(path)]}
         for path, why in run.summary.errors
     ]
-    is_success = bool(run.summary.files or not notes)
+    is_success = bool(run.summary.files or not notes)  # some unreadable files don't make a scan a failure
     invocation = {"executionSuccessful": is_success, "toolExecutionNotifications": notes}
     driver = {"name": "paissive_secrets", "version": __version__, "rules": list(rules.values())}
     end = json.dumps({"invocations": [invocation], "tool": {"driver": driver}})
@@ -18223,7 +18250,7 @@ def report_sarif(run: Audit, out: TextIO) -> None:
 
 
 def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
-    """Return a place in a file, below the root of the source."""
+    """Return a place in a file, below the root of the source, with details such as its `region`."""
     from urllib.parse import quote
 
     # RFC 3986 quotes bytes, not text: a name may not be UTF-8.
@@ -18232,8 +18259,9 @@ def _sarif_location(path: str, **details: Any) -> dict[str, Any]:
 
 
 def _sarif_rule(finding: Finding) -> dict[str, Any]:
-    """Return a finding's rule, whose severity is a number, from 0 to 10, that GitHub sorts by."""
-    if finding.secret:  # one rule stands for all known values
+    """Return a finding's rule for SARIF, whose severity is a number from 0 to 10, by which GitHub sorts."""
+    # Known values have rules of their own, one for each, with the same id. In a report, one stands for all.
+    if finding.secret:
         finding = finding._replace(what="value of a secret in the store", severity="critical")
     return {
         "id": finding.rule,
@@ -18247,7 +18275,7 @@ def _sarif_rule(finding: Finding) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, rules: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return a finding, and add its rule to the rules, by id, if it isn't there yet."""
+    """Return a finding as a result of SARIF, and add its rule to `rules`, by id, if it isn't there yet."""
     rules.setdefault(finding.rule, _sarif_rule(finding))
     places = []
     for at in finding.locations:
