@@ -18581,18 +18581,24 @@ class _Use(NamedTuple):
 
 
 class _Comparison(NamedTuple):
-    """What a project asks for: the number of names, and places ("app.py:3") by name, or files by place."""
+    """What a project asks for, and doesn't get; a place is, for instance, "app.py:3"."""
 
-    names: int
-    missing: dict[str, list[str]]  # without a default, and not in the store
-    optional: dict[str, list[str]]  # with one, and not in the store
-    # Where .env is read by something else than this tool: files with references, which are text there, ...
+    names: int  # how many names it asks for
+    # By name, the places that ask for what has no value: for names that are needed, and for others.
+    missing: dict[str, list[str]]
+    optional: dict[str, list[str]]
+    # By place that reads .env files without this tool, those files: with references, which are text to the
+    # program, and with secrets that are in a store now.
     literal: dict[str, list[str]]
-    moved: dict[str, list[str]]  # ... and files whose secrets are in a store now
+    moved: dict[str, list[str]]
 
 
 def compare_names(audit: Audit, manager: SecretsManager, backend: str) -> _Comparison:
-    """Compare the names that a project asks for with those in the manager's store, called `backend`."""
+    """Compare the names that a project asks for with those in the manager's store, called `backend`.
+
+    A name is needed if one place requires it and none has a default, or if .env says that its value is in a
+    store, and it isn't there. Raise what opening the store raises.
+    """
     places: dict[str, list[str]] = {}  # by name
     asked = set[tuple[str, str]]()  # (name, how)
     # What a .env file holds, as `_dotenv_holds` says: the places that read it, each with the files.
@@ -18652,7 +18658,7 @@ def _names_with_value(manager: SecretsManager, asked: Iterable[str]) -> set[str]
 
 
 def _texts_to_check(audit: Audit) -> Iterator[tuple[str, str]]:
-    """Yield the path to show and the content of each text file."""
+    """Yield (path to show, content) of each text file, up to 16 MiB of it, but not of a copy of this file."""
     for path, shown in audit.files():
         if re.search(r"(?:\A|/)\.yarn/", shown):  # a package manager, and what it has fetched
             continue
@@ -18675,13 +18681,14 @@ def _uses_in(shown: str, text: str) -> Iterator[_Use]:
         groups = match.groupdict()
         name = way.variable(groups["name"])
         how = way.how
+        # A setting such as PORT isn't needed: this tool has only secrets to supply.
         if groups.get("default") is not None or not (way.is_secret or is_secret(name)):
             how = "default"
         yield _Use(name, line, how, (groups.get("backend") or "").lower())
 
 
 def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_Way, int, re.Match[str]]]:
-    """Yield the matches of the ways for a file of this name, with the line of the name.
+    """Yield (way, line of the name, match) for each match of these ways in a file of this name.
 
     Left out are those on a line that is a comment, unless they begin with it: such a way looks for comments.
     """
@@ -18706,7 +18713,7 @@ def _find_ways(ways: Iterable[_Way], shown: str, text: str) -> Iterator[tuple[_W
 
 @cache
 def _compile(pattern: str) -> re.Pattern[str]:
-    """Compile an expression of the tables above."""
+    """Return an expression of the tables above, with the parts that it refers to, compiled."""
     for part, meaning in _PARTS.items():  # in this order: earlier ones refer to later ones
         pattern = pattern.replace(part, meaning)
     return re.compile(pattern)
@@ -18718,9 +18725,10 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _dotenv_readers(
     shown: str, text: str, base: str, dotenv_holds: Callable[[str], str]
 ) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, path to show, what it holds) for each .env file that a line reads without its secrets.
+    """Yield (line, path to show, "references" or "moved") for each .env file that a line reads in vain.
 
-    A program that calls this tool's load_env before that line has the moved secrets.
+    `dotenv_holds` is _dotenv_holds. A program that calls this tool's load_env before that line has the moved
+    secrets, so "moved" is left out then.
     """
     folder = os.path.dirname(base + shown)
     loads = re.search(r"(?m)^[^#\n]*(?<!def )\bload_env\(", text)
@@ -18735,7 +18743,7 @@ def _dotenv_readers(
 
 
 def _dotenv_files_above(folder: str, base: str) -> list[str]:
-    """Return the .env files in a folder and in those above, up to `base`."""
+    """Return the paths of .env, .env.local and so on in a folder and in those above, up to `base`."""
     is_read = re.compile(r"\.env(?:\.(?!example|sample|template|dist)\w+)*")
     found: list[str] = []
     while True:  # not by recursion: a hostile tree may be deeper than Python allows
@@ -18908,7 +18916,10 @@ def _parse_command(name: str, words: list[str]) -> Namespace:
 
 
 def _parser(name: str, description: str, arguments: Iterable[Any]) -> ArgumentParser:
-    """Return a parser whose errors are BadValue; in the description, $ stands for this program."""
+    """Return a parser whose errors are BadValue; in the description, "$ " stands for this program.
+
+    The arguments in a list exclude each other. Each parser also has --backend.
+    """
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -18964,12 +18975,12 @@ def _print_version() -> None:
 
 
 def _program() -> str:
-    """Return the name by which this program was called."""
+    """Return the name of the file as which this program was called, for messages and help."""
     return os.path.basename("".join(sys.argv[:1])) or "paissive_secrets.py"
 
 
 def _suggest(word: str, known: Iterable[str], program: str) -> str:
-    """Return a hint: the known word that is most similar to this one, or how to get help."""
+    """Return a hint: the known word that is most similar to this one or, if none is, how to get help."""
     similar = most_similar(word, known)
     return f"did you mean {similar}?" if similar else f"see: {program} --help"
 
@@ -19088,7 +19099,7 @@ def _set_fields(args: Namespace, store: VaultStore) -> None:
 
 
 def _value_to_set(args: Namespace, store: Store) -> str:
-    """Return the value that the options of `set` name, or one from a prompt or stdin."""
+    """Return the value that the options of `set` name or, without any, one from a prompt or stdin."""
     if args.generate is not None:
         return generate(args.generate)
     if args.from_file is not None:
@@ -19136,7 +19147,11 @@ def _name_of_input(path: str) -> str:
 
 
 def _warn_after_set(store: Store, *names: str) -> None:
-    """Print the store's notes on secrets that were set; warn of what hides them, and of plaintext for git."""
+    """Print the store's notes on secrets that were set.
+
+    Warn if git would add the file that holds them in plaintext, and of variables and files that `get` reads
+    in place of them.
+    """
     for note in store.notes_on_set(*names):
         _say(note)
     path = store.plaintext_file()
@@ -19200,7 +19215,7 @@ def cmd_get(args: Namespace) -> int:
 
 
 def _note_files_here(args: Namespace) -> None:
-    """Say that this folder has encrypted files, unless a backend was chosen."""
+    """Say that this folder, or one above, has encrypted files, unless a backend was chosen."""
     if args.backend or os.environ.get("PAISSIVE_BACKEND"):
         return
     if find_above(working_directory(), ".paissive"):
@@ -19276,7 +19291,7 @@ def cmd_delete(args: Namespace) -> int:
 
 
 def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
-    """Call `act` with each word; print a SecretsError and go on; return the highest exit code, or 0."""
+    """Call `act` with each word; print a SecretsError, and go on; return the highest exit code, or 0."""
     code = 0
     for word in words:
         try:
@@ -19288,14 +19303,14 @@ def _act_on_each(words: Iterable[str], act: Callable[[str], object]) -> int:
 
 
 def _delete_secret(args: Namespace, name: str) -> None:
-    """Delete a secret, its previous value and its rotation policy; raise NotFound if there is no such secret.
+    """Delete a secret, its previous and pending values and its policy; raise NotFound if there is none.
 
     Warn of a variable or file that still has a value for this name.
     """
     store = args.store().persistent_view()
     shadow = store.overridden_by(name)
     if not delete_with_stages(store, name, Policies(store)):
-        store.get_stored(name)  # says that there is none
+        store.get_stored(name)  # raises the store's error, which says that there is none
     if shadow:
         _say(f"warning: {shadow} is still there, so `get` returns its value")
 
@@ -19428,7 +19443,7 @@ def cmd_import(args: Namespace) -> int:
 
 
 def _report_import(args: Namespace, found: Import) -> None:
-    """Say which names an import left and why and, about a file that it changed, what to do next."""
+    """Say which names an import left, and why, what still holds plaintext, and what to do next."""
     path = args.file
     if not found.is_rewritten and os.path.isfile(path) and found.secrets:
         _say(f"note: {path} still holds the secrets in plaintext; delete it")
@@ -19862,7 +19877,10 @@ def cmd_rotate_drop(args: Namespace) -> int:
 
 
 def _rotation(args: Namespace) -> SecretRotation:
-    """Return the rotation of the chosen store; raise Unavailable if there is none: cron may be elsewhere."""
+    """Return the rotation of the chosen store; raise Unavailable if that doesn't exist.
+
+    Without this, cron in a wrong folder would find nothing due, and pass.
+    """
     store = _persistent_store(args)
     store.check_exists()
     return SecretRotation(store)
@@ -19981,7 +19999,7 @@ def _explain_line(args: Namespace) -> None:
 
 
 def _make_audit(args: Namespace) -> Audit:
-    """Return the audit that the options describe; it has yet to run."""
+    """Return the audit that the options describe, yet to run; raise BadValue if --baseline isn't there."""
     paths = args.paths or ["."]
     if args.baseline and not (args.update_baseline or os.path.lexists(args.baseline)):
         raise BadValue(f"no baseline {show(args.baseline)}", hint="write one with --update-baseline")
@@ -20011,10 +20029,10 @@ def _print_progress(summary: Summary) -> None:
 
 
 def _known_values(args: Namespace) -> KnownValues | None:
-    """Return the store's values, None if none are to be searched for.
+    """Return the values of the store that an audit also searches for; None if it searches for none.
 
-    Before a push, a store that doesn't open is None, too, with a note; but not if values were moved to it
-    from .env, since no other audit would find them.
+    Raise what opening the store raises. Before a push, return None instead and print a note, except where a
+    .env says that its values were moved to the store: no rule would find those.
     """
     if not (args.known or args.backend or args.pushed is not None):
         return None
@@ -20124,7 +20142,7 @@ def cmd_status(args: Namespace) -> int:
 def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Problem]]:
     """Return the state of a store as labels and values, and its problems.
 
-    What is due is a row only for a store that opens; policies that can't be read are a problem.
+    What is due is a row only if the store opens and its policies can be read; else why not is a problem.
     """
     rows: list[tuple[str, Any]] = []
     problems: list[_Problem] = []
@@ -20139,14 +20157,12 @@ def _state_and_problems(store: Store) -> tuple[list[tuple[str, Any]], list[_Prob
             rows.append((label, value))
     if ("opens", False) not in rows:
         rotation = SecretRotation(store)
-        due: list[str] = []
         try:
             unfinished = rotation.unfinished()
-            due = sorted({*rotation.due(), *unfinished})
             problems += _unfinished_problems(unfinished)
+            rows.append(("due", sorted({*rotation.due(), *unfinished})))
         except SecretsError as error:  # the policies can't be read
             problems.append((_code_of(error), error))
-        rows.append(("due", due))
     return rows, problems
 
 
@@ -20156,7 +20172,7 @@ def _code_of(error: SecretsError) -> str:
 
 
 def _status_text(value: Any) -> str:
-    """Return a value of `status` as text: yes or no, names with commas or none, any other as str() does."""
+    """Return a value of `status` as text: "yes" or "no", names with commas or "none", any other as it is."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -20165,7 +20181,7 @@ def _status_text(value: Any) -> str:
 
 
 def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_Problem]:
-    """Return unfinished rotations as problems, with the step and since when, as far as these are known."""
+    """Return unfinished rotations as problems, with the step and since when, if these are known."""
     problems: list[_Problem] = []
     for name, rotation in unfinished.items():
         error = unfinished_error(name)
@@ -20178,7 +20194,7 @@ def _unfinished_problems(unfinished: Mapping[str, UnfinishedRotation]) -> list[_
 
 
 def _known_to_leavers(names: list[str]) -> SecretsError:
-    """Return the error that a removed member knew these secrets and stages, until each is changed."""
+    """Return the error that a removed member knew these secrets and stages, which have yet to be changed."""
     values = [show(name) for name in names if not base_of_stage(name)]
     values += [f"the previous value of {show(base_of_stage(name))}" for name in names if base_of_stage(name)]
     message = f"a member who was removed knew {', '.join(values)}"

@@ -35411,6 +35411,12 @@ def test_status_of_a_dotenv_file_that_can_not_be_read_names_the_problem(say):
     assert status == 2 and "\nproblem    " in said and ".env is UTF-16; save it as UTF-8\n" in said
 
 
+def test_status_does_not_say_that_nothing_is_due_if_the_policies_can_not_be_read(say):
+    Path("rotation.json").write_text("{")
+    status, said = say("status")
+    assert (status, "rotation.json can't be read" in said, "\ndue " in said) == (2, True, False)
+
+
 def test_status_begins_with_the_store_whichever_it_is(say):
     assert say("status", "--backend", "memory") == (
         0,
