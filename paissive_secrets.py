@@ -14783,6 +14783,9 @@ _BEFORE_SPACE = lazily(
     r"|(?:login|(?:role|user) \S+) )|:)\Z"
 )  # and a name follows
 _IDENTIFIER = lazily(r"[A-Za-z_$][\w$.-]*\Z")
+_IN_ACTION = lazily(
+    r"(?:\{[{%]|<%)(?:(?![%}]\}|%>).)*\Z"
+)  # of a template: {{- $a := f, {% set a = f, <% a = f
 _WORDS = lazily(  # shop-db2_tls, auth.google/v2
     r"""(?x)
     [A-Za-z]{1,40}(?:\d{1,2}(?=[-_]))?                      # a word, and a number before a dash
@@ -14892,7 +14895,12 @@ def _is_quoted_in_prose(value: str, c: Candidate, path: _FileKind) -> bool:
 
 
 def _is_expression(value: str, c: Candidate, path: _FileKind) -> bool:
-    """Return whether a bare value in source, a page's script or a notebook's cell is code, and no literal."""
+    """Return whether a bare value in source, a template, a page's script or a notebook's cell is code.
+
+    A literal there is in quotes, or looks random.
+    """
+    if not c.quote and c.separator[-1:] == "=" and _IN_ACTION.search(c.before) and not looks_random(value):
+        return True
     is_script = c.language == "markup" and c.after[:1] in (";", ",")  # of the page, or a notebook's cell
     is_cell = c.language == "json" and c.separator == "=" and c.after[:1] in (",", ")")
     is_sample = c.language == "docs" and c.after.rstrip() in (";", ",") and not c.before.strip()

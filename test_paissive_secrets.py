@@ -26421,6 +26421,17 @@ var keys = 100.Times(n => n)
 === it is an identifier, a.yml
 key: {u}
 key: "0x{h64}"
+=== it is an expression, a.yaml
+{{- $pass·word := include "common.secret" . }}
+  {{- $db_pass·word = randAlphaNum 10 }}
+{% set pass·word = site.login %}
+<% pass·word = generate 20 %>
+{{ .Values.a }}{{ $pass·word = coalesce .Values.b .Values.c }}
+=== , a.yaml
+{{- $pass·word := "tulip7x9" }}
+{{- $pass·word := {A20} }}
+{% set pass·word = 'tulip7x9' %}
+{{ .Values.a }}: pass·word=tulip7x9
 === it is an expression, a.ipynb
 "      pass·word=db_pass7,\n",
 "connect(pass·word=db_pass7)"
