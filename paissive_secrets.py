@@ -826,34 +826,38 @@ class Rule(NamedTuple):
     confidence: str  # "high", "medium" or "low"
     severity: str  # "critical", "high", "medium" or "low"
     prefix: str = ""  # literal text that every match begins with; a(b|c) stands for ab and ac
-    shape: str = ""  # what follows it
-    hit: str = ""
+    shape: str = ""  # what follows it: an expression with classes such as {A36}
+    hit: str = ""  # the proof, if the shape itself makes no sample
 
 
 @cache
 def _prefixed_rules() -> tuple[Rule, ...]:
     """Return the rules of tokens with a literal prefix, in the table's order."""
+    # A row is a prefix, a shape and maybe a hit, with two spaces or more between them.
     return tuple(Rule(*rule[:4], *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_PREFIXED))
 
 
 def _shaped_rules() -> tuple[Rule, ...]:
-    """Return the rules of tokens without a prefix."""
+    """Return the rules of tokens without a prefix, in the table's order."""
     return tuple(Rule(*rule[:4], "", *re.split(r"\s{2,}", row)) for rule, row in _table_rows(_SHAPED))
 
 
 class KeywordPattern(NamedTuple):
+    """How a rule finds a value by a keyword: one for each keyword of a form in the table."""
+
     rule: Rule
-    keyword: str
-    regex: re.Pattern[bytes]
-    hit: str  # as in the table
+    keyword: str  # in lower case; every match has it, in any case
+    regex: re.Pattern[bytes]  # its last group is the value; without one, the whole match is
+    hit: str  # an input that must match, as in the table
 
     def proof(self) -> str:
+        """Return the hit with sample letters for classes, a password for {p}, and the keyword for {name}."""
         return make_samples(self.hit.replace("{p}", "k3Xw{d1}vQz{U2}").replace("{name}", self.keyword))
 
 
 @cache
 def bytes_before_keyword(pattern: KeywordPattern) -> int:
-    """Return how many bytes of a match precede its keyword, measured on the proof."""
+    """Return how many bytes of a match precede its keyword, as in the proof; 0 if that doesn't match."""
     proof = pattern.proof()
     match = pattern.regex.search(proof.encode())
     return proof.lower().find(pattern.keyword) - match.start() if match else 0
@@ -861,7 +865,7 @@ def bytes_before_keyword(pattern: KeywordPattern) -> int:
 
 @cache
 def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
-    """Return {keyword: the forms that contain it}."""
+    """Return {keyword: patterns that contain it}; "/" and a file's name is the keyword for that file."""
     found: dict[bytes, list[KeywordPattern]] = {}
     for rule, forms in _table_rows(_PATTERNS):
         for form in filter(None, re.split(r"\n {4}(?! )", forms)):
@@ -871,7 +875,7 @@ def keyword_patterns() -> dict[bytes, list[KeywordPattern]]:
 
 
 def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
-    """Yield the pattern of each keyword of a form, as a line of the table has it."""
+    """Yield the pattern of each keyword of a form, which has keywords, an expression and a hit."""
     keywords, *parts, hit = re.split(r"\s{2,}", form)
     text = "".join(parts)
     for macro, meaning in _MACROS.items():
@@ -880,7 +884,7 @@ def _parse_form(rule: Rule, form: str) -> Iterator[KeywordPattern]:
     regex = lazily(text.replace("{name}", f"(?:{'|'.join(map(re.escape, names))})").encode())
     for keyword in names:
         if text.startswith(f"{keyword} "):
-            keyword += " "  # a longer one leads to fewer places
+            keyword += " "  # a longer keyword is met in fewer places
         yield KeywordPattern(rule, keyword, regex, hit)
 
 
@@ -891,8 +895,8 @@ def pattern_rules() -> dict[str, Rule]:
 
 
 def _table_rows(table: str) -> Iterator[tuple[Rule, str]]:
-    """Yield (rule without its patterns, the rest of its row) for each row of a table."""
-    levels = ""
+    """Yield (rule, the rest of its row) for each row of a table; the rule lacks prefix, shape and hit."""
+    levels = ""  # confidence and severity, of the last line that begins with "="
     for row in re.split(r"\n(?! )", table.strip()):
         if row.startswith("= "):
             levels = row[2:]
@@ -915,20 +919,20 @@ def make_samples(text: str) -> str:
 
 @cache
 def _sample(letter: str) -> str:
-    """Return 999 letters of a class, in an order that doesn't count up."""
+    """Return 999 letters of a class, the same ones each time, in an order that doesn't count up."""
     letters = re.findall(f"[{_CLASSES[letter]}]", "".join(map(chr, range(33, 127))))
     step = 11 if len(letters) % 11 else 7  # one that reaches all letters
     return "".join(letters[(i * step + i // len(letters) + 5) % len(letters)] for i in range(999))
 
 
 def _shape_regex(shape: str) -> str:
-    """Return the expression of a shape."""
+    """Return the expression of a shape, with sets of characters for its classes."""
     shape = shape.replace("{u}", "{H8}-{H4}-{H4}-{H4}-{H12}").replace("{mixed}", _MIXED).replace("¦", r"\|")
     return re.sub(r"\{([A-Za-z])(\d+(?:,\d+)?)\}", lambda m: f"[{_CLASSES[m[1]]}]{{{m[2]}}}", shape)
 
 
 def rule_prefixes(prefix: str) -> list[str]:
-    """Return the literals that the prefix of a rule stands for: a(b|c) for ab and ac."""
+    """Return the literals that a rule's prefix stands for: a(b|c) and ab|ac for ab and ac; ¦ is a bar."""
     found = re.match(r"([^(]*)\(([^)]*)\)(.*)", prefix) if "(" in prefix else None
     if found is None:
         return prefix.replace("¦", "\0").replace("|", "\n").replace("\0", "|").split("\n")
@@ -942,7 +946,7 @@ _RUN_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_
 
 
 class _Literal:
-    """What tokens of a rule begin with; an empty text for those that only their shape tells."""
+    """A text that tokens of a rule begin with; "" for a rule without a prefix."""
 
     def __init__(self, text: bytes, lead: int, rule: Rule) -> None:
         self.text = text
@@ -950,7 +954,7 @@ class _Literal:
         self.rule = rule
 
     def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
-        """Return the match of a whole token that begins here.
+        """Return the match of a whole token that begins here, or None.
 
         Its expression is compiled only if enough letters of its first class follow: mostly, none ever do.
         """
@@ -963,14 +967,15 @@ class _Literal:
 
     @cached_property
     def _first_part(self) -> tuple[bytes, int]:
-        """The letters that the shape begins with, and how many of them at least; 0 if that isn't clear."""
+        """The letters that the shape begins with, and how many of them at least; (b"", 0) if it's unclear."""
         shape = self.rule.shape
         found = re.match(r"(?:\{mixed\}|\(\?<?[=!][^()]*\))*\{([A-Za-z])(\d+)", shape)
         return (_sample(found[1]).encode(), int(found[2])) if found and "|" not in shape else (b"", 0)
 
     @cached_property
     def _regex(self) -> re.Pattern[bytes]:
-        # A run, and what begins with a sign, needs nothing before it.
+        """The expression for a whole token."""
+        # What begins a run has no letter before it, and what begins with a sign may have one.
         behind = rb"(?<![A-Za-z0-9])" if self.lead and self.text[:1].isalnum() else b""
         return token_regex(self.text, self.rule.shape, behind)
 
@@ -980,7 +985,8 @@ class _Prefixes:
 
     def __init__(self) -> None:
         self.literals: dict[bytes, list[_Literal]] = {}  # by their text
-        self.joints: dict[bytes, list[_Literal]] = {}  # those with a lead, by two or three bytes of it
+        # Those with a lead, by the last two or three bytes before the run that follows it.
+        self.joints: dict[bytes, list[_Literal]] = {}
         self.texts: dict[bytes, tuple[bytes, ...]] = {}  # by their first two bytes
         for rule in _prefixed_rules():
             for text in map(str.encode, rule_prefixes(rule.prefix)):
@@ -998,7 +1004,11 @@ class _Prefixes:
             self.sized.setdefault(len(first_run), []).append(_Literal(b"", 0, rule))
 
     def match_at(self, text: bytes, start: int, size: int = 0) -> tuple[Rule, re.Match[bytes]] | None:
-        """Return the first rule that matches a token which, or whose run of this size, begins at `start`."""
+        """Return (rule, match) of the token that begins at `start`, or None; the first rule counts.
+
+        A token whose lead, such as "SG.", is in front of `start` is found, too. One without a prefix is found
+        by `size`, the length of the run of letters, digits, _ and - that begins at `start`; 0 finds none.
+        """
         for at, literal in self._literals_at(text, start, size):
             found = literal.match(text, at)
             if found and CHECKS.get(literal.rule.id, bool)(found[0]):
@@ -1006,7 +1016,10 @@ class _Prefixes:
         return None
 
     def _literals_at(self, text: bytes, start: int, size: int) -> Iterator[tuple[int, _Literal]]:
-        """Yield (where its token begins, literal) for each that begins, or whose run does, at `start`."""
+        """Yield (where its token begins, literal) for each literal that a token here may begin with.
+
+        `start` and `size` are those of match_at.
+        """
         for prefix in self.texts.get(text[start : start + 2], ()):
             if text.startswith(prefix, start):
                 yield from ((start, literal) for literal in self.literals[prefix])
@@ -1018,7 +1031,10 @@ class _Prefixes:
 
 
 def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
-    """Return the two or three bytes that may be before the first run of a token with this lead and shape."""
+    """Return what two or three bytes may be in front of the first run of a token with this lead and shape.
+
+    Without a lead, return none: the run itself is looked up.
+    """
     if not lead:
         return []
     if len(lead) == 1:  # a number is before it
@@ -1030,7 +1046,7 @@ def _ends_of_lead(lead: bytes, shape: str) -> list[bytes]:
 
 @cache  # compiled when a literal is first met: most never are
 def token_regex(prefix: bytes, shape: str, behind: bytes) -> re.Pattern[bytes]:
-    """Return an expression for a whole token of a rule, and what must be before it."""
+    """Return an expression for a whole token: prefix and shape, where `behind` matches what is before it."""
     shape_regex = _shape_regex(shape).encode()
     return re.compile(rb"%s%s(?:%s)(?![A-Za-z0-9_-])" % (behind, re.escape(prefix), shape_regex))
 
@@ -1050,7 +1066,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 def decode64(encoded: bytes) -> bytes:
     """Decode Base64 of either alphabet, padded or not.
 
-    Skip characters outside the alphabet; return b"" only if the padding is wrong.
+    Characters outside of the alphabet are skipped. Return b"" if what is left can't be decoded.
     """
     import binascii
 
@@ -1070,7 +1086,11 @@ def _is_web_token(token: bytes) -> bool:
 
 
 def is_login(encoded: bytes) -> bool:
-    """Return whether this is the Base64 of user:password, in which few characters aren't text."""
+    """Return whether this is the Base64 of user:password, both readable.
+
+    The user has no byte that isn't UTF-8, and the password one in ten at most; it has three characters or
+    more.
+    """
     user, _, password = decode64(encoded).decode("utf-8", "replace").partition(":")
     if "\ufffd" in user or not (user + password).isprintable():
         return False
@@ -1102,11 +1122,11 @@ _HASH_AS_VALUE = lazily(
 
 
 def is_password_hash(value: bytes) -> bool:
-    """Return whether the value of a password's name is its hash."""
+    """Return whether the value that is assigned to a password's name is a password's hash."""
     return bool((b"$" in value and PASSWORD_HASH.search(value)) or _HASH_AS_VALUE.match(value))
 
 
-# Further checks on the matches of these rules.
+# Further checks on the matches of these rules: what fails isn't found.
 CHECKS: dict[str, Callable[[bytes], bool]] = {"jwt": _is_web_token, "basic-auth": is_login}
 
 
@@ -1115,7 +1135,7 @@ _DIGITS_OF_62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 def doubt_about(rule: str, token: bytes) -> str:
-    """Return why this token may not work: "its checksum is wrong" or "it has expired"; "" for no doubt."""
+    """Return why a rule's token may not work: "its checksum is wrong", "it has expired"; "" for no doubt."""
     if rule == "jwt":
         return "it has expired" if _is_expired(token) else ""
     is_issued = _CHECKSUMS.get(rule)
@@ -1123,13 +1143,14 @@ def doubt_about(rule: str, token: bytes) -> str:
 
 
 def _crc(data: bytes) -> int:
+    """Return the CRC-32 of data, which is the checksum in each of these tokens."""
     import binascii
 
     return binascii.crc32(data)
 
 
 def _digits(number: int, digits: bytes, size: int) -> bytes:
-    """Return the last `size` digits of a number, in the base of as many as there are, padded with zeros."""
+    """Return the last `size` digits of a number whose base is the number of `digits`, with leading zeros."""
     text = b""
     for _ in range(size):
         number, digit = divmod(number, len(digits))
@@ -1138,23 +1159,23 @@ def _digits(number: int, digits: bytes, size: int) -> bytes:
 
 
 def _has_base62(token: bytes) -> bool:
-    """Return whether the last six characters are those of the 30 before; a longer token has no checksum."""
+    """Return whether a token ends with the checksum of the 30 characters before; others have none: True."""
     body = token.partition(b"_")[2]
     return len(body) != 36 or body[30:] == _digits(_crc(body[:30]), _DIGITS_OF_62, 6)
 
 
 def _has_hex(token: bytes) -> bool:
-    """Return whether a token ends with the sum of all before it."""
+    """Return whether a token ends with the checksum of all before it, in 8 digits of hex."""
     return int(token[-8:], 16) == _crc(token[:-8])
 
 
 def _has_little_endian_hex(token: bytes) -> bool:
-    """Return whether a token ends with _ and the sum of what is before, lowest byte first."""
+    """Return whether a token ends with _ and the checksum of what is before, in hex, lowest byte first."""
     return bytes.fromhex(token[-8:].decode()) == _crc(token[:-9]).to_bytes(4, "little")
 
 
 def _has_base36(token: bytes) -> bool:
-    """Return whether a routable token ends with the sum of what is before; others have none."""
+    """Return whether a token with a "." ends with the checksum of what is before; others have none: True."""
     return b"." not in token or token[-7:] == _digits(_crc(token[:-7]), _DIGITS, 7)
 
 
@@ -1186,7 +1207,7 @@ _CHECKSUMS: dict[str, Callable[[bytes], bool]] = {
 
 
 def is_token(value: str) -> bool:
-    """Return whether a value is a provider's token or a private key, whatever it is called."""
+    """Return whether a value is a token that a rule knows by its prefix, or has a line of a private key."""
     if not re.match(r"\S*[\w-]{16}", value) and "-----BEGIN " not in value:
         return False
     data = value.encode(errors="replace")
