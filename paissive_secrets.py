@@ -16050,6 +16050,8 @@ class Match(NamedTuple):
 
 
 class _Window(NamedTuple):
+    """A part of a text, with what is around it; the repr doesn't show the text."""
+
     text: bytes
     begin: int  # matches that start here or later, and
     until: int  # before this, belong to this window
@@ -16075,11 +16077,11 @@ def scan(
     levels: Container[str] = CONFIDENCES,
     explain: bool = False,
 ) -> Iterator[Match]:
-    """Yield the secrets of these confidences in a file's content, in order.
+    """Yield the secrets with a confidence of `levels` in a file's content, in order.
 
-    `custom` are rules of the project; the spans that `known` finds take precedence. `skipped` counts, by
-    kind, files that were not examined, except for known values: "binary" and "archive". With `explain`,
-    yield rejected matches too, and the reasons.
+    `custom` are rules of the project; the spans that `known` finds take precedence. Of a binary file or an
+    archive, only known values and a key store at its beginning are found; it is counted in `skipped`, as
+    "binary" or "archive". With `explain`, yield rejected matches too, and the reasons.
     """
     first = next(chunks, b"")
     is_stdin = path == "-"
@@ -16114,7 +16116,7 @@ def scan(
 
 
 def _wide_encoding(first: bytes) -> str:
-    """Return the encoding that the mark at the beginning of a text names, "" for none.
+    """Return "utf-16" or "utf-32" for a text that begins with such a byte order mark, else "".
 
     ASCII after a mark is ASCII: programs run such a file, and decoded, it would hide what is in it.
     """
@@ -16161,7 +16163,7 @@ def is_tar(first: bytes) -> bool:
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
-    """Yield windows that overlap, so that each match has all it needs on both sides."""
+    """Yield windows that overlap, so that each match has all it needs on both sides; one for an empty text."""
     text = next(chunks, b"")
     begin, line, column = 0, 1, 0
     while True:
@@ -16180,13 +16182,13 @@ def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
 
 
 def _line_start(text: bytes, near: int) -> int:
-    """Return the start of the last line at or before `near` or, if lines are long, of a character."""
+    """Return where the line at `near` begins or, if that is over 4 KiB before, the character at `near`."""
     begin = text.rfind(b"\n", near - _BEHIND, near) + 1
     return begin or next((at for at in range(near, near - 4, -1) if text[at] & 0xC0 != 0x80), near)
 
 
 def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
-    """Return the line and column after a text that begins at these."""
+    """Return (line, characters before it on that line) of the end of a text that begins at these."""
     begin = text.rfind(b"\n") + 1
     width = len(text[begin:].decode("utf-8", "replace"))
     return (line + text.count(b"\n"), width) if begin else (line, column + width)
@@ -16195,7 +16197,11 @@ def _place_after(text: bytes, line: int, column: int) -> tuple[int, int]:
 def _matches(
     window: _Window, spans: list[Span], levels: Container[str], explain: bool, *, is_json: bool
 ) -> Iterator[Match]:
-    """Yield a match for each span of a window, once for each line, value and rule, without the values."""
+    """Yield a match for each span that begins in a window and has one of these levels.
+
+    Spans that overlap a better one are left out, and so are repetitions: the same value on the same line,
+    found by the same rule.
+    """
     text = window.text
     at = 0
     line, column = window.line, window.column
@@ -16212,7 +16218,7 @@ def _matches(
         at = span.start
         value = text[at : span.end]
         repeated = line, span.rule, span.confidence, value
-        if repeated in seen:  # one finding for each line
+        if repeated in seen:
             continue
         seen.add(repeated)
         name = _name_before(text, at)
@@ -16232,7 +16238,7 @@ def _matches(
 
 
 def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
-    """Yield spans that aren't shown; those that another one hides say so."""
+    """Yield the spans that aren't shown, without a confidence; those that another one overlaps say so."""
     for span in spans:
         if span in shown:
             continue
@@ -16242,7 +16248,7 @@ def _rejected(spans: Iterable[Span], shown: Container[Span]) -> Iterator[Span]:
 
 
 def _without_values(text: bytes, spans: list[Span]) -> bytes:
-    """Blank out values, but not known ones: fingerprints must not depend on a store."""
+    """Return a text with NULs for the values, but not for known ones: no fingerprint depends on a store."""
     bare = bytearray(text)
     for span in spans:
         if span.rule.id != "known-value":
@@ -16258,10 +16264,10 @@ def _line_around(bare: bytes, start: int, end: int) -> bytes:
 
 
 def _mark(name: str, line: bytes, value: bytes) -> str:
-    """Return the part of a fingerprint that doesn't depend on the path.
+    """Return the part of a fingerprint that doesn't depend on the path: 4 hex digits, and 2 of the value.
 
-    8 bits of the value rule out 255 of 256 guesses, and more findings of the same value add nothing. A line
-    could hold a secret that nobody recognises, so there are only 16 bits of it.
+    8 bits of the value rule out 255 of 256 guesses, and more findings of the same value add nothing. The line
+    could hold a secret that nobody recognises, so there are only 16 bits of it and of the name.
     """
     import hashlib
 
@@ -16270,10 +16276,14 @@ def _mark(name: str, line: bytes, value: bytes) -> str:
 
 
 def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """Return spans that don't overlap, in order: the more certain and more special ones."""
+    """Return those spans with a confidence that overlap no better one, in order.
+
+    Better is a known value, else one that isn't low, else a format, which says more than a name and a value,
+    else one that is high, else the first.
+    """
     import bisect
 
-    def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:  # a format says more than a name and a value
+    def rank(span: Span) -> tuple[bool, bool, bool, bool, int]:
         low, high = span.confidence == "low", span.confidence == "high"
         return span.rule.id != "known-value", low, is_scored(span), not high, span.start
 
@@ -16288,7 +16298,7 @@ def _resolve_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 
 def _mask_sample(rule: Rule, value: bytes) -> str:
-    """Return a rule's public prefix, and two characters of the rest if that is long enough, then "…"."""
+    """Return a rule's public prefix, at most two characters and a quarter of the rest, and "…"."""
     text = value.decode("utf-8", "replace")
     public = max((p for p in rule_prefixes(rule.prefix) if text.startswith(p)), default="")
     shown = text[: len(public) + min(2, (len(text) - len(public)) // 4)]
@@ -16296,7 +16306,7 @@ def _mask_sample(rule: Rule, value: bytes) -> str:
 
 
 def _name_before(text: bytes, at: int) -> str:
-    """Return the secret's name that a value here is assigned to; "" for none."""
+    """Return the name that a value here is assigned to, if that is a secret's, else ""."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at]
     match = _ASSIGNED_NAME.search(line, len(line) - 200)
     name = match[match.lastindex or 0].decode() if match else ""
@@ -16305,10 +16315,11 @@ def _name_before(text: bytes, at: int) -> str:
 
 
 def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
-    """Return the words in a comment on its line or above it that allow a finding, in lower case; "" for none.
+    """Return the words in a comment that allow a finding, in lower case; "" for none.
 
-    In JSON, only what is in the same string counts, and there on the same line: a line of JSON may be a whole
-    prompt or answer, in which others can write what they like.
+    They are on the finding's line or, for the next line, above it. In JSON, only what is in the same string
+    counts, and there on the same line: a line of JSON may be a whole prompt or answer, in which others can
+    write what they like.
     """
     above = max(text.rfind(b"\n", 0, start), 0)
     below = find_or_end(text, b"\n", end, end + _BEHIND)
@@ -16325,7 +16336,7 @@ def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
 
 
 def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
-    """Return the first match that a comment's beginning precedes on its line; "" for none."""
+    """Return the first match of `words` that has the begin of a comment before it on its line; "" for none."""
     for found in words.finditer(lines):
         begin = lines.rfind(b"\n", 0, found.start()) + 1
         if _COMMENT_BEGIN.search(lines[begin : found.start()]):
@@ -16334,7 +16345,7 @@ def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
 
 
 def _reasons(span: Span) -> Iterator[str]:
-    """Yield lines that explain a verdict, without the value or its name."""
+    """Yield lines that explain the verdict on a span, without the value or its name; none if it is plain."""
     if span.reason:
         outcome = f"{span.confidence} at most" if span.confidence else "no finding"
         yield f"  {outcome}: {span.reason}"
