@@ -16163,7 +16163,7 @@ def is_tar(first: bytes) -> bool:
 
 
 def _windows(chunks: Iterator[bytes]) -> Iterator[_Window]:
-    """Yield windows that overlap, so that each match has all it needs on both sides; one for an empty text."""
+    """Yield windows that overlap, so that each match has all it needs on both sides; one for no text."""
     text = next(chunks, b"")
     begin, line, column = 0, 1, 0
     while True:
@@ -16336,7 +16336,7 @@ def _allow_comment(text: bytes, start: int, end: int, is_json: bool) -> str:
 
 
 def _in_comment(words: re.Pattern[bytes], lines: bytes) -> str:
-    """Return the first match of `words` that has the begin of a comment before it on its line; "" for none."""
+    """Return the first match of `words` with the begin of a comment before it on its line; "" for none."""
     for found in words.finditer(lines):
         begin = lines.rfind(b"\n", 0, found.start()) + 1
         if _COMMENT_BEGIN.search(lines[begin : found.start()]):
