@@ -15220,7 +15220,11 @@ _NAMED_SID = lazily(rb"(?:(?:\b|_)(?i:sid)|[a-z]Sid)[\"']?\s{0,9}[:=]\s{0,9}[\"'
 def find_spans(
     text: bytes, path: str, custom: tuple[Rule, ...] = (), *, encoded: bool = True
 ) -> Iterator[Span]:
-    """Yield each possible secret in `text` and, if `encoded`, in its Base64, with the verdict on it."""
+    """Yield each possible secret in a text and, if `encoded`, in its Base64, with the verdict on it.
+
+    Those that are rejected have no confidence. Spans may overlap, and come in no order. `custom` are rules of
+    the project. `path` tells the kind of file; "" is text of no kind.
+    """
     runs = _token_runs(text)
     yield from _tokens_of_project(text, custom)
     if runs:
@@ -15263,7 +15267,10 @@ def find_spans(
 
 
 def _whole_file(text: bytes, path: str) -> Iterator[Span]:
-    """Yield all that a file such as db_password.txt holds, if it is one value; pw.py holds code."""
+    """Yield all that a file holds if that is one value, and the file's name one of a secret: db_password.txt.
+
+    Source, such as pw.py, holds code.
+    """
     value = text.strip()
     if not 8 <= len(value) <= MAX_VALUE or len(value.split()) > 1 or value[:1] == b"{":
         return
@@ -15276,14 +15283,14 @@ def _whole_file(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _literal_spans(text: bytes, path: str) -> Iterator[Span]:
-    """Yield the bare values that strings of several lines in source set, judged, by their place in `text`."""
+    """Yield bare values that are assigned in strings of source that have several lines: a .env in a test."""
     for begin, literal in literals(text, language_of(path)):
         hits = keyword_hits(literal, "config", _keywords())
         found = (
             candidate for *_, hit in hits if hit for candidate in candidates_at(literal, IN_LITERAL, hit)
         )
         for candidate in found:
-            if not candidate.quote:  # else it is found as in any source
+            if not candidate.quote:  # in quotes, it is found as in any source
                 span = judge_candidate(candidate, path)
                 yield span._replace(start=begin + span.start, end=begin + span.end)
 
@@ -15301,7 +15308,7 @@ def _judge_in_text(text: bytes, c: Candidate, path: str) -> Span:
 
 
 def _is_apart(text: bytes, c: Candidate) -> bool:
-    """Return whether a value is in a table, or on a line below its name."""
+    """Return whether a value is in a table, where its quote is "`", or bare on a line below its name."""
     before = text[max(0, c.start - MAX_VALUE) : c.start]
     return c.quote == "`" or (not c.quote and b"\n" in before[len(before.rstrip(b" \t\r\n>*`\"'")) :])
 
@@ -15359,7 +15366,11 @@ def _token_runs(text: bytes) -> list[tuple[int, int]]:
 
 
 def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
-    """Yield tokens of known forms, in a loop that sees each run, so every step counts."""
+    """Yield tokens of built-in rules, and secrets beside AWS key ids.
+
+    A token is found by a run in it: its first, or a later one if a sign of tokens, or a quote, is before it.
+    The loop sees each run, so every step counts.
+    """
     known = prefixes()
     texts, joints, sized = known.texts, known.joints, known.sized
     done = 0  # where the last token ends
@@ -15389,14 +15400,17 @@ def _tokens(text: bytes, runs: Iterable[tuple[int, int]]) -> Iterator[Span]:
 
 
 def _may_go_on(run: bytes, last: bytes) -> bool:
-    """Return whether a run after this sign may be a later part of a token: no member, no word of a path."""
+    """Return whether a run may be a later part of a token, by the sign before it.
+
+    After a dot, a shorter one is a member; words in one case are those of a path.
+    """
     if last == b".":
         return len(run) >= 32
     return not (run.islower() and run.translate(None, b"_-").isalpha())
 
 
 def _is_joined(text: bytes, start: int) -> bool:
-    """Return whether a literal ends shortly before the one that begins here."""
+    """Return whether the same quote is shortly before the one at `start`: a literal that may be joined."""
     if text[start - 2] not in _JOINS:
         return False
     before = text[max(0, start - 60) : start - 1].rstrip(b" \t\r\n\\+.<>&")
@@ -15404,9 +15418,10 @@ def _is_joined(text: bytes, start: int) -> bool:
 
 
 def _split_token(text: bytes, start: int) -> Span | None:
-    """Return the token that this literal makes with those that it is joined to: "ghp_" + "…".
+    """Return the token that the literal at `start` makes with those that it is joined to: "ghp_" + "…".
 
-    It begins where one of them does, as in "Bearer " + "ghp_" + "…"; None if it is whole in one literal.
+    It begins where one of them does, as in "Bearer " + "ghp_" + "…". Return None if there is none, or if
+    nothing is joined.
     """
     begins = [start]  # of the literals, from this one back
     while len(begins) <= _MAX_PARTS:
@@ -15424,7 +15439,10 @@ def _split_token(text: bytes, start: int) -> Span | None:
 
 
 def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
-    """Return the content of the literal that begins here, joined with those that follow it, and their end."""
+    """Return the content of the literal that begins here, joined with those that follow it, and their end.
+
+    Return (b"", start) if no literal begins here.
+    """
     joined = b""
     end = start
     part = _LITERAL.match(text, start)
@@ -15436,7 +15454,10 @@ def _joined_literals(text: bytes, start: int) -> tuple[bytes, int]:
 
 
 def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
-    """Return a candidate with the literals of source that its own is joined to: "k3Xw" + "9vQ2"."""
+    """Return a candidate of source with the literals that follow its own, joined: "k3Xw" + "9vQ2".
+
+    Return it as it is if none follow, or if they have white space.
+    """
     if c.language != "source" or not c.quote:
         return c
     joined, end = _joined_literals(text, c.start)
@@ -15446,7 +15467,7 @@ def _with_all_parts(text: bytes, c: Candidate) -> Candidate:
 
 
 def _token_around(text: bytes, begin: int, start: int) -> Span | None:
-    """Return the token that this run is in and that begins before it, at `begin` or later."""
+    """Return the token that the run at `start` is in and that begins before it, from `begin` on; or None."""
     if text.endswith(_HASH_NAMES, 0, start):
         return None
     before = text[begin:start]
@@ -15462,7 +15483,7 @@ def _token_around(text: bytes, begin: int, start: int) -> Span | None:
 
 
 def _is_in_base64(text: bytes, span: Span) -> bool:
-    """Return whether a token is part of an image, say: `_` and `-` are not of Base64."""
+    """Return whether a token is in the middle of Base64, such as an image; with `_` or `-` it isn't."""
     value = text[span.start : span.end]
     if not value.translate(None, b"+/=").isalnum():
         return False
@@ -15472,8 +15493,8 @@ def _is_in_base64(text: bytes, span: Span) -> bool:
 def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
     """Return the token that begins here or, with a prefix such as "v1.", before this run, judged; else None.
 
-    `size` is that of the run, by which tokens without a prefix are known. A token that nobody issued, or that
-    has expired, is medium at most; an identifier is low.
+    `size` is the length of the run, by which tokens without a prefix are found. A token whose checksum is
+    wrong, or that has expired, is medium at most; Twilio's key is low where it is an id.
     """
     token = prefixes().match_at(text, start, size)
     if not token:
@@ -15487,7 +15508,7 @@ def _token_at(text: bytes, start: int, size: int = 0) -> Span | None:
 
 
 def _encoded(text: bytes, runs: list[tuple[int, int]], custom: tuple[Rule, ...]) -> Iterator[Span]:
-    """Yield secrets inside Base64, as spans of the Base64; Base64 within it isn't decoded."""
+    """Yield the secrets in text that Base64 encodes, as spans of the Base64; Base64 in that isn't decoded."""
     is_text = _ENCODED_TEXT.match
     last = ord("f")  # its first letter is this or a smaller one
     begins = [start for start, _ in runs if text[start] <= last and is_text(text, start)]
@@ -15566,7 +15587,7 @@ _WITH_PLUS = {
 
 @cache
 def _keyword_detectors() -> dict[bytes, Detector]:
-    """Return {keyword: what looks at the text around it}."""
+    """Return {keyword: the detector that looks at the text around it}."""
     detectors: dict[bytes, Detector] = {
         keyword: partial(_match_patterns, patterns)
         for keyword, patterns in keyword_patterns().items()
@@ -15591,7 +15612,7 @@ def _keywords() -> frozenset[bytes]:
 
 
 def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Detected:
-    """Return the value of the first pattern that matches around a keyword that ends here."""
+    """Return the value of the first pattern that matches around a keyword that ends at `at`."""
     for pattern in patterns:
         found = pattern.regex.match(text, at - len(pattern.keyword) - bytes_before_keyword(pattern))
         if found and CHECKS.get(pattern.rule.id, bool)(found[(group := found.lastindex or 0)]):
@@ -15600,7 +15621,11 @@ def _match_patterns(patterns: list[KeywordPattern], text: bytes, at: int) -> Det
 
 
 def _private_key(text: bytes, at: int) -> Detected:
-    """Return a key, unless it is cut short, or only its first line is mentioned."""
+    """Return the private key, with its first and last line, whose first line has the keyword that ends here.
+
+    Return none if it is cut short, or if only its first line is mentioned. Without a last line, it ends
+    within 600 bytes.
+    """
     begin = text.rfind(b"-----BEGIN ", max(0, at - 60), at)
     head = KEY_LINE.match(text, begin) if begin >= 0 else None
     if not head:
@@ -15621,14 +15646,20 @@ def _private_key(text: bytes, at: int) -> Detected:
 
 
 def find_key_store(first: bytes, path: str) -> Span | None:
-    """Return a store of private keys that a binary file begins with; not Android's, which everybody has."""
+    """Return the place of a private key in a binary file that is a key store; None if it isn't one.
+
+    Android's debug.keystore doesn't count: everybody has the same.
+    """
     begins = first.startswith((b"0", b"\xfe\xed", b"\xce\xce")) and not path.endswith("debug.keystore")
     found = _KEY_STORE.search(first) if begins else None
     return judge_span(pattern_rules()["encrypted-key"], found.span(), found[0]) if found else None
 
 
 def _inserted_rows(text: bytes, at: int) -> Detected:
-    """Return values under secret columns, of the rows after an SQL VALUES that ends here."""
+    """Return the values under a secret's column, of the rows after an SQL VALUES that ends here.
+
+    That is none unless `INSERT INTO table (columns)` precedes it. It ends after 50 likely secrets.
+    """
     columns = text[max(0, at - 2000) : at - len("values")].rstrip()
     if columns[-1:] != b")":
         return (), at
@@ -15650,7 +15681,10 @@ def _inserted_rows(text: bytes, at: int) -> Detected:
 
 
 def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]], int]:
-    """Return values of a row, with a group for what is in a plain string, and the row's end, or 0."""
+    """Return up to `count` values of a row, and where the row ends, 0 if that isn't clear.
+
+    The group of a value is what a plain string has in its quotes; it is missing for anything else.
+    """
     values: list[re.Match[bytes]] = []
     while len(values) < count:
         value = _ITEM.match(text, at)
@@ -15665,7 +15699,11 @@ def _row_values(text: bytes, at: int, count: int) -> tuple[list[re.Match[bytes]]
 
 
 def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | None:
-    """Return the verdict on a value of SQL in this column; None if that isn't a secret's."""
+    """Return the verdict on a value of SQL in this column.
+
+    Return None if the column isn't a secret's, or if the value is too short or long, has several lines, or
+    isn't a plain string.
+    """
     kind = kind_of_raw_name(column)
     string = value[1] if value.lastindex else b""
     # Shorter ones are ids, of a token for instance.
@@ -15680,7 +15718,10 @@ def _judge_in_row(text: bytes, column: bytes, value: re.Match[bytes]) -> Span | 
 
 
 def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> Detected:
-    """Return the private members of the key with a keyword that ends here, in JSON or XML, as one secret."""
+    """Return the private members of a key in JSON or XML, from the first to the last, as one secret.
+
+    The keyword that ends at `at` is in the key; `member` matches a private member. Search on after the key.
+    """
     first = max(0, at - 4000)
     begin = max(text.rfind(b"{", first, at), text.rfind(b"<RSAKeyValue", first, at))
     ends = [end for mark in (b"}", b"</RSAKeyValue") if (end := text.find(mark, at, at + 4000)) >= 0]
@@ -15694,14 +15735,17 @@ def _key_object(rule: str, member: re.Pattern[bytes], text: bytes, at: int) -> D
 
 
 def _password_hashes(text: bytes) -> Iterator[Span]:
-    """Yield hashes of passwords that nothing names."""
+    """Yield hashes of passwords that are known by their own form, such as bcrypt's $2b$…"""
     if b"$" in text:
         rule = pattern_rules()["password-hash"]
         yield from (judge_span(rule, found.span(), found[0]) for found in PASSWORD_HASH.finditer(text))
 
 
 def _keys_with_plus(text: bytes) -> Iterator[Span]:
-    """Yield keys of PagerDuty and Azure. As keywords, their signs would be met too often in minified code."""
+    """Yield keys of PagerDuty and Azure, which have a "+" in them.
+
+    As keywords, their signs would be met too often in minified code.
+    """
     for sign in _PLUS.finditer(text):
         rule, before, key = _WITH_PLUS[sign[0]]
         found = key.match(text, sign.start() - before)
@@ -15736,7 +15780,10 @@ def _values_in_tables(text: bytes, path: str) -> Iterator[Span]:
 
 
 def _named_cell(text: bytes, label: tuple[int, int], cell: tuple[int, int]) -> Candidate | None:
-    """Return the candidate in a cell, or None unless it is one word and its label names a secret."""
+    """Return the candidate in a table's cell; None unless that has one word and its label names a secret.
+
+    `label` and `cell` are places in the text.
+    """
     value = text[slice(*cell)]
     named = _LABEL.match(text, *label)
     if not named or len(value) < _MIN_CELL or len(value.split()) > 1:
@@ -15765,7 +15812,10 @@ _PLAIN_HOST = lazily(rb"host(?:name)?|.*example.*|\..*")
 
 
 def _urls(text: bytes, path: str) -> Iterator[Span]:
-    """Yield passwords in URLs and in the logins of Go's MySQL driver."""
+    """Yield passwords in URLs and in the logins of Go's MySQL driver; what looks like an example is low.
+
+    A password that people choose is judged by its own rule.
+    """
     if b"@" not in text:
         return
     rule = pattern_rules()["url-password"]
@@ -15814,7 +15864,10 @@ _KUBE_ENTRY = (
 
 
 def _kube_secret(text: bytes, at: int) -> Detected:
-    """Return the members of a Kubernetes Secret whose `kind` ends here, judged, and the end of the Secret."""
+    """Return the members of a Kubernetes Secret whose `kind` ends here, judged, and the end of the Secret.
+
+    Return none and `at` if the keyword isn't the kind of an object.
+    """
     kind = text.rfind(b"kind", max(0, at - 20), at)
     if kind < 0 or not _KUBE_KIND.match(text, kind):
         return (), at
@@ -15838,7 +15891,7 @@ def _kube_object(text: bytes, kind: int) -> tuple[int, int]:
 
 
 def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterable[re.Match[bytes]], int]:
-    """Return the members of a `data`, in braces or indented, and where it ends."""
+    """Return the members of a `data` that is in braces or indented, as (name, value), and where it ends."""
     if data[2]:
         start = data.start(2)
         end = find_or_end(text, b"}", data.end(), end)
@@ -15853,16 +15906,21 @@ def _kube_entries(text: bytes, data: re.Match[bytes], end: int) -> tuple[Iterabl
 
 
 def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
-    """Yield a member of `data` or `stringData`, judged; if it is a file, the secrets in it instead."""
-    value = entry[2]
-    if encoded and (len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value)):
-        return
-    plain = decode64(value) if encoded else value
-    in_file = [span for span in _in_kube_file(latin1(entry[1]), plain) if span.confidence] if encoded else []
-    if in_file:
-        places = range(*entry.span(2))
-        yield from (_in_base64(span, places) for span in in_file)
-        return
+    """Yield a member of `data`, which is encoded, or `stringData`, judged; for an encoded file, its secrets.
+
+    Left out are what should be Base64 and isn't, certificates, less than 3 bytes, and binary data in which
+    few bytes differ.
+    """
+    value = plain = entry[2]
+    if encoded:
+        if len(value) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]{4,}={0,2}", value):
+            return
+        plain = decode64(value)
+        in_file = [span for span in _in_kube_file(latin1(entry[1]), plain) if span.confidence]
+        if in_file:
+            places = range(*entry.span(2))
+            yield from (_in_base64(span, places) for span in in_file)
+            return
     text = plain.decode("utf-8", "replace")
     is_readable = "\ufffd" not in text and re.sub(r"[\r\n\t]", "", text).isprintable()
     is_random = len(set(plain)) * 4 > min(len(plain), 256)
@@ -15875,7 +15933,7 @@ def _kube_entry(entry: re.Match[bytes], encoded: bool) -> Iterator[Span]:
 
 
 def _in_kube_file(name: str, plain: bytes) -> Iterable[Span]:
-    """Return the spans in a member that is a file, JSON or of several lines; none if it is one value."""
+    """Return the spans in a member that is a file: JSON, or text of several lines; none for any other."""
     if _JSON_BEGIN.match(plain):  # .dockerconfigjson, for instance
         return find_spans(plain, f"{name}.json", encoded=False)
     return find_spans(plain, name, encoded=False) if b"\n" in plain.strip() else ()
@@ -15897,7 +15955,7 @@ _MAX_JSON_DEPTH = 3  # JSON in a string of JSON in a string of JSON
 
 
 def path_by_content(path: str, first: bytes) -> str:
-    """Return a path whose ending says what is on stdin, if that is JSON; any other path stays."""
+    """Return "stdin.jsonl" for stdin, "-", if its content begins like JSON; else the path itself."""
     return "stdin.jsonl" if path == "-" and _JSON_BEGIN.match(first) else path
 
 
@@ -15975,7 +16033,10 @@ def custom_rule(name: str, pattern: str) -> Rule:
 
 
 def _sample_of_part(part: str, numbers: Iterator[int]) -> str:
-    """Return letters for a class of a shape, all different ones for a shape of many short classes."""
+    """Return letters for a class such as {A36}, or the part itself if it is a letter.
+
+    `numbers` goes on from part to part, so that many short classes get different letters.
+    """
     found = re.match(r"\{(\w)(\d+)", part)
     if not found:
         return part
